@@ -1,0 +1,100 @@
+# Everything sets itself up: a clean checkout, Python 3.11 or newer and make are enough.
+#   make demo     a short tour on real data
+#   make test     the tests (POLYTASK_DATA, if set, names the folder of the real data sets)
+#   make check    lint, types, layers and lengths
+# Another interpreter: make test PYTHON=/path/to/python
+
+PYTHON ?= python3
+WORKERS ?= 2
+PYTEST_ARGS ?=
+
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.installed
+LOWEST := .venv-lowest
+LOWEST_STAMP := $(LOWEST)/.installed
+WHEEL := .venv-wheel
+CODE := src tests tools $(wildcard examples benchmarks docs)
+
+# One thread for each test worker, so that workers do not compete for the processors.
+ONE_THREAD := OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 MKL_NUM_THREADS=1 \
+	VECLIB_MAXIMUM_THREADS=1 NUMBA_NUM_THREADS=1 POLARS_MAX_THREADS=1
+PYTEST := -m pytest -n $(WORKERS) --dist worksteal $(PYTEST_ARGS)
+
+# An interpreter that was named is the only candidate.
+CANDIDATES := $(if $(filter file,$(origin PYTHON)),python3 python3.14 python3.13 python3.12 python3.11,$(PYTHON))
+define find_python
+python=""; \
+for candidate in $(CANDIDATES); do \
+	if "$$candidate" -c 'import ensurepip, sys, venv; sys.exit(sys.version_info < (3, 11))' >/dev/null 2>&1; \
+	then python="$$candidate"; break; fi; \
+done; \
+if [ -z "$$python" ]; then \
+	echo "polytask needs Python 3.11 or newer with its venv module; name one with PYTHON=/path/to/python." >&2; \
+	exit 1; \
+fi
+endef
+
+# The two variables hold the tools that build the package to the same versions.
+pip_install = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) PIP_DISABLE_PIP_VERSION_CHECK=1 \
+	$(2)/bin/python -m pip install --quiet -c $(1)
+
+.PHONY: help demo test test-lowest check lint types layers lengths format wheel changelog clean
+
+help:
+	@sed -n '2,5s/^# //p' Makefile
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(find_python); echo "Setting up $(VENV) (a minute or two)"; "$$python" -m venv --clear $(VENV)
+	@$(call pip_install,constraints.txt,$(VENV)) -e ".[dev]"
+	@touch $@
+
+$(LOWEST_STAMP): pyproject.toml constraints-lowest.txt
+	@$(find_python); echo "Setting up $(LOWEST) (a minute or two)"; "$$python" -m venv --clear $(LOWEST)
+	@$(call pip_install,constraints-lowest.txt,$(LOWEST)) --only-binary numpy,scipy,scikit-learn,pandas,pyarrow,numba,llvmlite,matplotlib -e ".[test]"
+	@touch $@
+
+demo: $(STAMP)
+	@$(BIN)/python examples/demo.py
+
+test: $(STAMP)
+	@$(ONE_THREAD) $(BIN)/python $(PYTEST)
+
+test-lowest: $(LOWEST_STAMP)
+	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST)
+
+check: lint types layers lengths
+
+lint: $(STAMP)
+	@$(BIN)/ruff check $(CODE)
+	@$(BIN)/ruff format --check $(CODE)
+
+format: $(STAMP)
+	@$(BIN)/ruff check --fix $(CODE)
+	@$(BIN)/ruff format $(CODE)
+
+types: $(STAMP)
+	@$(BIN)/mypy
+
+layers: $(STAMP)
+	@$(BIN)/lint-imports --no-logo
+
+lengths: $(STAMP)
+	@$(BIN)/python tools/check_lengths.py
+
+# A wheel, installed on its own and used from a folder that is not the checkout.
+wheel: $(STAMP)
+	@rm -rf dist $(WHEEL)
+	@PIP_CONSTRAINT=constraints.txt PIP_BUILD_CONSTRAINT=constraints.txt $(BIN)/python -m build --wheel --outdir dist .
+	@$(BIN)/python -m venv $(WHEEL)
+	@$(call pip_install,constraints.txt,$(WHEEL)) dist/*.whl
+	@cd $(WHEEL) && bin/python -I -c "import polytask; [getattr(polytask, name) for name in polytask.__all__]; print('polytask', polytask.__version__)"
+	@cd $(WHEEL) && bin/polytask --help
+
+# What the next release will say.
+changelog: $(STAMP)
+	@$(BIN)/towncrier build --draft
+
+clean:
+	rm -rf $(VENV) $(LOWEST) $(WHEEL) dist build .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	find src tests tools -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,0 +1,103 @@
+"""The one template of error messages, and the checks of parameters that use it."""
+
+from __future__ import annotations
+
+import difflib
+import math
+import numbers
+from collections.abc import Iterable
+
+from polytask.exceptions import ParameterError
+
+
+def sentence(parameter: str, owner: str, allowed: str, got: object, where: str = "") -> str:
+    """Say which parameter, of whom, what is allowed, what came, and where.
+
+    Parameters
+    ----------
+    parameter : str
+        The name of the parameter, column or file.
+    owner : str
+        The class, function or file that it belongs to.
+    allowed : str
+        What would have been accepted.
+    got : object
+        What came; shown with ``repr`` unless it is a string of words.
+    where : str, default=""
+        The row, column or task concerned.
+
+    Returns
+    -------
+    str
+        One sentence.
+    """
+    place = f" ({where})" if where else ""
+    return f"{parameter} of {owner} must be {allowed}; got {got}{place}."
+
+
+def number(value: object, parameter: str, owner: str, allowed: str = "a finite number") -> float:
+    """Return `value` as a float, or raise :class:`ParameterError`."""
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    if not real or not math.isfinite(float(value)):  # type: ignore[arg-type]
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return float(value)  # type: ignore[arg-type]
+
+
+def nonnegative(value: object, parameter: str, owner: str) -> float:
+    """Return `value` as a float if it is a finite number >= 0, or raise."""
+    allowed = "a finite number >= 0"
+    checked = number(value, parameter, owner, allowed)
+    if checked < 0:
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return checked
+
+
+def positive(value: object, parameter: str, owner: str) -> float:
+    """Return `value` as a float if it is a finite number > 0, or raise."""
+    allowed = "a finite number > 0"
+    checked = number(value, parameter, owner, allowed)
+    if checked <= 0:
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return checked
+
+
+def fraction(value: object, parameter: str, owner: str) -> float:
+    """Return `value` as a float if it lies in (0, 1], or raise."""
+    allowed = "a number in (0, 1]"
+    checked = number(value, parameter, owner, allowed)
+    if not 0 < checked <= 1:
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return checked
+
+
+def unit_interval(value: object, parameter: str, owner: str) -> float:
+    """Return `value` as a float if it lies in [0, 1], or raise."""
+    allowed = "a number in [0, 1]"
+    checked = number(value, parameter, owner, allowed)
+    if not 0 <= checked <= 1:
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return checked
+
+
+def positive_integer(value: object, parameter: str, owner: str) -> int:
+    """Return `value` as an int if it is an integer >= 1, or raise."""
+    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not whole or int(value) < 1:  # type: ignore[call-overload]
+        raise ParameterError(sentence(parameter, owner, "an integer >= 1", repr(value)))
+    return int(value)  # type: ignore[call-overload, no-any-return]
+
+
+def one_of(value: object, parameter: str, owner: str, options: Iterable[object]) -> None:
+    """Raise :class:`ParameterError` unless `value` is among `options`."""
+    options = list(options)
+    if any(value is option or value == option for option in options):
+        return
+    allowed = "one of " + ", ".join(repr(option) for option in options)
+    raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+
+
+def nearest(name: object, candidates: Iterable[object]) -> str:
+    """Suggest the closest of `candidates` to `name`, as words, or nothing."""
+    by_text = {str(candidate): candidate for candidate in candidates}
+    close = difflib.get_close_matches(str(name), list(by_text), n=1, cutoff=0.6)
+    return f" Did you mean {by_text[close[0]]!r}?" if close else ""

@@ -1,0 +1,229 @@
+"""The face that all estimators share: three data forms in, natural outputs back."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Hashable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._checks import one_of
+from polytask._estimator import outputs
+from polytask._estimator.query import InputSchema, Query, read_query
+from polytask._estimator.training import encode_training, training_data
+from polytask.data import LabelIndex, TaskData, tables
+from polytask.metrics.scores import TaskScores
+from polytask.penalties import Penalty
+
+Labels = NDArray[Any]
+
+
+class MultiTaskEstimator(BaseEstimator, ABC):
+    """Base of all estimators: reads the data, keeps order and kind of what is returned.
+
+    A leaf class says how to fit encoded data and how to predict the rows of one task.
+    """
+
+    task_column: str | int | None
+    unseen_tasks: str
+
+    @abstractmethod
+    def _fit_data(self, data: TaskData) -> None:
+        """Fit encoded data; ``tasks_`` is set."""
+
+    @abstractmethod
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse rows
+        """Return the natural output of a task for rows of X; task -1 is an unseen one."""
+
+    @abstractmethod
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        """Score every task of raw data, `query` being the same rows encoded."""
+
+    def fit(
+        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+    ) -> Self:
+        """Learn all tasks.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
+            The features. In the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
+        y : array of shape (n,) or (n, T), or None
+            The targets: one per row with a task label per row, or one column per task with
+            NaN where a label is missing.
+        task : array of shape (n,) or None
+            The task of each row. ``task_column`` does the same and survives pipelines.
+        sample_weight : array of shape (n,), mapping or None
+            Row weights; weight 2 is the row twice, weight 0 is no row.
+
+        Returns
+        -------
+        self
+            The fitted estimator.
+
+        Raises
+        ------
+        DataError
+            If the data cannot be used; the message names row, column or task.
+        """
+        owner = type(self).__name__
+        one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
+        raw = training_data(X, y, task, sample_weight, self.task_column, owner)
+        data, encoder = encode_training(raw)
+        self.tasks_ = _label_array(data.tasks)
+        width, names = _given_columns(X, raw, self.task_column)
+        self.n_features_in_ = width
+        if names is not None:
+            self.feature_names_in_ = np.array(names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.encoder_ = encoder
+        self.coef_feature_names_ = _feature_names(data)
+        self._schema = InputSchema(
+            owner=owner,
+            index=LabelIndex(data.tasks),
+            form=raw.form,
+            n_features=width,
+            names=names,
+            task_column=self.task_column,
+            encoder=encoder,
+            present=raw.present,
+        )
+        self._fit_data(data)
+        return self
+
+    def predict(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides
+        """Predict.
+
+        Parameters
+        ----------
+        X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
+            The rows; a mapping ``{task: X_t}`` in the separate form.
+        task : array of shape (n,) or None
+            The task of each row; None for a model of one task, of several targets, or with
+            a ``task_column``.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, T), column or table, or mapping
+            A table or column if X is a table, a mapping if X is one; rows in the order of X.
+
+        Raises
+        ------
+        DataError
+            If the columns differ from those in fit, or a task is unknown and
+            ``unseen_tasks="error"``.
+        """
+        query = self._read(X, task)
+        return outputs.predictions(query, self._schema.index.labels, self._predict_task)
+
+    def score(
+        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+    ) -> float:
+        """Return the mean over tasks of the score of each task.
+
+        R2 for numbers, accuracy for classes, explained deviance for mixed losses; tasks for
+        which it is undefined are left out (:meth:`task_scores` counts them).
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        float
+            NaN if it is undefined for every task.
+        """
+        return self.task_scores(X, y, task, sample_weight).mean
+
+    def task_scores(
+        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+    ) -> TaskScores:
+        """Return the score of every task.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`.
+
+        Returns
+        -------
+        TaskScores
+            In the order of the tasks of the data given.
+        """
+        check_is_fitted(self)
+        owner = type(self).__name__
+        data = training_data(X, y, task, sample_weight, self.task_column, owner)
+        query = self._read(data, None)
+        return self._score_tasks(data, query)
+
+    def _read(self, X: object, task: object) -> Query:
+        check_is_fitted(self)
+        one_of(self.unseen_tasks, "unseen_tasks", type(self).__name__, ("error", "shared"))
+        return read_query(self._schema, X, task, self.unseen_tasks)
+
+    def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature
+        """Set parameters; those of a penalty, ``penalty__alpha=2``, put a changed copy in place.
+
+        Penalties are immutable, so that two estimators can share one without either
+        changing the other.
+
+        Parameters
+        ----------
+        **params : dict
+            Names as in ``get_params()``.
+
+        Returns
+        -------
+        self
+            The estimator.
+        """
+        plain = {name: value for name, value in params.items() if "__" not in name}
+        super().set_params(**plain)
+        for name, value in params.items():
+            head, _, rest = name.partition("__")
+            held = getattr(self, head, None)
+            if rest and isinstance(held, Penalty):
+                setattr(self, head, held.replace(rest, value))
+            elif rest:
+                super().set_params(**{name: value})
+        return self
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X may be sparse and y may have several columns."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        tags.target_tags.required = True
+        tags.target_tags.multi_output = True
+        tags.target_tags.single_output = True
+        return tags
+
+
+def _label_array(labels: tuple[Hashable, ...]) -> Labels:
+    array = np.array(labels)
+    # Labels of several types must not be turned into text.
+    if array.shape == (len(labels),) and array.tolist() == list(labels):
+        return array
+    out = np.empty(len(labels), dtype=object)
+    out[:] = labels
+    return out
+
+
+def _given_columns(
+    X: Any, raw: TaskData, task_column: str | int | None  # noqa: ANN401 - any form
+) -> tuple[int, tuple[str, ...] | None]:
+    extra = int(task_column is not None)
+    if not tables.is_table(X):
+        return raw.n_features + extra, raw.feature_names
+    return len(tables.column_names(X)), tables.feature_names(X)
+
+
+def _feature_names(data: TaskData) -> Labels:
+    names = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
+    return np.array(names, dtype=object)

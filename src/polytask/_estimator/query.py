@@ -1,0 +1,238 @@
+"""From what `predict` is given to encoded rows per task."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Iterator, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask._estimator.training import TaskColumn, check_names, encode
+from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
+from polytask.exceptions import DataError
+
+UNSEEN = -1
+
+
+@dataclass(frozen=True, eq=False)
+class InputSchema:
+    """What `predict` must be given, as learned in `fit`.
+
+    Attributes
+    ----------
+    owner : str
+        The estimator, for messages.
+    index : LabelIndex
+        The tasks.
+    form : Form
+        The form of the training data.
+    n_features : int
+        Columns of X as given, a task column included.
+    names : tuple of str or None
+        Column names of a training table.
+    task_column : str, int or None
+        The column that holds the task labels.
+    encoder : TableEncoder or None
+        Turns tables into numbers.
+    present : ndarray of shape (n_tasks, n_columns) or None
+        Which columns of the table each task had.
+    """
+
+    owner: str
+    index: LabelIndex
+    form: Form
+    n_features: int
+    names: tuple[str, ...] | None
+    task_column: TaskColumn
+    encoder: TableEncoder | None
+    present: NDArray[np.bool_] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Query:
+    """Rows to predict.
+
+    Attributes
+    ----------
+    data : TaskData
+        Encoded, rows sorted by task; for "every task on every row" one nominal task.
+    codes : ndarray of int or None
+        The model's task of each task of `data`, -1 if unseen; None means every task.
+    template : table or None
+        The table that was given.
+    parts : tuple of (label, slice) or None
+        For a mapping: where each task's rows stand in the input order.
+    """
+
+    data: TaskData
+    codes: NDArray[np.intp] | None
+    template: Any
+    parts: tuple[tuple[Hashable, slice], ...] | None
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return self.data.n_rows
+
+    def groups(self) -> Iterator[tuple[int, Any, NDArray[np.intp]]]:
+        """Yield (task, its rows of X, their places in the input); tasks without rows left out."""
+        if self.codes is None:
+            raise TypeError("A query for every task has no groups.")
+        for k, code in enumerate(self.codes):
+            part = self.data.task_slice(k)
+            if part.stop > part.start:
+                yield int(code), self.data.X[part], self.data.order[part]
+
+
+def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
+    """Read what `predict` was given.
+
+    Parameters
+    ----------
+    schema : InputSchema
+        What the model expects.
+    X : TaskData, mapping, array or table
+        The rows.
+    task : array of shape (n,) or None
+        A task label per row.
+    unseen : {"error", "shared"}
+        What to do with tasks that the model does not know.
+
+    Returns
+    -------
+    Query
+
+    Raises
+    ------
+    DataError
+        If the input does not fit the model.
+    """
+    if isinstance(X, TaskData):
+        return _finish(schema, X, X, unseen, None)
+    if isinstance(X, Mapping):
+        if task is not None:
+            raise DataError(
+                sentence("task", schema.owner, "None when X is a mapping of tasks", "labels")
+            )
+        return _from_mapping(schema, X, unseen)
+    _check_width(schema, X)
+    if schema.task_column is not None:
+        if task is not None:
+            raise DataError(
+                f"{schema.owner} reads the tasks from column {schema.task_column!r} of X; "
+                "task= must then be None."
+            )
+        task = schema.task_column
+    if task is None and len(schema.index.labels) > 1 and schema.form is not Form.TARGETS:
+        raise DataError(
+            f"{schema.owner} was fitted on {len(schema.index.labels)} tasks and needs to know "
+            "the task of every row: pass task=, or set task_column before fit."
+        )
+    if task is None:
+        nominal = TaskData.from_long(X)
+        codes = None if schema.form is Form.TARGETS else np.zeros(1, dtype=np.intp)
+        return Query(_encoded(schema, nominal), codes, _template(X), None)
+    data = TaskData.from_long(X, None, task)
+    _name_unseen(schema, X, task, unseen)
+    return _finish(schema, data, X, unseen, None)
+
+
+def _from_mapping(schema: InputSchema, X: Mapping[Hashable, Any], unseen: str) -> Query:
+    schema.index.encode(list(X), unseen, "task", schema.owner)
+    designs = {name: v[0] if isinstance(v, tuple) else v for name, v in X.items()}
+    data = TaskData.from_tasks(designs)
+    sizes = [tables.n_rows(v) if tables.is_table(v) else np.shape(v)[0] for v in designs.values()]
+    ends = np.cumsum(sizes)
+    parts = tuple(
+        (name, slice(int(end - size), int(end)))
+        for name, end, size in zip(designs, ends, sizes, strict=True)
+    )
+    return _finish(schema, data, next(iter(designs.values())), unseen, parts)
+
+
+def _finish(
+    schema: InputSchema, data: TaskData, X: object, unseen: str, parts: Any
+) -> Query:
+    if data.form is Form.TARGETS:
+        return Query(_encoded(schema, _nominal(data)), None, None, parts)
+    codes = schema.index.encode(list(data.tasks), unseen, "task", schema.owner)
+    return Query(_encoded(schema, data), codes, _template(X), parts)
+
+
+def _nominal(data: TaskData) -> TaskData:
+    """Turn the targets form into one nominal task that holds all rows."""
+    return TaskData.from_long(data.X)
+
+
+def _name_unseen(schema: InputSchema, X: object, task: object, unseen: str) -> None:
+    """Refuse unseen labels with the numbers of their rows."""
+    if isinstance(task, str) and tables.is_table(X):
+        task = tables.get_column(X, task)
+    elif isinstance(task, str | int):
+        task = np.asarray(X)[:, task] if not isinstance(task, str) else task
+    schema.index.encode(task, unseen, "task", schema.owner)
+
+
+def _check_width(schema: InputSchema, X: object) -> None:
+    if tables.is_table(X) and schema.names is not None:
+        check_names(tables.feature_names(X) or (), schema.names, schema.owner)
+        return
+    shape = np.shape(X) if not hasattr(X, "shape") else X.shape
+    if len(shape) == 2 and shape[0] and shape[1] != schema.n_features:
+        raise DataError(
+            f"X has {shape[1]} features, but {schema.owner} is expecting "
+            f"{schema.n_features} features as input."
+        )
+
+
+def _template(X: object) -> object:
+    return X if tables.is_table(X) else None
+
+
+def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
+    if schema.encoder is not None:
+        if not tables.is_table(data.X):
+            raise DataError(
+                f"{schema.owner} was fitted on a table and needs its columns by name; "
+                "got an array. Pass a table with the same columns."
+            )
+        return encode(_with_lacking(schema, data), schema.encoder)
+    if tables.is_table(data.X):
+        return data.with_X(_table_to_array(data.X, schema.owner), data.feature_names)
+    return data
+
+
+def _table_to_array(X: Any, owner: str) -> NDArray[np.float64]:  # noqa: ANN401 - any table
+    columns = [tables.get_column(X, name) for name in tables.column_names(X)]
+    if any(column.dtype.kind not in "biuf" for column in columns):
+        raise DataError(
+            f"{owner} was fitted on an array; a table to predict must have numeric columns only."
+        )
+    array = np.column_stack(columns).astype(float)
+    return np.asarray(TaskData.from_long(array).X)
+
+
+def _with_lacking(schema: InputSchema, data: TaskData) -> TaskData:
+    """Add the columns that the queried tasks lacked in training already, as gaps."""
+    if schema.present is None or schema.encoder is None:
+        return data
+    have = set(tables.column_names(data.X))
+    known = [str(name) for name in schema.encoder.feature_names_in_]
+    codes = schema.index.encode(list(data.tasks), "shared")
+    seen = codes[codes >= 0]
+    lacking = [
+        name
+        for j, name in enumerate(known)
+        if name not in have and not schema.present[seen, j].any()
+    ]
+    if not lacking:
+        return data
+    frame = nw.from_native(data.X, eager_only=True)
+    wide = frame.with_columns([nw.lit(None).cast(nw.Float64).alias(name) for name in lacking])
+    base = np.ones((data.n_tasks, len(have)), bool) if data.present is None else data.present
+    present = np.column_stack([base, np.zeros((data.n_tasks, len(lacking)), bool)])
+    return data.with_X(wide.to_native(), None, present)

@@ -1,0 +1,194 @@
+"""From what `fit` and `score` are given to encoded TaskData."""
+
+from __future__ import annotations
+
+import dataclasses
+import warnings
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, sentence
+from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.exceptions import DataError, DataWarning
+
+TaskColumn = str | int | None
+
+
+def training_data(
+    X: object, y: object, task: object, sample_weight: object, task_column: TaskColumn, owner: str
+) -> TaskData:
+    """Read the three data forms.
+
+    Parameters
+    ----------
+    X : TaskData, mapping of task to (X, y), array or table
+        The features.
+    y : array of shape (n,) or (n, T), or None
+        The targets.
+    task : array of shape (n,) or None
+        A task label per row.
+    sample_weight : array of shape (n,), mapping or None
+        Row weights.
+    task_column : str, int or None
+        The column of X that holds the task labels.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    TaskData
+        Rows of weight zero are left out: they count as absent.
+
+    Raises
+    ------
+    DataError
+        If the parts do not fit together.
+    """
+    if isinstance(X, TaskData):
+        _refuse_extra(owner, "a TaskData", y=y, task=task, sample_weight=sample_weight)
+        data = X
+    elif isinstance(X, Mapping):
+        _refuse_extra(owner, "a mapping of tasks", y=y, task=task)
+        data = TaskData.from_tasks(X, sample_weight=sample_weight)
+    else:
+        data = _from_arrays(X, y, task, sample_weight, task_column, owner)
+    if data.y is None:
+        raise DataError(f"{owner} requires y to be passed, but the target y is None.")
+    return _without_weightless(data, owner)
+
+
+def _from_arrays(
+    X: object, y: object, task: object, sample_weight: object, column: TaskColumn, owner: str
+) -> TaskData:
+    if y is None:
+        raise DataError(f"{owner} requires y to be passed, but the target y is None.")
+    if column is not None:
+        if task is not None:
+            raise DataError(
+                f"{owner} was given task labels twice: task_column={column!r} and task=. Use one."
+            )
+        task = column
+    if _is_wide(y):
+        if task is not None:
+            raise DataError(
+                f"y of {owner} must be 1-D when tasks are given by "
+                f"{'task_column' if column is not None else 'task'}; got 2-D y, whose columns "
+                "are tasks already. Drop one of the two."
+            )
+        return TaskData.from_targets(X, y, sample_weight=sample_weight)
+    if task is None:
+        _warn_of_key(X, owner)
+    return TaskData.from_long(X, y, task, sample_weight=sample_weight)
+
+
+def _is_wide(y: Any) -> bool:  # noqa: ANN401 - any container
+    if tables.is_table(y):
+        return True
+    return bool(np.ndim(y) == 2) if not isinstance(y, str) else False
+
+
+def _warn_of_key(X: object, owner: str) -> None:
+    """Warn if, without task labels, a text column of a table looks like a task label."""
+    if not tables.is_table(X):
+        return
+    for name in tables.column_names(X):
+        values = tables.get_column(X, name)
+        if values.dtype != object or len(values) < 20:
+            continue
+        count = len(set(values.tolist()))
+        if 3 <= count <= len(values) // 5:
+            warnings.warn(
+                f"{owner} was given no task labels, so all rows are one task. Column {name!r} "
+                f"has {count} distinct labels; if they are the tasks, say task_column={name!r}.",
+                DataWarning,
+                stacklevel=4,
+            )
+            return
+
+
+def _refuse_extra(
+    owner: str, what: str, y: object = None, task: object = None, sample_weight: object = None
+) -> None:
+    given = {"y": y, "task": task, "sample_weight": sample_weight}
+    for name, value in given.items():
+        if value is not None:
+            raise DataError(
+                sentence(name, owner, f"None when X is {what}, which holds it", "a value")
+            )
+
+
+def _without_weightless(data: TaskData, owner: str) -> TaskData:
+    weight = data.sample_weight
+    if weight is None or bool(np.all(weight > 0)):
+        return data
+    kept = data.rows(np.flatnonzero(weight > 0))
+    if kept.n_rows == 0:
+        raise DataError(f"sample_weight of {owner} must not be zero in every row.")
+    empty = [t for t, n in zip(data.tasks, kept.task_rows(), strict=True) if n == 0]
+    if empty:
+        warnings.warn(
+            f"{len(empty)} task(s) have no row of positive weight ({_shown(empty)}): nothing is "
+            "learned about them but what the penalty shares.",
+            DataWarning,
+            stacklevel=4,
+        )
+    return kept
+
+
+def _shown(labels: list[Hashable]) -> str:
+    return ", ".join(repr(label) for label in labels[:5]) + (", ..." if len(labels) > 5 else "")
+
+
+def encode_training(data: TaskData) -> tuple[TaskData, TableEncoder | None]:
+    """Turn a table into numbers; arrays and sparse matrices stay as they are.
+
+    Parameters
+    ----------
+    data : TaskData
+        Raw.
+
+    Returns
+    -------
+    data : TaskData
+        With an array as X.
+    encoder : TableEncoder or None
+        The fitted encoder, None for arrays.
+    """
+    if not tables.is_table(data.X):
+        return data, None
+    exists = cell_mask(data)
+    weight = data.sample_weight
+    encoder = TableEncoder().fit(data.X, sample_weight=weight, present=exists)
+    return encode(data, encoder), encoder
+
+
+def encode(data: TaskData, encoder: TableEncoder) -> TaskData:
+    """Apply a fitted encoder to raw data."""
+    encoded = encoder.encode(data.X, present=cell_mask(data))
+    names = tuple(str(name) for name in encoder.get_feature_names_out())
+    present = data.present
+    if present is not None:
+        position = {name: j for j, name in enumerate(tables.column_names(data.X))}
+        sources = encoder.feature_names_in_[encoder.source_columns()]
+        present = present[:, [position[name] for name in sources]]
+    return dataclasses.replace(data, X=encoded.X, feature_names=names, present=present)
+
+
+def cell_mask(data: TaskData) -> NDArray[np.bool_] | None:
+    """Return which cells exist, shape (n_rows, n_columns), None if all do."""
+    if data.present is None or data.form is Form.TARGETS:
+        return None
+    return np.asarray(data.present[data.row_tasks()])
+
+
+def check_names(given: tuple[str, ...], known: tuple[str, ...], owner: str) -> None:
+    """Refuse columns that were renamed since training, naming the nearest."""
+    absent = [name for name in known if name not in set(given)]
+    if absent:
+        hints = [f"{name!r}{nearest(name, set(given) - set(known))}" for name in absent[:5]]
+        raise DataError(
+            f"X of {owner} lacks {len(absent)} column(s) seen in fit: " + ", ".join(hints) + "."
+        )

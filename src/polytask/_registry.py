@@ -1,0 +1,111 @@
+"""What can be saved: the decorator, and the fixed table of names that `load` resolves."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol, TypeVar, runtime_checkable
+
+from polytask.exceptions import DataError
+
+State = dict[str, Any]
+
+
+@runtime_checkable
+class Saveable(Protocol):
+    """An object whose state is plain: JSON values, arrays, other saveable objects."""
+
+    def to_state(self) -> State:
+        """Return the state as a dictionary."""
+        ...
+
+    @classmethod
+    def from_state(cls, state: State) -> Any:  # noqa: ANN401 - the class itself, which a Protocol cannot name
+        """Rebuild the object from :meth:`to_state`."""
+        ...
+
+
+T = TypeVar("T", bound=type)
+
+FORMATS: Mapping[str, str] = {
+    "data.table_encoder": "polytask.data.encoder:TableEncoder",
+    "loss.logistic": "polytask.losses.logistic:Logistic",
+    "loss.multinomial": "polytask.losses.multinomial:Multinomial",
+    "loss.squared": "polytask.losses.squared:Squared",
+    "penalty.columns": "polytask.penalties.columns:Columns",
+    "penalty.coupling": "polytask.penalties.couplings:Coupling",
+    "penalty.elastic_net": "polytask.penalties.rowwise:ElasticNet",
+    "penalty.l1": "polytask.penalties.rowwise:L1",
+    "penalty.l2": "polytask.penalties.rowwise:L2",
+    "penalty.l21": "polytask.penalties.rowwise:L21",
+    "penalty.shifted.norm": "polytask.penalties.shifts:ShiftedNorm",
+    "penalty.shifted.proximable": "polytask.penalties.shifts:ShiftedProximable",
+    "penalty.shifted.quadratic": "polytask.penalties.shifts:ShiftedQuadratic",
+    "penalty.shifted.ridge": "polytask.penalties.shifts:ShiftedRidge",
+    "penalty.shifted.rows": "polytask.penalties.shifts:ShiftedRows",
+    "penalty.shifted.smooth": "polytask.penalties.shifts:ShiftedSmooth",
+    "penalty.sparse_group": "polytask.penalties.rowwise:SparseGroup",
+    "penalty.sum": "polytask.penalties.sums:PlainSum",
+    "penalty.sum.null": "polytask.penalties.sums:NullSum",
+    "penalty.sum.quadratic": "polytask.penalties.sums:QuadraticSum",
+    "penalty.sum.smooth": "polytask.penalties.sums:SmoothSum",
+    "penalty.toward_mean": "polytask.penalties.couplings:TowardMean",
+    "penalty.trace_norm": "polytask.penalties.spectral:TraceNorm",
+}
+
+_names: dict[type, str] = {}
+_outside: dict[str, type] = {}
+
+
+def saveable(name: str) -> Callable[[T], T]:
+    """Mark a class as saveable under the format name `name`.
+
+    Parameters
+    ----------
+    name : str
+        The name written to files; it outlives renames and moves of the class.
+
+    Returns
+    -------
+    callable
+        The decorator; it returns the class unchanged.
+    """
+
+    def mark(cls: T) -> T:
+        _names[cls] = name
+        if not cls.__module__.startswith("polytask."):
+            _outside[name] = cls
+        return cls
+
+    return mark
+
+
+def name_of(obj: object) -> str | None:
+    """Return the format name of an object's class, None if it is not saveable."""
+    return _names.get(type(obj))
+
+
+def registered() -> dict[type, str]:
+    """Return every class marked so far with its format name."""
+    return dict(_names)
+
+
+def resolve(name: str) -> type:
+    """Return the class of a format name.
+
+    Raises
+    ------
+    DataError
+        If the name is neither in the fixed table nor registered by the caller.
+    """
+    if name in _outside:
+        return _outside[name]
+    if name not in FORMATS:
+        raise DataError(
+            f"The file names an object {name!r} that this version of polytask does not know; "
+            "a class from outside the package must be imported (registered with "
+            "polytask's @saveable) before load."
+        )
+    module, _, attribute = FORMATS[name].partition(":")
+    cls: type = getattr(importlib.import_module(module), attribute)
+    return cls

@@ -1,0 +1,292 @@
+"""From the bytes of a delimited text file to columns of text."""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+from collections import Counter
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+from polytask._checks import sentence
+from polytask.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
+SPOKEN = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+HEAD = 1 << 16
+SNIFFED_ROWS = 200
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """The text of a file, the encoding it was read with, and what deserves to be said."""
+
+    text: str
+    encoding: str
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class RawTable:
+    """Columns of text, as they stand in the file."""
+
+    source: str
+    columns: dict[str, Any]
+    encoding: str
+    separator: str
+    notes: list[str] = field(default_factory=list)
+
+
+def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
+    """Return the text of a file; without an encoding, UTF-8, UTF-16 by its mark, or GB18030.
+
+    Raises
+    ------
+    DataError
+        If the bytes are no text, or no text in that encoding.
+    ParameterError
+        If there is no encoding of that name.
+    """
+    if encoding is not None:
+        return _decode_as(data, source, encoding)
+    if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
+        text = _decode_as(data, source, "utf-16").text
+        return Decoded(text, "utf-16", (f"{source} was read as UTF-16.",))
+    if b"\0" in data:
+        raise DataError(f"{source} is not a text file: it holds zero bytes.{_zipped(data)}")
+    try:
+        text = data.decode("utf-8")
+    except UnicodeDecodeError as error:
+        return _decode_chinese(data, source, error)
+    if text.startswith("\ufeff"):
+        note = f"{source} starts with a byte order mark; it was read as UTF-8."
+        return Decoded(text[1:], "utf-8-sig", (note,))
+    return Decoded(text, "utf-8")
+
+
+def _zipped(data: bytes) -> str:
+    return " It looks like a workbook: save it as CSV." if data.startswith(b"PK") else ""
+
+
+def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
+    try:
+        codecs.lookup(encoding)
+    except LookupError:
+        raise ParameterError(
+            sentence("encoding", "read_table", "the name of an encoding", repr(encoding))
+        ) from None
+    try:
+        text = data.decode(encoding)
+    except UnicodeError as error:
+        start = getattr(error, "start", 0)
+        line = data.count(b"\n", 0, start) + 1
+        raise DataError(f"{source} is not text in {encoding}: see line {line}.") from None
+    return Decoded(text.removeprefix("\ufeff"), encoding)
+
+
+def _decode_chinese(data: bytes, source: str, error: UnicodeDecodeError) -> Decoded:
+    line = data.count(b"\n", 0, error.start) + 1
+    try:
+        text = data.decode("gb18030")
+    except UnicodeDecodeError:
+        text = ""
+    if not _is_common_chinese(text):
+        raise DataError(
+            f"{source} is neither UTF-8 nor GB18030 text (see line {line}): name its encoding "
+            "with encoding=, such as 'cp1252' for Western European files."
+        )
+    note = f"{source} is not UTF-8; it was read as GB18030."
+    return Decoded(text, "gb18030", (note,))
+
+
+def _is_common_chinese(text: str) -> bool:
+    # Nearly any bytes decode as GB18030. Western European text then gives rare characters,
+    # whose first byte is an accented small letter (0xE0 and above); common Chinese characters
+    # and punctuation start with a byte from 0xA1 to 0xD7.
+    wide = [char.encode("gb18030") for char in text if ord(char) > 127]
+    common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
+    return common > len(wide) / 2
+
+
+def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: str) -> str:
+    """Return the separator: as given, a tab for .tsv, else the one that fits the first rows."""
+    if sep is not None:
+        sep = SPOKEN.get(sep, sep)
+        if len(sep) != 1 or sep in '"\r\n' or ord(sep) > 127:
+            allowed = "one character such as ',' or ';', or comma, semicolon, tab, pipe"
+            raise ParameterError(sentence("sep", "read_table", allowed, repr(sep), source))
+        return sep
+    if suffix in (".tsv", ".tab"):
+        return "\t"
+    fits = {separator: _fit(text, separator) for separator in SEPARATORS}
+    best = max(fits, key=lambda separator: fits[separator])
+    one_column = fits[best] == (0.0, 0)
+    return ";" if one_column and decimal == "," else best
+
+
+def _fit(text: str, separator: str) -> tuple[float, int]:
+    """Return the share of rows as wide as the header, and the width; zeros for one column."""
+    rows = head_rows(text, separator)
+    width = len(rows[0]) if rows else 0
+    if width < 2:
+        return 0.0, 0
+    return sum(len(row) == width for row in rows) / len(rows), width
+
+
+def head_rows(text: str, separator: str) -> list[list[str]]:
+    """Return the first rows, split at a separator; empty lines do not count."""
+    reader = csv.reader(io.StringIO(text[:HEAD], newline=""), delimiter=separator)
+    rows: list[list[str]] = []
+    try:
+        rows = [row for _, row in zip(range(SNIFFED_ROWS), reader, strict=False) if row]
+    except csv.Error:
+        return rows
+    cut = len(text) > HEAD and len(rows) < SNIFFED_ROWS and len(rows) > 1
+    return rows[:-1] if cut else rows
+
+
+def parse(
+    decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str = "."
+) -> RawTable:
+    """Split a text into named columns of text.
+
+    Raises
+    ------
+    DataError
+        If the file is empty, has no rows, repeats a name, or a row is too long or too short.
+    """
+    text = decoded.text.lstrip("\r\n")
+    if not text.strip():
+        raise DataError(f"{source} is empty.")
+    if text[:4] == "sep=" and text[5:6] in ("\r", "\n"):
+        text, sep = text[5:].lstrip("\r\n"), sep or text[4]
+    separator = separator_of(text, source, suffix, sep, decimal)
+    header = head_rows(text, separator)
+    if not header:
+        raise DataError(f"{source} cannot be split into columns: its first row has no end.")
+    names = header[0]
+    notes = [*decoded.notes, *_name_notes(names, source)]
+    if sep is None and separator != (default := "\t" if suffix in (".tsv", ".tab") else ","):
+        spoken = SEPARATORS[separator]
+        notes.append(f"{source}: columns are separated by {spoken}, not {SEPARATORS[default]}.")
+    _refuse_repeated(names, source)
+    table = _split(text, source, separator, len(names))
+    if not table.num_rows:
+        raise DataError(f"{source} has a header but no rows.")
+    columns = _named(names, table, source, notes)
+    return RawTable(source, columns, decoded.encoding, separator, notes)
+
+
+def _name_notes(names: list[str], source: str) -> list[str]:
+    notes = [
+        f"{source}: the name of column {name!r} has spaces around it."
+        for name in names
+        if name != name.strip() and name.strip()
+    ]
+    if all(name.strip().replace(".", "", 1).lstrip("+-").isdecimal() for name in names):
+        notes.append(f"{source}: the first row holds numbers only, but was read as the header.")
+    return notes
+
+
+def _refuse_repeated(names: list[str], source: str) -> None:
+    for name, count in Counter(names).items():
+        if count > 1 and name.strip():
+            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
+
+
+def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import csv as arrow
+
+    data = text.encode() + b"\n"
+    bad: list[Any] = []
+
+    def refuse(row: Any) -> str:  # noqa: ANN401 - an untyped record of pyarrow
+        bad.append(row)
+        return "error"
+
+    numbers = [str(j) for j in range(width)]
+    try:
+        table = arrow.read_csv(
+            io.BytesIO(data),
+            arrow.ReadOptions(
+                use_threads=False,
+                block_size=min(len(data) + 1, 2**31 - 2),
+                column_names=numbers,
+                skip_rows_after_names=1,
+            ),
+            arrow.ParseOptions(
+                delimiter=separator, newlines_in_values=True, invalid_row_handler=refuse
+            ),
+            arrow.ConvertOptions(
+                column_types=dict.fromkeys(numbers, pa.string()), strings_can_be_null=False
+            ),
+        )
+    except pa.ArrowInvalid as error:
+        raise _ragged(bad, source, str(error), separator) from None
+    _refuse_open_quote(text, source, table)
+    return table
+
+
+def _ragged(bad: list[Any], source: str, message: str, separator: str) -> DataError:
+    if not bad:
+        return DataError(f"{source} cannot be split into columns: {message.splitlines()[0]}.")
+    row = bad[0]
+    start = row.text.splitlines()[0][:60] if row.text else ""
+    fields = "1 field" if row.actual_columns == 1 else f"{row.actual_columns} fields"
+    tail = " A quote may have been left open." if row.text.count('"') % 2 else ""
+    return DataError(
+        f"{source}: row {row.number} (the header is row 1) has {fields} instead of "
+        f"{row.expected_columns}, separated by {SEPARATORS.get(separator, repr(separator))}: "
+        f"{start!r}.{tail}"
+    )
+
+
+def _refuse_open_quote(text: str, source: str, table: pa.Table) -> None:
+    # An open quote swallows the rest of the file into the last cell without complaint.
+    if not table.num_rows or text.count('"') % 2 == 0:
+        return
+    last = table.column(table.num_columns - 1)[-1].as_py()
+    if "\n" in last or "\r" in last:
+        start = last.splitlines()[0][:60]
+        raise DataError(
+            f"{source}: a quote is opened but never closed, in the last row that could be read "
+            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
+        )
+
+
+def _named(names: list[str], table: pa.Table, source: str, notes: list[str]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for j, (name, column) in enumerate(zip(names, table.columns, strict=True)):
+        if name.strip():
+            columns[name] = column
+            continue
+        reason = _idle(column, first=j == 0)
+        if reason:
+            notes.append(f"{source}: column {j + 1} has no name and {reason}; it was left out.")
+            continue
+        fresh = f"column {j + 1}"
+        while fresh in names:
+            fresh = f"({fresh})"
+        notes.append(f"{source}: column {j + 1} has no name; it is called {fresh!r}.")
+        columns[fresh] = column
+    if not columns:
+        raise DataError(f"{source} has no column with a name and values.")
+    return columns
+
+
+def _idle(column: Any, first: bool) -> str:  # noqa: ANN401 - a column of pyarrow
+    """Say why a column without a name is of no use, or nothing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    if pc.all(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
+        return "no values"
+    counting = (map(str, range(start, start + len(column))) for start in (0, 1))
+    if first and any(column.equals(pa.chunked_array([list(rows)])) for rows in counting):
+        return "counts the rows"
+    return ""

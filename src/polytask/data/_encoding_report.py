@@ -1,0 +1,165 @@
+"""What an encoder learned from a table, and what it met when it was applied: plain data."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+
+@dataclass(frozen=True)
+class ColumnReport:
+    """What happened to one column of the training table.
+
+    Attributes
+    ----------
+    name : str
+        The column.
+    kind : str
+        ``"numeric"``, ``"boolean"``, ``"text"``, ``"category"`` or ``"empty"``.
+    features : tuple of str
+        The labels of the features made from it; empty if it was left out.
+    missing : int
+        Rows (of positive weight) in which it is missing.
+    fill : float or None
+        The median that replaces missing numbers.
+    levels : tuple of str
+        The levels with a feature of their own, sorted.
+    joined : tuple of str
+        The rarer levels that share one feature, sorted.
+    constant : bool
+        Whether it has the same value in every row.
+    warnings : tuple of str
+        Sentences that deserve a look.
+    """
+
+    name: str
+    kind: str
+    features: tuple[str, ...] = ()
+    missing: int = 0
+    fill: float | None = None
+    levels: tuple[str, ...] = ()
+    joined: tuple[str, ...] = ()
+    constant: bool = False
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def dropped(self) -> bool:
+        """Whether the column makes no feature."""
+        return not self.features
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the fields as JSON values."""
+        return {key: list(v) if isinstance(v, tuple) else v for key, v in asdict(self).items()}
+
+    @classmethod
+    def from_state(cls, state: Mapping[str, Any]) -> ColumnReport:
+        """Rebuild the report from :meth:`to_state`."""
+        fields: dict[str, Any] = {
+            key: tuple(v) if isinstance(v, list) else v for key, v in state.items()
+        }
+        return cls(**fields)
+
+
+@dataclass(frozen=True)
+class EncodingReport:
+    """What an encoder learned.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the training table.
+    columns : tuple of ColumnReport
+        One entry per column that was not named in `drop`, in the order of the table.
+    """
+
+    n_rows: int
+    columns: tuple[ColumnReport, ...]
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The sentences of all columns."""
+        return tuple(line for column in self.columns for line in column.warnings)
+
+    @property
+    def constant(self) -> tuple[str, ...]:
+        """The columns with one value only."""
+        return tuple(column.name for column in self.columns if column.constant)
+
+    @property
+    def dropped(self) -> tuple[str, ...]:
+        """The columns left out because nothing is in them."""
+        return tuple(column.name for column in self.columns if column.dropped)
+
+
+@dataclass(frozen=True, eq=False)
+class UnknownLevels:
+    """The cells of one column whose level was not in the training table.
+
+    Attributes
+    ----------
+    count : int
+        The number of cells.
+    examples : tuple of str
+        Up to five of the new levels, sorted.
+    rows : ndarray of shape (n_rows,)
+        The mask of the rows concerned.
+    levels : ndarray of shape (count,)
+        The new level in each of these rows, in row order.
+    """
+
+    count: int
+    examples: tuple[str, ...]
+    rows: npt.NDArray[np.bool_]
+    levels: npt.NDArray[np.object_]
+
+
+@dataclass(frozen=True, eq=False)
+class TransformReport:
+    """What an encoder met in a table that it encoded.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of the table.
+    missing : dict
+        Missing cells per column, for columns that have any.
+    imputed : dict
+        The part of `missing` in columns where nothing was missing in training: there is no
+        feature to say so, and the model sees a usual row.
+    unknown : dict
+        :class:`UnknownLevels` per column, for columns that have any.
+    """
+
+    n_rows: int
+    missing: dict[str, int] = field(default_factory=dict)
+    imputed: dict[str, int] = field(default_factory=dict)
+    unknown: dict[str, UnknownLevels] = field(default_factory=dict)
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """Sentences about new levels and unexpected missing values."""
+        new = (_unknown_sentence(name, found) for name, found in self.unknown.items())
+        return (*new, *(_imputed_sentence(name, count) for name, count in self.imputed.items()))
+
+
+def cells(count: int) -> str:
+    """Return ``"1 row"`` or ``"n rows"``."""
+    return "1 row" if count == 1 else f"{count:,} rows"
+
+
+def _unknown_sentence(name: str, found: UnknownLevels) -> str:
+    shown = ", ".join(repr(level) for level in found.examples)
+    return (
+        f"Column {name!r} has levels that were not in training in {cells(found.count)}: {shown}."
+    )
+
+
+def _imputed_sentence(name: str, count: int) -> str:
+    return (
+        f"Column {name!r} is missing in {cells(count)} but was never missing in training; "
+        "the median was put in its place (for categories: no level at all)."
+    )

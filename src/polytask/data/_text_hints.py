@@ -1,0 +1,90 @@
+"""What a column of text really is: dates, numbers with commas, numbers with placeholders."""
+
+from __future__ import annotations
+
+import re
+from collections import defaultdict
+from collections.abc import Sequence
+
+MOSTLY = 0.9
+# Among numbers, dates or true/false these words can only mean "missing".
+MISSING_MARKERS = (
+    *("NA", "N/A", "n/a", "na", "n.a.", "#N/A", "#NA", "<NA>", "NaN", "nan", "-nan", "-NaN"),
+    *("NULL", "Null", "null", "None", "none", "?", "-", "."),
+)
+MANY_NUMBERS = 10
+
+_YEAR, _MONTH, _DAY = r"(?:1[5-9]|2[01])\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
+_CLOCK = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?"
+DATE = re.compile(
+    rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}{_CLOCK}|{_YEAR}年{_MONTH}月{_DAY}日?|{_YEAR}年{_MONTH}月"
+    rf"|{_DAY}([/.]){_MONTH}\2{_YEAR}{_CLOCK}|{_MONTH}/{_DAY}/{_YEAR}{_CLOCK}"
+    r"|(?:19|20)\d\d-(?:0[1-9]|1[0-2])"
+)
+NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
+DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
+THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
+
+
+def share(pattern: re.Pattern[str], labels: Sequence[str]) -> float:
+    """Return the share of the labels that match as a whole."""
+    if not labels:
+        return 0.0
+    return sum(pattern.fullmatch(label.strip()) is not None for label in labels) / len(labels)
+
+
+def looks_like_dates(labels: Sequence[str]) -> bool:
+    """Tell whether nearly all labels are written like dates."""
+    return share(DATE, labels) >= MOSTLY
+
+
+def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
+    """Return a sentence if the text is nearly all numbers, else None."""
+    commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]
+    plain = [x for x in labels if NUMBER.fullmatch(x.strip())]
+    if commas and share(THOUSANDS, commas) == 1 and _most(commas + plain, labels):
+        return (
+            f"Column {name!r} looks numeric, with commas between thousands or as decimal commas "
+            f"(such as {commas[0]!r}): remove the commas, or read it with decimal=',' "
+            "(--decimal ,)."
+        )
+    if commas and _most(commas + plain, labels):
+        return (
+            f"Column {name!r} looks numeric, with decimal commas (such as {commas[0]!r}): read "
+            "it with decimal=',' (--decimal ,)."
+        )
+    if len(plain) > MANY_NUMBERS and _most(plain, labels):
+        return _plain_hint(name, plain, labels)
+    return None
+
+
+def _most(some: Sequence[str], labels: Sequence[str]) -> bool:
+    return len(some) >= MOSTLY * len(labels)
+
+
+def _plain_hint(name: str, plain: Sequence[str], labels: Sequence[str]) -> str:
+    numbers = set(plain)
+    others = [label for label in labels if label not in numbers]
+    if not others:
+        return (
+            f"Column {name!r} holds numbers written as text (such as {plain[0]!r}): turn them "
+            "into numbers if they are quantities."
+        )
+    shown = ", ".join(repr(label) for label in others[:3])
+    return (
+        f"Column {name!r} holds numbers except for {shown}: mark these as missing if the column "
+        "is a quantity."
+    )
+
+
+def spelling_hint(name: str, labels: Sequence[str]) -> str | None:
+    """Return a sentence if two levels differ in case or spaces only, else None."""
+    groups: dict[str, list[str]] = defaultdict(list)
+    for label in labels:
+        groups[" ".join(label.casefold().split())].append(label)
+    twins = [group for group in groups.values() if len(group) > 1]
+    if not twins:
+        return None
+    shown = " and ".join(repr(label) for label in twins[0])
+    more = f" (and {len(twins) - 1} more such groups)" if len(twins) > 1 else ""
+    return f"Levels {shown} of column {name!r} differ in case or spaces only{more}."

@@ -1,0 +1,219 @@
+"""The design X: what is accepted, what is refused, and how rows of it are taken."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.data import tables
+from polytask.data.missing import rows_text
+from polytask.data.tables import Rows
+from polytask.exceptions import DataError
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame
+
+# An ndarray, a csr_array or a native data frame; no one type says what they have in common.
+Design: TypeAlias = Any
+
+_BLOCK = 2**22  # entries converted at a time, so that a conversion needs no second copy
+_EVERYTHING = slice(None)
+
+
+class Checked(NamedTuple):
+    """A design that passed the checks, not yet copied or converted."""
+
+    X: Design
+    dtype: np.dtype[Any] | None  # what to convert to when rows are taken; None for tables
+    feature_names: tuple[str, ...] | None
+
+
+def check_design(X: object, owner: str = "TaskData") -> tuple[Design, tuple[str, ...] | None]:
+    """Check a design and convert it to what the estimators work on.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or data frame of shape (n, d)
+        The design.
+    owner : str, default="TaskData"
+        Whose X it is, for messages.
+
+    Returns
+    -------
+    X : ndarray, csr_array or data frame
+        float32 stays, float16 becomes float32, all other numbers float64; nothing is
+        copied that need not be. Data frames come back as they are.
+    feature_names : tuple of str or None
+        The column names of a data frame, if they are text.
+
+    Raises
+    ------
+    DataError
+        If X is not two-dimensional, is empty, is not made of numbers, or holds infinities
+        or, unless it is a data frame, NaN.
+    """
+    checked = inspect(X, owner)
+    return arrange(checked), checked.feature_names
+
+
+def inspect(X: object, owner: str = "TaskData") -> Checked:
+    """Check a design without copying it; see :func:`check_design`."""
+    tables.refuse_lazy(X, "X", owner)
+    if tables.is_table(X):
+        return _inspect_table(X, owner)
+    if sp.issparse(X):
+        return _inspect_sparse(X, owner)
+    return _inspect_array(_as_array(X, owner), owner)
+
+
+def arrange(checked: Checked, rows: Rows = _EVERYTHING) -> Design:
+    """Take rows of a checked design and convert it, in one copy or none."""
+    X, dtype = checked.X, checked.dtype
+    if dtype is None:
+        return tables.take_rows(X, rows)
+    if sp.issparse(X) or isinstance(rows, slice) or X.dtype == dtype:
+        return _rows_of(X, rows).astype(dtype, copy=False)
+    taken = np.empty((len(rows), X.shape[1]), dtype=dtype)
+    step = max(1, _BLOCK // X.shape[1])
+    for start in range(0, len(rows), step):
+        taken[start : start + step] = X[rows[start : start + step]]
+    return taken
+
+
+def take_rows(X: Design, rows: Rows) -> Design:
+    """Take rows of a design of any kind."""
+    return tables.take_rows(X, rows) if tables.is_table(X) else _rows_of(X, rows)
+
+
+def shape_of(X: Design) -> tuple[int, int]:
+    """Return the numbers of rows and columns of a design of any kind."""
+    if tables.is_table(X):
+        frame = tables.open_frame(X)
+        return frame.shape
+    return X.shape[0], X.shape[1]
+
+
+def without_column(X: NDArray[Any], position: int) -> NDArray[Any]:
+    """Return an array without one column: a view where the column is the first or last."""
+    last = X.shape[1] - 1
+    if position in (0, last):
+        return X[:, 1:] if position == 0 else X[:, :-1]
+    return np.delete(X, position, axis=1)
+
+
+def _rows_of(X: Any, rows: Rows) -> Any:  # noqa: ANN401 - ndarray or csr_array
+    everything = isinstance(rows, slice) and rows == _EVERYTHING
+    return X if everything else X[rows]
+
+
+def _inspect_table(X: IntoDataFrame, owner: str) -> Checked:
+    frame = tables.open_frame(X)
+    _require_entries(frame.shape)
+    names = tables.feature_names(X)
+    for position, (name, dtype) in enumerate(frame.schema.items()):
+        if dtype.is_float():
+            infinite = np.isinf(frame[:, position].to_numpy())
+            if infinite.any():
+                got = f"infinity (inf) in column {name!r}, {rows_text(infinite)}"
+                raise DataError(sentence("X", owner, "finite", got))
+    return Checked(X, None, names)
+
+
+def _inspect_sparse(X: Any, owner: str) -> Checked:  # noqa: ANN401 - any sparse container
+    _require_matrix(X, owner)
+    dtype = _working_dtype(X.dtype, owner)
+    X = sp.csr_array(X)
+    if not X.has_canonical_format:
+        X = X.copy()
+        X.sum_duplicates()
+    stored = X.data
+    if stored.dtype.kind == "f" and not np.isfinite(stored).all():
+        rows = np.repeat(np.arange(X.shape[0]), np.diff(X.indptr))
+        _refuse_nonfinite(stored, rows, X.indices, owner)
+    return Checked(X, dtype, None)
+
+
+def _inspect_array(X: NDArray[Any], owner: str) -> Checked:
+    _require_matrix(X, owner)
+    if X.dtype.kind == "O":
+        X = _numbers_of(X, owner)
+    dtype = _working_dtype(X.dtype, owner)
+    if X.dtype.kind == "f":
+        with np.errstate(over="ignore", invalid="ignore"):
+            total = X.sum()  # a finite sum proves every entry finite, at no memory
+        if not np.isfinite(total) and not np.isfinite(X).all():
+            rows, columns = np.nonzero(~np.isfinite(X))
+            _refuse_nonfinite(X[rows, columns], rows, columns, owner)
+    return Checked(X, dtype, None)
+
+
+def _as_array(X: object, owner: str) -> NDArray[Any]:
+    if np.ma.is_masked(X):
+        got = "a masked array: fill its masked entries first"
+        raise DataError(sentence("X", owner, "an array without a mask", got))
+    try:
+        return np.asarray(X)
+    except ValueError as error:
+        got = f"rows that do not form a matrix: {error}"
+        raise DataError(sentence("X", owner, "a matrix", got)) from error
+
+
+def _require_matrix(X: Any, owner: str) -> None:  # noqa: ANN401 - ndarray or sparse
+    if X.ndim != 2:
+        got = (
+            f"an array of {X.ndim} dimension(s) and shape {X.shape}. Reshape your data with "
+            "X.reshape(-1, 1) if it is one feature, or X.reshape(1, -1) if it is one row"
+        )
+        raise DataError(sentence("X", owner, "two-dimensional (rows, features)", got))
+    _working_dtype(X.dtype, owner)
+    _require_entries(X.shape)
+
+
+def _require_entries(shape: tuple[int, ...]) -> None:
+    # Columns first: a data frame without columns has no rows either.
+    for count, noun in ((shape[1], "feature(s)"), (shape[0], "sample(s)")):
+        if count == 0:
+            raise DataError(
+                f"Found array with 0 {noun} (shape={tuple(shape)}) "
+                "while a minimum of 1 is required."
+            )
+
+
+def _working_dtype(dtype: np.dtype[Any], owner: str) -> np.dtype[Any]:
+    if dtype.kind == "c":
+        raise DataError(f"Complex data not supported: X of {owner} must hold real numbers.")
+    if dtype.kind not in "biufO":
+        got = f"dtype {dtype}. Text, categories and dates go in a data frame"
+        raise DataError(sentence("X", owner, "an array of numbers", got))
+    small = dtype.kind == "f" and dtype.itemsize <= 4
+    return np.dtype(np.float32 if small else np.float64)
+
+
+def _numbers_of(X: NDArray[Any], owner: str) -> NDArray[np.float64]:
+    # A TypeError (an entry that is no number at all) passes: its text says what it is.
+    try:
+        return X.astype(np.float64)
+    except ValueError as error:
+        got = f"{error}. Text and categories go in a data frame"
+        raise DataError(sentence("X", owner, "an array of numbers", got)) from error
+
+
+def _refuse_nonfinite(
+    values: NDArray[Any], rows: NDArray[Any], columns: NDArray[Any], owner: str
+) -> None:
+    """Refuse the first entry of `values` that is not finite, by row and column."""
+    bad = np.flatnonzero(~np.isfinite(values))
+    first = bad[0]
+    place = f"row {rows[first]}, column {columns[first]}; {len(bad)} such entries in all"
+    if np.isnan(values[first]):
+        got = (
+            f"NaN ({place}). Missing values of an array are not filled in; those of a data "
+            "frame are (by TableEncoder), so pass a data frame or impute first"
+        )
+    else:
+        got = f"infinity (inf) ({place})"
+    raise DataError(sentence("X", owner, "finite", got))

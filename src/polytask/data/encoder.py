@@ -1,0 +1,376 @@
+"""TableEncoder: from a data frame of numbers, booleans and categories to an array of floats."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator
+from sklearn.exceptions import NotFittedError
+
+from polytask._checks import nearest, sentence
+from polytask._registry import saveable
+from polytask.data._cells import Mask
+from polytask.data._column_codes import CategoryCode, ColumnCode, Met, NumericCode
+from polytask.data._column_learning import ColumnLearner, Learned
+from polytask.data._encoder_input import (
+    at_least_two,
+    column_weights,
+    names_of,
+    open_table,
+    presence,
+)
+from polytask.data._encoding_report import (
+    ColumnReport,
+    EncodingReport,
+    TransformReport,
+    UnknownLevels,
+)
+from polytask.exceptions import DataError, DataWarning, ParameterError
+
+__all__ = [
+    "ColumnReport",
+    "Encoded",
+    "EncodingReport",
+    "TableEncoder",
+    "TransformReport",
+    "UnknownLevels",
+]
+
+Floats = npt.NDArray[Any]
+
+_CODES: dict[str, type[NumericCode] | type[CategoryCode]] = {
+    code.tag: code for code in (NumericCode, CategoryCode)
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Encoded:
+    """An encoded table.
+
+    Attributes
+    ----------
+    X : ndarray of shape (n_rows, n_features_out)
+        The features.
+    report : TransformReport
+        Missing cells and new levels.
+    """
+
+    X: Floats
+    report: TransformReport
+
+
+@saveable("data.table_encoder")
+class TableEncoder(BaseEstimator):
+    """Encode the columns of a data frame as numbers, the same way at prediction.
+
+    Numbers stay as they are; their missing cells get the (weighted) median, and a feature
+    ``age=missing`` if there were any in training. Booleans become 0 and 1. Text and categories
+    get one feature per level, ``colour=red``, in sorted order; the rarest levels beyond
+    `max_levels` share ``colour=other``, and missing or blank cells have ``colour=missing`` if
+    there were any in training. A level that was not in training counts as one of the rare ones
+    if these were joined, else all features of the column are 0. Dates are refused by name.
+    Columns missing in every row are left out, constant ones are kept and reported.
+
+    Data frames of pandas, polars and pyarrow with the same values give the same array, bit for
+    bit. Columns are matched by name: their order does not matter and columns that are not
+    needed are ignored. The float type is float32 if every numeric column of the table is.
+
+    Parameters
+    ----------
+    max_levels : int, default=30
+        The most features that the levels of one column get, ``other`` included and ``missing``
+        not; at least 2.
+    drop : sequence of str, default=()
+        Columns to leave out.
+
+    Attributes
+    ----------
+    report_ : EncodingReport
+        What was learned from each column.
+    n_features_in_ : int
+        Columns of the training table.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Their names.
+
+    Examples
+    --------
+    >>> import pandas as pd
+    >>> from polytask.data.encoder import TableEncoder
+    >>> table = pd.DataFrame({"age": [30.0, None, 50.0], "colour": ["red", "blue", "red"]})
+    >>> encoder = TableEncoder().fit(table)
+    >>> [str(name) for name in encoder.get_feature_names_out()]
+    ['age', 'age=missing', 'colour=blue', 'colour=red']
+    >>> encoder.transform(table)
+    array([[30.,  0.,  0.,  1.],
+           [40.,  1.,  1.,  0.],
+           [50.,  0.,  0.,  1.]])
+    """
+
+    def __init__(self, max_levels: int = 30, drop: Sequence[str] = ()) -> None:
+        self.max_levels = max_levels
+        self.drop = drop
+
+    def fit(
+        self,
+        table: object,
+        y: object = None,
+        *,
+        sample_weight: npt.ArrayLike | None = None,
+        present: npt.ArrayLike | None = None,
+    ) -> TableEncoder:
+        """Learn how to encode each column.
+
+        Parameters
+        ----------
+        table : data frame of shape (n_rows, n_columns)
+            A pandas, polars (eager) or pyarrow table.
+        y : object, default=None
+            Ignored; lets the encoder stand in a scikit-learn pipeline.
+        sample_weight : array-like of shape (n_rows,), default=None
+            Weights for medians and for which levels are rare; rows of weight 0 do not count.
+        present : array-like of bool of shape (n_rows, n_columns), default=None
+            False where a cell does not exist because the row's task lacks the column; such a
+            cell is not counted as missing.
+
+        Returns
+        -------
+        TableEncoder
+            This object.
+
+        Raises
+        ------
+        DataError
+            If a column cannot be encoded, with its name and row; if nothing is left.
+        ParameterError
+            If `max_levels` is not an integer of at least 2.
+
+        Warns
+        -----
+        DataWarning
+            With the sentences of ``report_.warnings``, if there are any.
+        """
+        frame = open_table(table)
+        names = names_of(frame)
+        if not len(frame):
+            raise DataError("The table has no rows; TableEncoder needs at least one.")
+        left_out = self._left_out(names)
+        weights = column_weights(sample_weight, present, len(frame), len(names))
+        learner = ColumnLearner(at_least_two(self.max_levels))
+        learned = [
+            learner.learn(frame[:, j], name, weights[j])
+            for j, name in enumerate(names)
+            if name not in left_out
+        ]
+        self._keep(names, len(frame), learned)
+        if self.report_.warnings:
+            warnings.warn(" ".join(self.report_.warnings), DataWarning, stacklevel=2)
+        return self
+
+    def _left_out(self, names: tuple[str, ...]) -> frozenset[str]:
+        if isinstance(self.drop, str):
+            raise ParameterError(
+                sentence("drop", "TableEncoder", "a list of column names", repr(self.drop))
+            )
+        dropped = frozenset(map(str, self.drop or ()))
+        for name in sorted(dropped.difference(names)):
+            raise DataError(
+                f"drop of TableEncoder names {name!r}, which is not a column of the table."
+                f"{nearest(name, names)}"
+            )
+        return dropped
+
+    def _keep(self, names: tuple[str, ...], n_rows: int, learned: list[Learned]) -> None:
+        codes = tuple(code for code, _ in learned if code is not None)
+        if not codes:
+            raise DataError(
+                "No column of the table can be used: each was dropped or is missing in every row."
+            )
+        self.report_ = EncodingReport(n_rows, tuple(report for _, report in learned))
+        self._set_codes(names, codes)
+
+    def _set_codes(self, names: tuple[str, ...], codes: tuple[ColumnCode, ...]) -> None:
+        self._codes = codes
+        self.feature_names_in_ = np.array(names, dtype=object)
+        self.n_features_in_ = len(names)
+
+    def transform(self, table: object) -> Floats:
+        """Encode a table; see :meth:`encode` for the same without warnings.
+
+        Parameters
+        ----------
+        table : data frame of shape (n_rows, n_columns)
+            A table with the columns of the training table, in any order.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_features_out)
+            float32 if every numeric column of `table` is, else float64.
+
+        Raises
+        ------
+        DataError
+            If columns are missing or hold something else than in training.
+
+        Warns
+        -----
+        DataWarning
+            If there are new levels, or missing cells where none were missing in training.
+        """
+        encoded = self.encode(table)
+        if encoded.report.warnings:
+            warnings.warn(" ".join(encoded.report.warnings), DataWarning, stacklevel=2)
+        return encoded.X
+
+    def fit_transform(
+        self, table: object, y: object = None, *, sample_weight: npt.ArrayLike | None = None
+    ) -> Floats:
+        """Fit, then encode the same table; parameters as in :meth:`fit`."""
+        return self.fit(table, y, sample_weight=sample_weight).encode(table).X
+
+    def encode(self, table: object, present: npt.ArrayLike | None = None) -> Encoded:
+        """Encode a table and say what was met in it, without a warning.
+
+        Parameters
+        ----------
+        table : data frame of shape (n_rows, n_columns)
+            A table with the columns of the training table, in any order.
+        present : array-like of bool of shape (n_rows, n_columns), default=None
+            False where a cell does not exist; all its features are 0 and it is not counted.
+            In the order of the columns of `table`.
+
+        Returns
+        -------
+        Encoded
+            The array ``X`` and the ``report``.
+
+        Raises
+        ------
+        DataError
+            If columns are missing or hold something else than in training.
+        """
+        codes = self._fitted()
+        frame = open_table(table)
+        place = {name: j for j, name in enumerate(names_of(frame))}
+        self._check_names(codes, place)
+        exists = presence(present, len(frame), len(place))
+        real = [frame[:, place[code.name]].dtype == nw.Float32 for code in codes if code.is_real]
+        width = sum(len(code.features()) for code in codes)
+        X = np.zeros((len(frame), width), np.float32 if real and all(real) else np.float64)
+        met: dict[str, tuple[Met, Mask | None]] = {}
+        start = 0
+        for code in codes:
+            j = place[code.name]
+            block = X[:, start : start + len(code.features())]
+            counted = None if exists is None else exists[:, j]
+            met[code.name] = code.encode(frame[:, j], block), counted
+            if counted is not None:
+                block[~counted] = 0
+            start += block.shape[1]
+        return Encoded(X, _report(len(frame), met))
+
+    def transform_report(self, table: object) -> TransformReport:
+        """Return what :meth:`encode` meets in a table: missing cells and new levels."""
+        return self.encode(table).report
+
+    def unknown_levels(self, table: object) -> dict[str, UnknownLevels]:
+        """Return, per column, the cells whose level was not in training."""
+        return self.encode(table).report.unknown
+
+    def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
+        """Return the labels of the features.
+
+        Parameters
+        ----------
+        input_features : object, default=None
+            Ignored; the names are those of the training table.
+
+        Returns
+        -------
+        ndarray of shape (n_features_out,)
+            Such as ``age``, ``age=missing``, ``colour=red``; a label that would occur twice
+            (a level or a name with an equals sign) gets `` (2)`` behind it.
+        """
+        labels: list[str] = []
+        seen: set[str] = set()
+        for label in (label for code in self._fitted() for label in code.features()):
+            unique, count = label, 1
+            while unique in seen:
+                count += 1
+                unique = f"{label} ({count})"
+            labels.append(unique)
+            seen.add(unique)
+        return np.array(labels, dtype=object)
+
+    def source_columns(self) -> npt.NDArray[np.intp]:
+        """Return, for each feature, the position in `feature_names_in_` that it comes from."""
+        position = {name: j for j, name in enumerate(self.feature_names_in_)}
+        codes = self._fitted()
+        sources = [position[code.name] for code in codes for _ in code.features()]
+        return np.array(sources, dtype=np.intp)
+
+    def _fitted(self) -> tuple[ColumnCode, ...]:
+        codes: tuple[ColumnCode, ...] | None = getattr(self, "_codes", None)
+        if codes is None:
+            raise NotFittedError("This TableEncoder is not fitted yet: call fit first.")
+        return codes
+
+    def _check_names(self, codes: tuple[ColumnCode, ...], place: dict[str, int]) -> None:
+        absent = [code.name for code in codes if code.name not in place]
+        if not absent:
+            return
+        known = set(self.feature_names_in_)
+        extra = [name for name in place if name not in known]
+        wanted = ", ".join(f"{name!r}{nearest(name, extra)}" for name in absent)
+        tail = f" Not in training: {', '.join(map(repr, extra))}." if extra else ""
+        stop = "" if wanted.endswith("?") else "."
+        raise DataError(
+            f"The table lacks {'a column' if len(absent) == 1 else 'columns'} seen in training: "
+            f"{wanted}{stop}{tail}"
+        )
+
+    def to_state(self) -> dict[str, Any]:
+        """Return the parameters and what was learned, as JSON values."""
+        state: dict[str, Any] = {
+            "max_levels": self.max_levels,
+            "drop": [str(name) for name in self.drop or ()],
+        }
+        if getattr(self, "_codes", None) is None:
+            return state
+        return state | {
+            "columns": [str(name) for name in self.feature_names_in_],
+            "codes": [{"tag": code.tag} | code.to_state() for code in self._codes],
+            "n_rows": self.report_.n_rows,
+            "report": [column.to_state() for column in self.report_.columns],
+        }
+
+    @classmethod
+    def from_state(cls, state: dict[str, Any]) -> TableEncoder:
+        """Rebuild the encoder from :meth:`to_state`."""
+        encoder = cls(state["max_levels"], tuple(state["drop"]))
+        if "codes" in state:
+            codes = tuple(_CODES[code["tag"]].from_state(code) for code in state["codes"])
+            encoder._set_codes(tuple(state["columns"]), codes)
+            columns = tuple(ColumnReport.from_state(column) for column in state["report"])
+            encoder.report_ = EncodingReport(state["n_rows"], columns)
+        return encoder
+
+
+def _report(n_rows: int, met: dict[str, tuple[Met, Mask | None]]) -> TransformReport:
+    report = TransformReport(n_rows)
+    for name, (found, counted) in met.items():
+        cells = found.missing if counted is None else found.missing & counted
+        missing = int(cells.sum())
+        if missing:
+            report.missing[name] = missing
+            if not found.expected:
+                report.imputed[name] = missing
+        unknown = found.unknown(counted)
+        if unknown is not None:
+            report.unknown[name] = unknown
+    return report

@@ -1,0 +1,228 @@
+"""Task labels: from labels of any kind to integers, and what to say when they do not match."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import warnings
+from collections.abc import Hashable, Iterable, Sequence
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, one_of, sentence
+from polytask.data.missing import SHOWN, distinct_values, member_mask, missing_among, rows_text
+from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
+from polytask.exceptions import DataError, DataWarning
+
+_NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
+
+
+def label_list(labels: object, parameter: str = "task", owner: str = "TaskData") -> list[Hashable]:
+    """Return labels as a list of Python values, each of the type that it has.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        A list, an array, or a column of a data frame.
+    parameter, owner : str
+        Names for messages.
+
+    Returns
+    -------
+    list
+        ``7`` stays an int and ``"07"`` stays text, also side by side.
+
+    Raises
+    ------
+    DataError
+        If `labels` is not one-dimensional or holds no labels.
+    """
+    refuse_lazy(labels, parameter, owner)
+    if is_table(labels) or isinstance(labels, str | bytes | dict) or np.ma.is_masked(labels):
+        got = f"a {type(labels).__name__}"
+        raise DataError(sentence(parameter, owner, "one label per row", got))
+    if isinstance(labels, list | tuple):
+        return _python_values(list(labels))
+    array = column_values(labels) if is_column(labels) else np.asarray(labels)
+    if array.ndim != 1 or array.dtype.kind in "cV":
+        got = f"an array of shape {array.shape} and dtype {array.dtype}"
+        raise DataError(sentence(parameter, owner, "one label per row (1-D)", got))
+    if array.dtype.kind in "mM":
+        array = array.astype(f"{array.dtype.kind}8[us]")
+    return _python_values(array.tolist())
+
+
+def factorize(
+    labels: object, parameter: str = "task", owner: str = "TaskData"
+) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """Turn labels into integers.
+
+    Parameters
+    ----------
+    labels : array-like of shape (n,)
+        The labels.
+    parameter, owner : str
+        Names for messages.
+
+    Returns
+    -------
+    distinct : tuple
+        The distinct labels: sorted where they can be, else as they first appear.
+    codes : ndarray of shape (n,)
+        The position of every label in `distinct`.
+
+    Raises
+    ------
+    DataError
+        If a label is missing.
+    """
+    entries = label_list(labels, parameter, owner)
+    found = distinct_values(entries)
+    missing = missing_among(found)
+    if missing:
+        got = f"no label in {rows_text(member_mask(entries, missing))}"
+        raise DataError(sentence(parameter, owner, "a label in every row", got))
+    distinct = in_order(found)
+    return distinct, _codes(entries, distinct)
+
+
+def in_order(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
+    """Return labels sorted, or as they come if they cannot be compared."""
+    labels = tuple(labels)
+    try:
+        return tuple(sorted(labels))  # type: ignore[type-var]
+    except TypeError:
+        return labels
+
+
+def warn_near_misses(labels: Sequence[Hashable], parameter: str = "task") -> None:
+    """Warn of labels that differ by type, blanks or leading zeros only.
+
+    Warns
+    -----
+    DataWarning
+        Naming the first few; they are kept apart.
+    """
+    if not any(isinstance(label, str) for label in labels):
+        return
+    alike: dict[Hashable, list[Hashable]] = {}
+    for label in labels:
+        alike.setdefault(_normal(label), []).append(label)
+    groups = [group for group in alike.values() if len(group) > 1]
+    if groups:
+        shown = "; ".join(" and ".join(map(_typed, group)) for group in groups[:SHOWN])
+        more = f" (and {len(groups) - SHOWN} more)" if len(groups) > SHOWN else ""
+        warnings.warn(
+            f"Some labels of {parameter} look alike but are kept apart: {shown}{more}. "
+            "Write them in one way if they mean the same.",
+            DataWarning,
+            stacklevel=5,
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class LabelIndex:
+    """The labels that a model knows, and the way from labels to positions.
+
+    Parameters
+    ----------
+    labels : tuple
+        The known labels; the position of a label is its code.
+    """
+
+    labels: tuple[Hashable, ...]
+
+    def encode(
+        self,
+        labels: object,
+        unseen: str = "error",
+        parameter: str = "task",
+        owner: str = "predict",
+    ) -> NDArray[np.intp]:
+        """Return the position of every label.
+
+        Labels match as Python compares them: 7 is 7.0, but neither ``"7"`` nor ``"07"``.
+
+        Parameters
+        ----------
+        labels : array-like of shape (n,)
+            The labels.
+        unseen : {"error", "shared"}, default="error"
+            What to do with a label that is not known: refuse it, or code it -1.
+        parameter, owner : str
+            Names for messages.
+
+        Returns
+        -------
+        ndarray of shape (n,), integers
+            Positions in ``labels``.
+
+        Raises
+        ------
+        DataError
+            If a label is missing, or not known and `unseen` is "error".
+        """
+        one_of(unseen, "unseen_tasks", owner, ("error", "shared"))
+        given, codes = factorize(labels, parameter, owner)
+        positions = dict(zip(self.labels, range(len(self.labels)), strict=True))
+        translated = np.array([positions.get(label, -1) for label in given], dtype=np.intp)
+        encoded: NDArray[np.intp] = translated[codes]
+        if unseen == "error" and bool((translated < 0).any()):
+            strangers = [label for label in given if label not in positions]
+            raise DataError(self._unseen(strangers, encoded < 0, parameter, owner))
+        return encoded
+
+    def _unseen(
+        self,
+        strangers: Sequence[Hashable],
+        mask: NDArray[np.bool_],
+        parameter: str,
+        owner: str,
+    ) -> str:
+        shown = ", ".join(repr(label) for label in strangers[:SHOWN])
+        more = ", ..." if len(strangers) > SHOWN else ""
+        noun = "label" if len(strangers) == 1 else "labels"
+        got = f"{len(strangers)} unseen {noun} ({shown}{more}) in {rows_text(mask)}"
+        allowed = f"among the {len(self.labels)} labels known from training"
+        return (
+            sentence(parameter, owner, allowed, got)
+            + self._hint(strangers)
+            + ' With unseen_tasks="shared" such rows are predicted from what the tasks share.'
+        )
+
+    def _hint(self, strangers: Sequence[Hashable]) -> str:
+        known = {_normal(label): label for label in reversed(self.labels)}
+        near = [
+            f"{_typed(label)}: the model knows {_typed(known[_normal(label)])}"
+            for label in strangers
+            if _normal(label) in known
+        ]
+        if near:
+            more = f"; and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
+            return " " + "; ".join(near[:SHOWN]) + more + "."
+        return nearest(strangers[0], self.labels)
+
+
+def _codes(entries: Sequence[Hashable], distinct: Sequence[Hashable]) -> NDArray[np.intp]:
+    positions = dict(zip(distinct, range(len(distinct)), strict=True))
+    return np.fromiter(map(positions.__getitem__, entries), np.intp, len(entries))
+
+
+def _python_values(entries: list[Any]) -> list[Hashable]:
+    """Turn NumPy scalars into Python ones, so that a label is the same in every container."""
+    if not any(issubclass(kind, np.generic) for kind in set(map(type, entries))):
+        return entries
+    return [entry.item() if isinstance(entry, np.generic) else entry for entry in entries]
+
+
+def _normal(label: Hashable) -> Hashable:
+    """Return what is left of a label without its type, blanks and leading zeros."""
+    text = str(label).strip()
+    return Fraction(text) if _NUMBER.fullmatch(text) else text
+
+
+def _typed(label: Hashable) -> str:
+    return f"{label!r} ({type(label).__name__})"

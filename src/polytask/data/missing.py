@@ -1,0 +1,63 @@
+"""Missing values of any kind, and how rows are named in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Hashable, Iterable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.exceptions import DataError
+
+SHOWN = 5
+
+
+def is_missing(value: Hashable) -> bool:
+    """Say whether `value` is None, NaN, NaT or pandas' NA."""
+    if value is None or type(value).__name__ == "NAType":
+        return True
+    return bool(value != value)
+
+
+def distinct_values(values: Iterable[Hashable]) -> dict[Hashable, None]:
+    """Return the distinct `values` in the order of their first appearance.
+
+    Raises
+    ------
+    DataError
+        If a value is not hashable, such as a list.
+    """
+    try:
+        return dict.fromkeys(values)
+    except TypeError as error:
+        raise DataError(f"Labels must be plain values such as text or numbers: {error}.") from None
+
+
+def missing_among(values: Iterable[Hashable]) -> dict[Hashable, None]:
+    """Return the distinct missing values among `values` (each NaN object counts)."""
+    return dict.fromkeys(value for value in distinct_values(values) if is_missing(value))
+
+
+def member_mask(values: Collection[Hashable], members: dict[Hashable, None]) -> NDArray[np.bool_]:
+    """Mark the `values` that are among `members`."""
+    return np.fromiter(map(members.__contains__, values), np.bool_, len(values))
+
+
+def missing_mask(values: NDArray[np.generic]) -> NDArray[np.bool_]:
+    """Mark the missing entries of an array of any dtype and shape."""
+    if values.dtype.kind in "fcmM":
+        unequal: NDArray[np.bool_] = np.not_equal(values, values)
+        return unequal
+    if values.dtype.kind != "O":
+        return np.zeros(values.shape, dtype=np.bool_)
+    entries = values.ravel().tolist()
+    return member_mask(entries, missing_among(entries)).reshape(values.shape)
+
+
+def rows_text(mask: NDArray[np.bool_]) -> str:
+    """Name the marked rows: how many, and the numbers of the first five."""
+    rows = np.flatnonzero(mask)
+    shown = ", ".join(str(row) for row in rows[:SHOWN])
+    more = ", ..." if len(rows) > SHOWN else ""
+    noun = "row" if len(rows) == 1 else "rows"
+    return f"{len(rows)} {noun} ({shown}{more})"

@@ -1,0 +1,286 @@
+"""The outcomes y and Y, and the sample weights: what is accepted and what is refused."""
+
+from __future__ import annotations
+
+import decimal
+import math
+import numbers
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.data import tables
+from polytask.data.missing import (
+    distinct_values,
+    is_missing,
+    member_mask,
+    missing_mask,
+    rows_text,
+)
+from polytask.exceptions import DataError
+
+Values = NDArray[Any]
+
+
+def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData") -> Values:
+    """Check one outcome per row.
+
+    Parameters
+    ----------
+    y : array-like of shape (n,)
+        Numbers, booleans, text or categories.
+    n : int
+        The number of rows of X.
+    parameter, owner : str
+        Names for messages.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Numbers and booleans with their own dtype, anything else as text or objects.
+
+    Raises
+    ------
+    DataError
+        If y has another length or shape, or a value is missing or infinite.
+    """
+    values = outcome_values(y, parameter, owner)
+    if values.ndim != 1:
+        got = f"shape {values.shape}; one column per task is TaskData.from_targets"
+        raise DataError(sentence(parameter, owner, "1-D (one value per row)", got))
+    check_length(len(values), n, parameter, owner)
+    missing = missing_mask(values)
+    if missing.any():
+        got = f"NaN or None in {rows_text(missing)}. Input y contains NaN"
+        raise DataError(sentence(parameter, owner, "given in every row", got))
+    refuse_infinite(values, parameter, owner)
+    return values
+
+
+def check_targets(
+    Y: object, n: int, owner: str = "TaskData"
+) -> tuple[Values, tuple[str | int, ...]]:
+    """Check one column of outcomes per task, with gaps.
+
+    Parameters
+    ----------
+    Y : array-like or data frame of shape (n, T)
+        The outcomes; NaN or None where a label was not observed.
+    n : int
+        The number of rows of X.
+    owner : str
+        Whose Y it is, for messages.
+
+    Returns
+    -------
+    values : ndarray of shape (n, T)
+        Numbers with NaN for gaps, or objects with None for gaps.
+    names : tuple
+        The column names of a data frame, else 0 to T - 1.
+
+    Raises
+    ------
+    DataError
+        If Y has another length or shape, a value is infinite, or a target has no label.
+    """
+    names: tuple[str | int, ...] = ()
+    if tables.is_table(Y):
+        names = tuple(_plain_name(name) for name in tables.column_names(Y))
+    values = outcome_values(Y, "Y", owner)
+    if not tables.is_table(Y) and values.ndim == 2:
+        names = tuple(range(values.shape[1]))
+    if values.ndim != 2 or not names:
+        got = f"shape {values.shape}"
+        raise DataError(sentence("Y", owner, "2-D (rows, targets) with a target or more", got))
+    check_length(len(values), n, "Y", owner)
+    refuse_infinite(values, "Y", owner)
+    empty = np.flatnonzero(missing_mask(values).all(axis=0))
+    if len(empty):
+        got = "no label at all in " + ", ".join(f"target {names[t]!r}" for t in empty[:5])
+        raise DataError(sentence("Y", owner, "observed in a row or more of every target", got))
+    return values, names
+
+
+def check_weights(
+    sample_weight: object, n: int, owner: str = "TaskData"
+) -> NDArray[np.float64] | None:
+    """Check sample weights.
+
+    Parameters
+    ----------
+    sample_weight : array-like of shape (n,), float or None
+        The weights; one number means the same for all rows.
+    n : int
+        The number of rows of X.
+    owner : str
+        Whose weights they are, for messages.
+
+    Returns
+    -------
+    ndarray of shape (n,) or None
+
+    Raises
+    ------
+    DataError
+        If the weights have another shape, are negative or not finite, or all are zero.
+    """
+    if sample_weight is None:
+        return None
+    weights = weight_values(sample_weight, n, owner)
+    refuse_all_zero(weights, owner)
+    return weights
+
+
+def weight_values(sample_weight: object, n: int, owner: str) -> NDArray[np.float64]:
+    """Check sample weights of some rows, which may all be zero; see :func:`check_weights`."""
+    name = "sample_weight"
+    if np.ma.is_masked(sample_weight):
+        raise DataError(sentence(name, owner, "an array without a mask", "a masked array"))
+    column = tables.is_column(sample_weight)
+    given = tables.column_values(sample_weight) if column else np.asarray(sample_weight)
+    try:
+        weights = np.full(n, given, np.float64) if given.ndim == 0 else given.astype(np.float64)
+    except (TypeError, ValueError) as error:
+        raise DataError(sentence(name, owner, "an array of numbers", str(error))) from error
+    if weights.ndim != 1:
+        got = f"an array of shape {weights.shape}"
+        raise DataError(sentence(name, owner, "1-D (one weight per row)", got))
+    check_length(len(weights), n, name, owner)
+    bad = ~(np.isfinite(weights) & (weights >= 0))
+    if bad.any():
+        got = f"{weights[bad][0]} in {rows_text(bad)}"
+        raise DataError(sentence(name, owner, "finite numbers >= 0", got))
+    return weights
+
+
+def refuse_all_zero(weights: NDArray[np.float64], owner: str) -> None:
+    """Refuse weights that leave no row."""
+    if not weights.any():
+        got = "zero for every row"
+        raise DataError(sentence("sample_weight", owner, "above zero for a row or more", got))
+
+
+def check_length(length: int, n: int, parameter: str, owner: str) -> None:
+    """Refuse a `parameter` that is not as long as X."""
+    if length != n:
+        got = f"{length} {'row' if length == 1 else 'rows'}"
+        raise DataError(sentence(parameter, owner, f"as long as X ({n} rows)", got))
+
+
+def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
+    """Refuse infinities, by row."""
+    if values.dtype.kind not in "fO":
+        return
+    infinite = np.isinf(values) if values.dtype.kind == "f" else _infinite_objects(values)
+    if infinite.any():
+        where = rows_text(np.asarray(infinite.reshape(len(values), -1).any(axis=1)))
+        got = (
+            f"infinity in {where}. Input y contains infinity or a value too large for "
+            f"{values.dtype!r}"
+        )
+        raise DataError(sentence(parameter, owner, "finite", got))
+
+
+def _infinite_objects(values: Values) -> NDArray[np.bool_]:
+    entries = values.ravel().tolist()
+    endless = distinct_values(v for v in entries if isinstance(v, float) and math.isinf(v))
+    return member_mask(entries, endless).reshape(values.shape)
+
+
+def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> Values:
+    """Return outcomes of any container as an array, numbers as numbers, types unmixed."""
+    tables.refuse_lazy(y, parameter, owner)
+    if tables.is_table(y):
+        values = _columns_of([tables.get_column(y, name) for name in tables.column_names(y)])
+        _refuse_kind(values, parameter, owner)
+        return values
+    if sp.issparse(y) or np.ma.is_masked(y) or isinstance(y, str | bytes | dict):
+        got = f"a {type(y).__name__}"
+        raise DataError(sentence(parameter, owner, "an array, list or column", got))
+    values = tables.column_values(y) if tables.is_column(y) else _as_array(y, parameter, owner)
+    if values.dtype.kind in "OT":
+        values = infer(values.astype(object))
+    _refuse_kind(values, parameter, owner)
+    return values.astype(np.float32) if values.dtype == np.float16 else values
+
+
+def _refuse_kind(values: Values, parameter: str, owner: str) -> None:
+    if values.dtype.kind == "c":
+        raise DataError(f"Complex data not supported: {parameter} of {owner} must be real.")
+    if values.dtype.kind in "mMV":
+        got = f"dtype {values.dtype}"
+        raise DataError(sentence(parameter, owner, "numbers or labels", got))
+
+
+def infer(values: Values) -> Values:
+    """Give an array of objects the dtype that its entries have, if they share one.
+
+    Numbers become a numeric array (gaps NaN), booleans without gaps a boolean one; all
+    else stays an array of objects, with None for gaps.
+    """
+    missing = missing_mask(values)
+    kinds = set(map(type, values[~missing].tolist()))
+    if kinds and kinds <= {bool, np.bool_}:
+        return values.astype(np.bool_) if not missing.any() else _with_gaps(values, missing)
+    if all(issubclass(kind, numbers.Real | decimal.Decimal) for kind in kinds):
+        whole = all(issubclass(kind, numbers.Integral) for kind in kinds) and not missing.any()
+        numeric = np.where(missing, np.nan, values) if missing.any() else values
+        return _integers(values) if whole else numeric.astype(np.float64)
+    if complex in kinds:
+        return values.astype(np.complex128)
+    return _with_gaps(values, missing)
+
+
+def _integers(values: Values) -> Values:
+    try:
+        return values.astype(np.int64)
+    except OverflowError:  # the largest of numbers become infinite, which is refused
+        return np.array([_as_float(value) for value in values.ravel()]).reshape(values.shape)
+
+
+def _as_float(value: int) -> float:
+    try:
+        return float(value)
+    except OverflowError:
+        return math.inf
+
+
+def _with_gaps(values: Values, missing: NDArray[np.bool_]) -> Values:
+    gapped = values.copy()
+    gapped[missing] = None
+    return gapped
+
+
+def _as_array(y: object, parameter: str, owner: str) -> Values:
+    try:
+        values = np.asarray(y)
+        # A list of text and numbers would become all text.
+        if isinstance(y, list | tuple) and values.dtype.kind in "US":
+            objects = np.array(y, dtype=object)
+            values = values if set(map(type, objects.ravel().tolist())) == {str} else objects
+    except ValueError as error:
+        raise DataError(sentence(parameter, owner, "an array", str(error))) from error
+    if values.ndim == 0:
+        got = "y is None" if y is None else repr(y)
+        raise DataError(sentence(parameter, owner, "one value per row", got))
+    return values
+
+
+def _columns_of(columns: Sequence[Values]) -> Values:
+    inferred = [infer(column) if column.dtype.kind == "O" else column for column in columns]
+    if all(column.dtype.kind in "biuf" for column in inferred):
+        return np.column_stack(inferred) if inferred else np.empty((0, 0))
+    objects = np.empty((len(inferred[0]), len(inferred)), dtype=object)
+    for position, column in enumerate(inferred):
+        if column.dtype.kind in "cmMV":
+            return column[:, np.newaxis]  # refused by the caller, by dtype
+        objects[:, position] = [None if is_missing(v) else v for v in column.tolist()]
+    return objects
+
+
+def _plain_name(name: object) -> str | int:
+    return name if isinstance(name, int) else str(name)

@@ -1,0 +1,315 @@
+"""Tables from and to files: delimited text, Parquet and Arrow."""
+
+from __future__ import annotations
+
+import glob
+import gzip
+import io
+import os
+import zlib
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polytask._checks import nearest
+from polytask.data._csv_text import RawTable, decode, parse
+from polytask.data._csv_types import type_columns
+from polytask.data._table_writing import write_table
+from polytask.exceptions import DataError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    import pyarrow as pa
+
+__all__ = ["ReadResult", "TablesResult", "read_table", "read_tables", "write_table"]
+
+FilePath = str | os.PathLike[str]
+
+TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
+PARQUET_SUFFIXES = (".parquet", ".pq")
+ARROW_SUFFIXES = (".arrow", ".feather", ".ipc", ".arrows")
+INDEX_PREFIX = "__index_level_"
+
+
+@dataclass(frozen=True, eq=False)
+class ReadResult:
+    """A table that was read, and how.
+
+    Attributes
+    ----------
+    table : pandas.DataFrame of shape (n_rows, n_columns)
+        The table, with a plain index.
+    notes : tuple of str
+        What was decided while reading: encoding, separator, missing markers, dates.
+    encoding : str or None
+        The encoding of a text file.
+    separator : str or None
+        The separator of a text file.
+    """
+
+    table: pd.DataFrame
+    notes: tuple[str, ...] = ()
+    encoding: str | None = None
+    separator: str | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class TablesResult:
+    """Several tables that were read, one per file.
+
+    Attributes
+    ----------
+    tables : dict
+        From the name of each file without its suffix to its pandas.DataFrame, sorted by name.
+    notes : tuple of str
+        What was decided while reading.
+    """
+
+    tables: dict[str, pd.DataFrame]
+    notes: tuple[str, ...] = ()
+
+
+def read_table(
+    path: FilePath,
+    *,
+    sep: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+    columns: Sequence[str] | None = None,
+) -> ReadResult:
+    """Read one table from a file.
+
+    The suffix says what the file is: ``.csv``, ``.tsv``, ``.tab`` and ``.txt`` (also with
+    ``.gz``), ``.parquet`` and ``.pq``, ``.arrow``, ``.feather`` and ``.ipc``; in any case.
+
+    In text files a column is true/false (in any case), integers, numbers or ISO dates if all its
+    words are, else text. Words are read as they stand: a column with leading zeros ("007") or
+    with more digits than a number can hold stays text. Blank cells are missing. In columns of
+    numbers, dates and true/false the usual markers ("NA", "NaN", "null", "?", "-") are missing
+    too; in text only "NaN", "NULL", "null", "<NA>" and "#N/A" are, because "NA" or "None" may be
+    answers. What was decided is said in the notes.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    sep : str, default=None
+        The separator of a text file: one character, or ``"comma"``, ``"semicolon"``, ``"tab"``,
+        ``"pipe"``. None finds it from the first rows (``.tsv`` and ``.tab``: a tab).
+    decimal : {".", ","}, default="."
+        The decimal mark of a text file.
+    encoding : str, default=None
+        The encoding of a text file. None tries UTF-8, UTF-16 with a mark, then GB18030.
+    columns : sequence of str, default=None
+        The columns to keep, in this order; None keeps all.
+
+    Returns
+    -------
+    ReadResult
+        The table and the notes.
+
+    Raises
+    ------
+    DataError
+        If the file cannot be read as a table; the sentence names it, and the row if there is one.
+    ParameterError
+        If `sep`, `decimal` or `encoding` is not allowed.
+    """
+    source = os.fspath(path)
+    suffix = _suffix(source)
+    if suffix not in TEXT_SUFFIXES:
+        table, notes = _read_binary(source, suffix)
+        return ReadResult(_frame(_select(table, columns, source)), notes)
+    raw = _read_text(source, suffix, Style(sep, decimal, encoding))
+    if columns is not None:
+        _check_columns(columns, list(raw.columns), source)
+        raw = RawTable(
+            source, {c: raw.columns[c] for c in columns}, raw.encoding, raw.separator, raw.notes
+        )
+    tables, notes = type_columns([raw], decimal)
+    return ReadResult(_frame(tables[0]), (*raw.notes, *notes), raw.encoding, raw.separator)
+
+
+def read_tables(
+    pattern: FilePath,
+    *,
+    sep: str | None = None,
+    decimal: str = ".",
+    encoding: str | None = None,
+) -> TablesResult:
+    """Read one table per task: all files that match a pattern.
+
+    A column of several text files means the same in all: it is read as numbers only if it
+    holds numbers in every file.
+
+    Parameters
+    ----------
+    pattern : path-like
+        A file name with ``*``, ``?`` or ``[...]``; ``**`` stands for any folders.
+    sep, decimal, encoding
+        As in :func:`read_table`.
+
+    Returns
+    -------
+    TablesResult
+        The tables by file name without suffix, and the notes.
+
+    Raises
+    ------
+    DataError
+        If no file matches, two files have the same name without suffix, or one cannot be read.
+    """
+    files = _matches(os.fspath(pattern))
+    raws: dict[str, RawTable] = {}
+    ready: dict[str, pa.Table] = {}
+    notes: list[str] = []
+    for stem, file in files.items():
+        suffix = _suffix(file)
+        if suffix in TEXT_SUFFIXES:
+            raws[stem] = _read_text(file, suffix, Style(sep, decimal, encoding))
+            notes.extend(raws[stem].notes)
+        else:
+            ready[stem], said = _read_binary(file, suffix)
+            notes.extend(said)
+    typed, said = type_columns(list(raws.values()), decimal)
+    ready.update(zip(raws, typed, strict=True))
+    return TablesResult({stem: _frame(ready[stem]) for stem in files}, (*notes, *said))
+
+
+def _matches(pattern: str) -> dict[str, str]:
+    found = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
+    files = sorted(file for file in found if os.path.isfile(file))
+    if not files:
+        raise DataError(f"No file matches {pattern}.{_pattern_advice(pattern)}")
+    stems = {file: _stem(file) for file in files}
+    stem, count = Counter(stems.values()).most_common(1)[0]
+    if count > 1:
+        twins = " and ".join(file for file in files if stems[file] == stem)
+        raise DataError(f"{twins} would both be the task {stem!r}: rename one of them.")
+    return {stems[file]: file for file in sorted(files, key=lambda file: stems[file])}
+
+
+def _pattern_advice(pattern: str) -> str:
+    if os.path.isdir(pattern):
+        return f" It is a folder: name the files in it, such as {os.path.join(pattern, '*.csv')}."
+    return ""
+
+
+def _stem(file: str) -> str:
+    name = Path(file).name
+    name = name[:-3] if name.lower().endswith(".gz") else name
+    return os.path.splitext(name)[0]
+
+
+def _suffix(source: str) -> str:
+    """Return the suffix that says what a file is, after the checks that need no reading."""
+    if os.path.isdir(source):
+        raise DataError(
+            f"{source} is a folder; name one file, or for one file per task a pattern such as "
+            f"{os.path.join(source, '*.csv')}."
+        )
+    if not os.path.exists(source):
+        folder = os.path.dirname(source) or "."
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        raise DataError(f"There is no file {source}.{nearest(os.path.basename(source), beside)}")
+    name = source.lower()
+    suffix = os.path.splitext(name[:-3] if name.endswith(".gz") else name)[1]
+    zipped = name.endswith(".gz")
+    known = suffix in TEXT_SUFFIXES or (not zipped and suffix in PARQUET_SUFFIXES + ARROW_SUFFIXES)
+    if not known:
+        advice = " Save the sheet as CSV first." if suffix in (".xlsx", ".xls", ".ods") else ""
+        raise DataError(
+            f"{source} has no suffix of a table: allowed are .csv, .tsv, .tab and .txt (also with "
+            f".gz), .parquet, .pq, .arrow, .feather and .ipc.{advice}"
+        )
+    return suffix
+
+
+def _bytes(source: str) -> bytes:
+    try:
+        with open(source, "rb") as file:
+            data = file.read()
+        return gzip.decompress(data) if source.lower().endswith(".gz") else data
+    except (EOFError, zlib.error, gzip.BadGzipFile):
+        raise DataError(f"{source} is not a whole gzip file.") from None
+    except OSError as error:
+        raise DataError(f"{source} cannot be read: {error.strerror or error}.") from None
+
+
+@dataclass(frozen=True)
+class Style:
+    """How a text file is written, as far as the caller knows."""
+
+    sep: str | None
+    decimal: str
+    encoding: str | None
+
+
+def _read_text(source: str, suffix: str, style: Style) -> RawTable:
+    decoded = decode(_bytes(source), source, style.encoding)
+    return parse(decoded, source, suffix, style.sep, style.decimal)
+
+
+def _read_binary(source: str, suffix: str) -> tuple[pa.Table, tuple[str, ...]]:
+    import pyarrow as pa
+
+    data = _bytes(source)
+    if not data:
+        raise DataError(f"{source} is empty.")
+    kind, read = ("Parquet", _parquet) if suffix in PARQUET_SUFFIXES else ("Arrow", _arrow)
+    try:
+        table = read(data)
+    except (pa.ArrowException, OSError, ValueError):
+        raise DataError(f"{source} is not a readable {kind} file.") from None
+    name, count = Counter(table.column_names or [""]).most_common(1)[0]
+    if count > 1:
+        raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
+    index = [name for name in table.column_names if name.startswith(INDEX_PREFIX)]
+    notes = (f"{source}: the row labels without a name were left out.",) if index else ()
+    table = table.drop_columns(index) if index else table
+    if not table.num_rows or not table.num_columns:
+        raise DataError(f"{source} has a header but no rows.")
+    return table, notes
+
+
+def _parquet(data: bytes) -> pa.Table:
+    import pyarrow.parquet as pq
+
+    return pq.ParquetFile(io.BytesIO(data)).read()
+
+
+def _arrow(data: bytes) -> pa.Table:
+    import pyarrow as pa
+    from pyarrow import ipc
+
+    readers: tuple[Callable[[Any], Any], ...] = (ipc.open_file, ipc.open_stream)
+    try:
+        return readers[0](pa.BufferReader(data)).read_all()
+    except pa.ArrowInvalid:
+        return readers[1](pa.BufferReader(data)).read_all()
+
+
+def _check_columns(columns: Sequence[str], names: list[str], source: str) -> None:
+    for name in columns:
+        if name not in names:
+            raise DataError(f"{source} has no column {name!r}.{nearest(name, names)}")
+
+
+def _select(table: pa.Table, columns: Sequence[str] | None, source: str) -> pa.Table:
+    if columns is None:
+        return table
+    _check_columns(columns, table.column_names, source)
+    return table.select(list(columns))
+
+
+def _frame(table: pa.Table) -> pd.DataFrame:
+    import pyarrow as pa
+
+    # Without the writer's metadata an index of pandas is a column like any other.
+    frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, date_as_object=False)
+    for name, column in zip(table.column_names, table.columns, strict=True):
+        if pa.types.is_boolean(column.type) and column.null_count:
+            frame[name] = frame[name].astype("boolean")
+    return frame

@@ -1,0 +1,191 @@
+"""The separate form: a design and an outcome per task, columns aligned by name."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.data import designs, tables
+from polytask.data.designs import Checked, Design
+from polytask.data.forms import Fields, Form
+from polytask.data.labels import factorize, warn_near_misses
+from polytask.data.outcomes import check_target, refuse_all_zero, weight_values
+from polytask.exceptions import DataError
+
+_OWNER = "TaskData"
+
+
+class _Stacked(NamedTuple):
+    X: Design
+    feature_names: tuple[str, ...] | None = None
+    present: NDArray[np.bool_] | None = None
+
+
+def separate_fields(data: object, y: object, sample_weight: object) -> Fields:
+    """Put the tasks below each other, in the order of their labels."""
+    given = _mapping(data, "the data of the separate form")
+    tasks, codes = factorize(list(given), "the tasks", _OWNER)
+    warn_near_misses(tasks)
+    by_task = np.argsort(codes)  # the position in the mapping of every task
+    as_listed = list(given)
+    names = [as_listed[position] for position in by_task]
+    pairs = [_pair(given[name], y, name) for name in names]
+    checked = [
+        designs.inspect(pair[0], _owner(name)) for pair, name in zip(pairs, names, strict=True)
+    ]
+    sizes = np.array([designs.shape_of(part.X)[0] for part in checked], dtype=np.intp)
+    stacked = _stack(checked, np.argsort(by_task))
+    return Fields(
+        X=stacked.X,
+        y=_outcomes([pair[1] for pair in pairs], sizes, names),
+        tasks=tasks,
+        offsets=np.concatenate(([0], np.cumsum(sizes))).astype(np.intp),
+        sample_weight=_weights(sample_weight, sizes, names),
+        form=Form.SEPARATE,
+        order=_input_rows(by_task, sizes),
+        feature_names=stacked.feature_names,
+        present=stacked.present,
+    )
+
+
+def _owner(name: Hashable) -> str:
+    return f"task {name!r}"
+
+
+def _mapping(data: object, what: str) -> Mapping[Hashable, Any]:
+    if not isinstance(data, Mapping):
+        got = type(data).__name__
+        raise DataError(sentence(what, _OWNER, "a mapping with one entry per task", got))
+    if not data:
+        got = "an empty one"
+        raise DataError(sentence(what, _OWNER, "a mapping with one entry per task", got))
+    return data
+
+
+def _pair(value: object, y: object, name: Hashable) -> tuple[object, object]:
+    """Return design and outcome of one task."""
+    if y is not None:
+        if not tables.is_table(value) or not isinstance(y, str):
+            got = f"{type(value).__name__} with y={y!r}"
+            allowed = "a data frame, with y the name of its column, or a pair (X, y)"
+            raise DataError(sentence("the data", _owner(name), allowed, got))
+        return tables.drop_columns(value, [y]), tables.get_column(value, y)
+    if not isinstance(value, tuple):
+        return value, None
+    if len(value) != 2:
+        got = f"a tuple of {len(value)}"
+        raise DataError(sentence("the data", _owner(name), "a pair (X, y)", got))
+    return value[0], value[1]
+
+
+def _outcomes(
+    outcomes: Sequence[object], sizes: NDArray[np.intp], names: Sequence[Hashable]
+) -> NDArray[Any] | None:
+    given = [outcome is not None for outcome in outcomes]
+    if not any(given):
+        return None
+    if not all(given):
+        without = [name for name, has in zip(names, given, strict=True) if not has]
+        raise DataError(sentence("y", _owner(without[0]), "given, as in other tasks", "None"))
+    values = [
+        check_target(outcome, int(n), owner=_owner(name))
+        for outcome, n, name in zip(outcomes, sizes, names, strict=True)
+    ]
+    # Text beside numbers would turn the numbers into text.
+    text = {part.dtype.kind in "OUS" for part in values}
+    return np.concatenate([part.astype(object) for part in values] if len(text) > 1 else values)
+
+
+def _weights(
+    sample_weight: object, sizes: NDArray[np.intp], names: Sequence[Hashable]
+) -> NDArray[np.float64] | None:
+    if sample_weight is None:
+        return None
+    given = _mapping(sample_weight, "sample_weight")
+    lacking = [name for name in names if name not in given]
+    known = set(names)
+    extra = [name for name in given if name not in known]
+    if lacking or extra:
+        got = f"none for {lacking[:5]}" if lacking else f"some for unknown tasks {extra[:5]}"
+        raise DataError(sentence("sample_weight", _OWNER, "given for exactly the tasks", got))
+    weights = np.concatenate(
+        [
+            weight_values(given[name], int(n), _owner(name))
+            for name, n in zip(names, sizes, strict=True)
+        ]
+    )
+    refuse_all_zero(weights, _OWNER)
+    return weights
+
+
+def _input_rows(by_task: NDArray[np.intp], sizes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Return for every row its number in the input, tasks as the mapping lists them."""
+    as_given = np.empty_like(sizes)
+    as_given[by_task] = sizes
+    starts = (np.cumsum(as_given) - as_given)[by_task]
+    shift = starts - (np.cumsum(sizes) - sizes)
+    rows: NDArray[np.intp] = np.arange(sizes.sum(), dtype=np.intp) + np.repeat(shift, sizes)
+    return rows
+
+
+def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
+    kinds = {_kind(part.X) for part in checked}
+    if len(kinds) > 1:
+        got = " and ".join(sorted(kinds))
+        raise DataError(sentence("the designs", "the tasks", "all of one kind", got))
+    if kinds == {"data frame"}:
+        return _stack_tables([part.X for part in checked], as_given)
+    widths = sorted({designs.shape_of(part.X)[1] for part in checked})
+    if len(widths) > 1:
+        got = f"{widths} columns; data frames are aligned by the names of their columns"
+        raise DataError(sentence("the arrays", "the tasks", "of one number of columns", got))
+    if kinds == {"sparse matrix"}:
+        return _Stacked(_stack_sparse(checked))
+    return _Stacked(_stack_arrays(checked, widths[0]))
+
+
+def _kind(X: Design) -> str:
+    if tables.is_table(X):
+        return "data frame"
+    return "sparse matrix" if sp.issparse(X) else "array"
+
+
+def _stack_sparse(checked: Sequence[Checked]) -> Design:
+    parts = [designs.arrange(part) for part in checked]
+    return parts[0] if len(parts) == 1 else sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def _stack_arrays(checked: Sequence[Checked], width: int) -> Design:
+    if len(checked) == 1:
+        return designs.arrange(checked[0])
+    n = sum(len(part.X) for part in checked)
+    stacked = np.empty((n, width), dtype=np.result_type(*[part.dtype for part in checked]))
+    start = 0
+    for part in checked:
+        stop = start + len(part.X)
+        stacked[start:stop] = part.X
+        start = stop
+    return stacked
+
+
+def _stack_tables(parts: Sequence[Any], as_given: NDArray[np.intp]) -> _Stacked:
+    if not tables.same_kind(parts):
+        got = " and ".join(sorted({type(part).__module__.split(".")[0] for part in parts}))
+        raise DataError(sentence("the data frames", "the tasks", "all of one library", got))
+    columns = [dict.fromkeys(tables.column_names(part)) for part in parts]
+    union = tuple(dict.fromkeys(name for t in as_given for name in columns[t]))
+    stacked = tables.stack(parts)
+    if tables.column_names(stacked) != union:
+        stacked = tables.select(stacked, union)
+    present = np.array([[name in held for name in union] for held in columns])
+    if len(parts) > 1 and int(present.sum(axis=0).max()) < 2:
+        got = f"no shared column among {', '.join(repr(name) for name in union[:5])}, ..."
+        raise DataError(
+            sentence("the data frames", "the tasks", "tables with a column in common", got)
+        )
+    return _Stacked(stacked, tables.feature_names(stacked), None if present.all() else present)

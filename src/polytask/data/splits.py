@@ -1,0 +1,155 @@
+"""Splits into training and test rows: from what the user gives to rows of TaskData."""
+
+from __future__ import annotations
+
+import numbers
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.data import designs, tables
+from polytask.data.splitters import (
+    GroupedRows,
+    LeaveTasksOut,
+    Split,
+    Splitter,
+    TimeOrdered,
+    WithinTasks,
+)
+from polytask.data.taskdata import TaskData
+from polytask.exceptions import DataError, ParameterError
+
+__all__ = [
+    "GroupedRows",
+    "LeaveTasksOut",
+    "Split",
+    "Splitter",
+    "TimeOrdered",
+    "WithinTasks",
+    "as_splits",
+    "train_test_split_tasks",
+]
+
+
+def as_splits(cv: object, data: TaskData) -> list[Split]:
+    """Turn what the user gave as `cv` into pairs of training and test rows of `data`.
+
+    Parameters
+    ----------
+    cv : int, Splitter, iterable of pairs, or splitter of scikit-learn
+        An int means :class:`WithinTasks` with that many folds. Pairs, and the splitters
+        of scikit-learn, count rows as the input had them.
+    data : TaskData
+        The data.
+
+    Returns
+    -------
+    list of (train, test)
+        Sorted row numbers of `data`.
+
+    Raises
+    ------
+    ParameterError
+        If `cv` is none of these.
+    DataError
+        If a side of a split is empty.
+    """
+    if isinstance(cv, numbers.Integral) and not isinstance(cv, bool):
+        cv = WithinTasks(int(cv))
+    if isinstance(cv, Splitter):
+        return [_both_sides(pair) for pair in cv.split(data)]
+    if hasattr(cv, "split") and not isinstance(cv, str | bytes):
+        return [_both_sides(pair) for pair in _foreign(cv, data)]
+    if not isinstance(cv, Iterable) or isinstance(cv, str | bytes):
+        allowed = "an int, a splitter, or pairs of training and test rows"
+        raise ParameterError(sentence("cv", "the search", allowed, repr(cv)))
+    return [_both_sides((_from_input(a, data), _from_input(b, data))) for a, b in cv]
+
+
+def train_test_split_tasks(
+    X: object,
+    y: object,
+    task: object,
+    *,
+    test_size: float = 0.25,
+    stratify: bool | None = None,
+    random_state: int | None = 0,
+) -> tuple[Any, Any, Any, Any, Any, Any]:
+    """Hold out rows of every task of data in the long form.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or data frame of shape (n, d)
+        The design.
+    y : array-like of shape (n,)
+        The outcomes.
+    task : array-like of shape (n,)
+        The task labels.
+    test_size : float, default=0.25
+        The fraction to hold out.
+    stratify : bool, default=None
+        As in :class:`WithinTasks`.
+    random_state : int, default=0
+        The seed.
+
+    Returns
+    -------
+    X_train, X_test, y_train, y_test, task_train, task_test
+        Rows in the order of the input; data frames and columns stay what they are,
+        lists become arrays.
+    """
+    data = TaskData.from_long(X, y, task)
+    splitter = WithinTasks(1, test_size, stratify, random_state)
+    sides = [np.sort(data.order[side]) for side in next(splitter.split(data))]
+    parts = [_take(values, side) for values in (X, y, task) for side in sides]
+    return parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
+
+
+def _foreign(cv: Any, data: TaskData) -> Iterator[Split]:  # noqa: ANN401 - of scikit-learn
+    """Let a splitter of scikit-learn divide the rows in the order of the input."""
+    back = np.argsort(data.order, kind="stable")
+    y = None if data.y is None else data.y[back]
+    if y is not None and y.ndim == 2 and y.shape[1] == 1:
+        y = y[:, 0]
+    for train, test in cv.split(np.zeros((len(back), 1)), y, None):
+        yield np.sort(back[train]), np.sort(back[test])
+
+
+def _from_input(rows: object, data: TaskData) -> NDArray[np.intp]:
+    """Turn row numbers of the input into those of `data`, repeated as often as given."""
+    given = np.asarray(rows)
+    if given.dtype == np.bool_:
+        given = np.flatnonzero(given)
+    last = int(data.order.max(initial=-1))
+    if given.ndim != 1 or given.dtype.kind not in "iu" or not _within(given, last):
+        allowed = f"pairs of 1-D arrays of row numbers from 0 to {last}"
+        raise DataError(sentence("cv", "the search", allowed, repr(given)))
+    times = np.bincount(given.astype(np.intp), minlength=last + 1)[data.order]
+    repeated: NDArray[np.intp] = np.repeat(np.arange(data.n_rows, dtype=np.intp), times)
+    return repeated
+
+
+def _within(rows: NDArray[Any], last: int) -> bool:
+    return not rows.size or (int(rows.min()) >= 0 and int(rows.max()) <= last)
+
+
+def _both_sides(pair: Split) -> Split:
+    for side, name in zip(pair, ("training", "test"), strict=True):
+        if not len(side):
+            raise DataError(sentence("cv", "the search", f"splits with {name} rows", "none"))
+    return pair
+
+
+def _take(values: object, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 - what came in
+    if tables.is_column(values):
+        return tables.take_column(values, rows)
+    if tables.is_table(values):
+        return tables.take_rows(values, rows)
+    if sp.issparse(values):
+        matrix: Any = values
+        return designs.take_rows(sp.csr_array(matrix), rows)
+    return np.asarray(values)[rows]

@@ -1,0 +1,300 @@
+"""Splitters: what divides the rows of many tasks into training and test rows."""
+
+from __future__ import annotations
+
+import abc
+import dataclasses
+import heapq
+import itertools
+import numbers
+from collections.abc import Hashable, Iterator, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import number, positive_integer, sentence
+from polytask.data import tables
+from polytask.data.dealing import deck_of
+from polytask.data.forms import Form
+from polytask.data.labels import LabelIndex, factorize
+from polytask.data.missing import missing_mask, rows_text
+from polytask.data.taskdata import TaskData
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+Split = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+
+class Splitter(abc.ABC):
+    """What divides the rows of :class:`~polytask.TaskData` into training and test rows."""
+
+    @abc.abstractmethod
+    def split(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows, as row numbers of `data`, sorted."""
+
+
+@dataclasses.dataclass(frozen=True)
+class WithinTasks(Splitter):
+    """Hold out rows of every task: the rows of each are spread evenly over the folds.
+
+    Every task keeps at least one training row in every split, and so does every class of
+    it if stratified (in the targets form: every target); a task or class with a single
+    row is never held out.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        The number of folds; with `test_size`, of independent splits.
+    test_size : float, default=None
+        The fraction to hold out in each of `n_splits` random splits; None means folds.
+    stratify : bool, default=None
+        Whether to spread classes evenly too; None means if y holds classes (text,
+        booleans, or numbers with two distinct values).
+    random_state : int, default=0
+        The seed; None draws a new one at every call of ``split``.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its set.
+    """
+
+    n_splits: int = 5
+    test_size: float | None = None
+    stratify: bool | None = None
+    random_state: int | None = 0
+
+    def __post_init__(self) -> None:
+        least = 2 if self.test_size is None else 1
+        _check_splits(self.n_splits, least, "WithinTasks")
+        _check_fraction(self.test_size, "WithinTasks")
+        _check_seed(self.random_state, "WithinTasks")
+
+    def split(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows of `data`."""
+        deck = deck_of(data, self.stratify)
+        eligible = int(deck.eligible.sum())
+        needed = self.n_splits if self.test_size is None else 1
+        if eligible < needed:
+            got = f"{eligible}: each of the others is the only row of its task or class"
+            allowed = f"at least {needed}, the number of test sets"
+            raise DataError(sentence("the rows that can be held out", str(data), allowed, got))
+        rng = np.random.default_rng(self.random_state)
+        if self.test_size is None:
+            folds = deck.folds(self.n_splits, rng)
+            yield from (_pair(folds == fold) for fold in range(self.n_splits))
+        else:
+            for _ in range(self.n_splits):
+                yield _pair(deck.held_out(self.test_size, rng))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class GroupedRows(Splitter):
+    """Hold out whole groups of rows (patients, days): no group is on both sides.
+
+    A task all of whose rows are in one group has no training rows where it is held out.
+
+    Parameters
+    ----------
+    groups : array-like of shape (n,)
+        The group of every row, in the order of the input.
+    n_splits : int, default=5
+        The number of folds; they are made as equal in rows as groups allow.
+    random_state : int, default=0
+        The seed, which decides among groups of one size.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its set.
+    """
+
+    groups: Any
+    n_splits: int = 5
+    random_state: int | None = 0
+
+    def __post_init__(self) -> None:
+        _check_splits(self.n_splits, 2, "GroupedRows")
+        _check_seed(self.random_state, "GroupedRows")
+
+    def split(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows of `data`."""
+        distinct, codes = factorize(self.groups, "groups", "GroupedRows")
+        codes = _of_rows(codes, data, "groups", "GroupedRows")
+        sizes = np.bincount(codes, minlength=len(distinct))
+        if int((sizes > 0).sum()) < self.n_splits:
+            got = f"{int((sizes > 0).sum())} groups"
+            allowed = f"in at least {self.n_splits} groups, one per fold"
+            raise DataError(sentence("the rows", str(data), allowed, got))
+        folds = _pack(sizes, self.n_splits, np.random.default_rng(self.random_state))[codes]
+        yield from (_pair(folds == fold) for fold in range(self.n_splits))
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class TimeOrdered(Splitter):
+    """Train on the past, test on what comes next; rows of one time stay on one side.
+
+    The last ``n_splits`` stretches of time are held out one after the other; training
+    rows are all rows before. A task that starts later has no training rows at first.
+
+    Parameters
+    ----------
+    time : array-like of shape (n,)
+        The time of every row, numbers or dates, in the order of the input.
+    n_splits : int, default=5
+        The number of test sets.
+    test_size : float, default=None
+        The fraction of the rows in one test set; None means ``1 / (n_splits + 1)``.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its set.
+    """
+
+    time: Any
+    n_splits: int = 5
+    test_size: float | None = None
+
+    def __post_init__(self) -> None:
+        _check_splits(self.n_splits, 1, "TimeOrdered")
+        _check_fraction(self.test_size, "TimeOrdered")
+        if self.test_size is not None and self.test_size * self.n_splits >= 1:
+            allowed = f"below 1 / n_splits = {1 / self.n_splits:.3g}, so that a past is left"
+            raise ParameterError(
+                sentence("test_size", "TimeOrdered", allowed, repr(self.test_size))
+            )
+
+    def split(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows of `data`."""
+        time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
+        moments, codes = np.unique(time, return_inverse=True)
+        n = len(codes)
+        share = 1 / (self.n_splits + 1) if self.test_size is None else self.test_size
+        size = max(1, int(n * share))
+        cuts = n - size * np.arange(self.n_splits, 0, -1)
+        begins = np.append(np.sort(codes)[np.maximum(cuts, 0)], len(moments))
+        if begins[0] == 0 or (np.diff(begins) == 0).any():
+            allowed = f"distinct enough for {self.n_splits} test sets and a past"
+            raise DataError(
+                sentence("time", "TimeOrdered", allowed, f"{len(moments)} moments in {n} rows")
+            )
+        for begin, end in itertools.pairwise(begins):
+            yield np.flatnonzero(codes < begin), np.flatnonzero((codes >= begin) & (codes < end))
+
+
+@dataclasses.dataclass(frozen=True)
+class LeaveTasksOut(Splitter):
+    """Hold out whole tasks, to see how a model does on tasks that it has never seen.
+
+    Parameters
+    ----------
+    n_splits : int, default=5
+        The number of folds that the tasks are divided into.
+    tasks : sequence of labels, default=None
+        The tasks of the one test set; None means folds of all tasks.
+    random_state : int, default=0
+        The seed.
+
+    Raises
+    ------
+    ParameterError
+        If a parameter is outside its set.
+    """
+
+    n_splits: int = 5
+    tasks: Sequence[Hashable] | None = None
+    random_state: int | None = 0
+
+    def __post_init__(self) -> None:
+        _check_splits(self.n_splits, 2, "LeaveTasksOut")
+        _check_seed(self.random_state, "LeaveTasksOut")
+
+    def split(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows of `data`."""
+        if data.form is Form.TARGETS:
+            raise IncompatibleError(
+                "LeaveTasksOut needs rows that belong to one task; in the targets form they "
+                "belong to all. Use data.to_long() first."
+            )
+        rows = data.row_tasks()
+        if self.tasks is not None:
+            left_out = np.zeros(data.n_tasks, dtype=np.bool_)
+            left_out[self._named(data)] = True
+            yield _pair(left_out[rows])
+            return
+        if data.n_tasks < self.n_splits:
+            allowed = f"at least {self.n_splits}, one per fold"
+            raise DataError(sentence("the number of tasks", str(data), allowed, data.n_tasks))
+        rng = np.random.default_rng(self.random_state)
+        folds = rng.permutation(data.n_tasks) % self.n_splits
+        yield from (_pair((folds == fold)[rows]) for fold in range(self.n_splits))
+
+    def _named(self, data: TaskData) -> NDArray[np.intp]:
+        named = list(self.tasks or ())
+        codes = LabelIndex(data.tasks).encode(named, "shared", "tasks", "LeaveTasksOut")
+        strangers = [label for label, code in zip(named, codes, strict=True) if code < 0]
+        distinct = len(np.unique(codes))
+        if strangers or not 0 < distinct < data.n_tasks:
+            got = f"unknown {strangers[:5]}" if strangers else f"{distinct} of {data.n_tasks}"
+            allowed = "some but not all tasks of the data"
+            raise DataError(sentence("tasks", "LeaveTasksOut", allowed, got))
+        return codes
+
+
+def _pair(test: NDArray[np.bool_]) -> Split:
+    return np.flatnonzero(~test), np.flatnonzero(test)
+
+
+def _pack(sizes: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
+    """Give every group to the fold with the fewest rows so far, the largest groups first."""
+    shuffled = rng.permutation(len(sizes))
+    heap = [(0, int(tie), fold) for fold, tie in enumerate(rng.permutation(n_folds))]
+    heapq.heapify(heap)
+    folds = np.empty(len(sizes), dtype=np.intp)
+    for group in shuffled[np.argsort(-sizes[shuffled], kind="stable")]:
+        total, tie, fold = heap[0]
+        folds[group] = fold
+        heapq.heapreplace(heap, (total + int(sizes[group]), tie, fold))
+    return folds
+
+
+def _of_rows(values: NDArray[Any], data: TaskData, parameter: str, owner: str) -> NDArray[Any]:
+    """Bring values that are in the order of the input into that of the rows of `data`."""
+    last = int(data.order.max(initial=-1))
+    if len(values) <= last:
+        allowed = f"as long as the input (at least {last + 1} rows)"
+        raise DataError(sentence(parameter, owner, allowed, f"{len(values)} rows"))
+    return values[data.order]
+
+
+def _times(time: object) -> NDArray[Any]:
+    values = tables.column_values(time) if tables.is_column(time) else np.asarray(time)
+    if values.dtype.kind == "O" and not missing_mask(values).any():
+        values = values.astype("datetime64[us]")
+    if values.ndim != 1 or values.dtype.kind not in "iufM":
+        got = f"an array of shape {values.shape} and dtype {values.dtype}"
+        raise DataError(sentence("time", "TimeOrdered", "1-D, of numbers or dates", got))
+    missing = missing_mask(values)
+    if missing.any():
+        got = f"no time in {rows_text(missing)}"
+        raise DataError(sentence("time", "TimeOrdered", "given in every row", got))
+    return values
+
+
+def _check_splits(n_splits: object, least: int, owner: str) -> None:
+    if positive_integer(n_splits, "n_splits", owner) < least:
+        raise ParameterError(sentence("n_splits", owner, f"an integer >= {least}", n_splits))
+
+
+def _check_fraction(test_size: float | None, owner: str) -> None:
+    allowed = "a number between 0 and 1, both excluded"
+    if test_size is not None and not 0 < number(test_size, "test_size", owner, allowed) < 1:
+        raise ParameterError(sentence("test_size", owner, allowed, repr(test_size)))
+
+
+def _check_seed(random_state: object, owner: str) -> None:
+    whole = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
+    if random_state is not None and not (whole and int(random_state) >= 0):  # type: ignore[call-overload]
+        allowed = "an integer >= 0 or None"
+        raise ParameterError(sentence("random_state", owner, allowed, repr(random_state)))

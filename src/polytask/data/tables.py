@@ -1,0 +1,271 @@
+"""Data frames of pandas, polars and pyarrow, seen through narwhals."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Hashable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import narwhals as nw
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, sentence
+from polytask.data.missing import is_missing
+from polytask.exceptions import DataError
+
+if TYPE_CHECKING:
+    from narwhals.typing import IntoDataFrame, IntoDataFrameT
+
+Rows = NDArray[np.intp] | slice
+
+
+def is_table(X: object) -> TypeGuard[IntoDataFrame]:
+    """Say whether `X` is an eager data frame (pandas, polars or pyarrow)."""
+    # Arrays first: asking every library takes a while, which adds up over many tasks.
+    return not isinstance(X, np.ndarray) and nw.dependencies.is_into_dataframe(X)
+
+
+def is_column(y: object) -> bool:
+    """Say whether `y` is a column of a data frame (a Series or a ChunkedArray)."""
+    return not isinstance(y, np.ndarray) and nw.dependencies.is_into_series(y)
+
+
+def refuse_lazy(X: object, parameter: str, owner: str) -> None:
+    """Refuse a lazy frame, whose rows are not there yet.
+
+    Raises
+    ------
+    DataError
+        If `X` is a lazy frame.
+    """
+    if isinstance(X, np.ndarray):
+        return
+    if nw.dependencies.is_into_lazyframe(X) and not is_table(X):
+        got = f"a lazy frame ({type(X).__name__}): call .collect() first"
+        raise DataError(sentence(parameter, owner, "data in memory", got))
+
+
+def open_frame(X: IntoDataFrame) -> nw.DataFrame[Any]:
+    """Return the narwhals view of a table.
+
+    Raises
+    ------
+    DataError
+        If two columns have the same name.
+    """
+    try:
+        return nw.from_native(X, eager_only=True)
+    except nw.exceptions.DuplicateError as error:
+        raise DataError(f"A table must have columns of different names: {error}.") from None
+
+
+def column_names(X: IntoDataFrame) -> tuple[Hashable, ...]:
+    """Return the column names of a table, in order, as they are."""
+    return tuple(open_frame(X).columns)
+
+
+def feature_names(X: IntoDataFrame) -> tuple[str, ...] | None:
+    """Return the column names if they are all text, None if none of them is.
+
+    Raises
+    ------
+    DataError
+        If some names are text and others are not.
+    """
+    names = column_names(X)
+    text = [isinstance(name, str) for name in names]
+    if any(text) and not all(text):
+        got = f"names of types {sorted({type(name).__name__ for name in names})}"
+        raise DataError(sentence("the column names", "X", "all text or all not text", got))
+    return tuple(str(name) for name in names) if names and all(text) else None
+
+
+def n_rows(X: IntoDataFrame) -> int:
+    """Return the number of rows of a table."""
+    return len(open_frame(X))
+
+
+def take_rows(X: IntoDataFrameT, rows: Rows) -> IntoDataFrameT:
+    """Return the given rows of a table as a table of the same kind."""
+    if isinstance(rows, slice) and rows == slice(None):
+        return X
+    taken: IntoDataFrameT = open_frame(X)[rows].to_native()
+    return taken
+
+
+def select(X: IntoDataFrameT, names: Sequence[Hashable]) -> IntoDataFrameT:
+    """Return the named columns of a table, in the order of `names`."""
+    known = column_names(X)
+    for name in names:
+        _require(name, known)
+    # By position, because the names of pandas need not be text.
+    chosen: IntoDataFrameT = open_frame(X)[:, [known.index(name) for name in names]].to_native()
+    return chosen
+
+
+def drop_columns(X: IntoDataFrameT, names: Sequence[Hashable]) -> IntoDataFrameT:
+    """Return a table without the named columns."""
+    known = column_names(X)
+    for name in names:
+        _require(name, known)
+    return select(X, [name for name in known if name not in names])
+
+
+def get_column(X: IntoDataFrame, name: Hashable) -> NDArray[Any]:
+    """Return a column of a table as an array; see :func:`column_values`."""
+    known = column_names(X)
+    _require(name, known)
+    return column_values(open_frame(X)[:, known.index(name)])
+
+
+def column_values(column: object) -> NDArray[Any]:
+    """Return a column as an array.
+
+    Parameters
+    ----------
+    column : Series or ChunkedArray
+        Native or narwhals.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+        Numbers keep their dtype (integers with gaps become floats with NaN); text,
+        categories and anything else become objects, missing ones None.
+    """
+    series = nw.from_native(column, series_only=True, allow_series=True)  # type: ignore[call-overload]
+    if series.dtype.is_numeric() or series.dtype.is_temporal():
+        return np.asarray(series.to_numpy())
+    if series.dtype == nw.Boolean and series.null_count() == 0:
+        return np.asarray(series.to_numpy(), dtype=np.bool_)
+    # By way of a list: the arrays of categories of some backends lose their gaps.
+    values = np.empty(len(series), dtype=object)
+    values[:] = series.to_list()
+    if series.null_count() or series.dtype in (nw.Categorical, nw.Object):
+        values[[is_missing(value) for value in values]] = None
+    return values
+
+
+def take_column(column: object, rows: NDArray[np.intp]) -> Any:  # noqa: ANN401 - what came in
+    """Return the given rows of a column as a column of the same kind."""
+    series = nw.from_native(column, series_only=True, allow_series=True)  # type: ignore[call-overload]
+    return series[rows].to_native()
+
+
+def table_like(
+    template: IntoDataFrameT,
+    columns: Mapping[str, NDArray[Any]],
+    rows: Rows | None = None,
+) -> IntoDataFrameT:
+    """Build a table of the same kind as another, such as a table of predictions.
+
+    Parameters
+    ----------
+    template : table
+        Gives the kind and, for pandas, the index.
+    columns : mapping of str to ndarray of shape (n,)
+        The columns of the new table.
+    rows : ndarray of shape (n,) or slice, default=None
+        The rows of `template` that the new rows belong to; None means all, in order.
+
+    Returns
+    -------
+    table
+        Text and numbers mixed in one column become text where the kind of table has no
+        column that holds both.
+    """
+    backend = open_frame(template).implementation
+    pandas_like = backend.is_pandas_like()
+    plain = {name: _plain(values, pandas_like) for name, values in columns.items()}
+    table: Any = nw.from_dict(plain, backend=backend).to_native()
+    if pandas_like:
+        native: Any = template
+        table.index = native.index if rows is None else native.index[rows]
+    result: IntoDataFrameT = table
+    return result
+
+
+def same_kind(tables: Sequence[IntoDataFrame]) -> bool:
+    """Say whether all tables come from the same library."""
+    return len({open_frame(table).implementation for table in tables}) == 1
+
+
+def stack(tables: Sequence[IntoDataFrameT]) -> IntoDataFrameT:
+    """Put tables below each other, columns aligned by name, gaps where one is lacking.
+
+    Parameters
+    ----------
+    tables : sequence of tables
+        All of the same kind.
+
+    Returns
+    -------
+    table
+        Its columns are the union of all columns in the order in which they first appear.
+
+    Raises
+    ------
+    DataError
+        If a column holds numbers in one table and text in another.
+    """
+    frames = [open_frame(table) for table in tables]
+    kinds = _common_dtypes(frames)
+    stacked = nw.concat([_cast(frame, kinds) for frame in frames], how="diagonal")
+    result: IntoDataFrameT = stacked.to_native()
+    return result
+
+
+def _cast(frame: nw.DataFrame[Any], kinds: Mapping[str, Any]) -> nw.DataFrame[Any]:
+    changed = [
+        frame[:, position].cast(kinds[name])
+        for position, name in enumerate(frame.columns)
+        if name in kinds
+    ]
+    return frame.with_columns(*changed) if changed else frame
+
+
+def _common_dtypes(frames: Sequence[nw.DataFrame[Any]]) -> dict[str, Any]:
+    """Return the dtype to cast to for every column whose dtypes must be reconciled."""
+    found: dict[str, dict[Any, None]] = {}
+    for frame in frames:
+        for position, (name, dtype) in enumerate(frame.schema.items()):
+            empty = frame[:, position].null_count() == len(frame)  # it fits any type
+            found.setdefault(name, {})[nw.Unknown() if empty else dtype] = None
+    common = {name: _common_dtype(name, list(dtypes)) for name, dtypes in found.items()}
+    return {name: dtype for name, dtype in common.items() if dtype is not None}
+
+
+def _common_dtype(name: str, dtypes: Sequence[Any]) -> Any:  # noqa: ANN401 - a narwhals dtype or None
+    labels = (nw.Categorical, nw.Enum)
+    text = (*labels, nw.String, nw.Unknown)
+    if any(dtype in labels for dtype in dtypes) and all(dtype in text for dtype in dtypes):
+        return nw.String  # the categories of two tables need not be the same
+    if len(dtypes) == 1:
+        return None
+    known = [dtype for dtype in dtypes if dtype not in (nw.Unknown, nw.Object)]
+    if len(known) > 1 and all(dtype.is_numeric() for dtype in known):
+        return nw.Float64
+    if len(known) < 2 or all(dtype.is_temporal() for dtype in known):
+        return known[0] if known else None
+    got = " and ".join(str(dtype) for dtype in dtypes)
+    raise DataError(sentence(f"column {name!r}", "the tasks", "of one type in all tables", got))
+
+
+def _require(name: Hashable, known: Sequence[Hashable]) -> None:
+    if name not in known:
+        shown = ", ".join(repr(column) for column in known[:10])
+        more = ", ..." if len(known) > 10 else ""
+        raise DataError(
+            f"The table has no column {name!r}.{nearest(name, known)} It has {shown}{more}."
+        )
+
+
+def _plain(values: NDArray[Any], keep_objects: bool) -> Any:  # noqa: ANN401 - array or list
+    array = np.asarray(values)
+    if array.dtype.kind != "O" or keep_objects:
+        return array
+    entries = [None if is_missing(value) else value for value in array.tolist()]
+    kinds = {type(value) for value in entries if value is not None}
+    mixed = str in kinds and len(kinds) > 1
+    as_text = functools.partial(map, lambda value: None if value is None else str(value))
+    return list(as_text(entries)) if mixed else entries

@@ -1,0 +1,321 @@
+"""TaskData: the data of all tasks, in whichever form they were given."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from polytask._checks import sentence
+from polytask.data import designs
+from polytask.data.designs import Design
+from polytask.data.forms import (
+    Fields,
+    Form,
+    long_fields,
+    offsets_of,
+    targets_fields,
+    task_order,
+)
+from polytask.data.missing import missing_mask
+from polytask.data.outcomes import check_length
+from polytask.data.separate import separate_fields
+from polytask.exceptions import DataError, IncompatibleError
+
+
+@dataclasses.dataclass(frozen=True, eq=False, repr=False)
+class TaskData:
+    """The data of T tasks: one design sorted by task, or one design shared by all.
+
+    Built by :meth:`from_long`, :meth:`from_targets` or :meth:`from_tasks`, which check
+    what they are given; the same problem in any form gives the same answer. The arrays
+    may be those of the user and are never written to.
+
+    Parameters
+    ----------
+    X : ndarray, csr_array or data frame of shape (n, d)
+        The design; rows sorted by task in the long and separate forms. A data frame is
+        one that no encoder has turned into numbers yet.
+    y : ndarray of shape (n,) or (n, T), or None
+        The outcomes; (n, T) in the targets form, where NaN or None is a gap.
+    tasks : tuple of length T
+        The task labels as Python values.
+    offsets : ndarray of shape (T + 1,) or None
+        Task t has the rows ``offsets[t]`` to ``offsets[t + 1]``; None in the targets form.
+    sample_weight : ndarray of shape (n,) or None
+        The weights of the rows.
+    form : Form
+        The form in which the data came.
+    order : ndarray of shape (n,), integers
+        Row i here is row ``order[i]`` of the input (in the separate form: of the tasks
+        below each other as the mapping lists them).
+    feature_names : tuple of str, or None
+        The column names of a data frame.
+    present : ndarray of shape (T, d), booleans, or None
+        Which columns a task has; None if every task has every column.
+    """
+
+    X: Design
+    y: NDArray[Any] | None
+    tasks: tuple[Hashable, ...]
+    offsets: NDArray[np.intp] | None
+    sample_weight: NDArray[np.float64] | None
+    form: Form
+    order: NDArray[np.intp]
+    feature_names: tuple[str, ...] | None = None
+    present: NDArray[np.bool_] | None = None
+
+    @classmethod
+    def from_long(
+        cls, X: object, y: object = None, task: object = None, sample_weight: object = None
+    ) -> Self:
+        """Build from one row per observation with a task label per row.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n, d)
+            The design.
+        y : array-like of shape (n,), or str, default=None
+            The outcomes, or the name of their column in the data frame X.
+        task : array-like of shape (n,), str or int, default=None
+            The task labels, the name of their column in the data frame X, or the
+            position of their column in the array X; None means one task, labelled 0.
+        sample_weight : array-like of shape (n,), default=None
+            The weights of the rows.
+
+        Returns
+        -------
+        TaskData
+
+        Raises
+        ------
+        DataError
+            If something is empty, missing, infinite, or not as long as X.
+        """
+        return cls._of(long_fields(X, y, task, sample_weight))
+
+    @classmethod
+    def from_targets(cls, X: object, Y: object, sample_weight: object = None) -> Self:
+        """Build from one design with one column of outcomes per task.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or data frame of shape (n, d)
+            The design.
+        Y : array-like or data frame of shape (n, T), or list of str
+            The outcomes, NaN or None where not observed; or their columns in the data
+            frame X.
+        sample_weight : array-like of shape (n,), default=None
+            The weights of the rows.
+
+        Returns
+        -------
+        TaskData
+
+        Raises
+        ------
+        DataError
+            If something is empty, infinite, or not as long as X, or a target has no label.
+        """
+        return cls._of(targets_fields(X, Y, sample_weight))
+
+    @classmethod
+    def from_tasks(cls, data: object, y: object = None, sample_weight: object = None) -> Self:
+        """Build from a design and an outcome per task.
+
+        Parameters
+        ----------
+        data : mapping of task label to (X_t, y_t), or to X_t
+            Arrays have the same columns in all tasks; data frames are aligned by column
+            name, and a column that a task lacks has gaps there (see ``present``).
+        y : str, default=None
+            The column of outcomes, if `data` maps to data frames that hold it.
+        sample_weight : mapping of task label to array-like of shape (n_t,), default=None
+            The weights of the rows.
+
+        Returns
+        -------
+        TaskData
+
+        Raises
+        ------
+        DataError
+            If `data` is no mapping, or the data frames share no column, or as in
+            :meth:`from_long`.
+        """
+        return cls._of(separate_fields(data, y, sample_weight))
+
+    @classmethod
+    def _of(cls, fields: Fields) -> Self:
+        return cls(*fields)
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        return (
+            f"TaskData({self.form.value}: {self.n_rows} rows, {self.n_features} features, "
+            f"{self.n_tasks} tasks)"
+        )
+
+    @property
+    def n_tasks(self) -> int:
+        """The number of tasks, T."""
+        return len(self.tasks)
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows of X."""
+        return len(self.order)
+
+    @property
+    def n_features(self) -> int:
+        """The number of columns of X."""
+        return designs.shape_of(self.X)[1]
+
+    def task_slice(self, t: int) -> slice:
+        """Return the rows of task number `t`, not in the targets form."""
+        offsets = self._offsets()
+        return slice(int(offsets[t]), int(offsets[t + 1]))
+
+    def row_tasks(self) -> NDArray[np.intp]:
+        """Return the number of its task for every row, shape (n,); not in the targets form."""
+        sizes = np.diff(self._offsets())
+        codes: NDArray[np.intp] = np.repeat(np.arange(self.n_tasks, dtype=np.intp), sizes)
+        return codes
+
+    def labelled(self) -> NDArray[np.bool_]:
+        """Return which labels were observed, shape (n, T); in the targets form only."""
+        if self.form is not Form.TARGETS or self.y is None:
+            raise IncompatibleError("labelled() of TaskData belongs to the targets form.")
+        return ~missing_mask(self.y)
+
+    def task_rows(self) -> NDArray[np.intp]:
+        """Return the number of labelled rows of every task, shape (T,)."""
+        if self.form is Form.TARGETS:
+            return np.asarray(self.labelled().sum(axis=0), dtype=np.intp)
+        sizes: NDArray[np.intp] = np.diff(self._offsets())
+        return sizes
+
+    def task_counts(self) -> NDArray[np.float64]:
+        """Return n_t, the sum of the weights of the labelled rows of every task, shape (T,)."""
+        if self.sample_weight is None:
+            return self.task_rows().astype(np.float64)
+        if self.form is Form.TARGETS:
+            return np.asarray(self.sample_weight @ self.labelled())
+        codes = self.row_tasks()
+        sums: NDArray[Any] = np.bincount(codes, self.sample_weight, minlength=self.n_tasks)
+        return sums
+
+    def rows(self, index: ArrayLike) -> TaskData:
+        """Return some of the rows, with all tasks, also those that have none of them.
+
+        Parameters
+        ----------
+        index : array-like of integers, or of n booleans
+            Row numbers of this object. The rows are put in the order of the tasks.
+
+        Returns
+        -------
+        TaskData
+            Its ``order`` still refers to the original input.
+        """
+        chosen = self._row_numbers(index)
+        offsets = None
+        if self.offsets is not None:
+            codes = self.row_tasks()[chosen]
+            chosen = chosen[task_order(codes, self.n_tasks)[1]]
+            offsets = offsets_of(codes, self.n_tasks)
+        run = _as_slice(chosen)
+        return dataclasses.replace(
+            self,
+            X=designs.take_rows(self.X, run),
+            y=None if self.y is None else self.y[run],
+            offsets=offsets,
+            sample_weight=None if self.sample_weight is None else self.sample_weight[run],
+            order=self.order[run],
+        )
+
+    def with_X(
+        self,
+        X: Design,
+        feature_names: tuple[str, ...] | None = None,
+        present: NDArray[np.bool_] | None = None,
+    ) -> TaskData:
+        """Return the same rows with another design, such as the encoded one.
+
+        Parameters
+        ----------
+        X : ndarray, csr_array or data frame of shape (n, d')
+            The design, rows as here.
+        feature_names : tuple of str, default=None
+            The names of its columns.
+        present : ndarray of shape (T, d'), default=None
+            Which columns a task has. None keeps ``present``, which must fit then.
+
+        Returns
+        -------
+        TaskData
+        """
+        n, d = designs.shape_of(X)
+        check_length(n, self.n_rows, "the new X", "TaskData")
+        present = self.present if present is None else present
+        if present is not None and present.shape != (self.n_tasks, d):
+            got = f"shape {present.shape}"
+            allowed = f"of shape {(self.n_tasks, d)}, as the new X"
+            raise DataError(sentence("present", "TaskData", allowed, got))
+        return dataclasses.replace(self, X=X, feature_names=feature_names, present=present)
+
+    def with_y(self, y: NDArray[Any]) -> TaskData:
+        """Return the same rows with other outcomes, such as class codes."""
+        check_length(len(y), self.n_rows, "the new y", "TaskData")
+        return dataclasses.replace(self, y=y)
+
+    def to_long(self) -> TaskData:
+        """Return the data in the long form, without the gaps of the targets form.
+
+        Returns
+        -------
+        TaskData
+            A row per observed label; this object itself unless it is in the targets form.
+        """
+        if self.form is not Form.TARGETS or self.y is None:
+            return self
+        tasks, rows = np.nonzero(self.labelled().T)
+        return dataclasses.replace(
+            self,
+            X=designs.take_rows(self.X, rows),
+            y=self.y[rows, tasks],
+            offsets=offsets_of(tasks, self.n_tasks),
+            sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
+            form=Form.LONG,
+            order=self.order[rows],
+        )
+
+    def _offsets(self) -> NDArray[np.intp]:
+        if self.offsets is None:
+            raise IncompatibleError("In the targets form every row belongs to all tasks.")
+        return self.offsets
+
+    def _row_numbers(self, index: ArrayLike) -> NDArray[np.intp]:
+        given = np.asarray(index)
+        if given.dtype == np.bool_:
+            check_length(len(given), self.n_rows, "the mask", "TaskData.rows")
+            return np.flatnonzero(given)
+        if given.ndim != 1 or (given.size and given.dtype.kind not in "iu"):
+            got = f"an array of shape {given.shape} and dtype {given.dtype}"
+            raise DataError(sentence("index", "TaskData.rows", "1-D, of row numbers", got))
+        if given.size and not 0 <= given.min() <= given.max() < self.n_rows:
+            allowed = f"row numbers from 0 to {self.n_rows - 1}"
+            raise DataError(
+                sentence("index", "TaskData.rows", allowed, f"{given.min()} to {given.max()}")
+            )
+        return given.astype(np.intp, copy=False)
+
+
+def _as_slice(rows: NDArray[np.intp]) -> NDArray[np.intp] | slice:
+    """Return consecutive rows as a slice, which needs no copy."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
+        return slice(int(rows[0]), int(rows[-1]) + 1)
+    return rows

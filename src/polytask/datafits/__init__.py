@@ -1,0 +1,39 @@
+"""Losses on data: value, gradient, curvature and conjugate as functions of W."""
+
+from polytask.datafits.base import Datafit, Evaluation, quadratic_conjugate
+from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
+from polytask.datafits.designs import Features, Shared, Stacked
+from polytask.datafits.intercepts import (
+    Intercepts,
+    NoIntercepts,
+    PulledIntercepts,
+    TiedIntercepts,
+)
+from polytask.datafits.samples import Samples
+from polytask.datafits.statistics import (
+    SquaredStatistics,
+    TaskStatistics,
+    collect_shared,
+    collect_stacked,
+)
+
+__all__ = [
+    "Block",
+    "ClassesBlock",
+    "Datafit",
+    "Evaluation",
+    "Features",
+    "Intercepts",
+    "NoIntercepts",
+    "PulledIntercepts",
+    "Samples",
+    "ScalarBlock",
+    "Shared",
+    "SquaredStatistics",
+    "Stacked",
+    "TaskStatistics",
+    "TiedIntercepts",
+    "collect_shared",
+    "collect_stacked",
+    "quadratic_conjugate",
+]

@@ -1,0 +1,137 @@
+"""A block of data: a design, a loss, targets and row weights.
+
+A block owns the whole columns of some tasks. Its predictions have one number per row and
+task (regression, two classes) or one per row and class (several classes).
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from polytask.datafits.base import Array
+from polytask.datafits.designs import Index, Shared, Stacked
+from polytask.losses import Loss
+
+Design = Stacked | Shared
+
+
+class Block(ABC):
+    """Part of the data term that shares one loss."""
+
+    design: Design
+    loss: Loss
+    y: Array
+    weight: Array
+
+    @abstractmethod
+    def slope(self, eta: Array) -> Array:
+        """Return the weighted derivative of the loss, shaped as `eta`."""
+
+    @abstractmethod
+    def bend(self, eta: Array) -> Callable[[Array], Array]:
+        """Return the product with the weighted second derivative, on arrays like `eta`."""
+
+    @abstractmethod
+    def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
+        """Return (columns, curvature block) pairs of the intercepts."""
+
+    @abstractmethod
+    def bound(self) -> Array:
+        """Return an upper bound of the second derivative, broadcastable to `eta`."""
+
+    @property
+    def columns(self) -> Index:
+        """The columns of W that the block owns."""
+        return self.design.columns
+
+    def value(self, eta: Array) -> float:
+        """Return the weighted sum of losses."""
+        return float(np.sum(self.weight * self.loss.value(self.y, eta)))
+
+    def conjugate(self, eta: Array, c: float) -> float:
+        """Return the conjugate of :meth:`value` at c times its derivative."""
+        dual = c * self.loss.gradient(self.y, eta)
+        # A row without weight adds nothing, whatever its conjugate.
+        terms = np.where(self.weight > 0, self.loss.conjugate(self.y, dual), 0.0)
+        return float(np.sum(self.weight * terms))
+
+
+@dataclass(frozen=True, eq=False)
+class ScalarBlock(Block):
+    """One prediction per row and task.
+
+    Parameters
+    ----------
+    design : Stacked or Shared
+        The features and the columns.
+    loss : Loss
+        A loss of one prediction.
+    y, weight : ndarray
+        Shaped as the predictions; a missing label has weight 0 and any valid y.
+    """
+
+    design: Design
+    loss: Loss
+    y: Array
+    weight: Array
+
+    def slope(self, eta: Array) -> Array:
+        """Return the weighted derivative of the loss."""
+        return np.asarray(self.weight * self.loss.gradient(self.y, eta))
+
+    def bend(self, eta: Array) -> Callable[[Array], Array]:
+        """Return the product with the weighted second derivative."""
+        curvature = self.weight * self.loss.curvature(self.y, eta)
+        return lambda change: curvature * change
+
+    def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
+        """Return one diagonal entry per column, as one vector."""
+        return [(self.columns, self.design.collect(self.weight * self.loss.curvature(self.y, eta)))]
+
+    def bound(self) -> Array:
+        """Return the weight times the bound of the loss."""
+        return self.weight * self.loss.curvature_bound
+
+
+@dataclass(frozen=True, eq=False)
+class ClassesBlock(Block):
+    """One task with one prediction per row and class.
+
+    Parameters
+    ----------
+    design : Shared
+        The rows of the task and its columns, one per class.
+    loss : Loss
+        A loss of several predictions.
+    y : ndarray of shape (n_rows,)
+        Class codes.
+    weight : ndarray of shape (n_rows,)
+        Row weights.
+    """
+
+    design: Shared
+    loss: Loss
+    y: Array
+    weight: Array
+
+    def slope(self, eta: Array) -> Array:
+        """Return the weighted derivative of the loss."""
+        return np.asarray(self.weight[:, None] * self.loss.gradient(self.y, eta))
+
+    def bend(self, eta: Array) -> Callable[[Array], Array]:
+        """Return the product with the weighted second derivative."""
+        curvature = self.weight[:, None, None] * self.loss.curvature(self.y, eta)
+        return lambda change: np.einsum("nkl,nl->nk", curvature, np.broadcast_to(change, eta.shape))
+
+    def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
+        """Return the one block of the task."""
+        curvature = self.loss.curvature(self.y, eta)
+        return [(self.columns, np.tensordot(self.weight, curvature, axes=1))]
+
+    def bound(self) -> Array:
+        """Return the weight times the bound of the loss."""
+        return self.weight[:, None] * self.loss.curvature_bound

@@ -1,0 +1,193 @@
+"""Feature matrices as linear maps from W to predictions, dense or sparse.
+
+A design may carry an `offset`, a row vector subtracted from every row: it centres a
+sparse matrix without filling it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask.datafits.base import Array
+
+Index = NDArray[np.intp]
+Matrix = Any  # ndarray or CSR: they share @, .T, slicing of rows and .shape
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Rows of a feature matrix with an optional offset.
+
+    Parameters
+    ----------
+    matrix : ndarray or CSR of shape (n_rows, n_features)
+        float32 or float64.
+    offset : ndarray of shape (n_features,) or None
+        Subtracted from every row.
+    """
+
+    matrix: Matrix
+    offset: Array | None = None
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.matrix.shape[1])
+
+    def times(self, V: Array) -> Array:
+        """Return (matrix - offset) @ V in float64."""
+        product = np.asarray(self.matrix @ V.astype(self.matrix.dtype), dtype=float)
+        return product if self.offset is None else product - self.offset @ V
+
+    def adjoint(self, U: Array) -> Array:
+        """Return (matrix - offset).T @ U in float64."""
+        product = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype), dtype=float)
+        return product if self.offset is None else product - np.multiply.outer(
+            self.offset, U.sum(axis=0)
+        )
+
+    def squares_adjoint(self, U: Array) -> Array:
+        """Return (matrix - offset)**2, transposed, @ U for non-negative U."""
+        squared = self.matrix.multiply(self.matrix) if sp.issparse(self.matrix) else self.matrix**2
+        product = np.asarray(squared.T @ U.astype(self.matrix.dtype), dtype=float)
+        if self.offset is None:
+            return product
+        cross = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype), dtype=float)
+        total = np.multiply.outer(self.offset, U.sum(axis=0))
+        shifted = (product.T - 2 * cross.T * self.offset + total.T * self.offset).T
+        return np.maximum(shifted, 0.0)
+
+    def rows(self, part: slice | Index) -> Features:
+        """Return some of the rows."""
+        return Features(self.matrix[part], self.offset)
+
+    def second_moment(self, weight: Array, mean: Array) -> Array:
+        """Return the sum of weight * (row - mean)(row - mean)' in float64.
+
+        `mean` is that of the rows with the offset taken off.
+        """
+        centre = mean if self.offset is None else mean + self.offset
+        if not sp.issparse(self.matrix):
+            root = np.sqrt(weight)[:, None]
+            centred = (np.asarray(self.matrix, dtype=float) - centre) * root
+            return np.asarray(centred.T @ centred)
+        wide = self.matrix.astype(float)
+        raw = np.asarray((wide.T @ wide.multiply(weight[:, None]).tocsr()).toarray())
+        first = np.asarray(wide.T @ weight)
+        total = float(weight.sum())
+        cross = np.multiply.outer(centre, first)
+        return np.asarray(raw - cross - cross.T + total * np.multiply.outer(centre, centre))
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """Rows sorted by task; each row is predicted by the one column of its task.
+
+    Parameters
+    ----------
+    features : Features
+        All rows.
+    offsets : ndarray of int of shape (n_tasks + 1,)
+        Where each task's rows begin.
+    columns : ndarray of int of shape (n_tasks,)
+        The column of W that each task owns.
+    """
+
+    features: Features
+    offsets: Index
+    columns: Index
+
+    @property
+    def _many_small(self) -> bool:
+        # Below about a hundred rows per task one gather beats one BLAS call per task.
+        small = int(self.offsets[-1]) < 100 * len(self.columns)
+        return small and not sp.issparse(self.features.matrix) and self.features.offset is None
+
+    def _segments(self) -> list[tuple[int, slice]]:
+        bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
+        return [(k, slice(int(a), int(b))) for k, (a, b) in enumerate(bounds) if b > a]
+
+    def _sum_rows(self, values: Array) -> Array:
+        """Sum `values` over the rows of each task; a task without rows gets 0."""
+        filled = np.diff(self.offsets) > 0
+        out = np.zeros((len(self.columns), *values.shape[1:]))
+        if filled.any():
+            out[filled] = np.add.reduceat(values, self.offsets[:-1][filled], axis=0)
+        return out
+
+    def forward(self, W: Array) -> Array:
+        """Return the predictions, shape (n_rows,)."""
+        if self._many_small:
+            own = np.repeat(W.T[self.columns], np.diff(self.offsets), axis=0)
+            return np.einsum("ij,ij->i", self.features.matrix, own, dtype=float)
+        eta = np.empty(int(self.offsets[-1]))
+        for k, part in self._segments():
+            eta[part] = self.features.rows(part).times(W[:, self.columns[k]])
+        return eta
+
+    def adjoint(self, U: Array) -> Array:
+        """Return the transpose of :meth:`forward` at `U`, shape (n_features, n_tasks)."""
+        if self._many_small:
+            return self._sum_rows(self.features.matrix * U[:, None]).T
+        G = np.zeros((self.features.n_features, len(self.columns)))
+        for k, part in self._segments():
+            G[:, k] = self.features.rows(part).adjoint(U[part])
+        return G
+
+    def squares_adjoint(self, U: Array) -> Array:
+        """Return :meth:`adjoint` with squared features."""
+        if self._many_small:
+            return self._sum_rows(self.features.matrix**2 * U[:, None]).T
+        G = np.zeros((self.features.n_features, len(self.columns)))
+        for k, part in self._segments():
+            G[:, k] = self.features.rows(part).squares_adjoint(U[part])
+        return G
+
+    def spread(self, b: Array) -> Array:
+        """Give every row the entry of its task, from shape (n_columns,)."""
+        return np.repeat(b[self.columns], np.diff(self.offsets))
+
+    def collect(self, U: Array) -> Array:
+        """Sum over the rows of each task, shape (n_tasks,)."""
+        return self._sum_rows(U)
+
+
+@dataclass(frozen=True, eq=False)
+class Shared:
+    """One matrix whose every row is predicted by all of `columns`.
+
+    Parameters
+    ----------
+    features : Features
+        The rows.
+    columns : ndarray of int
+        The columns of W that predict them.
+    """
+
+    features: Features
+    columns: Index
+
+    def forward(self, W: Array) -> Array:
+        """Return the predictions, shape (n_rows, n_columns)."""
+        return self.features.times(W[:, self.columns])
+
+    def adjoint(self, U: Array) -> Array:
+        """Return the transpose of :meth:`forward` at `U`."""
+        return self.features.adjoint(U)
+
+    def squares_adjoint(self, U: Array) -> Array:
+        """Return :meth:`adjoint` with squared features."""
+        return self.features.squares_adjoint(U)
+
+    def spread(self, b: Array) -> Array:
+        """Give every row the entries of all columns (broadcast)."""
+        return b[self.columns][None, :]
+
+    def collect(self, U: Array) -> Array:
+        """Sum over the rows."""
+        return np.asarray(U.sum(axis=0))

@@ -1,0 +1,227 @@
+"""Intercepts: absent, tied in groups, or pulled to the mean of their group.
+
+A free intercept per task is a tie of groups with one member.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+
+import numpy as np
+import scipy.linalg
+from numpy.typing import NDArray
+
+from polytask.datafits.base import Array
+
+Groups = NDArray[np.intp]
+
+
+class Intercepts(ABC):
+    """The set that b may lie in and the quadratic penalty on it.
+
+    Every Newton step on b solves ``(H + K) x = r`` restricted to that set, where H is
+    the curvature of the losses in b (diagonal, or one block per task) and K that of the
+    penalty.
+    """
+
+    @abstractmethod
+    def solve(self, curvature: Array, right: Array) -> Array:
+        """Solve for a diagonal H given as `curvature` of shape (n_columns,)."""
+
+    @abstractmethod
+    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+        """Solve for a block-diagonal H: a list of (columns, block)."""
+
+    @abstractmethod
+    def penalty(self, b: Array) -> float:
+        """Value of the penalty on b."""
+
+    @abstractmethod
+    def gradient(self, b: Array) -> Array:
+        """Gradient of the penalty on b."""
+
+    @abstractmethod
+    def conjugate(self, gradient: Array) -> float:
+        """Conjugate of the penalty at minus `gradient`, that of the losses in b."""
+
+    @abstractmethod
+    def project(self, b: Array) -> Array:
+        """Nearest b that the ties allow."""
+
+    @property
+    @abstractmethod
+    def centres(self) -> bool:
+        """Whether each task's features are centred by its own intercept."""
+
+
+@dataclass(frozen=True, eq=False)
+class NoIntercepts(Intercepts):
+    """All intercepts are zero."""
+
+    centres = False
+
+    def solve(self, curvature: Array, right: Array) -> Array:
+        """Return zeros."""
+        return np.zeros_like(right)
+
+    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+        """Return zeros."""
+        return np.zeros_like(right)
+
+    def penalty(self, b: Array) -> float:
+        """Return 0."""
+        return 0.0
+
+    def gradient(self, b: Array) -> Array:
+        """Return zeros."""
+        return np.zeros_like(b)
+
+    def conjugate(self, gradient: Array) -> float:
+        """Return 0."""
+        return 0.0
+
+    def project(self, b: Array) -> Array:
+        """Return zeros."""
+        return np.zeros_like(b)
+
+
+@dataclass(frozen=True, eq=False)
+class TiedIntercepts(Intercepts):
+    """One free intercept per group of columns.
+
+    Parameters
+    ----------
+    groups : ndarray of int of shape (n_columns,)
+        Group of each column, numbered from 0.
+    """
+
+    groups: Groups
+
+    @property
+    def centres(self) -> bool:
+        """Whether every group has one member."""
+        return int(self.groups.max(initial=-1)) + 1 == self.groups.size
+
+    def solve(self, curvature: Array, right: Array) -> Array:
+        """Solve one equation per group."""
+        total = np.bincount(self.groups, curvature)
+        needed = np.bincount(self.groups, right)
+        # A group without curvature carries no data: it stays where it is.
+        step = np.divide(needed, total, out=np.zeros_like(needed), where=total > 0)
+        return np.asarray(step[self.groups])
+
+    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+        """Solve per task when all groups are single, else one dense system."""
+        if self.centres:
+            return _solve_each(blocks, right, 0.0)
+        size = int(self.groups.max()) + 1
+        total = np.zeros((size, size))
+        for columns, block in blocks:
+            index = self.groups[columns]
+            np.add.at(total, (index[:, None], index[None, :]), block)
+        needed = np.bincount(self.groups, right, minlength=size)
+        return np.asarray(_least_squares(total, needed)[self.groups])
+
+    def penalty(self, b: Array) -> float:
+        """Return 0."""
+        return 0.0
+
+    def gradient(self, b: Array) -> Array:
+        """Return zeros."""
+        return np.zeros_like(b)
+
+    def conjugate(self, gradient: Array) -> float:
+        """Return 0: at the optimum the gradient sums to zero in every group."""
+        return 0.0
+
+    def project(self, b: Array) -> Array:
+        """Average within each group."""
+        return _group_means(b, self.groups)
+
+
+@dataclass(frozen=True, eq=False)
+class PulledIntercepts(Intercepts):
+    """Intercepts pulled to the unpenalised mean of their group.
+
+    The penalty is ``strength / 2 * sum over groups of sum_c (b_c - mean)^2``.
+
+    Parameters
+    ----------
+    groups : ndarray of int of shape (n_columns,)
+        Group of each column, numbered from 0.
+    strength : float
+        Positive.
+    """
+
+    groups: Groups
+    strength: float
+
+    @property
+    def centres(self) -> bool:
+        """Whether every group has one member, which nothing pulls."""
+        return int(self.groups.max(initial=-1)) + 1 == self.groups.size
+
+    def solve(self, curvature: Array, right: Array) -> Array:
+        """Solve a diagonal plus one rank-one term per group (Sherman-Morrison)."""
+        count = np.bincount(self.groups).astype(float)
+        # Eliminate the group mean: b = (r + k m) / (h + k), m = mean of b.
+        single = count[self.groups] == 1
+        pull = np.where(single, 0.0, self.strength)
+        base = curvature + pull
+        inverse = np.divide(1.0, base, out=np.zeros_like(base), where=base > 0)
+        own = right * inverse
+        # 1 - (1/n) sum k / (h + k) written without cancellation.
+        lack = np.bincount(self.groups, np.where(single, 1.0, curvature * inverse)) / count
+        mean_own = np.bincount(self.groups, own) / count
+        mean = np.divide(mean_own, lack, out=np.zeros_like(lack), where=lack > 0)
+        return np.asarray(own + pull * inverse * mean[self.groups])
+
+    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+        """Solve blocks plus one rank-one term per group (Woodbury)."""
+        size = int(self.groups.max()) + 1
+        count = np.bincount(self.groups, minlength=size).astype(float)
+        indicator = np.zeros((right.size, size))
+        indicator[np.arange(right.size), self.groups] = 1.0
+        both = _solve_each(blocks, np.column_stack([right, indicator]), self.strength)
+        own, response = both[:, 0], both[:, 1:]
+        middle = np.diag(count / self.strength) - indicator.T @ response
+        return np.asarray(own + response @ _least_squares(middle, indicator.T @ own))
+
+    def penalty(self, b: Array) -> float:
+        """Return half the strength times the squared distances to the group means."""
+        away = b - _group_means(b, self.groups)
+        return 0.5 * self.strength * float(away @ away)
+
+    def gradient(self, b: Array) -> Array:
+        """Return the strength times the distances to the group means."""
+        return self.strength * (b - _group_means(b, self.groups))
+
+    def conjugate(self, gradient: Array) -> float:
+        """Return the squared norm over twice the strength."""
+        return float(gradient @ gradient) / (2.0 * self.strength)
+
+    def project(self, b: Array) -> Array:
+        """Return b: nothing is tied."""
+        return b
+
+
+def _group_means(b: Array, groups: Groups) -> Array:
+    if not b.size:
+        return b
+    return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])
+
+
+def _solve_each(blocks: list[tuple[Groups, Array]], right: Array, ridge: float) -> Array:
+    solved = np.zeros_like(right)
+    for columns, block in blocks:
+        solved[columns] = _least_squares(block + ridge * np.eye(len(columns)), right[columns])
+    return solved
+
+
+def _least_squares(matrix: Array, right: Array) -> Array:
+    """Solve a symmetric positive semi-definite system, the shortest solution if singular."""
+    values, vectors = scipy.linalg.eigh(matrix)
+    floor = max(float(values[-1]), 0.0) * len(values) * np.finfo(float).eps * 10
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > floor)
+    return np.asarray(vectors @ ((vectors.T @ right).T * inverse).T)

@@ -1,0 +1,151 @@
+"""Data sets that come with scikit-learn, cut into tasks."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.datasets import _descriptions as text
+from polytask.datasets._dataset import Dataset, with_frames
+from polytask.exceptions import ParameterError
+
+_SEXES = ("female", "male")
+_AGE_LIMITS = (40, 60)
+_AGE_BANDS = ("under 40", "40 to 59", "60 and over")
+_DIABETES_FEATURES = (
+    "age",
+    "bmi",
+    "blood_pressure",
+    "total_cholesterol",
+    "ldl",
+    "hdl",
+    "cholesterol_ratio",
+    "log_triglycerides",
+    "glucose",
+)
+
+
+def load_diabetes_groups(*, as_frame: bool = False) -> Dataset:
+    """Disease progression of 442 diabetes patients; a task is a sex and an age band.
+
+    Six tasks ("female, under 40" ... "male, 60 and over") of 46 to 121 patients. Features are
+    in their original units. Sex is left out of them, as it is the same for all rows of a task;
+    age is kept, as it varies within a band. Nothing is downloaded.
+
+    Parameters
+    ----------
+    as_frame : bool, default=False
+        Give X as a pandas data frame.
+
+    Returns
+    -------
+    Dataset
+        442 rows, 9 features, 6 tasks, long form; `y` is disease progression one year later.
+
+    References
+    ----------
+    Efron, Hastie, Johnstone and Tibshirani (2004), Least angle regression, Annals of
+    Statistics 32, 407-499.
+    """
+    from sklearn.datasets import load_diabetes
+
+    values, y = load_diabetes(return_X_y=True, scaled=False)
+    names = tuple(f"{sex}, {band}" for sex in _SEXES for band in _AGE_BANDS)
+    band_code = np.digitize(values[:, 0], _AGE_LIMITS)
+    sex_code = values[:, 1].astype(np.intp) - 1  # 1 and 2 in the source
+    group = sex_code * len(_AGE_BANDS) + band_code
+    dataset = Dataset(
+        name="diabetes_groups",
+        X=np.delete(values, 1, axis=1),
+        y=y,
+        task=np.array(names)[group],
+        feature_names=_DIABETES_FEATURES,
+        target_names=("progression",),
+        task_names=names,
+        task_column="group",
+        description=text.DIABETES_GROUPS,
+        citation=text.DIABETES_GROUPS_CITATION,
+        licence="distributed with scikit-learn (BSD-3-Clause); none stated for the data",
+    )
+    return with_frames(dataset) if as_frame else dataset
+
+
+def load_digits_few(
+    n_labels: int = 40, *, random_state: int | None = 0, as_frame: bool = False
+) -> Dataset:
+    """Ten one-vs-rest tasks on small images of digits, with few labels each.
+
+    Task t asks whether an image shows the digit t. For each task, `n_labels` of the 1797 images
+    are drawn at random, with the digit as frequent among them as among all images (but at least
+    one image of either class); every other entry of `y` is NaN. Nothing is downloaded.
+
+    Parameters
+    ----------
+    n_labels : int, default=40
+        Labelled images per task, from 2 to 1797.
+    random_state : int or None, default=0
+        Seed of the draw; None draws anew each time.
+    as_frame : bool, default=False
+        Give X and y as pandas data frames.
+
+    Returns
+    -------
+    Dataset
+        1797 rows, 64 features (brightness 0 to 16), 10 tasks, targets form; `y` is 1.0, 0.0 or
+        NaN. ``extras["Y_full"]``, (1797, 10), has every label, to test on those left out.
+
+    Raises
+    ------
+    ParameterError
+        If `n_labels` is not an integer from 2 to 1797.
+
+    References
+    ----------
+    Alpaydin and Kaynak (1998), Optical recognition of handwritten digits, UCI Machine Learning
+    Repository, https://doi.org/10.24432/C50P49.
+    """
+    from sklearn.datasets import load_digits
+
+    X, digit = load_digits(return_X_y=True)
+    _check_n_labels(n_labels, len(digit))
+    full = (digit[:, np.newaxis] == np.arange(10)).astype(np.float64)
+    names = tuple(f"digit_{t}" for t in range(10))
+    dataset = Dataset(
+        name="digits_few",
+        X=X,
+        y=_hide_all_but(full, n_labels, np.random.default_rng(random_state)),
+        task=None,
+        feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
+        target_names=names,
+        task_names=names,
+        task_column=None,
+        description=text.DIGITS_FEW,
+        citation=text.DIGITS_FEW_CITATION,
+        licence="CC BY 4.0 (UCI Machine Learning Repository)",
+        extras={"Y_full": full},
+    )
+    return with_frames(dataset) if as_frame else dataset
+
+
+def _check_n_labels(n_labels: object, n: int) -> None:
+    whole = isinstance(n_labels, (int, np.integer)) and not isinstance(n_labels, bool)
+    if not whole or not 2 <= int(n_labels) <= n:  # type: ignore[call-overload]
+        allowed = f"an integer from 2 to {n}"
+        raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
+
+
+def _hide_all_but(
+    full: NDArray[np.float64], n_labels: int, rng: np.random.Generator
+) -> NDArray[np.float64]:
+    observed = np.full_like(full, np.nan)
+    for t, labels in enumerate(full.T):
+        positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+        n_positive = max(1, round(n_labels * len(positive) / len(labels)))
+        drawn = [
+            rng.choice(positive, n_positive, replace=False),
+            rng.choice(negative, n_labels - n_positive, replace=False),
+        ]
+        rows = np.concatenate(drawn)
+        observed[rows, t] = labels[rows]
+    return observed

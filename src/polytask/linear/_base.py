@@ -1,0 +1,107 @@
+"""What the linear estimators share: outcomes, coefficients in original units, prediction."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask.data import Form, TaskData
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._problem import Problem, Settings
+from polytask.solvers import Solution
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Labels = NDArray[Any]
+
+
+class LinearEstimator(MultiTaskEstimator):
+    """Base of the linear estimators: a leaf class reads its targets and fits."""
+
+    @abstractmethod
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        """Return the targets as numbers."""
+
+    @abstractmethod
+    def _settings(self) -> Settings:
+        """Return the choices about the data term."""
+
+    def _keep(
+        self, data: TaskData, outcomes: Outcomes, problem: Problem, solution: Solution
+    ) -> None:
+        """Set the fitted attributes, in original units and in the precision of X."""
+        coef, intercept = problem.original_units(solution.W, _filled(solution.intercept, problem))
+        precision = np.float32 if data.X.dtype == np.float32 else np.float64
+        columns = problem.layout.columns
+        self.coef_ = coef.astype(precision)
+        self.intercept_ = intercept.astype(precision)
+        self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
+        self.task_weight_sums_ = problem.counts
+        self.solution_ = solution
+        self.n_iter_ = max(solution.n_iter, 1)
+        self._keep_classes(outcomes)
+        self._linear = LinearTasks(
+            coef=self.coef_,
+            intercept=self.intercept_,
+            slices=problem.layout.slices,
+            losses=outcomes.losses,
+            classes=outcomes.classes,
+            labels=columns.classes,
+            counts=problem.counts,
+            union=outcomes.union,
+        )
+
+    def _keep_classes(self, outcomes: Outcomes) -> None:
+        if all(classes is None for classes in outcomes.classes):
+            return
+        self.task_classes_ = dict(
+            zip(self._schema.index.labels, outcomes.classes, strict=True)
+        )
+        targets = self._schema.form is Form.TARGETS
+        self.classes_ = list(outcomes.classes) if targets else outcomes.union
+
+    def _linear_model(self) -> LinearTasks:
+        check_is_fitted(self)
+        return self._linear
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        return self._linear.labels_of(X, task)
+
+    def coef_frame(self) -> pd.DataFrame:
+        """Return the coefficients as a long table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
+        """
+        check_is_fitted(self)
+        import pandas as pd
+
+        d = len(self.coef_feature_names_)
+        features = [*self.coef_feature_names_.tolist(), "(intercept)"]
+        values = np.column_stack([self.coef_, self.intercept_])
+        return pd.DataFrame(
+            {
+                "task": [task for task, _ in self.columns_ for _ in range(d + 1)],
+                "class": [label for _, label in self.columns_ for _ in range(d + 1)],
+                "feature": features * len(self.columns_),
+                "coef": values.ravel(),
+            }
+        )
+
+
+def _filled(intercept: NDArray[np.float64], problem: Problem) -> NDArray[np.float64]:
+    """Give a task without rows the mean intercept of the others, where nothing set its own."""
+    widths = [s.stop - s.start for s in problem.layout.slices]
+    weight = np.repeat(problem.counts, widths)
+    lacking = (weight <= 0) & (intercept == 0.0)
+    if not lacking.any() or not weight.any():
+        return intercept
+    return np.where(lacking, np.average(intercept, weights=weight), intercept)

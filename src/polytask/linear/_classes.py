@@ -1,0 +1,60 @@
+"""Probabilities and decision values of linear classifiers in every data form."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from polytask._estimator import Query, outputs
+from polytask.linear._prediction import LinearTasks
+
+
+def probabilities(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
+    """Return class probabilities.
+
+    Parameters
+    ----------
+    linear : LinearTasks
+        The model.
+    query : Query
+        The rows.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes), list of ndarray, or mapping
+        Over the union of the classes, 0 for classes that a task lacks and NaN for tasks of
+        numbers; a list with one array per target if every task predicts every row.
+    """
+    if query.codes is None:
+        X = query.data.X
+        return [
+            linear.probabilities(X, t) if linear.classes_of(t) is not None else None
+            for t in range(len(linear.slices))
+        ]
+    values = outputs.class_values(
+        query, np.asarray(linear.union), linear.classes_of, linear.probabilities, absent=0.0
+    )
+    return outputs.split(query, values)
+
+
+def decisions(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
+    """Return linear predictors.
+
+    Returns
+    -------
+    ndarray, list of ndarray, or mapping
+        Two classes: shape (n,), or (n, n_tasks) if every task predicts every row. Several
+        classes: (n, n_classes) with -inf for classes that a task lacks, or a list.
+    """
+    single = all(loss.n_outputs(9) == 1 for loss in linear.losses)
+    if query.codes is None:
+        values = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
+        return np.column_stack([v[:, 0] for v in values]) if single else values
+    if single:
+        flat = outputs.by_row(query, lambda X, t: linear.eta(X, t)[:, 0])
+        return outputs.split(query, flat)
+    values = outputs.class_values(
+        query, np.asarray(linear.union), linear.classes_of, linear.eta, absent=-np.inf
+    )
+    return outputs.split(query, values)

@@ -1,0 +1,94 @@
+"""Fit one problem with one penalty, and say so if it did not converge."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask.exceptions import ConvergenceWarning, IncompatibleError, ParameterError
+from polytask.linear._problem import Problem
+from polytask.penalties import L21, Penalty
+from polytask.solvers import Solution, Solver, choose
+
+DEFAULT_FRACTION = 0.1
+
+
+def check_solver_settings(solver: object, tol: object, max_iter: object, owner: str) -> None:
+    """Raise ParameterError unless solver, tol and max_iter can be used."""
+    if not isinstance(solver, Solver):
+        one_of(solver, "solver", owner, ("auto",))
+    positive(tol, "tol", owner)
+    positive_integer(max_iter, "max_iter", owner)
+
+
+def check_penalty_object(penalty: object, owner: str) -> Penalty:
+    """Return the penalty, the default for None."""
+    if penalty is None:
+        return L21(fraction=DEFAULT_FRACTION)
+    if not isinstance(penalty, Penalty):
+        allowed = "None or a penalty from polytask.penalties"
+        raise ParameterError(sentence("penalty", owner, allowed, repr(penalty)))
+    return penalty
+
+
+def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
+    """Bind a penalty to the columns and turn its fractions into strengths."""
+    bound = penalty.bind(problem.layout.columns)
+    null = bound.null_point
+    point = np.zeros(problem.datafit.shape) if null is None else np.asarray(null, dtype=float)
+    if point.shape != problem.datafit.shape:
+        d, columns = problem.datafit.shape
+        raise IncompatibleError(
+            f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
+            f"coefficients have shape ({d}, {columns})."
+        )
+    return bound.resolved(problem.datafit.evaluate(point).gradient)
+
+
+def solve(
+    problem: Problem,
+    penalty: Penalty,
+    solver: Any,  # noqa: ANN401 - "auto" or a Solver
+    tol: float,
+    max_iter: int,
+    start: Solution | None,
+) -> Solution:
+    """Solve with a bound penalty; `solver` is "auto" or a Solver."""
+    chosen = solver if isinstance(solver, Solver) else choose(problem.datafit, penalty)
+    reason = chosen.accepts(problem.datafit, penalty)
+    if reason:
+        raise IncompatibleError(reason)
+    usable = start is not None and start.W.shape == problem.datafit.shape
+    return chosen.solve(
+        problem.datafit, penalty, tol=tol, max_iter=max_iter, start=start if usable else None
+    )
+
+
+def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
+    """Warn with the certificate that was reached."""
+    if solution.status.ok:
+        return
+    kind = "fixed-point residual" if solution.gap is None else "duality gap"
+    warnings.warn(
+        f"{owner} stopped after {solution.n_iter} iterations with a relative {kind} of "
+        f"{solution.certificate.relative:.2e}; tol={tol:g} asked for less. "
+        f"{solution.status.value}",
+        ConvergenceWarning,
+        stacklevel=5,
+    )
+
+
+@contextmanager
+def blas_threads(n_jobs: int | None, owner: str) -> Iterator[None]:
+    """Limit the threads of BLAS while fitting; None leaves them, -1 means all cores."""
+    if n_jobs is None or n_jobs == -1:
+        yield
+        return
+    with threadpool_limits(positive_integer(n_jobs, "n_jobs", owner)):
+        yield

@@ -1,0 +1,73 @@
+"""Explained deviance of tasks with different losses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Query, rows_by_task
+from polytask.data import TaskData
+from polytask.exceptions import DataError
+from polytask.linear._prediction import LinearTasks
+from polytask.losses import Loss, Multinomial
+from polytask.metrics.scores import TaskScores, d2
+
+Array = NDArray[Any]
+# What stands for the logarithm of a probability of zero.
+_NEVER = -700.0
+
+
+def explained(linear: LinearTasks, data: TaskData, query: Query, owner: str) -> TaskScores:
+    """Return D2 of every task: the share of its deviance that the model explains.
+
+    Parameters
+    ----------
+    linear : LinearTasks
+        The model.
+    data : TaskData
+        Raw, with labels.
+    query : Query
+        The same rows, encoded.
+    owner : str
+        The estimator, for messages.
+    """
+    values = []
+    for t, X, truth, weight in rows_by_task(data, query):
+        loss, classes = linear.loss_of(t), linear.classes_of(t)
+        y = _coded(truth, classes, owner)
+        eta = linear.eta(X, t)
+        eta = eta if isinstance(loss, Multinomial) else eta[:, 0]
+        values.append(d2(loss, y, eta, _constant(loss, y, eta.shape, weight), weight))
+    return TaskScores(tuple(values))
+
+
+def _coded(truth: Array, classes: Array | None, owner: str) -> NDArray[np.float64]:
+    if classes is None:
+        return np.asarray(truth, dtype=float)
+    position = {label: k for k, label in enumerate(classes.tolist())}
+    unknown = [label for label in truth.tolist() if label not in position]
+    if unknown:
+        raise DataError(
+            f"y of {owner} must hold classes seen in fit ({classes.tolist()}); got {unknown[0]!r}."
+        )
+    return np.array([position[label] for label in truth.tolist()], dtype=float)
+
+
+def _constant(loss: Loss, y: Array, shape: tuple[int, ...], weight: Array | None) -> Array:
+    """Return the predictor of the best constant for the rows scored."""
+    if not len(y):
+        return np.zeros(shape)
+    if isinstance(loss, Multinomial):
+        share = np.bincount(y.astype(np.intp), weight, minlength=shape[1])
+        return np.broadcast_to(_log(share / share.sum()), shape)
+    mean = float(np.average(y, weights=weight))
+    if not loss.is_classifier:
+        return np.full(shape, mean)
+    p = np.array([mean, 1.0 - mean])
+    return np.full(shape, _log(p)[0] - _log(p)[1])
+
+
+def _log(p: Array) -> Array:
+    return np.where(p > 0, np.log(np.where(p > 0, p, 1.0)), _NEVER)

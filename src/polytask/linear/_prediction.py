@@ -1,0 +1,108 @@
+"""Prediction of linear models: scores, labels and probabilities of the rows of one task."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask.losses import Loss, Multinomial
+
+Labels = NDArray[Any]
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class LinearTasks:
+    """Coefficients in original units with what they mean.
+
+    Attributes
+    ----------
+    coef : ndarray of shape (n_columns, n_features)
+        Coefficients.
+    intercept : ndarray of shape (n_columns,)
+        Intercepts.
+    slices : tuple of slice
+        The columns of each task.
+    losses : tuple of Loss
+        The loss of each task.
+    classes : tuple of ndarray or None
+        The classes of each task, None for numbers.
+    labels : tuple
+        The class of every column, None where it has none.
+    counts : ndarray of shape (n_tasks,)
+        Sum of the label weights of each task; what an unseen task is averaged with.
+    union : ndarray or None
+        The union of the classes.
+    """
+
+    coef: Array
+    intercept: Array
+    slices: tuple[slice, ...]
+    losses: tuple[Loss, ...]
+    classes: tuple[Labels | None, ...]
+    labels: tuple[Hashable | None, ...]
+    counts: NDArray[np.float64]
+    union: Labels | None
+
+    def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the linear predictors, shape (n_rows, columns of the task)."""
+        coef, intercept = self._parameters(task)
+        product = X @ coef.T
+        product = product.toarray() if sp.issparse(product) else np.asarray(product)
+        return np.asarray(product + intercept)
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task; an unseen task has that of the first."""
+        return self.losses[max(task, 0)]
+
+    def classes_of(self, task: int) -> Labels | None:
+        """Return the classes of a task; an unseen task has the union."""
+        return self.union if task < 0 and self.union is not None else self.classes[max(task, 0)]
+
+    def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        """Return numbers or class labels, shape (n_rows,)."""
+        eta, classes = self.eta(X, task), self.classes_of(task)
+        if classes is None:
+            return eta[:, 0]
+        if isinstance(self.loss_of(task), Multinomial):
+            return np.asarray(classes[np.argmax(eta, axis=1)])
+        if len(classes) == 1:
+            return np.repeat(classes, len(eta))
+        return np.asarray(classes[(eta[:, 0] > 0).astype(np.intp)])
+
+    def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return class probabilities, shape (n_rows, classes of the task)."""
+        eta, classes, loss = self.eta(X, task), self.classes_of(task), self.loss_of(task)
+        if classes is not None and len(classes) == 1:
+            return np.ones((len(eta), 1))
+        if isinstance(loss, Multinomial):
+            return np.asarray(loss.inverse_link(eta))
+        positive = np.asarray(loss.inverse_link(eta[:, 0]))
+        return np.column_stack([1.0 - positive, positive])
+
+    @cached_property
+    def _shared(self) -> tuple[Array, Array]:
+        """Mean coefficients and intercepts, weighted by n_t, per class."""
+        owners = np.repeat(np.arange(len(self.slices)), [s.stop - s.start for s in self.slices])
+        weight = self.counts[owners]
+        wanted = self.labels if self.union is None else self.union.tolist()
+        several = any(label is not None for label in self.labels)
+        keys: list[Hashable | None] = list(dict.fromkeys(wanted)) if several else [None]
+        coefs, intercepts = [], []
+        for key in keys:
+            own = np.array([label == key for label in self.labels]) & (weight > 0)
+            coefs.append(np.average(self.coef[own], axis=0, weights=weight[own]))
+            intercepts.append(np.average(self.intercept[own], weights=weight[own]))
+        return np.stack(coefs), np.array(intercepts)
+
+    def _parameters(self, task: int) -> tuple[Array, Array]:
+        if task < 0:
+            return self._shared
+        columns = self.slices[task]
+        return self.coef[columns], self.intercept[columns]

@@ -1,0 +1,330 @@
+"""The one place where data, losses, intercepts and scaling become a datafit."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nonnegative, one_of
+from polytask._estimator import Outcomes
+from polytask._estimator.training import cell_mask
+from polytask.data import Form, TaskData
+from polytask.datafits import (
+    Block,
+    ClassesBlock,
+    Datafit,
+    Features,
+    Intercepts,
+    NoIntercepts,
+    PulledIntercepts,
+    Samples,
+    ScalarBlock,
+    Shared,
+    SquaredStatistics,
+    Stacked,
+    TiedIntercepts,
+    collect_shared,
+    collect_stacked,
+)
+from polytask.exceptions import DataError
+from polytask.linear._scaling import (
+    FeatureScaling,
+    TargetScaling,
+    feature_scaling,
+    scaled_by_task,
+    scaled_in_common,
+    unscaled_targets,
+)
+from polytask.linear._weights import label_weights, sum_by_task, task_scales
+from polytask.losses import Loss, Multinomial, Squared
+from polytask.penalties import Columns
+
+Array = NDArray[np.float64]
+
+# Statistics are used while their matrices stay below this many numbers ...
+_STATISTICS_ENTRIES = 3e7
+# ... and a product with them costs no more than this many passes over the rows.
+_STATISTICS_PASSES = 4
+
+INTERCEPT_MODES = ("task", "toward_mean", "shared", None)
+TARGET_SCALES = {"task": scaled_by_task, "common": scaled_in_common}
+
+
+@dataclass(frozen=True)
+class Settings:
+    """What the user chose about the data term; see `MultiTaskRegressor`."""
+
+    task_weight: Any = "size"
+    intercept: str | None = "task"
+    intercept_strength: float = 1.0
+    standardize: bool = False
+    scale_targets: str | None = None
+    class_weight: Any = None
+
+    def check(self, owner: str, modes: tuple[str | None, ...] = INTERCEPT_MODES) -> None:
+        """Raise ParameterError unless every choice exists."""
+        one_of(self.intercept, "intercept", owner, modes)
+        one_of(self.scale_targets, "scale_targets", owner, ("task", "common", "auto", None))
+        one_of(self.standardize, "standardize", owner, (True, False))
+        nonnegative(self.intercept_strength, "intercept_strength", owner)
+        if isinstance(self.task_weight, str):
+            one_of(self.task_weight, "task_weight", owner, ("size", "equal"))
+
+
+@dataclass(frozen=True, eq=False)
+class Layout:
+    """Which columns of W each task owns.
+
+    Attributes
+    ----------
+    columns : Columns
+        Task and class of every column.
+    slices : tuple of slice
+        The columns of each task.
+    """
+
+    columns: Columns
+    slices: tuple[slice, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Problem:
+    """A datafit, and the way from its solution back to original units.
+
+    Attributes
+    ----------
+    datafit : Datafit
+        The data term.
+    layout : Layout
+        Tasks and classes of the columns.
+    features : FeatureScaling
+        Scaling of the features.
+    targets : TargetScaling
+        Scaling of the targets.
+    present : ndarray of bool of shape (n_columns, n_features) or None
+        Which features each column's task has.
+    counts : ndarray of shape (n_tasks,)
+        Sum of the label weights of each task.
+    """
+
+    datafit: Datafit
+    layout: Layout
+    features: FeatureScaling
+    targets: TargetScaling
+    present: NDArray[np.bool_] | None
+    counts: Array
+
+    def original_units(self, W: Array, intercept: Array) -> tuple[Array, Array]:
+        """Return coefficients (n_columns, n_features) and intercepts in original units."""
+        coef, b = self.features.restore(W, intercept, self.present)
+        owners = np.repeat(
+            np.arange(len(self.layout.slices)), [s.stop - s.start for s in self.layout.slices]
+        )
+        scale, mean = self.targets.scale[owners], self.targets.mean[owners]
+        return (coef * scale).T, b * scale + mean
+
+
+def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner: str) -> Problem:
+    """Join data, losses, intercepts and scaling.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded training data.
+    outcomes : Outcomes
+        Their targets as numbers.
+    settings : Settings
+        The user's choices.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    DataError
+        If a task has one class and a free intercept, which has no finite optimum.
+    """
+    layout = make_layout(data.tasks, outcomes)
+    weight = label_weights(data, outcomes, settings.class_weight, owner)
+    counts = sum_by_task(weight, data)
+    scale = task_scales(settings.task_weight, counts, data.tasks, owner)
+    centre = settings.intercept is not None
+    features = feature_scaling(data, weight, settings.standardize, centre)
+    targets = _target_scaling(data, outcomes, weight, settings.scale_targets, centre)
+    y = np.nan_to_num(targets.apply(outcomes.y, data))
+    rows = features.features(data.X, cell_mask(data))
+    mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
+    kappa = settings.intercept_strength / mean_n
+    intercepts = make_intercepts(settings.intercept, layout, outcomes, kappa)
+    _refuse_unbounded(data, outcomes, weight, intercepts, owner)
+    parts = _Parts(data, outcomes, layout, rows, y, weight, scale, counts)
+    present = None
+    if data.present is not None:
+        present = np.repeat(data.present, [s.stop - s.start for s in layout.slices], axis=0)
+    return Problem(parts.datafit(intercepts), layout, features, targets, present, counts)
+
+
+def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
+    """Lay out one column per task, or one per task and class."""
+    ends = np.cumsum(outcomes.n_outputs)
+    slices = tuple(slice(int(e - k), int(e)) for e, k in zip(ends, outcomes.n_outputs, strict=True))
+    owners, labels = [], []
+    for task, part, loss, classes in zip(
+        tasks, slices, outcomes.losses, outcomes.classes, strict=True
+    ):
+        owners += [task] * (part.stop - part.start)
+        several = isinstance(loss, Multinomial) and classes is not None
+        labels += classes.tolist() if several else [None]  # type: ignore[union-attr]
+    return Layout(Columns(tuple(owners), tuple(labels)), slices)
+
+
+def _target_scaling(
+    data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None, centre: bool
+) -> TargetScaling:
+    numeric = np.array([classes is None for classes in outcomes.classes])
+    mixed = numeric.any() and not numeric.all()
+    if choice == "auto":
+        choice = "task" if data.form is Form.TARGETS or mixed else "common"
+    if choice is None or not numeric.any():
+        return unscaled_targets(data.n_tasks)
+    scaling = TARGET_SCALES[choice](outcomes.y, weight, data, centre)
+    return TargetScaling(
+        np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
+    )
+
+
+def make_intercepts(
+    mode: str | None, layout: Layout, outcomes: Outcomes, kappa: float
+) -> Intercepts:
+    """Return the intercept mode for a layout.
+
+    "toward_mean" and "shared" act on columns of one loss and class.
+    """
+    n_columns = layout.columns.n_columns
+    alone = np.arange(n_columns)
+    if mode is None:
+        return NoIntercepts()
+    if mode == "task":
+        return TiedIntercepts(alone)
+    widths = [s.stop - s.start for s in layout.slices]
+    losses = [loss for loss, k in zip(outcomes.losses, widths, strict=True) for _ in range(k)]
+    kinds = [c is not None for c, k in zip(outcomes.classes, widths, strict=True) for _ in range(k)]
+    keys: list[Hashable] = [
+        (loss.name, label) for loss, label in zip(losses, layout.columns.classes, strict=True)
+    ]
+    if mode == "auto":
+        keys = [key if kind else j for j, (key, kind) in enumerate(zip(keys, kinds, strict=True))]
+    numbers = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    groups = np.array([numbers[key] for key in keys], dtype=np.intp)
+    if mode == "shared":
+        return TiedIntercepts(groups)
+    return PulledIntercepts(groups, kappa) if kappa > 0 else TiedIntercepts(alone)
+
+
+def _refuse_unbounded(
+    data: TaskData, outcomes: Outcomes, weight: Array, intercepts: Intercepts, owner: str
+) -> None:
+    """Refuse a free intercept on a task of one class: its best value is infinite."""
+    if not intercepts.centres or data.n_tasks == 0:
+        return
+    for t, (label, loss) in enumerate(zip(data.tasks, outcomes.losses, strict=True)):
+        if not loss.is_classifier or isinstance(loss, Multinomial):
+            continue
+        part: Any = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+        seen = np.unique(outcomes.y[part][weight[part] > 0])
+        if len(seen) == 1:
+            classes: Any = outcomes.classes[t]
+            raise DataError(
+                f"Task {label!r} of {owner} holds one class only ({classes[int(seen[0])]!r}), so "
+                "a free intercept has no finite optimum: use intercept='toward_mean' or "
+                "'shared', or leave the task out."
+            )
+
+
+@dataclass(frozen=True, eq=False)
+class _Parts:
+    """Everything a datafit is made of."""
+
+    data: TaskData
+    outcomes: Outcomes
+    layout: Layout
+    rows: Features
+    y: Array
+    weight: Array
+    scale: Array
+    counts: Array
+
+    def datafit(self, intercepts: Intercepts) -> Datafit:
+        """Choose statistics or samples by cost; the choice is the same in every form."""
+        d, columns = self.data.n_features, self.layout.columns.n_columns
+        labels = float(np.count_nonzero(self.weight > 0))
+        cheap = columns * d <= _STATISTICS_PASSES * labels
+        small = columns * d * d <= _STATISTICS_ENTRIES
+        if cheap and small and all(isinstance(loss, Squared) for loss in self.outcomes.losses):
+            return SquaredStatistics(self._statistics(), intercepts)
+        return Samples(tuple(self._blocks()), intercepts, d, columns)
+
+    def _statistics(self) -> Any:  # noqa: ANN401 - TaskStatistics
+        columns = np.arange(self.data.n_tasks)
+        if self.data.form is Form.TARGETS:
+            shared = Shared(self.rows, columns)
+            return collect_shared(shared, self.y, self.weight, self.scale)
+        stacked = Stacked(self.rows, np.asarray(self.data.offsets), columns)
+        return collect_stacked(stacked, self.y, self.weight, self.scale)
+
+    def _blocks(self) -> list[Block]:
+        by_loss: dict[Loss, list[int]] = {}
+        for t, loss in enumerate(self.outcomes.losses):
+            by_loss.setdefault(loss, []).append(t)
+        blocks: list[Block] = []
+        for loss, tasks in by_loss.items():
+            if isinstance(loss, Multinomial):
+                blocks += [self._classes_block(loss, t) for t in tasks]
+            else:
+                blocks.append(self._scalar_block(loss, np.array(tasks, dtype=np.intp)))
+        return blocks
+
+    def _factor(self) -> Array:
+        """Weight of one label of each task in the objective, per unit of its own weight."""
+        n = self.counts
+        return np.divide(self.scale, n, out=np.zeros_like(n), where=n > 0)
+
+    def _scalar_block(self, loss: Loss, tasks: NDArray[np.intp]) -> ScalarBlock:
+        columns = np.array([self.layout.slices[t].start for t in tasks], dtype=np.intp)
+        factor = self._factor()
+        if self.data.form is Form.TARGETS:
+            weight = self.weight[:, tasks] * factor[tasks]
+            return ScalarBlock(Shared(self.rows, columns), loss, self.y[:, tasks], weight)
+        part, offsets = self._rows_of(tasks)
+        counts = np.diff(offsets)
+        weight = self.weight[part] * np.repeat(factor[tasks], counts)
+        design = Stacked(self.rows.rows(part), offsets, columns)
+        return ScalarBlock(design, loss, self.y[part], weight)
+
+    def _rows_of(self, tasks: NDArray[np.intp]) -> tuple[Any, NDArray[np.intp]]:
+        offsets = np.asarray(self.data.offsets)
+        if len(tasks) == self.data.n_tasks:
+            return slice(None), offsets
+        parts = [np.arange(offsets[t], offsets[t + 1]) for t in tasks]
+        ends = np.cumsum([0, *[len(p) for p in parts]])
+        return np.concatenate(parts), ends.astype(np.intp)
+
+    def _classes_block(self, loss: Loss, t: int) -> ClassesBlock:
+        owned = self.layout.slices[t]
+        columns = np.arange(owned.start, owned.stop)
+        factor = self._factor()[t]
+        if self.data.form is Form.TARGETS:
+            seen = np.flatnonzero(self.weight[:, t] > 0)
+            rows, y, weight = self.rows.rows(seen), self.y[seen, t], self.weight[seen, t]
+        else:
+            part = self.data.task_slice(t)
+            rows, y, weight = self.rows.rows(part), self.y[part], self.weight[part]
+        return ClassesBlock(Shared(rows, columns), loss, y, weight * factor)
+

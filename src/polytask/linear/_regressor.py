@@ -1,0 +1,153 @@
+"""Linear regression of many tasks."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils import RegressorTags, Tags
+
+from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask.data import TaskData
+from polytask.linear._base import LinearEstimator
+from polytask.linear._fitting import check_solver_settings
+from polytask.linear._penalised import fit_penalised
+from polytask.linear._problem import Settings
+from polytask.metrics.scores import TaskScores, r2
+from polytask.penalties import Penalty
+from polytask.solvers import Solver
+
+
+class MultiTaskRegressor(LinearEstimator):
+    """Linear regression of many tasks with a penalty that ties them together.
+
+    Minimises over coefficients W and intercepts b ::
+
+        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2) + penalty(W)
+
+    Parameters
+    ----------
+    penalty : Penalty or None, default=None
+        What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
+        tasks at a tenth of the strength at which every coefficient vanishes.
+    loss : str or Loss, default="squared"
+        The loss of every row.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
+        The weights s_t. "size": n_t over the mean n, so that every row counts the same;
+        "equal": 1.
+    intercept : {"task", "toward_mean", "shared", None}, default="task"
+        One free intercept per task; each pulled to their mean; one for all; none.
+    intercept_strength : float, default=1.0
+        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
+    standardize : bool, default=False
+        Subtract one mean and divide by one standard deviation per feature, over all rows;
+        the penalty then acts on the scaled coefficients. ``coef_`` is in original units.
+    scale_targets : {"task", "common", "auto", None}, default=None
+        Scale the targets of each task, or of all tasks in common; "auto": "task" for a
+        target matrix, "common" for rows with a task label.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``: refuse, or predict with the mean
+        coefficients of all tasks. May be changed after fit.
+    tol : float, default=1e-6
+        The objective is within ``tol`` times the objective at W = 0 of its minimum; for
+        penalties without a duality gap, the relative fixed-point residual is below it.
+    max_iter : int, default=10000
+        Iterations after which the solver stops with a warning.
+    warm_start : bool, default=False
+        Start from the last solution.
+    n_jobs : int or None, default=None
+        Threads of BLAS while fitting; None leaves them as they are.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_columns, n_features)
+        Coefficients in original units, one row per task.
+    intercept_ : ndarray of shape (n_columns,)
+        Intercepts in original units.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    columns_ : tuple of (task, class)
+        The owner of each row of ``coef_``; the class is None.
+    solution_ : Solution
+        Objective, duality gap or residual, status, iterations and seconds. Its ``W`` is of
+        the scaled features and targets.
+    n_features_in_ : int
+        Columns of X as given.
+    coef_feature_names_ : ndarray of shape (n_features,)
+        Names of the columns of ``coef_``, such as ``colour=red``.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((60, 5)), np.repeat(["a", "b", "c"], 20)
+    >>> y = X[:, 0] + 0.1 * rng.standard_normal(60)
+    >>> model = MultiTaskRegressor().fit(X, y, task=school)
+    >>> model.coef_.shape
+    (3, 5)
+    """
+
+    def __init__(
+        self,
+        penalty: Penalty | None = None,
+        *,
+        loss: Any = "squared",  # noqa: ANN401 - str or Loss, shown by get_params as given
+        solver: str | Solver = "auto",
+        task_weight: Any = "size",  # noqa: ANN401
+        intercept: str | None = "task",
+        intercept_strength: float = 1.0,
+        standardize: bool = False,
+        scale_targets: str | None = None,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def _settings(self) -> Settings:
+        settings = Settings(
+            task_weight=self.task_weight,
+            intercept=self.intercept,
+            intercept_strength=self.intercept_strength,
+            standardize=self.standardize,
+            scale_targets=self.scale_targets,
+        )
+        settings.check(type(self).__name__)
+        return settings
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return regression(data, self.loss, type(self).__name__)
+
+    def _fit_data(self, data: TaskData) -> None:
+        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
+        self._keep(data, *fit_penalised(self, data))
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        return natural_scores(data, query, self._predict_task, r2)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags

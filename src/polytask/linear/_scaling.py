@@ -1,0 +1,209 @@
+"""Scaling of features and targets, and the way back to original units."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask.data import Form, TaskData
+from polytask.datafits import Features
+from polytask.linear._weights import sum_by_task
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureScaling:
+    """Subtract `mean` and divide by `scale`, per feature, the same for all tasks.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_features,)
+        Zeros and ones where nothing is scaled.
+    active : bool
+        Whether anything is scaled.
+    """
+
+    mean: Array
+    scale: Array
+    active: bool
+
+    def features(self, X: Any, exists: NDArray[np.bool_] | None) -> Features:  # noqa: ANN401
+        """Return the scaled rows; a sparse X carries its means as an offset.
+
+        Parameters
+        ----------
+        X : ndarray or CSR of shape (n_rows, n_features)
+            Original units.
+        exists : ndarray of bool of shape (n_rows, n_features) or None
+            Cells that do not exist become 0 after scaling.
+        """
+        if sp.issparse(X):
+            if not self.active:
+                return Features(X)
+            inverse = (1.0 / self.scale).astype(X.dtype)
+            offset = self.mean / self.scale
+            scaled = sp.csr_array(X.multiply(inverse[None, :]))
+            return Features(scaled, offset if self.mean.any() else None)
+        if self.active:
+            X = ((X - self.mean) / self.scale).astype(X.dtype, copy=False)
+        if exists is not None:
+            X = np.where(exists, X, 0.0).astype(X.dtype, copy=False)
+        return Features(X)
+
+    def restore(
+        self, W: Array, intercept: Array, present: NDArray[np.bool_] | None
+    ) -> tuple[Array, Array]:
+        """Return coefficients and intercepts in original units.
+
+        Parameters
+        ----------
+        W : ndarray of shape (n_features, n_columns)
+            Of the scaled features.
+        intercept : ndarray of shape (n_columns,)
+            Of the scaled features.
+        present : ndarray of bool of shape (n_columns, n_features) or None
+            Which features each column's task has.
+        """
+        coef = W / self.scale[:, None]
+        if present is not None:
+            coef = np.where(present.T, coef, 0.0)
+        return coef, intercept - self.mean @ coef
+
+
+def feature_scaling(
+    data: TaskData, weight: Array, standardize: bool, centre: bool
+) -> FeatureScaling:
+    """Learn one mean and one standard deviation per feature over all training rows.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    weight : ndarray of shape (n_rows,) or (n_rows, n_tasks)
+        Weights of the labels; a row counts with the sum of its labels' weights.
+    standardize : bool
+        False keeps the features as they are.
+    centre : bool
+        False divides only.
+
+    Returns
+    -------
+    FeatureScaling
+    """
+    d = data.n_features
+    if not standardize:
+        return FeatureScaling(np.zeros(d), np.ones(d), active=False)
+    rows = weight if weight.ndim == 1 else weight.sum(axis=1)
+    if sp.issparse(data.X):
+        mean, variance = _sparse_moments(data.X, rows)
+    else:
+        mean, variance = _dense_moments(np.asarray(data.X), rows, _exists(data))
+    deviation = np.sqrt(variance)
+    # Rounding leaves a trace of variance on a constant feature.
+    constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)
+    return FeatureScaling(
+        mean if centre else np.zeros(d), np.where(constant, 1.0, deviation), active=True
+    )
+
+
+def _exists(data: TaskData) -> NDArray[np.bool_] | None:
+    if data.present is None or data.form is Form.TARGETS:
+        return None
+    return np.asarray(data.present[data.row_tasks()])
+
+
+def _dense_moments(
+    X: NDArray[Any], rows: Array, exists: NDArray[np.bool_] | None
+) -> tuple[Array, Array]:
+    cells = rows[:, None] if exists is None else rows[:, None] * exists
+    total = np.maximum(cells.sum(axis=0), np.finfo(float).tiny)
+    mean = np.asarray((X * cells).sum(axis=0, dtype=float) / total)
+    centred = X - mean
+    return mean, np.asarray((centred**2 * cells).sum(axis=0, dtype=float) / total)
+
+
+def _sparse_moments(X: Any, rows: Array) -> tuple[Array, Array]:  # noqa: ANN401 - CSR
+    total = rows.sum()
+    mean = np.asarray(X.T @ rows, dtype=float) / total
+    # Stored entries about the mean, plus the zeros about it.
+    wide = X.tocsc().astype(float)
+    deviations = wide.copy()
+    counts = np.diff(wide.indptr)
+    deviations.data = (wide.data - np.repeat(mean, counts)) ** 2
+    stored = wide.copy()
+    stored.data = np.ones_like(wide.data)
+    zeros = np.maximum(total - np.asarray(stored.T @ rows), 0.0)
+    variance = (np.asarray(deviations.T @ rows) + zeros * mean**2) / total
+    return mean, variance
+
+
+@dataclass(frozen=True, eq=False)
+class TargetScaling:
+    """Subtract `mean` and divide by `scale`, per task; classes are left alone.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_tasks,)
+        Zeros and ones where nothing is scaled.
+    """
+
+    mean: Array
+    scale: Array
+
+    def apply(self, y: Array, data: TaskData) -> Array:
+        """Return scaled targets, shaped as `y`."""
+        if data.form is Form.TARGETS:
+            return (y - self.mean) / self.scale
+        counts = np.diff(np.asarray(data.offsets))
+        return (y - np.repeat(self.mean, counts)) / np.repeat(self.scale, counts)
+
+
+def unscaled_targets(n_tasks: int) -> TargetScaling:
+    """Return a scaling that changes nothing."""
+    return TargetScaling(np.zeros(n_tasks), np.ones(n_tasks))
+
+
+def scaled_by_task(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
+    """Scale every task by its own mean and standard deviation."""
+    mean, variance = _target_moments(y, weight, data)
+    common = scaled_in_common(y, weight, data, centre=True)
+    # A task without rows is predicted in the units that the tasks have in common.
+    empty = sum_by_task(weight, data) <= 0
+    mean = np.where(empty, common.mean, mean)
+    variance = np.where(empty, common.scale**2, variance)
+    return _target_scaling(mean, variance, centre)
+
+
+def scaled_in_common(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
+    """Scale all tasks by one mean and one standard deviation over all labels."""
+    seen = np.nan_to_num(y)
+    total = weight.sum()
+    mean = float((weight * seen).sum() / total)
+    variance = float((weight * (seen - mean) ** 2).sum() / total)
+    n = data.n_tasks
+    return _target_scaling(np.full(n, mean), np.full(n, variance), centre)
+
+
+def _target_scaling(mean: Array, variance: Array, centre: bool) -> TargetScaling:
+    deviation = np.sqrt(variance)
+    constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)
+    scale = np.where(constant, 1.0, deviation)
+    return TargetScaling(mean if centre else np.zeros_like(mean), scale)
+
+
+def _target_moments(y: Array, weight: Array, data: TaskData) -> tuple[Array, Array]:
+    seen = np.nan_to_num(y)
+    if data.form is Form.TARGETS:
+        total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
+        mean = (weight * seen).sum(axis=0) / total
+        return mean, (weight * (seen - mean) ** 2).sum(axis=0) / total
+    task, n = data.row_tasks(), data.n_tasks
+    total = np.maximum(np.bincount(task, weight, minlength=n), np.finfo(float).tiny)
+    mean = np.bincount(task, weight * seen, minlength=n) / total
+    away = weight * (seen - mean[task]) ** 2
+    return mean, np.bincount(task, away, minlength=n) / total

@@ -1,0 +1,94 @@
+"""Weights of labels and of tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, nonnegative, one_of, sentence
+from polytask._estimator import Outcomes
+from polytask.data import Form, TaskData
+from polytask.exceptions import ParameterError
+
+Array = NDArray[np.float64]
+
+
+def label_weights(
+    data: TaskData, outcomes: Outcomes, class_weight: object, owner: str
+) -> Array:
+    """Return the weight of every label, 0 where it is missing, shaped as the targets."""
+    base = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+    wide = data.form is Form.TARGETS
+    weight = base[:, None] * ~np.isnan(outcomes.y) if wide else base.astype(float)
+    if class_weight is None:
+        return weight
+    _check_class_weight(class_weight, outcomes, owner)
+    weight = weight.copy()
+    for t, classes in enumerate(outcomes.classes):
+        if classes is None:
+            continue
+        part: Any = (slice(None), t) if wide else data.task_slice(t)
+        weight[part] *= _class_factors(class_weight, outcomes.y[part], weight[part], classes)
+    return weight
+
+
+def _check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) -> None:
+    if isinstance(class_weight, str):
+        one_of(class_weight, "class_weight", owner, ("balanced",))
+        return
+    if not isinstance(class_weight, Mapping):
+        allowed = "None, 'balanced' or a mapping of class to weight"
+        raise ParameterError(sentence("class_weight", owner, allowed, repr(class_weight)))
+    known = {label for c in outcomes.classes if c is not None for label in c.tolist()}
+    for label, value in class_weight.items():
+        nonnegative(value, f"class_weight[{label!r}]", owner)
+        if label not in known:
+            raise ParameterError(
+                sentence("class_weight", owner, "a mapping of classes in y", repr(label))
+                + nearest(label, known)
+            )
+
+
+def _class_factors(class_weight: Any, y: Array, weight: Array, classes: Any) -> Array:  # noqa: ANN401
+    codes = np.nan_to_num(y).astype(np.intp)
+    if isinstance(class_weight, Mapping):
+        factors = np.array([float(class_weight.get(label, 1.0)) for label in classes.tolist()])
+        return factors[codes]
+    # Balanced within the task, as scikit-learn balances one problem.
+    totals = np.bincount(codes, weight, minlength=len(classes))
+    present = totals > 0
+    factors = np.zeros(len(classes))
+    factors[present] = totals.sum() / (present.sum() * totals[present])
+    return factors[codes]
+
+
+def task_scales(
+    task_weight: Any, counts: Array, tasks: tuple[Hashable, ...], owner: str  # noqa: ANN401
+) -> Array:
+    """Return s_t, the weight of each task in the objective."""
+    if isinstance(task_weight, str) and task_weight == "equal":
+        return np.ones(len(counts))
+    if isinstance(task_weight, str):
+        return np.asarray(counts / np.mean(counts[counts > 0]))
+    if isinstance(task_weight, Mapping):
+        lacking = [t for t in tasks if t not in task_weight]
+        if lacking:
+            raise ParameterError(
+                sentence("task_weight", owner, "given for every task", f"none for {lacking[0]!r}")
+            )
+        task_weight = [task_weight[t] for t in tasks]
+    given = np.asarray(task_weight, dtype=float)
+    allowed = f"'size', 'equal', or {len(counts)} finite numbers >= 0, one per task"
+    if given.shape != counts.shape or not np.all(np.isfinite(given)) or np.any(given < 0):
+        raise ParameterError(sentence("task_weight", owner, allowed, repr(task_weight)))
+    return given
+
+
+def sum_by_task(weight: Array, data: TaskData) -> Array:
+    """Sum label weights over each task, shape (n_tasks,)."""
+    if data.form is Form.TARGETS:
+        return np.asarray(weight.sum(axis=0), dtype=float)
+    return np.bincount(data.row_tasks(), weight, minlength=data.n_tasks)

@@ -1,0 +1,114 @@
+"""What a loss is: a function of one target and one linear predictor."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Self, final
+
+from polytask._linalg import Array, namespace
+from polytask._registry import State
+
+
+class Loss(ABC):
+    """A convex loss per sample, a function of the target y and the predictor eta.
+
+    A scalar loss works on each element of arrays of any one shape; a loss with several
+    outputs per sample takes them on the last axis of eta. Results have the dtype of eta.
+    """
+
+    @property
+    @abstractmethod
+    def name(self) -> str:
+        """The name under which users ask for the loss."""
+
+    @property
+    @abstractmethod
+    def is_classifier(self) -> bool:
+        """Whether the targets are classes."""
+
+    @property
+    @abstractmethod
+    def curvature_bound(self) -> float:
+        """The largest eigenvalue that a Hessian in eta can have; inf if there is no bound."""
+
+    @abstractmethod
+    def value(self, y: Array, eta: Array) -> Array:
+        """Return the loss of each sample."""
+
+    @abstractmethod
+    def gradient(self, y: Array, eta: Array) -> Array:
+        """Return the derivative in eta, of the shape of eta."""
+
+    @abstractmethod
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Return the second derivative in eta.
+
+        Parameters
+        ----------
+        y : array of shape (...)
+            Targets.
+        eta : array of shape (...) or (..., K)
+            Linear predictors.
+
+        Returns
+        -------
+        array of shape (...) or (..., K, K)
+            The derivative of a scalar loss, the Hessian of a loss with K outputs.
+        """
+
+    @abstractmethod
+    def conjugate(self, y: Array, u: Array) -> Array:
+        """Return the Fenchel conjugate, sup over eta of u eta - value(y, eta).
+
+        Parameters
+        ----------
+        y : array of shape (...)
+            Targets.
+        u : array of shape (...) or (..., K)
+            Dual points, of the shape that eta has.
+
+        Returns
+        -------
+        array of shape (...)
+            The conjugate; finite on the boundary of the domain, inf outside it.
+        """
+
+    @abstractmethod
+    def n_outputs(self, n_classes: int) -> int:
+        """Return the number of columns that a task with `n_classes` classes owns."""
+
+    @abstractmethod
+    def inverse_link(self, eta: Array) -> Array:
+        """Return what eta predicts: the mean, P(y = 1), or the class probabilities."""
+
+    @abstractmethod
+    def to_state(self) -> State:
+        """Return the parameters of the loss as a dictionary."""
+
+    @classmethod
+    @final
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the loss from :meth:`to_state`."""
+        return cls(**state)
+
+
+def as_eta(y: Array, eta: Array) -> Array:
+    """Return targets in the dtype of the predictor, so that float32 stays float32."""
+    return namespace(eta).astype(y, eta.dtype, copy=False)
+
+
+def domain_tolerance(u: Array) -> float:
+    """Return by how much rounding may push a dual point out of a bounded domain."""
+    return max(1e-12, 100.0 * float(namespace(u).finfo(u.dtype).eps))
+
+
+def entropy_terms(p: Array) -> Array:
+    """Return p log p elementwise, 0 at p = 0."""
+    xp = namespace(p)
+    return p * xp.log(xp.where(p > 0, p, xp.ones_like(p)))
+
+
+def infinite_outside(inside: Array, values: Array) -> Array:
+    """Return `values` where `inside` holds, inf elsewhere."""
+    xp = namespace(values)
+    return xp.where(inside, values, xp.full_like(values, float("inf")))

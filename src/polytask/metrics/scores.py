@@ -1,0 +1,107 @@
+"""Scores of one task and their mean over tasks; undefined ones are counted, not hidden."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.losses import Loss
+
+Labels = NDArray[Any]
+Weight = NDArray[np.float64] | None
+# (y, prediction, weight) -> score, NaN where it is undefined
+Score = Callable[[Labels, Labels, Weight], float]
+
+
+@dataclass(frozen=True)
+class TaskScores:
+    """One score per task.
+
+    Attributes
+    ----------
+    values : tuple of float
+        NaN where the score is undefined for the task.
+    """
+
+    values: tuple[float, ...]
+
+    @property
+    def undefined(self) -> int:
+        """The number of tasks without a score."""
+        return int(np.isnan(self.values).sum())
+
+    @property
+    def mean(self) -> float:
+        """The mean over the tasks that have a score, NaN if none has."""
+        defined = [value for value in self.values if not np.isnan(value)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+
+def scores_by_task(
+    tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score
+) -> TaskScores:
+    """Score every task.
+
+    Parameters
+    ----------
+    tasks : iterable of (y, prediction, weight)
+        The rows of each task; `weight` may be None.
+    score : callable
+        Such as :func:`r2` or :func:`accuracy`.
+
+    Returns
+    -------
+    TaskScores
+    """
+    return TaskScores(tuple(float(score(y, p, w)) for y, p, w in tasks))
+
+
+def r2(y: Labels, prediction: Labels, weight: Weight = None) -> float:
+    """Coefficient of determination; NaN with under two rows or a constant y."""
+    if len(y) < 2:
+        return float("nan")
+    y = np.asarray(y, dtype=float)
+    mean = np.average(y, weights=weight)
+    total = np.average((y - mean) ** 2, weights=weight)
+    if total <= 0:
+        return float("nan")
+    residual = np.average((y - np.asarray(prediction, dtype=float)) ** 2, weights=weight)
+    return float(1.0 - residual / total)
+
+
+def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:
+    """Share of rows predicted right; NaN without rows."""
+    if len(y) == 0:
+        return float("nan")
+    return float(np.average(np.asarray(y) == np.asarray(prediction), weights=weight))
+
+
+def d2(loss: Loss, y: Labels, eta: Labels, null_eta: Labels, weight: Weight = None) -> float:
+    """Share of the deviance explained: 1 - loss(eta) / loss(null_eta).
+
+    Parameters
+    ----------
+    loss : Loss
+        The loss of the task.
+    y : ndarray of shape (n,)
+        Targets as the loss takes them.
+    eta, null_eta : ndarray
+        Predictors of the model and of the best constant.
+    weight : ndarray of shape (n,) or None
+        Row weights.
+
+    Returns
+    -------
+    float
+        NaN without rows, or where the constant explains everything.
+    """
+    if len(y) == 0:
+        return float("nan")
+    null = float(np.average(loss.value(y, null_eta), weights=weight))
+    if null <= 0:
+        return float("nan")
+    return 1.0 - float(np.average(loss.value(y, eta), weights=weight)) / null

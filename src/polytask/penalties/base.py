@@ -1,0 +1,230 @@
+"""What a penalty is, and what it may be able to do.
+
+`Penalty` is the user's object: a strength, parameters, an algebra. What a solver can do
+with it is a matter of types: `Smooth`, `Quadratic`, `Proximable`, `RowSeparable`,
+`Conjugate`, `NullStrength`. ``isinstance`` tells the truth for composed penalties too.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from typing import Any, Self, final
+
+import numpy as np
+
+from polytask._linalg import Array
+from polytask._registry import State
+from polytask.penalties.columns import Columns
+
+
+class Valued(ABC):
+    """A function of the coefficient matrix W, of shape (n_features, n_columns)."""
+
+    @abstractmethod
+    def value(self, W: Array) -> float:
+        """Return the value at W, of shape (n_features, n_columns)."""
+
+
+class Penalty(Valued):
+    """A penalty on W, of shape (n_features, n_columns); immutable.
+
+    Its strength is a number ``alpha``, or is still to be resolved: a fraction of the
+    smallest alpha for which every coefficient vanishes (see :class:`NullStrength`).
+    """
+
+    @property
+    @abstractmethod
+    def strength(self) -> float | None:
+        """The strength alpha; None while it is a fraction that is not resolved."""
+
+    @property
+    @abstractmethod
+    def null_point(self) -> Array | None:
+        """The W to which `resolved` and `null_strength` refer; None for W = 0."""
+
+    @abstractmethod
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the penalty with another strength, a number >= 0."""
+
+    @abstractmethod
+    def scaled(self, factor: float) -> Penalty:
+        """Return `factor` (>= 0) times the penalty."""
+
+    @abstractmethod
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the penalty of W - W0, W0 of shape (n_features, n_columns)."""
+
+    @abstractmethod
+    def bind(self, columns: Columns) -> Penalty:
+        """Return a copy that knows which column is of which task and class."""
+
+    @abstractmethod
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the penalty with every fraction turned into a strength.
+
+        Parameters
+        ----------
+        gradient : array of shape (n_features, n_columns)
+            Gradient of the data term at `null_point`.
+
+        Returns
+        -------
+        Penalty
+            The penalty itself if no fraction is left.
+        """
+
+    @abstractmethod
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name, nested ones as ``p0__alpha`` if `deep`."""
+
+    @abstractmethod
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with one parameter changed.
+
+        Parameters
+        ----------
+        name : str
+            A key of ``get_params()``. Setting alpha to a number clears fraction, and
+            the reverse.
+        value : object
+            Its new value.
+
+        Returns
+        -------
+        Penalty
+            The changed copy.
+
+        Raises
+        ------
+        ParameterError
+            If there is no such parameter, or the value is not allowed.
+        """
+
+    @abstractmethod
+    def __add__(self, other: Penalty) -> Penalty:
+        """Return the sum of two penalties."""
+
+    @abstractmethod
+    def __mul__(self, factor: float) -> Penalty:
+        """Return `factor` times the penalty."""
+
+    @abstractmethod
+    def __rmul__(self, factor: float) -> Penalty:
+        """Return `factor` times the penalty."""
+
+    @abstractmethod
+    def to_state(self) -> State:
+        """Return the state as a dictionary that can be saved."""
+
+    @classmethod
+    @abstractmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the penalty from :meth:`to_state`."""
+
+    @final
+    def __sklearn_clone__(self) -> Self:
+        """Return the penalty itself: it is immutable."""
+        return self
+
+
+class Smooth(Valued):
+    """A convex differentiable penalty with a bounded second derivative."""
+
+    @abstractmethod
+    def gradient(self, W: Array) -> Array:
+        """Return the gradient at W, of the shape of W."""
+
+    @abstractmethod
+    def curvature(self) -> float:
+        """Return the largest eigenvalue of the Hessian, or a bound on it."""
+
+
+class Quadratic(Smooth):
+    """A smooth penalty whose gradient is affine: W -> (W - W0) A, A of (n_columns, n_columns)."""
+
+    @abstractmethod
+    def apply(self, W: Array) -> Array:
+        """Return W A, the Hessian applied to W."""
+
+    @abstractmethod
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return the diagonal of A, of shape (n_columns,)."""
+
+
+class Proximable(Valued):
+    """A penalty with a cheap proximal operator."""
+
+    @abstractmethod
+    def prox(self, W: Array, step: float) -> Array:
+        """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
+
+
+class RowSeparable(Proximable):
+    """A sum over the rows of W, so that the prox of some rows needs those rows only."""
+
+    @abstractmethod
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the proximal operator of some rows.
+
+        Parameters
+        ----------
+        rows : array of shape (n_rows, n_columns)
+            Rows of the point W.
+        index : array of int of shape (n_rows,), or slice
+            Which rows of W they are; it matters to penalties with parameters per row.
+        step : float or array of shape (n_rows,)
+            One step for all rows, or one for each.
+
+        Returns
+        -------
+        array of shape (n_rows, n_columns)
+            The same rows of the minimiser.
+        """
+
+    @final
+    def prox(self, W: Array, step: float) -> Array:
+        """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
+        return self.prox_rows(W, slice(None), step)
+
+
+class Conjugate(Proximable):
+    """A convex penalty whose Fenchel conjugate is known, hence a duality gap."""
+
+    @abstractmethod
+    def conjugate(self, Z: Array) -> float:
+        """Return sup over W of <Z, W> - penalty(W); inf outside the domain."""
+
+    @abstractmethod
+    def feasible_scale(self, Z: Array) -> float:
+        """Return the largest c >= 0 with a finite conjugate at c Z; inf if there is no limit."""
+
+
+class NullStrength(Valued):
+    """A penalty that makes W = 0 (W = W0 if shifted) optimal at a finite strength."""
+
+    @abstractmethod
+    def null_strength(self, gradient: Array) -> float:
+        """Return the smallest strength at which every coefficient vanishes.
+
+        Parameters
+        ----------
+        gradient : array of shape (n_features, n_columns)
+            Gradient of the data term at the null point.
+
+        Returns
+        -------
+        float
+            The strength, inf if there is none.
+        """
+
+
+class Mergeable(Proximable):
+    """A penalty that can be added to some others exactly, the sum being one penalty."""
+
+    @abstractmethod
+    def parts(self) -> tuple[Penalty, ...]:
+        """Return penalties whose sum this is; itself if it is not composed."""
+
+    @abstractmethod
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return the sum with `other` as one proximable penalty, None if there is none."""

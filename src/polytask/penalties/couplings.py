@@ -1,0 +1,270 @@
+"""Quadratic penalties on the differences between tasks."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import final
+
+import numpy as np
+
+from polytask._checks import nearest, sentence
+from polytask._linalg import Array, index_like, inner, like, namespace
+from polytask._registry import saveable
+from polytask.exceptions import ParameterError
+from polytask.penalties.base import Quadratic
+from polytask.penalties.columns import Columns
+from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by, optional
+
+
+def _by_group(
+    W: Array, groups: Sequence[np.ndarray], operate: Callable[[Array, int], Array]
+) -> Array:
+    """Apply an operation to each group of columns; put the results back in place."""
+    if len(groups) == 1:
+        # One group holds every column, in order.
+        return operate(W, 0)
+    xp = namespace(W)
+    done = [operate(xp.take(W, index_like(g, W), axis=1), i) for i, g in enumerate(groups)]
+    back = np.argsort(np.concatenate(groups), kind="stable")
+    return xp.take(xp.concat(done, axis=1), index_like(back, W), axis=1)
+
+
+def _check_width(W: Array, n_columns: int, owner: str) -> None:
+    """Refuse a W of another number of columns than the penalty is for."""
+    if W.shape[1] != n_columns:
+        allowed = f"an array with {n_columns} columns"
+        raise ParameterError(sentence("W", owner, allowed, f"shape {tuple(W.shape)}"))
+
+
+@final
+@saveable("penalty.toward_mean")
+@dataclass(frozen=True, eq=False, repr=False)
+class TowardMean(AbsoluteTerm, Quadratic):
+    """alpha / 2 * sum over tasks of ||w_t - mean of the tasks||^2.
+
+    See :func:`toward_mean`.
+    """
+
+    label = "toward_mean"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    columns: Columns | None = field(default=None, kw_only=True)
+
+    def bind(self, columns: Columns) -> TowardMean:
+        """Return a copy that takes the mean within each class."""
+        bound: TowardMean = changed(self, columns=columns)
+        return bound
+
+    @cached_property
+    def _groups(self) -> tuple[np.ndarray, ...]:
+        """The columns of each class; nothing while unbound."""
+        return self.columns.class_groups() if self.columns is not None else ()
+
+    def _deviations(self, W: Array) -> Array:
+        """Return each column less the mean of its group, (n_features, n_columns)."""
+        xp = namespace(W)
+        if self.columns is not None:
+            _check_width(W, self.columns.n_columns, self.label)
+        if W.shape[1] == 0:
+            return W
+        groups = self._groups or (np.arange(W.shape[1]),)
+        return _by_group(W, groups, lambda V, _: V - xp.mean(V, axis=1, keepdims=True))
+
+    def value(self, W: Array) -> float:
+        """Return alpha / 2 times the sum of squared deviations."""
+        deviations = self._deviations(W)
+        return 0.5 * self.weight * inner(deviations, deviations)
+
+    def gradient(self, W: Array) -> Array:
+        """Return alpha times the deviations from the mean."""
+        return self.weight * self._deviations(W)
+
+    def apply(self, W: Array) -> Array:
+        """Return alpha times the deviations from the mean."""
+        return self.weight * self._deviations(W)
+
+    def curvature(self) -> float:
+        """Return alpha; 0 if no class belongs to two tasks."""
+        alone = self.columns is not None and all(len(g) < 2 for g in self._groups)
+        return 0.0 if alone else self.weight
+
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return alpha * (1 - 1 / group size) for each column, of shape (n_columns,)."""
+        diagonal = np.zeros(n_columns)
+        for group in self._groups or (np.arange(n_columns),):
+            diagonal[group] = self.weight * (1 - 1 / max(len(group), 1))
+        return diagonal
+
+
+def toward_mean(alpha: float | None = None) -> TowardMean:
+    """Pull every task towards the mean of all: alpha / 2 * sum_t ||w_t - mean||^2.
+
+    With several columns per task the mean is taken among the columns of one class; a
+    class that one task alone has is not penalised. The mean itself is free; add
+    ``L2(...)`` to shrink it too [1]_. No matrix between tasks is ever formed.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0; None means 1.0.
+
+    Returns
+    -------
+    TowardMean
+        The penalty.
+
+    References
+    ----------
+    .. [1] Evgeniou, T. and Pontil, M. (2004). Regularized multi-task learning. KDD,
+       Lemma 2.2.
+    """
+    return TowardMean(alpha)
+
+
+def _checked_matrix(value: object, parameter: str, owner: str) -> np.ndarray:
+    """Return a symmetric positive semi-definite matrix in float64, or raise."""
+    allowed = "a symmetric positive semi-definite matrix of finite numbers"
+    try:
+        matrix = np.asarray(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise ParameterError(sentence(parameter, owner, allowed, type(value).__name__)) from None
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise ParameterError(sentence(parameter, owner, allowed, f"shape {matrix.shape}"))
+    if not np.isfinite(matrix).all():
+        raise ParameterError(sentence(parameter, owner, allowed, "NaN or infinite entries"))
+    slack = 1e-10 * np.abs(matrix).max(initial=0.0)
+    if np.abs(matrix - matrix.T).max(initial=0.0) > slack:
+        raise ParameterError(sentence(parameter, owner, allowed, "one that is not symmetric"))
+    matrix = 0.5 * (matrix + matrix.T)
+    lowest = np.linalg.eigvalsh(matrix).min(initial=0.0)
+    if lowest < -slack * max(len(matrix), 1):
+        got = f"one with the eigenvalue {lowest:.6g}"
+        raise ParameterError(sentence(parameter, owner, allowed, got))
+    return matrix
+
+
+def _checked_tasks(value: Sequence[Hashable], parameter: str, owner: str) -> tuple[Hashable, ...]:
+    """Return task labels as a tuple, or raise if one comes twice."""
+    tasks = tuple(value)
+    if len(set(tasks)) < len(tasks):
+        twice = next(task for i, task in enumerate(tasks) if task in tasks[:i])
+        allowed = "labels that differ"
+        raise ParameterError(sentence(parameter, owner, allowed, f"{twice!r} twice"))
+    return tasks
+
+
+@final
+@saveable("penalty.coupling")
+@dataclass(frozen=True, eq=False, repr=False)
+class Coupling(AbsoluteTerm, Quadratic):
+    """alpha / 2 * tr(W Q W') for a matrix Q between tasks.
+
+    See :func:`coupling`.
+    """
+
+    label = "coupling"
+
+    alpha: float | None = field(metadata=ALPHA)
+    matrix: np.ndarray = field(metadata=checked_by(_checked_matrix))
+    tasks: tuple[Hashable, ...] | None = field(default=None, metadata=optional(_checked_tasks))
+    columns: Columns | None = field(default=None, kw_only=True)
+
+    def _check_together(self) -> None:
+        """Refuse labels that do not fit the matrix."""
+        if self.tasks is not None and len(self.tasks) != len(self.matrix):
+            allowed = f"as many labels as the matrix has rows ({len(self.matrix)})"
+            raise ParameterError(sentence("tasks", self.label, allowed, len(self.tasks)))
+
+    def bind(self, columns: Columns) -> Coupling:
+        """Return a copy that couples the columns of one class as their tasks are."""
+        labels = columns.task_labels()
+        if self.tasks is None and len(labels) != len(self.matrix):
+            allowed = f"of shape {(len(labels), len(labels))}, a row for each task"
+            got = f"shape {self.matrix.shape}"
+            raise ParameterError(sentence("matrix", self.label, allowed, got))
+        for task in labels if self.tasks is not None else ():
+            if task not in (known := self.tasks or ()):
+                words = sentence("tasks", self.label, "labels of every task", f"none for {task!r}")
+                raise ParameterError(words + nearest(task, known))
+        bound: Coupling = changed(self, columns=columns)
+        return bound
+
+    @cached_property
+    def _blocks(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+        """The columns of each class, and Q among their tasks."""
+        if self.columns is None:
+            return ((np.arange(len(self.matrix)), self.matrix),)
+        order = self.columns.task_labels() if self.tasks is None else self.tasks
+        row = {task: i for i, task in enumerate(order)}
+        blocks = []
+        for group in self.columns.class_groups():
+            rows = [row[self.columns.tasks[column]] for column in group]
+            blocks.append((group, self.matrix[np.ix_(rows, rows)]))
+        return tuple(blocks)
+
+    def _coupled(self, W: Array) -> Array:
+        """Return W Q, class by class."""
+        _check_width(W, sum(len(group) for group, _ in self._blocks), self.label)
+        groups = [group for group, _ in self._blocks]
+        return _by_group(W, groups, lambda V, i: V @ like(self._blocks[i][1], W))
+
+    def value(self, W: Array) -> float:
+        """Return alpha / 2 * tr(W Q W')."""
+        return 0.5 * self.weight * inner(W, self._coupled(W))
+
+    def gradient(self, W: Array) -> Array:
+        """Return alpha W Q."""
+        return self.weight * self._coupled(W)
+
+    def apply(self, W: Array) -> Array:
+        """Return alpha W Q."""
+        return self.weight * self._coupled(W)
+
+    @cached_property
+    def _largest_eigenvalue(self) -> float:
+        """The largest eigenvalue of Q over the classes."""
+        tops = [np.linalg.eigvalsh(block).max(initial=0.0) for _, block in self._blocks]
+        return float(max(tops, default=0.0))
+
+    def curvature(self) -> float:
+        """Return alpha times the largest eigenvalue of Q."""
+        return self.weight * self._largest_eigenvalue
+
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return alpha times the diagonal of Q by column, of shape (n_columns,)."""
+        diagonal = np.zeros(n_columns)
+        for group, block in self._blocks:
+            diagonal[group] = self.weight * np.diag(block)
+        return diagonal
+
+
+def coupling(
+    alpha: float | None, matrix: np.ndarray, tasks: Sequence[Hashable] | None = None
+) -> Coupling:
+    """Couple tasks by a matrix Q: alpha / 2 * tr(W Q W').
+
+    With several columns per task, the columns of one class are coupled as their tasks
+    are; a task that lacks the class counts as zero there.
+
+    Parameters
+    ----------
+    alpha : float or None
+        The strength, >= 0; None means 1.0.
+    matrix : array of shape (n_tasks, n_tasks)
+        Q, symmetric and positive semi-definite.
+    tasks : sequence of hashable, default=None
+        The task of each row of Q; None: the tasks of the model in their order.
+
+    Returns
+    -------
+    Coupling
+        The penalty.
+
+    Raises
+    ------
+    ParameterError
+        If the matrix is not symmetric positive semi-definite, or a label comes twice.
+    """
+    return Coupling(alpha, matrix, tasks if tasks is None else tuple(tasks))

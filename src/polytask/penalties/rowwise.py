@@ -1,0 +1,352 @@
+"""Penalties that are sums over the rows of W: a feature is a row."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from polytask._checks import unit_interval
+from polytask._linalg import (
+    Array,
+    clip,
+    counting,
+    inner,
+    largest,
+    like,
+    namespace,
+    rounding,
+    row_norms,
+    shrink_rows,
+    soft_threshold,
+    total,
+)
+from polytask._registry import saveable
+from polytask.penalties.base import Conjugate, Mergeable, Penalty, Quadratic, RowSeparable, Valued
+from polytask.penalties.terms import (
+    ALPHA,
+    FRACTION,
+    AbsoluteTerm,
+    Norm,
+    RelativeTerm,
+    Unbound,
+    checked_by,
+)
+
+
+def _per_row(step: float | Array, rows: Array) -> Array:
+    """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
+    # A NumPy scalar would turn float32 rows into float64.
+    return float(step) if getattr(step, "ndim", 0) == 0 else like(step, rows)
+
+
+def _per_entry(amount: Array) -> Array:
+    """Return a float as it is, one value per row as a column."""
+    return amount if isinstance(amount, float) else amount[:, None]
+
+
+def _absolute_sum(W: Array) -> float:
+    """Return the sum of absolute values."""
+    return total(namespace(W).abs(W))
+
+
+@final
+@saveable("penalty.l1")
+@dataclass(frozen=True, eq=False, repr=False)
+class L1(Norm, RowSeparable):
+    """alpha * sum |W|: any coefficient may vanish.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    fraction : float, default=None
+        The strength as a fraction in (0, 1] of that at which every coefficient
+        vanishes. Without alpha and fraction it is 0.1.
+    """
+
+    label = "L1"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+
+    def norm(self, W: Array) -> float:
+        """Return the sum of absolute values."""
+        return _absolute_sum(W)
+
+    def dual_norm(self, Z: Array) -> float:
+        """Return the largest absolute value."""
+        return largest(Z)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows with every entry moved towards zero by step * alpha."""
+        return soft_threshold(rows, _per_entry(_per_row(step, rows) * self.weight))
+
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return the sum with another L1, L21 or SparseGroup."""
+        return _merged(self, other)
+
+
+@final
+@saveable("penalty.l2")
+@dataclass(frozen=True, eq=False, repr=False)
+class L2(AbsoluteTerm, Unbound, Quadratic, Conjugate, RowSeparable):
+    """alpha / 2 * ||W||_F^2: every coefficient is shrunk.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0; None means 1.0.
+    """
+
+    label = "L2"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+
+    def value(self, W: Array) -> float:
+        """Return alpha / 2 times the sum of squares."""
+        return 0.5 * self.weight * inner(W, W)
+
+    def gradient(self, W: Array) -> Array:
+        """Return alpha W."""
+        return self.weight * W
+
+    def curvature(self) -> float:
+        """Return alpha."""
+        return self.weight
+
+    def apply(self, W: Array) -> Array:
+        """Return alpha W."""
+        return self.weight * W
+
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return alpha for every column, of shape (n_columns,)."""
+        return np.full(n_columns, self.weight)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows divided by 1 + step * alpha."""
+        return rows / _per_entry(1.0 + _per_row(step, rows) * self.weight)
+
+    def conjugate(self, Z: Array) -> float:
+        """Return ||Z||_F^2 / (2 alpha); for alpha = 0, inf unless Z = 0."""
+        return _quadratic_conjugate(inner(Z, Z), self.weight)
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return inf; for alpha = 0 and Z other than 0, 0."""
+        return float("inf") if self.weight > 0 or largest(Z) == 0 else 0.0
+
+
+def _quadratic_conjugate(square: float, weight: float) -> float:
+    """Return square / (2 weight), with the limits at weight = 0."""
+    if weight == 0:
+        return 0.0 if square == 0 else float("inf")
+    return 0.5 * square / weight
+
+
+@final
+@saveable("penalty.elastic_net")
+@dataclass(frozen=True, eq=False, repr=False)
+class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, RowSeparable):
+    """alpha * l1_ratio * sum |W| + alpha * (1 - l1_ratio) / 2 * ||W||_F^2.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    l1_ratio : float, default=0.5
+        The share of the first term, in [0, 1].
+    fraction : float, default=None
+        The strength as a fraction in (0, 1] of that at which every coefficient
+        vanishes; it needs l1_ratio > 0. Without alpha and fraction it is 0.1.
+    """
+
+    label = "ElasticNet"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    l1_ratio: float = field(default=0.5, metadata=checked_by(unit_interval))
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+
+    @property
+    def _weights(self) -> tuple[float, float]:
+        """The strengths of the two terms."""
+        return self.weight * self.l1_ratio, self.weight * (1 - self.l1_ratio)
+
+    def value(self, W: Array) -> float:
+        """Return the sum of the two terms at W."""
+        sparse, ridge = self._weights
+        return sparse * _absolute_sum(W) + 0.5 * ridge * inner(W, W)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows, thresholded, then divided by 1 + step * alpha (1 - l1_ratio)."""
+        (sparse, ridge), step = self._weights, _per_row(step, rows)
+        return soft_threshold(rows, _per_entry(step * sparse)) / _per_entry(1.0 + step * ridge)
+
+    def conjugate(self, Z: Array) -> float:
+        """Return the squared excess of Z over the threshold, over twice the ridge."""
+        sparse, ridge = self._weights
+        slack = rounding(Z) if ridge == 0 else 0.0
+        excess = soft_threshold(Z, sparse * (1 + slack))
+        return _quadratic_conjugate(inner(excess, excess), ridge)
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return inf if there is a ridge, else the strength over the largest |Z|."""
+        (sparse, ridge), size = self._weights, largest(Z)
+        return float("inf") if ridge > 0 or size == 0 else sparse / size
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the largest absolute gradient over l1_ratio; inf if l1_ratio = 0."""
+        size = largest(gradient)
+        return size / self.l1_ratio if self.l1_ratio > 0 else (float("inf") if size else 0.0)
+
+    def parts(self) -> tuple[Penalty, ...]:
+        """Return the L1 and the L2 term."""
+        sparse, ridge = self._weights
+        return (L1(sparse), L2(ridge))
+
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return None: its parts are what merges."""
+        return None
+
+
+@final
+@saveable("penalty.l21")
+@dataclass(frozen=True, eq=False, repr=False)
+class L21(Norm, RowSeparable):
+    """alpha * sum over features of ||W_j||_2: a feature is used by all columns or by none.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    fraction : float, default=None
+        The strength as a fraction in (0, 1] of that at which every coefficient
+        vanishes. Without alpha and fraction it is 0.1.
+    """
+
+    label = "L21"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+
+    def norm(self, W: Array) -> float:
+        """Return the sum of the row norms."""
+        return total(row_norms(W))
+
+    def dual_norm(self, Z: Array) -> float:
+        """Return the largest row norm."""
+        return largest(row_norms(Z))
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows, each shortened by step * alpha."""
+        return shrink_rows(rows, _per_row(step, rows) * self.weight)
+
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return the sum with another L1, L21 or SparseGroup."""
+        return _merged(self, other)
+
+
+@final
+@saveable("penalty.sparse_group")
+@dataclass(frozen=True, eq=False, repr=False)
+class SparseGroup(Norm, RowSeparable):
+    """alpha * (l1_ratio * sum |W| + (1 - l1_ratio) * sum over features of ||W_j||_2).
+
+    A feature may be dropped for all columns, and within a kept one for some [1]_.
+
+    Parameters
+    ----------
+    alpha : float, default=None
+        The strength, >= 0.
+    l1_ratio : float, default=0.5
+        The share of the first term, in [0, 1].
+    fraction : float, default=None
+        The strength as a fraction in (0, 1] of that at which every coefficient
+        vanishes. Without alpha and fraction it is 0.1.
+
+    References
+    ----------
+    .. [1] Simon, N., Friedman, J., Hastie, T. and Tibshirani, R. (2013). A sparse-group
+       lasso. Journal of Computational and Graphical Statistics 22, 231-245, Equation 3.
+    """
+
+    label = "SparseGroup"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    l1_ratio: float = field(default=0.5, metadata=checked_by(unit_interval))
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+
+    def norm(self, W: Array) -> float:
+        """Return the weighted sum of absolute values and row norms."""
+        ratio = self.l1_ratio
+        return ratio * _absolute_sum(W) + (1 - ratio) * total(row_norms(W))
+
+    def dual_norm(self, Z: Array) -> float:
+        """Return the largest of the dual norms of the rows."""
+        return largest(_row_dual_norms(Z, self.l1_ratio))
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows, first thresholded by entry, then shortened."""
+        amount = _per_row(step, rows) * self.weight
+        entries = soft_threshold(rows, _per_entry(amount * self.l1_ratio))
+        return shrink_rows(entries, amount * (1 - self.l1_ratio))
+
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return the sum with another L1, L21 or SparseGroup."""
+        return _merged(self, other)
+
+
+def _row_dual_norms(Z: Array, ratio: float) -> Array:
+    """Return for each row z the root c of ||soft(z, c ratio)||_2 = c (1 - ratio).
+
+    Between two entries of z in descending order the equation is quadratic in c. The
+    entries above c * ratio are a prefix of them, found by the sign at each entry.
+    """
+    xp = namespace(Z)
+    if ratio == 0 or 0 in Z.shape:
+        return row_norms(Z)
+    z = xp.sort(xp.abs(Z), axis=1, descending=True)
+    if ratio == 1:
+        return z[:, 0]
+    count = 1 + counting(z.shape[1], z)
+    sums, squares = xp.cumulative_sum(z, axis=1), xp.cumulative_sum(z * z, axis=1)
+    excess = squares - 2 * z * sums + count * z * z
+    above = excess < (z * ((1 - ratio) / ratio)) ** 2
+    kept = xp.where(above, z, xp.zeros_like(z))
+    n_kept = xp.sum(xp.astype(above, z.dtype), axis=1)
+    linear, square = ratio * xp.sum(kept, axis=1), xp.sum(kept * kept, axis=1)
+    leading = (1 - ratio) ** 2 - n_kept * ratio**2
+    root = xp.sqrt(clip(linear**2 + leading * square, 0.0, None))
+    bottom = linear + root
+    return square / xp.where(bottom > 0, bottom, xp.ones_like(bottom))
+
+
+def _sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
+    """Return the strengths of sum |W| and of the row norms, None for other penalties."""
+    match penalty:
+        case L1():
+            return penalty.weight, 0.0
+        case L21():
+            return 0.0, penalty.weight
+        case SparseGroup():
+            return penalty.weight * penalty.l1_ratio, penalty.weight * (1 - penalty.l1_ratio)
+    return None
+
+
+def _merged(first: Valued, second: Valued) -> Mergeable | None:
+    """Return the sum of two penalties that are both L1, L21 or of both kinds.
+
+    The prox of the sum is that of the row norms after that of the entries [1]_.
+
+    References
+    ----------
+    .. [1] Jenatton, R., Mairal, J., Obozinski, G. and Bach, F. (2011). Proximal methods
+       for hierarchical sparse coding. JMLR 12, 2297-2334, Theorem 1.
+    """
+    pairs = (_sparse_and_group(first), _sparse_and_group(second))
+    if pairs[0] is None or pairs[1] is None:
+        return None
+    sparse, group = (pairs[0][i] + pairs[1][i] for i in range(2))
+    if group == 0:
+        return L1(sparse)
+    return L21(group) if sparse == 0 else SparseGroup(sparse + group, sparse / (sparse + group))

@@ -1,0 +1,302 @@
+"""Sums and multiples of penalties.
+
+A sum is of the class that has exactly the capabilities which the summation preserves.
+"""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Self, final
+
+import numpy as np
+
+from polytask._checks import nearest, nonnegative, sentence
+from polytask._linalg import Array, host
+from polytask._registry import State, saveable
+from polytask.exceptions import ParameterError
+from polytask.penalties.base import Mergeable, NullStrength, Penalty, Quadratic, Smooth
+from polytask.penalties.columns import Columns
+
+
+class Operators(Penalty):
+    """The operations that every penalty has for nothing."""
+
+    # A NumPy number times a penalty is left to the penalty.
+    __array_ufunc__ = None
+
+    @final
+    def __add__(self, other: Penalty) -> Penalty:
+        """Return the sum of two penalties."""
+        return add((self, other))
+
+    @final
+    def __mul__(self, factor: float) -> Penalty:
+        """Return `factor` times the penalty."""
+        return self.scaled(factor)
+
+    __rmul__ = __mul__
+
+    @final
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the other penalty is of the same class with equal states."""
+        if type(self) is not type(other):
+            return NotImplemented
+        return _same(self.to_state(), other.to_state())
+
+    @final
+    def __hash__(self) -> int:
+        """Hash what is hashed cheaply: the class and the strength."""
+        return hash((type(self), self.strength))
+
+
+def _same(a: object, b: object) -> bool:
+    """Compare states, which may hold arrays."""
+    if isinstance(a, dict) and isinstance(b, dict):
+        return a.keys() == b.keys() and all(_same(a[key], b[key]) for key in a)
+    if isinstance(a, np.ndarray) or isinstance(b, np.ndarray):
+        return np.array_equal(np.asarray(a), np.asarray(b))
+    return bool(a == b)
+
+
+def same_point(a: Array | None, b: Array | None) -> bool:
+    """Tell whether two null points (None: zero) are one."""
+    if a is None or b is None:
+        return a is b
+    return a is b or np.array_equal(host(a), host(b))
+
+
+def parts_of(penalty: Penalty) -> tuple[Penalty, ...]:
+    """Return the simplest penalties whose sum a member is."""
+    return penalty.parts() if isinstance(penalty, Mergeable) else (penalty,)
+
+
+def merge(members: Iterable[Any]) -> Any:  # noqa: ANN401 - a Penalty with the members' capabilities
+    """Return the sum of non-smooth penalties as one with a prox, None if there is none."""
+    result, *others = members
+    for other in others:
+        result = result.merged(other) if isinstance(result, Mergeable) else None
+    return result
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Sum(Operators):
+    """A sum of penalties, made by ``+``; ``isinstance(p, Sum)`` recognises any.
+
+    Its members are the parameters p0, p1, .... Its strength is that of the *reference*:
+    the first member with a null strength, or else the first member. ``with_strength``
+    multiplies every member by one factor so that the reference has the wanted strength;
+    ``null_strength`` is on the same scale: the strength of the reference at which W = 0
+    becomes optimal while all members keep their present proportions.
+
+    Parameters
+    ----------
+    members : tuple of Penalty
+        The summands, none of them a sum.
+    """
+
+    members: tuple[Penalty, ...]
+
+    def __post_init__(self) -> None:
+        """Store a tuple."""
+        object.__setattr__(self, "members", tuple(self.members))
+
+    @property
+    @abstractmethod
+    def _smooth(self) -> bool:
+        """Whether the sum is smooth; what makes this class abstract."""
+
+    @property
+    def reference(self) -> Penalty:
+        """The member whose strength stands for that of the sum."""
+        return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
+
+    @property
+    def strength(self) -> float | None:
+        """The strength of the reference member."""
+        return self.reference.strength
+
+    @property
+    def null_point(self) -> Array | None:
+        """The null point of the reference member."""
+        return self.reference.null_point
+
+    def value(self, W: Array) -> float:
+        """Return the sum of the values at W."""
+        return sum(member.value(W) for member in self.members)
+
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the sum with all members multiplied so that the reference has `alpha`."""
+        present = self.strength
+        if not present:
+            raise ParameterError(
+                f"A sum takes another strength in proportion to that of {self.reference!r}, "
+                "which has none yet; give it an alpha > 0, or call resolved(gradient) first."
+            )
+        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
+
+    def scaled(self, factor: float) -> Penalty:
+        """Return the sum with every member multiplied by `factor` (>= 0)."""
+        return add(member.scaled(factor) for member in self.members)
+
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the sum with every member shifted, a penalty of W - W0."""
+        return add(member.shifted(W0) for member in self.members)
+
+    def bind(self, columns: Columns) -> Penalty:
+        """Return a copy with every member bound."""
+        return add(member.bind(columns) for member in self.members)
+
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the sum with each member resolved on its own null strength."""
+        open_members = [m for m in self.members if m.strength is None]
+        if not open_members:
+            return self
+        if any(not same_point(m.null_point, self.null_point) for m in open_members):
+            raise ParameterError(
+                f"The members of {self!r} vanish at different points, so a fraction has no "
+                "meaning; give each an alpha."
+            )
+        return add(member.resolved(gradient) for member in self.members)
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the members as p0, p1, ..., and with `deep` their parameters."""
+        params: dict[str, Any] = {}
+        for i, member in enumerate(self.members):
+            params[f"p{i}"] = member
+            if deep:
+                nested = member.get_params(deep=True)
+                params |= {f"p{i}__{name}": value for name, value in nested.items()}
+        return params
+
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
+        head, _, rest = name.partition("__")
+        names = [f"p{i}" for i in range(len(self.members))]
+        if head not in names:
+            raise unknown_parameter(name, repr(self), self.get_params())
+        i = names.index(head)
+        changed = self.members[i].replace(rest, value) if rest else value
+        if not isinstance(changed, Penalty):
+            raise ParameterError(sentence(name, repr(self), "a penalty", repr(value)))
+        return add((*self.members[:i], changed, *self.members[i + 1 :]))
+
+    def to_state(self) -> State:
+        """Return the members by name."""
+        return {"members": list(self.members)}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the sum from :meth:`to_state`."""
+        return cls(tuple(state["members"]))
+
+    def __repr__(self) -> str:
+        """Show the sum as it is written."""
+        return " + ".join(repr(member) for member in self.members)
+
+
+@final
+@saveable("penalty.sum")
+class PlainSum(Sum):
+    """A sum that `decompose` takes apart, without a null strength."""
+
+    _smooth = False
+
+
+@final
+@saveable("penalty.sum.null")
+class NullSum(Sum, NullStrength):
+    """A sum that makes W = 0 optimal at a finite strength."""
+
+    _smooth = False
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the strength of the reference at which every coefficient vanishes."""
+        limiting = [m for m in self.members if isinstance(m, NullStrength)]
+        if len(limiting) == 1:
+            return limiting[0].null_strength(gradient)
+        whole = merge(p for m in limiting for p in parts_of(m) if isinstance(p, NullStrength))
+        if whole is None or not whole.strength or not self.strength:
+            raise ParameterError(
+                f"The null strength of {self!r} depends on the proportions of its members; "
+                "give each an alpha > 0, or call resolved(gradient) first."
+            )
+        return float(whole.null_strength(gradient) * self.strength / whole.strength)
+
+
+class _SmoothMembers(Sum, Smooth):
+    """The gradient of a sum of smooth members."""
+
+    _smooth = True
+
+    def gradient(self, W: Array) -> Array:
+        """Return the sum of the gradients at W."""
+        return reduce(lambda a, b: a + b, (m.gradient(W) for m in self._terms))
+
+    def curvature(self) -> float:
+        """Return the sum of the curvatures, a bound on that of the sum."""
+        return float(sum(member.curvature() for member in self._terms))
+
+    @property
+    def _terms(self) -> tuple[Any, ...]:
+        """The members, whose capabilities `add` has checked."""
+        return self.members
+
+
+@final
+@saveable("penalty.sum.smooth")
+class SmoothSum(_SmoothMembers):
+    """A sum of smooth penalties."""
+
+
+@final
+@saveable("penalty.sum.quadratic")
+class QuadraticSum(_SmoothMembers, Quadratic):
+    """A sum of quadratic penalties."""
+
+    def apply(self, W: Array) -> Array:
+        """Return the sum of the Hessians applied to W."""
+        return reduce(lambda a, b: a + b, (member.apply(W) for member in self._terms))
+
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return the sum of the diagonals, of shape (n_columns,)."""
+        return np.asarray(sum(member.diagonal(n_columns) for member in self._terms))
+
+
+def _vanishes(members: tuple[Penalty, ...]) -> bool:
+    """Tell whether a sum has a null strength that can be computed."""
+    limiting = [m for m in members if isinstance(m, NullStrength)]
+    one_point = all(same_point(m.null_point, members[0].null_point) for m in members)
+    if not limiting or not one_point:
+        return False
+    # Whether members merge is a matter of their classes, so any strength will do.
+    unit = [p for m in limiting for p in parts_of(m.with_strength(1.0))]
+    return merge(p for p in unit if isinstance(p, NullStrength)) is not None
+
+
+def add(members: Iterable[Any]) -> Penalty:
+    """Return the sum of penalties, flat, of the class that has its capabilities."""
+    flat = tuple(
+        term
+        for member in members
+        for term in (member.members if isinstance(member, Sum) else (member,))
+    )
+    if other := [member for member in flat if not isinstance(member, Penalty)]:
+        raise ParameterError(sentence("A member", "a sum", "a penalty", repr(other[0])))
+    if len(flat) == 1:
+        return flat[0]
+    if all(isinstance(member, Quadratic) for member in flat):
+        return QuadraticSum(flat)
+    if all(isinstance(member, Smooth) for member in flat):
+        return SmoothSum(flat)
+    return NullSum(flat) if _vanishes(flat) else PlainSum(flat)
+
+
+def unknown_parameter(name: str, owner: str, known: Iterable[str]) -> ParameterError:
+    """Return the error for a parameter that a penalty does not have."""
+    allowed = "one of " + ", ".join(known)
+    return ParameterError(
+        sentence("The parameter name", owner, allowed, repr(name)) + nearest(name, known)
+    )

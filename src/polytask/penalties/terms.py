@@ -1,0 +1,273 @@
+"""What single penalties share: a strength, parameters, and a shape that depends on neither."""
+
+from __future__ import annotations
+
+import dataclasses
+from abc import abstractmethod
+from collections.abc import Callable, Mapping
+from typing import Any, Self, final
+
+import numpy as np
+
+from polytask._checks import fraction, nonnegative
+from polytask._linalg import Array, frozen, rounding
+from polytask._registry import State
+from polytask.exceptions import ParameterError
+from polytask.penalties.base import Conjugate, Mergeable, NullStrength, Penalty
+from polytask.penalties.columns import Columns
+from polytask.penalties.shifts import shift
+from polytask.penalties.sums import Operators, unknown_parameter
+
+DEFAULT_FRACTION = 0.1
+DEFAULT_ALPHA = 1.0
+
+
+Check = Callable[[Any, str, str], Any]
+
+
+def checked_by(check: Check) -> Mapping[str, Check]:
+    """Return the metadata of a field whose values go through `check`."""
+    return {"check": check}
+
+
+def optional(check: Check) -> Mapping[str, Check]:
+    """Return the metadata of a field that may also be None."""
+    return checked_by(lambda value, *names: None if value is None else check(value, *names))
+
+
+ALPHA = optional(nonnegative)
+FRACTION = optional(fraction)
+
+
+class Term(Operators):
+    """A single penalty: leaf classes are frozen dataclasses with a field ``alpha``.
+
+    The metadata of a field may hold the check of its values. A field named ``columns``
+    holds what `bind` gave and is no parameter.
+    """
+
+    alpha: float | None
+
+    @property
+    @abstractmethod
+    def label(self) -> str:
+        """The name under which users make the penalty."""
+
+    @final
+    def __post_init__(self) -> None:
+        """Store what the checks of the fields return, arrays as read-only copies."""
+        for item in dataclasses.fields(self):  # type: ignore[arg-type]
+            value = getattr(self, item.name)
+            if check := item.metadata.get("check"):
+                value = check(value, item.name, self.label)
+            object.__setattr__(self, item.name, frozen(value))
+        self._check_together()
+
+    def _check_together(self) -> None:
+        """Check the fields against each other."""
+
+    @property
+    def null_point(self) -> Array | None:
+        """None: a single penalty vanishes at W = 0."""
+        return None
+
+    @final
+    @property
+    def weight(self) -> float:
+        """The strength as a number.
+
+        Raises
+        ------
+        ParameterError
+            If it is a fraction that is not resolved.
+        """
+        strength = self.strength
+        if strength is None:
+            raise ParameterError(
+                f"{self!r} is relative to the data; call resolved(gradient) first, or give alpha."
+            )
+        return strength
+
+    @final
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the penalty of W - W0, W0 of shape (n_features, n_columns)."""
+        return shift(self, W0)
+
+    @final
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the penalty with another strength, a number >= 0."""
+        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+
+    @final
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters by name."""
+        return {name: getattr(self, name) for name in _fields(self) if name != "columns"}
+
+    @final
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with one parameter changed (alpha clears fraction, and the reverse)."""
+        known = self.get_params()
+        if name not in known:
+            raise unknown_parameter(name, self.label, known)
+        changes: dict[str, Any] = {name: value}
+        rival = {"alpha": "fraction", "fraction": "alpha"}.get(name)
+        if value is not None and rival in known:
+            changes[rival] = None
+        copy: Penalty = changed(self, **changes)
+        return copy
+
+    @final
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return {name: getattr(self, name) for name in _fields(self)}
+
+    @classmethod
+    @final
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the penalty from :meth:`to_state`."""
+        return cls(**state)
+
+    @final
+    def __repr__(self) -> str:
+        """Show what was set."""
+        defaults = _fields(self)
+        shown = (
+            f"{name}={_shown(value)}"
+            for name, value in self.get_params().items()
+            if isinstance(value, np.ndarray) or value != defaults[name]
+        )
+        return f"{self.label}({', '.join(shown)})"
+
+
+def _shown(value: object) -> str:
+    """Return the repr of a parameter, of an array its shape only."""
+    return f"<array of shape {value.shape}>" if isinstance(value, np.ndarray) else repr(value)
+
+
+def _fields(penalty: Any) -> dict[str, Any]:  # noqa: ANN401 - a frozen dataclass
+    """Return the names of the fields with their defaults."""
+    return {field.name: field.default for field in dataclasses.fields(penalty)}
+
+
+def changed(penalty: Any, **changes: Any) -> Any:  # noqa: ANN401 - any frozen dataclass, and its fields
+    """Return a copy of a frozen dataclass with some fields changed."""
+    return dataclasses.replace(penalty, **changes)
+
+
+class AbsoluteTerm(Term):
+    """A penalty without a null strength; alpha is 1.0 unless given."""
+
+    @final
+    @property
+    def strength(self) -> float:
+        """The strength alpha."""
+        return DEFAULT_ALPHA if self.alpha is None else self.alpha
+
+    @final
+    def scaled(self, factor: float) -> Penalty:
+        """Return `factor` (>= 0) times the penalty."""
+        return self.with_strength(self.strength * nonnegative(factor, "factor", "scaled"))
+
+    @final
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the penalty itself: nothing in it is relative to the data."""
+        return self
+
+
+class RelativeTerm(Term, NullStrength):
+    """A penalty with a null strength, given as alpha or as a fraction of it.
+
+    A leaf class also has a field ``fraction``; without either, the fraction is 0.1.
+    """
+
+    fraction: float | None
+
+    @final
+    def _check_together(self) -> None:
+        """Refuse alpha together with fraction."""
+        if self.alpha is not None and self.fraction is not None:
+            raise ParameterError(
+                f"alpha and fraction of {self.label} exclude each other; got "
+                f"alpha={self.alpha!r} and fraction={self.fraction!r}."
+            )
+
+    @final
+    @property
+    def strength(self) -> float | None:
+        """The strength alpha; None while it is a fraction that is not resolved."""
+        return self.alpha
+
+    @final
+    @property
+    def share(self) -> float:
+        """The fraction of the null strength, for a penalty without alpha."""
+        return DEFAULT_FRACTION if self.fraction is None else self.fraction
+
+    @final
+    def scaled(self, factor: float) -> Penalty:
+        """Return `factor` (>= 0) times the penalty; a fraction is multiplied likewise."""
+        factor = nonnegative(factor, "factor", "scaled")
+        if self.alpha is not None or factor == 0:
+            return self.with_strength(factor * (self.alpha or 0.0))
+        return self.replace("fraction", factor * self.share)
+
+    @final
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the penalty with its fraction turned into a strength."""
+        if self.alpha is not None:
+            return self
+        null = self.null_strength(gradient)
+        if not np.isfinite(null):
+            raise ParameterError(
+                f"No strength of {self!r} makes every coefficient vanish, so a fraction has "
+                "no meaning; give alpha."
+            )
+        return self.with_strength(self.share * null)
+
+
+class Unbound(Term):
+    """A penalty that looks at rows, entries or the whole of W, whoever owns the columns."""
+
+    @final
+    def bind(self, columns: Columns) -> Self:
+        """Return the penalty itself: it does not depend on tasks and classes."""
+        return self
+
+
+class Norm(RelativeTerm, Unbound, Conjugate, Mergeable):
+    """alpha times a norm of W: all but the prox follows from the norm and its dual."""
+
+    @abstractmethod
+    def norm(self, W: Array) -> float:
+        """Return the norm of W."""
+
+    @abstractmethod
+    def dual_norm(self, Z: Array) -> float:
+        """Return the largest <Z, W> over all W of norm at most 1."""
+
+    @final
+    def value(self, W: Array) -> float:
+        """Return alpha times the norm of W."""
+        return self.weight * self.norm(W)
+
+    @final
+    def conjugate(self, Z: Array) -> float:
+        """Return 0 if the dual norm of Z is at most alpha (up to rounding), else inf."""
+        limit = self.weight * (1 + rounding(Z))
+        return 0.0 if self.dual_norm(Z) <= limit else float("inf")
+
+    @final
+    def feasible_scale(self, Z: Array) -> float:
+        """Return alpha divided by the dual norm of Z."""
+        size, weight = self.dual_norm(Z), self.weight
+        return weight / size if size > 0 else float("inf")
+
+    @final
+    def null_strength(self, gradient: Array) -> float:
+        """Return the dual norm of the gradient."""
+        return self.dual_norm(gradient)
+
+    @final
+    def parts(self) -> tuple[Penalty, ...]:
+        """Return the penalty itself."""
+        return (self,)

@@ -1,0 +1,231 @@
+"""What a solver returns: an answer, its certificate and a status in words."""
+
+from __future__ import annotations
+
+import time
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from enum import Enum
+
+import numpy as np
+
+from polytask.datafits import Datafit, Evaluation
+from polytask.datafits.base import Array
+from polytask.penalties import Conjugate, Penalty, Proximable, decompose
+from polytask.penalties.base import Smooth
+from polytask.penalties.decomposition import Split
+
+
+class Status(Enum):
+    """How a solver ended; the value is a sentence with advice."""
+
+    CONVERGED = "The certificate is below the tolerance: nothing to do."
+    ALL_ZERO = (
+        "Converged with every coefficient at zero: the penalty is at least as strong as its "
+        "null strength; choose a smaller alpha, or fraction= below 1."
+    )
+    MAX_ITER = (
+        "The solver reached max_iter before its tolerance: raise max_iter, standardize the "
+        "features, or accept the certificate as it is."
+    )
+    STALLED = (
+        "The solver cannot improve further in this precision: standardize the features, use "
+        "float64, or accept the certificate as it is."
+    )
+
+    @property
+    def ok(self) -> bool:
+        """Whether the tolerance was reached."""
+        return self in (Status.CONVERGED, Status.ALL_ZERO)
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """How far an answer can be from the optimum.
+
+    Attributes
+    ----------
+    gap : float or None
+        Duality gap: the objective exceeds its minimum by no more. None if the penalty has
+        no usable conjugate.
+    residual : float
+        Norm of the fixed-point residual relative to that at W = 0.
+    reference : float
+        Objective at W = 0 with the best intercepts.
+    """
+
+    gap: float | None
+    residual: float
+    reference: float
+
+    @property
+    def relative(self) -> float:
+        """The gap over the reference objective, or the residual where there is no gap."""
+        if self.gap is None:
+            return self.residual
+        # An objective that is 0 at W = 0 is optimal there, up to rounding.
+        return self.gap / self.reference if self.reference > 0 else max(self.gap, 0.0)
+
+
+@dataclass(frozen=True, eq=False)
+class Solution:
+    """The answer of a solver.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n_features, n_columns)
+        Coefficients.
+    intercept : ndarray of shape (n_columns,)
+        Intercepts.
+    objective : float
+        Value of the objective at the answer.
+    certificate : Certificate
+        Duality gap or fixed-point residual.
+    status : Status
+        How the solver ended.
+    n_iter : int
+        Iterations.
+    seconds : float
+        Wall time.
+    null_strength : float or None
+        For an answer that is zero: the strength below which it is not.
+    """
+
+    W: Array
+    intercept: Array
+    objective: float
+    certificate: Certificate
+    status: Status
+    n_iter: int
+    seconds: float
+    null_strength: float | None = None
+
+    @property
+    def gap(self) -> float | None:
+        """Duality gap, None if the penalty has no usable conjugate."""
+        return self.certificate.gap
+
+    @property
+    def residual(self) -> float:
+        """Relative fixed-point residual."""
+        return self.certificate.residual
+
+    @property
+    def message(self) -> str:
+        """The status as a sentence, with the strength below which coefficients appear."""
+        if self.null_strength is None:
+            return self.status.value
+        return f"{self.status.value} Coefficients appear below alpha = {self.null_strength:.6g}."
+
+
+class Solver(ABC):
+    """Minimises datafit + penalty."""
+
+    @abstractmethod
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, in words, or an empty string."""
+
+    @abstractmethod
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Minimise.
+
+        Parameters
+        ----------
+        datafit : Datafit
+            The data term.
+        penalty : Penalty
+            Bound to the columns, with a strength.
+        tol : float, default=1e-6
+            Bound of :attr:`Certificate.relative`.
+        max_iter : int, default=10000
+            Bound of the iterations.
+        start : Solution or None
+            A warm start.
+
+        Returns
+        -------
+        Solution
+
+        Raises
+        ------
+        IncompatibleError
+            If the solver cannot handle the pair.
+        """
+
+
+class Objective:
+    """Datafit plus penalty, split into a smooth part and a proximable part.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term.
+    penalty : Penalty
+        The penalty.
+    """
+
+    def __init__(self, datafit: Datafit, penalty: Penalty) -> None:
+        self.datafit = datafit
+        self.penalty = penalty
+        self.split: Split = decompose(penalty)
+        self.started = time.perf_counter()
+        self.zero = self.smooth(np.zeros(datafit.shape), None)
+        self.reference = self.zero.value + self.rough_value(np.zeros(datafit.shape))
+
+    @property
+    def curved(self) -> Smooth | None:
+        """The smooth part of the penalty that is not proximable."""
+        return self.split.smooth
+
+    @property
+    def rough(self) -> Proximable | None:
+        """The proximable part of the penalty."""
+        return self.split.proximable
+
+    def smooth(self, W: Array, start: Array | None) -> Evaluation:
+        """Evaluate the data term plus the smooth part of the penalty."""
+        data = self.datafit.evaluate(W, start)
+        return data if self.curved is None else _add_quadratic(data, self.curved, W)
+
+    def rough_value(self, W: Array) -> float:
+        """Value of the proximable part."""
+        return 0.0 if self.rough is None else float(self.rough.value(W))
+
+    def gap(self, W: Array, at: Evaluation) -> float | None:
+        """Duality gap of W, from its evaluation alone.
+
+        The dual point is minus the gradient, scaled into the domain of the conjugate.
+        """
+        if not isinstance(self.rough, Conjugate):
+            return None
+        c = min(1.0, self.rough.feasible_scale(-at.gradient))
+        dual = -at.conjugate(c) - self.rough.conjugate(-c * at.gradient)
+        gap = at.value + self.rough_value(W) - dual
+        return max(float(gap), 0.0) if np.isfinite(gap) else None
+
+
+def _add_quadratic(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
+    value = float(curved.value(W))
+    gradient = curved.gradient(W)
+    slope = float(np.sum(gradient * W))
+    zero = curved.gradient(np.zeros_like(W))
+
+    def conjugate(c: float) -> float:
+        return data.conjugate(c) + c * (slope - 2.0 * value) + c * c * value
+
+    return Evaluation(
+        value=data.value + value,
+        gradient=data.gradient + gradient,
+        intercept=data.intercept,
+        conjugate=conjugate,
+        hessian=lambda V: data.hessian(V) + curved.gradient(V) - zero,
+        preconditioner=lambda shift: data.preconditioner(shift + curved.curvature()),
+    )

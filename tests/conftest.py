@@ -1,0 +1,29 @@
+"""What all tests share: the folder of real data, and how hypothesis searches."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+# Timings differ between machines, so no deadline; where tests decide about a change (CI is set),
+# the examples are the same every time.
+settings.register_profile(
+    "default", deadline=None, suppress_health_check=[HealthCheck.too_slow], print_blob=True
+)
+settings.register_profile("ci", settings.get_profile("default"), derandomize=True, database=None)
+settings.load_profile("ci" if os.environ.get("CI") else "default")
+
+
+@pytest.fixture(scope="session")
+def polytask_data() -> Path:
+    """Return the folder of the real data sets, or skip the test."""
+    named = os.environ.get("POLYTASK_DATA", "")
+    if not named:
+        pytest.skip("POLYTASK_DATA is not set: it names the folder of the real data sets")
+    folder = Path(named)
+    if not folder.is_dir():
+        pytest.skip(f"POLYTASK_DATA names {named!r}, which is not a folder")
+    return folder

@@ -1,0 +1,370 @@
+"""Splits: who is held out, and what every task keeps."""
+
+from __future__ import annotations
+
+import datetime
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
+
+from polytask.data import (
+    GroupedRows,
+    LeaveTasksOut,
+    Splitter,
+    TaskData,
+    TimeOrdered,
+    WithinTasks,
+    as_splits,
+    train_test_split_tasks,
+)
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+
+def long_data(seed=0, n=200, n_tasks=12, y=None):
+    rng = np.random.default_rng(seed)
+    task = rng.integers(n_tasks, size=n)
+    y = rng.normal(size=n) if y is None else rng.choice(y, size=n)
+    return TaskData.from_long(rng.normal(size=(n, 2)), y, task)
+
+
+def targets_data(seed=0, n=60, n_tasks=15, share=0.1):
+    rng = np.random.default_rng(seed)
+    Y = np.where(rng.random((n, n_tasks)) < share, rng.normal(size=(n, n_tasks)), np.nan)
+    Y[0] = 1.0
+    return TaskData.from_targets(rng.normal(size=(n, 2)), Y)
+
+
+def assert_partition(splits, n, always=()):
+    tests = np.concatenate([test for _, test in splits])
+    assert sorted([*tests, *always]) == list(range(n))
+    for train, test in splits:
+        assert sorted([*train, *test]) == list(range(n))
+        assert np.all(np.diff(train) > 0)
+        assert np.all(np.diff(test) > 0)
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_are_even_in_every_task_and_over_all(seed):
+    data = long_data(seed)
+    splits = as_splits(5, data)
+    assert_partition(splits, data.n_rows)
+    tasks = data.row_tasks()
+    per_task = np.array([np.bincount(tasks[test], minlength=12) for _, test in splits])
+    assert np.all(np.ptp(per_task, axis=0) <= 1)
+    assert np.ptp(per_task.sum(axis=1)) <= 1
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_folds_are_even_in_every_class_of_a_task(seed):
+    data = long_data(seed, y=["u", "v", "w"])
+    splits = as_splits(WithinTasks(3, random_state=seed), data)
+    cells = data.row_tasks() * 3 + np.unique(data.y, return_inverse=True)[1]
+    single = np.flatnonzero(np.bincount(cells)[cells] == 1)
+    assert_partition(splits, data.n_rows, single)
+    per_cell = np.array([np.bincount(cells[test], minlength=36) for _, test in splits])
+    assert np.all(np.ptp(per_cell, axis=0) <= 1)
+    for train, _ in splits:
+        assert set(cells[train]) == set(cells)
+
+
+def test_a_task_with_one_row_is_always_trained_on():
+    data = TaskData.from_long(np.zeros((7, 1)), np.arange(7.0), [0, 1, 1, 1, 1, 1, 2])
+    for train, _ in as_splits(5, data):
+        assert {0, 6} <= set(train)
+    with pytest.raises(DataError, match="that can be held out"):
+        as_splits(6, data)
+    alone = TaskData.from_long(np.zeros((3, 1)), np.arange(3.0), [0, 1, 2])
+    with pytest.raises(DataError, match="that can be held out"):
+        as_splits(WithinTasks(1, 0.5), alone)
+
+
+def test_small_tasks_spread_over_all_folds():
+    """Two rows per task, one of each class: each fold gets about half of each class."""
+    n_tasks = 400
+    y = np.tile(["u", "v"], n_tasks * 2)
+    data = TaskData.from_long(np.zeros((4 * n_tasks, 1)), y, np.repeat(np.arange(n_tasks), 4))
+    for _, test in as_splits(WithinTasks(4), data):
+        assert abs(np.mean(data.y[test] == "u") - 0.5) < 0.1
+
+
+def test_when_classes_are_spread():
+    two = TaskData.from_long(np.zeros((8, 1)), [0, 0, 1, 1] * 2, [0] * 4 + [1] * 4)
+    for stratify in (None, True):
+        for _, test in as_splits(WithinTasks(2, stratify=stratify), two):
+            assert np.bincount(two.row_tasks()[test] * 2 + two.y[test]).tolist() == [1] * 4
+    many = TaskData.from_long(np.zeros((1500, 1)), np.arange(1500.0))
+    assert len(as_splits(WithinTasks(2), many)[0][0]) == 750
+    with pytest.raises(DataError, match="held out"):
+        as_splits(WithinTasks(2, stratify=True), many)
+
+
+@pytest.mark.parametrize("test_size", [0.1, 0.25, 0.5, 0.9])
+def test_random_splits_within_tasks(test_size):
+    data = long_data(1)
+    tasks = data.row_tasks()
+    splits = as_splits(WithinTasks(4, test_size), data)
+    assert len(splits) == 4
+    assert not np.array_equal(splits[0][1], splits[1][1])
+    for train, test in splits:
+        assert_partition([(train, test)], data.n_rows, train)
+        held = np.bincount(tasks[test], minlength=12)
+        assert np.all(np.abs(held - test_size * data.task_rows()) <= 1)
+        assert set(tasks[train]) == set(tasks)
+
+
+def test_random_splits_hold_out_something_and_keep_something():
+    data = TaskData.from_long(np.zeros((4, 1)), np.arange(4.0), [0, 0, 1, 1])
+    for train, test in as_splits(WithinTasks(20, 0.99), data):
+        assert set(data.row_tasks()[train]) == {0, 1}
+        assert len(test) == 2
+    assert all(len(test) for _, test in as_splits(WithinTasks(20, 0.01), data))
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("splitter", [WithinTasks(5), WithinTasks(5, 0.5)])
+def test_every_target_keeps_a_label(seed, splitter):
+    data = targets_data(seed)
+    labelled = data.labelled()
+    for train, test in as_splits(splitter, data):
+        assert len(train) + len(test) == data.n_rows
+        assert labelled[train].any(axis=0).all()
+
+
+def test_every_class_of_every_target_keeps_a_label():
+    rng = np.random.default_rng(0)
+    Y = rng.choice(np.array(["u", "v", "w", None], dtype=object), size=(40, 3))
+    data = TaskData.from_targets(rng.normal(size=(40, 2)), Y)
+    for train, _ in as_splits(WithinTasks(4), data):
+        for column in Y.T:
+            assert set(column[train]) - {None} == set(column) - {None}
+
+
+def test_full_targets_give_plain_folds():
+    data = TaskData.from_targets(np.zeros((10, 1)), np.random.default_rng(0).random((10, 3)))
+    splits = as_splits(5, data)
+    assert_partition(splits, 10)
+    assert [len(test) for _, test in splits] == [2] * 5
+
+
+def test_targets_with_a_single_label():
+    Y = np.full((6, 2), np.nan)
+    Y[:, 0] = range(6)
+    Y[3, 1] = 1.0
+    splits = as_splits(WithinTasks(5), TaskData.from_targets(np.zeros((6, 1)), Y))
+    assert all(3 in train for train, _ in splits)
+
+
+def test_labels_that_fall_into_one_fold_are_saved():
+    # Both labels of target 0 lie in rows whose rarest label is another, so they may fall
+    # into one fold.
+    Y = np.full((8, 5), np.nan)
+    Y[:3, 0] = 1.0
+    Y[:, 1] = 1.0
+    for row in range(4):
+        Y[[row, row + 4], row + 1] = 1.0
+    data = TaskData.from_targets(np.zeros((8, 1)), Y)
+    for seed in range(30):
+        for splitter in (WithinTasks(2, random_state=seed), WithinTasks(2, 0.6, None, seed)):
+            for train, _ in splitter.split(data):
+                assert data.labelled()[train].any(axis=0).all()
+
+
+def test_groups_stay_together():
+    data = long_data(2)
+    groups = np.random.default_rng(0).integers(17, size=data.n_rows)
+    splits = as_splits(GroupedRows(groups.tolist(), 4), data)
+    assert_partition(splits, data.n_rows)
+    for train, test in splits:
+        assert not set(groups[data.order][train]) & set(groups[data.order][test])
+    assert np.ptp([len(test) for _, test in splits]) < 15
+    with pytest.raises(DataError, match="17 groups"):
+        as_splits(GroupedRows(groups, 18), data)
+    with pytest.raises(DataError, match="as long as the input"):
+        as_splits(GroupedRows(groups[:-1], 2), data)
+
+
+def test_groups_of_some_rows():
+    data = long_data(2)
+    groups = np.arange(data.n_rows) % 7
+    some = data.rows(np.arange(0, data.n_rows, 2))
+    for train, test in as_splits(GroupedRows(groups, 3), some):
+        assert not set(groups[some.order[train]]) & set(groups[some.order[test]])
+
+
+@pytest.mark.parametrize(
+    "as_time",
+    [
+        np.asarray,
+        lambda t: [datetime.date(2020, 1, 1) + datetime.timedelta(int(day)) for day in t],
+        lambda t: pd.Series(pd.to_datetime("2020-01-01") + pd.to_timedelta(t, unit="D")),
+        lambda t: pl.Series(np.datetime64("2020-01-01") + t.astype("m8[D]")),
+    ],
+)
+def test_the_past_comes_first(as_time):
+    data = long_data(3)
+    time = np.random.default_rng(0).integers(40, size=data.n_rows)
+    splits = as_splits(TimeOrdered(as_time(time), 4), data)
+    assert len(splits) == 4
+    last = -1
+    for train, test in splits:
+        assert time[data.order][train].max() < time[data.order][test].min()
+        assert time[data.order][test].min() > last
+        last = time[data.order][test].max()
+        assert 20 < len(test) < 60
+    assert last == 39
+
+
+def test_time_with_ties_and_sizes():
+    data = TaskData.from_long(np.zeros((10, 1)), np.arange(10.0))
+    (train, test), *_ = as_splits(TimeOrdered(np.arange(10), 1, 0.2), data)
+    assert (len(train), len(test)) == (8, 2)
+    (train, test), *_ = as_splits(TimeOrdered([0, 1, 2, 3, 4, 5, 6, 7, 7, 7], 1, 0.1), data)
+    assert (len(train), len(test)) == (7, 3)
+    with pytest.raises(DataError, match="distinct enough"):
+        as_splits(TimeOrdered([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 3), data)
+    with pytest.raises(DataError, match="distinct enough"):
+        as_splits(TimeOrdered(np.zeros(10), 1), data)
+
+
+@pytest.mark.parametrize(
+    ("time", "text"),
+    [
+        (list("abcdefghij"), "numbers or dates"),
+        (np.full(10, np.nan), "no time in 10 rows"),
+        ([None] * 10, "numbers or dates|no time"),
+        (np.arange(5), "as long as the input"),
+    ],
+)
+def test_time_is_refused(time, text):
+    data = TaskData.from_long(np.zeros((10, 1)), np.arange(10.0))
+    with pytest.raises(DataError, match=text):
+        as_splits(TimeOrdered(time, 2), data)
+
+
+def test_whole_tasks_are_left_out():
+    data = long_data(4)
+    splits = as_splits(LeaveTasksOut(4), data)
+    assert_partition(splits, data.n_rows)
+    tasks = data.row_tasks()
+    for train, test in splits:
+        assert not set(tasks[train]) & set(tasks[test])
+        assert len(set(tasks[test])) == 3
+    ((train, test),) = as_splits(LeaveTasksOut(tasks=[3, 5]), data)
+    assert set(tasks[test]) == {3, 5}
+    with pytest.raises(DataError, match=r"unknown \['3'\]"):
+        as_splits(LeaveTasksOut(tasks=["3"]), data)
+    with pytest.raises(DataError, match="some but not all"):
+        as_splits(LeaveTasksOut(tasks=list(range(12))), data)
+    with pytest.raises(DataError, match="number of tasks"):
+        as_splits(LeaveTasksOut(13), data)
+    with pytest.raises(IncompatibleError, match="to_long"):
+        as_splits(LeaveTasksOut(2), targets_data())
+
+
+def test_splits_are_the_same_for_a_seed():
+    data = long_data(5)
+    for first, second, other in (
+        (WithinTasks(), WithinTasks(), WithinTasks(random_state=1)),
+        (LeaveTasksOut(), LeaveTasksOut(), LeaveTasksOut(random_state=1)),
+    ):
+        one, two, three = (as_splits(splitter, data) for splitter in (first, second, other))
+        for (_, a), (_, b) in zip(one, two, strict=True):
+            np.testing.assert_array_equal(a, b)
+        assert any(not np.array_equal(a[1], b[1]) for a, b in zip(one, three, strict=True))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: WithinTasks(1),
+        lambda: WithinTasks(2.5),
+        lambda: WithinTasks(5, 0.0),
+        lambda: WithinTasks(5, 1.0),
+        lambda: WithinTasks(random_state=-1),
+        lambda: WithinTasks(random_state="a"),
+        lambda: GroupedRows([1, 2], 1),
+        lambda: TimeOrdered([1, 2], 0),
+        lambda: TimeOrdered([1, 2], 5, 0.2),
+        lambda: LeaveTasksOut(1),
+        lambda: as_splits("five", long_data()),
+        lambda: as_splits(None, long_data()),
+        lambda: as_splits(True, long_data()),
+    ],
+)
+def test_parameters_are_checked(make):
+    with pytest.raises(ParameterError):
+        make()
+
+
+def test_pairs_count_rows_of_the_input():
+    data = long_data(6, n=50)
+    pairs = list(KFold(3, shuffle=True, random_state=0).split(np.zeros(50)))
+    for given in (pairs, iter(pairs), KFold(3, shuffle=True, random_state=0)):
+        for (train, test), (a, b) in zip(as_splits(given, data), pairs, strict=True):
+            assert sorted(data.order[train]) == a.tolist()
+            assert sorted(data.order[test]) == b.tolist()
+            assert np.all(np.diff(train) > 0)
+
+
+def test_pairs_may_be_masks_and_may_repeat_rows():
+    data = TaskData.from_long(np.zeros((4, 1)), np.arange(4.0), [1, 0, 1, 0])
+    mask = np.array([True, True, False, False])
+    ((train, test),) = as_splits([(mask, ~mask)], data)
+    assert data.order[train].tolist() == [1, 0]
+    assert data.order[test].tolist() == [3, 2]
+    ((train, _),) = as_splits([([0, 0, 1], [2])], data)
+    assert data.order[train].tolist() == [1, 0, 0]
+
+
+def test_splitters_of_scikit_learn_see_y_in_the_order_of_the_input():
+    data = long_data(7, n=60, y=["u", "v"])
+    y = np.empty(60, dtype=data.y.dtype)
+    y[data.order] = data.y
+    expected = [np.sort(test) for _, test in StratifiedKFold(3).split(np.zeros((60, 1)), y)]
+    for (_, test), wanted in zip(as_splits(StratifiedKFold(3), data), expected, strict=True):
+        np.testing.assert_array_equal(np.sort(data.order[test]), wanted)
+    column = TaskData.from_targets(np.zeros((60, 1)), y[:, None])
+    assert len(as_splits(StratifiedKFold(3), column)) == 3
+    assert len(as_splits(ShuffleSplit(2, random_state=0), targets_data())) == 2
+
+
+@pytest.mark.parametrize("pair", [([0], [4]), ([-1], [0]), ([0.5], [0]), ([[0]], [0]), ([], [0])])
+def test_pairs_outside_are_refused(pair):
+    data = TaskData.from_long(np.zeros((4, 1)), np.arange(4.0))
+    with pytest.raises(DataError, match="cv of the search"):
+        as_splits([pair], data)
+
+
+def test_a_splitter_from_outside_joins():
+    class First(Splitter):
+        def split(self, data):
+            yield np.arange(1, data.n_rows), np.array([0])
+
+    assert as_splits(First(), long_data())[0][1].tolist() == [0]
+
+
+def test_train_test_split_tasks():
+    rng = np.random.default_rng(0)
+    X, y = rng.normal(size=(40, 3)), rng.normal(size=40)
+    task = rng.choice(["a", "b"], size=40)
+    parts = train_test_split_tasks(X, y, task, random_state=3)
+    X_train, _, y_train, y_test, task_train, task_test = parts
+    assert X_train.shape == (30, 3)
+    assert len(y_test) == len(task_test) == 10
+    assert set(task_train) == set(task_test) == {"a", "b"}
+    rows = [np.flatnonzero(y == value)[0] for value in y_train]
+    assert rows == sorted(rows)
+    np.testing.assert_array_equal(X[rows], X_train)
+    np.testing.assert_array_equal(task[rows], task_train)
+
+    table = pd.DataFrame(X, index=np.arange(40) + 100)
+    others = train_test_split_tasks(table, pd.Series(y), task.tolist(), random_state=3)
+    assert others[1].index.tolist() == [100 + np.flatnonzero(y == v)[0] for v in y_test]
+    assert isinstance(others[2], pd.Series)
+    assert isinstance(others[4], np.ndarray)
+    sparse = train_test_split_tasks(sp.coo_array(X), y, task, random_state=3)
+    np.testing.assert_array_equal(sparse[0].toarray(), X_train)

@@ -1,0 +1,82 @@
+"""Penalties from text."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask.exceptions import ParameterError
+from polytask.penalties import L1, L2, L21, PENALTIES, ElasticNet, TraceNorm, toward_mean
+from polytask.penalties.parse import parse
+
+
+@pytest.mark.parametrize(
+    ("text", "wanted"),
+    [
+        ("L21", L21()),
+        ("L21()", L21()),
+        ("L21(0.5)", L21(0.5)),
+        (" TraceNorm ( fraction = 1e-2 ) ", TraceNorm(fraction=0.01)),
+        ("ElasticNet(None, 0.9)", ElasticNet(None, 0.9)),
+        ("L21(fraction=0.1)+L2(alpha=1.0)", L21(fraction=0.1) + L2(1.0)),
+        ("toward_mean+L2", toward_mean() + L2()),
+        ("L1(1) + (L2(2) + L21(3))", L1(1) + L2(2) + L21(3)),
+        ("0.5 * toward_mean + L2 * 3", toward_mean(0.5) + L2(3)),
+    ],
+)
+def test_texts(text, wanted):
+    assert parse(text) == wanted
+
+
+@pytest.mark.parametrize("name", sorted(PENALTIES))
+def test_every_name_and_every_repr(name):
+    assert parse(name) == PENALTIES[name]()
+    penalty = PENALTIES[name](alpha=0.3) + L2(2.0)
+    assert parse(repr(penalty)) == penalty
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "",
+        "L21(",
+        "L21(a)",
+        "L21('a')",
+        "1 + L1",
+        "L1 - L2",
+        "L1 * L2",
+        "True * L1",
+        "None * L1",
+        "L1[0]",
+        "L1.shifted",
+        "L1(**{})",
+        "L1(*[1])",
+        "lambda: 0",
+        "__import__('os').getcwd()",
+        "(" * 500 + "L1" + ")" * 500,
+        "L1\x00",
+        " + ".join(["L1"] * 5000),
+    ],
+)
+def test_texts_that_are_refused(text):
+    with pytest.raises(ParameterError, match=r"penalty must be|do not fit"):
+        parse(text)
+
+
+def test_a_misspelt_name_gets_the_nearest():
+    with pytest.raises(ParameterError, match=r"got 'TraceNrom'.*Did you mean 'TraceNorm'\?"):
+        parse("TraceNrom(1) + L2")
+
+
+def test_parameters_that_do_not_fit():
+    with pytest.raises(ParameterError, match="parameters of L21"):
+        parse("L21(beta=1)")
+    with pytest.raises(ParameterError, match="parameters of L21"):
+        parse("L21(1, 2, 3)")
+    with pytest.raises(ParameterError, match="alpha of L21 must be a finite number"):
+        parse("L21(-1)")
+
+
+def test_numbers_keep_their_value():
+    assert parse("L1(1e-3)").strength == 1e-3
+    assert np.isclose(parse("2 * L1(0.5)").strength, 1.0)

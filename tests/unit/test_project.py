@@ -1,0 +1,200 @@
+"""The package as a whole: its public names, its version, what importing it costs, its files."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import pkgutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from types import ModuleType
+
+import pytest
+
+import polytask
+from polytask import _registry
+
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGE = Path(polytask.__file__).parent
+
+# These lists are a promise to users: taking a name away needs a new major version. A part (a loss,
+# a penalty) may be added without touching them; a name of the top level may not.
+PUBLIC = {
+    "polytask": {
+        "__version__",
+        "TaskData",
+        "MultiTaskRegressor",
+        "MultiTaskClassifier",
+        "MultiTaskModel",
+        "MultiTaskRegressorCV",
+        "MultiTaskClassifierCV",
+        "MultiTaskModelCV",
+        "SingleTask",
+        "Pooled",
+        "save",
+        "load",
+        "PolytaskError",
+        "DataError",
+        "ParameterError",
+        "IncompatibleError",
+        "ConvergenceWarning",
+        "DataWarning",
+    },
+    "polytask.penalties": {
+        "Penalty",
+        "L1",
+        "L2",
+        "ElasticNet",
+        "L21",
+        "SparseGroup",
+        "TraceNorm",
+        "coupling",
+        "toward_mean",
+    },
+    "polytask.losses": {"LOSSES", "Loss", "Logistic", "Multinomial", "Squared"},
+    "polytask.datasets": {
+        "Dataset",
+        "load_diabetes_groups",
+        "load_digits_few",
+        "fetch_computer",
+        "fetch_enb",
+        "fetch_heart",
+        "fetch_landmine",
+        "fetch_school",
+    },
+    "polytask.testing": {"check_loss", "check_penalty"},
+}
+
+# What neither `import polytask` nor anything it imports may bring in.
+HEAVY = {
+    "accelerate", "dask", "jinja2", "matplotlib", "numba", "optuna", "pandas", "plotly", "polars",
+    "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
+}  # fmt: skip
+
+# Packages that are there with an extra only.
+OPTIONAL = ("polytask.deep", "polytask.distributed")
+
+
+def _pyproject() -> dict:
+    return tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+
+
+def _pins(name: str) -> dict[str, str]:
+    lines = (ROOT / name).read_text(encoding="utf-8").splitlines()
+    pairs = [line.split("==") for line in lines if line and not line.startswith("#")]
+    return {package.lower().replace("_", "-"): version for package, version in pairs}
+
+
+def _import_everything() -> None:
+    for found in pkgutil.walk_packages([str(PACKAGE)], "polytask."):
+        if not found.name.startswith(OPTIONAL) and not found.name.endswith("__main__"):
+            importlib.import_module(found.name)
+
+
+def _tool(name: str) -> ModuleType:
+    spec = importlib.util.spec_from_file_location(name, ROOT / "tools" / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_top_level_names_are_exactly_those_promised():
+    assert set(polytask.__all__) == PUBLIC["polytask"]
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_promised_names_are_exported_once(module):
+    names = importlib.import_module(module).__all__
+    assert len(names) == len(set(names))
+    assert PUBLIC[module] <= set(names)
+
+
+@pytest.mark.parametrize(
+    ("module", "name"),
+    [(module, name) for module, names in PUBLIC.items() for name in sorted(names)],
+)
+def test_public_name_exists_and_is_listed(module, name):
+    home = importlib.import_module(module)
+    assert getattr(home, name) is not None
+    assert name in dir(home)
+
+
+def test_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="no_such_name"):
+        polytask.no_such_name  # noqa: B018 - the access is the test
+
+
+def test_import_brings_in_nothing_heavy():
+    code = (
+        "import sys, sklearn.base\n"
+        "before = set(sys.modules)\n"
+        "import polytask\n"
+        "print(*sorted({name.partition('.')[0] for name in set(sys.modules) - before}))"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=os.environ | {"PYTHONPATH": str(PACKAGE.parent)},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    assert HEAVY.isdisjoint(done.stdout.split())
+
+
+def test_version_is_that_of_the_project_file():
+    assert polytask.__version__ == _pyproject()["project"]["version"]
+
+
+def test_package_is_marked_as_typed():
+    assert (PACKAGE / "py.typed").is_file()
+
+
+def test_formats_list_every_saveable_class():
+    _import_everything()
+    own = {
+        cls: name
+        for cls, name in _registry.registered().items()
+        if cls.__module__.startswith("polytask.")
+    }
+    assert set(own.values()) == set(_registry.FORMATS)
+    assert len(set(own.values())) == len(own)
+    for cls, name in own.items():
+        assert _registry.resolve(name) is cls
+
+
+def test_lower_bounds_are_the_lowest_versions_that_are_tested():
+    pairs = [line.split(">=") for line in _pyproject()["project"]["dependencies"]]
+    pins = _pins("constraints-lowest.txt")
+    assert {name: pins.get(name) for name, _ in pairs} == dict(pairs)
+
+
+def test_constraints_cover_every_named_dependency():
+    project = _pyproject()["project"]
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {line.partition(">=")[0].partition("[")[0] for group in groups for line in group}
+    assert names - {"polytask"} <= set(_pins("constraints.txt"))
+
+
+def test_body_length_leaves_the_docstring_out(tmp_path):
+    source = 'def f(x):\n    """One.\n\n    Two.\n    """\n    y = x\n\n    return y\n'
+    (tmp_path / "f.py").write_text(source)
+    (found,) = _tool("check_lengths").bodies(tmp_path / "f.py")
+    assert (found.name, found.line, found.length) == ("f", 1, 3)
+
+
+def test_length_check_names_what_is_too_long(tmp_path, capsys):
+    folder = tmp_path / "src"
+    folder.mkdir()
+    (folder / "short.py").write_text("def f():\n    return 1\n")
+    main = _tool("check_lengths").main
+    assert main(tmp_path) == 0
+    (folder / "long.py").write_text("def g():\n" + "    x = 1\n" * 500)
+    assert main(tmp_path) == 1
+    printed = capsys.readouterr().out
+    assert "long.py: 501 lines, at most 400" in printed
+    assert "long.py:1: g has a body of 500 lines, at most 45" in printed
