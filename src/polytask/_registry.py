@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import importlib
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol, TypeVar, runtime_checkable
@@ -28,7 +29,14 @@ class Saveable(Protocol):
 T = TypeVar("T", bound=type)
 
 FORMATS: Mapping[str, str] = {
+    "data.label_index": "polytask.data.labels:LabelIndex",
     "data.table_encoder": "polytask.data.encoder:TableEncoder",
+    "estimator.data_card": "polytask._estimator.card:DataCard",
+    "estimator.input_schema": "polytask._estimator.query:InputSchema",
+    "linear.classifier": "polytask.linear._classifier:MultiTaskClassifier",
+    "linear.model": "polytask.linear._model:MultiTaskModel",
+    "linear.regressor": "polytask.linear._regressor:MultiTaskRegressor",
+    "linear.tasks": "polytask.linear._prediction:LinearTasks",
     "loss.logistic": "polytask.losses.logistic:Logistic",
     "loss.multinomial": "polytask.losses.multinomial:Multinomial",
     "loss.squared": "polytask.losses.squared:Squared",
@@ -51,6 +59,14 @@ FORMATS: Mapping[str, str] = {
     "penalty.sum.smooth": "polytask.penalties.sums:SmoothSum",
     "penalty.toward_mean": "polytask.penalties.couplings:TowardMean",
     "penalty.trace_norm": "polytask.penalties.spectral:TraceNorm",
+    "solver.accelerated_gradient": "polytask.solvers.accelerated:AcceleratedGradient",
+    "solver.certificate": "polytask.solvers.base:Certificate",
+    "solver.newton": "polytask.solvers.newton:Newton",
+    "solver.solution": "polytask.solvers.base:Solution",
+    "split.grouped_rows": "polytask.data.splitters:GroupedRows",
+    "split.leave_tasks_out": "polytask.data.splitters:LeaveTasksOut",
+    "split.time_ordered": "polytask.data.splitters:TimeOrdered",
+    "split.within_tasks": "polytask.data.splitters:WithinTasks",
 }
 
 _names: dict[type, str] = {}
@@ -78,6 +94,11 @@ def saveable(name: str) -> Callable[[T], T]:
         return cls
 
     return mark
+
+
+def fields_of(obj: Any) -> State:  # noqa: ANN401 - any dataclass
+    """Return the fields of a dataclass by name: the state of one whose fields are plain."""
+    return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
 
 
 def name_of(obj: object) -> str | None:

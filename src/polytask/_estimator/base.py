@@ -33,8 +33,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     unseen_tasks: str
 
     @abstractmethod
-    def _fit_data(self, data: TaskData) -> None:
-        """Fit encoded data; ``tasks_`` is set."""
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        """Fit encoded data; `raw` are the same rows before encoding. ``tasks_`` is set."""
 
     @abstractmethod
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse rows
@@ -94,7 +94,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             encoder=encoder,
             present=raw.present,
         )
-        self._fit_data(data)
+        self._fit_data(data, raw)
         return self
 
     def predict(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides

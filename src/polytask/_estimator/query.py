@@ -12,12 +12,14 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask._estimator.training import TaskColumn, check_names, encode
+from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError
 
 UNSEEN = -1
 
 
+@saveable("estimator.input_schema")
 @dataclass(frozen=True, eq=False)
 class InputSchema:
     """What `predict` must be given, as learned in `fit`.
@@ -50,6 +52,15 @@ class InputSchema:
     task_column: TaskColumn
     encoder: TableEncoder | None
     present: NDArray[np.bool_] | None = None
+
+    def to_state(self) -> State:
+        """Return the fields by name, the form as its value."""
+        return fields_of(self) | {"form": self.form.value}
+
+    @classmethod
+    def from_state(cls, state: State) -> InputSchema:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state | {"form": Form(state["form"])})
 
 
 @dataclass(frozen=True, eq=False)

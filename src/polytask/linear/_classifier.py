@@ -8,6 +8,7 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import decisions, probabilities
@@ -25,6 +26,7 @@ def rows_have_tasks(estimator: LinearEstimator) -> bool:
     return schema is None or schema.form is not Form.TARGETS
 
 
+@saveable("linear.classifier")
 class MultiTaskClassifier(LinearEstimator):
     """Logistic or multinomial regression of many tasks with a penalty that ties them.
 
@@ -140,7 +142,7 @@ class MultiTaskClassifier(LinearEstimator):
     def _outcomes(self, data: TaskData) -> Outcomes:
         return classification(data, self.loss, type(self).__name__)
 
-    def _fit_data(self, data: TaskData) -> None:
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
 

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, mixed
+from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import probabilities
@@ -18,7 +19,7 @@ from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
-_MODES = ("auto", *INTERCEPT_MODES)
+MODES = ("auto", *INTERCEPT_MODES)
 
 
 def has_classes(estimator: LinearEstimator) -> bool:
@@ -26,6 +27,7 @@ def has_classes(estimator: LinearEstimator) -> bool:
     return not hasattr(estimator, "_linear") or hasattr(estimator, "task_classes_")
 
 
+@saveable("linear.model")
 class MultiTaskModel(LinearEstimator):
     """Linear models of tasks with a loss each, tied by one penalty.
 
@@ -130,13 +132,13 @@ class MultiTaskModel(LinearEstimator):
             scale_targets=self.scale_targets,
             class_weight=self.class_weight,
         )
-        settings.check(type(self).__name__, _MODES)
+        settings.check(type(self).__name__, MODES)
         return settings
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return mixed(data, self.loss, type(self).__name__)
 
-    def _fit_data(self, data: TaskData) -> None:
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
 

@@ -11,12 +11,14 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from polytask._registry import State, fields_of, saveable
 from polytask.losses import Loss, Multinomial
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
 
 
+@saveable("linear.tasks")
 @dataclass(frozen=True, eq=False)
 class LinearTasks:
     """Coefficients in original units with what they mean.
@@ -49,6 +51,15 @@ class LinearTasks:
     labels: tuple[Hashable | None, ...]
     counts: NDArray[np.float64]
     union: Labels | None
+
+    def to_state(self) -> State:
+        """Return the fields by name, slices as pairs."""
+        return fields_of(self) | {"slices": [[s.start, s.stop] for s in self.slices]}
+
+    @classmethod
+    def from_state(cls, state: State) -> LinearTasks:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state | {"slices": tuple(slice(*pair) for pair in state["slices"])})
 
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors, shape (n_rows, columns of the task)."""

@@ -171,6 +171,43 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     return Problem(parts.datafit(intercepts), layout, features, targets, present, counts)
 
 
+def held_out_value(
+    problem: Problem,
+    data: TaskData,
+    outcomes: Outcomes,
+    weight: Array,
+    W: Array,
+    intercept: Array,
+) -> float:
+    """Return the weighted sum of losses of other rows, in the scaling of a problem.
+
+    Parameters
+    ----------
+    problem : Problem
+        Of the training rows.
+    data : TaskData
+        Other rows of the same tasks, encoded.
+    outcomes : Outcomes
+        Their targets, coded as those of the training rows.
+    weight : ndarray
+        Weights of the labels, shaped as the targets.
+    W, intercept : ndarray
+        In the scaling of the problem.
+
+    Returns
+    -------
+    float
+    """
+    y = np.nan_to_num(problem.targets.apply(outcomes.y, data))
+    rows = problem.features.features(data.X, cell_mask(data))
+    ones = np.ones(data.n_tasks)
+    parts = _Parts(data, outcomes, problem.layout, rows, y, weight, ones, ones)
+    return sum(
+        block.value(block.design.forward(W) + block.design.spread(intercept))
+        for block in parts.blocks()
+    )
+
+
 def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
     """Lay out one column per task, or one per task and class."""
     ends = np.cumsum(outcomes.n_outputs)
@@ -269,7 +306,7 @@ class _Parts:
         small = columns * d * d <= _STATISTICS_ENTRIES
         if cheap and small and all(isinstance(loss, Squared) for loss in self.outcomes.losses):
             return SquaredStatistics(self._statistics(), intercepts)
-        return Samples(tuple(self._blocks()), intercepts, d, columns)
+        return Samples(tuple(self.blocks()), intercepts, d, columns)
 
     def _statistics(self) -> Any:  # noqa: ANN401 - TaskStatistics
         columns = np.arange(self.data.n_tasks)
@@ -279,7 +316,8 @@ class _Parts:
         stacked = Stacked(self.rows, np.asarray(self.data.offsets), columns)
         return collect_stacked(stacked, self.y, self.weight, self.scale)
 
-    def _blocks(self) -> list[Block]:
+    def blocks(self) -> list[Block]:
+        """Return one block per scalar loss, and one per task of several classes."""
         by_loss: dict[Loss, list[int]] = {}
         for t, loss in enumerate(self.outcomes.losses):
             by_loss.setdefault(loss, []).append(t)

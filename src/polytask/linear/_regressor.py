@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils import RegressorTags, Tags
 
 from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._fitting import check_solver_settings
@@ -17,6 +18,7 @@ from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
 
+@saveable("linear.regressor")
 class MultiTaskRegressor(LinearEstimator):
     """Linear regression of many tasks with a penalty that ties them together.
 
@@ -138,7 +140,7 @@ class MultiTaskRegressor(LinearEstimator):
     def _outcomes(self, data: TaskData) -> Outcomes:
         return regression(data, self.loss, type(self).__name__)
 
-    def _fit_data(self, data: TaskData) -> None:
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytask._registry import State, fields_of, saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
@@ -18,6 +19,7 @@ _STALLED_CHECKS = 40
 _GROWTH = 1.05
 
 
+@saveable("solver.accelerated_gradient")
 @dataclass(frozen=True)
 class AcceleratedGradient(Solver):
     """Accelerated proximal gradient (FISTA) for any penalty with a proximal operator.
@@ -54,6 +56,15 @@ class AcceleratedGradient(Solver):
     ) -> Solution:
         """Minimise; see :meth:`Solver.solve`."""
         return _Run(Objective(datafit, penalty), tol, max_iter, start).loop()
+
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return fields_of(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> AcceleratedGradient:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state)
 
 
 @dataclass

@@ -9,6 +9,7 @@ from enum import Enum
 
 import numpy as np
 
+from polytask._registry import State, fields_of, saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.penalties import Conjugate, Penalty, Proximable, decompose
@@ -39,6 +40,7 @@ class Status(Enum):
         return self in (Status.CONVERGED, Status.ALL_ZERO)
 
 
+@saveable("solver.certificate")
 @dataclass(frozen=True, eq=False)
 class Certificate:
     """How far an answer can be from the optimum.
@@ -66,7 +68,17 @@ class Certificate:
         # An objective that is 0 at W = 0 is optimal there, up to rounding.
         return self.gap / self.reference if self.reference > 0 else max(self.gap, 0.0)
 
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return fields_of(self)
 
+    @classmethod
+    def from_state(cls, state: State) -> Certificate:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state)
+
+
+@saveable("solver.solution")
 @dataclass(frozen=True, eq=False)
 class Solution:
     """The answer of a solver.
@@ -116,6 +128,15 @@ class Solution:
         if self.null_strength is None:
             return self.status.value
         return f"{self.status.value} Coefficients appear below alpha = {self.null_strength:.6g}."
+
+    def to_state(self) -> State:
+        """Return the fields by name, the status by its name."""
+        return fields_of(self) | {"status": self.status.name}
+
+    @classmethod
+    def from_state(cls, state: State) -> Solution:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state | {"status": Status[state["status"]]})
 
 
 class Solver(ABC):

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytask._registry import State, fields_of, saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap
 from polytask.exceptions import IncompatibleError
@@ -19,6 +20,7 @@ _FIRST_FORCING = 0.1
 _EXACT = 1e-13
 
 
+@saveable("solver.newton")
 @dataclass(frozen=True)
 class Newton(Solver):
     """Truncated Newton: each step solves the Newton system by conjugate gradients.
@@ -58,6 +60,15 @@ class Newton(Solver):
         if refusal:
             raise IncompatibleError(refusal)
         return _Run(Objective(datafit, penalty), tol, max_iter).loop(start)
+
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return fields_of(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Newton:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state)
 
 
 class _Run:

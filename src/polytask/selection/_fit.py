@@ -1,0 +1,149 @@
+"""Search, then fit all rows with the choice."""
+
+from __future__ import annotations
+
+from typing import Any, Protocol
+
+import numpy as np
+
+from polytask._checks import one_of, sentence
+from polytask._estimator import Outcomes
+from polytask.data import TaskData
+from polytask.exceptions import ParameterError
+from polytask.linear._fitting import (
+    bound_penalty,
+    check_solver_settings,
+    solve,
+    warn_unless_converged,
+)
+from polytask.linear._problem import Problem, Settings, build_problem
+from polytask.metrics import accuracy, r2
+from polytask.penalties import Penalty
+from polytask.selection.candidates import default_penalties
+from polytask.selection.folds import Metric, make_folds
+from polytask.selection.grid import check_alphas
+from polytask.selection.rules import RULES
+from polytask.selection.search import (
+    INTERCEPT_STRENGTHS,
+    TASK_WEIGHTS,
+    Candidate,
+    SearchPlan,
+    search,
+)
+from polytask.solvers import Solution
+
+METRICS: dict[str, Metric] = {"r2": r2, "accuracy": accuracy}
+_PULLED = ("toward_mean", "auto")
+
+
+class SearchedEstimator(Protocol):
+    """What :func:`fit_searched` reads of an estimator."""
+
+    penalty: Any
+    alphas: Any
+    cv: Any
+    rule: str
+    scoring: Any
+    solver: Any
+    task_weight: Any
+    intercept: str | None
+    intercept_strength: float | None
+    tol: float
+    max_iter: int
+    n_jobs: int | None
+    random_state: int | None
+
+    def _outcomes(self, data: TaskData) -> Outcomes: ...
+
+    def _settings(self) -> Settings: ...
+
+
+def fit_searched(
+    estimator: SearchedEstimator, data: TaskData, raw: TaskData
+) -> tuple[Outcomes, Problem, Solution, list[Candidate], Candidate]:
+    """Search on folds of the raw rows, then fit all rows with the choice.
+
+    Parameters
+    ----------
+    estimator : SearchedEstimator
+        With its parameters.
+    data : TaskData
+        All rows, encoded.
+    raw : TaskData
+        The same rows before encoding.
+
+    Returns
+    -------
+    tuple of (Outcomes, Problem, Solution, list of Candidate, Candidate)
+        The last is the chosen one.
+    """
+    owner = type(estimator).__name__
+    check_solver_settings(estimator.solver, estimator.tol, estimator.max_iter, owner)
+    outcomes = estimator._outcomes(data)
+    plan = _plan(estimator, data, owner)
+
+    def whole(settings: Settings) -> Problem:
+        return build_problem(data, outcomes, settings, owner)
+
+    folds = make_folds(raw, outcomes, estimator.cv, estimator.random_state)
+    found, best = search(plan, whole, folds)
+    problem = whole(best.settings)
+    bound = bound_penalty(problem, best.penalty)
+    solution = solve(problem, bound, estimator.solver, estimator.tol, estimator.max_iter, None)
+    warn_unless_converged(solution, owner, estimator.tol)
+    return outcomes, problem, solution, found, best
+
+
+def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
+    """Set the fitted attributes of a search."""
+    estimator.alpha_ = best.alpha
+    estimator.best_penalty_ = best.penalty
+    estimator.task_weight_ = best.settings.task_weight
+    estimator.intercept_strength_ = best.settings.intercept_strength
+    rivals = [c for c in found if c.family == best.family and c.settings == best.settings]
+    estimator.alphas_ = np.array([c.alpha for c in rivals])
+    estimator.scores_ = np.stack([c.scores for c in found])
+    estimator.candidates_ = tuple(
+        (c.penalty, c.settings.task_weight, c.settings.intercept_strength) for c in found
+    )
+    estimator.best_score_ = best.score
+
+
+def _plan(estimator: SearchedEstimator, data: TaskData, owner: str) -> SearchPlan:
+    one_of(estimator.rule, "rule", owner, RULES)
+    settings = estimator._settings()
+    weights = TASK_WEIGHTS if estimator.task_weight is None else (estimator.task_weight,)
+    strengths: tuple[float, ...] = (settings.intercept_strength,)
+    pulled = estimator.intercept in _PULLED and data.n_tasks > 1
+    if estimator.intercept_strength is None and pulled:
+        strengths = INTERCEPT_STRENGTHS
+    return SearchPlan(
+        penalties=_penalties(estimator.penalty, owner),
+        alphas=check_alphas(estimator.alphas, owner),
+        settings=settings,
+        task_weights=weights if data.n_tasks > 1 else weights[:1],
+        intercept_strengths=strengths,
+        rule=RULES[estimator.rule],
+        metric=_metric(estimator.scoring, owner),
+        tol=estimator.tol,
+        solver=estimator.solver,
+        n_jobs=estimator.n_jobs,
+        owner=owner,
+    )
+
+
+def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
+    if penalty is None:
+        return default_penalties()
+    given = penalty if isinstance(penalty, list | tuple) else [penalty]
+    if not given or not all(isinstance(p, Penalty) for p in given):
+        allowed = "None, a penalty from polytask.penalties, or a list of them"
+        raise ParameterError(sentence("penalty", owner, allowed, repr(penalty)))
+    return tuple(given)
+
+
+def _metric(scoring: object, owner: str) -> Metric | None:
+    if scoring is None or callable(scoring):
+        return scoring
+    one_of(scoring, "scoring", owner, [None, *METRICS, "a function (y, prediction) -> float"])
+    return METRICS[str(scoring)]

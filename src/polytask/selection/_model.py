@@ -1,0 +1,179 @@
+"""Linear models of mixed losses with a cross-validated choice of penalty and strength."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from sklearn.utils.metaestimators import available_if
+
+from polytask._estimator import Outcomes, Query, mixed
+from polytask.data import TaskData
+from polytask.linear._base import LinearEstimator
+from polytask.linear._classes import probabilities
+from polytask.linear._mixed_score import explained
+from polytask.linear._model import MODES, has_classes
+from polytask.linear._problem import Settings
+from polytask.metrics.scores import TaskScores
+from polytask.selection._fit import fit_searched, keep_search
+from polytask.solvers import Solver
+
+
+class MultiTaskModelCV(LinearEstimator):
+    """Linear models of tasks with a loss each, penalty and strength chosen by cross-validation.
+
+    Everything is tuned inside the training part of each fold: encoding, scaling, penalty,
+    strength, task weights and the strength of pulled intercepts.
+
+    Parameters
+    ----------
+    penalty : Penalty, list of Penalty or None, default=None
+        What the tasks may share; each penalty is tried on its own grid of strengths and its
+        own strength does not matter. None: near the tasks' mean (``toward_mean + L2``), the
+        same features (``L21``), a common subspace (``TraceNorm``).
+    alphas : int or array, default=50
+        Number of strengths per penalty, or the strengths. A number means a grid from the
+        strength at which every coefficient vanishes down to a thousandth of it; for penalties
+        without such a strength from 1e4 to 1e-4 times the mean curvature of the data.
+    cv : int, splitter, or list of (train, test), default=5
+        An integer splits the rows within every task, by class for classes.
+    rule : {"min", "one_se"}, default="min"
+        The best mean score, or the strongest within one standard error of it.
+    scoring : {"r2", "accuracy"}, callable or None, default=None
+        None: the held-out loss on scaled targets, every label counting the same. A callable
+        takes (y, prediction) of one task, greater is better; tasks are averaged.
+    loss : "auto", str, Loss, or mapping of task to these, default="auto"
+        As in :class:`MultiTaskModel`.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping, array or None, default=None
+        Weights of the tasks; None searches "size" and "equal".
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        As in :class:`MultiTaskModel`.
+    intercept_strength : float or None, default=None
+        Strength of "toward_mean"; None searches 1, 3, 10, 30 and 100.
+    standardize : bool, default=True
+        As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
+    scale_targets : {"task", "common", "auto", None}, default="auto"
+        As in :class:`MultiTaskRegressor`.
+    class_weight : "balanced", mapping of class to weight, or None, default=None
+        Multiplies the sample weights of classes.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``.
+    tol : float, default=1e-6
+        Tolerance of the final fit; the paths on the folds use a hundred times as much.
+    max_iter : int, default=10000
+        Iterations of the final fit.
+    n_jobs : int or None, default=None
+        Processes that fit folds in parallel.
+    random_state : int or None, default=0
+        Seed of the splits of an integer `cv`.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The chosen strength.
+    best_penalty_ : Penalty
+        The chosen penalty with its strength.
+    alphas_ : ndarray
+        The strengths tried of the chosen penalty, strongest first.
+    scores_ : ndarray of shape (n_candidates, n_folds)
+        The score of every candidate; greater is better.
+    candidates_ : tuple of (Penalty, task weight, intercept strength)
+        What the rows of ``scores_`` are.
+    best_score_ : float
+        Mean score of the chosen candidate.
+    task_weight_, intercept_strength_
+        The chosen ones.
+    coef_, intercept_, tasks_, columns_, classes_, task_classes_, solution_
+        As in :class:`MultiTaskModel`.
+
+    Notes
+    -----
+    Task weights and intercept strengths are searched in turn with the penalties: all
+    penalties under the first setting, the best penalty under all settings, and the other
+    penalties under the best setting.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskModelCV
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((80, 3))
+    >>> Y = np.column_stack([X[:, 0] > 0, X[:, 0] + X[:, 1]])
+    >>> MultiTaskModelCV(alphas=5, cv=3).fit(X, Y).predict(X).shape
+    (80, 2)
+    """
+
+    def __init__(
+        self,
+        penalty: Any = None,  # noqa: ANN401 - penalty, list or None
+        *,
+        alphas: Any = 50,  # noqa: ANN401 - number or strengths
+        cv: Any = 5,  # noqa: ANN401 - number, splitter or pairs
+        rule: str = "min",
+        scoring: Any = None,  # noqa: ANN401 - name or callable
+        loss: Any = "auto",  # noqa: ANN401 - name, loss or mapping
+        solver: str | Solver = "auto",
+        task_weight: Any = None,  # noqa: ANN401
+        intercept: str | None = "auto",
+        intercept_strength: float | None = None,
+        standardize: bool = True,
+        scale_targets: str | None = "auto",
+        class_weight: Any = None,  # noqa: ANN401
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        n_jobs: int | None = None,
+        random_state: int | None = 0,
+    ) -> None:
+        self.penalty = penalty
+        self.alphas = alphas
+        self.cv = cv
+        self.rule = rule
+        self.scoring = scoring
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.class_weight = class_weight
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+
+    def _settings(self) -> Settings:
+        strength = 1.0 if self.intercept_strength is None else self.intercept_strength
+        settings = Settings(
+            task_weight="size" if self.task_weight is None else self.task_weight,
+            intercept=self.intercept,
+            intercept_strength=strength,
+            standardize=self.standardize,
+            scale_targets=self.scale_targets,
+            class_weight=self.class_weight,
+        )
+        settings.check(type(self).__name__, MODES)
+        return settings
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return mixed(data, self.loss, type(self).__name__)
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        outcomes, problem, solution, found, best = fit_searched(self, data, raw)
+        keep_search(self, found, best)
+        self._keep(data, outcomes, problem, solution)
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        return explained(self._linear_model(), data, query, type(self).__name__)
+
+    @available_if(has_classes)
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities; see :meth:`MultiTaskModel.predict_proba`."""
+        return probabilities(self._linear_model(), self._read(X, task))

@@ -1,0 +1,80 @@
+"""Grids of strengths: from the strength at which nothing is left, or pooled to separate."""
+
+from __future__ import annotations
+
+import numbers
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.exceptions import ParameterError
+from polytask.linear._problem import Problem
+from polytask.penalties import NullStrength, Penalty
+
+Array = NDArray[np.float64]
+
+# The weakest strength relative to the null strength.
+_WEAKEST = 1e-3
+# Without a null strength: from this many times the mean curvature to its inverse.
+_POOLED = 1e4
+
+
+def check_alphas(alphas: object, owner: str) -> int | Array:
+    """Return a number of strengths, or the strengths, strongest first.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    allowed = "a number of strengths >= 1, or a list of finite strengths > 0"
+    refusal = ParameterError(sentence("alphas", owner, allowed, repr(alphas)))
+    if isinstance(alphas, numbers.Integral) and not isinstance(alphas, bool):
+        if int(alphas) < 1:
+            raise refusal
+        return int(alphas)
+    try:
+        given = np.asarray(alphas, dtype=float)
+    except (TypeError, ValueError):
+        raise refusal from None
+    if given.ndim != 1 or not given.size or not np.all(np.isfinite(given) & (given > 0)):
+        raise refusal
+    return np.sort(given)[::-1]
+
+
+def resolved_strengths(
+    problem: Problem, penalty: Penalty, alphas: Any  # noqa: ANN401 - int or strengths
+) -> tuple[Penalty, Array]:
+    """Return a penalty without open fractions and the strengths to try, strongest first.
+
+    Parameters
+    ----------
+    problem : Problem
+        All training rows.
+    penalty : Penalty
+        Not bound.
+    alphas : int or ndarray
+        As returned by :func:`check_alphas`.
+
+    Returns
+    -------
+    tuple of (Penalty, ndarray)
+    """
+    bound = penalty.bind(problem.layout.columns)
+    null_point = bound.null_point
+    zero = np.zeros(problem.datafit.shape) if null_point is None else np.asarray(null_point)
+    gradient = problem.datafit.evaluate(zero).gradient
+    resolved = penalty.resolved(gradient)
+    if not isinstance(alphas, int):
+        return resolved, alphas
+    strongest = 0.0
+    if isinstance(bound, NullStrength):
+        bound_resolved = bound.resolved(gradient)
+        strongest = float(bound_resolved.null_strength(gradient))  # type: ignore[attr-defined]
+    if np.isfinite(strongest) and strongest > 0:
+        return resolved, np.geomspace(strongest, strongest * _WEAKEST, alphas)
+    # A constant target has a null strength of zero: any strength gives the same model.
+    curvature = float(np.mean(problem.datafit.feature_scale() ** 2)) or 1.0
+    return resolved, np.geomspace(curvature * _POOLED, curvature / _POOLED, alphas)
