@@ -90,10 +90,15 @@ def positive_integer(value: object, parameter: str, owner: str) -> int:
 def one_of(value: object, parameter: str, owner: str, options: Iterable[object]) -> None:
     """Raise :class:`ParameterError` unless `value` is among `options`."""
     options = list(options)
-    if any(value is option or value == option for option in options):
+    if any(value is option or _equal(value, option) for option in options):
         return
     allowed = "one of " + ", ".join(repr(option) for option in options)
     raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+
+
+def _equal(value: object, option: object) -> bool:
+    """Compare; arrays compare entry by entry and equal no option."""
+    return getattr(value, "ndim", 0) == 0 and bool(value == option)
 
 
 def nearest(name: object, candidates: Iterable[object]) -> str:

@@ -29,6 +29,11 @@ class Saveable(Protocol):
 T = TypeVar("T", bound=type)
 
 FORMATS: Mapping[str, str] = {
+    "baseline.effect.centred": "polytask.baselines._effects:Centred",
+    "baseline.effect.columns": "polytask.baselines._effects:TaskColumns",
+    "baseline.effect.none": "polytask.baselines._effects:NoEffect",
+    "baseline.pooled": "polytask.baselines._pooled:Pooled",
+    "baseline.single_task": "polytask.baselines._single:SingleTask",
     "data.label_index": "polytask.data.labels:LabelIndex",
     "data.table_encoder": "polytask.data.encoder:TableEncoder",
     "estimator.data_card": "polytask._estimator.card:DataCard",
@@ -59,6 +64,9 @@ FORMATS: Mapping[str, str] = {
     "penalty.sum.smooth": "polytask.penalties.sums:SmoothSum",
     "penalty.toward_mean": "polytask.penalties.couplings:TowardMean",
     "penalty.trace_norm": "polytask.penalties.spectral:TraceNorm",
+    "selection.classifier": "polytask.selection._classifier:MultiTaskClassifierCV",
+    "selection.model": "polytask.selection._model:MultiTaskModelCV",
+    "selection.regressor": "polytask.selection._regressor:MultiTaskRegressorCV",
     "solver.accelerated_gradient": "polytask.solvers.accelerated:AcceleratedGradient",
     "solver.certificate": "polytask.solvers.base:Certificate",
     "solver.newton": "polytask.solvers.newton:Newton",
@@ -75,6 +83,8 @@ _outside: dict[str, type] = {}
 
 def saveable(name: str) -> Callable[[T], T]:
     """Mark a class as saveable under the format name `name`.
+
+    The class has ``to_state`` and ``from_state``, or is a dataclass whose fields are plain.
 
     Parameters
     ----------
@@ -97,8 +107,18 @@ def saveable(name: str) -> Callable[[T], T]:
 
 
 def fields_of(obj: Any) -> State:  # noqa: ANN401 - any dataclass
-    """Return the fields of a dataclass by name: the state of one whose fields are plain."""
+    """Return the fields of a dataclass by name."""
     return {field.name: getattr(obj, field.name) for field in dataclasses.fields(obj)}
+
+
+def state_of(obj: Any) -> State:  # noqa: ANN401 - any saveable object
+    """Return the state of a saveable object; that of a dataclass is its fields."""
+    return obj.to_state() if isinstance(obj, Saveable) else fields_of(obj)
+
+
+def rebuild(cls: type, state: State) -> Any:  # noqa: ANN401 - an object of the class
+    """Build an object of a saveable class from its state."""
+    return cls.from_state(state) if isinstance(cls, Saveable) else cls(**state)
 
 
 def name_of(obj: object) -> str | None:

@@ -94,8 +94,8 @@ def minimum(terms: list[Term], d: int, T: int, intercept: bool = True) -> tuple[
     tuple of ndarray
         Coefficients of shape (T, d) and intercepts of shape (T,).
     """
-    rng = np.random.default_rng(0)
-    x = 0.5 * rng.standard_normal(d * T + (T if intercept else 0))
+    # Tasks that differ a little, so that no singular value is zero at the start.
+    x = 1.0 + 0.1 * np.random.default_rng(0).standard_normal(d * T + (T if intercept else 0))
 
     def total(x: Array) -> tuple[float, Array]:
         W = x[: d * T].reshape(d, T)

@@ -12,11 +12,21 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._checks import one_of
+from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
+from polytask._estimator.card import Card, describe_data, make_card
 from polytask._estimator.query import InputSchema, Query, read_query
-from polytask._estimator.training import encode_training, training_data
+from polytask._estimator.scored import scored_data
+from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._estimator.training import (
+    check_task_column,
+    encode_training,
+    training_data,
+    warn_of_key,
+)
+from polytask._registry import State
 from polytask.data import LabelIndex, TaskData, tables
+from polytask.exceptions import ParameterError
 from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 
@@ -73,7 +83,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """
         owner = type(self).__name__
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
+        check_task_column(self.task_column, owner)
         raw = training_data(X, y, task, sample_weight, self.task_column, owner)
+        if task is None and self.task_column is None:
+            warn_of_key(raw, owner)
         data, encoder = encode_training(raw)
         self.tasks_ = _label_array(data.tasks)
         width, names = _given_columns(X, raw, self.task_column)
@@ -95,6 +108,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             present=raw.present,
         )
         self._fit_data(data, raw)
+        self.data_card_ = describe_data(data)
         return self
 
     def predict(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides
@@ -158,10 +172,29 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             In the order of the tasks of the data given.
         """
         check_is_fitted(self)
-        owner = type(self).__name__
-        data = training_data(X, y, task, sample_weight, self.task_column, owner)
+        data = scored_data(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
         return self._score_tasks(data, query)
+
+    def card(self) -> Card:
+        """Return the model card: data, settings, versions, seed, result and certificate.
+
+        Returns
+        -------
+        Card
+            With ``markdown``, ``json`` and ``write(path)``.
+        """
+        check_is_fitted(self)
+        return make_card(self)
+
+    def to_state(self) -> State:
+        """Return parameters and fitted attributes, for :func:`polytask.save`."""
+        return estimator_state(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the estimator from :meth:`to_state`."""
+        return from_estimator_state(cls, state)
 
     def _read(self, X: object, task: object) -> Query:
         check_is_fitted(self)
@@ -191,6 +224,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             held = getattr(self, head, None)
             if rest and isinstance(held, Penalty):
                 setattr(self, head, held.replace(rest, value))
+            elif rest and not hasattr(held, "set_params") and head in self.get_params(deep=False):
+                got = f"{held!r}; give {head} first, such as {head}=L21(0.1)"
+                raise ParameterError(sentence(head, type(self).__name__, f"set for {name}", got))
             elif rest:
                 super().set_params(**{name: value})
         return self
@@ -206,22 +242,30 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
 
 def _label_array(labels: tuple[Hashable, ...]) -> Labels:
-    array = np.array(labels)
-    # Labels of several types must not be turned into text.
-    if array.shape == (len(labels),) and array.tolist() == list(labels):
-        return array
+    kinds = {type(label) for label in labels}
+    # Labels of several types must not be turned into text, nor tuples into rows.
+    if len(kinds) == 1 and kinds <= {str, int, float, bool}:
+        array = np.array(labels)
+        if array.tolist() == list(labels):
+            return array
     out = np.empty(len(labels), dtype=object)
-    out[:] = labels
+    for k, label in enumerate(labels):
+        out[k] = label
     return out
 
 
 def _given_columns(
     X: Any, raw: TaskData, task_column: str | int | None  # noqa: ANN401 - any form
 ) -> tuple[int, tuple[str, ...] | None]:
-    extra = int(task_column is not None)
-    if not tables.is_table(X):
-        return raw.n_features + extra, raw.feature_names
-    return len(tables.column_names(X)), tables.feature_names(X)
+    """Return number and names of the columns that `predict` will be given."""
+    if task_column is None:
+        return raw.n_features, raw.feature_names
+    names = raw.feature_names
+    if names is not None:
+        given = tables.feature_names(X) if tables.is_table(X) else None
+        used = {*names, task_column}
+        names = tuple(name for name in given or (*names, str(task_column)) if name in used)
+    return raw.n_features + 1, names
 
 
 def _feature_names(data: TaskData) -> Labels:

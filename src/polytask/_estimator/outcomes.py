@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+import decimal
+import numbers
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,7 +17,8 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 
 Labels = NDArray[Any]
-LossLike = str | Loss
+# Above it not every whole number is a float.
+_EXACT_INTEGERS = 2.0**53
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,8 +34,7 @@ class Outcomes:
     classes : tuple of ndarray or None
         The classes of each task, None for regression.
     union : ndarray or None
-        The sorted union of all classes; None if no task has classes, or if the targets
-        have classes of kinds that cannot be compared.
+        The sorted union of all classes; None if no task has classes.
     """
 
     y: NDArray[np.float64]
@@ -82,9 +84,11 @@ def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
     columns = _columns(data)
     found = [_distinct(column, owner) for column in columns]
     union = _union(found)
+    if union is None:
+        raise DataError(sentence("y", owner, "the labels of a task or more", "none"))
     _refuse_single_class(found, union, data, owner)
     pooled = data.form is not Form.TARGETS
-    most = len(union) if pooled and union is not None else max(len(c) for c in found)
+    most = len(union) if pooled else max(len(c) for c in found)
     chosen = _class_loss(loss, most, owner)
     classes = tuple(_task_classes(c, union, chosen, pooled) for c in found)
     codes = [_codes(column, c) for column, c in zip(columns, classes, strict=True)]
@@ -94,24 +98,46 @@ def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
 
 def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
     """Read targets whose tasks have losses of their own."""
-    chosen = _losses_by_task(data, loss, owner)
     columns = _columns(data)
-    parts, classes, final = [], [], []
-    for label, column, own in zip(data.tasks, columns, chosen, strict=True):
-        if own is None or own.is_classifier:
-            found = _distinct(column, f"{owner} (task {label!r})")
-            exact = own or (Logistic() if len(found) <= 2 else Multinomial())
-            if isinstance(exact, Logistic) and len(found) > 2:
-                raise IncompatibleError(_too_many(exact, len(found), f"{owner}, task {label!r}"))
-            parts.append(_codes(column, found))
-            classes.append(found)
-            final.append(exact)
-        else:
-            parts.append(_numbers(column, f"{owner}, task {label!r}"))
+    chosen = _losses_by_task(data, columns, loss, owner)
+    found = [
+        _distinct(column, f"{owner} (task {label!r})") if own is None or own.is_classifier else None
+        for label, column, own in zip(data.tasks, columns, chosen, strict=True)
+    ]
+    pooled = data.form is not Form.TARGETS
+    losses = _counted_losses(chosen, found, pooled, data, owner)
+    pair = _union([c for c, own in zip(found, losses, strict=True) if isinstance(own, Logistic)])
+    parts, classes = [], []
+    for label, column, own, seen in zip(data.tasks, columns, losses, found, strict=True):
+        if seen is None:
             classes.append(None)
-            final.append(own)
-    present = [c for c in classes if c is not None]
-    return Outcomes(_joined(parts, data), tuple(final), tuple(classes), _union(present))
+            parts.append(_numbers(column, f"{owner}, task {label!r}"))
+            continue
+        classes.append(_task_classes(seen, pair, own, pooled))
+        parts.append(_codes(column, classes[-1]))
+    return Outcomes(_joined(parts, data), losses, tuple(classes), _union(classes))
+
+
+def _counted_losses(
+    chosen: list[Loss | None],
+    found: list[Labels | None],
+    pooled: bool,
+    data: TaskData,
+    owner: str,
+) -> tuple[Loss, ...]:
+    """Choose between two classes and several where the user left it open."""
+    free = [c for c, own in zip(found, chosen, strict=True) if own is None]
+    together = _union(free)
+    losses: list[Loss] = []
+    for label, own, seen in zip(data.tasks, chosen, found, strict=True):
+        n_seen = 0 if seen is None else len(seen)
+        if own is None:
+            most = len(together) if pooled and together is not None else n_seen
+            own = Logistic() if most <= 2 else Multinomial()  # noqa: PLW2901
+        if isinstance(own, Logistic) and n_seen > 2:
+            raise IncompatibleError(_too_many(own, n_seen, f"{owner}, task {label!r}"))
+        losses.append(own)
+    return tuple(losses)
 
 
 def looks_like_classes(values: Labels) -> bool:
@@ -120,37 +146,55 @@ def looks_like_classes(values: Labels) -> bool:
         seen = values[~np.isnan(values)] if values.dtype.kind == "f" else values
         return values.dtype.kind == "b" or len(np.unique(seen)) == 2
     seen = values[_observed(values)]
-    kinds = {type(value) for value in seen.tolist()}
-    numeric = kinds <= {int, float}
-    return not numeric or len(set(seen.tolist())) == 2
+    return not _all_numbers(seen) or len(set(seen.tolist())) == 2
 
 
-def _losses_by_task(data: TaskData, loss: object, owner: str) -> list[Loss | None]:
+def _losses_by_task(
+    data: TaskData, columns: list[Labels], loss: object, owner: str
+) -> list[Loss | None]:
     """Return the loss of each task; None stands for classes still to be counted."""
     if isinstance(loss, Mapping):
-        unknown = [label for label in loss if label not in set(data.tasks)]
-        if unknown:
-            known = ", ".join(repr(label) for label in data.tasks[:5])
-            hint = nearest(unknown[0], data.tasks)
-            allowed = f"a mapping of the tasks ({known}, ...)"
-            raise ParameterError(sentence("loss", owner, allowed, repr(unknown[0])) + hint)
-        lacking = [label for label in data.tasks if label not in loss]
-        if lacking:
-            raise ParameterError(
-                sentence("loss", owner, "given for every task", f"none for {lacking[0]!r}")
-            )
-        return [_own_loss(loss[label], owner) for label in data.tasks]
-    if loss != "auto":
-        return [_own_loss(loss, owner)] * data.n_tasks
+        _check_loss_names(loss, data.tasks, owner)
+        return [loss_object(loss[label], owner) for label in data.tasks]
+    if not (isinstance(loss, str) and loss == "auto"):
+        return [loss_object(loss, owner)] * data.n_tasks
     if data.form is Form.TARGETS:
-        kinds = [looks_like_classes(column) for column in _columns(data)]
+        kinds = [looks_like_classes(column) for column in columns]
     else:
-        kinds = [looks_like_classes(np.asarray(data.y))] * data.n_tasks
+        kinds = _kinds_of_rows(columns)
     return [None if classes else Squared() for classes in kinds]
 
 
-def _own_loss(loss: object, owner: str) -> Loss:
-    return loss_object(loss, owner)
+def _kinds_of_rows(columns: list[Labels]) -> list[bool]:
+    """Say which tasks have classes; the tasks of numbers are judged by all their rows."""
+    numeric = [_all_numbers(column) for column in columns]
+    rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
+    together = bool(rows) and looks_like_classes(np.concatenate(rows))
+    return [together if is_numeric else True for is_numeric in numeric]
+
+
+def _all_numbers(values: Labels) -> bool:
+    if values.dtype.kind in "iuf":
+        return True
+    kinds = {type(value) for value in values[_observed(values)].tolist()}
+    return kinds <= {int, float}
+
+
+def _check_loss_names(
+    loss: Mapping[Hashable, object], tasks: tuple[Hashable, ...], owner: str
+) -> None:
+    unknown = [label for label in loss if label not in set(tasks)]
+    if unknown:
+        known = ", ".join(repr(label) for label in tasks[:5])
+        allowed = f"a mapping of the tasks ({known}{', ...' if len(tasks) > 5 else ''})"
+        raise ParameterError(
+            sentence("loss", owner, allowed, repr(unknown[0])) + nearest(unknown[0], tasks)
+        )
+    lacking = [label for label in tasks if label not in loss]
+    if lacking:
+        raise ParameterError(
+            sentence("loss", owner, "given for every task", f"none for {lacking[0]!r}")
+        )
 
 
 def _columns(data: TaskData) -> list[Labels]:
@@ -183,27 +227,37 @@ def _distinct(values: Labels, owner: str) -> Labels:
                 f"Unknown label type: continuous. y of {owner} must hold class labels; got "
                 "numbers with fractions. Use a regressor for numbers."
             )
-        if seen.dtype != values.dtype or np.any(~_observed(values)):
+        # Labels with gaps are whole numbers that had to be stored as floats.
+        if len(seen) < len(values) and np.all(np.abs(seen) < _EXACT_INTEGERS):
             seen = seen.astype(np.int64)
-    try:
-        return np.unique(seen)
-    except TypeError:
-        return np.array(sorted(set(seen.tolist()), key=lambda v: (str(type(v)), v)), dtype=object)
+    return _sorted_set(seen)
 
 
-def _union(found: list[Labels]) -> Labels | None:
-    if not found:
+def _union(found: Sequence[Labels | None]) -> Labels | None:
+    """Return the sorted union of the classes of some tasks; None stands for numbers."""
+    given = [classes for classes in found if classes is not None]
+    if not given:
         return None
+    # Text and numbers side by side would all become text.
+    text = {classes.dtype.kind in "US" for classes in given}
+    return _sorted_set(np.concatenate([c.astype(object) for c in given] if len(text) > 1 else given))
+
+
+def _sorted_set(values: Labels) -> Labels:
     try:
-        return np.unique(np.concatenate(found))
+        return np.unique(values)
     except TypeError:
-        return None
+        # Kinds that cannot be compared stand in the order of their names.
+        labels = sorted(set(values.tolist()), key=lambda v: (type(v).__name__, v))
+        out = np.empty(len(labels), dtype=object)
+        out[:] = labels
+        return out
 
 
 def _refuse_single_class(
-    found: list[Labels], union: Labels | None, data: TaskData, owner: str
+    found: list[Labels], union: Labels, data: TaskData, owner: str
 ) -> None:
-    if union is not None and len(union) < 2:
+    if len(union) < 2:
         raise DataError(
             f"y of {owner} must hold at least two classes; got one class only: "
             f"{union.tolist() if len(union) else 'no label at all'}."
@@ -257,18 +311,16 @@ def _codes(values: Labels, classes: Labels) -> NDArray[np.float64]:
 
 def _numbers(y: Any, owner: str) -> NDArray[np.float64]:  # noqa: ANN401 - any array of labels
     array = np.asarray(y)
-    try:
-        return np.asarray(array, dtype=np.float64)
-    except (TypeError, ValueError):
-        bad = next(v for v in array.ravel().tolist() if not _is_number(v))
+    if array.dtype.kind in "biuf":
+        return array.astype(np.float64, copy=False)
+    # Text that reads like a number is refused too: nobody knows whether it is a label.
+    bad = [value for value in array.ravel().tolist() if not _is_number(value)]
+    if bad:
         raise DataError(
-            sentence("y", owner, "numbers", repr(bad)) + " For labels use MultiTaskClassifier."
-        ) from None
+            sentence("y", owner, "numbers", repr(bad[0])) + " For labels use MultiTaskClassifier."
+        )
+    return array.astype(np.float64)
 
 
 def _is_number(value: object) -> bool:
-    try:
-        float(value)  # type: ignore[arg-type]
-    except (TypeError, ValueError):
-        return value is None
-    return True
+    return value is None or isinstance(value, numbers.Real | decimal.Decimal)

@@ -41,7 +41,12 @@ def predictions(query: Query, tasks: tuple[Hashable, ...], function: TaskFunctio
         return tables.table_like(query.template, names)
     flat = by_row(query, function)
     if query.parts is not None:
-        return {label: flat[part] for label, part in query.parts}
+        return {
+            part.label: flat[part.rows]
+            if part.template is None
+            else _column(part.template, flat[part.rows])
+            for part in query.parts
+        }
     return flat if query.template is None else _column(query.template, flat)
 
 
@@ -109,7 +114,7 @@ def split(query: Query, values: NDArray[Any]) -> Any:  # noqa: ANN401 - array or
     """Give a mapping its parts back."""
     if query.parts is None:
         return values
-    return {label: values[part] for label, part in query.parts}
+    return {part.label: values[part.rows] for part in query.parts}
 
 
 def _column(template: object, values: Labels) -> Any:  # noqa: ANN401 - a column of any library

@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import narwhals as nw
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
-from polytask._estimator.training import TaskColumn, check_names, encode
+from polytask._estimator.training import TaskColumn, check_names, encode, is_task_mapping
 from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError
@@ -63,6 +63,14 @@ class InputSchema:
         return cls(**state | {"form": Form(state["form"])})
 
 
+class Part(NamedTuple):
+    """One entry of a mapping that was given: its label, its rows, its table if it is one."""
+
+    label: Hashable
+    rows: slice
+    template: Any
+
+
 @dataclass(frozen=True, eq=False)
 class Query:
     """Rows to predict.
@@ -75,14 +83,14 @@ class Query:
         The model's task of each task of `data`, -1 if unseen; None means every task.
     template : table or None
         The table that was given.
-    parts : tuple of (label, slice) or None
+    parts : tuple of Part or None
         For a mapping: where each task's rows stand in the input order.
     """
 
     data: TaskData
     codes: NDArray[np.intp] | None
     template: Any
-    parts: tuple[tuple[Hashable, slice], ...] | None
+    parts: tuple[Part, ...] | None
 
     @property
     def n_rows(self) -> int:
@@ -124,13 +132,13 @@ def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Que
     """
     if isinstance(X, TaskData):
         return _finish(schema, X, X, unseen, None)
-    if isinstance(X, Mapping):
+    if is_task_mapping(X):
         if task is not None:
             raise DataError(
                 sentence("task", schema.owner, "None when X is a mapping of tasks", "labels")
             )
         return _from_mapping(schema, X, unseen)
-    _check_width(schema, X)
+    check_columns(schema, X, task)
     if schema.task_column is not None:
         if task is not None:
             raise DataError(
@@ -156,13 +164,13 @@ def _from_mapping(schema: InputSchema, X: Mapping[Hashable, Any], unseen: str) -
     schema.index.encode(list(X), unseen, "task", schema.owner)
     designs = {name: v[0] if isinstance(v, tuple) else v for name, v in X.items()}
     data = TaskData.from_tasks(designs)
-    sizes = [tables.n_rows(v) if tables.is_table(v) else np.shape(v)[0] for v in designs.values()]
-    ends = np.cumsum(sizes)
+    rows = dict(zip(data.tasks, data.task_rows().tolist(), strict=True))
+    ends = np.cumsum([rows[name] for name in designs])
     parts = tuple(
-        (name, slice(int(end - size), int(end)))
-        for name, end, size in zip(designs, ends, sizes, strict=True)
+        Part(name, slice(int(end) - rows[name], int(end)), _template(design))
+        for (name, design), end in zip(designs.items(), ends, strict=True)
     )
-    return _finish(schema, data, next(iter(designs.values())), unseen, parts)
+    return _finish(schema, data, None, unseen, parts)
 
 
 def _finish(
@@ -188,15 +196,50 @@ def _name_unseen(schema: InputSchema, X: object, task: object, unseen: str) -> N
     schema.index.encode(task, unseen, "task", schema.owner)
 
 
-def _check_width(schema: InputSchema, X: object) -> None:
+def check_columns(schema: InputSchema, X: object, task: object = None) -> None:
+    """Refuse columns other than those in `fit`, before anything else is read.
+
+    Parameters
+    ----------
+    schema : InputSchema
+        What the model expects.
+    X : TaskData, mapping, array or table
+        TaskData and mappings are checked once they are read.
+    task : object
+        A name or position of a column of X that `fit` was not given in X.
+
+    Raises
+    ------
+    DataError
+        If names are lacking, or the number of columns differs.
+    """
+    if isinstance(X, TaskData) or is_task_mapping(X):
+        return
     if tables.is_table(X) and schema.names is not None:
         check_names(tables.feature_names(X) or (), schema.names, schema.owner)
         return
-    shape = np.shape(X) if not hasattr(X, "shape") else X.shape
-    if len(shape) == 2 and shape[0] and shape[1] != schema.n_features:
+    expected = schema.n_features
+    if schema.task_column is None and isinstance(task, int | np.integer):
+        expected += 1
+    shape = _shape(X)
+    if len(shape) == 2 and shape[0]:
+        _refuse_width(shape[1], expected, schema.owner)
+
+
+def _shape(X: Any) -> tuple[int, ...]:  # noqa: ANN401 - any container
+    if hasattr(X, "shape"):
+        return tuple(X.shape)
+    try:
+        return np.asarray(X).shape
+    except ValueError:
+        # Rows of different lengths; refused with a sentence where X is read.
+        return ()
+
+
+def _refuse_width(width: int, expected: int, owner: str) -> None:
+    if width != expected:
         raise DataError(
-            f"X has {shape[1]} features, but {schema.owner} is expecting "
-            f"{schema.n_features} features as input."
+            f"X has {width} features, but {owner} is expecting {expected} features as input."
         )
 
 
@@ -212,6 +255,9 @@ def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
                 "got an array. Pass a table with the same columns."
             )
         return encode(_with_lacking(schema, data), schema.encoder)
+    _refuse_width(
+        data.n_features, schema.n_features - (schema.task_column is not None), schema.owner
+    )
     if tables.is_table(data.X):
         return data.with_X(_table_to_array(data.X, schema.owner), data.feature_names)
     return data

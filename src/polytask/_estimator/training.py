@@ -5,14 +5,15 @@ from __future__ import annotations
 import dataclasses
 import warnings
 from collections.abc import Hashable, Mapping
-from typing import Any
+from typing import Any, TypeGuard
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
 from polytask.data import Form, TableEncoder, TaskData, tables
-from polytask.exceptions import DataError, DataWarning
+from polytask.exceptions import DataError, DataWarning, ParameterError
 
 TaskColumn = str | int | None
 
@@ -50,14 +51,31 @@ def training_data(
     if isinstance(X, TaskData):
         _refuse_extra(owner, "a TaskData", y=y, task=task, sample_weight=sample_weight)
         data = X
-    elif isinstance(X, Mapping):
+    elif is_task_mapping(X):
         _refuse_extra(owner, "a mapping of tasks", y=y, task=task)
         data = TaskData.from_tasks(X, sample_weight=sample_weight)
     else:
         data = _from_arrays(X, y, task, sample_weight, task_column, owner)
     if data.y is None:
-        raise DataError(f"{owner} requires y to be passed, but the target y is None.")
+        raise DataError(
+            f"{owner} requires y to be passed, but the target y is None: give TaskData with y, "
+            "or a mapping {task: (X, y)}."
+        )
     return _without_weightless(data, owner)
+
+
+def check_task_column(column: object, owner: str) -> None:
+    """Raise ParameterError unless `column` can name a column."""
+    if column is None or isinstance(column, str):
+        return
+    if not isinstance(column, int | np.integer) or isinstance(column, bool):
+        allowed = "None, the name of a column of a table, or the position of one of an array"
+        raise ParameterError(sentence("task_column", owner, allowed, repr(column)))
+
+
+def is_task_mapping(X: object) -> TypeGuard[Mapping[Hashable, Any]]:
+    """Say whether X is a mapping of tasks; a sparse matrix may be a mapping of its entries."""
+    return isinstance(X, Mapping) and not sp.issparse(X)
 
 
 def _from_arrays(
@@ -71,7 +89,7 @@ def _from_arrays(
                 f"{owner} was given task labels twice: task_column={column!r} and task=. Use one."
             )
         task = column
-    if _is_wide(y):
+    if is_wide(y) or names_targets(X, y):
         if task is not None:
             raise DataError(
                 f"y of {owner} must be 1-D when tasks are given by "
@@ -79,20 +97,33 @@ def _from_arrays(
                 "are tasks already. Drop one of the two."
             )
         return TaskData.from_targets(X, y, sample_weight=sample_weight)
-    if task is None:
-        _warn_of_key(X, owner)
     return TaskData.from_long(X, y, task, sample_weight=sample_weight)
 
 
-def _is_wide(y: Any) -> bool:  # noqa: ANN401 - any container
+def is_wide(y: Any) -> bool:  # noqa: ANN401 - any container
+    if isinstance(y, str):
+        return False
     if tables.is_table(y):
         return True
-    return bool(np.ndim(y) == 2) if not isinstance(y, str) else False
+    try:
+        return np.asarray(y).ndim == 2
+    except ValueError:
+        # Rows of different lengths; refused with a sentence where y is read.
+        return False
 
 
-def _warn_of_key(X: object, owner: str) -> None:
+def names_targets(X: object, y: object) -> bool:
+    """Say whether y lists columns of the table X."""
+    if not tables.is_table(X) or not isinstance(y, list | tuple) or not y:
+        return False
+    known = set(tables.column_names(X))
+    return all(isinstance(name, str) and name in known for name in y)
+
+
+def warn_of_key(data: TaskData, owner: str) -> None:
     """Warn if, without task labels, a text column of a table looks like a task label."""
-    if not tables.is_table(X):
+    X = data.X
+    if data.form is not Form.LONG or data.n_tasks > 1 or not tables.is_table(X):
         return
     for name in tables.column_names(X):
         values = tables.get_column(X, name)
@@ -104,7 +135,7 @@ def _warn_of_key(X: object, owner: str) -> None:
                 f"{owner} was given no task labels, so all rows are one task. Column {name!r} "
                 f"has {count} distinct labels; if they are the tasks, say task_column={name!r}.",
                 DataWarning,
-                stacklevel=4,
+                stacklevel=3,
             )
             return
 
@@ -188,7 +219,7 @@ def check_names(given: tuple[str, ...], known: tuple[str, ...], owner: str) -> N
     """Refuse columns that were renamed since training, naming the nearest."""
     absent = [name for name in known if name not in set(given)]
     if absent:
-        hints = [f"{name!r}{nearest(name, set(given) - set(known))}" for name in absent[:5]]
         raise DataError(
-            f"X of {owner} lacks {len(absent)} column(s) seen in fit: " + ", ".join(hints) + "."
+            f"X of {owner} lacks {len(absent)} column(s) seen in fit: {_shown(list(absent))}."
+            + nearest(absent[0], [name for name in given if name not in set(known)])
         )

@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, one_of, sentence
-from polytask._registry import State, fields_of, saveable
+from polytask._registry import saveable
 from polytask.data.missing import SHOWN, distinct_values, member_mask, missing_among, rows_text
 from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
 from polytask.exceptions import DataError, DataWarning
@@ -206,15 +206,6 @@ class LabelIndex:
             more = f"; and {len(near) - SHOWN} more" if len(near) > SHOWN else ""
             return " " + "; ".join(near[:SHOWN]) + more + "."
         return nearest(strangers[0], self.labels)
-
-    def to_state(self) -> State:
-        """Return the fields by name."""
-        return fields_of(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> LabelIndex:
-        """Rebuild the object from :meth:`to_state`."""
-        return cls(**state)
 
 
 def _codes(entries: Sequence[Hashable], distinct: Sequence[Hashable]) -> NDArray[np.intp]:

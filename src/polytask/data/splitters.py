@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import number, positive_integer, sentence
+from polytask._registry import saveable
 from polytask.data import tables
 from polytask.data.dealing import deck_of
 from polytask.data.forms import Form
@@ -33,6 +34,7 @@ class Splitter(abc.ABC):
         """Yield pairs of training and test rows, as row numbers of `data`, sorted."""
 
 
+@saveable("split.within_tasks")
 @dataclasses.dataclass(frozen=True)
 class WithinTasks(Splitter):
     """Hold out rows of every task: the rows of each are spread evenly over the folds.
@@ -88,6 +90,7 @@ class WithinTasks(Splitter):
                 yield _pair(deck.held_out(self.test_size, rng))
 
 
+@saveable("split.grouped_rows")
 @dataclasses.dataclass(frozen=True, eq=False)
 class GroupedRows(Splitter):
     """Hold out whole groups of rows (patients, days): no group is on both sides.
@@ -130,6 +133,7 @@ class GroupedRows(Splitter):
         yield from (_pair(folds == fold) for fold in range(self.n_splits))
 
 
+@saveable("split.time_ordered")
 @dataclasses.dataclass(frozen=True, eq=False)
 class TimeOrdered(Splitter):
     """Train on the past, test on what comes next; rows of one time stay on one side.
@@ -183,6 +187,7 @@ class TimeOrdered(Splitter):
             yield np.flatnonzero(codes < begin), np.flatnonzero((codes >= begin) & (codes < end))
 
 
+@saveable("split.leave_tasks_out")
 @dataclasses.dataclass(frozen=True)
 class LeaveTasksOut(Splitter):
     """Hold out whole tasks, to see how a model does on tasks that it has never seen.

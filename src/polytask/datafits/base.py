@@ -5,12 +5,21 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.exceptions import DataError
+
 Array = NDArray[np.float64]
 LinearMap = Callable[[Array], Array]
+Preconditioner = Callable[[float], LinearMap]
+
+_REMEMBERED = 64
+# Products of squares of features must stay finite.
+_LARGEST = 1e75
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,14 +48,15 @@ class Evaluation:
     intercept: Array
     conjugate: Callable[[float], float]
     hessian: LinearMap
-    preconditioner: Callable[[float], LinearMap]
+    preconditioner: Preconditioner
 
 
 class Datafit(ABC):
     """The data term of the objective as a function of W alone.
 
     The intercepts are minimised out exactly at every evaluation, so a solver
-    never sees them and a dual point is feasible in b by construction.
+    never sees them and a dual point is feasible in b by construction. A datafit does not
+    change, so what depends on it alone is computed once.
     """
 
     @property
@@ -59,21 +69,82 @@ class Datafit(ABC):
     def is_quadratic(self) -> bool:
         """Whether the Hessian is the same everywhere."""
 
+    @property
+    @abstractmethod
+    def magnitude(self) -> float:
+        """Value at W = 0 and b = 0: the size that rounding errors of values are relative to."""
+
+    @property
+    @abstractmethod
+    def precision(self) -> float:
+        """Unit of rounding in gradients: that of the dtype of the features."""
+
     @abstractmethod
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at `W`; `start` is a guess of the intercepts."""
 
     @abstractmethod
+    def value_at(self, W: Array, b: Array) -> float:
+        """Value at `W` with the intercepts `b`, penalty on b included: a check, not for solvers."""
+
+    @abstractmethod
     def feature_scale(self) -> Array:
-        """Square root of the largest diagonal curvature of each feature, shape (n_features,)."""
+        """Square root of the largest diagonal curvature of each feature, shape (n_features,).
+
+        Exactly 0 for a feature whose curvature is rounding.
+        """
 
     @abstractmethod
     def lipschitz(self, scale: Array) -> float:
-        """Largest curvature of ``U -> f(U / scale[:, None])`` (an estimate from below)."""
+        """Largest curvature of ``U -> f(U / scale[:, None])``.
+
+        An estimate from below: a power iteration may fall short by one or two per cent.
+        """
+
+    @final
+    @cached_property
+    def origin(self) -> Evaluation:
+        """The evaluation at W = 0.
+
+        Raises
+        ------
+        DataError
+            If the numbers are so large that sums of their squares overflow.
+        """
+        with np.errstate(over="ignore", invalid="ignore"):
+            origin = self.evaluate(np.zeros(self.shape))
+            largest = float(self.feature_scale().max(initial=0.0))
+        finite = np.isfinite(origin.value) and np.isfinite(origin.gradient).all()
+        if not finite or not largest < _LARGEST:
+            raise too_large()
+        return origin
+
+    @final
+    def known_lipschitz(self, scale: Array) -> float:
+        """Return :meth:`lipschitz`, computed once for each `scale`."""
+        key = scale.tobytes()
+        if key not in self._lipschitz:
+            if len(self._lipschitz) >= _REMEMBERED:
+                self._lipschitz.clear()
+            self._lipschitz[key] = self.lipschitz(scale)
+        return self._lipschitz[key]
+
+    @final
+    @cached_property
+    def _lipschitz(self) -> dict[bytes, float]:
+        return {}
+
+
+def too_large() -> DataError:
+    """Return the error for numbers whose squares overflow."""
+    return DataError(
+        "The data are too large: sums of their squares overflow. Scale them, for example with "
+        "standardize=True and scale_targets='common'."
+    )
 
 
 def quadratic_conjugate(value: float, slope: float) -> Callable[[float], float]:
-    """Conjugate along the gradient of a convex quadratic whose minimum value is 0.
+    """Conjugate along the gradient of a sum of squares.
 
     For ``q(W) = 1/2 ||B W - z||^2`` with gradient g, ``q*(c g) <= c (<g, W> - 2 q) + c^2 q``,
     with equality on the range of B; it needs no more than the value and `slope` = <g, W>.
@@ -97,7 +168,7 @@ def quadratic_conjugate(value: float, slope: float) -> Callable[[float], float]:
     return conjugate
 
 
-def diagonal_preconditioner(diagonal: Array) -> Callable[[float], LinearMap]:
+def diagonal_preconditioner(diagonal: Array) -> Preconditioner:
     """Precondition by a diagonal bound of the Hessian.
 
     Parameters
@@ -117,3 +188,53 @@ def diagonal_preconditioner(diagonal: Array) -> Callable[[float], LinearMap]:
         return lambda V: V / total
 
     return prepare
+
+
+def block_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
+    """Precondition by the exact inverse of one block of the Hessian per column.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (n_columns or 1, n_features, n_features)
+        Positive semi-definite up to rounding; one matrix if all columns share it.
+    weight : ndarray of shape (n_columns,)
+        Factor of each column's matrix, non-negative.
+
+    Returns
+    -------
+    callable
+        ``shift -> (V -> (weight matrix + shift I)^-1 V)``, column by column; directions
+        that would be divided by rounding are treated as the stiffest one.
+    """
+    values, vectors = np.linalg.eigh(matrices)
+    values = np.maximum(values, 0.0)
+    turned = np.ascontiguousarray(np.swapaxes(vectors, 1, 2))
+
+    def prepare(shift: float) -> LinearMap:
+        total = weight[:, None] * values + shift
+        top = float(total.max(initial=0.0))
+        floor = 10 * values.shape[1] * np.finfo(float).eps * top
+        safe = top if top > 0 else 1.0
+        inverse = (1.0 / np.where(total > floor, total, safe)).T
+        return lambda V: times_each(vectors, inverse * times_each(turned, V))
+
+    return prepare
+
+
+def times_each(matrices: Array, V: Array) -> Array:
+    """Multiply column k of `V` by matrix k, or all columns by the one matrix.
+
+    Parameters
+    ----------
+    matrices : ndarray of shape (n_columns or 1, n_features, n_features)
+        The matrices.
+    V : ndarray of shape (n_features, n_columns)
+        The columns.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_columns)
+    """
+    if len(matrices) == 1:
+        return np.asarray(matrices[0] @ V)
+    return np.asarray((matrices @ V.T[:, :, None])[:, :, 0].T)

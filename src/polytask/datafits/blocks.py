@@ -40,6 +40,10 @@ class Block(ABC):
         """Return (columns, curvature block) pairs of the intercepts."""
 
     @abstractmethod
+    def column_curvature(self, eta: Array) -> Array:
+        """Return the weighted second derivative of each prediction in itself, like `eta`."""
+
+    @abstractmethod
     def bound(self) -> Array:
         """Return an upper bound of the second derivative, broadcastable to `eta`."""
 
@@ -85,12 +89,16 @@ class ScalarBlock(Block):
 
     def bend(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative."""
-        curvature = self.weight * self.loss.curvature(self.y, eta)
+        curvature = self.column_curvature(eta)
         return lambda change: curvature * change
 
     def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
         """Return one diagonal entry per column, as one vector."""
-        return [(self.columns, self.design.collect(self.weight * self.loss.curvature(self.y, eta)))]
+        return [(self.columns, self.design.collect(self.column_curvature(eta)))]
+
+    def column_curvature(self, eta: Array) -> Array:
+        """Return the weighted second derivative."""
+        return np.asarray(self.weight * self.loss.curvature(self.y, eta))
 
     def bound(self) -> Array:
         """Return the weight times the bound of the loss."""
@@ -125,12 +133,19 @@ class ClassesBlock(Block):
     def bend(self, eta: Array) -> Callable[[Array], Array]:
         """Return the product with the weighted second derivative."""
         curvature = self.weight[:, None, None] * self.loss.curvature(self.y, eta)
-        return lambda change: np.einsum("nkl,nl->nk", curvature, np.broadcast_to(change, eta.shape))
+        return lambda change: np.einsum(
+            "nkl,nl->nk", curvature, np.broadcast_to(change, eta.shape)
+        )
 
     def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
         """Return the one block of the task."""
         curvature = self.loss.curvature(self.y, eta)
         return [(self.columns, np.tensordot(self.weight, curvature, axes=1))]
+
+    def column_curvature(self, eta: Array) -> Array:
+        """Return the weighted diagonal of the second derivative."""
+        diagonal = np.einsum("nkk->nk", self.loss.curvature(self.y, eta))
+        return np.asarray(self.weight[:, None] * diagonal)
 
     def bound(self) -> Array:
         """Return the weight times the bound of the loss."""

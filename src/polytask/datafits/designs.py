@@ -7,6 +7,7 @@ sparse matrix without filling it.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -41,30 +42,43 @@ class Features:
 
     def times(self, V: Array) -> Array:
         """Return (matrix - offset) @ V in float64."""
-        product = np.asarray(self.matrix @ V.astype(self.matrix.dtype), dtype=float)
+        product = np.asarray(self.matrix @ V.astype(self.matrix.dtype, copy=False), dtype=float)
         return product if self.offset is None else product - self.offset @ V
 
     def adjoint(self, U: Array) -> Array:
         """Return (matrix - offset).T @ U in float64."""
-        product = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype), dtype=float)
-        return product if self.offset is None else product - np.multiply.outer(
-            self.offset, U.sum(axis=0)
+        product = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
+        return (
+            product
+            if self.offset is None
+            else product - np.multiply.outer(self.offset, U.sum(axis=0))
         )
 
     def squares_adjoint(self, U: Array) -> Array:
         """Return (matrix - offset)**2, transposed, @ U for non-negative U."""
         squared = self.matrix.multiply(self.matrix) if sp.issparse(self.matrix) else self.matrix**2
-        product = np.asarray(squared.T @ U.astype(self.matrix.dtype), dtype=float)
+        product = np.asarray(squared.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
         if self.offset is None:
             return product
-        cross = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype), dtype=float)
+        cross = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
         total = np.multiply.outer(self.offset, U.sum(axis=0))
         shifted = (product.T - 2 * cross.T * self.offset + total.T * self.offset).T
-        return np.maximum(shifted, 0.0)
+        return np.asarray(np.maximum(shifted, 0.0))
 
     def rows(self, part: slice | Index) -> Features:
-        """Return some of the rows."""
+        """Return some of the rows; a slice shares the memory of the whole."""
+        if isinstance(part, slice) and sp.issparse(self.matrix):
+            return Features(_sparse_rows(self.matrix, part), self.offset)
         return Features(self.matrix[part], self.offset)
+
+    def gram(self, weight: Array) -> Array:
+        """Return (matrix - offset).T @ diag(weight) @ (matrix - offset) of a dense matrix."""
+        product = np.asarray(self.matrix.T @ (self.matrix * weight[:, None]), dtype=float)
+        if self.offset is None:
+            return product
+        cross = np.multiply.outer(self.offset, np.asarray(self.matrix.T @ weight, dtype=float))
+        square = np.multiply.outer(self.offset, self.offset)
+        return np.asarray(product - cross - cross.T + float(weight.sum()) * square)
 
     def second_moment(self, weight: Array, mean: Array) -> Array:
         """Return the sum of weight * (row - mean)(row - mean)' in float64.
@@ -82,6 +96,17 @@ class Features:
         total = float(weight.sum())
         cross = np.multiply.outer(centre, first)
         return np.asarray(raw - cross - cross.T + total * np.multiply.outer(centre, centre))
+
+
+def _sparse_rows(matrix: Matrix, part: slice) -> Matrix:
+    start, stop, _ = part.indices(matrix.shape[0])
+    inner = slice(int(matrix.indptr[start]), int(matrix.indptr[stop]))
+    pieces = (
+        matrix.data[inner],
+        matrix.indices[inner],
+        matrix.indptr[start : stop + 1] - inner.start,
+    )
+    return sp.csr_array(pieces, shape=(stop - start, matrix.shape[1]), copy=False)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,19 +127,26 @@ class Stacked:
     offsets: Index
     columns: Index
 
-    @property
+    @cached_property
     def _many_small(self) -> bool:
         # Below about a hundred rows per task one gather beats one BLAS call per task.
         small = int(self.offsets[-1]) < 100 * len(self.columns)
         return small and not sp.issparse(self.features.matrix) and self.features.offset is None
 
-    def _segments(self) -> list[tuple[int, slice]]:
+    @cached_property
+    def _counts(self) -> Index:
+        return np.diff(self.offsets)
+
+    @cached_property
+    def _segments(self) -> list[tuple[int, slice, Features]]:
+        """The tasks that have rows: position, where the rows are, and the rows."""
         bounds = zip(self.offsets[:-1], self.offsets[1:], strict=True)
-        return [(k, slice(int(a), int(b))) for k, (a, b) in enumerate(bounds) if b > a]
+        parts = [(k, slice(int(a), int(b))) for k, (a, b) in enumerate(bounds) if b > a]
+        return [(k, part, self.features.rows(part)) for k, part in parts]
 
     def _sum_rows(self, values: Array) -> Array:
         """Sum `values` over the rows of each task; a task without rows gets 0."""
-        filled = np.diff(self.offsets) > 0
+        filled = self._counts > 0
         out = np.zeros((len(self.columns), *values.shape[1:]))
         if filled.any():
             out[filled] = np.add.reduceat(values, self.offsets[:-1][filled], axis=0)
@@ -123,11 +155,11 @@ class Stacked:
     def forward(self, W: Array) -> Array:
         """Return the predictions, shape (n_rows,)."""
         if self._many_small:
-            own = np.repeat(W.T[self.columns], np.diff(self.offsets), axis=0)
-            return np.einsum("ij,ij->i", self.features.matrix, own, dtype=float)
+            own = np.repeat(W.T[self.columns], self._counts, axis=0)
+            return np.asarray(np.einsum("ij,ij->i", self.features.matrix, own))
         eta = np.empty(int(self.offsets[-1]))
-        for k, part in self._segments():
-            eta[part] = self.features.rows(part).times(W[:, self.columns[k]])
+        for k, part, rows in self._segments:
+            eta[part] = rows.times(W[:, self.columns[k]])
         return eta
 
     def adjoint(self, U: Array) -> Array:
@@ -135,8 +167,8 @@ class Stacked:
         if self._many_small:
             return self._sum_rows(self.features.matrix * U[:, None]).T
         G = np.zeros((self.features.n_features, len(self.columns)))
-        for k, part in self._segments():
-            G[:, k] = self.features.rows(part).adjoint(U[part])
+        for k, part, rows in self._segments:
+            G[:, k] = rows.adjoint(U[part])
         return G
 
     def squares_adjoint(self, U: Array) -> Array:
@@ -144,13 +176,21 @@ class Stacked:
         if self._many_small:
             return self._sum_rows(self.features.matrix**2 * U[:, None]).T
         G = np.zeros((self.features.n_features, len(self.columns)))
-        for k, part in self._segments():
-            G[:, k] = self.features.rows(part).squares_adjoint(U[part])
+        for k, part, rows in self._segments:
+            G[:, k] = rows.squares_adjoint(U[part])
+        return G
+
+    def grams(self, U: Array) -> Array:
+        """Return each task's sum of U x x', shape (n_tasks, n_features, n_features)."""
+        d = self.features.n_features
+        G = np.zeros((len(self.columns), d, d))
+        for k, part, rows in self._segments:
+            G[k] = rows.gram(U[part])
         return G
 
     def spread(self, b: Array) -> Array:
         """Give every row the entry of its task, from shape (n_columns,)."""
-        return np.repeat(b[self.columns], np.diff(self.offsets))
+        return np.repeat(b[self.columns], self._counts)
 
     def collect(self, U: Array) -> Array:
         """Sum over the rows of each task, shape (n_tasks,)."""
@@ -183,6 +223,10 @@ class Shared:
     def squares_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` with squared features."""
         return self.features.squares_adjoint(U)
+
+    def grams(self, U: Array) -> Array:
+        """Return each column's sum of U x x', shape (n_columns, n_features, n_features)."""
+        return np.stack([self.features.gram(u) for u in U.T])
 
     def spread(self, b: Array) -> Array:
         """Give every row the entries of all columns (broadcast)."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -54,12 +55,18 @@ class Intercepts(ABC):
     def centres(self) -> bool:
         """Whether each task's features are centred by its own intercept."""
 
+    @property
+    @abstractmethod
+    def held(self) -> float:
+        """Curvature that holds each column's own intercept: 0 if free, inf if it has none."""
+
 
 @dataclass(frozen=True, eq=False)
 class NoIntercepts(Intercepts):
     """All intercepts are zero."""
 
     centres = False
+    held = float("inf")
 
     def solve(self, curvature: Array, right: Array) -> Array:
         """Return zeros."""
@@ -103,6 +110,11 @@ class TiedIntercepts(Intercepts):
         """Whether every group has one member."""
         return int(self.groups.max(initial=-1)) + 1 == self.groups.size
 
+    @property
+    def held(self) -> float:
+        """Zero for intercepts that are free, inf for tied ones."""
+        return 0.0 if self.centres else float("inf")
+
     def solve(self, curvature: Array, right: Array) -> Array:
         """Solve one equation per group."""
         total = np.bincount(self.groups, curvature)
@@ -114,8 +126,8 @@ class TiedIntercepts(Intercepts):
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
         """Solve per task when all groups are single, else one dense system."""
         if self.centres:
-            return _solve_each(blocks, right, 0.0)
-        size = int(self.groups.max()) + 1
+            return _solve_each(blocks, right)
+        size = int(self.groups.max(initial=-1)) + 1
         total = np.zeros((size, size))
         for columns, block in blocks:
             index = self.groups[columns]
@@ -162,6 +174,11 @@ class PulledIntercepts(Intercepts):
         """Whether every group has one member, which nothing pulls."""
         return int(self.groups.max(initial=-1)) + 1 == self.groups.size
 
+    @property
+    def held(self) -> float:
+        """The strength, or zero if nothing is pulled."""
+        return 0.0 if self.centres else self.strength
+
     def solve(self, curvature: Array, right: Array) -> Array:
         """Solve a diagonal plus one rank-one term per group (Sherman-Morrison)."""
         count = np.bincount(self.groups).astype(float)
@@ -178,15 +195,23 @@ class PulledIntercepts(Intercepts):
         return np.asarray(own + pull * inverse * mean[self.groups])
 
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Solve blocks plus one rank-one term per group (Woodbury)."""
-        size = int(self.groups.max()) + 1
-        count = np.bincount(self.groups, minlength=size).astype(float)
-        indicator = np.zeros((right.size, size))
-        indicator[np.arange(right.size), self.groups] = 1.0
-        both = _solve_each(blocks, np.column_stack([right, indicator]), self.strength)
-        own, response = both[:, 0], both[:, 1:]
-        middle = np.diag(count / self.strength) - indicator.T @ response
-        return np.asarray(own + response @ _least_squares(middle, indicator.T @ own))
+        """Solve blocks plus one rank-one term per group, eliminating the group means."""
+        size = int(self.groups.max(initial=-1)) + 1
+        own, response = np.zeros_like(right), []
+        middle = np.zeros((size, size))
+        for columns, block in blocks:
+            values, vectors = _clean_eigh(block)
+            inverse = 1.0 / (values + self.strength)
+            own[columns] = vectors @ (inverse * (vectors.T @ right[columns]))
+            # I - strength (H + strength)^-1, written without cancellation.
+            lack = (vectors * (values * inverse)) @ vectors.T
+            index = self.groups[columns]
+            np.add.at(middle, (index[:, None], index[None, :]), lack)
+            response.append((columns, (vectors * (self.strength * inverse)) @ vectors.T))
+        means = _least_squares(middle, np.bincount(self.groups, own, minlength=size))
+        for columns, matrix in response:
+            own[columns] += matrix @ means[self.groups[columns]]
+        return own
 
     def penalty(self, b: Array) -> float:
         """Return half the strength times the squared distances to the group means."""
@@ -212,16 +237,24 @@ def _group_means(b: Array, groups: Groups) -> Array:
     return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])
 
 
-def _solve_each(blocks: list[tuple[Groups, Array]], right: Array, ridge: float) -> Array:
+def _solve_each(blocks: list[tuple[Groups, Array]], right: Array) -> Array:
     solved = np.zeros_like(right)
     for columns, block in blocks:
-        solved[columns] = _least_squares(block + ridge * np.eye(len(columns)), right[columns])
+        solved[columns] = _least_squares(block, right[columns])
     return solved
 
 
-def _least_squares(matrix: Array, right: Array) -> Array:
-    """Solve a symmetric positive semi-definite system, the shortest solution if singular."""
+def _clean_eigh(matrix: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors; eigenvalues that are rounding become 0."""
     values, vectors = scipy.linalg.eigh(matrix)
     floor = max(float(values[-1]), 0.0) * len(values) * np.finfo(float).eps * 10
-    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > floor)
-    return np.asarray(vectors @ ((vectors.T @ right).T * inverse).T)
+    return np.where(values > floor, values, 0.0), vectors
+
+
+def _least_squares(matrix: Array, right: NDArray[Any]) -> Array:
+    """Solve a symmetric positive semi-definite system, the shortest solution if singular."""
+    if not len(matrix):
+        return right
+    values, vectors = _clean_eigh(matrix)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+    return np.asarray(vectors @ (inverse * (vectors.T @ right)))

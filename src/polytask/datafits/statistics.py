@@ -12,13 +12,18 @@ from polytask.datafits.base import (
     Datafit,
     Evaluation,
     LinearMap,
+    Preconditioner,
+    block_preconditioner,
     diagonal_preconditioner,
     quadratic_conjugate,
+    times_each,
 )
 from polytask.datafits.designs import Features, Shared, Stacked
 from polytask.datafits.intercepts import Intercepts
 
 _EXACT_COST = 3e8
+# A second moment below this share of the squared mean is rounding.
+_ROUNDING = 1e-26
 
 
 @dataclass(frozen=True, eq=False)
@@ -66,6 +71,7 @@ def _moments(
     return features.second_moment(share, x_mean), cross, spread, x_mean, y_mean
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> TaskStatistics:
     """Collect the moments of tasks that have their own rows.
 
@@ -89,6 +95,7 @@ def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> T
     return _assemble(moments, np.where(totals > 0, scale, 0.0))
 
 
+@np.errstate(over="ignore", invalid="ignore")
 def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> TaskStatistics:
     """Collect the moments of tasks that share one design.
 
@@ -116,7 +123,7 @@ def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> Tas
 
 
 def _one_design(features: Features, Y: Array, weight: Array, scale: Array) -> TaskStatistics:
-    share = weight / weight.sum()
+    share = weight / max(float(weight.sum()), np.finfo(float).tiny)
     x_mean = features.adjoint(share)
     y_mean = share @ Y
     residual = share[:, None] * (Y - y_mean)
@@ -166,6 +173,17 @@ class SquaredStatistics(Datafit):
     is_quadratic = True
 
     @property
+    def magnitude(self) -> float:
+        """Value at W = 0 and b = 0."""
+        s = self.statistics
+        return 0.5 * float(s.scale @ (s.spread + s.y_mean**2))
+
+    @property
+    def precision(self) -> float:
+        """Unit of rounding: moments are kept in float64."""
+        return float(np.finfo(float).eps)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """Shape of W."""
         d, columns = self.statistics.cross.shape
@@ -174,14 +192,11 @@ class SquaredStatistics(Datafit):
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at `W`; the intercepts need no `start`."""
         s = self.statistics
-        curved = self._second_times(W)
-        misfit = s.y_mean - np.einsum("ij,ij->j", s.x_mean, W)
+        curved = times_each(s.second, W)
+        misfit = self._misfit(W)
         b = self.intercepts.solve(s.scale, s.scale * misfit)
         left = s.scale * (misfit - b)
-        about_mean = s.spread - 2 * np.einsum("ij,ij->j", s.cross, W)
-        about_mean += np.einsum("ij,ij->j", curved, W)
-        value = 0.5 * float(s.scale @ np.maximum(about_mean, 0.0))
-        value += 0.5 * float(left @ (misfit - b)) + self.intercepts.penalty(b)
+        value = self._value(W, curved, misfit, b)
         gradient = s.scale * (curved - s.cross) - s.x_mean * left
         return Evaluation(
             value=value,
@@ -189,21 +204,40 @@ class SquaredStatistics(Datafit):
             intercept=b,
             conjugate=quadratic_conjugate(value, float(np.sum(gradient * W))),
             hessian=self._hessian,
-            preconditioner=self._preconditioner,
+            preconditioner=self._prepare,
         )
+
+    def value_at(self, W: Array, b: Array) -> float:
+        """Value at `W` with the intercepts `b`."""
+        return self._value(W, times_each(self.statistics.second, W), self._misfit(W), b)
+
+    def _misfit(self, W: Array) -> Array:
+        """The intercepts that would put every task's mean right."""
+        s = self.statistics
+        return np.asarray(s.y_mean - np.einsum("ij,ij->j", s.x_mean, W))
+
+    def _value(self, W: Array, curved: Array, misfit: Array, b: Array) -> float:
+        s = self.statistics
+        about_mean = s.spread + np.einsum("ij,ij->j", curved - 2 * s.cross, W)
+        squares = np.maximum(about_mean, 0.0) + (misfit - b) ** 2
+        return 0.5 * float(s.scale @ squares) + self.intercepts.penalty(b)
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
-        return np.sqrt(np.max(self._diagonal, axis=1, initial=0.0))
+        return np.asarray(np.sqrt(np.max(self._diagonal, axis=1, initial=0.0)))
 
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients over the tasks."""
         s = self.statistics
         d, columns = self.shape
         curved = s.second / np.multiply.outer(scale, scale)
-        if not self.intercepts.centres:
+        if np.any(self._mean_share > 0):
+            # One matrix for all tasks has one mean; the largest share bounds every task.
+            share = (
+                self._mean_share if len(curved) > 1 else np.max(self._mean_share, keepdims=True)
+            )
             x_mean = s.x_mean.T[: len(curved)] / scale
-            curved = curved + x_mean[:, :, None] * x_mean[:, None, :]
+            curved = curved + np.einsum("k,ki,kj->kij", share, x_mean, x_mean)
         if len(curved) == 1:
             return float(np.max(s.scale) * np.linalg.eigvalsh(curved[0])[-1])
         if columns * float(d) ** 3 <= _EXACT_COST:
@@ -211,47 +245,42 @@ class SquaredStatistics(Datafit):
         return _power(curved, s.scale)
 
     @cached_property
-    def _diagonal(self) -> Array:
-        s = self.statistics
-        diagonal = np.diagonal(s.second, axis1=1, axis2=2).T
-        if not self.intercepts.centres:
-            diagonal = diagonal + s.x_mean**2
-        return np.asarray(s.scale * np.broadcast_to(diagonal, self.shape))
+    def _mean_share(self) -> Array:
+        """How much of the squared mean of x stays: all without an intercept, none if free."""
+        held, scale = self.intercepts.held, self.statistics.scale
+        if np.isinf(held):
+            return np.ones_like(scale)
+        total = scale + held
+        return np.divide(held, total, out=np.zeros_like(scale), where=total > 0)
 
     @cached_property
-    def _spectra(self) -> tuple[Array, Array]:
-        """Eigenvalues and eigenvectors of every second-moment matrix."""
-        values, vectors = np.linalg.eigh(self.statistics.second)
-        return np.maximum(values, 0.0), vectors
+    def _diagonal(self) -> Array:
+        s = self.statistics
+        second = np.diagonal(s.second, axis1=1, axis2=2).T
+        second = np.where(second <= _ROUNDING * s.x_mean**2, 0.0, second)
+        return np.asarray(s.scale * (second + self._mean_share * s.x_mean**2))
 
-    def _preconditioner(self, shift: float) -> LinearMap:
+    def _prepare(self, shift: float) -> LinearMap:
+        return self._preconditioner(shift)
+
+    @cached_property
+    def _preconditioner(self) -> Preconditioner:
         """Solve every task by itself: exact where nothing couples the tasks."""
-        d = self.shape[0]
-        if len(self.statistics.second) * float(d) ** 3 > _EXACT_COST:
-            return diagonal_preconditioner(self._diagonal)(shift)
-        values, vectors = self._spectra
-        total = self.statistics.scale[:, None] * values + shift
-        floor = np.finfo(float).eps * max(float(total.max(initial=0.0)), np.finfo(float).tiny)
-        inverse = 1.0 / np.maximum(total, floor)
-        turned = np.swapaxes(vectors, 1, 2)
-
-        def apply(V: Array) -> Array:
-            inner = (turned @ V.T[:, :, None])[:, :, 0] * inverse
-            return np.asarray((vectors @ inner[:, :, None])[:, :, 0].T)
-
-        return apply
-
-    def _second_times(self, W: Array) -> Array:
-        second = self.statistics.second
-        if len(second) == 1:
-            return np.asarray(second[0] @ W)
-        return np.asarray((second @ W.T[:, :, None])[:, :, 0].T)
+        s, left = self.statistics, self._mean_share
+        d, columns = self.shape
+        matrices = columns if left.any() else len(s.second)
+        if matrices * float(d) ** 3 > _EXACT_COST:
+            return diagonal_preconditioner(self._diagonal)
+        if not left.any():
+            return block_preconditioner(s.second, s.scale)
+        means = np.einsum("k,ik,jk->kij", left, s.x_mean, s.x_mean)
+        return block_preconditioner(s.second + means, s.scale)
 
     def _hessian(self, V: Array) -> Array:
         s = self.statistics
         misfit = -np.einsum("ij,ij->j", s.x_mean, V)
         left = s.scale * (misfit - self.intercepts.solve(s.scale, s.scale * misfit))
-        return np.asarray(s.scale * self._second_times(V) - s.x_mean * left)
+        return np.asarray(s.scale * times_each(s.second, V) - s.x_mean * left)
 
 
 def _power(matrices: Array, scale: Array, steps: int = 60) -> float:

@@ -10,7 +10,9 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import Form, TaskData
+from polytask.linear._export import plain_model
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
 from polytask.solvers import Solution
@@ -59,6 +61,8 @@ class LinearEstimator(MultiTaskEstimator):
 
     def _keep_classes(self, outcomes: Outcomes) -> None:
         if all(classes is None for classes in outcomes.classes):
+            vars(self).pop("classes_", None)
+            vars(self).pop("task_classes_", None)
             return
         self.task_classes_ = dict(
             zip(self._schema.index.labels, outcomes.classes, strict=True)
@@ -72,6 +76,30 @@ class LinearEstimator(MultiTaskEstimator):
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._linear.labels_of(X, task)
+
+    def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
+        """Return one task as a plain fitted scikit-learn model.
+
+        Parameters
+        ----------
+        task : label
+            One of ``tasks_``.
+
+        Returns
+        -------
+        LinearRegression, LogisticRegression, DummyClassifier or Pipeline
+            The second last for a task of one class; the last, with the encoder in front, for
+            a model that was fitted on a table.
+
+        Raises
+        ------
+        DataError
+            If there is no such task.
+        """
+        linear = self._linear_model()
+        position = task_position(self._schema, task)
+        model = plain_model(linear, position, own_features(self._schema, position))
+        return stand_alone(self._schema, position, model)
 
     def coef_frame(self) -> pd.DataFrame:
         """Return the coefficients as a long table.

@@ -8,6 +8,7 @@ import numpy as np
 
 from polytask._estimator import Query, outputs
 from polytask.linear._prediction import LinearTasks
+from polytask.losses import Multinomial
 
 
 def probabilities(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
@@ -47,7 +48,7 @@ def decisions(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array
         Two classes: shape (n,), or (n, n_tasks) if every task predicts every row. Several
         classes: (n, n_classes) with -inf for classes that a task lacks, or a list.
     """
-    single = all(loss.n_outputs(9) == 1 for loss in linear.losses)
+    single = all(not isinstance(loss, Multinomial) for loss in linear.losses)
     if query.codes is None:
         values = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
         return np.column_stack([v[:, 0] for v in values]) if single else values
@@ -57,4 +58,5 @@ def decisions(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array
     values = outputs.class_values(
         query, np.asarray(linear.union), linear.classes_of, linear.eta, absent=-np.inf
     )
-    return outputs.split(query, values)
+    # Two classes have one decision value, as in scikit-learn.
+    return outputs.split(query, values[:, 1] - values[:, 0] if values.shape[1] == 2 else values)

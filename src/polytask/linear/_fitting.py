@@ -11,7 +11,12 @@ import numpy as np
 from threadpoolctl import threadpool_limits
 
 from polytask._checks import one_of, positive, positive_integer, sentence
-from polytask.exceptions import ConvergenceWarning, IncompatibleError, ParameterError
+from polytask.exceptions import (
+    ConvergenceWarning,
+    DataError,
+    IncompatibleError,
+    ParameterError,
+)
 from polytask.linear._problem import Problem
 from polytask.penalties import L21, Penalty
 from polytask.solvers import Solution, Solver, choose
@@ -65,9 +70,15 @@ def solve(
     if reason:
         raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
-    return chosen.solve(
+    solution = chosen.solve(
         problem.datafit, penalty, tol=tol, max_iter=max_iter, start=start if usable else None
     )
+    if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
+        raise DataError(
+            "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
+            "values differ too much in size. Rescale the features, or set standardize=True."
+        )
+    return solution
 
 
 def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
@@ -87,7 +98,7 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
 @contextmanager
 def blas_threads(n_jobs: int | None, owner: str) -> Iterator[None]:
     """Limit the threads of BLAS while fitting; None leaves them, -1 means all cores."""
-    if n_jobs is None or n_jobs == -1:
+    if n_jobs is None or (isinstance(n_jobs, int) and n_jobs == -1):
         yield
         return
     with threadpool_limits(positive_integer(n_jobs, "n_jobs", owner)):

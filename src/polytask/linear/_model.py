@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 from sklearn.utils.metaestimators import available_if
@@ -15,6 +16,7 @@ from polytask.linear._fitting import check_solver_settings
 from polytask.linear._mixed_score import explained
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import INTERCEPT_MODES, Settings
+from polytask.losses import LOSSES, Loss
 from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
@@ -23,8 +25,18 @@ MODES = ("auto", *INTERCEPT_MODES)
 
 
 def has_classes(estimator: LinearEstimator) -> bool:
-    """Say whether some task has classes, once fitted."""
-    return not hasattr(estimator, "_linear") or hasattr(estimator, "task_classes_")
+    """Say whether some task has classes; before fit with loss="auto" nobody knows."""
+    if hasattr(estimator, "_linear"):
+        return hasattr(estimator, "task_classes_")
+    loss = estimator.get_params(deep=False)["loss"]
+    given = loss.values() if isinstance(loss, Mapping) else [loss]
+    return any(_is_classifier(name) for name in given)
+
+
+def _is_classifier(loss: object) -> bool:
+    if isinstance(loss, str):
+        return loss in LOSSES and LOSSES[loss]().is_classifier
+    return isinstance(loss, Loss) and loss.is_classifier
 
 
 @saveable("linear.model")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any, Protocol
 
+from polytask._checks import one_of
 from polytask._estimator import Outcomes
 from polytask.data import TaskData
 from polytask.linear._fitting import (
@@ -51,12 +52,14 @@ def fit_penalised(
     """
     owner = type(estimator).__name__
     penalty = check_penalty_object(estimator.penalty, owner)
+    one_of(estimator.warm_start, "warm_start", owner, (True, False))
     settings = estimator._settings()
     outcomes = estimator._outcomes(data)
     with blas_threads(estimator.n_jobs, owner):
         problem = build_problem(data, outcomes, settings, owner)
         bound = bound_penalty(problem, penalty)
         start = getattr(estimator, "solution_", None) if estimator.warm_start else None
-        solution = solve(problem, bound, estimator.solver, estimator.tol, estimator.max_iter, start)
+        chosen, tol, max_iter = estimator.solver, estimator.tol, estimator.max_iter
+        solution = solve(problem, bound, chosen, tol, max_iter, start)
     warn_unless_converged(solution, owner, estimator.tol)
     return outcomes, problem, solution

@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._registry import State, fields_of, saveable
+from polytask.exceptions import IncompatibleError
 from polytask.losses import Loss, Multinomial
 
 Labels = NDArray[Any]
@@ -69,12 +70,32 @@ class LinearTasks:
         return np.asarray(product + intercept)
 
     def loss_of(self, task: int) -> Loss:
-        """Return the loss of a task; an unseen task has that of the first."""
+        """Return the loss of a task; an unseen task has that of all tasks."""
+        if task < 0:
+            self.refuse_unlike()
         return self.losses[max(task, 0)]
 
     def classes_of(self, task: int) -> Labels | None:
-        """Return the classes of a task; an unseen task has the union."""
-        return self.union if task < 0 and self.union is not None else self.classes[max(task, 0)]
+        """Return the classes of a task; one without rows, or unseen, has the union."""
+        if self.union is not None and self._borrows(task):
+            return self.union
+        return self.classes[max(task, 0)]
+
+    def refuse_unlike(self) -> None:
+        """Refuse a mean over tasks of which the losses or the two classes differ."""
+        names = sorted({loss.name for loss in self.losses})
+        if len(names) > 1:
+            raise IncompatibleError(
+                'unseen_tasks="shared" needs one loss for all tasks, because an unseen task '
+                f"is predicted with their mean coefficients; the tasks have {', '.join(names)}."
+            )
+        pairs = {tuple(c.tolist()) for c in self.classes if c is not None and len(c)}
+        if len(pairs) > 1 and not isinstance(self.losses[0], Multinomial):
+            shown = " and ".join(str(list(pair)) for pair in list(pairs)[:2])
+            raise IncompatibleError(
+                'unseen_tasks="shared" needs tasks with the same two classes, because an '
+                f"unseen task is predicted with their mean coefficients; got {shown}."
+            )
 
     def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         """Return numbers or class labels, shape (n_rows,)."""
@@ -102,18 +123,28 @@ class LinearTasks:
         """Mean coefficients and intercepts, weighted by n_t, per class."""
         owners = np.repeat(np.arange(len(self.slices)), [s.stop - s.start for s in self.slices])
         weight = self.counts[owners]
-        wanted = self.labels if self.union is None else self.union.tolist()
-        several = any(label is not None for label in self.labels)
-        keys: list[Hashable | None] = list(dict.fromkeys(wanted)) if several else [None]
+        several = self.union is not None and any(label is not None for label in self.labels)
+        keys: list[Hashable | None] = self.union.tolist() if several else [None]  # type: ignore[union-attr]
         coefs, intercepts = [], []
         for key in keys:
-            own = np.array([label == key for label in self.labels]) & (weight > 0)
-            coefs.append(np.average(self.coef[own], axis=0, weights=weight[own]))
-            intercepts.append(np.average(self.intercept[own], weights=weight[own]))
-        return np.stack(coefs), np.array(intercepts)
+            own = np.array([label == key for label in self.labels])
+            # A class that only tasks of weight 0 have is averaged as it is.
+            own_weight = weight[own] if weight[own].any() else None
+            coefs.append(np.average(self.coef[own], axis=0, weights=own_weight))
+            intercepts.append(np.average(self.intercept[own], weights=own_weight))
+        return (
+            np.stack(coefs).astype(self.coef.dtype),
+            np.array(intercepts, dtype=self.intercept.dtype),
+        )
+
+    def _borrows(self, task: int) -> bool:
+        """Say whether a task has no coefficients of its own."""
+        return task < 0 or self.slices[task].start == self.slices[task].stop
 
     def _parameters(self, task: int) -> tuple[Array, Array]:
         if task < 0:
+            self.refuse_unlike()
+        if self._borrows(task):
             return self._shared
         columns = self.slices[task]
         return self.coef[columns], self.intercept[columns]

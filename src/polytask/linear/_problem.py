@@ -19,22 +19,26 @@ from polytask.datafits import (
     Datafit,
     Features,
     Intercepts,
-    NoIntercepts,
-    PulledIntercepts,
     Samples,
     ScalarBlock,
     Shared,
     SquaredStatistics,
     Stacked,
-    TiedIntercepts,
     collect_shared,
     collect_stacked,
 )
-from polytask.exceptions import DataError
+from polytask.linear._intercepts import (
+    effective_mode,
+    free_shifts,
+    intercept_groups,
+    make_intercepts,
+    refuse_unbounded,
+)
 from polytask.linear._scaling import (
     FeatureScaling,
     TargetScaling,
     feature_scaling,
+    refuse_huge,
     scaled_by_task,
     scaled_in_common,
     unscaled_targets,
@@ -109,6 +113,8 @@ class Problem:
         Which features each column's task has.
     counts : ndarray of shape (n_tasks,)
         Sum of the label weights of each task.
+    shifts : tuple of ndarray of int
+        Columns whose intercepts can move together at no cost; their mean is set to 0.
     """
 
     datafit: Datafit
@@ -117,6 +123,7 @@ class Problem:
     targets: TargetScaling
     present: NDArray[np.bool_] | None
     counts: Array
+    shifts: tuple[NDArray[np.intp], ...] = ()
 
     def original_units(self, W: Array, intercept: Array) -> tuple[Array, Array]:
         """Return coefficients (n_columns, n_features) and intercepts in original units."""
@@ -125,7 +132,10 @@ class Problem:
             np.arange(len(self.layout.slices)), [s.stop - s.start for s in self.layout.slices]
         )
         scale, mean = self.targets.scale[owners], self.targets.mean[owners]
-        return (coef * scale).T, b * scale + mean
+        b = b * scale + mean
+        for columns in self.shifts:
+            b[columns] -= b[columns].mean()
+        return (coef * scale).T, b
 
 
 def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner: str) -> Problem:
@@ -151,6 +161,7 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     DataError
         If a task has one class and a free intercept, which has no finite optimum.
     """
+    refuse_huge(data, outcomes, owner)
     layout = make_layout(data.tasks, outcomes)
     weight = label_weights(data, outcomes, settings.class_weight, owner)
     counts = sum_by_task(weight, data)
@@ -162,13 +173,18 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     rows = features.features(data.X, cell_mask(data))
     mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
     kappa = settings.intercept_strength / mean_n
-    intercepts = make_intercepts(settings.intercept, layout, outcomes, kappa)
-    _refuse_unbounded(data, outcomes, weight, intercepts, owner)
+    mode = effective_mode(settings.intercept, kappa)
+    groups = intercept_groups(mode, outcomes, layout.columns.classes)
+    intercepts = make_intercepts(mode, groups, kappa)
+    shifts = free_shifts(outcomes, layout.slices, groups) if centre else ()
+    if centre:
+        refuse_unbounded(data, outcomes, weight, layout.slices, groups, owner)
     parts = _Parts(data, outcomes, layout, rows, y, weight, scale, counts)
     present = None
     if data.present is not None:
         present = np.repeat(data.present, [s.stop - s.start for s in layout.slices], axis=0)
-    return Problem(parts.datafit(intercepts), layout, features, targets, present, counts)
+    datafit = parts.datafit(intercepts)
+    return Problem(datafit, layout, features, targets, present, counts, shifts)
 
 
 def held_out_value(
@@ -211,7 +227,8 @@ def held_out_value(
 def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
     """Lay out one column per task, or one per task and class."""
     ends = np.cumsum(outcomes.n_outputs)
-    slices = tuple(slice(int(e - k), int(e)) for e, k in zip(ends, outcomes.n_outputs, strict=True))
+    pairs = zip(ends, outcomes.n_outputs, strict=True)
+    slices = tuple(slice(int(end - k), int(end)) for end, k in pairs)
     owners, labels = [], []
     for task, part, loss, classes in zip(
         tasks, slices, outcomes.losses, outcomes.classes, strict=True
@@ -235,54 +252,6 @@ def _target_scaling(
     return TargetScaling(
         np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
     )
-
-
-def make_intercepts(
-    mode: str | None, layout: Layout, outcomes: Outcomes, kappa: float
-) -> Intercepts:
-    """Return the intercept mode for a layout.
-
-    "toward_mean" and "shared" act on columns of one loss and class.
-    """
-    n_columns = layout.columns.n_columns
-    alone = np.arange(n_columns)
-    if mode is None:
-        return NoIntercepts()
-    if mode == "task":
-        return TiedIntercepts(alone)
-    widths = [s.stop - s.start for s in layout.slices]
-    losses = [loss for loss, k in zip(outcomes.losses, widths, strict=True) for _ in range(k)]
-    kinds = [c is not None for c, k in zip(outcomes.classes, widths, strict=True) for _ in range(k)]
-    keys: list[Hashable] = [
-        (loss.name, label) for loss, label in zip(losses, layout.columns.classes, strict=True)
-    ]
-    if mode == "auto":
-        keys = [key if kind else j for j, (key, kind) in enumerate(zip(keys, kinds, strict=True))]
-    numbers = {key: k for k, key in enumerate(dict.fromkeys(keys))}
-    groups = np.array([numbers[key] for key in keys], dtype=np.intp)
-    if mode == "shared":
-        return TiedIntercepts(groups)
-    return PulledIntercepts(groups, kappa) if kappa > 0 else TiedIntercepts(alone)
-
-
-def _refuse_unbounded(
-    data: TaskData, outcomes: Outcomes, weight: Array, intercepts: Intercepts, owner: str
-) -> None:
-    """Refuse a free intercept on a task of one class: its best value is infinite."""
-    if not intercepts.centres or data.n_tasks == 0:
-        return
-    for t, (label, loss) in enumerate(zip(data.tasks, outcomes.losses, strict=True)):
-        if not loss.is_classifier or isinstance(loss, Multinomial):
-            continue
-        part: Any = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
-        seen = np.unique(outcomes.y[part][weight[part] > 0])
-        if len(seen) == 1:
-            classes: Any = outcomes.classes[t]
-            raise DataError(
-                f"Task {label!r} of {owner} holds one class only ({classes[int(seen[0])]!r}), so "
-                "a free intercept has no finite optimum: use intercept='toward_mean' or "
-                "'shared', or leave the task out."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -324,7 +293,9 @@ class _Parts:
         blocks: list[Block] = []
         for loss, tasks in by_loss.items():
             if isinstance(loss, Multinomial):
-                blocks += [self._classes_block(loss, t) for t in tasks]
+                # A task without rows has no classes, hence no columns.
+                held = [t for t in tasks if self.outcomes.n_outputs[t]]
+                blocks += [self._classes_block(loss, t) for t in held]
             else:
                 blocks.append(self._scalar_block(loss, np.array(tasks, dtype=np.intp)))
         return blocks

@@ -9,11 +9,17 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from polytask._checks import sentence
+from polytask._estimator import Outcomes
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
+from polytask.exceptions import DataError
 from polytask.linear._weights import sum_by_task
 
 Array = NDArray[np.float64]
+
+# Values up to this power of the largest number have finite squares and sums of them.
+_SAFE_POWER = 0.4
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,6 +79,25 @@ class FeatureScaling:
         if present is not None:
             coef = np.where(present.T, coef, 0.0)
         return coef, intercept - self.mean @ coef
+
+
+def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
+    """Refuse values whose squares, summed over the rows, would overflow.
+
+    Raises
+    ------
+    DataError
+        Naming the largest value and what is allowed.
+    """
+    stored = data.X.data if sp.issparse(data.X) else np.asarray(data.X)
+    for name, values in (("X", stored), ("y", outcomes.y)):
+        limit = float(np.finfo(values.dtype).max) ** _SAFE_POWER
+        largest = max(
+            float(np.nanmax(values, initial=0.0)), -float(np.nanmin(values, initial=0.0))
+        )
+        if largest > limit:
+            allowed = f"of size up to {limit:.0e} in {values.dtype}, so that sums stay finite"
+            raise DataError(sentence(name, owner, allowed, f"{largest:.3g}"))
 
 
 def feature_scaling(

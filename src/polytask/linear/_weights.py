@@ -32,6 +32,10 @@ def label_weights(
             continue
         part: Any = (slice(None), t) if wide else data.task_slice(t)
         weight[part] *= _class_factors(class_weight, outcomes.y[part], weight[part], classes)
+    if not weight.any():
+        raise ParameterError(
+            sentence("class_weight", owner, "above zero for a class or more", repr(class_weight))
+        )
     return weight
 
 
@@ -79,10 +83,24 @@ def task_scales(
             raise ParameterError(
                 sentence("task_weight", owner, "given for every task", f"none for {lacking[0]!r}")
             )
+        unknown = [t for t in task_weight if t not in set(tasks)]
+        if unknown:
+            raise ParameterError(
+                sentence("task_weight", owner, "a mapping of the tasks", repr(unknown[0]))
+                + nearest(unknown[0], tasks)
+            )
         task_weight = [task_weight[t] for t in tasks]
-    given = np.asarray(task_weight, dtype=float)
-    allowed = f"'size', 'equal', or {len(counts)} finite numbers >= 0, one per task"
-    if given.shape != counts.shape or not np.all(np.isfinite(given)) or np.any(given < 0):
+    allowed = (
+        f"'size', 'equal', or {len(counts)} finite numbers >= 0, one per task and not all zero"
+    )
+    try:
+        given = np.asarray(task_weight, dtype=float)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            sentence("task_weight", owner, allowed, repr(task_weight))
+        ) from None
+    wrong = given.shape != counts.shape or not np.all(np.isfinite(given)) or np.any(given < 0)
+    if wrong or not np.any(given > 0):
         raise ParameterError(sentence("task_weight", owner, allowed, repr(task_weight)))
     return given
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polytask._linalg import Array, clip, namespace
+from polytask._linalg import Array, clip, elementary, namespace
 from polytask._registry import State, saveable
 from polytask.losses.base import (
     Loss,
@@ -17,7 +17,7 @@ from polytask.losses.base import (
 
 def _sigmoid(eta: Array) -> Array:
     """Return 1 / (1 + exp(-eta)) with full relative accuracy on both sides."""
-    xp = namespace(eta)
+    xp = elementary(eta)
     decay = xp.exp(-xp.abs(eta))
     return xp.where(eta >= 0, xp.ones_like(eta), decay) / (1 + decay)
 

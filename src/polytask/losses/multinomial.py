@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from polytask._linalg import Array, clip, counting, identity, namespace
+from polytask._linalg import Array, clip, counting, elementary, identity, namespace
 from polytask._registry import State, saveable
 from polytask.losses.base import (
     Loss,
@@ -22,12 +22,12 @@ def _one_hot(y: Array, eta: Array) -> Array:
 
 def _centred(eta: Array) -> Array:
     """Return eta less its largest entry, so that no exponential overflows."""
-    return eta - namespace(eta).max(eta, axis=-1, keepdims=True)
+    return eta - elementary(eta).max(eta, axis=-1, keepdims=True)
 
 
 def _softmax(eta: Array) -> Array:
     """Return the class probabilities."""
-    xp = namespace(eta)
+    xp = elementary(eta)
     weights = xp.exp(_centred(eta))
     return weights / xp.sum(weights, axis=-1, keepdims=True)
 

@@ -41,9 +41,7 @@ class TaskScores:
         return float(np.mean(defined)) if defined else float("nan")
 
 
-def scores_by_task(
-    tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score
-) -> TaskScores:
+def scores_by_task(tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score) -> TaskScores:
     """Score every task.
 
     Parameters

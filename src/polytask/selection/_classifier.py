@@ -8,6 +8,7 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import decisions, probabilities
@@ -18,6 +19,7 @@ from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
 
 
+@saveable("selection.classifier")
 class MultiTaskClassifierCV(LinearEstimator):
     """Linear classification of many tasks, penalty and strength chosen by cross-validation.
 

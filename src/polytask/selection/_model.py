@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, mixed
+from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import probabilities
@@ -18,6 +19,7 @@ from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
 
 
+@saveable("selection.model")
 class MultiTaskModelCV(LinearEstimator):
     """Linear models of tasks with a loss each, penalty and strength chosen by cross-validation.
 

@@ -7,6 +7,7 @@ from typing import Any
 from sklearn.utils import RegressorTags, Tags
 
 from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
@@ -15,6 +16,7 @@ from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
 
 
+@saveable("selection.regressor")
 class MultiTaskRegressorCV(LinearEstimator):
     """Linear regression of many tasks, penalty and strength chosen by cross-validation.
 

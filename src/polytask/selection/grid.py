@@ -45,7 +45,9 @@ def check_alphas(alphas: object, owner: str) -> int | Array:
 
 
 def resolved_strengths(
-    problem: Problem, penalty: Penalty, alphas: Any  # noqa: ANN401 - int or strengths
+    problem: Problem,
+    penalty: Penalty,
+    alphas: Any,  # noqa: ANN401 - int or strengths
 ) -> tuple[Penalty, Array]:
     """Return a penalty without open fractions and the strengths to try, strongest first.
 

@@ -118,7 +118,9 @@ class SearchPlan:
         ]
 
 
-def search(plan: SearchPlan, whole: Any, folds: Sequence[Fold]) -> tuple[list[Candidate], Candidate]:  # noqa: ANN401
+def search(
+    plan: SearchPlan, whole: Any, folds: Sequence[Fold]
+) -> tuple[list[Candidate], Candidate]:  # noqa: ANN401
     """Score candidates on the folds and choose one.
 
     Every penalty is tried on its grid under the first settings; the best of them under all
@@ -194,7 +196,12 @@ def _candidates(path: Path, scores: list[Array]) -> list[Candidate]:
 
 
 def _score_path(
-    path: Path, fold: Fold, metric: Metric | None, tol: float, solver: Any, owner: str  # noqa: ANN401
+    path: Path,
+    fold: Fold,
+    metric: Metric | None,
+    tol: float,
+    solver: Any,
+    owner: str,  # noqa: ANN401
 ) -> Array:
     """Fit the strengths from strong to weak, each from the last, and score them."""
     problem = fold.problem(path.settings, owner)

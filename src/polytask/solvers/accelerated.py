@@ -2,21 +2,22 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from polytask._registry import State, fields_of, saveable
-from polytask.datafits import Datafit
+from polytask._registry import saveable
+from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import NullStrength, Penalty, RowSeparable, decompose
-from polytask.solvers.base import Certificate, Objective, Solution, Solver, Status
+from polytask.penalties import Penalty, RowSeparable, decompose
+from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.objective import Objective
 
 _CHECK_EVERY = 10
-_STALLED_CHECKS = 40
+_PATIENCE = 100
 _GROWTH = 1.05
+_SMALLEST_SCALE = 1e-100
 
 
 @saveable("solver.accelerated_gradient")
@@ -55,42 +56,47 @@ class AcceleratedGradient(Solver):
         start: Solution | None = None,
     ) -> Solution:
         """Minimise; see :meth:`Solver.solve`."""
-        return _Run(Objective(datafit, penalty), tol, max_iter, start).loop()
-
-    def to_state(self) -> State:
-        """Return the fields by name."""
-        return fields_of(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> AcceleratedGradient:
-        """Rebuild the object from :meth:`to_state`."""
-        return cls(**state)
+        # Overflow is found in the values and said in a sentence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = Objective(datafit, penalty)
+            if objective.settled:
+                return objective.rest()
+            return _Run(objective, start).loop(tol, max_iter)
 
 
 @dataclass
 class _State:
-    """The iterate, the extrapolated point, and the momentum."""
+    """The iterate, the extrapolated point, the momentum, and the last point evaluated."""
 
     Z: Array
     V: Array
     t: float = 1.0
+    last: tuple[Array, Array] | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """An iterate with its evaluation, its value and its certificate."""
+
+    W: Array
+    at: Evaluation
+    value: float
+    certificate: Certificate
 
 
 class _Run:
     """One minimisation."""
 
-    def __init__(
-        self, objective: Objective, tol: float, max_iter: int, start: Solution | None
-    ) -> None:
+    def __init__(self, objective: Objective, start: Solution | None) -> None:
         self.objective = objective
-        self.tol = tol
-        self.max_iter = max_iter
         self.scale = self._scales()
         self.bound = max(self._curvature(), np.finfo(float).tiny)
-        first = np.zeros(objective.datafit.shape) if start is None else start.W.copy()
+        self.zero = np.zeros(objective.datafit.shape)
+        self.zero_residual = self._zero_residual()
+        self.noise = self._noise()
+        first = self.zero if start is None else start.W.copy()
         self.state = _State(first, first)
         self.intercept = objective.zero.intercept if start is None else start.intercept
-        self.zero_residual = self._residual(np.zeros_like(first), objective.zero.gradient)
 
     def _scales(self) -> Array:
         """Square roots of the features' own curvatures, relative to the largest."""
@@ -101,59 +107,68 @@ class _Run:
         extra = 0.0 if curved is None else curved.curvature()
         scale = np.sqrt(self.objective.datafit.feature_scale() ** 2 + extra)
         top = float(scale.max(initial=0.0))
-        # A constant feature has no curvature of its own; the floor keeps its step finite.
-        return np.maximum(scale / top, 1e-12) if top > 0 else np.ones(d)
+        if top <= 0:
+            return np.ones(d)
+        # A feature without curvature is constant: its gradient is rounding, and the
+        # shortest step keeps it so.
+        return np.where(scale > 0, np.maximum(scale / top, _SMALLEST_SCALE), 1.0)
 
     def _curvature(self) -> float:
-        data = self.objective.datafit.lipschitz(self.scale)
+        data = self.objective.datafit.known_lipschitz(self.scale)
         if self.objective.curved is None:
             return data
         return data + self.objective.curved.curvature() / float(np.min(self.scale) ** 2)
 
-    def _steps(self) -> Array:
-        return (1.0 / (self.bound * self.scale**2))[:, None]
+    def _noise(self) -> float:
+        """Size of rounding errors of gradients in scaled coordinates."""
+        gradient = self.objective.zero.gradient / self.scale[:, None]
+        return 100.0 * self.objective.datafit.precision * float(np.linalg.norm(gradient))
+
+    def _zero_residual(self) -> float:
+        found = self._residual(self.zero, self.objective.zero.gradient)
+        return self.objective.first_residual(found, self.bound)
 
     def _prox(self, W: Array, gradient: Array) -> Array:
         rough = self.objective.rough
-        steps = self._steps()
+        steps = 1.0 / (self.bound * self.scale**2)
+        moved = W - steps[:, None] * gradient
         if rough is None:
-            return W - steps * gradient
+            return moved
         if isinstance(rough, RowSeparable):
-            return np.asarray(rough.prox_rows(W - steps * gradient, slice(None), steps[:, 0]))
-        step = float(steps[0, 0])
-        return np.asarray(rough.prox(W - step * gradient, step))
+            return np.asarray(rough.prox_rows(moved, slice(None), steps))
+        return np.asarray(rough.prox(moved, float(steps[0]) if steps.size else 1.0))
 
     def _residual(self, W: Array, gradient: Array) -> float:
         move = (W - self._prox(W, gradient)) * self.scale[:, None]
         return float(np.linalg.norm(move)) * self.bound
 
-    def certify(self, W: Array) -> tuple[Certificate, float]:
-        """Return the certificate of W and its objective."""
+    def _answer(self) -> _Answer:
+        W = self.state.Z
         at = self.objective.smooth(W, self.intercept)
         self.intercept = at.intercept
         residual = self._residual(W, at.gradient)
-        relative = residual / self.zero_residual if self.zero_residual > 0 else 0.0
-        certificate = Certificate(self.objective.gap(W, at), relative, self.objective.reference)
-        return certificate, at.value + self.objective.rough_value(W)
+        certificate = self.objective.certificate(W, at, residual, self.zero_residual)
+        return _Answer(W, at, self.objective.value(W, at), certificate)
 
-    def loop(self) -> Solution:
-        """Iterate until the certificate is below the tolerance."""
-        certificate, value = self.certify(self.state.Z)
-        best, stalled = certificate.relative, 0
-        n_iter = 0
-        while certificate.relative > self.tol and n_iter < self.max_iter:
-            for _ in range(min(_CHECK_EVERY, self.max_iter - n_iter)):
+    def loop(self, tol: float, max_iter: int) -> Solution:
+        """Iterate until the certificate is below the tolerance, or nothing moves any more."""
+        best = self._answer()
+        lowest, n_iter, idle = best.value, 0, 0
+        while best.certificate.relative > tol and n_iter < max_iter and idle < _PATIENCE:
+            for _ in range(min(_CHECK_EVERY, max_iter - n_iter)):
                 self._advance()
                 n_iter += 1
-            certificate, value = self.certify(self.state.Z)
-            improved = certificate.relative < 0.999 * best
-            best, stalled = min(best, certificate.relative), 0 if improved else stalled + 1
-            if stalled > _STALLED_CHECKS and best < 1e3 * np.finfo(float).eps:
-                return self._finish(certificate, value, n_iter, Status.STALLED)
-        done = certificate.relative <= self.tol
-        return self._finish(
-            certificate, value, n_iter, Status.CONVERGED if done else Status.MAX_ITER
-        )
+            found = self._answer()
+            nearer = found.certificate.relative < 0.999 * best.certificate.relative
+            lower = found.value < lowest - 1e-14 * self.objective.reference
+            idle = 0 if nearer or lower else idle + 1
+            lowest = min(lowest, found.value)
+            if found.certificate.relative < best.certificate.relative:
+                best = found
+        status = Status.MAX_ITER if n_iter >= max_iter else Status.STALLED
+        if best.certificate.relative <= tol:
+            status = Status.CONVERGED
+        return self.objective.finish(best.W, best.at, best.certificate, status, n_iter)
 
     def _advance(self) -> None:
         state = self.state
@@ -170,35 +185,14 @@ class _Run:
 
     def _watch_curvature(self, V: Array, gradient: Array) -> None:
         """Raise the bound where the curvature between two points exceeds it."""
-        last = getattr(self, "last", None)
-        self.last = (V, gradient)
+        last, self.state.last = self.state.last, (V, gradient)
         if last is None:
             return
         move = V - last[0]
-        length = float(np.sum((move * self.scale[:, None]) ** 2))
+        length = float(np.linalg.norm(move * self.scale[:, None]))
         seen = float(np.sum(move * (gradient - last[1])))
-        if length > 0 and seen > _GROWTH * self.bound * length:
-            self.bound = _GROWTH * seen / length
+        # Between points that are close, what differs in their gradients is rounding.
+        if seen - self.noise * length > _GROWTH * self.bound * length**2:
+            self.bound = _GROWTH * seen / length**2
             self.state.t = 1.0
-            zero = np.zeros_like(V)
-            self.zero_residual = self._residual(zero, self.objective.zero.gradient)
-
-    def _finish(
-        self, certificate: Certificate, value: float, n_iter: int, status: Status
-    ) -> Solution:
-        W = self.state.Z
-        penalty = self.objective.penalty
-        null = None
-        if status is Status.CONVERGED and not W.any() and isinstance(penalty, NullStrength):
-            status = Status.ALL_ZERO
-            null = float(penalty.null_strength(self.objective.zero.gradient))
-        return Solution(
-            W=W,
-            intercept=self.intercept,
-            objective=value,
-            certificate=certificate,
-            status=status,
-            n_iter=n_iter,
-            seconds=time.perf_counter() - self.objective.started,
-            null_strength=null,
-        )
+            self.zero_residual = self._zero_residual()

@@ -2,19 +2,14 @@
 
 from __future__ import annotations
 
-import time
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from enum import Enum
 
-import numpy as np
-
 from polytask._registry import State, fields_of, saveable
-from polytask.datafits import Datafit, Evaluation
+from polytask.datafits import Datafit
 from polytask.datafits.base import Array
-from polytask.penalties import Conjugate, Penalty, Proximable, decompose
-from polytask.penalties.base import Smooth
-from polytask.penalties.decomposition import Split
+from polytask.penalties import Penalty
 
 
 class Status(Enum):
@@ -53,7 +48,7 @@ class Certificate:
     residual : float
         Norm of the fixed-point residual relative to that at W = 0.
     reference : float
-        Objective at W = 0 with the best intercepts.
+        Objective at W = 0 with the best intercepts; 0 if that is optimal up to rounding.
     """
 
     gap: float | None
@@ -65,17 +60,7 @@ class Certificate:
         """The gap over the reference objective, or the residual where there is no gap."""
         if self.gap is None:
             return self.residual
-        # An objective that is 0 at W = 0 is optimal there, up to rounding.
-        return self.gap / self.reference if self.reference > 0 else max(self.gap, 0.0)
-
-    def to_state(self) -> State:
-        """Return the fields by name."""
-        return fields_of(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> Certificate:
-        """Rebuild the object from :meth:`to_state`."""
-        return cls(**state)
+        return self.gap / self.reference if self.reference > 0 else self.gap
 
 
 @saveable("solver.solution")
@@ -165,7 +150,8 @@ class Solver(ABC):
         penalty : Penalty
             Bound to the columns, with a strength.
         tol : float, default=1e-6
-            Bound of :attr:`Certificate.relative`.
+            Bound of :attr:`Certificate.relative`. Where rounding stands in its way the
+            solver ends with :attr:`Status.STALLED` and its best answer.
         max_iter : int, default=10000
             Bound of the iterations.
         start : Solution or None
@@ -179,74 +165,6 @@ class Solver(ABC):
         ------
         IncompatibleError
             If the solver cannot handle the pair.
+        DataError
+            If the numbers are so large that sums of their squares overflow.
         """
-
-
-class Objective:
-    """Datafit plus penalty, split into a smooth part and a proximable part.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    penalty : Penalty
-        The penalty.
-    """
-
-    def __init__(self, datafit: Datafit, penalty: Penalty) -> None:
-        self.datafit = datafit
-        self.penalty = penalty
-        self.split: Split = decompose(penalty)
-        self.started = time.perf_counter()
-        self.zero = self.smooth(np.zeros(datafit.shape), None)
-        self.reference = self.zero.value + self.rough_value(np.zeros(datafit.shape))
-
-    @property
-    def curved(self) -> Smooth | None:
-        """The smooth part of the penalty that is not proximable."""
-        return self.split.smooth
-
-    @property
-    def rough(self) -> Proximable | None:
-        """The proximable part of the penalty."""
-        return self.split.proximable
-
-    def smooth(self, W: Array, start: Array | None) -> Evaluation:
-        """Evaluate the data term plus the smooth part of the penalty."""
-        data = self.datafit.evaluate(W, start)
-        return data if self.curved is None else _add_quadratic(data, self.curved, W)
-
-    def rough_value(self, W: Array) -> float:
-        """Value of the proximable part."""
-        return 0.0 if self.rough is None else float(self.rough.value(W))
-
-    def gap(self, W: Array, at: Evaluation) -> float | None:
-        """Duality gap of W, from its evaluation alone.
-
-        The dual point is minus the gradient, scaled into the domain of the conjugate.
-        """
-        if not isinstance(self.rough, Conjugate):
-            return None
-        c = min(1.0, self.rough.feasible_scale(-at.gradient))
-        dual = -at.conjugate(c) - self.rough.conjugate(-c * at.gradient)
-        gap = at.value + self.rough_value(W) - dual
-        return max(float(gap), 0.0) if np.isfinite(gap) else None
-
-
-def _add_quadratic(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
-    value = float(curved.value(W))
-    gradient = curved.gradient(W)
-    slope = float(np.sum(gradient * W))
-    zero = curved.gradient(np.zeros_like(W))
-
-    def conjugate(c: float) -> float:
-        return data.conjugate(c) + c * (slope - 2.0 * value) + c * c * value
-
-    return Evaluation(
-        value=data.value + value,
-        gradient=data.gradient + gradient,
-        intercept=data.intercept,
-        conjugate=conjugate,
-        hessian=lambda V: data.hessian(V) + curved.gradient(V) - zero,
-        preconditioner=lambda shift: data.preconditioner(shift + curved.curvature()),
-    )

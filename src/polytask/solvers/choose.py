@@ -8,9 +8,10 @@ from polytask.penalties import Penalty
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solver
 from polytask.solvers.newton import Newton
+from polytask.solvers.proximal_newton import ProximalNewton
 
 # In order of preference.
-SOLVERS: tuple[Solver, ...] = (Newton(), AcceleratedGradient())
+SOLVERS: tuple[Solver, ...] = (Newton(), ProximalNewton(), AcceleratedGradient())
 
 
 def choose(datafit: Datafit, penalty: Penalty) -> Solver:

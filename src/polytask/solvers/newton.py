@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import dataclass
 
 import numpy as np
 
-from polytask._registry import State, fields_of, saveable
+from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Penalty, Smooth, decompose
-from polytask.solvers.base import Certificate, Objective, Solution, Solver, Status
+from polytask.penalties import Penalty, Quadratic, decompose
+from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.objective import Objective, hessian_product
 
 _HALVINGS = 30
+_PATIENCE = 5
 _ARMIJO = 1e-4
 _FIRST_FORCING = 0.1
 _EXACT = 1e-13
@@ -36,13 +37,14 @@ class Newton(Solver):
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
         try:
-            rough = decompose(penalty).proximable
+            split = decompose(penalty)
         except IncompatibleError as error:
             return str(error)
-        if rough is None or isinstance(rough, Smooth):
+        parts = (split.smooth, split.proximable)
+        if all(part is None or _quadratic(part) is not None for part in parts):
             return ""
         return (
-            f"Newton needs a smooth penalty; {penalty!r} is not. "
+            f"Newton needs a quadratic penalty; {penalty!r} is not. "
             "Use AcceleratedGradient, or solver='auto'."
         )
 
@@ -59,88 +61,97 @@ class Newton(Solver):
         refusal = self.accepts(datafit, penalty)
         if refusal:
             raise IncompatibleError(refusal)
-        return _Run(Objective(datafit, penalty), tol, max_iter).loop(start)
+        # Overflow is found in the values and said in a sentence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = Objective(datafit, penalty)
+            if objective.settled:
+                return objective.rest()
+            return _Run(objective, max_iter).loop(tol, start)
 
-    def to_state(self) -> State:
-        """Return the fields by name."""
-        return fields_of(self)
 
-    @classmethod
-    def from_state(cls, state: State) -> Newton:
-        """Rebuild the object from :meth:`to_state`."""
-        return cls(**state)
+def _quadratic(part: object) -> Quadratic | None:
+    return part if isinstance(part, Quadratic) else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Coefficients with the evaluation of the smooth part, the value and the gradient."""
+
+    W: Array
+    at: Evaluation
+    value: float
+    gradient: Array
 
 
 class _Run:
     """One minimisation."""
 
-    def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
+    def __init__(self, objective: Objective, max_iter: int) -> None:
         self.objective = objective
-        self.tol = tol
         self.max_iter = max_iter
         self.products = 0
-        self.ridge = objective.rough
-        zero = np.zeros(objective.datafit.shape)
-        self.zero_norm = float(np.linalg.norm(self._gradient(zero, objective.zero)))
+        self.ridge = _quadratic(objective.rough)
+        zero = self._point(np.zeros(objective.datafit.shape), objective.zero)
+        # The trace bounds the curvature that the gradient at zero is compared with.
+        curvature = float(np.sum(objective.datafit.feature_scale() ** 2)) + self._stiffness()
+        norm = float(np.linalg.norm(zero.gradient))
+        self.zero_norm = objective.first_residual(norm, curvature)
 
-    def _gradient(self, W: Array, at: Evaluation) -> Array:
-        if isinstance(self.ridge, Smooth):
-            return np.asarray(at.gradient + self.ridge.gradient(W))
-        return at.gradient
+    def _stiffness(self) -> float:
+        parts = (self.ridge, self.objective.curved)
+        return sum(part.curvature() for part in parts if part is not None)
+
+    def _point(self, W: Array, at: Evaluation) -> _Point:
+        gradient = at.gradient
+        if self.ridge is not None:
+            gradient = gradient + self.ridge.gradient(W)
+        return _Point(W, at, self.objective.value(W, at), gradient)
 
     def _hessian(self, at: Evaluation) -> LinearMap:
         ridge = self.ridge
-        if not isinstance(ridge, Smooth):
+        if ridge is None:
             return at.hessian
-        zero = ridge.gradient(np.zeros(self.objective.datafit.shape))
-        return lambda V: at.hessian(V) + ridge.gradient(V) - zero
+        return lambda V: at.hessian(V) + hessian_product(ridge, V)
 
-    def _value(self, W: Array, at: Evaluation) -> float:
-        return at.value + self.objective.rough_value(W)
+    def _certificate(self, point: _Point) -> Certificate:
+        norm = float(np.linalg.norm(point.gradient))
+        return self.objective.certificate(point.W, point.at, norm, self.zero_norm)
 
-    def _certificate(self, W: Array, at: Evaluation) -> Certificate:
-        norm = float(np.linalg.norm(self._gradient(W, at)))
-        relative = norm / self.zero_norm if self.zero_norm > 0 else 0.0
-        return Certificate(self.objective.gap(W, at), relative, self.objective.reference)
-
-    def loop(self, start: Solution | None) -> Solution:
+    def loop(self, tol: float, start: Solution | None) -> Solution:
         """Take Newton steps until the certificate is below the tolerance."""
         W = np.zeros(self.objective.datafit.shape) if start is None else start.W.copy()
         at = self.objective.smooth(W, None if start is None else start.intercept)
-        certificate = self._certificate(W, at)
-        status, n_iter = Status.CONVERGED, 0
+        best = point = self._point(W, at)
+        certificate = self._certificate(best)
+        n_iter, idle = 0, 0
         # A quadratic is solved by one step taken to the end.
         forcing = _EXACT if self.objective.datafit.is_quadratic else _FIRST_FORCING
-        while certificate.relative > self.tol:
-            if self.products >= self.max_iter:
-                status = Status.MAX_ITER
-                break
-            step = self._newton_step(W, at, forcing)
-            moved = self._line_search(W, at, step)
+        while certificate.relative > tol and self.products < self.max_iter and idle < _PATIENCE:
+            moved = self._line_search(point, self._newton_step(point, forcing))
             n_iter += 1
             if moved is None:
-                status = Status.STALLED
                 break
-            W, at = moved
-            certificate = self._certificate(W, at)
+            point = moved
+            found = self._certificate(point)
+            better = found.relative < certificate.relative
+            lower = point.value < best.value - 1e-14 * self.objective.reference
+            idle = 0 if lower or found.relative < 0.5 * certificate.relative else idle + 1
+            if better or lower:
+                best, certificate = point, found
             forcing = max(forcing * 0.01, _EXACT)
-        return Solution(
-            W=W,
-            intercept=at.intercept,
-            objective=self._value(W, at),
-            certificate=certificate,
-            status=status,
-            n_iter=max(n_iter, self.products),
-            seconds=time.perf_counter() - self.objective.started,
-        )
+        status = Status.MAX_ITER if self.products >= self.max_iter else Status.STALLED
+        if certificate.relative <= tol:
+            status = Status.CONVERGED
+        n_iter = max(n_iter, self.products)
+        return self.objective.finish(best.W, best.at, certificate, status, n_iter)
 
-    def _newton_step(self, W: Array, at: Evaluation, forcing: float) -> Array:
+    def _newton_step(self, point: _Point, forcing: float) -> Array:
         """Solve H step = -gradient to a relative accuracy by preconditioned CG."""
-        ridge = self.ridge.curvature() if isinstance(self.ridge, Smooth) else 0.0
-        precondition = at.preconditioner(ridge)
-        hessian = self._hessian(at)
-        residual = -self._gradient(W, at)
-        step = np.zeros_like(W)
+        shift = 0.0 if self.ridge is None else self.ridge.curvature()
+        precondition = point.at.preconditioner(shift)
+        hessian = self._hessian(point.at)
+        residual = -point.gradient
+        step = np.zeros_like(residual)
         scaled = precondition(residual)
         direction, energy = scaled, float(np.sum(residual * scaled))
         target = energy * forcing**2
@@ -148,7 +159,7 @@ class _Run:
             curved = hessian(direction)
             self.products += 1
             bend = float(np.sum(direction * curved))
-            if bend <= 0:
+            if not bend > 0:
                 # A direction without curvature: rounding, or the floor of a flat problem.
                 break
             length = energy / bend
@@ -159,17 +170,17 @@ class _Run:
             direction = scaled + energy / before * direction
         return step
 
-    def _line_search(self, W: Array, at: Evaluation, step: Array) -> tuple[Array, Evaluation] | None:
-        value = self._value(W, at)
-        slope = float(np.sum(self._gradient(W, at) * step))
-        if not step.any() or slope >= 0:
+    def _line_search(self, point: _Point, step: Array) -> _Point | None:
+        slope = float(np.sum(point.gradient * step))
+        if not step.any() or not slope < 0:
             return None
         length = 1.0
         for _ in range(_HALVINGS):
-            trial = W + length * step
-            new = self.objective.smooth(trial, at.intercept)
-            rounding = 1e-14 * abs(value)
-            if self._value(trial, new) <= value + _ARMIJO * length * slope + rounding:
-                return trial, new
+            W = point.W + length * step
+            at = self.objective.smooth(W, point.at.intercept)
+            value = at.value + self.objective.rough_value(W)
+            rounding = 1e-14 * abs(point.value)
+            if value <= point.value + _ARMIJO * length * slope + rounding:
+                return self._point(W, at)
             length /= 2
         return None

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from polytask.testing.datafit_laws import check_datafit
 from polytask.testing.loss_laws import check_loss
 from polytask.testing.penalty_laws import check_penalty
+from polytask.testing.solver_laws import check_solver
 
-__all__ = ["check_loss", "check_penalty"]
+__all__ = ["check_datafit", "check_loss", "check_penalty", "check_solver"]

@@ -134,10 +134,10 @@ class FailingSVD:
 
 def test_a_decomposition_that_fails_is_repeated_with_the_slow_driver(monkeypatch):
     wanted = TraceNorm(0.7).prox(W, 1.0), TraceNorm(0.7).value(W)
-    true_namespace = _linalg.array_namespace
-    monkeypatch.setattr(_linalg, "array_namespace", lambda *arrays: FailingSVD())
+    true_namespace = _linalg.namespace
+    monkeypatch.setattr(_linalg, "namespace", lambda *arrays: FailingSVD())
     parts, values = _linalg.thin_svd(W), _linalg.singular_values(W)
-    monkeypatch.setattr(_linalg, "array_namespace", true_namespace)
+    monkeypatch.setattr(_linalg, "namespace", true_namespace)
     rebuilt = (parts[0] * np.maximum(parts[1] - 0.7, 0)) @ parts[2]
     np.testing.assert_allclose(rebuilt, wanted[0], atol=1e-12)
     assert 0.7 * values.sum() == pytest.approx(wanted[1])

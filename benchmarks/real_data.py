@@ -1,0 +1,158 @@
+"""Separate, pooled and multi-task models on real data: ``python benchmarks/real_data.py``.
+
+Five 75/25 splits within tasks, the same for every model, raw features, every model tuned
+inside the training part. Regression: R2 against the grand mean of the test rows (mean over
+targets in the targets form). Classes: mean over tasks of the area under the ROC curve.
+"""
+
+from __future__ import annotations
+
+import argparse
+import platform
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import sklearn
+from _sets import RealSet, load_set
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import LogisticRegressionCV, RidgeCV
+from sklearn.metrics import roc_auc_score
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+import polytask
+from polytask import MultiTaskClassifierCV, MultiTaskRegressorCV, Pooled, SingleTask, TaskData
+from polytask.data import WithinTasks
+from polytask.penalties import L2, L21, TraceNorm, toward_mean
+
+SETS = ("school", "computer", "exam65", "radon", "landmine", "heart4", "tox21", "mtr_enb")
+ALPHAS = np.logspace(-3, 5, 25)
+
+
+def single(classes: bool, sparse: bool) -> Any:
+    """Return the tuned single-task learner."""
+    scaler = StandardScaler(with_mean=not sparse)
+    if classes:
+        inner = LogisticRegressionCV(
+            Cs=np.logspace(-4, 3, 10),
+            cv=5,
+            scoring="neg_log_loss",
+            l1_ratios=(0.0,),
+            use_legacy_attributes=False,
+            max_iter=2000,
+        )
+        return make_pipeline(scaler, inner)
+    return make_pipeline(scaler, RidgeCV(ALPHAS))
+
+
+def models(data: RealSet) -> dict[str, Callable[[], Any]]:
+    """Return the models by name."""
+    sparse = hasattr(data.X, "indptr")
+    learner = single(data.classes, sparse)
+    cv = MultiTaskClassifierCV if data.classes else MultiTaskRegressorCV
+    boosting = HistGradientBoostingClassifier if data.classes else HistGradientBoostingRegressor
+    near_mean = [toward_mean(1.0) + L2(share) for share in (1e-3, 0.1)]
+    rows: dict[str, Callable[[], Any]] = {
+        "separate": lambda: SingleTask(learner),
+        "pooled": lambda: Pooled(learner, "none"),
+        "pooled + intercepts": lambda: Pooled(learner, "intercept"),
+        "multi-task CV, toward_mean": lambda: cv(near_mean),
+        "multi-task CV, L21": lambda: cv(L21()),
+        "multi-task CV, TraceNorm": lambda: cv(TraceNorm()),
+        "multi-task CV, default": lambda: cv(),
+    }
+    if not sparse:
+        rows["pooled boosting, category"] = lambda: Pooled(boosting(random_state=0), "category")
+    return rows
+
+
+def splits(data: RealSet, count: int) -> list[tuple[np.ndarray, np.ndarray]]:
+    """Split within tasks, in row numbers of the input."""
+    if data.task is None:
+        rng = np.random.default_rng(0)
+        orders = [rng.permutation(len(data.y)) for _ in range(count)]
+        cut = int(0.75 * len(data.y))
+        return [(np.sort(o[:cut]), np.sort(o[cut:])) for o in orders]
+    rows = TaskData.from_long(np.zeros((len(data.y), 1)), data.y, data.task)
+    pairs = WithinTasks(count, test_size=0.25, random_state=0).split(rows)
+    return [(np.sort(rows.order[a]), np.sort(rows.order[b])) for a, b in pairs]
+
+
+def take(X: Any, rows: np.ndarray) -> Any:
+    """Take rows of an array, sparse matrix or data frame."""
+    return X.iloc[rows] if hasattr(X, "iloc") else X[rows]
+
+
+def score(model: Any, data: RealSet, test: np.ndarray) -> float:
+    """Score a fitted model on held-out rows."""
+    X, y = take(data.X, test), data.y[test]
+    if data.task is None:
+        return _score_targets(model, X, y, data.classes)
+    task = data.task[test]
+    if not data.classes:
+        residual = y - np.asarray(model.predict(X, task=task))
+        return float(1 - np.mean(residual**2) / np.var(y))
+    proba = np.asarray(model.predict_proba(X, task=task))[:, 1]
+    areas = [
+        roc_auc_score(y[task == t], proba[task == t])
+        for t in np.unique(task)
+        if len(np.unique(y[task == t])) == 2
+    ]
+    return float(np.mean(areas))
+
+
+def _score_targets(model: Any, X: Any, Y: np.ndarray, classes: bool) -> float:
+    if not classes:
+        P = np.asarray(model.predict(X))
+        return float(np.mean(1 - np.mean((Y - P) ** 2, axis=0) / np.var(Y, axis=0)))
+    probabilities = model.predict_proba(X)
+    areas = []
+    for t in range(Y.shape[1]):
+        seen = ~np.isnan(Y[:, t])
+        if len(np.unique(Y[seen, t])) == 2:
+            areas.append(roc_auc_score(Y[seen, t], probabilities[t][seen, 1]))
+    return float(np.mean(areas))
+
+
+def run(name: str, count: int) -> None:
+    """Print the table of one set."""
+    data = load_set(name, 3000 if name == "tox21" else None)
+    pairs = splits(data, count)
+    metric = "mean AUC per task" if data.classes else "R2 against the grand mean"
+    print(f"\n## {name}: {metric}, {len(pairs)} splits\n")
+    print("| model | mean | sd | seconds per fit |")
+    print("|---|---|---|---|")
+    for label, make in models(data).items():
+        values, started = [], time.perf_counter()
+        for train, test in pairs:
+            X = take(data.X, train)
+            task = None if data.task is None else data.task[train]
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                model = make().fit(X, data.y[train], task=task)
+                values.append(score(model, data, test))
+        seconds = (time.perf_counter() - started) / len(pairs)
+        print(f"| {label} | {np.mean(values):.3f} | {np.std(values):.3f} | {seconds:.1f} |")
+        sys.stdout.flush()
+
+
+def main() -> None:
+    """Run the chosen sets."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("sets", nargs="*", default=SETS, help=f"of {', '.join(SETS)}")
+    parser.add_argument("--splits", type=int, default=5)
+    chosen = parser.parse_args()
+    print(
+        f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
+        f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
+    )
+    for name in chosen.sets:
+        run(name, chosen.splits)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,270 @@
+"""The model card: which data, which settings, which versions, what came out."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+from collections.abc import Hashable, Iterator, Mapping
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy
+import scipy.sparse as sp
+import sklearn
+from numpy.typing import NDArray
+
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.data._atomic import write_whole
+
+_CHUNK = 1 << 22
+_CHOSEN = ("alpha_", "best_penalty_", "task_weight_", "intercept_strength_")
+
+
+@saveable("estimator.data_card")
+@dataclass(frozen=True)
+class DataCard:
+    """What a model was fitted on.
+
+    Attributes
+    ----------
+    n_rows : int
+        Rows of positive weight.
+    n_features : int
+        Features after encoding.
+    form : str
+        ``"long"``, ``"targets"`` or ``"separate"``.
+    tasks : tuple
+        The tasks.
+    rows_per_task : tuple of int
+        Labelled rows of each task.
+    sha256 : str
+        Checksum of features (encoded), targets, task labels and weights, rows sorted by task.
+    versions : dict of str to str
+        Python and the packages with which the model was fitted.
+    """
+
+    n_rows: int
+    n_features: int
+    form: str
+    tasks: tuple[Hashable, ...]
+    rows_per_task: tuple[int, ...]
+    sha256: str
+    versions: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Card:
+    """A model card.
+
+    Attributes
+    ----------
+    model : str
+        The class of the model.
+    content : dict
+        The sections: data, settings, seed, result, versions; JSON values only.
+    """
+
+    model: str
+    content: Mapping[str, Any]
+
+    @property
+    def json(self) -> str:
+        """The card as JSON text."""
+        document = {"model": self.model, **self.content}
+        return json.dumps(document, indent=2, ensure_ascii=False) + "\n"
+
+    @property
+    def markdown(self) -> str:
+        """The card as Markdown text."""
+        tables = dict(self.content)
+        tasks = tables.pop("tasks")
+        parts = [f"# {self.model}\n"]
+        parts += [_section(title, rows) for title, rows in tables.items() if rows]
+        parts.append(_section("tasks", {task["task"]: task["rows"] for task in tasks}))
+        return "\n".join(parts)
+
+    def write(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
+        """Write the card as Markdown and as JSON, next to each other.
+
+        Parameters
+        ----------
+        path : path-like
+            ``model`` or ``model.md``; the suffixes ``.md`` and ``.json`` are put in place.
+
+        Returns
+        -------
+        tuple of Path
+            The two files.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be written.
+        """
+        stem = Path(path)
+        stem = stem.with_suffix("") if stem.suffix in (".md", ".json") else stem
+        files = stem.with_name(stem.name + ".md"), stem.with_name(stem.name + ".json")
+        for file, text in zip(files, (self.markdown, self.json), strict=True):
+            content = text.encode("utf-8", "backslashreplace")
+            write_whole(file, partial(_write, content))
+        return files
+
+
+def _write(content: bytes, out: BinaryIO) -> None:
+    out.write(content)
+
+
+def describe_data(data: TaskData) -> DataCard:
+    """Describe encoded training data.
+
+    Parameters
+    ----------
+    data : TaskData
+        With an array as X.
+
+    Returns
+    -------
+    DataCard
+    """
+    return DataCard(
+        n_rows=data.n_rows,
+        n_features=data.n_features,
+        form=data.form.value,
+        tasks=data.tasks,
+        rows_per_task=tuple(int(n) for n in data.task_rows()),
+        sha256=checksum(data),
+        versions=versions(),
+    )
+
+
+def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which is above
+    """Collect the card of a fitted estimator.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Fitted.
+
+    Returns
+    -------
+    Card
+    """
+    data: DataCard = model.data_card_
+    params = model.get_params(deep=False)
+    content = {
+        "data": {
+            "rows": data.n_rows,
+            "features": data.n_features,
+            "tasks": len(data.tasks),
+            "form": data.form,
+            "sha256": data.sha256,
+        },
+        "settings": {name: _plain(value) for name, value in params.items()},
+        "seed": {"random_state": _plain(params["random_state"])}
+        if "random_state" in params
+        else {},
+        "chosen": {name: _plain(getattr(model, name)) for name in _CHOSEN if hasattr(model, name)},
+        "result": _result(getattr(model, "solution_", None)),
+        "versions": dict(data.versions),
+        "tasks": [
+            {"task": _plain(task), "rows": rows}
+            for task, rows in zip(data.tasks, data.rows_per_task, strict=True)
+        ],
+    }
+    return Card(type(model).__name__, content)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide about a fit."""
+    # By name, because nothing below the top may know the top.
+    own: str = importlib.import_module("polytask").__version__
+    return {
+        "polytask": own,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+def checksum(data: TaskData) -> str:
+    """Return the SHA-256 of encoded data; the same values give the same digits anywhere.
+
+    It is taken over the checksums of pieces of a few megabytes, several at a time if there are
+    many.
+    """
+    digest = hashlib.sha256(repr(data.tasks).encode("utf-8", "surrogatepass"))
+    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
+        for array in _parts(data):
+            digest.update(f"{array.dtype.kind}{array.shape}".encode())
+            each = pool.map if array.nbytes > 4 * _CHUNK else map
+            for piece in each(_piece_sum, _pieces(array)):
+                digest.update(piece)
+    return digest.hexdigest()
+
+
+def _piece_sum(piece: NDArray[Any]) -> bytes:
+    # Positions have 4 or 8 bytes, as the platform likes.
+    kind = np.int64 if piece.dtype.kind in "iu" else piece.dtype
+    flat = np.ascontiguousarray(piece, dtype=kind).reshape(-1)
+    return hashlib.sha256(flat.view(np.uint8).data).digest()
+
+
+def _parts(data: TaskData) -> Iterator[NDArray[Any]]:
+    if sp.issparse(data.X):
+        yield from (data.X.data, data.X.indices, data.X.indptr)
+    else:
+        yield data.X
+    for array in (data.offsets, data.sample_weight, data.y):
+        if array is None:
+            continue
+        if array.dtype.kind in "biuf":
+            yield array
+        else:
+            text = "\x1f".join(repr(value) for value in array.ravel().tolist())
+            yield np.frombuffer(text.encode("utf-8", "surrogatepass"), dtype=np.uint8)
+
+
+def _pieces(array: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    """Yield an array a few rows at a time."""
+    step = max(1, _CHUNK // max(1, array.itemsize * int(np.prod(array.shape[1:]))))
+    for start in range(0, len(array), step):
+        yield array[start : start + step]
+
+
+def _result(solution: Any) -> dict[str, Any]:  # noqa: ANN401 - a Solution or None
+    if solution is None:
+        return {}
+    return {
+        "status": solution.message,
+        "objective": float(solution.objective),
+        "duality gap": _plain(solution.gap),
+        "residual": _plain(solution.residual),
+        "iterations": int(solution.n_iter),
+        "seconds": round(float(solution.seconds), 6),
+    }
+
+
+def _plain(value: object) -> Any:  # noqa: ANN401 - a JSON value
+    value = value.item() if isinstance(value, np.generic) else value
+    if isinstance(value, float) and not np.isfinite(value):
+        return repr(value)
+    return value if value is None or isinstance(value, str | bool | int | float) else repr(value)
+
+
+def _section(title: str, rows: Mapping[Any, Any]) -> str:
+    lines = [f"| {_cell(name)} | {_cell(value)} |" for name, value in rows.items()]
+    head = f"## {title.capitalize()}\n\n|  |  |\n|---|---|\n"
+    return head + "\n".join(lines) + "\n"
+
+
+def _cell(value: object) -> str:
+    return str(value).replace("|", "\\|").replace("\n", " ")

@@ -1,0 +1,103 @@
+"""From what `score` is given to labelled data in the order of the model's tasks."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, sentence
+from polytask._estimator.query import InputSchema, check_columns
+from polytask._estimator.training import is_task_mapping, is_wide, names_targets, training_data
+from polytask.data import Form, TaskData, tables
+from polytask.data.missing import missing_mask
+from polytask.data.outcomes import outcome_values
+from polytask.exceptions import DataError
+
+Labels = NDArray[Any]
+
+
+def scored_data(
+    schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+) -> TaskData:
+    """Read data to score; as in `fit`, but a target may have no label.
+
+    Parameters
+    ----------
+    schema : InputSchema
+        What the model expects.
+    X, y, task, sample_weight : object
+        As given to `score`.
+
+    Returns
+    -------
+    TaskData
+        Raw. A target matrix has the columns of the model's tasks, gaps where none were given.
+
+    Raises
+    ------
+    DataError
+        If the data do not fit the model.
+    """
+    check_columns(schema, X, task)
+    labelled = isinstance(X, TaskData) or is_task_mapping(X)
+    names: tuple[Hashable, ...] | None = None
+    if not labelled and is_wide(y) and not names_targets(X, y):
+        y, names = _with_labels(y)
+    data = training_data(X, y, task, sample_weight, schema.task_column, schema.owner)
+    if data.form is Form.TARGETS:
+        return _aligned(schema, data, data.tasks if names is None else names)
+    if labelled or task is not None or schema.task_column is not None:
+        return data
+    return _one_task(schema, data)
+
+
+def _with_labels(y: Any) -> tuple[Any, tuple[Hashable, ...]]:  # noqa: ANN401 - array or table
+    """Drop the targets without a label; return the others and their names."""
+    seen = ~missing_mask(outcome_values(y, "y", "score")).all(axis=0)
+    if not tables.is_table(y):
+        return np.asarray(y)[:, seen], tuple(np.flatnonzero(seen).tolist())
+    kept = [name for name, has in zip(tables.column_names(y), seen, strict=True) if has]
+    return tables.select(y, kept), tuple(kept)
+
+
+def _aligned(schema: InputSchema, data: TaskData, names: tuple[Hashable, ...]) -> TaskData:
+    """Put targets into the order of the model's tasks, by name or by position."""
+    known = schema.index.labels
+    if names == known:
+        return dataclasses.replace(data, tasks=known)
+    positional = schema.form is Form.TARGETS and _positions(names, len(known))
+    place = {t: t for t in range(len(known))} if positional else {n: t for t, n in enumerate(known)}
+    strangers = [name for name in names if name not in place]
+    if strangers:
+        raise DataError(
+            sentence("y", schema.owner, "a column for each task of the model", repr(strangers[0]))
+            + nearest(strangers[0], known)
+        )
+    truth = np.asarray(data.y)
+    gap = None if truth.dtype.kind in "OUS" else np.nan
+    full = np.full((data.n_rows, len(known)), gap, dtype=object if gap is None else float)
+    full[:, [place[name] for name in names]] = truth
+    return dataclasses.replace(data, y=full, tasks=known)
+
+
+def _positions(names: tuple[Hashable, ...], width: int) -> bool:
+    return all(isinstance(name, int) and 0 <= name < width for name in names)
+
+
+def _one_task(schema: InputSchema, data: TaskData) -> TaskData:
+    """Take rows without task labels, which a model of one task only can predict."""
+    if len(schema.index.labels) == 1:
+        return dataclasses.replace(data, tasks=schema.index.labels)
+    if schema.form is Form.TARGETS:
+        n = len(schema.index.labels)
+        raise DataError(
+            sentence("y", schema.owner, f"2-D with a column for each of the {n} tasks", "1-D y")
+        )
+    raise DataError(
+        f"{schema.owner} was fitted on {len(schema.index.labels)} tasks and needs to know the "
+        "task of every row: pass task=, or set task_column before fit."
+    )

@@ -1,0 +1,51 @@
+"""The state of an estimator: its parameters and what it learned."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+from sklearn.base import BaseEstimator
+
+from polytask._registry import State
+from polytask.exceptions import DataError
+
+E = TypeVar("E", bound=BaseEstimator)
+
+
+def estimator_state(estimator: BaseEstimator) -> State:
+    """Return parameters and fitted attributes by name.
+
+    Parameters
+    ----------
+    estimator : BaseEstimator
+        Fitted or not.
+
+    Returns
+    -------
+    dict
+        ``"params"`` as the constructor takes them, and ``"fitted"``: every other attribute.
+    """
+    params: dict[str, Any] = estimator.get_params(deep=False)
+    fitted = {name: value for name, value in vars(estimator).items() if name not in params}
+    return {"params": params, "fitted": fitted}
+
+
+def from_estimator_state(cls: type[E], state: State) -> E:
+    """Rebuild an estimator from :func:`estimator_state`.
+
+    Raises
+    ------
+    DataError
+        If the state sets something else than fitted attributes.
+    """
+    estimator: E = cls(**state["params"])
+    for name, value in state["fitted"].items():
+        if not _is_fitted_name(name):
+            raise DataError(f"{name!r} is not a fitted attribute of {cls.__name__}.")
+        setattr(estimator, name, value)
+    return estimator
+
+
+def _is_fitted_name(name: str) -> bool:
+    learned = name.endswith("_") or name.startswith("_")
+    return name.isidentifier() and learned and not name.startswith("__")

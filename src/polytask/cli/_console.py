@@ -1,0 +1,123 @@
+"""What is printed: results on standard output, notes and errors on standard error."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+from polytask.exceptions import ConvergenceWarning, DataWarning
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+
+def use_utf8() -> None:
+    """Let both streams write UTF-8 whatever the locale says."""
+    for stream in (sys.stdout, sys.stderr):
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            # File names may hold bytes that are no text.
+            reconfigure(encoding="utf-8", errors="backslashreplace")
+
+
+def _console(error: bool = False) -> Console:
+    from rich.console import Console
+
+    # Made anew each time, because the streams may have been replaced since.
+    return Console(file=sys.stderr if error else sys.stdout, highlight=False, emoji=False)
+
+
+def _print(text: str, error: bool) -> None:
+    console = _console(error)
+    # Lines are broken for readers only: a program gets each sentence whole.
+    console.print(text, markup=False, soft_wrap=not console.is_terminal)
+
+
+def say(text: str = "") -> None:
+    """Print a line of the result."""
+    _print(text, error=False)
+
+
+def say_whole(text: str) -> None:
+    """Print a line that is never broken, so that it can be copied."""
+    print(text)
+
+
+def speak(text: str) -> None:
+    """Print a line on standard error."""
+    _print(text, error=True)
+
+
+def note(text: str) -> None:
+    """Print what deserves a look, on standard error."""
+    speak(f"Note: {text}")
+
+
+def say_json(content: object) -> None:
+    """Print JSON for programs."""
+    print(json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False))
+
+
+def say_table(
+    title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
+) -> None:
+    """Print a table.
+
+    Parameters
+    ----------
+    title : str
+        A line above it.
+    header : sequence of str
+        The names of the columns.
+    rows : sequence of sequence of str
+        The cells.
+    right : sequence of int, default=()
+        The columns whose cells stand to the right.
+    """
+    from rich import box
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=box.SIMPLE_HEAD, pad_edge=False, show_edge=False)
+    for position, name in enumerate(header):
+        table.add_column(
+            Text(name), justify="right" if position in right else "left", overflow="fold"
+        )
+    for row in rows:
+        table.add_row(*(Text(cell) for cell in row))
+    console = _console()
+    console.print(Text(title, style="bold"))
+    console.print(table)
+
+
+@contextmanager
+def working(text: str) -> Iterator[None]:
+    """Show that something is going on, if someone is looking."""
+    console = _console(error=True)
+    if not console.is_terminal:
+        yield
+        return
+    with console.status(text):
+        yield
+
+
+@contextmanager
+def spoken_warnings() -> Iterator[None]:
+    """Print the library's warnings as notes, each once, and no other warnings."""
+    said: set[str] = set()
+
+    def show(message: Warning | str, *_: Any) -> None:  # noqa: ANN401 - Python's signature
+        if str(message) not in said:
+            said.add(str(message))
+            note(str(message))
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        for category in (DataWarning, ConvergenceWarning):
+            warnings.simplefilter("always", category)
+        warnings.showwarning = show  # type: ignore[assignment]
+        yield

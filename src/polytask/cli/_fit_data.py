@@ -1,0 +1,248 @@
+"""From files to what an estimator is fitted on."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.cli._console import note
+from polytask.cli._kinds import Demand, TargetKind, as_demanded, kind_of
+from polytask.cli._roles import Roles, Wanted, roles_of
+from polytask.cli._sources import Source
+from polytask.cli._task_hints import likely_tasks
+from polytask.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@dataclass(frozen=True, eq=False)
+class Training:
+    """What an estimator is fitted on.
+
+    Attributes
+    ----------
+    X : DataFrame, or dict of task to (DataFrame, targets)
+        The features, in the long form with the task column.
+    y : DataFrame, ndarray of shape (n,), or None
+        The targets.
+    weight : ndarray of shape (n,), dict, or None
+        Row weights.
+    task_column : str or None
+        The column of task labels.
+    kinds : tuple of TargetKind
+        What the targets are.
+    sizes : dict
+        Labelled rows of every task.
+    n_rows : int
+        Rows in use.
+    n_columns : int
+        Columns that become features.
+    """
+
+    X: Any
+    y: Any
+    weight: Any
+    task_column: str | None
+    kinds: tuple[TargetKind, ...]
+    sizes: dict[Any, int]
+    n_rows: int
+    n_columns: int
+
+
+def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
+    """Read the rows to learn from, in one of three forms.
+
+    Parameters
+    ----------
+    source : Source
+        The files.
+    wanted : Wanted
+        What the user said about the columns.
+    demand : Demand
+        What the targets are to be.
+    drop_missing : bool
+        Whether rows without a target are left out rather than refused.
+
+    Returns
+    -------
+    Training
+
+    Raises
+    ------
+    DataError
+        If the files do not hold what was asked for.
+    ParameterError
+        If the options do not fit together.
+    """
+    if source.pattern is not None:
+        return _separate(source, wanted, demand, drop_missing)
+    table = source.table()
+    roles = roles_of(wanted, list(table.columns), source.name)
+    _check_form(roles, table, source.name)
+    if roles.task is not None:
+        return _long(table, roles, source.name, demand, drop_missing)
+    return _targets(table, roles, source.name, demand)
+
+
+def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
+    if not roles.targets:
+        raise ParameterError(
+            "fit needs a target: --target COL, several of them, or --targets 'y_*'. The columns "
+            f"of {source} are {', '.join(map(repr, table.columns[:10]))}."
+        )
+    if roles.task is not None and len(roles.targets) > 1:
+        raise ParameterError(
+            f"With --task, every row has one task and one --target; got {len(roles.targets)}: "
+            f"{', '.join(map(repr, roles.targets[:5]))}. Without --task each target is a task."
+        )
+    if roles.task is None and len(roles.targets) == 1:
+        likely = likely_tasks(table.drop(columns=list(roles.targets)))
+        shown = ", ".join(f"{hint.name!r} ({hint.n_values:,} values)" for hint in likely)
+        advice = f" Likely task columns: {shown}." if shown else ""
+        raise ParameterError(
+            "One --target is one task only: name the column of the tasks with --task, or give "
+            f"several targets.{advice}"
+        )
+
+
+def _long(
+    table: pd.DataFrame, roles: Roles, source: str, demand: Demand, drop_missing: bool
+) -> Training:
+    target, task = roles.targets[0], str(roles.task)
+    _refuse_unlabelled(table, task, source)
+    table = _labelled(table, target, source, drop_missing)
+    kind = as_demanded(kind_of(table[target], target, source), demand, table[target], source)
+    counts = table[task].value_counts(sort=False)
+    return Training(
+        X=table[[task, *roles.features]],
+        y=_values(table, target),
+        weight=_weights(table, roles.weight, source),
+        task_column=task,
+        kinds=(kind,),
+        sizes={label: int(n) for label, n in counts.items()},
+        n_rows=len(table),
+        n_columns=len(roles.features),
+    )
+
+
+def _targets(table: pd.DataFrame, roles: Roles, source: str, demand: Demand) -> Training:
+    kinds = tuple(
+        as_demanded(kind_of(table[name], name, source), demand, table[name], source)
+        for name in roles.targets
+    )
+    bare = table[list(roles.targets)].isna().all(axis=1)
+    if bare.any():
+        note(f"{int(bare.sum()):,} rows have no target at all and teach nothing.")
+    return Training(
+        X=table[list(roles.features)],
+        y=table[list(roles.targets)],
+        weight=_weights(table, roles.weight, source),
+        task_column=None,
+        kinds=kinds,
+        sizes={name: int(table[name].notna().sum()) for name in roles.targets},
+        n_rows=len(table),
+        n_columns=len(roles.features),
+    )
+
+
+def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
+    if wanted.task is not None:
+        raise ParameterError("--file-per-task makes each file a task: drop --task.")
+    if len(wanted.targets) != 1 or wanted.target_patterns:
+        raise ParameterError("--file-per-task needs exactly one --target, the same in all files.")
+    target = wanted.targets[0]
+    tables = {
+        name: _labelled(table, _required(table, target, name), name, drop_missing)
+        for name, table in source.tables().items()
+    }
+    union = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
+    roles = roles_of(wanted, union, source.name)
+    column = _joined([table[target] for table in tables.values()])
+    kind = as_demanded(kind_of(column, target, source.name), demand, column, source.name)
+    kept = {name: [c for c in roles.features if c in t.columns] for name, t in tables.items()}
+    weight = None
+    if roles.weight is not None:
+        weight = {
+            name: _weights(table, _required(table, roles.weight, name), name)
+            for name, table in tables.items()
+        }
+    return Training(
+        X={n: (t[kept[n]], _values(t, target)) for n, t in tables.items()},
+        y=None,
+        weight=weight,
+        task_column=None,
+        kinds=(kind,),
+        sizes={name: len(table) for name, table in tables.items()},
+        n_rows=len(column),
+        n_columns=len(roles.features),
+    )
+
+
+def _required(table: pd.DataFrame, name: str, source: str) -> str:
+    from polytask.cli._roles import require
+
+    require(name, list(table.columns), source)
+    return name
+
+
+def _joined(columns: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
+    import pandas as pd
+
+    return pd.concat(columns, ignore_index=True)
+
+
+def _labelled(table: pd.DataFrame, target: str, source: str, drop_missing: bool) -> pd.DataFrame:
+    from polytask.data.missing import rows_text
+
+    missing = np.asarray(table[target].isna())
+    if not missing.any():
+        return table
+    if not drop_missing:
+        raise DataError(
+            f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
+            "correct them, or leave these rows out with --drop-missing-target."
+        )
+    note(f"{source}: {rows_text(missing)} without target {target!r} left out.")
+    rest = table[~missing].reset_index(drop=True)
+    if not len(rest):
+        raise DataError(f"Target {target!r} of {source} is missing in every row.")
+    return rest
+
+
+def _values(table: pd.DataFrame, name: str) -> NDArray[Any]:
+    from polytask.data.tables import get_column
+
+    return get_column(table, name)
+
+
+def _weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+    import pandas as pd
+
+    if name is None:
+        return None
+    numeric = pd.api.types.is_numeric_dtype(table[name])
+    values = _values(table, name)
+    bad = ~(np.isfinite(values) & (values >= 0)) if numeric else np.ones(len(table), dtype=bool)
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise DataError(
+            f"Weight {name!r} of {source} must be a finite number >= 0 in every row; got "
+            f"{table[name].iloc[row]!r} in row {row}, counting from 0."
+        )
+    return values
+
+
+def _refuse_unlabelled(table: pd.DataFrame, task: str, source: str) -> None:
+    from polytask.data.missing import rows_text
+
+    missing = np.asarray(table[task].isna())
+    if missing.any():
+        raise DataError(
+            f"Task column {task!r} of {source} is empty in {rows_text(missing)}, counting from "
+            "0: every row needs a task."
+        )

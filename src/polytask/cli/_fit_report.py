@@ -1,0 +1,187 @@
+"""What ``polytask fit`` says about what it did."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from polytask.cli._console import say, say_whole
+
+if TYPE_CHECKING:
+    from polytask.cli._fit_data import Training
+    from polytask.cli._kinds import TargetKind
+    from polytask.cli._roles import Wanted
+    from polytask.cli._sources import Source
+
+SHOWN = 8
+LABEL = 13
+
+
+def say_data(training: Training) -> None:
+    """Say what was understood of the data.
+
+    Parameters
+    ----------
+    training : Training
+        What the estimator is fitted on.
+    """
+    sizes = np.array(list(training.sizes.values()))
+    spread = f"{sizes.min():,} to {sizes.max():,} rows each, median {np.median(sizes):,.0f}"
+    spread = f"{sizes[0]:,} rows each" if sizes.min() == sizes.max() else spread
+    line("Rows", f"{training.n_rows:,}")
+    line("Tasks", f"{len(sizes):,} ({spread}){_singles(training)}")
+    line("Columns", f"{training.n_columns:,} to learn from")
+    for sentence in _kind_sentences(training.kinds):
+        line("Target", sentence)
+
+
+def line(label: str, text: str) -> None:
+    """Print a labelled line."""
+    say(f"{label:<{LABEL}}{text}")
+
+
+def _singles(training: Training) -> str:
+    singles = [label for label, n in training.sizes.items() if n == 1]
+    if not singles:
+        return ""
+    verb = "has" if len(singles) == 1 else "have"
+    return f"; {len(singles):,} {verb} one row only, such as {singles[0]!r}"
+
+
+def _kind_sentences(kinds: tuple[TargetKind, ...]) -> list[str]:
+    if len(kinds) <= SHOWN:
+        return [kind.sentence for kind in kinds]
+    classes = sum(kind.is_class for kind in kinds)
+    return [f"{classes:,} classification, {len(kinds) - classes:,} regression."]
+
+
+def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any estimator
+    """Say what was chosen, how good it is and how sure.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Fitted.
+    training : Training
+        What it was fitted on.
+    """
+    line("Model", describe(estimator))
+    for sentence in (*_searched(estimator), *_certified(estimator)):
+        line(*sentence)
+    line("Features", _features(estimator))
+
+
+def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
+    """Return the class of an estimator, with what it wraps or its penalty."""
+    name = type(estimator).__name__
+    if hasattr(estimator, "penalty"):
+        penalty = getattr(estimator, "best_penalty_", None) or estimator.penalty
+        return f"{name} with {'L21(fraction=0.1)' if penalty is None else short(penalty)}"
+    inner = getattr(estimator, "estimator", None)
+    effect = getattr(estimator, "task_effect_", None)
+    tail = "" if effect is None else f"; {effect}"
+    return name if inner is None else f"{name} with {_steps(inner)}{tail}"
+
+
+def _steps(inner: Any) -> str:  # noqa: ANN401 - any scikit-learn estimator
+    steps = [step for _, step in getattr(inner, "steps", [("", inner)])]
+    return ", ".join(type(step).__name__ for step in steps)
+
+
+def short(penalty: object) -> str:
+    """Return a penalty with four digits per number."""
+    return re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda m: f"{float(m[0]):.4g}", repr(penalty))
+
+
+def _searched(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
+    scores = getattr(estimator, "scores_", None)
+    if scores is None:
+        return []
+    means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
+    best = scores[int(np.argmin(np.abs(means - estimator.best_score_)))]
+    n, folds = scores.shape
+    error = float(np.std(best, ddof=1) / np.sqrt(folds)) if folds > 1 else 0.0
+    value, spoken = _score(estimator, float(estimator.best_score_))
+    error = 2 * error if spoken.startswith("R2") else error
+    return [
+        ("Alpha", f"{estimator.alpha_:.4g}, task_weight={estimator.task_weight_!r}"),
+        (
+            "Held out",
+            f"{spoken} {value:.4g} (standard error {error:.2g}), the best of {n:,} "
+            f"candidates in {folds} folds",
+        ),
+    ]
+
+
+def _score(estimator: Any, score: float) -> tuple[float, str]:  # noqa: ANN401 - any estimator
+    """Return the held-out score in familiar terms."""
+    if not hasattr(estimator, "task_classes_"):
+        # The loss is half the squared error on targets of variance 1.
+        return 1.0 + 2.0 * score, "R2"
+    mixed = "mean loss on scaled targets"
+    return -score, "log loss" if not hasattr(estimator, "scale_targets") else mixed
+
+
+def _certified(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
+    solution = getattr(estimator, "solution_", None)
+    return [] if solution is None else [("Certificate", certificate(solution))]
+
+
+def certificate(solution: Any) -> str:  # noqa: ANN401 - a Solution
+    """Return how far from the optimum an answer can be, in words."""
+    value = solution.certificate.relative
+    what = (
+        f"the objective is within {value:.1e} of its minimum (relative duality gap)"
+        if solution.gap is not None
+        else f"relative optimality residual {value:.1e}"
+    )
+    if solution.status.name == "CONVERGED":
+        return f"{what}; converged in {solution.n_iter:,} iterations."
+    return f"{what}. {solution.message}"
+
+
+def _features(estimator: Any) -> str:  # noqa: ANN401 - any estimator
+    text = f"{len(estimator.coef_feature_names_):,}"
+    encoder = getattr(estimator, "encoder_", None)
+    if encoder is None:
+        return text
+    columns = encoder.report_.columns
+    parts = {
+        "categories in": [c.name for c in columns if c.levels],
+        "rare levels joined in": [c.name for c in columns if c.joined],
+        "missing cells filled in": [c.name for c in columns if c.missing],
+        "constant": list(encoder.report_.constant),
+        "left out as empty": list(encoder.report_.dropped),
+    }
+    said = [f"{what} {named(names)}" for what, names in parts.items() if names]
+    return "; ".join([text, *said])
+
+
+def named(names: list[str]) -> str:
+    """Return some names, cut after the first few."""
+    more = f", ... ({len(names):,} in all)" if len(names) > SHOWN else ""
+    return ", ".join(names[:SHOWN]) + more
+
+
+def say_next(path: str, source: Source, wanted: Wanted) -> None:
+    """Print the command that predicts with the model.
+
+    Parameters
+    ----------
+    path : str
+        The model file.
+    source : Source
+        The files it was fitted on.
+    wanted : Wanted
+        What the columns are.
+    """
+    words = ["polytask", "predict", path]
+    words += [source.data] if source.data is not None else ["--file-per-task", source.name]
+    words += ["--out", "predictions.csv"]
+    for name in wanted.ids:
+        words += ["--id", name]
+    say(f"Wrote {path}. To predict (put a table of new rows in its place):")
+    say_whole(f"  {shlex.join([*words, *source.style.arguments()])}")

@@ -1,0 +1,102 @@
+"""The work of ``polytask fit``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from polytask.cli import _fit_report as report
+from polytask.cli._console import say, working
+from polytask.cli._fit_data import Training, read_training
+from polytask.cli._kinds import Demand, Problem, problem_of
+from polytask.cli._models import Plan, check_choice, model_named
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import MODEL_SUFFIX, Output, Source
+from polytask.penalties.parse import parse
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user said about learning.
+
+    Attributes
+    ----------
+    loss, model, penalty : str
+        As written; the penalty may be None.
+    unseen_tasks : {"error", "shared"}
+        What to do with unknown tasks.
+    folds, seed : int
+        Of a search.
+    jobs : int or None
+        Processes.
+    """
+
+    loss: str
+    model: str
+    penalty: str | None
+    unseen_tasks: str
+    folds: int
+    seed: int
+    jobs: int | None
+
+    def demand(self) -> Demand:
+        """Return what the targets are to be: by ``--loss``, else by ``--model``."""
+        problem = model_named(self.model).problem
+        if self.loss != "auto" or problem in (None, Problem.MIXED):
+            return Demand(self.loss, f"--loss {self.loss}")
+        loss = "squared" if problem is Problem.REGRESSION else "classes"
+        return Demand(loss, f"--model {self.model}")
+
+    def plan(self, training: Training) -> Plan:
+        """Return what the estimator is built from."""
+        problem = problem_of(training.kinds)
+        losses = {kind.name: kind.loss for kind in training.kinds}
+        loss = {Problem.REGRESSION: "squared", Problem.CLASSIFICATION: self.loss}.get(problem)
+        return Plan(
+            problem=problem,
+            loss=losses if loss is None else loss,
+            task_column=training.task_column,
+            unseen_tasks=self.unseen_tasks,
+            penalty=None if self.penalty is None else parse(self.penalty),
+            folds=self.folds,
+            seed=self.seed,
+            jobs=self.jobs,
+        )
+
+
+def run_fit(
+    source: Source, wanted: Wanted, choice: Choice, output: Output, drop_missing: bool
+) -> None:
+    """Read, fit, write the model and say what was done.
+
+    Parameters
+    ----------
+    source : Source
+        The files.
+    wanted : Wanted
+        What the columns are.
+    choice : Choice
+        How to learn.
+    output : Output
+        The model file.
+    drop_missing : bool
+        Whether rows without a target are left out.
+    """
+    from polytask import save
+
+    source.check("polytask fit")
+    path = output.check(f"model{MODEL_SUFFIX}", source.data)
+    training = read_training(source, wanted, choice.demand(), drop_missing)
+    plan = choice.plan(training)
+    check_choice(choice.model, plan)
+    report.say_data(training)
+    estimator = _fitted(model_named(choice.model).build(plan), training)
+    save(estimator, path)
+    report.say_model(estimator, training)
+    say()
+    report.say_next(path, source, wanted)
+
+
+def _fitted(estimator: Any, training: Training) -> Any:  # noqa: ANN401 - any estimator
+    with working(f"Fitting {type(estimator).__name__} ..."):
+        return estimator.fit(training.X, training.y, sample_weight=training.weight)

@@ -1,0 +1,42 @@
+"""The work of ``polytask inspect``."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+from polytask.cli._console import say_json
+from polytask.cli._model_facts import model_facts, say_model_facts
+from polytask.cli._sources import Source, require_file
+from polytask.cli._table_facts import table_facts
+from polytask.cli._table_facts_text import say_table_facts
+
+
+def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json: bool) -> None:
+    """Say what is in a file.
+
+    Parameters
+    ----------
+    source : Source
+        A table or a model.
+    task : str or None
+        The column that names the task.
+    targets : tuple of str
+        Targets, by name or pattern.
+    json : bool
+        Whether to print JSON.
+    """
+    require_file(source.name, "a table or a model")
+    if not is_table_file(source.name):
+        facts = model_facts(source.name)
+        say_json(facts) if json else say_model_facts(facts)
+        return
+    found = table_facts(source.table(), source.name, task, targets)
+    say_json(asdict(found)) if json else say_table_facts(found)
+
+
+def is_table_file(path: str) -> bool:
+    """Tell by its suffix whether a file is a table."""
+    from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
+
+    name = path.lower().removesuffix(".gz")
+    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, ".xlsx", ".xls"))

@@ -1,0 +1,205 @@
+"""The models that ``polytask fit --model`` knows."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polytask._checks import nearest
+from polytask.cli._kinds import Problem
+from polytask.exceptions import IncompatibleError, ParameterError
+
+if TYPE_CHECKING:
+    from polytask.penalties import Penalty
+
+
+# The strengths that ridge regression tries on scaled features.
+STRENGTHS = tuple(10.0**k for k in range(-3, 5))
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a model is built from.
+
+    Attributes
+    ----------
+    problem : Problem
+        What the targets are.
+    loss : str or dict
+        The loss, or that of each task.
+    task_column : str or None
+        The column of task labels.
+    unseen_tasks : {"error", "shared"}
+        What to do with unknown tasks.
+    penalty : Penalty or None
+        As written by the user.
+    folds : int
+        Folds of a search.
+    seed : int
+        Seed of the splits.
+    jobs : int or None
+        Processes.
+    """
+
+    problem: Problem
+    loss: str | dict[str, str]
+    task_column: str | None
+    unseen_tasks: str
+    penalty: Penalty | None
+    folds: int
+    seed: int
+    jobs: int | None
+
+
+Build = Callable[[Plan], Any]
+
+
+@dataclass(frozen=True)
+class Model:
+    """One choice of ``--model``.
+
+    Attributes
+    ----------
+    help : str
+        What it is.
+    build : callable
+        From a plan to an estimator.
+    problem : Problem or None
+        The problem it is for; None means all.
+    penalised : bool
+        Whether it takes a penalty.
+    """
+
+    help: str
+    build: Build
+    problem: Problem | None = None
+    penalised: bool = True
+
+
+def _shared(plan: Plan) -> dict[str, Any]:
+    """Return the parameters that all linear models have."""
+    scaled = {"scale_targets": "auto"} if plan.problem is not Problem.CLASSIFICATION else {}
+    return scaled | {
+        "penalty": plan.penalty,
+        "loss": plan.loss,
+        "standardize": True,
+        "task_column": plan.task_column,
+        "unseen_tasks": plan.unseen_tasks,
+        "n_jobs": plan.jobs,
+    }
+
+
+def _plain(plan: Plan) -> Any:  # noqa: ANN401 - any estimator
+    from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
+
+    classes: dict[Problem, Any] = {
+        Problem.REGRESSION: MultiTaskRegressor,
+        Problem.CLASSIFICATION: MultiTaskClassifier,
+        Problem.MIXED: MultiTaskModel,
+    }
+    return classes[plan.problem](**_shared(plan))
+
+
+def _searched(plan: Plan) -> Any:  # noqa: ANN401
+    from polytask import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
+
+    classes: dict[Problem, Any] = {
+        Problem.REGRESSION: MultiTaskRegressorCV,
+        Problem.CLASSIFICATION: MultiTaskClassifierCV,
+        Problem.MIXED: MultiTaskModelCV,
+    }
+    search = {"cv": plan.folds, "random_state": plan.seed}
+    return classes[plan.problem](**_shared(plan), **search)
+
+
+def _alone(problem: Problem) -> Any:  # noqa: ANN401 - any scikit-learn estimator
+    """Return what each task, or all rows, are given to."""
+    from sklearn.linear_model import LogisticRegression, RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if problem is Problem.REGRESSION:
+        return make_pipeline(StandardScaler(), RidgeCV(alphas=STRENGTHS))
+    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
+
+
+def _single(plan: Plan) -> Any:  # noqa: ANN401
+    from polytask import SingleTask
+
+    return SingleTask(
+        _alone(plan.problem),
+        task_column=plan.task_column,
+        unseen_tasks=plan.unseen_tasks,
+        n_jobs=plan.jobs,
+    )
+
+
+def _pooled(effect: str) -> Build:
+    def build(plan: Plan) -> Any:  # noqa: ANN401
+        from polytask import Pooled
+
+        return Pooled(
+            _alone(plan.problem),
+            effect,
+            task_column=plan.task_column,
+            unseen_tasks=plan.unseen_tasks,
+        )
+
+    return build
+
+
+MODELS: Mapping[str, Model] = {
+    "search": Model("penalty and strength found by cross-validation (the default)", _searched),
+    "multitask": Model("one penalty, by --penalty or L21(fraction=0.1)", _plain),
+    "single": Model("each task on its own", _single, penalised=False),
+    "pooled": Model("all rows as one task", _pooled("none"), penalised=False),
+    "pooled-intercept": Model(
+        "all rows as one task, an intercept per task", _pooled("intercept"), penalised=False
+    ),
+    "pooled-category": Model(
+        "all rows as one task, the task as a feature", _pooled("category"), penalised=False
+    ),
+    "MultiTaskRegressor": Model("multitask, for numbers", _plain, Problem.REGRESSION),
+    "MultiTaskClassifier": Model("multitask, for classes", _plain, Problem.CLASSIFICATION),
+    "MultiTaskModel": Model("multitask, for targets of both kinds", _plain, Problem.MIXED),
+    "MultiTaskModelCV": Model("search, for targets of both kinds", _searched, Problem.MIXED),
+    "MultiTaskRegressorCV": Model("search, for numbers", _searched, Problem.REGRESSION),
+    "MultiTaskClassifierCV": Model("search, for classes", _searched, Problem.CLASSIFICATION),
+}
+
+
+def model_named(name: str) -> Model:
+    """Return a model by its name.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    if name in MODELS:
+        return MODELS[name]
+    known = ", ".join(MODELS)
+    raise ParameterError(f"--model must be one of {known}; got {name!r}.{nearest(name, MODELS)}")
+
+
+def check_choice(name: str, plan: Plan) -> None:
+    """Refuse a model that is not for the problem.
+
+    Raises
+    ------
+    IncompatibleError
+        If the model is for other targets, or takes no penalty.
+    """
+    model = MODELS[name]
+    if model.problem not in (None, plan.problem):
+        raise IncompatibleError(
+            f"--model {name} is {model.help}, but the problem is {plan.problem.value}. Leave "
+            "--model out, or choose --loss."
+        )
+    if plan.problem is Problem.MIXED and not model.penalised:
+        raise IncompatibleError(
+            f"--model {name} is for targets of one kind, numbers or classes; these are of both."
+        )
+    if plan.penalty is not None and not model.penalised:
+        raise IncompatibleError(f"--model {name} has no penalty between tasks: drop --penalty.")

@@ -1,0 +1,168 @@
+"""What each column of a table is: task, target, identifier, weight or feature."""
+
+from __future__ import annotations
+
+import fnmatch
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from polytask._checks import nearest
+from polytask.exceptions import DataError, ParameterError
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said about the columns.
+
+    Attributes
+    ----------
+    task, weight : str or None
+        Columns.
+    targets : tuple of str
+        Columns, by name.
+    target_patterns, features, drop, ids : tuple of str
+        Names or patterns, possibly several behind commas.
+    """
+
+    task: str | None = None
+    weight: str | None = None
+    targets: tuple[str, ...] = ()
+    target_patterns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column is."""
+
+    task: str | None
+    weight: str | None
+    targets: tuple[str, ...]
+    ids: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def roles_of(wanted: Wanted, columns: Sequence[str], source: str) -> Roles:
+    """Find out what each column of a table is.
+
+    Parameters
+    ----------
+    wanted : Wanted
+        What the user said.
+    columns : sequence of str
+        The columns of the table.
+    source : str
+        The file, for messages.
+
+    Returns
+    -------
+    Roles
+
+    Raises
+    ------
+    DataError
+        If a column is not there, or nothing is left as feature.
+    ParameterError
+        If a column is given two roles.
+    """
+    single = [name for name in (wanted.task, wanted.weight) if name is not None]
+    for name in (*single, *wanted.targets):
+        require(name, columns, source)
+    targets = _distinct((*wanted.targets, *matching(wanted.target_patterns, columns, source)))
+    ids = matching(wanted.ids, columns, source)
+    _refuse_two_roles(wanted, targets, ids)
+    taken = {*single, *targets, *ids}
+    drop = set(matching(wanted.drop, columns, source))
+    named = matching(wanted.features, columns, source, refused=taken) or tuple(columns)
+    features = tuple(name for name in named if name not in taken | drop)
+    if not features:
+        raise DataError(
+            f"{source} has no column left to learn from: its columns are "
+            f"{', '.join(map(repr, columns[:10]))}."
+        )
+    return Roles(wanted.task, wanted.weight, targets, ids, features)
+
+
+def require(name: str, columns: Sequence[str], source: str) -> None:
+    """Refuse the name of a column that is not there."""
+    if name in columns:
+        return
+    shown = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
+    raise DataError(
+        f"{source} has no column {name!r}.{nearest(name, columns)} Its columns are {shown}."
+    )
+
+
+def matching(
+    patterns: Sequence[str],
+    columns: Sequence[str],
+    source: str,
+    refused: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Return the columns that names, patterns or lists with commas stand for, in table order.
+
+    Parameters
+    ----------
+    patterns : sequence of str
+        What was written.
+    columns : sequence of str
+        The columns of the table.
+    source : str
+        The file, for messages.
+    refused : iterable of str, default=()
+        Columns that must not be named; a pattern passes over them.
+
+    Returns
+    -------
+    tuple of str
+    """
+    found: set[str] = set()
+    for pattern in _split(patterns, columns):
+        if pattern in columns:
+            if pattern in set(refused):
+                raise ParameterError(
+                    f"Column {pattern!r} cannot be a feature: it is the task, a target, an "
+                    "identifier or the weight."
+                )
+            found.add(pattern)
+            continue
+        hits = fnmatch.filter(columns, pattern) if any(c in pattern for c in "*?[") else []
+        if not hits and any(c in pattern for c in "*?["):
+            raise DataError(f"{source} has no column that matches {pattern!r}.")
+        if not hits:
+            require(pattern, columns, source)
+        found.update(hits)
+    return tuple(name for name in columns if name in found)
+
+
+def _split(patterns: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Split at commas, unless a column is called so."""
+    words: list[str] = []
+    for pattern in patterns:
+        whole = pattern in columns or "," not in pattern
+        words.extend([pattern] if whole else [word.strip() for word in pattern.split(",")])
+    return [word for word in words if word]
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_two_roles(wanted: Wanted, targets: tuple[str, ...], ids: tuple[str, ...]) -> None:
+    roles: dict[str, list[str | None]] = {
+        "--task": [wanted.task],
+        "--target": [*targets],
+        "--weight": [wanted.weight],
+        "--id": [*ids],
+    }
+    seen: dict[str, str] = {}
+    for option, names in roles.items():
+        for name in names:
+            if name is None:
+                continue
+            # A task may name the rows as well.
+            if name in seen and (seen[name], option) != ("--task", "--id"):
+                raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {option}.")
+            seen.setdefault(name, option)

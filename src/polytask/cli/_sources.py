@@ -1,0 +1,183 @@
+"""Files that come in and go out."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from polytask._checks import nearest
+from polytask.cli._console import note
+from polytask.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+MODEL_SUFFIX = ".polytask"
+
+
+@dataclass(frozen=True)
+class Style:
+    """How text files are written; None is found out.
+
+    Attributes
+    ----------
+    sep : str or None
+        The separator.
+    decimal : str
+        The decimal mark.
+    encoding : str or None
+        The encoding.
+    """
+
+    sep: str | None = None
+    decimal: str = "."
+    encoding: str | None = None
+
+    def arguments(self) -> list[str]:
+        """Return the options that say the same."""
+        words = [] if self.sep is None else ["--sep", self.sep]
+        words += [] if self.decimal == "." else ["--decimal", self.decimal]
+        return words + ([] if self.encoding is None else ["--encoding", self.encoding])
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where the rows come from: one table, or one file per task.
+
+    Attributes
+    ----------
+    data : str or None
+        One table.
+    pattern : str or None
+        One file per task.
+    style : Style
+        How text files are written.
+    """
+
+    data: str | None
+    pattern: str | None
+    style: Style
+
+    def check(self, command: str) -> None:
+        """Refuse both and neither.
+
+        Raises
+        ------
+        ParameterError
+            If not exactly one of the two is given.
+        """
+        if self.data is None and self.pattern is None:
+            raise ParameterError(
+                f"{command} needs DATA, a table, or --file-per-task 'folder/*.csv'. See "
+                f"{command} --help."
+            )
+        if self.data is not None and self.pattern is not None:
+            raise ParameterError(
+                f"{command} takes DATA or --file-per-task, not both; got {self.data} and "
+                f"{self.pattern}."
+            )
+
+    @property
+    def name(self) -> str:
+        """The file, for messages."""
+        return str(self.data or self.pattern)
+
+    def table(self) -> pd.DataFrame:
+        """Read the one table and say how."""
+        from polytask.data.readers import read_table
+
+        style = self.style
+        result = read_table(
+            self.name, sep=style.sep, decimal=style.decimal, encoding=style.encoding
+        )
+        for line in result.notes:
+            note(line)
+        return result.table
+
+    def tables(self) -> dict[str, pd.DataFrame]:
+        """Read one table per task and say how."""
+        from polytask.data.readers import read_tables
+
+        style = self.style
+        result = read_tables(
+            self.name, sep=style.sep, decimal=style.decimal, encoding=style.encoding
+        )
+        for line in result.notes:
+            note(line)
+        return result.tables
+
+
+@dataclass(frozen=True)
+class Output:
+    """The file to write.
+
+    Attributes
+    ----------
+    path : str or None
+        Where.
+    force : bool
+        Whether a file that exists may be replaced.
+    """
+
+    path: str | None
+    force: bool
+
+    def check(self, example: str, *inputs: str | None) -> str:
+        """Refuse the file before any work is done.
+
+        Parameters
+        ----------
+        example : str
+            A name to advise.
+        *inputs : str or None
+            Files that are read; none of them may be replaced.
+
+        Returns
+        -------
+        str
+            The path.
+
+        Raises
+        ------
+        ParameterError
+            If no file is named.
+        DataError
+            If there is no such folder, or the file exists.
+        """
+        path = self.path
+        if path is None:
+            raise ParameterError(f"Name the file to write with --out, such as --out {example}.")
+        folder = os.path.dirname(os.path.abspath(path))
+        if os.path.isdir(path):
+            raise DataError(f"Cannot write {path}: it is a folder.")
+        if not os.path.isdir(folder):
+            raise DataError(f"Cannot write {path}: there is no folder {folder}.")
+        if os.path.exists(path):
+            self._check_replaced(path, inputs)
+        return path
+
+    def _check_replaced(self, path: str, inputs: tuple[str | None, ...]) -> None:
+        if any(name and os.path.exists(name) and os.path.samefile(path, name) for name in inputs):
+            raise DataError(f"Cannot write {path}: it is a file that is read.")
+        if not self.force:
+            raise DataError(
+                f"{path} exists already: choose another name for --out, or replace it with "
+                "--force."
+            )
+
+
+def require_file(path: str, what: str) -> None:
+    """Refuse a file that is not there, naming the nearest.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, or it is a folder.
+    """
+    if os.path.isdir(path):
+        raise DataError(f"{path} is a folder; name {what}.")
+    if not os.path.exists(path):
+        folder = os.path.dirname(path) or "."
+        beside = os.listdir(folder) if os.path.isdir(folder) else []
+        raise DataError(f"There is no file {path}.{nearest(os.path.basename(path), beside)}")

@@ -1,0 +1,154 @@
+"""``polytask fit``: learn all tasks of a table and write the model."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from polytask.cli import _options as options
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import Output, Source, Style
+
+HELP = """Learn all tasks of a table and write the model.
+
+Tables come in three forms: one row per observation (--task and one --target), one column per \
+task (several --target), or one file per task (--file-per-task).
+"""
+
+EPILOG = """[bold]Examples[/bold]
+
+One row per observation, with a column that names its task:
+
+  polytask fit exams.csv --task school --target score --out exams.polytask
+
+One column per task:
+
+  polytask fit plant.csv --targets 'y_*' --id batch --out plant.polytask
+
+One file per task:
+
+  polytask fit --file-per-task 'wards/*.csv' --target ill --out wards.polytask
+"""
+
+
+def fit(
+    data: options.Data = None,
+    task: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", rich_help_panel=options.COLUMNS, help="The column that names the task."
+        ),
+    ] = None,
+    target: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COL",
+            rich_help_panel=options.COLUMNS,
+            help="What is predicted. Several, without --task: each is a task.",
+        ),
+    ] = None,
+    targets: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="PATTERN",
+            rich_help_panel=options.COLUMNS,
+            help="Targets by pattern, such as 'y_*', or a list a,b,c.",
+        ),
+    ] = None,
+    features: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLS",
+            rich_help_panel=options.COLUMNS,
+            help="Features: a,b,c or patterns (default: all other columns).",
+        ),
+    ] = None,
+    drop: Annotated[
+        list[str] | None,
+        typer.Option(
+            metavar="COLS",
+            rich_help_panel=options.COLUMNS,
+            help="Columns to leave out: a,b,c or patterns.",
+        ),
+    ] = None,
+    ids: options.Ids = None,
+    weight: Annotated[
+        str | None,
+        typer.Option(
+            metavar="COL", rich_help_panel=options.COLUMNS, help="The column of row weights."
+        ),
+    ] = None,
+    drop_missing_target: Annotated[
+        bool,
+        typer.Option(
+            "--drop-missing-target",
+            rich_help_panel=options.COLUMNS,
+            help="Leave rows without a target out instead of refusing them.",
+        ),
+    ] = False,
+    file_per_task: options.FilePerTask = None,
+    sep: options.Sep = None,
+    decimal: options.Decimal = ".",
+    encoding: options.Encoding = None,
+    loss: Annotated[
+        Literal["auto", "squared", "logistic", "multinomial"],
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=options.LEARNING,
+            help="auto, squared, logistic or multinomial. auto: text, true/false, categories and "
+            "numbers with exactly two values are classes; other numbers are numbers.",
+        ),
+    ] = "auto",
+    model: Annotated[
+        str,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=options.LEARNING,
+            help="search (penalty and strength by cross-validation), multitask (one penalty), "
+            "single (each task alone), pooled, pooled-intercept, pooled-category.",
+        ),
+    ] = "search",
+    penalty: Annotated[
+        str | None,
+        typer.Option(
+            metavar="TEXT",
+            rich_help_panel=options.LEARNING,
+            help="What the tasks share, such as 'L21(0.5) + L2'; a search finds its strength.",
+        ),
+    ] = None,
+    unseen_tasks: options.Unseen = None,
+    folds: Annotated[
+        int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds of a search.")
+    ] = 5,
+    out: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODEL", rich_help_panel=options.RUNNING, help="The model file to write."
+        ),
+    ] = None,
+    seed: Annotated[
+        int, typer.Option(rich_help_panel=options.RUNNING, help="Seed of the splits.")
+    ] = 0,
+    jobs: Annotated[
+        int | None,
+        typer.Option(metavar="N", rich_help_panel=options.RUNNING, help="Processes to use."),
+    ] = None,
+    config: options.Config = None,
+    force: options.Force = False,
+) -> None:
+    """Learn all tasks of a table and write the model."""
+    from polytask.cli._fit_run import Choice, run_fit
+
+    wanted = Wanted(
+        task=task,
+        weight=weight,
+        targets=tuple(target or ()),
+        target_patterns=tuple(targets or ()),
+        features=tuple(features or ()),
+        drop=tuple(drop or ()),
+        ids=tuple(ids or ()),
+    )
+    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    choice = Choice(loss, model, penalty, unseen_tasks or "error", folds, seed, jobs)
+    run_fit(source, wanted, choice, Output(out, force), drop_missing_target)

@@ -1,0 +1,108 @@
+"""Bounds of the curvature of losses on samples, and a preconditioner from them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+
+from polytask.datafits.base import (
+    Array,
+    Preconditioner,
+    block_preconditioner,
+    diagonal_preconditioner,
+)
+from polytask.datafits.blocks import Block
+from polytask.datafits.stack import Predictions, Stack
+
+_POWER_STEPS = 60
+_POWER_ACCURACY = 1e-3
+# A centred square below this share of the plain one is rounding.
+_ROUNDING = 1e-13
+# Exact blocks of the Hessian are formed while they cost no more operations than this.
+_EXACT_COST = 1e8
+
+
+@dataclass(frozen=True, eq=False)
+class Curvature:
+    """The curvature of a datafit on samples once the intercepts are minimised out.
+
+    An intercept of its own takes the mean of each column away; one that is held by a
+    curvature k takes away ``total / (total + k)`` of it, where `total` is the curvature of
+    the losses in that intercept.
+
+    Parameters
+    ----------
+    stack : Stack
+        The data.
+    held : float
+        See :attr:`polytask.datafits.Intercepts.held`.
+    """
+
+    stack: Stack
+    held: float
+
+    @cached_property
+    def diagonal(self) -> Array:
+        """Upper bound of the diagonal of the Hessian, shape of W; rounding becomes 0."""
+        D = np.zeros(self.stack.shape)
+        for block, h in zip(self.stack.blocks, self.stack.bounds, strict=True):
+            plain = block.design.squares_adjoint(h)
+            centred = plain - self._mean_part(block, h)
+            # Overflow (NaN) must not pass for rounding.
+            D[:, block.columns] = np.where(centred <= _ROUNDING * plain, 0.0, centred)
+        return D
+
+    def _mean_part(self, block: Block, h: Array) -> Array:
+        total = block.design.collect(h) + self.held
+        return _ratio(block.design.adjoint(h) ** 2, total)
+
+    def lipschitz(self, scale: Array) -> float:
+        """Largest curvature in scaled coefficients, by power iteration on every column."""
+        V = np.random.default_rng(0).standard_normal(self.stack.shape)
+        best = 0.0
+        for _ in range(_POWER_STEPS):
+            norms = np.linalg.norm(V, axis=0)
+            V = np.divide(V, norms, out=np.zeros_like(V), where=norms > 0)
+            V = self._product(V / scale[:, None]) / scale[:, None]
+            previous, best = best, float(np.linalg.norm(V, axis=0).max(initial=0.0))
+            if not best - previous > _POWER_ACCURACY * best:
+                break
+        return best
+
+    def _product(self, V: Array) -> Array:
+        """Multiply by the bound of the Hessian, column by column."""
+        out = np.zeros(self.stack.shape)
+        for block, h in zip(self.stack.blocks, self.stack.bounds, strict=True):
+            change = block.design.forward(V)
+            total = block.design.collect(h) + self.held
+            mean = np.zeros(self.stack.n_columns)
+            mean[block.columns] = _ratio(block.design.collect(h * change), total)
+            change = change - block.design.spread(mean)
+            out[:, block.columns] = block.design.adjoint(h * change)
+        return out
+
+    @property
+    def _affordable(self) -> bool:
+        d, columns = self.stack.shape
+        labels = sum(h.size for h in self.stack.bounds)
+        return self.stack.dense and max(labels * d**2, columns * d**3) <= _EXACT_COST
+
+    def preconditioner(self, eta: Predictions) -> Preconditioner:
+        """Return the blocks of the Hessian at `eta` inverted, or its diagonal bound."""
+        if not self._affordable:
+            return diagonal_preconditioner(self.diagonal)
+        d, columns = self.stack.shape
+        H = np.zeros((columns, d, d))
+        for block, e in zip(self.stack.blocks, eta, strict=True):
+            h = block.column_curvature(e)
+            first = block.design.adjoint(h)
+            mean = _ratio(first, block.design.collect(h) + self.held)
+            outer = np.einsum("ik,jk->kij", first, mean)
+            H[block.columns] = block.design.grams(h) - outer
+        return block_preconditioner(H, np.ones(columns))
+
+
+def _ratio(above: Array, below: Array) -> Array:
+    return np.divide(above, below, out=np.zeros_like(above), where=below > 0)

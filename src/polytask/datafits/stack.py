@@ -1,0 +1,112 @@
+"""Blocks of data side by side: predictions, values and slopes of all of them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+import scipy.sparse as sp
+
+from polytask.datafits.base import Array, LinearMap
+from polytask.datafits.blocks import Block
+from polytask.datafits.designs import Index
+from polytask.datafits.intercepts import Intercepts
+
+Predictions = list[Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Stack:
+    """The blocks of a datafit; predictions come as one array per block.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+        Every column of W belongs to exactly one block.
+    n_features, n_columns : int
+        Shape of W.
+    """
+
+    blocks: tuple[Block, ...]
+    n_features: int
+    n_columns: int
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of W."""
+        return self.n_features, self.n_columns
+
+    @cached_property
+    def total_weight(self) -> float:
+        """Sum of all row weights."""
+        return float(sum(float(np.sum(block.weight)) for block in self.blocks))
+
+    @cached_property
+    def dense(self) -> bool:
+        """Whether every design is a dense matrix."""
+        return not any(sp.issparse(block.design.features.matrix) for block in self.blocks)
+
+    def forward(self, W: Array) -> Predictions:
+        """Return the predictions without intercepts."""
+        return [block.design.forward(W) for block in self.blocks]
+
+    def shift(self, plain: Predictions, b: Array) -> Predictions:
+        """Add the intercepts to predictions."""
+        pairs = zip(self.blocks, plain, strict=True)
+        return [e + block.design.spread(b) for block, e in pairs]
+
+    def value(self, eta: Predictions) -> float:
+        """Return the weighted sum of losses."""
+        return float(sum(block.value(e) for block, e in zip(self.blocks, eta, strict=True)))
+
+    def slopes(self, eta: Predictions) -> Predictions:
+        """Return the weighted derivatives of the losses."""
+        return [block.slope(e) for block, e in zip(self.blocks, eta, strict=True)]
+
+    def adjoint(self, slopes: Predictions) -> Array:
+        """Return the transpose of :meth:`forward`, shape of W."""
+        G = np.zeros(self.shape)
+        for block, U in zip(self.blocks, slopes, strict=True):
+            G[:, block.columns] = block.design.adjoint(U)
+        return G
+
+    def collect(self, slopes: Predictions) -> Array:
+        """Sum over the rows of each column, shape (n_columns,)."""
+        g = np.zeros(self.n_columns)
+        for block, U in zip(self.blocks, slopes, strict=True):
+            g[block.columns] = block.design.collect(U)
+        return g
+
+    def intercept_solver(self, eta: Predictions, intercepts: Intercepts) -> LinearMap:
+        """Return the solution of Newton systems in the intercepts at `eta`."""
+        parts = [
+            part
+            for block, e in zip(self.blocks, eta, strict=True)
+            for part in block.intercept_curvature(e)
+        ]
+        if all(curvature.ndim == 1 for _, curvature in parts):
+            diagonal = np.zeros(self.n_columns)
+            for columns, curvature in parts:
+                diagonal[columns] = curvature
+            return lambda right: intercepts.solve(diagonal, right)
+        matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h)]
+        return lambda right: intercepts.solve_blocks(matrices, right)
+
+    def bound_collected(self) -> Array:
+        """Return the bound of the curvature of each intercept, shape (n_columns,)."""
+        return self.collect(self.bounds)
+
+    @cached_property
+    def bounds(self) -> Predictions:
+        """Upper bounds of the second derivatives, one number per prediction."""
+        shapes = [e.shape for e in self.forward(np.zeros(self.shape))]
+        pairs = zip(self.blocks, shapes, strict=True)
+        return [np.ascontiguousarray(np.broadcast_to(b.bound(), shape)) for b, shape in pairs]
+
+
+def _as_blocks(columns: Index, curvature: Array) -> list[tuple[Index, Array]]:
+    """Turn a diagonal into blocks of one column; leave a block as it is."""
+    if curvature.ndim == 2:
+        return [(columns, curvature)]
+    return [(columns[k : k + 1], curvature[k : k + 1, None]) for k in range(len(columns))]

@@ -1,0 +1,68 @@
+"""One task of a linear model as a plain model of scikit-learn."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.exceptions import IncompatibleError
+from polytask.linear._prediction import LinearTasks
+from polytask.losses import Logistic, Multinomial, Squared
+
+
+def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
+    """Return a fitted scikit-learn model with the coefficients of one task.
+
+    Parameters
+    ----------
+    linear : LinearTasks
+        The coefficients of all tasks.
+    task : int
+        The position of the task.
+    features : ndarray of int or None
+        The columns that the model is to take; None means all.
+
+    Returns
+    -------
+    LinearRegression, LogisticRegression or DummyClassifier
+        The last for a task of one class.
+
+    Raises
+    ------
+    IncompatibleError
+        If scikit-learn has no linear model of the task's loss.
+    """
+    columns = linear.slices[task]
+    coef, intercept = linear.coef[columns], linear.intercept[columns]
+    coef = coef.copy() if features is None else coef[:, features]
+    loss, classes = linear.losses[task], linear.classes[task]
+    if classes is None and isinstance(loss, Squared):
+        return _regression(coef[0], intercept[0])
+    if classes is not None and isinstance(loss, Logistic | Multinomial):
+        return _classification(coef, intercept, np.asarray(classes))
+    raise IncompatibleError(f"scikit-learn has no plain linear model for the loss {loss.name!r}.")
+
+
+def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - untyped package
+    from sklearn.linear_model import LinearRegression
+
+    model = LinearRegression()
+    model.coef_, model.intercept_, model.n_features_in_ = coef, intercept, len(coef)
+    return model
+
+
+def _classification(coef: NDArray[Any], intercept: NDArray[Any], classes: NDArray[Any]) -> Any:  # noqa: ANN401
+    from sklearn.dummy import DummyClassifier
+    from sklearn.linear_model import LogisticRegression
+
+    if len(classes) == 1:
+        return DummyClassifier(strategy="most_frequent").fit(np.zeros((1, coef.shape[1])), classes)
+    if len(classes) == 2 and len(coef) == 2:  # what counts is the difference of the two
+        coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
+    model = LogisticRegression()
+    model.coef_, model.intercept_ = coef, intercept.copy()
+    model.classes_, model.n_features_in_ = classes, coef.shape[1]
+    model.n_iter_ = np.array([0], dtype=np.int32)
+    return model

@@ -1,0 +1,151 @@
+"""Which intercepts a layout has, when they are finite, and what fixes free ones."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Outcomes
+from polytask.data import Form, TaskData
+from polytask.datafits import Intercepts, NoIntercepts, PulledIntercepts, TiedIntercepts
+from polytask.exceptions import DataError
+from polytask.losses import Multinomial
+
+Array = NDArray[np.float64]
+Groups = NDArray[np.intp]
+
+
+def effective_mode(mode: str | None, kappa: float) -> str | None:
+    """Return the mode, where a pull of strength 0 is none."""
+    return "task" if mode in ("toward_mean", "auto") and kappa == 0 else mode
+
+
+def intercept_groups(
+    mode: str | None, outcomes: Outcomes, labels: Sequence[Hashable | None]
+) -> Groups:
+    """Return the group within which the intercept of each column is tied or pulled.
+
+    Parameters
+    ----------
+    mode : {"auto", "task", "toward_mean", "shared", None}
+        The user's choice.
+    outcomes : Outcomes
+        Losses and classes of the tasks.
+    labels : sequence of length n_columns
+        The class of each column.
+
+    Returns
+    -------
+    ndarray of int of shape (n_columns,)
+        Columns of one loss and class are together, unless each is alone.
+    """
+    if mode in ("task", None):
+        return np.arange(len(labels), dtype=np.intp)
+    keys: list[Hashable] = []
+    for loss, classes, width in zip(
+        outcomes.losses, outcomes.classes, outcomes.n_outputs, strict=True
+    ):
+        for label in labels[len(keys) : len(keys) + width]:
+            alone = mode == "auto" and classes is None
+            keys.append(len(keys) if alone else (loss.name, label))
+    numbers = {key: k for k, key in enumerate(dict.fromkeys(keys))}
+    return np.array([numbers[key] for key in keys], dtype=np.intp)
+
+
+def make_intercepts(mode: str | None, groups: Groups, kappa: float) -> Intercepts:
+    """Return what the intercepts of `mode` may be; `kappa` is the strength of a pull."""
+    if mode is None:
+        return NoIntercepts()
+    return TiedIntercepts(groups) if mode in ("task", "shared") else PulledIntercepts(groups, kappa)
+
+
+def free_shifts(
+    outcomes: Outcomes, slices: Sequence[slice], groups: Groups
+) -> tuple[Groups, ...]:
+    """Return the sets of columns whose intercepts can move together at no cost.
+
+    The probabilities of several classes do not change when all their intercepts grow by
+    the same number. Tasks that share a group can only move together.
+
+    Parameters
+    ----------
+    outcomes : Outcomes
+        Losses of the tasks.
+    slices : sequence of slice
+        The columns of each task.
+    groups : ndarray of int of shape (n_columns,)
+        See :func:`intercept_groups`.
+
+    Returns
+    -------
+    tuple of ndarray of int
+        Columns, disjoint.
+    """
+    sets: list[tuple[set[int], list[int]]] = []
+    for loss, part in zip(outcomes.losses, slices, strict=True):
+        if not isinstance(loss, Multinomial):
+            continue
+        touched = set(groups[part].tolist())
+        columns = list(range(part.start, part.stop))
+        linked = [entry for entry in sets if entry[0] & touched]
+        sets = [entry for entry in sets if not entry[0] & touched]
+        for others, held in linked:
+            touched |= others
+            columns = held + columns
+        sets.append((touched, columns))
+    return tuple(np.array(columns, dtype=np.intp) for _, columns in sets if columns)
+
+
+def refuse_unbounded(
+    data: TaskData,
+    outcomes: Outcomes,
+    weight: Array,
+    slices: Sequence[slice],
+    groups: Groups,
+    owner: str,
+) -> None:
+    """Refuse free intercepts that see one class only: their best value is infinite.
+
+    Parameters
+    ----------
+    data, outcomes, weight
+        The training data, its codes and the weights of the labels.
+    slices : sequence of slice
+        The columns of each task.
+    groups : ndarray of int of shape (n_columns,)
+        See :func:`intercept_groups`.
+    owner : str
+        The estimator, for messages.
+
+    Raises
+    ------
+    DataError
+        Naming the first such task.
+    """
+    seen: dict[int, set[float]] = {}
+    first: dict[int, int] = {}
+    for t, (loss, part) in enumerate(zip(outcomes.losses, slices, strict=True)):
+        if not loss.is_classifier or isinstance(loss, Multinomial):
+            continue
+        rows = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+        codes = np.unique(outcomes.y[rows][weight[rows] > 0])
+        group = int(groups[part.start])
+        seen.setdefault(group, set()).update(codes.tolist())
+        first.setdefault(group, t)
+    for group, codes_seen in seen.items():
+        if len(codes_seen) == 1:
+            raise DataError(_one_class(data, outcomes, first[group], codes_seen, owner))
+
+
+def _one_class(
+    data: TaskData, outcomes: Outcomes, t: int, codes: set[float], owner: str
+) -> str:
+    classes = outcomes.classes[t]
+    label = codes if classes is None else classes[int(min(codes))]
+    return (
+        f"Task {data.tasks[t]!r} of {owner} holds one class only ({label!s}), so a free "
+        "intercept has no finite optimum: use intercept='toward_mean' or 'shared', which "
+        "borrow from tasks that have the other class, or leave the task out."
+    )

@@ -1,0 +1,50 @@
+"""Every block of the README and of the pages in docs/ runs and prints what it says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+from docs._blocks import blocks, run_page
+
+import polytask
+from polytask import penalties
+from polytask.losses import LOSSES
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
+
+# Penalties that users choose, as against what these are made of.
+CHOICES = [*penalties.PENALTIES, "coupling"]
+
+
+def _name(page):
+    return page.name
+
+
+@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=_name)
+def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    run_page(page)
+
+
+@pytest.mark.parametrize("page", PAGES, ids=_name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text(encoding="utf-8")):
+        assert (page.parent / target).exists(), f"{page.name} links to {target}"
+
+
+@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "penalties.md"], ids=_name)
+def test_every_penalty_is_listed(page):
+    text = page.read_text(encoding="utf-8")
+    assert [name for name in CHOICES if f"`{name}" not in text] == []
+
+
+def test_every_loss_and_public_class_is_in_the_readme():
+    text = (ROOT / "README.md").read_text(encoding="utf-8")
+    classes = [name for name in polytask.__all__ if name.startswith(("Multi", "Single", "Pooled"))]
+    assert [name for name in classes if name not in text] == []
+    assert [name for name in LOSSES if name not in text.partition("| losses |")[2]] == []
+    assert polytask.__version__ in text

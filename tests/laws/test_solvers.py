@@ -1,0 +1,25 @@
+"""Every solver obeys every law, on every kind of problem and penalty."""
+
+from __future__ import annotations
+
+import pytest
+
+from polytask.solvers import choose
+from polytask.solvers.choose import SOLVERS
+from polytask.testing import check_solver
+from polytask.testing._problems import small_problems
+from polytask.testing.solver_laws import _penalties
+
+
+@pytest.mark.parametrize("solver", SOLVERS, ids=repr)
+def test_laws(solver):
+    check_solver(solver)
+
+
+def test_solvers_agree():
+    for datafit in small_problems(5).values():
+        for penalty in _penalties(datafit):
+            able = [solver for solver in SOLVERS if not solver.accepts(datafit, penalty)]
+            assert choose(datafit, penalty) is able[0]
+            first, *others = (s.solve(datafit, penalty, tol=1e-10).objective for s in able)
+            assert others == pytest.approx([first] * len(others), rel=1e-8)
