@@ -63,8 +63,12 @@ def models(data: RealSet) -> dict[str, Callable[[], Any]]:
         "multi-task CV, toward_mean": lambda: cv(near_mean),
         "multi-task CV, L21": lambda: cv(L21()),
         "multi-task CV, TraceNorm": lambda: cv(TraceNorm()),
-        "multi-task CV, default": lambda: cv(),
+        "multi-task CV, default": cv,
     }
+    if not data.classes and data.task is not None:
+        rows["multi-task CV, toward_mean, shrunk intercepts"] = lambda: cv(
+            near_mean, intercept="toward_mean"
+        )
     if not sparse:
         rows["pooled boosting, category"] = lambda: Pooled(boosting(random_state=0), "category")
     return rows

@@ -11,7 +11,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, TaskData
 from polytask.penalties import L1, L2, L21, ElasticNet, TraceNorm, coupling, toward_mean
 
-TIGHT = {"tol": 1e-13, "max_iter": 50_000}
+TIGHT = {"tol": 1e-12, "max_iter": 50_000}
 PENALTIES = [
     L21(0.05),
     L1(0.05),
@@ -166,8 +166,10 @@ def test_the_order_of_rows_tasks_and_features_does_not_matter(kind, penalty):
     )
     position = {pair: k for k, pair in enumerate(second.columns_)}
     order = [position[int(renamed[task]), label] for task, label in first.columns_]
-    assert_allclose(first.coef_[:, features], second.coef_[order], atol=1e-8)
-    assert_allclose(first.intercept_, second.intercept_[order], atol=1e-8)
+    # The way to the optimum differs, and coefficients are known to the root of the gap.
+    assert_allclose(first.coef_[:, features], second.coef_[order], atol=1e-5)
+    assert_allclose(first.intercept_, second.intercept_[order], atol=1e-5)
+    assert first.solution_.objective == pytest.approx(second.solution_.objective, rel=1e-11)
 
 
 @pytest.mark.parametrize("standardize", [False, True])

@@ -21,5 +21,5 @@ def test_solvers_agree():
         for penalty in _penalties(datafit):
             able = [solver for solver in SOLVERS if not solver.accepts(datafit, penalty)]
             assert choose(datafit, penalty) is able[0]
-            first, *others = (s.solve(datafit, penalty, tol=1e-10).objective for s in able)
-            assert others == pytest.approx([first] * len(others), rel=1e-8)
+            first, *others = (s.solve(datafit, penalty, tol=1e-6).objective for s in able)
+            assert others == pytest.approx([first] * len(others), rel=1e-5)

@@ -11,7 +11,16 @@ import scipy.sparse as sp
 
 from polytask import MultiTaskRegressor
 from polytask.linear import _problem
-from polytask.penalties import L1, L2, L21, ElasticNet, SparseGroup, TraceNorm, coupling, toward_mean
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    ElasticNet,
+    SparseGroup,
+    TraceNorm,
+    coupling,
+    toward_mean,
+)
 from polytask.solvers import AcceleratedGradient, Newton
 
 FOLDER = Path(__file__).parent

@@ -39,10 +39,7 @@ def put(array, value, *place):
     return changed
 
 
-def regressor(**settings):
-    return MultiTaskRegressor(**settings)
-
-
+regressor = MultiTaskRegressor
 # What is called, and what must stand in the sentence of the DataError.
 FIT = {
     "no rows": (lambda: regressor(**SCHOOL).fit(TABLE[:0], Y[:0]), r"0 sample\(s\)"),
@@ -70,7 +67,10 @@ FIT = {
         lambda: regressor().fit(FEATURES.replace(X[3, 1], -np.inf), Y, TASK),
         r"infinity \(inf\) in column 'size', 1 row \(3\)",
     ),
-    "NaN in y": (lambda: regressor().fit(X, put(Y, np.nan, 5), TASK), r"NaN or None in 1 row \(5\)"),
+    "NaN in y": (
+        lambda: regressor().fit(X, put(Y, np.nan, 5), TASK),
+        r"NaN or None in 1 row \(5\)",
+    ),
     "inf in y": (lambda: regressor().fit(X, put(Y, np.inf, 5), TASK), r"infinity in 1 row \(5\)"),
     "NaN in one task": (
         lambda: regressor().fit({"a": (X, Y), "b": (X, put(Y, np.nan, 5))}),
@@ -97,7 +97,10 @@ FIT = {
         lambda: MultiTaskClassifier().fit(X, Y, TASK),
         "continuous.*Use a regressor",
     ),
-    "one class": (lambda: MultiTaskClassifier().fit(X, ["a"] * N, TASK), r"one class only: \['a'\]"),
+    "one class": (
+        lambda: MultiTaskClassifier().fit(X, ["a"] * N, TASK),
+        r"one class only: \['a'\]",
+    ),
     "y too short": (lambda: regressor().fit(X, Y[1:], TASK), r"60 rows\); got 59 rows"),
     "task too short": (lambda: regressor().fit(X, Y, TASK[1:]), "task .* got 59 rows"),
     "weights too short": (lambda: regressor().fit(X, Y, TASK, [1.0, 2.0]), "weight .* got 2 rows"),
@@ -111,7 +114,10 @@ FIT = {
         lambda: regressor(task_column=0).fit(X, np.column_stack([Y, Y])),
         "must be 1-D when tasks are given by task_column;",
     ),
-    "tasks twice": (lambda: regressor(**SCHOOL).fit(TABLE, Y, TASK), "twice: task_column='school'"),
+    "tasks twice": (
+        lambda: regressor(**SCHOOL).fit(TABLE, Y, TASK),
+        "twice: task_column='school'",
+    ),
     "a mapping and y": (lambda: regressor().fit({"a": (X, Y)}, Y), "None when X is a mapping"),
     "a mapping without y": (lambda: regressor().fit({"a": X}), r"mapping \{task: \(X, y\)\}"),
     "an empty mapping": (lambda: regressor().fit({}), "one entry per task; got an empty one"),
@@ -127,7 +133,10 @@ FIT = {
         lambda: regressor().fit(X, Y, np.where(Y > 1, np.nan, NUMBERED)),
         "a label in every row; got no label in",
     ),
-    "huge X": (lambda: regressor().fit(put(X, 1e300, 3, 1), Y, TASK), "of size up to .* got 1e\\+300"),
+    "huge X": (
+        lambda: regressor().fit(put(X, 1e300, 3, 1), Y, TASK),
+        "of size up to .* got 1e\\+300",
+    ),
     "huge negative X": (lambda: regressor().fit(put(X, -1e300, 3, 1), Y, TASK), "got 1e\\+300"),
     "huge sparse X": (
         lambda: MultiTaskClassifier().fit(sp.csr_array(put(X, 1e300, 3, 1)), LABELS, TASK),
@@ -138,13 +147,16 @@ FIT = {
         lambda: regressor().fit(put(X, 1e30, 3, 1).astype(np.float32), Y, TASK),
         "in float32.* got 1e\\+30",
     ),
-    "a ragged X": (lambda: regressor().fit([[1, 2], [3]], [1, 2]), "rows that do not form a matrix"),
+    "a ragged X": (
+        lambda: regressor().fit([[1, 2], [3]], [1, 2]),
+        "rows that do not form a matrix",
+    ),
     "a ragged y": (lambda: regressor().fit(X[:2], [[1, 2], [3]]), "must be an array"),
     "columns of one name": (
         lambda: regressor().fit(pd.DataFrame(X, columns=["a", "a", "b"]), Y),
         "columns of different names",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("case", FIT)
@@ -166,7 +178,7 @@ def by_name():
 
 def test_predict_needs_the_tasks(long):
     for X_new in (X, X[:1]):
-        with pytest.raises(DataError, match="fitted on 3 tasks and needs .* task of every row"):
+        with pytest.raises(DataError, match=r"fitted on 3 tasks and needs .* task of every row"):
             long.predict(X_new)
     with pytest.raises(DataError, match="needs to know the task of every row"):
         long.score(X, Y)
@@ -174,7 +186,7 @@ def test_predict_needs_the_tasks(long):
 
 def test_predict_refuses_another_number_of_columns(long):
     for X_new in (X[:, :2], sp.csr_array(X[:, :2]), FEATURES[["age", "size"]]):
-        with pytest.raises(DataError, match="X has 2 features, but .* expecting 3 features"):
+        with pytest.raises(DataError, match=r"X has 2 features, but .* expecting 3 features"):
             long.predict(X_new, TASK)
         with pytest.raises(DataError, match="X has 2 features"):
             long.score(X_new, Y, TASK)
@@ -189,9 +201,9 @@ def test_columns_are_matched_by_name(by_name):
     turned = TABLE[["school", "dose", "size", "age"]].assign(more=1)
     assert_array_equal(by_name.predict(turned), expected)
     assert by_name.score(turned, Y) == by_name.score(TABLE, Y)
-    with pytest.raises(DataError, match="lacks 1 column.*'size'. Did you mean 'sizes'?"):
+    with pytest.raises(DataError, match=r"lacks 1 column.*'size'. Did you mean 'sizes'?"):
         by_name.predict(TABLE.rename(columns={"size": "sizes"}))
-    with pytest.raises(DataError, match="lacks 1 column.*'school'"):
+    with pytest.raises(DataError, match=r"lacks 1 column.*'school'"):
         by_name.predict(FEATURES)
 
 
@@ -199,7 +211,7 @@ def test_arrays_and_tables_are_not_confused(long):
     named = MultiTaskRegressor().fit(FEATURES, Y, TASK)
     with pytest.raises(DataError, match="fitted on a table and needs its columns by name"):
         named.predict(X, TASK)
-    with pytest.raises(DataError, match="fitted on an array; .* numeric columns only"):
+    with pytest.raises(DataError, match=r"fitted on an array; .* numeric columns only"):
         long.predict(TABLE.drop(columns="dose"), TASK)
     assert_allclose(long.predict(FEATURES, TASK), long.predict(X, TASK))
 
@@ -242,7 +254,9 @@ def test_labels_that_look_alike_in_fit_are_kept_apart():
 
 
 def test_a_text_column_that_looks_like_the_task():
-    with pytest.warns(DataWarning, match="Column 'school' has 3 distinct .* task_column='school'"):
+    with pytest.warns(
+        DataWarning, match=r"Column 'school' has 3 distinct .* task_column='school'"
+    ):
         MultiTaskRegressor().fit(TABLE, Y)
 
 
@@ -293,7 +307,9 @@ def test_a_strength_of_a_wrong_kind(alpha):
             "given for every task; got none for 'c'",
         ),
         (
-            lambda: MultiTaskRegressor(task_weight={"a": 1, "b": 1, "c": 1, "d": 1}).fit(X, Y, TASK),
+            lambda: MultiTaskRegressor(task_weight={"a": 1, "b": 1, "c": 1, "d": 1}).fit(
+                X, Y, TASK
+            ),
             "a mapping of the tasks; got 'd'",
         ),
         (lambda: MultiTaskRegressor(task_weight=[0, 0, 0]).fit(X, Y, TASK), "not all zero"),
@@ -304,7 +320,7 @@ def test_a_strength_of_a_wrong_kind(alpha):
         ),
         (lambda: MultiTaskClassifier(class_weight="even").fit(X, LABELS, TASK), "'balanced'"),
     ],
-)  # fmt: skip
+)
 def test_parameters_that_do_not_fit_the_data(call, words):
     with pytest.raises(ParameterError, match=words.replace("('a'", r"\('a'")):
         call()
@@ -316,7 +332,7 @@ def test_a_loss_of_the_wrong_kind():
     with pytest.raises(IncompatibleError, match="for numbers: use MultiTaskRegressor"):
         MultiTaskClassifier(loss="squared").fit(X, LABELS)
     several = np.digitize(Y, [-1, 0, 1])
-    with pytest.raises(IncompatibleError, match="y has 4. Use loss='multinomial' or 'auto'"):
+    with pytest.raises(IncompatibleError, match=r"y has 4. Use loss='multinomial' or 'auto'"):
         MultiTaskClassifier(loss="logistic").fit(X, several, TASK)
     with pytest.raises(IncompatibleError, match="task 'a' is for two classes"):
         MultiTaskModel(loss="logistic").fit(X, several, TASK)
@@ -330,8 +346,8 @@ def test_scores_refuse_targets_that_are_not_the_models(long):
         wide.score(X, np.column_stack([Y, Y, Y]))
     with pytest.raises(DataError, match="a column for each task of the model; got 0"):
         long.score(X, np.column_stack([Y, Y]))
+    model = MultiTaskModel().fit(X, LABELS, TASK)
     with pytest.raises(DataError, match=r"must hold classes seen in fit .* got 'z'"):
-        model = MultiTaskModel().fit(X, LABELS, TASK)
         model.score(X, np.where(Y > 1, "z", LABELS), TASK)
 
 

@@ -55,7 +55,11 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Score every task of raw data, `query` being the same rows encoded."""
 
     def fit(
-        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
     ) -> Self:
         """Learn all tasks.
 
@@ -137,7 +141,11 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         return outputs.predictions(query, self._schema.index.labels, self._predict_task)
 
     def score(
-        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
     ) -> float:
         """Return the mean over tasks of the score of each task.
 
@@ -157,7 +165,11 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         return self.task_scores(X, y, task, sample_weight).mean
 
     def task_scores(
-        self, X: Any, y: Any = None, task: Any = None, sample_weight: Any = None  # noqa: ANN401
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
     ) -> TaskScores:
         """Return the score of every task.
 
@@ -255,7 +267,9 @@ def _label_array(labels: tuple[Hashable, ...]) -> Labels:
 
 
 def _given_columns(
-    X: Any, raw: TaskData, task_column: str | int | None  # noqa: ANN401 - any form
+    X: Any,  # noqa: ANN401
+    raw: TaskData,
+    task_column: str | int | None,
 ) -> tuple[int, tuple[str, ...] | None]:
     """Return number and names of the columns that `predict` will be given."""
     if task_column is None:

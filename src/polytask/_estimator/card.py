@@ -16,10 +16,10 @@ from typing import Any, BinaryIO
 
 import numpy as np
 import scipy
-import scipy.sparse as sp
 import sklearn
 from numpy.typing import NDArray
 
+from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.data._atomic import write_whole
@@ -219,7 +219,7 @@ def _piece_sum(piece: NDArray[Any]) -> bytes:
 
 
 def _parts(data: TaskData) -> Iterator[NDArray[Any]]:
-    if sp.issparse(data.X):
+    if is_sparse(data.X):
         yield from (data.X.data, data.X.indices, data.X.indptr)
     else:
         yield data.X

@@ -101,21 +101,25 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
     columns = _columns(data)
     chosen = _losses_by_task(data, columns, loss, owner)
     found = [
-        _distinct(column, f"{owner} (task {label!r})") if own is None or own.is_classifier else None
-        for label, column, own in zip(data.tasks, columns, chosen, strict=True)
+        None if own is not None and not own.is_classifier else _distinct(column, f"{owner}, {at}")
+        for at, column, own in zip(_names(data), columns, chosen, strict=True)
     ]
     pooled = data.form is not Form.TARGETS
     losses = _counted_losses(chosen, found, pooled, data, owner)
     pair = _union([c for c, own in zip(found, losses, strict=True) if isinstance(own, Logistic)])
-    parts, classes = [], []
-    for label, column, own, seen in zip(data.tasks, columns, losses, found, strict=True):
-        if seen is None:
-            classes.append(None)
-            parts.append(_numbers(column, f"{owner}, task {label!r}"))
-            continue
-        classes.append(_task_classes(seen, pair, own, pooled))
-        parts.append(_codes(column, classes[-1]))
-    return Outcomes(_joined(parts, data), losses, tuple(classes), _union(classes))
+    classes = tuple(
+        None if seen is None else _task_classes(seen, pair, own, pooled)
+        for seen, own in zip(found, losses, strict=True)
+    )
+    parts = [
+        _numbers(column, f"{owner}, {at}") if own is None else _codes(column, own)
+        for at, column, own in zip(_names(data), columns, classes, strict=True)
+    ]
+    return Outcomes(_joined(parts, data), losses, classes, _union(classes))
+
+
+def _names(data: TaskData) -> list[str]:
+    return [f"task {label!r}" for label in data.tasks]
 
 
 def _counted_losses(
@@ -239,8 +243,9 @@ def _union(found: Sequence[Labels | None]) -> Labels | None:
     if not given:
         return None
     # Text and numbers side by side would all become text.
-    text = {classes.dtype.kind in "US" for classes in given}
-    return _sorted_set(np.concatenate([c.astype(object) for c in given] if len(text) > 1 else given))
+    if len({classes.dtype.kind in "US" for classes in given}) > 1:
+        given = [classes.astype(object) for classes in given]
+    return _sorted_set(np.concatenate(given))
 
 
 def _sorted_set(values: Labels) -> Labels:
@@ -254,9 +259,7 @@ def _sorted_set(values: Labels) -> Labels:
         return out
 
 
-def _refuse_single_class(
-    found: list[Labels], union: Labels, data: TaskData, owner: str
-) -> None:
+def _refuse_single_class(found: list[Labels], union: Labels, data: TaskData, owner: str) -> None:
     if len(union) < 2:
         raise DataError(
             f"y of {owner} must hold at least two classes; got one class only: "
@@ -289,10 +292,8 @@ def _too_many(loss: Loss, most: int, owner: str) -> str:
     )
 
 
-def _task_classes(
-    found: Labels, union: Labels | None, loss: Loss, pooled: bool
-) -> Labels:
-    """A task of two classes at most takes the order of the union where there is one."""
+def _task_classes(found: Labels, union: Labels | None, loss: Loss, pooled: bool) -> Labels:
+    """Return the classes of a task; two at most take the order of the union if there is one."""
     if isinstance(loss, Logistic) and union is not None and (pooled or len(found) < 2):
         return union if len(union) <= 2 else found
     return found

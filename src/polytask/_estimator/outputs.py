@@ -106,7 +106,7 @@ def class_values(
             out[places] = np.nan
             continue
         at = [position[label] for label in classes.tolist()]
-        out[np.ix_(places, at)] = function(X, task)
+        out[np.ix_(places, np.array(at, dtype=np.intp))] = function(X, task)
     return out
 
 
@@ -117,6 +117,6 @@ def split(query: Query, values: NDArray[Any]) -> Any:  # noqa: ANN401 - array or
     return {part.label: values[part.rows] for part in query.parts}
 
 
-def _column(template: object, values: Labels) -> Any:  # noqa: ANN401 - a column of any library
+def _column(template: Any, values: Labels) -> Any:  # noqa: ANN401 - a column of any library
     table = tables.table_like(template, {"prediction": values})
     return tables.open_frame(table)["prediction"].to_native()

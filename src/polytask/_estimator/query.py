@@ -174,7 +174,11 @@ def _from_mapping(schema: InputSchema, X: Mapping[Hashable, Any], unseen: str) -
 
 
 def _finish(
-    schema: InputSchema, data: TaskData, X: object, unseen: str, parts: Any
+    schema: InputSchema,
+    data: TaskData,
+    X: object,
+    unseen: str,
+    parts: tuple[Part, ...] | None,
 ) -> Query:
     if data.form is Form.TARGETS:
         return Query(_encoded(schema, _nominal(data)), None, None, parts)

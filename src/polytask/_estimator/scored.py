@@ -57,7 +57,7 @@ def scored_data(
 
 def _with_labels(y: Any) -> tuple[Any, tuple[Hashable, ...]]:  # noqa: ANN401 - array or table
     """Drop the targets without a label; return the others and their names."""
-    seen = ~missing_mask(outcome_values(y, "y", "score")).all(axis=0)
+    seen = np.asarray(~missing_mask(outcome_values(y, "y", "score")).all(axis=0))
     if not tables.is_table(y):
         return np.asarray(y)[:, seen], tuple(np.flatnonzero(seen).tolist())
     kept = [name for name, has in zip(tables.column_names(y), seen, strict=True) if has]
@@ -70,7 +70,8 @@ def _aligned(schema: InputSchema, data: TaskData, names: tuple[Hashable, ...]) -
     if names == known:
         return dataclasses.replace(data, tasks=known)
     positional = schema.form is Form.TARGETS and _positions(names, len(known))
-    place = {t: t for t in range(len(known))} if positional else {n: t for t, n in enumerate(known)}
+    order: tuple[Hashable, ...] = tuple(range(len(known))) if positional else known
+    place = {name: t for t, name in enumerate(order)}
     strangers = [name for name in names if name not in place]
     if strangers:
         raise DataError(

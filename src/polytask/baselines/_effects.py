@@ -35,6 +35,7 @@ from sklearn.linear_model import (
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.svm import LinearSVC, LinearSVR
 
+from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines._categories import category_mask, mean_targets
 from polytask.baselines._rows import Rows
@@ -153,7 +154,7 @@ def own_intercepts(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an
     """Give every task an intercept that no penalty acts on."""
     if rows.n_tasks == 1 and getattr(estimator, "fit_intercept", True):
         return _one_task(estimator, rows)
-    if isinstance(estimator, _CENTRED) and not sp.issparse(rows.X):
+    if isinstance(estimator, _CENTRED) and not is_sparse(rows.X):
         return _centred(estimator, rows)
     inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
     if isinstance(inner, _LINEAR):
@@ -196,14 +197,14 @@ EFFECTS: Mapping[str, Callable[[Any, Rows], Prepared]] = {
 def beside(X: Any, columns: Floats) -> Any:  # noqa: ANN401 - dense or sparse
     """Put dense columns beside a design of either kind, in its precision."""
     columns = columns.astype(X.dtype) if X.dtype.kind == "f" else columns
-    if sp.issparse(X):
+    if is_sparse(X):
         return sp.hstack([X, sp.csr_array(columns)], format="csr")
     return np.hstack([X, columns])
 
 
 def as_matrix(X: Any) -> Any:  # noqa: ANN401 - what a transformer returns
     """Return the output of a transformer as an array or sparse matrix."""
-    return X if sp.issparse(X) else np.asarray(X)
+    return X if is_sparse(X) else np.asarray(X)
 
 
 def _one_task(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
@@ -223,7 +224,7 @@ def _with_overall(rows: Rows, values: Floats) -> Floats:
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     shape = (rows.n_tasks, rows.n_rows)
     members = sp.csr_array((weight, (rows.tasks, np.arange(rows.n_rows))), shape=shape)
-    sums, counts = members @ values, members.sum(axis=1)
+    sums, counts = members @ values, np.asarray(members.sum(axis=1))
     means = sums / np.where(counts > 0, counts, 1.0)[:, None]
     return np.vstack([means, rows.task_shares() @ means])
 
@@ -267,7 +268,7 @@ def _longest(rows: Rows) -> float:
     """Return the largest standard deviation of a feature, 1 if all are constant."""
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     share = weight / weight.sum()
-    squares = rows.X.power(2) if sp.issparse(rows.X) else np.square(rows.X)
+    squares = rows.X.power(2) if is_sparse(rows.X) else np.square(rows.X)
     variance = np.asarray(squares.T @ share - (rows.X.T @ share) ** 2)
     largest = float(np.sqrt(max(variance.max(initial=0.0), 0.0)))
     return largest if largest > 0 else 1.0

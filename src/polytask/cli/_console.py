@@ -42,6 +42,22 @@ def say(text: str = "") -> None:
     _print(text, error=False)
 
 
+def say_pair(label: str, text: str, width: int = 13) -> None:
+    """Print a labelled line; if it is broken, the rest stands below the text."""
+    console = _console()
+    if not console.is_terminal:
+        _print(f"{label:<{width}}{text}", error=False)
+        return
+    from rich.table import Table
+    from rich.text import Text
+
+    grid = Table.grid()
+    grid.add_column(width=width)
+    grid.add_column(overflow="fold")
+    grid.add_row(Text(label, style="bold"), Text(text))
+    console.print(grid)
+
+
 def say_whole(text: str) -> None:
     """Print a line that is never broken, so that it can be copied."""
     print(text)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.cli._console import say, say_whole
+from polytask.cli._console import say, say_pair, say_whole
 
 if TYPE_CHECKING:
     from polytask.cli._fit_data import Training
@@ -17,7 +17,6 @@ if TYPE_CHECKING:
     from polytask.cli._sources import Source
 
 SHOWN = 8
-LABEL = 13
 
 
 def say_data(training: Training) -> None:
@@ -31,16 +30,11 @@ def say_data(training: Training) -> None:
     sizes = np.array(list(training.sizes.values()))
     spread = f"{sizes.min():,} to {sizes.max():,} rows each, median {np.median(sizes):,.0f}"
     spread = f"{sizes[0]:,} rows each" if sizes.min() == sizes.max() else spread
-    line("Rows", f"{training.n_rows:,}")
-    line("Tasks", f"{len(sizes):,} ({spread}){_singles(training)}")
-    line("Columns", f"{training.n_columns:,} to learn from")
+    say_pair("Rows", f"{training.n_rows:,}")
+    say_pair("Tasks", f"{len(sizes):,} ({spread}){_singles(training)}")
+    say_pair("Columns", f"{training.n_columns:,} to learn from")
     for sentence in _kind_sentences(training.kinds):
-        line("Target", sentence)
-
-
-def line(label: str, text: str) -> None:
-    """Print a labelled line."""
-    say(f"{label:<{LABEL}}{text}")
+        say_pair("Target", sentence)
 
 
 def _singles(training: Training) -> str:
@@ -68,10 +62,10 @@ def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any
     training : Training
         What it was fitted on.
     """
-    line("Model", describe(estimator))
+    say_pair("Model", describe(estimator))
     for sentence in (*_searched(estimator), *_certified(estimator)):
-        line(*sentence)
-    line("Features", _features(estimator))
+        say_pair(*sentence)
+    say_pair("Features", _features(estimator))
 
 
 def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from polytask.cli._console import say, say_table
-from polytask.cli._fit_report import certificate, describe, line, named
+from polytask.cli._console import say, say_pair, say_table
+from polytask.cli._fit_report import certificate, describe, named
 
 Facts = dict[str, Any]
 SHOWN = 20
@@ -89,20 +89,20 @@ def say_model_facts(facts: Facts) -> None:
     facts : dict
         From :func:`model_facts`.
     """
-    line("File", facts["path"])
-    line("Model", facts["description"])
+    say_pair("File", facts["path"])
+    say_pair("Model", facts["description"])
     column = facts["task_column"]
     by = "" if column is None else f" by {column!r}"
-    line("Rows", f"{facts['rows']:,} in training, {facts['form']} form")
-    line("Tasks", f"{len(facts['tasks']):,}{by}; unseen ones: {facts['unseen_tasks']}")
-    line("Columns", named(facts["columns"]))
+    say_pair("Rows", f"{facts['rows']:,} in training, {facts['form']} form")
+    say_pair("Tasks", f"{len(facts['tasks']):,}{by}; unseen ones: {facts['unseen_tasks']}")
+    say_pair("Columns", named(facts["columns"]))
     used = "" if facts["nonzero"] is None else f", {facts['nonzero']:,} of them used"
-    line("Features", f"{len(facts['features']):,}{used}")
+    say_pair("Features", f"{len(facts['features']):,}{used}")
     if facts["classes"] is not None:
-        line("Classes", named([str(label) for label in facts["classes"]]))
+        say_pair("Classes", named([str(label) for label in facts["classes"]]))
     if facts["certificate"] is not None:
-        line("Certificate", facts["certificate"])
-    line("Versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items()))
+        say_pair("Certificate", facts["certificate"])
+    say_pair("Versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items()))
     _say_tasks(facts)
 
 

@@ -103,7 +103,7 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
 
     columns: Columns = [(str(name), rows.beside[name].array) for name in rows.beside.columns]
     if rows.task_name is not None and rows.task_name not in rows.beside.columns:
-        columns.append((rows.task_name, as_column(rows.task or []).array))
+        columns.append((rows.task_name, _written(rows.task or [])))
     columns += _predicted(model, rows)
     columns += _probabilities(model, rows)
     columns.append(("note", _notes(model, rows)))
@@ -115,6 +115,13 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
             "input, or leave it out of --id and --keep."
         )
     return pd.DataFrame(dict(columns))
+
+
+def _written(labels: list[Hashable]) -> Any:  # noqa: ANN401 - a column of pandas
+    """Return labels as a column of one type: text where some are text."""
+    texts = sum(isinstance(label, str) for label in labels)
+    mixed = 0 < texts < len(labels)
+    return as_column([str(label) for label in labels] if mixed else labels).array
 
 
 def _ask(method: Any, rows: Rows) -> Any:  # noqa: ANN401 - predict or predict_proba

@@ -10,6 +10,7 @@ from typing import final
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.linalg import eigvalsh_tridiagonal
 
 from polytask.exceptions import DataError
 
@@ -18,6 +19,9 @@ LinearMap = Callable[[Array], Array]
 Preconditioner = Callable[[float], LinearMap]
 
 _REMEMBERED = 64
+_LANCZOS_STEPS = 60
+_FEWEST_STEPS = 20
+_SETTLED = 5
 # Products of squares of features must stay finite.
 _LARGEST = 1e75
 
@@ -85,7 +89,7 @@ class Datafit(ABC):
 
     @abstractmethod
     def value_at(self, W: Array, b: Array) -> float:
-        """Value at `W` with the intercepts `b`, penalty on b included: a check, not for solvers."""
+        """Value at `W` and the intercepts `b`, their penalty included; solvers do not need it."""
 
     @abstractmethod
     def feature_scale(self) -> Array:
@@ -98,7 +102,7 @@ class Datafit(ABC):
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature of ``U -> f(U / scale[:, None])``.
 
-        An estimate from below: a power iteration may fall short by one or two per cent.
+        An estimate from below, which may fall short by one or two per cent.
         """
 
     @final
@@ -238,3 +242,41 @@ def times_each(matrices: Array, V: Array) -> Array:
     if len(matrices) == 1:
         return np.asarray(matrices[0] @ V)
     return np.asarray((matrices @ V.T[:, :, None])[:, :, 0].T)
+
+
+def largest_eigenvalue(apply: LinearMap, shape: tuple[int, int]) -> float:
+    """Return the largest eigenvalue of a symmetric map >= 0, from below.
+
+    Parameters
+    ----------
+    apply : callable
+        The map.
+    shape : tuple of int
+        Shape of its argument.
+
+    Returns
+    -------
+    float
+        The largest Ritz value; Lanczos steps stop when it has settled to three digits.
+
+    References
+    ----------
+    G. Golub and C. Van Loan, "Matrix Computations" (2013), section 10.1.
+    """
+    new = np.random.default_rng(0).standard_normal(shape)
+    old, length = np.zeros(shape), float(np.linalg.norm(new))
+    diagonal: list[float] = []
+    beside: list[float] = []
+    found: list[float] = [0.0]
+    while length > 0 and len(diagonal) < min(new.size, _LANCZOS_STEPS):
+        if diagonal:
+            beside.append(length)
+        old, new = new / length, old
+        new = apply(old) - (beside[-1] if beside else 0.0) * new
+        diagonal.append(float(np.sum(old * new)))
+        new = new - diagonal[-1] * old
+        length = float(np.linalg.norm(new))
+        found.append(float(eigvalsh_tridiagonal(diagonal, beside)[-1]))
+        if len(found) > _FEWEST_STEPS and found[-1] - found[-1 - _SETTLED] <= 1e-3 * found[-1]:
+            break
+    return max(found)

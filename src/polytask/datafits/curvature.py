@@ -12,12 +12,11 @@ from polytask.datafits.base import (
     Preconditioner,
     block_preconditioner,
     diagonal_preconditioner,
+    largest_eigenvalue,
 )
 from polytask.datafits.blocks import Block
 from polytask.datafits.stack import Predictions, Stack
 
-_POWER_STEPS = 60
-_POWER_ACCURACY = 1e-3
 # A centred square below this share of the plain one is rounding.
 _ROUNDING = 1e-13
 # Exact blocks of the Hessian are formed while they cost no more operations than this.
@@ -59,17 +58,12 @@ class Curvature:
         return _ratio(block.design.adjoint(h) ** 2, total)
 
     def lipschitz(self, scale: Array) -> float:
-        """Largest curvature in scaled coefficients, by power iteration on every column."""
-        V = np.random.default_rng(0).standard_normal(self.stack.shape)
-        best = 0.0
-        for _ in range(_POWER_STEPS):
-            norms = np.linalg.norm(V, axis=0)
-            V = np.divide(V, norms, out=np.zeros_like(V), where=norms > 0)
-            V = self._product(V / scale[:, None]) / scale[:, None]
-            previous, best = best, float(np.linalg.norm(V, axis=0).max(initial=0.0))
-            if not best - previous > _POWER_ACCURACY * best:
-                break
-        return best
+        """Largest curvature in scaled coefficients: exact if cheap."""
+        if self._affordable:
+            matrices = self._matrices(self.stack.bounds) / np.multiply.outer(scale, scale)
+            return float(np.linalg.eigvalsh(matrices).max(initial=0.0))
+        column = scale[:, None]
+        return largest_eigenvalue(lambda V: self._product(V / column) / column, self.stack.shape)
 
     def _product(self, V: Array) -> Array:
         """Multiply by the bound of the Hessian, column by column."""
@@ -93,15 +87,20 @@ class Curvature:
         """Return the blocks of the Hessian at `eta` inverted, or its diagonal bound."""
         if not self._affordable:
             return diagonal_preconditioner(self.diagonal)
+        pairs = zip(self.stack.blocks, eta, strict=True)
+        H = self._matrices([block.column_curvature(e) for block, e in pairs])
+        return block_preconditioner(H, np.ones(len(H)))
+
+    def _matrices(self, curvatures: Predictions) -> Array:
+        """Return the Hessian of every column by itself, for the curvatures of predictions."""
         d, columns = self.stack.shape
         H = np.zeros((columns, d, d))
-        for block, e in zip(self.stack.blocks, eta, strict=True):
-            h = block.column_curvature(e)
+        for block, h in zip(self.stack.blocks, curvatures, strict=True):
             first = block.design.adjoint(h)
             mean = _ratio(first, block.design.collect(h) + self.held)
             outer = np.einsum("ik,jk->kij", first, mean)
             H[block.columns] = block.design.grams(h) - outer
-        return block_preconditioner(H, np.ones(columns))
+        return H
 
 
 def _ratio(above: Array, below: Array) -> Array:

@@ -20,6 +20,11 @@ Index = NDArray[np.intp]
 Matrix = Any  # ndarray or CSR: they share @, .T, slicing of rows and .shape
 
 
+def _is_sparse(matrix: Matrix) -> bool:
+    # A plain bool, for the type of a matrix is not narrowed to one without its methods.
+    return bool(sp.issparse(matrix))
+
+
 @dataclass(frozen=True, eq=False)
 class Features:
     """Rows of a feature matrix with an optional offset.
@@ -56,7 +61,7 @@ class Features:
 
     def squares_adjoint(self, U: Array) -> Array:
         """Return (matrix - offset)**2, transposed, @ U for non-negative U."""
-        squared = self.matrix.multiply(self.matrix) if sp.issparse(self.matrix) else self.matrix**2
+        squared = self.matrix.multiply(self.matrix) if _is_sparse(self.matrix) else self.matrix**2
         product = np.asarray(squared.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
         if self.offset is None:
             return product
@@ -67,7 +72,7 @@ class Features:
 
     def rows(self, part: slice | Index) -> Features:
         """Return some of the rows; a slice shares the memory of the whole."""
-        if isinstance(part, slice) and sp.issparse(self.matrix):
+        if isinstance(part, slice) and _is_sparse(self.matrix):
             return Features(_sparse_rows(self.matrix, part), self.offset)
         return Features(self.matrix[part], self.offset)
 
@@ -86,7 +91,7 @@ class Features:
         `mean` is that of the rows with the offset taken off.
         """
         centre = mean if self.offset is None else mean + self.offset
-        if not sp.issparse(self.matrix):
+        if not _is_sparse(self.matrix):
             root = np.sqrt(weight)[:, None]
             centred = (np.asarray(self.matrix, dtype=float) - centre) * root
             return np.asarray(centred.T @ centred)
@@ -131,7 +136,7 @@ class Stacked:
     def _many_small(self) -> bool:
         # Below about a hundred rows per task one gather beats one BLAS call per task.
         small = int(self.offsets[-1]) < 100 * len(self.columns)
-        return small and not sp.issparse(self.features.matrix) and self.features.offset is None
+        return small and not _is_sparse(self.features.matrix) and self.features.offset is None
 
     @cached_property
     def _counts(self) -> Index:

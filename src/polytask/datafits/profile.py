@@ -8,15 +8,15 @@ import numpy as np
 
 from polytask.datafits.base import Array
 from polytask.datafits.intercepts import Intercepts, NoIntercepts
-from polytask.datafits.stack import Predictions, Stack
+from polytask.datafits.stack import Predictions, Stack, newton_solver, own_curvature
 
 _STEPS = 200
 _HALVINGS = 30
-_DOUBLINGS = 60
 _ARMIJO = 1e-4
 _POLISH = 1e-15
 _FLAT = 1e-10
 _SHORT = 0.1
+_REACH = 4.0
 
 
 @dataclass
@@ -26,16 +26,45 @@ class _Point:
     b: Array
     eta: Predictions
     value: float
-    length: float = 1.0
+
+
+@dataclass
+class _Reach:
+    """How far each intercept may move in one step.
+
+    It grows while a step leaves the slope as it is, and shrinks where a step turns it
+    round without making it smaller.
+    """
+
+    length: Array
+    slope: Array
+
+    def update(self, slope: Array) -> None:
+        """Learn from the slope after a step."""
+        kept = np.abs(slope) > 0.5 * np.abs(self.slope)
+        along = slope * self.slope > 0
+        self.length = np.where(kept & along, 4.0 * self.length, self.length)
+        self.length = np.where(kept & ~along, 0.25 * self.length, self.length)
+        self.slope = slope
+
+
+@dataclass(frozen=True, eq=False)
+class _Step:
+    """A step, the fall of the value that its slope promises, and whether it is Newton's."""
+
+    step: Array
+    descent: float
+    slope: Array
+    pure: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Profile:
     """Minimises over the intercepts by Newton's method.
 
-    Where the curvature has vanished far from the optimum (all probabilities are 0 or 1), a
-    Newton step is useless; there the bound of the curvature gives a step that is sure
-    to descend, and doubling finds its length.
+    Far from the optimum, where all probabilities are 0 or 1, the curvature vanishes and a
+    Newton step leads nowhere. There the curvature is raised, up to its bound, until the
+    step is no longer than has proved right for that intercept.
 
     Parameters
     ----------
@@ -64,72 +93,59 @@ class Profile:
         if isinstance(self.intercepts, NoIntercepts):
             return b
         if quadratic:
-            return b + self._newton(self.stack.shift(plain, b), b)[0]
+            eta = self.stack.shift(plain, b)
+            return b + self.stack.intercept_solver(eta, self.intercepts)(-self._gradient(eta, b))
         point = self._at(plain, b)
+        reach = _Reach(np.full(b.size, _REACH), np.zeros(b.size))
         for _ in range(_STEPS):
-            step, gradient = self._newton(point.eta, point.b)
-            descent = -float(gradient @ step)
-            if self._is_last(step, gradient, descent, point.value):
+            way = self._way(point, reach)
+            if self._is_last(way, point.value):
                 # So near the optimum values no longer tell steps apart: one pure Newton
                 # step squares the error, which leaves rounding only.
-                return point.b + step
-            moved = self._move(plain, point, step, gradient)
+                return point.b + way.step
+            moved = self._halved(plain, point, way)
             if moved is None:
                 return point.b
-            stuck = moved.value >= point.value
+            stuck = moved.value >= point.value and way.pure
             point = moved
             if stuck:
                 return point.b
         return point.b
 
-    def _at(self, plain: Predictions, b: Array, length: float = 1.0) -> _Point:
+    def _at(self, plain: Predictions, b: Array) -> _Point:
         eta = self.stack.shift(plain, b)
-        return _Point(b, eta, self.stack.value(eta) + self.intercepts.penalty(b), length)
+        return _Point(b, eta, self.stack.value(eta) + self.intercepts.penalty(b))
 
-    def _newton(self, eta: Predictions, b: Array) -> tuple[Array, Array]:
-        """Return the Newton step and the gradient."""
-        gradient = self.stack.collect(self.stack.slopes(eta)) + self.intercepts.gradient(b)
-        return self.stack.intercept_solver(eta, self.intercepts)(-gradient), gradient
+    def _gradient(self, eta: Predictions, b: Array) -> Array:
+        return self.stack.collect(self.stack.slopes(eta)) + self.intercepts.gradient(b)
 
-    def _is_last(self, step: Array, gradient: Array, descent: float, value: float) -> bool:
+    def _way(self, point: _Point, reach: _Reach) -> _Step:
+        gradient = self._gradient(point.eta, point.b)
+        slope = self.intercepts.project(gradient)
+        reach.update(slope)
+        parts = self.stack.intercept_curvature(point.eta)
+        own = self.intercepts.project(own_curvature(parts, slope.size))
+        most = self.intercepts.project(self.stack.intercept_bound)
+        needed = np.minimum(np.abs(slope) / reach.length, most)
+        extra = np.maximum(needed - own, 0.0)
+        step = newton_solver(parts, self.intercepts, extra)(-gradient)
+        return _Step(step, -float(gradient @ step), slope, not extra.any())
+
+    def _is_last(self, way: _Step, value: float) -> bool:
         size = max(self.stack.total_weight, abs(value))
-        slope = float(np.max(np.abs(self.intercepts.project(gradient)), initial=0.0))
-        short = float(np.max(np.abs(step), initial=0.0)) < _SHORT
-        return descent <= _POLISH * size and slope <= _FLAT * size and short
+        slope = float(np.max(np.abs(way.slope), initial=0.0))
+        short = float(np.max(np.abs(way.step), initial=0.0)) < _SHORT
+        return way.descent <= _POLISH * size and slope <= _FLAT * size and short
 
-    def _move(
-        self, plain: Predictions, point: _Point, step: Array, gradient: Array
-    ) -> _Point | None:
-        moved = self._halved(plain, point, step, gradient)
-        if moved is not None and moved.length >= _SHORT:
-            return moved
-        sure = self._doubled(plain, point, gradient)
-        found = [trial for trial in (moved, sure) if trial is not None]
-        return min(found, key=lambda trial: trial.value, default=None)
-
-    def _halved(
-        self, plain: Predictions, point: _Point, step: Array, gradient: Array
-    ) -> _Point | None:
-        """Shorten a Newton step until the value falls."""
-        descent = -float(gradient @ step)
-        if not np.isfinite(descent) or descent <= 0:
+    def _halved(self, plain: Predictions, point: _Point, way: _Step) -> _Point | None:
+        """Shorten a step until the value falls."""
+        if not np.isfinite(way.descent) or way.descent <= 0:
             return None
         length = 1.0
         for _ in range(_HALVINGS):
-            trial = self._at(plain, point.b + length * step, length)
+            trial = self._at(plain, point.b + length * way.step)
             rounding = 1e-15 * abs(point.value)
-            if trial.value <= point.value - _ARMIJO * length * descent + rounding:
+            if trial.value <= point.value - _ARMIJO * length * way.descent + rounding:
                 return trial
             length /= 2
         return None
-
-    def _doubled(self, plain: Predictions, point: _Point, gradient: Array) -> _Point | None:
-        """Lengthen the step of the curvature bound while the value falls."""
-        step = self.intercepts.solve(self.stack.bound_collected(), -gradient)
-        best, length = None, 1.0
-        for _ in range(_DOUBLINGS):
-            trial = self._at(plain, point.b + length * step, length)
-            if trial.value >= (point.value if best is None else best.value):
-                break
-            best, length = trial, 2 * length
-        return best

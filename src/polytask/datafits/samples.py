@@ -96,7 +96,7 @@ class Samples(Datafit):
         return np.asarray(np.sqrt(np.max(self._curvature.diagonal, axis=1, initial=0.0)))
 
     def lipschitz(self, scale: Array) -> float:
-        """Largest curvature in scaled coefficients, by power iteration on every column."""
+        """Largest curvature in scaled coefficients, with the curvature of the losses bounded."""
         return self._curvature.lipschitz(scale)
 
     def _conjugate(self, eta: Predictions, slopes: Predictions) -> Callable[[float], float]:

@@ -78,23 +78,18 @@ class Stack:
             g[block.columns] = block.design.collect(U)
         return g
 
+    def intercept_curvature(self, eta: Predictions) -> list[tuple[Index, Array]]:
+        """Return (columns, curvature of the intercepts) of every block at `eta`."""
+        pairs = zip(self.blocks, eta, strict=True)
+        return [part for block, e in pairs for part in block.intercept_curvature(e)]
+
     def intercept_solver(self, eta: Predictions, intercepts: Intercepts) -> LinearMap:
         """Return the solution of Newton systems in the intercepts at `eta`."""
-        parts = [
-            part
-            for block, e in zip(self.blocks, eta, strict=True)
-            for part in block.intercept_curvature(e)
-        ]
-        if all(curvature.ndim == 1 for _, curvature in parts):
-            diagonal = np.zeros(self.n_columns)
-            for columns, curvature in parts:
-                diagonal[columns] = curvature
-            return lambda right: intercepts.solve(diagonal, right)
-        matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h)]
-        return lambda right: intercepts.solve_blocks(matrices, right)
+        return newton_solver(self.intercept_curvature(eta), intercepts, np.zeros(self.n_columns))
 
-    def bound_collected(self) -> Array:
-        """Return the bound of the curvature of each intercept, shape (n_columns,)."""
+    @cached_property
+    def intercept_bound(self) -> Array:
+        """Bound of the curvature of each intercept, shape (n_columns,)."""
         return self.collect(self.bounds)
 
     @cached_property
@@ -105,8 +100,39 @@ class Stack:
         return [np.ascontiguousarray(np.broadcast_to(b.bound(), shape)) for b, shape in pairs]
 
 
-def _as_blocks(columns: Index, curvature: Array) -> list[tuple[Index, Array]]:
+Parts = list[tuple[Index, Array]]
+
+
+def own_curvature(parts: Parts, n_columns: int) -> Array:
+    """Return the diagonal of the curvature of the intercepts, shape (n_columns,)."""
+    diagonal = np.zeros(n_columns)
+    for columns, curvature in parts:
+        diagonal[columns] = curvature if curvature.ndim == 1 else np.diagonal(curvature)
+    return diagonal
+
+
+def newton_solver(parts: Parts, intercepts: Intercepts, extra: Array) -> LinearMap:
+    """Return the solution of Newton systems in the intercepts.
+
+    Parameters
+    ----------
+    parts : list of (columns, curvature)
+        A curvature per column, or one matrix for several columns.
+    intercepts : Intercepts
+        What the intercepts may be.
+    extra : ndarray of shape (n_columns,)
+        Added to the diagonal.
+    """
+    if all(curvature.ndim == 1 for _, curvature in parts):
+        diagonal = own_curvature(parts, extra.size) + extra
+        return lambda right: intercepts.solve(diagonal, right)
+    matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h, extra[columns])]
+    return lambda right: intercepts.solve_blocks(matrices, right)
+
+
+def _as_blocks(columns: Index, curvature: Array, extra: Array) -> Parts:
     """Turn a diagonal into blocks of one column; leave a block as it is."""
     if curvature.ndim == 2:
-        return [(columns, curvature)]
-    return [(columns[k : k + 1], curvature[k : k + 1, None]) for k in range(len(columns))]
+        return [(columns, curvature + np.diag(extra))]
+    total = curvature + extra
+    return [(columns[k : k + 1], total[k : k + 1, None]) for k in range(len(columns))]

@@ -15,6 +15,7 @@ from polytask.datafits.base import (
     Preconditioner,
     block_preconditioner,
     diagonal_preconditioner,
+    largest_eigenvalue,
     quadratic_conjugate,
     times_each,
 )
@@ -212,7 +213,7 @@ class SquaredStatistics(Datafit):
         return self._value(W, times_each(self.statistics.second, W), self._misfit(W), b)
 
     def _misfit(self, W: Array) -> Array:
-        """The intercepts that would put every task's mean right."""
+        """Return the intercepts that would put every task's mean right."""
         s = self.statistics
         return np.asarray(s.y_mean - np.einsum("ij,ij->j", s.x_mean, W))
 
@@ -242,7 +243,7 @@ class SquaredStatistics(Datafit):
             return float(np.max(s.scale) * np.linalg.eigvalsh(curved[0])[-1])
         if columns * float(d) ** 3 <= _EXACT_COST:
             return float(np.max(s.scale * np.linalg.eigvalsh(curved)[:, -1]))
-        return _power(curved, s.scale)
+        return largest_eigenvalue(lambda V: s.scale * times_each(curved, V), self.shape)
 
     @cached_property
     def _mean_share(self) -> Array:
@@ -281,13 +282,3 @@ class SquaredStatistics(Datafit):
         misfit = -np.einsum("ij,ij->j", s.x_mean, V)
         left = s.scale * (misfit - self.intercepts.solve(s.scale, s.scale * misfit))
         return np.asarray(s.scale * times_each(s.second, V) - s.x_mean * left)
-
-
-def _power(matrices: Array, scale: Array, steps: int = 60) -> float:
-    rng = np.random.default_rng(0)
-    v = rng.standard_normal((len(matrices), matrices.shape[1], 1))
-    for _ in range(steps):
-        v = matrices @ v
-        norms = np.linalg.norm(v, axis=1, keepdims=True)
-        v = np.divide(v, norms, out=np.zeros_like(v), where=norms > 0)
-    return float(np.max(scale * np.linalg.norm(matrices @ v, axis=1)[:, 0]))

@@ -61,12 +61,11 @@ class LinearEstimator(MultiTaskEstimator):
 
     def _keep_classes(self, outcomes: Outcomes) -> None:
         if all(classes is None for classes in outcomes.classes):
-            vars(self).pop("classes_", None)
-            vars(self).pop("task_classes_", None)
+            for name in ("classes_", "task_classes_"):
+                if hasattr(self, name):
+                    delattr(self, name)
             return
-        self.task_classes_ = dict(
-            zip(self._schema.index.labels, outcomes.classes, strict=True)
-        )
+        self.task_classes_ = dict(zip(self._schema.index.labels, outcomes.classes, strict=True))
         targets = self._schema.form is Form.TARGETS
         self.classes_ = list(outcomes.classes) if targets else outcomes.union
 

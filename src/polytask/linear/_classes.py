@@ -50,8 +50,8 @@ def decisions(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array
     """
     single = all(not isinstance(loss, Multinomial) for loss in linear.losses)
     if query.codes is None:
-        values = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
-        return np.column_stack([v[:, 0] for v in values]) if single else values
+        every = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
+        return np.column_stack([eta[:, 0] for eta in every]) if single else every
     if single:
         flat = outputs.by_row(query, lambda X, t: linear.eta(X, t)[:, 0])
         return outputs.split(query, flat)

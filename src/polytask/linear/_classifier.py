@@ -165,7 +165,7 @@ class MultiTaskClassifier(LinearEstimator):
         """
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)
+    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors.
 

@@ -96,7 +96,7 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
 
 
 @contextmanager
-def blas_threads(n_jobs: int | None, owner: str) -> Iterator[None]:
+def blas_threads(n_jobs: object, owner: str) -> Iterator[None]:
     """Limit the threads of BLAS while fitting; None leaves them, -1 means all cores."""
     if n_jobs is None or (isinstance(n_jobs, int) and n_jobs == -1):
         yield

@@ -58,12 +58,12 @@ def make_intercepts(mode: str | None, groups: Groups, kappa: float) -> Intercept
     """Return what the intercepts of `mode` may be; `kappa` is the strength of a pull."""
     if mode is None:
         return NoIntercepts()
-    return TiedIntercepts(groups) if mode in ("task", "shared") else PulledIntercepts(groups, kappa)
+    if mode in ("task", "shared"):
+        return TiedIntercepts(groups)
+    return PulledIntercepts(groups, kappa)
 
 
-def free_shifts(
-    outcomes: Outcomes, slices: Sequence[slice], groups: Groups
-) -> tuple[Groups, ...]:
+def free_shifts(outcomes: Outcomes, slices: Sequence[slice], groups: Groups) -> tuple[Groups, ...]:
     """Return the sets of columns whose intercepts can move together at no cost.
 
     The probabilities of several classes do not change when all their intercepts grow by
@@ -139,9 +139,7 @@ def refuse_unbounded(
             raise DataError(_one_class(data, outcomes, first[group], codes_seen, owner))
 
 
-def _one_class(
-    data: TaskData, outcomes: Outcomes, t: int, codes: set[float], owner: str
-) -> str:
+def _one_class(data: TaskData, outcomes: Outcomes, t: int, codes: set[float], owner: str) -> str:
     classes = outcomes.classes[t]
     label = codes if classes is None else classes[int(min(codes))]
     return (

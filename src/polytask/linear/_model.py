@@ -157,7 +157,7 @@ class MultiTaskModel(LinearEstimator):
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         return explained(self._linear_model(), data, query, type(self).__name__)
 
-    @available_if(has_classes)
+    @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities of the classification tasks.
 

@@ -8,9 +8,9 @@ from functools import cached_property
 from typing import Any
 
 import numpy as np
-import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Loss, Multinomial
@@ -66,7 +66,7 @@ class LinearTasks:
         """Return the linear predictors, shape (n_rows, columns of the task)."""
         coef, intercept = self._parameters(task)
         product = X @ coef.T
-        product = product.toarray() if sp.issparse(product) else np.asarray(product)
+        product = product.toarray() if is_sparse(product) else np.asarray(product)
         return np.asarray(product + intercept)
 
     def loss_of(self, task: int) -> Loss:

@@ -42,6 +42,7 @@ from polytask.linear._scaling import (
     scaled_by_task,
     scaled_in_common,
     unscaled_targets,
+    wide_enough,
 )
 from polytask.linear._weights import label_weights, sum_by_task, task_scales
 from polytask.losses import Loss, Multinomial, Squared
@@ -170,7 +171,7 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     features = feature_scaling(data, weight, settings.standardize, centre)
     targets = _target_scaling(data, outcomes, weight, settings.scale_targets, centre)
     y = np.nan_to_num(targets.apply(outcomes.y, data))
-    rows = features.features(data.X, cell_mask(data))
+    rows = features.features(wide_enough(data.X), cell_mask(data))
     mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
     kappa = settings.intercept_strength / mean_n
     mode = effective_mode(settings.intercept, kappa)
@@ -229,7 +230,8 @@ def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
     ends = np.cumsum(outcomes.n_outputs)
     pairs = zip(ends, outcomes.n_outputs, strict=True)
     slices = tuple(slice(int(end - k), int(end)) for end, k in pairs)
-    owners, labels = [], []
+    owners: list[Hashable] = []
+    labels: list[Hashable | None] = []
     for task, part, loss, classes in zip(
         tasks, slices, outcomes.losses, outcomes.classes, strict=True
     ):
@@ -336,4 +338,3 @@ class _Parts:
             part = self.data.task_slice(t)
             rows, y, weight = self.rows.rows(part), self.y[part], self.weight[part]
         return ClassesBlock(Shared(rows, columns), loss, y, weight * factor)
-

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
+from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
 from polytask.exceptions import DataError
@@ -20,6 +21,8 @@ Array = NDArray[np.float64]
 
 # Values up to this power of the largest number have finite squares and sums of them.
 _SAFE_POWER = 0.4
+# A design of float32 up to this size is solved in float64 (a quarter of a gigabyte).
+_COPIED_ENTRIES = 3e7
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,7 +51,7 @@ class FeatureScaling:
         exists : ndarray of bool of shape (n_rows, n_features) or None
             Cells that do not exist become 0 after scaling.
         """
-        if sp.issparse(X):
+        if is_sparse(X):
             if not self.active:
                 return Features(X)
             inverse = (1.0 / self.scale).astype(X.dtype)
@@ -81,6 +84,16 @@ class FeatureScaling:
         return coef, intercept - self.mean @ coef
 
 
+def wide_enough(X: Any) -> Any:  # noqa: ANN401 - ndarray or CSR
+    """Return rows in which the default tolerance can be reached.
+
+    Sums in float32 are good to six digits, about what ``tol`` asks for, so rows are solved
+    in float64 unless they are too many to be copied; answers come back in float32.
+    """
+    entries = X.nnz if is_sparse(X) else X.size
+    return X.astype(np.float64, copy=False) if entries <= _COPIED_ENTRIES else X
+
+
 def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
     """Refuse values whose squares, summed over the rows, would overflow.
 
@@ -89,7 +102,7 @@ def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
     DataError
         Naming the largest value and what is allowed.
     """
-    stored = data.X.data if sp.issparse(data.X) else np.asarray(data.X)
+    stored = data.X.data if is_sparse(data.X) else np.asarray(data.X)
     for name, values in (("X", stored), ("y", outcomes.y)):
         limit = float(np.finfo(values.dtype).max) ** _SAFE_POWER
         largest = max(
@@ -124,7 +137,7 @@ def feature_scaling(
     if not standardize:
         return FeatureScaling(np.zeros(d), np.ones(d), active=False)
     rows = weight if weight.ndim == 1 else weight.sum(axis=1)
-    if sp.issparse(data.X):
+    if is_sparse(data.X):
         mean, variance = _sparse_moments(data.X, rows)
     else:
         mean, variance = _dense_moments(np.asarray(data.X), rows, _exists(data))

@@ -16,9 +16,7 @@ from polytask.exceptions import ParameterError
 Array = NDArray[np.float64]
 
 
-def label_weights(
-    data: TaskData, outcomes: Outcomes, class_weight: object, owner: str
-) -> Array:
+def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owner: str) -> Array:
     """Return the weight of every label, 0 where it is missing, shaped as the targets."""
     base = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     wide = data.form is Form.TARGETS
@@ -70,7 +68,10 @@ def _class_factors(class_weight: Any, y: Array, weight: Array, classes: Any) -> 
 
 
 def task_scales(
-    task_weight: Any, counts: Array, tasks: tuple[Hashable, ...], owner: str  # noqa: ANN401
+    task_weight: Any,  # noqa: ANN401
+    counts: Array,
+    tasks: tuple[Hashable, ...],
+    owner: str,
 ) -> Array:
     """Return s_t, the weight of each task in the objective."""
     if isinstance(task_weight, str) and task_weight == "equal":
@@ -96,9 +97,7 @@ def task_scales(
     try:
         given = np.asarray(task_weight, dtype=float)
     except (TypeError, ValueError):
-        raise ParameterError(
-            sentence("task_weight", owner, allowed, repr(task_weight))
-        ) from None
+        raise ParameterError(sentence("task_weight", owner, allowed, repr(task_weight))) from None
     wrong = given.shape != counts.shape or not np.all(np.isfinite(given)) or np.any(given < 0)
     if wrong or not np.any(given > 0):
         raise ParameterError(sentence("task_weight", owner, allowed, repr(task_weight)))
@@ -109,4 +108,4 @@ def sum_by_task(weight: Array, data: TaskData) -> Array:
     """Sum label weights over each task, shape (n_tasks,)."""
     if data.form is Form.TARGETS:
         return np.asarray(weight.sum(axis=0), dtype=float)
-    return np.bincount(data.row_tasks(), weight, minlength=data.n_tasks)
+    return np.bincount(data.row_tasks(), weight, minlength=data.n_tasks).astype(float)

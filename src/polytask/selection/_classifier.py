@@ -92,8 +92,9 @@ class MultiTaskClassifierCV(LinearEstimator):
     Notes
     -----
     Task weights and intercept strengths are searched in turn with the penalties: all
-    penalties under the first setting, the best penalty under all settings, and the other
-    penalties under the best setting.
+    penalties on their whole grids under the first setting; the best penalty under all
+    settings, and the other penalties under the best setting, with the strengths around the
+    best of each; at last the whole grid of the winner.
 
     Examples
     --------
@@ -175,7 +176,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)
+    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors; see :meth:`MultiTaskClassifier.decision_function`."""
         return decisions(self._linear_model(), self._read(X, task))

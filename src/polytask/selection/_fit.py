@@ -22,11 +22,10 @@ from polytask.penalties import Penalty
 from polytask.selection.candidates import default_penalties
 from polytask.selection.folds import Metric, make_folds
 from polytask.selection.grid import check_alphas
-from polytask.selection.rules import RULES
+from polytask.selection.rules import RULES, Candidate
 from polytask.selection.search import (
     INTERCEPT_STRENGTHS,
     TASK_WEIGHTS,
-    Candidate,
     SearchPlan,
     search,
 )

@@ -94,8 +94,9 @@ class MultiTaskModelCV(LinearEstimator):
     Notes
     -----
     Task weights and intercept strengths are searched in turn with the penalties: all
-    penalties under the first setting, the best penalty under all settings, and the other
-    penalties under the best setting.
+    penalties on their whole grids under the first setting; the best penalty under all
+    settings, and the other penalties under the best setting, with the strengths around the
+    best of each; at last the whole grid of the winner.
 
     Examples
     --------
@@ -175,7 +176,7 @@ class MultiTaskModelCV(LinearEstimator):
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         return explained(self._linear_model(), data, query, type(self).__name__)
 
-    @available_if(has_classes)
+    @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities; see :meth:`MultiTaskModel.predict_proba`."""
         return probabilities(self._linear_model(), self._read(X, task))

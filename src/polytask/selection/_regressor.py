@@ -89,8 +89,9 @@ class MultiTaskRegressorCV(LinearEstimator):
     Notes
     -----
     Task weights and intercept strengths are searched in turn with the penalties: all
-    penalties under the first setting, the best penalty under all settings, and the other
-    penalties under the best setting.
+    penalties on their whole grids under the first setting; the best penalty under all
+    settings, and the other penalties under the best setting, with the strengths around the
+    best of each; at last the whole grid of the winner.
 
     Examples
     --------

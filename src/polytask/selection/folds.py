@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
 from polytask.data import Form, TaskData, WithinTasks, as_splits
-from polytask.exceptions import DataWarning
+from polytask.exceptions import DataError, DataWarning
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings, build_problem, held_out_value
 from polytask.linear._weights import label_weights
@@ -55,7 +55,14 @@ def make_folds(
     Returns
     -------
     tuple of Fold
+
+    Raises
+    ------
+    DataError
+        If there is nothing to hold out.
     """
+    if raw.n_rows < 2:
+        raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
     if isinstance(cv, int) and not isinstance(cv, bool):
         classes = all(c is not None for c in outcomes.classes)
         cv = WithinTasks(cv, stratify=True if classes else None, random_state=random_state)

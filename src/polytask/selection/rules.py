@@ -3,14 +3,51 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
 
 import numpy as np
+from numpy.typing import NDArray
 
-if TYPE_CHECKING:
-    from polytask.selection.search import Candidate
+from polytask.linear._problem import Settings
+from polytask.penalties import Penalty
 
-Rule = Callable[[Sequence["Candidate"]], "Candidate"]
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Candidate:
+    """One choice and its scores.
+
+    Attributes
+    ----------
+    penalty : Penalty
+        With its strength.
+    alpha : float
+        The strength.
+    settings : Settings
+        Task weights and intercept strength among them.
+    scores : ndarray of shape (n_folds,)
+        Greater is better.
+    family : int
+        The position of the penalty among those given.
+    position : int
+        The position of the strength in its grid.
+    """
+
+    penalty: Penalty
+    alpha: float
+    settings: Settings
+    scores: Array
+    family: int
+    position: int
+
+    @property
+    def score(self) -> float:
+        """The mean over the folds."""
+        return float(np.mean(self.scores))
+
+
+Rule = Callable[[Sequence[Candidate]], Candidate]
 
 
 def best_score(candidates: Sequence[Candidate]) -> Candidate:

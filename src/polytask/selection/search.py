@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,7 +15,7 @@ from polytask.linear._problem import Problem, Settings
 from polytask.penalties import Penalty
 from polytask.selection.folds import Fold, Metric, held_out_loss, held_out_metric
 from polytask.selection.grid import resolved_strengths
-from polytask.selection.rules import Rule
+from polytask.selection.rules import Candidate, Rule, best_score
 from polytask.solvers import Solution
 
 Array = NDArray[np.float64]
@@ -24,39 +24,11 @@ Array = NDArray[np.float64]
 _PATH_TOL_FACTOR = 100.0
 _LOOSEST_PATH_TOL = 1e-3
 _PATH_MAX_ITER = 1000
+# Strengths tried on each side of the best one when the settings change.
+_WINDOW = 4
 
 INTERCEPT_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
 TASK_WEIGHTS = ("size", "equal")
-
-
-@dataclass(frozen=True, eq=False)
-class Candidate:
-    """One choice and its scores.
-
-    Attributes
-    ----------
-    penalty : Penalty
-        With its strength.
-    alpha : float
-        The strength.
-    settings : Settings
-        Task weights and intercept strength among them.
-    scores : ndarray of shape (n_folds,)
-        Greater is better.
-    family : int
-        The position of the penalty among those given.
-    """
-
-    penalty: Penalty
-    alpha: float
-    settings: Settings
-    scores: Array
-    family: int
-
-    @property
-    def score(self) -> float:
-        """The mean over the folds."""
-        return float(np.mean(self.scores))
 
 
 @dataclass(frozen=True, eq=False)
@@ -67,6 +39,7 @@ class Path:
     penalty: Penalty
     alphas: Array
     settings: Settings
+    start: int
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,13 +91,33 @@ class SearchPlan:
         ]
 
 
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """A penalty and settings, and which of its strengths to try.
+
+    Attributes
+    ----------
+    family : int
+        The position of the penalty among those given.
+    settings : Settings
+        Task weights and intercept strength among them.
+    near : int or None
+        Position in the grid around which to try strengths; None tries all.
+    """
+
+    family: int
+    settings: Settings
+    near: int | None = None
+
+
 def search(
-    plan: SearchPlan, whole: Any, folds: Sequence[Fold]
-) -> tuple[list[Candidate], Candidate]:  # noqa: ANN401
+    plan: SearchPlan, whole: Callable[[Settings], Problem], folds: Sequence[Fold]
+) -> tuple[list[Candidate], Candidate]:
     """Score candidates on the folds and choose one.
 
-    Every penalty is tried on its grid under the first settings; the best of them under all
-    settings; under the best settings the other penalties once more.
+    Every penalty is tried on its whole grid under the first settings; the best of them under
+    all settings, and under the best settings the other penalties once more, with the
+    strengths around the best one of each; at last the whole grid of the winner.
 
     Parameters
     ----------
@@ -140,39 +133,42 @@ def search(
     tuple of (list of Candidate, Candidate)
         All candidates, and the chosen one.
     """
-    families = list(enumerate(plan.penalties))
-    variants = plan.variants()
-    found = _run(plan, whole, folds, [(k, p, variants[0]) for k, p in families])
-    best = _best(found)
-    chosen = plan.penalties[best.family]
-    found += _run(plan, whole, folds, [(best.family, chosen, v) for v in variants[1:]])
-    best = _best(found)
-    if best.settings != variants[0]:
-        others = [(k, p, best.settings) for k, p in families if k != best.family]
-        found += _run(plan, whole, folds, others)
-        best = _best(found)
-    rivals = [c for c in found if c.family == best.family and c.settings == best.settings]
-    return found, plan.rule(rivals)
+    first, *others = plan.variants()
+    families = range(len(plan.penalties))
+    found = _run(plan, whole, folds, [Choice(k, first) for k in families])
+    near = [best_score([c for c in found if c.family == k]).position for k in families]
+    best = best_score(found)
+    found += _run(plan, whole, folds, [Choice(best.family, v, near[best.family]) for v in others])
+    best = best_score(found)
+    if best.settings != first:
+        rest = [k for k in families if k != best.family]
+        found += _run(plan, whole, folds, [Choice(k, best.settings, near[k]) for k in rest])
+        best = best_score(found)
+        found = [c for c in found if not _alike(c, best)]
+        found += _run(plan, whole, folds, [Choice(best.family, best.settings)])
+    return found, plan.rule([c for c in found if _alike(c, best)])
 
 
-def _best(candidates: Iterable[Candidate]) -> Candidate:
-    return max(candidates, key=lambda c: -np.inf if np.isnan(c.score) else c.score)
+def _alike(one: Candidate, other: Candidate) -> bool:
+    return one.family == other.family and one.settings == other.settings
 
 
 def _run(
     plan: SearchPlan,
-    whole: Any,  # noqa: ANN401
+    whole: Callable[[Settings], Problem],
     folds: Sequence[Fold],
-    choices: list[tuple[int, Penalty, Settings]],
+    choices: Sequence[Choice],
 ) -> list[Candidate]:
     paths = []
-    for family, penalty, settings in choices:
-        resolved, alphas = resolved_strengths(whole(settings), penalty, plan.alphas)
-        paths.append(Path(family, resolved, alphas, settings))
+    for choice in choices:
+        penalty = plan.penalties[choice.family]
+        resolved, grid = resolved_strengths(whole(choice.settings), penalty, plan.alphas)
+        start = 0 if choice.near is None else max(choice.near - _WINDOW, 0)
+        stop = len(grid) if choice.near is None else choice.near + _WINDOW + 1
+        paths.append(Path(choice.family, resolved, grid[start:stop], choice.settings, start))
     jobs = [(path, fold) for path in paths for fold in folds]
     scores = Parallel(n_jobs=plan.n_jobs)(
-        delayed(_score_path)(path, fold, plan.metric, plan.tol, plan.solver, plan.owner)
-        for path, fold in jobs
+        delayed(_score_path)(path, fold, plan) for path, fold in jobs
     )
     return [
         candidate
@@ -190,29 +186,23 @@ def _candidates(path: Path, scores: list[Array]) -> list[Candidate]:
             settings=path.settings,
             scores=by_alpha[i],
             family=path.family,
+            position=path.start + i,
         )
         for i, alpha in enumerate(path.alphas)
     ]
 
 
-def _score_path(
-    path: Path,
-    fold: Fold,
-    metric: Metric | None,
-    tol: float,
-    solver: Any,
-    owner: str,  # noqa: ANN401
-) -> Array:
+def _score_path(path: Path, fold: Fold, plan: SearchPlan) -> Array:
     """Fit the strengths from strong to weak, each from the last, and score them."""
-    problem = fold.problem(path.settings, owner)
+    problem = fold.problem(path.settings, plan.owner)
     bound = path.penalty.bind(problem.layout.columns)
-    path_tol = min(_PATH_TOL_FACTOR * tol, max(_LOOSEST_PATH_TOL, tol))
+    path_tol = min(_PATH_TOL_FACTOR * plan.tol, max(_LOOSEST_PATH_TOL, plan.tol))
     scores = np.empty(len(path.alphas))
     last: Solution | None = None
     for i, alpha in enumerate(path.alphas):
         penalty = bound.with_strength(float(alpha))
-        last = solve(problem, penalty, solver, path_tol, _PATH_MAX_ITER, last)
-        scores[i] = _score(fold, problem, last, metric, owner)
+        last = solve(problem, penalty, plan.solver, path_tol, _PATH_MAX_ITER, last)
+        scores[i] = _score(fold, problem, last, plan.metric, plan.owner)
     return scores
 
 

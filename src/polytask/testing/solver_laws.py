@@ -27,7 +27,7 @@ from polytask.testing._problems import N_FEATURES, small_problems
 from polytask.testing._tools import require, require_at_least, require_close
 
 _TOL = 1e-5
-_TIGHT = 1e-9
+_TIGHT = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -136,8 +136,10 @@ def _consistent(case: _Case) -> None:
     require(found.certificate.relative <= _TOL, case, law)
     wanted = case.objective(found.W)
     require_close(found.objective, wanted, case, "objective is that of W", rtol=1e-9)
-    best = case.datafit.evaluate(found.W).intercept
-    require_close(found.intercept, best, case, "intercept is the best for W", rtol=1e-6)
+    # Intercepts of several classes are not unique: all of a task may move together.
+    best = case.datafit.evaluate(found.W).value
+    there = case.datafit.value_at(found.W, found.intercept)
+    require_close(there, best, case, "intercept is a best one for W", rtol=1e-9)
     reference = case.objective(np.zeros(case.datafit.shape))
     law = "the reference is the objective at W = 0"
     require_close(found.certificate.reference, reference, case, law)
@@ -209,7 +211,7 @@ def _empty(case: _Case) -> None:
     law = "an answer of zeros names the null strength"
     require(found.null_strength is not None, case, law)
     require_close(found.null_strength or 0.0, limit, case, law, rtol=1e-9)
-    found = case.solver.solve(case.datafit, below, tol=1e-10)
+    found = case.solver.solve(case.datafit, below, tol=1e-8)
     law = "just below the null strength some coefficient is not zero"
     require(found.W.any() and found.status is not Status.ALL_ZERO, case, law)
 

@@ -186,7 +186,8 @@ def test_class_labels_keep_their_kind(rows, labels):
 
 def test_mixed_losses(rows):
     X, y, task = rows
-    Y = pd.DataFrame({"spend": y, "click": np.where(y > 0, "yes", "no"), "stars": three_classes(y, task)})
+    click, stars = np.where(y > 0, "yes", "no"), three_classes(y, task)
+    Y = pd.DataFrame({"spend": y, "click": click, "stars": stars})
     model = MultiTaskModel(L2(0.1)).fit(X, Y)
     out = model.predict(X)
     assert out.dtype == object
@@ -256,10 +257,12 @@ def test_an_unseen_task_has_the_mean_within_each_class(rows):
 
 
 def test_an_unseen_task_of_unlike_tasks_is_refused(rows):
-    X, y, task = rows
+    X, y, _ = rows
     model = MultiTaskModel(loss={"a": "squared", "b": "logistic"}, unseen_tasks="shared")
     model.fit({"a": (X, y), "b": (X, (y > 0).astype(float))})
-    with pytest.raises(IncompatibleError, match="needs one loss for all tasks.*logistic, squared"):
+    with pytest.raises(
+        IncompatibleError, match=r"needs one loss for all tasks.*logistic, squared"
+    ):
         model.predict(X, ["c"] * 75)
     targets = MultiTaskClassifier(unseen_tasks="shared")
     targets.fit(X, np.column_stack([np.where(y > 0, "a", "b"), np.where(y > 0, "c", "d")]))

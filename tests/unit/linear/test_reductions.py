@@ -7,6 +7,8 @@ import pytest
 from numpy.testing import assert_allclose
 from sklearn.linear_model import (
     ElasticNet as SklearnElasticNet,
+)
+from sklearn.linear_model import (
     Lasso,
     LinearRegression,
     LogisticRegression,

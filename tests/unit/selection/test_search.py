@@ -66,7 +66,9 @@ def test_the_grid_begins_where_every_coefficient_vanishes() -> None:
     search = MultiTaskRegressorCV(L21(), alphas=5, task_weight="size").fit(X, y, task=task)
     settings = {"standardize": True, "scale_targets": "auto"}
     at_null = MultiTaskRegressor(L21(search.alphas_[0]), **settings).fit(X, y, task=task)
-    below = MultiTaskRegressor(L21(search.alphas_[0] * 0.999), tol=1e-12, **settings).fit(X, y, task=task)
+    below = MultiTaskRegressor(L21(search.alphas_[0] * 0.999), tol=1e-12, **settings).fit(
+        X, y, task=task
+    )
     assert not at_null.coef_.any()
     assert below.coef_.any()
     assert len(search.alphas_) == 5

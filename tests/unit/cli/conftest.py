@@ -1,0 +1,84 @@
+"""Run the command line in this process, and tables to run it on."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polytask.cli import main
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a run printed, and how it ended."""
+
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Done]
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch) -> Path:
+    """Work in an empty folder."""
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def run(folder, capsys) -> Run:
+    """Run ``polytask`` with arguments."""
+
+    def call(*arguments: str) -> Done:
+        capsys.readouterr()
+        status = main([str(word) for word in arguments])
+        printed = capsys.readouterr()
+        return Done(status, printed.out, printed.err)
+
+    return call
+
+
+@pytest.fixture
+def plain() -> pd.DataFrame:
+    """Return three tasks of forty rows: task g, features x and z, target y."""
+    rng = np.random.default_rng(1)
+    table = pd.DataFrame(
+        {
+            "g": np.repeat(["a", "b", "c"], 40),
+            "x": rng.standard_normal(120),
+            "z": rng.standard_normal(120),
+        }
+    )
+    table["y"] = table.x + 0.1 * rng.standard_normal(120)
+    return table
+
+
+@pytest.fixture
+def pupils() -> pd.DataFrame:
+    """Return a mixed table with Chinese names, blanks, categories and booleans."""
+    rng = np.random.default_rng(0)
+    n = 160
+    school = rng.integers(0, 4, n)
+    table = pd.DataFrame(
+        {
+            "学校": [f"第{i}中学" for i in school],
+            "编号": [f"S{i:04d}" for i in range(n)],
+            "年龄": rng.normal(15, 1, n).round(2),
+            "颜色": rng.choice(["红", "绿", "蓝"], n),
+            "住校": rng.choice([True, False], n),
+            "身高": rng.standard_normal(n),
+        }
+    )
+    table["分数"] = 60 + 3 * table["身高"] + 2 * (table["颜色"] == "红") + school
+    table["分数"] += 0.5 * rng.standard_normal(n)
+    table["及格"] = np.where(table["分数"] > 63, "是", "否")
+    table.loc[::17, "年龄"] = np.nan
+    table.loc[::23, "颜色"] = None
+    return table

@@ -1,0 +1,265 @@
+"""Fit, then predict: the same numbers as Python, in every form."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import polytask
+from polytask import MultiTaskClassifier, MultiTaskRegressor, load
+from polytask.data.readers import read_table, write_table
+
+QUICK = ("--model", "multitask")
+
+
+def _fit(run, *arguments, model="m.polytask"):
+    done = run("fit", *arguments, "--out", model)
+    assert done.status == 0, done.err
+    return done
+
+
+def _predict(run, *arguments, out="p.csv"):
+    done = run("predict", *arguments, "--out", out, "--force")
+    assert done.status == 0, done.err
+    return done
+
+
+def _notes(name="p.csv"):
+    notes = read_table(name).table["note"].astype(object)
+    return notes.where(notes.notna(), "").tolist()
+
+
+def _process(*arguments, folder: Path):
+    source = Path(polytask.__file__).parents[1]
+    code = "import sys; from polytask.cli import main; sys.exit(main())"
+    # An ASCII locale: what is printed is UTF-8 all the same.
+    env = os.environ | {
+        "PYTHONPATH": str(source), "PYTHONIOENCODING": "ascii", "OMP_NUM_THREADS": "1"
+    }  # fmt: skip
+    return subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env=env, cwd=folder, capture_output=True, encoding="utf-8", check=False,
+    )  # fmt: skip
+
+
+def test_new_process_predicts_what_python_predicts_bit_for_bit(folder, pupils):
+    pupils.to_csv("学生.csv", index=False, encoding="gb18030")
+    columns = ["学校", "年龄", "颜色", "住校", "身高"]
+    fitted = _process(
+        "fit", "学生.csv", "--task", "学校", "--target", "分数", "--id", "编号", "--drop", "及格",
+        *QUICK, "--out", "模型.polytask", folder=folder,
+    )  # fmt: skip
+    assert fitted.returncode == 0, fitted.stderr
+    assert "GB18030" in fitted.stderr
+    done = _process(
+        "predict", "模型.polytask", "学生.csv", "--id", "编号", "--out", "预测.csv", folder=folder
+    )
+    assert done.returncode == 0, done.stderr
+    table = read_table("学生.csv").table
+    model = MultiTaskRegressor(standardize=True, scale_targets="auto", task_column="学校")
+    model.fit(table[columns], table["分数"])
+    found = read_table("预测.csv").table
+    np.testing.assert_array_equal(found["prediction"], model.predict(table[columns]))
+    assert list(found.columns) == ["编号", "学校", "prediction", "note"]
+    assert found["编号"].tolist() == table["编号"].tolist()
+    assert found["note"][0] == "年龄 missing; 颜色 missing"
+
+
+def test_classifier_writes_probabilities_of_each_class(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    _fit(run, "p.csv", "--task", "学校", "--target", "及格", "--drop", "分数,编号", *QUICK)
+    _predict(run, "m.polytask", "p.csv", out="q.parquet")
+    table = read_table("p.csv").table.drop(columns=["分数", "编号", "及格"])
+    model = MultiTaskClassifier(standardize=True, task_column="学校").fit(table, pupils["及格"])
+    found = pd.read_parquet("q.parquet")
+    np.testing.assert_array_equal(found[["P(否)", "P(是)"]], model.predict_proba(table))
+    assert found["prediction"].tolist() == model.predict(table).tolist()
+
+
+def test_shuffled_rows_give_shuffled_predictions(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    order = np.random.default_rng(5).permutation(len(pupils))
+    pupils.iloc[order].to_csv("shuffled.csv", index=False)
+    _fit(run, "p.csv", "--task", "学校", "--target", "分数", "--drop", "编号", *QUICK)
+    _predict(run, "m.polytask", "p.csv", out="a.csv")
+    _predict(run, "m.polytask", "shuffled.csv", out="b.csv")
+    a, b = (read_table(name).table for name in ("a.csv", "b.csv"))
+    # One row against another: a product of matrices depends on the rows in the last bit.
+    np.testing.assert_allclose(b["prediction"], a["prediction"].to_numpy()[order], rtol=1e-13)
+    assert _notes("b.csv") == [_notes("a.csv")[row] for row in order]
+
+
+def test_targets_form_has_a_column_per_target_and_mixed_losses(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    done = _fit(run, "p.csv", "--targets", "分*,及格", "--drop", "编号", *QUICK)
+    assert "'分数' holds numbers: regression." in done.out
+    assert "'及格' holds text (否, 是): classification." in done.out
+    assert type(load("m.polytask")).__name__ == "MultiTaskModel"
+    pupils.drop(columns=["分数", "及格"]).to_csv("new.csv", index=False)
+    _predict(run, "m.polytask", "new.csv", "--keep", "编*", out="q.csv")
+    found = read_table("q.csv").table
+    assert list(found.columns) == ["编号", "分数", "及格", "P(及格=否)", "P(及格=是)", "note"]
+    assert len(found) == len(pupils)
+
+
+def test_a_file_per_task_and_one_table_give_the_same(run, folder, plain):
+    (folder / "tasks").mkdir()
+    for name, part in plain.groupby("g"):
+        part.drop(columns="g").to_csv(folder / "tasks" / f"{name}.csv", index=False)
+    plain.to_csv("all.csv", index=False)
+    pattern = ("--file-per-task", "tasks/*.csv")
+    _fit(run, *pattern, "--target", "y", *QUICK)
+    _fit(run, "all.csv", "--task", "g", "--target", "y", *QUICK, model="long.polytask")
+    _predict(run, "m.polytask", *pattern, out="a.csv")
+    _predict(run, "m.polytask", "all.csv", "--task", "g", out="b.csv")
+    _predict(run, "long.polytask", *pattern, out="c.csv")
+    found = [read_table(name).table for name in ("a.csv", "b.csv", "c.csv")]
+    assert found[0]["task"].tolist() == plain["g"].tolist()
+    for other in found[1:]:
+        np.testing.assert_allclose(other["prediction"], found[0]["prediction"], rtol=1e-10)
+
+
+def test_unseen_tasks_are_refused_or_predicted_from_what_is_shared(run, plain):
+    plain.to_csv("a.csv", index=False)
+    other = plain.assign(g=plain["g"].replace({"b": "q", "c": "r"}))
+    other.loc[119, "g"] = "s"
+    other.to_csv("b.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
+    refused = run("predict", "m.polytask", "b.csv", "--out", "p.csv")
+    assert refused.status == 2
+    assert "3 unseen labels ('q', 'r', 's')" in refused.err
+    assert "--unseen-tasks shared" in refused.err
+    assert not Path("p.csv").exists()
+    done = _predict(run, "m.polytask", "b.csv", "--unseen-tasks", "shared")
+    assert "80 rows of 3 tasks that were not in training (q, r, s)" in done.err
+    assert _notes() == [""] * 40 + ["unseen task"] * 80
+
+
+def test_new_levels_are_noted(run, plain):
+    plain["colour"] = np.tile(["red", "blue"], 60)
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
+    plain.loc[7, "colour"] = "green"
+    plain.loc[8, "x"] = np.nan
+    plain.to_csv("b.csv", index=False)
+    done = _predict(run, "m.polytask", "b.csv")
+    assert "levels that were not in training in 1 row: 'green'" in done.err
+    assert _notes()[7:9] == ["new level colour=green", "x missing"]
+
+
+@pytest.mark.parametrize(
+    ("trained", "asked"),
+    [
+        (["07", "7", "8"], ["7"]),
+        (["7", "8", "9"], ["7", "new"]),
+        (["true", "false", "maybe"], ["true"]),
+    ],
+)
+def test_labels_mean_what_the_model_knows_whatever_stands_beside_them(run, plain, trained, asked):
+    plain["g"] = np.repeat(trained, 40)
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
+    few = plain.head(10 * len(asked)).assign(g=np.repeat(asked, 10))
+    few.to_csv("b.csv", index=False)
+    _predict(run, "m.polytask", "b.csv", "--unseen-tasks", "shared")
+    assert _notes()[:10] == [""] * 10
+
+
+@pytest.mark.parametrize("name", ["single", "pooled", "pooled-intercept", "pooled-category"])
+@pytest.mark.parametrize("target", ["分数", "及格"])
+def test_baselines_can_be_chosen(run, pupils, name, target):
+    pupils.to_csv("p.csv", index=False)
+    drop = {"分数", "及格", "编号"} - {target}
+    _fit(run, "p.csv", "--task", "学校", "--target", target, "--drop", ",".join(drop),
+         "--model", name)  # fmt: skip
+    _predict(run, "m.polytask", "p.csv", out="q.csv")
+    assert len(read_table("q.csv").table) == len(pupils)
+
+
+def test_search_is_the_default_and_reports_what_it_found(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--penalty", "L21", "--folds", "2")
+    assert "MultiTaskRegressorCV with L21(alpha=" in done.out
+    assert "R2 0.9" in done.out
+    assert "relative duality gap" in done.out
+    assert repr(load("m.polytask").best_penalty_).startswith("L21(")
+
+
+def test_penalty_is_used_as_written_by_the_plain_model(run, plain):
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK, "--penalty", "L21(0.5) + L2(0.1)")
+    assert repr(load("m.polytask").penalty) == "L21(alpha=0.5) + L2(alpha=0.1)"
+
+
+def test_the_command_that_fit_prints_can_be_run(run, plain):
+    plain["pupil id"] = [f"p{i}" for i in range(120)]
+    plain.to_csv("my table.csv", index=False, sep=";")
+    done = _fit(
+        run, "my table.csv", "--task", "g", "--target", "y", "--id", "pupil id", "--sep", ";",
+        *QUICK, model="it's.polytask",
+    )  # fmt: skip
+    words = shlex.split(done.out.splitlines()[-1])
+    assert words[0] == "polytask"
+    assert run(*words[1:]).status == 0
+    assert read_table("predictions.csv").table["pupil id"].tolist() == plain["pupil id"].tolist()
+
+
+def test_weights_and_missing_targets(run, plain):
+    plain["w"] = np.where(plain.index % 2, 0.0, 1.0)
+    plain.loc[[4, 6], "y"] = np.nan
+    plain.to_csv("a.csv", index=False)
+    arguments = ("a.csv", "--task", "g", "--target", "y", "--weight", "w", *QUICK)
+    refused = run("fit", *arguments, "--out", "m.polytask")
+    assert refused.status == 2
+    assert "missing in 2 rows (4, 6), counting from 0" in refused.err
+    done = _fit(run, *arguments, "--drop-missing-target")
+    assert "2 rows (4, 6) without target 'y' left out" in done.err
+    model = load("m.polytask")
+    assert model.data_card_.n_rows == 58
+    assert list(model.feature_names_in_) == ["g", "x", "z"]
+
+
+@pytest.mark.parametrize("name", ["t.tsv", "t.parquet", "t.csv.gz", "t.feather"])
+def test_other_kinds_of_tables(run, plain, name):
+    write_table(plain, name)
+    _fit(run, name, "--task", "g", "--target", "y", *QUICK)
+    _predict(run, "m.polytask", name)
+    assert len(read_table("p.csv").table) == 120
+
+
+def test_byte_order_mark_is_said(run, plain):
+    plain.to_csv("a.csv", index=False, encoding="utf-8-sig")
+    done = _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
+    assert done.err == "Note: a.csv starts with a byte order mark; it was read as UTF-8.\n"
+
+
+@pytest.mark.parametrize(
+    ("values", "loss", "expected"),
+    [
+        ([0, 1], "auto", "MultiTaskClassifier"),
+        ([0, 1], "squared", "MultiTaskRegressor"),
+        ([1, 2, 3], "auto", "MultiTaskRegressor"),
+        ([1, 2, 3], "multinomial", "MultiTaskClassifier"),
+        ([True, False], "auto", "MultiTaskClassifier"),
+        (["u", "v", "w"], "auto", "MultiTaskClassifier"),
+    ],
+)
+def test_loss_follows_the_target_or_the_option(run, plain, values, loss, expected):
+    plain["y"] = np.resize(np.array(values, dtype=object), 120)
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", "--loss", loss, *QUICK)
+    assert type(load("m.polytask")).__name__ == expected
+
+
+def test_named_model_decides_about_numbers_with_two_values(run, plain):
+    plain["y"] = np.resize([0, 1], 120)
+    plain.to_csv("a.csv", index=False)
+    _fit(run, "a.csv", "--task", "g", "--target", "y", "--model", "MultiTaskRegressor")
+    assert type(load("m.polytask")).__name__ == "MultiTaskRegressor"

@@ -1,0 +1,101 @@
+"""What ``inspect`` says of tables and models."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pandas as pd
+
+from polytask.cli._task_hints import likely_tasks
+
+
+def test_table(run, pupils):
+    pupils["年龄2"] = pupils["年龄"]
+    pupils["常数"] = 1
+    pupils.to_csv("p.csv", index=False)
+    done = run("inspect", "p.csv")
+    assert done.status == 0
+    assert "p.csv: 160 rows, 10 columns" in done.out
+    assert "编号: nearly every value different" in done.out
+    assert "年龄2: same as 年龄" in done.out
+    assert "常数: constant" in done.out
+    assert "学校 (4)" in done.out
+    assert done.err == ""
+
+
+def test_tasks_and_targets(run, pupils):
+    pupils.loc[0, "学校"] = "新学校"
+    pupils.to_csv("p.csv", index=False)
+    done = run("inspect", "p.csv", "--task", "学校", "--target", "分数", "--target", "及格")
+    assert "Tasks by '学校': 5" in done.out
+    assert "1 of one row" in done.out
+    assert "Target '分数' holds numbers: regression." in done.out
+    assert "Target '及格' holds text (否, 是): classification." in done.out
+
+
+def test_json(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    done = run("inspect", "p.csv", "--task", "学校", "--target", "及格", "--json")
+    facts = json.loads(done.out)
+    assert facts["rows"] == 160
+    assert facts["tasks"]["count"] == 4
+    assert facts["targets"][0]["kind"] == "classification"
+    assert {column["name"]: column["kind"] for column in facts["columns"]} == {
+        "学校": "text", "编号": "text", "年龄": "numbers", "颜色": "text", "住校": "true/false",
+        "身高": "numbers", "分数": "numbers", "及格": "text",
+    }  # fmt: skip
+
+
+def test_strange_columns(run):
+    pd.DataFrame(
+        {
+            "when": pd.date_range("2020-01-01", periods=3),
+            "nothing": [None, None, None],
+            "kind": pd.Categorical(["a", "b", "a"]),
+            "count": [1, 2, 3],
+            "far": [np.inf, 1.0, 2.0],
+        }
+    ).to_parquet("p.parquet")
+    facts = json.loads(run("inspect", "p.parquet", "--json").out)
+    assert [column["kind"] for column in facts["columns"]] == [
+        "dates", "empty", "categories", "whole numbers", "numbers"
+    ]  # fmt: skip
+    assert "not encoded: --drop, or turn into numbers" in facts["columns"][0]["remarks"]
+
+
+def test_model(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    run("fit", "p.csv", "--task", "学校", "--target", "及格", "--drop", "分数,编号", "--out",
+        "m.polytask", "--model", "multitask")  # fmt: skip
+    done = run("inspect", "m.polytask")
+    assert done.status == 0, done.err
+    assert "MultiTaskClassifier with L21(fraction=0.1)" in done.out
+    assert "4 by '学校'" in done.out
+    assert "relative duality gap" in done.out
+    facts = json.loads(run("inspect", "m.polytask", "--json").out)
+    assert facts["class"] == "MultiTaskClassifier"
+    assert facts["classes"] == ["否", "是"]
+    assert facts["status"] == "CONVERGED"
+    assert sum(facts["rows_per_task"]) == facts["rows"] == 160
+    assert "颜色=红" in facts["features"]
+
+
+def test_unknown_column(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "G")
+    assert done.status == 2
+    assert "no column 'G'" in done.err
+
+
+def test_likely_tasks_put_telling_names_first():
+    n = 100
+    table = pd.DataFrame(
+        {
+            "colour": np.resize(["r", "g"], n),
+            "school": np.arange(n) % 7,
+            "row": np.arange(n),
+            "size": np.linspace(0, 1, n),
+        }
+    )
+    assert [hint.name for hint in likely_tasks(table)] == ["school", "colour"]

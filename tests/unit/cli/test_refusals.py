@@ -1,0 +1,191 @@
+"""Every input that cannot be used ends in one sentence, status 2, and no file."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+FIT = ("--task", "g", "--target", "y", "--out", "m.polytask", "--model", "multitask")
+
+
+def _refused(run, *arguments):
+    before = set(Path.cwd().rglob("*"))
+    done = run(*arguments)
+    assert done.status == 2, done
+    lines = [line for line in done.err.splitlines() if not line.startswith("Note: ")]
+    assert len(lines) == 1, done.err
+    assert lines[0].startswith("Error: ")
+    assert "Traceback" not in done.err
+    assert set(Path.cwd().rglob("*")) == before
+    return lines[0]
+
+
+def _missing(table, name, row, value):
+    table[name] = table[name].astype(object)
+    table.loc[row, name] = value
+    return table
+
+
+SPOILED = {
+    "target missing": (lambda t: _missing(t, "y", 3, None), "missing in 1 row"),
+    "target infinite": (lambda t: _missing(t, "y", 3, np.inf), "infinity in 1 row"),
+    "target huge": (lambda t: t.assign(y=t.y * 1e300), "so that sums stay finite"),
+    "feature infinite": (lambda t: _missing(t, "x", 5, np.inf), "column 'x'"),
+    "feature huge": (lambda t: _missing(t, "x", 5, 1e300), "so that sums stay finite"),
+    "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a task"),
+    "one class": (lambda t: t.assign(y="k"), "one class only"),
+    "free text": (lambda t: t.assign(y=[f"t{i}" for i in t.index]), "neither a number nor a"),
+    "dates as target": (
+        lambda t: t.assign(y=pd.date_range("2020-01-01", periods=len(t))),
+        "Target 'y' of a.csv holds dates",
+    ),
+    "dates as feature": (
+        lambda t: t.assign(d=pd.date_range("2020-01-01", periods=len(t))),
+        "leave it out (--drop d)",
+    ),
+    "identifier": (lambda t: t.assign(n=[f"n{i}" for i in t.index]), "leave it out (--drop n)."),
+    "no feature": (lambda t: t[["g", "y"]], "no column left to learn from"),
+    "no task column": (
+        lambda t: t.rename(columns={"g": "group"}),
+        "no column 'g'. Its columns are",
+    ),
+    "no target": (lambda t: t.rename(columns={"y": "yy"}), "Did you mean 'yy'?"),
+}
+
+
+@pytest.mark.parametrize("name", SPOILED)
+def test_spoiled_table(run, plain, name):
+    spoil, words = SPOILED[name]
+    spoil(plain).to_csv("a.csv", index=False)
+    assert words in _refused(run, "fit", "a.csv", *FIT)
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "a.csv is empty"),
+        (b"g,x,y\n", "a header but no rows"),
+        (bytes(range(256)) * 20, "not a text file"),
+        (b"g,x,y\na,1,2\na,1\n", "has 2 fields instead of 3"),
+    ],
+)
+def test_file_that_is_no_table(run, folder, content, words):
+    (folder / "a.csv").write_bytes(content)
+    assert words in _refused(run, "fit", "a.csv", *FIT)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("b.csv", *FIT), "There is no file b.csv. Did you mean 'a.csv'?"),
+        (("sub", *FIT), "is a folder"),
+        ((*FIT,), "needs DATA, a table"),
+        (("a.csv", "--file-per-task", "*.csv", *FIT), "not both"),
+        (("a.csv", *FIT, "--loss", "logistic"), "is for two classes"),
+        (("a.csv", *FIT, "--loss", "multinomial"), "needs classes; target 'y'"),
+        (("a.csv", *FIT, "--loss", "hinge"), "'hinge' is not one of"),
+        (("a.csv", *FIT, "--model", "singel"), "Did you mean 'single'?"),
+        (("a.csv", *FIT, "--model", "MultiTaskModel"), "the problem is regression"),
+        (("a.csv", *FIT, "--model", "MultiTaskClassifier"), "needs classes; target 'y'"),
+        (("a.csv", *FIT, "--penalty", "L3"), "penalty must be made of"),
+        (("a.csv", *FIT, "--model", "single", "--penalty", "L1"), "drop --penalty"),
+        (("a.csv", *FIT, "--target", "x"), "one --target; got 2"),
+        (("a.csv", *FIT, "--features", "x,y"), "Column 'y' cannot be a feature"),
+        (("a.csv", *FIT, "--features", "q*"), "no column that matches 'q*'"),
+        (("a.csv", *FIT, "--drop", "zz"), "Did you mean 'z'?"),
+        (("a.csv", *FIT, "--weight", "y"), "is given as --target and as --weight"),
+        (("a.csv", *FIT, "--weight", "x"), "Weight 'x' of a.csv must be a finite number"),
+        (("a.csv", *FIT, "--folds", "1"), "'--folds'"),
+        (("a.csv", *FIT, "--tsak", "g"), "No such option: --tsak"),
+        (("a.csv", "b.csv", *FIT), "must stand in quotes"),
+        (("a.csv", *FIT, "--out", "none/m.polytask"), "there is no folder"),
+        (("a.csv", *FIT, "--out", "a.csv", "--force"), "a file that is read"),
+        (("a.csv", *FIT, "--out", "taken"), "replace it with --force"),
+        (("a.csv", "--target", "y", "--out", "m"), "Likely task columns: 'g' (3 values)"),
+        (("a.csv", "--task", "g", "--out", "m"), "needs a target"),
+        (("a.csv", "--task", "g", "--target", "y"), "Name the file to write with --out"),
+        (
+            ("--file-per-task", "*.csv", "--task", "g", "--target", "y", "--out", "m"),
+            "drop --task",
+        ),
+        (("--file-per-task", "*.tsv", "--target", "y", "--out", "m"), "No file matches *.tsv"),
+    ],
+)
+def test_options_of_fit(run, folder, plain, arguments, words):
+    plain.to_csv("a.csv", index=False)
+    (folder / "sub").mkdir()
+    (folder / "taken").touch()
+    assert words in _refused(run, "fit", *arguments)
+
+
+def test_text_as_the_target_of_a_regression(run, plain):
+    plain.assign(y=np.resize(["u", "v", "w"], 120)).to_csv("a.csv", index=False)
+    error = _refused(run, "fit", "a.csv", *FIT, "--loss", "squared")
+    assert "needs numbers; target 'y' of a.csv holds 'u' in row 0" in error
+
+
+@pytest.fixture
+def model(run, plain, folder):
+    plain.to_csv("a.csv", index=False)
+    assert run("fit", "a.csv", *FIT).status == 0
+    return folder / "m.polytask"
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"x": "xx"}, "lacks 1 of the 3 columns that the model needs: 'x'. Did you mean 'xx'?"),
+        ({"g": "gg"}, "no column 'g'. Did you mean 'gg'?"),
+    ],
+)
+def test_renamed_column_at_prediction(run, model, plain, change, words):
+    plain.rename(columns=change).to_csv("b.csv", index=False)
+    assert words in _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")
+
+
+def test_text_where_numbers_were_at_prediction(run, model, plain):
+    _missing(plain, "x", 5, "many").to_csv("b.csv", index=False)
+    error = _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")
+    assert "Column 'x' was numeric in training; row 5" in error
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (b"", "not a polytask model"),
+        (b"no model at all", "is not a polytask model"),
+        (None, "is cut short"),
+    ],
+)
+def test_damaged_model(run, model, content, words):
+    Path("bad").write_bytes(model.read_bytes()[:800] if content is None else content)
+    assert words in _refused(run, "predict", "bad", "a.csv", "--out", "p.csv")
+    assert words in _refused(run, "inspect", "bad")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        (("m.polytsk", "a.csv", "--out", "p.csv"), "Did you mean 'm.polytask'?"),
+        (("m.polytask", "a.csv", "--out", "p.xlsx"), "allowed are the suffixes"),
+        (("m.polytask", "a.csv", "--out", "a.csv", "--force"), "a file that is read"),
+        (("m.polytask", "a.csv"), "Name the file to write"),
+        (("m.polytask", "--out", "p.csv"), "needs DATA"),
+        (("m.polytask", "a.csv", "--out", "p.csv", "--task", "x"), "from column 'g'"),
+        (("m.polytask", "a.csv", "--out", "p.csv", "--keep", "w"), "no column 'w'"),
+        (("m.polytask", "a.csv", "--out", "p.csv", "--unseen-tasks", "guess"), "is not one of"),
+    ],
+)
+def test_options_of_predict(run, model, arguments, words):
+    assert words in _refused(run, "predict", *arguments)
+
+
+def test_copied_column_may_not_hide_the_prediction(run, model, plain):
+    plain.assign(prediction=1).to_csv("b.csv", index=False)
+    error = _refused(
+        run, "predict", "m.polytask", "b.csv", "--keep", "prediction", "--out", "p.csv"
+    )
+    assert "two columns 'prediction'" in error
