@@ -224,7 +224,8 @@ def _with_overall(rows: Rows, values: Floats) -> Floats:
     weight = np.ones(rows.n_rows) if rows.weight is None else rows.weight
     shape = (rows.n_tasks, rows.n_rows)
     members = sp.csr_array((weight, (rows.tasks, np.arange(rows.n_rows))), shape=shape)
-    sums, counts = members @ values, np.asarray(members.sum(axis=1))
+    sums = members @ values
+    counts: Floats = np.asarray(members.sum(axis=1))
     means = sums / np.where(counts > 0, counts, 1.0)[:, None]
     return np.vstack([means, rows.task_shares() @ means])
 

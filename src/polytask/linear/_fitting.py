@@ -53,7 +53,8 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
             f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
             f"coefficients have shape ({d}, {columns})."
         )
-    return bound.resolved(problem.datafit.evaluate(point).gradient)
+    at_null = problem.datafit.origin if null is None else problem.datafit.evaluate(point)
+    return bound.resolved(at_null.gradient)
 
 
 def solve(
