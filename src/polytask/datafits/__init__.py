@@ -2,7 +2,7 @@
 
 from polytask.datafits.base import Datafit, Evaluation, quadratic_conjugate
 from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
-from polytask.datafits.designs import Features, Shared, Stacked
+from polytask.datafits.designs import Features, Shared, Stacked, StackedClasses
 from polytask.datafits.intercepts import (
     Intercepts,
     NoIntercepts,
@@ -31,6 +31,7 @@ __all__ = [
     "Shared",
     "SquaredStatistics",
     "Stacked",
+    "StackedClasses",
     "TaskStatistics",
     "TiedIntercepts",
     "collect_shared",

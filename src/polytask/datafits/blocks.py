@@ -13,10 +13,10 @@ from dataclasses import dataclass
 import numpy as np
 
 from polytask.datafits.base import Array
-from polytask.datafits.designs import Index, Shared, Stacked
+from polytask.datafits.designs import Index, Shared, Stacked, StackedClasses
 from polytask.losses import Loss
 
-Design = Stacked | Shared
+Design = Stacked | StackedClasses | Shared
 
 
 class Block(ABC):
@@ -78,7 +78,7 @@ class ScalarBlock(Block):
         Shaped as the predictions; a missing label has weight 0 and any valid y.
     """
 
-    design: Design
+    design: Stacked | Shared
     loss: Loss
     y: Array
     weight: Array
@@ -107,12 +107,12 @@ class ScalarBlock(Block):
 
 @dataclass(frozen=True, eq=False)
 class ClassesBlock(Block):
-    """One task with one prediction per row and class.
+    """One prediction per row and class, for one task or for several with as many classes.
 
     Parameters
     ----------
-    design : Shared
-        The rows of the task and its columns, one per class.
+    design : Shared or StackedClasses
+        The rows of one task, or of several, and their columns, one per class.
     loss : Loss
         A loss of several predictions.
     y : ndarray of shape (n_rows,)
@@ -121,7 +121,7 @@ class ClassesBlock(Block):
         Row weights.
     """
 
-    design: Shared
+    design: Shared | StackedClasses
     loss: Loss
     y: Array
     weight: Array
@@ -138,9 +138,12 @@ class ClassesBlock(Block):
         )
 
     def intercept_curvature(self, eta: Array) -> list[tuple[Index, Array]]:
-        """Return the one block of the task."""
+        """Return one block per task."""
         curvature = self.loss.curvature(self.y, eta)
-        return [(self.columns, np.tensordot(self.weight, curvature, axes=1))]
+        if isinstance(self.design, Shared):
+            return [(self.columns, np.tensordot(self.weight, curvature, axes=1))]
+        summed = self.design.sum_tasks(self.weight[:, None, None] * curvature)
+        return list(zip(self.design.table, summed, strict=True))
 
     def column_curvature(self, eta: Array) -> Array:
         """Return the weighted diagonal of the second derivative."""

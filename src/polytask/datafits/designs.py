@@ -149,7 +149,7 @@ class Stacked:
         parts = [(k, slice(int(a), int(b))) for k, (a, b) in enumerate(bounds) if b > a]
         return [(k, part, self.features.rows(part)) for k, part in parts]
 
-    def _sum_rows(self, values: Array) -> Array:
+    def sum_rows(self, values: Array) -> Array:
         """Sum `values` over the rows of each task; a task without rows gets 0."""
         filled = self._counts > 0
         out = np.zeros((len(self.columns), *values.shape[1:]))
@@ -170,7 +170,7 @@ class Stacked:
     def adjoint(self, U: Array) -> Array:
         """Return the transpose of :meth:`forward` at `U`, shape (n_features, n_tasks)."""
         if self._many_small:
-            return self._sum_rows(self.features.matrix * U[:, None]).T
+            return self.sum_rows(self.features.matrix * U[:, None]).T
         G = np.zeros((self.features.n_features, len(self.columns)))
         for k, part, rows in self._segments:
             G[:, k] = rows.adjoint(U[part])
@@ -179,7 +179,7 @@ class Stacked:
     def squares_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` with squared features."""
         if self._many_small:
-            return self._sum_rows(self.features.matrix**2 * U[:, None]).T
+            return self.sum_rows(self.features.matrix**2 * U[:, None]).T
         G = np.zeros((self.features.n_features, len(self.columns)))
         for k, part, rows in self._segments:
             G[:, k] = rows.squares_adjoint(U[part])
@@ -199,7 +199,73 @@ class Stacked:
 
     def collect(self, U: Array) -> Array:
         """Sum over the rows of each task, shape (n_tasks,)."""
-        return self._sum_rows(U)
+        return self.sum_rows(U)
+
+
+@dataclass(frozen=True, eq=False)
+class StackedClasses:
+    """Rows sorted by task; each row is predicted by all columns of its task.
+
+    Parameters
+    ----------
+    features : Features
+        All rows.
+    offsets : ndarray of int of shape (n_tasks + 1,)
+        Where each task's rows begin.
+    table : ndarray of int of shape (n_tasks, n_classes)
+        The columns of W that each task owns: as many for every task.
+    """
+
+    features: Features
+    offsets: Index
+    table: Index
+
+    @property
+    def columns(self) -> Index:
+        """The columns of W, task by task."""
+        return self.table.ravel()
+
+    @cached_property
+    def _parts(self) -> list[Stacked]:
+        """One design per class."""
+        return [Stacked(self.features, self.offsets, own) for own in self.table.T]
+
+    def _interleave(self, parts: list[Array]) -> Array:
+        """Put per-class results (..., n_tasks) into the order of the columns."""
+        stacked = np.stack(parts, axis=-1)
+        return stacked.reshape(*stacked.shape[:-2], -1)
+
+    def forward(self, W: Array) -> Array:
+        """Return the predictions, shape (n_rows, n_classes)."""
+        return np.column_stack([part.forward(W) for part in self._parts])
+
+    def adjoint(self, U: Array) -> Array:
+        """Return the transpose of :meth:`forward` at `U`."""
+        return self._interleave(
+            [part.adjoint(u) for part, u in zip(self._parts, U.T, strict=True)]
+        )
+
+    def squares_adjoint(self, U: Array) -> Array:
+        """Return :meth:`adjoint` with squared features."""
+        pairs = zip(self._parts, U.T, strict=True)
+        return self._interleave([part.squares_adjoint(u) for part, u in pairs])
+
+    def grams(self, U: Array) -> Array:
+        """Return each column's sum of U x x', shape (n_columns, n_features, n_features)."""
+        grams = np.stack([part.grams(u) for part, u in zip(self._parts, U.T, strict=True)], axis=1)
+        return grams.reshape(-1, *grams.shape[2:])
+
+    def spread(self, b: Array) -> Array:
+        """Give every row the entries of its task, shape (n_rows, n_classes)."""
+        return np.repeat(b[self.table], np.diff(self.offsets), axis=0)
+
+    def collect(self, U: Array) -> Array:
+        """Sum over the rows of each task, shape (n_columns,)."""
+        return self.sum_tasks(U).ravel()
+
+    def sum_tasks(self, values: Array) -> Array:
+        """Sum values of shape (n_rows, ...) over the rows of each task, (n_tasks, ...)."""
+        return self._parts[0].sum_rows(values)
 
 
 @dataclass(frozen=True, eq=False)

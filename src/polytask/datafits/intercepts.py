@@ -7,10 +7,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
@@ -132,7 +130,7 @@ class TiedIntercepts(Intercepts):
         for columns, block in blocks:
             index = self.groups[columns]
             np.add.at(total, (index[:, None], index[None, :]), block)
-        needed = np.bincount(self.groups, right, minlength=size)
+        needed: Array = np.bincount(self.groups, right, minlength=size).astype(float)
         return np.asarray(_least_squares(total, needed)[self.groups])
 
     def penalty(self, b: Array) -> float:
@@ -199,18 +197,22 @@ class PulledIntercepts(Intercepts):
         size = int(self.groups.max(initial=-1)) + 1
         own, response = np.zeros_like(right), []
         middle = np.zeros((size, size))
-        for columns, block in blocks:
-            values, vectors = _clean_eigh(block)
+        for columns, matrices in _same_size(blocks):
+            values, vectors = _clean_eigh(matrices)
             inverse = 1.0 / (values + self.strength)
-            own[columns] = vectors @ (inverse * (vectors.T @ right[columns]))
+            turned = np.swapaxes(vectors, 1, 2)
+            inner = inverse[:, :, None] * (turned @ right[columns][:, :, None])
+            own[columns] = (vectors @ inner)[:, :, 0]
             # I - strength (H + strength)^-1, written without cancellation.
-            lack = (vectors * (values * inverse)) @ vectors.T
+            lack = (vectors * (values * inverse)[:, None, :]) @ turned
             index = self.groups[columns]
-            np.add.at(middle, (index[:, None], index[None, :]), lack)
-            response.append((columns, (vectors * (self.strength * inverse)) @ vectors.T))
-        means = _least_squares(middle, np.bincount(self.groups, own, minlength=size))
-        for columns, matrix in response:
-            own[columns] += matrix @ means[self.groups[columns]]
+            np.add.at(middle, (index[:, :, None], index[:, None, :]), lack)
+            pulled = (vectors * (self.strength * inverse)[:, None, :]) @ turned
+            response.append((columns, pulled))
+        sums: Array = np.bincount(self.groups, own, minlength=size).astype(float)
+        means = _least_squares(middle, sums)
+        for columns, matrices in response:
+            own[columns] += (matrices @ means[self.groups[columns]][:, :, None])[:, :, 0]
         return own
 
     def penalty(self, b: Array) -> float:
@@ -237,24 +239,41 @@ def _group_means(b: Array, groups: Groups) -> Array:
     return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])
 
 
+def _same_size(blocks: list[tuple[Groups, Array]]) -> list[tuple[Groups, Array]]:
+    """Stack the blocks of each size: columns of shape (m, k), matrices of shape (m, k, k)."""
+    by_size: dict[int, list[tuple[Groups, Array]]] = {}
+    for columns, block in blocks:
+        by_size.setdefault(len(columns), []).append((columns, block))
+    return [
+        (np.stack([c for c, _ in same]), np.stack([h for _, h in same]))
+        for size, same in by_size.items()
+        if size
+    ]
+
+
 def _solve_each(blocks: list[tuple[Groups, Array]], right: Array) -> Array:
     solved = np.zeros_like(right)
-    for columns, block in blocks:
-        solved[columns] = _least_squares(block, right[columns])
+    for columns, matrices in _same_size(blocks):
+        solved[columns] = _shortest(matrices, right[columns])
     return solved
 
 
-def _clean_eigh(matrix: Array) -> tuple[Array, Array]:
-    """Eigenvalues and eigenvectors; eigenvalues that are rounding become 0."""
-    values, vectors = scipy.linalg.eigh(matrix)
-    floor = max(float(values[-1]), 0.0) * len(values) * np.finfo(float).eps * 10
+def _clean_eigh(matrices: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of each matrix; eigenvalues that are rounding become 0."""
+    values, vectors = np.linalg.eigh(matrices)
+    size = values.shape[-1]
+    floor = np.maximum(values[..., -1:], 0.0) * size * np.finfo(float).eps * 10
     return np.where(values > floor, values, 0.0), vectors
 
 
-def _least_squares(matrix: Array, right: NDArray[Any]) -> Array:
-    """Solve a symmetric positive semi-definite system, the shortest solution if singular."""
-    if not len(matrix):
-        return right
-    values, vectors = _clean_eigh(matrix)
+def _shortest(matrices: Array, right: Array) -> Array:
+    """Solve positive semi-definite systems, the shortest solution of each if singular."""
+    values, vectors = _clean_eigh(matrices)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
-    return np.asarray(vectors @ (inverse * (vectors.T @ right)))
+    turned = np.swapaxes(vectors, -1, -2)
+    inner = inverse[..., None] * (turned @ right[..., None])
+    return np.asarray((vectors @ inner)[..., 0])
+
+
+def _least_squares(matrix: Array, right: Array) -> Array:
+    return _shortest(matrix, right) if len(matrix) else right

@@ -11,7 +11,7 @@ import numpy as np
 
 from polytask.datafits.base import Array
 from polytask.datafits.blocks import ScalarBlock
-from polytask.datafits.designs import Stacked
+from polytask.datafits.designs import Shared
 from polytask.datafits.samples import Samples
 from polytask.datafits.statistics import (
     SquaredStatistics,
@@ -67,9 +67,9 @@ def _block(block: ScalarBlock, W: Array, b: Array) -> TaskStatistics:
     slope = block.slope(eta)
     target = eta - np.divide(slope, h, out=np.zeros_like(slope), where=h > 0)
     scale = block.design.collect(h)
-    if isinstance(block.design, Stacked):
-        return collect_stacked(block.design, target, h, scale)
-    return collect_shared(block.design, target, h, scale)
+    if isinstance(block.design, Shared):
+        return collect_shared(block.design, target, h, scale)
+    return collect_stacked(block.design, target, h, scale)
 
 
 def _scattered(

@@ -24,6 +24,7 @@ from polytask.datafits import (
     Shared,
     SquaredStatistics,
     Stacked,
+    StackedClasses,
     collect_shared,
     collect_stacked,
 )
@@ -54,6 +55,8 @@ Array = NDArray[np.float64]
 _STATISTICS_ENTRIES = 3e7
 # ... and a product with them costs no more than this many passes over the rows.
 _STATISTICS_PASSES = 4
+# Tasks of several classes are joined in one block while they have fewer rows on average.
+_SMALL_TASK = 1000
 
 INTERCEPT_MODES = ("task", "toward_mean", "shared", None)
 TARGET_SCALES = {"task": scaled_by_task, "common": scaled_in_common}
@@ -288,7 +291,7 @@ class _Parts:
         return collect_stacked(stacked, self.y, self.weight, self.scale)
 
     def blocks(self) -> list[Block]:
-        """Return one block per scalar loss, and one per task of several classes."""
+        """Return one block per scalar loss, and those of several classes."""
         by_loss: dict[Loss, list[int]] = {}
         for t, loss in enumerate(self.outcomes.losses):
             by_loss.setdefault(loss, []).append(t)
@@ -297,7 +300,7 @@ class _Parts:
             if isinstance(loss, Multinomial):
                 # A task without rows has no classes, hence no columns.
                 held = [t for t in tasks if self.outcomes.n_outputs[t]]
-                blocks += [self._classes_block(loss, t) for t in held]
+                blocks += self._classes_blocks(loss, held)
             else:
                 blocks.append(self._scalar_block(loss, np.array(tasks, dtype=np.intp)))
         return blocks
@@ -326,6 +329,33 @@ class _Parts:
         parts = [np.arange(offsets[t], offsets[t + 1]) for t in tasks]
         ends = np.cumsum([0, *[len(p) for p in parts]])
         return np.concatenate(parts), ends.astype(np.intp)
+
+    def _classes_blocks(self, loss: Loss, tasks: list[int]) -> list[ClassesBlock]:
+        """Return a block per task, small tasks with as many classes in one."""
+        by_size: dict[int, list[int]] = {}
+        for t in tasks:
+            by_size.setdefault(self.outcomes.n_outputs[t], []).append(t)
+        blocks: list[ClassesBlock] = []
+        for same in by_size.values():
+            if self._few_rows(same):
+                blocks.append(self._joint_classes(loss, np.array(same, dtype=np.intp)))
+            else:
+                blocks += [self._classes_block(loss, t) for t in same]
+        return blocks
+
+    def _few_rows(self, tasks: list[int]) -> bool:
+        if self.data.form is Form.TARGETS or len(tasks) < 2:
+            return False
+        counts = np.diff(np.asarray(self.data.offsets))[tasks]
+        return bool(counts.sum() < _SMALL_TASK * len(tasks))
+
+    def _joint_classes(self, loss: Loss, tasks: NDArray[np.intp]) -> ClassesBlock:
+        owned = [self.layout.slices[t] for t in tasks]
+        table = np.array([np.arange(part.start, part.stop) for part in owned], dtype=np.intp)
+        part, offsets = self._rows_of(tasks)
+        weight = self.weight[part] * np.repeat(self._factor()[tasks], np.diff(offsets))
+        design = StackedClasses(self.rows.rows(part), offsets, table)
+        return ClassesBlock(design, loss, self.y[part], weight)
 
     def _classes_block(self, loss: Loss, t: int) -> ClassesBlock:
         owned = self.layout.slices[t]

@@ -59,7 +59,8 @@ class MultiTaskRegressorCV(LinearEstimator):
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``.
     tol : float, default=1e-6
-        Tolerance of the final fit; the paths on the folds use a hundred times as much.
+        Tolerance of the final fit; the paths on the folds use a hundred times as much, and
+        200 iterations per strength at most.
     max_iter : int, default=10000
         Iterations of the final fit.
     n_jobs : int or None, default=None

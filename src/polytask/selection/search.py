@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 # A path needs no more precision than telling strengths apart.
 _PATH_TOL_FACTOR = 100.0
 _LOOSEST_PATH_TOL = 1e-3
-_PATH_MAX_ITER = 1000
+_PATH_MAX_ITER = 200
 # Strengths tried on each side of the best one when the settings change.
 _WINDOW = 4
 
