@@ -48,6 +48,20 @@ TRUSTED = frozenset(
     {
         "functools.partial",
         "numpy.dtype",
+        "sklearn._loss.link.HalfLogitLink",
+        "sklearn._loss.link.IdentityLink",
+        "sklearn._loss.link.Interval",
+        "sklearn._loss.link.LogLink",
+        "sklearn._loss.link.LogitLink",
+        "sklearn._loss.link.MultinomialLogit",
+        "sklearn._loss.loss.AbsoluteError",
+        "sklearn._loss.loss.HalfBinomialLoss",
+        "sklearn._loss.loss.HalfGammaLoss",
+        "sklearn._loss.loss.HalfMultinomialLoss",
+        "sklearn._loss.loss.HalfPoissonLoss",
+        "sklearn._loss.loss.HalfSquaredError",
+        "sklearn._loss.loss.PinballLoss",
+        "sklearn.ensemble._hist_gradient_boosting.binning._BinMapper",
         "sklearn.ensemble._hist_gradient_boosting.predictor.TreePredictor",
         "sklearn.metrics._dist_metrics.EuclideanDistance32",
         "sklearn.metrics._dist_metrics.EuclideanDistance64",
@@ -65,7 +79,8 @@ TRUSTED = frozenset(
     }
 )
 """Types beyond those that skops trusts by itself: arrays with a meaning (trees, neighbours),
-plain settings (splitters, dtypes), and what histogram boosting needs for categories. What a
+plain settings (splitters, dtypes; losses and bins, which older versions of skops do not
+know), and what histogram boosting needs for categories. What a
 ``functools.partial`` would call is on a list too."""
 
 
