@@ -70,6 +70,7 @@ FORMATS: Mapping[str, str] = {
     "solver.accelerated_gradient": "polytask.solvers.accelerated:AcceleratedGradient",
     "solver.certificate": "polytask.solvers.base:Certificate",
     "solver.newton": "polytask.solvers.newton:Newton",
+    "solver.proximal_newton": "polytask.solvers.proximal_newton:ProximalNewton",
     "solver.solution": "polytask.solvers.base:Solution",
     "split.grouped_rows": "polytask.data.splitters:GroupedRows",
     "split.leave_tasks_out": "polytask.data.splitters:LeaveTasksOut",

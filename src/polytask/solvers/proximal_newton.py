@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, Samples
 from polytask.datafits.base import Array
 from polytask.datafits.local import has_local_quadratic, local_quadratic
@@ -26,6 +27,7 @@ _MOST_FEATURES = 300
 _MOST_ENTRIES = 3e7
 
 
+@saveable("solver.proximal_newton")
 @dataclass(frozen=True)
 class ProximalNewton(Solver):
     """Proximal Newton: each step minimises the local quadratic plus the penalty.
