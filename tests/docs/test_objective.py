@@ -292,12 +292,20 @@ def test_size_and_equal_task_weights_agree_on_one_design():
     np.testing.assert_allclose(size.coef_, equal.coef_, atol=1e-7)
 
 
-def test_objective_of_the_solution_is_the_formula():
+@pytest.mark.parametrize(
+    ("settings", "strength"),
+    [({}, 1.0), ({"intercept_strength": 7.0}, 7.0), ({"intercept": "task"}, 0.0)],
+)
+def test_objective_of_the_solution_is_the_formula(settings, strength):
     example = _long()
     X, y, task = example.fit["X"], example.fit["y"], example.fit["task"]
-    model = MultiTaskRegressor(L21(0.1)).fit(X, y, task=task)
+    model = MultiTaskRegressor(L21(0.1), **settings).fit(X, y, task=task)
     residual = y - model.predict(X, task=task)
     n_mean = np.mean(example.counts)
     penalty = 0.1 * np.linalg.norm(model.coef_, axis=0).sum()
-    value = 0.5 * residual @ residual / n_mean + penalty
+    level = model.intercept_ + model.coef_ @ X.mean(axis=0)
+    away = level - level.mean()
+    pull = strength / n_mean / 2 * away @ away
+    assert np.abs(away).max() > 0.01
+    value = 0.5 * residual @ residual / n_mean + penalty + pull
     assert model.solution_.objective == pytest.approx(value, rel=1e-12)

@@ -216,11 +216,24 @@ def test_task_weights():
 @pytest.mark.parametrize("penalty", PENALTIES, ids=NAMES)
 def test_residuals_sum_to_zero_with_free_intercepts(penalty):
     p = Problem("numbers")
-    model = p.fit(penalty)
+    model = p.fit(penalty, intercept="task")
     residuals = p.weight * (p.y - model.predict(p.X, p.task))
     assert_allclose(np.bincount(p.task, residuals), np.zeros(4), atol=1e-9)
     shared = p.fit(penalty, intercept="shared", task_weight="size")
     assert np.sum(p.weight * (p.y - shared.predict(p.X, p.task))) == pytest.approx(0, abs=1e-9)
+
+
+@pytest.mark.parametrize("penalty", PENALTIES, ids=NAMES)
+def test_residuals_of_a_task_balance_the_pull_on_its_intercept(penalty):
+    """The derivative of the objective by b_t is zero, for the default of regression too."""
+    p = Problem("numbers")
+    for settings, strength in (({}, 1.0), ({"intercept_strength": 6.0}, 6.0)):
+        model = p.fit(penalty, **settings)
+        residuals = p.weight * (p.y - model.predict(p.X, p.task))
+        level = model.intercept_ + model.coef_ @ np.average(p.X, axis=0, weights=p.weight)
+        away = level - level.mean()
+        assert np.abs(away).max() > 0.01
+        assert_allclose(np.bincount(p.task, residuals), strength * away, atol=1e-8)
 
 
 @pytest.mark.parametrize("mode", ["task", "toward_mean", "shared"])

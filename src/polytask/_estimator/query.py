@@ -98,13 +98,18 @@ class Query:
         return self.data.n_rows
 
     def groups(self) -> Iterator[tuple[int, Any, NDArray[np.intp]]]:
-        """Yield (task, its rows of X, their places in the input); tasks without rows left out."""
+        """Yield (task, its rows of X, their places in the output); tasks without rows left out.
+
+        Places count the rows of the input that are here, for `data` may be a subset.
+        """
         if self.codes is None:
             raise TypeError("A query for every task has no groups.")
+        places = np.empty(self.n_rows, dtype=np.intp)
+        places[np.argsort(self.data.order, kind="stable")] = np.arange(self.n_rows)
         for k, code in enumerate(self.codes):
             part = self.data.task_slice(k)
             if part.stop > part.start:
-                yield int(code), self.data.X[part], self.data.order[part]
+                yield int(code), self.data.X[part], places[part]
 
 
 def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:

@@ -45,9 +45,9 @@ class MultiTaskClassifier(LinearEstimator):
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
         As in :class:`MultiTaskRegressor`.
-    intercept : {"task", "toward_mean", "shared", None}, default="toward_mean"
-        As in :class:`MultiTaskRegressor`, within each class. The default keeps a task of one
-        class finite.
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        As in :class:`MultiTaskRegressor`, within each class; "auto" pulls in every form,
+        which keeps a task of one class finite.
     intercept_strength : float, default=1.0
         Strength of the pull of "toward_mean", divided by the mean number of rows per task.
     standardize : bool, default=False
@@ -102,7 +102,7 @@ class MultiTaskClassifier(LinearEstimator):
         loss: Any = "auto",  # noqa: ANN401 - str or Loss, shown by get_params as given
         solver: str | Solver = "auto",
         task_weight: Any = "size",  # noqa: ANN401
-        intercept: str | None = "toward_mean",
+        intercept: str | None = "auto",
         intercept_strength: float = 1.0,
         standardize: bool = False,
         class_weight: Any = None,  # noqa: ANN401

@@ -23,7 +23,7 @@ def effective_mode(mode: str | None, kappa: float) -> str | None:
 
 
 def intercept_groups(
-    mode: str | None, outcomes: Outcomes, labels: Sequence[Hashable | None]
+    mode: str | None, outcomes: Outcomes, labels: Sequence[Hashable | None], form: Form
 ) -> Groups:
     """Return the group within which the intercept of each column is tied or pulled.
 
@@ -35,6 +35,8 @@ def intercept_groups(
         Losses and classes of the tasks.
     labels : sequence of length n_columns
         The class of each column.
+    form : Form
+        The columns of a target matrix are different quantities; "auto" keeps them apart.
 
     Returns
     -------
@@ -43,12 +45,13 @@ def intercept_groups(
     """
     if mode in ("task", None):
         return np.arange(len(labels), dtype=np.intp)
+    one_quantity = form is not Form.TARGETS and len({loss.name for loss in outcomes.losses}) == 1
     keys: list[Hashable] = []
     for loss, classes, width in zip(
         outcomes.losses, outcomes.classes, outcomes.n_outputs, strict=True
     ):
         for label in labels[len(keys) : len(keys) + width]:
-            alone = mode == "auto" and classes is None
+            alone = mode == "auto" and classes is None and not one_quantity
             keys.append(len(keys) if alone else (loss.name, label))
     numbers = {key: k for k, key in enumerate(dict.fromkeys(keys))}
     return np.array([numbers[key] for key in keys], dtype=np.intp)

@@ -15,13 +15,11 @@ from polytask.linear._classes import probabilities
 from polytask.linear._fitting import check_solver_settings
 from polytask.linear._mixed_score import explained
 from polytask.linear._penalised import fit_penalised
-from polytask.linear._problem import INTERCEPT_MODES, Settings
+from polytask.linear._problem import Settings
 from polytask.losses import LOSSES, Loss
 from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
-
-MODES = ("auto", *INTERCEPT_MODES)
 
 
 def has_classes(estimator: LinearEstimator) -> bool:
@@ -58,7 +56,8 @@ class MultiTaskModel(LinearEstimator):
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
         As in :class:`MultiTaskRegressor`.
     intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
-        "auto": "toward_mean" among the classification tasks of one loss and class, "task"
+        "auto": pulled, at the mean of the features, among the classification tasks of one
+        loss and class, and among rows with a task label where all tasks have one loss; "task"
         for the others.
     intercept_strength : float, default=1.0
         Strength of the pull of "toward_mean", divided by the mean number of rows per task.
@@ -144,7 +143,7 @@ class MultiTaskModel(LinearEstimator):
             scale_targets=self.scale_targets,
             class_weight=self.class_weight,
         )
-        settings.check(type(self).__name__, MODES)
+        settings.check(type(self).__name__)
         return settings
 
     def _outcomes(self, data: TaskData) -> Outcomes:

@@ -58,7 +58,7 @@ _STATISTICS_PASSES = 4
 # Tasks of several classes are joined in one block while they have fewer rows on average.
 _SMALL_TASK = 1000
 
-INTERCEPT_MODES = ("task", "toward_mean", "shared", None)
+INTERCEPT_MODES = ("auto", "task", "toward_mean", "shared", None)
 TARGET_SCALES = {"task": scaled_by_task, "common": scaled_in_common}
 
 
@@ -73,9 +73,9 @@ class Settings:
     scale_targets: str | None = None
     class_weight: Any = None
 
-    def check(self, owner: str, modes: tuple[str | None, ...] = INTERCEPT_MODES) -> None:
+    def check(self, owner: str) -> None:
         """Raise ParameterError unless every choice exists."""
-        one_of(self.intercept, "intercept", owner, modes)
+        one_of(self.intercept, "intercept", owner, INTERCEPT_MODES)
         one_of(self.scale_targets, "scale_targets", owner, ("task", "common", "auto", None))
         one_of(self.standardize, "standardize", owner, (True, False))
         nonnegative(self.intercept_strength, "intercept_strength", owner)
@@ -171,14 +171,16 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     counts = sum_by_task(weight, data)
     scale = task_scales(settings.task_weight, counts, data.tasks, owner)
     centre = settings.intercept is not None
-    features = feature_scaling(data, weight, settings.standardize, centre)
     targets = _target_scaling(data, outcomes, weight, settings.scale_targets, centre)
     y = np.nan_to_num(targets.apply(outcomes.y, data))
-    rows = features.features(wide_enough(data.X), cell_mask(data))
     mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
     kappa = settings.intercept_strength / mean_n
     mode = effective_mode(settings.intercept, kappa)
-    groups = intercept_groups(mode, outcomes, layout.columns.classes)
+    groups = intercept_groups(mode, outcomes, layout.columns.classes, data.form)
+    # Where features have their zero must not decide what a pull does.
+    level = mode == "auto" and len(np.unique(groups)) < len(groups)
+    features = feature_scaling(data, weight, settings.standardize, centre, level)
+    rows = features.features(wide_enough(data.X), cell_mask(data))
     intercepts = make_intercepts(mode, groups, kappa)
     shifts = free_shifts(outcomes, layout.slices, groups) if centre else ()
     if centre:

@@ -38,8 +38,12 @@ class MultiTaskRegressor(LinearEstimator):
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
         The weights s_t. "size": n_t over the mean n, so that every row counts the same;
         "equal": 1.
-    intercept : {"task", "toward_mean", "shared", None}, default="task"
-        One free intercept per task; each pulled to their mean; one for all; none.
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        "task": one free intercept per task; "toward_mean": each pulled to their mean;
+        "shared": one for all; None: none. "auto": "task" for a target matrix, whose columns
+        are different quantities; for rows with a task label as "toward_mean", but it is the
+        intercepts at the mean of the features that are pulled, so that moving a feature by a
+        constant changes nothing.
     intercept_strength : float, default=1.0
         Strength of the pull of "toward_mean", divided by the mean number of rows per task.
     standardize : bool, default=False
@@ -100,7 +104,7 @@ class MultiTaskRegressor(LinearEstimator):
         loss: Any = "squared",  # noqa: ANN401 - str or Loss, shown by get_params as given
         solver: str | Solver = "auto",
         task_weight: Any = "size",  # noqa: ANN401
-        intercept: str | None = "task",
+        intercept: str | None = "auto",
         intercept_strength: float = 1.0,
         standardize: bool = False,
         scale_targets: str | None = None,

@@ -114,7 +114,7 @@ def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
 
 
 def feature_scaling(
-    data: TaskData, weight: Array, standardize: bool, centre: bool
+    data: TaskData, weight: Array, standardize: bool, centre: bool, level: bool = False
 ) -> FeatureScaling:
     """Learn one mean and one standard deviation per feature over all training rows.
 
@@ -128,19 +128,23 @@ def feature_scaling(
         False keeps the features as they are.
     centre : bool
         False divides only.
+    level : bool, default=False
+        Subtract the means also where nothing is divided.
 
     Returns
     -------
     FeatureScaling
     """
     d = data.n_features
-    if not standardize:
+    if not standardize and not level:
         return FeatureScaling(np.zeros(d), np.ones(d), active=False)
     rows = weight if weight.ndim == 1 else weight.sum(axis=1)
     if is_sparse(data.X):
         mean, variance = _sparse_moments(data.X, rows)
     else:
         mean, variance = _dense_moments(np.asarray(data.X), rows, _exists(data))
+    if not standardize:
+        return FeatureScaling(mean, np.ones(d), active=True)
     deviation = np.sqrt(variance)
     # Rounding leaves a trace of variance on a constant feature.
     constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)

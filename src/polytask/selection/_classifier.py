@@ -49,10 +49,11 @@ class MultiTaskClassifierCV(LinearEstimator):
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping, array or None, default=None
         Weights of the tasks; None searches "size" and "equal".
-    intercept : {"task", "toward_mean", "shared", None}, default="toward_mean"
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         As in :class:`MultiTaskClassifier`.
     intercept_strength : float or None, default=None
-        Strength of "toward_mean"; None searches 1, 3, 10, 30 and 100.
+        Strength of "toward_mean"; None searches .1, 1, 10 and 100,
+        then between.
     standardize : bool, default=True
         As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
     class_weight : "balanced", mapping of class to weight, or None, default=None
@@ -120,7 +121,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         loss: Any = "auto",  # noqa: ANN401 - name, loss or mapping
         solver: str | Solver = "auto",
         task_weight: Any = None,  # noqa: ANN401
-        intercept: str | None = "toward_mean",
+        intercept: str | None = "auto",
         intercept_strength: float | None = None,
         standardize: bool = True,
         class_weight: Any = None,  # noqa: ANN401

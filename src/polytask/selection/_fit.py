@@ -8,7 +8,7 @@ import numpy as np
 
 from polytask._checks import one_of, sentence
 from polytask._estimator import Outcomes
-from polytask.data import TaskData
+from polytask.data import Form, TaskData
 from polytask.exceptions import ParameterError
 from polytask.linear._fitting import (
     bound_penalty,
@@ -32,7 +32,6 @@ from polytask.selection.search import (
 from polytask.solvers import Solution
 
 METRICS: dict[str, Metric] = {"r2": r2, "accuracy": accuracy}
-_PULLED = ("toward_mean", "auto")
 
 
 class SearchedEstimator(Protocol):
@@ -79,7 +78,7 @@ def fit_searched(
     owner = type(estimator).__name__
     check_solver_settings(estimator.solver, estimator.tol, estimator.max_iter, owner)
     outcomes = estimator._outcomes(data)
-    plan = _plan(estimator, data, owner)
+    plan = _plan(estimator, data, outcomes, owner)
 
     def whole(settings: Settings) -> Problem:
         return build_problem(data, outcomes, settings, owner)
@@ -108,13 +107,20 @@ def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None
     estimator.best_score_ = best.score
 
 
-def _plan(estimator: SearchedEstimator, data: TaskData, owner: str) -> SearchPlan:
+def _pulls(mode: str | None, data: TaskData, outcomes: Outcomes) -> bool:
+    """Tell whether the intercepts of some tasks may be pulled together."""
+    quantities = data.form is Form.TARGETS and all(c is None for c in outcomes.classes)
+    return data.n_tasks > 1 and (mode == "toward_mean" or (mode == "auto" and not quantities))
+
+
+def _plan(
+    estimator: SearchedEstimator, data: TaskData, outcomes: Outcomes, owner: str
+) -> SearchPlan:
     one_of(estimator.rule, "rule", owner, RULES)
     settings = estimator._settings()
     weights = TASK_WEIGHTS if estimator.task_weight is None else (estimator.task_weight,)
     strengths: tuple[float, ...] = (settings.intercept_strength,)
-    pulled = estimator.intercept in _PULLED and data.n_tasks > 1
-    if estimator.intercept_strength is None and pulled:
+    if estimator.intercept_strength is None and _pulls(estimator.intercept, data, outcomes):
         strengths = INTERCEPT_STRENGTHS
     return SearchPlan(
         penalties=_penalties(estimator.penalty, owner),

@@ -12,7 +12,7 @@ from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import probabilities
 from polytask.linear._mixed_score import explained
-from polytask.linear._model import MODES, has_classes
+from polytask.linear._model import has_classes
 from polytask.linear._problem import Settings
 from polytask.metrics.scores import TaskScores
 from polytask.selection._fit import fit_searched, keep_search
@@ -52,7 +52,8 @@ class MultiTaskModelCV(LinearEstimator):
     intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         As in :class:`MultiTaskModel`.
     intercept_strength : float or None, default=None
-        Strength of "toward_mean"; None searches 1, 3, 10, 30 and 100.
+        Strength of "toward_mean"; None searches .1, 1, 10 and 100,
+        then between.
     standardize : bool, default=True
         As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
     scale_targets : {"task", "common", "auto", None}, default="auto"
@@ -163,7 +164,7 @@ class MultiTaskModelCV(LinearEstimator):
             scale_targets=self.scale_targets,
             class_weight=self.class_weight,
         )
-        settings.check(type(self).__name__, MODES)
+        settings.check(type(self).__name__)
         return settings
 
     def _outcomes(self, data: TaskData) -> Outcomes:

@@ -46,10 +46,11 @@ class MultiTaskRegressorCV(LinearEstimator):
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping, array or None, default=None
         Weights of the tasks; None searches "size" and "equal".
-    intercept : {"task", "toward_mean", "shared", None}, default="task"
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         As in :class:`MultiTaskRegressor`.
     intercept_strength : float or None, default=None
-        Strength of "toward_mean"; None searches 1, 3, 10, 30 and 100.
+        Strength of "toward_mean"; None searches .1, 1, 10 and 100,
+        then between.
     standardize : bool, default=True
         As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
     scale_targets : {"task", "common", "auto", None}, default="auto"
@@ -115,7 +116,7 @@ class MultiTaskRegressorCV(LinearEstimator):
         loss: Any = "squared",  # noqa: ANN401 - name, loss or mapping
         solver: str | Solver = "auto",
         task_weight: Any = None,  # noqa: ANN401
-        intercept: str | None = "task",
+        intercept: str | None = "auto",
         intercept_strength: float | None = None,
         standardize: bool = True,
         scale_targets: str | None = "auto",

@@ -25,9 +25,11 @@ _PATH_TOL_FACTOR = 100.0
 _LOOSEST_PATH_TOL = 1e-3
 _PATH_MAX_ITER = 200
 # Strengths tried on each side of the best one when the settings change.
-_WINDOW = 4
+_WINDOW = 3
 
-INTERCEPT_STRENGTHS = (1.0, 3.0, 10.0, 30.0, 100.0)
+# Tens first, then the half of a step on both sides of the best.
+INTERCEPT_STRENGTHS = (1.0, 0.1, 10.0, 100.0)
+_BETWEEN = (0.3, 3.0)
 TASK_WEIGHTS = ("size", "equal")
 
 
@@ -82,12 +84,23 @@ class SearchPlan:
     n_jobs: int | None
     owner: str
 
-    def variants(self) -> list[Settings]:
-        """Return every combination of task weight and intercept strength."""
+    @property
+    def first(self) -> Settings:
+        """The settings under which all penalties are tried."""
+        weight, strength = self.task_weights[0], self.intercept_strengths[0]
+        return replace(self.settings, task_weight=weight, intercept_strength=strength)
+
+    def rounds(self) -> list[Callable[[Settings], list[Settings]]]:
+        """Return what is tried in turn around the best settings so far."""
+        strengths = self.intercept_strengths
+        searched = len(strengths) > 1
         return [
-            replace(self.settings, task_weight=weight, intercept_strength=strength)
-            for weight in self.task_weights
-            for strength in self.intercept_strengths
+            lambda best: [replace(best, intercept_strength=k) for k in strengths],
+            lambda best: [replace(best, task_weight=weight) for weight in self.task_weights],
+            lambda best: [
+                replace(best, intercept_strength=best.intercept_strength * factor)
+                for factor in (_BETWEEN if searched else ())
+            ],
         ]
 
 
@@ -115,9 +128,11 @@ def search(
 ) -> tuple[list[Candidate], Candidate]:
     """Score candidates on the folds and choose one.
 
-    Every penalty is tried on its whole grid under the first settings; the best of them under
-    all settings, and under the best settings the other penalties once more, with the
-    strengths around the best one of each; at last the whole grid of the winner.
+    Every penalty is tried on its whole grid under the first settings. The best of them is
+    tried under other strengths of the pull on intercepts, then under other task weights, then
+    under pulls between those tried, each time from the best settings so far; under the best
+    the other penalties once more, with the strengths around the best one of each; at last
+    the whole grid of the winner.
 
     Parameters
     ----------
@@ -133,20 +148,26 @@ def search(
     tuple of (list of Candidate, Candidate)
         All candidates, and the chosen one.
     """
-    first, *others = plan.variants()
     families = range(len(plan.penalties))
-    found = _run(plan, whole, folds, [Choice(k, first) for k in families])
+    found = _run(plan, whole, folds, [Choice(k, plan.first) for k in families])
     near = [best_score([c for c in found if c.family == k]).position for k in families]
+    for settings_around in plan.rounds():
+        best = best_score(found)
+        tried = {_key(c.settings) for c in found}
+        new = [s for s in settings_around(best.settings) if _key(s) not in tried]
+        found += _run(plan, whole, folds, [Choice(best.family, s, best.position) for s in new])
     best = best_score(found)
-    found += _run(plan, whole, folds, [Choice(best.family, v, near[best.family]) for v in others])
-    best = best_score(found)
-    if best.settings != first:
+    if best.settings != plan.first:
         rest = [k for k in families if k != best.family]
         found += _run(plan, whole, folds, [Choice(k, best.settings, near[k]) for k in rest])
         best = best_score(found)
         found = [c for c in found if not _alike(c, best)]
         found += _run(plan, whole, folds, [Choice(best.family, best.settings)])
     return found, plan.rule([c for c in found if _alike(c, best)])
+
+
+def _key(settings: Settings) -> tuple[str, float]:
+    return repr(settings.task_weight), settings.intercept_strength
 
 
 def _alike(one: Candidate, other: Candidate) -> bool:

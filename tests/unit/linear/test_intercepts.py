@@ -138,16 +138,88 @@ def test_auto_pulls_classes_and_frees_numbers():
         model.fit(X, Y)
         residuals = Y - model.predict(X)
         assert_allclose(residuals[:, [1, 3]].sum(axis=0), 0, atol=1e-8)
-        apart = abs(model.intercept_[0] - model.intercept_[2])
+        level = model.intercept_ + model.coef_ @ X.mean(axis=0)
+        apart = abs(level[0] - level[2])
         assert (apart < 1e-4) == (strength == 1e6)
 
 
-def test_a_task_without_rows_borrows_its_intercept():
+@pytest.mark.parametrize(
+    ("mode", "weights"), [("task", SIZES[[0, 2]]), ("auto", None), ("toward_mean", None)]
+)
+def test_a_task_without_rows_borrows_its_intercept(mode, weights):
+    """Free ones have nothing else to go by; a pull has its minimum at the mean of the others."""
     X, y = problem("squared")
     weight = (TASK != 1).astype(float)
+    model = MultiTaskRegressor(L21(0.01), intercept=mode, tol=1e-12)
     with pytest.warns(UserWarning, match=r"1 task\(s\) have no row of positive weight \(1\)"):
-        model = MultiTaskRegressor(L21(0.01)).fit(X, y + 10, TASK, weight)
-    counts = SIZES[[0, 2]]
-    expected = np.average(model.intercept_[[0, 2]], weights=counts)
-    assert model.intercept_[1] == pytest.approx(expected)
+        model.fit(X, y + 10, TASK, weight)
+    middle = X[TASK != 1].mean(axis=0) if mode == "auto" else np.zeros(X.shape[1])
+    level = model.intercept_ + model.coef_ @ middle
+    assert level[1] == pytest.approx(np.average(level[[0, 2]], weights=weights), rel=1e-9)
     assert not model.coef_[1].any()
+
+
+def same(first, second, atol=1e-12):
+    assert_allclose(first.coef_, second.coef_, rtol=0, atol=atol)
+    assert_allclose(first.intercept_, second.intercept_, rtol=0, atol=atol)
+
+
+def differ(first, second):
+    assert np.abs(first.intercept_ - second.intercept_).max() > 1e-2
+
+
+def separate(X, y):
+    return {t: (X[t == TASK], y[t == TASK]) for t in range(3)}
+
+
+def test_rows_with_a_task_label_have_pulled_intercepts():
+    X, y = problem("squared")
+    default = MultiTaskRegressor(L2(0.1)).fit(X, y, TASK)
+    pulled = MultiTaskRegressor(L2(0.1), intercept="toward_mean", intercept_strength=1.0)
+    # At the mean of the features, wherever that is.
+    centred = X - X.mean(axis=0)
+    assert_allclose(default.coef_, pulled.fit(centred, y, TASK).coef_, atol=1e-12)
+    moved = MultiTaskRegressor(L2(0.1)).fit(X + 1000.0, y, TASK)
+    assert_allclose(default.coef_, moved.coef_, atol=1e-9)
+    differ(default, pulled.fit(X, y, TASK))
+    same(MultiTaskRegressor(L2(0.1)).fit(separate(X, y)), default, atol=1e-10)
+    free = MultiTaskRegressor(L2(0.1), intercept="task").fit(X, y, TASK)
+    differ(default, free)
+    same(free, MultiTaskRegressor(L2(0.1), intercept_strength=0.0).fit(X, y, TASK))
+
+
+@pytest.mark.parametrize("kind", [MultiTaskRegressor, MultiTaskModel])
+def test_targets_of_numbers_have_free_intercepts(kind):
+    X, y = problem("squared")
+    Y = np.column_stack([y, 2 * y + 5, X[:, 0] - y])
+    Y[::5, 1] = np.nan
+    default = kind(L2(0.1)).fit(X, Y)
+    same(default, kind(L2(0.1), intercept="task").fit(X, Y))
+    # The strength of a pull that is not there changes nothing.
+    same(default, kind(L2(0.1), intercept_strength=50.0).fit(X, Y))
+    differ(default, kind(L2(0.1), intercept="toward_mean").fit(X, Y))
+
+
+def test_a_model_of_one_loss_is_the_estimator_of_that_loss():
+    X, y = problem("squared")
+    for strength in (1.0, 20.0):
+        settings = {"intercept_strength": strength}
+        regressor = MultiTaskRegressor(L21(0.05), **settings).fit(X, y, TASK)
+        same(MultiTaskModel(L21(0.05), loss="squared", **settings).fit(X, y, TASK), regressor)
+        same(MultiTaskModel(L21(0.05), **settings).fit(separate(X, y)), regressor, atol=1e-10)
+    X, y = problem("logistic")
+    classifier = MultiTaskClassifier(L21(0.05)).fit(X, y, TASK)
+    same(MultiTaskModel(L21(0.05), loss="logistic").fit(X, y, TASK), classifier)
+
+
+def test_tasks_of_numbers_are_free_beside_tasks_of_classes():
+    X, y = problem("squared")
+    y = np.where(TASK == 1, y > 0, y)
+    loss = dict(enumerate(["squared", "logistic", "squared"]))
+    first = MultiTaskModel(L2(0.1), loss=loss, tol=1e-12).fit(X, y, TASK)
+    residuals = np.bincount(TASK, y - first.predict(X, TASK))
+    assert_allclose(residuals[[0, 2]], 0, atol=1e-9)
+    strong = MultiTaskModel(L2(0.1), loss=loss, intercept_strength=1e3, tol=1e-12)
+    same(first, strong.fit(X, y, TASK), atol=1e-9)
+    forced = MultiTaskModel(L2(0.1), loss=loss, intercept="toward_mean", intercept_strength=1e3)
+    differ(first, forced.fit(X, y, TASK))

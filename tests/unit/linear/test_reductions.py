@@ -134,7 +134,7 @@ def test_a_strong_pull_to_the_mean_is_pooling(rows):
 def test_no_pull_to_the_mean_is_one_model_per_task(rows):
     X, y, _ = rows
     task = np.repeat([0, 1, 2], [10, 20, 30])
-    ours = MultiTaskRegressor(toward_mean(1e-10), **TIGHT).fit(X, y, task)
+    ours = MultiTaskRegressor(toward_mean(1e-10), intercept="task", **TIGHT).fit(X, y, task)
     for t in range(3):
         own = LinearRegression().fit(X[task == t], y[task == t])
         assert_allclose(ours.coef_[t], own.coef_, atol=1e-6)
@@ -144,7 +144,7 @@ def test_no_pull_to_the_mean_is_one_model_per_task(rows):
 def test_separate_ridge_per_task(rows):
     X, y, weight = rows
     task = np.repeat(["a", "b"], [25, 35])
-    ours = MultiTaskRegressor(L2(0.5), task_weight="equal", **TIGHT)
+    ours = MultiTaskRegressor(L2(0.5), task_weight="equal", intercept="task", **TIGHT)
     ours.fit(X, y, task, sample_weight=weight)
     for t, label in enumerate("ab"):
         own = task == label

@@ -102,10 +102,19 @@ def test_constant_and_duplicated_features(rows, sparse):
 @pytest.mark.parametrize("choice", ["task", "common", "auto", None])
 def test_targets_come_back_in_their_units(rows, choice):
     X, y, task = rows
-    weak = MultiTaskRegressor(L2(1e-9), scale_targets=choice, **TIGHT).fit(X, 100 * y + 50, task)
+    weak = MultiTaskRegressor(L2(1e-9), intercept="task", scale_targets=choice, **TIGHT)
+    weak.fit(X, 100 * y + 50, task)
     for t in range(3):
         own = Ridge(1e-9).fit(X[task == t], 100 * y[task == t] + 50)
         assert_allclose(weak.predict(X[:5], np.full(5, t)), own.predict(X[:5]), rtol=1e-6)
+
+
+@pytest.mark.parametrize("choice", ["common", None])
+def test_the_pull_on_intercepts_has_no_units(rows, choice):
+    X, y, task = rows
+    model = MultiTaskRegressor(L2(0.1), scale_targets=choice, **TIGHT)
+    first = model.fit(X, y, task).intercept_
+    assert_allclose(model.fit(X, 100 * y + 50, task).intercept_, 100 * first + 50, rtol=1e-7)
 
 
 def test_auto_scaling_follows_the_form(rows, wide):
@@ -149,13 +158,11 @@ def test_a_column_that_a_task_lacks(rows, penalty, standardize):
     j = model.coef_feature_names_.tolist().index("c")
     assert model.coef_[1, j] == 0
     assert model.coef_[[0, 2], j].all()
-    # The same as zeros there, once the column is scaled by the tasks that have it.
+    # The same as zeros there, once the column is centred and scaled by the tasks that have it.
     has = task != 1
-    filled = X.copy()
-    if standardize:
-        centre, spread = X.mean(axis=0), X.std(axis=0)
-        centre[2], spread[2] = X[has, 2].mean(), X[has, 2].std()
-        filled = (X - centre) / spread
+    centre, spread = X.mean(axis=0), X.std(axis=0)
+    centre[2], spread[2] = X[has, 2].mean(), X[has, 2].std()
+    filled = (X - centre) / (spread if standardize else 1.0)
     filled[~has, 2] = 0.0
     zeros = MultiTaskRegressor(penalty, **TIGHT).fit(filled, y, task)
     predicted = model.predict({t: tables[t] for t in range(3)})

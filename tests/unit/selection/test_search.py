@@ -36,7 +36,13 @@ def test_scores_are_those_of_a_search_by_hand() -> None:
     cv = [(train, test) for test, train in cv]
     alphas = [0.5, 0.05]
     search = MultiTaskRegressorCV(
-        L21(), alphas=alphas, cv=cv, task_weight="size", scale_targets=None, tol=1e-9
+        L21(),
+        alphas=alphas,
+        cv=cv,
+        task_weight="size",
+        intercept_strength=1.0,
+        scale_targets=None,
+        tol=1e-9,
     ).fit(X, y, task=task)
     by_hand = np.empty((2, 3))
     for i, alpha in enumerate(alphas):
@@ -55,6 +61,7 @@ def test_the_refit_is_the_plain_estimator_with_the_choice() -> None:
     plain = MultiTaskRegressor(
         search.best_penalty_,
         task_weight=search.task_weight_,
+        intercept_strength=search.intercept_strength_,
         standardize=True,
         scale_targets="auto",
     ).fit(X, y, task=task)
@@ -63,8 +70,10 @@ def test_the_refit_is_the_plain_estimator_with_the_choice() -> None:
 
 def test_the_grid_begins_where_every_coefficient_vanishes() -> None:
     X, y, task = related()
-    search = MultiTaskRegressorCV(L21(), alphas=5, task_weight="size").fit(X, y, task=task)
-    settings = {"standardize": True, "scale_targets": "auto"}
+    search = MultiTaskRegressorCV(L21(), alphas=5, task_weight="size", intercept_strength=3.0).fit(
+        X, y, task=task
+    )
+    settings = {"intercept_strength": 3.0, "standardize": True, "scale_targets": "auto"}
     at_null = MultiTaskRegressor(L21(search.alphas_[0]), **settings).fit(X, y, task=task)
     below = MultiTaskRegressor(L21(search.alphas_[0] * 0.999), tol=1e-12, **settings).fit(
         X, y, task=task
@@ -78,7 +87,9 @@ def test_the_grid_begins_where_every_coefficient_vanishes() -> None:
 def test_each_penalty_has_its_own_grid_and_all_candidates_are_kept() -> None:
     X, y, task = related()
     penalties = [toward_mean(1.0) + L2(0.1), L21(), TraceNorm(), ElasticNet(l1_ratio=0.5)]
-    search = MultiTaskRegressorCV(penalties, alphas=4, task_weight="size", cv=3)
+    search = MultiTaskRegressorCV(
+        penalties, alphas=4, task_weight="size", intercept_strength=1.0, cv=3
+    )
     search.fit(X, y, task=task)
     assert search.scores_.shape == (16, 3)
     assert len(search.candidates_) == 16
@@ -87,14 +98,50 @@ def test_each_penalty_has_its_own_grid_and_all_candidates_are_kept() -> None:
     assert search.best_score_ == pytest.approx(search.scores_[best].mean())
 
 
-def test_task_weights_and_intercept_strengths_are_searched() -> None:
+TENS = {0.1, 1.0, 10.0, 100.0}
+
+
+def strengths_tried(search: MultiTaskRegressorCV | MultiTaskModelCV) -> set[float]:
+    return {strength for _, _, strength in search.candidates_}
+
+
+@pytest.mark.parametrize("intercept", ["auto", "toward_mean"])
+def test_task_weights_and_intercept_strengths_are_searched(intercept: str) -> None:
     X, y, task = related()
-    search = MultiTaskRegressorCV(L21(), alphas=3, cv=3, intercept="toward_mean")
+    search = MultiTaskRegressorCV(L21(), alphas=3, cv=3, intercept=intercept)
     search.fit(X, y, task=task)
     tried = {(weight, strength) for _, weight, strength in search.candidates_}
-    assert tried == {(w, s) for w in ("size", "equal") for s in (1.0, 3.0, 10.0, 30.0, 100.0)}
+    # Tens under the first weights, then the other weights, then between the tens.
+    assert {("size", strength) for strength in TENS} <= tried
+    assert {weight for weight, _ in tried} == {"size", "equal"}
+    assert len(tried) == len(TENS) + 1 + 2
+    scores = search.scores_.mean(axis=1)
+    before = [i for i, c in enumerate(search.candidates_) if c[2] in TENS]
+    best = search.candidates_[max(before, key=lambda i: scores[i])]
+    between = {c[2] for c in search.candidates_} - TENS
+    assert between == {best[2] * 0.3, best[2] * 3.0}
     fixed = search.set_params(task_weight="equal", intercept_strength=7.0).fit(X, y, task=task)
     assert {c[1:] for c in fixed.candidates_} == {("equal", 7.0)}
+
+
+def test_strengths_are_searched_only_where_intercepts_are_pulled() -> None:
+    X, y, task = related()
+    few = {"alphas": [0.3, 0.1], "cv": 3, "task_weight": "size"}
+    rows = {t: (X[task == t], y[task == t]) for t in range(5)}
+    assert strengths_tried(MultiTaskRegressorCV(L21(), **few).fit(rows)) > TENS
+    assert strengths_tried(MultiTaskModelCV(L21(), **few).fit(X, y, task=task)) > TENS
+    # Columns of a target matrix are different quantities, and one task has no other.
+    Y = np.column_stack([y, X[:, 0] - y])
+    for kind in (MultiTaskRegressorCV, MultiTaskModelCV):
+        free = kind(L21(), **few).fit(X, Y)
+        assert strengths_tried(free) == {1.0}
+        same = kind(L21(), intercept="task", **few).fit(X, Y)
+        np.testing.assert_array_equal(free.coef_, same.coef_)
+        assert strengths_tried(kind(L21(), **few).fit(X, y)) == {1.0}
+    pulled = MultiTaskRegressorCV(L21(), intercept="toward_mean", **few)
+    assert strengths_tried(pulled.fit(X, Y)) > TENS
+    free_rows = MultiTaskRegressorCV(L21(), intercept="task", **few)
+    assert strengths_tried(free_rows.fit(X, y, task=task)) == {1.0}
 
 
 def test_one_standard_error_is_never_weaker() -> None:
