@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import accumulate
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import one_of
@@ -16,6 +19,10 @@ if TYPE_CHECKING:
 # In a column of text only these mean "missing": "NA" is Namibia, "None" and "?" may be answers.
 TEXT_MARKERS = ("NaN", "nan", "NULL", "null", "<NA>", "#N/A")
 SAMPLE = 10_000
+# Of the sample: above this share of distinct words, listing them costs more than it saves.
+MANY_DISTINCT = 0.95
+# Columns read at the same time, each with copies of its words.
+WORKERS = 4
 
 LEADING_ZEROS = r"^[+-]?0[0-9]+$"
 DIGITS = r"^[+-]?[0-9]+$"
@@ -47,18 +54,22 @@ class Meaning:
     pattern: str
     convert: Callable[[Column], Column]
 
-    def accepts(self, words: Column) -> bool:
-        """Tell whether all words can be read this way."""
+    def read(self, words: Column) -> Column | None:
+        """Return the values, null where words are null; None if some cannot be read this way."""
         import pyarrow as pa
+
+        if not (self._fits(words.slice(0, SAMPLE)) and self._fits(words)):
+            return None
+        try:
+            return self.convert(words)
+        except pa.ArrowInvalid:  # such as 31 February
+            return None
+
+    def _fits(self, words: Column) -> bool:
         import pyarrow.compute as pc
 
-        if not pc.all(pc.match_substring_regex(words, self.pattern)).as_py():
-            return False
-        try:
-            self.convert(words)
-        except pa.ArrowInvalid:  # such as 31 February
-            return False
-        return True
+        fits: bool = pc.all(pc.match_substring_regex(words, self.pattern), min_count=0).as_py()
+        return fits
 
 
 def _to(kind: str) -> Callable[[Column], Column]:
@@ -67,7 +78,9 @@ def _to(kind: str) -> Callable[[Column], Column]:
         import pyarrow.compute as pc
 
         types = {"int": pa.int64(), "float": pa.float64(), "date": pa.timestamp("us")}
-        return pc.cast(pc.replace_substring_regex(words, r"^[+]", ""), types[kind])
+        if pc.any(pc.starts_with(words, "+")).as_py():
+            words = pc.replace_substring_regex(words, r"^[+]", "")
+        return pc.cast(words, types[kind])
 
     return convert
 
@@ -85,24 +98,64 @@ def _truth(words: Column) -> Column:
 
 
 @dataclass(frozen=True)
-class Reading:
-    """The reading of one column, the same for all files that have it."""
+class Words:
+    """The words of a column in all files that have it.
 
-    name: str
-    meaning: Meaning | None
-    markers: tuple[str, ...]
-    notes: tuple[str, ...] = ()
+    Attributes
+    ----------
+    cells : pyarrow.ChunkedArray
+        The words as written, one file after another.
+    trimmed : pyarrow.Array or pyarrow.ChunkedArray
+        Without spaces around them: of every cell, or of each distinct word.
+    codes : pyarrow.ChunkedArray or None
+        For each cell its place in `trimmed`; None if that holds every cell.
+    """
 
-    def apply(self, column: Column) -> Column:
-        """Return the values of a column, null where missing."""
+    cells: Column
+    trimmed: Column
+    codes: Column | None
+
+    def among(self, markers: Iterable[str]) -> Column:
+        """Tell for each of `trimmed` whether it is blank or one of the markers."""
         import pyarrow as pa
         import pyarrow.compute as pc
 
-        trimmed = pc.utf8_trim_whitespace(column)
-        missing = pc.is_in(trimmed, pa.array(["", *self.markers]))
-        if self.meaning is None:
-            return pc.if_else(missing, pa.scalar(None, pa.string()), column)
-        return self.meaning.convert(pc.if_else(missing, pa.scalar(None, pa.string()), trimmed))
+        return pc.is_in(self.trimmed, pa.array(["", *markers]))
+
+    def spread(self, values: Column) -> Column:
+        """Return a value for each cell from one for each of `trimmed`."""
+        return values if self.codes is None else values.take(self.codes)
+
+    def count(self, marked: Column) -> dict[str, int]:
+        """Return how many cells hold each marked word."""
+        import pyarrow.compute as pc
+
+        if not pc.any(marked).as_py():
+            return {}
+        found = pc.value_counts(self.spread(_where(marked, self.trimmed)).drop_null())
+        return {row["values"]: row["counts"] for row in found.to_pylist()}
+
+
+def words_of(columns: Sequence[Column]) -> Words:
+    """Collect the words of a column; where they repeat, each is looked at once."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    cells = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
+    head = cells.slice(0, SAMPLE)
+    if len(pc.unique(head)) > MANY_DISTINCT * len(head):
+        return Words(cells, pc.utf8_trim_whitespace(cells), None)
+    encoded = cells.dictionary_encode()  # all chunks have the dictionary of the whole
+    codes = pa.chunked_array([chunk.indices for chunk in encoded.chunks])
+    return Words(cells, pc.utf8_trim_whitespace(encoded.chunk(0).dictionary), codes)
+
+
+def _where(kept: Column, words: Column) -> Column:
+    """Return the words that are kept, null for the others."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    return pc.if_else(kept, words, pa.scalar(None, pa.string()))
 
 
 def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
@@ -116,25 +169,43 @@ def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
     )
 
 
-def infer(name: str, columns: Sequence[Column], decimal: str) -> Reading:
-    """Find what a column means from all its words, in one file or several."""
-    import pyarrow as pa
+def read_column(
+    name: str, columns: Sequence[Column], decimal: str
+) -> tuple[list[Column], tuple[str, ...]]:
+    """Read a column of one file or several; all its words decide what it means.
+
+    Returns
+    -------
+    list of pyarrow.ChunkedArray
+        Its values in each file, null where missing.
+    tuple of str
+        What deserves to be said about it.
+    """
     import pyarrow.compute as pc
 
-    chunks = [chunk for column in columns for chunk in column.chunks]
-    trimmed = pc.utf8_trim_whitespace(pa.chunked_array(chunks, pa.string()))
-    counts = pc.value_counts(trimmed)
-    distinct = counts.field("values")
-    marked = pc.is_in(distinct, pa.array(["", *MISSING_MARKERS]))
-    words = distinct.filter(pc.invert(marked))
-    met = {row["values"]: row["counts"] for row in counts.filter(marked).to_pylist()}
-    if not any(met) and not len(words):
-        return Reading(name, Meaning("", _to("float")), ())
-    for meaning in _meanings(decimal, bool(met)) if len(words) else ():
-        if meaning.accepts(words):
-            notes = (*_dated(name, meaning), *_lost(name, met))
-            return Reading(name, meaning, MISSING_MARKERS, notes)
-    return Reading(name, None, TEXT_MARKERS, (*_kept(name, met), *_text_notes(name, words)))
+    words = words_of(columns)
+    marked = words.among(MISSING_MARKERS)
+    met = words.count(marked)
+    known = _where(pc.invert(marked), words.trimmed) if met else words.trimmed
+    blank = known.null_count == len(known)
+    split = partial(_split, columns=columns)
+    if blank and not any(met):
+        return split(words.spread(_to("float")(known))), ()
+    for meaning in () if blank else _meanings(decimal, bool(met)):
+        values = meaning.read(known)
+        if values is not None:
+            return split(words.spread(values)), (*_dated(name, meaning), *_lost(name, met))
+    cells = words.cells
+    if met:
+        cells = _where(pc.invert(words.spread(words.among(TEXT_MARKERS))), cells)
+    distinct = pc.unique(known).drop_null()
+    return split(cells), (*_kept(name, met), *_text_notes(name, distinct))
+
+
+def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
+    """Cut a column into parts as long as the columns."""
+    starts = accumulate((len(part) for part in columns), initial=0)
+    return [column.slice(start, len(part)) for start, part in zip(starts, columns, strict=False)]
 
 
 def _dated(name: str, meaning: Meaning) -> tuple[str, ...]:
@@ -180,13 +251,23 @@ def type_columns(raws: Sequence[RawTable], decimal: str) -> tuple[list[pa.Table]
     import pyarrow as pa
 
     one_of(decimal, "decimal", "read_table", (".", ","))
-    names = list(dict.fromkeys(name for raw in raws for name in raw.columns))
-    readings = {
-        name: infer(name, [raw.columns[name] for raw in raws if name in raw.columns], decimal)
-        for name in names
+    holders: dict[str, list[int]] = {}
+    for k, raw in enumerate(raws):
+        for name in raw.columns:
+            holders.setdefault(name, []).append(k)
+
+    def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
+        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal)
+
+    # pyarrow works without the interpreter's lock; map keeps the order of the notes.
+    with ThreadPoolExecutor(max(1, min(WORKERS, pa.cpu_count(), len(holders)))) as pool:
+        found = dict(zip(holders, pool.map(read, holders), strict=True))
+    parts = {
+        (k, name): part
+        for name, (columns, _) in found.items()
+        for k, part in zip(holders[name], columns, strict=True)
     }
     tables = [
-        pa.table({name: readings[name].apply(column) for name, column in raw.columns.items()})
-        for raw in raws
+        pa.table({name: parts[k, name] for name in raw.columns}) for k, raw in enumerate(raws)
     ]
-    return tables, tuple(note for name in names for note in readings[name].notes)
+    return tables, tuple(note for _, notes in found.values() for note in notes)
