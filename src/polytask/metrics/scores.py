@@ -60,14 +60,19 @@ def scores_by_task(tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score)
 
 def r2(y: Labels, prediction: Labels, weight: Weight = None) -> float:
     """Coefficient of determination; NaN with under two rows or a constant y."""
-    if len(y) < 2:
+    y, prediction = np.asarray(y, dtype=float), np.asarray(prediction, dtype=float)
+    if weight is not None:
+        seen = np.asarray(weight) > 0
+        y, prediction, weight = y[seen], prediction[seen], np.asarray(weight)[seen]
+    # Not by the sum of squares: the mean of three 0.1s is not 0.1.
+    if len(y) < 2 or np.all(y == y[0]):
         return float("nan")
-    y = np.asarray(y, dtype=float)
     mean = np.average(y, weights=weight)
     total = np.average((y - mean) ** 2, weights=weight)
     if total <= 0:
         return float("nan")
-    residual = np.average((y - np.asarray(prediction, dtype=float)) ** 2, weights=weight)
+    with np.errstate(over="ignore"):
+        residual = np.average((y - prediction) ** 2, weights=weight)
     return float(1.0 - residual / total)
 
 
