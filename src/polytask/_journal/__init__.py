@@ -1,0 +1,7 @@
+"""An append-only journal of finished pieces, so that long work resumes after a kill."""
+
+from __future__ import annotations
+
+from polytask._journal._journal import Journal
+
+__all__ = ["Journal"]
