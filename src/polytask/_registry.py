@@ -34,6 +34,7 @@ FORMATS: Mapping[str, str] = {
     "baseline.effect.none": "polytask.baselines._effects:NoEffect",
     "baseline.pooled": "polytask.baselines._pooled:Pooled",
     "baseline.single_task": "polytask.baselines._single:SingleTask",
+    "baseline.tuned_logistic": "polytask.baselines._logistic:TunedLogistic",
     "data.label_index": "polytask.data.labels:LabelIndex",
     "data.table_encoder": "polytask.data.encoder:TableEncoder",
     "estimator.data_card": "polytask._estimator.card:DataCard",

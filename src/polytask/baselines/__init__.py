@@ -1,6 +1,7 @@
 """Baselines: any scikit-learn estimator, one per task or one for all tasks."""
 
+from polytask.baselines._logistic import TunedLogistic
 from polytask.baselines._pooled import Pooled
 from polytask.baselines._single import SingleTask
 
-__all__ = ["Pooled", "SingleTask"]
+__all__ = ["Pooled", "SingleTask", "TunedLogistic"]

@@ -38,6 +38,7 @@ from sklearn.svm import LinearSVC, LinearSVR
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines._categories import category_mask, mean_targets
+from polytask.baselines._logistic import TunedLogistic
 from polytask.baselines._rows import Rows
 
 Labels = NDArray[Any]
@@ -52,7 +53,7 @@ _CENTRED = (
 _LINEAR = (
     *_CENTRED, RidgeCV, HuberRegressor, QuantileRegressor, LinearSVR, PoissonRegressor,
     GammaRegressor, TweedieRegressor, LogisticRegression, RidgeClassifier, RidgeClassifierCV,
-    LinearSVC,
+    LinearSVC, TunedLogistic,
 )  # fmt: skip
 _NEWTON = (LogisticRegression, PoissonRegressor, GammaRegressor, TweedieRegressor)
 _SEARCHES = (GridSearchCV, RandomizedSearchCV)

@@ -93,6 +93,8 @@ class Encoder:
         if _foreign.is_linear(value):
             state = _foreign.linear_state(value)
             return {"$linear": type(value).__name__, "state": self._mapping(state, where)}
+        if _foreign.is_pipeline_of_ours(value):
+            return {"$pipeline": self.encode(_foreign.steps_of(value), where)}
         if _foreign.is_scikit_learn(value):
             content = _foreign.skops_content(value, self._owner, where)
             return {"$skops": self._tensor(content, where)}
@@ -167,6 +169,7 @@ class Decoder:
             "$values": lambda: self._values(node),
             "$object": lambda: self._object(node),
             "$linear": lambda: _foreign.linear_model(node[tag], self.decode(node["state"])),
+            "$pipeline": lambda: _foreign.pipeline(self.decode(node[tag])),
             "$skops": lambda: _foreign.from_skops(self.decode(node[tag])),
         }
         if tag not in readers:

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 
+from polytask import _registry
 from polytask.exceptions import DataError
 
 LINEAR = frozenset(
@@ -90,6 +91,24 @@ def is_scikit_learn(value: object) -> bool:
     return not ours and (
         isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn.")
     )
+
+
+def is_pipeline_of_ours(value: object) -> bool:
+    """Say whether a value is a pipeline with a step that only this package can store."""
+    plain = type(value).__name__ == "Pipeline" and is_scikit_learn(value)
+    return plain and any(_registry.name_of(step) is not None for _, step in steps_of(value))
+
+
+def steps_of(value: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - untyped package
+    """Return the named steps of a pipeline."""
+    return list(value.steps)
+
+
+def pipeline(steps: list[tuple[str, Any]]) -> Any:  # noqa: ANN401 - untyped package
+    """Rebuild a pipeline from its steps."""
+    from sklearn.pipeline import Pipeline
+
+    return Pipeline(steps)
 
 
 def is_linear(value: object) -> bool:

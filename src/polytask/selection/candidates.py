@@ -1,6 +1,12 @@
-"""The penalties that the search tries when none is given."""
+"""The one registry of candidates: penalties of the search, and models of a comparison."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
 
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 
@@ -9,7 +15,290 @@ from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 _RIDGE_SHARES = (1e-3, 0.1)
 
 
+# Strengths that ridge regression tries on scaled features.
+_RIDGE = tuple(10.0 ** (k / 3) for k in range(-9, 16))
+# Boosting one model per task needs leaves of 20 rows on both sides of a few cuts.
+_ROWS_FOR_BOOSTING = 100
+# Of the mean curvature of the logistic loss on scaled features, 1/4: all but unpenalised,
+# and finite where the classes can be separated.
+_NEARLY_NONE = 1e-4 * 0.25
+# Strengths of a search inside a comparison, which repeats it for every split.
+_ALPHAS = 20
+_FOLDS = 5
+# A solution on a fine path starts from a near one: of the time of one that does not.
+_TRIAL_SHARE = 0.5
+
+
+def _near_mean() -> tuple[Penalty, ...]:
+    return tuple(toward_mean(1.0) + L2(share) for share in _RIDGE_SHARES)
+
+
 def default_penalties() -> tuple[Penalty, ...]:
     """Return the default candidates: near the mean, the same features, a common subspace."""
-    near_mean = tuple(toward_mean(1.0) + L2(share) for share in _RIDGE_SHARES)
-    return (*near_mean, L21(), TraceNorm())
+    return (*_near_mean(), L21(), TraceNorm())
+
+
+@dataclass(frozen=True)
+class Facts:
+    """What decides which models can be tried on some data.
+
+    Attributes
+    ----------
+    problem : {"regression", "classification", "mixed"}
+        What the targets are.
+    losses : str or dict
+        The loss, or for a mixed problem that of each task.
+    n_rows, n_features, n_tasks : int
+        Their size.
+    median_rows : float
+        Labelled rows of the median task.
+    targets : bool
+        Whether the tasks are columns of a target matrix.
+    sparse : bool
+        Whether X is sparse.
+    unseen : bool
+        Whether the models have to predict tasks that they were not fitted on.
+    seed : int
+        For models that draw at random.
+    cv : object
+        The folds of a search inside the training part: a number, or a splitter that keeps
+        groups together or time in order.
+    """
+
+    problem: str
+    losses: Any
+    n_rows: int
+    n_features: int
+    n_tasks: int
+    median_rows: float
+    targets: bool
+    sparse: bool
+    unseen: bool
+    seed: int
+    cv: Any = 5
+
+
+@dataclass(frozen=True)
+class CandidateModel:
+    """A model that :func:`polytask.compare` and the command line know by name.
+
+    Attributes
+    ----------
+    name : str
+        Unique name.
+    kind : {"separate", "pooled", "shared", "other"}
+        What it does with the tasks.
+    family : {"linear", "trees", "reference", "user"}
+        What it is made of. "reference" models have no penalty to speak of: they show what
+        shrinkage alone does and are never recommended.
+    make : callable
+        From facts to an unfitted estimator.
+    unfit : callable
+        From facts to the reason why it cannot be tried, empty if it can.
+    quick : bool
+        Whether a quick comparison has it.
+    """
+
+    name: str
+    kind: str
+    family: str
+    make: Callable[[Facts], Any]
+    unfit: Callable[[Facts], str]
+    quick: bool = False
+
+
+def _linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    """Return the tuned linear model of one task."""
+    from sklearn.linear_model import RidgeCV
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from polytask.baselines import TunedLogistic
+
+    scaler = StandardScaler(with_mean=not facts.sparse)
+    if facts.problem == "regression":
+        return make_pipeline(scaler, RidgeCV(alphas=_RIDGE))
+    return make_pipeline(scaler, TunedLogistic())
+
+
+def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler(with_mean=not facts.sparse)
+    if facts.problem == "regression":
+        return make_pipeline(scaler, LinearRegression())
+    inverse = LogisticRegression(C=1.0 / (_NEARLY_NONE * max(rows, 1.0)), max_iter=5000)
+    return make_pipeline(scaler, inverse)
+
+
+def _unpenalised_alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    return _unpenalised(facts, facts.median_rows)
+
+
+def _unpenalised_together(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    return _unpenalised(facts, facts.n_rows)
+
+
+def _boosting(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    if facts.problem == "regression":
+        return HistGradientBoostingRegressor(random_state=facts.seed)
+    return HistGradientBoostingClassifier(random_state=facts.seed)
+
+
+def _separate(learner: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
+    def make(facts: Facts) -> Any:  # noqa: ANN401
+        from polytask.baselines import SingleTask
+
+        return SingleTask(learner(facts))
+
+    return make
+
+
+def _pooled(learner: Callable[[Facts], Any], effect: str) -> Callable[[Facts], Any]:
+    def make(facts: Facts) -> Any:  # noqa: ANN401
+        from polytask.baselines import Pooled
+
+        unseen = "shared" if facts.unseen else "error"
+        return Pooled(learner(facts), effect, unseen_tasks=unseen)
+
+    return make
+
+
+def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
+    def make(facts: Facts) -> Any:  # noqa: ANN401
+        from polytask.selection import (
+            MultiTaskClassifierCV,
+            MultiTaskModelCV,
+            MultiTaskRegressorCV,
+        )
+
+        classes: dict[str, Any] = {
+            "regression": MultiTaskRegressorCV,
+            "classification": MultiTaskClassifierCV,
+            "mixed": MultiTaskModelCV,
+        }
+        return classes[facts.problem](
+            penalties(),
+            loss=facts.losses,
+            alphas=_ALPHAS,
+            cv=facts.cv,
+            random_state=facts.seed,
+            unseen_tasks="shared" if facts.unseen else "error",
+        )
+
+    return make
+
+
+def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
+    apart = _searched(L2) if facts.problem == "mixed" else _separate(_linear)
+    return apart(facts)
+
+
+def _always(facts: Facts) -> str:
+    return ""
+
+
+def _needs_seen_tasks(facts: Facts) -> str:
+    return "a model per task cannot predict a task that it has not seen" if facts.unseen else ""
+
+
+def _needs_own_rows(facts: Facts) -> str:
+    if facts.problem == "mixed":
+        return "one estimator cannot be for numbers and for classes"
+    return _needs_seen_tasks(facts)
+
+
+def _needs_one_kind(facts: Facts) -> str:
+    return "targets of several kinds cannot be pooled" if facts.problem == "mixed" else ""
+
+
+def _needs_many_rows(facts: Facts) -> str:
+    if facts.sparse:
+        return "histogram boosting takes no sparse X"
+    if facts.median_rows < _ROWS_FOR_BOOSTING:
+        return (
+            f"boosting per task needs about {_ROWS_FOR_BOOSTING} rows per task, the median task "
+            f"has {facts.median_rows:g}"
+        )
+    return _needs_own_rows(facts)
+
+
+def _needs_dense(facts: Facts) -> str:
+    return "histogram boosting takes no sparse X" if facts.sparse else _needs_one_kind(facts)
+
+
+_CANDIDATES = (
+    CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
+    CandidateModel("pooled", "pooled", "linear", _pooled(_linear, "none"), _needs_one_kind),
+    CandidateModel(
+        "pooled + intercepts",
+        "pooled",
+        "linear",
+        _pooled(_linear, "intercept"),
+        _needs_one_kind,
+        True,
+    ),
+    CandidateModel(
+        "pooled + category", "pooled", "linear", _pooled(_linear, "category"), _needs_one_kind
+    ),
+    CandidateModel("near the mean", "shared", "linear", _searched(_near_mean), _always, True),
+    CandidateModel("same features", "shared", "linear", _searched(L21), _always),
+    CandidateModel("common subspace", "shared", "linear", _searched(TraceNorm), _always),
+    CandidateModel(
+        "boosting per task", "separate", "trees", _separate(_boosting), _needs_many_rows
+    ),
+    CandidateModel(
+        "boosting pooled", "pooled", "trees", _pooled(_boosting, "category"), _needs_dense
+    ),
+    CandidateModel(
+        "separate, unpenalised",
+        "separate",
+        "reference",
+        _separate(_unpenalised_alone),
+        _needs_own_rows,
+    ),
+    CandidateModel(
+        "pooled + intercepts, unpenalised",
+        "pooled",
+        "reference",
+        _pooled(_unpenalised_together, "intercept"),
+        _needs_one_kind,
+    ),
+)
+
+MODELS: Mapping[str, CandidateModel] = {model.name: model for model in _CANDIDATES}
+"""The models of a comparison by name, in the order in which they are fitted."""
+
+
+def trial_of(estimator: Any) -> tuple[Any, float]:  # noqa: ANN401 - any estimator
+    """Return a model that is quick to fit, and how many times longer the given one takes.
+
+    A search is tried with few strengths and folds and nothing else; its time grows with the
+    number of solutions that it asks for.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of a comparison.
+
+    Returns
+    -------
+    tuple of (estimator, float)
+        The estimator itself and 1 if it is no search.
+    """
+    from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
+
+    if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):
+        return clone(estimator), 1.0
+    small = {"alphas": 3, "cv": 2, "task_weight": "size", "intercept_strength": 1.0}
+    trial = clone(estimator).set_params(**small)
+    penalty = estimator.penalty
+    families = len(penalty) if isinstance(penalty, list | tuple) else 1
+    alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
+    folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
+    return trial, _TRIAL_SHARE * folds * (families + 3) * alphas / (6 * families + 1)

@@ -1,0 +1,156 @@
+"""Logistic regression whose strength is found on as many folds as the rarest class allows."""
+
+from __future__ import annotations
+
+from typing import Any, Self
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.special import expit, log_expit, log_softmax, softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import StratifiedKFold
+from sklearn.utils import Tags
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._registry import State, saveable
+
+Array = NDArray[np.float64]
+
+# Strengths in units of scikit-learn's C, strongest first: each starts from the one before.
+_STRENGTHS = tuple(float(c) for c in np.logspace(-4, 3, 10))
+# What a task too small for a search gets: scikit-learn's own default.
+_FALLBACK = 1.0
+# Up to here Newton's matrix is cheaper than the many steps of a quasi-Newton method.
+_NEWTON_COLUMNS = 1000
+
+
+@saveable("baseline.tuned_logistic")
+class TunedLogistic(ClassifierMixin, BaseEstimator):
+    """L2-penalised logistic regression, its strength cross-validated by log loss.
+
+    Unlike ``LogisticRegressionCV`` it accepts classes with fewer rows than folds: the rarest
+    class decides the number of folds, and where it has one row only ``C=1`` is taken
+    unsearched, so that small tasks can be compared with large ones.
+
+    Parameters
+    ----------
+    cv : int, default=5
+        Folds at most.
+    fit_intercept : bool, default=True
+        Whether there is an intercept.
+    max_iter : int, default=1000
+        Iterations of the solver per strength.
+
+    Attributes
+    ----------
+    C_ : float
+        The chosen inverse strength, that of scikit-learn.
+    coef_ : ndarray of shape (1 or n_classes, n_features)
+        Coefficients.
+    intercept_ : ndarray of shape (1 or n_classes,)
+        Intercepts.
+    classes_ : ndarray of shape (n_classes,)
+        The classes.
+    n_features_in_ : int
+        Columns of X.
+    """
+
+    def __init__(self, cv: int = 5, fit_intercept: bool = True, max_iter: int = 1000) -> None:
+        self.cv = cv
+        self.fit_intercept = fit_intercept
+        self.max_iter = max_iter
+
+    def fit(self, X: Any, y: ArrayLike, sample_weight: ArrayLike | None = None) -> Self:  # noqa: ANN401
+        """Search the strength and fit all rows.
+
+        Parameters
+        ----------
+        X : array or sparse matrix of shape (n, d)
+            Features.
+        y : array of shape (n,)
+            Classes, two or more.
+        sample_weight : array of shape (n,) or None
+            Row weights.
+
+        Returns
+        -------
+        self
+        """
+        labels = np.asarray(y)
+        weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight)
+        self.C_ = self._search(X, labels, weight)
+        model = self._learner(X.shape[1], len(np.unique(labels))).set_params(C=self.C_)
+        model.fit(X, labels, sample_weight=weight)
+        self.coef_, self.intercept_, self.classes_ = model.coef_, model.intercept_, model.classes_
+        self.n_features_in_ = X.shape[1]
+        return self
+
+    def _search(self, X: Any, labels: NDArray[Any], weight: Array) -> float:  # noqa: ANN401
+        classes, counts = np.unique(labels, return_counts=True)
+        folds = min(self.cv, int(counts.min()))
+        if folds < 2:
+            return _FALLBACK
+        losses = np.zeros(len(_STRENGTHS))
+        # Rows may come task by task, and a fold must not be a task.
+        splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
+        for train, test in splitter.split(np.zeros(len(labels)), labels):
+            model = self._learner(X.shape[1], len(classes))
+            codes = np.searchsorted(classes, labels[test])
+            for k, C in enumerate(_STRENGTHS):
+                model.set_params(C=C).fit(X[train], labels[train], sample_weight=weight[train])
+                logs = _log_probabilities(_decision(model, X[test]))
+                losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
+        return _STRENGTHS[int(losses.argmin())]
+
+    def _learner(self, width: int, n_classes: int) -> Any:  # noqa: ANN401 - untyped package
+        columns = width if n_classes == 2 else width * n_classes
+        return LogisticRegression(
+            solver="newton-cholesky" if columns <= _NEWTON_COLUMNS else "lbfgs",
+            fit_intercept=self.fit_intercept,
+            max_iter=self.max_iter,
+            warm_start=True,
+        )
+
+    def decision_function(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the linear predictor, shape (n,) for two classes, else (n, n_classes)."""
+        check_is_fitted(self)
+        return _decision(self, X)
+
+    def predict_proba(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return class probabilities, shape (n, n_classes)."""
+        values = self.decision_function(X)
+        if values.ndim == 2:
+            return np.asarray(softmax(values, axis=1))
+        return np.column_stack([expit(-values), expit(values)])
+
+    def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        """Return the most probable class of each row, shape (n,)."""
+        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+
+    def to_state(self) -> State:
+        """Return parameters and fitted attributes, for :func:`polytask.save`."""
+        return estimator_state(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the estimator from :meth:`to_state`."""
+        return from_estimator_state(cls, state)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags
+
+
+def _decision(model: Any, X: Any) -> Array:  # noqa: ANN401 - any linear classifier
+    values = np.asarray(X @ model.coef_.T) + model.intercept_
+    return np.asarray(values[:, 0] if values.shape[1] == 1 else values)
+
+
+def _log_probabilities(values: Array) -> Array:
+    if values.ndim == 2:
+        return np.asarray(log_softmax(values, axis=1))
+    return np.column_stack([log_expit(-values), log_expit(values)])
