@@ -20,10 +20,12 @@ from polytask.exceptions import (
 )
 
 if TYPE_CHECKING:
+    from polytask.analysis import Comparison, compare
     from polytask.baselines import Pooled, SingleTask
     from polytask.data import TaskData
     from polytask.linear import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
     from polytask.persistence import load, save
+    from polytask.report import write_report
     from polytask.selection import (
         MultiTaskClassifierCV,
         MultiTaskModelCV,
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Comparison": "analysis",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
     "MultiTaskModel": "linear",
@@ -42,11 +45,14 @@ _HOMES = {
     "Pooled": "baselines",
     "SingleTask": "baselines",
     "TaskData": "data",
+    "compare": "analysis",
     "load": "persistence",
     "save": "persistence",
+    "write_report": "report",
 }
 
 __all__ = [
+    "Comparison",
     "ConvergenceWarning",
     "DataError",
     "DataWarning",
@@ -63,8 +69,10 @@ __all__ = [
     "SingleTask",
     "TaskData",
     "__version__",
+    "compare",
     "load",
     "save",
+    "write_report",
 ]
 
 

@@ -34,6 +34,9 @@ PUBLIC = {
         "MultiTaskModelCV",
         "SingleTask",
         "Pooled",
+        "Comparison",
+        "compare",
+        "write_report",
         "save",
         "load",
         "PolytaskError",
@@ -70,7 +73,7 @@ PUBLIC = {
 
 # What neither `import polytask` nor anything it imports may bring in.
 HEAVY = {
-    "accelerate", "dask", "jinja2", "matplotlib", "numba", "optuna", "pandas", "plotly", "polars",
+    "accelerate", "dask", "jinja2", "matplotlib", "numba", "optuna", "pandas", "polars",
     "pooch", "pyarrow", "rich", "safetensors", "skops", "torch", "typer",
 }  # fmt: skip
 

@@ -1,0 +1,90 @@
+"""What a comparison says, in Chinese."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polytask._messages._forms import Plural, Template
+
+CHINESE: Mapping[str, Template] = {
+    # Numbers and lists.
+    "number.missing": "无",
+    "number.interval": "{mean}（{low} 至 {high}）",
+    "number.alone": "{mean}（无区间）",
+    "number.percent": "{value}%",
+    "list.comma": "、",
+    "list.semicolon": "；",
+    "list.sentence": "",
+    "list.more": "{names} 等，另有 {n} 个",
+    # The verdict: a headline, what it rests on, and both in one sentence.
+    "headline.share": "共享有益",
+    "headline.separate": "各任务应分开建模",
+    "headline.pool": "各任务应合并建模",
+    "headline.unclear": "尚不能断定共享是否有益",
+    "headline.none": "尚无结论",
+    "verdict": "{headline}：{detail}",
+    "rival": "分开与合并两类模型中较好的一个",
+    "detail.share": "与{rival}相比，{amount}。",
+    "detail.loses": "与{rival}相比，共享更差，{amount}。",
+    "detail.separate": (
+        "与{rival}相比，共享没有明显差别，{amount}；而每个任务一个模型比全部任务共用一个模型好 "
+        "{other}。"
+    ),
+    "detail.pool": (
+        "与{rival}相比，共享没有明显差别，{amount}；而全部任务共用一个模型比每个任务一个模型好 "
+        "{other}。"
+    ),
+    "detail.unclear": "与{rival}相比，{amount}，可能只是偶然。",
+    "detail.none": "还没有可供判断的已完成划分。",
+    "amount.more": "{metric} {value}",
+    "amount.less": "{metric} {value}（正号表示误差更小）",
+    # Tasks.
+    "groups": "{gain}，{lose}。",
+    "groups.open": "{gain}，{lose}，{unclear}{more}。",
+    "groups.gain": Plural("n", "1 个任务受益", "{n} 个任务受益", "没有任务受益"),
+    "groups.lose": Plural("n", "1 个受损", "{n} 个受损", "没有任务受损"),
+    "groups.unclear": "{n} 个尚不能断定",
+    "rows.more": "{n} 行",
+    "groups.more": "（各再有约 {rows}即可断定）",
+    "groups.more_one": "（再有约 {rows}即可断定）",
+    "groups.more_some": "（其中 {n} 个各再有约 {rows}即可断定）",
+    # What to do.
+    "use": "请使用 {model}。",
+    "use.trees": "请使用 {model}：这一树模型优于最好的线性模型，{amount}。",
+    "trees.no": "树模型并不明显优于线性模型：{amount}。",
+    "action.share": "{n} 个任务宜共同学习",
+    "action.separate": "{n} 个任务宜各自建模",
+    "action.pool": "{n} 个任务宜用合并模型",
+    "action.collect": "{n} 个任务宜收集更多数据",
+    "action.collect_rows": "{n} 个任务宜各再收集约 {rows}数据",
+    "action.any": "{n} 个任务用哪种方式都看不出差别",
+    "action.named": "{action}：{names}。",
+    # Shrinkage and sharing.
+    "two": "收缩（调节惩罚，仍是每个任务一个模型）带来 {shrinkage}；共享再增加 {sharing}。",
+    "two.mostly": "因此收益来自收缩，而非共享。",
+    # Warnings.
+    "warn.dominance": (
+        "一个任务占主导：{task} 占共享模型所受牵引的 {share}，因此共享模型主要跟随它。可以试试 "
+        'task_weight="equal" 或 scale_targets="task"。'
+    ),
+    "warn.incomplete": "尚未完成：{planned} 次划分中完成了 {done} 次，数字仍可能变化。",
+    "warn.partial": "尚未完成：部分模型还没有结果，数字仍可能变化。",
+    "warn.quick": "只用了一次划分，仅供初步了解。行动之前请运行完整的比较。",
+    # Metrics within a sentence.
+    "metric.d2.regression": "解释方差",
+    "metric.d2.classification": "解释的不确定性",
+    "metric.d2.mixed": "解释的方差与不确定性",
+    "metric.r2": "R2",
+    "metric.r2_within": "任务内 R2",
+    "metric.mse": "均方误差",
+    "metric.rmse": "均方根误差",
+    "metric.mae": "平均绝对误差",
+    "metric.deviance": "平均损失",
+    "metric.accuracy": "准确率",
+    "metric.majority": "多数类比例",
+    "metric.auc": "ROC 曲线下面积",
+    "metric.average_precision": "平均精确率",
+    "metric.log_loss": "对数损失",
+    "metric.brier": "Brier 分数",
+    "metric.calibration": "校准误差",
+}

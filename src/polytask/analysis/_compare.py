@@ -1,0 +1,272 @@
+"""The main job: say whether tasks should be learned together, how, and what is gained."""
+
+from __future__ import annotations
+
+import os
+import time as clock
+from collections.abc import Mapping
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from polytask._checks import nonnegative, sentence
+from polytask._journal import Journal
+from polytask._progress import progress
+from polytask.analysis._answer import Answer, make_answer, shared_features
+from polytask.analysis._estimate import costs_of, say_plan
+from polytask.analysis._final import Refit
+from polytask.analysis._held import Study, constant_parts
+from polytask.analysis._lock import fingerprint, make_lock
+from polytask.analysis._parts import Setup
+from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
+from polytask.analysis._problem import OWNER, check_metric, read_outcomes, read_problem
+from polytask.analysis._run import run_units
+from polytask.analysis._unit import Record
+from polytask.analysis.result import Comparison
+from polytask.exceptions import ParameterError
+from polytask.linear._dominance import gradient_shares
+from polytask.metrics import METRICS, default_metrics
+
+
+def compare(
+    X: Any,  # noqa: ANN401 - as in fit
+    y: Any = None,  # noqa: ANN401
+    *,
+    task: Any = None,  # noqa: ANN401
+    sample_weight: Any = None,  # noqa: ANN401
+    task_column: str | int | None = None,
+    loss: Any = "auto",  # noqa: ANN401
+    models: Any = "default",  # noqa: ANN401
+    cv: Any = None,  # noqa: ANN401
+    metric: str | None = None,
+    groups: Any = None,  # noqa: ANN401
+    time: Any = None,  # noqa: ANN401
+    unseen: bool = False,
+    quick: bool = False,
+    time_budget: float | None = None,
+    n_jobs: int | None = None,
+    random_state: int = 0,
+    journal: str | os.PathLike[str] | None = None,
+    verbose: bool = False,
+) -> Comparison:
+    """Compare separate, pooled and multi-task models, and say whether sharing helps.
+
+    One rule is fixed beforehand. In every training part, inner splits choose the best
+    sharing model and the best of the separate and pooled ones; the verdict is about their
+    paired difference on the held-out rows. Everything is tuned, scaled and encoded inside
+    the training parts. Rows of single models are descriptive.
+
+    Parameters
+    ----------
+    X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
+        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
+    y : array of shape (n,) or (n, T), or None
+        The targets; NaN where a label of a target matrix is missing.
+    task : array of shape (n,) or None
+        The task of each row.
+    sample_weight : array of shape (n,), mapping or None
+        Row weights, in fits and scores.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels, instead of `task`.
+    loss : {"auto", "squared", "logistic", "multinomial"}, Loss, or mapping, default="auto"
+        "auto": text, booleans and numbers with exactly two distinct values are classes.
+        A mapping gives each task its own.
+    models : "default", or sequence, default="default"
+        Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
+        ``(name, estimator)``; "default" in a sequence stands for all of them. An estimator
+        of scikit-learn is tried per task and pooled with the task as a category.
+    cv : int, splitter, pairs of rows or None, default=None
+        The outer splits. None: 5 random splits that hold out a quarter of every task.
+    metric : str or None, default=None
+        The verdict's metric, a name of ``polytask.metrics.METRICS``. None: "d2", the share
+        of the loss of the training mean that the model explains (squared loss: R2 against
+        the grand mean), over rows in the long and separate forms, mean over tasks for
+        target matrices and mixed losses.
+    groups : array of shape (n,) or None
+        Rows of one group (a patient, a day) are never on both sides of a split.
+    time : array of shape (n,) or None
+        Train on the past, test on what comes next.
+    unseen : bool, default=False
+        Hold out whole tasks: how well is a new task served?
+    quick : bool, default=False
+        One split and three models.
+    time_budget : float or None, default=None
+        Seconds after which no new fit is started; what is finished is judged.
+    n_jobs : int or None, default=None
+        Fits at the same time, as in joblib.
+    random_state : int, default=0
+        Seed; the same seed gives the same tables.
+    journal : path or None, default=None
+        A file that keeps finished fits. A comparison that was killed goes on from it, with
+        the same result.
+    verbose : bool, default=False
+        Print the plan with an estimate of the time, and show progress, on stderr.
+
+    Returns
+    -------
+    Comparison
+        The verdict, gains with intervals, leaderboard, and what to do for each task.
+
+    Raises
+    ------
+    DataError
+        If the data cannot be compared, or the journal is of another comparison.
+    ParameterError
+        If a choice does not exist.
+
+    References
+    ----------
+    Nadeau and Bengio, "Inference for the generalization error", Machine Learning 52, 2003.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import compare
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((200, 5)), np.repeat(np.arange(10), 20)
+    >>> coef = 1 + 0.1 * rng.standard_normal((10, 5))
+    >>> y = (X * coef[school]).sum(axis=1) + rng.standard_normal(200)
+    >>> result = compare(X, y, task=school, quick=True)
+    >>> result.verdict in {"share", "separate", "pool", "unclear"}
+    True
+    """
+    started = clock.monotonic()
+    _check(n_jobs, random_state)
+    deadline = None
+    if time_budget is not None:
+        deadline = started + nonnegative(time_budget, "time_budget", OWNER)
+    choices = Choices(models, cv, groups, time, unseen, quick, random_state)
+    data = read_problem(X, y, task, sample_weight, task_column)
+    problem, outcomes, losses = read_outcomes(data, loss)
+    study = Study(data, outcomes)
+    chosen = check_metric(metric, METRICS)
+    shown = _shown(study, chosen)
+    facts = facts_of(study, problem, losses, choices)
+    plan = make_plan(study, facts, choices, chosen, shown)
+    lock = make_lock(study, choices, loss, chosen)
+    costs = costs_of(plan) if verbose else {}
+    if verbose:
+        say_plan(plan, costs, n_jobs)
+    records, stopped = _work(plan, lock, journal, n_jobs, deadline, costs, verbose)
+    answer = make_answer(plan, records, chosen)
+    return _result(plan, answer, records, chosen, stopped, lock, clock.monotonic() - started)
+
+
+def _check(n_jobs: object, random_state: object) -> None:
+    seed = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
+    if not seed or int(random_state) < 0:  # type: ignore[call-overload]
+        got = repr(random_state)
+        raise ParameterError(sentence("random_state", OWNER, "an integer >= 0", got))
+    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
+        raise ParameterError(sentence("n_jobs", OWNER, "None or an integer but 0", repr(n_jobs)))
+
+
+def _shown(study: Study, chosen: str) -> tuple[str, ...]:
+    """Return the names of the metrics to show, the verdict's first."""
+    names = default_metrics([part for _, part in constant_parts(study)])
+    return tuple(dict.fromkeys((chosen, *names)))
+
+
+def _work(
+    plan: Plan,
+    lock: dict[str, Any],
+    journal: str | os.PathLike[str] | None,
+    n_jobs: int | None,
+    deadline: float | None,
+    costs: Mapping[str, float],
+    verbose: bool,
+) -> tuple[Mapping[str, Record], str]:
+    total = sum(costs.get(unit.model, 1.0) for unit in plan.units)
+    with ExitStack() as stack:
+        store: Any = _Memory()
+        if journal is not None:
+            header = fingerprint(lock, plan)
+            store = stack.enter_context(Journal.open(Path(journal), header, owner=OWNER))
+        count = len(plan.units)
+        bar = stack.enter_context(progress(count, "Comparing", verbose, cost=total))
+        return run_units(
+            plan.study,
+            plan.units,
+            store,
+            n_jobs=n_jobs,
+            deadline=deadline,
+            watcher=bar,
+            costs=costs,
+        )
+
+
+class _Memory(dict[str, Any]):
+    """What a comparison without a journal keeps."""
+
+    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
+        self[key] = value
+
+
+def _result(
+    plan: Plan,
+    answer: Answer,
+    records: Mapping[str, Record],
+    metric: str,
+    stopped: str,
+    lock: dict[str, Any],
+    seconds: float,
+) -> Comparison:
+    data, outcomes = plan.study.data, plan.study.outcomes
+    refit = Refit(data, {entry.name: entry.estimator for entry in plan.running})
+    return Comparison(
+        verdict=answer.verdict,
+        gain=answer.gain,
+        plain=answer.plain,
+        pooling_gain=answer.pooling_gain,
+        recommended=answer.recommended,
+        trees_gain=answer.trees_gain,
+        setup=_setup(plan, records, metric),
+        models=answer.models,
+        tasks=answer.tasks,
+        two_by_two=answer.two_by_two,
+        dominance=_dominance(data.tasks, gradient_shares(data, outcomes, OWNER)),
+        coefficients=shared_features(records, answer.sharing),
+        diagnostics=_diagnostics(answer, stopped),
+        complete=not stopped,
+        seconds=seconds,
+        lock=lock,
+        _refit=lambda: refit(answer.recommended),
+    )
+
+
+def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
+    data, facts = plan.study.data, plan.facts
+    rows = data.task_rows()
+    names = {unit.split for unit in plan.units if unit.key not in records}
+    return Setup(
+        form=data.form.value,
+        n_rows=data.n_rows,
+        n_tasks=data.n_tasks,
+        n_features=data.n_features,
+        problem=facts.problem,
+        metric=metric,
+        greater_is_better=METRICS[metric].greater_is_better,
+        splits=plan.scheme,
+        n_splits=plan.n_splits - len(names),
+        planned=plan.n_splits,
+        seed=facts.seed,
+        rows_per_task=(int(rows.min()), float(np.median(rows)), int(rows.max())),
+        weighted=data.sample_weight is not None,
+    )
+
+
+def _dominance(tasks: tuple[Any, ...], shares: Any) -> tuple[tuple[Any, float], ...]:  # noqa: ANN401
+    order = np.argsort(-shares, kind="stable")
+    return tuple((tasks[t], float(shares[t])) for t in order)
+
+
+def _diagnostics(answer: Answer, stopped: str) -> tuple[str, ...]:
+    why = {
+        "time": "The time budget ran out: only finished splits are judged.",
+        "interrupt": "The comparison was interrupted: only finished splits are judged.",
+    }
+    said = [why[stopped]] if stopped else []
+    said += [f"{row.name}: {row.note}" for row in answer.models if row.note]
+    return tuple(said)

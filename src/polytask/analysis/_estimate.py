@@ -1,0 +1,84 @@
+"""How long a comparison will take, from small fits of the same models."""
+
+from __future__ import annotations
+
+import os
+import sys
+import time
+import warnings
+from collections.abc import Mapping
+
+import numpy as np
+from threadpoolctl import threadpool_limits
+
+from polytask._progress import duration
+from polytask.analysis._plan import Entry, Plan
+from polytask.data import TaskData
+from polytask.exceptions import PolytaskError
+from polytask.selection.candidates import trial_of
+
+# A trial fit has this share of the rows, and this many at least.
+_SHARE = 1 / 8
+_LEAST = 2000
+
+
+def costs_of(plan: Plan) -> dict[str, float]:
+    """Estimate the seconds that one piece of work of every model takes.
+
+    Every model is fitted once on a sample of the rows of all tasks, searches with few
+    strengths and folds; from there its time grows in proportion.
+
+    Parameters
+    ----------
+    plan : Plan
+        The work.
+
+    Returns
+    -------
+    dict
+        Seconds by model: its outer fit and its inner ones in one split.
+    """
+    unit = plan.units[0]
+    sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
+    n = min(len(unit.train), max(_LEAST, int(_SHARE * len(unit.train))))
+    sample = np.sort(np.random.default_rng(0).permutation(unit.train)[:n])
+    rows = plan.study.part(sample)
+    with threadpool_limits(1):
+        each = {entry.name: _seconds(entry, rows) for entry in plan.running}
+    return {name: sum(seconds * size / n for size in sizes) for name, seconds in each.items()}
+
+
+def _seconds(entry: Entry, rows: TaskData) -> float:
+    trial, factor = trial_of(entry.estimator)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.perf_counter()
+        try:
+            trial.fit(rows)
+        except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError):
+            # It may do better with all rows; if not, its row will say so.
+            return 0.0
+        return factor * (time.perf_counter() - started)
+
+
+def say_plan(plan: Plan, costs: Mapping[str, float], n_jobs: int | None) -> None:
+    """Print rows, tasks, models, fits and an estimate of the time on stderr."""
+    data = plan.study.data
+    fits = sum(1 + len(unit.inner) for unit in plan.units)
+    jobs = _workers(n_jobs)
+    seconds = sum(costs[unit.model] for unit in plan.units) / jobs
+    lines = [
+        f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
+        f"{plan.facts.problem}.",
+        f"{len(plan.running)} models, {plan.n_splits} splits, {fits} fits: about "
+        f"{duration(seconds)}" + (f" with {jobs} processes." if jobs > 1 else "."),
+    ]
+    lines += [f"Left out: {e.name} ({e.note})." for e in plan.entries if e.estimator is None]
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _workers(n_jobs: int | None) -> int:
+    processors = os.cpu_count() or 1
+    if n_jobs is None:
+        return 1
+    return max(1, min(processors, n_jobs if n_jobs > 0 else processors + 1 + n_jobs))

@@ -1,0 +1,234 @@
+"""Predictions of a fitted model on held-out rows, as the metrics take them."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Outcomes
+from polytask.analysis._problem import seen_tasks_only
+from polytask.data import Form, TaskData
+from polytask.metrics import HeldOut
+
+Array = NDArray[np.float64]
+Rows = NDArray[np.intp]
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Part:
+    """The held-out labels of one task: their rows in the data and in the output of predict."""
+
+    task: int
+    rows: Rows
+    places: Rows
+
+
+@dataclasses.dataclass(frozen=True, eq=False)
+class Study:
+    """The data of a comparison.
+
+    Attributes
+    ----------
+    data : TaskData
+        Raw.
+    outcomes : Outcomes
+        The targets of all rows as numbers.
+    """
+
+    data: TaskData
+    outcomes: Outcomes
+
+    @cached_property
+    def codes(self) -> Array:
+        """The targets as numbers, or as positions in :meth:`classes`; NaN where missing."""
+        if not self.one_quantity or self.outcomes.union is None:
+            return self.outcomes.y
+        places = {label: k for k, label in enumerate(self.outcomes.union.tolist())}
+        y = self.outcomes.y.copy()
+        for t, classes in enumerate(self.outcomes.classes):
+            part = self.data.task_slice(t)
+            table = np.array(
+                [places[label] for label in np.asarray(classes).tolist()], dtype=float
+            )
+            y[part] = table[y[part].astype(int)]
+        return y
+
+    def classes(self, task: int) -> NDArray[Any] | None:
+        """Return the classes that a prediction for the task can be of, None for numbers.
+
+        A pooled model may predict a class for a task that never had it, so tasks of one
+        quantity have the classes of all.
+        """
+        own = self.outcomes.classes[task]
+        return own if own is None or not self.one_quantity else self.outcomes.union
+
+    @cached_property
+    def one_quantity(self) -> bool:
+        """Whether the tasks are about the same thing, as rows with a task label are."""
+        kinds = {classes is None for classes in self.outcomes.classes}
+        return self.data.form is not Form.TARGETS and len(kinds) == 1
+
+    def labels(self, part: Part) -> Array:
+        """Return the held-out labels of a task, as in :attr:`codes`."""
+        targets = self.data.form is Form.TARGETS
+        return np.asarray(self.codes[(part.rows, part.task) if targets else part.rows])
+
+    def part(self, rows: Rows) -> TaskData:
+        """Return some rows, without tasks that have none of them."""
+        return seen_tasks_only(self.data.rows(rows))
+
+
+def parts_of(study: Study, test: Rows) -> list[Part]:
+    """Find the held-out labels of every task, tasks without any left out.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    test : ndarray of shape (m,)
+        Sorted row numbers of the data.
+
+    Returns
+    -------
+    list of Part
+    """
+    data, y = study.data, study.codes
+    if data.form is Form.TARGETS:
+        seen = ~np.isnan(y[test])
+        found = [(t, np.flatnonzero(seen[:, t])) for t in range(data.n_tasks)]
+        return [Part(t, test[at], at) for t, at in found if len(at)]
+    # predict returns rows in the order of the input.
+    places = np.empty(len(test), dtype=np.intp)
+    places[np.argsort(data.order[test], kind="stable")] = np.arange(len(test))
+    owners = data.row_tasks()[test]
+    found = [(int(t), np.flatnonzero(owners == t)) for t in np.unique(owners)]
+    return [Part(t, test[at], places[at]) for t, at in found]
+
+
+def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[int, HeldOut]]:  # noqa: ANN401
+    """Predict held-out rows.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    model : MultiTaskEstimator
+        Fitted on the training rows.
+    train, test : ndarray of int
+        Row numbers of the data.
+
+    Returns
+    -------
+    list of (task, HeldOut)
+        For the tasks that have held-out labels.
+    """
+    rows = study.part(test)
+    predicted = np.asarray(model.predict(rows))
+    probabilities = _probabilities(study, model, rows)
+    constants = _constants(study, train)
+    return [
+        (part.task, _one(study, part, predicted, probabilities, constants[part.task]))
+        for part in parts_of(study, test)
+    ]
+
+
+def constant_parts(study: Study) -> list[tuple[int, HeldOut]]:
+    """Return all labels as if they were held out, predicted by their best constant."""
+    everything = np.arange(study.data.n_rows)
+    constants = _constants(study, everything)
+    parts = parts_of(study, everything)
+    return [(part.task, _as_constant(study, part, constants[part.task])) for part in parts]
+
+
+def _as_constant(study: Study, part: Part, constant: Any) -> HeldOut:  # noqa: ANN401
+    classes = study.classes(part.task)
+    n = len(part.rows)
+    weight = study.data.sample_weight
+    return HeldOut(
+        y=study.labels(part),
+        prediction=np.full(n, constant if classes is None else int(np.argmax(constant))),
+        probabilities=None if classes is None else np.tile(constant, (n, 1)),
+        classes=classes,
+        weight=None if weight is None else weight[part.rows],
+        baseline=constant,
+    )
+
+
+def _one(
+    study: Study,
+    part: Part,
+    predicted: NDArray[Any],
+    probabilities: Any,  # noqa: ANN401 - see _probabilities
+    constant: Any,  # noqa: ANN401 - a number or probabilities
+) -> HeldOut:
+    targets = study.data.form is Form.TARGETS
+    classes = study.classes(part.task)
+    values = predicted[(part.places, part.task) if targets else part.places]
+    weight = study.data.sample_weight
+    return HeldOut(
+        y=study.labels(part),
+        prediction=values.astype(float) if classes is None else _codes(values, classes),
+        probabilities=None
+        if classes is None or probabilities is None
+        else probabilities(part.task, part.places, classes),
+        classes=classes,
+        weight=None if weight is None else weight[part.rows],
+        baseline=constant,
+    )
+
+
+def _codes(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    position: dict[Hashable, int] = {label: k for k, label in enumerate(classes.tolist())}
+    return np.array([position[label] for label in labels.tolist()], dtype=np.intp)
+
+
+def _probabilities(study: Study, model: Any, rows: TaskData) -> Any:  # noqa: ANN401
+    """Return (task, places, classes) -> probabilities of the classes, or None."""
+    if study.outcomes.union is None or not hasattr(model, "predict_proba"):
+        return None
+    values = model.predict_proba(rows)
+    known = model.classes_
+    listed = isinstance(values, list)
+
+    def take(task: int, places: Rows, classes: NDArray[Any]) -> Array:
+        table = np.asarray(values[task] if listed else values)[places]
+        columns = {label: k for k, label in enumerate((known[task] if listed else known).tolist())}
+        # A class that was never seen in training has probability 0.
+        out = np.zeros((len(places), len(classes)))
+        for k, label in enumerate(classes.tolist()):
+            if label in columns:
+                out[:, k] = table[:, columns[label]]
+        return out
+
+    return take
+
+
+def _constants(study: Study, train: Rows) -> list[Any]:
+    """Return for every task what the best constant of the training rows predicts.
+
+    Tasks of one quantity share it: the constant knows nothing about the task.
+    """
+    data, tasks = study.data, range(study.data.n_tasks)
+    weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+    y, weight = study.codes[train], weight[train]
+    if data.form is Form.TARGETS:
+        return [_constant(y[:, t], weight, study.classes(t)) for t in tasks]
+    if study.one_quantity:
+        return [_constant(y, weight, study.classes(0))] * data.n_tasks
+    owners = data.row_tasks()[train]
+    return [_constant(y[owners == t], weight[owners == t], study.classes(t)) for t in tasks]
+
+
+def _constant(y: Array, weight: Array, classes: NDArray[Any] | None) -> Any:  # noqa: ANN401
+    seen = ~np.isnan(y)
+    y, weight = y[seen], weight[seen]
+    if classes is None:
+        return float(np.average(y, weights=weight)) if len(y) else float("nan")
+    counts = np.bincount(y.astype(int), weights=weight, minlength=len(classes))
+    total = counts.sum()
+    return counts / total if total > 0 else np.full(len(counts), 1.0 / len(counts))

@@ -1,0 +1,86 @@
+"""What a comparison was: enough to run it again, and to tell that it is the same."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+from polytask._estimator.card import checksum, versions
+from polytask._estimator.training import encode_training
+from polytask.analysis._held import Study
+from polytask.analysis._plan import Choices, Plan, scheme_of
+
+
+def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict[str, Any]:
+    """Return seed, data, settings, versions and threads as JSON values.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    choices : Choices
+        The user's choices.
+    loss : object
+        As given.
+    metric : str
+        The verdict's metric.
+
+    Returns
+    -------
+    dict
+    """
+    encoded, _ = encode_training(study.data)
+    return {
+        "data": {
+            "sha256": checksum(encoded),
+            "rows": study.data.n_rows,
+            "tasks": study.data.n_tasks,
+            "features": study.data.n_features,
+        },
+        "settings": {
+            "loss": _said(loss),
+            "metric": metric,
+            "splits": scheme_of(choices),
+            "cv": _said(choices.cv),
+            "quick": choices.quick,
+            "models": _said(choices.models),
+            "groups": _digest(choices.groups),
+            "time": _digest(choices.time),
+        },
+        "seed": choices.seed,
+        "versions": versions(),
+        "threads": {"processors": os.cpu_count(), "per_fit": 1},
+    }
+
+
+def fingerprint(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+    """Return what must be the same for a journal to be gone on with."""
+    models = {entry.name: repr(entry.estimator) for entry in plan.running}
+    return {
+        "kind": "comparison",
+        "data": lock["data"],
+        "settings": lock["settings"],
+        "seed": lock["seed"],
+        "models": models,
+        "polytask": lock["versions"]["polytask"],
+    }
+
+
+def _said(value: object) -> Any:  # noqa: ANN401 - a JSON value
+    if value is None or isinstance(value, str | int | float | bool):
+        return value
+    if isinstance(value, Mapping):
+        return {str(key): _said(item) for key, item in value.items()}
+    return repr(value)
+
+
+def _digest(values: object) -> str | None:
+    """Tell arrays apart by their content."""
+    if values is None:
+        return None
+    listed = np.asarray(values).tolist()
+    return hashlib.sha256(repr(listed).encode("utf-8", "surrogatepass")).hexdigest()

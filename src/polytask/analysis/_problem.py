@@ -1,0 +1,135 @@
+"""From what `compare` is given to data, coded targets and facts."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask._estimator.outcomes import (
+    Outcomes,
+    classification,
+    loss_object,
+    mixed,
+    regression,
+)
+from polytask._estimator.training import training_data
+from polytask.data import Form, TaskData
+from polytask.data.missing import missing_mask
+from polytask.exceptions import DataError, ParameterError
+
+OWNER = "compare"
+
+
+def read_problem(
+    X: object, y: object, task: object, sample_weight: object, task_column: str | int | None
+) -> TaskData:
+    """Read the three data forms, and refuse what cannot be compared.
+
+    Parameters
+    ----------
+    X, y, task, sample_weight : object
+        As in ``fit`` of the estimators.
+    task_column : str, int or None
+        The column of X that holds the task labels.
+
+    Returns
+    -------
+    TaskData
+        Raw: tables are not encoded, for encoding belongs to the training parts.
+
+    Raises
+    ------
+    DataError
+        If there is one task only, or too few rows.
+    """
+    data = training_data(X, y, task, sample_weight, task_column, OWNER)
+    if data.n_tasks < 2:
+        raise DataError(
+            f"{OWNER} needs two tasks or more; got {data.n_tasks}: name the task of every row "
+            "with task= or task_column=, or give several targets."
+        )
+    return data
+
+
+def read_outcomes(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
+    """Tell what the targets are and code them.
+
+    Parameters
+    ----------
+    data : TaskData
+        Raw.
+    loss : "auto", name, Loss or mapping of task to loss
+        "auto": text, booleans and numbers with two distinct values are classes.
+
+    Returns
+    -------
+    problem : {"regression", "classification", "mixed"}
+        What they are together.
+    outcomes : Outcomes
+        The targets of all rows as numbers.
+    losses : object
+        What estimators take as ``loss``.
+    """
+    if isinstance(loss, Mapping):
+        return "mixed", mixed(data, loss, OWNER), dict(loss)
+    kinds = _looks_like_classes(data)
+    if loss != "auto":
+        return _demanded(data, loss)
+    if all(kinds):
+        return "classification", classification(data, "auto", OWNER), "auto"
+    if not any(kinds):
+        return "regression", regression(data, "squared", OWNER), "squared"
+    return "mixed", mixed(data, "auto", OWNER), "auto"
+
+
+def _demanded(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
+    if loss_object(loss, OWNER).is_classifier:
+        return "classification", classification(data, loss, OWNER), loss
+    return "regression", regression(data, loss, OWNER), loss
+
+
+def _looks_like_classes(data: TaskData) -> list[bool]:
+    y = np.asarray(data.y)
+    columns = [y[:, t] for t in range(data.n_tasks)] if data.form is Form.TARGETS else [y]
+    return [_is_classes(column) for column in columns]
+
+
+def _is_classes(column: NDArray[Any]) -> bool:
+    if column.dtype.kind in "USb":
+        return True
+    seen = column[~missing_mask(column)]
+    if column.dtype.kind == "O" and any(isinstance(v, str | bool | np.bool_) for v in seen):
+        return True
+    return len(np.unique(seen)) == 2
+
+
+def seen_tasks_only(data: TaskData) -> TaskData:
+    """Drop the tasks without rows: a model must not believe that it knows them."""
+    if data.form is Form.TARGETS or bool(np.all(data.task_rows() > 0)):
+        return data
+    held = np.flatnonzero(data.task_rows() > 0)
+    offsets = np.concatenate([[0], np.cumsum(data.task_rows()[held])]).astype(np.intp)
+    present = None if data.present is None else data.present[held]
+    tasks = tuple(data.tasks[t] for t in held)
+    return dataclasses.replace(data, tasks=tasks, offsets=offsets, present=present)
+
+
+def check_metric(name: object, names: Mapping[str, Any]) -> str:
+    """Return the name of the verdict's metric.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such metric.
+    """
+    if name is None:
+        return "d2"
+    if isinstance(name, str) and name in names:
+        return name
+    allowed = "None or one of " + ", ".join(names)
+    raise ParameterError(sentence("metric", OWNER, allowed, repr(name)))

@@ -1,0 +1,109 @@
+"""Do the work of a comparison: resumable, in parallel, within a time budget."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any, Protocol
+
+from joblib import Parallel, delayed
+from threadpoolctl import threadpool_limits
+
+from polytask.analysis._held import Study
+from polytask.analysis._unit import Record, Unit, run_unit
+
+
+class Store(Protocol):
+    """Where finished pieces are kept: a journal, or a dict of this run."""
+
+    def get(self, key: str) -> Any: ...  # noqa: ANN401
+
+    def put(self, key: str, value: Any) -> None: ...  # noqa: ANN401
+
+
+class Watcher(Protocol):
+    """Who is told of finished pieces."""
+
+    def advance(self, label: str, weight: float) -> None: ...
+
+    def skip(self, label: str, weight: float) -> None: ...
+
+
+def run_units(
+    study: Study,
+    units: Sequence[Unit],
+    store: Store,
+    *,
+    n_jobs: int | None,
+    deadline: float | None,
+    watcher: Watcher,
+    costs: Mapping[str, float],
+) -> tuple[Mapping[str, Record], str]:
+    """Run what is not in the store yet.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    units : sequence of Unit
+        All work, in the order in which it is wanted.
+    store : Store
+        Finished pieces, of this run and of one that was killed.
+    n_jobs : int or None
+        Processes, as in joblib.
+    deadline : float or None
+        When to stop, in seconds of ``time.monotonic``.
+    watcher : Watcher
+        Told of every finished unit.
+    costs : dict
+        Expected seconds of a unit, by model.
+
+    Returns
+    -------
+    records : dict
+        By the keys of the units.
+    stopped : str
+        Why not all of them are there: "time", "interrupt", or empty.
+    """
+    records: dict[str, Record] = {}
+    for unit in units:
+        record = store.get(unit.key)
+        if record is not None:
+            records[unit.key] = record
+            watcher.skip(unit.label, costs.get(unit.model, 1.0))
+    work = _finished(study, [unit for unit in units if unit.key not in records], n_jobs)
+    try:
+        for unit, record in work:
+            store.put(unit.key, record)
+            # As it is read back, so that a resumed run has the same bits.
+            records[unit.key] = store.get(unit.key)
+            watcher.advance(unit.label, costs.get(unit.model, 1.0))
+            if deadline is not None and time.monotonic() > deadline:
+                return records, "" if len(records) == len(units) else "time"
+    except KeyboardInterrupt:
+        return records, "interrupt"
+    finally:
+        work.close()
+    return records, ""
+
+
+def _finished(
+    study: Study, units: Sequence[Unit], n_jobs: int | None
+) -> Generator[tuple[Unit, Record], None, None]:
+    if n_jobs in (None, 1) or len(units) < 2:
+        for unit in units:
+            yield unit, _limited(study, unit)
+        return
+    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
+    yield from pool(delayed(_numbered)(study, unit) for unit in units)
+
+
+def _numbered(study: Study, unit: Unit) -> tuple[Unit, Record]:
+    return unit, _limited(study, unit)
+
+
+def _limited(study: Study, unit: Unit) -> Record:
+    # Two threads of linear algebra on small matrices cost more than one, ten times more where
+    # the machine is busy; and sums come out the same on every machine.
+    with threadpool_limits(1):
+        return run_unit(study, unit)

@@ -1,0 +1,203 @@
+"""A comparison in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from statistics import median
+from typing import TYPE_CHECKING
+
+from polytask._messages import Speech
+from polytask.analysis._parts import Interval, Setup, TaskGain
+
+if TYPE_CHECKING:
+    from polytask.analysis.result import Comparison
+
+# Names of tasks in a sentence before it says "and n more".
+_NAMED = 5
+_ACTIONS = ("share", "separate", "pool", "collect", "any")
+# Above half, a task decides for the others; of two tasks one always has half.
+_DOMINANT, _OF_EQUAL = 0.5, 1.5
+
+
+def metric_word(setup: Setup, speech: Speech) -> str:
+    """Return the verdict's metric in words."""
+    name = f"d2.{setup.problem}" if setup.metric == "d2" else setup.metric
+    return speech.word("metric", name)
+
+
+def interval_words(interval: Interval, speech: Speech, *, signed: bool = True) -> str:
+    """Return a mean with its interval."""
+    return speech.interval(interval.mean, interval.low, interval.high, signed=signed)
+
+
+def amount(gain: Interval, setup: Setup, speech: Speech) -> str:
+    """Return a gain with its interval and what it is a gain of."""
+    fields = {"value": interval_words(gain, speech), "metric": metric_word(setup, speech)}
+    return speech("amount.more" if setup.greater_is_better else "amount.less", fields)
+
+
+def headline(result: Comparison, speech: Speech) -> str:
+    """Return the verdict in a few words."""
+    judged = math.isfinite(result.gain.mean)
+    return speech.word("headline", result.verdict if judged else "none")
+
+
+def detail(result: Comparison, speech: Speech) -> str:
+    """Return what the verdict rests on, a sentence that may follow the headline."""
+    if not math.isfinite(result.gain.mean):
+        return speech("detail.none")
+    fields = {"amount": amount(result.gain, result.setup, speech), "rival": speech("rival")}
+    if result.verdict in ("share", "unclear"):
+        return speech(f"detail.{result.verdict}", fields)
+    if result.gain.below:
+        return speech("detail.loses", fields)
+    pooling = result.pooling_gain
+    better = pooling if result.verdict == "pool" else _turned(pooling)
+    return speech(
+        f"detail.{result.verdict}",
+        fields | {"other": interval_words(better, speech, signed=False)},
+    )
+
+
+def _turned(gain: Interval) -> Interval:
+    return Interval(-gain.mean, -gain.high, -gain.low)
+
+
+def verdict(result: Comparison, speech: Speech) -> str:
+    """Return the verdict with what it rests on, one sentence."""
+    parts = {"headline": headline(result, speech), "detail": detail(result, speech)}
+    return speech("verdict", parts)
+
+
+def groups(result: Comparison, speech: Speech) -> str:
+    """Return how many tasks gain, lose and cannot be told; nothing if there is no task."""
+    if not result.tasks:
+        return ""
+    counts = Counter(task.group for task in result.tasks)
+    fields = {
+        "gain": speech("groups.gain", {"n": counts["gain"]}),
+        "lose": speech("groups.lose", {"n": counts["lose"]}),
+    }
+    if not counts["unclear"]:
+        return speech("groups", fields)
+    fields["unclear"] = speech("groups.unclear", {"n": counts["unclear"]})
+    open_tasks = [task for task in result.tasks if task.group == "unclear"]
+    return speech("groups.open", fields | {"more": _more(open_tasks, speech)})
+
+
+def _more(tasks: list[TaskGain], speech: Speech) -> str:
+    wanted = _more_rows(tasks)
+    if not wanted:
+        return ""
+    fields: dict[str, str | int] = {"rows": _rows(wanted, speech), "n": len(wanted)}
+    if len(wanted) < len(tasks):
+        return speech("groups.more_some", fields)
+    return speech("groups.more_one" if len(wanted) == 1 else "groups.more", fields)
+
+
+def _more_rows(tasks: list[TaskGain]) -> list[int]:
+    return [task.more_rows for task in tasks if task.more_rows is not None]
+
+
+def _rows(wanted: list[int], speech: Speech) -> str:
+    return speech("rows.more", {"n": about(median(wanted))})
+
+
+def about(rows: float) -> int:
+    """Round a number of rows to what an estimate is worth: tens, then two digits."""
+    if rows < 20:
+        return max(round(rows), 1)
+    return int(round(rows, -max(math.floor(math.log10(rows)) - 1, 1)))
+
+
+def recommendation(result: Comparison, speech: Speech) -> str:
+    """Return which model to use; nothing if there is none."""
+    if not result.recommended:
+        return ""
+    model, trees = speech.name(result.recommended), result.trees_gain
+    if trees is None or not trees.above:
+        return speech("use", {"model": model})
+    better = amount(trees, result.setup, speech)
+    return speech("use.trees", {"model": model, "amount": better})
+
+
+def trees(result: Comparison, speech: Speech) -> str:
+    """Return that tree models are no better, where they were compared and are not."""
+    gain = result.trees_gain
+    if gain is None or gain.above or not math.isfinite(gain.mean):
+        return ""
+    return speech("trees.no", {"amount": amount(gain, result.setup, speech)})
+
+
+def actions(result: Comparison, speech: Speech) -> list[str]:
+    """Return one sentence for every action that some tasks call for, with their first names."""
+    found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in _ACTIONS)
+    return [_action(kind, tasks, speech) for kind, tasks in found if tasks]
+
+
+def _action(kind: str, tasks: list[TaskGain], speech: Speech) -> str:
+    fields: dict[str, str | int] = {"n": len(tasks)}
+    wanted = _more_rows(tasks)
+    if kind == "collect" and wanted:
+        action = speech("action.collect_rows", fields | {"rows": _rows(wanted, speech)})
+    else:
+        action = speech(f"action.{kind}", fields)
+    return speech("action.named", {"action": action, "names": _names(tasks, speech)})
+
+
+def _names(tasks: list[TaskGain], speech: Speech) -> str:
+    names = speech.listed(speech.name(task.task) for task in tasks[:_NAMED])
+    rest = len(tasks) - _NAMED
+    return speech("list.more", {"names": names, "n": rest}) if rest > 0 else names
+
+
+def two_by_two(result: Comparison, speech: Speech) -> str:
+    """Return what shrinkage and sharing do; nothing if they could not be told apart."""
+    table = result.two_by_two
+    if table is None:
+        return ""
+    gains = {
+        "shrinkage": interval_words(table.shrinkage_gain, speech),
+        "sharing": interval_words(table.sharing_gain, speech),
+    }
+    mostly = table.shrinkage_gain.above and not table.sharing_gain.above
+    return speech.joined([speech("two", gains), speech("two.mostly") if mostly else ""])
+
+
+def warnings(result: Comparison, speech: Speech) -> list[str]:
+    """Return what the reader must know before acting on the verdict."""
+    found = [_dominance(result, speech), _incomplete(result, speech)]
+    if result.setup.n_splits == 1:
+        found.append(speech("warn.quick"))
+    return [sentence for sentence in found if sentence]
+
+
+def notes(result: Comparison, speech: Speech) -> list[str]:
+    """Return the diagnostics, and notes on models that are not among them."""
+    known = set(result.diagnostics)
+    beside = [
+        speech("models.note_of", {"model": speech.name(row.name), "note": speech.text(row.note)})
+        for row in result.models
+        if row.note and f"{row.name}: {row.note}" not in known
+    ]
+    return [*(speech.text(line) for line in result.diagnostics), *beside]
+
+
+def _dominance(result: Comparison, speech: Speech) -> str:
+    if len(result.dominance) < 2:
+        return ""
+    task, share = max(result.dominance, key=lambda pair: pair[1])
+    if not share > max(_DOMINANT, _OF_EQUAL / len(result.dominance)):
+        return ""
+    percent = speech("number.percent", {"value": f"{100 * share:.0f}"})
+    return speech("warn.dominance", {"task": speech.name(task), "share": percent})
+
+
+def _incomplete(result: Comparison, speech: Speech) -> str:
+    if result.complete:
+        return ""
+    done, planned = result.setup.n_splits, result.setup.planned
+    if done >= planned:
+        return speech("warn.partial")
+    return speech("warn.incomplete", {"done": done, "planned": planned})

@@ -1,0 +1,255 @@
+"""One piece of work of a comparison: one model in one split."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from polytask.analysis._final import coefficients
+from polytask.analysis._held import Rows, Study, held_out
+from polytask.exceptions import ConvergenceWarning, PolytaskError
+from polytask.metrics import METRICS, HeldOut, Metric
+from polytask.metrics.summaries import Explained
+from polytask.persistence import save
+
+Array = NDArray[np.float64]
+Record = dict[str, Any]
+
+# Rows that the time of a prediction is stated for.
+_ROWS = 1000
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One model in one outer split.
+
+    Attributes
+    ----------
+    model : str
+        Its name.
+    split : int
+        Number of the split.
+    estimator : MultiTaskEstimator
+        Unfitted.
+    train, test : ndarray of int
+        Row numbers of the data.
+    inner : tuple of (train, test)
+        Splits of the training rows, as row numbers of the data.
+    metric : str
+        The verdict's metric.
+    shown : tuple of str
+        All metrics.
+    by_task : bool
+        Whether the score of a split is the mean over tasks rather than over rows.
+    """
+
+    model: str
+    split: int
+    estimator: Any
+    train: Rows
+    test: Rows
+    inner: tuple[tuple[Rows, Rows], ...]
+    metric: str
+    shown: tuple[str, ...]
+    by_task: bool
+
+    @property
+    def key(self) -> str:
+        """The name of its record in the journal."""
+        return f"{self.split}/{self.model}"
+
+    @property
+    def label(self) -> str:
+        """What progress shows."""
+        return f"{self.model}, split {self.split + 1}"
+
+
+def run_unit(study: Study, unit: Unit) -> Record:
+    """Fit and score one model in one split.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    unit : Unit
+        What to do.
+
+    Returns
+    -------
+    dict
+        JSON values and arrays: scores, losses of held-out labels, costs, warnings; or
+        ``{"failed": sentence}``.
+    """
+    try:
+        return _run(study, unit)
+    except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        # A model that cannot be fitted is a row with a note, not the end of the comparison.
+        return {"failed": f"{type(error).__name__}: {error}"}
+
+
+def _run(study: Study, unit: Unit) -> Record:
+    inner = [_score(unit, _fitted(study, unit, a)[0], study, a, b)[0] for a, b in unit.inner]
+    model, cost, notes = _fitted(study, unit, unit.train)
+    value, parts, seconds = _score(unit, model, study, unit.train, unit.test)
+    return {
+        "inner": inner,
+        "score": value,
+        "fit_seconds": cost,
+        "predict_seconds": seconds,
+        "nonzero": nonzero(model),
+        **(_described(study, unit, model) if unit.split == 0 else {}),
+        "notes": notes,
+        **_scores(unit, parts),
+        **_losses(METRICS[unit.metric], parts),
+    }
+
+
+def _described(study: Study, unit: Unit, model: Any) -> Record:  # noqa: ANN401
+    """Say what takes time to find out and is much the same in every split."""
+    found = coefficients(study.part(unit.train), model)
+    return {
+        "file_bytes": file_bytes(model),
+        "coefficients": None if found is None else asdict(found),
+    }
+
+
+def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:
+    model = clone(unit.estimator)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        started = time.process_time()
+        model.fit(study.part(rows))
+        cost = time.process_time() - started
+    return model, cost, _notes(caught)
+
+
+def _notes(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Keep what a reader should know of a fit, each sentence once."""
+    from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
+
+    kept = (ConvergenceWarning, TheirConvergenceWarning)
+    return list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, kept)))
+
+
+def _score(
+    unit: Unit,
+    model: Any,  # noqa: ANN401 - a fitted estimator
+    study: Study,
+    train: Rows,
+    test: Rows,
+) -> tuple[float, list[tuple[int, HeldOut]], float]:
+    started = time.perf_counter()
+    parts = held_out(study, model, train, test)
+    seconds = (time.perf_counter() - started) * _ROWS / max(len(test), 1)
+    return (
+        split_score(METRICS[unit.metric], [part for _, part in parts], unit.by_task),
+        parts,
+        seconds,
+    )
+
+
+def split_score(metric: Metric, parts: Sequence[HeldOut], by_task: bool) -> float:
+    """Return the verdict's metric of one split.
+
+    Parameters
+    ----------
+    metric : Metric
+        The metric.
+    parts : sequence of HeldOut
+        Of the tasks that were held out.
+    by_task : bool
+        Whether it is the mean over tasks rather than over rows.
+
+    Returns
+    -------
+    float
+        NaN if it is undefined for every task.
+    """
+    if not by_task:
+        return float(metric.overall(parts))
+    values = np.array([metric.by_task(part) for part in parts])
+    return float(np.mean(values[~np.isnan(values)])) if np.any(~np.isnan(values)) else float("nan")
+
+
+def _scores(unit: Unit, parts: Sequence[tuple[int, HeldOut]]) -> Record:
+    """Return every metric by task and for the split, and how many could not be defined."""
+    overall: dict[str, float] = {}
+    tables: dict[str, Array] = {}
+    undefined: dict[str, int] = {}
+    for name in unit.shown:
+        metric = METRICS[name]
+        mine = [part for _, part in parts if metric.fits(part)]
+        tables[name] = np.array([metric.by_task(part) for _, part in parts])
+        overall[name] = split_score(metric, mine, unit.by_task) if mine else float("nan")
+        undefined[name] = int(np.isnan(tables[name]).sum()) - (len(parts) - len(mine))
+    tasks = np.array([t for t, _ in parts], dtype=np.int64)
+    return {"tasks": tasks, "by_task": tables, "overall": overall, "undefined": undefined}
+
+
+def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:
+    """Return what every held-out label loses, if losses add up, and what the constant does."""
+    rows = row_losses(metric)
+    if rows is None:
+        return {}
+    held = [part for _, part in parts]
+    plain = all(part.weight is None for part in held)
+    weights = [np.ones(len(p.y)) if p.weight is None else p.weight for p in held]
+    return {
+        "losses": np.concatenate([rows(part) for part in held]),
+        "null": np.array([np.average(p.baseline_losses(), weights=p.weight) for p in held]),
+        "weights": np.array([part.total for part in held]),
+        "counts": np.array([len(part.y) for part in held], dtype=np.int64),
+        "row_weights": None if plain else np.concatenate(weights),
+    }
+
+
+def row_losses(metric: Metric) -> Callable[[HeldOut], Array] | None:
+    """Return the loss of every row, less is better; None if the metric is no mean over rows."""
+    if is_relative(metric):
+        return HeldOut.losses
+    rows = metric.rows
+    if rows is None or not metric.greater_is_better:
+        return rows
+    return lambda held: -rows(held)
+
+
+def is_relative(metric: Metric) -> bool:
+    """Say whether the metric is 1 - loss / loss of the constant."""
+    return isinstance(metric.summary, Explained)
+
+
+def nonzero(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
+    """Return how many coefficients are not zero, None where a model has none."""
+    if hasattr(model, "coef_"):
+        return int(np.count_nonzero(model.coef_))
+    inner: Mapping[Any, Any] = getattr(model, "estimators_", None) or {}
+    held = list(inner.values()) if inner else [getattr(model, "estimator_", None)]
+    counts = [_coefficients(estimator) for estimator in held]
+    return None if any(c is None for c in counts) else int(sum(c for c in counts if c is not None))
+
+
+def _coefficients(estimator: Any) -> int | None:  # noqa: ANN401 - any estimator
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if type(last).__name__.startswith("Dummy"):
+        return 0
+    return int(np.count_nonzero(last.coef_)) if hasattr(last, "coef_") else None
+
+
+def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
+    """Return the size of the saved model, None if it cannot be saved."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.polytask"
+        try:
+            save(model, path)
+        except PolytaskError:
+            return None
+        return path.stat().st_size

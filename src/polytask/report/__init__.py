@@ -1,0 +1,5 @@
+"""The report of a comparison: a web page, Markdown, or JSON."""
+
+from polytask.report._write import write_report
+
+__all__ = ["write_report"]

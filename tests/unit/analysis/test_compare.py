@@ -1,0 +1,336 @@
+"""The engine of the comparison: data forms, splits, models, failures, resuming."""
+
+from __future__ import annotations
+
+import dataclasses
+import itertools
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, compare
+from polytask.analysis import _run
+from polytask.data import TaskData, WithinTasks
+from polytask.exceptions import DataError, ParameterError
+from polytask.metrics import METRICS
+from polytask.penalties import L2, toward_mean
+
+NEAR = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.01), standardize=True))
+FEW = ["separate", "pooled", "pooled + intercepts", NEAR]
+
+
+def related(
+    n_tasks: int = 6, n: int = 30, spread: float = 0.3, seed: int = 0
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(seed)
+    task = np.repeat(np.arange(n_tasks), n)
+    X = rng.standard_normal((len(task), 4))
+    coef = np.array([1.0, -1.0, 0.5, 0.0]) + spread * rng.standard_normal((n_tasks, 4))
+    y = (X * coef[task]).sum(axis=1) + rng.standard_normal(len(task)) + task
+    return X, y, task
+
+
+def plain(result: Any) -> Any:
+    """Everything but times."""
+    rows = [
+        dataclasses.replace(row, fit_seconds=0.0, predict_seconds=0.0) for row in result.models
+    ]
+    return dataclasses.replace(result, models=tuple(rows), seconds=0.0, lock={})
+
+
+def same(one: Any, other: Any) -> bool:
+    # NaN is equal to itself here.
+    return repr(plain(one)) == repr(plain(other))
+
+
+def test_related_tasks_are_better_shared() -> None:
+    X, y, task = related(n_tasks=25, n=12, spread=0.1)
+    result = compare(X, y, task=task, models=FEW)
+    assert result.verdict in {"share", "pool"}
+    assert result.gain.low <= result.gain.mean <= result.gain.high
+    assert {row.name for row in result.models} == {"separate", "pooled", FEW[2], "near"}
+    assert [t.gain for t in result.tasks] == sorted((t.gain for t in result.tasks), reverse=True)
+    assert len(result.tasks) == 25
+    assert sum(share for _, share in result.dominance) == pytest.approx(1.0)
+    picked = sum(row.picked for row in result.models if row.kind == "shared")
+    assert picked == result.setup.n_splits == 5
+
+
+def test_the_gain_is_the_paired_difference_of_what_inner_splits_chose() -> None:
+    X, y, task = related()
+    result = compare(X, y, task=task, models=FEW, cv=3)
+    rows = {row.name: row for row in result.models}
+    plains = ["separate", "pooled", "pooled + intercepts"]
+    differences = []
+    for j in range(3):
+        chosen = max(plains, key=lambda name: rows[name].inner[j])
+        differences.append(rows["near"].splits[j] - rows[chosen].splits[j])
+    assert result.gain.mean == pytest.approx(np.mean(differences))
+    low, mean, _ = sorted(differences)
+    assert result.gain.low < mean
+    assert low <= result.gain.mean
+
+
+def test_the_score_is_r2_against_the_training_mean_over_rows() -> None:
+    X, y, task = related()
+    data = TaskData.from_long(X, y, task)
+    train, test = next(WithinTasks(1, 0.25, random_state=0).split(data))
+    model = NEAR[1].fit(data.rows(train))
+    held = data.rows(test)
+    ranks = np.argsort(np.argsort(held.order))
+    prediction = model.predict(held)[ranks]
+    constant = np.asarray(data.y)[train].mean()
+    expected = 1 - np.sum((held.y - prediction) ** 2) / np.sum((held.y - constant) ** 2)
+    result = compare(X, y, task=task, models=["separate", NEAR], quick=True)
+    row = next(row for row in result.models if row.name == "near")
+    assert row.score.mean == pytest.approx(expected)
+
+
+def test_forms_agree() -> None:
+    X, y, task = related()
+    long = compare(X, y, task=task, models=FEW, cv=2)
+    separate = compare({t: (X[task == t], y[task == t]) for t in range(6)}, models=FEW, cv=2)
+    table = pd.DataFrame(X, columns=list("abcd")).assign(school=task)
+    framed = compare(table, y, task_column="school", models=FEW, cv=2)
+    for other in (separate, framed):
+        assert other.gain == pytest.approx(long.gain, abs=1e-9)
+        assert [t.task for t in other.tasks] == [t.task for t in long.tasks]
+
+
+def test_targets_and_their_metric() -> None:
+    X, y, _ = related(n_tasks=2, n=60)
+    Y = np.column_stack([y, 100 * (X[:, 0] + y)])
+    Y[::9, 0] = np.nan
+    result = compare(X, Y, models=["separate", "pooled", NEAR], cv=2)
+    assert result.setup.form == "targets"
+    separate = next(row for row in result.models if row.name == "separate")
+    # The mean over tasks of each task's own score.
+    assert separate.score.mean == pytest.approx(np.mean(separate.splits))
+    assert -1 < separate.score.mean < 1
+    assert len(result.tasks) == 2
+
+
+def test_the_same_seed_gives_the_same_table_with_any_number_of_processes() -> None:
+    X, y, task = related(n_tasks=4)
+    one = compare(X, y, task=task, models=FEW, cv=2)
+    assert same(one, compare(X, y, task=task, models=FEW, cv=2))
+    assert same(one, compare(X, y, task=task, models=FEW, cv=2, n_jobs=2))
+    assert not same(one, compare(X, y, task=task, models=FEW, cv=2, random_state=1))
+
+
+def interrupted(monkeypatch: pytest.MonkeyPatch, after: int) -> None:
+    """Let the work stop as Ctrl-C stops it."""
+    count = itertools.count(1)
+    work = _run.run_unit
+
+    def limited(study: Any, unit: Any) -> Any:
+        if next(count) > after:
+            raise KeyboardInterrupt
+        return work(study, unit)
+
+    monkeypatch.setattr(_run, "run_unit", limited)
+
+
+def test_an_interruption_leaves_what_is_finished_and_a_journal_goes_on(
+    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, task = related(n_tasks=4)
+    whole = compare(X, y, task=task, models=FEW, cv=3)
+    journal = tmp_path / "journal"
+    with monkeypatch.context() as patch:
+        interrupted(patch, after=9)
+        part = compare(X, y, task=task, models=FEW, cv=3, journal=journal)
+    assert not part.complete
+    assert part.setup.n_splits == 2
+    assert part.setup.planned == 3
+    assert part.verdict in {"share", "separate", "pool", "unclear"}
+    assert any("interrupted" in line for line in part.diagnostics)
+    counted: list[str] = []
+    work = _run.run_unit
+
+    def counting(study: Any, unit: Any) -> Any:
+        counted.append(unit.key)
+        return work(study, unit)
+
+    monkeypatch.setattr(_run, "run_unit", counting)
+    resumed = compare(X, y, task=task, models=FEW, cv=3, journal=journal)
+    assert same(whole, resumed)
+    assert len(counted) == 12 - 9
+
+
+def test_an_interruption_before_the_first_split_is_no_verdict(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X, y, task = related(n_tasks=4)
+    interrupted(monkeypatch, after=1)
+    result = compare(X, y, task=task, models=FEW)
+    assert result.verdict == "unclear"
+    assert not result.complete
+    assert np.isnan(result.gain.mean)
+
+
+def test_a_time_budget_stops_new_fits() -> None:
+    X, y, task = related(n_tasks=4)
+    result = compare(X, y, task=task, models=FEW, time_budget=0.0)
+    assert not result.complete
+    assert any("time budget" in line for line in result.diagnostics)
+
+
+def test_a_journal_of_other_data_is_refused(tmp_path: Any) -> None:
+    X, y, task = related(n_tasks=3)
+    journal = tmp_path / "journal"
+    compare(X, y, task=task, models=FEW, quick=True, journal=journal)
+    with pytest.raises(DataError, match="data"):
+        compare(X, y + 1, task=task, models=FEW, quick=True, journal=journal)
+    with pytest.raises(DataError, match="seed"):
+        compare(X, y, task=task, models=FEW, quick=True, journal=journal, random_state=3)
+
+
+def test_estimators_of_the_user_are_tried_per_task_and_pooled() -> None:
+    X, y, task = related()
+    tree = ("tree", DecisionTreeRegressor(max_depth=3, random_state=0))
+    result = compare(X, y, task=task, models=["separate", NEAR, tree], cv=2)
+    kinds = {row.name: (row.kind, row.family) for row in result.models}
+    assert kinds["tree per task"] == ("separate", "user")
+    assert kinds["tree pooled"] == ("pooled", "user")
+    # They are described; the rule is among the linear models.
+    assert all(row.picked == 0 for row in result.models if row.family == "user")
+
+
+class Refusing(DummyRegressor):
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        raise ValueError("no thanks")
+
+
+def test_a_model_that_fails_is_a_row_with_a_note() -> None:
+    X, y, task = related()
+    result = compare(X, y, task=task, models=["separate", NEAR, ("bad", Refusing())], cv=2)
+    bad = next(row for row in result.models if row.name == "bad pooled")
+    assert "failed in 2 of 2 splits" in bad.note
+    assert "no thanks" in bad.note
+    assert np.isnan(bad.score.mean)
+    assert not np.isnan(result.gain.mean)
+
+
+def test_groups_are_never_on_both_sides() -> None:
+    X, y, task = related(n=20)
+    X, y, task = (np.concatenate([v, v]) for v in (X, y, task))
+    patient = np.tile(np.arange(len(y) // 2), 2)
+    grouped = compare(X, y, task=task, models=FEW, groups=patient)
+    assert grouped.setup.splits == "grouped"
+    leaking = compare(X, y, task=task, models=FEW)
+    best = {r.name: r.score.mean for r in leaking.models}["separate"]
+    assert {r.name: r.score.mean for r in grouped.models}["separate"] < best
+
+
+def test_time_goes_forward() -> None:
+    X, y, task = related()
+    rng = np.random.default_rng(1)
+    result = compare(X, y, task=task, models=FEW, time=rng.permutation(len(y)), cv=2)
+    assert result.setup.splits == "time"
+    assert result.setup.n_splits == 2
+
+
+def test_unseen_tasks_are_served_by_what_is_shared() -> None:
+    X, y, task = related(n_tasks=8)
+    result = compare(X, y, task=task, models=FEW, unseen=True)
+    rows = {row.name: row for row in result.models}
+    assert "cannot predict a task that it has not seen" in rows["separate"].note
+    assert not np.isnan(rows["near"].score.mean)
+    assert result.plain == "pooled"
+
+
+def test_classes_with_rare_ones_and_one_class_tasks() -> None:
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((160, 3)), np.repeat(np.arange(8), 20)
+    y = np.where(X[:, 0] + rng.standard_normal(160) > 0, "yes", "no")
+    y[task == 3] = "no"
+    y[np.flatnonzero(task == 4)] = "no"
+    y[np.flatnonzero(task == 4)[0]] = "yes"
+    near = ("near", MultiTaskClassifier(toward_mean(0.1) + L2(0.01)))
+    result = compare(X, y, task=task, models=["separate", "pooled + intercepts", near], cv=3)
+    assert result.setup.problem == "classification"
+    assert not any("failed" in row.note for row in result.models)
+    metrics = result.models[0].metrics
+    assert {"d2", "accuracy", "majority", "auc", "log_loss"} <= set(metrics)
+    shown = {row.name: row.undefined.get("auc", 0) for row in result.models}
+    assert all(isinstance(count, int) for count in shown.values())
+
+
+def test_targets_of_both_kinds() -> None:
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 3))
+    Y = np.column_stack([X[:, 0] + rng.standard_normal(80), X[:, 1] > 0])
+    model = ("model", MultiTaskModel(L2(0.1), standardize=True))
+    result = compare(X, Y, models=["separate", "pooled", model], cv=2)
+    assert result.setup.problem == "mixed"
+    rows = {row.name: row for row in result.models}
+    assert "cannot be pooled" in rows["pooled"].note
+    assert not np.isnan(rows["model"].score.mean)
+
+
+@pytest.mark.parametrize("metric", ["mse", "accuracy", "auc", "log_loss"])
+def test_any_metric_can_decide(metric: str) -> None:
+    X, y, task = related()
+    near: Any = NEAR
+    if METRICS[metric].of == "classes":
+        y = y > np.median(y)
+        near = ("near", MultiTaskClassifier(toward_mean(0.1) + L2(0.01)))
+    result = compare(X, y, task=task, models=["separate", "pooled", near], metric=metric, cv=2)
+    rows = {row.name: row for row in result.models}
+    sign = 1 if METRICS[metric].greater_is_better else -1
+    best = [
+        max(("separate", "pooled"), key=lambda name: sign * rows[name].inner[j]) for j in range(2)
+    ]
+    gains = [sign * (rows["near"].splits[j] - rows[best[j]].splits[j]) for j in range(2)]
+    assert result.gain.mean == pytest.approx(np.mean(gains))
+    # A task with one class among its held-out rows has no AUC.
+    assert len(result.tasks) == 6 or metric == "auc"
+
+
+def test_the_table_of_shrinkage_and_sharing() -> None:
+    X, y, task = related(n_tasks=5, n=16)
+    bare = ["separate, unpenalised", "pooled + intercepts, unpenalised"]
+    result = compare(X, y, task=task, models=[*FEW, *bare], cv=3)
+    table = result.two_by_two
+    assert table is not None
+    gain = table.separate_tuned.mean - table.separate_none.mean
+    assert table.shrinkage_gain.mean == pytest.approx(gain)
+    gain = table.joint_tuned.mean - table.separate_tuned.mean
+    assert table.sharing_gain.mean == pytest.approx(gain)
+    assert result.recommended not in bare
+
+
+def test_the_recommended_model_is_fitted_on_all_rows() -> None:
+    X, y, task = related()
+    result = compare(X, y, task=task, models=FEW, cv=2)
+    model = result.best_model()
+    assert model.predict(X, task=task).shape == (len(y),)
+    assert model is result.best_model()
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ({"task": None}, "two tasks or more"),
+        ({"models": ["seperate"]}, "Did you mean 'separate'"),
+        ({"models": ["separate", "separate"]}, "different names"),
+        ({"models": 3}, "models of compare"),
+        ({"metric": "r3"}, "metric of compare"),
+        ({"cv": "five"}, "cv"),
+        ({"unseen": True, "time": np.arange(180)}, "one way"),
+        ({"groups": np.arange(4)}, "groups"),
+        ({"loss": "absolute"}, "loss of compare"),
+        ({"random_state": -1}, "random_state"),
+        ({"n_jobs": 0}, "n_jobs"),
+        ({"time_budget": -1}, "time_budget"),
+    ],
+)
+def test_refusals(given: dict[str, Any], message: str) -> None:
+    X, y, task = related()
+    with pytest.raises((DataError, ParameterError), match=message):
+        compare(X, y, **({"task": task, "models": FEW} | given))

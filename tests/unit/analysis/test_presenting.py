@@ -1,0 +1,382 @@
+"""How a comparison shows itself: sentences, tables, pictures, JSON."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import json
+import math
+from html.parser import HTMLParser
+
+import matplotlib
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from unit.report import examples
+
+from polytask.analysis import Comparison
+from polytask.analysis import _presenting as presenting
+from polytask.analysis._parts import Interval, TaskGain
+from polytask.exceptions import DataError, ParameterError
+
+matplotlib.use("Agg")
+NAN = float("nan")
+CASES = sorted(examples.ALL)
+
+
+def task(name, group: str, action: str, more: int | None = None) -> TaskGain:
+    return TaskGain(name, 50, 0.1, 0.0, 0.2, 0.1, group, action, more)
+
+
+def said(lang: str = "en", **fields) -> str:
+    return presenting.summary(examples.change(examples.share(), fields), lang)
+
+
+# Sentences.
+
+
+def test_verdict_sentence_says_gain_interval_metric_and_groups():
+    tasks = (
+        *[task(f"a{j}", "gain", "share") for j in range(52)],
+        *[task(f"b{j}", "unclear", "collect", 41) for j in range(84)],
+        *[task(f"c{j}", "lose", "separate") for j in range(3)],
+    )
+    result = examples.change(examples.share(), {"tasks": tasks})
+    assert presenting.verdict_sentence(result) == (
+        "Sharing helps: +0.031 (0.012 to 0.050) of explained variance over the better of separate "
+        "and pooled models. 52 tasks gain, 3 lose, 84 cannot be told (about 40 more rows each "
+        "would tell)."
+    )
+    assert presenting.verdict_sentence(result, "zh") == (
+        "共享有益：与分开与合并两类模型中较好的一个相比，解释方差 +0.031（0.012 至 0.050）。"
+        "52 个任务受益，3 个受损，84 个尚不能断定（各再有约 40 行即可断定）。"
+    )
+
+
+def test_sharing_that_loses_is_told_from_sharing_that_makes_no_difference():
+    loses = presenting.verdict_sentence(examples.separate())
+    assert "sharing is worse, -0.040 (-0.050 to -0.030) of explained variance" in loses
+    fields = {"verdict": "separate", "gain": examples.interval(0.001, 0.02),
+              "pooling_gain": Interval(-0.08, -0.11, -0.05)}  # fmt: skip
+    enough = presenting.verdict_sentence(examples.change(examples.share(), fields))
+    assert enough.startswith(
+        "Keep the tasks separate: sharing makes no clear difference, +0.001 ("
+    )
+    assert (
+        "one model per task is better than one model for all by 0.080 (0.050 to 0.110)." in enough
+    )
+
+
+def test_an_error_is_said_to_fall():
+    text = presenting.verdict_sentence(examples.pool())
+    assert text.startswith("Pool the tasks: sharing makes no clear difference, +1.2 (-6.3 to 8.7)")
+    assert "in root mean squared error (plus means a smaller error)" in text
+    assert "one model for all is better than one model per task by 52.1 (42.7 to 61.5)." in text
+
+
+def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
+    assert (
+        "Use pooled boosting, category: this tree model beats the best linear one by +0.052 "
+        "(0.031 to 0.073) of explained variance."
+    ) in presenting.summary(examples.unclear())
+    assert "tree" not in presenting.summary(examples.share())
+
+
+@pytest.mark.parametrize(
+    ("tasks", "sentence"),
+    [
+        ([task(1, "gain", "share")], "1 task gains, none loses."),
+        ([task(1, "unclear", "any")], "No task gains, none loses, 1 cannot be told."),
+        (
+            [task(1, "unclear", "collect", 1)],
+            "No task gains, none loses, 1 cannot be told (about 1 more row would tell).",
+        ),
+        (
+            [task(1, "unclear", "collect", 137), task(2, "unclear", "any")],
+            "2 cannot be told (for 1 of them about 140 more rows would tell).",
+        ),
+        (
+            [*(task(j, "unclear", "collect", 200) for j in (1, 2)), task(3, "unclear", "any")],
+            "3 cannot be told (for 2 of them about 200 more rows each would tell).",
+        ),
+    ],
+)
+def test_groups_of_few_tasks(tasks, sentence):
+    assert sentence in said(tasks=tuple(tasks))
+
+
+def test_every_action_has_a_sentence_with_some_names():
+    kinds = ("share", "separate", "pool", "collect", "any")
+    tasks = [task(f"{kind} {j}", "gain", kind) for kind in kinds for j in range(7)]
+    text = said(tasks=tuple(tasks))
+    for start in ("Learn 7 tasks together: ", "Give 7 tasks a model of their own: ",
+                  "Serve 7 tasks with the one model for all: ", "Collect more rows for 7 tasks: ",
+                  "For 7 tasks the choice makes no visible difference: "):  # fmt: skip
+        assert start in text
+    assert "share 0, share 1, share 2, share 3, share 4 and 2 more." in text
+
+
+def test_shrinkage_that_explains_everything_is_named():
+    table = dataclasses.replace(examples.two_by_two(), sharing_gain=Interval(0.001, -0.01, 0.012))
+    assert "So the gain comes from shrinkage, not from sharing." in said(two_by_two=table)
+    assert "So the gain" not in said()
+
+
+@pytest.mark.parametrize(
+    ("shares", "warned"),
+    [((0.6, 0.3, 0.1), True), ((0.5, 0.3, 0.2), False), ((0.6, 0.4), False), ((0.8, 0.2), True),
+     ((1.0,), False), ((), False)],
+)  # fmt: skip
+def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
+    text = said(dominance=tuple((f"task {j}", share) for j, share in enumerate(shares)))
+    assert ("One task dominates: task 0 makes up" in text) is warned
+    assert ('task_weight="equal" or scale_targets="task"' in text) is warned
+
+
+def test_what_is_not_finished_is_said():
+    assert "Not finished: 2 of 5 splits are in" in presenting.summary(examples.incomplete())
+    assert "Not finished: some models are missing" in said(complete=False)
+    assert "From one split only" in presenting.summary(examples.unclear())
+    assert presenting.summary(examples.nothing()).startswith("No verdict yet: no finished split")
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_summary_is_lines_that_can_be_printed(name, lang):
+    text = presenting.summary(examples.ALL[name](), lang)
+    text.encode("utf-8")
+    assert "nan" not in text
+    assert "\x1b" not in text
+    assert all(line == line.strip() and line for line in text.split("\n"))
+
+
+def test_metric_of_the_user_is_named_as_it_is():
+    setup = dataclasses.replace(examples.setup(), metric="profit")
+    assert "(0.012 to 0.050) of profit over" in said(setup=setup)
+
+
+# Tables.
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_leaderboard_holds_the_records(name):
+    result = examples.ALL[name]()
+    frame = presenting.leaderboard(result)
+    assert frame["model"].tolist() == [row.name for row in result.models]
+    for place, end in enumerate(("score", "low", "high")):
+        np.testing.assert_array_equal(frame[end], [row.score[place] for row in result.models])
+    assert list(frame.columns[:7]) == ["model", "kind", "family", "score", "low", "high", "picked"]
+    assert list(frame.columns[-5:]) == [
+        "fit_seconds", "predict_seconds", "nonzero", "file_bytes", "note"
+    ]  # fmt: skip
+
+
+def test_leaderboard_has_every_further_metric_and_counts_the_undefined():
+    frame = presenting.leaderboard(examples.share())
+    assert {"r2", "r2_within", "rmse", "mae", "undefined: r2_within"} <= set(frame.columns)
+    assert "d2" not in frame.columns  # the verdict's metric is the score
+    assert frame["undefined: r2_within"].tolist()[:5] == [3, 0, 0, 0, 3]
+    assert frame["nonzero"].isna().tolist()[:2] == [False, True]
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_task_table_keeps_labels_and_numbers(name):
+    result = examples.ALL[name]()
+    frame = presenting.task_table(result)
+    assert list(frame.columns) == [
+        "task", "rows", "gain", "low", "high", "raw", "group", "action", "more_rows"
+    ]  # fmt: skip
+    labels = frame["task"].tolist()
+    assert labels == [one.task for one in result.tasks]
+    assert [type(label) for label in labels] == [type(one.task) for one in result.tasks]
+    np.testing.assert_array_equal(frame["gain"], [one.gain for one in result.tasks])
+
+
+def test_names_alike_of_different_types_are_told_apart():
+    result = examples.change(
+        examples.share(), {"tasks": tuple(task(name, "gain", "share") for name in (7, "7", "a"))}
+    )
+    assert presenting.task_names(result) == ["7", "'7'", "a"]
+
+
+def test_split_scores_have_one_row_per_model_and_split():
+    result = examples.share()
+    frame = presenting.split_scores(result)
+    assert list(frame.columns) == ["model", "split", "score"]
+    assert len(frame) == 5 * len(result.models)
+    row = frame[(frame["model"] == "pooled") & (frame["split"] == 3)]
+    assert row["score"].item() == result.models[5].splits[3]
+    assert len(presenting.split_scores(examples.nothing())) == 0
+
+
+class _Tags(HTMLParser):
+    def __init__(self) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.texts: list[str] = []
+
+    def handle_starttag(self, tag, attrs) -> None:
+        self.tags.append(tag)
+
+    def handle_data(self, data) -> None:
+        self.texts.append(data)
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_html_table_is_a_plain_table_whatever_the_names(name):
+    result = examples.ALL[name]()
+    page = _Tags()
+    page.feed(presenting.html_table(result))
+    assert set(page.tags) <= {"table", "caption", "thead", "tbody", "tr", "th", "td"}
+    assert page.tags.count("tr") == len(result.models) + 1
+    if name == "hostile":
+        assert "<img src=x onerror=alert(1)>" in page.texts
+
+
+# Pictures.
+
+
+@pytest.mark.parametrize("kind", ["tasks", "sizes", "models", "features"])
+@pytest.mark.parametrize("name", CASES)
+def test_every_picture_can_be_drawn(name, kind):
+    from matplotlib import pyplot
+
+    result = examples.ALL[name]()
+    if kind == "features" and result.coefficients is None:
+        with pytest.raises(DataError, match="no linear sharing model"):
+            presenting.plot(result, kind=kind)
+        return
+    ax = presenting.plot(result, kind=kind)
+    try:
+        ax.figure.canvas.draw()
+    finally:
+        pyplot.close(ax.figure)
+
+
+def test_picture_is_drawn_where_it_is_wanted():
+    from matplotlib.figure import Figure
+
+    ax = Figure().add_subplot()
+    assert presenting.plot(examples.share(), ax) is ax
+
+
+def test_picture_of_many_tasks_shows_both_ends_and_says_so():
+    from matplotlib.figure import Figure
+
+    result = examples.many()
+    ax = presenting.plot(result, Figure().add_subplot())
+    names = [label.get_text() for label in ax.get_yticklabels()]
+    assert names[:30] == [one.task for one in result.tasks[:30]]
+    assert names[30:] == [one.task for one in result.tasks[-30:]]
+    assert "the 30 largest and the 30 smallest of 1,000 tasks" in ax.get_xlabel()
+
+
+def test_unknown_picture_is_refused():
+    with pytest.raises(ParameterError, match=r"kind of Comparison.plot must be one of 'tasks'"):
+        presenting.plot(examples.share(), kind="pie")
+
+
+# JSON.
+
+
+def same(a, b) -> bool:
+    """Compare values, types and NaN of records."""
+    if dataclasses.is_dataclass(a):
+        names = [field.name for field in dataclasses.fields(a) if not field.name.startswith("_")]
+        return type(a) is type(b) and all(same(getattr(a, n), getattr(b, n)) for n in names)
+    if isinstance(a, tuple | list):
+        return type(a) is type(b) and len(a) == len(b) and all(map(same, a, b))
+    if isinstance(a, dict):
+        pairs = zip(a.items(), b.items(), strict=True)
+        return all(same(x, y) for x, y in pairs)
+    if isinstance(a, float) and math.isnan(a):
+        return isinstance(b, float) and math.isnan(b)
+    return type(a) is type(b) and a == b
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_json_round_trip_is_exact(name):
+    result = examples.ALL[name]()
+    text = result.to_json()
+    again = Comparison.from_json(text)
+    assert same(result, again)
+    assert again.to_json() == text
+    text.encode("utf-8")
+
+
+LABELS = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(st.characters()),
+    lambda inner: st.tuples(inner, inner),
+    max_leaves=4,
+)
+
+
+@given(LABELS)
+def test_labels_come_back_with_their_types(label):
+    result = examples.change(
+        examples.one_model(),
+        {"tasks": (task(label, "gain", "share"),), "dominance": ((label, 1.0),)},
+    )
+    again = Comparison.from_json(result.to_json())
+    assert same(again.tasks[0].task, label)
+    assert same(again.dominance, result.dominance)
+
+
+def test_dates_numbers_of_numpy_and_infinities_come_back():
+    day = datetime.date(2024, 2, 29)
+    row = dataclasses.replace(examples.models(1)[0], inner=(float("-inf"), NAN, 0.1 + 0.2))
+    result = examples.change(
+        examples.share(),
+        {
+            "tasks": (
+                task(day, "gain", "share"),
+                task(datetime.datetime(2024, 1, 1, 7), "gain", "any"),
+            ),
+            "models": (row,),
+            "lock": {"n": np.int64(3), "$odd": (1, {2: NAN}), "list": [None, True]},
+        },
+    )
+    again = Comparison.from_json(result.to_json())
+    assert [one.task for one in again.tasks] == [one.task for one in result.tasks]
+    assert same(again.models, result.models)
+    assert again.lock["n"] == 3
+    assert same(again.lock["$odd"], (1, {2: NAN}))
+
+
+def test_json_is_strict_and_readable_by_others():
+    def refuse(constant):
+        raise AssertionError(constant)
+
+    content = json.loads(examples.incomplete().to_json(), parse_constant=refuse)
+    assert content["format"] == "polytask.comparison"
+    assert content["gain"] == {"mean": 0.031, "low": 0.012, "high": 0.050}
+    assert content["models"][3]["score"]["mean"] is None
+    assert content["tasks"][0]["task"] == "school 001"
+    assert "第一小学" in examples.hostile().to_json()
+
+
+def test_label_that_json_cannot_hold_is_refused():
+    result = examples.change(examples.share(), {"tasks": (task(object, "gain", "share"),)})
+    with pytest.raises(DataError, match=r"of type type cannot be written as JSON"):
+        result.to_json()
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("{", "it is no JSON"),
+        ("[]", 'it lacks "format"'),
+        ('{"format": "other"}', 'it lacks "format"'),
+        ('{"format": "polytask.comparison", "version": 99}', "of format version 99"),
+        ('{"format": "polytask.comparison", "version": 1}', "damaged: KeyError"),
+    ],
+)
+def test_text_that_is_no_comparison_is_refused(text, reason):
+    with pytest.raises(DataError, match=reason):
+        Comparison.from_json(text)
+
+
+def test_refit_is_no_part_of_the_json():
+    result = examples.change(examples.share(), {"_refit": lambda: None})
+    assert Comparison.from_json(result.to_json())._refit is None

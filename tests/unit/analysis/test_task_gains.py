@@ -1,0 +1,235 @@
+"""Gains of single tasks: moderation, shrinkage and what becomes of gaps."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask.analysis._intervals import corrected_interval, normal_error
+from polytask.analysis._moderation import moderate
+from polytask.analysis._parts import Interval
+from polytask.analysis._shrinkage import posterior, shrink
+from polytask.analysis._task_gains import task_gains
+
+NOWHERE = Interval(0.0, float("nan"), float("nan"))
+
+
+def _example(n_tasks=6, n_splits=5, seed=0, spread=0.3, noise=0.2):
+    rng = np.random.default_rng(seed)
+    true = rng.normal(0.1, spread, n_tasks)
+    values = true + rng.normal(0, noise, (n_splits, n_tasks))
+    row_variance = np.full((n_splits, n_tasks), noise**2) * rng.uniform(0.5, 1.5, n_tasks)
+    overall = corrected_interval(values.mean(axis=1), 1 / 3)
+    return values, row_variance, overall
+
+
+class TestModerate:
+    def test_it_finds_the_population_of_variances(self):
+        rng = np.random.default_rng(0)
+        n, d0, s0, d = 20_000, 6.0, 2.0, 4.0
+        true = d0 * s0 / rng.chisquare(d0, n)
+        own = true * rng.chisquare(d, n) / d
+        found, freedom = moderate(own, np.full(n, d), np.ones(n))
+        assert freedom == pytest.approx(np.full(n, d0 + d), rel=0.1)
+        expected = (d0 * s0 + d * own) / (d0 + d)
+        assert found == pytest.approx(expected, rel=0.1)
+        # The point of it: closer to the truth than each for itself.
+        assert np.mean(np.log(found / true) ** 2) < 0.5 * np.mean(np.log(own / true) ** 2)
+
+    def test_a_common_variance_is_found_but_not_taken_as_known(self):
+        rng = np.random.default_rng(1)
+        own = 3.0 * rng.chisquare(4, 8) / 4
+        found, freedom = moderate(own, np.full(8, 4.0), np.ones(8))
+        assert np.ptp(found) < 0.5 * np.ptp(own)
+        assert (freedom <= 8 * 4 + 4).all()
+
+    def test_sizes_are_a_trend(self):
+        size = np.array([10.0, 20, 40, 80, 160, 320])
+        found, _ = moderate(5 / size**1.5, np.full(6, 4.0), size)
+        ratio = found * size**1.5
+        assert ratio == pytest.approx(np.full(6, ratio[0]))
+
+    def test_without_degrees_of_freedom_a_task_gets_the_common_value(self):
+        own, known = np.array([1.5, 2.0, 2.5, 777.0]), np.array([4.0, 4, 4, 0])
+        found, freedom = moderate(own, known, np.ones(4))
+        assert 1.5 < found[3] < 3
+        assert freedom == pytest.approx(freedom[3] + known)
+
+    def test_zeros_stay_finite(self):
+        own = np.array([0.0, 1.0, 2.0])
+        found, _ = moderate(own, np.full(3, 4.0), np.ones(3))
+        assert np.isfinite(found).all()
+        assert found[0] < found[2]
+
+    def test_all_zeros_are_zero(self):
+        assert not moderate(np.zeros(3), np.full(3, 4.0), np.ones(3))[0].any()
+
+    def test_nothing_known_is_nothing_known(self):
+        found, freedom = moderate(np.ones(2), np.zeros(2), np.ones(2))
+        assert np.isnan(found).all()
+        assert not freedom.any()
+
+
+def _by_precision(raw, error, tau):
+    """Invert the joint precision of all true values and their mean."""
+    n = len(raw)
+    precision = np.zeros((n + 1, n + 1))
+    precision[:n, :n] = np.diag(1 / error**2 + 1 / tau**2)
+    precision[:n, n] = precision[n, :n] = -1 / tau**2
+    precision[n, n] = n / tau**2
+    covariance = np.linalg.inv(precision)
+    return covariance[:n, :n] @ (raw / error**2), np.diag(covariance)[:n]
+
+
+class TestShrink:
+    @pytest.mark.parametrize("tau", [0.05, 0.7, 4.0])
+    def test_given_the_spread_it_is_the_conditional_distribution(self, tau):
+        rng = np.random.default_rng(2)
+        raw, error = rng.normal(size=5), rng.uniform(0.2, 2, 5)
+        mean, variance = _by_precision(raw, error, tau)
+        found = posterior(raw, error, np.array([tau]), error)
+        assert found.means[0] == pytest.approx(mean)
+        assert found.variances[0] == pytest.approx(variance)
+
+    def test_the_likelihood_of_the_spread(self):
+        rng = np.random.default_rng(3)
+        raw, error, tau = rng.normal(size=4), rng.uniform(0.2, 2, 4), np.array([0.3, 1.5])
+        found = posterior(raw, error, tau, error).log_density
+        # A flat prior on the mean leaves the likelihood of the contrasts with one estimate.
+        contrast = np.array([[-1.0, 1, 0, 0], [-1, 0, 1, 0], [-1, 0, 0, 1]])
+        logs = []
+        for t in tau:
+            cov = contrast @ np.diag(error**2 + t**2) @ contrast.T
+            d = contrast @ raw
+            logs.append(-0.5 * (np.linalg.slogdet(cov)[1] + d @ np.linalg.solve(cov, d)))
+        assert found[1] - found[0] == pytest.approx(logs[1] - logs[0])
+
+    def test_many_tasks_find_the_spread(self):
+        rng = np.random.default_rng(4)
+        true = rng.normal(1, 0.5, 4000)
+        error = np.full(4000, 1.0)
+        found = shrink(true + rng.normal(size=4000), error, error, np.ones(4000))
+        assert found.spread[0] == pytest.approx(0.5, abs=0.08)
+        assert np.mean((found.mean - true) ** 2) == pytest.approx(0.2, abs=0.02)  # s^2 t^2 / sum
+        inside = np.abs(found.mean - true) < 1.96 * np.sqrt(found.variance)
+        assert inside.mean() == pytest.approx(0.95, abs=0.015)
+
+    def test_gains_that_fall_with_size_are_not_pulled_to_the_large_tasks(self):
+        rng = np.random.default_rng(5)
+        size = np.repeat([10.0, 1000.0], 40)
+        true = 10 / size * rng.normal(1, 0.5, 80)
+        error = 5 / size
+        raw = true + error * rng.normal(size=80)
+        found = shrink(raw, error, error, size)
+        blind = shrink(raw, error, error, np.ones(80))
+        small = size == 10
+        ours, theirs = (np.mean((f.mean - true)[small] ** 2) for f in (found, blind))
+        assert ours < 0.8 * theirs
+
+    def test_what_has_no_error_stays(self):
+        error = np.array([0.0, 1.0, 1.0])
+        found = shrink(np.array([5.0, 0.0, 1.0]), error, error, np.ones(3))
+        assert found.mean[0] == pytest.approx(5)
+        assert found.variance[0] == pytest.approx(0, abs=1e-12)
+
+    def test_equal_values_without_error(self):
+        found = shrink(np.full(3, 0.2), np.zeros(3), np.zeros(3), np.ones(3), common=0.1)
+        assert found.mean == pytest.approx([0.2] * 3)
+        assert found.variance == pytest.approx([0.01] * 3)
+
+    def test_one_task_stays_with_the_larger_error(self):
+        one = np.ones(1)
+        assert shrink(one, 2 * one, 3 * one, one, common=1.0).variance == pytest.approx([9])
+        assert shrink(one, 2 * one, 3 * one, one, common=4.0).variance == pytest.approx([16])
+
+
+class TestTaskGains:
+    def test_one_task_has_at_least_the_overall_interval(self):
+        values, row_variance, _ = _example(1)
+        overall = corrected_interval(values[:, 0], 1 / 3)
+        found = task_gains(values, row_variance, 1 / 3, overall, np.array([40]))
+        assert found.gain[0] == pytest.approx(overall.mean)
+        assert found.low[0] <= overall.low + 1e-12
+        assert found.high[0] >= overall.high - 1e-12
+
+    def test_with_the_variance_of_splits_alone_one_task_has_the_corrected_interval(self):
+        values = np.array([[0.1], [0.4], [0.2], [0.6], [0.3]])
+        overall = corrected_interval(values[:, 0], 1 / 3)
+        found = task_gains(values, None, 1 / 3, overall)
+        # Its own variance is all that there is, known with 4 degrees of freedom and a weak prior.
+        assert found.error[0] == pytest.approx(np.sqrt(8 / 15 * values.var(ddof=1)), rel=0.15)
+
+    @pytest.mark.parametrize("n_tasks", [1, 2, 3])
+    @pytest.mark.parametrize("rows_known", [True, False])
+    def test_few_tasks_work(self, n_tasks, rows_known):
+        values, row_variance, overall = _example(n_tasks)
+        found = task_gains(values, row_variance if rows_known else None, 1 / 3, overall)
+        assert (found.low < found.gain).all()
+        assert (found.gain < found.high).all()
+
+    def test_shrunken_gains_are_closer_together(self):
+        values, row_variance, overall = _example(20, noise=0.5)
+        found = task_gains(values, row_variance, 1 / 3, overall)
+        assert found.gain.std() < found.raw.std()
+        assert found.raw == pytest.approx(values.mean(axis=0))
+
+    def test_a_task_never_held_out_is_unknown_and_disturbs_nobody(self):
+        values, row_variance, overall = _example()
+        rows, share = np.arange(20, 26), np.full(6, 1 / 3)
+        without = task_gains(values[:, 1:], row_variance[:, 1:], share[1:], overall, rows[1:])
+        values[:, 0] = row_variance[:, 0] = np.nan
+        found = task_gains(values, row_variance, share, overall, rows)
+        for ours, theirs in zip(found[:5], without[:5], strict=True):
+            assert np.isnan(ours[0])
+            assert ours[1:] == pytest.approx(theirs)
+
+    def test_a_task_held_out_once_takes_the_variance_of_the_others(self):
+        values, _, overall = _example(noise=0.2)
+        values[1:, 0] = np.nan
+        found = task_gains(values, None, 1 / 3, overall)
+        assert np.isfinite(found.low[0])
+        assert found.error[0] > found.error[1:].min()
+
+    def test_one_split_lives_on_its_rows(self):
+        values, row_variance, _ = _example()
+        rows = np.full(6, 40)
+        found = task_gains(values[:1], row_variance[:1], 1 / 3, NOWHERE, rows)
+        assert np.isfinite(found.low).all()
+        assert found.error.mean() == pytest.approx(
+            np.sqrt(4 / 3 * row_variance[0].mean()), rel=0.2
+        )
+
+    def test_one_split_and_no_rows_tell_nothing(self):
+        values, _, _ = _example()
+        found = task_gains(values[:1], None, 1 / 3, NOWHERE)
+        assert found.gain == pytest.approx(values[0])
+        assert np.isnan(found.low).all()
+
+    def test_one_row_per_test_part_tells_nothing_of_rows(self):
+        values, row_variance, overall = _example()
+        nothing = np.full_like(row_variance, np.nan)
+        found = task_gains(values, nothing, 1 / 3, overall)
+        plain = task_gains(values, None, 1 / 3, overall)
+        assert found.low == pytest.approx(plain.low)
+
+    def test_rows_are_a_floor(self):
+        values, row_variance, overall = _example(noise=0.05)
+        low = task_gains(values, row_variance, 1 / 3, overall)
+        high = task_gains(values, 100 * row_variance, 1 / 3, overall)
+        assert (high.error > 3 * low.error).all()
+
+    def test_equal_models_have_gains_of_zero(self):
+        overall = corrected_interval(np.zeros(5), 1 / 3)
+        found = task_gains(np.zeros((5, 4)), np.zeros((5, 4)), 1 / 3, overall, np.full(4, 30))
+        assert not found.gain.any()
+        assert not found.low.any()
+        assert not found.high.any()
+
+    def test_a_doubtful_mean_makes_all_intervals_wide(self):
+        values, row_variance, _ = _example(30, spread=0.0)
+        sure, doubtful = Interval(0.1, 0.09, 0.11), Interval(0.1, -0.9, 1.1)
+        narrow = task_gains(values, row_variance, 1 / 3, sure)
+        wide = task_gains(values, row_variance, 1 / 3, doubtful)
+        assert (wide.high - wide.low > narrow.high - narrow.low).all()
+        assert (wide.high - wide.low).mean() > 0.7 * (doubtful.high - doubtful.low)
+        assert wide.common == normal_error(doubtful)

@@ -1,0 +1,111 @@
+"""The table of sentences: both languages say the same things."""
+
+from __future__ import annotations
+
+import re
+from string import Formatter
+
+import pytest
+
+from polytask._messages import LANGUAGES, Speech
+from polytask._messages._forms import Plural
+from polytask._messages._speech import TABLE
+from polytask.exceptions import ParameterError
+
+KEYS = sorted(TABLE["en"])
+CHINESE = re.compile(r"[\u4e00-\u9fff]")
+
+
+def forms(template) -> tuple[str, ...]:
+    return template.templates() if isinstance(template, Plural) else (template,)
+
+
+def fields(template) -> set[str]:
+    found = {name for form in forms(template) for _, name, _, _ in Formatter().parse(form) if name}
+    return found | ({template.field} if isinstance(template, Plural) else set())
+
+
+def test_languages_are_those_of_the_table():
+    assert LANGUAGES == ("en", "zh") == tuple(TABLE)
+
+
+def test_both_languages_have_the_same_keys():
+    assert set(TABLE["en"]) == set(TABLE["zh"])
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_both_languages_have_the_same_fields(key):
+    english, chinese = TABLE["en"][key], TABLE["zh"][key]
+    assert fields(english) - _counted(chinese, english) == fields(chinese)
+
+
+def _counted(template, other) -> set[str]:
+    """A language without plural forms may leave out the field that only chooses a form."""
+    chooses = isinstance(other, Plural) and not isinstance(template, Plural)
+    shown = {name for form in forms(other) for _, name, _, _ in Formatter().parse(form) if name}
+    return {other.field} - shown if chooses else set()
+
+
+@pytest.mark.parametrize("key", KEYS)
+def test_chinese_is_chinese_and_its_punctuation_too(key):
+    for form in forms(TABLE["zh"][key]):
+        assert not re.search(r"[\u4e00-\u9fff}][,;:()]|[,;:()][\u4e00-\u9fff{]", form)
+        names = re.sub(r"\{\w+\}", "", form)
+        words = re.search(r"[A-Za-z]{3,}", names)
+        known = key.startswith(("short.", "metric.", "page.lang", "page.title"))
+        assert CHINESE.search(form) or known or not words
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+@pytest.mark.parametrize("key", KEYS)
+def test_every_sentence_can_be_said_for_every_number(lang, key):
+    speech = Speech(lang)
+    for number in (0, 1, 2, 1234):
+        said = speech(key, {name: number for name in fields(TABLE["en"][key])})
+        assert "{" not in said
+        assert "  " not in said
+        if fields(TABLE[lang][key]) and "1 " not in said and number == 1234:
+            assert "1,234" in said
+
+
+def test_number_chooses_the_form():
+    speech = Speech("en")
+    said = [speech("groups.gain", {"n": n}) for n in (0, 1, 2, 1200)]
+    assert said == ["No task gains", "1 task gains", "2 tasks gain", "1,200 tasks gain"]
+
+
+def test_missing_field_is_an_error():
+    with pytest.raises(KeyError, match="model"):
+        Speech()("use")
+
+
+def test_unknown_sentence_is_an_error():
+    with pytest.raises(KeyError, match="no such"):
+        Speech()("no such")
+
+
+def test_unknown_language_is_refused_with_those_known():
+    with pytest.raises(ParameterError, match=r"lang must be 'en' or 'zh'; got 'fr'\."):
+        Speech("fr")
+
+
+def test_name_without_a_word_is_shown_as_it_is():
+    assert Speech("zh").word("short", "my score") == "my score"
+    assert Speech("zh").word("short", "accuracy") == "准确率"
+
+
+def test_braces_in_a_name_are_text():
+    assert Speech()("use", {"model": "{0} {model}"}) == "Use {0} {model}."
+
+
+def test_names_are_marked_and_short_and_sentences_are_kept_in_full():
+    speech = Speech("en", lambda name: f"<{name}>")
+    assert speech.name("a\nb") == "<a b>"
+    assert len(speech.name("x" * 300)) == 62
+    assert speech.text("y" * 300) == f"<{'y' * 300}>"
+
+
+def test_names_with_commas_are_kept_apart():
+    assert Speech().listed(["a", "b"]) == "a, b"
+    assert Speech().listed(["a, b", "c"]) == "a, b; c"
+    assert Speech("zh").listed(["甲、乙", "丙"]) == "甲、乙；丙"
