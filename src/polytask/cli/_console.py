@@ -14,6 +14,9 @@ from polytask.exceptions import ConvergenceWarning, DataWarning
 if TYPE_CHECKING:
     from rich.console import Console
 
+# More than any table needs.
+_WIDE = 10_000
+
 
 def use_utf8() -> None:
     """Let both streams write UTF-8 whatever the locale says."""
@@ -31,6 +34,12 @@ def _console(error: bool = False) -> Console:
     return Console(file=sys.stderr if error else sys.stdout, highlight=False, emoji=False)
 
 
+def terminal_width() -> int | None:
+    """Return how many letters a line of standard output has; None if it is no terminal."""
+    console = _console()
+    return console.width if console.is_terminal else None
+
+
 def _print(text: str, error: bool) -> None:
     console = _console(error)
     # Lines are broken for readers only: a program gets each sentence whole.
@@ -42,11 +51,11 @@ def say(text: str = "") -> None:
     _print(text, error=False)
 
 
-def say_pair(label: str, text: str, width: int = 13) -> None:
+def say_pair(label: str, text: str, width: int = 13, *, error: bool = False) -> None:
     """Print a labelled line; if it is broken, the rest stands below the text."""
-    console = _console()
+    console = _console(error)
     if not console.is_terminal:
-        _print(f"{label:<{width}}{text}", error=False)
+        _print(f"{label:<{width}}{text}", error)
         return
     from rich.table import Table
     from rich.text import Text
@@ -106,6 +115,9 @@ def say_table(
     for row in rows:
         table.add_row(*(Text(cell) for cell in row))
     console = _console()
+    if not console.is_terminal:
+        # A program gets every row on one line.
+        console.width = _WIDE
     console.print(Text(title, style="bold"))
     console.print(table)
 

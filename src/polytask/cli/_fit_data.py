@@ -13,6 +13,7 @@ from polytask.cli._console import note
 from polytask.cli._kinds import Demand, TargetKind, as_demanded, kind_of
 from polytask.cli._roles import Roles, Wanted, roles_of
 from polytask.cli._sources import Source
+from polytask.cli._splitting import groups_of, times_of
 from polytask.cli._task_hints import likely_tasks
 from polytask.exceptions import DataError, ParameterError
 
@@ -42,6 +43,8 @@ class Training:
         Rows in use.
     n_columns : int
         Columns that become features.
+    group, time : ndarray of shape (n,) or None
+        What rows are held out by in a comparison, in the order of the rows.
     """
 
     X: Any
@@ -52,6 +55,8 @@ class Training:
     sizes: dict[Any, int]
     n_rows: int
     n_columns: int
+    group: NDArray[Any] | None = None
+    time: NDArray[Any] | None = None
 
 
 def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
@@ -85,15 +90,15 @@ def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: 
     roles = roles_of(wanted, list(table.columns), source.name)
     _check_form(roles, table, source.name)
     if roles.task is not None:
-        return _long(table, roles, source.name, demand, drop_missing)
-    return _targets(table, roles, source.name, demand)
+        return _long(table, roles, wanted, source.name, demand, drop_missing)
+    return _targets(table, roles, wanted, source.name, demand)
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
     if not roles.targets:
         raise ParameterError(
-            "fit needs a target: --target COL, several of them, or --targets 'y_*'. The columns "
-            f"of {source} are {', '.join(map(repr, table.columns[:10]))}."
+            "polytask needs a target: --target COL, several of them, or --targets 'y_*'. The "
+            f"columns of {source} are {', '.join(map(repr, table.columns[:10]))}."
         )
     if roles.task is not None and len(roles.targets) > 1:
         raise ParameterError(
@@ -111,7 +116,12 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
 
 
 def _long(
-    table: pd.DataFrame, roles: Roles, source: str, demand: Demand, drop_missing: bool
+    table: pd.DataFrame,
+    roles: Roles,
+    wanted: Wanted,
+    source: str,
+    demand: Demand,
+    drop_missing: bool,
 ) -> Training:
     target, task = roles.targets[0], str(roles.task)
     _refuse_unlabelled(table, task, source)
@@ -127,10 +137,14 @@ def _long(
         sizes={label: int(n) for label, n in counts.items()},
         n_rows=len(table),
         n_columns=len(roles.features),
+        group=groups_of(table, wanted.group, source),
+        time=times_of(table, wanted.time, source),
     )
 
 
-def _targets(table: pd.DataFrame, roles: Roles, source: str, demand: Demand) -> Training:
+def _targets(
+    table: pd.DataFrame, roles: Roles, wanted: Wanted, source: str, demand: Demand
+) -> Training:
     kinds = tuple(
         as_demanded(kind_of(table[name], name, source), demand, table[name], source)
         for name in roles.targets
@@ -147,6 +161,8 @@ def _targets(table: pd.DataFrame, roles: Roles, source: str, demand: Demand) -> 
         sizes={name: int(table[name].notna().sum()) for name in roles.targets},
         n_rows=len(table),
         n_columns=len(roles.features),
+        group=groups_of(table, wanted.group, source),
+        time=times_of(table, wanted.time, source),
     )
 
 
@@ -180,6 +196,8 @@ def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool
         sizes={name: len(table) for name, table in tables.items()},
         n_rows=len(column),
         n_columns=len(roles.features),
+        group=groups_of(_below(tables, wanted.group), wanted.group, source.name),
+        time=times_of(_below(tables, wanted.time), wanted.time, source.name),
     )
 
 
@@ -188,6 +206,16 @@ def _required(table: pd.DataFrame, name: str, source: str) -> str:
 
     require(name, list(table.columns), source)
     return name
+
+
+def _below(tables: dict[str, pd.DataFrame], name: str | None) -> pd.DataFrame:
+    """Put the cells of one column of all files below each other."""
+    import pandas as pd
+
+    if name is None:
+        return pd.DataFrame()
+    cells = [table[[_required(table, name, file)]] for file, table in tables.items()]
+    return pd.concat(cells, ignore_index=True)
 
 
 def _joined(columns: Sequence[pd.Series[Any]]) -> pd.Series[Any]:

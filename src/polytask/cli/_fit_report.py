@@ -19,22 +19,24 @@ if TYPE_CHECKING:
 SHOWN = 8
 
 
-def say_data(training: Training) -> None:
+def say_data(training: Training, *, error: bool = False) -> None:
     """Say what was understood of the data.
 
     Parameters
     ----------
     training : Training
         What the estimator is fitted on.
+    error : bool, default=False
+        Whether to print on standard error.
     """
     sizes = np.array(list(training.sizes.values()))
     spread = f"{sizes.min():,} to {sizes.max():,} rows each, median {np.median(sizes):,.0f}"
     spread = f"{sizes[0]:,} rows each" if sizes.min() == sizes.max() else spread
-    say_pair("Rows", f"{training.n_rows:,}")
-    say_pair("Tasks", f"{len(sizes):,} ({spread}){_singles(training)}")
-    say_pair("Columns", f"{training.n_columns:,} to learn from")
+    say_pair("Rows", f"{training.n_rows:,}", error=error)
+    say_pair("Tasks", f"{len(sizes):,} ({spread}){_singles(training)}", error=error)
+    say_pair("Columns", f"{training.n_columns:,} to learn from", error=error)
     for sentence in _kind_sentences(training.kinds):
-        say_pair("Target", sentence)
+        say_pair("Target", sentence, error=error)
 
 
 def _singles(training: Training) -> str:

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import polytask
-from polytask.cli import _outcome, fit, inspect, predict
+from polytask.cli import _outcome, compare, fit, inspect, predict, rerun
 from polytask.cli._console import use_utf8
 
 app = typer.Typer(
@@ -22,6 +22,8 @@ app = typer.Typer(
     add_completion=False,
 )
 app.command()(inspect.inspect)
+app.command(help=compare.HELP, epilog=compare.EPILOG)(compare.compare)
+app.command(help=rerun.HELP, epilog=rerun.EPILOG)(rerun.rerun)
 app.command(help=fit.HELP, epilog=fit.EPILOG)(fit.fit)
 app.command(help=predict.HELP, epilog=predict.EPILOG)(predict.predict)
 

@@ -8,10 +8,11 @@ import typer
 
 from polytask.cli._config import use_config
 
-READING, COLUMNS, LEARNING, RUNNING = (
+READING, COLUMNS, LEARNING, COMPARING, RUNNING = (
     "Reading files",
     "Columns",
     "Learning",
+    "Comparing",
     "Running",
 )
 
@@ -52,6 +53,54 @@ FilePerTask = Annotated[
         "the file without its suffix.",
     ),
 ]
+Task = Annotated[
+    str | None,
+    typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="The column that names the task."),
+]
+Target = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COL",
+        rich_help_panel=COLUMNS,
+        help="What is predicted. Several, without --task: each is a task.",
+    ),
+]
+Targets = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="PATTERN",
+        rich_help_panel=COLUMNS,
+        help="Targets by pattern, such as 'y_*', or a list a,b,c.",
+    ),
+]
+Features = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLS",
+        rich_help_panel=COLUMNS,
+        help="Features: a,b,c or patterns (default: all other columns).",
+    ),
+]
+Drop = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="COLS",
+        rich_help_panel=COLUMNS,
+        help="Columns to leave out: a,b,c or patterns.",
+    ),
+]
+Weight = Annotated[
+    str | None,
+    typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="The column of row weights."),
+]
+DropMissing = Annotated[
+    bool,
+    typer.Option(
+        "--drop-missing-target",
+        rich_help_panel=COLUMNS,
+        help="Leave rows without a target out instead of refusing them.",
+    ),
+]
 Ids = Annotated[
     list[str] | None,
     typer.Option(
@@ -61,12 +110,30 @@ Ids = Annotated[
         help="A column that names the rows: never a feature, copied into predictions.",
     ),
 ]
+Loss = Annotated[
+    Literal["auto", "squared", "logistic", "multinomial"],
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=LEARNING,
+        help="auto, squared, logistic or multinomial. auto: text, true/false, categories and "
+        "numbers with exactly two values are classes; other numbers are numbers.",
+    ),
+]
 Unseen = Annotated[
     Literal["error", "shared"] | None,
     typer.Option(
         rich_help_panel=LEARNING,
         help="Rows of tasks that were not in training: refuse them (error, the default), or "
         "predict them from what the tasks share.",
+    ),
+]
+Jobs = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        rich_help_panel=RUNNING,
+        help="Processes to use (default: one per processor).",
     ),
 ]
 Config = Annotated[

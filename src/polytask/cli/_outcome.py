@@ -28,6 +28,10 @@ SPOKEN = {
 }
 
 
+class Interrupted(Exception):  # noqa: N818 - it is no error
+    """Ctrl-C stopped a command that has something to say about what it leaves behind."""
+
+
 def status_of(run: Callable[[], object], *, debug: bool) -> int:
     """Run a command; say what went wrong in one sentence.
 
@@ -48,6 +52,9 @@ def status_of(run: Callable[[], object], *, debug: bool) -> int:
             status = run()
     except KeyboardInterrupt:
         status = INTERRUPTED
+    except Interrupted as stopped:
+        speak(str(stopped))
+        return INTERRUPTED
     except Exception as error:
         return _refused(error) or _bug(error, debug)
     if status == INTERRUPTED:

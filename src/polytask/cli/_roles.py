@@ -9,6 +9,9 @@ from dataclasses import dataclass
 from polytask._checks import nearest
 from polytask.exceptions import DataError, ParameterError
 
+# A task, a group or a time may name the rows as well.
+_MAY_NAME_ROWS = {(option, "--id") for option in ("--task", "--group", "--time")}
+
 
 @dataclass(frozen=True)
 class Wanted:
@@ -16,8 +19,8 @@ class Wanted:
 
     Attributes
     ----------
-    task, weight : str or None
-        Columns.
+    task, weight, group, time : str or None
+        Columns; by `group` or `time` rows are held out in a comparison.
     targets : tuple of str
         Columns, by name.
     target_patterns, features, drop, ids : tuple of str
@@ -26,6 +29,8 @@ class Wanted:
 
     task: str | None = None
     weight: str | None = None
+    group: str | None = None
+    time: str | None = None
     targets: tuple[str, ...] = ()
     target_patterns: tuple[str, ...] = ()
     features: tuple[str, ...] = ()
@@ -68,15 +73,18 @@ def roles_of(wanted: Wanted, columns: Sequence[str], source: str) -> Roles:
         If a column is given two roles.
     """
     single = [name for name in (wanted.task, wanted.weight) if name is not None]
-    for name in (*single, *wanted.targets):
+    splitting = [name for name in (wanted.group, wanted.time) if name is not None]
+    for name in (*single, *splitting, *wanted.targets):
         require(name, columns, source)
     targets = _distinct((*wanted.targets, *matching(wanted.target_patterns, columns, source)))
     ids = matching(wanted.ids, columns, source)
     _refuse_two_roles(wanted, targets, ids)
     taken = {*single, *targets, *ids}
     drop = set(matching(wanted.drop, columns, source))
-    named = matching(wanted.features, columns, source, refused=taken) or tuple(columns)
-    features = tuple(name for name in named if name not in taken | drop)
+    named = matching(wanted.features, columns, source, refused=taken)
+    # What rows are held out by may be learned from too, but only if it is asked for.
+    others = (name for name in columns if name not in splitting)
+    features = tuple(name for name in named or others if name not in taken | drop)
     if not features:
         raise DataError(
             f"{source} has no column left to learn from: its columns are "
@@ -151,10 +159,17 @@ def _distinct(names: Iterable[str]) -> tuple[str, ...]:
 
 
 def _refuse_two_roles(wanted: Wanted, targets: tuple[str, ...], ids: tuple[str, ...]) -> None:
+    if wanted.group is not None and wanted.group == wanted.task:
+        raise ParameterError(
+            f"Column {wanted.group!r} is given as --task and as --group: to hold out whole tasks, "
+            "say --unseen instead of --group."
+        )
     roles: dict[str, list[str | None]] = {
         "--task": [wanted.task],
         "--target": [*targets],
         "--weight": [wanted.weight],
+        "--group": [wanted.group],
+        "--time": [wanted.time],
         "--id": [*ids],
     }
     seen: dict[str, str] = {}
@@ -162,7 +177,6 @@ def _refuse_two_roles(wanted: Wanted, targets: tuple[str, ...], ids: tuple[str, 
         for name in names:
             if name is None:
                 continue
-            # A task may name the rows as well.
-            if name in seen and (seen[name], option) != ("--task", "--id"):
+            if name in seen and (seen[name], option) not in _MAY_NAME_ROWS:
                 raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {option}.")
             seen.setdefault(name, option)

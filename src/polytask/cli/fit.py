@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated
 
 import typer
 
@@ -34,72 +34,19 @@ One file per task:
 
 def fit(
     data: options.Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL", rich_help_panel=options.COLUMNS, help="The column that names the task."
-        ),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COL",
-            rich_help_panel=options.COLUMNS,
-            help="What is predicted. Several, without --task: each is a task.",
-        ),
-    ] = None,
-    targets: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="PATTERN",
-            rich_help_panel=options.COLUMNS,
-            help="Targets by pattern, such as 'y_*', or a list a,b,c.",
-        ),
-    ] = None,
-    features: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLS",
-            rich_help_panel=options.COLUMNS,
-            help="Features: a,b,c or patterns (default: all other columns).",
-        ),
-    ] = None,
-    drop: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLS",
-            rich_help_panel=options.COLUMNS,
-            help="Columns to leave out: a,b,c or patterns.",
-        ),
-    ] = None,
+    task: options.Task = None,
+    target: options.Target = None,
+    targets: options.Targets = None,
+    features: options.Features = None,
+    drop: options.Drop = None,
     ids: options.Ids = None,
-    weight: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL", rich_help_panel=options.COLUMNS, help="The column of row weights."
-        ),
-    ] = None,
-    drop_missing_target: Annotated[
-        bool,
-        typer.Option(
-            "--drop-missing-target",
-            rich_help_panel=options.COLUMNS,
-            help="Leave rows without a target out instead of refusing them.",
-        ),
-    ] = False,
+    weight: options.Weight = None,
+    drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = ".",
     encoding: options.Encoding = None,
-    loss: Annotated[
-        Literal["auto", "squared", "logistic", "multinomial"],
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=options.LEARNING,
-            help="auto, squared, logistic or multinomial. auto: text, true/false, categories and "
-            "numbers with exactly two values are classes; other numbers are numbers.",
-        ),
-    ] = "auto",
+    loss: options.Loss = "auto",
     model: Annotated[
         str,
         typer.Option(

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+import io
+import shutil
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -9,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from unit.cli._comparing import SAME
 
 from polytask.cli import main
 
@@ -45,9 +49,7 @@ def run(folder, capsys) -> Run:
     return call
 
 
-@pytest.fixture
-def plain() -> pd.DataFrame:
-    """Return three tasks of forty rows: task g, features x and z, target y."""
+def _three_tasks() -> pd.DataFrame:
     rng = np.random.default_rng(1)
     table = pd.DataFrame(
         {
@@ -58,6 +60,12 @@ def plain() -> pd.DataFrame:
     )
     table["y"] = table.x + 0.1 * rng.standard_normal(120)
     return table
+
+
+@pytest.fixture
+def plain() -> pd.DataFrame:
+    """Return three tasks of forty rows: task g, features x and z, target y."""
+    return _three_tasks()
 
 
 @pytest.fixture
@@ -82,3 +90,35 @@ def pupils() -> pd.DataFrame:
     table.loc[::17, "年龄"] = np.nan
     table.loc[::23, "颜色"] = None
     return table
+
+
+@pytest.fixture(scope="module")
+def light():
+    """Let searches try three strengths rather than twenty: what is tested here is not in them."""
+    from polytask.selection import candidates
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(candidates, "_ALPHAS", 3)
+        yield
+
+
+@pytest.fixture(scope="module")
+def finished(light, tmp_path_factory):
+    """Return a finished comparison of three tasks: its folder, and what was printed."""
+    folder = tmp_path_factory.mktemp("finished")
+    _three_tasks().to_csv(folder / "a.csv", index=False)
+    out, err = io.StringIO(), io.StringIO()
+    streams = contextlib.redirect_stdout(out), contextlib.redirect_stderr(err)
+    with contextlib.chdir(folder), streams[0], streams[1]:
+        status = main(["compare", *SAME, "--out", "out"])
+    assert status == 0, err.getvalue()
+    return folder, out.getvalue(), err.getvalue()
+
+
+@pytest.fixture
+def there(finished, tmp_path, monkeypatch):
+    """Work in a copy of the folder of the finished comparison."""
+    folder, _, _ = finished
+    shutil.copytree(folder, tmp_path / "copy")
+    monkeypatch.chdir(tmp_path / "copy")
+    return tmp_path / "copy"

@@ -1,0 +1,199 @@
+"""The folder of a comparison: whose it is, and how it is filled."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from polytask.cli._command import Command, difference
+from polytask.data._atomic import write_whole
+from polytask.exceptions import DataError, ParameterError
+
+REPORTS = ("report.html", "report.md", "report.json")
+SCORES, TASKS, LOCK, JOURNAL = "scores.csv", "tasks.csv", "run.lock.json", "journal"
+# The journal of what is replaced, until there is something in its place.
+ASIDE = "journal.old"
+MODEL = os.path.join("model", "model.polytask")
+CARD = os.path.join("model", "card")
+# The lock comes last: it says that the others are there.
+FILES = (*REPORTS, SCORES, TASKS, MODEL, f"{CARD}.md", f"{CARD}.json", LOCK)
+
+
+@dataclass(frozen=True)
+class Folder:
+    """Where a comparison is kept.
+
+    Attributes
+    ----------
+    path : str
+        As the user names it.
+    """
+
+    path: str
+
+    @classmethod
+    def named(cls, path: str | None) -> Folder:
+        """Return the folder that ``--out`` names, if it can be one.
+
+        Raises
+        ------
+        ParameterError
+            If none is named.
+        DataError
+            If it is a file, or is to be made in a folder that is not there.
+        """
+        if path is None:
+            raise ParameterError("Name the folder to write with --out, such as --out comparison.")
+        above = os.path.dirname(os.path.abspath(path))
+        if os.path.exists(path) and not os.path.isdir(path):
+            raise DataError(f"Cannot write into {path}: it is a file; name a folder.")
+        if not os.path.isdir(above):
+            raise DataError(f"Cannot make {path}: there is no folder {above}.")
+        return cls(path)
+
+    def file(self, name: str) -> str:
+        """Return the path of one of its files."""
+        return os.path.join(self.path, name)
+
+    @property
+    def journal(self) -> str:
+        """The file of finished fits."""
+        return self.file(JOURNAL)
+
+    def claim(self, command: Command, *, resume: bool, force: bool) -> Callable[[], None]:
+        """Make the folder that of a command, before any work is done.
+
+        Parameters
+        ----------
+        command : Command
+            What is to be run.
+        resume : bool
+            Whether finished fits of the same command are kept.
+        force : bool
+            Whether another comparison in it may be replaced.
+
+        Returns
+        -------
+        callable
+            Takes the claim back, for a command that is refused before its first fit.
+
+        Raises
+        ------
+        DataError
+            If something else is in it.
+        """
+        other = self._other(command)
+        if other and not force:
+            raise DataError(
+                f"{self.path} {other}: choose another --out, or replace it with --force."
+            )
+        lock = Path(self.file(LOCK))
+        held = lock.read_bytes() if lock.exists() else None
+        new = not os.path.isdir(self.path)
+        if new:
+            os.mkdir(self.path)
+        if other or not resume:
+            self._set_fits_aside()
+        if other or held is None:
+            write_json(lock, {"command": command.content(complete=False)})
+        return lambda: self._leave(new, held)
+
+    def _leave(self, new: bool, held: bytes | None) -> None:
+        lock, aside = Path(self.file(LOCK)), Path(self.file(ASIDE))
+        if os.path.exists(self.journal):
+            # Fits were finished: the same command goes on from them.
+            return
+        if held is None:
+            lock.unlink(missing_ok=True)
+        else:
+            write_whole(lock, lambda file: _put(file, held))
+        if aside.exists():
+            os.replace(aside, self.journal)
+        if new:
+            os.rmdir(self.path)
+
+    def _other(self, command: Command) -> str:
+        """Say what is in the folder that is not of this command; empty if nothing."""
+        if os.path.exists(self.file(LOCK)):
+            held = read_lock(self.file(LOCK))
+            different = difference(held["command"], command)
+            return f"holds another comparison ({different})" if different else ""
+        mine = [name for name in (*FILES, JOURNAL) if os.path.exists(self.file(name))]
+        return f"holds {mine[0]}, which is of no comparison that is known" if mine else ""
+
+    def _set_fits_aside(self) -> None:
+        """Begin without the finished fits, unless another run is adding to them."""
+        from polytask._journal._lock import WriterLock
+
+        if os.path.exists(self.journal):
+            lock = WriterLock(self.journal, "compare")
+            os.replace(self.journal, self.file(ASIDE))
+            lock.release()
+
+    def fill(self, write: Callable[[Path], None]) -> None:
+        """Put all files in place after the last one is written.
+
+        Parameters
+        ----------
+        write : callable
+            Writes some of FILES into the folder that it is given; files of an earlier run that it
+            does not write are removed.
+
+        Raises
+        ------
+        DataError
+            If a file cannot be written. Nothing was changed then.
+        """
+        try:
+            with tempfile.TemporaryDirectory(prefix=".part-", dir=self.path) as made:
+                staged = Path(made)
+                (staged / "model").mkdir()
+                write(staged)
+                self._place(staged)
+        except OSError as error:
+            raise DataError(f"Cannot write {self.path}: {error.strerror or error}.") from error
+
+    def _place(self, staged: Path) -> None:
+        Path(self.file("model")).mkdir(exist_ok=True)
+        for name in FILES:
+            if (staged / name).exists():
+                os.replace(staged / name, self.file(name))
+            else:
+                Path(self.file(name)).unlink(missing_ok=True)
+        Path(self.file(ASIDE)).unlink(missing_ok=True)
+        if not os.listdir(self.file("model")):
+            os.rmdir(self.file("model"))
+
+
+def write_json(path: str | os.PathLike[str], content: object) -> None:
+    """Write a JSON file, whole or not at all."""
+    text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    write_whole(path, lambda file: _put(file, text.encode("utf-8", "backslashreplace")))
+
+
+def _put(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
+def read_lock(path: str) -> Mapping[str, Any]:
+    """Return the content of ``run.lock.json``.
+
+    Raises
+    ------
+    DataError
+        If it cannot be read or is none.
+    """
+    try:
+        content = json.loads(Path(path).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except ValueError:
+        raise DataError(f"{path} is not a lock that polytask compare has written.") from None
+    if not isinstance(content, dict) or not Command.is_content(content.get("command")):
+        raise DataError(f"{path} is not a lock that polytask compare has written.")
+    return content

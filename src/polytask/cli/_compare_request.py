@@ -1,0 +1,152 @@
+"""What the user of ``polytask compare`` asks for, and what can be refused before reading."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from polytask._checks import nearest
+from polytask.cli._given import Given
+from polytask.cli._kinds import Demand, Problem, TargetKind, problem_of
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import Source
+from polytask.exceptions import ParameterError
+
+
+@dataclass(frozen=True)
+class Method:
+    """How models are compared.
+
+    Attributes
+    ----------
+    loss : str
+        What the targets are to be.
+    metric : str or None
+        What the verdict is about.
+    models : tuple of str
+        Their names; empty means all that fit the data.
+    unseen : bool
+        Whether whole tasks are held out.
+    quick : bool
+        One split, three models.
+    splits : int or None
+        How often rows are held out.
+    seed : int
+        Of splits and models.
+    """
+
+    loss: str
+    metric: str | None
+    models: tuple[str, ...]
+    unseen: bool
+    quick: bool
+    splits: int | None
+    seed: int
+
+    def demand(self) -> Demand:
+        """Return what the targets are to be."""
+        return Demand(self.loss, f"--loss {self.loss}")
+
+    def losses(self, kinds: tuple[TargetKind, ...]) -> str | dict[str, str]:
+        """Return the loss, or that of each target where they are of both kinds."""
+        problem = problem_of(kinds)
+        if problem is Problem.MIXED:
+            return {kind.name: kind.loss for kind in kinds}
+        if problem is Problem.REGRESSION:
+            return "squared"
+        return "logistic" if all(kind.n_values <= 2 for kind in kinds) else "multinomial"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One comparison.
+
+    Attributes
+    ----------
+    source : Source
+        The files.
+    wanted : Wanted
+        What the columns are.
+    drop_missing : bool
+        Whether rows without a target are left out.
+    method : Method
+        How models are compared.
+    given : Given
+        The options as they were given.
+    budget : float or None
+        Seconds after which no fit is started.
+    jobs : int
+        Processes.
+    lang : {"en", "zh"}
+        The language of verdict and report.
+    resume : bool
+        Whether finished fits of an earlier run are taken over.
+    """
+
+    source: Source
+    wanted: Wanted
+    drop_missing: bool
+    method: Method
+    given: Given
+    budget: float | None
+    jobs: int
+    lang: str
+    resume: bool
+
+    def check(self) -> None:
+        """Refuse what needs no data to be refused.
+
+        Raises
+        ------
+        ParameterError
+            If a name is unknown or options exclude each other.
+        """
+        from polytask.metrics import METRICS
+        from polytask.selection.candidates import MODELS
+
+        self.source.check("polytask compare")
+        for name in self.method.models:
+            _require("--models", name, ("default", *MODELS))
+        _check_rule(self.method.models)
+        if self.method.metric is not None:
+            _require("--metric", self.method.metric, tuple(METRICS))
+        self._check_splits()
+
+    def _check_splits(self) -> None:
+        wanted = self.wanted
+        ways = {"--group": wanted.group, "--time": wanted.time, "--unseen": self.method.unseen}
+        chosen = [option for option, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
+                f"{' and '.join(chosen)}."
+            )
+        if self.method.unseen and wanted.task is None and self.source.pattern is None:
+            raise ParameterError(
+                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
+                "Where each target is a task, every row belongs to all of them."
+            )
+
+
+def _check_rule(names: tuple[str, ...]) -> None:
+    """Refuse models among which the rule of the verdict has nothing to compare."""
+    from polytask.selection.candidates import MODELS
+
+    if not names or "default" in names:
+        return
+    linear = [model for model in MODELS.values() if model.family == "linear"]
+    sharing = [model.name for model in linear if model.kind == "shared"]
+    plain = [model.name for model in linear if model.kind in ("separate", "pooled")]
+    for sort, known in {"that shares": sharing, "that does not share": plain}.items():
+        if not set(known) & set(names):
+            raise ParameterError(
+                f"The verdict compares a model that shares with one that does not: --models lacks "
+                f"one {sort}, such as {', '.join(map(repr, known[:3]))}."
+            )
+
+
+def _require(option: str, name: str, known: tuple[str, ...]) -> None:
+    if name not in known:
+        shown = ", ".join(map(repr, known))
+        raise ParameterError(
+            f"{option} must be one of {shown}; got {name!r}.{nearest(name, known)}"
+        )

@@ -1,0 +1,191 @@
+"""``polytask compare``: say whether the tasks of a table should be learned together."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+import typer
+
+from polytask.cli import _options as options
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import Source, Style
+
+HELP = """Compare separate, pooled and multi-task models, and say whether sharing helps.
+
+Writes a report, tables, the recommended model and a lock with which polytask rerun repeats it. \
+Tables come in the three forms of polytask fit.
+"""
+
+EPILOG = """[bold]Examples[/bold]
+
+A first look, one split and three models:
+
+  polytask compare exams.csv --task school --target score --out exams --quick
+
+No patient on both sides of a split:
+
+  polytask compare visits.csv --task ward --target ill --group patient --out visits
+
+From the past to the future, at most half an hour:
+
+  polytask compare plant.csv --targets 'y_*' --time day --time-budget 30m --out plant
+"""
+
+Metric = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=options.COMPARING,
+        help="What the verdict is about (default: d2, the explained share of the loss; for "
+        "numbers R2).",
+    ),
+]
+Models = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=options.COMPARING,
+        help="A model to try, such as 'pooled + intercepts'; give it once per model (default: "
+        "all that fit the data).",
+    ),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL",
+        rich_help_panel=options.COMPARING,
+        help="Learn from the past, test on what comes next, by this column of numbers or dates.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL",
+        rich_help_panel=options.COMPARING,
+        help="Rows that belong together (a patient, a day) are never on both sides of a split.",
+    ),
+]
+UnseenTasks = Annotated[
+    bool,
+    typer.Option(
+        "--unseen",
+        rich_help_panel=options.COMPARING,
+        help="Hold out whole tasks: how well is a new task served?",
+    ),
+]
+Quick = Annotated[
+    bool,
+    typer.Option(
+        "--quick",
+        rich_help_panel=options.COMPARING,
+        help="A first look: one split, three models.",
+    ),
+]
+Splits = Annotated[
+    int | None,
+    typer.Option(
+        metavar="N",
+        min=1,
+        rich_help_panel=options.COMPARING,
+        help="How often rows are held out (default: 5).",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        rich_help_panel=options.RUNNING,
+        help="Start no fit after this time: 600 (seconds), 90s, 10m, 1h30m; the same command "
+        "goes on from there.",
+    ),
+]
+Resume = Annotated[
+    bool,
+    typer.Option(
+        rich_help_panel=options.RUNNING,
+        help="Take over the fits that an interrupted run of the same comparison has finished.",
+    ),
+]
+
+
+def compare(
+    context: typer.Context,
+    data: options.Data = None,
+    task: options.Task = None,
+    target: options.Target = None,
+    targets: options.Targets = None,
+    features: options.Features = None,
+    drop: options.Drop = None,
+    ids: options.Ids = None,
+    weight: options.Weight = None,
+    drop_missing_target: options.DropMissing = False,
+    file_per_task: options.FilePerTask = None,
+    sep: options.Sep = None,
+    decimal: options.Decimal = ".",
+    encoding: options.Encoding = None,
+    loss: options.Loss = "auto",
+    metric: Metric = None,
+    models: Models = None,
+    time: Time = None,
+    group: Group = None,
+    unseen: UnseenTasks = False,
+    splits: Splits = None,
+    quick: Quick = False,
+    out: Annotated[
+        str | None,
+        typer.Option(metavar="DIR", rich_help_panel=options.RUNNING, help="The folder to write."),
+    ] = None,
+    time_budget: Budget = None,
+    jobs: options.Jobs = None,
+    seed: Annotated[
+        int,
+        typer.Option(min=0, rich_help_panel=options.RUNNING, help="Seed of splits and models."),
+    ] = 0,
+    lang: Annotated[
+        Literal["en", "zh"],
+        typer.Option(
+            metavar="en|zh",
+            rich_help_panel=options.RUNNING,
+            help="The language of verdict and report.",
+        ),
+    ] = "en",
+    resume: Resume = True,
+    config: options.Config = None,
+    force: Annotated[
+        bool,
+        typer.Option(
+            "--force",
+            rich_help_panel=options.RUNNING,
+            help="Replace another comparison in the folder named by --out.",
+        ),
+    ] = False,
+) -> int:
+    """Compare separate, pooled and multi-task models, and say whether sharing helps."""
+    from polytask.cli._compare_request import Method, Request
+    from polytask.cli._compare_run import run_compare
+    from polytask.cli._given import given_options
+    from polytask.cli._quantities import processes, seconds
+
+    wanted = Wanted(
+        task=task,
+        weight=weight,
+        group=group,
+        time=time,
+        targets=tuple(target or ()),
+        target_patterns=tuple(targets or ()),
+        features=tuple(features or ()),
+        drop=tuple(drop or ()),
+        ids=tuple(ids or ()),
+    )
+    request = Request(
+        source=Source(data, file_per_task, Style(sep, decimal, encoding)),
+        wanted=wanted,
+        drop_missing=drop_missing_target,
+        method=Method(loss, metric, tuple(models or ()), unseen, quick, splits, seed),
+        given=given_options(context),
+        budget=None if time_budget is None else seconds(time_budget),
+        jobs=processes(jobs),
+        lang=lang,
+        resume=resume,
+    )
+    return run_compare(request, out, force)

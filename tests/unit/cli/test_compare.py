@@ -1,0 +1,216 @@
+"""Compare: the verdict, the tables, the model and the line to run next, in every form of data."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from unit.cli._comparing import (
+    FEW,
+    FILES,
+    NAMES,
+    ONE,
+    QUICK,
+    SAME,
+    comparison,
+    files_of,
+    next_words,
+    predicted,
+    raising,
+    verdict_of,
+)
+
+import polytask
+from polytask.data.readers import read_table
+
+pytestmark = pytest.mark.usefixtures("light")
+
+
+def test_verdict_then_leaderboard_then_what_to_run_next(finished):
+    folder, out, err = finished
+    lines = out.splitlines()
+    assert lines[0].startswith("Verdict: ")
+    assert len(lines[0]) > len("Verdict: ") + 20
+    table = "\n".join(lines[1:])
+    assert table.index("separate") > 0
+    assert all(name in table for name in ("pooled", "near the mean"))
+    assert lines[-1].strip() == (
+        "polytask predict out/model/model.polytask a.csv --task g --out out/predictions.csv"
+    )
+    assert "\x1b" not in out
+    for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "about"):
+        assert words in err
+    assert files_of(folder / "out") == FILES
+
+
+def _in_python(path):
+    table = read_table(path).table
+    X, y = table.drop(columns="y"), table["y"]
+    return polytask.compare(X, y, task_column="g", models=NAMES, cv=3)
+
+
+def test_tables_are_those_of_python(finished):
+    folder, _, _ = finished
+    result = _in_python(folder / "a.csv")
+    scores = read_table(folder / "out" / "scores.csv").table
+    expected = result.to_frame()
+    for name in ("model", "score", "low", "high", "picked"):
+        assert scores[name].tolist() == expected[name].tolist()
+    tasks = read_table(folder / "out" / "tasks.csv").table
+    for name in ("task", "rows", "gain", "low", "high", "action"):
+        assert tasks[name].tolist() == result.task_gains[name].tolist()
+
+
+def test_report_in_three_forms_and_json_can_be_read_back(finished):
+    folder, out, _ = finished
+    page = (folder / "out" / "report.html").read_text(encoding="utf-8")
+    assert page.lstrip().lower().startswith("<!doctype html")
+    text = (folder / "out" / "report.md").read_text(encoding="utf-8")
+    assert "near the mean" in text
+    content = (folder / "out" / "report.json").read_text(encoding="utf-8")
+    held = polytask.Comparison.from_json(content)
+    assert held.verdict in json.loads(content).values()
+    assert held.lock["command"]["complete"] is True
+    assert out.splitlines()[0].removeprefix("Verdict: ") == held.summary().splitlines()[0]
+
+
+def test_printed_line_works_as_printed_twice(run, there, finished):
+    words = shlex.split(finished[1].splitlines()[-1])
+    assert run(*words[1:]).status == 0
+    assert len(read_table("out/predictions.csv").table) == 120
+    # Now that the file exists, the line says that it may be replaced.
+    again = comparison(run, *SAME)
+    assert next_words(again)[-1] == "--force"
+    assert len(predicted(run, again)) == 120
+
+
+def test_lock_says_what_was_run(there):
+    lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
+    assert {"data", "settings", "seed", "versions", "threads", "command"} <= set(lock)
+    command = lock["command"]
+    assert command["options"]["models"] == ["separate", "pooled", "near the mean"]
+    assert list(command["files"]) == ["a.csv"]
+    assert command["folder"] == ".."
+    assert command["complete"] is True
+    words = shlex.split(command["line"])
+    assert words[:3] == ["polytask", "compare", "a.csv"]
+
+
+def test_saved_model_is_the_recommended_one(there):
+    held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
+    result = _in_python("a.csv")
+    model = polytask.load("out/model/model.polytask")
+    assert result.recommended == held.recommended
+    table = read_table("a.csv").table
+    X = table[["x", "z"]]
+    np.testing.assert_array_equal(
+        model.predict(X, task=table["g"]), result.best_model().predict(X, task=table["g"])
+    )
+
+
+def test_chinese_names_classes_and_language(run, pupils):
+    pupils.to_csv("学生 表.csv", index=False, encoding="gb18030")
+    done = comparison(
+        run, "学生 表.csv", "--task", "学校", "--target", "及格", "--id", "编号", "--drop", "分数",
+        "--quick", "--jobs", "1", "--lang", "zh", out="比较 一",
+    )  # fmt: skip
+    assert any("\u4e00" <= letter <= "\u9fff" for letter in verdict_of(done))
+    found = predicted(run, done)
+    assert found["编号"].tolist() == pupils["编号"].tolist()
+    assert list(found.columns)[:3] == ["编号", "学校", "prediction"]
+    assert "第0中学" in Path("比较 一/tasks.csv").read_text(encoding="utf-8")
+    lock = json.loads(Path("比较 一/run.lock.json").read_text(encoding="utf-8"))
+    assert list(lock["command"]["files"]) == ["学生 表.csv"]
+
+
+def test_targets_form_of_both_kinds(run, pupils):
+    pupils.to_csv("p.csv", index=False)
+    done = comparison(run, "p.csv", "--targets", "分*,及格", "--drop", "编号,学校", "--quick",
+                    "--jobs", "1")  # fmt: skip
+    assert "'及格' holds text (否, 是): classification." in done.err
+    assert "--task" not in next_words(done)
+    assert {"分数", "及格"} <= set(predicted(run, done).columns)
+
+
+def test_a_file_per_task_and_one_table_give_the_same(run, folder, plain):
+    (folder / "tasks").mkdir()
+    plain["day"] = np.arange(len(plain)) % 40
+    for name, part in plain.groupby("g"):
+        part.drop(columns="g").to_csv(folder / "tasks" / f"{name}.csv", index=False)
+    plain.to_csv("all.csv", index=False)
+    for way in (("--time", "day"), ("--group", "day")):
+        pattern = ("--file-per-task", "tasks/*.csv", "--target", "y")
+        done = comparison(run, *pattern, *FEW, "--quick", *way, out="a")
+        comparison(run, "all.csv", *ONE, *FEW, "--quick", *way, out="b")
+        scores = [read_table(f"{name}/scores.csv").table for name in "ab"]
+        assert scores[0]["model"].tolist() == scores[1]["model"].tolist()
+        np.testing.assert_allclose(scores[0]["score"], scores[1]["score"], rtol=1e-8)
+        assert predicted(run, done)["task"].tolist() == plain["g"].tolist()
+        shutil.rmtree("a")
+        shutil.rmtree("b")
+
+
+def test_group_and_time_are_no_features_unless_asked(run, plain):
+    plain["day"] = pd.date_range("2020-01-01", periods=40).astype(str).tolist() * 3
+    plain["k"] = np.arange(len(plain)) // 2
+    plain.to_csv("a.csv", index=False)
+    done = comparison(run, *QUICK, "--time", "day", "--drop", "k")
+    assert "Columns      2 to learn from" in done.err
+    assert "what comes next by 'day', from 2020-01-01 to 2020-02-09" in done.err
+    done = comparison(run, *QUICK, "--group", "k", "--features", "x,z,k", out="b")
+    assert "Columns      3 to learn from" in done.err
+    assert "whole groups of 'k', of 60" in done.err
+    assert polytask.load("b/model/model.polytask").feature_names_in_.tolist() == ["x", "z", "k"]
+    settings = [
+        json.loads(Path(name, "run.lock.json").read_text(encoding="utf-8"))["settings"]
+        for name in ("out", "b")
+    ]
+    assert [setting["splits"] for setting in settings] == ["time", "grouped"]
+
+
+def test_unseen_holds_out_whole_tasks(run, plain):
+    table = pd.concat([plain, plain.assign(g=plain["g"] + "2")], ignore_index=True)
+    table.to_csv("a.csv", index=False)
+    done = comparison(run, "a.csv", *ONE, "--models", "pooled", "--models", "near the mean",
+                    "--unseen", "--quick", "--jobs", "1")  # fmt: skip
+    assert "Held out     whole tasks" in done.err
+    lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
+    assert lock["settings"]["splits"] == "unseen"
+
+
+def test_weights_and_missing_targets(run, plain):
+    plain["w"] = 1.0
+    plain["y"] = plain["y"].astype(object)
+    plain.loc[5, "y"] = None
+    plain.to_csv("a.csv", index=False)
+    done = comparison(run, *QUICK, "--weight", "w", "--drop-missing-target")
+    assert "119 rows, 3 tasks" in done.err
+    assert len(predicted(run, done)) == 120
+
+
+def test_configuration_file_may_say_everything(run, plain):
+    plain.to_csv("a.csv", index=False)
+    Path("run.toml").write_text(
+        'data = "a.csv"\ntask = "g"\ntarget = ["y"]\nmodels = ["separate", "near the mean"]\n'
+        'quick = true\njobs = 1\nout = "c"\n',
+        encoding="utf-8",
+    )
+    done = run("compare", "--config", "run.toml")
+    assert done.status == 0, done.err
+    lock = json.loads(Path("c/run.lock.json").read_text(encoding="utf-8"))
+    assert lock["command"]["options"]["models"] == ["separate", "near the mean"]
+    assert "--config" not in lock["command"]["line"]
+
+
+def test_a_model_that_cannot_be_saved_is_said(run, plain, monkeypatch):
+    plain.to_csv("a.csv", index=False)
+    monkeypatch.setattr(polytask, "save", raising(polytask.DataError("It holds a lambda.")))
+    done = comparison(run, *QUICK)
+    assert "could not be kept: It holds a lambda." in done.err
+    assert "polytask predict" not in done.out
+    assert not Path("out/model").exists()

@@ -1,0 +1,215 @@
+"""The folder of a comparison: whose it is, how it is filled, how an interrupted run goes on."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from unit.cli._comparing import (
+    FILES,
+    QUICK,
+    SAME,
+    comparison,
+    files_of,
+    numbers_of,
+    raising,
+    verdict_of,
+)
+
+import polytask
+from polytask.data.readers import read_table
+
+pytestmark = pytest.mark.usefixtures("light")
+
+
+def test_same_command_takes_finished_fits_over(run, there, monkeypatch):
+    before = Path("out/scores.csv").read_bytes()
+    Path("out/report.html").unlink()
+    _forbid_fits(monkeypatch)
+    comparison(run, *SAME, "--lang", "zh")
+    assert Path("out/scores.csv").read_bytes() == before
+    assert files_of("out") == FILES
+
+
+def _forbid_fits(monkeypatch):
+    from polytask.analysis import _run
+
+    monkeypatch.setattr(_run, "run_unit", raising(AssertionError("a fit")))
+
+
+def test_no_resume_begins_again(run, there, monkeypatch):
+    _forbid_fits(monkeypatch)
+    done = run("compare", *SAME, "--out", "out", "--no-resume")
+    assert (done.status, "a fit" in done.err) == (1, True)
+
+
+def test_a_torn_journal_goes_on_to_the_same_numbers(run, there):
+    before = Path("out/scores.csv").read_text(encoding="utf-8")
+    content = Path("out/journal").read_bytes()
+    Path("out/journal").write_bytes(content[: len(content) * 2 // 3])
+    shutil.rmtree("out/model")
+    comparison(run, *SAME)
+    old, new = (numbers_of(text) for text in (before, Path("out/scores.csv").read_text("utf-8")))
+    assert old == new
+    assert files_of("out") == FILES
+
+
+def test_folder_of_another_comparison_is_left_alone(run, there):
+    before = {name: Path("out", name).read_bytes() for name in FILES}
+    done = run("compare", *SAME, "--seed", "4", "--out", "out")
+    assert done.status == 2
+    assert "out holds another comparison (seed: not given there, 4 here)" in done.err
+    assert {name: Path("out", name).read_bytes() for name in FILES} == before
+
+
+def test_force_replaces_another_comparison(run, there):
+    comparison(run, *QUICK, "--force")
+    lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
+    assert lock["settings"]["quick"] is True
+
+
+def test_a_command_that_is_refused_late_changes_nothing(run, there):
+    table = read_table("a.csv").table
+    table["two"] = [0, 1] * (len(table) // 2)
+    table.to_csv("a.csv", index=False)
+    before = {name: Path("out", name).read_bytes() for name in FILES}
+    done = run("compare", *SAME, "--group", "two", "--force", "--out", "out")
+    assert (done.status, "at least 4 groups" in done.err) == (2, True)
+    assert {name: Path("out", name).read_bytes() for name in files_of("out")} == before
+
+
+def test_changed_data_are_another_comparison(run, there):
+    table = read_table("a.csv").table
+    table.loc[3, "x"] += 1
+    table.to_csv("a.csv", index=False)
+    done = run("compare", *SAME, "--out", "out")
+    assert done.status == 2
+    assert "out holds another comparison (of other data: a.csv)" in done.err
+
+
+def test_foreign_files_are_left_alone(run, plain):
+    plain.to_csv("a.csv", index=False)
+    Path("scores.csv").write_text("mine", encoding="utf-8")
+    done = run("compare", *SAME, "--out", ".")
+    assert done.status == 2
+    assert ". holds scores.csv, which is of no comparison that is known" in done.err
+    assert Path("scores.csv").read_text(encoding="utf-8") == "mine"
+    assert files_of(".") == {"a.csv", "scores.csv"}
+
+
+def test_a_budget_that_runs_out_leaves_a_report_and_goes_on(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = run("compare", *SAME, "--time-budget", "0.001s", "--out", "out")
+    assert done.status == 0, done.err
+    assert "The time budget ran out" in done.err
+    lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
+    assert lock["command"]["complete"] is False
+    done = comparison(run, *SAME)
+    assert "budget" not in done.err
+    assert files_of("out") == FILES
+
+
+def _interrupt_after(monkeypatch, count):
+    """Let the comparison be interrupted when so many fits are finished."""
+    from polytask.analysis import _run
+
+    work, finished = _run.run_unit, []
+
+    def run_unit(*arguments):
+        if len(finished) == count:
+            raise KeyboardInterrupt
+        finished.append(1)
+        return work(*arguments)
+
+    monkeypatch.setattr(_run, "run_unit", run_unit)
+
+
+def test_ctrl_c_leaves_a_partial_report(run, plain, monkeypatch):
+    plain.to_csv("a.csv", index=False)
+    with monkeypatch.context() as patch:
+        _interrupt_after(patch, 7)
+        done = run("compare", *SAME, "--out", "out")
+    assert done.status == 130
+    assert done.err.splitlines()[-1] == (
+        "Interrupted: out holds the report of 2 of 3 splits, and the same command goes on from "
+        "there."
+    )
+    assert verdict_of(done)
+    assert files_of("out") == {name for name in FILES if not name.startswith("model/")}
+    held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
+    assert not held.complete
+    resumed = comparison(run, *SAME)
+    fresh = comparison(run, *SAME, out="fresh")
+    assert verdict_of(resumed) == verdict_of(fresh)
+    texts = [Path(name, "scores.csv").read_text(encoding="utf-8") for name in ("out", "fresh")]
+    assert numbers_of(texts[0]) == numbers_of(texts[1])
+
+
+@pytest.mark.parametrize("place", ["before the first fit", "while writing"])
+def test_ctrl_c_elsewhere_keeps_the_journal(run, plain, monkeypatch, place):
+    plain.to_csv("a.csv", index=False)
+    with monkeypatch.context() as patch:
+        if place == "while writing":
+            patch.setattr(polytask, "save", raising(KeyboardInterrupt()))
+        else:
+            patch.setattr("polytask.analysis._compare.costs_of", raising(KeyboardInterrupt()))
+        done = run("compare", *QUICK, "--out", "out")
+    assert done.status == 130
+    assert "the same command goes on" in done.err
+    assert files_of("out") <= {"journal", "run.lock.json"}
+    comparison(run, *QUICK)
+    assert files_of("out") == FILES
+
+
+@pytest.mark.skipif(os.name == "nt", reason="signals")
+@pytest.mark.slow
+def test_a_killed_run_and_a_ctrl_c_of_all_processes_go_on(folder, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ["compare", *SAME, "--splits", "2", "--jobs", "2"]
+    for name, sent, status in (("killed", signal.SIGKILL, -9), ("stopped", signal.SIGINT, 130)):
+        process = _started(*words, "--out", name)
+        _wait_for(process, Path(name, "journal"), 2)
+        os.killpg(process.pid, sent)
+        _, err = process.communicate()
+        assert process.returncode == status, err
+        again = _started(*words, "--out", name)
+        _, err = again.communicate()
+        assert again.returncode == 0, err
+    killed, stopped = (Path(n, "scores.csv").read_text("utf-8") for n in ("killed", "stopped"))
+    assert numbers_of(killed) == numbers_of(stopped)
+
+
+def _started(*arguments):
+    code = "import sys; from polytask.cli import main; sys.exit(main())"
+    source = Path(polytask.__file__).parents[1]
+    # In a group of its own, as a terminal starts it: a signal reaches all its processes.
+    return subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], start_new_session=True,
+        env=os.environ | {"PYTHONPATH": str(source), "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+    )  # fmt: skip
+
+
+def _wait_for(process, journal, pieces):
+    """Wait until a journal holds so many pieces."""
+    while process.poll() is None:
+        if journal.exists() and journal.read_bytes().count(b"\n") > pieces:
+            return
+        time.sleep(0.05)
+    raise AssertionError(process.communicate()[1])
+
+
+def test_nothing_is_changed_if_writing_fails(run, there, monkeypatch):
+    before = {name: Path("out", name).read_bytes() for name in FILES}
+    monkeypatch.setattr(polytask, "write_report", raising(OSError(28, "No space left on device")))
+    done = run("compare", *SAME, "--out", "out")
+    assert done.status == 2
+    assert "Cannot write out: No space left on device." in done.err
+    assert {name: Path("out", name).read_bytes() for name in FILES} == before
