@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +12,8 @@ from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from sklearn.utils import Tags
-from sklearn.utils.validation import check_is_fitted
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._registry import State, saveable
@@ -36,8 +38,8 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    cv : int, default=5
-        Folds at most.
+    cv : int or iterable of (train, test), default=5
+        Folds at most, or the folds themselves.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     max_iter : int, default=1000
@@ -55,9 +57,16 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         The classes.
     n_features_in_ : int
         Columns of X.
+    n_iter_ : int
+        Iterations of the last fit.
     """
 
-    def __init__(self, cv: int = 5, fit_intercept: bool = True, max_iter: int = 1000) -> None:
+    def __init__(
+        self,
+        cv: int | Iterable[tuple[Any, Any]] = 5,
+        fit_intercept: bool = True,
+        max_iter: int = 1000,
+    ) -> None:
         self.cv = cv
         self.fit_intercept = fit_intercept
         self.max_iter = max_iter
@@ -78,24 +87,23 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         -------
         self
         """
-        labels = np.asarray(y)
-        weight = np.ones(len(labels)) if sample_weight is None else np.asarray(sample_weight)
+        X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
+        check_classification_targets(labels)
+        weight = _check_sample_weight(sample_weight, X)
         self.C_ = self._search(X, labels, weight)
         model = self._learner(X.shape[1], len(np.unique(labels))).set_params(C=self.C_)
         model.fit(X, labels, sample_weight=weight)
         self.coef_, self.intercept_, self.classes_ = model.coef_, model.intercept_, model.classes_
-        self.n_features_in_ = X.shape[1]
+        self.n_iter_ = int(np.max(model.n_iter_))
         return self
 
     def _search(self, X: Any, labels: NDArray[Any], weight: Array) -> float:  # noqa: ANN401
-        classes, counts = np.unique(labels, return_counts=True)
-        folds = min(self.cv, int(counts.min()))
-        if folds < 2:
-            return _FALLBACK
+        classes = np.unique(labels)
         losses = np.zeros(len(_STRENGTHS))
-        # Rows may come task by task, and a fold must not be a task.
-        splitter = StratifiedKFold(folds, shuffle=True, random_state=0)
-        for train, test in splitter.split(np.zeros(len(labels)), labels):
+        folds = self._folds(labels)
+        if not folds:
+            return _FALLBACK
+        for train, test in folds:
             model = self._learner(X.shape[1], len(classes))
             codes = np.searchsorted(classes, labels[test])
             for k, C in enumerate(_STRENGTHS):
@@ -103,6 +111,16 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
                 logs = _log_probabilities(_decision(model, X[test]))
                 losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
         return _STRENGTHS[int(losses.argmin())]
+
+    def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
+        if not isinstance(self.cv, int):
+            return list(self.cv)
+        count = min(self.cv, int(np.unique(labels, return_counts=True)[1].min()))
+        if count < 2:
+            return []
+        # Rows may come task by task, and a fold must not be a task.
+        splitter = StratifiedKFold(count, shuffle=True, random_state=0)
+        return list(splitter.split(np.zeros(len(labels)), labels))
 
     def _learner(self, width: int, n_classes: int) -> Any:  # noqa: ANN401 - untyped package
         columns = width if n_classes == 2 else width * n_classes
@@ -116,6 +134,8 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
     def decision_function(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictor, shape (n,) for two classes, else (n, n_classes)."""
         check_is_fitted(self)
+        dtypes = (np.float64, np.float32)
+        X = validate_data(self, X, accept_sparse="csr", dtype=dtypes, reset=False)
         return _decision(self, X)
 
     def predict_proba(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
@@ -127,7 +147,8 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def predict(self, X: Any) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
         """Return the most probable class of each row, shape (n,)."""
-        return np.asarray(self.classes_[self.predict_proba(X).argmax(axis=1)])
+        best = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[best])
 
     def to_state(self) -> State:
         """Return parameters and fitted attributes, for :func:`polytask.save`."""

@@ -1,0 +1,74 @@
+"""The registry of comparison models."""
+
+from __future__ import annotations
+
+import dataclasses
+
+import numpy as np
+import pytest
+
+from polytask._estimator import MultiTaskEstimator
+from polytask.selection.candidates import MODELS, Facts, trial_of
+
+FACTS = Facts(
+    problem="regression",
+    losses="squared",
+    n_rows=60,
+    n_features=3,
+    n_tasks=3,
+    median_rows=20.0,
+    targets=False,
+    sparse=False,
+    unseen=False,
+    seed=0,
+)
+
+
+def rows(classes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((60, 3)), np.repeat([0, 1, 2], 20)
+    y = X[:, 0] + 0.5 * rng.standard_normal(60)
+    return X, (y > 0 if classes else y), task
+
+
+@pytest.mark.parametrize("name", MODELS)
+@pytest.mark.parametrize("problem", ["regression", "classification"])
+def test_every_model_fits_and_predicts(name, problem):
+    classes = problem == "classification"
+    facts = dataclasses.replace(FACTS, problem=problem, losses="auto" if classes else "squared")
+    model = MODELS[name]
+    if model.unfit(facts):
+        assert name == "boosting per task"
+        return
+    X, y, task = rows(classes)
+    trial, _ = trial_of(model.make(facts))
+    assert isinstance(trial, MultiTaskEstimator)
+    assert trial.fit(X, y, task=task).score(X, y, task=task) > 0.3
+
+
+def test_what_cannot_be_tried_says_why():
+    wide = dataclasses.replace(FACTS, unseen=True, sparse=True, median_rows=500.0)
+    assert "has not seen" in MODELS["separate"].unfit(wide)
+    assert "sparse" in MODELS["boosting pooled"].unfit(wide)
+    assert "sparse" in MODELS["boosting per task"].unfit(wide)
+    mixed = dataclasses.replace(FACTS, problem="mixed")
+    assert "pooled" in MODELS["pooled"].unfit(mixed)
+    assert not MODELS["separate"].unfit(mixed)
+    assert not MODELS["near the mean"].unfit(mixed)
+    assert "100 rows" in MODELS["boosting per task"].unfit(FACTS)
+
+
+def test_names_kinds_and_the_quick_ones():
+    assert all(name == model.name for name, model in MODELS.items())
+    assert {model.kind for model in MODELS.values()} == {"separate", "pooled", "shared"}
+    quick = [model.kind for model in MODELS.values() if model.quick]
+    assert sorted(quick) == ["pooled", "separate", "shared"]
+
+
+def test_a_trial_of_a_search_is_smaller_and_of_others_the_same():
+    search = MODELS["near the mean"].make(FACTS)
+    trial, factor = trial_of(search)
+    assert trial.alphas < search.alphas
+    assert factor > 1
+    ridge = MODELS["separate"].make(FACTS)
+    assert trial_of(ridge)[1] == 1.0
