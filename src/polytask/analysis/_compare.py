@@ -146,10 +146,7 @@ def compare(
     facts = facts_of(study, problem, losses, choices)
     plan = make_plan(study, facts, choices, chosen, shown)
     lock = make_lock(study, choices, loss, chosen)
-    costs = costs_of(plan) if verbose else {}
-    if verbose:
-        say_plan(plan, costs, n_jobs)
-    records, stopped = _work(plan, lock, journal, n_jobs, deadline, costs, verbose)
+    records, stopped = _work(plan, lock, journal, n_jobs, deadline, verbose)
     answer = make_answer(plan, records, chosen)
     return _result(plan, answer, records, chosen, stopped, lock, clock.monotonic() - started)
 
@@ -175,16 +172,18 @@ def _work(
     journal: str | os.PathLike[str] | None,
     n_jobs: int | None,
     deadline: float | None,
-    costs: Mapping[str, float],
     verbose: bool,
 ) -> tuple[Mapping[str, Record], str]:
-    total = sum(costs.get(unit.model, 1.0) for unit in plan.units)
     with ExitStack() as stack:
         store: Any = _Memory()
         if journal is not None:
             header = fingerprint(lock, plan)
             store = stack.enter_context(Journal.open(Path(journal), header, owner=OWNER))
-        count = len(plan.units)
+        costs: Mapping[str, float] = {}
+        if verbose and any(unit.key not in store for unit in plan.units):
+            costs = costs_of(plan)
+            say_plan(plan, costs, n_jobs)
+        total, count = sum(costs.get(u.model, 1.0) for u in plan.units), len(plan.units)
         bar = stack.enter_context(progress(count, "Comparing", verbose, cost=total))
         return run_units(
             plan.study,

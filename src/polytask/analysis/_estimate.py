@@ -70,11 +70,15 @@ def say_plan(plan: Plan, costs: Mapping[str, float], n_jobs: int | None) -> None
     lines = [
         f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
         f"{plan.facts.problem}.",
-        f"{len(plan.running)} models, {plan.n_splits} splits, {fits} fits: about "
-        f"{duration(seconds)}" + (f" with {jobs} processes." if jobs > 1 else "."),
+        f"{_counted(len(plan.running), 'model')}, {_counted(plan.n_splits, 'split')}, "
+        f"{fits} fits: {duration(seconds)}" + (f" with {jobs} processes." if jobs > 1 else "."),
     ]
     lines += [f"Left out: {e.name} ({e.note})." for e in plan.entries if e.estimator is None]
     sys.stderr.write("\n".join(lines) + "\n")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"
 
 
 def _workers(n_jobs: int | None) -> int:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
+from threadpoolctl import threadpool_limits
 
 from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
@@ -29,7 +30,12 @@ class Refit:
     def __call__(self, name: str) -> Any:  # noqa: ANN401 - a fitted estimator
         """Return the model of a name, fitted on all rows."""
         if name not in self._fitted:
-            self._fitted[name] = clone(self._estimators[name]).fit(self._data)
+            with threadpool_limits(1):
+                model = clone(self._estimators[name]).fit(self._data)
+            if hasattr(model, "cv") and not isinstance(model.cv, int):
+                # Its groups or times are the data of others, and of no use for predicting.
+                model.set_params(cv=None)
+            self._fitted[name] = model
         return self._fitted[name]
 
 

@@ -35,6 +35,7 @@ def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict
     """
     encoded, _ = encode_training(study.data)
     return {
+        "call": _call(choices, loss, metric),
         "data": {
             "sha256": checksum(encoded),
             "rows": study.data.n_rows,
@@ -57,9 +58,30 @@ def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict
     }
 
 
+def _call(choices: Choices, loss: object, metric: str) -> str:
+    """Return the call in Python, without what is as by default; data stand as names."""
+    given = {
+        "loss": (loss, "auto"),
+        "models": (choices.models, "default"),
+        "cv": (choices.cv, None),
+        "metric": (metric, "d2"),
+        "unseen": (bool(choices.unseen), False),
+        "quick": (bool(choices.quick), False),
+        "random_state": (choices.seed, 0),
+    }
+    said = [f"{name}={v!r}" for name, (v, usual) in given.items() if repr(v) != repr(usual)]
+    said += [name for name in ("groups", "time") if getattr(choices, name) is not None]
+    named = [f"{word}={word}" if word in ("groups", "time") else word for word in said]
+    return f"polytask.compare({', '.join(['X', 'y', 'task=task', *named])})"
+
+
 def fingerprint(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """Return what must be the same for a journal to be gone on with."""
-    models = {entry.name: repr(entry.estimator) for entry in plan.running}
+    # The splitter of a search holds groups or times, which are in the settings as digests.
+    models = {
+        entry.name: repr({k: v for k, v in entry.estimator.get_params().items() if k != "cv"})
+        for entry in plan.running
+    }
     return {
         "kind": "comparison",
         "data": lock["data"],

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import tempfile
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -18,6 +19,7 @@ REPORTS = ("report.html", "report.md", "report.json")
 SCORES, TASKS, LOCK, JOURNAL = "scores.csv", "tasks.csv", "run.lock.json", "journal"
 # The journal of what is replaced, until there is something in its place.
 ASIDE = "journal.old"
+_PART = ".part-"
 MODEL = os.path.join("model", "model.polytask")
 CARD = os.path.join("model", "card")
 # The lock comes last: it says that the others are there.
@@ -150,7 +152,10 @@ class Folder:
             If a file cannot be written. Nothing was changed then.
         """
         try:
-            with tempfile.TemporaryDirectory(prefix=".part-", dir=self.path) as made:
+            for left in Path(self.path).glob(f"{_PART}*"):
+                # Of a run that was killed while it wrote.
+                shutil.rmtree(left)
+            with tempfile.TemporaryDirectory(prefix=_PART, dir=self.path) as made:
                 staged = Path(made)
                 (staged / "model").mkdir()
                 write(staged)

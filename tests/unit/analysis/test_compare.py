@@ -305,6 +305,15 @@ def test_the_table_of_shrinkage_and_sharing() -> None:
     assert result.recommended not in bare
 
 
+def test_the_call_is_kept() -> None:
+    X, y, task = related(n_tasks=3)
+    result = compare(X, y, task=task, models=["separate", NEAR], quick=True, metric="mse")
+    call = result.lock["call"]
+    assert call.startswith("polytask.compare(X, y, task=task, models=['separate', ('near', ")
+    assert call.endswith("metric='mse', quick=True)")
+    assert result.lock["data"]["rows"] == 90
+
+
 def test_the_recommended_model_is_fitted_on_all_rows() -> None:
     X, y, task = related()
     result = compare(X, y, task=task, models=FEW, cv=2)

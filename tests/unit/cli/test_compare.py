@@ -43,7 +43,7 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
         "polytask predict out/model/model.polytask a.csv --task g --out out/predictions.csv"
     )
     assert "\x1b" not in out
-    for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "about"):
+    for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "36 fits: "):
         assert words in err
     assert files_of(folder / "out") == FILES
 
@@ -205,6 +205,17 @@ def test_configuration_file_may_say_everything(run, plain):
     lock = json.loads(Path("c/run.lock.json").read_text(encoding="utf-8"))
     assert lock["command"]["options"]["models"] == ["separate", "near the mean"]
     assert "--config" not in lock["command"]["line"]
+
+
+def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
+    plain["patient"] = [f"patient {k // 2}" for k in range(len(plain))]
+    plain.to_csv("a.csv", index=False)
+    monkeypatch.setattr("polytask.analysis._answer.verdict", lambda *_: "share")
+    done = comparison(run, *QUICK, "--group", "patient")
+    assert "Use near the mean." in done.out
+    assert len(predicted(run, done)) == 120
+    for path in Path("out/model").iterdir():
+        assert b"patient" not in path.read_bytes()
 
 
 def test_a_model_that_cannot_be_saved_is_said(run, plain, monkeypatch):

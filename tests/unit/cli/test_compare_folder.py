@@ -55,10 +55,12 @@ def test_a_torn_journal_goes_on_to_the_same_numbers(run, there):
     content = Path("out/journal").read_bytes()
     Path("out/journal").write_bytes(content[: len(content) * 2 // 3])
     shutil.rmtree("out/model")
+    (there / "out" / ".part-of-a-killed-run").mkdir()
     comparison(run, *SAME)
     old, new = (numbers_of(text) for text in (before, Path("out/scores.csv").read_text("utf-8")))
     assert old == new
     assert files_of("out") == FILES
+    assert not (there / "out" / ".part-of-a-killed-run").exists()
 
 
 def test_folder_of_another_comparison_is_left_alone(run, there):
