@@ -67,6 +67,7 @@ def models(data: RealSet, quick: bool) -> dict[str, Callable[[], Any]]:
         "separate": lambda: SingleTask(learner),
         "pooled": lambda: Pooled(learner, "none"),
         "pooled + intercepts": lambda: Pooled(learner, "intercept"),
+        "pooled + category": lambda: Pooled(learner, "category"),
         "multi-task CV, toward_mean": lambda: cv(near_mean),
         "multi-task CV, L21": lambda: cv(L21()),
         "multi-task CV, TraceNorm": lambda: cv(TraceNorm()),
@@ -141,15 +142,16 @@ def fit_and_score(
     return value, any(issubclass(warning.category, NOT_CONVERGED) for warning in caught)
 
 
-def run(name: str, count: int, quick: bool) -> None:
-    """Print the table of one set."""
+def run(name: str, count: int, quick: bool, only: str) -> None:
+    """Print the table of one set; `only` is a part of the names of the models wanted."""
     data = load_set(name, 3000 if name == "tox21" else None)
     pairs = splits(data, count)
     metric = "mean AUC per task" if data.classes else "R2 against the grand mean"
     print(f"\n## {name}: {metric}, {len(pairs)} splits\n")
     print("| model | mean | sd | seconds per fit | not converged |")
     print("|---|---|---|---|---|")
-    for label, make in models(data, quick).items():
+    wanted = {label: make for label, make in models(data, quick).items() if only in label}
+    for label, make in wanted.items():
         started = time.perf_counter()
         found = [fit_and_score(make, data, train, test) for train, test in pairs]
         seconds = (time.perf_counter() - started) / len(pairs)
@@ -167,13 +169,14 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS, help=f"of {', '.join(SETS)}")
     parser.add_argument("--splits", type=int, default=5)
     parser.add_argument("--quick", action="store_true", help="a small search, for large sets")
+    parser.add_argument("--only", default="", help="part of the names of the models to fit")
     chosen = parser.parse_args()
     print(
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
     for name in chosen.sets:
-        run(name, chosen.splits, chosen.quick)
+        run(name, chosen.splits, chosen.quick, chosen.only)
 
 
 if __name__ == "__main__":
