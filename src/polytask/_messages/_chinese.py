@@ -51,6 +51,7 @@ CHINESE: Mapping[str, Template] = {
     # What to do.
     "use": "请使用 {model}。",
     "use.trees": "请使用 {model}：这一树模型优于最好的线性模型，{amount}。",
+    "trees.worse": "树模型不如线性模型：{amount}。",
     "trees.no": "树模型并不明显优于线性模型：{amount}。",
     "action.share": "{n} 个任务宜共同学习",
     "action.separate": "{n} 个任务宜各自建模",

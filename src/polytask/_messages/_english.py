@@ -55,6 +55,7 @@ ENGLISH: Mapping[str, Template] = {
     # What to do.
     "use": "Use {model}.",
     "use.trees": "Use {model}: this tree model beats the best linear one by {amount}.",
+    "trees.worse": "Tree models are worse than the linear one: {amount}.",
     "trees.no": "Tree models are not clearly better than the linear one: {amount}.",
     "action.share": Plural(
         "n", "Learn 1 task together with the others", "Learn {n} tasks together"

@@ -127,7 +127,8 @@ def trees(result: Comparison, speech: Speech) -> str:
     gain = result.trees_gain
     if gain is None or gain.above or not math.isfinite(gain.mean):
         return ""
-    return speech("trees.no", {"amount": amount(gain, result.setup, speech)})
+    key = "trees.worse" if gain.below else "trees.no"
+    return speech(key, {"amount": amount(gain, result.setup, speech)})
 
 
 def actions(result: Comparison, speech: Speech) -> list[str]:

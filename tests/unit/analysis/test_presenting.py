@@ -15,7 +15,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.report import examples
 
-from polytask.analysis import Comparison
+from polytask._messages import Speech
+from polytask.analysis import Comparison, _sentences
 from polytask.analysis import _presenting as presenting
 from polytask.analysis._parts import Interval, TaskGain
 from polytask.exceptions import DataError, ParameterError
@@ -380,3 +381,18 @@ def test_text_that_is_no_comparison_is_refused(text, reason):
 def test_refit_is_no_part_of_the_json():
     result = examples.change(examples.share(), {"_refit": lambda: None})
     assert Comparison.from_json(result.to_json())._refit is None
+
+
+@pytest.mark.parametrize(
+    ("gain", "words"),
+    [
+        (Interval(-0.03, -0.05, -0.01), "worse than"),
+        (Interval(0.01, -0.01, 0.03), "not clearly better"),
+        (Interval(0.03, 0.01, 0.05), ""),
+    ],
+)
+def test_trees_are_called_what_they_are(gain, words):
+    result = dataclasses.replace(examples.share(), trees_gain=gain)
+    said = _sentences.trees(result, Speech("en"))
+    assert words in said
+    assert bool(said) == bool(words)
