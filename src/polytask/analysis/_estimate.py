@@ -6,16 +6,18 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from polytask._progress import duration
 from polytask.analysis._plan import Entry, Plan
 from polytask.data import TaskData
 from polytask.exceptions import PolytaskError
-from polytask.selection.candidates import trial_of
+from polytask.selection.candidates import Facts, trial_of
 
 # A trial fit has this share of the rows, and this many at least.
 _SHARE = 1 / 8
@@ -25,8 +27,8 @@ _LEAST = 2000
 def costs_of(plan: Plan) -> dict[str, float]:
     """Estimate the seconds that one piece of work of every model takes.
 
-    Every model is fitted once on a sample of the rows of all tasks, searches with few
-    strengths and folds; from there its time grows in proportion.
+    Every model is fitted on two small samples of the rows of all tasks, searches with few
+    strengths and folds; from there its time grows along the line through both.
 
     Parameters
     ----------
@@ -41,15 +43,25 @@ def costs_of(plan: Plan) -> dict[str, float]:
     unit = plan.units[0]
     sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
     n = min(len(unit.train), max(_LEAST, int(_SHARE * len(unit.train))))
-    sample = np.sort(np.random.default_rng(0).permutation(unit.train)[:n])
-    rows = plan.study.part(sample)
+    sample = np.random.default_rng(0).permutation(unit.train)[:n]
+    rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
     with threadpool_limits(1):
-        each = {entry.name: _seconds(entry, rows) for entry in plan.running}
-    return {name: sum(seconds * size / n for size in sizes) for name, seconds in each.items()}
+        return {entry.name: _cost(plan.facts, entry, rows, sizes) for entry in plan.running}
 
 
-def _seconds(entry: Entry, rows: TaskData) -> float:
+def _cost(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
+    """Return the seconds of fits to samples of some sizes, from trials on two small ones."""
     trial, factor = trial_of(entry.estimator)
+    if factor > 1 and facts.problem == "regression":
+        # With the squared loss a search works on sums that are as large for any number of rows.
+        return factor * _seconds(trial, rows[1]) * len(sizes)
+    small, large = (_seconds(clone(trial), part) for part in rows)
+    half = rows[1].n_rows - rows[0].n_rows
+    slope = max(large - small, 0.0) / max(half, 1)
+    return factor * sum(large + slope * (size - rows[1].n_rows) for size in sizes)
+
+
+def _seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.perf_counter()
@@ -58,7 +70,7 @@ def _seconds(entry: Entry, rows: TaskData) -> float:
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError):
             # It may do better with all rows; if not, its row will say so.
             return 0.0
-        return factor * (time.perf_counter() - started)
+        return time.perf_counter() - started
 
 
 def say_plan(plan: Plan, costs: Mapping[str, float], n_jobs: int | None) -> None:

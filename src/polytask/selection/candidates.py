@@ -25,8 +25,6 @@ _NEARLY_NONE = 1e-4 * 0.25
 # Strengths of a search inside a comparison, which repeats it for every split.
 _ALPHAS = 20
 _FOLDS = 5
-# A solution on a fine path starts from a near one: of the time of one that does not.
-_TRIAL_SHARE = 0.5
 
 
 def _near_mean() -> tuple[Penalty, ...]:
@@ -301,4 +299,4 @@ def trial_of(estimator: Any) -> tuple[Any, float]:  # noqa: ANN401 - any estimat
     families = len(penalty) if isinstance(penalty, list | tuple) else 1
     alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
     folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
-    return trial, _TRIAL_SHARE * folds * (families + 3) * alphas / (6 * families + 1)
+    return trial, folds * (families + 3) * alphas / (6 * families + 1)
