@@ -68,6 +68,8 @@ CHINESE: Mapping[str, Template] = {
         "一个任务占主导：{task} 占共享模型所受牵引的 {share}，因此共享模型主要跟随它。可以试试 "
         'task_weight="equal" 或 scale_targets="task"。'
     ),
+    "stopped.time": "时间预算已用完。",
+    "stopped.interrupt": "比较被中断。",
     "warn.incomplete": "尚未完成：{planned} 次划分中完成了 {done} 次，数字仍可能变化。",
     "warn.partial": "尚未完成：部分模型还没有结果，数字仍可能变化。",
     "warn.quick": "只用了一次划分，仅供初步了解。行动之前请运行完整的比较。",

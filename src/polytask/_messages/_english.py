@@ -93,6 +93,8 @@ ENGLISH: Mapping[str, Template] = {
         "One task dominates: {task} makes up {share} of the pull on the shared model, which "
         'therefore mostly follows it. Try task_weight="equal" or scale_targets="task".'
     ),
+    "stopped.time": "The time budget ran out.",
+    "stopped.interrupt": "The comparison was interrupted.",
     "warn.incomplete": Plural(
         "planned",
         "Not finished: {done} of 1 split is in, and the numbers can still change.",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -124,13 +124,21 @@ class _Judge:
             return corrected_interval(values, self.plan.test_share)
         return Interval(float(values[0]), float("nan"), float("nan")) if len(values) else NOTHING
 
+    def unit_of(self, names: Sequence[str | None]) -> float:
+        """Return what counts as much of the metric: 1 for shares, else the score itself."""
+        share = METRICS[self.metric].greater_is_better
+        return 1.0 if share else abs(self.scores(names).mean)
+
     def always(self, name: str) -> tuple[str, ...]:
         """Return one name for every split."""
         return (name,) * len(self.board.splits)
 
 
-def make_board(plan: Plan, records: Mapping[str, Record], metric: str) -> Board:
-    """Keep the splits in which every model ran; if there is none, all that there is."""
+def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple[Board, Board]:
+    """Return the splits in which every model ran, which are judged, and those to show.
+
+    After an interruption in the first split, what there is can be shown but not judged.
+    """
     found = {(unit.split, unit.model): records.get(unit.key) for unit in plan.units}
     numbers = range(plan.n_splits)
     names = [entry.name for entry in plan.running]
@@ -138,7 +146,8 @@ def make_board(plan: Plan, records: Mapping[str, Record], metric: str) -> Board:
     some = [j for j in numbers if any(found.get((j, name)) is not None for name in names)]
     kept = {key: record for key, record in found.items() if record is not None}
     sign = 1.0 if METRICS[metric].greater_is_better else -1.0
-    return Board(plan.running, kept, tuple(whole or some), sign)
+    judged = Board(plan.running, kept, tuple(whole), sign)
+    return judged, replace(judged, splits=tuple(whole or some))
 
 
 def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answer:
@@ -158,7 +167,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     Answer
         With the verdict "unclear" if no split can be judged.
     """
-    board = make_board(plan, records, metric)
+    board, shown = make_boards(plan, records, metric)
     judge, chosen = _Judge(plan, board, metric), choose_all(board)
     gain = judge.interval(chosen.shared, chosen.plain)
     pooling = judge.interval(chosen.pooled, chosen.separate)
@@ -181,7 +190,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         plain=plain,
         recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
         sharing=most_frequent(chosen.shared),
-        models=_leaderboard(judge, chosen),
+        models=_leaderboard(_Judge(plan, shown, metric), chosen),
         tasks=_tasks(judge, chosen, gain),
         two_by_two=_two_by_two(judge, chosen),
     )
@@ -219,6 +228,7 @@ def _tasks(judge: _Judge, chosen: Chosen, gain: Interval) -> tuple[TaskGain, ...
         judge.by_tasks(chosen.pooled, chosen.separate).values,
         judge.plan.test_share,
         gain,
+        scale=judge.unit_of(chosen.plain),
     )
 
 

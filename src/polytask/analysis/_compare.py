@@ -152,10 +152,11 @@ def compare(
 
 
 def _check(n_jobs: object, random_state: object) -> None:
-    seed = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
-    if not seed or int(random_state) < 0:  # type: ignore[call-overload]
+    number = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
+    if not number:
         got = repr(random_state)
         raise ParameterError(sentence("random_state", OWNER, "an integer >= 0", got))
+    nonnegative(random_state, "random_state", OWNER)
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ParameterError(sentence("n_jobs", OWNER, "None or an integer but 0", repr(n_jobs)))
 
@@ -196,11 +197,20 @@ def _work(
         )
 
 
-class _Memory(dict[str, Any]):
+class _Memory:
     """What a comparison without a journal keeps."""
 
-    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
-        self[key] = value
+    def __init__(self) -> None:
+        self._kept: dict[str, Record] = {}
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._kept
+
+    def get(self, key: str) -> Record | None:
+        return self._kept.get(key)
+
+    def put(self, key: str, value: Record) -> None:
+        self._kept[key] = value
 
 
 def _result(
@@ -227,10 +237,11 @@ def _result(
         two_by_two=answer.two_by_two,
         dominance=_dominance(data.tasks, gradient_shares(data, outcomes, OWNER)),
         coefficients=shared_features(records, answer.sharing),
-        diagnostics=_diagnostics(answer, stopped),
+        diagnostics=tuple(f"{row.name}: {row.note}" for row in answer.models if row.note),
         complete=not stopped,
         seconds=seconds,
         lock=lock,
+        stopped=stopped,
         _refit=lambda: refit(answer.recommended),
     )
 
@@ -259,13 +270,3 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
 def _dominance(tasks: tuple[Any, ...], shares: Any) -> tuple[tuple[Any, float], ...]:  # noqa: ANN401
     order = np.argsort(-shares, kind="stable")
     return tuple((tasks[t], float(shares[t])) for t in order)
-
-
-def _diagnostics(answer: Answer, stopped: str) -> tuple[str, ...]:
-    why = {
-        "time": "The time budget ran out: only finished splits are judged.",
-        "interrupt": "The comparison was interrupted: only finished splits are judged.",
-    }
-    said = [why[stopped]] if stopped else []
-    said += [f"{row.name}: {row.note}" for row in answer.models if row.note]
-    return tuple(said)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from polytask._messages import Speech
 from polytask.analysis._parts import Interval, Setup, TaskGain
+from polytask.analysis._verdict import dominant_task
 
 if TYPE_CHECKING:
     from polytask.analysis.result import Comparison
@@ -16,8 +17,6 @@ if TYPE_CHECKING:
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
 _ACTIONS = ("share", "separate", "pool", "collect", "any")
-# Above half, a task decides for the others; of two tasks one always has half.
-_DOMINANT, _OF_EQUAL = 0.5, 1.5
 
 
 def metric_word(setup: Setup, speech: Speech) -> str:
@@ -186,11 +185,10 @@ def notes(result: Comparison, speech: Speech) -> list[str]:
 
 
 def _dominance(result: Comparison, speech: Speech) -> str:
-    if len(result.dominance) < 2:
+    largest = dominant_task([share for _, share in result.dominance])
+    if largest is None:
         return ""
-    task, share = max(result.dominance, key=lambda pair: pair[1])
-    if not share > max(_DOMINANT, _OF_EQUAL / len(result.dominance)):
-        return ""
+    task, share = result.dominance[largest]
     percent = speech("number.percent", {"value": f"{100 * share:.0f}"})
     return speech("warn.dominance", {"task": speech.name(task), "share": percent})
 
@@ -199,6 +197,7 @@ def _incomplete(result: Comparison, speech: Speech) -> str:
     if result.complete:
         return ""
     done, planned = result.setup.n_splits, result.setup.planned
+    why = speech(f"stopped.{result.stopped}") if result.stopped else ""
     if done >= planned:
-        return speech("warn.partial")
-    return speech("warn.incomplete", {"done": done, "planned": planned})
+        return speech.joined([why, speech("warn.partial")])
+    return speech.joined([why, speech("warn.incomplete", {"done": done, "planned": planned})])

@@ -22,6 +22,7 @@ def task_rows(
     pooling: Array,
     test_share: float,
     overall: Interval,
+    scale: float,
 ) -> tuple[TaskGain, ...]:
     """Return what sharing does for each task, largest gain first.
 
@@ -39,6 +40,8 @@ def task_rows(
         Test rows per training row.
     overall : Interval
         The gain over all tasks.
+    scale : float
+        What counts as much in the metric, see :func:`more_rows`.
 
     Returns
     -------
@@ -49,16 +52,18 @@ def task_rows(
     better_pooled = _mean(pooling)
     order = np.argsort(-np.nan_to_num(found.gain, nan=-np.inf), kind="stable")
     return tuple(
-        _row(found, int(t), tasks[t], int(rows[t]), float(better_pooled[t]))
+        _row(found, int(t), tasks[t], int(rows[t]), float(better_pooled[t]), scale)
         for t in order
         if not np.isnan(found.raw[t])
     )
 
 
-def _row(found: TaskGains, t: int, task: Hashable, rows: int, pooling: float) -> TaskGain:
+def _row(
+    found: TaskGains, t: int, task: Hashable, rows: int, pooling: float, scale: float
+) -> TaskGain:
     gain, low, high = (float(values[t]) for values in (found.gain, found.low, found.high))
     error = float(found.error[t])
-    more = more_rows(gain, low, high, error, float(found.spread[t]), found.common, rows)
+    more = more_rows(gain, low, high, error, float(found.spread[t]), found.common, rows, scale)
     advice = group_and_action(low, high, more, separate=0.0, pooled=pooling)
     return TaskGain(
         task=task,

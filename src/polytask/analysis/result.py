@@ -60,6 +60,8 @@ class Comparison:
         Wall time.
     lock : dict
         Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
+    stopped : {"", "time", "interrupt"}
+        Why it is not complete.
     """
 
     verdict: str
@@ -78,6 +80,7 @@ class Comparison:
     complete: bool
     seconds: float
     lock: dict[str, Any]
+    stopped: str = ""
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -53,19 +53,11 @@ def writer(
 
 
 def _keep_model(result: Comparison, folder: Path) -> list[str]:
-    from threadpoolctl import threadpool_limits
-
     from polytask import save
 
     try:
-        # One thread, as in the comparison: on small matrices more are slower.
-        with working(f"Fitting {result.recommended} on all rows ..."), threadpool_limits(1):
+        with working(f"Fitting {result.recommended} on all rows ..."):
             model: Any = result.best_model()
-        splits = model.get_params(deep=False).get("cv")
-        if splits is not None and not isinstance(splits, int):
-            # The groups and times of all rows, which no prediction needs: patients, say, have no
-            # place in a model that is handed on. The lock has their checksum.
-            model.set_params(cv=None)
         save(model, folder / MODEL)
         model.card().write(folder / CARD)
     except PolytaskError as error:

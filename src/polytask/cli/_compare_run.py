@@ -98,9 +98,7 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
 
 
 def _write(request: Request, result: Comparison, folder: Folder, command: Command) -> None:
-    stopped = not result.complete
-    spent = request.budget is not None and result.seconds >= request.budget
-    interrupted = stopped and not spent
+    interrupted = result.stopped == "interrupt"
     result.lock["command"] = command.content(complete=result.complete)
     kept: list[str] = []
     folder.fill(writer(result, request.lang, with_model=not interrupted, kept=kept))
@@ -110,7 +108,7 @@ def _write(request: Request, result: Comparison, folder: Folder, command: Comman
             f"Interrupted: {folder.path} holds the report of {done}, and the same command goes on "
             "from there."
         )
-    if stopped:
+    if result.stopped:
         note(
             f"The time budget ran out: the report is of {done}. The same command goes on from "
             "there, without --time-budget to the end."

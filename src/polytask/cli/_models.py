@@ -14,10 +14,6 @@ if TYPE_CHECKING:
     from polytask.penalties import Penalty
 
 
-# The strengths that ridge regression tries on scaled features.
-STRENGTHS = tuple(10.0**k for k in range(-3, 5))
-
-
 @dataclass(frozen=True)
 class Plan:
     """What a model is built from.
@@ -113,22 +109,12 @@ def _searched(plan: Plan) -> Any:  # noqa: ANN401
     return classes[plan.problem](**_shared(plan), **search)
 
 
-def _alone(problem: Problem) -> Any:  # noqa: ANN401 - any scikit-learn estimator
-    """Return what each task, or all rows, are given to."""
-    from sklearn.linear_model import LogisticRegression, RidgeCV
-    from sklearn.pipeline import make_pipeline
-    from sklearn.preprocessing import StandardScaler
-
-    if problem is Problem.REGRESSION:
-        return make_pipeline(StandardScaler(), RidgeCV(alphas=STRENGTHS))
-    return make_pipeline(StandardScaler(), LogisticRegression(max_iter=1000))
-
-
 def _single(plan: Plan) -> Any:  # noqa: ANN401
     from polytask import SingleTask
+    from polytask.selection.candidates import tuned_linear
 
     return SingleTask(
-        _alone(plan.problem),
+        tuned_linear(plan.problem.value),
         task_column=plan.task_column,
         unseen_tasks=plan.unseen_tasks,
         n_jobs=plan.jobs,
@@ -138,9 +124,10 @@ def _single(plan: Plan) -> Any:  # noqa: ANN401
 def _pooled(effect: str) -> Build:
     def build(plan: Plan) -> Any:  # noqa: ANN401
         from polytask import Pooled
+        from polytask.selection.candidates import tuned_linear
 
         return Pooled(
-            _alone(plan.problem),
+            tuned_linear(plan.problem.value),
             effect,
             task_column=plan.task_column,
             unseen_tasks=plan.unseen_tasks,

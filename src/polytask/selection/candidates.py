@@ -105,18 +105,35 @@ class CandidateModel:
     quick: bool = False
 
 
-def _linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
-    """Return the tuned linear model of one task."""
+def tuned_linear(problem: str, *, sparse: bool = False) -> Any:  # noqa: ANN401 - an estimator
+    """Return the linear model of one task, its strength found by cross-validation.
+
+    Parameters
+    ----------
+    problem : {"regression", "classification"}
+        What the target is.
+    sparse : bool, default=False
+        Whether X is sparse; then its columns are scaled but not centred.
+
+    Returns
+    -------
+    Pipeline
+        Scaling, then ridge or logistic regression.
+    """
     from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
     from polytask.baselines import TunedLogistic
 
-    scaler = StandardScaler(with_mean=not facts.sparse)
-    if facts.problem == "regression":
+    scaler = StandardScaler(with_mean=not sparse)
+    if problem == "regression":
         return make_pipeline(scaler, RidgeCV(alphas=_RIDGE))
     return make_pipeline(scaler, TunedLogistic())
+
+
+def _linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    return tuned_linear(facts.problem, sparse=facts.sparse)
 
 
 def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator

@@ -289,7 +289,7 @@ def incomplete() -> Comparison:
             "two_by_two": None,
             "coefficients": None,
             "tasks": (*tasks(6), TaskGain("new", 0, NAN, NAN, NAN, NAN, "unclear", "collect")),
-            "diagnostics": ("The comparison was interrupted: only finished splits are judged.",),
+            "stopped": "interrupt",
         },
     )
 
