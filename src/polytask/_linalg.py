@@ -12,6 +12,9 @@ import scipy.sparse
 # A NumPy array, a torch tensor or another array-API array: no common static type exists.
 Array: TypeAlias = Any
 
+# Share of a threshold to which singular values near it must be known.
+_EXACT = 1e-10
+
 
 def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no useful static type
     """Return the array-API namespace common to the arrays."""
@@ -115,6 +118,8 @@ def inner(A: Array, B: Array) -> float:
 
 def row_norms(W: Array) -> Array:
     """Return the Euclidean norm of each row."""
+    if isinstance(W, np.ndarray):
+        return np.sqrt(np.einsum("ij,ij->i", W, W))  # without an array of squares
     xp = namespace(W)
     return xp.sqrt(xp.sum(W * W, axis=1))
 
@@ -163,6 +168,46 @@ def singular_values(W: Array) -> Array:
     except (np.linalg.LinAlgError, RuntimeError):
         values = scipy.linalg.svd(host(W), compute_uv=False, lapack_driver="gesvd")
         return like(values, W)
+
+
+def _short_gram(W: Array) -> Array:
+    """Return the smaller of W'W and WW' of a NumPy matrix."""
+    return W.T @ W if W.shape[0] >= W.shape[1] else W @ W.T
+
+
+def spectral_norm(W: Array) -> float:
+    """Return the largest singular value; that of the squared matrix is as exact, and cheaper."""
+    if not isinstance(W, np.ndarray):
+        return largest(singular_values(W))
+    top = largest(W)
+    if not 0 < top < np.inf:
+        return top
+    scaled = W / top
+    gram = _short_gram(scaled)
+    last = len(gram) - 1
+    values = scipy.linalg.eigvalsh(gram, subset_by_index=[last, last], check_finite=False)
+    return top * float(np.sqrt(max(float(values[0]), 0.0)))
+
+
+def shrunk_values(W: Array, amount: float) -> Array | None:
+    """Return W with every singular value lowered by `amount` from the eigenvectors of W'W.
+
+    Eigenvalues of the squared matrix are exact to rounding of the largest one. None where
+    that is too coarse for singular values near `amount`, and for arrays other than NumPy's.
+    """
+    if not isinstance(W, np.ndarray) or not amount > 0:
+        return None
+    gram = _short_gram(W)
+    square = float(np.trace(gram))
+    if not np.finfo(W.dtype).eps * square <= _EXACT * amount**2:
+        return None
+    values, vectors = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
+    roots = np.sqrt(np.maximum(values, 0.0))
+    kept = roots > amount
+    basis, gain = vectors[:, kept], (roots[kept] - amount) / roots[kept]
+    if W.shape[0] >= W.shape[1]:
+        return (W @ (basis * gain)) @ basis.T
+    return basis @ ((basis * gain).T @ W)
 
 
 def frozen(values: Array) -> Array:

@@ -21,7 +21,12 @@ from polytask.penalties import (
     coupling,
     toward_mean,
 )
-from polytask.solvers import AcceleratedGradient, Newton
+from polytask.solvers import (
+    AcceleratedGradient,
+    ExtrapolatedGradient,
+    Newton,
+    SeparateDescent,
+)
 
 FOLDER = Path(__file__).parent
 PROBLEMS = {p["key"]: p for p in json.loads((FOLDER / "squared.json").read_text())["problems"]}
@@ -64,6 +69,17 @@ PENALTIES = {
     "l21_weighted": lambda p: L21(p["lam"]),
     "l21_halfsum": lambda p: L21(p["lam"]),
 }
+ROWS = (
+    "l1",
+    "l21",
+    "l1_intercept",
+    "l21_intercept",
+    "elastic_net",
+    "l21_l2",
+    "sparse_group",
+    "l21_weighted",
+    "l21_halfsum",
+)
 SMOOTH = ("ridge", "mean_reg", "mean_reg_ridge", "graph_laplacian")
 
 
@@ -129,7 +145,10 @@ def test_default_tolerance(key):
 @pytest.mark.usefixtures("datafit")
 @pytest.mark.parametrize(
     ("key", "solver"),
-    [(key, AcceleratedGradient()) for key in PENALTIES] + [(key, Newton()) for key in SMOOTH],
+    [(key, AcceleratedGradient()) for key in PENALTIES]
+    + [(key, Newton()) for key in SMOOTH]
+    + [(key, SeparateDescent()) for key in ROWS]
+    + [(key, ExtrapolatedGradient()) for key in ("trace", "trace_intercept")],
 )
 def test_every_solver(key, solver):
     problem, estimator = model(key, tol=1e-12, solver=solver)

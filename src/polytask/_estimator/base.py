@@ -92,7 +92,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         if task is None and self.task_column is None:
             warn_of_key(raw, owner)
         data, encoder = encode_training(raw)
-        self.tasks_ = _label_array(data.tasks)
+        self.tasks_ = label_array(data.tasks)
         width, names = _given_columns(X, raw, self.task_column)
         self.n_features_in_ = width
         if names is not None:
@@ -253,7 +253,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         return tags
 
 
-def _label_array(labels: tuple[Hashable, ...]) -> Labels:
+def label_array(labels: tuple[Hashable, ...]) -> Labels:
     kinds = {type(label) for label in labels}
     # Labels of several types must not be turned into text, nor tuples into rows.
     if len(kinds) == 1 and kinds <= {str, int, float, bool}:

@@ -25,7 +25,14 @@ from polytask.data import TaskData
 from polytask.data._atomic import write_whole
 
 _CHUNK = 1 << 22
-_CHOSEN = ("alpha_", "best_penalty_", "task_weight_", "intercept_strength_")
+_CHOSEN = (
+    "alpha_",
+    "best_penalty_",
+    "task_weight_",
+    "intercept_strength_",
+    "structure_",
+    "log_marginal_likelihood_",
+)
 
 
 @saveable("estimator.data_card")

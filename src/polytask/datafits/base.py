@@ -5,8 +5,8 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
-from typing import final
+from functools import cache, cached_property
+from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,11 +17,16 @@ from polytask.exceptions import DataError
 Array = NDArray[np.float64]
 LinearMap = Callable[[Array], Array]
 Preconditioner = Callable[[float], LinearMap]
+Derived = TypeVar("Derived")
 
 _REMEMBERED = 64
 _LANCZOS_STEPS = 60
 _FEWEST_STEPS = 20
 _SETTLED = 5
+# Matrices with a shift above this share of their trace are inverted safely.
+_STIFF = 1e-6
+# Numbers that are worked on at a time.
+_CHUNK = 2**18
 # Products of squares of features must stay finite.
 _LARGEST = 1e75
 
@@ -45,6 +50,8 @@ class Evaluation:
         ``V -> H V``, the product with the Hessian of ``f`` at W.
     preconditioner : callable
         ``shift -> (V -> approximately (H + shift I)^-1 V)``, positive definite for shift > 0.
+    predictions : list of ndarray or None, default=None
+        What every block of samples predicts at W and the intercepts.
     """
 
     value: float
@@ -53,6 +60,7 @@ class Evaluation:
     conjugate: Callable[[float], float]
     hessian: LinearMap
     preconditioner: Preconditioner
+    predictions: list[Array] | None = None
 
 
 class Datafit(ABC):
@@ -134,6 +142,27 @@ class Datafit(ABC):
         return self._lipschitz[key]
 
     @final
+    def derived(self, make: Callable[[Datafit], Derived]) -> Derived:
+        """Return what `make` computes from the datafit, computed once.
+
+        Solvers keep here what depends on the data alone.
+
+        Parameters
+        ----------
+        make : callable
+            A function or class of one argument, the datafit.
+        """
+        if make not in self._derived:
+            self._derived[make] = make(self)
+        found: Derived = self._derived[make]
+        return found
+
+    @final
+    @cached_property
+    def _derived(self) -> dict[Any, Any]:
+        return {}
+
+    @final
     @cached_property
     def _lipschitz(self) -> dict[bytes, float]:
         return {}
@@ -194,7 +223,9 @@ def diagonal_preconditioner(diagonal: Array) -> Preconditioner:
     return prepare
 
 
-def block_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
+def block_preconditioner(
+    matrices: Array, weight: Array, means: Array | None = None
+) -> Preconditioner:
     """Precondition by the exact inverse of one block of the Hessian per column.
 
     Parameters
@@ -203,6 +234,8 @@ def block_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
         Positive semi-definite up to rounding; one matrix if all columns share it.
     weight : ndarray of shape (n_columns,)
         Factor of each column's matrix, non-negative.
+    means : ndarray of shape (n_columns, n_features) or None, default=None
+        Vectors whose squares ``m m'`` are added to the matrices.
 
     Returns
     -------
@@ -210,9 +243,44 @@ def block_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
         ``shift -> (V -> (weight matrix + shift I)^-1 V)``, column by column; directions
         that would be divided by rounding are treated as the stiffest one.
     """
+    trace = np.trace(matrices, axis1=1, axis2=2)
+    trace = trace if means is None else trace + np.einsum("ki,ki->k", means, means)
+    top = float(np.max(weight * trace, initial=0.0))
+
+    @cache
+    def spectral() -> Callable[[float], LinearMap]:
+        return _spectral_preconditioner(_with_squares(matrices, means), weight)
+
+    def prepare(shift: float) -> LinearMap:
+        if len(matrices) == 1 or shift <= _STIFF * top:
+            return spectral()(shift)
+        inverse = _shifted_inverses(matrices, weight, means, shift)
+        return lambda V: times_each(inverse, V)
+
+    return prepare
+
+
+def _with_squares(matrices: Array, means: Array | None) -> Array:
+    """Return matrices + m m'."""
+    return matrices if means is None else matrices + means[:, :, None] * means[:, None, :]
+
+
+def _shifted_inverses(matrices: Array, weight: Array, means: Array | None, shift: float) -> Array:
+    """Return the inverses of weight (matrix + m m') + shift I, a few tasks at a time."""
+    d = matrices.shape[1]
+    inverse, step = np.empty_like(matrices), max(_CHUNK // max(d * d, 1), 1)
+    for first in range(0, len(matrices), step):
+        part = slice(first, first + step)
+        own = _with_squares(matrices[part], None if means is None else means[part])
+        inverse[part] = np.linalg.inv(weight[part, None, None] * own + shift * np.eye(d))
+    return inverse
+
+
+def _spectral_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
+    """Return the same for any shift, and for matrices that are nearly singular."""
     values, vectors = np.linalg.eigh(matrices)
     values = np.maximum(values, 0.0)
-    turned = np.ascontiguousarray(np.swapaxes(vectors, 1, 2))
+    turned = np.swapaxes(vectors, 1, 2)
 
     def prepare(shift: float) -> LinearMap:
         total = weight[:, None] * values + shift

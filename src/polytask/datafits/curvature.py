@@ -15,6 +15,7 @@ from polytask.datafits.base import (
     largest_eigenvalue,
 )
 from polytask.datafits.blocks import Block
+from polytask.datafits.designs import Shared
 from polytask.datafits.stack import Predictions, Stack
 
 # A centred square below this share of the plain one is rounding.
@@ -54,8 +55,12 @@ class Curvature:
         return D
 
     def _mean_part(self, block: Block, h: Array) -> Array:
+        if np.isinf(self.held):
+            return np.zeros((self.stack.shape[0], 1))
         total = block.design.collect(h) + self.held
-        return _ratio(block.design.adjoint(h) ** 2, total)
+        design = block.design
+        adjoint = design.weights_adjoint if isinstance(design, Shared) else design.adjoint
+        return _ratio(adjoint(h) ** 2, total)
 
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients: exact if cheap."""

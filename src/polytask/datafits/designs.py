@@ -6,6 +6,7 @@ sparse matrix without filling it.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -15,14 +16,29 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
+from polytask.datafits.batched import Products, products
 
 Index = NDArray[np.intp]
+# Columns of a design with at least so many are left out of a product if at most one in so many
+# is needed.
+_MANY = 1000
+_FEW = 8
+# So many numbers of a design are squared at a time: they stay in the processor's cache.
+_CHUNK = 2**17
 Matrix = Any  # ndarray or CSR: they share @, .T, slicing of rows and .shape
 
 
 def _is_sparse(matrix: Matrix) -> bool:
     # A plain bool, for the type of a matrix is not narrowed to one without its methods.
     return bool(sp.issparse(matrix))
+
+
+def _used(V: Array) -> Index | None:
+    """Return the rows of V that are not zero if they are few, else None."""
+    if V.ndim != 2 or len(V) < _MANY:
+        return None
+    used = np.flatnonzero(V.any(axis=1))
+    return used if _FEW * len(used) < len(V) else None
 
 
 @dataclass(frozen=True, eq=False)
@@ -46,35 +62,83 @@ class Features:
         return int(self.matrix.shape[1])
 
     def times(self, V: Array) -> Array:
-        """Return (matrix - offset) @ V in float64."""
-        product = np.asarray(self.matrix @ V.astype(self.matrix.dtype, copy=False), dtype=float)
-        return product if self.offset is None else product - self.offset @ V
+        """Return (matrix - offset) @ V in float64; rows of V that are zero cost little."""
+        matrix, offset = self.matrix, self.offset
+        used = _used(V)
+        if used is not None:
+            sparse = _is_sparse(matrix)
+            matrix, V = self.turned[used].T if sparse else matrix[:, used], V[used]
+            offset = None if offset is None else offset[used]
+        product = np.asarray(matrix @ V.astype(matrix.dtype, copy=False), dtype=float)
+        return product if offset is None else product - offset @ V
 
     def adjoint(self, U: Array) -> Array:
         """Return (matrix - offset).T @ U in float64."""
-        product = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
-        return (
-            product
-            if self.offset is None
-            else product - np.multiply.outer(self.offset, U.sum(axis=0))
-        )
+        U = U.astype(self.matrix.dtype, copy=False)
+        # BLAS is fastest with the few columns of U as rows of the left factor.
+        turned = self.turned if _is_sparse(self.matrix) else self.matrix.T
+        wide = U.ndim == 2 and not _is_sparse(self.matrix)
+        product = np.asarray((U.T @ self.matrix).T if wide else turned @ U, dtype=float)
+        if self.offset is None:
+            return product
+        return np.asarray(product - np.multiply.outer(self.offset, U.sum(axis=0)))
 
     def squares_adjoint(self, U: Array) -> Array:
         """Return (matrix - offset)**2, transposed, @ U for non-negative U."""
-        squared = self.matrix.multiply(self.matrix) if _is_sparse(self.matrix) else self.matrix**2
-        product = np.asarray(squared.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
+        U = U.astype(self.matrix.dtype, copy=False)
+        product = np.asarray(self._squares_times(U), dtype=float)
         if self.offset is None:
             return product
-        cross = np.asarray(self.matrix.T @ U.astype(self.matrix.dtype, copy=False), dtype=float)
+        turned = self.turned if _is_sparse(self.matrix) else self.matrix.T
+        cross = np.asarray(turned @ U, dtype=float)
         total = np.multiply.outer(self.offset, U.sum(axis=0))
         shifted = (product.T - 2 * cross.T * self.offset + total.T * self.offset).T
         return np.asarray(np.maximum(shifted, 0.0))
+
+    def _squares_times(self, U: Array) -> Array:
+        if _is_sparse(self.matrix):
+            turned = self.turned
+            pieces = turned.data**2, turned.indices, turned.indptr
+            return np.asarray(sp.csr_array(pieces, shape=turned.shape, copy=False) @ U)
+        n, d = self.matrix.shape
+        total = np.zeros((d, *U.shape[1:]))
+        step = max(_CHUNK // max(d, 1), 1)
+        for start in range(0, n, step):
+            part = self.matrix[start : start + step]
+            total += (part * part).T @ U[start : start + step]
+        return total
+
+    @cached_property
+    def turned(self) -> Matrix:
+        """The transpose of a sparse matrix, by features."""
+        return sp.csr_array(self.matrix.T.tocsr())
 
     def rows(self, part: slice | Index) -> Features:
         """Return some of the rows; a slice shares the memory of the whole."""
         if isinstance(part, slice) and _is_sparse(self.matrix):
             return Features(_sparse_rows(self.matrix, part), self.offset)
         return Features(self.matrix[part], self.offset)
+
+    def gather(
+        self, columns: Index, out: Array, copy: Callable[[Array, Index, Array], None]
+    ) -> None:
+        """Write columns of matrix - offset to the rows of `out`.
+
+        Parameters
+        ----------
+        columns : ndarray of int
+            Which.
+        out : ndarray of shape (len(columns), n_rows)
+            Written to.
+        copy : callable
+            Does it for a dense matrix: ``copy(matrix, columns, out)``.
+        """
+        if _is_sparse(self.matrix):
+            out[...] = self.matrix[:, columns].toarray().T
+        else:
+            copy(self.matrix, columns, out)
+        if self.offset is not None:
+            out -= self.offset[columns, None]
 
     def gram(self, weight: Array) -> Array:
         """Return (matrix - offset).T @ diag(weight) @ (matrix - offset) of a dense matrix."""
@@ -133,10 +197,8 @@ class Stacked:
     columns: Index
 
     @cached_property
-    def _many_small(self) -> bool:
-        # Below about a hundred rows per task one gather beats one BLAS call per task.
-        small = int(self.offsets[-1]) < 100 * len(self.columns)
-        return small and not _is_sparse(self.features.matrix) and self.features.offset is None
+    def _products(self) -> Products:
+        return products(self.features.matrix, self.offsets)
 
     @cached_property
     def _counts(self) -> Index:
@@ -159,31 +221,25 @@ class Stacked:
 
     def forward(self, W: Array) -> Array:
         """Return the predictions, shape (n_rows,)."""
-        if self._many_small:
-            own = np.repeat(W.T[self.columns], self._counts, axis=0)
-            return np.asarray(np.einsum("ij,ij->i", self.features.matrix, own))
-        eta = np.empty(int(self.offsets[-1]))
-        for k, part, rows in self._segments:
-            eta[part] = rows.times(W[:, self.columns[k]])
-        return eta
+        V = W.T[self.columns]
+        eta = self._products.forward(V)
+        offset = self.features.offset
+        return eta if offset is None else eta - np.repeat(V @ offset, self._counts)
 
     def adjoint(self, U: Array) -> Array:
         """Return the transpose of :meth:`forward` at `U`, shape (n_features, n_tasks)."""
-        if self._many_small:
-            return self.sum_rows(self.features.matrix * U[:, None]).T
-        G = np.zeros((self.features.n_features, len(self.columns)))
-        for k, part, rows in self._segments:
-            G[:, k] = rows.adjoint(U[part])
-        return G
+        G = self._products.adjoint(U).T
+        offset = self.features.offset
+        return G if offset is None else G - np.multiply.outer(offset, self.sum_rows(U))
 
     def squares_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` with squared features."""
-        if self._many_small:
-            return self.sum_rows(self.features.matrix**2 * U[:, None]).T
-        G = np.zeros((self.features.n_features, len(self.columns)))
-        for k, part, rows in self._segments:
-            G[:, k] = rows.squares_adjoint(U[part])
-        return G
+        plain = self._products.squares(U).T
+        if self.features.offset is None:
+            return plain
+        offset = self.features.offset[:, None]
+        cross = self._products.adjoint(U).T
+        return np.maximum(plain - 2 * offset * cross + offset**2 * self.sum_rows(U), 0.0)
 
     def grams(self, U: Array) -> Array:
         """Return each task's sum of U x x', shape (n_tasks, n_features, n_features)."""
@@ -268,6 +324,14 @@ class StackedClasses:
         return self._parts[0].sum_rows(values)
 
 
+def _by_column(apply: Callable[[Array], Array], U: Array) -> Array:
+    """Apply a linear map to the columns of U, once if they are equal."""
+    if U.ndim == 1 or U.shape[1] < 2 or not np.all(U[:, :1] == U):
+        return apply(U)
+    one = apply(np.ascontiguousarray(U[:, 0]))
+    return np.repeat(one[:, None], U.shape[1], axis=1)
+
+
 @dataclass(frozen=True, eq=False)
 class Shared:
     """One matrix whose every row is predicted by all of `columns`.
@@ -293,7 +357,11 @@ class Shared:
 
     def squares_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` with squared features."""
-        return self.features.squares_adjoint(U)
+        return _by_column(self.features.squares_adjoint, U)
+
+    def weights_adjoint(self, U: Array) -> Array:
+        """Return :meth:`adjoint` at weights, which often are the same for all tasks."""
+        return _by_column(self.features.adjoint, U)
 
     def grams(self, U: Array) -> Array:
         """Return each column's sum of U x x', shape (n_columns, n_features, n_features)."""

@@ -1,4 +1,4 @@
-"""Intercepts: absent, tied in groups, or pulled to the mean of their group.
+"""Intercepts: absent, tied in groups, or pulled to the mean of their group or to given values.
 
 A free intercept per task is a tie of groups with one member.
 """
@@ -227,6 +227,61 @@ class PulledIntercepts(Intercepts):
     def conjugate(self, gradient: Array) -> float:
         """Return the squared norm over twice the strength."""
         return float(gradient @ gradient) / (2.0 * self.strength)
+
+    def project(self, b: Array) -> Array:
+        """Return b: nothing is tied."""
+        return b
+
+
+@dataclass(frozen=True, eq=False)
+class AnchoredIntercepts(Intercepts):
+    """Intercepts pulled to given values.
+
+    The penalty is ``strength / 2 * sum_c (b_c - anchor_c)^2``.
+
+    Parameters
+    ----------
+    anchor : ndarray of shape (n_columns,)
+        What each intercept is pulled to.
+    strength : float
+        Positive.
+    """
+
+    anchor: Array
+    strength: float
+    centres = False
+
+    @property
+    def held(self) -> float:
+        """The strength."""
+        return self.strength
+
+    def solve(self, curvature: Array, right: Array) -> Array:
+        """Divide by the curvature and the strength."""
+        return np.asarray(right / (curvature + self.strength))
+
+    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+        """Solve every block by itself."""
+        solved = right / self.strength
+        for columns, matrices in _same_size(blocks):
+            values, vectors = _clean_eigh(matrices)
+            turned = np.swapaxes(vectors, 1, 2)
+            inner = (turned @ right[columns][:, :, None]) / (values + self.strength)[:, :, None]
+            solved[columns] = (vectors @ inner)[:, :, 0]
+        return np.asarray(solved)
+
+    def penalty(self, b: Array) -> float:
+        """Return half the strength times the squared distance to the anchor."""
+        away = b - self.anchor
+        return 0.5 * self.strength * float(away @ away)
+
+    def gradient(self, b: Array) -> Array:
+        """Return the strength times the distance to the anchor."""
+        return self.strength * (b - self.anchor)
+
+    def conjugate(self, gradient: Array) -> float:
+        """Return the squared norm over twice the strength, less the product with the anchor."""
+        return float(gradient @ gradient) / (2.0 * self.strength) - float(gradient @ self.anchor)
 
     def project(self, b: Array) -> Array:
         """Return b: nothing is tied."""

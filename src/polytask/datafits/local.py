@@ -12,13 +12,9 @@ import numpy as np
 from polytask.datafits.base import Array
 from polytask.datafits.blocks import ScalarBlock
 from polytask.datafits.designs import Shared
+from polytask.datafits.moments import TaskStatistics, collect_shared, collect_stacked
 from polytask.datafits.samples import Samples
-from polytask.datafits.statistics import (
-    SquaredStatistics,
-    TaskStatistics,
-    collect_shared,
-    collect_stacked,
-)
+from polytask.datafits.statistics import SquaredStatistics
 
 # Curvatures below this share of the largest possible one are raised to it: a saturated row
 # would ask for an infinite working target. The gradient of the quadratic stays exact.

@@ -49,7 +49,8 @@ class Samples(Datafit):
     @cached_property
     def magnitude(self) -> float:
         """Value at W = 0 and b = 0."""
-        return self._stack.value([np.zeros_like(h) for h in self._stack.bounds])
+        losses = self._stack.value([np.zeros_like(h) for h in self._stack.bounds])
+        return losses + self.intercepts.penalty(np.zeros(self.n_columns))
 
     @cached_property
     def precision(self) -> float:
@@ -84,6 +85,7 @@ class Samples(Datafit):
             conjugate=self._conjugate(eta, slopes),
             hessian=self._hessian(eta),
             preconditioner=self._preconditioner(eta),
+            predictions=eta,
         )
 
     def value_at(self, W: Array, b: Array) -> float:

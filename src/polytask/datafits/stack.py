@@ -43,6 +43,13 @@ class Stack:
         return float(sum(float(np.sum(block.weight)) for block in self.blocks))
 
     @cached_property
+    def _in_order(self) -> bool:
+        """Whether one block owns all columns, in their order."""
+        if len(self.blocks) != 1:
+            return False
+        return np.array_equal(self.blocks[0].columns, np.arange(self.n_columns))
+
+    @cached_property
     def dense(self) -> bool:
         """Whether every design is a dense matrix."""
         return not any(sp.issparse(block.design.features.matrix) for block in self.blocks)
@@ -66,6 +73,8 @@ class Stack:
 
     def adjoint(self, slopes: Predictions) -> Array:
         """Return the transpose of :meth:`forward`, shape of W."""
+        if self._in_order:
+            return self.blocks[0].design.adjoint(slopes[0])
         G = np.zeros(self.shape)
         for block, U in zip(self.blocks, slopes, strict=True):
             G[:, block.columns] = block.design.adjoint(U)

@@ -19,138 +19,12 @@ from polytask.datafits.base import (
     quadratic_conjugate,
     times_each,
 )
-from polytask.datafits.designs import Features, Shared, Stacked
 from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.moments import TaskStatistics
 
 _EXACT_COST = 3e8
 # A second moment below this share of the squared mean is rounding.
 _ROUNDING = 1e-26
-
-
-@dataclass(frozen=True, eq=False)
-class TaskStatistics:
-    """Weighted moments of every task, about the task's own means.
-
-    Attributes
-    ----------
-    second : ndarray of shape (n_columns or 1, n_features, n_features)
-        Weighted mean of ``(x - x_mean)(x - x_mean)'``; one matrix if all tasks share it.
-    cross : ndarray of shape (n_features, n_columns)
-        Weighted mean of ``(x - x_mean)(y - y_mean)``.
-    spread : ndarray of shape (n_columns,)
-        Weighted mean of ``(y - y_mean)^2``.
-    x_mean : ndarray of shape (n_features, n_columns)
-        Weighted feature means.
-    y_mean : ndarray of shape (n_columns,)
-        Weighted target means.
-    scale : ndarray of shape (n_columns,)
-        Weight of each task in the objective, 0 for a task without weight.
-    """
-
-    second: Array
-    cross: Array
-    spread: Array
-    x_mean: Array
-    y_mean: Array
-    scale: Array
-
-
-def _moments(
-    features: Features, y: Array, weight: Array
-) -> tuple[Array, Array, float, Array, float]:
-    total = float(weight.sum())
-    if total <= 0:
-        d = features.n_features
-        return np.zeros((d, d)), np.zeros(d), 0.0, np.zeros(d), 0.0
-    share = weight / total
-    x_mean = features.adjoint(share)
-    y_mean = float(share @ y)
-    residual = share * (y - y_mean)
-    # The residuals sum to zero, so the mean of x drops out of the cross moment.
-    cross = features.adjoint(residual) - x_mean * residual.sum()
-    spread = float(residual @ (y - y_mean))
-    return features.second_moment(share, x_mean), cross, spread, x_mean, y_mean
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> TaskStatistics:
-    """Collect the moments of tasks that have their own rows.
-
-    Parameters
-    ----------
-    design : Stacked
-        Rows sorted by task; task k owns column k.
-    y, weight : ndarray of shape (n_rows,)
-        Targets and row weights.
-    scale : ndarray of shape (n_columns,)
-        Task weights of the objective.
-
-    Returns
-    -------
-    TaskStatistics
-    """
-    bounds = list(zip(design.offsets[:-1], design.offsets[1:], strict=True))
-    parts = [slice(int(a), int(b)) for a, b in bounds]
-    moments = [_moments(design.features.rows(p), y[p], weight[p]) for p in parts]
-    totals = np.array([weight[p].sum() for p in parts])
-    return _assemble(moments, np.where(totals > 0, scale, 0.0))
-
-
-@np.errstate(over="ignore", invalid="ignore")
-def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> TaskStatistics:
-    """Collect the moments of tasks that share one design.
-
-    Parameters
-    ----------
-    design : Shared
-        The rows.
-    Y, weight : ndarray of shape (n_rows, n_columns)
-        Targets and weights, weight 0 where a label is missing.
-    scale : ndarray of shape (n_columns,)
-        Task weights of the objective.
-
-    Returns
-    -------
-    TaskStatistics
-    """
-    scale = np.where(weight.sum(axis=0) > 0, scale, 0.0)
-    if np.all(weight == weight[:, :1]):
-        return _one_design(design.features, Y, weight[:, 0], scale)
-    moments = []
-    for k in range(Y.shape[1]):
-        seen = np.flatnonzero(weight[:, k] > 0)
-        moments.append(_moments(design.features.rows(seen), Y[seen, k], weight[seen, k]))
-    return _assemble(moments, scale)
-
-
-def _one_design(features: Features, Y: Array, weight: Array, scale: Array) -> TaskStatistics:
-    share = weight / max(float(weight.sum()), np.finfo(float).tiny)
-    x_mean = features.adjoint(share)
-    y_mean = share @ Y
-    residual = share[:, None] * (Y - y_mean)
-    cross = features.adjoint(residual) - np.multiply.outer(x_mean, residual.sum(axis=0))
-    return TaskStatistics(
-        second=features.second_moment(share, x_mean)[None],
-        cross=cross,
-        spread=np.einsum("ij,ij->j", residual, Y - y_mean),
-        x_mean=np.repeat(x_mean[:, None], Y.shape[1], axis=1),
-        y_mean=y_mean,
-        scale=scale,
-    )
-
-
-def _assemble(
-    moments: list[tuple[Array, Array, float, Array, float]], scale: Array
-) -> TaskStatistics:
-    second, cross, spread, x_mean, y_mean = zip(*moments, strict=True)
-    return TaskStatistics(
-        second=np.stack(second),
-        cross=np.stack(cross, axis=1),
-        spread=np.array(spread),
-        x_mean=np.stack(x_mean, axis=1),
-        y_mean=np.array(y_mean),
-        scale=scale,
-    )
 
 
 @dataclass(frozen=True, eq=False)
@@ -177,7 +51,13 @@ class SquaredStatistics(Datafit):
     def magnitude(self) -> float:
         """Value at W = 0 and b = 0."""
         s = self.statistics
-        return 0.5 * float(s.scale @ (s.spread + s.y_mean**2))
+        at_zero = self.intercepts.penalty(np.zeros(self.shape[1]))
+        return 0.5 * float(s.scale @ (s.spread + s.y_mean**2)) + at_zero
+
+    @cached_property
+    def _push(self) -> Array:
+        """Gradient of the penalty on the intercepts at zero: not zero where they are anchored."""
+        return self.intercepts.gradient(np.zeros(self.shape[1]))
 
     @property
     def precision(self) -> float:
@@ -195,7 +75,7 @@ class SquaredStatistics(Datafit):
         s = self.statistics
         curved = times_each(s.second, W)
         misfit = self._misfit(W)
-        b = self.intercepts.solve(s.scale, s.scale * misfit)
+        b = self.intercepts.solve(s.scale, s.scale * misfit - self._push)
         left = s.scale * (misfit - b)
         value = self._value(W, curved, misfit, b)
         gradient = s.scale * (curved - s.cross) - s.x_mean * left
@@ -225,18 +105,16 @@ class SquaredStatistics(Datafit):
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
-        return np.asarray(np.sqrt(np.max(self._diagonal, axis=1, initial=0.0)))
+        return np.asarray(np.sqrt(np.max(self.diagonal, axis=1, initial=0.0)))
 
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients over the tasks."""
         s = self.statistics
         d, columns = self.shape
         curved = s.second / np.multiply.outer(scale, scale)
-        if np.any(self._mean_share > 0):
+        if np.any(self.mean_share > 0):
             # One matrix for all tasks has one mean; the largest share bounds every task.
-            share = (
-                self._mean_share if len(curved) > 1 else np.max(self._mean_share, keepdims=True)
-            )
+            share = self.mean_share if len(curved) > 1 else np.max(self.mean_share, keepdims=True)
             x_mean = s.x_mean.T[: len(curved)] / scale
             curved = curved + np.einsum("k,ki,kj->kij", share, x_mean, x_mean)
         if len(curved) == 1:
@@ -246,7 +124,7 @@ class SquaredStatistics(Datafit):
         return largest_eigenvalue(lambda V: s.scale * times_each(curved, V), self.shape)
 
     @cached_property
-    def _mean_share(self) -> Array:
+    def mean_share(self) -> Array:
         """How much of the squared mean of x stays: all without an intercept, none if free."""
         held, scale = self.intercepts.held, self.statistics.scale
         if np.isinf(held):
@@ -255,11 +133,12 @@ class SquaredStatistics(Datafit):
         return np.divide(held, total, out=np.zeros_like(scale), where=total > 0)
 
     @cached_property
-    def _diagonal(self) -> Array:
+    def diagonal(self) -> Array:
+        """Curvature of every coefficient, shape of W; rounding becomes 0."""
         s = self.statistics
         second = np.diagonal(s.second, axis1=1, axis2=2).T
         second = np.where(second <= _ROUNDING * s.x_mean**2, 0.0, second)
-        return np.asarray(s.scale * (second + self._mean_share * s.x_mean**2))
+        return np.asarray(s.scale * (second + self.mean_share * s.x_mean**2))
 
     def _prepare(self, shift: float) -> LinearMap:
         return self._preconditioner(shift)
@@ -267,15 +146,15 @@ class SquaredStatistics(Datafit):
     @cached_property
     def _preconditioner(self) -> Preconditioner:
         """Solve every task by itself: exact where nothing couples the tasks."""
-        s, left = self.statistics, self._mean_share
+        s, left = self.statistics, self.mean_share
         d, columns = self.shape
         matrices = columns if left.any() else len(s.second)
         if matrices * float(d) ** 3 > _EXACT_COST:
-            return diagonal_preconditioner(self._diagonal)
+            return diagonal_preconditioner(self.diagonal)
         if not left.any():
             return block_preconditioner(s.second, s.scale)
-        means = np.einsum("k,ik,jk->kij", left, s.x_mean, s.x_mean)
-        return block_preconditioner(s.second + means, s.scale)
+        means = np.sqrt(left)[:, None] * s.x_mean.T
+        return block_preconditioner(s.second, s.scale, means)
 
     def _hessian(self, V: Array) -> Array:
         s = self.statistics

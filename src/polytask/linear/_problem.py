@@ -14,6 +14,7 @@ from polytask._estimator import Outcomes
 from polytask._estimator.training import cell_mask
 from polytask.data import Form, TaskData
 from polytask.datafits import (
+    AnchoredIntercepts,
     Block,
     ClassesBlock,
     Datafit,
@@ -29,6 +30,7 @@ from polytask.datafits import (
     collect_stacked,
 )
 from polytask.linear._intercepts import (
+    PULLED,
     effective_mode,
     free_shifts,
     intercept_groups,
@@ -42,19 +44,21 @@ from polytask.linear._scaling import (
     refuse_huge,
     scaled_by_task,
     scaled_in_common,
+    scaled_point,
     unscaled_targets,
     wide_enough,
 )
+from polytask.linear._source import Source
 from polytask.linear._weights import label_weights, sum_by_task, task_scales
 from polytask.losses import Loss, Multinomial, Squared
-from polytask.penalties import Columns
+from polytask.penalties import Columns, Penalty
 
 Array = NDArray[np.float64]
 
 # Statistics are used while their matrices stay below this many numbers ...
 _STATISTICS_ENTRIES = 3e7
 # ... and a product with them costs no more than this many passes over the rows.
-_STATISTICS_PASSES = 4
+_STATISTICS_PASSES = 2
 # Tasks of several classes are joined in one block while they have fewer rows on average.
 _SMALL_TASK = 1000
 
@@ -72,6 +76,7 @@ class Settings:
     standardize: bool = False
     scale_targets: str | None = None
     class_weight: Any = None
+    source: Source | None = None
 
     def check(self, owner: str) -> None:
         """Raise ParameterError unless every choice exists."""
@@ -119,6 +124,10 @@ class Problem:
         Sum of the label weights of each task.
     shifts : tuple of ndarray of int
         Columns whose intercepts can move together at no cost; their mean is set to 0.
+    intercepts : Intercepts
+        What the intercepts may be.
+    centre : ndarray of shape (n_features, n_columns) or None
+        Scaled coefficients that the penalty pulls to; None for 0.
     """
 
     datafit: Datafit
@@ -127,14 +136,20 @@ class Problem:
     targets: TargetScaling
     present: NDArray[np.bool_] | None
     counts: Array
+    intercepts: Intercepts
     shifts: tuple[NDArray[np.intp], ...] = ()
+    centre: Array | None = None
+
+    def bound(self, penalty: Penalty) -> Penalty:
+        """Return a penalty that knows the columns and the point it pulls to."""
+        bound = penalty.bind(self.layout.columns)
+        return bound if self.centre is None else bound.shifted(self.centre)
 
     def original_units(self, W: Array, intercept: Array) -> tuple[Array, Array]:
         """Return coefficients (n_columns, n_features) and intercepts in original units."""
         coef, b = self.features.restore(W, intercept, self.present)
-        owners = np.repeat(
-            np.arange(len(self.layout.slices)), [s.stop - s.start for s in self.layout.slices]
-        )
+        widths = [part.stop - part.start for part in self.layout.slices]
+        owners = np.repeat(np.arange(len(widths)), widths)
         scale, mean = self.targets.scale[owners], self.targets.mean[owners]
         b = b * scale + mean
         for columns in self.shifts:
@@ -177,20 +192,26 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     kappa = settings.intercept_strength / mean_n
     mode = effective_mode(settings.intercept, kappa)
     groups = intercept_groups(mode, outcomes, layout.columns.classes, data.form)
+    known = settings.source
     # Where features have their zero must not decide what a pull does.
-    level = mode == "auto" and len(np.unique(groups)) < len(groups)
+    level = mode == "auto" and (known is not None or len(np.unique(groups)) < len(groups))
     features = feature_scaling(data, weight, settings.standardize, centre, level)
     rows = features.features(wide_enough(data.X), cell_mask(data))
+    owners = np.repeat(np.arange(data.n_tasks), outcomes.n_outputs)
+    present = None if data.present is None else data.present[owners]
     intercepts = make_intercepts(mode, groups, kappa)
     shifts = free_shifts(outcomes, layout.slices, groups) if centre else ()
-    if centre:
+    point = None
+    if known is not None:
+        there = known.point(data, outcomes, owner)
+        point, anchor = scaled_point(there, features, targets, owners, present)
+        if mode in PULLED:
+            intercepts, shifts = AnchoredIntercepts(anchor, kappa), ()
+    if centre and not isinstance(intercepts, AnchoredIntercepts):
         refuse_unbounded(data, outcomes, weight, layout.slices, groups, owner)
     parts = _Parts(data, outcomes, layout, rows, y, weight, scale, counts)
-    present = None
-    if data.present is not None:
-        present = np.repeat(data.present, [s.stop - s.start for s in layout.slices], axis=0)
     datafit = parts.datafit(intercepts)
-    return Problem(datafit, layout, features, targets, present, counts, shifts)
+    return Problem(datafit, layout, features, targets, present, counts, intercepts, shifts, point)
 
 
 def held_out_value(

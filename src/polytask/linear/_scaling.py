@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 _SAFE_POWER = 0.4
 # A design of float32 up to this size is solved in float64 (a quarter of a gigabyte).
 _COPIED_ENTRIES = 3e7
+# Numbers of a design that are taken at a time.
+_CHUNK = 2**17
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +84,42 @@ class FeatureScaling:
         if present is not None:
             coef = np.where(present.T, coef, 0.0)
         return coef, intercept - self.mean @ coef
+
+
+def scaled_point(
+    point: tuple[Array, Array],
+    features: FeatureScaling,
+    targets: TargetScaling,
+    owners: NDArray[np.intp],
+    present: NDArray[np.bool_] | None,
+) -> tuple[Array, Array]:
+    """Return the scaled coefficients and intercepts that predict as given ones do.
+
+    Parameters
+    ----------
+    point : tuple of ndarray
+        Coefficients of shape (n_columns, n_features) and intercepts, in original units.
+    features, targets
+        The scaling.
+    owners : ndarray of int of shape (n_columns,)
+        The task of each column.
+    present : ndarray of bool of shape (n_columns, n_features) or None
+        Which features each column's task has.
+
+    Returns
+    -------
+    W : ndarray of shape (n_features, n_columns)
+        Scaled.
+    intercept : ndarray of shape (n_columns,)
+        Scaled.
+    """
+    coef, intercept = point
+    if present is not None:
+        coef = np.where(present, coef, 0.0)
+    scale = targets.scale[owners]
+    coef = coef / scale[:, None]
+    intercept = (intercept - targets.mean[owners]) / scale + coef @ features.mean
+    return coef.T * features.scale[:, None], intercept
 
 
 def wide_enough(X: Any) -> Any:  # noqa: ANN401 - ndarray or CSR
@@ -162,11 +200,23 @@ def _exists(data: TaskData) -> NDArray[np.bool_] | None:
 def _dense_moments(
     X: NDArray[Any], rows: Array, exists: NDArray[np.bool_] | None
 ) -> tuple[Array, Array]:
-    cells = rows[:, None] if exists is None else rows[:, None] * exists
-    total = np.maximum(cells.sum(axis=0), np.finfo(float).tiny)
-    mean = np.asarray((X * cells).sum(axis=0, dtype=float) / total)
-    centred = X - mean
-    return mean, np.asarray((centred**2 * cells).sum(axis=0, dtype=float) / total)
+    """Return weighted means and variances of the columns, a few rows at a time."""
+    step = max(_CHUNK // max(X.shape[1], 1), 1)
+    parts = [slice(first, first + step) for first in range(0, len(X), step)]
+    total = np.full(X.shape[1], rows.sum())
+    if exists is not None:
+        total = sum((rows[p] @ exists[p] for p in parts), np.zeros(X.shape[1]))
+    total = np.maximum(total, np.finfo(float).tiny)
+    first, second = np.zeros(X.shape[1]), np.zeros(X.shape[1])
+    for p in parts:
+        cells = np.asarray(X[p], dtype=float)
+        first += rows[p] @ (cells if exists is None else cells * exists[p])
+    mean = first / total
+    for p in parts:
+        away = np.asarray(X[p], dtype=float) - mean
+        away *= away
+        second += rows[p] @ (away if exists is None else away * exists[p])
+    return mean, second / total
 
 
 def _sparse_moments(X: Any, rows: Array) -> tuple[Array, Array]:  # noqa: ANN401 - CSR
@@ -198,7 +248,9 @@ class TargetScaling:
     scale: Array
 
     def apply(self, y: Array, data: TaskData) -> Array:
-        """Return scaled targets, shaped as `y`."""
+        """Return scaled targets, shaped as `y`; `y` itself where nothing is scaled."""
+        if not self.mean.any() and np.all(self.scale == 1.0):
+            return y
         if data.form is Form.TARGETS:
             return (y - self.mean) / self.scale
         counts = np.diff(np.asarray(data.offsets))

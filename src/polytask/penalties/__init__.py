@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from polytask.penalties.base import (
+    CompiledRows,
     Conjugate,
     Mergeable,
     NullStrength,
     Penalty,
     Proximable,
     Quadratic,
+    RowKernel,
     RowSeparable,
     Smooth,
 )
@@ -39,11 +41,13 @@ __all__ = [
     "TowardMean",
     "Penalty",
     # what a penalty can do
+    "CompiledRows",
     "Conjugate",
     "Mergeable",
     "NullStrength",
     "Proximable",
     "Quadratic",
+    "RowKernel",
     "RowSeparable",
     "Smooth",
     # what solvers and the command line use

@@ -8,6 +8,7 @@ with it is a matter of types: `Smooth`, `Quadratic`, `Proximable`, `RowSeparable
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from dataclasses import dataclass
 from typing import Any, Self, final
 
 import numpy as np
@@ -185,6 +186,31 @@ class RowSeparable(Proximable):
     def prox(self, W: Array, step: float) -> Array:
         """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
         return self.prox_rows(W, slice(None), step)
+
+
+@dataclass(frozen=True, eq=False)
+class RowKernel:
+    """The prox of one row as machine code.
+
+    Attributes
+    ----------
+    prox : callback of numba
+        Made by ``polytask.penalties.row_kernels.row_prox``: it takes a row as a float64 array,
+        a step and the parameters, and overwrites the row.
+    parameters : ndarray of shape (n_parameters,)
+        float64; the strength belongs here, so that one function serves every strength.
+    """
+
+    prox: Any
+    parameters: np.ndarray
+
+
+class CompiledRows(RowSeparable):
+    """A row-separable penalty, the same for every row, whose prox is also machine code."""
+
+    @abstractmethod
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row; it agrees with :meth:`prox_rows`."""
 
 
 class Conjugate(Proximable):

@@ -23,7 +23,16 @@ from polytask._linalg import (
     total,
 )
 from polytask._registry import saveable
-from polytask.penalties.base import Conjugate, Mergeable, Penalty, Quadratic, RowSeparable, Valued
+from polytask.penalties.base import (
+    CompiledRows,
+    Conjugate,
+    Mergeable,
+    Penalty,
+    Quadratic,
+    RowKernel,
+    RowSeparable,
+    Valued,
+)
 from polytask.penalties.terms import (
     ALPHA,
     FRACTION,
@@ -51,10 +60,17 @@ def _absolute_sum(W: Array) -> float:
     return total(namespace(W).abs(W))
 
 
+def _kernel(entries: float, length: float, square: float) -> RowKernel:
+    """Return the kernel of entries * sum |w| + length * ||w|| + square / 2 * ||w||^2."""
+    from polytask.penalties.row_kernels import shrink_row
+
+    return RowKernel(shrink_row, np.array([entries, length, square]))
+
+
 @final
 @saveable("penalty.l1")
 @dataclass(frozen=True, eq=False, repr=False)
-class L1(Norm, RowSeparable):
+class L1(Norm, CompiledRows):
     """alpha * sum |W|: any coefficient may vanish.
 
     Parameters
@@ -82,6 +98,10 @@ class L1(Norm, RowSeparable):
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows with every entry moved towards zero by step * alpha."""
         return soft_threshold(rows, _per_entry(_per_row(step, rows) * self.weight))
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        return _kernel(self.weight, 0.0, 0.0)
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another L1, L21 or SparseGroup."""
@@ -147,7 +167,7 @@ def _quadratic_conjugate(square: float, weight: float) -> float:
 @final
 @saveable("penalty.elastic_net")
 @dataclass(frozen=True, eq=False, repr=False)
-class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, RowSeparable):
+class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
     """alpha * l1_ratio * sum |W| + alpha * (1 - l1_ratio) / 2 * ||W||_F^2.
 
     Parameters
@@ -182,6 +202,11 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, RowSeparable):
         (sparse, ridge), step = self._weights, _per_row(step, rows)
         return soft_threshold(rows, _per_entry(step * sparse)) / _per_entry(1.0 + step * ridge)
 
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        sparse, ridge = self._weights
+        return _kernel(sparse, 0.0, ridge)
+
     def conjugate(self, Z: Array) -> float:
         """Return the squared excess of Z over the threshold, over twice the ridge."""
         sparse, ridge = self._weights
@@ -212,7 +237,7 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, RowSeparable):
 @final
 @saveable("penalty.l21")
 @dataclass(frozen=True, eq=False, repr=False)
-class L21(Norm, RowSeparable):
+class L21(Norm, CompiledRows):
     """alpha * sum over features of ||W_j||_2: a feature is used by all columns or by none.
 
     Parameters
@@ -241,6 +266,10 @@ class L21(Norm, RowSeparable):
         """Return the rows, each shortened by step * alpha."""
         return shrink_rows(rows, _per_row(step, rows) * self.weight)
 
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        return _kernel(0.0, self.weight, 0.0)
+
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another L1, L21 or SparseGroup."""
         return _merged(self, other)
@@ -249,7 +278,7 @@ class L21(Norm, RowSeparable):
 @final
 @saveable("penalty.sparse_group")
 @dataclass(frozen=True, eq=False, repr=False)
-class SparseGroup(Norm, RowSeparable):
+class SparseGroup(Norm, CompiledRows):
     """alpha * (l1_ratio * sum |W| + (1 - l1_ratio) * sum over features of ||W_j||_2).
 
     A feature may be dropped for all columns, and within a kept one for some [1]_.
@@ -290,6 +319,11 @@ class SparseGroup(Norm, RowSeparable):
         amount = _per_row(step, rows) * self.weight
         entries = soft_threshold(rows, _per_entry(amount * self.l1_ratio))
         return shrink_rows(entries, amount * (1 - self.l1_ratio))
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        ratio = self.l1_ratio
+        return _kernel(self.weight * ratio, self.weight * (1 - ratio), 0.0)
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another L1, L21 or SparseGroup."""

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 from typing import final
 
-from polytask._linalg import Array, clip, largest, singular_values, thin_svd, total
+from polytask._linalg import (
+    Array,
+    clip,
+    shrunk_values,
+    singular_values,
+    spectral_norm,
+    thin_svd,
+    total,
+)
 from polytask._registry import saveable
 from polytask.penalties.base import Mergeable, Valued
 from polytask.penalties.terms import ALPHA, FRACTION, Norm
@@ -43,12 +51,15 @@ class TraceNorm(Norm):
 
     def dual_norm(self, Z: Array) -> float:
         """Return the largest singular value."""
-        return 0.0 if 0 in Z.shape else largest(singular_values(Z))
+        return 0.0 if 0 in Z.shape else spectral_norm(Z)
 
     def prox(self, W: Array, step: float) -> Array:
         """Return W with every singular value lowered by step * alpha, stopping at zero."""
         if 0 in W.shape:
             return W
+        short = shrunk_values(W, float(step) * self.weight)
+        if short is not None:
+            return short
         left, values, right = thin_svd(W)
         lowered = clip(values - float(step) * self.weight, 0.0, None)
         return (left * lowered[None, :]) @ right

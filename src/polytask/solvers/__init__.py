@@ -2,15 +2,21 @@
 
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.choose import choose
+from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.newton import Newton
 from polytask.solvers.proximal_newton import ProximalNewton
+from polytask.solvers.separate_descent import SeparateDescent
 
 __all__ = [
     "AcceleratedGradient",
+    "BlockDescent",
     "Certificate",
+    "ExtrapolatedGradient",
     "Newton",
     "ProximalNewton",
+    "SeparateDescent",
     "Solution",
     "Solver",
     "Status",

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from polytask.datafits import (
+    AnchoredIntercepts,
     ClassesBlock,
     Datafit,
     Features,
@@ -35,6 +36,7 @@ def intercept_modes(n_columns: int = N_TASKS) -> dict[str, Intercepts]:
         "free": TiedIntercepts(alone),
         "tied": TiedIntercepts(together),
         "pulled": PulledIntercepts(together, 0.05),
+        "anchored": AnchoredIntercepts(np.linspace(-1.0, 1.0, n_columns), 0.05),
     }
 
 
@@ -148,6 +150,7 @@ def small_problems(seed: int) -> dict[str, Datafit]:
     return {
         "squared, statistics": stacked_statistics(modes["pulled"], seed),
         "squared, shared statistics": shared_statistics(modes["free"], seed, missing=False),
+        "squared, shared samples": shared_samples(Squared(), modes["pulled"], seed, missing=False),
         "squared, missing labels": shared_samples(Squared(), modes["tied"], seed),
         "logistic": stacked_samples(Logistic(), modes["pulled"], seed),
         "logistic, sparse": shared_samples(Logistic(), modes["free"], seed),

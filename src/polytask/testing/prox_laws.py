@@ -9,6 +9,7 @@ import numpy as np
 
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import (
+    CompiledRows,
     Conjugate,
     NullStrength,
     Penalty,
@@ -97,6 +98,22 @@ def _rows(case: Case) -> None:
     require_dtype(result, np.float32, subject, "prox_rows keeps float32")
 
 
+def _compiled(case: Case) -> None:
+    """Check that the compiled prox of one row is the prox."""
+    subject: Any = case.subject
+    if not isinstance(subject, CompiledRows):
+        return
+    from polytask.penalties.row_kernels import apply_rows
+
+    kernel = subject.row_kernel()
+    for W in case.points:
+        for step in STEPS:
+            rows = np.array(W, dtype=float, order="C")
+            apply_rows(rows, step, kernel.parameters, kernel.prox)
+            wanted = subject.prox_rows(W, slice(None), step)
+            require_close(rows, wanted, subject, "row_kernel() agrees with prox_rows", rtol=1e-12)
+
+
 def _moreau(case: Case) -> None:
     """Check the identity of Moreau as the equality of Fenchel and Young at a prox."""
     subject: Any = case.subject
@@ -179,6 +196,7 @@ _LAWS: tuple[Callable[[Case], None], ...] = (
     _no_step,
     _firm,
     _rows,
+    _compiled,
     _moreau,
     _young,
     _domain,

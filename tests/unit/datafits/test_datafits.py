@@ -23,6 +23,7 @@ from polytask.datafits import (
     collect_shared,
     collect_stacked,
 )
+from polytask.datafits.batched import CubeProducts, GatheredProducts, SegmentProducts
 from polytask.exceptions import DataError
 from polytask.losses import Logistic, Multinomial, Squared
 from polytask.penalties import L21, TraceNorm
@@ -117,7 +118,7 @@ def test_rows_of_a_sparse_matrix_share_its_memory():
 
 
 @given(SEEDS)
-def test_few_rows_per_task_are_gathered_with_the_same_result(seed):
+def test_products_of_small_tasks_are_those_of_each(seed):
     rng = np.random.default_rng(seed)
     counts = rng.integers(0, 4, size=6)
     counts[rng.integers(6)] += 1
@@ -125,8 +126,8 @@ def test_few_rows_per_task_are_gathered_with_the_same_result(seed):
     X, columns = rng.normal(size=(offsets[-1], 3)), rng.permutation(6)
     design = Stacked(Features(X), offsets, columns)
     each = Stacked(Features(X), offsets, columns)
-    vars(each)["_many_small"] = False
-    assert design._many_small
+    vars(each)["_products"] = SegmentProducts(X, offsets)
+    assert isinstance(design._products, GatheredProducts | CubeProducts)
     W, u = rng.normal(size=(3, 6)), rng.uniform(size=len(X))
     np.testing.assert_allclose(design.forward(W), each.forward(W), atol=1e-12)
     np.testing.assert_allclose(design.adjoint(u), each.adjoint(u), atol=1e-12)

@@ -7,6 +7,7 @@ import pytest
 
 from polytask.datafits import (
     Features,
+    NoIntercepts,
     PulledIntercepts,
     Samples,
     ScalarBlock,
@@ -236,13 +237,24 @@ def test_what_depends_on_the_datafit_alone_is_computed_once(monkeypatch):
     assert datafit.origin is datafit.origin
 
 
+PATHS = {
+    "logistic": _problems.stacked_samples(Logistic(), _problems.intercept_modes()["pulled"], 0),
+    "separate": statistics(),
+    "shared": _problems.shared_statistics(NoIntercepts(), 0, missing=False),
+}
+
+
 @pytest.mark.parametrize("solver", SOLVERS, ids=repr)
 def test_warm_starts_along_a_path(solver):
-    datafit = _problems.stacked_samples(Logistic(), _problems.intercept_modes()["pulled"], 0)
-    start = None
-    for alpha in (0.3, 0.1, 0.03, 0.01):
-        penalty = L2(alpha) if isinstance(solver, Newton) else L21(alpha)
-        start = solver.solve(datafit, penalty, start=start)
-        cold = solver.solve(datafit, penalty)
-        assert start.status.ok
-        assert start.objective == pytest.approx(cold.objective, rel=1e-5)
+    solved_any = False
+    for datafit in PATHS.values():
+        for norm in (L2, L21, TraceNorm):
+            if solver.accepts(datafit, norm(0.3)):
+                continue
+            start, solved_any = None, True
+            for alpha in (0.3, 0.1, 0.03, 0.01):
+                start = solver.solve(datafit, norm(alpha), start=start)
+                cold = solver.solve(datafit, norm(alpha))
+                assert start.status.ok
+                assert start.objective == pytest.approx(cold.objective, rel=1e-5)
+    assert solved_any

@@ -1,0 +1,28 @@
+"""celer: MultiTaskLasso, along a path."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+
+import numpy as np
+from celer import MultiTaskLasso
+from problems import Problem
+
+Solve = Callable[[float], list[np.ndarray]]
+
+
+def prepare(problem: Problem) -> Solve:
+    """Return the solver of a problem."""
+    warnings.simplefilter("ignore")
+    if not isinstance(problem.X, np.ndarray):
+        raise SystemExit("celer takes no sparse design with several tasks")
+    X, Y = np.asfortranarray(problem.X), np.asfortranarray(problem.Y)
+
+    def solve(tol: float) -> list[np.ndarray]:
+        model = MultiTaskLasso(fit_intercept=False, tol=tol, max_iter=1000, max_epochs=100000)
+        strengths = np.array(problem.card.strengths)
+        coefs = model.path(X, Y, alphas=strengths)[1]
+        return [coefs[:, :, k].T for k in range(len(strengths))]
+
+    return solve

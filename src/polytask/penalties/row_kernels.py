@@ -1,0 +1,120 @@
+"""Compiled proximal operators of one row, for solvers that visit rows one by one.
+
+Importing this module imports numba, so penalties import it inside their methods.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import cache
+from math import sqrt
+from typing import Any
+
+from numba import cfunc, njit, types
+
+# Sums may be reordered, so that they fill vector registers.
+_OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
+# (row, step, parameters): the row becomes its prox, in place.
+ROW_PROX = types.void(types.float64[::1], types.float64, types.float64[::1])
+
+
+def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - of numba
+    """Compile a function for one signature, without the interpreter lock.
+
+    The machine code is kept on disk: beside the source, or in the user's cache folder (or
+    that of ``NUMBA_CACHE_DIR``) where the source cannot be written to. Where neither can, the
+    function is compiled anew in every process.
+
+    Parameters
+    ----------
+    signature : numba signature
+        Types of the arguments and the result.
+
+    Returns
+    -------
+    callable
+        A decorator.
+    """
+    return _kept_on_disk(njit, signature, nogil=True)
+
+
+def part_of_compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a dispatcher of numba
+    """Let compiled functions call this one; it becomes a part of each."""
+    return njit(**_OPTIONS)(function)
+
+
+def row_prox(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a compiled callback of numba
+    """Compile the prox of a row: a module-level function ``(row, step, parameters)``.
+
+    The row, a float64 array, becomes its prox in place. The machine code is kept on disk as by
+    :func:`compiled`.
+    """
+    return _kept_on_disk(cfunc, ROW_PROX)(function)
+
+
+def _kept_on_disk(
+    compiler: Any,  # noqa: ANN401 - a decorator of numba
+    signature: Any,  # noqa: ANN401
+    **options: bool,
+) -> Callable[[Callable[..., Any]], Any]:
+    def decorate(function: Callable[..., Any]) -> Any:  # noqa: ANN401
+        given = {**_OPTIONS, **options}
+        try:
+            return compiler(signature, cache=True, **given)(function)
+        except (RuntimeError, OSError, ImportError):
+            # There is no place for it, or what is there belongs to a module of another name.
+            return compiler(signature, **given)(function)
+
+    return decorate
+
+
+@row_prox
+def shrink_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401 - arrays of numba
+    """Threshold the entries, shorten the row, then divide it.
+
+    The prox of ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` with parameters (a, b, c).
+    """
+    amount = step * parameters[0]
+    square = 0.0
+    for t in range(row.size):
+        value = row[t]
+        # Exactly zero inside the interval.
+        value -= min(max(value, -amount), amount)
+        row[t] = value
+        square += value * value
+    length = sqrt(square)
+    amount = step * parameters[1]
+    factor = 0.0
+    if length > amount:
+        factor = (1.0 - amount / length) / (1.0 + step * parameters[2])
+    for t in range(row.size):
+        row[t] *= factor
+
+
+def apply_rows(rows: Any, step: float, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+    """Replace every row of a float64 array by its prox.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n_rows, n_columns)
+        In C order; changed in place.
+    step : float
+        The step.
+    parameters : ndarray
+        Of the prox.
+    prox : compiled callback
+        Made by :func:`row_prox`.
+    """
+    _looped()(rows, step, parameters, prox)
+
+
+@cache
+def _looped() -> Any:  # noqa: ANN401 - a dispatcher of numba
+    function = types.FunctionType(ROW_PROX)
+    signature = types.void(types.float64[:, ::1], types.float64, types.float64[::1], function)
+
+    def loop(rows: Any, step: float, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+        for j in range(rows.shape[0]):
+            prox(rows[j], step, parameters)
+
+    return njit(signature)(loop)

@@ -1,0 +1,338 @@
+"""What block descent needs of a data term with one design for all columns."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask.datafits import (
+    Datafit,
+    Features,
+    Intercepts,
+    NoIntercepts,
+    Samples,
+    ScalarBlock,
+    Shared,
+    SquaredStatistics,
+)
+from polytask.datafits.base import Array
+from polytask.losses import Squared
+
+Index = NDArray[np.intp]
+
+# A centred square below this share of the plain one is rounding.
+_ROUNDING = 1e-13
+
+
+class SharedData(ABC):
+    """Squared loss of several columns on one design, the intercepts minimised out.
+
+    The Hessian of the data term is ``gram x diag(scale) + mean mean' x pull``, where the Gram
+    matrix is that of features centred as the intercepts allow.
+    """
+
+    scale: Array
+    mean: Array
+    pull: Array
+
+    @property
+    @abstractmethod
+    def n_rows(self) -> float:
+        """What an update of predictions costs, per column; inf where there are none."""
+
+    @property
+    @abstractmethod
+    def entries(self) -> float:
+        """Numbers that the data hold."""
+
+    @property
+    @abstractmethod
+    def own(self) -> Array:
+        """The diagonal of the Gram matrix, exactly 0 where it is rounding, (n_features,)."""
+
+    @abstractmethod
+    def columns(self, index: Index) -> Any:  # noqa: ANN401 - what `gram` takes
+        """Return some features, centred, one per row."""
+
+    @abstractmethod
+    def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401 - from `columns`
+        """Return the inner products of some features with others."""
+
+    @abstractmethod
+    def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401 - from `columns`
+        """Return features one after the other."""
+
+    @cached_property
+    def curvature(self) -> Array:
+        """Largest curvature of each row of W, shape (n_features,)."""
+        top = float(np.max(self.scale, initial=0.0))
+        curvature = top * self.own
+        if self.pull.size:
+            curvature = curvature + float(np.linalg.eigvalsh(self.pull)[-1]) * self.mean**2
+        return curvature
+
+
+def _pull(intercepts: Intercepts, scale: Array) -> Array:
+    """Return the curvature that is left in the misfit of the means, empty if there is none."""
+    if intercepts.centres:
+        return np.zeros((0, 0))
+    moved = [intercepts.solve(scale, scale * unit) for unit in np.eye(len(scale))]
+    matrix = np.diag(scale) - scale[:, None] * np.stack(moved, axis=1)
+    return np.asarray((matrix + matrix.T) / 2)
+
+
+@dataclass(frozen=True, eq=False)
+class MomentData(SharedData):
+    """From a matrix of second moments.
+
+    Parameters
+    ----------
+    datafit : SquaredStatistics
+        With one matrix for all columns.
+    """
+
+    datafit: SquaredStatistics
+    n_rows = float("inf")
+
+    @property
+    def entries(self) -> float:
+        """Size of the matrix."""
+        return float(self._second.size)
+
+    @property
+    def scale(self) -> Array:  # type: ignore[override]
+        """Weight of each column."""
+        return self.datafit.statistics.scale
+
+    @property
+    def mean(self) -> Array:  # type: ignore[override]
+        """Feature means."""
+        return np.ascontiguousarray(self.datafit.statistics.x_mean[:, 0])
+
+    @cached_property
+    def pull(self) -> Array:  # type: ignore[override]
+        """See the class."""
+        return _pull(self.datafit.intercepts, self.scale)
+
+    @property
+    def _second(self) -> Array:
+        return np.asarray(self.datafit.statistics.second[0])
+
+    @cached_property
+    def own(self) -> Array:
+        """The diagonal of the Gram matrix."""
+        return np.where(self.datafit.feature_scale() > 0, np.diagonal(self._second), 0.0)
+
+    def columns(self, index: Index) -> Any:  # noqa: ANN401
+        """Return the index: the products of features are known."""
+        return index
+
+    def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
+        """Return a part of the matrix."""
+        return np.asarray(self._second[np.ix_(some, others)])
+
+    def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401
+        """Return both indices."""
+        return np.concatenate([some, others])
+
+
+@dataclass(frozen=True, eq=False)
+class SampleData(SharedData):
+    """From rows of features and targets.
+
+    Parameters
+    ----------
+    features : Features
+        The rows.
+    y : ndarray of shape (n_rows, n_columns)
+        Targets.
+    share : ndarray of shape (n_rows,)
+        Weight of each row; they sum to 1.
+    scale : ndarray of shape (n_columns,)
+        Weight of each column.
+    datafit : Samples
+        What they are taken from.
+    """
+
+    features: Features
+    y: Array
+    share: Array
+    scale: Array
+    datafit: Samples
+
+    @property
+    def intercepts(self) -> Intercepts:
+        """What b may be."""
+        return self.datafit.intercepts
+
+    @property
+    def entries(self) -> float:
+        """Size of the design."""
+        return float(np.prod(self.features.matrix.shape))
+
+    @cached_property
+    def root(self) -> Array:
+        """Square roots of the weights of the rows."""
+        return np.sqrt(self.share)
+
+    @cached_property
+    def has_intercepts(self) -> bool:
+        """Whether there is anything that centres features."""
+        return not isinstance(self.intercepts, NoIntercepts)
+
+    @cached_property
+    def pull(self) -> Array:  # type: ignore[override]
+        """See the class."""
+        return _pull(self.intercepts, self.scale) if self.has_intercepts else np.zeros((0, 0))
+
+    @cached_property
+    def mean(self) -> Array:  # type: ignore[override]
+        """Weighted feature means, with the offset taken off."""
+        return self.features.adjoint(self.share)
+
+    @cached_property
+    def raw_mean(self) -> Array:
+        """Weighted means of the matrix as stored."""
+        offset = self.features.offset
+        return self.mean if offset is None else self.mean + offset
+
+    @cached_property
+    def centre(self) -> Array:
+        """What is subtracted from every row of the matrix."""
+        if self.has_intercepts:
+            return self.raw_mean
+        offset = self.features.offset
+        return np.zeros(self.features.n_features) if offset is None else offset
+
+    @cached_property
+    def own(self) -> Array:
+        """The diagonal of the Gram matrix."""
+        if self.intercepts.centres or not self.has_intercepts:
+            top = float(np.max(self.scale, initial=0.0))
+            return np.asarray(self.datafit.feature_scale() ** 2 / top)
+        plain = self.features.squares_adjoint(self.share)
+        centred = plain - self.mean**2
+        return np.where(centred <= _ROUNDING * plain, 0.0, centred)
+
+    @cached_property
+    def targets(self) -> Array:
+        """Targets times the square roots of the weights, centred as the features are."""
+        y = self.y - self.share @ self.y if self.has_intercepts else self.y
+        return np.ascontiguousarray(self.root[:, None] * y)
+
+    @cached_property
+    def y_mean(self) -> Array:
+        """Weighted target means."""
+        return np.asarray(self.share @ self.y)
+
+    def lean(self, W: Array, index: Index) -> Array:
+        """Return the pull on the misfit of the means, shape (1, n_columns) or (1, 0)."""
+        if not self.pull.size:
+            return np.zeros((1, 0))
+        misfit = self.y_mean - self.mean[index] @ W
+        b = self.intercepts.solve(
+            self.scale,
+            self.scale * misfit - self.intercepts.gradient(np.zeros_like(misfit)),
+        )
+        return np.asarray(self.scale * (misfit - b))[None, :]
+
+
+class DenseData(SampleData):
+    """From a dense design."""
+
+    @property
+    def n_rows(self) -> float:
+        """Number of rows."""
+        return float(len(self.share))
+
+    def columns(self, index: Index) -> Any:  # noqa: ANN401
+        """Return the features, one per row."""
+        part = np.array(self.features.matrix[:, index].T, dtype=float, order="C")
+        part -= self.centre[index, None]
+        part *= self.root
+        return part
+
+    def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
+        """Return the inner products."""
+        return np.asarray(some @ others.T)
+
+    def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401
+        """Return both."""
+        return np.concatenate([some, others])
+
+
+class SparseData(SampleData):
+    """From a sparse design; features stay sparse, the centres apart."""
+
+    @property
+    def n_rows(self) -> float:
+        """Mean number of stored entries of a feature."""
+        return float(self.features.matrix.nnz / max(self.features.matrix.shape[1], 1) + 2)
+
+    def columns(self, index: Index) -> Any:  # noqa: ANN401
+        """Return (features, one per row; their means; their centres)."""
+        chosen = sp.csr_array(self.features.turned[index], dtype=float)
+        chosen.data = chosen.data * self.root[chosen.indices]
+        return chosen, self.raw_mean[index], self.centre[index]
+
+    def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
+        """Return the inner products of the centred features."""
+        (A, a, p), (B, b, q) = some, others
+        plain = np.asarray((A @ B.T).toarray())
+        outer = np.multiply.outer
+        return np.asarray(plain - outer(p, b) - outer(a, q) + outer(p, q))
+
+    def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401
+        """Return both."""
+        rows = sp.csr_array(sp.vstack([some[0], others[0]], format="csr"))
+        pairs = zip(some[1:], others[1:], strict=True)
+        return rows, *(np.concatenate(pair) for pair in pairs)
+
+
+def shared_data(datafit: Datafit) -> SharedData | None:
+    """Return the data of a datafit with squared loss and one design, None for others.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        Any.
+
+    Returns
+    -------
+    SharedData or None
+    """
+    if isinstance(datafit, SquaredStatistics):
+        return MomentData(datafit) if len(datafit.statistics.second) == 1 else None
+    if not isinstance(datafit, Samples) or len(datafit.blocks) != 1:
+        return None
+    block = datafit.blocks[0]
+    if not isinstance(block, ScalarBlock) or not isinstance(block.loss, Squared):
+        return None
+    design = block.design
+    in_order = np.array_equal(block.columns, np.arange(datafit.n_columns))
+    if not isinstance(design, Shared) or not in_order:
+        return None
+    return _sample_data(datafit, block, design.features)
+
+
+def _sample_data(datafit: Samples, block: ScalarBlock, features: Features) -> SharedData | None:
+    """Return the data if every row has one weight, up to a factor per column."""
+    weight = block.weight
+    scale = np.asarray(weight.sum(axis=0))
+    total = float(weight.sum())
+    if weight.ndim != 2 or not total > 0:
+        return None
+    if np.all(weight == weight[:, :1]):
+        share = weight[:, 0] / weight[:, 0].sum()
+    else:
+        share = weight.sum(axis=1) / total
+        if not np.allclose(weight, np.multiply.outer(share, scale), rtol=1e-13, atol=0.0):
+            return None
+    kind = SparseData if sp.issparse(features.matrix) else DenseData
+    return kind(features, block.y, share, scale, datafit)

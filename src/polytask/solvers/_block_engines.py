@@ -1,0 +1,282 @@
+"""Sweeps over a working set: in the Gram domain, or with residuals, dense or sparse."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from polytask.datafits.base import Array
+from polytask.penalties import RowKernel
+from polytask.solvers._block_data import DenseData, Index, SampleData, SharedData, SparseData
+
+# Rows updated one after the other before what they change is passed on by one product.
+_BLOCK = 48
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The rows of W in a working set, and the prox of one.
+
+    Attributes
+    ----------
+    curvature, mean : ndarray of shape (n_rows,)
+        Of the features of these rows.
+    scale : ndarray of shape (n_columns,)
+        Weight of each column.
+    pull : ndarray of shape (n_columns, n_columns) or (0, 0)
+        See :class:`SharedData`.
+    ridge : float
+        Strength of a ridge beside the penalty.
+    kernel : RowKernel
+        The prox.
+    """
+
+    curvature: Array
+    mean: Array
+    scale: Array
+    pull: Array
+    ridge: float
+    kernel: RowKernel
+
+    @property
+    def arguments(self) -> tuple[Any, ...]:
+        """What the compiled sweeps take last."""
+        common = self.curvature, self.scale, self.mean, self.pull, self.ridge
+        return *common, self.kernel.parameters, self.kernel.prox
+
+
+class Engine(ABC):
+    """Coefficients of a working set, and arrays that are affine functions of them.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n_rows, n_columns)
+        Changed in place.
+    parts : list of ndarray
+        Kept up to date with W.
+    """
+
+    W: Array
+    parts: list[Array]
+
+    @abstractmethod
+    def sweep(self) -> float:
+        """Minimise over each row in turn; return the curvature times the squared change."""
+
+    @abstractmethod
+    def slope(self) -> Array:
+        """Return minus the gradient of the data term, of the shape of W."""
+
+    @abstractmethod
+    def change(self, before: list[Array]) -> float:
+        """Return by how much the data term has grown since W and the parts were `before`."""
+
+    def state(self) -> list[Array]:
+        """Return copies of W and of the parts."""
+        return [part.copy() for part in (self.W, *self.parts)]
+
+    def set_state(self, state: list[Array]) -> None:
+        """Put W and the parts back."""
+        for part, value in zip((self.W, *self.parts), state, strict=True):
+            part[...] = value
+
+
+class GramEngine(Engine):
+    """Keeps the gradient of the working set up to date by the inner products of its features.
+
+    Parameters
+    ----------
+    gram : ndarray of shape (n_rows, n_rows)
+        Inner products.
+    rows : Rows
+        The working set.
+    W, slope : ndarray of shape (n_rows, n_columns)
+        Where to begin; taken over.
+    """
+
+    def __init__(self, gram: Array, rows: Rows, W: Array, slope: Array) -> None:
+        self.gram, self.rows = gram, rows
+        self.W, self.parts = W, [slope]
+
+    def sweep(self) -> float:
+        """Minimise over each row in turn."""
+        from polytask.solvers._kernels import sweep_gram
+
+        found = sweep_gram(self.gram, self.parts[0], self.W, *self.rows.arguments, _BLOCK, 1)
+        return float(found)
+
+    def slope(self) -> Array:
+        """Return minus the gradient."""
+        return self.parts[0]
+
+    def change(self, before: list[Array]) -> float:
+        """Return by how much the data term has grown."""
+        # Its slope is affine, so the mean of both ends is exact.
+        mean_slope = 0.5 * (before[1] + self.parts[0])
+        return float(np.vdot(mean_slope, before[0] - self.W))
+
+
+class DenseEngine(Engine):
+    """Keeps the residuals up to date; the cost of a row does not grow with the working set.
+
+    Parameters
+    ----------
+    data : DenseData
+        The data.
+    columns : ndarray of shape (n_rows, n)
+        Centred features, one per row.
+    rows : Rows
+        The working set.
+    index : ndarray of int
+        Which features they are.
+    W : ndarray of shape (n_rows, n_columns)
+        Where to begin; taken over.
+    """
+
+    def __init__(
+        self, data: DenseData, columns: Array, rows: Rows, index: Index, W: Array
+    ) -> None:
+        self.columns, self.rows = columns, rows
+        self.W = W
+        self.parts = [data.targets - columns.T @ W, data.lean(W, index)]
+
+    @cached_property
+    def _grams(self) -> Array:
+        """Inner products of the features of each block."""
+        starts = range(0, len(self.W), _BLOCK)
+        grams = np.zeros((len(starts), _BLOCK, _BLOCK))
+        for gram, start in zip(grams, starts, strict=True):
+            part = self.columns[start : start + _BLOCK]
+            gram[: len(part), : len(part)] = part @ part.T
+        return grams
+
+    def sweep(self) -> float:
+        """Minimise over each row in turn."""
+        from polytask.solvers._kernels_dense import sweep_dense
+
+        fixed = self.columns, self._grams
+        return float(sweep_dense(*fixed, *self.parts, self.W, *self.rows.arguments))
+
+    def change(self, before: list[Array]) -> float:
+        """Return by how much the data term has grown."""
+        old, now = before[1:], self.parts
+        squares = (now[0] - old[0]) * (now[0] + old[0])
+        pulled = 0.0
+        if now[1].size:
+            misfit = self.rows.mean @ (before[0] - self.W)
+            pulled = float(misfit @ (now[1] + old[1])[0])
+        return 0.5 * (float(squares.sum(axis=0) @ self.rows.scale) + pulled)
+
+    def slope(self) -> Array:
+        """Return minus the gradient."""
+        residual, lean = self.parts
+        slope = self.rows.scale * (self.columns @ residual)
+        if lean.size:
+            slope += np.multiply.outer(self.rows.mean, lean[0])
+        return np.asarray(slope)
+
+
+class SparseEngine(Engine):
+    """Keeps the residuals of a sparse design up to date.
+
+    Parameters
+    ----------
+    data : SparseData
+        The data.
+    columns : tuple
+        What :meth:`SparseData.columns` returns for the working set.
+    rows : Rows
+        The working set.
+    index : ndarray of int
+        Which features they are.
+    W : ndarray of shape (n_rows, n_columns)
+        Where to begin; taken over.
+    """
+
+    def __init__(
+        self,
+        data: SparseData,
+        columns: Any,  # noqa: ANN401
+        rows: Rows,
+        index: Index,
+        W: Array,
+    ) -> None:
+        self.stored, self.first, self.centre = columns
+        self.rows = rows
+        self.W = W
+        residual = np.ascontiguousarray(data.targets - self.stored.T @ W)
+        shift, level = self.centre @ W, data.root @ residual
+        self.parts = [residual, shift[None, :], level[None, :], data.lean(W, index)]
+        starts = self.stored.indptr.astype(np.int32, copy=False)
+        positions = self.stored.indices.astype(np.int32, copy=False)
+        self.entries = starts, positions, self.stored.data
+
+    def sweep(self) -> float:
+        """Minimise over each row in turn."""
+        from polytask.solvers._kernels_sparse import sweep_sparse
+
+        fixed = *self.entries, self.first, self.centre
+        return float(sweep_sparse(*fixed, *self.parts, self.W, *self.rows.arguments))
+
+    def change(self, before: list[Array]) -> float:
+        """Return by how much the data term has grown."""
+        (old, old_shift, old_level, old_lean), (now, shift, level, lean) = before[1:], self.parts
+        squares = ((now - old) * (now + old)).sum(axis=0)
+        # |A + r s'|^2 with |r| = 1, column by column.
+        squares += 2 * (level * shift - old_level * old_shift)[0]
+        squares += ((shift - old_shift) * (shift + old_shift))[0]
+        pulled = 0.0
+        if lean.size:
+            misfit = self.rows.mean @ (before[0] - self.W)
+            pulled = float(misfit @ (lean + old_lean)[0])
+        return 0.5 * (float(squares @ self.rows.scale) + pulled)
+
+    def slope(self) -> Array:
+        """Return minus the gradient."""
+        residual, shift, level, lean = self.parts
+        slope = self.stored @ residual + np.multiply.outer(self.first, shift[0])
+        slope -= np.multiply.outer(self.centre, level[0] + shift[0])
+        slope *= self.rows.scale
+        if lean.size:
+            slope += np.multiply.outer(self.rows.mean, lean[0])
+        return np.asarray(slope)
+
+
+def residual_engine(
+    data: SharedData,
+    columns: Any,  # noqa: ANN401 - what `data.columns` returns
+    rows: Rows,
+    index: Index,
+    W: Array,
+) -> Engine:
+    """Return the engine that keeps residuals.
+
+    Parameters
+    ----------
+    data : SharedData
+        On samples.
+    columns
+        The features of the working set.
+    rows : Rows
+        The working set.
+    index : ndarray of int
+        Which features they are.
+    W : ndarray of shape (n_rows, n_columns)
+        Where to begin.
+    """
+    if isinstance(data, DenseData):
+        return DenseEngine(data, columns, rows, index, W)
+    if isinstance(data, SparseData):
+        return SparseEngine(data, columns, rows, index, W)
+    raise TypeError(f"{type(data).__name__} has no residuals.")
+
+
+def selected(data: SharedData, columns: Any, positions: Index) -> Any:  # noqa: ANN401
+    """Return some of the features that `data.columns` returned."""
+    if isinstance(data, SampleData) and isinstance(columns, tuple):
+        return tuple(part[positions] for part in columns)
+    return columns[positions]

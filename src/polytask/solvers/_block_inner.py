@@ -1,0 +1,178 @@
+"""The minimisation over a working set: sweeps, extrapolation, and when to stop."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+
+from polytask.datafits.base import Array
+from polytask.penalties import Conjugate
+from polytask.solvers._block_engines import Engine
+
+# Sweeps between two extrapolations: more where the first ones were not enough.
+_DEPTHS = ((100, 20), (25, 10), (0, 5))
+# Sweeps that lower nothing beyond rounding end the minimisation after this many checks.
+_PATIENCE = 4
+_ROUNDING = 1e-15
+_SINGULAR = 1e-12
+_FEWEST_STEPS = 3
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a working set is solved well enough.
+
+    Attributes
+    ----------
+    gap : float
+        Duality gap, for penalties that have one.
+    move : float
+        Root of what a sweep returns, for others.
+    sweeps : int
+        Sweeps that are allowed.
+    """
+
+    gap: float
+    move: float
+    sweeps: int
+
+
+class Inner:
+    """Minimises over the rows of a working set.
+
+    Parameters
+    ----------
+    engine : Engine
+        The working set.
+    rough : Proximable
+        The penalty of these rows.
+    certifiable : bool
+        Whether the duality gap can be used.
+    value : float
+        Value of the data term where the engine begins.
+    rounding : float
+        Size of values that are rounding.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        rough: Any,  # noqa: ANN401 - proximable, with or without a conjugate
+        certifiable: bool,
+        value: float,
+        rounding: float,
+    ) -> None:
+        self.engine = engine
+        self.rough = rough
+        self.conjugate: Conjugate | None = None
+        if certifiable and isinstance(rough, Conjugate):
+            self.conjugate = rough
+        self.value = value
+        self.rounding = rounding
+        self.sweeps = 0
+        self._penalty = float(rough.value(engine.W))
+
+    def run(self, goal: Goal) -> None:
+        """Sweep until the goal is reached or nothing moves any more."""
+        idle = 0
+        while self.sweeps < goal.sweeps and idle < _PATIENCE:
+            before = self.engine.state()
+            moved, steps = self._some_sweeps(before, goal.sweeps - self.sweeps)
+            gained = self._advance(before)
+            if len(steps) > _FEWEST_STEPS:
+                gained += self._extrapolate(steps)
+            if self._solved(moved, goal):
+                return
+            idle = 0 if gained > self.rounding * _ROUNDING else idle + 1
+
+    def _some_sweeps(self, before: list[Array], allowed: int) -> tuple[float, list[list[Array]]]:
+        engine, steps, moved = self.engine, [before], 0.0
+        depth = next(depth for sweeps, depth in _DEPTHS if self.sweeps >= sweeps)
+        for _ in range(min(depth, allowed)):
+            moved = engine.sweep()
+            self.sweeps += 1
+            steps.append(engine.state())
+            if moved == 0.0:
+                break
+        return moved, steps
+
+    def _advance(self, before: list[Array]) -> float:
+        """Bring the values up to date; return by how much the objective fell."""
+        change = self.engine.change(before)
+        penalty = float(self.rough.value(self.engine.W))
+        gained = self._penalty - penalty - change
+        self.value += change
+        self._penalty = penalty
+        return gained
+
+    def _solved(self, moved: float, goal: Goal) -> bool:
+        if moved == 0.0:
+            return True
+        if self.conjugate is None:
+            return float(np.sqrt(moved)) <= goal.move
+        return self._gap(self.conjugate) <= goal.gap
+
+    def _gap(self, penalty: Conjugate) -> float:
+        """Duality gap of the problem on these rows alone."""
+        W, slope, value = self.engine.W, self.engine.slope(), self.value
+        c = min(1.0, penalty.feasible_scale(slope))
+        along = float(np.vdot(slope, W))
+        data = (1.0 - c) ** 2 * value - c * along
+        return data + self._penalty + penalty.conjugate(c * slope)
+
+    def _extrapolate(self, steps: list[list[Array]]) -> float:
+        """Move to the combination of the last iterates with the smallest step, if it is lower.
+
+        Parameters
+        ----------
+        steps : list of list of ndarray
+            States of the engine, the last one being the present.
+
+        Returns
+        -------
+        float
+            By how much the objective fell.
+
+        References
+        ----------
+        Q. Bertrand and M. Massias, "Anderson acceleration of coordinate descent", AISTATS
+        (2021), algorithm 2.
+        """
+        weights = _combination([state[0] for state in steps])
+        if weights is None:
+            return 0.0
+        parts = zip(*steps[1:], strict=True)
+        self.engine.set_state([_weighted(weights, part) for part in parts])
+        value, penalty = self.value, self._penalty
+        gained = self._advance(steps[-1])
+        if gained > 0:
+            return gained
+        self.engine.set_state(steps[-1])
+        self.value, self._penalty = value, penalty
+        return 0.0
+
+
+def _weighted(weights: Array, arrays: tuple[Array, ...]) -> Array:
+    total = weights[0] * arrays[0]
+    for weight, array in zip(weights[1:], arrays[1:], strict=True):
+        total += weight * array
+    return np.asarray(total)
+
+
+def _combination(points: list[Array]) -> Array | None:
+    """Return the weights, of sum 1, of the later points that make their steps cancel."""
+    steps = np.stack([(b - a).ravel() for a, b in pairwise(points)])
+    products = steps @ steps.T
+    size = float(np.trace(products))
+    if not size > 0:
+        return None
+    products += _SINGULAR * size * np.eye(len(products))
+    try:
+        weights = np.linalg.solve(products, np.ones(len(products)))
+    except np.linalg.LinAlgError:
+        return None
+    total = float(weights.sum())
+    return np.asarray(weights / total) if np.isfinite(total) and total != 0 else None

@@ -1,0 +1,96 @@
+"""The compiled sweep with residuals of a dense design; importing this module imports numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from polytask.penalties.row_kernels import compiled
+from polytask.solvers._kernels import MATRIX, PROX, VECTOR, sweep_block
+
+
+@compiled(
+    types.float64(
+        MATRIX,
+        types.float64[:, :, ::1],
+        *[MATRIX] * 3,
+        *[VECTOR] * 3,
+        MATRIX,
+        types.float64,
+        VECTOR,
+        PROX,
+    )
+)
+def sweep_dense(
+    features: Any,  # noqa: ANN401 - arrays of numba
+    grams: Any,  # noqa: ANN401
+    residual: Any,  # noqa: ANN401
+    lean: Any,  # noqa: ANN401
+    W: Any,  # noqa: ANN401
+    curvature: Any,  # noqa: ANN401
+    scale: Any,  # noqa: ANN401
+    mean: Any,  # noqa: ANN401
+    pull: Any,  # noqa: ANN401
+    ridge: float,
+    parameters: Any,  # noqa: ANN401
+    prox: Any,  # noqa: ANN401
+) -> float:
+    """Sweep over all rows, block by block, with the residuals of a dense design.
+
+    Parameters
+    ----------
+    features : array of shape (s, n)
+        Centred features, one per row.
+    grams : array of shape (n_blocks, m, m)
+        Inner products within each block of m features; the last block may have fewer.
+    residual : array of shape (n, n_columns)
+        Changed in place.
+    lean : array of shape (1, n_columns) or (1, 0)
+        The pull on the misfit of the means; changed in place.
+    W, curvature, scale, mean, pull, ridge, parameters, prox
+        As for :func:`sweep_block`.
+
+    Returns
+    -------
+    float
+        Sum of the curvature times the squared change.
+    """
+    s, columns = W.shape
+    size = grams.shape[1]
+    product = np.empty(residual.shape)
+    total = 0.0
+    for b in range(grams.shape[0]):
+        start = b * size
+        stop = min(start + size, s)
+        m = stop - start
+        part = features[start:stop]
+        slope = np.dot(part, residual)
+        for j in range(m):
+            for t in range(columns):
+                slope[j, t] *= scale[t]
+                if pull.shape[0] > 0:
+                    slope[j, t] += mean[start + j] * lean[0, t]
+        moved = np.empty((m, columns))
+        gained = sweep_block(
+            grams[b, :m, :m].copy(),
+            slope,
+            W[start:stop],
+            moved,
+            curvature[start:stop],
+            scale,
+            mean[start:stop],
+            pull,
+            ridge,
+            parameters,
+            prox,
+        )
+        if gained == 0.0:
+            continue
+        total += gained
+        np.dot(part.T, moved, product)
+        residual -= product
+        if pull.shape[0] > 0:
+            lean -= np.dot(np.dot(mean[start:stop].reshape(1, m), moved), pull)
+    return total

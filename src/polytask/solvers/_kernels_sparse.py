@@ -1,0 +1,110 @@
+"""The compiled sweep with residuals of a sparse design; importing this module imports numba."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from polytask.penalties.row_kernels import compiled, part_of_compiled
+from polytask.solvers._kernels import MATRIX, PROX, VECTOR, move, pulled
+
+
+@part_of_compiled
+def _gather(row: Any, stored: Any, residual: Any) -> None:  # noqa: ANN401
+    """Add the residuals of the rows of a feature, times its entries."""
+    rows, values = stored
+    for k in range(rows.size):
+        i, x = rows[k], values[k]
+        for t in range(row.size):
+            row[t] += x * residual[i, t]
+
+
+@part_of_compiled
+def _scatter(row: Any, stored: Any, residual: Any) -> None:  # noqa: ANN401
+    """Take a change of its coefficients off the residuals of the rows of a feature."""
+    rows, values = stored
+    for k in range(rows.size):
+        i, x = rows[k], values[k]
+        for t in range(row.size):
+            residual[i, t] -= x * row[t]
+
+
+@compiled(
+    types.float64(
+        types.int32[::1],
+        types.int32[::1],
+        VECTOR,
+        *[VECTOR] * 2,
+        *[MATRIX] * 5,
+        *[VECTOR] * 3,
+        MATRIX,
+        types.float64,
+        VECTOR,
+        PROX,
+    )
+)
+def sweep_sparse(
+    starts: Any,  # noqa: ANN401 - arrays of numba
+    rows: Any,  # noqa: ANN401
+    values: Any,  # noqa: ANN401
+    first: Any,  # noqa: ANN401
+    centre: Any,  # noqa: ANN401
+    residual: Any,  # noqa: ANN401
+    shift: Any,  # noqa: ANN401
+    level: Any,  # noqa: ANN401
+    lean: Any,  # noqa: ANN401
+    W: Any,  # noqa: ANN401
+    curvature: Any,  # noqa: ANN401
+    scale: Any,  # noqa: ANN401
+    mean: Any,  # noqa: ANN401
+    pull: Any,  # noqa: ANN401
+    ridge: float,
+    parameters: Any,  # noqa: ANN401
+    prox: Any,  # noqa: ANN401
+) -> float:
+    """Minimise over each row in turn, with the residuals of a sparse design.
+
+    Parameters
+    ----------
+    starts, rows, values
+        Stored entries of the features, times the square roots of the weights of the rows.
+    first, centre : array of shape (s,)
+        Weighted means of the features as stored, and what centring subtracts.
+    residual, shift, level
+        The residuals are ``residual + root shift'`` with `root` the square roots of the
+        weights; `level` is ``root' residual``. Changed in place.
+    lean : array of shape (1, n_columns) or (1, 0)
+        The pull on the misfit of the means; changed in place.
+    W, curvature, scale, mean, pull, ridge, parameters, prox
+        As for :func:`sweep_block`.
+
+    Returns
+    -------
+    float
+        Sum of the curvature times the squared change.
+    """
+    s, columns = W.shape
+    row = np.empty(columns)
+    total = 0.0
+    for j in range(s):
+        if not curvature[j] > 0.0:
+            continue
+        stored = rows[starts[j] : starts[j + 1]], values[starts[j] : starts[j + 1]]
+        for t in range(columns):
+            row[t] = first[j] * shift[0, t] - centre[j] * (level[0, t] + shift[0, t])
+        _gather(row, stored, residual)
+        row *= scale
+        if pull.shape[0] > 0:
+            row += mean[j] * lean[0]
+        square = move(row, W, j, curvature[j], ridge, (parameters, prox))
+        if square == 0.0:
+            continue
+        total += curvature[j] * square
+        shift[0] += centre[j] * row
+        level[0] -= first[j] * row
+        _scatter(row, stored, residual)
+        if pull.shape[0] > 0:
+            lean[0] -= pulled(pull, row, mean[j])
+    return total

@@ -1,0 +1,276 @@
+"""Compiled sweeps over the rows of W, for tasks that have a curvature each.
+
+A row is minimised exactly: with the curvatures h_t of its entries and v_t = h_t w_t minus the
+gradient, the optimum of ``sum_t (h_t/2 w_t^2 - v_t w_t) + entry sum |w_t| + group ||w||`` is
+``w_t = z_t rho / (h_t rho + group)`` with z = v moved towards zero by `entry`, where rho = ||w||
+solves ``sum_t (z_t / (h_t rho + group))^2 = 1``.
+
+Numba is imported with this module, so it is imported only where a solver runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+# Sums may be reordered; that a number can be infinite or NaN is kept.
+_OPTIONS: dict[str, Any] = {
+    "nogil": True,
+    "fastmath": {"reassoc", "contract", "arcp", "nsz"},
+}
+_NEWTON_STEPS = 60
+_NEAR = 4e-16
+
+
+def _compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function of numba
+    """Compile on first use for the types at hand, kept on disk where a folder allows it."""
+    try:
+        return njit(cache=True, **_OPTIONS)(function)
+    except RuntimeError:
+        return njit(**_OPTIONS)(function)
+
+
+@_compiled
+def row_norm(z: Array, h: Array, group: float, start: float) -> float:
+    """Return the root rho of sum (z / (h rho + group))^2 = 1 for group > 0; 0 if there is none.
+
+    ``1 / sqrt(sum) - 1`` is concave in rho, so that Newton's method cannot step beyond the
+    root from its left, and reaches the left in one step.
+    """
+    square = 0.0
+    for t in range(z.size):
+        square += z[t] * z[t]
+    if square <= group * group:
+        return 0.0
+    rho = start
+    for _ in range(_NEWTON_STEPS):
+        value, slope = 0.0, 0.0
+        for t in range(z.size):
+            inverse = 1.0 / (h[t] * rho + group)
+            part = z[t] * inverse
+            value += part * part
+            slope += part * part * h[t] * inverse
+        if not slope > 0.0:
+            return float(rho)
+        step = (np.sqrt(value) - 1.0) * value / slope
+        new = max(rho + step, 0.0)
+        if abs(new - rho) <= _NEAR * new:
+            return float(new)
+        rho = new
+    return float(rho)
+
+
+@_compiled
+def best_row(v: Array, h: Array, terms: Array, old: float, out: Array) -> float:
+    """Write the best row to `out` and return its norm.
+
+    `v` is overwritten; `terms` holds the strengths of the entries, of the row norm and of the
+    ridge, which is part of `h` already.
+    """
+    entry, group = terms[0], terms[1]
+    for t in range(v.size):
+        v[t] = max(v[t] - entry, 0.0) + min(v[t] + entry, 0.0)
+        if h[t] <= 0.0:
+            v[t] = 0.0
+    rho = 1.0
+    if group > 0.0:
+        rho = row_norm(v, h, group, old)
+    square = 0.0
+    for t in range(v.size):
+        bottom = h[t] * rho + group
+        out[t] = v[t] * rho / bottom if bottom > 0.0 else 0.0
+        square += out[t] * out[t]
+    return float(np.sqrt(square))
+
+
+@_compiled
+def sweep_rows(
+    active: Index,
+    X: NDArray[Any],
+    offsets: Index,
+    h: Array,
+    mean: Array,
+    curvature: Array,
+    terms: Array,
+    W: Array,
+    norms: Array,
+    b: Array,
+    u: Array,
+    plain: bool,
+) -> float:
+    """Minimise over each of the active rows once; return the largest violation seen.
+
+    Parameters
+    ----------
+    active : rows to visit, as positions in X, mean, curvature, W and norms
+    X : (n_active, n_rows) features, contiguous along the rows of the data
+    offsets : where each task's rows begin
+    h : (n_rows,) curvatures
+    mean : (n_active, n_tasks) what a task's own intercept takes off each feature
+    curvature : (n_active, n_tasks) of the entries, ridge included
+    terms : strengths, see `best_row`
+    W, norms, b, u : coefficients, their row norms, intercepts, and minus the slopes; changed
+    plain : whether h is 1 and mean is 0
+    """
+    n_tasks = offsets.size - 1
+    v, new = np.empty(n_tasks), np.empty(n_tasks)
+    worst = 0.0
+    for p in active:
+        w, bend, ridge = W[p], curvature[p], terms[2]
+        for t in range(n_tasks):
+            x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
+            dot = 0.0
+            for i in range(x.size):
+                dot += x[i] * slopes[i]
+            v[t] = dot + (bend[t] - ridge) * w[t]
+        norm = best_row(v, bend, terms, norms[p], new)
+        if norm == 0.0 and norms[p] == 0.0:
+            continue
+        moved = 0.0
+        for t in range(n_tasks):
+            change = new[t] - w[t]
+            if change == 0.0:
+                continue
+            moved += (bend[t] * change) ** 2
+            w[t] = new[t]
+            x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
+            if plain:
+                for i in range(x.size):
+                    slopes[i] -= change * x[i]
+                continue
+            centre, bends = mean[p, t], h[offsets[t] : offsets[t + 1]]
+            b[t] -= change * centre
+            for i in range(x.size):
+                slopes[i] -= change * bends[i] * (x[i] - centre)
+        norms[p] = norm
+        worst = max(worst, moved)
+    return float(np.sqrt(worst))
+
+
+@_compiled
+def sweep_gram(
+    active: Index,
+    second: Array,
+    mean: Array,
+    scale: Array,
+    held: Array,
+    curvature: Array,
+    terms: Array,
+    W: Array,
+    norms: Array,
+    misfit: Array,
+    u: Array,
+) -> float:
+    """Minimise over each of the active rows once; return the largest violation seen.
+
+    Parameters
+    ----------
+    active : rows to visit
+    second : (n_tasks, d, d) second moments about the means
+    mean : (n_tasks, d) means of the features
+    scale : (n_tasks,) weights of the tasks
+    held : (n_tasks,) curvature that is left to a task's mean once its own intercept has moved
+    curvature : (d, n_tasks) of the entries, ridge included
+    terms : strengths, see `best_row`
+    W, norms, misfit, u : coefficients, their row norms, intercepts that would put the means
+        right, and minus the gradient (n_tasks, d); changed
+    """
+    n_tasks, d = u.shape
+    v, new = np.empty(n_tasks), np.empty(n_tasks)
+    worst = 0.0
+    for j in active:
+        w, bend, ridge = W[j], curvature[j], terms[2]
+        for t in range(n_tasks):
+            v[t] = u[t, j] + (bend[t] - ridge) * w[t]
+        norm = best_row(v, bend, terms, norms[j], new)
+        if norm == 0.0 and norms[j] == 0.0:
+            continue
+        moved = 0.0
+        for t in range(n_tasks):
+            change = new[t] - w[t]
+            if change == 0.0:
+                continue
+            moved += (bend[t] * change) ** 2
+            w[t] = new[t]
+            misfit[t] -= change * mean[t, j]
+            row, slopes, pull = second[t, j], u[t], change * scale[t]
+            for k in range(d):
+                slopes[k] -= pull * row[k]
+            if held[t] > 0.0:
+                about, pull = mean[t], change * held[t] * mean[t, j]
+                for k in range(d):
+                    slopes[k] -= pull * about[k]
+        norms[j] = norm
+        worst = max(worst, moved)
+    return float(np.sqrt(worst))
+
+
+@_compiled
+def gather(X: NDArray[Any], columns: Index, out: Array) -> None:
+    """Write columns of X (n_rows, d) to the rows of `out`, by blocks that fit in the cache."""
+    n = X.shape[0]
+    for start in range(0, n, 32):
+        rows = X[start : start + 32]
+        for p in range(columns.size):
+            place, j = out[p, start : start + 32], columns[p]
+            for i in range(rows.shape[0]):
+                place[i] = rows[i, j]
+
+
+@_compiled
+def centre(X: Array, offsets: Index, weight: Array) -> None:
+    """Take the weighted mean of every task off each row of X (n_features, n_rows)."""
+    for p in range(X.shape[0]):
+        for t in range(offsets.size - 1):
+            x, share = X[p, offsets[t] : offsets[t + 1]], weight[offsets[t] : offsets[t + 1]]
+            total, mass = 0.0, 0.0
+            for i in range(x.size):
+                total += share[i] * x[i]
+                mass += share[i]
+            if mass > 0.0:
+                total /= mass
+                for i in range(x.size):
+                    x[i] -= total
+
+
+@_compiled
+def moments(
+    X: NDArray[Any],
+    offsets: Index,
+    h: Array,
+    total: Array,
+    held: float,
+    mean: Array,
+    curvature: Array,
+) -> None:
+    """Fill `mean` and `curvature`, see `sweep_rows`; `total` is the sum of h over each task.
+
+    An intercept that is held by a curvature takes total / (total + held) of the mean away.
+    """
+    for p in range(X.shape[0]):
+        for t in range(offsets.size - 1):
+            x, bends = X[p, offsets[t] : offsets[t + 1]], h[offsets[t] : offsets[t + 1]]
+            first, plain = 0.0, 0.0
+            for i in range(x.size):
+                first += bends[i] * x[i]
+                plain += bends[i] * x[i] * x[i]
+            mean[p, t], curvature[p, t] = 0.0, 0.0
+            if not total[t] > 0.0:
+                continue
+            average, share = first / total[t], 1.0
+            if held > 0.0:
+                share = total[t] / (total[t] + held)
+            mean[p, t] = share * average
+            # About the mean first: the difference of large squares would be rounding.
+            about = 0.0
+            for i in range(x.size):
+                about += bends[i] * (x[i] - average) ** 2
+            whole = about + (1.0 - share) * total[t] * average**2
+            curvature[p, t] = whole if whole > 1e-13 * plain else 0.0

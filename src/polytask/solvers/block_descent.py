@@ -1,0 +1,286 @@
+"""Block coordinate descent with working sets, for squared loss on one design."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polytask._registry import saveable
+from polytask.datafits import Datafit, Evaluation
+from polytask.datafits.base import Array
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import CompiledRows, Penalty, Proximable, decompose
+from polytask.penalties.decomposition import RidgedRows
+from polytask.solvers._block_data import Index, SharedData, shared_data
+from polytask.solvers._block_inner import Goal, Inner
+from polytask.solvers._block_pool import Pool
+from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.objective import Objective
+
+# A working set may always grow by this many rows, and it may double.
+_LEAST_GROWTH = 100
+# A working set is solved to this share of the tolerance, or, while it still has to grow, of the
+# certificate.
+_SHARE = 0.3
+_GROWING_SHARE = 0.1
+_IDLE_ROUNDS = 3
+# How far ahead along a path rows are admitted, at most.
+_FARTHEST = 2.0
+# The compiled sweeps multiply by this matrix for every row.
+_MOST_PULLED = 300
+
+
+@saveable("solver.block_descent")
+@dataclass(frozen=True)
+class BlockDescent(Solver):
+    """Block coordinate descent on working sets, for penalties on rows and squared loss.
+
+    Rows of W enter a working set by how far they violate optimality, at most as many as it
+    has already. Within it rows are minimised over one by one, in the Gram domain while that
+    is cheaper than residuals, with extrapolation; one product with all features then checks
+    the answer. Features that were worked with, and their inner products, are kept with the
+    datafit, so a path of strengths computes them once. ``max_iter`` bounds the sweeps.
+
+    References
+    ----------
+    M. Massias, A. Gramfort and J. Salmon, "Celer: a fast solver for the lasso with dual
+    extrapolation", ICML (2018), section 3.
+    R. Tibshirani et al., "Strong rules for discarding predictors in lasso-type problems",
+    Journal of the Royal Statistical Society B 74 (2012), section 5.
+    """
+
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, or an empty string."""
+        try:
+            split = decompose(penalty)
+        except IncompatibleError as error:
+            return str(error)
+        if split.smooth is not None or _compiled(split.proximable) is None:
+            return (
+                f"BlockDescent needs a penalty on rows with a row kernel; {penalty!r} is not. "
+                "Use AcceleratedGradient, or solver='auto'."
+            )
+        data = datafit.derived(shared_data)
+        if data is None:
+            return (
+                "BlockDescent needs the squared loss on one design for all tasks, without "
+                "missing labels. Use AcceleratedGradient, or solver='auto'."
+            )
+        if len(data.scale) > _MOST_PULLED and data.pull.size:
+            return (
+                f"BlockDescent takes at most {_MOST_PULLED} tasks with intercepts that depend on "
+                "each other. Use AcceleratedGradient, or solver='auto'."
+            )
+        return ""
+
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Minimise; see :meth:`Solver.solve`."""
+        refusal = self.accepts(datafit, penalty)
+        data = None if refusal else datafit.derived(shared_data)
+        if data is None:
+            raise IncompatibleError(refusal)
+        # Overflow is found in the values and said in a sentence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = Objective(datafit, penalty)
+            if objective.settled:
+                return objective.rest()
+            return _Run(data, objective, tol, max_iter).loop(start)
+
+
+def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:
+    """Return the compiled penalty and the ridge beside it, None if there is none."""
+    if isinstance(penalty, CompiledRows):
+        return penalty, 0.0
+    if not isinstance(penalty, RidgedRows) or penalty.ridge.centre is not None:
+        return None
+    inner = penalty.penalty
+    return (inner, penalty.ridge.weight) if isinstance(inner, CompiledRows) else None
+
+
+class _Memory:
+    """What is kept with a datafit from one strength to the next."""
+
+    def __init__(self, datafit: Datafit) -> None:
+        data = datafit.derived(shared_data)
+        if data is None:
+            raise IncompatibleError("BlockDescent keeps nothing of this data.")
+        self.pool = Pool(data)
+        self.strength: float | None = None
+        self._last: tuple[Array, Index, Evaluation] | None = None
+
+    def keep(self, rows: Array, active: Index, at: Evaluation) -> None:
+        """Keep the evaluation at a point, given by its rows that are not zero."""
+        # The answer belongs to the caller, who may write into it.
+        self._last = rows, active, replace(at, intercept=at.intercept.copy())
+
+    def recall(self, W: Array) -> Evaluation | None:
+        """Return the evaluation that was kept, if it is that at W."""
+        if self._last is None:
+            return None
+        rows, active, at = self._last
+        now = np.flatnonzero(W.any(axis=1))
+        same = np.array_equal(now, active) and np.array_equal(W[active], rows)
+        return replace(at, intercept=at.intercept.copy()) if same else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """An iterate with its evaluation and its certificate.
+
+    Attributes
+    ----------
+    W : ndarray of shape (n_features, n_columns)
+        The iterate.
+    at : Evaluation
+        The data term there.
+    scores : ndarray of shape (n_features,)
+        How far rows at zero are from where they should be.
+    certificate : Certificate
+        That of W.
+    active : ndarray of int
+        The rows of W that are not zero.
+    """
+
+    W: Array
+    at: Evaluation
+    scores: Array
+    certificate: Certificate
+    active: Index
+
+
+class _Run:
+    """One minimisation."""
+
+    def __init__(self, data: SharedData, objective: Objective, tol: float, max_iter: int) -> None:
+        found = _compiled(objective.rough)
+        if found is None:
+            raise IncompatibleError("BlockDescent has no prox of one row.")
+        self.penalty, self.ridge = found
+        self.kernel = self.penalty.row_kernel()
+        self.data = data
+        self.objective = objective
+        self.rough = objective.rough
+        self.tol = tol
+        self.max_iter = max_iter
+        self.memory = objective.datafit.derived(_Memory)
+        at_zero = objective.zero.gradient
+        # In coordinates scaled by the curvature of each row that curvature is 1.
+        first = float(np.linalg.norm(self._entering(at_zero, 1.0)))
+        self.first = objective.first_residual(first, 1.0)
+
+    def _entering(self, gradient: Array, factor: float) -> Array:
+        from polytask.solvers._kernels import entering
+
+        out = np.empty(len(gradient))
+        settings = self.ridge, self.kernel.parameters, self.kernel.prox
+        entering(gradient, self.data.curvature, factor, *settings, out)
+        return out
+
+    def _answer(self, W: Array, intercept: Array | None) -> _Answer:
+        return self._judged(W, self.objective.smooth(W, intercept))
+
+    def _judged(self, W: Array, at: Evaluation) -> _Answer:
+        active = np.flatnonzero(W.any(axis=1))
+        scores = self._entering(at.gradient, 1.0)
+        residual = self._residual(W, at.gradient, active, scores)
+        # Rows that rest at zero add nothing to the gap and do not bound the dual point.
+        held = scores > 0
+        held[active] = True
+        rows = np.flatnonzero(held)
+        part = replace(at, gradient=at.gradient[rows])
+        certificate = self.objective.certificate(W[rows], part, residual, self.first)
+        return _Answer(W, at, scores, certificate, active)
+
+    def _residual(self, W: Array, gradient: Array, active: Index, scores: Array) -> float:
+        """Norm of the fixed-point residual, scaled by the curvature of each row."""
+        moves = scores.copy()
+        if active.size and isinstance(self.rough, CompiledRows | RidgedRows):
+            rows, curvature = W[active], self.data.curvature[active]
+            target = rows - gradient[active] / curvature[:, None]
+            moved = rows - self.rough.prox_rows(target, active, 1.0 / curvature)
+            moves[active] = np.linalg.norm(moved, axis=1) * np.sqrt(curvature)
+        return float(np.linalg.norm(moves))
+
+    def loop(self, start: Solution | None) -> Solution:
+        """Solve growing working sets until the certificate is below the tolerance."""
+        best = self._begin(start)
+        rows, n_iter, idle, share = best.active, 0, 0, _SHARE
+        answer, factor = best, self._look_ahead(start)
+        while best.certificate.relative > self.tol and n_iter < self.max_iter:
+            grown, capped = self._grown(rows, answer, factor)
+            added, rows, factor = len(grown) > len(rows), grown, 1.0
+            answer, sweeps = self._solved(rows, answer, capped, share, self.max_iter - n_iter)
+            n_iter += sweeps
+            better = answer.certificate.relative < 0.9 * best.certificate.relative
+            if answer.certificate.relative < best.certificate.relative:
+                best = answer
+            if not added:
+                share *= 0.1
+                idle = 0 if better else idle + 1
+            if idle >= _IDLE_ROUNDS or (sweeps == 0 and not added):
+                break
+        self.memory.keep(best.W[best.active], best.active, best.at)
+        self.memory.strength = self.objective.penalty.strength
+        return self._finished(best, n_iter)
+
+    def _finished(self, best: _Answer, n_iter: int) -> Solution:
+        status = Status.MAX_ITER if n_iter >= self.max_iter else Status.STALLED
+        if best.certificate.relative <= self.tol:
+            status = Status.CONVERGED
+        return self.objective.finish(best.W, best.at, best.certificate, status, n_iter)
+
+    def _begin(self, start: Solution | None) -> _Answer:
+        if start is None:
+            return self._judged(np.zeros(self.objective.datafit.shape), self.objective.zero)
+        # Nothing can move a row without curvature.
+        W = np.where(self.data.curvature[:, None] > 0, start.W, 0.0)
+        last = self.memory.recall(W)
+        return self._answer(W, start.intercept) if last is None else self._judged(W, last)
+
+    def _look_ahead(self, start: Solution | None) -> float:
+        """Return by how much a gradient may grow from the last strength to this one."""
+        last, now = self.memory.strength, self.objective.penalty.strength
+        if start is None or not last or not now or not last > now:
+            return 1.0
+        return _FARTHEST if last >= 1.5 * now else min(_FARTHEST, now / (2 * now - last))
+
+    def _grown(self, rows: Index, answer: _Answer, factor: float) -> tuple[Index, bool]:
+        """Add the rows that are farthest from where they should be; say if some had to wait."""
+        scores = answer.scores.copy()
+        if factor > 1.0:
+            scores = self._entering(answer.at.gradient, factor)
+        scores[rows] = 0.0
+        scores[answer.active] = 0.0
+        entering = np.flatnonzero(scores)
+        kept = np.union1d(rows, answer.active) if len(rows) else answer.active
+        room = max(_LEAST_GROWTH, len(answer.active))
+        capped = len(entering) > room
+        if capped:
+            order = np.argpartition(scores[entering], -room)
+            entering = entering[order[-room:]]
+        return np.concatenate([kept, entering]).astype(np.intp), capped
+
+    def _solved(
+        self, rows: Index, answer: _Answer, capped: bool, share: float, sweeps: int
+    ) -> tuple[_Answer, int]:
+        """Minimise over some rows, the others staying at zero."""
+        slope = np.ascontiguousarray(-answer.at.gradient[rows])
+        engine = self.memory.pool.engine(rows, answer.W[rows], slope, self.ridge, self.kernel)
+        certifiable, reference = self.objective.certifiable, self.objective.reference
+        inner = Inner(engine, self.rough, certifiable, answer.at.value, reference)
+        wanted = share * self.tol
+        if capped:
+            wanted = max(wanted, _GROWING_SHARE * answer.certificate.relative)
+        inner.run(Goal(wanted * reference, wanted * self.first, sweeps))
+        full = np.zeros_like(answer.W)
+        full[rows] = engine.W
+        return self._answer(full, answer.at.intercept), inner.sweeps

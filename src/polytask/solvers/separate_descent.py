@@ -1,0 +1,261 @@
+"""Block coordinate descent over the rows of W for tasks that have rows of their own."""
+
+from __future__ import annotations
+
+import dataclasses
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import scipy.sparse as sp
+
+from polytask._registry import saveable
+from polytask.datafits import Datafit, Evaluation, Samples, ScalarBlock, SquaredStatistics, Stacked
+from polytask.datafits.base import Array
+from polytask.datafits.designs import Index
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import Penalty, RowSeparable, decompose
+from polytask.solvers._extrapolation import Extrapolation
+from polytask.solvers._separate_terms import RowTerms, row_terms
+from polytask.solvers.accelerated import AcceleratedGradient
+from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.objective import Objective
+
+if TYPE_CHECKING:
+    from polytask.solvers._separate_engines import Engine
+
+# Numbers that the gathered features may hold.
+_MOST_ENTRIES = 4e8
+_MOST_SPARSE_ENTRIES = 5e7
+# Rows of the first working set; later ones are at most twice the rows in use.
+_FIRST_ROWS = 512
+# A round ends when violations have fallen by this factor, unless it goes for the tolerance.
+_ROUND = 0.05
+# What a round aims at, as a share of the tolerance.
+_MARGIN = 0.7
+_MOST_SWEEPS = 200
+# Down to this tolerance features are swept in single precision.
+_COARSE = 1e-7
+_PATIENCE = 3
+# Shares of an extrapolated step that are tried.
+_LENGTHS = (1.0, 0.2, 0.04, 0.008)
+# Rows that are zero are visited if their gradient lacks less than this share of the strength,
+# times the root of the relative certificate.
+_SLACK = 2.0
+
+
+@saveable("solver.separate_descent")
+@dataclass(frozen=True)
+class SeparateDescent(Solver):
+    """Block coordinate descent over rows of W, each minimised exactly in a diagonal metric.
+
+    A row's entries belong to tasks with their own curvatures, so its best value is the root
+    of one equation in its norm. Rows are visited in working sets, chosen by violation, with
+    extrapolation; losses other than the squared one through local quadratics. Compiled with
+    numba on first use.
+
+    References
+    ----------
+    Z. Qin, K. Scheinberg and D. Goldfarb, "Efficient block-coordinate descent algorithms for
+    the group lasso", Mathematical Programming Computation 5 (2013), section 3.
+    M. Massias, A. Gramfort and J. Salmon, "Celer: a fast solver for the lasso with dual
+    extrapolation", ICML (2018), algorithm 4 (working sets).
+    Q. Bertrand and M. Massias, "Anderson acceleration of coordinate descent", AISTATS (2021),
+    algorithm 2.
+    """
+
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, or an empty string."""
+        try:
+            split = decompose(penalty)
+        except IncompatibleError as error:
+            return str(error)
+        terms = row_terms(split.proximable)
+        if split.smooth is not None or terms is None or terms.entry + terms.group <= 0:
+            return (
+                f"SeparateDescent needs L1, L21, SparseGroup or ElasticNet of positive strength, "
+                f"with or without L2; got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
+            )
+        return _refusal(datafit)
+
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Minimise; see :meth:`Solver.solve`. `max_iter` bounds the sweeps."""
+        refusal = self.accepts(datafit, penalty)
+        if refusal:
+            raise IncompatibleError(refusal)
+        # Overflow is found in the values and said in a sentence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = Objective(datafit, penalty)
+            if objective.settled:
+                return objective.rest()
+            found = _Run(objective).loop(tol, max_iter, start)
+        if found.status is not Status.STALLED:
+            return found
+        # What cycles through rows cannot undo, for example features that only a common
+        # intercept tells apart, a method that moves all rows at once may.
+        left = max(max_iter - found.n_iter, 1)
+        other = AcceleratedGradient().solve(datafit, penalty, tol=tol, max_iter=left, start=found)
+        n_iter, seconds = found.n_iter + other.n_iter, found.seconds + other.seconds
+        return dataclasses.replace(other, n_iter=n_iter, seconds=seconds)
+
+
+def _refusal(datafit: Datafit) -> str:
+    advice = "Use AcceleratedGradient, or solver='auto'."
+    if isinstance(datafit, SquaredStatistics):
+        if len(datafit.statistics.second) == datafit.shape[1]:
+            return ""
+        return f"SeparateDescent needs a Gram matrix per task. {advice}"
+    found = _only_block(datafit)
+    if found is None:
+        return (
+            "SeparateDescent needs tasks with rows of their own, one prediction per row and one "
+            f"loss for all. {advice}"
+        )
+    _, block, design = found
+    most = _MOST_SPARSE_ENTRIES if sp.issparse(design.features.matrix) else _MOST_ENTRIES
+    if block.y.size * float(datafit.shape[0]) > most:
+        return f"SeparateDescent would keep too many numbers in memory here. {advice}"
+    return ""
+
+
+def _only_block(datafit: Datafit) -> tuple[Samples, ScalarBlock, Stacked] | None:
+    """Return samples with the one block that owns all columns in their order, and its design."""
+    if not isinstance(datafit, Samples) or len(datafit.blocks) != 1:
+        return None
+    block = datafit.blocks[0]
+    if not isinstance(block, ScalarBlock) or not isinstance(block.design, Stacked):
+        return None
+    in_order = np.array_equal(block.design.columns, np.arange(datafit.n_columns))
+    return (datafit, block, block.design) if in_order else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Answer:
+    """An iterate with its evaluation, its value and its certificate."""
+
+    W: Array
+    at: Evaluation
+    value: float
+    certificate: Certificate
+
+
+class _Run:
+    """One minimisation."""
+
+    def __init__(self, objective: Objective) -> None:
+        self.objective = objective
+        self.datafit = objective.datafit
+        self.terms = row_terms(objective.rough) or RowTerms(0.0, 0.0)
+        curvature = self.datafit.feature_scale() ** 2
+        # A feature without curvature is constant: its gradient is rounding.
+        self.bend = np.where(curvature > 0, curvature, 1.0)
+        first = self._residual(np.zeros(self.datafit.shape), objective.zero.gradient)
+        self.first = objective.first_residual(first, 1.0)
+
+    def _engine(self, tol: float) -> Engine:
+        """Return the state of a descent, in single precision if that can reach `tol`."""
+        # Numba is imported where a solver runs, and nowhere else.
+        from polytask.solvers._separate_engines import GramEngine, RowsEngine
+
+        if isinstance(self.datafit, SquaredStatistics):
+            return GramEngine(self.datafit, self.terms)
+        found = _only_block(self.datafit)
+        if found is None:
+            raise IncompatibleError(_refusal(self.datafit))
+        datafit, block, design = found
+        coarse = tol >= _COARSE or design.features.matrix.dtype == np.float32
+        dtype = np.float32 if coarse else np.float64
+        return RowsEngine(datafit, block, design, self.terms, dtype)
+
+    def _residual(self, W: Array, gradient: Array) -> float:
+        rough = self.objective.rough
+        if not isinstance(rough, RowSeparable):
+            return 0.0
+        moved = rough.prox_rows(W - gradient / self.bend[:, None], slice(None), 1.0 / self.bend)
+        return float(np.linalg.norm((W - moved) * np.sqrt(self.bend)[:, None]))
+
+    def _answer(self, W: Array, b: Array | None) -> _Answer:
+        at = self.objective.smooth(W, b)
+        residual = self._residual(W, at.gradient)
+        certificate = self.objective.certificate(W, at, residual, self.first)
+        return _Answer(W, at, self.objective.value(W, at), certificate)
+
+    def loop(self, tol: float, max_iter: int, start: Solution | None) -> Solution:
+        """Run rounds until the certificate is below the tolerance, or nothing moves."""
+        W = np.zeros(self.datafit.shape) if start is None else start.W.copy()
+        now = best = self._answer(W, None if start is None else start.intercept)
+        engine, sweeps, idle = self._engine(tol), 0, 0
+        known: Index = np.zeros(0, dtype=np.intp)
+        while best.certificate.relative > tol and sweeps < max_iter and idle < _PATIENCE:
+            active = self._working_set(now)
+            engine.begin(now.W, now.at, active)
+            share = 0.0 if np.isin(active, known).all() else _ROUND
+            most = min(max_iter - sweeps, _MOST_SWEEPS)
+            sweeps += self._descend(engine, self._aim(now, tol), share, most)
+            known = active
+            now = self._answer(engine.coefficients(), engine.intercept)
+            nearer = now.certificate.relative < 0.999 * best.certificate.relative
+            lower = now.value < best.value - 1e-14 * self.objective.reference
+            best = now if nearer or lower else best
+            idle = 0 if nearer or lower else idle + 1
+            if idle:
+                engine = self._engine(0.0)
+        status = Status.MAX_ITER if sweeps >= max_iter else Status.STALLED
+        if best.certificate.relative <= tol:
+            status = Status.CONVERGED
+        return self.objective.finish(best.W, best.at, best.certificate, status, sweeps)
+
+    def _working_set(self, now: _Answer) -> Index:
+        """Return the rows in use and those that violate optimality most."""
+        used = now.W.any(axis=1)
+        # The further from the optimum, the more a gradient can still grow.
+        slack = min(_SLACK * now.certificate.relative**0.5, 0.5) * self.terms.strength
+        excess = np.where(used, -np.inf, self.terms.excess(now.at.gradient))
+        wanted = np.flatnonzero(excess > -slack)
+        room = max(_FIRST_ROWS, int(used.sum()))
+        if len(wanted) > room:
+            wanted = wanted[np.argpartition(-excess[wanted], room)[:room]]
+        return np.sort(np.concatenate([np.flatnonzero(used), wanted]))
+
+    def _aim(self, now: _Answer, tol: float) -> float:
+        """Return the violation that takes the certificate to `tol`.
+
+        A dual point that must shrink by a share v / strength to be feasible lowers the dual
+        objective by that share of the penalty, to first order.
+        """
+        size = self.objective.rough_value(now.W) / self.terms.strength
+        goal = _MARGIN * tol * self.objective.reference
+        return goal / size if size > 0 else 0.0
+
+    def _descend(self, engine: Engine, aim: float, share: float, most: int) -> int:
+        """Sweep until violations are below `aim`, or a share of the first; count the sweeps."""
+        extrapolation, first = Extrapolation(), 0.0
+        extrapolation.add(engine.point())
+        for k in range(1, most + 1):
+            violation = engine.advance()
+            first = max(first, violation)
+            if violation <= max(aim, share * first):
+                return k
+            jump = extrapolation.add(engine.point())
+            if jump is not None:
+                _try(engine, jump)
+                extrapolation.add(engine.point())
+        return most
+
+
+def _try(engine: Engine, jump: tuple[Array, ...]) -> None:
+    """Go towards an extrapolated point as far as the objective falls."""
+    back, value = engine.point(), engine.value()
+    for length in _LENGTHS:
+        engine.jump(tuple(a + length * (b - a) for a, b in zip(back, jump, strict=True)))
+        if engine.value() < value:
+            return
+    engine.jump(back)

@@ -1,0 +1,77 @@
+"""Extrapolated proximal gradient for penalties on the whole of W."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from polytask.datafits import Samples
+from polytask.exceptions import IncompatibleError
+from polytask.losses import Logistic, Squared
+from polytask.penalties import L2, L21, Columns, TraceNorm, toward_mean
+from polytask.solvers import AcceleratedGradient, ExtrapolatedGradient, Status
+from polytask.testing import _problems, check_solver
+
+PENALTIES = [
+    TraceNorm(fraction=0.1),
+    TraceNorm(fraction=0.02),
+    TraceNorm(fraction=0.1) + L2(0.1),
+    TraceNorm(fraction=0.1) + toward_mean(0.5),
+]
+MODES = _problems.intercept_modes()
+
+
+def bound(datafit, penalty):
+    return penalty.bind(Columns.plain(datafit.shape[1])).resolved(datafit.origin.gradient)
+
+
+def test_the_laws_of_solvers():
+    check_solver(ExtrapolatedGradient())
+
+
+@settings(max_examples=20)
+@given(st.integers(0, 2**32 - 1), st.sampled_from(PENALTIES), st.sampled_from(sorted(MODES)))
+def test_the_answer_is_that_of_accelerated_gradient(seed, penalty, mode):
+    for make in (_problems.stacked_statistics, _stacked):
+        datafit = make(MODES[mode], seed)
+        p = bound(datafit, penalty)
+        found = ExtrapolatedGradient().solve(datafit, p, tol=1e-10)
+        wanted = AcceleratedGradient().solve(datafit, p, tol=1e-10)
+        assert found.status.ok
+        reference = found.certificate.reference
+        assert abs(found.objective - wanted.objective) <= 1e-8 * reference
+
+
+def _stacked(intercepts, seed):
+    return _problems.stacked_samples(Squared(), intercepts, seed)
+
+
+def test_a_curvature_that_was_underestimated_is_raised(monkeypatch):
+    datafit = _stacked(MODES["free"], 0)
+    p = bound(datafit, PENALTIES[0])
+    wanted = ExtrapolatedGradient().solve(datafit, p, tol=1e-9)
+    low, plain = _stacked(MODES["free"], 0), Samples.lipschitz
+    monkeypatch.setattr(Samples, "lipschitz", lambda self, scale: 0.3 * plain(self, scale))
+    found = ExtrapolatedGradient().solve(low, p, tol=1e-9)
+    assert found.status is Status.CONVERGED
+    assert found.objective == pytest.approx(wanted.objective, rel=1e-8)
+
+
+def test_what_it_refuses():
+    squared = _stacked(MODES["free"], 0)
+    logistic = _problems.stacked_samples(Logistic(), MODES["pulled"], 0)
+    pairs = [(squared, L21(0.1)), (logistic, TraceNorm(0.1)), (squared, TraceNorm(0.0))]
+    for datafit, penalty in pairs:
+        with pytest.raises(IncompatibleError, match="ExtrapolatedGradient needs"):
+            ExtrapolatedGradient().solve(datafit, penalty)
+
+
+def test_features_of_all_sizes_end_with_a_status():
+    datafit = _stacked(MODES["none"], 0)
+    X = datafit.blocks[0].design.features.matrix
+    X *= np.geomspace(1e-4, 1e4, X.shape[1])
+    found = ExtrapolatedGradient().solve(datafit, bound(datafit, PENALTIES[1]), max_iter=3000)
+    assert found.status in (Status.CONVERGED, Status.STALLED, Status.MAX_ITER)
+    assert found.objective <= found.certificate.reference
