@@ -2,21 +2,52 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask._estimator import Query, outputs
-from polytask.linear._prediction import LinearTasks
-from polytask.losses import Multinomial
+from polytask.losses import Loss, Multinomial
 
 
-def probabilities(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
+class ClassTasks(Protocol):
+    """What predicts the classes of the rows of one task."""
+
+    @property
+    def slices(self) -> tuple[slice, ...]:
+        """The columns of each task."""
+        ...
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The loss of each task."""
+        ...
+
+    @property
+    def union(self) -> NDArray[Any] | None:
+        """The union of the classes."""
+        ...
+
+    def classes_of(self, task: int) -> NDArray[Any] | None:
+        """Return the classes of a task."""
+        ...
+
+    def eta(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        """Return the linear predictors, shape (n_rows, columns of the task)."""
+        ...
+
+    def probabilities(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401
+        """Return the class probabilities, shape (n_rows, classes of the task)."""
+        ...
+
+
+def probabilities(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
     """Return class probabilities.
 
     Parameters
     ----------
-    linear : LinearTasks
+    linear : ClassTasks
         The model.
     query : Query
         The rows.
@@ -39,7 +70,7 @@ def probabilities(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - a
     return outputs.split(query, values)
 
 
-def decisions(linear: LinearTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
+def decisions(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
     """Return linear predictors.
 
     Returns

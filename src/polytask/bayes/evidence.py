@@ -1,0 +1,258 @@
+"""Do tasks share all, something, or nothing: what the data say.
+
+Pooled against related: twice the log ratio of likelihoods of the model with the chosen
+structure and of the model without variation. A variance of zero lies on the edge of what is
+possible, where the ratio has no chi-square distribution; its distribution is drawn from the
+pooled model instead. Separate against related: the log density of every row given all other
+rows, in closed form.
+
+References
+----------
+Self, S. G. and Liang, K.-Y. (1987). Asymptotic properties of maximum likelihood estimators and
+likelihood ratio tests under nonstandard conditions. JASA 82, 605-610.
+Sundararajan, S. and Keerthi, S. S. (2001). Predictive approaches for choosing hyperparameters
+in Gaussian processes. Neural Computation 13, 1103-1118 (leave-one-out density).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polytask._registry import saveable
+from polytask.bayes.blocks import Array, Block, Moments, Rows
+from polytask.bayes.fit import Learned, learn
+from polytask.bayes.posterior import factor_of, posterior_covariance, posterior_means
+from polytask.bayes.prior import Prior
+from polytask.bayes.structures import NoVariation, Structure
+
+_ROUGH = 1e-3
+# Data drawn from the pooled model are fitted in no more than so many evaluations each.
+_FEW = 60
+_NO_ROOM = 1e-9
+_LEVEL, _CLEAR = 0.05, 2.0
+# A smaller gain in log density per row is nothing that a user would notice.
+_MATTERS = 2e-3
+
+
+@saveable("bayes.evidence")
+@dataclass(frozen=True)
+class Evidence:
+    """What the data say about how tasks are related.
+
+    Attributes
+    ----------
+    verdict : {"pooled", "related", "separate"}
+        What a plain reading of the figures is.
+    log_ratio : float
+        Log marginal likelihood of the related model less that of the pooled one, whose tasks
+        differ by their intercepts only.
+    p_value : float
+        How often data of the pooled model have a ratio as large.
+    intercept_log_ratio : float
+        The same for a model in which the intercepts differ against one in which nothing does.
+    intercept_p_value : float
+        Its p-value.
+    related_density : float
+        Mean log density of a row given all other rows, related model.
+    separate_density : float
+        The same with a wide prior for each task by itself.
+    density_error : float
+        Standard error of the difference, from the means of the tasks.
+    n_bootstrap : int
+        Data sets drawn.
+    """
+
+    verdict: str
+    log_ratio: float
+    p_value: float
+    intercept_log_ratio: float
+    intercept_p_value: float
+    related_density: float
+    separate_density: float
+    density_error: float
+    n_bootstrap: int
+
+    def __str__(self) -> str:
+        """Return a plain sentence."""
+        return _SENTENCES[self.verdict].format(
+            p=self.p_value,
+            own=self.intercept_p_value,
+            gain=self.related_density - self.separate_density,
+            error=self.density_error,
+        )
+
+
+_SENTENCES = {
+    "pooled": (
+        "The data say pooled: one set of coefficients serves all tasks (differences this large "
+        "come up by chance with probability {p:.3g}; different intercepts: {own:.3g})."
+    ),
+    "related": (
+        "The data say related: tasks differ in their coefficients (p = {p:.3g}) and learn from "
+        "each other ({gain:+.3g} in log density per row over separate models, standard error "
+        "{error:.2g})."
+    ),
+    "separate": (
+        "The data say separate: tasks differ in their coefficients (p = {p:.3g}) and learn "
+        "nothing from each other ({gain:+.3g} in log density per row, standard error {error:.2g})."
+    ),
+}
+
+
+def log_densities(
+    line: Block | None, prior: Prior, noise: float, rows: tuple[Array, Array, Array]
+) -> Array:
+    """Return the log density of rows of a task given all its other rows.
+
+    With C the posterior covariance of the coefficients and e the residuals from the posterior
+    mean, the density of row i given the others is normal with the residual ``e_i / (1 - h_i)``
+    and the variance ``noise / (v_i (1 - h_i))``, where ``h_i = v_i x_i' C x_i / noise``. The
+    prior counts as known: that the row took part in learning it is not undone.
+
+    Parameters
+    ----------
+    line : Block or None
+        All rows of the task.
+    prior : Prior
+        Of its coefficients.
+    noise : float
+        Variance of the noise.
+    rows : tuple of ndarray
+        Some of the rows: X of shape (n, p), y and v of shape (n,).
+
+    Returns
+    -------
+    ndarray of shape (n,)
+    """
+    X, y, v = rows
+    known = replace(prior, mean_covariance=None)
+    C = posterior_covariance(line, known, noise)
+    mean = prior.mean
+    if line is not None:
+        single = replace(line, tasks=np.zeros((1, 1), dtype=np.intp))  # type: ignore[type-var]
+        mean = posterior_means([single], replace(known, noise=noise), 1)[0]
+    left = np.maximum(1.0 - v * np.einsum("ij,ij->i", X @ C, X) / noise, _NO_ROOM)
+    variance = noise / (v * left)
+    return np.asarray(
+        -0.5 * (np.log(2.0 * np.pi * variance) + ((y - X @ mean) / left) ** 2 / variance)
+    )
+
+
+def verdict(p_value: float, gain: float, error: float) -> str:
+    """Return the plain reading of a p-value and a gain in density with its error."""
+    if p_value > _LEVEL:
+        return "pooled"
+    return "related" if gain > max(_CLEAR * error, _MATTERS) else "separate"
+
+
+def likelihood_ratio(
+    blocks: Sequence[Block],
+    learned: Learned,
+    smaller: Structure | None,
+    n_tasks: int,
+    draws: int,
+    rng: np.random.Generator,
+) -> tuple[float, float]:
+    """Return a log ratio of likelihoods and its bootstrap p-value.
+
+    Parameters
+    ----------
+    blocks : sequence of Block
+        The data.
+    learned : Learned
+        The larger model.
+    smaller : Structure or None
+        The structure of the model that is tested; None for no variation at all.
+    n_tasks : int
+        Number of tasks.
+    draws : int
+        Data sets drawn from the smaller model.
+    rng : numpy.random.Generator
+        For the draws.
+
+    Returns
+    -------
+    log_ratio : float
+        Of the larger over the smaller model, at least 0.
+    p_value : float
+        (1 + larger ratios) / (1 + draws).
+    """
+    test = _Test(blocks, learned.model.structure, smaller, learned, n_tasks)
+    ratio, base = test.ratio(blocks)
+    larger = sum(test.ratio(_drawn(blocks, base, rng))[0] >= ratio for _ in range(draws))
+    return ratio, (1 + larger) / (1 + draws)
+
+
+@dataclass(frozen=True, eq=False)
+class _Test:
+    blocks: Sequence[Block]
+    larger: Structure
+    smaller: Structure | None
+    learned: Learned
+    n_tasks: int
+
+    def ratio(self, blocks: Sequence[Block]) -> tuple[float, Learned]:
+        """Return the log ratio, and the smaller model."""
+        small = self._fit(blocks, self.smaller)
+        return max(
+            self._fit(blocks, self.larger).log_likelihood - small.log_likelihood, 0.0
+        ), small
+
+    def _fit(self, blocks: Sequence[Block], structure: Structure | None) -> Learned:
+        model = replace(self.learned.model, structure=structure or NoVariation())
+        return learn(
+            blocks,
+            model,
+            self.n_tasks,
+            tol=_ROUGH,
+            max_iter=_FEW,
+            without=structure is None,
+        )
+
+
+def _drawn(blocks: Sequence[Block], base: Learned, rng: np.random.Generator) -> list[Block]:
+    """Draw targets for the same rows from a model."""
+    varying = np.array(base.model.varying)
+    factor = factor_of(base.covariance)
+    L = np.zeros((len(base.mean), factor.shape[1]))
+    L[varying] = factor
+    return [_drawn_block(block, base, L, rng) for block in blocks]
+
+
+def _drawn_block(block: Block, base: Learned, L: Array, rng: np.random.Generator) -> Block:
+    g, k = block.tasks.shape
+    W = base.mean + rng.standard_normal((g, k, L.shape[1])) @ L.T
+    deviation = np.sqrt(base.noise)
+    if isinstance(block, Rows):
+        real = np.any(block.rows != 0.0, axis=2)[:, :, None]
+        e = deviation * rng.standard_normal(block.y.shape) * real
+        return replace(block, y=block.rows @ np.swapaxes(W, 1, 2) + e)
+    if not isinstance(block, Moments):
+        raise TypeError(type(block).__name__)
+    return _drawn_moments(block, W, deviation, rng)
+
+
+def _drawn_moments(
+    block: Moments, W: Array, deviation: float, rng: np.random.Generator
+) -> Moments:
+    """Draw X'Vy and y'Vy: with G = R R', X'Ve is R times a normal vector, the rest chi-square."""
+    g, p, k = block.cross.shape
+    values, vectors = np.linalg.eigh(block.gram)
+    kept = values > 1e-12 * values[:, -1:]
+    R = vectors * np.sqrt(np.where(kept, values, 0.0))[:, None, :]
+    z = deviation * rng.standard_normal((g, p, k)) * kept[:, :, None]
+    signal = np.swapaxes(W, 1, 2)
+    fitted = block.gram @ signal
+    noise = R @ z
+    degrees = np.maximum(block.count - kept.sum(axis=1), 0.0)[:, None]
+    rest = deviation**2 * 2.0 * rng.standard_gamma(np.broadcast_to(degrees / 2.0, (g, k)))
+    square = (
+        np.sum(signal * fitted, axis=1)
+        + 2.0 * np.sum(signal * noise, axis=1)
+        + np.sum(z**2, axis=1)
+        + rest
+    )
+    return replace(block, cross=fitted + noise, square=square)

@@ -1,0 +1,140 @@
+"""Choose the structure of the prior of logistic tasks by its evidence."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from polytask.bayes.choose import Candidate
+from polytask.bayes.laplace_fit import ClassModel, LearnedClasses, PriorSearch
+from polytask.bayes.laplace_rows import Labelled
+from polytask.bayes.structures import (
+    Diagonal,
+    Full,
+    LowRank,
+    NoVariation,
+    Scalar,
+    Structure,
+)
+
+# Up to so many columns any covariance is tried; with more, directions that features share.
+_WIDEST_FULL, _WIDEST_LOW_RANK = 4, 100
+# Structures are compared at this many times the tolerance.
+_ROUGH = 30.0
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPriors:
+    """What was learned: one prior per problem, all of one structure.
+
+    Attributes
+    ----------
+    structure : Structure
+        The structure.
+    learned : list of LearnedClasses
+        In the order of the problems.
+    candidates : tuple of Candidate
+        The structures that were tried, summed over the problems.
+    """
+
+    structure: Structure
+    learned: list[LearnedClasses]
+    candidates: tuple[Candidate, ...]
+
+    @property
+    def log_likelihood(self) -> float:
+        """Sum of the log evidences."""
+        return sum(found.evidence.value for found in self.learned)
+
+
+def learn_class_priors(
+    problems: Sequence[Labelled],
+    structure: Structure | None,
+    varying: tuple[int, ...],
+    gaussian_mean: bool,
+    tol: float,
+    max_iter: int,
+) -> ClassPriors:
+    """Learn a prior for every problem.
+
+    Parameters
+    ----------
+    problems : sequence of Labelled
+        One for two classes, else one for each class against the rest.
+    structure : Structure or None
+        None chooses the one whose evidence, less half the log of the number of labels for each
+        parameter, is largest.
+    varying : tuple of int
+        The columns that vary between tasks.
+    gaussian_mean : bool
+        Whether the mean coefficients have a normal prior with a learned variance.
+    tol, max_iter
+        As in :class:`PriorSearch`; structures are compared at a coarser tolerance.
+
+    Returns
+    -------
+    ClassPriors
+    """
+    searches = [PriorSearch(problem, max_iter) for problem in problems]
+    rough = tol if structure is not None else _ROUGH * tol
+    best: tuple[Candidate, list[LearnedClasses]] | None = None
+    candidates: list[Candidate] = []
+    last: list[LearnedClasses] | None = None
+    trials = iter([structure]) if structure is not None else _Trials(len(varying))
+    for tried in trials:
+        model = ClassModel(tried, varying, gaussian_mean)
+        starts = [None] * len(searches) if last is None else last
+        last = [
+            search.learn(model, rough, None if start is None else search.opened(start))
+            for search, start in zip(searches, starts, strict=True)
+        ]
+        candidates.append(_candidate(tried, last))
+        if best is None or candidates[-1].score > best[0].score:
+            best = candidates[-1], last
+        elif isinstance(trials, _Trials):
+            trials.worse(tried)
+    assert best is not None
+    learned = best[1]
+    if rough != tol:
+        learned = [
+            search.refine(found, tol) for search, found in zip(searches, learned, strict=True)
+        ]
+    return ClassPriors(best[0].structure, learned, tuple(candidates))
+
+
+def _candidate(structure: Structure, learned: list[LearnedClasses]) -> Candidate:
+    return Candidate(
+        structure=structure,
+        log_likelihood=sum(found.evidence.value for found in learned),
+        n_parameters=sum(found.n_parameters for found in learned),
+        price=sum(found.price for found in learned),
+        n_tasks=max((found.n_tasks for found in learned), default=0),
+    )
+
+
+class _Trials:
+    """The structures to try, from plain to rich; ranks grow while they pay."""
+
+    def __init__(self, q: int) -> None:
+        self._q = q
+        self._ranks_pay = True
+
+    def worse(self, tried: Structure) -> None:
+        """Note that a structure was no better than the best before it."""
+        if isinstance(tried, LowRank):
+            self._ranks_pay = False
+
+    def __iter__(self) -> Iterator[Structure]:
+        q = self._q
+        yield NoVariation()
+        if q == 1:
+            return
+        yield Scalar()
+        yield Diagonal()
+        if q <= _WIDEST_FULL:
+            yield Full()
+            return
+        rank = 1
+        while q <= _WIDEST_LOW_RANK and rank < q and self._ranks_pay:
+            yield LowRank(rank)
+            rank += 1

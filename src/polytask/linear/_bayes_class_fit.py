@@ -1,0 +1,341 @@
+"""Learn the prior and the posteriors of a collection of classification tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, one_of, positive, positive_integer, sentence
+from polytask._estimator import Outcomes
+from polytask.bayes.choose import Candidate
+from polytask.bayes.laplace_choice import learn_class_priors
+from polytask.bayes.laplace_posterior import ClassPosterior, class_posterior, posterior_under
+from polytask.bayes.laplace_rows import Labelled
+from polytask.bayes.prior import Prior
+from polytask.bayes.structures import (
+    Diagonal,
+    Full,
+    LowRank,
+    NoVariation,
+    Scalar,
+    Structure,
+)
+from polytask.data import TaskData
+from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.linear._bayes_class_rows import class_labels
+from polytask.linear._scaling import FeatureScaling, feature_scaling, refuse_huge
+from polytask.linear._weights import label_weights
+from polytask.losses import Multinomial
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+STRUCTURES: dict[str, Structure | None] = {
+    "auto": None,
+    "none": NoVariation(),
+    "scalar": Scalar(),
+    "diagonal": Diagonal(),
+    "low_rank": LowRank(),
+    "full": Full(),
+}
+# From so many features on their mean coefficients are shrunk by a learned normal prior.
+_MANY_FEATURES = 5
+
+
+@dataclass(frozen=True)
+class BayesSettings:
+    """What the user chose; see `BayesianMultiTaskClassifier`."""
+
+    structure: Any
+    varying: Any
+    mean_prior: Any
+    standardize: Any
+    tol: Any
+    max_iter: Any
+
+    def check(self, owner: str) -> None:
+        """Raise ParameterError unless every choice exists."""
+        if not isinstance(self.structure, Structure):
+            one_of(self.structure, "structure", owner, tuple(STRUCTURES))
+        one_of(self.mean_prior, "mean_prior", owner, ("auto", "flat", "gaussian"))
+        one_of(self.standardize, "standardize", owner, (True, False))
+        positive(self.tol, "tol", owner)
+        positive_integer(self.max_iter, "max_iter", owner)
+
+    @property
+    def chosen_structure(self) -> Structure | None:
+        """The structure, None for "auto"."""
+        if isinstance(self.structure, Structure):
+            return self.structure
+        return STRUCTURES[self.structure]
+
+    def gaussian_mean(self, n_features: int) -> bool:
+        """Say whether the mean coefficients have a prior that is learned."""
+        many = n_features >= _MANY_FEATURES
+        return {"auto": many, "flat": False, "gaussian": True}[self.mean_prior]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassFit:
+    """What was learned.
+
+    Attributes
+    ----------
+    posteriors : list of ClassPosterior
+        One for two classes, else one for each class of the union.
+    scaling : FeatureScaling
+        Of the features.
+    structure : Structure or None
+        None if the prior was given.
+    log_likelihood : float
+        Log marginal likelihood, summed over the classes.
+    candidates : tuple of Candidate
+        The structures that were tried.
+    residual : float
+        Largest derivative of the evidence with respect to a parameter of the prior, per label.
+    converged : bool
+        Whether it is below the tolerance.
+    n_iter : int
+        Evaluations of the evidence.
+    seconds : float
+        Wall time of the chosen structure.
+    """
+
+    posteriors: list[ClassPosterior]
+    scaling: FeatureScaling
+    structure: Structure | None
+    log_likelihood: float
+    candidates: tuple[Candidate, ...]
+    residual: float
+    converged: bool
+    n_iter: int
+    seconds: float
+
+
+@dataclass(frozen=True, eq=False)
+class GivenPriors:
+    """Priors from elsewhere, one for two classes, else one per class of the union.
+
+    Attributes
+    ----------
+    priors : tuple of Prior
+        The priors.
+    scaling : FeatureScaling or None
+        In which they were learned; None means that of the data at hand.
+    names : tuple of str or None
+        The features of the table that they were learned from.
+    union : ndarray or None
+        The classes that they were learned from.
+    """
+
+    priors: tuple[Prior, ...]
+    scaling: FeatureScaling | None = None
+    names: tuple[str, ...] | None = None
+    union: NDArray[Any] | None = None
+
+    def check(self, data: TaskData, outcomes: Outcomes, owner: str) -> None:
+        """Raise IncompatibleError if they belong to other features or classes."""
+        needed = 1 if outcomes.union is None or not _several(outcomes) else len(outcomes.union)
+        if len(self.priors) != needed:
+            raise IncompatibleError(
+                f"prior of {owner} holds {len(self.priors)} prior(s); the data need {needed}: "
+                "one for two classes, otherwise one for each class."
+            )
+        for prior in self.priors:
+            if len(prior.mean) != data.n_features + 1 or prior.noise is not None:
+                kind = "classes" if prior.noise is None else "numbers"
+                got = f"a prior of {kind} with {len(prior.mean) - 1} features"
+                allowed = f"a prior of classes with {data.n_features} features, as X"
+                raise IncompatibleError(sentence("prior", owner, allowed, got))
+        if self.names is not None and data.feature_names not in (None, self.names):
+            got = f"a prior of {', '.join(self.names[:5])}"
+            allowed = f"of the features {', '.join((data.feature_names or ())[:5])}"
+            raise IncompatibleError(sentence("prior", owner, allowed, got))
+        if needed > 1 and self.union is not None:
+            ours, theirs = np.asarray(outcomes.union).tolist(), self.union.tolist()
+            if ours != theirs:
+                raise IncompatibleError(sentence("prior", owner, f"of {ours}", f"of {theirs}"))
+
+    def moved_to(self, scaling: FeatureScaling) -> list[Prior]:
+        """Return the priors of the same coefficients in another scaling."""
+        if self.scaling is None:
+            return list(self.priors)
+        return [_moved(prior, self.scaling, scaling) for prior in self.priors]
+
+
+def fit_classes(
+    data: TaskData,
+    outcomes: Outcomes,
+    settings: BayesSettings,
+    given: GivenPriors | None,
+    owner: str,
+) -> ClassFit:
+    """Learn from encoded data.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Its classes.
+    settings : BayesSettings
+        The user's choices, checked.
+    given : GivenPriors or None
+        Priors that are not to be learned.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    ClassFit
+    """
+    refuse_huge(data, outcomes, owner)
+    if given is not None:
+        given.check(data, outcomes, owner)
+    weight = label_weights(data, outcomes, None, owner)
+    scaling = feature_scaling(data, weight, bool(settings.standardize), centre=True)
+    labels = class_labels(data, outcomes, scaling, owner)
+    problems = [labels.against_rest(codes) for codes in positive_codes(outcomes)]
+    if given is not None:
+        return _under_given(problems, given, scaling)
+    varying = varying_columns(settings.varying, data, owner)
+    found = learn_class_priors(
+        problems,
+        settings.chosen_structure,
+        varying,
+        settings.gaussian_mean(data.n_features),
+        float(settings.tol),
+        int(settings.max_iter),
+    )
+    posteriors = []
+    for problem, learned in zip(problems, found.learned, strict=True):
+        prior = Prior(
+            mean=learned.mode.point.mean,
+            covariance=learned.beliefs.spread.covariance,
+            varying=learned.beliefs.spread.varying,
+            noise=None,
+            mean_covariance=learned.mode.mean_covariance,
+        )
+        posteriors.append(class_posterior(learned.mode, learned.beliefs, prior, problem))
+    return ClassFit(
+        posteriors=posteriors,
+        scaling=scaling,
+        structure=found.structure,
+        log_likelihood=found.log_likelihood,
+        candidates=found.candidates,
+        residual=max(learned.residual for learned in found.learned),
+        converged=all(learned.converged for learned in found.learned),
+        n_iter=max(learned.n_iter for learned in found.learned),
+        seconds=sum(learned.seconds for learned in found.learned),
+    )
+
+
+def positive_codes(outcomes: Outcomes) -> list[Index]:
+    """Return for every problem the code of its class in each task, -1 where it has no say.
+
+    Two classes at most: one problem. Otherwise a task takes part in the problem of a class if
+    it has that class and another one.
+    """
+    if not _several(outcomes):
+        return [np.ones(len(outcomes.classes), dtype=np.intp)]
+    assert outcomes.union is not None
+    return [
+        np.array([_code_of(label, classes) for classes in outcomes.classes], dtype=np.intp)
+        for label in outcomes.union.tolist()
+    ]
+
+
+def _several(outcomes: Outcomes) -> bool:
+    return isinstance(outcomes.losses[0], Multinomial)
+
+
+def _code_of(label: Any, classes: NDArray[Any] | None) -> int:  # noqa: ANN401 - a class
+    known = [] if classes is None else classes.tolist()
+    return known.index(label) if len(known) > 1 and label in known else -1
+
+
+def varying_columns(varying: Any, data: TaskData, owner: str) -> tuple[int, ...]:  # noqa: ANN401
+    """Return the columns that vary, 0 for the intercept in front.
+
+    Parameters
+    ----------
+    varying : "all" or sequence of str or int
+        The user's choice: names of features after encoding, or their positions.
+    data : TaskData
+        Encoded.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    tuple of int
+        Ascending.
+
+    Raises
+    ------
+    ParameterError
+        If a feature does not exist.
+    """
+    d = data.n_features
+    if isinstance(varying, str):
+        one_of(varying, "varying", owner, ("all",))
+        return tuple(range(d + 1))
+    names = {name: j for j, name in enumerate(data.feature_names or ())}
+    try:
+        entries = list(varying)
+    except TypeError:
+        allowed = "'all' or a sequence of features"
+        raise ParameterError(sentence("varying", owner, allowed, repr(varying))) from None
+    found = {0}
+    for entry in entries:
+        position = names.get(entry, -1) if isinstance(entry, str) else _position(entry, d)
+        if position < 0:
+            allowed = f"'all', or names or positions of the {d} features"
+            hint = nearest(entry, names) if isinstance(entry, str) else ""
+            raise ParameterError(sentence("varying", owner, allowed, repr(entry)) + hint)
+        found.add(position + 1)
+    return tuple(sorted(found))
+
+
+def _position(entry: Any, d: int) -> int:  # noqa: ANN401
+    whole = isinstance(entry, int | np.integer) and not isinstance(entry, bool)
+    return int(entry) % d if whole and -d <= entry < d else -1
+
+
+def _under_given(
+    problems: list[Labelled], given: GivenPriors, scaling: FeatureScaling
+) -> ClassFit:
+    priors = given.moved_to(scaling)
+    pairs = [
+        posterior_under(prior, problem) for prior, problem in zip(priors, problems, strict=True)
+    ]
+    return ClassFit(
+        posteriors=[posterior for posterior, _ in pairs],
+        scaling=scaling,
+        structure=None,
+        log_likelihood=sum(value for _, value in pairs),
+        candidates=(),
+        residual=0.0,
+        converged=True,
+        n_iter=1,
+        seconds=0.0,
+    )
+
+
+def _moved(prior: Prior, old: FeatureScaling, new: FeatureScaling) -> Prior:
+    """Express a prior of coefficients of one scaling in another."""
+    turn = np.diag(np.concatenate([[1.0], new.scale / old.scale]))
+    turn[0, 1:] = (new.mean - old.mean) / old.scale
+    V = prior.varying
+    own = turn[np.ix_(V, V)]
+    S = prior.mean_covariance
+    return Prior(
+        mean=turn @ prior.mean,
+        covariance=own @ prior.covariance @ own.T,
+        varying=V,
+        noise=None,
+        mean_covariance=None if S is None else turn @ S @ turn.T,
+    )

@@ -1,0 +1,122 @@
+"""From task data to the logistic problems of a learned prior: one, or one for each class."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+
+from polytask._estimator import Outcomes
+from polytask._estimator.training import cell_mask
+from polytask._linalg import is_sparse
+from polytask.bayes.laplace_rows import Labelled
+from polytask.data import Form, TaskData
+from polytask.datafits import Features
+from polytask.linear._scaling import FeatureScaling, wide_enough
+from polytask.linear._weights import label_weights
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class ClassLabels:
+    """The labels of all tasks, sorted by task.
+
+    Attributes
+    ----------
+    Z : ndarray or CSR of shape (n_rows, 1 + n_features)
+        Scaled rows with ones in front.
+    shift : ndarray of shape (1 + n_features,) or None
+        Subtracted from every row of a sparse Z.
+    rows : ndarray of int of shape (m,)
+        The row of every label.
+    codes : ndarray of int of shape (m,)
+        The position of the class among those of the task.
+    weight : ndarray of shape (m,)
+        Above 0.
+    task : ndarray of int of shape (m,)
+        The task of every label, ascending.
+    n_tasks : int
+        Number of tasks.
+    """
+
+    Z: Any
+    shift: Array | None
+    rows: Index
+    codes: Index
+    weight: Array
+    task: Index
+    n_tasks: int
+
+    def against_rest(self, positive: Index) -> Labelled:
+        """Return the problem of one class against the rest.
+
+        Parameters
+        ----------
+        positive : ndarray of int of shape (n_tasks,)
+            The code of the class in each task; -1 leaves the task's labels out.
+        """
+        own = positive[self.task]
+        used = own >= 0
+        counts = np.bincount(self.task[used], minlength=self.n_tasks)
+        return Labelled(
+            Z=self.Z,
+            y=(self.codes == own)[used].astype(np.float64),
+            weight=self.weight[used],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
+            rows=self.rows[used],
+            shift=self.shift,
+        )
+
+
+def class_labels(
+    data: TaskData, outcomes: Outcomes, scaling: FeatureScaling, owner: str
+) -> ClassLabels:
+    """Scale the rows and sort the labels by task.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Codes of its classes.
+    scaling : FeatureScaling
+        Of the features.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    ClassLabels
+    """
+    Z, shift = with_ones(scaling.features(wide_enough(data.X), cell_mask(data)))
+    weight = label_weights(data, outcomes, None, owner)
+    if data.form is Form.TARGETS:
+        task, rows = np.nonzero(weight.T > 0)
+        codes, weight = outcomes.y[rows, task], weight[rows, task]
+    else:
+        rows = np.flatnonzero(weight > 0)
+        task, codes, weight = data.row_tasks()[rows], outcomes.y[rows], weight[rows]
+    return ClassLabels(
+        Z=Z,
+        shift=shift,
+        rows=rows.astype(np.intp),
+        codes=codes.astype(np.intp),
+        weight=weight,
+        task=task.astype(np.intp),
+        n_tasks=data.n_tasks,
+    )
+
+
+def with_ones(features: Features) -> tuple[Any, Array | None]:
+    """Return rows with a column of ones in front, and what to subtract from each."""
+    X = features.matrix
+    ones = np.ones((X.shape[0], 1), dtype=X.dtype)
+    shift = None if features.offset is None else np.concatenate([[0.0], features.offset])
+    if is_sparse(X):
+        return sp.csr_array(sp.hstack([sp.csr_array(ones), X], format="csr")), shift
+    return np.hstack([ones, X]), shift

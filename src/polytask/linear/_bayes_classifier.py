@@ -1,0 +1,367 @@
+"""Classification of many tasks with a prior that the tasks teach."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import ClassifierTags, Tags
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._estimator import (
+    MultiTaskEstimator,
+    Outcomes,
+    Query,
+    classification,
+    natural_scores,
+)
+from polytask._estimator.base import label_array
+from polytask._estimator.export import own_features, stand_alone, task_position
+from polytask._registry import saveable
+from polytask.data import Form, TaskData
+from polytask.exceptions import ConvergenceWarning
+from polytask.linear._bayes_class_export import coefficient_table, plain_classifier
+from polytask.linear._bayes_class_fit import BayesSettings, ClassFit, fit_classes
+from polytask.linear._bayes_class_keep import TaskFrame, solution_of, tasks_of
+from polytask.linear._bayes_class_prior import given_priors
+from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_class_update import check_classes, updated_state
+from polytask.linear._classes import decisions, probabilities
+from polytask.linear._fitting import blas_threads
+from polytask.linear._weights import label_weights, sum_by_task
+from polytask.metrics.scores import TaskScores, accuracy
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Labels = NDArray[Any]
+
+
+def _rows_have_tasks(estimator: BayesianMultiTaskClassifier) -> bool:
+    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
+    schema = getattr(estimator, "_schema", None)
+    return schema is None or schema.form is not Form.TARGETS
+
+
+@saveable("linear.bayes_classifier")
+class BayesianMultiTaskClassifier(MultiTaskEstimator):
+    """Logistic regression of many tasks with a normal prior that is learned from them.
+
+    The log odds of task t are ``z . w_t`` with z = (1, scaled features) and
+    ``w_t = mu + u_t``, ``u_t ~ N(0, Omega)`` in the columns that vary. Omega and the variance of
+    a normal prior on mu maximise the marginal likelihood in the Laplace approximation, so there
+    is nothing to tune: similar tasks give a small Omega and are pooled, unlike ones a large
+    Omega and are left alone.
+
+    Two classes at most over all tasks (per target in a target matrix): one prior, the second
+    class in sorted order is the positive one. Otherwise one prior for each class, learned from
+    that class against the others within each task that has it and another one; the
+    probabilities of the classes that a task has are divided by their sum.
+
+    Parameters
+    ----------
+    structure : {"auto", "none", "scalar", "diagonal", "low_rank", "full"} or Structure, \
+default="auto"
+        The covariances that Omega may have: only the intercept varies; one variance for the
+        intercept and one for all features; a variance of each; correlated in a few directions;
+        any. "auto" takes the largest evidence less half the log of the number of labels for each
+        parameter of Omega.
+    varying : "all" or sequence of str or int, default="all"
+        The features whose coefficients vary between tasks, by name after encoding or position.
+        The intercept always varies.
+    mean_prior : {"auto", "flat", "gaussian"}, default="auto"
+        Prior of the coefficients in mu: a standard deviation of 100 ("flat"), or one that is
+        learned ("gaussian"); "auto" learns it from five features on. The intercept is flat. All
+        of them, and weak half-normal priors (scale 5) on the learned standard deviations, are
+        proper, so that separable classes have a finite answer.
+    prior : BayesianMultiTaskClassifier, Prior, sequence of Prior or None, default=None
+        A prior that is used instead of learning one: that of a fitted model, in its own units,
+        or a Prior for the scaled features at hand (for several classes one for each).
+        `structure`, `varying` and `mean_prior` are then not used.
+    standardize : bool, default=True
+        Subtract the mean and divide by the standard deviation of each feature, the same for all
+        tasks, before the prior is applied.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="shared"
+        What to do with unknown tasks in ``predict``: refuse them, or predict with mu and the
+        spread of the prior.
+    tol : float, default=1e-6
+        Largest derivative of the log evidence with respect to a parameter of the prior, divided
+        by the number of labels, at which the search stops.
+    max_iter : int, default=500
+        Evaluations of the evidence, per structure and class, after which it stops with a
+        warning.
+    n_jobs : int or None, default=None
+        Threads of BLAS while fitting; None leaves them as they are.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_columns, n_features)
+        Posterior modes of the coefficients, one row per task, or per task and class.
+    intercept_ : ndarray of shape (n_columns,)
+        Intercepts.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    columns_ : tuple of (task, class)
+        The owner of each row of ``coef_``.
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The sorted union of the classes; for a target matrix a list with one array each.
+    task_classes_ : dict of task to ndarray
+        The classes of each task.
+    prior_ : Prior or list of Prior
+        What was learned, for the scaled features; a list in the order of the union of the
+        classes if there are several.
+    structure_ : Structure or None
+        The structure of Omega; None for a given prior.
+    evidence_ : tuple of Candidate
+        The structures that were tried, with log-likelihood, price and score.
+    log_marginal_likelihood_ : float
+        Log evidence, summed over the classes if there are several.
+    solution_ : Solution
+        Minus the log evidence, the largest derivative per label as residual, status,
+        evaluations and seconds.
+
+    References
+    ----------
+    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning.
+    MIT Press (sections 3.4 and 5.5). MacKay, D. J. C. (1992). The evidence framework applied
+    to classification networks. Neural Computation 4, 720-736.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import BayesianMultiTaskClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, ward = rng.standard_normal((90, 4)), np.repeat(["north", "south", "west"], 30)
+    >>> y = np.where(X[:, 0] + rng.logistic(size=90) > 0, "ill", "well")
+    >>> model = BayesianMultiTaskClassifier().fit(X, y, task=ward)
+    >>> model.predict_proba(X[:2], task=["west", "east"]).shape
+    (2, 2)
+    """
+
+    def __init__(
+        self,
+        structure: Any = "auto",  # noqa: ANN401 - str or Structure, shown by get_params as given
+        *,
+        varying: Any = "all",  # noqa: ANN401
+        mean_prior: str = "auto",
+        prior: Any = None,  # noqa: ANN401
+        standardize: bool = True,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "shared",
+        tol: float = 1e-6,
+        max_iter: int = 500,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.structure = structure
+        self.varying = varying
+        self.mean_prior = mean_prior
+        self.prior = prior
+        self.standardize = standardize
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        owner = type(self).__name__
+        settings = BayesSettings(
+            structure=self.structure,
+            varying=self.varying,
+            mean_prior=self.mean_prior,
+            standardize=self.standardize,
+            tol=self.tol,
+            max_iter=self.max_iter,
+        )
+        settings.check(owner)
+        given = given_priors(self.prior, owner)
+        outcomes = classification(data, "auto", owner)
+        with blas_threads(self.n_jobs, owner):
+            found = fit_classes(data, outcomes, settings, given, owner)
+        self._keep(data, outcomes, found)
+        if not found.converged:
+            warnings.warn(
+                f"{owner} stopped after {found.n_iter} evaluations of the evidence with a "
+                f"derivative of {found.residual:.2e} per label; tol={self.tol:g} asked for "
+                f"less. {self.solution_.status.value}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
+
+    def _keep(self, data: TaskData, outcomes: Outcomes, found: ClassFit) -> None:
+        """Set the fitted attributes, in original units and in the precision of X."""
+        weight = label_weights(data, outcomes, None, type(self).__name__)
+        counts = sum_by_task(weight, data)
+        single = data.X.dtype == np.float32
+        precision = np.dtype(np.float32 if single else np.float64)
+        frame = TaskFrame(data.tasks, data.present, precision)
+        self._set_tasks(tasks_of(frame, outcomes, found.posteriors, found.scaling, counts))
+        self.structure_ = found.structure
+        self.evidence_ = found.candidates
+        self.log_marginal_likelihood_ = found.log_likelihood
+        self.solution_ = solution_of(found, self._tasks, self.max_iter)
+        self.n_iter_ = max(found.n_iter, 1)
+
+    def _set_tasks(self, tasks: BayesClassTasks) -> None:
+        linear = tasks.linear
+        labels = self._schema.index.labels
+        self._tasks = tasks
+        self.coef_, self.intercept_ = linear.coef, linear.intercept
+        self.columns_ = tuple(
+            (task, label)
+            for task, part in zip(labels, linear.slices, strict=True)
+            for label in linear.labels[part]
+        )
+        self.task_weight_sums_ = linear.counts
+        self.task_classes_ = dict(zip(labels, linear.classes, strict=True))
+        targets = self._schema.form is Form.TARGETS
+        self.classes_ = list(linear.classes) if targets else linear.union
+        priors = [posterior.prior for posterior in tasks.posteriors]
+        self.prior_ = priors[0] if not tasks.several else priors
+
+    def partial_fit(
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+        classes: Any = None,  # noqa: ANN401
+    ) -> Self:
+        """Learn from rows of known or new tasks, the prior held; a first call is ``fit``.
+
+        Classes have no exact sufficient statistics. Rows of earlier calls count by the quadratic
+        approximation of their likelihood at the posterior mode; the rows of this call count
+        exactly, so a new task gets the Laplace posterior of its rows.
+
+        Parameters
+        ----------
+        X, y, task, sample_weight
+            As in :meth:`fit`; a new task of a target matrix is not possible.
+        classes : array of shape (n_classes,) or None, default=None
+            As scikit-learn passes it: the classes that may occur, checked against those of the
+            model.
+
+        Returns
+        -------
+        self
+            The estimator.
+
+        Raises
+        ------
+        DataError
+            If a class is new, or one that the known task did not have.
+        """
+        if not hasattr(self, "_tasks"):
+            self.fit(X, y, task, sample_weight)
+            check_classes(classes, self._tasks, type(self).__name__)
+            return self
+        with blas_threads(self.n_jobs, type(self).__name__):
+            schema, tasks = updated_state(
+                self._schema, self._tasks, (X, y, task, sample_weight), classes
+            )
+        self._schema = schema
+        self.tasks_ = label_array(schema.index.labels)
+        self._set_tasks(tasks)
+        return self
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        return self._tasks.labels_of(X, task)
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        return natural_scores(data, query, self._predict_task, accuracy)
+
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities, averaged over the posterior.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list of ndarray, or mapping
+            In the order of ``classes_``, 0 for classes that a task lacks; for a target
+            matrix a list with one array per target; for a mapping a mapping.
+        """
+        query = self._read(X, task)
+        return probabilities(self._tasks, query)
+
+    @available_if(_rows_have_tasks)  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return the log odds that belong to the probabilities.
+
+        For two classes the log odds of the second; for several those of each class against
+        the rest, before the probabilities are divided by their sum.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_classes), or mapping
+            -inf for classes that a task lacks.
+        """
+        query = self._read(X, task)
+        return decisions(self._tasks, query)
+
+    def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
+        """Return one task as a plain fitted scikit-learn model with its posterior mode.
+
+        Labels of two classes are the same; probabilities are those at the mode, which are
+        further from one half than the averaged ones of :meth:`predict_proba`.
+
+        Parameters
+        ----------
+        task : label
+            One of ``tasks_``.
+
+        Returns
+        -------
+        LogisticRegression, OneVsRestClassifier, DummyClassifier or Pipeline
+            The second for several classes, the third for a task of one class; the last, with
+            the encoder in front, for a model that was fitted on a table.
+
+        Raises
+        ------
+        DataError
+            If there is no such task.
+        """
+        check_is_fitted(self)
+        position = task_position(self._schema, task)
+        features = own_features(self._schema, position)
+        model = plain_classifier(self._tasks.linear, position, features)
+        return stand_alone(self._schema, position, model)
+
+    def coef_frame(self) -> pd.DataFrame:
+        """Return the coefficients as a long table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
+        """
+        check_is_fitted(self)
+        return coefficient_table(
+            self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
+        )
+
+    def __sklearn_clone__(self) -> Self:
+        """Return a copy that is not fitted; a model whose prior it uses stays as it is."""
+        copy: Self = super().__sklearn_clone__()
+        copy.prior = self.prior
+        return copy
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a classifier."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags(multi_class=True, multi_label=False)
+        return tags

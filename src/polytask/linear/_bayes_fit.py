@@ -1,0 +1,289 @@
+"""Learn the prior of a regression problem, or take a given one."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask._estimator import Outcomes
+from polytask.bayes.blocks import Block
+from polytask.bayes.choose import Candidate, choose
+from polytask.bayes.fit import Learned, learn
+from polytask.bayes.marginal import Model
+from polytask.bayes.noise import pull_to_common
+from polytask.bayes.prior import Prior
+from polytask.bayes.structures import NoVariation, Structure
+from polytask.data import Form, TaskData
+from polytask.exceptions import DataError, ParameterError
+from polytask.linear._bayes_class_fit import STRUCTURES, varying_columns
+from polytask.linear._bayes_evidence import Densities, densities_of
+from polytask.linear._bayes_rows import blocks_of
+from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear._problem import TARGET_SCALES
+from polytask.linear._scaling import (
+    FeatureScaling,
+    TargetScaling,
+    feature_scaling,
+    refuse_huge,
+    unscaled_targets,
+)
+from polytask.linear._weights import label_weights, sum_by_task
+
+Array = NDArray[np.float64]
+
+NOISE = ("common", "task")
+# With fewer rows than this for each feature the mean coefficients are shrunk.
+_ROWS_PER_FEATURE = 30
+
+
+@dataclass(frozen=True)
+class BayesSettings:
+    """What the user chose; see `BayesianMultiTaskRegressor`."""
+
+    structure: Any
+    varying: Any
+    mean_prior: Any
+    method: Any
+    noise: Any
+    standardize: Any
+    scale_targets: Any
+    tol: Any
+    max_iter: Any
+
+    @classmethod
+    def of(cls, estimator: object) -> BayesSettings:
+        """Return the choices that an estimator holds as its parameters."""
+        return cls(*[getattr(estimator, field.name) for field in fields(cls)])
+
+    def check(self, owner: str) -> None:
+        """Raise ParameterError unless every choice exists."""
+        if not isinstance(self.structure, Structure):
+            one_of(self.structure, "structure", owner, tuple(STRUCTURES))
+        one_of(self.mean_prior, "mean_prior", owner, ("auto", "flat", "gaussian"))
+        one_of(self.method, "method", owner, ("reml", "ml"))
+        one_of(self.noise, "noise", owner, NOISE)
+        one_of(self.standardize, "standardize", owner, (True, False))
+        one_of(self.scale_targets, "scale_targets", owner, ("task", "common", "auto", None))
+        positive(self.tol, "tol", owner)
+        positive_integer(self.max_iter, "max_iter", owner)
+
+    @property
+    def fixed_structure(self) -> Structure | None:
+        """The structure, None for "auto"."""
+        if isinstance(self.structure, Structure):
+            return self.structure
+        return STRUCTURES[self.structure]
+
+    def gaussian_mean(self, n_features: int, n_rows: float) -> bool:
+        """Say whether the mean coefficients have a prior that is learned."""
+        few = n_features > 0 and n_rows < _ROWS_PER_FEATURE * n_features
+        return {"auto": few, "flat": False, "gaussian": n_features > 0}[self.mean_prior]
+
+
+@dataclass(frozen=True, eq=False)
+class BayesFit:
+    """What was learned.
+
+    Attributes
+    ----------
+    tasks : BayesTasks
+        Prior, statistics and scaling.
+    learned : Learned or None
+        None for a given prior.
+    densities : Densities or None
+        Of rows given all others; None for a given prior.
+    candidates : tuple of Candidate
+        The structures that were tried.
+    log_likelihood : float
+        Log marginal likelihood of the targets in original units; NaN for a given prior.
+    """
+
+    tasks: BayesTasks
+    learned: Learned | None
+    densities: Densities | None
+    candidates: tuple[Candidate, ...]
+    log_likelihood: float
+
+
+def fit_bayes(
+    data: TaskData,
+    outcomes: Outcomes,
+    settings: BayesSettings,
+    given: BayesTasks | Prior | None,
+    owner: str,
+) -> BayesFit:
+    """Learn the prior and collect what the tasks' rows say.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Their targets.
+    settings : BayesSettings
+        The user's choices.
+    given : BayesTasks, Prior or None
+        A prior to be used as it is; that of a fitted model comes with its scaling.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    BayesFit
+    """
+    refuse_huge(data, outcomes, owner)
+    weight = label_weights(data, outcomes, None, owner)
+    counts = sum_by_task(weight, data)
+    if isinstance(given, BayesTasks):
+        features, targets = given.features, _same_targets(given, data)
+    else:
+        features = feature_scaling(data, weight, settings.standardize, centre=True)
+        targets = _target_scaling(data, outcomes, weight, settings.scale_targets)
+    y = np.nan_to_num(targets.apply(outcomes.y, data))
+    blocks = blocks_of(data, y, weight, features)
+    learned: Learned | None = None
+    densities: Densities | None = None
+    candidates: tuple[Candidate, ...] = ()
+    value = float("nan")
+    if given is None:
+        model = _model(data, settings, float(counts.sum()), owner)
+        learned, candidates = _learn(blocks, model, data.n_tasks, settings)
+        prior = _prior_of(learned)
+        value = _original_units(learned, features, targets, counts)
+        densities = densities_of(data, (y, weight), features, blocks, (learned, prior))
+    else:
+        prior = given.prior if isinstance(given, BayesTasks) else given
+        _check_width(prior, data, owner)
+    tasks = BayesTasks(
+        prior=prior,
+        blocks=blocks,
+        mean=features.mean,
+        scale=features.scale,
+        target_mean=targets.mean,
+        target_scale=targets.scale,
+        counts=counts,
+        present=data.present,
+        precision="float32" if data.X.dtype == np.float32 else "float64",
+    )
+    return BayesFit(tasks, learned, densities, candidates, value)
+
+
+def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -> Model:
+    if data.n_rows < 2:
+        raise DataError(sentence("X", owner, "2 rows or more, to tell noise apart", "1 sample"))
+    gaussian = settings.gaussian_mean(data.n_features, n_rows)
+    restricted = settings.method == "reml"
+    if restricted and not gaussian and n_rows <= data.n_features + 1:
+        allowed = f"'gaussian' or 'auto' with {n_rows:g} rows for {data.n_features} features"
+        raise ParameterError(sentence("mean_prior", owner, allowed, repr(settings.mean_prior)))
+    return Model(
+        structure=settings.fixed_structure or NoVariation(),
+        varying=varying_columns(settings.varying, data, owner),
+        restricted=restricted,
+        gaussian_mean=gaussian,
+    )
+
+
+def _learn(
+    blocks: tuple[Block, ...], model: Model, n_tasks: int, settings: BayesSettings
+) -> tuple[Learned, tuple[Candidate, ...]]:
+    tol, max_iter = float(settings.tol), int(settings.max_iter)
+    candidates: tuple[Candidate, ...] = ()
+    if settings.fixed_structure is None:
+        learned, candidates = choose(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
+    else:
+        learned = learn(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
+    if settings.noise == "task" and n_tasks > 1:
+        own = replace(learned.model, task_noise=pull_to_common(blocks, learned, n_tasks))
+        learned = learn(blocks, own, n_tasks, tol=tol, max_iter=max_iter, start=learned)
+    return learned, candidates
+
+
+def _prior_of(learned: Learned) -> Prior:
+    return Prior(
+        mean=learned.mean,
+        covariance=learned.covariance,
+        varying=np.array(learned.model.varying, dtype=np.intp),
+        noise=learned.noise if learned.task_noise is None else learned.task_noise,
+        mean_covariance=learned.mean_covariance,
+    )
+
+
+def _target_scaling(
+    data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None
+) -> TargetScaling:
+    if choice == "auto":
+        choice = "task" if data.form is Form.TARGETS else "common"
+    if choice is None:
+        return unscaled_targets(data.n_tasks)
+    return TARGET_SCALES[choice](outcomes.y, weight, data, centre=True)
+
+
+def _same_targets(given: BayesTasks, data: TaskData) -> TargetScaling:
+    """Return the scaling of the model that a prior comes from, for all tasks alike."""
+    mean, scale = given.units(-1)
+    return TargetScaling(np.full(data.n_tasks, mean), np.full(data.n_tasks, scale))
+
+
+def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
+    """Refuse a prior of another number of features, or of classes.
+
+    Raises
+    ------
+    DataError
+        Naming both numbers.
+    """
+    if prior.noise is None:
+        allowed = "of a model of numbers, which has a noise variance"
+        raise DataError(sentence("prior", owner, allowed, "one of classes"))
+    if len(prior.mean) != data.n_features + 1:
+        allowed = f"of {data.n_features} features, as X"
+        raise DataError(sentence("prior", owner, allowed, f"one of {len(prior.mean) - 1}"))
+
+
+def _original_units(
+    learned: Learned, features: FeatureScaling, targets: TargetScaling, counts: Array
+) -> float:
+    """Return the log-likelihood of the targets before scaling.
+
+    The restricted likelihood is that of contrasts of the targets; its level depends on the
+    units of the features whose coefficients are integrated out without a prior.
+    """
+    model = learned.model
+    logs = np.log(targets.scale)
+    value = learned.log_likelihood - float(counts @ logs)
+    if model.restricted:
+        flat = 1 if model.gaussian_mean else 1 + len(features.scale)
+        mean_log = float(np.average(logs, weights=counts)) if counts.any() else 0.0
+        value += flat * mean_log
+        if not model.gaussian_mean:
+            value -= float(np.log(features.scale).sum())
+    return value
+
+
+def given_prior(prior: object, owner: str) -> BayesTasks | Prior | None:
+    """Return the prior that the user gave.
+
+    Parameters
+    ----------
+    prior : fitted BayesianMultiTaskRegressor, Prior or None
+        As given.
+    owner : str
+        The estimator, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if prior is None or isinstance(prior, Prior):
+        return prior
+    tasks = getattr(prior, "_tasks", None)
+    if isinstance(tasks, BayesTasks):
+        return tasks
+    allowed = f"None, a fitted {owner} or a Prior"
+    raise ParameterError(sentence("prior", owner, allowed, type(prior).__name__))

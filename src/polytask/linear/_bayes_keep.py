@@ -1,0 +1,69 @@
+"""The answer of a search for a prior in the words of the solvers, and widths of intervals."""
+
+from __future__ import annotations
+
+import numpy as np
+import scipy.special
+
+from polytask._checks import number, sentence
+from polytask.exceptions import ParameterError
+from polytask.linear._bayes_fit import BayesFit
+from polytask.linear._prediction import LinearTasks
+from polytask.solvers import Solution
+from polytask.solvers.base import Certificate, Status
+
+
+def solution_of(found: BayesFit, linear: LinearTasks, max_iter: int) -> Solution:
+    """Return coefficients, objective and certificate of a fit.
+
+    Parameters
+    ----------
+    found : BayesFit
+        What was learned.
+    linear : LinearTasks
+        The posterior means.
+    max_iter : int
+        The largest number of evaluations that was allowed.
+
+    Returns
+    -------
+    Solution
+        Coefficients in original units; a given prior leaves nothing to search.
+    """
+    learned = found.learned
+    status, residual, n_iter, seconds = Status.CONVERGED, 0.0, 0, 0.0
+    if learned is not None:
+        residual, n_iter, seconds = learned.residual, learned.n_iter, learned.seconds
+        if not learned.converged:
+            status = Status.MAX_ITER if n_iter >= max_iter else Status.STALLED
+    return Solution(
+        W=np.asarray(linear.coef, dtype=float).T,
+        intercept=np.asarray(linear.intercept, dtype=float),
+        objective=-found.log_likelihood,
+        certificate=Certificate(gap=None, residual=residual, reference=0.0),
+        status=status,
+        n_iter=n_iter,
+        seconds=seconds,
+    )
+
+
+def half_width(level: object, owner: str) -> float:
+    """Return how many standard deviations an interval reaches to each side.
+
+    Parameters
+    ----------
+    level : float
+        Probability of the interval, in (0, 1).
+    owner : str
+        The method, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If `level` is no such number.
+    """
+    allowed = "a number above 0 and below 1"
+    value = number(level, "level", owner, allowed)
+    if not 0 < value < 1:
+        raise ParameterError(sentence("level", owner, allowed, repr(level)))
+    return float(scipy.special.ndtri(0.5 + value / 2.0))

@@ -1,0 +1,133 @@
+"""Numbers predicted with the posterior of every task, and how uncertain they are."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._registry import saveable
+from polytask.bayes.blocks import Block
+from polytask.bayes.posterior import line_of, noise_of, posterior_covariance, posterior_means
+from polytask.bayes.prior import Prior
+from polytask.linear._bayes_rows import dense
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._scaling import FeatureScaling, TargetScaling
+from polytask.losses import Squared
+
+Array = NDArray[np.float64]
+
+# Rows whose variances are worked out at a time.
+_PIECE = 4096
+
+
+@saveable("linear.bayes_tasks")
+@dataclass(frozen=True, eq=False)
+class BayesTasks:
+    """What a learned prior and the rows of every task say, with the scaling.
+
+    Attributes
+    ----------
+    prior : Prior
+        In scaled units.
+    blocks : tuple of Block
+        Sufficient statistics of the tasks' scaled rows.
+    mean, scale : ndarray of shape (n_features,)
+        Scaling of the features.
+    target_mean, target_scale : ndarray of shape (n_tasks,)
+        Scaling of the targets.
+    counts : ndarray of shape (n_tasks,)
+        Sum of the weights of each task.
+    present : ndarray of bool of shape (n_tasks, n_features) or None
+        Which features each task has.
+    precision : str
+        The dtype of the coefficients.
+    """
+
+    prior: Prior
+    blocks: tuple[Block, ...]
+    mean: Array
+    scale: Array
+    target_mean: Array
+    target_scale: Array
+    counts: Array
+    present: NDArray[np.bool_] | None
+    precision: str
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.counts)
+
+    @property
+    def features(self) -> FeatureScaling:
+        """Scaling of the features."""
+        return FeatureScaling(self.mean, self.scale, active=True)
+
+    @property
+    def targets(self) -> TargetScaling:
+        """Scaling of the targets."""
+        return TargetScaling(self.target_mean, self.target_scale)
+
+    def units(self, task: int) -> tuple[float, float]:
+        """Return mean and scale of the targets of a task; of an unseen one the mean of all."""
+        if task >= 0:
+            return float(self.target_mean[task]), float(self.target_scale[task])
+        weights = self.counts if self.counts.any() else None
+        return (
+            float(np.average(self.target_mean, weights=weights)),
+            float(np.average(self.target_scale, weights=weights)),
+        )
+
+    def linear(self) -> LinearTasks:
+        """Return the posterior means of all tasks in original units."""
+        W = posterior_means(self.blocks, self.prior, self.n_tasks)
+        present = self.present
+        coef, intercept = self.features.restore(W[:, 1:].T, W[:, 0], present)
+        n = self.n_tasks
+        dtype = np.dtype(self.precision)
+        return LinearTasks(
+            coef=(coef.T * self.target_scale[:, None]).astype(dtype),
+            intercept=(intercept * self.target_scale + self.target_mean).astype(dtype),
+            slices=tuple(slice(t, t + 1) for t in range(n)),
+            losses=(Squared(),) * n,
+            classes=(None,) * n,
+            labels=(None,) * n,
+            counts=self.counts,
+            union=None,
+        )
+
+    def typical(self) -> tuple[Array, float]:
+        """Return coefficients and intercept of an unseen task, the prior mean."""
+        mean, scale = self.units(-1)
+        coef = self.prior.mean[1:] / self.scale
+        return coef * scale, float((self.prior.mean[0] - self.mean @ coef) * scale + mean)
+
+    def noise(self) -> Array:
+        """Return the standard deviation of the noise of every task in original units."""
+        return np.asarray(np.sqrt(noise_of(self.prior, self.n_tasks)) * self.target_scale)
+
+    def deviation(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the standard deviation of new targets, shape (n_rows,), in original units.
+
+        Parameters
+        ----------
+        X : ndarray or CSR of shape (n_rows, n_features)
+            Original units.
+        task : int
+            -1 for an unseen task, whose coefficients have the spread of the prior.
+        """
+        variances = noise_of(self.prior, self.n_tasks)
+        noise = float(variances[task] if task >= 0 else variances.mean())
+        line = line_of(self.blocks, task) if task >= 0 else None
+        covariance = posterior_covariance(line, self.prior, noise)
+        exists = None if self.present is None or task < 0 else self.present[task]
+        out = np.empty(X.shape[0])
+        for start in range(0, len(out), _PIECE):
+            Z = (dense(X[start : start + _PIECE]) - self.mean) / self.scale
+            Z = np.column_stack([np.ones(len(Z)), Z if exists is None else Z * exists])
+            spread = np.einsum("ij,ij->i", Z @ covariance, Z)
+            out[start : start + _PIECE] = np.sqrt(np.maximum(spread, 0.0) + noise)
+        return out * self.units(task)[1]

@@ -1,0 +1,201 @@
+"""Further rows for a fitted model with a learned prior: statistics add, the prior is held."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Hashable
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Query, regression
+from polytask._estimator.query import InputSchema, read_query
+from polytask._estimator.scored import scored_data
+from polytask.bayes.blocks import Block, renumbered
+from polytask.bayes.collect import collect_shared, collect_stacked, merged
+from polytask.bayes.posterior import line_of, noise_of, posterior_means
+from polytask.data import Form, LabelIndex, TaskData, tables
+from polytask.linear._bayes_rows import ScaledRows
+from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._weights import label_weights, sum_by_task
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
+# So many tasks are worked out one by one; more at once.
+_FEW = 20
+
+
+def updated(
+    schema: InputSchema, tasks: BayesTasks, given: tuple[Any, Any, Any, Any]
+) -> tuple[InputSchema, BayesTasks]:
+    """Return what a fitted model knows after further rows.
+
+    Parameters
+    ----------
+    schema : InputSchema
+        What the model expects.
+    tasks : BayesTasks
+        What it knows.
+    given : tuple
+        X, y, task and sample_weight.
+
+    Returns
+    -------
+    tuple of (InputSchema, BayesTasks)
+        New objects.
+
+    Raises
+    ------
+    DataError
+        If the rows do not fit the model.
+    """
+    raw = scored_data(schema, *given)
+    query = read_query(schema, raw, None, "shared")
+    numbers, labels = _numbers(schema, raw, query, tasks.n_tasks)
+    present = _presence(tasks.present, query, numbers, len(labels))
+    wide = _widened(tasks, present, len(labels))
+    y = regression(raw, "squared", schema.owner)
+    weight = label_weights(raw, y, None, schema.owner)
+    scaled = np.nan_to_num(_scaled_targets(wide, raw, y.y, numbers))
+    blocks = _blocks(wide, raw, query, (scaled, weight), numbers)
+    np.add.at(wide.counts, numbers, sum_by_task(weight, raw))
+    new = dataclasses.replace(
+        schema, index=LabelIndex(labels), present=_columns(schema, raw, numbers, len(labels))
+    )
+    return new, dataclasses.replace(wide, blocks=merged(tasks.blocks, blocks))
+
+
+def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:
+    """Return the posterior means after further rows; only those of the tasks that got some move.
+
+    Parameters
+    ----------
+    linear : LinearTasks
+        The posterior means before.
+    known, tasks : BayesTasks
+        What was known before, and what is now.
+
+    Returns
+    -------
+    LinearTasks
+    """
+    n = tasks.n_tasks
+    before = np.append(known.counts, np.full(n - known.n_tasks, np.nan))
+    changed = np.flatnonzero(tasks.counts != before)
+    if len(changed) > _FEW:
+        return tasks.linear()
+    noise = noise_of(tasks.prior, n)
+    W = np.stack([_mean_of(tasks, t, float(noise[t])) for t in changed.tolist()], axis=1)
+    present = None if tasks.present is None else tasks.present[changed]
+    coef, intercept = tasks.features.restore(W[1:], W[0], present)
+    scale, mean = tasks.target_scale[changed], tasks.target_mean[changed]
+    coefs = np.zeros((n, len(coef)), dtype=linear.coef.dtype)
+    intercepts = np.zeros(n, dtype=linear.intercept.dtype)
+    coefs[: known.n_tasks], intercepts[: known.n_tasks] = linear.coef, linear.intercept
+    coefs[changed], intercepts[changed] = coef.T * scale[:, None], intercept * scale + mean
+    return dataclasses.replace(
+        linear,
+        coef=coefs,
+        intercept=intercepts,
+        slices=tuple(slice(t, t + 1) for t in range(n)),
+        losses=(linear.losses[0],) * n,
+        classes=(None,) * n,
+        labels=(None,) * n,
+        counts=tasks.counts,
+    )
+
+
+def _mean_of(tasks: BayesTasks, task: int, noise: float) -> Array:
+    """Return the posterior mean of one task in scaled units."""
+    line = line_of(tasks.blocks, task)
+    if line is None:
+        return tasks.prior.mean
+    alone = renumbered(line, np.zeros((1, 1), dtype=np.intp))
+    prior = dataclasses.replace(tasks.prior, noise=noise)
+    return np.asarray(posterior_means([alone], prior, 1)[0])
+
+
+def _numbers(
+    schema: InputSchema, raw: TaskData, query: Query, known: int
+) -> tuple[Index, tuple[Hashable, ...]]:
+    """Return the number of every task of the rows, and all labels, new ones last."""
+    if query.codes is None:
+        return np.arange(known), schema.index.labels
+    codes = np.array(query.codes, dtype=np.intp)
+    new = np.flatnonzero(codes < 0)
+    codes[new] = known + np.arange(len(new))
+    return codes, schema.index.labels + tuple(raw.tasks[k] for k in new.tolist())
+
+
+def _presence(known: Mask | None, query: Query, numbers: Index, n_tasks: int) -> Mask | None:
+    """Return which features every task has; known tasks keep theirs."""
+    own = None if query.codes is None else query.data.present
+    if known is None and own is None:
+        return None
+    d = query.data.n_features
+    present = np.ones((n_tasks, d), dtype=bool)
+    if own is not None:
+        present[numbers] = own
+    if known is not None:
+        present[: len(known)] = known
+    return present
+
+
+def _widened(tasks: BayesTasks, present: Mask | None, n_tasks: int) -> BayesTasks:
+    """Return the same with room for new tasks, in the units that the known ones have."""
+    mean, scale = tasks.units(-1)
+    more = n_tasks - tasks.n_tasks
+    return dataclasses.replace(
+        tasks,
+        target_mean=np.append(tasks.target_mean, np.full(more, mean)),
+        target_scale=np.append(tasks.target_scale, np.full(more, scale)),
+        counts=np.append(tasks.counts, np.zeros(more)),
+        present=present,
+    )
+
+
+def _scaled_targets(tasks: BayesTasks, raw: TaskData, y: Array, numbers: Index) -> Array:
+    if raw.form is Form.TARGETS:
+        return (y - tasks.target_mean) / tasks.target_scale
+    own = numbers[raw.row_tasks()]
+    return (y - tasks.target_mean[own]) / tasks.target_scale[own]
+
+
+def _blocks(
+    tasks: BayesTasks,
+    raw: TaskData,
+    query: Query,
+    labels: tuple[Array, Array],
+    numbers: Index,
+) -> tuple[Block, ...]:
+    y, weight = labels
+    p = 1 + query.data.n_features
+    if raw.form is Form.TARGETS:
+        return collect_shared(ScaledRows(query.data.X, tasks.features, None), p, y, weight)
+    exists = None if tasks.present is None else tasks.present[numbers[raw.row_tasks()]]
+    rows = ScaledRows(query.data.X, tasks.features, exists)
+    blocks = collect_stacked(rows, p, y, weight, np.asarray(raw.offsets))
+    return tuple(renumbered(block, numbers[block.tasks]) for block in blocks)
+
+
+def _columns(schema: InputSchema, raw: TaskData, numbers: Index, n_tasks: int) -> Mask | None:
+    """Return which columns of the table every task has; known tasks keep theirs."""
+    if schema.present is None or schema.encoder is None:
+        return schema.present
+    names = [str(name) for name in schema.encoder.feature_names_in_]
+    given = {name: j for j, name in enumerate(tables.column_names(raw.X))}
+    own = np.ones((raw.n_tasks, len(names)), dtype=bool)
+    for j, name in enumerate(names):
+        if name not in given:
+            own[:, j] = False
+        elif raw.present is not None:
+            own[:, j] = raw.present[:, given[name]]
+    present = np.ones((n_tasks, len(names)), dtype=bool)
+    if raw.form is not Form.TARGETS:
+        present[numbers] = own
+    present[: len(schema.present)] = schema.present
+    return present
