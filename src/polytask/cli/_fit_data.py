@@ -125,13 +125,13 @@ def _long(
 ) -> Training:
     target, task = roles.targets[0], str(roles.task)
     _refuse_unlabelled(table, task, source)
-    table = _labelled(table, target, source, drop_missing)
+    table = labelled_rows(table, target, source, drop_missing)
     kind = as_demanded(kind_of(table[target], target, source), demand, table[target], source)
     counts = table[task].value_counts(sort=False)
     return Training(
         X=table[[task, *roles.features]],
         y=_values(table, target),
-        weight=_weights(table, roles.weight, source),
+        weight=row_weights(table, roles.weight, source),
         task_column=task,
         kinds=(kind,),
         sizes={label: int(n) for label, n in counts.items()},
@@ -155,7 +155,7 @@ def _targets(
     return Training(
         X=table[list(roles.features)],
         y=table[list(roles.targets)],
-        weight=_weights(table, roles.weight, source),
+        weight=row_weights(table, roles.weight, source),
         task_column=None,
         kinds=kinds,
         sizes={name: int(table[name].notna().sum()) for name in roles.targets},
@@ -173,7 +173,7 @@ def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool
         raise ParameterError("--file-per-task needs exactly one --target, the same in all files.")
     target = wanted.targets[0]
     tables = {
-        name: _labelled(table, _required(table, target, name), name, drop_missing)
+        name: labelled_rows(table, _required(table, target, name), name, drop_missing)
         for name, table in source.tables().items()
     }
     union = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
@@ -184,7 +184,7 @@ def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool
     weight = None
     if roles.weight is not None:
         weight = {
-            name: _weights(table, _required(table, roles.weight, name), name)
+            name: row_weights(table, _required(table, roles.weight, name), name)
             for name, table in tables.items()
         }
     return Training(
@@ -224,7 +224,10 @@ def _joined(columns: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
     return pd.concat(columns, ignore_index=True)
 
 
-def _labelled(table: pd.DataFrame, target: str, source: str, drop_missing: bool) -> pd.DataFrame:
+def labelled_rows(
+    table: pd.DataFrame, target: str, source: str, drop_missing: bool
+) -> pd.DataFrame:
+    """Return the rows that have a target, all others refused or left out."""
     from polytask.data.missing import rows_text
 
     missing = np.asarray(table[target].isna())
@@ -248,7 +251,8 @@ def _values(table: pd.DataFrame, name: str) -> NDArray[Any]:
     return get_column(table, name)
 
 
-def _weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+    """Return the weights of the rows, None if no column is named."""
     import pandas as pd
 
     if name is None:

@@ -91,13 +91,13 @@ def _rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 -
     if source.pattern is not None:
         return _separate(model, source, copied)
     table = source.table()
-    column = _task_column(model, copied.task, table, source.name)
+    column = task_column_of(model, copied.task, table, source.name)
     columns = list(table.columns)
     beside = _beside(copied, columns, source.name)
     task = None if column is None else known_labels(table[column], model.tasks_)
     if column is not None and task is not None:
         _check_tasks(model, task, f"column {column!r}", source.name)
-    X = _needed(table, model, source.name)
+    X = needed_columns(table, model, source.name)
     if column is not None and task is not None and column == model.task_column:
         X = X.drop(columns=[column])
         X[column] = as_column(task)
@@ -105,14 +105,15 @@ def _rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 -
     return Rows(X, table[list(beside)], column, task, task)
 
 
-def _task_column(
+def task_column_of(
     model: Any,  # noqa: ANN401 - any estimator
     given: str | None,
     table: pd.DataFrame,
     source: str,
 ) -> str | None:
+    """Return the column of task labels, None if the model needs none."""
     known = model.task_column
-    if _is_targets(model):
+    if is_targets(model):
         if given is not None:
             raise ParameterError(
                 "The model predicts each of its targets for every row: drop --task."
@@ -134,7 +135,8 @@ def _task_column(
     return column
 
 
-def _is_targets(model: Any) -> bool:  # noqa: ANN401 - any estimator
+def is_targets(model: Any) -> bool:  # noqa: ANN401 - any estimator
+    """Tell whether the model predicts each of several targets for every row."""
     return bool(model.data_card_.form == "targets")
 
 
@@ -146,7 +148,7 @@ def _check_tasks(model: Any, labels: list[Hashable], what: str, source: str) -> 
     index.encode(labels, model.unseen_tasks, what, source)
 
 
-def _needed(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
+def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
     """Return the columns that the model needs; refuse a table that lacks some."""
     wanted = [str(name) for name in model.feature_names_in_]
     lacking = [name for name in wanted if name not in table.columns]
@@ -168,7 +170,7 @@ def _beside(copied: Copied, columns: list[str], source: str) -> tuple[str, ...]:
 def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401
     import pandas as pd
 
-    if copied.task is not None or _is_targets(model):
+    if copied.task is not None or is_targets(model):
         raise ParameterError(
             "--file-per-task makes each file a task: drop --task."
             if copied.task is not None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,7 @@ from polytask.data import Form, TaskData
 from polytask.linear._export import plain_model
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
+from polytask.linear._pull import pull_of
 from polytask.solvers import Solution
 
 if TYPE_CHECKING:
@@ -44,10 +45,13 @@ class LinearEstimator(MultiTaskEstimator):
         self.coef_ = coef.astype(precision)
         self.intercept_ = intercept.astype(precision)
         self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
+        # The units in which features are alike; known only where they were scaled.
+        self.feature_scale_ = problem.features.scale if self._settings().standardize else None
         self.task_weight_sums_ = problem.counts
         self.solution_ = solution
         self.n_iter_ = max(solution.n_iter, 1)
         self._keep_classes(outcomes)
+        self._pull = pull_of(data, problem, solution)
         self._linear = LinearTasks(
             coef=self.coef_,
             intercept=self.intercept_,
@@ -72,6 +76,14 @@ class LinearEstimator(MultiTaskEstimator):
     def _linear_model(self) -> LinearTasks:
         check_is_fitted(self)
         return self._linear
+
+    def __sklearn_clone__(self) -> Self:
+        """Return a copy that is not fitted; a model that it learns from stays as it is."""
+        copy: Self = super().__sklearn_clone__()
+        for name, value in self.get_params(deep=False).items():
+            if isinstance(value, MultiTaskEstimator):
+                setattr(copy, name, value)
+        return copy
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._linear.labels_of(X, task)

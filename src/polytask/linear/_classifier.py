@@ -15,6 +15,7 @@ from polytask.linear._classes import decisions, probabilities
 from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
@@ -54,6 +55,8 @@ class MultiTaskClassifier(LinearEstimator):
         As in :class:`MultiTaskRegressor`.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights; "balanced" within each task.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -106,6 +109,7 @@ class MultiTaskClassifier(LinearEstimator):
         intercept_strength: float = 1.0,
         standardize: bool = False,
         class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -121,6 +125,7 @@ class MultiTaskClassifier(LinearEstimator):
         self.intercept_strength = intercept_strength
         self.standardize = standardize
         self.class_weight = class_weight
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -135,6 +140,7 @@ class MultiTaskClassifier(LinearEstimator):
             intercept_strength=self.intercept_strength,
             standardize=self.standardize,
             class_weight=self.class_weight,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

@@ -19,7 +19,7 @@ from polytask.exceptions import (
 )
 from polytask.linear._problem import Problem
 from polytask.penalties import L21, Penalty
-from polytask.solvers import Solution, Solver, choose
+from polytask.solvers import Certificate, Solution, Solver, Status, choose
 
 DEFAULT_FRACTION = 0.1
 
@@ -44,7 +44,7 @@ def check_penalty_object(penalty: object, owner: str) -> Penalty:
 
 def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
     """Bind a penalty to the columns and turn its fractions into strengths."""
-    bound = penalty.bind(problem.layout.columns)
+    bound = problem.bound(penalty)
     null = bound.null_point
     point = np.zeros(problem.datafit.shape) if null is None else np.asarray(null, dtype=float)
     if point.shape != problem.datafit.shape:
@@ -71,15 +71,24 @@ def solve(
     if reason:
         raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
-    solution = chosen.solve(
-        problem.datafit, penalty, tol=tol, max_iter=max_iter, start=start if usable else None
-    )
+    begin = start if usable else _at_centre(problem)
+    solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
     if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
         raise DataError(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
             "values differ too much in size. Rescale the features, or set standardize=True."
         )
     return solution
+
+
+def _at_centre(problem: Problem) -> Solution | None:
+    """Return where to start: at the coefficients that the penalty pulls to, None for 0."""
+    if problem.centre is None:
+        return None
+    at = problem.datafit.evaluate(problem.centre)
+    unknown = Certificate(None, float("inf"), 0.0)
+    W, b = problem.centre.copy(), at.intercept
+    return Solution(W, b, float("inf"), unknown, Status.MAX_ITER, 0, 0.0)
 
 
 def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:

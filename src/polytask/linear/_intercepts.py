@@ -16,10 +16,13 @@ from polytask.losses import Multinomial
 Array = NDArray[np.float64]
 Groups = NDArray[np.intp]
 
+# The modes that pull: to the mean of the tasks, or to what a source knows.
+PULLED = ("auto", "toward_mean")
+
 
 def effective_mode(mode: str | None, kappa: float) -> str | None:
     """Return the mode, where a pull of strength 0 is none."""
-    return "task" if mode in ("toward_mean", "auto") and kappa == 0 else mode
+    return "task" if mode in PULLED and kappa == 0 else mode
 
 
 def intercept_groups(

@@ -16,6 +16,7 @@ from polytask.linear._fitting import check_solver_settings
 from polytask.linear._mixed_score import explained
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.losses import LOSSES, Loss
 from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
@@ -67,6 +68,8 @@ class MultiTaskModel(LinearEstimator):
         As in :class:`MultiTaskRegressor`, for the tasks of numbers.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights of the classification tasks.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -111,6 +114,7 @@ class MultiTaskModel(LinearEstimator):
         standardize: bool = False,
         scale_targets: str | None = None,
         class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -127,6 +131,7 @@ class MultiTaskModel(LinearEstimator):
         self.standardize = standardize
         self.scale_targets = scale_targets
         self.class_weight = class_weight
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -142,6 +147,7 @@ class MultiTaskModel(LinearEstimator):
             standardize=self.standardize,
             scale_targets=self.scale_targets,
             class_weight=self.class_weight,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

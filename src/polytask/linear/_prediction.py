@@ -64,7 +64,7 @@ class LinearTasks:
 
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictors, shape (n_rows, columns of the task)."""
-        coef, intercept = self._parameters(task)
+        coef, intercept = self.parameters(task)
         product = X @ coef.T
         product = product.toarray() if is_sparse(product) else np.asarray(product)
         return np.asarray(product + intercept)
@@ -141,7 +141,8 @@ class LinearTasks:
         """Say whether a task has no coefficients of its own."""
         return task < 0 or self.slices[task].start == self.slices[task].stop
 
-    def _parameters(self, task: int) -> tuple[Array, Array]:
+    def parameters(self, task: int) -> tuple[Array, Array]:
+        """Return coefficients and intercepts of a task; one without its own has the mean."""
         if task < 0:
             self.refuse_unlike()
         if self._borrows(task):

@@ -13,6 +13,7 @@ from polytask.linear._base import LinearEstimator
 from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, r2
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
@@ -52,6 +53,12 @@ class MultiTaskRegressor(LinearEstimator):
     scale_targets : {"task", "common", "auto", None}, default=None
         Scale the targets of each task, or of all tasks in common; "auto": "task" for a
         target matrix, "common" for rows with a task label.
+    transfer_from : estimator or None, default=None
+        A fitted linear estimator of polytask. The penalty then acts on what differs from its
+        coefficients: from its own for tasks that it knows, from their mean for others.
+        Features are matched by name between tables, by position between arrays; classes by
+        label. Intercepts that are pulled are pulled to its intercepts instead of their mean,
+        all others are as without it.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -108,6 +115,7 @@ class MultiTaskRegressor(LinearEstimator):
         intercept_strength: float = 1.0,
         standardize: bool = False,
         scale_targets: str | None = None,
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -123,6 +131,7 @@ class MultiTaskRegressor(LinearEstimator):
         self.intercept_strength = intercept_strength
         self.standardize = standardize
         self.scale_targets = scale_targets
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -137,6 +146,7 @@ class MultiTaskRegressor(LinearEstimator):
             intercept_strength=self.intercept_strength,
             standardize=self.standardize,
             scale_targets=self.scale_targets,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

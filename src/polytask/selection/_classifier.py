@@ -14,6 +14,7 @@ from polytask.linear._base import LinearEstimator
 from polytask.linear._classes import decisions, probabilities
 from polytask.linear._classifier import rows_have_tasks
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
@@ -58,6 +59,8 @@ class MultiTaskClassifierCV(LinearEstimator):
         As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights of classes.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -125,6 +128,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         intercept_strength: float | None = None,
         standardize: bool = True,
         class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -144,6 +148,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         self.intercept_strength = intercept_strength
         self.standardize = standardize
         self.class_weight = class_weight
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -159,6 +164,7 @@ class MultiTaskClassifierCV(LinearEstimator):
             intercept_strength=strength,
             standardize=self.standardize,
             class_weight=self.class_weight,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

@@ -16,6 +16,7 @@ from polytask.linear._fitting import (
     solve,
     warn_unless_converged,
 )
+from polytask.linear._intercepts import PULLED
 from polytask.linear._problem import Problem, Settings, build_problem
 from polytask.metrics import accuracy, r2
 from polytask.penalties import Penalty
@@ -107,8 +108,11 @@ def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None
     estimator.best_score_ = best.score
 
 
-def _pulls(mode: str | None, data: TaskData, outcomes: Outcomes) -> bool:
-    """Tell whether the intercepts of some tasks may be pulled together."""
+def _pulls(settings: Settings, data: TaskData, outcomes: Outcomes) -> bool:
+    """Tell whether the intercepts of some tasks may be pulled together, or to a source's."""
+    mode = settings.intercept
+    if settings.source is not None:
+        return mode in PULLED
     quantities = data.form is Form.TARGETS and all(c is None for c in outcomes.classes)
     return data.n_tasks > 1 and (mode == "toward_mean" or (mode == "auto" and not quantities))
 
@@ -120,7 +124,7 @@ def _plan(
     settings = estimator._settings()
     weights = TASK_WEIGHTS if estimator.task_weight is None else (estimator.task_weight,)
     strengths: tuple[float, ...] = (settings.intercept_strength,)
-    if estimator.intercept_strength is None and _pulls(estimator.intercept, data, outcomes):
+    if estimator.intercept_strength is None and _pulls(settings, data, outcomes):
         strengths = INTERCEPT_STRENGTHS
     return SearchPlan(
         penalties=_penalties(estimator.penalty, owner),

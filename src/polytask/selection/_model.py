@@ -14,6 +14,7 @@ from polytask.linear._classes import probabilities
 from polytask.linear._mixed_score import explained
 from polytask.linear._model import has_classes
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores
 from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
@@ -60,6 +61,8 @@ class MultiTaskModelCV(LinearEstimator):
         As in :class:`MultiTaskRegressor`.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights of classes.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -127,6 +130,7 @@ class MultiTaskModelCV(LinearEstimator):
         standardize: bool = True,
         scale_targets: str | None = "auto",
         class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -147,6 +151,7 @@ class MultiTaskModelCV(LinearEstimator):
         self.standardize = standardize
         self.scale_targets = scale_targets
         self.class_weight = class_weight
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -163,6 +168,7 @@ class MultiTaskModelCV(LinearEstimator):
             standardize=self.standardize,
             scale_targets=self.scale_targets,
             class_weight=self.class_weight,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

@@ -11,6 +11,7 @@ from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, r2
 from polytask.selection._fit import fit_searched, keep_search
 from polytask.solvers import Solver
@@ -54,6 +55,8 @@ class MultiTaskRegressorCV(LinearEstimator):
     standardize : bool, default=True
         As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
     scale_targets : {"task", "common", "auto", None}, default="auto"
+        As in :class:`MultiTaskRegressor`.
+    transfer_from : estimator or None, default=None
         As in :class:`MultiTaskRegressor`.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
@@ -120,6 +123,7 @@ class MultiTaskRegressorCV(LinearEstimator):
         intercept_strength: float | None = None,
         standardize: bool = True,
         scale_targets: str | None = "auto",
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         tol: float = 1e-6,
@@ -139,6 +143,7 @@ class MultiTaskRegressorCV(LinearEstimator):
         self.intercept_strength = intercept_strength
         self.standardize = standardize
         self.scale_targets = scale_targets
+        self.transfer_from = transfer_from
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.tol = tol
@@ -154,6 +159,7 @@ class MultiTaskRegressorCV(LinearEstimator):
             intercept_strength=strength,
             standardize=self.standardize,
             scale_targets=self.scale_targets,
+            source=source_of(self.transfer_from, type(self).__name__),
         )
         settings.check(type(self).__name__)
         return settings

@@ -64,7 +64,7 @@ def resolved_strengths(
     -------
     tuple of (Penalty, ndarray)
     """
-    bound = penalty.bind(problem.layout.columns)
+    bound = problem.bound(penalty)
     null_point = bound.null_point
     zero = np.zeros(problem.datafit.shape) if null_point is None else np.asarray(null_point)
     gradient = problem.datafit.evaluate(zero).gradient

@@ -216,7 +216,7 @@ def _candidates(path: Path, scores: list[Array]) -> list[Candidate]:
 def _score_path(path: Path, fold: Fold, plan: SearchPlan) -> Array:
     """Fit the strengths from strong to weak, each from the last, and score them."""
     problem = fold.problem(path.settings, plan.owner)
-    bound = path.penalty.bind(problem.layout.columns)
+    bound = problem.bound(path.penalty)
     path_tol = min(_PATH_TOL_FACTOR * plan.tol, max(_LOOSEST_PATH_TOL, plan.tol))
     scores = np.empty(len(path.alphas))
     last: Solution | None = None

@@ -1,0 +1,197 @@
+"""How strongly a fitted model holds its tasks at their mean, feature by feature.
+
+A penalty that is not quadratic has, at the fitted coefficients, the same pull as a quadratic one:
+with G the gradient of the penalty and D the distances of the tasks from their mean, feature j is
+held by ``<G_j, D_j> / ||D_j||^2``. For ``toward_mean`` and ``L2`` this is their strength, for
+``L21`` the strength over the norm of the row, as in its reweighted form. Where the tasks have
+many rows their penalty hardly matters and may be too weak for a task with few; how little the
+tasks differ then says more.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.datafits import SquaredStatistics
+from polytask.linear._problem import Problem
+from polytask.linear._scaling import feature_scaling
+from polytask.solvers import Solution
+
+Array = NDArray[np.float64]
+
+# What one known task says about another: as much as so many rows.
+_LONE_ROWS = 10.0
+# The variance of a feature between tasks is that of so many more distances at the mean of all.
+_BORROWED = 4.0
+_TINY = 1e-300
+
+
+@saveable("linear.pull")
+@dataclass(frozen=True, eq=False)
+class Pull:
+    """The pull of a model toward the mean of its tasks, for the summed losses of one task.
+
+    The coefficients w and the level b + mean . w of another task are held by
+    ``sum_j strength_j / 2 (w_j - mean w_j)^2 + level / 2 (level - mean level)^2``, in
+    original units.
+
+    Attributes
+    ----------
+    mean, scale : ndarray of shape (n_features,)
+        Mean and standard deviation of each feature over the training rows, 1 for constants.
+    strength : ndarray of shape (n_features,)
+        inf for a feature in which the tasks do not differ.
+    level : float
+        inf if the tasks have one intercept or none.
+    """
+
+    mean: Array
+    scale: Array
+    strength: Array
+    level: float
+
+
+def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
+    """Return the pull of a fitted model.
+
+    Parameters
+    ----------
+    data : TaskData
+        The rows it was fitted on, encoded.
+    problem : Problem
+        What was solved.
+    solution : Solution
+        The answer.
+
+    Returns
+    -------
+    Pull
+    """
+    mean, scale = _moments(data, problem)
+    groups = _groups(problem.layout.columns.classes, problem)
+    rows = float(np.mean(problem.counts[problem.counts > 0])) if problem.counts.any() else 1.0
+    if all(len(group) < 2 for group in groups):
+        # One task says nothing about how much tasks differ.
+        return Pull(mean, scale, _LONE_ROWS * scale**2, 1.0)
+    at = problem.datafit.evaluate(solution.W, solution.intercept)
+    W = solution.W if problem.centre is None else solution.W - problem.centre
+    away, force = np.zeros_like(W), np.zeros_like(W)
+    for group in groups:
+        away[:, group] = W[:, group] - W[:, group].mean(axis=1, keepdims=True)
+        force[:, group] = -at.gradient[:, group]
+    distance = (away**2).sum(axis=1)
+    product = np.maximum((force * away).sum(axis=1), 0.0)
+    apart = distance > np.finfo(float).eps ** 2 * np.maximum((W**2).sum(axis=1), _TINY)
+    held = np.divide(rows * product, distance, out=np.full_like(distance, np.inf), where=apart)
+    width = scale / problem.features.scale
+    noise = _Noise.of(problem, at.value, rows, sum(len(group) - 1 for group in groups))
+    strength = np.maximum(held, noise.least(held, distance * width**2) * width**2)
+    level = _level(problem, solution, groups, mean, noise)
+    return Pull(mean, scale, strength * problem.features.scale**2, level)
+
+
+@dataclass(frozen=True)
+class _Noise:
+    """What is needed to tell how strong a pull must be at least.
+
+    A task is never further from the mean than its estimate, whose variance is that of the
+    tasks and that of estimation. So the noise over the variance of the estimates, which is
+    what the best pull would be if the tasks were known exactly, is a lower bound of it.
+
+    Attributes
+    ----------
+    variance : float
+        Of the noise, in the units of the loss.
+    curvature : float
+        Of the loss of one row, at least for the squared loss.
+    rows : float
+        Rows of a task.
+    freedom : int
+        Number of distances from the mean that can be chosen freely, per feature.
+    """
+
+    variance: float
+    curvature: float
+    rows: float
+    freedom: int
+
+    @classmethod
+    def of(cls, problem: Problem, value: float, rows: float, freedom: int) -> _Noise:
+        """Take the noise of numbers from the value of the data term."""
+        if not problem.datafit.is_quadratic:
+            return cls(1.0, 0.25, rows, freedom)
+        n_tasks = int((problem.counts > 0).sum())
+        return cls(2.0 * value / max(n_tasks, 1), 1.0, rows, freedom)
+
+    def least(self, held: Array, distance: Array) -> Array:
+        """Return the least pull of standardised coefficients.
+
+        Parameters
+        ----------
+        held : ndarray of shape (n_features,)
+            The pull under which they were estimated; the estimates before it were further
+            apart.
+        distance : ndarray of shape (n_features,)
+            Sum of the squared distances from the mean.
+        """
+        finite = np.isfinite(held)
+        if not finite.any():
+            return np.zeros_like(distance)
+        before = 1.0 + np.where(finite, held, 0.0) / (self.rows * self.curvature)
+        spread = distance * before**2
+        # A few tasks may agree by chance: features borrow from each other.
+        common = float(spread[finite].mean()) / self.freedom
+        shared = (spread + _BORROWED * common) / (self.freedom + _BORROWED)
+        return self.variance / np.maximum(shared, _TINY)
+
+
+def _groups(labels: tuple[Hashable | None, ...], problem: Problem) -> list[NDArray[np.intp]]:
+    """Return the columns of each class whose tasks have rows."""
+    widths = [part.stop - part.start for part in problem.layout.slices]
+    has = np.repeat(problem.counts > 0, widths)
+    members: dict[Hashable | None, list[int]] = {}
+    for column, label in enumerate(labels):
+        if has[column]:
+            members.setdefault(label, []).append(column)
+    return [np.array(columns, dtype=np.intp) for columns in members.values()]
+
+
+def _moments(data: TaskData, problem: Problem) -> tuple[Array, Array]:
+    """Return mean and standard deviation of the features, from statistics where there are any."""
+    datafit, scaling = problem.datafit, problem.features
+    if not isinstance(datafit, SquaredStatistics):
+        found = feature_scaling(data, np.ones(data.n_rows), True, True)
+        return found.mean, found.scale
+    s = datafit.statistics
+    share = problem.counts / max(float(problem.counts.sum()), np.finfo(float).tiny)
+    mean = s.x_mean @ share
+    own = np.diagonal(s.second, axis1=1, axis2=2).T
+    variance = own @ (share if own.shape[1] == len(share) else np.ones(1))
+    variance = variance + ((s.x_mean - mean[:, None]) ** 2) @ share
+    constant = variance <= 1e-14 * (1.0 + mean**2)
+    deviation = np.sqrt(np.where(constant, 1.0, variance))
+    return scaling.mean + scaling.scale * mean, scaling.scale * deviation
+
+
+def _level(
+    problem: Problem,
+    solution: Solution,
+    groups: list[NDArray[np.intp]],
+    mean: Array,
+    noise: _Noise,
+) -> float:
+    """Return how strongly the level of a task is held: as in the fit, or more if tasks agree."""
+    held = problem.intercepts.held
+    if held == np.inf:
+        return float("inf")
+    centre = (mean - problem.features.mean) / problem.features.scale
+    levels = solution.intercept + centre @ solution.W
+    distance = sum(float(((v := levels[group]) - v.mean()) @ (v - v.mean())) for group in groups)
+    own = np.array([noise.rows * held])
+    return float(max(own[0], noise.least(own, np.array([distance]))[0]))

@@ -1,0 +1,199 @@
+"""The coefficients of a fitted model as the point that another problem is pulled to."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask._estimator import Outcomes
+from polytask.data import LabelIndex, TaskData
+from polytask.exceptions import DataError, DataWarning, IncompatibleError
+from polytask.linear._prediction import LinearTasks
+from polytask.losses import Multinomial
+
+Array = NDArray[np.float64]
+# Coefficients and intercept of one class of one task; the class of numbers is None.
+Line = tuple[Array, float]
+_SHOWN = 5
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a fitted linear model knows, in original units.
+
+    Attributes
+    ----------
+    name : str
+        The class of the model, for messages.
+    linear : LinearTasks
+        Its coefficients.
+    index : LabelIndex
+        Its tasks.
+    features : tuple of str or None
+        The names of its encoded features; None if it was fitted on an array.
+    """
+
+    name: str
+    linear: LinearTasks
+    index: LabelIndex
+    features: tuple[str, ...] | None
+
+    def point(self, data: TaskData, outcomes: Outcomes, owner: str) -> tuple[Array, Array]:
+        """Return the coefficients that the tasks of some data are pulled to.
+
+        A task that the source knows has its own, any other task the mean of the source's
+        tasks, weighted by their rows. A feature that the source does not know has 0, and so
+        has a class.
+
+        Parameters
+        ----------
+        data : TaskData
+            Encoded.
+        outcomes : Outcomes
+            Its targets as numbers.
+        owner : str
+            The estimator that is fitted, for messages.
+
+        Returns
+        -------
+        coef : ndarray of shape (n_columns, n_features)
+            Original units.
+        intercept : ndarray of shape (n_columns,)
+            Original units.
+
+        Raises
+        ------
+        DataError
+            If the features do not match, or no class is known.
+        IncompatibleError
+            If one of the two learns numbers and the other classes.
+        """
+        take = self._columns(data, owner)
+        codes = self.index.encode(list(data.tasks), "shared")
+        self._refuse_strangers(outcomes, owner)
+        coefs: list[Array] = []
+        intercepts: list[float] = []
+        for t, code in enumerate(codes):
+            lines = self._lines(int(code), outcomes.classes[t] is not None)
+            for coef, intercept in _as_columns(lines, outcomes, t):
+                coefs.append(take(coef))
+                intercepts.append(intercept)
+        if not coefs:
+            return np.zeros((0, data.n_features)), np.zeros(0)
+        return np.stack(coefs), np.array(intercepts)
+
+    def _columns(self, data: TaskData, owner: str) -> Any:  # noqa: ANN401 - a function of arrays
+        """Return the function that puts the features of the source in the order of the data."""
+        have = self.linear.coef.shape[1]
+        if (self.features is None) != (data.feature_names is None):
+            kinds = ("an array", "a table") if self.features is None else ("a table", "an array")
+            raise DataError(
+                f"transfer_from of {owner} was fitted on {kinds[0]}, X is {kinds[1]}: features "
+                "are matched by name between tables, by position between arrays."
+            )
+        if self.features is None:
+            if have != data.n_features:
+                allowed = f"a model with the {data.n_features} features of X"
+                raise DataError(sentence("transfer_from", owner, allowed, f"one with {have}"))
+            return lambda row: row
+        return self._by_name(data.feature_names or (), owner)
+
+    def _by_name(self, names: tuple[str, ...], owner: str) -> Any:  # noqa: ANN401 - a function
+        place = {name: j for j, name in enumerate(self.features or ())}
+        at = np.array([place.get(name, -1) for name in names], dtype=np.intp)
+        if (at < 0).all():
+            raise DataError(
+                f"transfer_from of {owner} knows none of the columns of X "
+                f"({', '.join(map(repr, names[:_SHOWN]))}): there is nothing to transfer."
+            )
+        lost = [name for name in _origins(self.features or ()) if name not in _origins(names)]
+        if lost:
+            warnings.warn(
+                f"transfer_from of {owner} knows {len(lost)} column(s) that X lacks "
+                f"({', '.join(map(repr, lost[:_SHOWN]))}): what it learned of them is not used.",
+                DataWarning,
+                stacklevel=2,
+            )
+        return lambda row: np.where(at >= 0, row[np.maximum(at, 0)], 0.0)
+
+    def _refuse_strangers(self, outcomes: Outcomes, owner: str) -> None:
+        own = {classes is not None for classes in self.linear.classes}
+        asked = {classes is not None for classes in outcomes.classes}
+        if asked - own:
+            learns = "classes" if True in asked - own else "numbers"
+            raise IncompatibleError(
+                f"transfer_from of {owner} must be a model that has learned {learns} as y holds "
+                f"them; {self.name} has not."
+            )
+        if outcomes.union is None or self.linear.union is None:
+            return
+        known = set(np.asarray(self.linear.union).tolist())
+        if known.isdisjoint(np.asarray(outcomes.union).tolist()):
+            got = f"{np.asarray(outcomes.union).tolist()[:_SHOWN]}"
+            allowed = f"classes that transfer_from knows ({sorted(map(str, known))[:_SHOWN]})"
+            raise DataError(sentence("y", owner, allowed, got))
+
+    def _lines(self, task: int, classes: bool) -> dict[Hashable, Line]:
+        """Return what is known of a task by class, with the mean where it says nothing."""
+        own = self._own_lines(task) if task >= 0 else {}
+        own = own if classes == any(label is not None for label in own) else {}
+        return {**self._mean_lines(classes), **own} if classes else own or self._mean_lines(False)
+
+    def _own_lines(self, task: int) -> dict[Hashable, Line]:
+        part, classes = self.linear.slices[task], self.linear.classes[task]
+        coef, intercept = self.linear.coef[part].astype(float), self.linear.intercept[part]
+        if not len(coef):
+            return {}
+        if classes is None:
+            return {None: (coef[0], float(intercept[0]))}
+        labels = np.asarray(classes).tolist()
+        if isinstance(self.linear.losses[task], Multinomial):
+            pairs = zip(labels, coef, intercept, strict=True)
+            return {label: (row, float(b)) for label, row, b in pairs}
+        if len(labels) < 2:
+            return {}
+        # Half to each of two classes: what counts is their difference.
+        half, level = coef[0] / 2, float(intercept[0]) / 2
+        return {labels[0]: (-half, -level), labels[1]: (half, level)}
+
+    def _mean_lines(self, classes: bool) -> dict[Hashable, Line]:
+        """Return the mean over tasks by class, weighted by the rows of the tasks."""
+        found: dict[Hashable, list[tuple[Line, float]]] = {}
+        for task, count in enumerate(self.linear.counts):
+            for label, line in self._own_lines(task).items():
+                if (label is not None) == classes:
+                    found.setdefault(label, []).append((line, float(count)))
+        means: dict[Hashable, Line] = {}
+        for label, entries in found.items():
+            weights = [weight for _, weight in entries]
+            used = weights if any(weights) else None
+            coef = np.average([line[0] for line, _ in entries], axis=0, weights=used)
+            level = np.average([line[1] for line, _ in entries], weights=used)
+            means[label] = (coef, float(level))
+        return means
+
+
+def _as_columns(lines: dict[Hashable, Line], outcomes: Outcomes, task: int) -> list[Line]:
+    """Return one line per column that the new task has."""
+    nothing = (np.zeros_like(next(iter(lines.values()))[0]), 0.0)
+    classes = outcomes.classes[task]
+    if classes is None:
+        return [lines[None]]
+    labels = np.asarray(classes).tolist()
+    if isinstance(outcomes.losses[task], Multinomial):
+        return [lines.get(label, nothing) for label in labels]
+    if len(labels) < 2 or not all(label in lines for label in labels):
+        return [nothing]
+    (low, low_level), (high, high_level) = (lines[label] for label in labels)
+    return [(high - low, high_level - low_level)]
+
+
+def _origins(features: tuple[str, ...]) -> dict[str, None]:
+    """Return the columns of a table that encoded features come from."""
+    return dict.fromkeys(name.partition("=")[0] for name in features)

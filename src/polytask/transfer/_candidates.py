@@ -1,0 +1,89 @@
+"""What may be made of new rows, and how it is tried: on rows that were left out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import MultiTaskEstimator
+from polytask.data import TaskData
+from polytask.losses import Multinomial
+from polytask.transfer._basis import Quadratic
+from polytask.transfer._pulled import Grid, Line, Pulled, Rows, learn
+from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._rows import Given, NewTask
+
+Array = NDArray[np.float64]
+Learner = Callable[[NewTask, Rows], Pulled]
+
+# Rows are left out one by one up to so many, else in a few folds.
+_SINGLY = 10
+_FOLDS = 5
+# Refits of the whole model are dear.
+_REFITS = 5
+_ALONE = Grid((1.0, 0.01, 0.1, 10.0, 100.0, 1000.0))
+# Half a row of each class, so that one class alone has finite odds.
+_PRIOR_ROWS = 0.5
+# The level of a task of its own is all but free.
+_FREE = 1e-4
+
+
+def held_out(given: Given, learner: Learner) -> Array:
+    """Return the loss of each row under the model of the other folds; NaN for a single row."""
+    losses = []
+    for task in given.tasks:
+        n = len(task.rows.y)
+        own = np.full(n, np.nan)
+        every = np.arange(n)
+        for fold in task.rows.folds(n if n <= _SINGLY else _FOLDS) if n > 1 else []:
+            line = learner(task, task.rows.part(np.setdiff1d(every, fold))).line
+            part = task.rows.part(fold)
+            own[fold] = part.losses(line.eta(part.X))
+        losses.append(own)
+    return np.concatenate(losses)
+
+
+def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> Array:
+    """Return the loss of each row under a model of old rows and the other folds."""
+    losses = np.full(given.n_rows, np.nan)
+    if given.raw is None:
+        return losses
+    for fold in given.folds(_REFITS):
+        rest = np.setdiff1d(np.arange(given.raw.n_rows), fold)
+        pooled = refitted(model, [source, given.raw.rows(rest)])
+        losses[fold] = natural_losses(pooled, given.raw.rows(fold))
+    return losses
+
+
+def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
+    """Learn a task from its rows alone, by ridge on features divided by `scale`.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    like : Line
+        Of the shape that is wanted.
+    scale : ndarray of shape (n_features,)
+        Standard deviations of the features.
+
+    Returns
+    -------
+    Pulled
+    """
+    start = _constant(rows, like.coef.shape)
+    mean = np.asarray(rows.X.mean(axis=0), dtype=float).ravel()
+    return learn(rows, start, Quadratic(mean, scale**2, _FREE), _ALONE)
+
+
+def _constant(rows: Rows, shape: tuple[int, ...]) -> Line:
+    """Return the best constant: the mean, or the odds of the classes."""
+    if not rows.loss.is_classifier:
+        level = np.array([np.average(rows.y, weights=rows.weight)])
+        return Line(np.zeros(shape), level)
+    several = isinstance(rows.loss, Multinomial)
+    counts = np.bincount(rows.y.astype(np.intp), rows.weight, minlength=max(shape[0], 2))
+    odds = np.log(counts + _PRIOR_ROWS)
+    return Line(np.zeros(shape), odds - odds.mean() if several else odds[1:] - odds[:1])

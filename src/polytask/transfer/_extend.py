@@ -1,0 +1,152 @@
+"""A linear model with more tasks, or with other coefficients for some."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import hashlib
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from polytask._estimator.base import label_array
+from polytask._estimator.card import DataCard, checksum
+from polytask.data import Form, LabelIndex
+from polytask.linear._base import LinearEstimator
+from polytask.linear._prediction import LinearTasks
+from polytask.transfer._pulled import Line
+from polytask.transfer._rows import Given, NewTask, linear_model
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """A task with the coefficients that it is given."""
+
+    task: NewTask
+    line: Line
+
+
+def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
+    """Return a copy of a model that has other tasks too.
+
+    Parameters
+    ----------
+    model : LinearEstimator
+        Fitted; it is not changed.
+    given : Given
+        The new rows.
+    learned : sequence of Learned
+        New tasks are put behind the old ones; coefficients of known ones are replaced.
+
+    Returns
+    -------
+    LinearEstimator
+        Of the same class.
+    """
+    new = copy.copy(model)
+    known = [entry for entry in learned if entry.task.position >= 0]
+    fresh = [entry for entry in learned if entry.task.position < 0]
+    linear = _replaced(model._linear_model(), known)
+    labels = tuple(entry.task.label for entry in fresh)
+    new._linear = linear = _appended(linear, fresh)
+    _index(new, model, labels)
+    new.coef_, new.intercept_ = linear.coef, linear.intercept
+    _columns(new, linear)
+    rows = np.array([entry.task.rows.weight.sum() for entry in fresh])
+    new.task_weight_sums_ = np.append(model.task_weight_sums_, rows)
+    new.data_card_ = _card(model.data_card_, given, learned)
+    return new
+
+
+def replaced(model: Any, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
+    """Return a model with a learned prior that predicts some tasks by given coefficients."""
+    new = copy.copy(model)
+    linear = _replaced(linear_model(model), learned)
+    if hasattr(model, "_linear"):
+        new._linear = linear
+    else:
+        new._tasks = dataclasses.replace(model._tasks, linear=linear)
+    new.coef_, new.intercept_ = linear.coef, linear.intercept
+    return new
+
+
+def with_card(model: Any, given: Given) -> Any:  # noqa: ANN401
+    """Return the model with a card that lists the new rows too."""
+    learned = [Learned(entry, _NOTHING) for entry in given.tasks]
+    model.data_card_ = _card(model.data_card_, given, learned)
+    return model
+
+
+_NOTHING = Line(np.zeros((0, 0)), np.zeros(0))
+
+
+def _replaced(linear: LinearTasks, known: Sequence[Learned]) -> LinearTasks:
+    if not known:
+        return linear
+    coef, intercept = linear.coef.copy(), linear.intercept.copy()
+    for entry in known:
+        columns = linear.slices[entry.task.position]
+        coef[columns], intercept[columns] = entry.line.coef, entry.line.intercept
+    return dataclasses.replace(linear, coef=coef, intercept=intercept)
+
+
+def _appended(linear: LinearTasks, fresh: Sequence[Learned]) -> LinearTasks:
+    """Append tasks; they do not count in the mean that unseen tasks are predicted with."""
+    if not fresh:
+        return linear
+    classes, loss = linear.classes_of(-1), linear.loss_of(-1)
+    width = fresh[0].line.coef.shape[0]
+    labels = np.asarray(classes).tolist() if width > 1 else [None]
+    first = len(linear.coef)
+    starts = range(first, first + width * len(fresh), width)
+    coef = np.vstack([linear.coef, *[entry.line.coef for entry in fresh]])
+    intercept = np.concatenate([linear.intercept, *[entry.line.intercept for entry in fresh]])
+    return dataclasses.replace(
+        linear,
+        coef=coef.astype(linear.coef.dtype),
+        intercept=intercept.astype(linear.intercept.dtype),
+        slices=(*linear.slices, *[slice(start, start + width) for start in starts]),
+        losses=(*linear.losses, *[loss] * len(fresh)),
+        classes=(*linear.classes, *[classes] * len(fresh)),
+        labels=(*linear.labels, *labels * len(fresh)),
+        counts=np.append(linear.counts, np.zeros(len(fresh))),
+    )
+
+
+def _index(new: Any, model: LinearEstimator, labels: tuple[Hashable, ...]) -> None:  # noqa: ANN401
+    schema = model._schema
+    present = schema.present
+    if present is not None:
+        has = np.ones((len(labels), present.shape[1]), dtype=bool)
+        present = np.vstack([present, has])
+    tasks = (*schema.index.labels, *labels)
+    new._schema = dataclasses.replace(schema, index=LabelIndex(tasks), present=present)
+    new.tasks_ = label_array(tasks)
+
+
+def _columns(new: Any, linear: LinearTasks) -> None:  # noqa: ANN401
+    tasks = new._schema.index.labels
+    widths = [part.stop - part.start for part in linear.slices]
+    owners = [task for task, width in zip(tasks, widths, strict=True) for _ in range(width)]
+    new.columns_ = tuple(zip(owners, linear.labels, strict=True))
+    if hasattr(new, "task_classes_"):
+        new.task_classes_ = dict(zip(tasks, linear.classes, strict=True))
+        if new._schema.form is Form.TARGETS:
+            new.classes_ = list(linear.classes)
+
+
+def _card(card: DataCard, given: Given, learned: Sequence[Learned]) -> DataCard:
+    """Add the new rows; the checksum is that of the old one and of the new rows."""
+    rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
+    for entry in learned:
+        rows[entry.task.label] = rows.get(entry.task.label, 0) + len(entry.task.rows.y)
+    own = "" if given.data is None else checksum(given.data)
+    return dataclasses.replace(
+        card,
+        n_rows=card.n_rows + given.n_rows,
+        tasks=tuple(rows),
+        rows_per_task=tuple(rows.values()),
+        sha256=hashlib.sha256(f"{card.sha256}{own}".encode()).hexdigest(),
+    )

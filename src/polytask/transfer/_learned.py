@@ -1,0 +1,140 @@
+"""New tasks and new domains of models with a learned prior."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import sentence
+from polytask.data import TaskData
+from polytask.exceptions import DataError
+from polytask.linear._prediction import LinearTasks
+from polytask.transfer._candidates import alone, held_out, pooled_losses
+from polytask.transfer._extend import Learned, replaced, with_card
+from polytask.transfer._learned_prior import (
+    Width,
+    has_learned_prior,
+    left_out,
+    widened,
+    width_of,
+    with_rows,
+)
+from polytask.transfer._pulled import Line, Pulled, Rows
+from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._report import Trial, report_of
+from polytask.transfer._rows import OWNER, Given, NewTask, linear_model
+
+__all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
+
+Array = NDArray[np.float64]
+_FOLDS = 5
+
+
+def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimator
+    """Return a model with new tasks, the prior held: their exact posterior."""
+    adapted = with_card(with_rows(model, given), given)
+    trial = None
+    if given.n_rows and not hasattr(model, "classes_"):
+        after = np.concatenate(left_out(model, given.tasks))
+        before = [entry.rows.losses(_typical(model).eta(entry.rows.X)) for entry in given.tasks]
+        trial = Trial({"adapted": after, "source": np.concatenate(before)}, given.weight)
+    strengths = tuple(1.0 if len(entry.rows.y) else np.inf for entry in given.tasks)
+    adapted.adaptation_ = replace(report_of(given, trial, None), strengths=strengths)
+    return adapted
+
+
+def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
+    """Return the best that can be made of a learned prior and the rows of a new domain."""
+    known = [entry.label for entry in given.tasks if entry.position >= 0]
+    if known:
+        raise DataError(
+            f"adapt of {type(model).__name__} needs labels of their own for the tasks of a new "
+            f"domain; the model knows {known[0]!r} already."
+        )
+    if given.raw is None:
+        raise DataError(sentence("X_new", OWNER, "rows with targets", "None"))
+    work = _Domain(model, given, given.raw)
+    losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw)}
+    if not getattr(model._tasks, "several", False):
+        # Several classes are one against the others here: no line of one model says that.
+        losses["target"] = held_out(given, work.alone)
+    if source is not None:
+        losses["pooled"] = pooled_losses(model, given, source)
+    trial = Trial(losses, given.weight)
+    chosen = trial.judged().choice()
+    report = replace(report_of(given, trial, "new"), chosen=chosen)
+    if chosen == "pooled" and source is not None:
+        pooled = refitted(model, [source, given.raw])
+        pooled.adaptation_ = report
+        return pooled
+    adapted, strength = work.fitted(chosen)
+    adapted.adaptation_ = replace(report, strengths=(strength,) * len(given.tasks))
+    return adapted
+
+
+def _typical(model: Any) -> Line:  # noqa: ANN401
+    """Return the coefficients of a task without rows, from the prior mean."""
+    tasks = model._tasks
+    coef, intercept = tasks.typical() if hasattr(tasks, "typical") else tasks._parameters(-1)
+    return Line(np.atleast_2d(coef).astype(float), np.atleast_1d(intercept).astype(float))
+
+
+@dataclass(frozen=True, eq=False)
+class _Domain:
+    """A model with a learned prior, and the rows of a new domain."""
+
+    model: Any
+    given: Given
+    raw: TaskData
+
+    def adapted(self, index: NDArray[np.intp]) -> tuple[Any, Width]:
+        """Return the model after some of the rows, and how much its prior was widened."""
+        parts = [self._part(k, index) for k in range(len(self.given.tasks))]
+        width = width_of(self.model, [rows for rows in parts if len(rows.y)])
+        return with_rows(widened(self.model, width), self.given, index), width
+
+    def held_out(self) -> Array:
+        """Return the loss of each row when its fold is left out."""
+        losses, every = np.full(self.raw.n_rows, np.nan), np.arange(self.raw.n_rows)
+        for fold in self.given.folds(_FOLDS):
+            model, _ = self.adapted(np.setdiff1d(every, fold))
+            losses[fold] = natural_losses(model, self.raw.rows(fold))
+        return losses
+
+    def alone(self, task: NewTask, rows: Rows) -> Pulled:
+        """Learn from the rows alone."""
+        return alone(rows, _typical(self.model), np.asarray(self.model._tasks.scale))
+
+    def fitted(self, chosen: str) -> tuple[Any, float]:
+        """Return the model of a candidate, and how strongly its new tasks are held."""
+        every = np.arange(self.given.n_rows)
+        if chosen == "adapted":
+            model, width = self.adapted(every)
+            return with_card(model, self.given), 1.0 / width[0]
+        model = with_card(with_rows(self.model, self.given), self.given)
+        lines = {"source": self._unchanged, "target": self._alone_line}[chosen]
+        learned = [
+            Learned(replace(entry, position=k), lines(entry))
+            for k, entry in enumerate(self.given.tasks, linear_size(self.model))
+        ]
+        return replaced(model, learned), np.inf if chosen == "source" else 0.0
+
+    def _unchanged(self, task: NewTask) -> Line:
+        return _typical(self.model)
+
+    def _alone_line(self, task: NewTask) -> Line:
+        return self.alone(task, task.rows).line
+
+    def _part(self, k: int, index: NDArray[np.intp]) -> Rows:
+        sizes = np.cumsum([0, *[len(task.rows.y) for task in self.given.tasks]])
+        own = index[(index >= sizes[k]) & (index < sizes[k + 1])] - sizes[k]
+        return self.given.tasks[k].rows.part(own)
+
+
+def linear_size(model: Any) -> int:  # noqa: ANN401
+    """Return the number of tasks."""
+    linear: LinearTasks = linear_model(model)
+    return len(linear.slices)

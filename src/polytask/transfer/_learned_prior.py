@@ -1,0 +1,177 @@
+"""Adaptation of models with a learned prior: rows are added, the prior is held or widened."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.linalg import cho_factor, cho_solve
+
+from polytask._linalg import is_sparse
+from polytask.bayes import Prior
+from polytask.bayes.laplace_posterior import posterior_under
+from polytask.bayes.laplace_rows import Labelled
+from polytask.data import Form, TaskData
+from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_tasks import BayesTasks
+from polytask.transfer._pulled import Rows
+from polytask.transfer._rows import Given, NewTask
+
+Array = NDArray[np.float64]
+
+# What the covariance of the prior is multiplied by, and beyond that the variance of the level:
+# where nothing else differs between domains, how high the target is often does.
+Width = tuple[float, float]
+AS_LEARNED: Width = (1.0, 1.0)
+_WIDTHS = (*[(w, 1.0) for w in (0.1, 0.3, 3.0, 10.0, 30.0, 100.0)], (1.0, 10.0), (1.0, 100.0))
+# Half the 95% point of chi-square with one degree of freedom: a gain beyond chance.
+_CLEAR = 1.92
+
+
+def with_rows(model: Any, given: Given, index: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
+    """Return a copy of a model that has seen further rows, the prior held.
+
+    Parameters
+    ----------
+    model : estimator
+        With ``partial_fit``.
+    given : Given
+        The rows; without any the tasks are added all the same.
+    index : ndarray of int or None
+        Which of the rows; None means all.
+    """
+    new = copy.copy(model)
+    raw = given.raw if given.n_rows else _no_rows(model, given)
+    if raw is None:
+        return new
+    return new.partial_fit(raw if index is None else raw.rows(index))
+
+
+def _no_rows(model: Any, given: Given) -> TaskData:  # noqa: ANN401
+    """Return data of the new tasks without a row."""
+    labels = tuple(task.label for task in given.tasks)
+    X = np.zeros((0, model.n_features_in_ - (model.task_column is not None)))
+    names = None
+    if given.raw is not None:
+        X, names = given.raw.X[:0], given.raw.feature_names
+    none = np.zeros(0, dtype=np.intp)
+    y = np.zeros(0) if not hasattr(model, "classes_") else np.asarray(model.classes_)[:0]
+    offsets = np.zeros(len(labels) + 1, dtype=np.intp)
+    return TaskData(X, y, labels, offsets, None, Form.LONG, none, names)
+
+
+def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: ANN401
+    """Return half the squared error of every row when it is left out, in closed form."""
+    known: BayesTasks = model._tasks
+    scale = known.units(-1)[1]
+    losses = []
+    for task in tasks:
+        misfit, covariance = _marginal(known, task.rows)
+        if not len(misfit):
+            continue
+        inverse = np.linalg.inv(covariance)
+        losses.append(0.5 * (scale * (inverse @ misfit) / np.diag(inverse)) ** 2)
+    return losses
+
+
+def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
+    """Return the factors of the covariance of the prior that explain new rows best.
+
+    Parameters
+    ----------
+    model : estimator
+        With a learned prior.
+    tasks : list of Rows
+        The rows of each new task.
+
+    Returns
+    -------
+    tuple of (float, float)
+        Of the covariance and of the level; 1 unless the marginal likelihood of others is
+        larger beyond chance.
+    """
+    evidence = _EVIDENCE[type(model._tasks)]
+    found = {width: evidence(model._tasks, tasks, width) for width in (AS_LEARNED, *_WIDTHS)}
+    best = max(found, key=lambda width: found[width])
+    return best if found[best] > found[AS_LEARNED] + _CLEAR else AS_LEARNED
+
+
+def has_learned_prior(model: Any) -> bool:  # noqa: ANN401
+    """Say whether a fitted model has a learned prior."""
+    return type(getattr(model, "_tasks", None)) in _EVIDENCE
+
+
+def widened(model: Any, width: Width) -> Any:  # noqa: ANN401
+    """Return a copy of a model whose prior has a wider covariance."""
+    if width == AS_LEARNED:
+        return model
+    new = copy.copy(model)
+    new._set_tasks(_WIDER[type(model._tasks)](model._tasks, width))
+    return new
+
+
+def _scaled(known: Any, X: Any) -> Array:  # noqa: ANN401 - tasks of either kind
+    """Return scaled rows with ones in front."""
+    dense = X.toarray() if is_sparse(X) else np.asarray(X, dtype=np.float64)
+    return np.column_stack([np.ones(len(dense)), (dense - known.mean) / known.scale])
+
+
+def _wide(prior: Prior, width: Width) -> Prior:
+    covariance = width[0] * prior.covariance
+    # The first column that varies is the level.
+    root = np.ones(len(covariance))
+    root[0] = np.sqrt(width[1])
+    return dataclasses.replace(prior, covariance=covariance * np.outer(root, root))
+
+
+def _marginal(known: BayesTasks, rows: Rows, width: Width = AS_LEARNED) -> tuple[Array, Array]:
+    """Return scaled targets less their mean, and their covariance, before any was seen."""
+    mean, scale = known.units(-1)
+    Z, prior = _scaled(known, rows.X), _wide(known.prior, width)
+    noise = float(np.mean(np.asarray(prior.noise, dtype=float)))
+    covariance = Z @ prior.spread @ Z.T + np.diag(noise / rows.weight)
+    return (rows.y - mean) / scale - Z @ prior.mean, covariance
+
+
+def _normal_evidence(known: BayesTasks, tasks: list[Rows], width: Width) -> float:
+    total = 0.0
+    for rows in tasks:
+        misfit, covariance = _marginal(known, rows, width)
+        if len(misfit):
+            root = cho_factor(covariance, lower=True)
+            total -= 0.5 * float(misfit @ cho_solve(root, misfit))
+            total -= float(np.log(np.diag(root[0])).sum())
+    return total
+
+
+def _class_evidence(known: BayesClassTasks, tasks: list[Rows], width: Width) -> float:
+    """Return the marginal likelihood in the Laplace approximation, summed over the classes."""
+    Z = np.concatenate([_scaled(known, rows.X) for rows in tasks])
+    weight = np.concatenate([rows.weight for rows in tasks])
+    codes = np.concatenate([rows.y for rows in tasks])
+    offsets = np.cumsum([0, *[len(rows.y) for rows in tasks]]).astype(np.intp)
+    total = 0.0
+    for k, posterior in enumerate(known.posteriors):
+        y = (codes == (k if known.several else 1)).astype(np.float64)
+        labelled = Labelled(Z=Z, y=y, weight=weight, offsets=offsets)
+        total += posterior_under(_wide(posterior.prior, width), labelled)[1]
+    return total
+
+
+def _wider_numbers(known: BayesTasks, width: Width) -> BayesTasks:
+    return dataclasses.replace(known, prior=_wide(known.prior, width))
+
+
+def _wider_classes(known: BayesClassTasks, width: Width) -> BayesClassTasks:
+    posteriors = [
+        dataclasses.replace(posterior, prior=_wide(posterior.prior, width))
+        for posterior in known.posteriors
+    ]
+    return dataclasses.replace(known, posteriors=posteriors)
+
+
+_EVIDENCE: dict[type, Any] = {BayesTasks: _normal_evidence, BayesClassTasks: _class_evidence}
+_WIDER: dict[type, Any] = {BayesTasks: _wider_numbers, BayesClassTasks: _wider_classes}

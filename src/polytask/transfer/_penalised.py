@@ -1,0 +1,104 @@
+"""Adaptation of penalised linear models."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data import TaskData
+from polytask.exceptions import IncompatibleError
+from polytask.linear._base import LinearEstimator
+from polytask.linear._pull import Pull
+from polytask.transfer._basis import Quadratic
+from polytask.transfer._candidates import Learner, alone, held_out, pooled_losses
+from polytask.transfer._extend import Learned, extended
+from polytask.transfer._pulled import KNOWN, WIDER, Grid, Line, Pulled, Rows, learn
+from polytask.transfer._refit import refitted
+from polytask.transfer._report import Trial, report_of
+from polytask.transfer._rows import Given, NewTask
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Known:
+    """What a penalised model knows about another task.
+
+    Attributes
+    ----------
+    model : LinearEstimator
+        Fitted.
+    pull : Pull
+        How strongly it holds tasks at their mean.
+    """
+
+    model: LinearEstimator
+    pull: Pull
+
+    def line(self, task: NewTask) -> Line:
+        """Return what is predicted without rows: the task's own coefficients, or the mean."""
+        coef, intercept = self.model._linear_model().parameters(task.position)
+        return Line(coef.astype(float), intercept.astype(float))
+
+    def learned(self, task: NewTask, rows: Rows, grid: Grid = KNOWN) -> Pulled:
+        """Return a task learned from some rows and what is known."""
+        held = Quadratic(self.pull.mean, self.pull.strength, self.pull.level)
+        return learn(rows, self.line(task), held, grid)
+
+    def candidates(self) -> dict[str, Learner]:
+        """Return what may be made of the rows of a new domain."""
+        return {
+            "adapted": lambda task, rows: self.learned(task, rows, WIDER),
+            "source": lambda task, rows: Pulled(self.line(task), np.zeros(len(rows.y)), np.inf),
+            "target": lambda task, rows: alone(rows, self.line(task), self.pull.scale),
+        }
+
+
+def pulled_tasks(model: LinearEstimator, given: Given) -> Any:  # noqa: ANN401 - as the model
+    """Return a model with new tasks, each pulled to the mean of the known ones."""
+    known = _known(model)
+    found = [known.learned(entry, entry.rows) for entry in given.tasks]
+    pairs = list(zip(given.tasks, found, strict=True))
+    adapted = extended(model, given, [Learned(entry, pulled.line) for entry, pulled in pairs])
+    trial = None
+    if given.n_rows:
+        before = [entry.rows.losses(known.line(entry).eta(entry.rows.X)) for entry in given.tasks]
+        after = [pulled.held_out for pulled in found]
+        losses = {"adapted": np.concatenate(after), "source": np.concatenate(before)}
+        trial = Trial(losses, given.weight)
+    strengths = tuple(pulled.strength for pulled in found)
+    adapted.adaptation_ = replace(report_of(given, trial, None), strengths=strengths)
+    return adapted
+
+
+def pulled_domain(model: LinearEstimator, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
+    """Return the best that can be made of a model and the rows of a new domain."""
+    known = _known(model)
+    candidates = known.candidates()
+    losses = {name: held_out(given, learner) for name, learner in candidates.items()}
+    if source is not None:
+        losses["pooled"] = pooled_losses(model, given, source)
+    trial = Trial(losses, given.weight)
+    chosen = trial.judged().choice()
+    report = replace(report_of(given, trial, "new"), chosen=chosen)
+    if chosen == "pooled" and source is not None and given.raw is not None:
+        pooled = refitted(model, [source, given.raw])
+        pooled.adaptation_ = report
+        return pooled
+    found = [(entry, candidates[chosen](entry, entry.rows)) for entry in given.tasks]
+    adapted = extended(model, given, [Learned(entry, pulled.line) for entry, pulled in found])
+    adapted.adaptation_ = replace(report, strengths=tuple(pulled.strength for _, pulled in found))
+    return adapted
+
+
+def _known(model: LinearEstimator) -> Known:
+    pull = getattr(model, "_pull", None)
+    if pull is None:
+        raise IncompatibleError(
+            f"This {type(model).__name__} does not say how strongly it holds its tasks together: "
+            "it was saved by a version without adapt. Fit it again."
+        )
+    return Known(model, pull)

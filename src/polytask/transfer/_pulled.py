@@ -1,0 +1,323 @@
+"""One task pulled to known coefficients: closed form for squared loss, Newton for classes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import stdtrit
+
+from polytask.losses import Loss, Squared
+from polytask.transfer._basis import Basis, Quadratic, basis_of
+
+Array = NDArray[np.float64]
+
+# Below so many rows candidates are not told apart.
+FEW = 5
+# One side of a 95% interval, and of a 99.9% interval.
+SURE, SUREST = 0.975, 0.9995
+_FOLDS = 5
+_STEPS = 100
+_SETTLED = 1e-12
+_SHORT = 1e-6
+_ENOUGH = 0.1
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """The labelled rows of one task.
+
+    Attributes
+    ----------
+    X : ndarray or CSR of shape (n_rows, n_features)
+        Encoded.
+    y : ndarray of shape (n_rows,)
+        Numbers, or positions in the classes.
+    weight : ndarray of shape (n_rows,)
+        Row weights, above 0.
+    loss : Loss
+        The loss of every row.
+    """
+
+    X: Any
+    y: Array
+    weight: Array
+    loss: Loss
+
+    def part(self, index: NDArray[np.intp]) -> Rows:
+        """Return some of the rows."""
+        return Rows(self.X[index], self.y[index], self.weight[index], self.loss)
+
+    def losses(self, eta: Array) -> Array:
+        """Return the loss of every row for predictors of shape (n_rows, n_columns)."""
+        return np.asarray(self.loss.value(self.y, _shaped(eta, self.loss)))
+
+    def folds(self, count: int) -> list[NDArray[np.intp]]:
+        """Deal the rows into folds, each class spread evenly over them."""
+        order = np.argsort(self.y, kind="stable") if self.loss.is_classifier else slice(None)
+        dealt = np.arange(len(self.y))[order]
+        return [np.sort(dealt[k::count]) for k in range(min(count, len(dealt)))]
+
+
+@dataclass(frozen=True, eq=False)
+class Line:
+    """Coefficients of shape (n_columns, n_features) and intercepts of shape (n_columns,)."""
+
+    coef: Array
+    intercept: Array
+
+    def eta(self, X: Any) -> Array:  # noqa: ANN401 - ndarray or CSR
+        """Return the predictors of some rows, of shape (n_rows, n_columns)."""
+        return np.asarray(X @ self.coef.T) + self.intercept
+
+
+@dataclass(frozen=True, eq=False)
+class Grid:
+    """Strengths to try, relative to the pull; the first is taken where rows are few.
+
+    Attributes
+    ----------
+    strengths : tuple of float
+        Of the pull as a whole.
+    levels : tuple of float
+        Of the pull of the level alone, each tried with all strengths.
+    fewest : int
+        Rows that allow a choice; with fewer the first strength is taken.
+    many : int
+        Rows from which a 95% interval decides about another strength; with fewer a 99.9% one.
+    """
+
+    strengths: tuple[float, ...]
+    levels: tuple[float, ...] = (1.0,)
+    fewest: int = 5
+    many: int = 5
+
+
+# The pull of the model, unless the rows speak clearly for another.
+KNOWN = Grid((1.0, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0, 100.0, np.inf), many=20)
+# In a new domain much less may be known.
+WIDER = Grid(
+    (1.0, 1e-4, 1e-3, 0.01, 0.03, 0.1, 0.3, 3.0, 10.0, 30.0, 100.0, np.inf), levels=(1.0, 0.01)
+)
+
+
+@dataclass(frozen=True, eq=False)
+class Pulled:
+    """A task that was learned.
+
+    Attributes
+    ----------
+    line : Line
+        Its coefficients.
+    held_out : ndarray of shape (n_rows,)
+        The loss of each row when it is left out; that of the start if there is one row.
+    strength : float
+        The chosen strength, relative to the pull.
+    """
+
+    line: Line
+    held_out: Array
+    strength: float
+
+
+def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
+    """Learn one task from its rows and a pull to known coefficients.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows; there may be none.
+    start : Line
+        What is pulled to, in original units.
+    pull : Quadratic
+        How strongly.
+    grid : Grid
+        The strengths to choose from: by leaving each row out in closed form for the squared
+        loss, by cross-validation otherwise.
+
+    Returns
+    -------
+    Pulled
+    """
+    if not len(rows.y):
+        return Pulled(start, np.zeros(0), np.inf)
+    few = len(rows.y) < grid.fewest
+    levels = grid.levels[:1] if few else grid.levels
+    tried = grid.strengths[:1] if few else grid.strengths
+    eta = start.eta(rows.X)
+    solvers = [_solver(rows, eta, replace(pull, level=pull.level * share)) for share in levels]
+    held_out = np.stack([solver.held_out(m) for solver in solvers for m in tried])
+    sure = SURE if len(rows.y) >= grid.many else SUREST
+    best = _clearly_best(held_out, rows.weight, tried * len(levels), sure)
+    solver, strength = solvers[best // len(tried)], tried[best % len(tried)]
+    coef, intercept = solver.basis.changes(solver.coordinates(strength))
+    line = Line(start.coef + coef, start.intercept + intercept)
+    return Pulled(line, held_out[best], strength)
+
+
+def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _Newton:
+    """Return what solves for every strength of a pull."""
+    basis = basis_of(rows.X, pull)
+    return (_Ridge if isinstance(rows.loss, Squared) else _Newton)(rows, basis, eta)
+
+
+def _clearly_best(
+    held_out: Array, weight: Array, strengths: tuple[float, ...], sure: float
+) -> int:
+    """Return the strength to take, as its position; the first is that of the model.
+
+    Another one is taken if the best beats the first beyond chance: that nearest to the first
+    which is within a standard error of the best.
+    """
+    best = int(np.argmin(held_out @ weight))
+    if best == 0 or not beats(held_out[best], held_out[0], weight, sure):
+        return 0
+    finite = np.isfinite(strengths)
+    far = np.where(finite, np.abs(np.log(np.where(finite, strengths, 1.0))), np.inf)
+    for k in np.argsort(far, kind="stable").tolist():
+        mean, error = difference(held_out[k], held_out[best], weight)
+        alike = (strengths[k] > 1.0) == (strengths[best] > 1.0)
+        if alike and k != 0 and mean <= error:
+            return int(k)
+    return best
+
+
+def beats(one: Array, other: Array, weight: Array, sure: float = SURE) -> bool:
+    """Say whether losses are lower than others of the same rows beyond chance.
+
+    Parameters
+    ----------
+    one, other : ndarray of shape (n_rows,)
+        Losses.
+    weight : ndarray of shape (n_rows,)
+        Row weights.
+    sure : float, default=0.975
+        Probability below the upper end of the interval.
+
+    Returns
+    -------
+    bool
+        Whether the interval of the mean difference leaves out 0; false for one row.
+    """
+    mean, error = difference(one, other, weight)
+    return len(weight) > 1 and -mean > float(stdtrit(len(weight) - 1, sure)) * error
+
+
+def difference(one: Array, other: Array, weight: Array) -> tuple[float, float]:
+    """Return the weighted mean of a difference of losses, and its standard error."""
+    share = weight / weight.sum()
+    gap = one - other
+    mean = float(gap @ share)
+    spread = float(((gap - mean) ** 2 * share**2).sum())
+    return mean, float(np.sqrt(spread * len(gap) / max(len(gap) - 1, 1)))
+
+
+class _Ridge:
+    """Squared loss: everything from one singular value decomposition."""
+
+    def __init__(self, rows: Rows, basis: Basis, eta: Array) -> None:
+        self.basis = basis
+        self._root = np.sqrt(rows.weight)
+        self._misfit = rows.y - eta[:, 0]
+        self._left, self._values, turned = np.linalg.svd(
+            self._root[:, None] * basis.Z, full_matrices=False
+        )
+        self._right = turned.T
+        self._own = self._left.T @ (self._root * self._misfit)
+
+    def held_out(self, strength: float) -> Array:
+        """Return half the squared error of each row when it is left out."""
+        if np.isinf(strength) or len(self._misfit) < 2:
+            return np.asarray(0.5 * self._misfit**2)
+        kept = self._values**2 / (self._values**2 + strength)
+        left = self._root * self._misfit - self._left @ (kept * self._own)
+        leverage = (self._left**2) @ kept
+        return np.asarray(0.5 * (left / (self._root * (1.0 - leverage))) ** 2)
+
+    def coordinates(self, strength: float) -> Array:
+        """Return the coordinates of the answer, of shape (r, 1)."""
+        if np.isinf(strength):
+            return np.zeros((len(self._right), 1))
+        shrunk = self._values / (self._values**2 + strength)
+        return np.asarray((self._right @ (shrunk * self._own))[:, None])
+
+
+class _Newton:
+    """Any other loss: Newton in the coordinates of the basis, cross-validated."""
+
+    def __init__(self, rows: Rows, basis: Basis, eta: Array) -> None:
+        self._rows, self.basis, self._eta = rows, basis, eta
+        self._folds = rows.folds(min(_FOLDS, len(rows.y)))
+
+    def held_out(self, strength: float) -> Array:
+        """Return the loss of each row under the model of the other folds."""
+        losses = self._rows.losses(self._eta)
+        if np.isinf(strength) or len(losses) < 2:
+            return losses
+        every = np.arange(len(losses))
+        for fold in self._folds:
+            u = self._solve(np.setdiff1d(every, fold), strength)
+            eta = self._eta[fold] + self.basis.rows(fold) @ u
+            losses[fold] = self._rows.part(fold).losses(eta)
+        return losses
+
+    def coordinates(self, strength: float) -> Array:
+        """Return the coordinates of the answer, of shape (r, n_columns)."""
+        if np.isinf(strength):
+            return np.zeros((self.basis.Z.shape[1], self._eta.shape[1]))
+        return self._solve(np.arange(len(self._eta)), strength)
+
+    def _solve(self, index: NDArray[np.intp], strength: float) -> Array:
+        """Minimise by Newton's method, every step halved until the value falls."""
+        part = self._rows.part(index)
+        fit = _Penalised(part, self.basis.rows(index), self._eta[index], strength)
+        u = np.zeros((self.basis.Z.shape[1], self._eta.shape[1]))
+        value, slope, step = fit.at(u)
+        for _ in range(_STEPS):
+            promise = float((slope * step).sum())
+            if promise <= _SETTLED * (1.0 + abs(value)):
+                break
+            length = 1.0
+            while (
+                fit.value(u - length * step) > value - 0.1 * length * promise and length > _SHORT
+            ):
+                length /= 2
+            u = u - length * step
+            value, slope, step = fit.at(u)
+        return u
+
+
+@dataclass(frozen=True, eq=False)
+class _Penalised:
+    """The losses of some rows plus a ridge penalty, as a function of coordinates."""
+
+    rows: Rows
+    Z: Array
+    eta: Array
+    strength: float
+
+    def value(self, u: Array) -> float:
+        """Return the value at coordinates of shape (r, n_columns)."""
+        losses = self.rows.losses(self.eta + self.Z @ u)
+        return float(self.rows.weight @ losses) + 0.5 * self.strength * float((u**2).sum())
+
+    def at(self, u: Array) -> tuple[float, Array, Array]:
+        """Return value, gradient and Newton step."""
+        rows, width = self.rows, u.shape[1]
+        at = _shaped(self.eta + self.Z @ u, rows.loss)
+        slopes = np.asarray(rows.loss.gradient(rows.y, at)).reshape(-1, width)
+        curved = np.asarray(rows.loss.curvature(rows.y, at)).reshape(-1, width, width)
+        gradient = self.Z.T @ (rows.weight[:, None] * slopes) + self.strength * u
+        hessian = np.empty((len(u), width, len(u), width))
+        for k, c in np.ndindex(width, width):
+            hessian[:, k, :, c] = self.Z.T @ ((rows.weight * curved[:, k, c])[:, None] * self.Z)
+        flat = hessian.reshape(u.size, u.size) + self.strength * np.eye(u.size)
+        step = np.linalg.solve(flat, gradient.ravel()).reshape(u.shape)
+        return self.value(u), gradient, step
+
+
+def _shaped(eta: Array, loss: Loss) -> Array:
+    """Return predictors as the loss takes them: without a last axis if it has one output."""
+    return eta[:, 0] if loss.n_outputs(2) == 1 else eta

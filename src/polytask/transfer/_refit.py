@@ -1,0 +1,155 @@
+"""Learning again from rows of the source and new ones, and what predictions cost."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from typing import Any
+
+import narwhals as nw
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from polytask._checks import sentence
+from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.training import training_data
+from polytask._linalg import is_sparse
+from polytask.data import Form, TaskData, tables
+from polytask.exceptions import DataError
+
+Array = NDArray[np.float64]
+_LEAST = 1e-12
+
+
+def source_data(source: Any, model: MultiTaskEstimator, owner: str) -> TaskData:  # noqa: ANN401
+    """Read the rows that a model was fitted on.
+
+    Parameters
+    ----------
+    source : TaskData, mapping of task to (X, y), tuple (X, y) or tuple (X, y, task)
+        As they would be given to ``fit``.
+    model : MultiTaskEstimator
+        Fitted.
+    owner : str
+        For messages.
+
+    Returns
+    -------
+    TaskData
+        Raw.
+
+    Raises
+    ------
+    DataError
+        If it is something else, or a target matrix.
+    """
+    if isinstance(source, tuple):
+        if len(source) not in (2, 3):
+            raise DataError(sentence("source", owner, "(X, y) or (X, y, task)", repr(len(source))))
+        X, y, task = (*source, None)[:3]
+        column = model.task_column if task is None else None
+        raw = training_data(X, y, task, None, column, owner)
+    else:
+        raw = training_data(source, None, None, None, None, owner)
+    if raw.form is Form.TARGETS:
+        raise DataError(f"source of {owner} must have one target per row, as the new rows have.")
+    return raw
+
+
+def refitted(
+    model: MultiTaskEstimator, parts: list[TaskData], weights: list[Array] | None = None
+) -> Any:  # noqa: ANN401 - an estimator of the class of the model
+    """Fit a copy of a model on several sets of rows.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Gives class and parameters.
+    parts : list of TaskData
+        Raw; tasks of one label are one task.
+    weights : list of ndarray, or None
+        What the weights of the rows of each part are multiplied by.
+
+    Returns
+    -------
+    MultiTaskEstimator
+    """
+    factors = [np.ones(part.n_rows) for part in parts] if weights is None else weights
+    own = [
+        np.ones(part.n_rows) if part.sample_weight is None else part.sample_weight
+        for part in parts
+    ]
+    weight = np.concatenate([a * b for a, b in zip(own, factors, strict=True)])
+    y = np.concatenate([np.asarray(part.y) for part in parts])
+    labels = [label for part in parts for label in row_labels(part)]
+    X = _stacked([part.X for part in parts])
+    plain = bool(np.all(weight == 1.0))
+    copy = clone(model)
+    X, task = _with_column(X, labels, copy.task_column)
+    return copy.fit(X, y, task=task, sample_weight=None if plain else weight)
+
+
+def row_labels(data: TaskData) -> list[Hashable]:
+    """Return the task of every row."""
+    return [data.tasks[code] for code in data.row_tasks().tolist()]
+
+
+def natural_losses(model: Any, rows: TaskData) -> Array:  # noqa: ANN401 - any estimator
+    """Return the loss of every row: half the squared error, or the log loss of its class.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Fitted; a task that it does not know is predicted with what the others share.
+    rows : TaskData
+        Raw, with targets.
+
+    Returns
+    -------
+    ndarray of shape (n_rows,)
+    """
+    model = _sharing(model)
+    X, task = _with_column(rows.X, row_labels(rows), model.task_column)
+    truth = np.asarray(rows.y)
+    if not hasattr(model, "classes_"):
+        return np.asarray(
+            0.5 * (truth - np.asarray(model.predict(X, task=task), dtype=float)) ** 2
+        )
+    proba = np.asarray(model.predict_proba(X, task=task), dtype=float)
+    position = {label: k for k, label in enumerate(np.asarray(model.classes_).tolist())}
+    own = np.array([position.get(label, -1) for label in truth.tolist()])
+    chance = np.where(own >= 0, proba[np.arange(len(own)), own], 0.0)
+    return np.asarray(-np.log(np.maximum(chance, _LEAST)))
+
+
+def _sharing(model: Any) -> Any:  # noqa: ANN401
+    """Return the model itself, or one of the same coefficients that predicts unknown tasks."""
+    import copy
+
+    shared = copy.copy(model)
+    shared.unseen_tasks = "shared"
+    return shared
+
+
+def _stacked(designs: list[Any]) -> Any:  # noqa: ANN401 - array, sparse or table
+    if tables.is_table(designs[0]):
+        frames = [nw.from_native(design, eager_only=True) for design in designs]
+        columns = frames[0].columns
+        return nw.concat([frame.select(columns) for frame in frames]).to_native()
+    if any(is_sparse(design) for design in designs):
+        return sp.vstack([sp.csr_array(design) for design in designs], format="csr")
+    return np.vstack(designs)
+
+
+def _with_column(X: Any, labels: list[Hashable], column: str | int | None) -> tuple[Any, Any]:  # noqa: ANN401
+    """Put the labels where the model reads them: in a column, or beside."""
+    task = np.empty(len(labels), dtype=object)
+    task[:] = labels
+    if column is None:
+        return X, task
+    if tables.is_table(X):
+        frame = nw.from_native(X, eager_only=True)
+        series = nw.new_series(str(column), labels, backend=frame.implementation)
+        return frame.with_columns(series).to_native(), None
+    return np.insert(np.asarray(X), int(column), np.asarray(labels, dtype=float), axis=1), None

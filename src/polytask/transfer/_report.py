@@ -1,0 +1,187 @@
+"""What an adaptation found: the scores of what was tried, and what was used."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._messages import Speech
+from polytask._registry import saveable
+from polytask.transfer._pulled import FEW, beats, difference
+from polytask.transfer._rows import Given
+
+Array = NDArray[np.float64]
+
+# The order in which candidates are shown.
+CANDIDATES = ("adapted", "source", "target", "pooled")
+_NAMED = 3
+_PLACES = 3
+
+
+@saveable("transfer.adaptation")
+@dataclass(frozen=True)
+class Adaptation:
+    """What :func:`polytask.adapt` did, in ``model.adaptation_``.
+
+    Attributes
+    ----------
+    domain : {"shift", "new"} or None
+        As asked for.
+    tasks : tuple
+        The tasks that were adapted to.
+    rows : tuple of int
+        The labelled rows of each.
+    metric : {"rmse", "log_loss"}
+        What `scores` are.
+    scores : dict of str to float
+        Of "adapted", "source" (the model as it was), "target" (the new rows alone) and
+        "pooled" (source and new rows as one), as far as they were tried: on new rows that the
+        candidate has not seen; smaller is better.
+    differences : dict of str to (float, float)
+        Mean loss of "adapted" less that of the candidate, on the same rows, and its standard
+        error; half the squared error for numbers.
+    chosen : str
+        The candidate that the model is.
+    strengths : tuple of float
+        How strongly each task was held to what was known, relative to the model; inf where
+        nothing else was used.
+    effective_rows : float or None
+        What the weights of ``domain="shift"`` leave of the rows of the source.
+    """
+
+    domain: str | None
+    tasks: tuple[Hashable, ...]
+    rows: tuple[int, ...]
+    metric: str
+    scores: Mapping[str, float] = field(default_factory=dict)
+    differences: Mapping[str, tuple[float, float]] = field(default_factory=dict)
+    chosen: str = "adapted"
+    strengths: tuple[float, ...] = ()
+    effective_rows: float | None = None
+
+    def summary(self, lang: str = "en") -> str:
+        """Say in a few sentences what was done.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        str
+        """
+        say = Speech(lang)
+        return say.joined([self._what(say), self._weights(say), self._scores(say), self._use(say)])
+
+    def _what(self, say: Speech) -> str:
+        names = say.listed(say.name(task) for task in self.tasks[:_NAMED])
+        more = len(self.tasks) - _NAMED
+        if more > 0:
+            names = say("list.more", {"names": names, "n": more})
+        rows = say("adapt.rows", {"n": sum(self.rows)})
+        return say("adapt.tasks", {"n": len(self.tasks), "names": names, "rows": rows})
+
+    def _weights(self, say: Speech) -> str:
+        if self.effective_rows is None:
+            return ""
+        return say("adapt.weights", {"n": round(self.effective_rows)})
+
+    def _scores(self, say: Speech) -> str:
+        shown = [
+            say("adapt.score", {"name": say(f"adapt.{name}"), "value": self._number(say, name)})
+            for name in CANDIDATES
+            if name in self.scores
+        ]
+        if not shown:
+            return ""
+        metric = say(f"metric.{self.metric}")
+        return say("adapt.scores", {"metric": metric, "scores": say.listed(shown)})
+
+    def _number(self, say: Speech, name: str) -> str:
+        return say.number(self.scores[name], _PLACES)
+
+    def _use(self, say: Speech) -> str:
+        if not sum(self.rows) and self.domain is None:
+            return say("adapt.use.shared")
+        return say(f"adapt.use.{self.chosen}")
+
+
+@dataclass(frozen=True, eq=False)
+class Trial:
+    """Losses of every candidate on the same rows, none of which it has learned from.
+
+    Attributes
+    ----------
+    losses : dict of str to ndarray of shape (n_rows,)
+        NaN for a row that a candidate could not be tried on.
+    weight : ndarray of shape (n_rows,)
+        Row weights.
+    """
+
+    losses: Mapping[str, Array]
+    weight: Array
+
+    def judged(self) -> Trial:
+        """Return the rows that all candidates were tried on."""
+        seen = np.all([np.isfinite(values) for values in self.losses.values()], axis=0)
+        kept = {name: values[seen] for name, values in self.losses.items()}
+        return Trial(kept, self.weight[seen])
+
+    def scores(self, squared: bool) -> dict[str, float]:
+        """Return the score of each candidate: the root mean squared error, or the mean loss."""
+        if len(self.weight) < 2:
+            return {}
+        share = self.weight / self.weight.sum()
+        means = {name: float(values @ share) for name, values in self.losses.items()}
+        return {name: float(np.sqrt(2.0 * v)) if squared else v for name, v in means.items()}
+
+    def differences(self) -> dict[str, tuple[float, float]]:
+        """Return the loss of "adapted" less that of each other, with its standard error."""
+        if len(self.weight) < 2:
+            return {}
+        adapted = self.losses["adapted"]
+        return {
+            name: difference(adapted, values, self.weight)
+            for name, values in self.losses.items()
+            if name != "adapted"
+        }
+
+    def choice(self) -> str:
+        """Return the best candidate if it beats "adapted" beyond chance, else "adapted"."""
+        if len(self.weight) < FEW:
+            return "adapted"
+        best = min(self.losses, key=lambda name: float(self.losses[name] @ self.weight))
+        clear = beats(self.losses[best], self.losses["adapted"], self.weight)
+        return best if clear else "adapted"
+
+
+def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptation:
+    """Return what was tried, before anything is chosen.
+
+    Parameters
+    ----------
+    given : Given
+        The new rows.
+    trial : Trial or None
+        What was tried on them.
+    domain : {"shift", "new"} or None
+        As asked for.
+
+    Returns
+    -------
+    Adaptation
+    """
+    squared = not any(entry.rows.loss.is_classifier for entry in given.tasks)
+    judged = None if trial is None else trial.judged()
+    return Adaptation(
+        domain=domain,
+        tasks=tuple(entry.label for entry in given.tasks),
+        rows=tuple(len(entry.rows.y) for entry in given.tasks),
+        metric="rmse" if squared else "log_loss",
+        scores={} if judged is None else judged.scores(squared),
+        differences={} if judged is None else judged.differences(),
+    )

@@ -1,0 +1,237 @@
+"""From what `adapt` is given to the rows of each task."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest, sentence
+from polytask._estimator import MultiTaskEstimator, regression
+from polytask._estimator.query import read_query
+from polytask._estimator.training import check_task_column, is_task_mapping, training_data
+from polytask.data import Form, TaskData, tables
+from polytask.data.labels import label_list
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._transfer import linear_of
+from polytask.transfer._pulled import Rows
+
+OWNER = "adapt"
+
+
+@dataclass(frozen=True, eq=False)
+class NewTask:
+    """A task to adapt to.
+
+    Attributes
+    ----------
+    label : hashable
+        Its label.
+    position : int
+        The position of the task in the model, -1 for a new one.
+    rows : Rows
+        Its rows, possibly none.
+    """
+
+    label: Hashable
+    position: int
+    rows: Rows
+
+
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What was given.
+
+    Attributes
+    ----------
+    raw : TaskData or None
+        Before encoding; None if there were no rows.
+    data : TaskData or None
+        Encoded.
+    tasks : tuple of NewTask
+        The tasks, each with its rows; without targets none has any.
+    """
+
+    raw: TaskData | None
+    data: TaskData | None
+    tasks: tuple[NewTask, ...]
+
+    @property
+    def n_rows(self) -> int:
+        """Number of labelled rows."""
+        return sum(len(task.rows.y) for task in self.tasks)
+
+    @property
+    def weight(self) -> NDArray[np.float64]:
+        """Weights of the labelled rows."""
+        return np.concatenate([task.rows.weight for task in self.tasks])
+
+    def folds(self, count: int) -> list[NDArray[np.intp]]:
+        """Deal the rows of every task into folds; a task's single row is never held out.
+
+        Returns
+        -------
+        list of ndarray of int
+            Row numbers of :attr:`data`.
+        """
+        folds: list[list[NDArray[np.intp]]] = [[] for _ in range(count)]
+        first = 0
+        for task in self.tasks:
+            n = len(task.rows.y)
+            for k, fold in enumerate(task.rows.folds(count) if n > 1 else []):
+                folds[k].append(fold + first)
+            first += n
+        return [np.sort(np.concatenate(parts)) for parts in folds if parts]
+
+
+def linear_model(model: MultiTaskEstimator) -> LinearTasks:
+    """Return the coefficients of a fitted linear model; refuse any other."""
+    linear = linear_of(model)
+    if linear is None:
+        got = f"a {type(model).__name__}"
+        raise IncompatibleError(sentence("model", OWNER, "a fitted linear estimator", got))
+    return linear
+
+
+def read_rows(
+    model: MultiTaskEstimator,
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    task: Any,  # noqa: ANN401
+    sample_weight: Any,  # noqa: ANN401
+) -> Given:
+    """Read new rows as the model reads its own.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Fitted.
+    X, y, task, sample_weight
+        As given to :func:`polytask.adapt`.
+
+    Returns
+    -------
+    Given
+
+    Raises
+    ------
+    DataError
+        If they do not fit the model.
+    """
+    X, task = _labelled(model, X, task)
+    linear = linear_model(model)
+    if X is None:
+        _refuse(y, "y")
+        _refuse(sample_weight, "sample_weight")
+        codes = model._schema.index.encode(task, "shared")
+        loss = linear.loss_of(-1)
+        empty = Rows(np.zeros((0, linear.coef.shape[1])), np.zeros(0), np.zeros(0), loss)
+        pairs = dict(zip(label_list(task), codes.tolist(), strict=True))
+        return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
+    raw = _raw(X, y, task, sample_weight)
+    query = read_query(model._schema, raw, None, "shared")
+    codes = np.asarray(query.codes)
+    found = []
+    for t, (label, code) in enumerate(zip(raw.tasks, codes.tolist(), strict=True)):
+        part = raw.task_slice(t)
+        found.append(NewTask(label, code, _rows(model, raw, query.data.X[part], part, code)))
+    return Given(raw, query.data, tuple(found))
+
+
+def _raw(X: Any, y: Any, task: Any, sample_weight: Any) -> TaskData:  # noqa: ANN401
+    if y is not None or is_task_mapping(X) or (isinstance(X, TaskData) and X.y is not None):
+        raw = training_data(X, y, task, sample_weight, None, OWNER)
+    else:
+        _refuse(sample_weight, "sample_weight")
+        raw = X if isinstance(X, TaskData) else TaskData.from_long(X, None, task)
+    if raw.form is Form.TARGETS:
+        raise DataError(
+            "adapt takes one target per row: give y as one column, and the name of its task."
+        )
+    return raw
+
+
+def _refuse(value: object, name: str) -> None:
+    if value is not None:
+        raise DataError(sentence(name, OWNER, "None where there are no targets", "a value"))
+
+
+def _labelled(model: MultiTaskEstimator, X: Any, task: Any) -> tuple[Any, Any]:  # noqa: ANN401
+    """Return the rows, and the label of each or the column that holds them."""
+    task = task.item() if isinstance(task, np.generic) else task
+    if isinstance(X, TaskData) or is_task_mapping(X):
+        if task is not None:
+            raise DataError(sentence("task", OWNER, "None where X names its tasks", repr(task)))
+        return X, None
+    if X is None:
+        if task is None:
+            raise ParameterError(_NAMELESS)
+        return None, [task] if _is_label(task) else task
+    names: Sequence[Hashable] = tables.column_names(X) if tables.is_table(X) else ()
+    column = model.task_column
+    held = column in names or isinstance(column, int | np.integer)
+    if task is None:
+        if not held or column is None:
+            raise ParameterError(_NAMELESS)
+        return X, column
+    check_task_column(column, OWNER)
+    if column in names:
+        raise DataError(
+            f"adapt was given task labels twice: the column {column!r} of X, which the model "
+            "reads, and task=. Use one."
+        )
+    if not _is_label(task) or _is_column(task, names, model):
+        return X, task
+    labels = np.empty(_length(X), dtype=object)
+    labels[:] = [task] * len(labels)
+    return X, labels
+
+
+_NAMELESS = (
+    "adapt needs to know which task the rows belong to: give task=, the label of the new task, or "
+    "a label per row."
+)
+
+
+def _is_label(task: object) -> bool:
+    return not isinstance(task, list) and not hasattr(task, "__array__")
+
+
+def _is_column(task: object, names: Sequence[Hashable], model: MultiTaskEstimator) -> bool:
+    """Say whether a text names a column of the table that is no feature of the model."""
+    return isinstance(task, str) and task in names and task not in (model._schema.names or ())
+
+
+def _length(X: Any) -> int:  # noqa: ANN401 - any container
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401
+    """Return the rows of one task with their targets as numbers."""
+    linear = linear_model(model)
+    loss = linear.loss_of(code)
+    if raw.y is None:
+        return Rows(X[:0], np.zeros(0), np.zeros(0), loss)
+    classes = linear.classes_of(code)
+    n = part.stop - part.start
+    weight = np.ones(n) if raw.sample_weight is None else raw.sample_weight[part]
+    if classes is None:
+        whole = regression(raw, loss, OWNER)
+        return Rows(X, whole.y[part], weight, loss)
+    return Rows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
+
+
+def _codes(values: Any, classes: Any) -> Any:  # noqa: ANN401 - arrays of labels
+    position = {label: k for k, label in enumerate(np.asarray(classes).tolist())}
+    given = np.asarray(values).tolist()
+    unknown = [label for label in given if label not in position]
+    if unknown:
+        known = f"one of the classes that the model knows ({', '.join(map(repr, position))})"
+        raise DataError(
+            sentence("y", OWNER, known, repr(unknown[0])) + nearest(unknown[0], list(position))
+        )
+    return np.array([position[label] for label in given], dtype=float)

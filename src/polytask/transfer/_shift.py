@@ -1,0 +1,163 @@
+"""Other rows, the same relation: the source weighted until it looks like the new rows."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.query import read_query
+from polytask._linalg import is_sparse
+from polytask.data import TaskData
+from polytask.exceptions import DataError
+from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._report import Trial
+from polytask.transfer._rows import Given
+
+Array = NDArray[np.float64]
+
+_FOLDS = 5
+# The share of the source in the density that weights are relative to: they are below 1 / share.
+_SHARE = 0.1
+_FEWEST = 5
+
+
+def shift_weights(model: MultiTaskEstimator, source: TaskData, new: TaskData) -> Array:
+    """Return weights under which the rows of the source are distributed as the new rows.
+
+    The ratio of the densities is the odds of a logistic classifier that tells new rows from
+    old ones [1]_, each row judged by a classifier that has not seen it; relative to a mixture
+    of both densities, so that no row counts more than ten times [2]_.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Knows how rows are encoded.
+    source, new : TaskData
+        Raw.
+
+    Returns
+    -------
+    ndarray of shape (n_rows of the source,)
+        Mean 1.
+
+    References
+    ----------
+    .. [1] Bickel, Brueckner and Scheffer (2009). Discriminative learning under covariate
+       shift. Journal of Machine Learning Research 10, 2137-2155, section 4.
+    .. [2] Yamada et al. (2013). Relative density-ratio estimation for robust distribution
+       comparison. Neural Computation 25, 1324-1370, section 3.1.
+    """
+    from scipy.sparse import vstack
+    from sklearn.linear_model import LogisticRegression
+    from sklearn.model_selection import StratifiedKFold, cross_val_predict
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    if new.n_rows < _FEWEST:
+        raise DataError(
+            f'adapt with domain="shift" needs {_FEWEST} new rows or more, to see how they differ; '
+            f"got {new.n_rows}."
+        )
+    designs = [read_query(model._schema, data, None, "shared").data.X for data in (source, new)]
+    sparse = any(is_sparse(X) for X in designs)
+    X = vstack(designs, format="csr") if sparse else np.vstack(designs)
+    is_new = np.repeat([0, 1], [source.n_rows, new.n_rows])
+    classifier = make_pipeline(
+        StandardScaler(with_mean=not sparse),
+        LogisticRegression(C=0.1, class_weight="balanced", max_iter=1000),
+    )
+    folds = StratifiedKFold(_FOLDS, shuffle=True, random_state=0)
+    chance = cross_val_predict(classifier, X, is_new, cv=folds, method="predict_proba")[:, 1]
+    odds = chance[: source.n_rows] / np.maximum(1.0 - chance[: source.n_rows], 1e-12)
+    ratio = odds / (_SHARE * odds + 1.0 - _SHARE)
+    return np.asarray(ratio / ratio.mean())
+
+
+def effective_rows(weight: Array) -> float:
+    """Return how many rows of equal weight say as much (Kish 1965, section 11.7)."""
+    return float(weight.sum() ** 2 / (weight**2).sum())
+
+
+@dataclass(frozen=True, eq=False)
+class Shift:
+    """A model, its rows with weights, and new rows, with targets or without.
+
+    Attributes
+    ----------
+    model : MultiTaskEstimator
+        Fitted.
+    source : TaskData
+        Raw.
+    weight : ndarray of shape (n_rows of the source,)
+        See :func:`shift_weights`.
+    given : Given
+        The new rows.
+    new : TaskData
+        Raw.
+    """
+
+    model: MultiTaskEstimator
+    source: TaskData
+    weight: Array
+    given: Given
+    new: TaskData
+
+    def trial(self) -> Trial:
+        """Try the candidates: on new rows if they have targets, else on weighted old ones."""
+        return self._on_new() if self.given.n_rows else self._on_old()
+
+    def fitted(self, chosen: str) -> Any:  # noqa: ANN401 - an estimator
+        """Return the model of a candidate."""
+        return self._learned(chosen, self.source, self.weight, self.new)
+
+    def _learned(self, name: str, source: TaskData, weight: Array, new: TaskData) -> Any:  # noqa: ANN401
+        labelled = [new] if self.given.n_rows else []
+        ones = [np.ones(part.n_rows) for part in labelled]
+        if name == "adapted":
+            return refitted(self.model, [source, *labelled], [weight, *ones])
+        if name == "pooled":
+            return refitted(self.model, [source, *labelled])
+        return self.model if name == "source" else refitted(self.model, labelled)
+
+    def _on_new(self) -> Trial:
+        """Hold new rows out in turn; the model as it was has seen none of them."""
+        losses = {"source": natural_losses(self.model, self.new)}
+        for name in ("adapted", "target", "pooled"):
+            own = np.full(self.new.n_rows, np.nan)
+            for train, test in _folds(self.new):
+                part = self.new.rows(train)
+                model = self._learned(name, self.source, self.weight, part)
+                own[test] = natural_losses(model, self.new.rows(test))
+            losses[name] = own
+        given = self.new.sample_weight
+        return Trial(losses, np.ones(self.new.n_rows) if given is None else given)
+
+    def _on_old(self) -> Trial:
+        """Hold old rows out, each counting with its weight (Sugiyama et al. 2007)."""
+        losses = {name: np.full(self.source.n_rows, np.nan) for name in ("adapted", "source")}
+        for train, test in _folds(self.source):
+            rows, held = self.source.rows(train), self.source.rows(test)
+            for name, weight in (("adapted", self.weight[train]), ("source", None)):
+                model = refitted(self.model, [rows], None if weight is None else [weight])
+                losses[name][test] = natural_losses(model, held)
+        return Trial(losses, self.weight)
+
+
+def _folds(data: TaskData) -> list[tuple[NDArray[np.intp], NDArray[np.intp]]]:
+    """Split the rows of every task into folds, as row numbers of the data."""
+    task = data.row_tasks()
+    place = np.empty(data.n_rows, dtype=np.intp)
+    for t in range(data.n_tasks):
+        own = np.flatnonzero(task == t)
+        place[np.random.default_rng(t).permutation(own)] = np.arange(len(own)) % _FOLDS
+    alone = np.bincount(task, minlength=data.n_tasks)[task] < 2
+    splits = []
+    for k in range(_FOLDS):
+        test = np.flatnonzero((place == k) & ~alone)
+        if len(test):
+            splits.append((np.setdiff1d(np.arange(data.n_rows), test), test))
+    return splits
