@@ -20,10 +20,16 @@ from polytask.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from polytask.analysis import Comparison, compare
+    from polytask.analysis import Comparison, Relatedness, compare, relatedness
     from polytask.baselines import Pooled, SingleTask
     from polytask.data import TaskData
-    from polytask.linear import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
+    from polytask.linear import (
+        BayesianMultiTaskClassifier,
+        BayesianMultiTaskRegressor,
+        MultiTaskClassifier,
+        MultiTaskModel,
+        MultiTaskRegressor,
+    )
     from polytask.persistence import load, save
     from polytask.report import write_report
     from polytask.selection import (
@@ -31,10 +37,14 @@ if TYPE_CHECKING:
         MultiTaskModelCV,
         MultiTaskRegressorCV,
     )
+    from polytask.transfer import Adaptation, adapt
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
+    "Adaptation": "transfer",
+    "BayesianMultiTaskClassifier": "linear",
+    "BayesianMultiTaskRegressor": "linear",
     "Comparison": "analysis",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
@@ -43,15 +53,21 @@ _HOMES = {
     "MultiTaskRegressor": "linear",
     "MultiTaskRegressorCV": "selection",
     "Pooled": "baselines",
+    "Relatedness": "analysis",
     "SingleTask": "baselines",
     "TaskData": "data",
+    "adapt": "transfer",
     "compare": "analysis",
     "load": "persistence",
+    "relatedness": "analysis",
     "save": "persistence",
     "write_report": "report",
 }
 
 __all__ = [
+    "Adaptation",
+    "BayesianMultiTaskClassifier",
+    "BayesianMultiTaskRegressor",
     "Comparison",
     "ConvergenceWarning",
     "DataError",
@@ -66,11 +82,14 @@ __all__ = [
     "ParameterError",
     "PolytaskError",
     "Pooled",
+    "Relatedness",
     "SingleTask",
     "TaskData",
     "__version__",
+    "adapt",
     "compare",
     "load",
+    "relatedness",
     "save",
     "write_report",
 ]

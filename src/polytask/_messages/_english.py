@@ -104,6 +104,33 @@ ENGLISH: Mapping[str, Template] = {
     "warn.quick": (
         "From one split only: a first look. Run the full comparison before you act on it."
     ),
+    # Adaptation.
+    "adapt.tasks": Plural(
+        "n", "Adapted to 1 task ({names}) by {rows}.", "Adapted to {n} tasks ({names}) by {rows}."
+    ),
+    "adapt.rows": Plural("n", "1 row", "{n} rows", "no rows"),
+    "adapt.weights": Plural(
+        "n",
+        "Weighted to look like the new rows, the rows of the source count as 1.",
+        "Weighted to look like the new rows, the rows of the source count as {n}.",
+    ),
+    "adapt.scores": "On rows held out, {metric}: {scores}.",
+    "adapt.score": "{name} {value}",
+    "adapt.adapted": "adapted",
+    "adapt.source": "source only",
+    "adapt.target": "new rows only",
+    "adapt.pooled": "pooled",
+    "adapt.use.shared": "Without rows they are predicted with what the other tasks share.",
+    "adapt.use.adapted": "The adapted model is used.",
+    "adapt.use.source": (
+        "The model as it was predicts the new rows better, beyond noise, so it is used."
+    ),
+    "adapt.use.target": (
+        "The new rows alone predict each other better, beyond noise, so only they are used."
+    ),
+    "adapt.use.pooled": (
+        "One model of the old and new rows is better, beyond noise, so it is used."
+    ),
     # Metrics within a sentence.
     "metric.d2.regression": "explained variance",
     "metric.d2.classification": "explained uncertainty",

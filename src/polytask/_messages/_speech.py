@@ -10,13 +10,18 @@ from polytask._messages._chinese import CHINESE
 from polytask._messages._english import ENGLISH
 from polytask._messages._forms import Plural, Template
 from polytask._messages._numbers import decimals, fixed
+from polytask._messages._related_chinese import RELATED_CHINESE
+from polytask._messages._related_english import RELATED_ENGLISH
 from polytask._messages._report_chinese import REPORT_CHINESE
 from polytask._messages._report_english import REPORT_ENGLISH
 from polytask._messages._text import clean, shortened
 from polytask.exceptions import ParameterError
 
 TABLE: Mapping[str, Mapping[str, Template]] = MappingProxyType(
-    {"en": {**ENGLISH, **REPORT_ENGLISH}, "zh": {**CHINESE, **REPORT_CHINESE}}
+    {
+        "en": {**ENGLISH, **REPORT_ENGLISH, **RELATED_ENGLISH},
+        "zh": {**CHINESE, **REPORT_CHINESE, **RELATED_CHINESE},
+    }
 )
 LANGUAGES = tuple(TABLE)
 # A longer name would hide the sentence around it.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import os
 import time as clock
 from collections.abc import Mapping
@@ -22,12 +23,17 @@ from polytask.analysis._lock import fingerprint, make_lock
 from polytask.analysis._parts import Setup
 from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
 from polytask.analysis._problem import OWNER, check_metric, read_outcomes, read_problem
+from polytask.analysis._related_data import related_sentence_facts
+from polytask.analysis._related_parts import Kinship
 from polytask.analysis._run import run_units
 from polytask.analysis._unit import Record
 from polytask.analysis.result import Comparison
 from polytask.exceptions import ParameterError
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
+
+# Numbers in the features from which a second tells, at least, whether tasks are related.
+_PER_SECOND = 1e6
 
 
 def compare(
@@ -146,9 +152,19 @@ def compare(
     facts = facts_of(study, problem, losses, choices)
     plan = make_plan(study, facts, choices, chosen, shown)
     lock = make_lock(study, choices, loss, chosen)
+    related = _related(study, random_state, deadline)
     records, stopped = _work(plan, lock, journal, n_jobs, deadline, verbose)
     answer = make_answer(plan, records, chosen)
-    return _result(plan, answer, records, chosen, stopped, lock, clock.monotonic() - started)
+    result = _result(plan, answer, records, chosen, stopped, lock, clock.monotonic() - started)
+    return dataclasses.replace(result, relatedness=related)
+
+
+def _related(study: Study, seed: int, deadline: float | None) -> Kinship | None:
+    """Test whether the tasks are related, unless it could take the time of the fits."""
+    numbers = study.data.n_rows * study.data.n_features
+    if deadline is not None and clock.monotonic() + numbers / _PER_SECOND > deadline:
+        return None
+    return related_sentence_facts(study.data, study.outcomes, seed)
 
 
 def _check(n_jobs: object, random_state: object) -> None:

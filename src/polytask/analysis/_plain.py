@@ -1,4 +1,4 @@
-"""A comparison as JSON, and back, exactly.
+"""A result as JSON, and back, exactly.
 
 Records become objects with the names of their fields, as other programs expect; a number that
 is not finite becomes null where the record holds numbers. Values of any kind (labels of tasks,
@@ -23,11 +23,19 @@ from polytask.analysis._parts import Interval
 from polytask.exceptions import DataError
 
 if TYPE_CHECKING:
+    from polytask.analysis._relatedness import Relatedness
     from polytask.analysis.result import Comparison
 
-C = TypeVar("C", bound="Comparison")
+R = TypeVar("R", bound="Comparison | Relatedness")
 
-FORMAT, VERSION = "polytask.comparison", 1
+# Name of the format by class, and its version.
+FORMATS: Mapping[str, str] = {
+    "Comparison": "polytask.comparison",
+    "Relatedness": "polytask.relatedness",
+}
+VERSION = 1
+# Fields that were added since, which older files lack.
+_LATER: Mapping[str, frozenset[str]] = {"Comparison": frozenset({"relatedness"})}
 _DATES: Mapping[str, Any] = {
     "$datetime": datetime.datetime,
     "$date": datetime.date,
@@ -35,12 +43,12 @@ _DATES: Mapping[str, Any] = {
 }
 
 
-def to_json(result: Comparison) -> str:
-    """Return a comparison as JSON text.
+def to_json(result: Comparison | Relatedness) -> str:
+    """Return a result as JSON text.
 
     Parameters
     ----------
-    result : Comparison
+    result : Comparison or Relatedness
         Any; the data and models themselves are no part of it.
 
     Returns
@@ -53,47 +61,50 @@ def to_json(result: Comparison) -> str:
     DataError
         If a label of a task, or a value of the lock, is of a type that JSON cannot hold.
     """
-    content = {"format": FORMAT, "version": VERSION, **_codec_of(type(result)).write(result)}
+    kind = type(result)
+    head = {"format": FORMATS[kind.__name__], "version": VERSION}
+    content = head | _codec_of(kind).write(result)
     text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
     # Half a surrogate pair has no place in a file of UTF-8.
     return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
 
 
-def from_json(text: str, kind: type[C]) -> C:
-    """Rebuild a comparison from :func:`to_json`; it can do all but refit its model.
+def from_json(text: str, kind: type[R]) -> R:
+    """Rebuild a result from :func:`to_json`; it can do all but refit its model.
 
     Parameters
     ----------
     text : str
         The JSON text.
     kind : type
-        :class:`Comparison`.
+        Its class.
 
     Returns
     -------
-    Comparison
+    Comparison or Relatedness
         Equal to the one that was written.
 
     Raises
     ------
     DataError
-        If the text is no comparison, or of a newer version.
+        If the text is no such result, or of a newer version.
     """
+    wanted, word = FORMATS[kind.__name__], kind.__name__.lower()
     try:
         content = json.loads(text)
     except ValueError as error:
-        raise DataError(f"This is no comparison: it is no JSON ({error}).") from error
-    if not isinstance(content, dict) or content.get("format") != FORMAT:
-        raise DataError(f'This is no comparison: it lacks "format": "{FORMAT}".')
+        raise DataError(f"This is no {word}: it is no JSON ({error}).") from error
+    if not isinstance(content, dict) or content.get("format") != wanted:
+        raise DataError(f'This is no {word}: it lacks "format": "{wanted}".')
     version = content.get("version")
     if version != VERSION:
         raise DataError(
-            f"This comparison is of format version {version!r}; this polytask reads {VERSION}."
+            f"This {word} is of format version {version!r}; this polytask reads {VERSION}."
         )
     try:
-        rebuilt: C = _codec_of(kind).read(content)
+        rebuilt: R = _codec_of(kind).read(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        raise DataError(f"This comparison is damaged: {error!r}.") from error
+        raise DataError(f"This {word} is damaged: {error!r}.") from error
     return rebuilt
 
 
@@ -126,9 +137,15 @@ def _record(kind: Any) -> _Codec:  # noqa: ANN401 - a record class
     hints = get_type_hints(kind)
     names = kind._fields if kind is Interval else [f.name for f in dataclasses.fields(kind)]
     parts = {name: _codec(hints[name]) for name in names if not name.startswith("_")}
+    later = _LATER.get(kind.__name__, frozenset())
+
+    def read(node: Any) -> Any:  # noqa: ANN401 - a JSON value
+        held = {name: part for name, part in parts.items() if name in node or name not in later}
+        return kind(**{name: part.read(node[name]) for name, part in held.items()})
+
     return _Codec(
         lambda value: {name: part.write(getattr(value, name)) for name, part in parts.items()},
-        lambda node: kind(**{name: part.read(node[name]) for name, part in parts.items()}),
+        read,
     )
 
 

@@ -28,7 +28,7 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError
-from polytask.selection.candidates import MODELS, CandidateModel, Facts
+from polytask.selection.candidates import MODELS, CandidateModel, Facts, quick_models
 
 # Fractions and numbers of splits, fixed before any data are seen.
 _TEST = 0.25
@@ -257,7 +257,7 @@ def make_entries(models: Any, facts: Facts, quick: bool) -> tuple[Entry, ...]:  
 
 def _expanded(item: Any, facts: Facts, quick: bool) -> list[Entry]:  # noqa: ANN401
     if isinstance(item, str) and item == "default":
-        return [_known(m, facts) for m in MODELS.values() if m.quick or not quick]
+        return [_known(m, facts) for m in (quick_models(facts) if quick else MODELS.values())]
     if isinstance(item, str):
         if item not in MODELS:
             allowed = "'default' or among " + ", ".join(MODELS)

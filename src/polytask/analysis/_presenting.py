@@ -50,7 +50,7 @@ def verdict_sentence(result: Comparison, lang: str = "en") -> str:
 
 
 def summary(result: Comparison, lang: str = "en") -> str:
-    """Return the verdict, what to do, why, and what to beware of.
+    """Return whether the tasks are related, the verdict, what to do, why, and a caution.
 
     Parameters
     ----------
@@ -66,6 +66,7 @@ def summary(result: Comparison, lang: str = "en") -> str:
     """
     speech = Speech(lang)
     lines = [
+        _sentences.related(result, speech),
         verdict_sentence(result, lang),
         _sentences.recommendation(result, speech),
         *_sentences.actions(result, speech),

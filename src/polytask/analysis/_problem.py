@@ -56,7 +56,7 @@ def read_problem(
     return data
 
 
-def read_outcomes(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
+def read_outcomes(data: TaskData, loss: object, owner: str = OWNER) -> tuple[str, Outcomes, Any]:
     """Tell what the targets are and code them.
 
     Parameters
@@ -65,6 +65,8 @@ def read_outcomes(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
         Raw.
     loss : "auto", name, Loss or mapping of task to loss
         "auto": text, booleans and numbers with two distinct values are classes.
+    owner : str, default="compare"
+        The function, for messages.
 
     Returns
     -------
@@ -76,21 +78,21 @@ def read_outcomes(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
         What estimators take as ``loss``.
     """
     if isinstance(loss, Mapping):
-        return "mixed", mixed(data, loss, OWNER), dict(loss)
+        return "mixed", mixed(data, loss, owner), dict(loss)
     kinds = _looks_like_classes(data)
     if loss != "auto":
-        return _demanded(data, loss)
+        return _demanded(data, loss, owner)
     if all(kinds):
-        return "classification", classification(data, "auto", OWNER), "auto"
+        return "classification", classification(data, "auto", owner), "auto"
     if not any(kinds):
-        return "regression", regression(data, "squared", OWNER), "squared"
-    return "mixed", mixed(data, "auto", OWNER), "auto"
+        return "regression", regression(data, "squared", owner), "squared"
+    return "mixed", mixed(data, "auto", owner), "auto"
 
 
-def _demanded(data: TaskData, loss: object) -> tuple[str, Outcomes, Any]:
-    if loss_object(loss, OWNER).is_classifier:
-        return "classification", classification(data, loss, OWNER), loss
-    return "regression", regression(data, loss, OWNER), loss
+def _demanded(data: TaskData, loss: object, owner: str) -> tuple[str, Outcomes, Any]:
+    if loss_object(loss, owner).is_classifier:
+        return "classification", classification(data, loss, owner), loss
+    return "regression", regression(data, loss, owner), loss
 
 
 def _looks_like_classes(data: TaskData) -> list[bool]:

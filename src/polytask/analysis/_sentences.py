@@ -8,6 +8,7 @@ from statistics import median
 from typing import TYPE_CHECKING
 
 from polytask._messages import Speech
+from polytask.analysis import _related_sentences
 from polytask.analysis._parts import Interval, Setup, TaskGain
 from polytask.analysis._verdict import dominant_task
 
@@ -67,6 +68,12 @@ def verdict(result: Comparison, speech: Speech) -> str:
     """Return the verdict with what it rests on, one sentence."""
     parts = {"headline": headline(result, speech), "detail": detail(result, speech)}
     return speech("verdict", parts)
+
+
+def related(result: Comparison, speech: Speech) -> str:
+    """Return whether the tasks are related at all; nothing where it was not tested."""
+    found = result.relatedness
+    return "" if found is None else _related_sentences.kinship(found, speech)
 
 
 def groups(result: Comparison, speech: Speech) -> str:

@@ -14,6 +14,7 @@ from polytask.analysis._parts import (
     TaskGain,
     TwoByTwo,
 )
+from polytask.analysis._related_parts import Kinship
 from polytask.exceptions import DataError
 
 if TYPE_CHECKING:
@@ -62,6 +63,9 @@ class Comparison:
         Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
     stopped : {"", "time", "interrupt"}
         Why it is not complete.
+    relatedness : Kinship or None
+        Whether the tasks are related at all, by a test that knows no models; None where it was
+        not tested.
     """
 
     verdict: str
@@ -81,6 +85,7 @@ class Comparison:
     seconds: float
     lock: dict[str, Any]
     stopped: str = ""
+    relatedness: Kinship | None = None
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -9,6 +9,14 @@ from polytask.cli._model_facts import model_facts, say_model_facts
 from polytask.cli._sources import Source, require_file
 from polytask.cli._table_facts import table_facts
 from polytask.cli._table_facts_text import say_table_facts
+from polytask.exceptions import ParameterError
+
+_RELATED_ONLY = {
+    "drop": "--drop",
+    "ids": "--id",
+    "drop_missing": "--drop-missing-target",
+    "out": "--out",
+}
 
 
 def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json: bool) -> None:
@@ -32,6 +40,19 @@ def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json
         return
     found = table_facts(source.table(), source.name, task, targets)
     say_json(asdict(found)) if json else say_table_facts(found)
+
+
+def refuse_without_related(**given: object) -> None:
+    """Refuse options that belong to ``--related``.
+
+    Raises
+    ------
+    ParameterError
+        Naming the first of them.
+    """
+    for name, value in given.items():
+        if value:
+            raise ParameterError(f"{_RELATED_ONLY[name]} of polytask inspect goes with --related.")
 
 
 def is_table_file(path: str) -> bool:

@@ -109,6 +109,18 @@ def _searched(plan: Plan) -> Any:  # noqa: ANN401
     return classes[plan.problem](**_shared(plan), **search)
 
 
+def _learned(plan: Plan) -> Any:  # noqa: ANN401
+    from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+
+    classes: dict[Problem, Any] = {
+        Problem.REGRESSION: BayesianMultiTaskRegressor,
+        Problem.CLASSIFICATION: BayesianMultiTaskClassifier,
+    }
+    return classes[plan.problem](
+        task_column=plan.task_column, unseen_tasks=plan.unseen_tasks, n_jobs=plan.jobs
+    )
+
+
 def _single(plan: Plan) -> Any:  # noqa: ANN401
     from polytask import SingleTask
     from polytask.selection.candidates import tuned_linear
@@ -139,6 +151,7 @@ def _pooled(effect: str) -> Build:
 MODELS: Mapping[str, Model] = {
     "search": Model("penalty and strength found by cross-validation (the default)", _searched),
     "multitask": Model("one penalty, by --penalty or L21(fraction=0.1)", _plain),
+    "learned": Model("a prior learned from the tasks, nothing to tune", _learned, penalised=False),
     "single": Model("each task on its own", _single, penalised=False),
     "pooled": Model("all rows as one task", _pooled("none"), penalised=False),
     "pooled-intercept": Model(

@@ -53,7 +53,8 @@ def fit(
             metavar="NAME",
             rich_help_panel=options.LEARNING,
             help="search (penalty and strength by cross-validation), multitask (one penalty), "
-            "single (each task alone), pooled, pooled-intercept, pooled-category.",
+            "learned (a prior learned from the tasks), single (each task alone), "
+            "pooled, pooled-intercept, pooled-category.",
         ),
     ] = "search",
     penalty: Annotated[

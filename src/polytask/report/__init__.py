@@ -1,4 +1,4 @@
-"""The report of a comparison: a web page, Markdown, or JSON."""
+"""The report of a comparison, or of relatedness: a web page, Markdown, or JSON."""
 
 from polytask.report._write import write_report
 

@@ -37,6 +37,7 @@ def markdown(result: Comparison, lang: str = "en") -> str:
     speech = Speech(lang, escaped)
     blocks = [
         f"# {says.headline(result, speech)}",
+        says.related(result, speech),
         _tables.capital(says.detail(result, speech)),
         says.groups(result, speech),
         *(f"> **!** {warning}" for warning in says.warnings(result, speech)),
@@ -88,7 +89,7 @@ def _models(result: Comparison, speech: Speech) -> list[str]:
     undefined = any(row.undefined for row in result.models)
     return [
         *blocks,
-        *(_table(table) for table in tables if table is not None),
+        *(table_text(table) for table in tables if table is not None),
         speech("models.undefined_note") if undefined else "",
         says.trees(result, speech),
         speech("page.words"),
@@ -102,7 +103,7 @@ def _tasks(result: Comparison, speech: Speech) -> list[str]:
     return [
         f"## {speech('section.tasks')}",
         speech("tasks.note", {"metric": metric}),
-        _table(_tables.task_table(result, speech)),
+        table_text(_tables.task_table(result, speech)),
     ]
 
 
@@ -113,7 +114,7 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
             f"## {speech('section.two')}",
             says.two_by_two(result, speech),
             speech("two.note"),
-            _table(two),
+            table_text(two),
         ]
     found = result.coefficients
     if found is not None:
@@ -122,7 +123,7 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
         blocks += [
             f"## {speech('section.features')}",
             speech("features.cut", shown | counts),
-            _table(_tables.coefficient_table(found, _COLUMNS, speech)),
+            table_text(_tables.coefficient_table(found, _COLUMNS, speech)),
         ]
     return blocks
 
@@ -149,7 +150,7 @@ def _fenced(text: str, kind: str) -> str:
     return f"{fence}{kind}\n{text}\n{fence}"
 
 
-def _table(table: Table) -> str:
+def table_text(table: Table) -> str:
     """Return a table whose columns are also aligned in a terminal."""
     heads = [escaped(column.title) for column in table.columns]
     body = [[_shown(cell) for cell in row] for row in table.rows]

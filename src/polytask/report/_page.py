@@ -6,7 +6,7 @@ import base64
 import functools
 import hashlib
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from importlib.resources import files
 from typing import TYPE_CHECKING, Any
 
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 # Around names of users within sentences. No cleaned text holds them.
-_OPEN, _CLOSE = "\x02", "\x03"
+OPEN, CLOSE = "\x02", "\x03"
 # Tables of tasks up to this length are open from the start.
 _OPEN_ROWS = 30
 # Columns of the heat map.
@@ -47,18 +47,39 @@ def page(result: Comparison, lang: str = "en") -> str:
     str
         The whole page. Strings of the user are text everywhere in it.
     """
-    script = _source("sort.js")
     context = {
+        **_words(result, Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")),
+        **_pictures(result, Speech(lang)),
+        **_numbers(result, Speech(lang)),
+    }
+    return rendered("report.html", context, lang)
+
+
+def rendered(template: str, context: Mapping[str, Any], lang: str) -> str:
+    """Return a page from its template.
+
+    Parameters
+    ----------
+    template : str
+        Its name.
+    context : mapping
+        What it shows; the words, the style and the script are added.
+    lang : {"en", "zh"}
+        English or Chinese.
+
+    Returns
+    -------
+    str
+    """
+    script = _source("sort.js")
+    common = {
         "say": Speech(lang),
         "style": _markup(_source("style.css")),
         "script": _markup(script),
         # Only this script may run, whatever a string of the user holds.
         "script_hash": base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
-        **_words(result, Speech(lang, lambda name: f"{_OPEN}{name}{_CLOSE}")),
-        **_pictures(result, Speech(lang)),
-        **_numbers(result, Speech(lang)),
     }
-    return _environment().get_template("report.html").render(context)
+    return _environment().get_template(template).render(common | dict(context))
 
 
 @functools.cache
@@ -93,7 +114,7 @@ def _named(sentence: str) -> Markup:
     from markupsafe import Markup, escape
 
     text = str(escape(sentence))
-    return Markup(text.replace(_OPEN, '<bdi class="own">').replace(_CLOSE, "</bdi>"))
+    return Markup(text.replace(OPEN, '<bdi class="own">').replace(CLOSE, "</bdi>"))
 
 
 def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
@@ -105,6 +126,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
         "tone": result.verdict if math.isfinite(result.gain.mean) else "unclear",
         "headline": says.headline(result, speech),
         "detail": says.detail(result, speech),
+        "related": says.related(result, speech),
         "facts": [speech(f"count.{name}", {"n": n}) for name, n in counts],
         "groups": says.groups(result, speech),
         "use": says.recommendation(result, speech),

@@ -6,36 +6,48 @@ import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 from polytask._messages import Speech
-from polytask.analysis import Comparison
-from polytask.analysis._plain import to_json
+from polytask.analysis import Comparison, Relatedness
 from polytask.data._atomic import write_whole
 from polytask.exceptions import DataError, ParameterError
 from polytask.report._markdown import markdown
 from polytask.report._page import page
+from polytask.report._related_markdown import markdown as related_markdown
+from polytask.report._related_page import page as related_page
 
-# Takes the comparison and the language, returns the text.
-_FORMS: Mapping[str, Callable[[Comparison, str], str]] = MappingProxyType(
+# Takes the result and the language, returns the text.
+_Form = Callable[[Any, str], str]
+
+
+def _json(result: Comparison | Relatedness, lang: str) -> str:
+    return result.to_json() + "\n"
+
+
+_SUFFIXES = (".html", ".md", ".json")
+_FORMS: Mapping[type, Mapping[str, _Form]] = MappingProxyType(
     {
-        ".html": page,
-        ".md": markdown,
-        ".json": lambda result, lang: to_json(result) + "\n",
+        Comparison: dict(zip(_SUFFIXES, (page, markdown, _json), strict=True)),
+        Relatedness: dict(zip(_SUFFIXES, (related_page, related_markdown, _json), strict=True)),
     }
 )
 
 
-def write_report(result: Comparison, path: str | os.PathLike[str], lang: str = "en") -> Path:
-    """Write what a comparison found, for people or for programs.
+def write_report(
+    result: Comparison | Relatedness, path: str | os.PathLike[str], lang: str = "en"
+) -> Path:
+    """Write what was found, for people or for programs.
 
     Parameters
     ----------
-    result : Comparison
-        What :func:`polytask.compare` returned, also of an interrupted run.
+    result : Comparison or Relatedness
+        What :func:`polytask.compare`, also interrupted, or :func:`polytask.relatedness`
+        returned.
     path : path-like
         ``.html``: one page that needs no other file and no network. ``.md``: Markdown that
         reads well in a terminal. ``.json``: all numbers, for
-        :meth:`Comparison.from_json`. Without a suffix: a folder, made if need be, that gets
+        :meth:`from_json` of its class. Without a suffix: a folder, made if need be, that gets
         ``report.html``, ``report.md`` and ``report.json``. What is there is replaced.
     lang : {"en", "zh"}, default="en"
         English or Chinese; JSON is the same in both.
@@ -56,11 +68,11 @@ def write_report(result: Comparison, path: str | os.PathLike[str], lang: str = "
     target = Path(path)
     if target.is_dir() or not target.suffix:
         _make_folder(target)
-        for suffix in _FORMS:
+        for suffix in _SUFFIXES:
             _write(result, target / f"report{suffix}", lang)
         return target
-    if target.suffix.lower() not in _FORMS:
-        allowed = ", ".join(_FORMS)
+    if target.suffix.lower() not in _SUFFIXES:
+        allowed = ", ".join(_SUFFIXES)
         raise ParameterError(
             f"path of write_report must end in one of {allowed}, or be a folder; got "
             f"{os.fspath(path)!r}."
@@ -76,8 +88,8 @@ def _make_folder(folder: Path) -> None:
         raise DataError(f"Cannot make the folder {folder}: {error.strerror or error}.") from error
 
 
-def _write(result: Comparison, path: Path, lang: str) -> None:
-    content = _FORMS[path.suffix.lower()](result, lang).encode("utf-8")
+def _write(result: Comparison | Relatedness, path: Path, lang: str) -> None:
+    content = _FORMS[type(result)][path.suffix.lower()](result, lang).encode("utf-8")
 
     def write(file: object) -> None:
         file.write(content)  # type: ignore[attr-defined]

@@ -1,0 +1,126 @@
+"""What is said of the relatedness of tasks, in English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polytask._messages._forms import Plural, Template
+
+RELATED_ENGLISH: Mapping[str, Template] = {
+    # The opening.
+    "related.yes": "The tasks are related ({p}): {shares}.",
+    "related.no": "It cannot be shown that the tasks are related ({p}).",
+    "related.no_shares": "The tasks are related ({p}).",
+    "related.nothing": (
+        "Nothing can be said of relatedness: fewer than two tasks have rows that differ in "
+        "features and target."
+    ),
+    "related.model": "In this model {shares}.",
+    "related.model_nothing": (
+        "Nothing can be said of relatedness: fewer than two tasks have coefficients other than 0."
+    ),
+    "related.shares": (
+        "of what the features do, {common} is common to all tasks, {clustered} to groups of them, "
+        "and {own} each task's own"
+    ),
+    "related.p": "p = {value}",
+    "related.p_least": "p ≤ {value}",
+    "related.effective": Plural(
+        "n",
+        "1 task has something to say.",
+        "The {n} tasks are worth about {value} unrelated ones.",
+    ),
+    # What else.
+    "related.aspects": "What they have in common: {names}.",
+    "related.aspect.direction": "effects of like sign",
+    "related.aspect.structure": "effects along the same directions, with either sign",
+    "related.aspect.features": "the features that matter",
+    "related.pairs_most": "Most alike: {pairs}.",
+    "related.pairs_least": "Least alike: {pairs}.",
+    "related.pair": "{first} and {second} ({value})",
+    "related.groups": Plural("n", "1 group is suggested: {groups}.", "{n} groups: {groups}."),
+    "related.group": "({names})",
+    "related.no_groups": "There are no clear groups.",
+    "related.shared": "Much the same in all tasks: {names}.",
+    "related.varying": "Different from task to task: {names}.",
+    "related.level": (
+        "The tasks' levels (intercepts) are a matter of their own: {share} of the variance of the "
+        "target lies between the tasks' means."
+    ),
+    "related.silent": Plural(
+        "n",
+        "1 task says nothing: its rows do not differ, in features or in the target.",
+        "{n} tasks say nothing: their rows do not differ, in features or in the target.",
+    ),
+    "related.silent_model": Plural(
+        "n", "1 task has coefficients 0 only.", "{n} tasks have coefficients 0 only."
+    ),
+    "related.units": (
+        "Coefficients are compared as they are, in the units of the features: the model was "
+        "fitted without standardize=True."
+    ),
+    # The page.
+    "related.title": "{headline}: relatedness by polytask",
+    "related.headline.yes": "The tasks are related",
+    "related.headline.no": "The tasks need not be related",
+    "related.headline.nothing": "Nothing can be said of relatedness",
+    "related.headline.model": "What the tasks of this model share",
+    "related.section.shares": "Common, clustered, own",
+    "related.section.map": "Who is like whom",
+    "related.section.tasks": "Tasks",
+    "related.section.features": "Features",
+    "related.section.method": "How it was judged",
+    "related.shares.common": "common to all tasks",
+    "related.shares.clustered": "common to groups",
+    "related.shares.own": "each task's own",
+    "related.shares.note": (
+        "Shares of the variance of predictions that the features explain, noise taken out."
+    ),
+    "related.shares.note_model": "Shares of the squared coefficients.",
+    "related.map.note": (
+        "Correlations of the tasks' effects. Blue: alike, orange: opposite. Neighbours are "
+        "alike; the tree joins tasks at the height of their mean distance. Noise draws the "
+        "correlations of tasks with few rows toward 0."
+    ),
+    "related.map.note_model": (
+        "Correlations of the tasks' coefficients. Blue: alike, orange: opposite. Neighbours are "
+        "alike; the tree joins tasks at the height of their mean distance."
+    ),
+    "related.map.bins": (
+        "{n} tasks in runs of neighbours: each cell is the mean of two runs. {cells} runs, named "
+        "after their first task."
+    ),
+    "related.map.cut": "Of {n} tasks, the {k} with the most rows are on the map.",
+    "related.map.chart": "Map of the correlations of tasks, neighbours alike",
+    "related.map.table": "Pairs of tasks",
+    "related.tasks.caption": "Tasks, closest to the others first",
+    "related.features.caption": "Features with the largest effects",
+    "related.features.note": (
+        "Mean coefficient of features of equal spread, on targets of spread 1, and how much it "
+        "differs between tasks."
+    ),
+    "related.features.note_model": (
+        "Mean coefficient and how much it differs between tasks, in the units of the model."
+    ),
+    "related.kind.shared": "shared",
+    "related.kind.varying": "varying",
+    "related.column.closeness": "Mean correlation",
+    "related.column.nearest": "Most like",
+    "related.column.similarity": "Correlation",
+    "related.column.group": "Group",
+    "related.column.first": "Task",
+    "related.column.second": "and task",
+    "related.column.mean": "Mean",
+    "related.column.spread": "Spread between tasks",
+    "related.column.kind": "Kind",
+    "related.method.null": (
+        "The test: if each task drew its effects by itself, with no sign preferred along any "
+        "axis of its features, then every choice of signs would be as likely as the one seen. "
+        "Compared with {n} random choices; seed {seed}."
+    ),
+    "related.method.part": "{aspect}: {p}",
+    "related.method.model": (
+        "From the coefficients of a fitted model; what they share may come from its penalty or "
+        "prior. Whether tasks are related at all is tested on data."
+    ),
+}

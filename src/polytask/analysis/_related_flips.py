@@ -1,0 +1,221 @@
+"""Are the tasks related at all? A randomisation test by flips of signs along principal axes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.analysis._related_slopes import Slopes
+
+Array = NDArray[np.float64]
+
+# Ratios of signal to noise that are tried for all tasks together.
+_RATIOS = np.logspace(-4, 3, 43)
+# Numbers held at a time, and multiplications that the test of features may cost.
+_HELD, _COST = 4e6, 2e10
+ASPECTS = ("direction", "structure", "features")
+
+
+@dataclass(frozen=True, eq=False)
+class Estimates:
+    """Coefficients of the tasks, drawn to zero as far as noise asks.
+
+    Attributes
+    ----------
+    along : ndarray of shape (T, m)
+        Along the axes of each task, in units of the spread of its target.
+    kept : ndarray of shape (T, m)
+        The share of a true coefficient that is left of it, 0 to 1.
+    noise : ndarray of shape (T, m)
+        Variance of the noise in `along`.
+    scale : ndarray of shape (T,)
+        The spread of each target.
+    """
+
+    along: Array
+    kept: Array
+    noise: Array
+    scale: Array
+
+
+def estimates_of(slopes: Slopes) -> Estimates:
+    """Estimate the coefficients of all tasks.
+
+    Parameters
+    ----------
+    slopes : Slopes
+        Telling tasks only.
+
+    Returns
+    -------
+    Estimates
+        Posterior means under one normal distribution around zero, the same along all axes,
+        whose ratio to the noise is the likeliest over all tasks. Nothing in it but the signs
+        of `along` changes if signs of ``slopes.score`` change, which the test relies on.
+    """
+    freedom = np.maximum(slopes.rows - 1, 1).astype(float)
+    squares, strength = slopes.score**2, slopes.strength
+    total = squares.sum(axis=1) + slopes.rest
+    scale = np.sqrt(total / freedom)
+    ratio, noise = _likeliest(squares, strength, slopes.rest, freedom)
+    gain = ratio * strength
+    shrunk = ratio * np.sqrt(strength) / (1.0 + gain)
+    return Estimates(
+        along=shrunk * slopes.score / scale[:, None],
+        kept=gain / (1.0 + gain),
+        noise=shrunk**2 * (noise / scale**2)[:, None],
+        scale=scale,
+    )
+
+
+def _likeliest(
+    squares: Array, strength: Array, rest: Array, freedom: Array
+) -> tuple[float, Array]:
+    """Return the ratio of signal to noise per axis, and the noise variance of every task."""
+    usual = float(strength.sum() / np.maximum(freedom, 1).sum())
+    total = squares.sum(axis=1) + rest
+    best, found = -np.inf, (1.0, total / freedom)
+    for ratio in _RATIOS / usual:
+        # A target without noise would have infinite likelihood.
+        noise = np.maximum(
+            ((squares / (1.0 + ratio * strength)).sum(axis=1) + rest) / freedom,
+            1e-10 * total / freedom,
+        )
+        fit = -float(freedom @ np.log(noise) + np.log1p(ratio * strength).sum())
+        if fit > best:
+            best, found = fit, (float(ratio), noise)
+    ratio, noise = found
+    known = freedom - (strength > 0).sum(axis=1)
+    # Where enough rows are left over, they tell the noise without any model.
+    free = np.where(known >= 5, rest / np.maximum(known, 1), noise)
+    return ratio, np.asarray(free)
+
+
+def flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
+    """Test whether the tasks have nothing to do with each other.
+
+    Parameters
+    ----------
+    slopes : Slopes
+        Telling tasks only, two or more.
+    n_flips : int
+        How many random choices of signs.
+    seed : int
+        Of these.
+
+    Returns
+    -------
+    p_value : float
+        Of the smallest of the three p-values below (then of the next) among those of all
+        choices of signs.
+    parts : dict
+        The p-value of each aspect: "direction" (coefficients alike on average), "structure"
+        (coefficients along the same directions, with either sign), "features" (coefficients
+        large for the same features, with either sign).
+
+    References
+    ----------
+    Westfall and Young, "Resampling-Based Multiple Testing", Wiley, 1993, section 2.3 (the
+    smallest p-value of several tests, judged by the same randomisations).
+    """
+    along = estimates_of(slopes).along
+    rng = np.random.default_rng(seed)
+    found = [_statistics(slopes, along[None])]
+    found += [_statistics(slopes, flipped) for flipped in _flips(along, n_flips, slopes, rng)]
+    p_values = _tail_shares(np.concatenate(found))
+    parts = {name: float(p) for name, p in zip(ASPECTS, p_values[0], strict=True)}
+    return _as_small(p_values), parts
+
+
+def _as_small(p_values: Array) -> float:
+    """Return the share of rows whose smallest p-value is as small as that of the first.
+
+    The smallest ones have few values; where they are equal the next smallest decide.
+    """
+    ranked = np.sort(p_values, axis=1)
+    first = ranked[0]
+    less, equal = np.zeros(len(ranked), dtype=bool), np.ones(len(ranked), dtype=bool)
+    for column, value in zip(ranked.T, first, strict=True):
+        less |= equal & (column < value)
+        equal &= column == value
+    return float((less | equal).mean())
+
+
+def _flips(
+    along: Array, n_flips: int, slopes: Slopes, rng: np.random.Generator
+) -> Iterator[Array]:
+    """Yield coefficients with random signs, of shape (some, T, m)."""
+    width = max(along.size, _shown(slopes) * len(along))
+    step = int(max(1, min(n_flips, _HELD // width)))
+    for start in range(0, n_flips, step):
+        shape = (min(step, n_flips - start), *along.shape)
+        yield along * rng.choice(np.array([-1.0, 1.0]), size=shape)
+
+
+def in_common(slopes: Slopes, along: Array) -> Array:
+    """Turn coefficients along the axes of each task, (..., T, m), to axes common to all."""
+    moved = np.moveaxis(along, -2, 0)
+    flat = moved.reshape(len(moved), -1, moved.shape[-1])
+    turned = np.matmul(flat, slopes.axes.transpose(0, 2, 1)).reshape(moved.shape)
+    return np.asarray(np.moveaxis(turned, 0, -2))
+
+
+def _statistics(slopes: Slopes, along: Array) -> Array:
+    """Return the three statistics of every choice of signs, shape (some, 3)."""
+    B = in_common(slopes, along)
+    direction = (B.sum(axis=1) ** 2).sum(axis=1)
+    narrow = B if B.shape[1] < B.shape[2] else B.transpose(0, 2, 1)
+    structure = (np.matmul(narrow, narrow.transpose(0, 2, 1)) ** 2).sum(axis=(1, 2))
+    return np.stack([direction, structure, _profiles_alike(slopes, along, B)], axis=1)
+
+
+def _profiles_alike(slopes: Slopes, along: Array, B: Array) -> Array:
+    """Return how alike tasks are in which features have large coefficients.
+
+    Squares of coefficients about their means over all flips, each task's brought to its own
+    size, so that tasks with few large coefficients of their own do not look alike by chance
+    more often than flips do.
+    """
+    squares = _on_features(slopes, B) ** 2
+    usual = _on_features(slopes, slopes.axes.transpose(0, 2, 1)) ** 2
+    away = squares - np.matmul((along[0] ** 2)[:, None, :], usual)[:, 0]
+    size = np.sqrt((away**2).sum(axis=2, keepdims=True))
+    weight = (along[0] ** 2).sum(axis=1)[:, None]
+    profile = np.divide(weight * away, size, out=np.zeros_like(away), where=size > 0)
+    return np.asarray((profile.sum(axis=1) ** 2).sum(axis=1))
+
+
+def _on_features(slopes: Slopes, B: Array) -> Array:
+    loading = slopes.loading
+    if loading is None:
+        return B
+    shown = _shown(slopes)
+    if shown < len(loading):
+        largest = np.argsort(-(loading**2).sum(axis=1), kind="stable")[:shown]
+        loading = loading[np.sort(largest)]
+    return np.asarray(B @ loading.T)
+
+
+def _shown(slopes: Slopes) -> int:
+    """Return for how many features large coefficients are compared; more would take long."""
+    if slopes.loading is None:
+        return len(slopes.spread)
+    d, m = (int(size) for size in slopes.loading.shape)
+    most: float = _COST / (1000.0 * m * len(slopes.tasks))
+    return min(d, max(m, int(most)))
+
+
+def _tail_shares(values: Array) -> Array:
+    """Return for each value the share of its column that is as large, ties included."""
+    n = len(values)
+    out = np.empty(values.shape)
+    for column in range(values.shape[1]):
+        # Equal but for rounding: flips of all signs at once change nothing.
+        size = float(np.abs(values[:, column]).max()) or 1.0
+        rounded = np.round(values[:, column] / size, 10)
+        below = np.searchsorted(np.sort(rounded), rounded, side="left")
+        out[:, column] = (n - below) / n
+    return out

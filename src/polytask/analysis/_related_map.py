@@ -1,0 +1,165 @@
+"""From coefficients of tasks to who is like whom."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.analysis._related_groups import groups_of, leaves_of, merges_of
+from polytask.analysis._related_parts import FeatureEffect, Pair, TaskKin
+
+Array = NDArray[np.float64]
+Positions = NDArray[np.intp]
+Tree = tuple[tuple[int, int, float, int], ...]
+
+# Tasks on the map, and pairs and features that are named.
+_MAPPED, _PAIRS, _FEATURES = 1000, 5, 30
+# Features below this part of all effects are not worth a name; digits of a correlation.
+_FAINT, _DIGITS = 0.02, 4
+
+
+@dataclass(frozen=True, eq=False)
+class Map:
+    """Who is like whom.
+
+    Attributes
+    ----------
+    order : ndarray of int of shape (k,)
+        The tasks in the order of the tree.
+    similarity : ndarray of shape (k, k)
+        Correlations in that order.
+    tree : tuple of (int, int, float, int)
+        Average linkage of them: two nodes, their distance, the tasks in both.
+    labels : ndarray of int of shape (k,) or None
+        Their groups; None if there are none.
+    """
+
+    order: Positions
+    similarity: Array
+    tree: Tree
+    labels: Positions | None
+
+
+def map_of(similarity: Array, places: Positions, *, grouped: bool) -> Map:
+    """Order tasks by the tree of their correlations.
+
+    Parameters
+    ----------
+    similarity : ndarray of shape (k, k)
+        Correlations.
+    places : ndarray of int of shape (k,)
+        Which tasks these are.
+    grouped : bool
+        Whether to look for groups.
+
+    Returns
+    -------
+    Map
+    """
+    n = len(places)
+    if n < 2:
+        return Map(places, np.round(similarity, _DIGITS), (), None)
+    merges = merges_of(similarity, ordered=True)
+    leaves = leaves_of(merges)
+    labels = groups_of(similarity, merges)[leaves] if grouped and n > 2 else None
+    if labels is not None:
+        first = np.unique(labels, return_index=True)[1]
+        labels = np.argsort(np.argsort(first))[labels] if len(first) > 1 else None
+    return Map(
+        order=places[leaves],
+        similarity=np.round(similarity[np.ix_(leaves, leaves)], _DIGITS),
+        tree=_renumbered(merges, leaves),
+        labels=labels,
+    )
+
+
+def _renumbered(merges: Array, leaves: Positions) -> Tree:
+    """Give the leaves of a tree the numbers of their places in it."""
+    n = len(leaves)
+    place = np.arange(2 * n - 1)
+    place[leaves] = np.arange(n)
+    return tuple(
+        (int(place[int(a)]), int(place[int(b)]), round(float(height), _DIGITS), int(count))
+        for a, b, height, count in merges
+    )
+
+
+def mapped_places(rows: Positions) -> Positions:
+    """Return the tasks that fit on a map: those with the most rows, in their order."""
+    if len(rows) <= _MAPPED:
+        return np.arange(len(rows), dtype=np.intp)
+    return np.sort(np.argsort(-rows, kind="stable")[:_MAPPED]).astype(np.intp)
+
+
+def kin_of(tasks: Sequence[Hashable], rows: Positions, found: Map) -> tuple[TaskKin, ...]:
+    """Describe every task by its place on the map."""
+    nothing = float("nan")
+    lines = [
+        TaskKin(task, int(n), nothing, None, nothing, None)
+        for task, n in zip(tasks, rows, strict=True)
+    ]
+    n = len(found.order)
+    if n < 2:
+        return tuple(lines)
+    others = found.similarity.copy()
+    np.fill_diagonal(others, 0.0)
+    closeness = others.sum(axis=1) / (n - 1)
+    np.fill_diagonal(others, -np.inf)
+    nearest = others.argmax(axis=1)
+    for k, place in enumerate(found.order.tolist()):
+        lines[place] = TaskKin(
+            task=tasks[place],
+            rows=int(rows[place]),
+            closeness=float(closeness[k]),
+            nearest=tasks[int(found.order[nearest[k]])],
+            similarity=float(others[k, nearest[k]]),
+            group=None if found.labels is None else int(found.labels[k]),
+        )
+    return tuple(lines)
+
+
+def pairs_of(tasks: Sequence[Hashable], found: Map) -> tuple[tuple[Pair, ...], tuple[Pair, ...]]:
+    """Return the pairs of tasks that are most and least alike, the extreme ones first."""
+    first, second = np.triu_indices(len(found.order), 1)
+    values = found.similarity[first, second]
+    count = min(_PAIRS, (len(values) + 1) // 2)
+    ranked = np.argsort(-values, kind="stable")
+
+    def pair(k: int) -> Pair:
+        a, b = found.order[first[k]], found.order[second[k]]
+        return Pair(tasks[int(a)], tasks[int(b)], float(values[k]))
+
+    most = tuple(pair(int(k)) for k in ranked[:count])
+    return most, tuple(pair(int(k)) for k in ranked[::-1][: min(count, len(values) - count)])
+
+
+def features_of(
+    names: Sequence[str], mean: Array, common: Array, total: Array
+) -> tuple[FeatureEffect, ...]:
+    """Describe the features with the largest effects, the largest first.
+
+    Parameters
+    ----------
+    names : sequence of str of length d
+        The features.
+    mean : ndarray of shape (d,)
+        Mean coefficients.
+    common, total : ndarray of shape (d,)
+        Squared coefficients: what two tasks have in common, and of a task.
+    """
+    size = np.maximum(total, 0.0)
+    ranked = np.argsort(-size, kind="stable")[:_FEATURES]
+    whole = float(size.sum())
+    return tuple(
+        FeatureEffect(
+            feature=names[j],
+            mean=float(mean[j]),
+            spread=float(np.sqrt(max(total[j] - max(common[j], 0.0), 0.0))),
+            shared=bool(common[j] > total[j] / 2),
+        )
+        for j in ranked.tolist()
+        if size[j] > _FAINT * whole
+    )

@@ -1,0 +1,151 @@
+"""Reports on relatedness: pages, Markdown, pictures; the sentence in a comparison."""
+
+from __future__ import annotations
+
+import re
+
+import matplotlib as mpl
+import numpy as np
+import pytest
+from unit.report import examples
+from unit.report.pages import Page
+
+from polytask import Comparison, Relatedness, relatedness
+from polytask._charts import brackets
+from polytask.analysis._related_parts import Kinship, Shares
+from polytask.analysis._related_presenting import drawn_map
+from polytask.exceptions import DataError
+from polytask.report import write_report
+
+
+def result(n=8, rows=20, names=None, n_permutations=99):
+    rng = np.random.default_rng(0)
+    W = np.outer(np.resize([1.0, -1.0], n), [1.0, 0.5, 0.0]) + 0.1
+    X = rng.standard_normal((n * rows, 3))
+    task = np.repeat(np.arange(n), rows)
+    y = (X * W[task]).sum(axis=1) + rng.standard_normal(len(task))
+    named = {(names[t] if names else f"school {t}"): np.flatnonzero(task == t) for t in range(n)}
+    data = {name: (X[at], y[at]) for name, at in named.items()}
+    return relatedness(data, n_permutations=n_permutations)
+
+
+def model_result():
+    from polytask import MultiTaskRegressor
+
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((80, 3)), np.repeat(range(4), 20)
+    return relatedness(MultiTaskRegressor().fit(X, X @ np.ones(3), task=task))
+
+
+def nothing():
+    return relatedness(np.ones((6, 2)), np.arange(6.0), task=np.repeat([0, 1], 3))
+
+
+HOSTILE = tuple(name for name in examples.HOSTILE if "\ud800" not in name and name != " ")
+CASES = {
+    "yes": result,
+    "hostile": lambda: result(len(HOSTILE), names=HOSTILE),
+    "many": lambda: result(130, 5, n_permutations=19),
+    "two": lambda: result(2),
+    "model": model_result,
+    "nothing": nothing,
+}
+
+
+@pytest.fixture(params=CASES)
+def case(request):
+    return CASES[request.param]()
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_every_form_is_written_and_whole(case, lang, tmp_path):
+    write_report(case, tmp_path / "all", lang=lang)
+    page = Page((tmp_path / "all" / "report.html").read_text(encoding="utf-8"))
+    assert len(page.top.all("h1")) == 1
+    # Nothing of a user runs: the page has its own script and no other.
+    assert [len(page.top.all(tag)) for tag in ("script", "img", "iframe")] == [1, 0, 0]
+    assert not any(name.startswith("on") for one in page.elements for name in one.attributes)
+    text = (tmp_path / "all" / "report.md").read_text(encoding="utf-8")
+    assert text.startswith("# ")
+    assert ("任务" if lang == "zh" else "task") in text
+    again = (tmp_path / "all" / "report.json").read_text(encoding="utf-8")
+    assert Relatedness.from_json(again).to_json() + "\n" == again
+
+
+def test_map_has_every_pair_and_the_tree_every_merge(tmp_path):
+    page = Page(write_report(result(), tmp_path / "a.html").read_text(encoding="utf-8"))
+    (heat,) = [one for one in page.elements if "map" in one.get("class").split()]
+    assert len(heat.all("i")) == 64
+    assert len(heat.all("path")[0].get("d").split("M")) == 1 + 7
+    # Two groups of four: half of the cells are alike, half opposite.
+    assert sum(one.get("class") == "gain" for one in heat.all("i")) == 32
+
+
+def test_many_tasks_are_shown_as_runs(tmp_path):
+    many = CASES["many"]()
+    drawn = drawn_map(many)
+    assert drawn.binned
+    assert drawn.values.shape == (60, 60)
+    matrix = many.matrix
+    # The first run has two tasks: its mean is the one correlation between them.
+    assert drawn.values[0, 0] == pytest.approx(matrix[0, 1])
+    assert drawn.values[0, 1] == pytest.approx(matrix[:2, 2:4].mean())
+    page = Page(write_report(many, tmp_path / "a.html").read_text(encoding="utf-8"))
+    assert "130 tasks in runs of neighbours" in page.top.text
+    (heat,) = [one for one in page.elements if "map" in one.get("class").split()]
+    assert len(heat.all("i")) == 3600
+
+
+def test_brackets_join_what_the_tree_joins():
+    found = brackets([(0, 1, 0.2, 2), (2, 3, 0.5, 3)])
+    assert found[0] == ((0.0, 0.0), (0.0, 0.2), (1.0, 0.2), (1.0, 0.0))
+    assert found[1] == ((0.5, 0.2), (0.5, 0.5), (2.0, 0.5), (2.0, 0.0))
+
+
+@pytest.mark.parametrize("name", ["yes", "hostile", "many", "two", "model"])
+def test_picture_can_be_drawn(name):
+    mpl.use("Agg")
+    from matplotlib import pyplot
+
+    ax = CASES[name]().plot()
+    ax.figure.canvas.draw()
+    assert ax.images[0].get_clim() == (-1.0, 1.0)
+    pyplot.close(ax.figure)
+
+
+def test_picture_of_nothing_is_refused():
+    with pytest.raises(DataError, match="There is no map to draw"):
+        nothing().plot()
+
+
+# Within a comparison.
+
+KIN = Kinship(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
+
+
+def test_comparison_opens_with_the_sentence(tmp_path):
+    one = examples.change(examples.share(), {"relatedness": KIN})
+    said = "The tasks are related (p = 0.002): of what the features do, 70% is common"
+    assert one.summary().startswith(said)
+    assert one.summary("zh").startswith("各任务相关（p = 0.002）")
+    text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
+    assert re.match(rf"# .*\n\n{re.escape(said)}", text)
+    page = Page(write_report(one, tmp_path / "a.html").read_text(encoding="utf-8"))
+    (line,) = [e for e in page.elements if e.get("class") == "related"]
+    assert line.text.startswith(said)
+
+
+def test_comparison_without_it_says_nothing_of_it(tmp_path):
+    one = examples.share()
+    assert one.relatedness is None
+    assert "related" not in one.summary()
+    page = write_report(one, tmp_path / "a.html").read_text(encoding="utf-8")
+    assert 'class="related"' not in page
+
+
+def test_json_of_a_comparison_keeps_it_and_older_files_can_be_read():
+    one = examples.change(examples.share(), {"relatedness": KIN})
+    assert Comparison.from_json(one.to_json()).relatedness == KIN
+    older = re.sub(r',\s*"relatedness": null', "", examples.share().to_json())
+    assert "relatedness" not in older
+    assert Comparison.from_json(older).relatedness is None
