@@ -17,6 +17,8 @@ _RIDGE_SHARES = (1e-3, 0.1)
 
 # Strengths that ridge regression tries on scaled features.
 _RIDGE = tuple(10.0 ** (k / 3) for k in range(-9, 16))
+# Beyond it one fit of the learned prior takes minutes.
+_MOST_LEARNED = 300
 # Boosting one model per task needs leaves of 20 rows on both sides of a few cuts.
 _ROWS_FOR_BOOSTING = 100
 # Of the mean curvature of the logistic loss on scaled features, 1/4: all but unpenalised,
@@ -94,7 +96,7 @@ class CandidateModel:
     unfit : callable
         From facts to the reason why it cannot be tried, empty if it can.
     quick : bool
-        Whether a quick comparison has it.
+        Whether a quick comparison has it; of each kind it has the first that can be tried.
     """
 
     name: str
@@ -208,6 +210,16 @@ def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
     return make
 
 
+def _learned(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+
+    classes: dict[str, Any] = {
+        "regression": BayesianMultiTaskRegressor,
+        "classification": BayesianMultiTaskClassifier,
+    }
+    return classes[facts.problem](unseen_tasks="shared" if facts.unseen else "error")
+
+
 def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     # Ridge ties no task to another; one estimator cannot be for numbers and for classes.
     apart = _searched(L2) if facts.problem == "mixed" else _separate(_linear)
@@ -230,6 +242,17 @@ def _needs_own_rows(facts: Facts) -> str:
 
 def _needs_one_kind(facts: Facts) -> str:
     return "targets of several kinds cannot be pooled" if facts.problem == "mixed" else ""
+
+
+def _needs_few_features(facts: Facts) -> str:
+    if facts.problem == "mixed":
+        return "a learned prior is for targets of one kind"
+    if facts.n_features > _MOST_LEARNED:
+        return (
+            f"the time of a learned prior grows with the cube of the features: up to "
+            f"{_MOST_LEARNED} are tried, these are {facts.n_features}"
+        )
+    return ""
 
 
 def _needs_many_rows(facts: Facts) -> str:
@@ -261,6 +284,7 @@ _CANDIDATES = (
     CandidateModel(
         "pooled + category", "pooled", "linear", _pooled(_linear, "category"), _needs_one_kind
     ),
+    CandidateModel("learned prior", "shared", "linear", _learned, _needs_few_features, True),
     CandidateModel("near the mean", "shared", "linear", _searched(_near_mean), _always, True),
     CandidateModel("same features", "shared", "linear", _searched(L21), _always),
     CandidateModel("common subspace", "shared", "linear", _searched(TraceNorm), _always),
@@ -288,6 +312,28 @@ _CANDIDATES = (
 
 MODELS: Mapping[str, CandidateModel] = {model.name: model for model in _CANDIDATES}
 """The models of a comparison by name, in the order in which they are fitted."""
+
+
+def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:
+    """Return the models of a quick comparison.
+
+    Parameters
+    ----------
+    facts : Facts
+        What the data are.
+
+    Returns
+    -------
+    tuple of CandidateModel
+        Of each kind the first that can be tried, and those before it that cannot.
+    """
+    found: list[CandidateModel] = []
+    tried: set[str] = set()
+    for model in _CANDIDATES:
+        if model.quick and model.kind not in tried:
+            found.append(model)
+            tried |= set() if model.unfit(facts) else {model.kind}
+    return tuple(found)
 
 
 def trial_of(estimator: Any) -> tuple[Any, float]:  # noqa: ANN401 - any estimator

@@ -172,9 +172,11 @@ def test_labels_mean_what_the_model_knows_whatever_stands_beside_them(run, plain
     assert _notes()[:10] == [""] * 10
 
 
-@pytest.mark.parametrize("name", ["single", "pooled", "pooled-intercept", "pooled-category"])
+@pytest.mark.parametrize(
+    "name", ["learned", "single", "pooled", "pooled-intercept", "pooled-category"]
+)
 @pytest.mark.parametrize("target", ["分数", "及格"])
-def test_baselines_can_be_chosen(run, pupils, name, target):
+def test_other_models_can_be_chosen(run, pupils, name, target):
     pupils.to_csv("p.csv", index=False)
     drop = {"分数", "及格", "编号"} - {target}
     _fit(run, "p.csv", "--task", "学校", "--target", target, "--drop", ",".join(drop),

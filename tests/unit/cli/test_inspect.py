@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -99,3 +100,59 @@ def test_likely_tasks_put_telling_names_first():
         }
     )
     assert [hint.name for hint in likely_tasks(table)] == ["school", "colour"]
+
+
+# Relatedness.
+
+
+def related_table():
+    rng = np.random.default_rng(0)
+    task, X = np.repeat(list("ABCDEF"), 20), rng.standard_normal((120, 3))
+    y = X @ [1.0, 0.5, 0.0] + rng.standard_normal(120)
+    return pd.DataFrame(X, columns=["a", "b", "c"]).assign(school=task, y=y)
+
+
+def test_related_table(run):
+    related_table().to_csv("t.csv", index=False)
+    done = run(
+        "inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--out", "r.html"
+    )
+    assert done.status == 0, done.err
+    assert done.out.startswith("The tasks are related (p")
+    assert "<!DOCTYPE html>" in Path("r.html").read_text(encoding="utf-8")
+    again = run(
+        "inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--out", "r.html"
+    )
+    assert again.status == 2
+    assert "r.html exists already" in again.err
+    done = run("inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--json")
+    facts = json.loads(done.out)
+    assert facts["format"] == "polytask.relatedness"
+    assert len(facts["tasks"]) == 6
+    # A column that is dropped is no feature.
+    done = run(
+        "inspect", "t.csv", "--related", "--task", "school", "--target", "y", "--drop", "c",
+        "--json",
+    )  # fmt: skip
+    assert json.loads(done.out)["n_features"] == 2
+
+
+def test_related_model(run):
+    related_table().to_csv("t.csv", index=False)
+    assert run("fit", "t.csv", "--task", "school", "--target", "y", "--out", "m").status == 0
+    done = run("inspect", "m", "--related")
+    assert done.status == 0, done.err
+    assert done.out.startswith("In this model")
+    refused = run("inspect", "m", "--related", "--task", "school")
+    assert refused.status == 2
+    assert "knows its tasks: drop --task" in refused.err
+
+
+def test_options_of_related_are_refused_without_it(run):
+    related_table().to_csv("t.csv", index=False)
+    done = run("inspect", "t.csv", "--out", "r.html")
+    assert done.status == 2
+    assert "--out of polytask inspect goes with --related" in done.err
+    done = run("inspect", "t.csv", "--related")
+    assert done.status == 2
+    assert "needs a target" in done.err

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polytask._estimator import MultiTaskEstimator
-from polytask.selection.candidates import MODELS, Facts, trial_of
+from polytask.selection.candidates import MODELS, Facts, quick_models, trial_of
 
 FACTS = Facts(
     problem="regression",
@@ -56,13 +56,24 @@ def test_what_cannot_be_tried_says_why():
     assert not MODELS["separate"].unfit(mixed)
     assert not MODELS["near the mean"].unfit(mixed)
     assert "100 rows" in MODELS["boosting per task"].unfit(FACTS)
+    assert "one kind" in MODELS["learned prior"].unfit(mixed)
+    many = dataclasses.replace(FACTS, n_features=5000)
+    assert "5000" in MODELS["learned prior"].unfit(many)
 
 
 def test_names_kinds_and_the_quick_ones():
     assert all(name == model.name for name, model in MODELS.items())
     assert {model.kind for model in MODELS.values()} == {"separate", "pooled", "shared"}
-    quick = [model.kind for model in MODELS.values() if model.quick]
-    assert sorted(quick) == ["pooled", "separate", "shared"]
+    assert [model.name for model in quick_models(FACTS)] == [
+        "separate",
+        "pooled + intercepts",
+        "learned prior",
+    ]
+
+
+def test_a_quick_comparison_has_a_sharing_model_also_where_the_first_cannot_be_tried():
+    many = dataclasses.replace(FACTS, n_features=5000)
+    assert [model.name for model in quick_models(many)][-2:] == ["learned prior", "near the mean"]
 
 
 def test_a_trial_of_a_search_is_smaller_and_of_others_the_same():
