@@ -32,7 +32,13 @@ from polytask import Comparison, MultiTaskClassifierCV, MultiTaskRegressorCV, Ta
 from polytask.penalties import L2, toward_mean
 from polytask.selection.candidates import MODELS, Facts
 
-PLAIN = ["separate", "pooled", "pooled + intercepts", "pooled + category"]
+PLAIN = [
+    "separate",
+    "separate, one strength",
+    "pooled",
+    "pooled + intercepts",
+    "pooled + category",
+]
 FEATURES = 5
 # Fresh rows per task, and fresh training sets, by which the truth is measured.
 FRESH, PARTS = 400, 4

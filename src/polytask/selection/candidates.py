@@ -19,6 +19,8 @@ _RIDGE_SHARES = (1e-3, 0.1)
 _RIDGE = tuple(10.0 ** (k / 3) for k in range(-9, 16))
 # Beyond it one fit of the learned prior takes minutes.
 _MOST_LEARNED = 300
+# A pull of intercepts as weak as a hundredth of a row: finite for a task of one class.
+_HARDLY = 0.01
 # Boosting one model per task needs leaves of 20 rows on both sides of a few cuts.
 _ROWS_FOR_BOOSTING = 100
 # Of the mean curvature of the logistic loss on scaled features, 1/4: all but unpenalised,
@@ -226,6 +228,13 @@ def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return apart(facts)
 
 
+def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    """Tune the separate models together: what a common strength does is not sharing."""
+    classes = facts.problem == "classification"
+    held = ("toward_mean", _HARDLY) if classes else ("task", 1.0)
+    return _searched(L2)(facts).set_params(intercept=held[0], intercept_strength=held[1])
+
+
 def _always(facts: Facts) -> str:
     return ""
 
@@ -272,6 +281,7 @@ def _needs_dense(facts: Facts) -> str:
 
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
+    CandidateModel("separate, one strength", "separate", "linear", _one_strength, _needs_own_rows),
     CandidateModel("pooled", "pooled", "linear", _pooled(_linear, "none"), _needs_one_kind),
     CandidateModel(
         "pooled + intercepts",
