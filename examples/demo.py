@@ -20,6 +20,7 @@ MODELS = (
     "separate",
     "pooled",
     "pooled + intercepts",
+    "learned prior",
     "near the mean",
     "boosting pooled",
     "separate, unpenalised",
