@@ -18,7 +18,7 @@ from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.linear._bayes_class_keep import TaskFrame, tasks_of
 from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._scaling import FeatureScaling
+from polytask.linear._scaling import FeatureScaling, refuse_huge_values
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -81,6 +81,7 @@ def updated_state(
     check_classes(classes, tasks, schema.owner)
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")
+    refuse_huge_values(query.data.X, "X", schema.owner)
     rows = _rows(schema, tasks, raw, query)
     sets = _class_sets(tasks, rows, schema.owner)
     labels = schema.index.labels + tuple(r.label for r in rows if r.position >= len(tasks.slices))

@@ -19,6 +19,7 @@ from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.linear._bayes_rows import ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._prediction import LinearTasks
+from polytask.linear._scaling import refuse_huge
 from polytask.linear._weights import label_weights, sum_by_task
 
 Array = NDArray[np.float64]
@@ -59,6 +60,7 @@ def updated(
     present = _presence(tasks.present, query, numbers, len(labels))
     wide = _widened(tasks, present, len(labels))
     y = regression(raw, "squared", schema.owner)
+    refuse_huge(query.data, y, schema.owner)
     weight = label_weights(raw, y, None, schema.owner)
     scaled = np.nan_to_num(_scaled_targets(wide, raw, y.y, numbers))
     blocks = _blocks(wide, raw, query, (scaled, weight), numbers)

@@ -140,15 +140,31 @@ def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
     DataError
         Naming the largest value and what is allowed.
     """
-    stored = data.X.data if is_sparse(data.X) else np.asarray(data.X)
-    for name, values in (("X", stored), ("y", outcomes.y)):
-        limit = float(np.finfo(values.dtype).max) ** _SAFE_POWER
-        largest = max(
-            float(np.nanmax(values, initial=0.0)), -float(np.nanmin(values, initial=0.0))
-        )
-        if largest > limit:
-            allowed = f"of size up to {limit:.0e} in {values.dtype}, so that sums stay finite"
-            raise DataError(sentence(name, owner, allowed, f"{largest:.3g}"))
+    refuse_huge_values(data.X, "X", owner)
+    refuse_huge_values(outcomes.y, "y", owner)
+
+
+def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN401
+    """Refuse values whose squares, summed over the rows, would overflow.
+
+    Parameters
+    ----------
+    values : ndarray or CSR
+        Features or targets.
+    name, owner : str
+        The parameter and whose it is, for the message.
+
+    Raises
+    ------
+    DataError
+        Naming the largest value and what is allowed.
+    """
+    stored = values.data if is_sparse(values) else np.asarray(values)
+    limit = float(np.finfo(stored.dtype).max) ** _SAFE_POWER
+    largest = max(float(np.nanmax(stored, initial=0.0)), -float(np.nanmin(stored, initial=0.0)))
+    if largest > limit:
+        allowed = f"of size up to {limit:.0e} in {stored.dtype}, so that sums stay finite"
+        raise DataError(sentence(name, owner, allowed, f"{largest:.3g}"))
 
 
 def feature_scaling(

@@ -22,6 +22,8 @@ _FOLDS = 5
 _STEPS = 100
 _SETTLED = 1e-12
 _SHORT = 1e-6
+# Less than this share of a row that is left to its residual is rounding.
+_ALONE = 1e-10
 _ENOUGH = 0.1
 
 
@@ -233,8 +235,11 @@ class _Ridge:
             return np.asarray(0.5 * self._misfit**2)
         kept = self._values**2 / (self._values**2 + strength)
         left = self._root * self._misfit - self._left @ (kept * self._own)
-        leverage = (self._left**2) @ kept
-        return np.asarray(0.5 * (left / (self._root * (1.0 - leverage))) ** 2)
+        room = 1.0 - (self._left**2) @ kept
+        # Without a row that alone decides a direction, nothing has moved along it.
+        alone = room <= _ALONE
+        misfit = left / (self._root * np.where(alone, 1.0, room))
+        return np.asarray(0.5 * np.where(alone, self._misfit, misfit) ** 2)
 
     def coordinates(self, strength: float) -> Array:
         """Return the coordinates of the answer, of shape (r, 1)."""

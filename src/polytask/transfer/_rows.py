@@ -17,6 +17,7 @@ from polytask.data import Form, TaskData, tables
 from polytask.data.labels import label_list
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear._prediction import LinearTasks
+from polytask.linear._scaling import refuse_huge_values
 from polytask.linear._transfer import linear_of
 from polytask.transfer._pulled import Rows
 
@@ -134,6 +135,7 @@ def read_rows(
         return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
     raw = _raw(X, y, task, sample_weight)
     query = read_query(model._schema, raw, None, "shared")
+    refuse_huge_values(query.data.X, "X", OWNER)
     codes = np.asarray(query.codes)
     found = []
     for t, (label, code) in enumerate(zip(raw.tasks, codes.tolist(), strict=True)):
@@ -221,6 +223,7 @@ def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: i
     weight = np.ones(n) if raw.sample_weight is None else raw.sample_weight[part]
     if classes is None:
         whole = regression(raw, loss, OWNER)
+        refuse_huge_values(whole.y, "y", OWNER)
         return Rows(X, whole.y[part], weight, loss)
     return Rows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
 

@@ -336,3 +336,32 @@ def test_the_report_speaks_two_languages():
     assert mean == pytest.approx(
         (report.scores["adapted"] ** 2 - report.scores["source"] ** 2) / 2
     )
+
+
+@pytest.mark.parametrize("estimator", [MultiTaskRegressor(), BayesianMultiTaskRegressor()])
+def test_values_that_overflow_are_refused_and_large_ones_stay_finite(estimator):
+    X, y, task = rows()
+    model = clone(estimator).fit(X, y, task=task)
+    new = X[:5].copy()
+    new[2, 1] = 1e300
+    with pytest.raises(DataError, match=r"X of adapt .* got 1e\+300"):
+        adapt(model, new, y[:5], task="new")
+    with pytest.raises(DataError, match=r"y of adapt .* got 1e\+300"):
+        adapt(model, X[:5], np.full(5, 1e300), task="new")
+    new[2, 1] = 1e60
+    more = adapt(model, new, y[:5], task="new")
+    assert np.isfinite(more.predict(X[:5], task=["new"] * 5)).all()
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_more_rows_that_overflow_are_refused_and_nothing_changes(classes):
+    X, y, task = rows()
+    kind = BayesianMultiTaskClassifier if classes else BayesianMultiTaskRegressor
+    y = y > 4.0 if classes else y
+    model = kind().fit(X, y, task=task)
+    before = model.predict(X, task=task)
+    new = X[:5].copy()
+    new[2, 1] = 1e300
+    with pytest.raises(DataError, match=r"got 1e\+300"):
+        model.partial_fit(new, y[:5], task=task[:5])
+    np.testing.assert_array_equal(model.predict(X, task=task), before)
