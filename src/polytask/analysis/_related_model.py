@@ -146,7 +146,9 @@ def _effective(flat: Array, common: float) -> float:
 def features_of_model(model: Any, found: Learned) -> tuple[FeatureEffect, ...]:  # noqa: ANN401
     """Describe what the features do, by the learned prior where the model has one."""
     prior = getattr(model, "prior_", None)
-    if prior is not None and len(prior.mean) == len(found.features) + 1:
+    # With several classes there is a prior of each.
+    single = not isinstance(prior, list | tuple)
+    if prior is not None and single and len(prior.mean) == len(found.features) + 1:
         mean = np.asarray(prior.mean, dtype=float)
         varies = np.zeros_like(mean)
         varies[np.asarray(prior.varying)] = np.diag(np.asarray(prior.covariance))

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import positive_integer
+from polytask._checks import positive_integer, sentence
 from polytask._estimator.training import cell_mask
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
@@ -19,7 +19,7 @@ from polytask.bayes.posterior import line_of, noise_of
 from polytask.bayes.prior import Prior
 from polytask.bayes.structures import NoVariation, Scalar
 from polytask.data import Form, TaskData
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_rows import ScaledRows
 from polytask.linear._scaling import FeatureScaling
 
@@ -28,6 +28,8 @@ Index = NDArray[np.intp]
 
 # Densities are taken of so many tasks, and of so many rows of each, evenly spread.
 _TASKS, _ROWS = 500, 200
+# The p-value of n draws is at least 1 / (n + 1).
+_FEWEST_DRAWS = 19
 
 
 @saveable("linear.bayes_densities")
@@ -139,6 +141,9 @@ def evidence_of(
             f"{owner}.evidence needs a prior that was learned from the data; this one was given."
         )
     count = positive_integer(draws, "n_bootstrap", f"{owner}.evidence")
+    if count < _FEWEST_DRAWS:
+        allowed = f"{_FEWEST_DRAWS} or more, so that a p-value can be as small as .05"
+        raise ParameterError(sentence("n_bootstrap", f"{owner}.evidence", allowed, str(count)))
     rng = np.random.default_rng(random_state)
     n_tasks = 1 + max(int(block.tasks.max()) for block in blocks)
     common = replace(learned, model=replace(learned.model, task_noise=None))

@@ -175,6 +175,9 @@ def fit_bayes(
 def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -> Model:
     if data.n_rows < 2:
         raise DataError(sentence("X", owner, "2 rows or more, to tell noise apart", "1 sample"))
+    if n_rows < 2:
+        allowed = "of sum 2 or more, since weight 2 is the row twice; multiply it by a constant"
+        raise DataError(sentence("sample_weight", owner, allowed, f"a sum of {n_rows:.3g}"))
     gaussian = settings.gaussian_mean(data.n_features, n_rows)
     restricted = settings.method == "reml"
     if restricted and not gaussian and n_rows <= data.n_features + 1:

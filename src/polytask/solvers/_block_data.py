@@ -26,8 +26,12 @@ from polytask.losses import Squared
 
 Index = NDArray[np.intp]
 
-# A centred square below this share of the plain one is rounding.
-_ROUNDING = 1e-13
+# Squares about the mean below this share of the squared mean are rounding ...
+_ROUNDING = 1e-26
+# ... and as a difference of squares they have too few digits below this one.
+_LOST = 1e-6
+# Features whose squares are summed again at once.
+_AT_ONCE = 256
 
 
 class SharedData(ABC):
@@ -215,10 +219,22 @@ class SampleData(SharedData):
         """The diagonal of the Gram matrix."""
         if self.intercepts.centres or not self.has_intercepts:
             top = float(np.max(self.scale, initial=0.0))
-            return np.asarray(self.datafit.feature_scale() ** 2 / top)
-        plain = self.features.squares_adjoint(self.share)
-        centred = plain - self.mean**2
-        return np.where(centred <= _ROUNDING * plain, 0.0, centred)
+            found = np.asarray(self.datafit.feature_scale() ** 2 / top)
+        else:
+            found = self.features.squares_adjoint(self.share) - self.mean**2
+        if not self.has_intercepts:
+            return found
+        # What is left of a square beside a much larger mean has lost its digits.
+        lost = np.flatnonzero(found <= _LOST * self.mean**2)
+        for start in range(0, len(lost), _AT_ONCE):
+            part = lost[start : start + _AT_ONCE]
+            found[part] = self.spread(part)
+        rounding = max(_ROUNDING, (10.0 * self.datafit.precision) ** 2)
+        return np.where(found <= rounding * self.mean**2, 0.0, found)
+
+    @abstractmethod
+    def spread(self, index: Index) -> Array:
+        """Return the weighted mean squares about the centres, summed without cancellation."""
 
     @cached_property
     def targets(self) -> Array:
@@ -258,6 +274,11 @@ class DenseData(SampleData):
         part *= self.root
         return part
 
+    def spread(self, index: Index) -> Array:
+        """Return the weighted mean squares about the centres."""
+        part = self.columns(index)
+        return np.asarray(np.einsum("ij,ij->i", part, part))
+
     def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
         """Return the inner products."""
         return np.asarray(some @ others.T)
@@ -280,6 +301,16 @@ class SparseData(SampleData):
         chosen = sp.csr_array(self.features.turned[index], dtype=float)
         chosen.data = chosen.data * self.root[chosen.indices]
         return chosen, self.raw_mean[index], self.centre[index]
+
+    def spread(self, index: Index) -> Array:
+        """Return the weighted mean squares about the centres: stored entries, then zeros."""
+        away = sp.csr_array(self.features.turned[index], dtype=float)
+        stored = away.copy()
+        stored.data = np.ones_like(away.data)
+        centre = self.centre[index]
+        away.data = (away.data - np.repeat(centre, np.diff(away.indptr))) ** 2
+        absent = np.maximum(1.0 - np.asarray(stored @ self.share), 0.0)
+        return np.asarray(away @ self.share) + absent * centre**2
 
     def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
         """Return the inner products of the centred features."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -62,6 +62,35 @@ class AcceleratedGradient(Solver):
             if objective.settled:
                 return objective.rest()
             return _Run(objective, start).loop(tol, max_iter)
+
+
+def carried_on(
+    found: Solution, datafit: Datafit, penalty: Penalty, tol: float, max_iter: int
+) -> Solution:
+    """Go on where another solver stalled, with a method that moves all rows at once.
+
+    Parameters
+    ----------
+    found : Solution
+        Where it stalled.
+    datafit, penalty, tol, max_iter
+        As in :meth:`Solver.solve`; the iterations of both count.
+
+    Returns
+    -------
+    Solution
+        The nearer of the two answers.
+    """
+    if found.status is not Status.STALLED:
+        return found
+    left = max(max_iter - found.n_iter, 1)
+    other = AcceleratedGradient().solve(datafit, penalty, tol=tol, max_iter=left, start=found)
+    nearer = other.certificate.relative < found.certificate.relative
+    return replace(
+        other if other.status.ok or nearer else found,
+        n_iter=found.n_iter + other.n_iter,
+        seconds=found.seconds + other.seconds,
+    )
 
 
 @dataclass

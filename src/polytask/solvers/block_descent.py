@@ -15,6 +15,7 @@ from polytask.penalties.decomposition import RidgedRows
 from polytask.solvers._block_data import Index, SharedData, shared_data
 from polytask.solvers._block_inner import Goal, Inner
 from polytask.solvers._block_pool import Pool
+from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
 
@@ -93,7 +94,8 @@ class BlockDescent(Solver):
             objective = Objective(datafit, penalty)
             if objective.settled:
                 return objective.rest()
-            return _Run(data, objective, tol, max_iter).loop(start)
+            found = _Run(data, objective, tol, max_iter).loop(start)
+        return carried_on(found, datafit, penalty, tol, max_iter)
 
 
 def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:

@@ -11,7 +11,7 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Conjugate, Penalty, RowSeparable, decompose
-from polytask.solvers.accelerated import AcceleratedGradient
+from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
 
@@ -80,10 +80,7 @@ class ExtrapolatedGradient(Solver):
             if objective.settled:
                 return objective.rest()
             found = _Run(objective).loop(tol, max_iter, start)
-        if found.status is not Status.STALLED:
-            return found
-        other = AcceleratedGradient().solve(datafit, penalty, tol=tol, start=found)
-        return other if other.status.ok else found
+        return carried_on(found, datafit, penalty, tol, max_iter)
 
 
 class _Memory:

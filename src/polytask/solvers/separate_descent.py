@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -17,7 +16,7 @@ from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, decompose
 from polytask.solvers._extrapolation import Extrapolation
 from polytask.solvers._separate_terms import RowTerms, row_terms
-from polytask.solvers.accelerated import AcceleratedGradient
+from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
 
@@ -97,14 +96,9 @@ class SeparateDescent(Solver):
             if objective.settled:
                 return objective.rest()
             found = _Run(objective).loop(tol, max_iter, start)
-        if found.status is not Status.STALLED:
-            return found
         # What cycles through rows cannot undo, for example features that only a common
         # intercept tells apart, a method that moves all rows at once may.
-        left = max(max_iter - found.n_iter, 1)
-        other = AcceleratedGradient().solve(datafit, penalty, tol=tol, max_iter=left, start=found)
-        n_iter, seconds = found.n_iter + other.n_iter, found.seconds + other.seconds
-        return dataclasses.replace(other, n_iter=n_iter, seconds=seconds)
+        return carried_on(found, datafit, penalty, tol, max_iter)
 
 
 def _refusal(datafit: Datafit) -> str:

@@ -14,7 +14,7 @@ from polytask._linalg import is_sparse
 from polytask.bayes import Prior
 from polytask.bayes.laplace_posterior import posterior_under
 from polytask.bayes.laplace_rows import Labelled
-from polytask.data import Form, TaskData
+from polytask.data import Form, TableEncoder, TaskData
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.transfer._pulled import Rows
@@ -53,14 +53,22 @@ def with_rows(model: Any, given: Given, index: NDArray[np.intp] | None = None) -
 def _no_rows(model: Any, given: Given) -> TaskData:  # noqa: ANN401
     """Return data of the new tasks without a row."""
     labels = tuple(task.label for task in given.tasks)
-    X = np.zeros((0, model.n_features_in_ - (model.task_column is not None)))
+    X: Any = np.zeros((0, model.n_features_in_ - (model.task_column is not None)))
     names = None
     if given.raw is not None:
         X, names = given.raw.X[:0], given.raw.feature_names
+    elif model.encoder_ is not None:
+        X, names = _empty_table(model.encoder_), tuple(model.encoder_.feature_names_in_)
     none = np.zeros(0, dtype=np.intp)
     y = np.zeros(0) if not hasattr(model, "classes_") else np.asarray(model.classes_)[:0]
     offsets = np.zeros(len(labels) + 1, dtype=np.intp)
     return TaskData(X, y, labels, offsets, None, Form.LONG, none, names)
+
+
+def _empty_table(encoder: TableEncoder) -> Any:  # noqa: ANN401 - a data frame
+    import pandas as pd
+
+    return pd.DataFrame({name: [] for name in encoder.feature_names_in_})
 
 
 def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: ANN401

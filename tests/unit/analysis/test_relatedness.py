@@ -526,3 +526,13 @@ def test_comparison_skips_it_where_it_makes_no_sense_or_time_is_short():
     assert _related(study, 0, time.monotonic() + 1e-6) is None
     words = data.with_y(np.resize(["a", "b", "c"], data.n_rows))
     assert related_sentence_facts(words, read_outcomes(words, "auto")[1], 0) is None
+
+
+def test_a_learned_prior_of_several_classes_has_one_of_each():
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((120, 3)), np.repeat(list("abcd"), 30)
+    y = np.argmax(X + rng.standard_normal((120, 3)), axis=1)
+    model = polytask.BayesianMultiTaskClassifier("scalar").fit(X, y, task=task)
+    found = relatedness(model)
+    assert len(found.features) == 3
+    assert "common" in found.summary()

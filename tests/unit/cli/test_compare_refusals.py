@@ -76,7 +76,7 @@ OPTIONS = {
     ),
     "misspelt model": (
         ("a.csv", *ONE, "--models", "pool", "--out", "o"),
-        "--models must be one of 'default', 'separate', 'pooled'",
+        "--models must be one of 'default', 'separate', ",
     ),
     "nearest model": (
         ("a.csv", *ONE, "--models", "near the men", "--out", "o"),
@@ -88,7 +88,7 @@ OPTIONS = {
     ),
     "nothing that shares": (
         ("a.csv", *ONE, "--models", "separate", "--models", "pooled", "--out", "o"),
-        "--models lacks one that shares, such as 'near the mean'",
+        "--models lacks one that shares, such as 'learned prior'",
     ),
     "nothing but sharing": (
         ("a.csv", *ONE, "--models", "near the mean", "--out", "o"),

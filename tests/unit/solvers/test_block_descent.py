@@ -22,6 +22,7 @@ from polytask.datafits import (
     collect_shared,
 )
 from polytask.exceptions import IncompatibleError
+from polytask.linear import MultiTaskRegressor
 from polytask.losses import Logistic, Squared
 from polytask.penalties import (
     L1,
@@ -394,3 +395,17 @@ def test_an_outside_penalty_joins_with_its_own_kernel():
     for penalty in (LargestEntries(fraction=0.1), LargestEntries(fraction=0.1) + L2(0.05)):
         found = agrees(datafit, penalty, 1e-8)
         assert 0 < np.count_nonzero(found.W.any(axis=1)) < 50
+
+
+@pytest.mark.parametrize("sparse", [False, True])
+@pytest.mark.parametrize("offset", [1e3, 3e6])
+def test_a_feature_whose_mean_is_far_from_zero_still_moves(sparse, offset):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((150, 400))
+    Y = np.repeat(2 * X[:, :1], 4, axis=1) + 0.1 * rng.standard_normal((150, 4))
+    near = MultiTaskRegressor(solver=BlockDescent()).fit(X, Y)
+    X[:, 0] += offset
+    far = MultiTaskRegressor(solver=BlockDescent())
+    far.fit(sp.csc_array(X) if sparse else X, Y)
+    assert far.coef_[0, 0] == pytest.approx(near.coef_[0, 0], rel=5e-3)
+    assert far.solution_.objective == pytest.approx(near.solution_.objective, rel=1e-4)

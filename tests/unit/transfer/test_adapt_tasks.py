@@ -365,3 +365,22 @@ def test_more_rows_that_overflow_are_refused_and_nothing_changes(classes):
     with pytest.raises(DataError, match=r"got 1e\+300"):
         model.partial_fit(new, y[:5], task=task[:5])
     np.testing.assert_array_equal(model.predict(X, task=task), before)
+
+
+@pytest.mark.parametrize("column", [None, "g"])
+@pytest.mark.parametrize("classes", [False, True])
+def test_a_learned_prior_of_a_table_takes_a_task_without_rows(column, classes):
+    X, y, task = rows()
+    table = pd.DataFrame(X, columns=list("abcd"))
+    table["d"] = np.where(table["d"] > 1.0, "high", "low")
+    kind = BayesianMultiTaskClassifier if classes else BayesianMultiTaskRegressor
+    y = y > 4.0 if classes else y
+    if column is None:
+        more = adapt(kind().fit(table, y, task=task), None, task="new")
+        given = more.predict(table.head(3), task=["new"] * 3)
+        shared = more.predict(table.head(3), task=["nobody"] * 3)
+    else:
+        more = adapt(kind(task_column="g").fit(table.assign(g=task), y), None, task="new")
+        given = more.predict(table.head(3).assign(g="new"))
+        shared = more.predict(table.head(3).assign(g="nobody"))
+    np.testing.assert_allclose(np.asarray(given, float), np.asarray(shared, float))
