@@ -292,7 +292,7 @@ def test_saving(tasks, tmp_path, settings):
     found = model.predict(tasks.X, task=tasks.task, return_std=True)
     assert_array_equal(again.predict(tasks.X, task=tasks.task, return_std=True), found)
     assert again.evidence_ == model.evidence_
-    assert again.evidence(19, 0) == model.evidence(2, 0)
+    assert again.evidence(19, 0) == model.evidence(19, 0)
     again.partial_fit(tasks.X[:9], tasks.y[:9], task=["new"] * 9)
     assert len(again.coef_) == 31
 
@@ -488,7 +488,7 @@ def test_weights_that_are_no_rows_and_draws_that_prove_nothing_are_refused():
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((60, 2)), np.repeat([0, 1, 2], 20)
     y = X[:, 0] + rng.standard_normal(60)
-    with pytest.raises(DataError, match="sample_weight .* of sum 2 or more"):
+    with pytest.raises(DataError, match=r"sample_weight .* of sum 2 or more"):
         BayesianMultiTaskRegressor().fit(X, y, task=task, sample_weight=np.full(60, 1 / 60))
-    with pytest.raises(ParameterError, match="n_bootstrap .* 19 or more"):
+    with pytest.raises(ParameterError, match=r"n_bootstrap .* 19 or more"):
         BayesianMultiTaskRegressor().fit(X, y, task=task).evidence(9)
