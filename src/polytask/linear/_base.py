@@ -12,7 +12,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._estimator import MultiTaskEstimator, Outcomes
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import Form, TaskData
-from polytask.linear._export import plain_model
+from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
 from polytask.linear._pull import pull_of
@@ -121,18 +121,8 @@ class LinearEstimator(MultiTaskEstimator):
             Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
         """
         check_is_fitted(self)
-        import pandas as pd
-
-        d = len(self.coef_feature_names_)
-        features = [*self.coef_feature_names_.tolist(), "(intercept)"]
-        values = np.column_stack([self.coef_, self.intercept_])
-        return pd.DataFrame(
-            {
-                "task": [task for task, _ in self.columns_ for _ in range(d + 1)],
-                "class": [label for _, label in self.columns_ for _ in range(d + 1)],
-                "feature": features * len(self.columns_),
-                "coef": values.ravel(),
-            }
+        return coefficient_table(
+            self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
         )
 
 

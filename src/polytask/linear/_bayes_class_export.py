@@ -1,18 +1,14 @@
-"""Posterior modes as plain models of scikit-learn and as a table."""
+"""Posterior modes as plain models of scikit-learn."""
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.linear._export import plain_model
 from polytask.linear._prediction import LinearTasks
-
-if TYPE_CHECKING:
-    import pandas as pd
 
 
 def plain_classifier(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
@@ -56,23 +52,3 @@ def plain_classifier(linear: LinearTasks, task: int, features: NDArray[np.intp] 
     if not hasattr(model, "classes_"):  # a property in older versions
         model.classes_ = classes
     return model
-
-
-def coefficient_table(
-    columns: tuple[tuple[Hashable, Hashable | None], ...],
-    names: NDArray[Any],
-    coef: NDArray[Any],
-    intercept: NDArray[Any],
-) -> pd.DataFrame:
-    """Return coefficients as a long table: task, class, feature, coef."""
-    import pandas as pd
-
-    features = [*names.tolist(), "(intercept)"]
-    return pd.DataFrame(
-        {
-            "task": [task for task, _ in columns for _ in features],
-            "class": [label for _, label in columns for _ in features],
-            "feature": features * len(columns),
-            "coef": np.column_stack([coef, intercept]).ravel(),
-        }
-    )

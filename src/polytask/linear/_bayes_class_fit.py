@@ -8,24 +8,18 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nearest, one_of, positive, positive_integer, sentence
+from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
 from polytask.bayes.choose import Candidate
 from polytask.bayes.laplace_choice import learn_class_priors
 from polytask.bayes.laplace_posterior import ClassPosterior, class_posterior, posterior_under
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.prior import Prior
-from polytask.bayes.structures import (
-    Diagonal,
-    Full,
-    LowRank,
-    NoVariation,
-    Scalar,
-    Structure,
-)
+from polytask.bayes.structures import Structure
 from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_class_rows import class_labels
+from polytask.linear._bayes_structures import STRUCTURES, varying_columns
 from polytask.linear._scaling import FeatureScaling, feature_scaling, refuse_huge
 from polytask.linear._weights import label_weights
 from polytask.losses import Multinomial
@@ -33,14 +27,6 @@ from polytask.losses import Multinomial
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
-STRUCTURES: dict[str, Structure | None] = {
-    "auto": None,
-    "none": NoVariation(),
-    "scalar": Scalar(),
-    "diagonal": Diagonal(),
-    "low_rank": LowRank(),
-    "full": Full(),
-}
 # From so many features on their mean coefficients are shrunk by a learned normal prior.
 _MANY_FEATURES = 5
 
@@ -255,54 +241,6 @@ def _several(outcomes: Outcomes) -> bool:
 def _code_of(label: Any, classes: NDArray[Any] | None) -> int:  # noqa: ANN401 - a class
     known = [] if classes is None else classes.tolist()
     return known.index(label) if len(known) > 1 and label in known else -1
-
-
-def varying_columns(varying: Any, data: TaskData, owner: str) -> tuple[int, ...]:  # noqa: ANN401
-    """Return the columns that vary, 0 for the intercept in front.
-
-    Parameters
-    ----------
-    varying : "all" or sequence of str or int
-        The user's choice: names of features after encoding, or their positions.
-    data : TaskData
-        Encoded.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    tuple of int
-        Ascending.
-
-    Raises
-    ------
-    ParameterError
-        If a feature does not exist.
-    """
-    d = data.n_features
-    if isinstance(varying, str):
-        one_of(varying, "varying", owner, ("all",))
-        return tuple(range(d + 1))
-    names = {name: j for j, name in enumerate(data.feature_names or ())}
-    try:
-        entries = list(varying)
-    except TypeError:
-        allowed = "'all' or a sequence of features"
-        raise ParameterError(sentence("varying", owner, allowed, repr(varying))) from None
-    found = {0}
-    for entry in entries:
-        position = names.get(entry, -1) if isinstance(entry, str) else _position(entry, d)
-        if position < 0:
-            allowed = f"'all', or names or positions of the {d} features"
-            hint = nearest(entry, names) if isinstance(entry, str) else ""
-            raise ParameterError(sentence("varying", owner, allowed, repr(entry)) + hint)
-        found.add(position + 1)
-    return tuple(sorted(found))
-
-
-def _position(entry: Any, d: int) -> int:  # noqa: ANN401
-    whole = isinstance(entry, int | np.integer) and not isinstance(entry, bool)
-    return int(entry) % d if whole and -d <= entry < d else -1
 
 
 def _under_given(

@@ -23,13 +23,14 @@ from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.exceptions import ConvergenceWarning
-from polytask.linear._bayes_class_export import coefficient_table, plain_classifier
+from polytask.linear._bayes_class_export import plain_classifier
 from polytask.linear._bayes_class_fit import BayesSettings, ClassFit, fit_classes
 from polytask.linear._bayes_class_keep import TaskFrame, solution_of, tasks_of
 from polytask.linear._bayes_class_prior import given_priors
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_class_update import check_classes, updated_state
 from polytask.linear._classes import decisions, probabilities
+from polytask.linear._export import coefficient_table
 from polytask.linear._fitting import blas_threads
 from polytask.linear._weights import label_weights, sum_by_task
 from polytask.metrics.scores import TaskScores, accuracy

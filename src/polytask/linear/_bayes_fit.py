@@ -19,9 +19,9 @@ from polytask.bayes.prior import Prior
 from polytask.bayes.structures import NoVariation, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
-from polytask.linear._bayes_class_fit import STRUCTURES, varying_columns
 from polytask.linear._bayes_evidence import Densities, densities_of
 from polytask.linear._bayes_rows import blocks_of
+from polytask.linear._bayes_structures import STRUCTURES, varying_columns
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._problem import TARGET_SCALES
 from polytask.linear._scaling import (

@@ -18,13 +18,12 @@ from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning
-from polytask.linear._bayes_class_export import coefficient_table
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import BayesFit, BayesSettings, fit_bayes, given_prior
 from polytask.linear._bayes_keep import half_width, solution_of
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._bayes_update import updated, updated_linear
-from polytask.linear._export import plain_model
+from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._fitting import blas_threads
 from polytask.metrics.scores import TaskScores, r2
 

@@ -1,8 +1,9 @@
-"""One task of a linear model as a plain model of scikit-learn."""
+"""A linear model as plain models of scikit-learn, or as a table."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +11,9 @@ from numpy.typing import NDArray
 from polytask.exceptions import IncompatibleError
 from polytask.linear._prediction import LinearTasks
 from polytask.losses import Logistic, Multinomial, Squared
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
@@ -66,3 +70,23 @@ def _classification(coef: NDArray[Any], intercept: NDArray[Any], classes: NDArra
     model.classes_, model.n_features_in_ = classes, coef.shape[1]
     model.n_iter_ = np.array([0], dtype=np.int32)
     return model
+
+
+def coefficient_table(
+    columns: tuple[tuple[Hashable, Hashable | None], ...],
+    names: NDArray[Any],
+    coef: NDArray[Any],
+    intercept: NDArray[Any],
+) -> pd.DataFrame:
+    """Return coefficients as a long table: task, class, feature, coef."""
+    import pandas as pd
+
+    features = [*names.tolist(), "(intercept)"]
+    return pd.DataFrame(
+        {
+            "task": [task for task, _ in columns for _ in features],
+            "class": [label for _, label in columns for _ in features],
+            "feature": features * len(columns),
+            "coef": np.column_stack([coef, intercept]).ravel(),
+        }
+    )
