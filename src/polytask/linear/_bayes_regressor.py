@@ -25,6 +25,7 @@ from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._bayes_update import updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._fitting import blas_threads
+from polytask.linear._prediction import with_lines_of
 from polytask.metrics.scores import TaskScores, r2
 
 if TYPE_CHECKING:
@@ -165,6 +166,8 @@ default="auto"
         self.n_jobs = n_jobs
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        # Tasks whose coefficients were given by adapt, not learned; further rows end that.
+        self._given_lines: tuple[int, ...] = ()
         owner = type(self).__name__
         settings = BayesSettings.of(self)
         settings.check(owner)
@@ -235,6 +238,7 @@ default="auto"
         with blas_threads(self.n_jobs, type(self).__name__):
             schema, tasks = updated(self._schema, self._tasks, (X, y, task, sample_weight))
             linear = updated_linear(self._linear, self._tasks, tasks)
+            linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
         self._set_tasks(tasks, linear)

@@ -69,6 +69,8 @@ def replaced(model: Any, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
     else:
         new._tasks = dataclasses.replace(model._tasks, linear=linear)
     new.coef_, new.intercept_ = linear.coef, linear.intercept
+    given = {entry.task.position for entry in learned}
+    new._given_lines = tuple(sorted({*model._given_lines, *given}))
     return new
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,7 +17,11 @@ from polytask import (
     TaskData,
     adapt,
 )
+from polytask.losses import Squared
 from polytask.penalties import L2, toward_mean
+from polytask.transfer._extend import Learned, replaced
+from polytask.transfer._pulled import Line, Rows
+from polytask.transfer._rows import NewTask
 from polytask.transfer._shift import effective_rows, shift_weights
 
 D, T, N = 3, 10, 30
@@ -192,3 +198,27 @@ def test_a_shift_needs_rows():
     matrix = TaskData.from_targets(old[0], np.column_stack([old[1], old[1]]))
     with pytest.raises(DataError, match="one target per row"):
         adapt(model, new[0], task=new[2], domain="shift", source=matrix)
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_rows_of_other_tasks_leave_a_task_that_fell_back_as_it_is(classes):
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((100, 3)), np.repeat([f"t{k}" for k in range(5)], 20)
+    own = np.repeat(rng.standard_normal((5, 3)), 20, axis=0)
+    eta = (X * (1.0 + 2.0 * own)).sum(axis=1) + 0.3 * rng.standard_normal(100)
+    kind = BayesianMultiTaskClassifier if classes else BayesianMultiTaskRegressor
+    model = kind().fit(X, eta > 0 if classes else eta, task=task)
+    more = adapt(model, X[:4], (eta > 0)[:4] if classes else eta[:4], task="new")
+    line = Line(np.array([[-3.0, 0.0, 4.0]]), np.array([1.0]))
+    entry = NewTask("new", 5, Rows(X[:0], np.zeros(0), np.zeros(0), Squared()))
+    held = replaced(more, [Learned(entry, line)])
+    before = held.coef_.copy()
+    again = copy.copy(held).partial_fit(
+        X[:1], (eta > 0)[:1] if classes else eta[:1], task=task[:1]
+    )
+    np.testing.assert_array_equal(again.coef_[5], before[5])
+    assert not np.array_equal(again.coef_[0], before[0])
+    learned = copy.copy(held).partial_fit(
+        X[4:9], (eta > 0)[4:9] if classes else eta[4:9], task=["new"] * 5
+    )
+    assert not np.allclose(learned.coef_[5], before[5])
