@@ -35,6 +35,7 @@ FORMATS: Mapping[str, str] = {
     "baseline.pooled": "polytask.baselines._pooled:Pooled",
     "baseline.single_task": "polytask.baselines._single:SingleTask",
     "baseline.tuned_logistic": "polytask.baselines._logistic:TunedLogistic",
+    "baseline.tuned_ridge": "polytask.baselines._ridge:TunedRidge",
     "bayes.candidate": "polytask.bayes.choose:Candidate",
     "bayes.class_posterior": "polytask.bayes.laplace_posterior:ClassPosterior",
     "bayes.evidence": "polytask.bayes.evidence:Evidence",

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
 from polytask.analysis._parts import Coefficients
-from polytask.data import TaskData
+from polytask.data import Splitter, TaskData
 
 # What a picture can hold.
 _FEATURES = 30
@@ -32,11 +32,16 @@ class Refit:
         if name not in self._fitted:
             with threadpool_limits(1):
                 model = clone(self._estimators[name]).fit(self._data)
-            if hasattr(model, "cv") and not isinstance(model.cv, int):
-                # Its groups or times are the data of others, and of no use for predicting.
-                model.set_params(cv=None)
-            self._fitted[name] = model
+            # Groups or times are the data of others, and of no use for predicting.
+            self._fitted[name] = without_splitters(model)
         return self._fitted[name]
+
+
+def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
+    """Take the splitters, which hold groups or times, out of the parameters of an estimator."""
+    params = estimator.get_params(deep=True)
+    held = [name for name, value in params.items() if isinstance(value, Splitter)]
+    return estimator.set_params(**dict.fromkeys(held))
 
 
 def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: ANN401

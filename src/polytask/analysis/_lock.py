@@ -8,9 +8,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+from sklearn.base import clone
 
 from polytask._estimator.card import checksum, versions
 from polytask._estimator.training import encode_training
+from polytask.analysis._final import without_splitters
 from polytask.analysis._held import Study
 from polytask.analysis._plan import Choices, Plan, scheme_of
 
@@ -79,7 +81,7 @@ def fingerprint(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """Return what must be the same for a journal to be gone on with."""
     # The splitter of a search holds groups or times, which are in the settings as digests.
     models = {
-        entry.name: repr({k: v for k, v in entry.estimator.get_params().items() if k != "cv"})
+        entry.name: repr(without_splitters(clone(entry.estimator)).get_params())
         for entry in plan.running
     }
     return {

@@ -2,6 +2,7 @@
 
 from polytask.baselines._logistic import TunedLogistic
 from polytask.baselines._pooled import Pooled
+from polytask.baselines._ridge import TunedRidge
 from polytask.baselines._single import SingleTask
 
-__all__ = ["Pooled", "SingleTask", "TunedLogistic"]
+__all__ = ["Pooled", "SingleTask", "TunedLogistic", "TunedRidge"]

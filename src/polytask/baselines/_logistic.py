@@ -22,6 +22,8 @@ Array = NDArray[np.float64]
 
 # Strengths in units of scikit-learn's C, strongest first: each starts from the one before.
 _STRENGTHS = tuple(float(c) for c in np.logspace(-4, 3, 10))
+# What None means, as in scikit-learn.
+_FOLDS = 5
 # What a task too small for a search gets: scikit-learn's own default.
 _FALLBACK = 1.0
 # Up to here Newton's matrix is cheaper than the many steps of a quasi-Newton method.
@@ -38,8 +40,9 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     Parameters
     ----------
-    cv : int or iterable of (train, test), default=5
-        Folds at most, or the folds themselves.
+    cv : int, iterable of (train, test), or None, default=5
+        Folds at most, or the folds themselves, of which those count whose training rows
+        have all classes; None means 5.
     fit_intercept : bool, default=True
         Whether there is an intercept.
     max_iter : int, default=1000
@@ -63,7 +66,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def __init__(
         self,
-        cv: int | Iterable[tuple[Any, Any]] = 5,
+        cv: int | Iterable[tuple[Any, Any]] | None = 5,
         fit_intercept: bool = True,
         max_iter: int = 1000,
     ) -> None:
@@ -113,9 +116,11 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         return _STRENGTHS[int(losses.argmin())]
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
-        if not isinstance(self.cv, int):
-            return list(self.cv)
-        count = min(self.cv, int(np.unique(labels, return_counts=True)[1].min()))
+        cv = _FOLDS if self.cv is None else self.cv
+        classes, counts = np.unique(labels, return_counts=True)
+        if not isinstance(cv, int):
+            return [(a, b) for a, b in cv if len(np.unique(labels[a])) == len(classes)]
+        count = min(cv, int(counts.min()))
         if count < 2:
             return []
         # Rows may come task by task, and a fold must not be a task.

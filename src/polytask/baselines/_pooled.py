@@ -18,6 +18,7 @@ from polytask._registry import saveable
 from polytask.baselines._base import Baseline, class_columns
 from polytask.baselines._effects import EFFECTS, NoEffect, Prepared, as_matrix, no_effect
 from polytask.baselines._fitting import check_estimator_object, fit_copy, fit_steps
+from polytask.baselines._folds import for_all_rows, without_folds
 from polytask.baselines._rows import Rows, stacked_rows
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError
@@ -78,7 +79,8 @@ class Pooled(Baseline):
     Notes
     -----
     The rows of a target matrix are stacked, one per label. Sample weights reach the estimator
-    as in :class:`SingleTask`. With "intercept", a classifier gives a task of one class a
+    as in :class:`SingleTask`, and so does a splitter that a search is given as `cv`. With
+    "intercept", a classifier gives a task of one class a
     large but finite intercept.
 
     Examples
@@ -111,9 +113,10 @@ class Pooled(Baseline):
         one_of(self.task_effect, "task_effect", owner, EFFECTS)
         outcomes = self._read_targets(data)
         rows = stacked_rows(data, outcomes)
-        self.steps_, prepared = self._prepare(rows)
+        self.steps_, prepared = self._prepare(rows, data)
         ready = dataclasses.replace(rows, X=prepared.X, y=prepared.y)
-        self.estimator_ = fit_copy(prepared.estimator, ready, owner, "")
+        fitted = fit_copy(prepared.estimator, ready, owner, "")
+        self.estimator_ = without_folds(fitted, self.estimator)
         self._effect = prepared.effect
         self._known = rows.task_shares() > 0
         self.task_effect_ = prepared.effect.sentence
@@ -153,14 +156,15 @@ class Pooled(Baseline):
         schema = dataclasses.replace(self._schema, present=None)
         return stand_alone(schema, position, self.estimator_)
 
-    def _prepare(self, rows: Rows) -> tuple[Pipeline | None, Prepared]:
+    def _prepare(self, rows: Rows, data: TaskData) -> tuple[Pipeline | None, Prepared]:
         """Add the task effect to the rows that the last step of the estimator sees."""
         owner = type(self).__name__
         check_estimator_object(self.estimator, owner)
+        estimator = for_all_rows(self.estimator, data)
         effect = EFFECTS[self.task_effect]
-        if effect is no_effect or not isinstance(self.estimator, Pipeline):
-            return None, effect(self.estimator, rows)
-        steps, last = self.estimator[:-1], self.estimator[-1]
+        if effect is no_effect or not isinstance(estimator, Pipeline):
+            return None, effect(estimator, rows)
+        steps, last = estimator[:-1], estimator[-1]
         if not steps.steps:
             return None, effect(last, rows)
         fitted, Z = fit_steps(steps, rows, owner)

@@ -16,6 +16,7 @@ from polytask._estimator.export import stand_alone, task_position
 from polytask._registry import saveable
 from polytask.baselines._base import Baseline, class_columns
 from polytask.baselines._fitting import fit_copy
+from polytask.baselines._folds import for_every_task, without_folds
 from polytask.baselines._rows import Rows, rows_by_task
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
@@ -63,6 +64,10 @@ class SingleTask(Baseline):
     Sample weights reach the estimator if its ``fit`` takes them, in a pipeline every step
     that takes them; otherwise weights other than 0 and 1 are refused.
 
+    A search (``GridSearchCV``, ``RidgeCV``, ...) whose `cv` is one of polytask's splitters is
+    divided by it within every task, with as many folds as the task allows; a task that it
+    cannot divide, such as one whose rows are all of one group, is searched with ``cv=None``.
+
     Examples
     --------
     >>> import numpy as np
@@ -99,11 +104,13 @@ class SingleTask(Baseline):
         given = [(t, rows) for t, rows in enumerate(parts) if rows.n_rows]
         labels = [data.tasks[t] for t, _ in given]
         fit = delayed(_fit_task)
+        own = for_every_task(self.estimator, data)
         jobs = [
-            fit(self.estimator, _only(rows, self._columns, t), classes, owner, label)
+            fit(own[t], _only(rows, self._columns, t), classes, owner, label)
             for label, (t, rows) in zip(labels, given, strict=True)
         ]
-        self.estimators_ = dict(zip(labels, Parallel(n_jobs=self.n_jobs)(jobs), strict=True))
+        fitted = [without_folds(e, self.estimator) for e in Parallel(n_jobs=self.n_jobs)(jobs)]
+        self.estimators_ = dict(zip(labels, fitted, strict=True))
         if classes:
             self.task_classes_ = dict(zip(data.tasks, outcomes.classes, strict=True))
 

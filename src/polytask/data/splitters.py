@@ -8,7 +8,7 @@ import heapq
 import itertools
 import numbers
 from collections.abc import Hashable, Iterator, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -32,6 +32,21 @@ class Splitter(abc.ABC):
     @abc.abstractmethod
     def split(self, data: TaskData) -> Iterator[Split]:
         """Yield pairs of training and test rows, as row numbers of `data`, sorted."""
+
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return the splitter with as few splits as `data` allow, for a part of the rows.
+
+        Parameters
+        ----------
+        data : TaskData
+            Rows of one task, say, where the splitter was made for all.
+
+        Returns
+        -------
+        Splitter or None
+            Itself if it can divide the rows as it is; None if they cannot be divided so.
+        """
+        return self
 
 
 @saveable("split.within_tasks")
@@ -89,6 +104,13 @@ class WithinTasks(Splitter):
             for _ in range(self.n_splits):
                 yield _pair(deck.held_out(self.test_size, rng))
 
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return it with no more folds than rows that can be held out."""
+        eligible = int(deck_of(data, self.stratify).eligible.sum())
+        if self.test_size is not None:
+            return self if eligible else None
+        return _fewer(self, eligible)
+
 
 @saveable("split.grouped_rows")
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -122,15 +144,24 @@ class GroupedRows(Splitter):
 
     def split(self, data: TaskData) -> Iterator[Split]:
         """Yield pairs of training and test rows of `data`."""
-        distinct, codes = factorize(self.groups, "groups", "GroupedRows")
-        codes = _of_rows(codes, data, "groups", "GroupedRows")
-        sizes = np.bincount(codes, minlength=len(distinct))
+        codes, sizes = self._rows_of_groups(data)
         if int((sizes > 0).sum()) < self.n_splits:
             got = f"{int((sizes > 0).sum())} groups"
             allowed = f"in at least {self.n_splits} groups, one per fold"
             raise DataError(sentence("the rows", str(data), allowed, got))
         folds = _pack(sizes, self.n_splits, np.random.default_rng(self.random_state))[codes]
         yield from (_pair(folds == fold) for fold in range(self.n_splits))
+
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return it with no more folds than groups."""
+        _, sizes = self._rows_of_groups(data)
+        return _fewer(self, int((sizes > 0).sum()))
+
+    def _rows_of_groups(self, data: TaskData) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        """Return the group of every row of `data`, and how many rows each group has."""
+        distinct, codes = factorize(self.groups, "groups", "GroupedRows")
+        own = _of_rows(codes, data, "groups", "GroupedRows")
+        return own, np.bincount(own, minlength=len(distinct))
 
 
 @saveable("split.time_ordered")
@@ -171,20 +202,40 @@ class TimeOrdered(Splitter):
 
     def split(self, data: TaskData) -> Iterator[Split]:
         """Yield pairs of training and test rows of `data`."""
-        time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
-        moments, codes = np.unique(time, return_inverse=True)
-        n = len(codes)
-        share = 1 / (self.n_splits + 1) if self.test_size is None else self.test_size
-        size = max(1, int(n * share))
-        cuts = n - size * np.arange(self.n_splits, 0, -1)
-        begins = np.append(np.sort(codes)[np.maximum(cuts, 0)], len(moments))
-        if begins[0] == 0 or (np.diff(begins) == 0).any():
+        codes, moments = self._moments(data)
+        begins = self._begins(codes, moments, self.n_splits)
+        if begins is None:
             allowed = f"distinct enough for {self.n_splits} test sets and a past"
-            raise DataError(
-                sentence("time", "TimeOrdered", allowed, f"{len(moments)} moments in {n} rows")
-            )
+            got = f"{moments} moments in {len(codes)} rows"
+            raise DataError(sentence("time", "TimeOrdered", allowed, got))
         for begin, end in itertools.pairwise(begins):
             yield np.flatnonzero(codes < begin), np.flatnonzero((codes >= begin) & (codes < end))
+
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return it with as many test sets as the moments allow."""
+        codes, moments = self._moments(data)
+        for n_splits in range(self.n_splits, 0, -1):
+            if self._begins(codes, moments, n_splits) is not None:
+                return dataclasses.replace(self, n_splits=n_splits)
+        return None
+
+    def _moments(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
+        """Return the moment of every row of `data`, numbered, and their number."""
+        time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
+        moments, codes = np.unique(time, return_inverse=True)
+        return codes, len(moments)
+
+    def _begins(
+        self, codes: NDArray[np.intp], moments: int, n_splits: int
+    ) -> NDArray[np.intp] | None:
+        """Return where each test set begins and the last ends; None if one would be empty."""
+        n = len(codes)
+        share = 1 / (n_splits + 1) if self.test_size is None else self.test_size
+        cuts = n - max(1, int(n * share)) * np.arange(n_splits, 0, -1)
+        if not n:
+            return None
+        begins = np.append(np.sort(codes)[np.maximum(cuts, 0)], moments)
+        return None if begins[0] == 0 or (np.diff(begins) == 0).any() else begins
 
 
 @saveable("split.leave_tasks_out")
@@ -235,6 +286,12 @@ class LeaveTasksOut(Splitter):
         folds = rng.permutation(data.n_tasks) % self.n_splits
         yield from (_pair((folds == fold)[rows]) for fold in range(self.n_splits))
 
+    def reduced(self, data: TaskData) -> Splitter | None:
+        """Return it with no more folds than tasks; named tasks are held out as they are."""
+        if self.tasks is not None:
+            return self
+        return _fewer(self, len(np.unique(data.row_tasks())))
+
     def _named(self, data: TaskData) -> NDArray[np.intp]:
         named = list(self.tasks or ())
         codes = LabelIndex(data.tasks).encode(named, "shared", "tasks", "LeaveTasksOut")
@@ -245,6 +302,16 @@ class LeaveTasksOut(Splitter):
             allowed = "some but not all tasks of the data"
             raise DataError(sentence("tasks", "LeaveTasksOut", allowed, got))
         return codes
+
+
+Folding = TypeVar("Folding", WithinTasks, GroupedRows, LeaveTasksOut)
+
+
+def _fewer(splitter: Folding, most: int) -> Folding | None:
+    """Return a splitter with `most` folds at most; None if two are too many."""
+    if most < 2:
+        return None
+    return dataclasses.replace(splitter, n_splits=min(splitter.n_splits, most))
 
 
 def _pair(test: NDArray[np.bool_]) -> Split:

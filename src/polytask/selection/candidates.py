@@ -109,7 +109,7 @@ class CandidateModel:
     quick: bool = False
 
 
-def tuned_linear(problem: str, *, sparse: bool = False) -> Any:  # noqa: ANN401 - an estimator
+def tuned_linear(problem: str, *, sparse: bool = False, cv: Any = 5) -> Any:  # noqa: ANN401
     """Return the linear model of one task, its strength found by cross-validation.
 
     Parameters
@@ -118,13 +118,15 @@ def tuned_linear(problem: str, *, sparse: bool = False) -> Any:  # noqa: ANN401 
         What the target is.
     sparse : bool, default=False
         Whether X is sparse; then its columns are scaled but not centred.
+    cv : int or Splitter, default=5
+        The folds of the search: a number, which ridge regression replaces by leaving every
+        row out once, or a splitter that keeps groups together or time in order.
 
     Returns
     -------
     Pipeline
         Scaling, then ridge or logistic regression.
     """
-    from sklearn.linear_model import RidgeCV
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
@@ -132,12 +134,24 @@ def tuned_linear(problem: str, *, sparse: bool = False) -> Any:  # noqa: ANN401 
 
     scaler = StandardScaler(with_mean=not sparse)
     if problem == "regression":
-        return make_pipeline(scaler, RidgeCV(alphas=_RIDGE))
-    return make_pipeline(scaler, TunedLogistic())
+        return make_pipeline(scaler, _ridge(sparse, cv))
+    return make_pipeline(scaler, TunedLogistic(cv))
+
+
+def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
+    from sklearn.linear_model import RidgeCV
+
+    from polytask.baselines import TunedRidge
+
+    if isinstance(cv, int):
+        return RidgeCV(alphas=_RIDGE)
+    if sparse:
+        return RidgeCV(alphas=_RIDGE, cv=cv, scoring="neg_mean_squared_error")
+    return TunedRidge(_RIDGE, cv)
 
 
 def _linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
-    return tuned_linear(facts.problem, sparse=facts.sparse)
+    return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv)
 
 
 def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator

@@ -232,6 +232,23 @@ def test_groups_are_never_on_both_sides() -> None:
     assert {r.name: r.score.mean for r in grouped.models}["separate"] < best
 
 
+def test_no_model_is_tuned_on_rows_of_the_same_patient() -> None:
+    rng = np.random.default_rng(0)
+    n, times = 100, 5
+    X = np.repeat(rng.standard_normal((n, 12)), times, axis=0)
+    X += 0.01 * rng.standard_normal(X.shape)
+    # The features say nothing; tuned on rows, models know each patient by heart (-1 or worse).
+    y = np.repeat(rng.standard_normal(n), times)
+    who = np.repeat([f"patient {k}" for k in range(n)], times)
+    task = np.repeat(np.arange(n) % 4, times).astype(str)
+    models = ["separate", "pooled", "pooled + intercepts", "near the mean"]
+    result = compare(X, y, task=task, models=models, groups=who)
+    assert all(row.score.mean > -0.25 for row in result.models)
+    assert result.verdict == "unclear"
+    model = result.best_model()
+    assert "patient" not in repr(model.get_params(deep=True))
+
+
 def test_time_goes_forward() -> None:
     X, y, task = related()
     rng = np.random.default_rng(1)
