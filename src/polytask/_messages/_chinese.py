@@ -83,6 +83,7 @@ CHINESE: Mapping[str, Template] = {
     "adapt.source": "仅用源模型",
     "adapt.target": "仅用新数据",
     "adapt.pooled": "合并",
+    "adapt.untried": "这些行不足以尝试：{names}。",
     "adapt.use.shared": "没有带目标的行，因此用其他任务共有的部分预测。",
     "adapt.use.adapted": "采用适应后的模型。",
     "adapt.use.source": "原模型对新数据的预测更好，且超出噪声，因此采用原模型。",

@@ -120,6 +120,7 @@ ENGLISH: Mapping[str, Template] = {
     "adapt.source": "source only",
     "adapt.target": "new rows only",
     "adapt.pooled": "pooled",
+    "adapt.untried": "The rows do not allow to try: {names}.",
     "adapt.use.shared": "Without rows they are predicted with what the other tasks share.",
     "adapt.use.adapted": "The adapted model is used.",
     "adapt.use.source": (

@@ -73,6 +73,17 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "models.metrics": "其他指标（各次划分的平均）",
     "models.costs": "模型的代价",
     "models.note_of": "{model}：{note}",
+    "left_out.unseen": "每个任务一个模型，无法预测未见过的任务",
+    "left_out.one_estimator": "一个估计器不能既用于数值又用于类别",
+    "left_out.pooled_kinds": "不同类型的目标无法合并",
+    "left_out.learned_kinds": "学习先验只用于同一类型的目标",
+    "left_out.learned_wide": (
+        "学习先验的耗时随特征数的立方增长：最多尝试 {most} 个特征，这里有 {features} 个"
+    ),
+    "left_out.boosting_sparse": "直方图提升不接受稀疏的 X",
+    "left_out.boosting_rows": (
+        "每个任务单独做提升大约需要每个任务 {least} 行，这里任务行数的中位数是 {rows}"
+    ),
     "models.none": "没有运行任何模型。",
     "models.undefined": "{value}（{n} 个无定义）",
     "models.undefined_note": "无定义：单个任务上无法计算的分数（所有划分合计），不计入平均。",

@@ -74,6 +74,19 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "models.metrics": "Further metrics, means over the splits",
     "models.costs": "What the models cost",
     "models.note_of": "{model}: {note}",
+    # Why a model is not tried.
+    "left_out.unseen": "a model per task cannot predict a task that it has not seen",
+    "left_out.one_estimator": "one estimator cannot be for numbers and for classes",
+    "left_out.pooled_kinds": "targets of several kinds cannot be pooled",
+    "left_out.learned_kinds": "a learned prior is for targets of one kind",
+    "left_out.learned_wide": (
+        "the time of a learned prior grows with the cube of the features: up to {most} are "
+        "tried, these are {features}"
+    ),
+    "left_out.boosting_sparse": "histogram boosting takes no sparse X",
+    "left_out.boosting_rows": (
+        "boosting per task needs about {least} rows per task, the median task has {rows}"
+    ),
     "models.none": "No model was run.",
     "models.undefined": Plural("n", "{value} (1 undefined)", "{value} ({n} undefined)"),
     "models.undefined_note": (

@@ -263,7 +263,15 @@ def _leaderboard(judge: _Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
 def _row(judge: _Judge, entry: Entry, picked: int) -> ModelRow:
     board = judge.board
     if entry.estimator is None:
-        return ModelRow(entry.name, entry.kind, entry.family, NOTHING, (), note=entry.note)
+        return ModelRow(
+            name=entry.name,
+            kind=entry.kind,
+            family=entry.family,
+            score=NOTHING,
+            splits=(),
+            note=str(entry.left_out),
+            left_out=entry.left_out,
+        )
     held = [board.record(split, entry.name) for split in board.splits]
     done = [record for record in held if record is not None]
     names = judge.always(entry.name)

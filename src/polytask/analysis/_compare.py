@@ -153,9 +153,10 @@ def compare(
     plan = make_plan(study, facts, choices, chosen, shown)
     lock = make_lock(study, choices, loss, chosen)
     related = _related(study, random_state, deadline)
-    records, stopped = _work(plan, lock, journal, n_jobs, deadline, verbose)
+    records, stopped, before = _work(plan, lock, journal, n_jobs, deadline, verbose, started)
     answer = make_answer(plan, records, chosen)
-    result = _result(plan, answer, records, chosen, stopped, lock, clock.monotonic() - started)
+    seconds = before + clock.monotonic() - started
+    result = _result(plan, answer, records, chosen, stopped, lock, seconds)
     return dataclasses.replace(result, relatedness=related)
 
 
@@ -190,7 +191,8 @@ def _work(
     n_jobs: int | None,
     deadline: float | None,
     verbose: bool,
-) -> tuple[Mapping[str, Record], str]:
+    started: float,
+) -> tuple[Mapping[str, Record], str, float]:
     with ExitStack() as stack:
         store: Any = _Memory()
         if journal is not None:
@@ -210,6 +212,7 @@ def _work(
             deadline=deadline,
             watcher=bar,
             costs=costs,
+            started=started,
         )
 
 

@@ -51,14 +51,17 @@ def costs_of(plan: Plan) -> dict[str, float]:
 
 def _cost(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
     """Return the seconds of fits to samples of some sizes, from trials on two small ones."""
-    trial, factor = trial_of(entry.estimator)
-    if factor > 1 and facts.problem == "regression":
+    trial = trial_of(entry.estimator)
+    if trial is None:
+        small, large = (_seconds(clone(entry.estimator), part) for part in rows)
+        half = rows[1].n_rows - rows[0].n_rows
+        slope = max(large - small, 0.0) / max(half, 1)
+        return sum(large + slope * (size - rows[1].n_rows) for size in sizes)
+    once = trial.whole(_seconds(trial.small, rows[1]), _seconds(trial.large, rows[1]))
+    if facts.problem == "regression":
         # With the squared loss a search works on sums that are as large for any number of rows.
-        return factor * _seconds(trial, rows[1]) * len(sizes)
-    small, large = (_seconds(clone(trial), part) for part in rows)
-    half = rows[1].n_rows - rows[0].n_rows
-    slope = max(large - small, 0.0) / max(half, 1)
-    return factor * sum(large + slope * (size - rows[1].n_rows) for size in sizes)
+        return once * len(sizes)
+    return sum(once * max(size / rows[1].n_rows, 1.0) for size in sizes)
 
 
 def _seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
@@ -85,7 +88,7 @@ def say_plan(plan: Plan, costs: Mapping[str, float], n_jobs: int | None) -> None
         f"{_counted(len(plan.running), 'model')}, {_counted(plan.n_splits, 'split')}, "
         f"{fits} fits: {duration(seconds)}" + (f" with {jobs} processes." if jobs > 1 else "."),
     ]
-    lines += [f"Left out: {e.name} ({e.note})." for e in plan.entries if e.estimator is None]
+    lines += [f"Left out: {e.name} ({e.left_out})." for e in plan.entries if e.estimator is None]
     sys.stderr.write("\n".join(lines) + "\n")
 
 

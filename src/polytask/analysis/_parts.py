@@ -6,6 +6,8 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
+from polytask._messages import Said
+
 
 class Interval(NamedTuple):
     """A mean and its 95% interval; the ends are NaN where one split gives no spread.
@@ -66,6 +68,8 @@ class ModelRow:
         Size of the saved model of the first split; None where it cannot be saved.
     note : str
         Why it was left out or failed, or what it warned of; empty if nothing.
+    left_out : Said or None
+        Why it was left out, for any language; None if it was not.
     """
 
     name: str
@@ -82,6 +86,7 @@ class ModelRow:
     nonzero: int | None = None
     file_bytes: int | None = None
     note: str = ""
+    left_out: Said | None = None
 
 
 @dataclass(frozen=True)

@@ -35,7 +35,10 @@ FORMATS: Mapping[str, str] = {
 }
 VERSION = 1
 # Fields that were added since, which older files lack.
-_LATER: Mapping[str, frozenset[str]] = {"Comparison": frozenset({"relatedness"})}
+_LATER: Mapping[str, frozenset[str]] = {
+    "Comparison": frozenset({"relatedness"}),
+    "ModelRow": frozenset({"left_out"}),
+}
 _DATES: Mapping[str, Any] = {
     "$datetime": datetime.datetime,
     "$date": datetime.date,

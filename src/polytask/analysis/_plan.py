@@ -12,6 +12,7 @@ from sklearn.base import clone
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._linalg import is_sparse
+from polytask._messages import Said
 from polytask.analysis._held import Rows, Study
 from polytask.analysis._problem import OWNER, seen_tasks_only
 from polytask.analysis._unit import Unit
@@ -62,15 +63,15 @@ class Entry:
         As in :class:`CandidateModel`.
     estimator : object
         Unfitted; None if it is left out.
-    note : str
-        Why it is left out, empty if it is not.
+    left_out : Said or None
+        Why it is left out; None if it is not.
     """
 
     name: str
     kind: str
     family: str
     estimator: Any
-    note: str = ""
+    left_out: Said | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,9 +274,9 @@ def _expanded(item: Any, facts: Facts, quick: bool) -> list[Entry]:  # noqa: ANN
 
 
 def _known(model: CandidateModel, facts: Facts) -> Entry:
-    note = model.unfit(facts)
-    made = None if note else model.make(facts)
-    return Entry(model.name, model.kind, model.family, made, note)
+    reason = model.unfit(facts)
+    made = None if reason else model.make(facts)
+    return Entry(model.name, model.kind, model.family, made, reason)
 
 
 def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN401
@@ -294,8 +295,8 @@ def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN
 
 def _added_face(name: str, estimator: Any, facts: Facts) -> Entry:  # noqa: ANN401
     if isinstance(estimator, SingleTask):
-        note = MODELS["separate"].unfit(facts)
-        return Entry(name, "separate", "user", None if note else estimator, note)
+        reason = MODELS["separate"].unfit(facts)
+        return Entry(name, "separate", "user", None if reason else estimator, reason)
     kind = "pooled" if isinstance(estimator, Pooled) else "shared"
     if facts.unseen:
         estimator = clone(estimator).set_params(unseen_tasks="shared")

@@ -38,7 +38,8 @@ def run_units(
     deadline: float | None,
     watcher: Watcher,
     costs: Mapping[str, float],
-) -> tuple[Mapping[str, Record], str]:
+    started: float,
+) -> tuple[Mapping[str, Record], str, float]:
     """Run what is not in the store yet.
 
     Parameters
@@ -57,6 +58,8 @@ def run_units(
         Told of every finished unit.
     costs : dict
         Expected seconds of a unit, by model.
+    started : float
+        When this run began, in seconds of ``time.monotonic``.
 
     Returns
     -------
@@ -64,6 +67,8 @@ def run_units(
         By the keys of the units.
     stopped : str
         Why not all of them are there: "time", "interrupt", or empty.
+    before : float
+        Seconds that earlier runs had taken when the last of their pieces was finished.
     """
     records: dict[str, Record] = {}
     for unit in units:
@@ -71,20 +76,21 @@ def run_units(
         if record is not None:
             records[unit.key] = record
             watcher.skip(unit.label, costs.get(unit.model, 1.0))
+    before = max((record["clock"] for record in records.values()), default=0.0)
     work = _finished(study, [unit for unit in units if unit.key not in records], n_jobs)
     try:
         for unit, record in work:
-            store.put(unit.key, record)
+            store.put(unit.key, record | {"clock": before + time.monotonic() - started})
             # As it is read back, so that a resumed run has the same bits.
             records[unit.key] = store.get(unit.key)
             watcher.advance(unit.label, costs.get(unit.model, 1.0))
             if deadline is not None and time.monotonic() > deadline:
-                return records, "" if len(records) == len(units) else "time"
+                return records, "" if len(records) == len(units) else "time", before
     except KeyboardInterrupt:
-        return records, "interrupt"
+        return records, "interrupt", before
     finally:
         work.close()
-    return records, ""
+    return records, "", before
 
 
 def _finished(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from polytask._messages import Speech
 from polytask.analysis import _related_sentences
-from polytask.analysis._parts import Interval, Setup, TaskGain
+from polytask.analysis._parts import Interval, ModelRow, Setup, TaskGain
 from polytask.analysis._verdict import dominant_task
 
 if TYPE_CHECKING:
@@ -182,13 +182,17 @@ def warnings(result: Comparison, speech: Speech) -> list[str]:
 
 def notes(result: Comparison, speech: Speech) -> list[str]:
     """Return the diagnostics, and notes on models that are not among them."""
-    known = set(result.diagnostics)
-    beside = [
-        speech("models.note_of", {"model": speech.name(row.name), "note": speech.text(row.note)})
+    own = {f"{row.name}: {row.note}" for row in result.models}
+    noted = [
+        speech("models.note_of", {"model": speech.name(row.name), "note": _note(row, speech)})
         for row in result.models
-        if row.note and f"{row.name}: {row.note}" not in known
+        if row.note
     ]
-    return [*(speech.text(line) for line in result.diagnostics), *beside]
+    return [*noted, *(speech.text(line) for line in result.diagnostics if line not in own)]
+
+
+def _note(row: ModelRow, speech: Speech) -> str:
+    return speech.text(row.note) if row.left_out is None else row.left_out.text(speech)
 
 
 def _dominance(result: Comparison, speech: Speech) -> str:

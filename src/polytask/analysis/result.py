@@ -58,7 +58,7 @@ class Comparison:
     complete : bool
         False after an interruption or when the time budget ran out.
     seconds : float
-        Wall time.
+        Wall time; of a comparison that was resumed from a journal, that of all its runs.
     lock : dict
         Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
     stopped : {"", "time", "interrupt"}

@@ -8,6 +8,7 @@ from typing import Any
 
 from sklearn.base import clone
 
+from polytask._messages import Said
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 
 # The pull of every coefficient to zero, relative to the pull to the tasks' mean: a trace
@@ -29,6 +30,8 @@ _NEARLY_NONE = 1e-4 * 0.25
 # Strengths of a search inside a comparison, which repeats it for every split.
 _ALPHAS = 20
 _FOLDS = 5
+# Strengths of the two searches that tell how long a whole one takes.
+_TRIED = (7, 13)
 
 
 def _near_mean() -> tuple[Penalty, ...]:
@@ -96,7 +99,7 @@ class CandidateModel:
     make : callable
         From facts to an unfitted estimator.
     unfit : callable
-        From facts to the reason why it cannot be tried, empty if it can.
+        From facts to the reason why it cannot be tried, None if it can.
     quick : bool
         Whether a quick comparison has it; of each kind it has the first that can be tried.
     """
@@ -105,7 +108,7 @@ class CandidateModel:
     kind: str
     family: str
     make: Callable[[Facts], Any]
-    unfit: Callable[[Facts], str]
+    unfit: Callable[[Facts], Said | None]
     quick: bool = False
 
 
@@ -249,48 +252,44 @@ def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return _searched(L2)(facts).set_params(intercept=held[0], intercept_strength=held[1])
 
 
-def _always(facts: Facts) -> str:
-    return ""
+def _always(facts: Facts) -> Said | None:
+    return None
 
 
-def _needs_seen_tasks(facts: Facts) -> str:
-    return "a model per task cannot predict a task that it has not seen" if facts.unseen else ""
+def _needs_seen_tasks(facts: Facts) -> Said | None:
+    return Said("left_out.unseen") if facts.unseen else None
 
 
-def _needs_own_rows(facts: Facts) -> str:
+def _needs_own_rows(facts: Facts) -> Said | None:
     if facts.problem == "mixed":
-        return "one estimator cannot be for numbers and for classes"
+        return Said("left_out.one_estimator")
     return _needs_seen_tasks(facts)
 
 
-def _needs_one_kind(facts: Facts) -> str:
-    return "targets of several kinds cannot be pooled" if facts.problem == "mixed" else ""
+def _needs_one_kind(facts: Facts) -> Said | None:
+    return Said("left_out.pooled_kinds") if facts.problem == "mixed" else None
 
 
-def _needs_few_features(facts: Facts) -> str:
+def _needs_few_features(facts: Facts) -> Said | None:
     if facts.problem == "mixed":
-        return "a learned prior is for targets of one kind"
+        return Said("left_out.learned_kinds")
     if facts.n_features > _MOST_LEARNED:
-        return (
-            f"the time of a learned prior grows with the cube of the features: up to "
-            f"{_MOST_LEARNED} are tried, these are {facts.n_features}"
-        )
-    return ""
+        sizes = {"most": _MOST_LEARNED, "features": facts.n_features}
+        return Said("left_out.learned_wide", sizes)
+    return None
 
 
-def _needs_many_rows(facts: Facts) -> str:
+def _needs_many_rows(facts: Facts) -> Said | None:
     if facts.sparse:
-        return "histogram boosting takes no sparse X"
+        return Said("left_out.boosting_sparse")
     if facts.median_rows < _ROWS_FOR_BOOSTING:
-        return (
-            f"boosting per task needs about {_ROWS_FOR_BOOSTING} rows per task, the median task "
-            f"has {facts.median_rows:g}"
-        )
+        sizes = {"least": _ROWS_FOR_BOOSTING, "rows": int(facts.median_rows)}
+        return Said("left_out.boosting_rows", sizes)
     return _needs_own_rows(facts)
 
 
-def _needs_dense(facts: Facts) -> str:
-    return "histogram boosting takes no sparse X" if facts.sparse else _needs_one_kind(facts)
+def _needs_dense(facts: Facts) -> Said | None:
+    return Said("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
 _CANDIDATES = (
@@ -360,11 +359,36 @@ def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:
     return tuple(found)
 
 
-def trial_of(estimator: Any) -> tuple[Any, float]:  # noqa: ANN401 - any estimator
-    """Return a model that is quick to fit, and how many times longer the given one takes.
+@dataclass(frozen=True)
+class Trial:
+    """Two quick searches that tell how long a whole one takes.
 
-    A search is tried with few strengths and folds and nothing else; its time grows with the
-    number of solutions that it asks for.
+    Attributes
+    ----------
+    small, large : estimator
+        The search with two folds, and with few strengths and about twice as many.
+    steps : float
+        How often the time between the two has to be added to that of the small one.
+    factor : float
+        How many times more folds the whole search has.
+    """
+
+    small: Any
+    large: Any
+    steps: float
+    factor: float
+
+    def whole(self, small: float, large: float) -> float:
+        """Return the seconds of the whole search from those of the two."""
+        return self.factor * (small + self.steps * max(large - small, 0.0))
+
+
+def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
+    """Return quick searches in place of a long one.
+
+    Their time is that of preparing every fold, and a part that grows with the strengths; two
+    numbers of strengths, which both leave room for the windows of the search, tell the two
+    apart.
 
     Parameters
     ----------
@@ -373,17 +397,16 @@ def trial_of(estimator: Any) -> tuple[Any, float]:  # noqa: ANN401 - any estimat
 
     Returns
     -------
-    tuple of (estimator, float)
-        The estimator itself and 1 if it is no search.
+    Trial or None
+        None if the estimator is no search.
     """
     from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
 
     if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):
-        return clone(estimator), 1.0
-    small = {"alphas": 3, "cv": 2, "task_weight": "size", "intercept_strength": 1.0}
-    trial = clone(estimator).set_params(**small)
-    penalty = estimator.penalty
-    families = len(penalty) if isinstance(penalty, list | tuple) else 1
+        return None
     alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
+    few, more = (min(count, alphas) for count in _TRIED)
     folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
-    return trial, folds * (families + 3) * alphas / (6 * families + 1)
+    small, large = (clone(estimator).set_params(alphas=k, cv=2) for k in (few, more))
+    steps = (alphas - few) / (more - few) if more > few else 0.0
+    return Trial(small, large, steps, folds / 2)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import itertools
+import re
 from typing import Any
 
 import numpy as np
@@ -12,8 +13,16 @@ import pytest
 from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
-from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, compare
+from polytask import (
+    Comparison,
+    MultiTaskClassifier,
+    MultiTaskModel,
+    MultiTaskRegressor,
+    compare,
+)
+from polytask._messages import Speech
 from polytask.analysis import _run
+from polytask.analysis._sentences import notes
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, ParameterError
 from polytask.metrics import METRICS
@@ -161,6 +170,10 @@ def test_an_interruption_leaves_what_is_finished_and_a_journal_goes_on(
     resumed = compare(X, y, task=task, models=FEW, cv=3, journal=journal)
     assert same(whole, resumed)
     assert len(counted) == 12 - 9
+    # Reading what is finished takes next to no time; the time said is that of all runs.
+    clocks = [float(c) for c in re.findall(r'"clock":\{?[^0-9]*([0-9.]+)', journal.read_text())]
+    assert len(clocks) == 12
+    assert max(clocks[:9]) < min(clocks[9:]) < resumed.seconds
 
 
 @pytest.mark.parametrize("after", range(len(FEW)))
@@ -264,6 +277,16 @@ def test_unseen_tasks_are_served_by_what_is_shared() -> None:
     assert "cannot predict a task that it has not seen" in rows["separate"].note
     assert not np.isnan(rows["near"].score.mean)
     assert result.plain == "pooled"
+
+
+def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
+    X, y, task = related(n_tasks=8)
+    result = compare(X, y, task=task, models=FEW, unseen=True, quick=True)
+    for held in (result, Comparison.from_json(result.to_json())):
+        english, chinese = (" ".join(notes(held, Speech(lang))) for lang in ("en", "zh"))
+        assert "separate: a model per task cannot predict" in english
+        assert "无法预测未见过的任务" in chinese
+        assert "cannot" not in chinese
 
 
 def test_classes_with_rare_ones_and_one_class_tasks() -> None:
