@@ -15,7 +15,7 @@ import resource
 import sys
 import time
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -119,12 +119,12 @@ def measure(
     return r_squared(y, np.asarray(model.predict(X, task=at))), seconds, coverage(model, X, y, at)
 
 
-def simulate(count: int) -> None:
+def simulate(count: int, deviations: Sequence[float]) -> None:
     """Print the error of wide simulated tasks against tuned toward_mean."""
     print("\n## 48 tasks of 20 to 60 rows, 124 features, small isotropic Omega\n")
     print("| sd of the deviations | toward_mean, tuned | learned prior, auto | error ratio |")
     print("|---|---|---|---|")
-    for deviation in (0.02, 0.05, 0.1):
+    for deviation in deviations:
         errors = np.array([_wide(seed, deviation) for seed in range(count)])
         tuned, auto = errors.mean(axis=0)
         print(f"| {deviation} | {tuned:.4f} | {auto:.4f} | {auto / tuned:.4f} |")
@@ -191,6 +191,9 @@ def main() -> None:
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
     parser.add_argument("--simulate", action="store_true")
+    parser.add_argument(
+        "--deviations", type=float, nargs="+", default=[0.02, 0.05, 0.1], help="of --simulate"
+    )
     parser.add_argument("--scale", action="store_true")
     chosen = parser.parse_args()
     print(
@@ -200,7 +203,7 @@ def main() -> None:
     for name in chosen.sets:
         run(name, chosen.splits, chosen.only)
     if chosen.simulate:
-        simulate(chosen.splits)
+        simulate(chosen.splits, chosen.deviations)
     if chosen.scale:
         scale()
 

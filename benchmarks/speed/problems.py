@@ -29,6 +29,7 @@ class Card:
     penalty: str  # l21, trace or mean
     intercept: bool = False
     strengths: list[float] = field(default_factory=list)
+    folds: int = 0  # a strength is chosen on so many, then all rows are fitted; 0: all strengths
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +49,13 @@ class Problem:
     def cube(self) -> np.ndarray:
         """Return the separate designs as (tasks, rows, features): they are of equal size."""
         return self.X.reshape(self.n_tasks, -1, self.X.shape[1])
+
+    def splits(self) -> list[tuple[np.ndarray, np.ndarray]]:
+        """Return training and held-out rows of every fold, which all programs are given."""
+        fold = np.arange(len(self.Y)) % self.card.folds
+        return [
+            (np.flatnonzero(fold != k), np.flatnonzero(fold == k)) for k in range(fold.max() + 1)
+        ]
 
     def save(self, folder: Path) -> None:
         """Write the problem to a folder."""
@@ -89,12 +97,15 @@ def noisy(rng: np.random.Generator, eta: np.ndarray) -> np.ndarray:
     return eta + noise * (np.linalg.norm(eta) / (3.0 * np.linalg.norm(noise)))
 
 
-def shared(name: str, n: int, d: int, n_tasks: int, fractions: list[float], seed: int) -> Problem:
+def shared(
+    name: str, n: int, d: int, n_tasks: int, fractions: list[float], seed: int, folds: int = 0
+) -> Problem:
     """Draw a dense shared design with 50 true rows."""
     rng = np.random.default_rng(seed)
     X = correlated(rng, n, d)
     Y = noisy(rng, X @ true_rows(rng, d, n_tasks, 50))
-    return _finish(Card(name, "shared", "squared", "l21"), X, Y, np.array([0, n]), fractions)
+    card = Card(name, "shared", "squared", "l21", folds=folds)
+    return _finish(card, X, Y, np.array([0, n]), fractions)
 
 
 def sparse(name: str, n: int, d: int, n_tasks: int, fractions: list[float], seed: int) -> Problem:
@@ -161,7 +172,7 @@ PROBLEMS: dict[str, Callable[[], Problem]] = {
     "P1L": lambda: shared("P1L", 1000, 20000, 20, grid(0.01, 100), 1),
     "P2": lambda: shared("P2", 200, 100000, 10, [0.05], 2),
     "P3": lambda: shared("P3", 200000, 200, 50, [0.05], 3),
-    "P3CV": lambda: shared("P3CV", 200000, 200, 50, grid(0.01, 50), 3),
+    "P3CV": lambda: shared("P3CV", 200000, 200, 50, grid(0.01, 50), 3, folds=5),
     "P4": lambda: separate("P4", 100, 100, 500, 4),
     "P5": lambda: separate("P5", 50, 200, 300, 5, loss="logistic"),
     "P6": lambda: separate("P6", 100, 50, 200, 6, penalty="trace"),
@@ -174,7 +185,7 @@ WARM: dict[str, Callable[[], Problem]] = {
     "P1L": lambda: shared("P1L", 100, 12000, 20, [0.7, 0.5], 11),
     "P2": lambda: shared("P2", 100, 12000, 10, [0.5], 12),
     "P3": lambda: shared("P3", 20000, 100, 50, [0.5], 13),
-    "P3CV": lambda: shared("P3CV", 20000, 100, 50, [0.5, 0.3], 13),
+    "P3CV": lambda: shared("P3CV", 20000, 100, 50, [0.5, 0.3], 13, folds=3),
     "P4": lambda: separate("P4", 25, 100, 500, 14, fraction=0.5),
     "P5": lambda: separate("P5", 25, 200, 300, 15, loss="logistic", fraction=0.5),
     "P6": lambda: separate("P6", 20, 50, 200, 16, penalty="trace", fraction=0.5),

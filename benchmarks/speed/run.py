@@ -162,7 +162,7 @@ def compare(name: str, options: argparse.Namespace, pythons: dict[str, Path | No
         WARM[name]().save(place / "warm")
         for program in plan.PROGRAMS:
             python = pythons.get(program.environment.name)
-            if name not in program.problems:
+            if name not in program.problems or (name in program.slow and not options.long):
                 continue
             if python is None:
                 results.append(Result(program.label, reason="not installed"))

@@ -43,7 +43,13 @@ def score(problem: Problem, W: np.ndarray, strength: float) -> Score:
 
 
 def worst(problem: Problem, answers: list[np.ndarray]) -> Score:
-    """Return the score of the strength with the largest relative gap."""
+    """Return the score of the strength with the largest relative gap.
+
+    Of a choice by cross-validation the answers are the coefficients and the chosen strength.
+    """
+    if problem.card.folds:
+        W, strength = answers
+        return score(problem, W, float(strength))
     pairs = zip(answers, problem.card.strengths, strict=True)
     return max((score(problem, W, s) for W, s in pairs), key=lambda found: found.relative)
 

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from scipy.optimize import minimize, root
+from scipy.optimize import brentq, minimize, root
 from scipy.special import expit
 
 Array = np.ndarray
@@ -84,6 +84,27 @@ def square(c: float, R: Array | None = None) -> Term:
         return W if R is None else W @ R @ R.T
 
     return _of_coefficients(lambda W: c * (W * product(W)).sum(), lambda W: 2 * c * product(W))
+
+
+def clustered(c: float, eta: float, k: int) -> Term:
+    """Return c * eta * (1 + eta) * min over M of tr(W (eta I + M)^-1 W'), M in [0, I], tr M = k.
+
+    The best M shares the eigenvectors of W'W; its eigenvalues come from a root.
+    """
+    factor = c * eta * (1 + eta)
+
+    def solved(W):
+        _, values, right = np.linalg.svd(W, full_matrices=False)
+
+        def inside(log_level):
+            return np.clip(values / np.exp(log_level) - eta, 0.0, 1.0)
+
+        weights = inside(brentq(lambda x: inside(x).sum() - k, -40.0, 40.0, xtol=1e-15))
+        return W @ (right.T / (eta + weights)) @ right
+
+    return _of_coefficients(
+        lambda W: factor * (W * solved(W)).sum(), lambda W: 2 * factor * solved(W)
+    )
 
 
 def minimum(terms: list[Term], d: int, T: int, intercept: bool = True) -> tuple[Array, Array]:

@@ -14,7 +14,16 @@ from docs import _reference as ref
 from sklearn import linear_model
 
 from polytask import MultiTaskClassifier, MultiTaskRegressor
-from polytask.penalties import L1, L2, L21, ElasticNet, TraceNorm, coupling, toward_mean
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    Clustered,
+    ElasticNet,
+    TraceNorm,
+    coupling,
+    toward_mean,
+)
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "objective.md"
 d, T = 4, 3
@@ -81,7 +90,7 @@ def _several_classes() -> Example:
 
 P = SimpleNamespace(
     alpha=0.1, r=0.4, C=0.7, l1=0.02, l2=0.08, rho1=1.3, rho2=0.9, rho_L2=0.6,
-    Lam1=0.11, Lam2=0.07, lam=1.7, lam1=2.1, lam2=1.2,
+    k=2, Lam1=0.11, Lam2=0.07, lam=1.7, lam1=2.1, lam2=1.2,
     R=np.array([[1.0, 0.0], [-1.0, 1.0], [0.0, -1.0]]), G=np.array([[1.0], [-0.5], [-0.5]]),
 )  # fmt: skip
 P.q = P.lam1 / (P.lam1 + P.lam2)
@@ -212,6 +221,12 @@ CASES: dict[str, tuple[Example, Callable[[Example], tuple[Any, Any]]]] = {
             ref.squared, _half, ref.square(P.rho1, _CENTRE), ref.l1(P.rho2), intercept=False
         ),
     ),
+    "MALSAR `Least_CMTL`": (
+        _long(),
+        _of_formula(
+            ref.squared, _half, ref.clustered(P.rho1, P.rho2 / P.rho1, P.k), intercept=False
+        ),
+    ),
     "MALSAR `Logistic_L21`": (
         _long(binary=True),
         _of_formula(ref.logistic, _mean, ref.l21(P.rho1 / 20), ref.square(P.rho_L2 / 20)),
@@ -253,7 +268,8 @@ WEAKER = {"MALSAR `Logistic_L21`": 20}
 
 def _names(row: Row, example: Example) -> dict[str, Any]:
     parts = (MultiTaskClassifier, MultiTaskRegressor, L1, L2, L21, ElasticNet, TraceNorm)
-    names = {part.__name__: part for part in (*parts, coupling, toward_mean)} | vars(P)
+    parts += (Clustered, coupling, toward_mean)
+    names = {part.__name__: part for part in parts} | vars(P)
     for parameter in ("rho1", "rho_L2"):
         names[parameter] /= WEAKER.get(row.name, 1)
     return names | {"n": sum(example.counts), "n_mean": np.mean(example.counts), "T": T}

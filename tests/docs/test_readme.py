@@ -17,7 +17,7 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 
 # Penalties that users choose, as against what these are made of.
-CHOICES = [*penalties.PENALTIES, "coupling"]
+CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 
 
 def _name(page):

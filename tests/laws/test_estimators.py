@@ -9,7 +9,17 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, TaskData
-from polytask.penalties import L1, L2, L21, ElasticNet, TraceNorm, coupling, toward_mean
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    Clustered,
+    ElasticNet,
+    OutlierTasks,
+    TraceNorm,
+    coupling,
+    toward_mean,
+)
 
 TIGHT = {"tol": 1e-12, "max_iter": 50_000}
 PENALTIES = [
@@ -20,6 +30,8 @@ PENALTIES = [
     L2(0.2),
     toward_mean(0.5) + L2(0.1),
     L21(0.05) + toward_mean(0.3),
+    OutlierTasks(0.1) + toward_mean(0.2),
+    Clustered(0.1, 0.5, 2),
 ]
 NAMES = [str(penalty) for penalty in PENALTIES]
 MODES = ["task", "toward_mean", "shared", None]

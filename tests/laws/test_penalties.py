@@ -14,10 +14,19 @@ from polytask.penalties import (
     L2,
     L21,
     PENALTIES,
+    Clustered,
     Columns,
     ElasticNet,
+    FusedTasks,
+    GroupNorm,
+    L1Inf,
+    LearnedCovariance,
+    OutlierTasks,
     SparseGroup,
     TraceNorm,
+    TreeGroup,
+    along_graph,
+    along_time,
     coupling,
     toward_mean,
 )
@@ -27,7 +36,9 @@ ROOT = np.random.default_rng(3).normal(size=(4, 3))
 COUPLED = coupling(0.6, ROOT @ ROOT.T, tasks=range(4))
 
 # What cannot be made from a strength alone is made here.
-MADE = {"coupling": COUPLED}
+MADE = {"coupling": COUPLED, "along_graph": along_graph(0.6, {(0, 1): 2.0, (3, 1): 0.5})}
+MADE["TreeGroup"] = TreeGroup(0.6, ((0,), (1,), (2, 3), (3,), (0, 1, 2, 3)), (0.5, 0.6, 1, 0.4, 2))
+MADE["GroupNorm"] = GroupNorm(0.2, ((4, 0), (1, 2, 3), (5,)))
 MADE |= {name: make(alpha=0.6) for name, make in PENALTIES.items()}
 RELATIVE = {name: make() for name, make in PENALTIES.items()}
 
@@ -44,8 +55,44 @@ COMPOSED = [
     ElasticNet(0.5, 0.0),
     SparseGroup(0.5, 1.0),
     SparseGroup(0.5, 0.0),
+    OutlierTasks(0.4) + L2(0.1) + along_time(0.3),
+    OutlierTasks(0.2) + OutlierTasks(0.3),
+    LearnedCovariance(0.4) + toward_mean(0.2),
+    LearnedCovariance(0.4) + LearnedCovariance(0.2),
+    Clustered(0.4, 0.5, 3) + L2(0.1),
+    Clustered(0.4, 0.5, 3) + Clustered(0.2, 0.5, 3),
+    Clustered(2.0, 0.01, 1),
+    Clustered(0.4, 0.5, 9),
+]
+# Norms of rows, which join L1, L21 and norms of groups of features.
+NESTED = [
+    L1Inf(0.3) + L1(0.2),
+    L1(0.1) + L21(0.2) + L1Inf(0.3) + L1Inf(0.1),
+    FusedTasks(0.3, 0.2) + L21(0.3),
+    FusedTasks(l1=0.5, fraction=0.2) + L2(0.1),
+    FusedTasks(0.0, 0.3) + L2(0.1),
+    SparseGroup(0.3, 0.4) + FusedTasks(0.2) + FusedTasks(0.3),
+    TreeGroup(0.3, ((0, 2), (1, 3), (9,)), (1, 2, 3)) + L21(0.2) + L1(0.1),
+    TreeGroup(groups=((0,), (3, 1, 2)), fraction=0.3) + L2(0.1),
+]
+BLOCKS = GroupNorm(0.2, ((4, 0), (1, 2, 3), (5,)), (1.0, 2.0, 0.5))
+WITH_BLOCKS = [
+    GroupNorm(groups=((4, 0), (1, 2, 3), (5,)), fraction=0.2) + L2(0.5),
+    BLOCKS + L1(0.1),
+    L21(0.2) + L1(0.1) + BLOCKS + BLOCKS,
+    L1(0.1) + BLOCKS + FusedTasks(0.1) + L21(0.1),
+    BLOCKS + L1Inf(0.3),
 ]
 CLASSES = Columns(tuple("aabbcc"), ("x", "y", "x", "z", "y", "x"))
+# What names tasks, for the tasks of CLASSES.
+NAMED = {
+    "coupling": coupling(0.6, ROOT[:3] @ ROOT[:3].T, tasks="cab"),
+    "along_graph": along_graph(0.6, {("c", "a"): 2.0, ("b", "a"): 0.5}),
+    "along_time": along_time(0.6, order="cab"),
+    "FusedTasks": FusedTasks(0.6, 0.2, order="cab"),
+    "TreeGroup": TreeGroup(0.6, (tuple("abc"), tuple("ac"), ("b",)), (1, 2, 0.5)),
+}
+WITH_CLASSES = {**MADE, **NAMED}
 
 
 def exported_members():
@@ -54,13 +101,13 @@ def exported_members():
         member = getattr(penalties, name)
         if inspect.isfunction(member) and name != "decompose":
             yield name
-        if name in PENALTIES:
+        if name in PENALTIES or name in MADE:
             yield name
 
 
 @pytest.mark.parametrize("name", sorted(set(exported_members())))
 def test_laws(name):
-    check_penalty(MADE[name])
+    check_penalty(MADE[name], features_alike=name != "GroupNorm")
 
 
 @pytest.mark.parametrize("name", sorted(RELATIVE))
@@ -68,31 +115,44 @@ def test_laws_without_a_strength(name):
     check_penalty(RELATIVE[name], random_state=1)
 
 
-@pytest.mark.parametrize("penalty", COMPOSED, ids=repr)
+@pytest.mark.parametrize("penalty", [*COMPOSED, *NESTED], ids=repr)
 def test_laws_of_composed_penalties(penalty):
     check_penalty(penalty, random_state=2)
 
 
-@pytest.mark.parametrize("penalty", [*MADE.values()], ids=repr)
-def test_laws_with_classes(penalty):
-    if penalty is COUPLED:
-        penalty = coupling(0.6, ROOT[:3] @ ROOT[:3].T, tasks="cab")
-    check_penalty(penalty, columns=CLASSES)
+@pytest.mark.parametrize("penalty", WITH_BLOCKS, ids=repr)
+def test_laws_of_penalties_with_blocks_of_features(penalty):
+    check_penalty(penalty, features_alike=False, random_state=2)
+
+
+@pytest.mark.parametrize("added", [L21(0.2), L1(0.1) + L21(0.2), BLOCKS], ids=repr)
+@pytest.mark.parametrize("name", ["L1Inf", "FusedTasks", "TreeGroup"])
+def test_laws_of_norms_of_rows_with_classes(name, added):
+    penalty = WITH_CLASSES[name] + added
+    check_penalty(penalty, columns=CLASSES, features_alike=added is not BLOCKS)
+
+
+@pytest.mark.parametrize("name", sorted(WITH_CLASSES))
+def test_laws_with_classes(name):
+    check_penalty(WITH_CLASSES[name], columns=CLASSES, features_alike=name != "GroupNorm")
 
 
 def test_the_order_of_tasks_matters_to_a_bare_matrix():
     check_penalty(coupling(0.6, COUPLED.matrix), tasks_alike=False)
+    check_penalty(along_graph(0.6, np.abs(COUPLED.matrix)), tasks_alike=False)
 
 
 @pytest.mark.parametrize("name", sorted(MADE))
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(name, namespace):
-    check_penalty(MADE[name], xp=pytest.importorskip(namespace))
+    xp = pytest.importorskip(namespace)
+    check_penalty(MADE[name], features_alike=name != "GroupNorm", xp=xp)
 
 
+@pytest.mark.parametrize("name", ["toward_mean", "OutlierTasks", *NAMED])
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
-def test_other_namespaces_with_classes(namespace):
-    check_penalty(toward_mean(), columns=CLASSES, xp=pytest.importorskip(namespace))
+def test_other_namespaces_with_classes(name, namespace):
+    check_penalty(WITH_CLASSES[name], columns=CLASSES, xp=pytest.importorskip(namespace))
 
 
 def test_every_saveable_class_is_in_the_fixed_table():

@@ -10,14 +10,20 @@ import pytest
 import scipy.sparse as sp
 
 from polytask import MultiTaskRegressor
-from polytask.linear import _problem
+from polytask.linear import _parts, _problem
 from polytask.penalties import (
     L1,
     L2,
     L21,
+    Clustered,
     ElasticNet,
+    FusedTasks,
+    L1Inf,
     SparseGroup,
     TraceNorm,
+    TreeGroup,
+    along_graph,
+    along_time,
     coupling,
     toward_mean,
 )
@@ -29,7 +35,9 @@ from polytask.solvers import (
 )
 
 FOLDER = Path(__file__).parent
-PROBLEMS = {p["key"]: p for p in json.loads((FOLDER / "squared.json").read_text())["problems"]}
+ORACLE = json.loads((FOLDER / "squared.json").read_text())
+PROBLEMS = {p["key"]: p for p in ORACLE["problems"]}
+TREE = [g["tasks"] for g in ORACLE["tree"]], [g["weight"] for g in ORACLE["tree"]]
 STORED = np.load(FOLDER / "squared.npz")
 
 X_OF = [STORED[f"X_{t}"] for t in range(4)]
@@ -62,10 +70,15 @@ PENALTIES = {
     "sparse_group": lambda p: pair(SparseGroup, p),
     "mean_reg": lambda p: toward_mean(2 * p["lam"]),
     "mean_reg_ridge": lambda p: toward_mean(2 * (p["lam1"] - p["lam2"])) + L2(2 * p["lam2"]),
-    "graph_laplacian": lambda p: coupling(2 * p["lam"], LAPLACIAN),
+    "graph_laplacian": lambda p: along_graph(2 * p["lam"], ADJACENCY),
     "graph_laplacian_l1": lambda p: coupling(2 * p["lam1"], LAPLACIAN) + L1(p["lam2"]),
-    "srmtl": lambda p: coupling(2 * p["rho1"], CHAIN) + L1(p["rho2"]),
+    "srmtl": lambda p: along_time(2 * p["rho1"]) + L1(p["rho2"]),
     "tgl": lambda p: coupling(2 * p["rho2"], CHAIN) + L21(p["rho3"]) + L2(2 * p["rho1"]),
+    "cmtl": lambda p: Clustered(p["rho1"], p["rho2"] / p["rho1"], p["k"]),
+    "l1inf": lambda p: L1Inf(p["lam"]),
+    "fused": lambda p: FusedTasks(p["lam2"], p["lam1"]),
+    "cfsgl": lambda p: FusedTasks(p["lam2"], p["lam1"]) + L21(p["lam3"]),
+    "tree_group": lambda p: TreeGroup(p["lam"], *TREE),
     "l21_weighted": lambda p: L21(p["lam"]),
     "l21_halfsum": lambda p: L21(p["lam"]),
 }
@@ -120,7 +133,7 @@ def assert_exact(fitted, problem):
 def datafit(request, monkeypatch):
     """Force one of the two data terms."""
     if request.param == "samples":
-        monkeypatch.setattr(_problem, "_STATISTICS_ENTRIES", -1)
+        monkeypatch.setattr(_parts, "_STATISTICS_ENTRIES", -1)
     return request.param
 
 
@@ -148,7 +161,7 @@ def test_default_tolerance(key):
     [(key, AcceleratedGradient()) for key in PENALTIES]
     + [(key, Newton()) for key in SMOOTH]
     + [(key, SeparateDescent()) for key in ROWS]
-    + [(key, ExtrapolatedGradient()) for key in ("trace", "trace_intercept")],
+    + [(key, ExtrapolatedGradient()) for key in ("trace", "trace_intercept", "cmtl")],
 )
 def test_every_solver(key, solver):
     problem, estimator = model(key, tol=1e-12, solver=solver)
@@ -159,11 +172,9 @@ def test_the_data_term_is_the_one_asked_for(datafit):
     key = "ridge"
     _, estimator = model(key)
     seen = []
-    build = _problem._Parts.datafit
+    build = _problem.Problem
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            _problem._Parts, "datafit", lambda self, b: seen.append(build(self, b)) or seen[-1]
-        )
+        patch.setattr(_problem, "Problem", lambda *parts: seen.append(parts[0]) or build(*parts))
         fit(estimator, key, "long", False)
     expected = {"statistics": "SquaredStatistics", "samples": "Samples"}[datafit]
     assert [type(found).__name__ for found in seen] == [expected]

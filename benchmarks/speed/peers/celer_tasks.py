@@ -1,4 +1,4 @@
-"""celer: MultiTaskLasso, along a path."""
+"""celer: MultiTaskLasso, along a path, and its cross-validation."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from celer import MultiTaskLasso
+from celer import MultiTaskLasso, MultiTaskLassoCV
 from problems import Problem
 
 Solve = Callable[[float], list[np.ndarray]]
@@ -19,10 +19,16 @@ def prepare(problem: Problem) -> Solve:
         raise SystemExit("celer takes no sparse design with several tasks")
     X, Y = np.asfortranarray(problem.X), np.asfortranarray(problem.Y)
 
+    def search(tol: float) -> list[np.ndarray]:
+        settings = {"fit_intercept": False, "tol": tol, "max_iter": 1000, "max_epochs": 100000}
+        strengths = np.array(problem.card.strengths)
+        found = MultiTaskLassoCV(alphas=strengths, cv=problem.splits(), **settings).fit(X, Y)
+        return [found.coef_.T, np.array(found.alpha_)]
+
     def solve(tol: float) -> list[np.ndarray]:
         model = MultiTaskLasso(fit_intercept=False, tol=tol, max_iter=1000, max_epochs=100000)
         strengths = np.array(problem.card.strengths)
         coefs = model.path(X, Y, alphas=strengths)[1]
         return [coefs[:, :, k].T for k in range(len(strengths))]
 
-    return solve
+    return search if problem.card.folds else solve

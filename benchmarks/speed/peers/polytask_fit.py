@@ -8,7 +8,7 @@ from collections.abc import Callable
 import numpy as np
 from problems import Problem
 
-from polytask import MultiTaskClassifier, MultiTaskRegressor
+from polytask import MultiTaskClassifier, MultiTaskRegressor, MultiTaskRegressorCV
 from polytask._estimator import regression
 from polytask.data import TaskData
 from polytask.linear._fitting import bound_penalty, solve
@@ -23,6 +23,8 @@ Solve = Callable[[float], list[np.ndarray]]
 def prepare(problem: Problem) -> Solve:
     """Return the solver of a problem."""
     warnings.simplefilter("ignore")
+    if problem.card.folds:
+        return _searched(problem)
     several = len(problem.card.strengths) > 1
     return (_path if several else _one)(problem)
 
@@ -42,6 +44,23 @@ def _one(problem: Problem) -> Solve:
         return [model.fit(problem.X, y, task=task).coef_.T]
 
     return fit
+
+
+def _searched(problem: Problem) -> Solve:
+    settings = {
+        "alphas": problem.card.strengths,
+        "cv": problem.splits(),
+        "task_weight": "equal",
+        "intercept": None,
+        "standardize": False,
+        "scale_targets": None,
+    }
+
+    def search(tol: float) -> list[np.ndarray]:
+        found = MultiTaskRegressorCV(L21(), tol=tol, **settings).fit(problem.X, problem.Y)
+        return [found.coef_.T, np.array(found.alpha_)]
+
+    return search
 
 
 def _path(problem: Problem) -> Solve:

@@ -106,7 +106,7 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
     ]
     pooled = data.form is not Form.TARGETS
     losses = _counted_losses(chosen, found, pooled, data, owner)
-    pair = _union([c for c, own in zip(found, losses, strict=True) if isinstance(own, Logistic)])
+    pair = _union([c for c, own in zip(found, losses, strict=True) if own.of_two_classes])
     classes = tuple(
         None if seen is None else _task_classes(seen, pair, own, pooled)
         for seen, own in zip(found, losses, strict=True)
@@ -138,7 +138,7 @@ def _counted_losses(
         if own is None:
             most = len(together) if pooled and together is not None else n_seen
             own = Logistic() if most <= 2 else Multinomial()  # noqa: PLW2901
-        if isinstance(own, Logistic) and n_seen > 2:
+        if own.of_two_classes and n_seen > 2:
             raise IncompatibleError(_too_many(own, n_seen, f"{owner}, task {label!r}"))
         losses.append(own)
     return tuple(losses)
@@ -280,7 +280,7 @@ def _class_loss(loss: object, most: int, owner: str) -> Loss:
             f"loss of {owner} must be a loss of classes; got {chosen.name!r}, which is for "
             "numbers: use MultiTaskRegressor."
         )
-    if isinstance(chosen, Logistic) and most > 2:
+    if chosen.of_two_classes and most > 2:
         raise IncompatibleError(_too_many(chosen, most, owner))
     return chosen
 
@@ -294,7 +294,7 @@ def _too_many(loss: Loss, most: int, owner: str) -> str:
 
 def _task_classes(found: Labels, union: Labels | None, loss: Loss, pooled: bool) -> Labels:
     """Return the classes of a task; two at most take the order of the union if there is one."""
-    if isinstance(loss, Logistic) and union is not None and (pooled or len(found) < 2):
+    if loss.of_two_classes and union is not None and (pooled or len(found) < 2):
         return union if len(union) <= 2 else found
     return found
 

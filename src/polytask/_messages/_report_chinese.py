@@ -77,6 +77,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "left_out.one_estimator": "一个估计器不能既用于数值又用于类别",
     "left_out.pooled_kinds": "不同类型的目标无法合并",
     "left_out.learned_kinds": "学习先验只用于同一类型的目标",
+    "left_out.learned_loss": "学习先验只用于平方损失和逻辑损失",
     "left_out.learned_wide": (
         "学习先验的耗时随特征数的立方增长：最多尝试 {most} 个特征，这里有 {features} 个"
     ),

@@ -79,6 +79,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "left_out.one_estimator": "one estimator cannot be for numbers and for classes",
     "left_out.pooled_kinds": "targets of several kinds cannot be pooled",
     "left_out.learned_kinds": "a learned prior is for targets of one kind",
+    "left_out.learned_loss": "a learned prior is for the squared and the logistic loss",
     "left_out.learned_wide": (
         "the time of a learned prior grows with the cube of the features: up to {most} are "
         "tried, these are {features}"

@@ -76,7 +76,7 @@ def compare(
         Row weights, in fits and scores.
     task_column : str, int or None, default=None
         The column of X that holds the task labels, instead of `task`.
-    loss : {"auto", "squared", "logistic", "multinomial"}, Loss, or mapping, default="auto"
+    loss : name of a loss, Loss, or mapping of task to these, default="auto"
         "auto": text, booleans and numbers with exactly two distinct values are classes.
         A mapping gives each task its own.
     models : "default", or sequence, default="default"

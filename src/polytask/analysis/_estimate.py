@@ -17,7 +17,8 @@ from polytask._progress import duration
 from polytask.analysis._plan import Entry, Plan
 from polytask.data import TaskData
 from polytask.exceptions import PolytaskError
-from polytask.selection.candidates import Facts, trial_of
+from polytask.selection.candidates import Facts
+from polytask.selection.trials import trial_of
 
 # A trial fit has this share of the rows, and this many at least.
 _SHARE = 1 / 8

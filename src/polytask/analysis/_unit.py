@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import copy
 import tempfile
 import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +21,7 @@ from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.persistence import save
+from polytask.solvers import Solution
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
@@ -246,6 +248,11 @@ def _coefficients(estimator: Any) -> int | None:  # noqa: ANN401 - any estimator
 
 def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
     """Return the size of the saved model, None if it cannot be saved."""
+    solution = getattr(model, "solution_", None)
+    if isinstance(solution, Solution):
+        # Its seconds have more digits in one run than in another.
+        model = copy.copy(model)
+        model.solution_ = replace(solution, seconds=0.0)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.polytask"
         try:

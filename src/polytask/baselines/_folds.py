@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ def for_all_rows(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an es
     Returns
     -------
     estimator
-        A copy with pairs of row numbers as `cv`: as many as the rows allow, and None, which
-        is the search's own way, if they cannot be divided so, as those of one group cannot.
+        A copy with pairs of row numbers as `cv`: as many as the rows allow, and the
+        default of the search if they cannot be divided so, as those of one group cannot.
         The estimator itself if it has no such splitter.
     """
     return _divided(estimator, data.to_long()) if _is_given(estimator) else estimator
@@ -45,7 +46,7 @@ def without_folds(fitted: Any, given: Any) -> Any:  # noqa: ANN401 - estimators
     """Drop the row numbers that a search was divided by: they mean nothing once it is over."""
     step = _searching(fitted)
     if _is_given(given) and hasattr(step, "cv"):
-        step.set_params(cv=None)
+        step.set_params(cv=_usual(step))
     return fitted
 
 
@@ -57,8 +58,12 @@ def _divided(estimator: Any, rows: TaskData) -> Any:  # noqa: ANN401 - an estima
     copy = clone(estimator)
     step = _searching(copy)
     splitter = step.cv.reduced(rows) if rows.n_rows else None
-    step.set_params(cv=None if splitter is None else as_splits(splitter, rows))
+    step.set_params(cv=_usual(step) if splitter is None else as_splits(splitter, rows))
     return copy
+
+
+def _usual(step: Any) -> Any:  # noqa: ANN401 - an estimator
+    return inspect.signature(type(step)).parameters["cv"].default
 
 
 def _searching(estimator: Any) -> Any:  # noqa: ANN401 - an estimator

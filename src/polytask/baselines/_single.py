@@ -66,7 +66,7 @@ class SingleTask(Baseline):
 
     A search (``GridSearchCV``, ``RidgeCV``, ...) whose `cv` is one of polytask's splitters is
     divided by it within every task, with as many folds as the task allows; a task that it
-    cannot divide, such as one whose rows are all of one group, is searched with ``cv=None``.
+    cannot divide, such as one whose rows are all of one group, is searched with its default.
 
     Examples
     --------

@@ -145,8 +145,15 @@ class _Trial:
         yield (Full(shrinkage=float(self.q)),)
 
     def _allowed(self, structure: Structure) -> bool:
-        """Say whether the tasks are enough: each contrast of tasks informs q parameters."""
-        return bool(structure.n_parameters(self.q) <= self.q * (self.active - 1))
+        """Say whether tasks and rows are enough.
+
+        Each contrast of tasks informs q parameters. With more parameters and means than rows a
+        covariance can reproduce the rows, and its likelihood is no evidence whatever the price
+        (``benchmarks/learned_prior_price.py``).
+        """
+        size = structure.n_parameters(self.q)
+        enough = size <= self.q * (self.active - 1) and size + self.q <= self.n_rows
+        return bool(enough)
 
     def _try(self, structure: Structure, start: Learned | None) -> Learned:
         model = replace(self.model, structure=structure)

@@ -27,6 +27,8 @@ _MANY_PARAMETERS = 200
 _ROUGHNESS = 1e-4
 # Logs of relative variances stay between plus and minus this.
 _LARGEST_LOG = 18.0
+# A search for a zero may pass through this many times as much, but not through infinity.
+_ROOM = 4.0
 
 
 @saveable("bayes.learned")
@@ -226,9 +228,10 @@ class _Search:
         """
         if len(best[0]) > _MANY_PARAMETERS:
             return best
-        nearest = [best]
+        nearest, limits = [best], _ROOM * self._bounds().T
 
         def gradient(x: Array) -> Array:
+            x = np.clip(x, *limits)
             found = self._evaluate(x)
             if self._residual(x, found) < self._residual(*nearest[0]):
                 nearest[0] = (x.copy(), found)

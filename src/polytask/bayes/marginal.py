@@ -144,7 +144,7 @@ class Marginal:
             slice(None) if everything else np.array(model.varying, dtype=np.intp)
         )
         self.q = q
-        self._ridge = _ridge(gram)
+        self._ridge = ridge_of(gram)
         self._floor = max(_NOISE_FLOOR * within, _ROUNDING * square, 1e-20 * count)
         self._scale = np.diagonal(gram)[list(model.varying)] / max(count, 1e-300)
 
@@ -382,7 +382,7 @@ def _pooled(blocks: Sequence[Block]) -> tuple[Array, float, float, float]:
     return np.asarray(gram), square, within, count
 
 
-def _ridge(gram: Array) -> Array:
+def ridge_of(gram: Array) -> Array:
     """Return a ridge for columns that depend on others; none if there are none."""
     own = np.diagonal(gram).copy()
     largest = float(own.max(initial=0.0))

@@ -97,8 +97,9 @@ class Structure(ABC):
 
         Half the log of the number of rows `n` for each, as the Bayesian information criterion
         of mixed models is commonly computed (Schwarz 1978; Pinheiro and Bates 2000, section
-        2.4.1). The number of tasks instead of rows charges little where tasks are few, which
-        is where a covariance is least certain.
+        2.4.1). The number of tasks instead of rows is a little better where tasks are many, and
+        ruinous where they are few (``benchmarks/learned_prior_price.py``), which is where a
+        covariance is least certain.
         """
         return 0.5 * self.n_parameters(q) * float(np.log(max(n, 2.0)))
 

@@ -51,6 +51,8 @@ class Method:
         problem = problem_of(kinds)
         if problem is Problem.MIXED:
             return {kind.name: kind.loss for kind in kinds}
+        if self.loss != "auto":
+            return self.loss
         if problem is Problem.REGRESSION:
             return "squared"
         return "logistic" if all(kind.n_values <= 2 for kind in kinds) else "multinomial"

@@ -51,7 +51,8 @@ class Choice:
         """Return what the estimator is built from."""
         problem = problem_of(training.kinds)
         losses = {kind.name: kind.loss for kind in training.kinds}
-        loss = {Problem.REGRESSION: "squared", Problem.CLASSIFICATION: self.loss}.get(problem)
+        numbers = "squared" if self.loss == "auto" else self.loss
+        loss = {Problem.REGRESSION: numbers, Problem.CLASSIFICATION: self.loss}.get(problem)
         return Plan(
             problem=problem,
             loss=losses if loss is None else loss,

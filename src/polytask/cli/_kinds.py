@@ -17,7 +17,9 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MANY_CLASSES = 20
-LOSSES = ("auto", "squared", "logistic", "multinomial")
+LOSSES = ("auto", "squared", "huber", "logistic", "squared_hinge", "multinomial")
+_OF_NUMBERS = frozenset({"squared", "huber"})
+_OF_TWO_CLASSES = frozenset({"logistic", "squared_hinge"})
 
 
 class Problem(Enum):
@@ -179,10 +181,10 @@ def as_demanded(
     """
     if demand.loss == "auto":
         return kind
-    if demand.loss == "squared":
+    if demand.loss in _OF_NUMBERS:
         _require_numbers(kind, demand, column, source)
         return TargetKind(kind.name, False, f"is for {demand.option}", kind.n_values)
-    if demand.loss == "logistic" and kind.n_values > 2:
+    if demand.loss in _OF_TWO_CLASSES and kind.n_values > 2:
         raise DataError(
             f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
             f"{kind.n_values:,} distinct values. Use --loss multinomial or auto."

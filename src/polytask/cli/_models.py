@@ -65,12 +65,15 @@ class Model:
         The problem it is for; None means all.
     penalised : bool
         Whether it takes a penalty.
+    usual_loss : bool
+        Whether it has no other than the squared, logistic and multinomial losses.
     """
 
     help: str
     build: Build
     problem: Problem | None = None
     penalised: bool = True
+    usual_loss: bool = False
 
 
 def _shared(plan: Plan) -> dict[str, Any]:
@@ -126,7 +129,7 @@ def _single(plan: Plan) -> Any:  # noqa: ANN401
     from polytask.selection.candidates import tuned_linear
 
     return SingleTask(
-        tuned_linear(plan.problem.value),
+        tuned_linear(plan.problem.value, loss=plan.loss),
         task_column=plan.task_column,
         unseen_tasks=plan.unseen_tasks,
         n_jobs=plan.jobs,
@@ -139,7 +142,7 @@ def _pooled(effect: str) -> Build:
         from polytask.selection.candidates import tuned_linear
 
         return Pooled(
-            tuned_linear(plan.problem.value),
+            tuned_linear(plan.problem.value, loss=plan.loss),
             effect,
             task_column=plan.task_column,
             unseen_tasks=plan.unseen_tasks,
@@ -151,7 +154,12 @@ def _pooled(effect: str) -> Build:
 MODELS: Mapping[str, Model] = {
     "search": Model("penalty and strength found by cross-validation (the default)", _searched),
     "multitask": Model("one penalty, by --penalty or L21(fraction=0.1)", _plain),
-    "learned": Model("a prior learned from the tasks, nothing to tune", _learned, penalised=False),
+    "learned": Model(
+        "a prior learned from the tasks, nothing to tune",
+        _learned,
+        penalised=False,
+        usual_loss=True,
+    ),
     "single": Model("each task on its own", _single, penalised=False),
     "pooled": Model("all rows as one task", _pooled("none"), penalised=False),
     "pooled-intercept": Model(
@@ -203,3 +211,8 @@ def check_choice(name: str, plan: Plan) -> None:
         )
     if plan.penalty is not None and not model.penalised:
         raise IncompatibleError(f"--model {name} has no penalty between tasks: drop --penalty.")
+    if model.usual_loss and plan.loss in ("huber", "squared_hinge"):
+        raise IncompatibleError(
+            f"--model {name} is for the squared, logistic and multinomial losses; got --loss "
+            f"{plan.loss}. Choose another model, such as --model search."
+        )

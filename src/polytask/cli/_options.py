@@ -111,12 +111,13 @@ Ids = Annotated[
     ),
 ]
 Loss = Annotated[
-    Literal["auto", "squared", "logistic", "multinomial"],
+    Literal["auto", "squared", "huber", "logistic", "squared_hinge", "multinomial"],
     typer.Option(
         metavar="NAME",
         rich_help_panel=LEARNING,
-        help="auto, squared, logistic or multinomial. auto: text, true/false, categories and "
-        "numbers with exactly two values are classes; other numbers are numbers.",
+        help="auto, squared, huber (for numbers, some of them wrong), logistic, squared_hinge or "
+        "multinomial. auto: text, true/false, categories and numbers with exactly two values are "
+        "classes; other numbers are numbers.",
     ),
 ]
 Unseen = Annotated[

@@ -10,7 +10,16 @@ from polytask.datafits.intercepts import (
     PulledIntercepts,
     TiedIntercepts,
 )
-from polytask.datafits.moments import TaskStatistics, collect_shared, collect_stacked
+from polytask.datafits.joining import Counted, Units, all_but_one, in_units, joined
+from polytask.datafits.moments import (
+    TaskStatistics,
+    collect_shared,
+    collect_stacked,
+    column_sums,
+    spread_out,
+    weights_of,
+)
+from polytask.datafits.narrowed import narrowed
 from polytask.datafits.samples import Samples
 from polytask.datafits.statistics import SquaredStatistics
 
@@ -18,6 +27,7 @@ __all__ = [
     "AnchoredIntercepts",
     "Block",
     "ClassesBlock",
+    "Counted",
     "Datafit",
     "Evaluation",
     "Features",
@@ -32,7 +42,15 @@ __all__ = [
     "StackedClasses",
     "TaskStatistics",
     "TiedIntercepts",
+    "Units",
+    "all_but_one",
     "collect_shared",
     "collect_stacked",
+    "column_sums",
+    "in_units",
+    "joined",
+    "narrowed",
     "quadratic_conjugate",
+    "spread_out",
+    "weights_of",
 ]

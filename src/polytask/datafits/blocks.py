@@ -27,6 +27,11 @@ class Block(ABC):
     y: Array
     weight: Array
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the predictions."""
+
     @abstractmethod
     def slope(self, eta: Array) -> Array:
         """Return the weighted derivative of the loss, shaped as `eta`."""
@@ -83,6 +88,11 @@ class ScalarBlock(Block):
     y: Array
     weight: Array
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the predictions."""
+        return self.weight.shape
+
     def slope(self, eta: Array) -> Array:
         """Return the weighted derivative of the loss."""
         return np.asarray(self.weight * self.loss.gradient(self.y, eta))
@@ -125,6 +135,13 @@ class ClassesBlock(Block):
     loss: Loss
     y: Array
     weight: Array
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Shape of the predictions."""
+        if isinstance(self.design, Shared):
+            return len(self.weight), len(self.columns)
+        return len(self.weight), self.design.table.shape[1]
 
     def slope(self, eta: Array) -> Array:
         """Return the weighted derivative of the loss."""

@@ -349,7 +349,9 @@ class Shared:
 
     def forward(self, W: Array) -> Array:
         """Return the predictions, shape (n_rows, n_columns)."""
-        return self.features.times(W[:, self.columns])
+        # A copy of the columns in their order would cost as much as a product with few rows.
+        whole = W.shape[1] == len(self.columns) and self._in_order
+        return self.features.times(W if whole else W[:, self.columns])
 
     def adjoint(self, U: Array) -> Array:
         """Return the transpose of :meth:`forward` at `U`."""
@@ -358,6 +360,10 @@ class Shared:
     def squares_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` with squared features."""
         return _by_column(self.features.squares_adjoint, U)
+
+    @cached_property
+    def _in_order(self) -> bool:
+        return bool(np.array_equal(self.columns, np.arange(len(self.columns))))
 
     def weights_adjoint(self, U: Array) -> Array:
         """Return :meth:`adjoint` at weights, which often are the same for all tasks."""

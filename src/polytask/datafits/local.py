@@ -49,8 +49,11 @@ def local_quadratic(datafit: Samples, W: Array, b: Array) -> SquaredStatistics:
 
 
 def has_local_quadratic(datafit: Samples) -> bool:
-    """Say whether every block has one prediction per row and task."""
-    return all(isinstance(block, ScalarBlock) for block in datafit.blocks)
+    """Say whether every block has one prediction per row and task, and curvature."""
+    return all(
+        isinstance(block, ScalarBlock) and not block.loss.has_linear_parts
+        for block in datafit.blocks
+    )
 
 
 def _scalar(datafit: Samples) -> list[ScalarBlock]:

@@ -14,13 +14,11 @@ import scipy.sparse as sp
 
 from polytask.datafits.base import Array
 from polytask.datafits.designs import Features, Index, Shared, Stacked
-
-_Sums = tuple[Array, Array, Array, Array, Array]
+from polytask.datafits.gaps import AllRows, pays
+from polytask.datafits.sums import Sums, weighted_sums
 
 # Numbers that are copied at a time: they stay in the processor's cache.
 _CHUNK = 2**18
-# A centred square below this share of the plain one has lost half its digits.
-_LOST = 1e-8
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +83,8 @@ def collect_stacked(design: Stacked, y: Array, weight: Array, scale: Array) -> T
         _fill_batch(found, design, some, y, weight)
     for k in np.flatnonzero(~small & (totals > 0)):
         part = slice(int(design.offsets[k]), int(design.offsets[k + 1]))
-        own = _one_design(design.features.rows(part), y[part, None], weight[part])
+        share = weight[part] / totals[k]
+        own = weighted_sums(design.features.rows(part), y[part, None], share)
         _put(found, int(k), own, 0)
     return found
 
@@ -134,7 +133,9 @@ def _fill_batch(
 
 
 @np.errstate(over="ignore", invalid="ignore")
-def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> TaskStatistics:
+def collect_shared(
+    design: Shared, Y: Array, weight: Array, scale: Array, rows: Index | None = None
+) -> TaskStatistics:
     """Collect the moments of tasks that share one design.
 
     Parameters
@@ -142,19 +143,23 @@ def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> Tas
     design : Shared
         The rows.
     Y, weight : ndarray of shape (n_rows, n_columns)
-        Targets and weights, weight 0 where a label is missing.
+        Targets and weights, weight 0 where a label is missing. Weights of rows that are the
+        same for all columns may be broadcast, which saves a look at all of them.
     scale : ndarray of shape (n_columns,)
         Task weights of the objective.
+    rows : ndarray of int or None, default=None
+        Which rows count; None for all.
 
     Returns
     -------
     TaskStatistics
         Tasks with one pattern of observation cost one matrix together.
     """
-    scale = np.where(weight.sum(axis=0) > 0, scale, 0.0)
+    weight = weight if rows is None else weights_of(weight, rows)
+    scale = np.where(column_sums(weight) > 0, scale, 0.0)
     patterns = _patterns(weight)
     if len(patterns) == 1:
-        return _one_design(design.features, Y, weight[:, 0], scale)
+        return _one_design(design.features, Y, weight[:, 0], scale, rows)
     d, tasks = design.features.n_features, Y.shape[1]
     found = TaskStatistics(
         second=np.zeros((tasks, d, d)),
@@ -164,19 +169,78 @@ def collect_shared(design: Shared, Y: Array, weight: Array, scale: Array) -> Tas
         y_mean=np.zeros(tasks),
         scale=scale,
     )
+    near = AllRows.of(design.features, Y, weight, rows) if pays(weight, patterns) else None
     for columns in patterns:
-        seen = np.flatnonzero(weight[:, columns[0]] > 0)
-        if len(seen):
-            own = weight[seen, columns[0]]
-            part = _one_design(design.features.rows(seen), Y[np.ix_(seen, columns)], own)
-            for i, k in enumerate(columns):
-                _put(found, int(k), part, i)
+        seen = weight[:, columns[0]] > 0
+        if not seen.any():
+            continue
+        part = None
+        if near is not None and 2 * np.count_nonzero(seen) > len(seen):
+            part = near.less(np.flatnonzero(~seen), columns)
+        if part is None:
+            own, chosen = weight[seen, columns[0]], np.flatnonzero(seen)
+            chosen = chosen if rows is None else rows[chosen]
+            part = weighted_sums(design.features, Y[:, columns], own / own.sum(), chosen)
+        for i, k in enumerate(columns):
+            _put(found, int(k), part, i)
     return found
+
+
+def spread_out(weight: Array, columns: int) -> Array:
+    """Return weights of rows as those of labels, without a number more in memory.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows,)
+        Weights of the rows.
+    columns : int
+        Number of columns.
+
+    Returns
+    -------
+    ndarray of shape (n_rows, columns)
+        Read-only.
+    """
+    return np.broadcast_to(weight[:, None], (len(weight), columns))
+
+
+def weights_of(weight: Array, rows: Index) -> Array:
+    """Return the weights of some rows, spread out again if they were.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows, n_columns)
+        Weights of labels.
+    rows : ndarray of int
+        Which rows.
+
+    Returns
+    -------
+    ndarray of shape (len(rows), n_columns)
+    """
+    return weight[rows] if weight.strides[1] else spread_out(weight[rows, 0], weight.shape[1])
+
+
+def column_sums(weight: Array) -> Array:
+    """Sum weights of labels over the rows, once if they are those of rows.
+
+    Parameters
+    ----------
+    weight : ndarray of shape (n_rows, n_columns)
+        Weights.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+    """
+    if weight.strides[1]:
+        return np.asarray(weight.sum(axis=0), dtype=float)
+    return np.full(weight.shape[1], float(weight[:, 0].sum()))
 
 
 def _patterns(weight: Array) -> list[Index]:
     """Return the columns that have the same weights."""
-    if np.all(weight == weight[:, :1]):
+    if not weight.strides[1] or np.all(weight == weight[:, :1]):
         return [np.arange(weight.shape[1])]
     groups: dict[bytes, list[int]] = {}
     for k, column in enumerate(np.ascontiguousarray(weight.T)):
@@ -184,90 +248,28 @@ def _patterns(weight: Array) -> list[Index]:
     return [np.array(columns) for columns in groups.values()]
 
 
-def _put(found: TaskStatistics, k: int, part: TaskStatistics, i: int) -> None:
-    """Copy the moments of column i of a part, which has one matrix, to column k."""
-    found.second[k] = part.second[0]
-    found.cross[:, k], found.x_mean[:, k] = part.cross[:, i], part.x_mean[:, i]
+def _put(found: TaskStatistics, k: int, part: Sums, i: int) -> None:
+    """Copy the moments of column i of a part to column k."""
+    found.second[k] = part.second
+    found.cross[:, k], found.x_mean[:, k] = part.cross[:, i], part.x_mean
     found.spread[k], found.y_mean[k] = part.spread[i], part.y_mean[i]
 
 
 def _one_design(
-    features: Features, Y: Array, weight: Array, scale: Array | None = None
+    features: Features,
+    Y: Array,
+    weight: Array,
+    scale: Array | None = None,
+    rows: Index | None = None,
 ) -> TaskStatistics:
     """Return the moments of columns with the same rows and weights."""
     share = weight / max(float(weight.sum()), np.finfo(float).tiny)
-    if sp.issparse(features.matrix):
-        found = _sparse_sums(features, Y, share)
-        if found is None:
-            found = _dense_sums(features, Y, share)
-    else:
-        found = _dense_sums(features, Y, share)
-    second, cross, spread, x_mean, y_mean = found
+    found = weighted_sums(features, Y, share, rows)
     return TaskStatistics(
-        second=second[None],
-        cross=cross,
-        spread=spread,
-        x_mean=np.repeat(x_mean[:, None], Y.shape[1], axis=1),
-        y_mean=y_mean,
+        second=found.second[None],
+        cross=found.cross,
+        spread=found.spread,
+        x_mean=np.repeat(found.x_mean[:, None], Y.shape[1], axis=1),
+        y_mean=found.y_mean,
         scale=np.ones(Y.shape[1]) if scale is None else scale,
     )
-
-
-def _dense_sums(features: Features, Y: Array, share: Array) -> _Sums:
-    """Return second and cross moments, spread and means, in one pass over the rows.
-
-    Sums are taken about the means of the first rows, which is near enough to lose nothing.
-    """
-    d, columns = features.n_features, Y.shape[1]
-    second, cross, spread = np.zeros((d, d)), np.zeros((d, columns)), np.zeros(columns)
-    x_first, y_first = np.zeros(d), np.zeros(columns)
-    x_sum, y_sum = np.zeros(d), np.zeros(columns)
-    for part in _parts(features):
-        X, own = _dense(features, part), share[part]
-        if not part.start:
-            x_first, y_first = X.mean(axis=0), Y[part].mean(axis=0)
-        X -= x_first
-        away = Y[part] - y_first
-        x_sum += own @ X
-        y_sum += own @ away
-        root = np.sqrt(own)[:, None]
-        X *= root
-        away *= root
-        second += X.T @ X
-        cross += (away.T @ X).T
-        spread += np.einsum("ij,ij->j", away, away)
-    second -= np.multiply.outer(x_sum, x_sum)
-    cross -= np.multiply.outer(x_sum, y_sum)
-    spread = np.maximum(spread - y_sum**2, 0.0)
-    return second, cross, spread, x_first + x_sum, y_first + y_sum
-
-
-def _sparse_sums(features: Features, Y: Array, share: Array) -> _Sums | None:
-    """Return the same from sparse products; None where cancellation would cost digits."""
-    wide = Features(features.matrix.astype(float, copy=False), features.offset)
-    x_mean, y_mean = wide.adjoint(share), share @ Y
-    second = wide.second_moment(share, x_mean)
-    about = x_mean if features.offset is None else x_mean + features.offset
-    if not np.all(np.diagonal(second) >= _LOST * about**2):
-        return None
-    away = Y - y_mean
-    residual = share[:, None] * away
-    residual -= share[:, None] * residual.sum(axis=0)
-    return second, wide.adjoint(residual), np.einsum("ij,ij->j", residual, away), x_mean, y_mean
-
-
-def _parts(features: Features) -> Iterator[slice]:
-    """Yield rows, a bounded number at a time."""
-    n, d = features.matrix.shape
-    step = max(_CHUNK // max(d, 1), 1)
-    yield from (slice(first, min(first + step, n)) for first in range(0, n, step))
-
-
-def _dense(features: Features, part: slice) -> Array:
-    """Return some rows as a new array of float64."""
-    rows = features.rows(part)
-    sparse = bool(sp.issparse(rows.matrix))
-    copy = np.array(rows.matrix.toarray() if sparse else rows.matrix, dtype=float)
-    if rows.offset is not None:
-        copy -= rows.offset
-    return copy

@@ -104,9 +104,8 @@ class Stack:
     @cached_property
     def bounds(self) -> Predictions:
         """Upper bounds of the second derivatives, one number per prediction."""
-        shapes = [e.shape for e in self.forward(np.zeros(self.shape))]
-        pairs = zip(self.blocks, shapes, strict=True)
-        return [np.ascontiguousarray(np.broadcast_to(b.bound(), shape)) for b, shape in pairs]
+        pairs = [(block.bound(), block.shape) for block in self.blocks]
+        return [np.ascontiguousarray(np.broadcast_to(h, shape)) for h, shape in pairs]
 
 
 Parts = list[tuple[Index, Array]]

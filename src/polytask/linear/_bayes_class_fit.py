@@ -20,6 +20,7 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_class_rows import class_labels
 from polytask.linear._bayes_structures import STRUCTURES, varying_columns
+from polytask.linear._heavy_weights import weights_within_reach
 from polytask.linear._scaling import FeatureScaling, feature_scaling, refuse_huge
 from polytask.linear._weights import label_weights
 from polytask.losses import Multinomial
@@ -186,16 +187,18 @@ def fit_classes(
     labels = class_labels(data, outcomes, scaling, owner)
     problems = [labels.against_rest(codes) for codes in positive_codes(outcomes)]
     if given is not None:
-        return _under_given(problems, given, scaling)
+        with weights_within_reach(weight, owner):
+            return _under_given(problems, given, scaling)
     varying = varying_columns(settings.varying, data, owner)
-    found = learn_class_priors(
-        problems,
-        settings.chosen_structure,
-        varying,
-        settings.gaussian_mean(data.n_features),
-        float(settings.tol),
-        int(settings.max_iter),
-    )
+    with weights_within_reach(weight, owner):
+        found = learn_class_priors(
+            problems,
+            settings.chosen_structure,
+            varying,
+            settings.gaussian_mean(data.n_features),
+            float(settings.tol),
+            int(settings.max_iter),
+        )
     posteriors = []
     for problem, learned in zip(problems, found.learned, strict=True):
         prior = Prior(

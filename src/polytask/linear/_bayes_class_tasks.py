@@ -13,6 +13,7 @@ from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.laplace_posterior import ClassPosterior
 from polytask.linear._bayes_class_rows import with_ones
+from polytask.linear._given_lines import GivenLine, line_given
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._scaling import FeatureScaling
 from polytask.losses import Logistic, Loss, Multinomial
@@ -40,6 +41,8 @@ class BayesClassTasks:
         Scaling of the features.
     present : ndarray of bool of shape (n_tasks, n_features) or None
         Which features each task has.
+    given : tuple of GivenLine, default=()
+        Tasks whose coefficients are not those of their posterior.
     """
 
     linear: LinearTasks
@@ -47,6 +50,7 @@ class BayesClassTasks:
     mean: Array
     scale: Array
     present: NDArray[np.bool_] | None
+    given: tuple[GivenLine, ...] = ()
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -88,7 +92,7 @@ class BayesClassTasks:
             part = slice(start, start + _PIECE)
             Z = self.scaled(X[part], task)
             for column, label in enumerate(labels):
-                variance = self.posteriors[self._number(label)].variance(Z, task)
+                variance = self._variance(Z, task, self._number(label))
                 eta[part, column] /= np.sqrt(1.0 + np.pi / 8.0 * variance)
         return eta
 
@@ -118,7 +122,13 @@ class BayesClassTasks:
         """Return the posterior variances of the linear predictors, shaped as them."""
         Z = self.scaled(X, task)
         numbers = [self._number(label) for label in self._columns(task)]
-        return np.column_stack([self.posteriors[k].variance(Z, task) for k in numbers])
+        return np.column_stack([self._variance(Z, task, k) for k in numbers])
+
+    def _variance(self, Z: Array, task: int, number: int) -> Array:
+        given = line_given(self.given, task)
+        if given is None:
+            return self.posteriors[number].variance(Z, task)
+        return self.posteriors[number].variance(Z, -1) if given.unseen else np.zeros(len(Z))
 
     @property
     def several(self) -> bool:

@@ -18,6 +18,7 @@ from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.linear._bayes_class_keep import TaskFrame, tasks_of
 from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._scaling import FeatureScaling, refuse_huge_values
 
 Array = NDArray[np.float64]
@@ -82,6 +83,8 @@ def updated_state(
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")
     refuse_huge_values(query.data.X, "X", schema.owner)
+    if raw.sample_weight is not None:
+        refuse_heavy(raw.sample_weight, schema.owner)
     rows = _rows(schema, tasks, raw, query)
     sets = _class_sets(tasks, rows, schema.owner)
     labels = schema.index.labels + tuple(r.label for r in rows if r.position >= len(tasks.slices))

@@ -33,7 +33,7 @@ from polytask.linear._bayes_class_update import check_classes, updated_state
 from polytask.linear._classes import decisions, probabilities
 from polytask.linear._export import coefficient_table
 from polytask.linear._fitting import blas_threads
-from polytask.linear._prediction import with_lines_of
+from polytask.linear._given_lines import with_lines_of
 from polytask.linear._weights import label_weights, sum_by_task
 from polytask.metrics.scores import TaskScores, accuracy
 
@@ -172,8 +172,6 @@ default="auto"
         self.n_jobs = n_jobs
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        # Tasks whose coefficients were given by adapt, not learned; further rows end that.
-        self._given_lines: tuple[int, ...] = ()
         owner = type(self).__name__
         settings = BayesSettings(
             structure=self.structure,
@@ -269,12 +267,10 @@ default="auto"
             schema, tasks = updated_state(
                 self._schema, self._tasks, (X, y, task, sample_weight), classes
             )
-        linear, self._given_lines = with_lines_of(
-            tasks.linear, self._tasks.linear, self._given_lines
-        )
+        linear, given = with_lines_of(tasks.linear, self._tasks.linear, self._tasks.given)
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
-        self._set_tasks(dataclasses.replace(tasks, linear=linear))
+        self._set_tasks(dataclasses.replace(tasks, linear=linear, given=given))
         return self
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse

@@ -12,6 +12,8 @@ from polytask._checks import positive_integer, sentence
 from polytask._estimator.training import cell_mask
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
+from polytask.bayes.correlated_fit import JointLearned
+from polytask.bayes.correlated_posterior import JointTasks
 from polytask.bayes.evidence import Evidence, likelihood_ratio, log_densities, verdict
 from polytask.bayes.fit import Learned, learn
 from polytask.bayes.marginal import Model
@@ -20,7 +22,9 @@ from polytask.bayes.prior import Prior
 from polytask.bayes.structures import NoVariation, Scalar
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.linear._bayes_correlated_evidence import joint_densities, joint_ratios
 from polytask.linear._bayes_rows import ScaledRows
+from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._scaling import FeatureScaling
 
 Array = NDArray[np.float64]
@@ -40,7 +44,8 @@ class Densities:
     Attributes
     ----------
     related, separate : ndarray of shape (n,)
-        Mean over the rows of each task that was looked at.
+        Mean over the rows of each task that was looked at; with correlated noise over the
+        labels of each row.
     """
 
     related: Array
@@ -61,7 +66,8 @@ def densities_of(
     scaled: tuple[Array, Array],
     scaling: FeatureScaling,
     blocks: tuple[Block, ...],
-    learned: tuple[Learned, Prior],
+    learned: tuple[Model, Prior],
+    joint: JointTasks | None = None,
 ) -> Densities:
     """Return the densities under the learned prior and under one that shares no mean.
 
@@ -75,12 +81,17 @@ def densities_of(
         Of the features.
     blocks : tuple of Block
         Of all rows.
-    learned : tuple of (Learned, Prior)
+    learned : tuple of (Model, Prior)
         What was learned.
+    joint : JointTasks or None
+        The rows of tasks with correlated noise: labels are then predicted without the others of
+        their row.
     """
     rows = ScaledRows(data.X, scaling, cell_mask(data))
-    found, prior = learned
-    alone = _apart(blocks, found.model, data.n_tasks)
+    model, prior = learned
+    alone = _apart(blocks, model, data.n_tasks)
+    if joint is not None:
+        return Densities(*joint_densities(data, scaled, scaling, joint, (prior, alone)))
     noise = [noise_of(p, data.n_tasks) for p in (prior, alone)]
     means: list[list[float]] = [[], []]
     for task in _spread(np.flatnonzero(data.task_rows() > 1), _TASKS):
@@ -120,8 +131,8 @@ def _spread(numbers: Index, most: int) -> Index:
 
 
 def evidence_of(
-    blocks: tuple[Block, ...],
-    learned: Learned | None,
+    tasks: BayesTasks,
+    learned: Learned | JointLearned | None,
     densities: Densities | None,
     draws: Any,  # noqa: ANN401 - checked here
     random_state: Any,  # noqa: ANN401
@@ -145,14 +156,7 @@ def evidence_of(
         allowed = f"{_FEWEST_DRAWS} or more, so that a p-value can be as small as .05"
         raise ParameterError(sentence("n_bootstrap", f"{owner}.evidence", allowed, str(count)))
     rng = np.random.default_rng(random_state)
-    n_tasks = 1 + max(int(block.tasks.max()) for block in blocks)
-    common = replace(learned, model=replace(learned.model, task_noise=None))
-    if isinstance(common.model.structure, NoVariation) and len(common.model.varying) > 1:
-        # The alternative to no variation is some.
-        common = replace(common, model=replace(common.model, structure=Scalar()))
-    slopes = likelihood_ratio(blocks, common, NoVariation(), n_tasks, count, rng)
-    flat = replace(common, model=replace(common.model, structure=NoVariation()))
-    levels = likelihood_ratio(blocks, flat, None, n_tasks, count, rng)
+    slopes, levels = _ratios(tasks, learned, count, rng)
     gain, error = densities.gain
     return Evidence(
         verdict=verdict(slopes[1], gain, error),
@@ -165,3 +169,22 @@ def evidence_of(
         density_error=error,
         n_bootstrap=count,
     )
+
+
+def _ratios(
+    tasks: BayesTasks, learned: Learned | JointLearned, count: int, rng: np.random.Generator
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return log ratio and p-value for coefficients that vary, and for intercepts that do."""
+    if isinstance(learned, JointLearned):
+        if tasks.joint is None:
+            raise TypeError(type(learned).__name__)
+        return joint_ratios(tasks.joint, learned, count, rng)
+    blocks = tasks.blocks
+    n_tasks = 1 + max(int(block.tasks.max()) for block in blocks)
+    common = replace(learned, model=replace(learned.model, task_noise=None))
+    if isinstance(common.model.structure, NoVariation) and len(common.model.varying) > 1:
+        # The alternative to no variation is some.
+        common = replace(common, model=replace(common.model, structure=Scalar()))
+    slopes = likelihood_ratio(blocks, common, NoVariation(), n_tasks, count, rng)
+    flat = replace(common, model=replace(common.model, structure=NoVariation()))
+    return slopes, likelihood_ratio(blocks, flat, None, n_tasks, count, rng)

@@ -12,6 +12,9 @@ from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
 from polytask.bayes.blocks import Block
 from polytask.bayes.choose import Candidate, choose
+from polytask.bayes.correlated import JointRows
+from polytask.bayes.correlated_fit import JointLearned
+from polytask.bayes.correlated_posterior import JointTasks
 from polytask.bayes.fit import Learned, learn
 from polytask.bayes.marginal import Model
 from polytask.bayes.noise import pull_to_common
@@ -19,12 +22,19 @@ from polytask.bayes.prior import Prior
 from polytask.bayes.structures import NoVariation, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.linear._bayes_correlated import (
+    fit_correlated,
+    given_joint,
+    joint_rows,
+    refuse_large,
+)
 from polytask.linear._bayes_evidence import Densities, densities_of
 from polytask.linear._bayes_rows import blocks_of
 from polytask.linear._bayes_structures import STRUCTURES, varying_columns
 from polytask.linear._bayes_tasks import BayesTasks
-from polytask.linear._problem import TARGET_SCALES
+from polytask.linear._heavy_weights import refuse_heavy, weights_within_reach
 from polytask.linear._scaling import (
+    TARGET_SCALES,
     FeatureScaling,
     TargetScaling,
     feature_scaling,
@@ -35,7 +45,7 @@ from polytask.linear._weights import label_weights, sum_by_task
 
 Array = NDArray[np.float64]
 
-NOISE = ("common", "task")
+NOISE = ("common", "task", "correlated")
 # With fewer rows than this for each feature the mean coefficients are shrunk.
 _ROWS_PER_FEATURE = 30
 
@@ -78,6 +88,11 @@ class BayesSettings:
             return self.structure
         return STRUCTURES[self.structure]
 
+    @property
+    def correlated(self) -> bool:
+        """Whether the noise of the labels of a row is correlated."""
+        return bool(self.noise == "correlated")
+
     def gaussian_mean(self, n_features: int, n_rows: float) -> bool:
         """Say whether the mean coefficients have a prior that is learned."""
         few = n_features > 0 and n_rows < _ROWS_PER_FEATURE * n_features
@@ -92,7 +107,7 @@ class BayesFit:
     ----------
     tasks : BayesTasks
         Prior, statistics and scaling.
-    learned : Learned or None
+    learned : Learned, JointLearned or None
         None for a given prior.
     densities : Densities or None
         Of rows given all others; None for a given prior.
@@ -103,7 +118,7 @@ class BayesFit:
     """
 
     tasks: BayesTasks
-    learned: Learned | None
+    learned: Learned | JointLearned | None
     densities: Densities | None
     candidates: tuple[Candidate, ...]
     log_likelihood: float
@@ -137,30 +152,27 @@ def fit_bayes(
     """
     refuse_huge(data, outcomes, owner)
     weight = label_weights(data, outcomes, None, owner)
-    counts = sum_by_task(weight, data)
+    refuse_heavy(weight, owner)
     if isinstance(given, BayesTasks):
-        features, targets = given.features, _same_targets(given, data)
+        features, targets = given.features, _same_targets(given, data, settings.correlated)
     else:
         features = feature_scaling(data, weight, settings.standardize, centre=True)
         targets = _target_scaling(data, outcomes, weight, settings.scale_targets)
     y = np.nan_to_num(targets.apply(outcomes.y, data))
-    blocks = blocks_of(data, y, weight, features)
-    learned: Learned | None = None
-    densities: Densities | None = None
-    candidates: tuple[Candidate, ...] = ()
+    with weights_within_reach(weight, owner):
+        rows = joint_rows(data, y, weight, features, owner) if settings.correlated else None
+        scaled = _Scaled(data, y, weight, features, blocks_of(data, y, weight, features), rows)
+        if given is None:
+            found = _learned(scaled, settings, owner)
+        else:
+            found = _given(scaled, given, owner)
+    counts = sum_by_task(weight, data)
     value = float("nan")
-    if given is None:
-        model = _model(data, settings, float(counts.sum()), owner)
-        learned, candidates = _learn(blocks, model, data.n_tasks, settings)
-        prior = _prior_of(learned)
-        value = _original_units(learned, features, targets, counts)
-        densities = densities_of(data, (y, weight), features, blocks, (learned, prior))
-    else:
-        prior = given.prior if isinstance(given, BayesTasks) else given
-        _check_width(prior, data, owner)
+    if found.learned is not None:
+        value = _original_units(found.learned, features, targets, counts)
     tasks = BayesTasks(
-        prior=prior,
-        blocks=blocks,
+        prior=found.prior,
+        blocks=scaled.blocks if found.joint is None else (),
         mean=features.mean,
         scale=features.scale,
         target_mean=targets.mean,
@@ -168,8 +180,58 @@ def fit_bayes(
         counts=counts,
         present=data.present,
         precision="float32" if data.X.dtype == np.float32 else "float64",
+        joint=found.joint,
     )
-    return BayesFit(tasks, learned, densities, candidates, value)
+    return BayesFit(tasks, found.learned, found.densities, found.candidates, value)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """Rows and targets in the units in which the prior is learned."""
+
+    data: TaskData
+    y: Array
+    weight: Array
+    features: FeatureScaling
+    blocks: tuple[Block, ...]
+    rows: JointRows | None  # if the noise is correlated
+
+
+@dataclass(frozen=True, eq=False)
+class _Found:
+    prior: Prior
+    joint: JointTasks | None
+    learned: Learned | JointLearned | None = None
+    candidates: tuple[Candidate, ...] = ()
+    densities: Densities | None = None
+
+
+def _learned(scaled: _Scaled, settings: BayesSettings, owner: str) -> _Found:
+    data, labels = scaled.data, (scaled.y, scaled.weight)
+    model = _model(data, settings, float(scaled.weight.sum()), owner)
+    if scaled.rows is not None:
+        refuse_large(scaled.rows, len(model.varying), owner)
+    apart, candidates = _learn(scaled.blocks, model, data.n_tasks, settings)
+    found = _Found(_prior_of(apart), None, apart, candidates)
+    if scaled.rows is not None:
+        structure, limits = settings.fixed_structure, (float(settings.tol), int(settings.max_iter))
+        own = fit_correlated(scaled.rows, apart, structure, limits)
+        found = _Found(own.prior, own.joint, own.learned, own.candidates)
+    densities = densities_of(
+        data, labels, scaled.features, scaled.blocks, (apart.model, found.prior), found.joint
+    )
+    return replace(found, densities=densities)
+
+
+def _given(scaled: _Scaled, given: BayesTasks | Prior, owner: str) -> _Found:
+    tasks = given if isinstance(given, BayesTasks) else None
+    prior = given if isinstance(given, Prior) else given.prior
+    _check_width(prior, scaled.data, owner)
+    joint = None
+    if scaled.rows is not None:
+        known = None if tasks is None else tasks.joint
+        joint = given_joint(scaled.rows, known, len(prior.varying), owner)
+    return _Found(prior, joint)
 
 
 def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -> Model:
@@ -200,7 +262,7 @@ def _learn(
         learned, candidates = choose(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
     else:
         learned = learn(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
-    if settings.noise == "task" and n_tasks > 1:
+    if settings.noise != "common" and n_tasks > 1:
         own = replace(learned.model, task_noise=pull_to_common(blocks, learned, n_tasks))
         learned = learn(blocks, own, n_tasks, tol=tol, max_iter=max_iter, start=learned)
     return learned, candidates
@@ -226,8 +288,13 @@ def _target_scaling(
     return TARGET_SCALES[choice](outcomes.y, weight, data, centre=True)
 
 
-def _same_targets(given: BayesTasks, data: TaskData) -> TargetScaling:
-    """Return the scaling of the model that a prior comes from, for all tasks alike."""
+def _same_targets(given: BayesTasks, data: TaskData, correlated: bool) -> TargetScaling:
+    """Return the scaling of the model that a prior comes from, for all tasks alike.
+
+    The covariance of the noise belongs to the same tasks, each with its own scaling.
+    """
+    if correlated and given.n_tasks == data.n_tasks:
+        return given.targets
     mean, scale = given.units(-1)
     return TargetScaling(np.full(data.n_tasks, mean), np.full(data.n_tasks, scale))
 
@@ -249,7 +316,10 @@ def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
 
 
 def _original_units(
-    learned: Learned, features: FeatureScaling, targets: TargetScaling, counts: Array
+    learned: Learned | JointLearned,
+    features: FeatureScaling,
+    targets: TargetScaling,
+    counts: Array,
 ) -> float:
     """Return the log-likelihood of the targets before scaling.
 

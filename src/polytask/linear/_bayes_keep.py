@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import scipy.special
 
 from polytask._checks import number, sentence
-from polytask.exceptions import ParameterError
+from polytask.exceptions import ConvergenceWarning, ParameterError
 from polytask.linear._bayes_fit import BayesFit
 from polytask.linear._prediction import LinearTasks
 from polytask.solvers import Solution
@@ -45,6 +47,18 @@ def solution_of(found: BayesFit, linear: LinearTasks, max_iter: int) -> Solution
         n_iter=n_iter,
         seconds=seconds,
     )
+
+
+def warn_unless_ok(solution: Solution, n_iter: int, tol: float, owner: str) -> None:
+    """Warn if the search stopped before its tolerance."""
+    if not solution.status.ok:
+        warnings.warn(
+            f"{owner} stopped after {n_iter} evaluations of the likelihood with a relative "
+            f"residual of {solution.residual:.2e}; tol={tol:g} asked for less. "
+            f"{solution.status.value}",
+            ConvergenceWarning,
+            stacklevel=5,
+        )
 
 
 def half_width(level: object, owner: str) -> float:

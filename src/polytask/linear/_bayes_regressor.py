@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
@@ -17,15 +16,14 @@ from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
 from polytask.data import TaskData
-from polytask.exceptions import ConvergenceWarning
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import BayesFit, BayesSettings, fit_bayes, given_prior
-from polytask.linear._bayes_keep import half_width, solution_of
+from polytask.linear._bayes_keep import half_width, solution_of, warn_unless_ok
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._bayes_update import updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._fitting import blas_threads
-from polytask.linear._prediction import with_lines_of
+from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
 from polytask.metrics.scores import TaskScores, r2
 
 if TYPE_CHECKING:
@@ -64,9 +62,13 @@ default="auto"
         30 rows for each feature.
     method : {"reml", "ml"}, default="reml"
         Restricted likelihood, which integrates mu out, or plain likelihood.
-    noise : {"common", "task"}, default="common"
-        One noise variance for all tasks, or one for each, pulled to the common one by as much
-        as they are alike.
+    noise : {"common", "task", "correlated"}, default="common"
+        One noise variance for all tasks; one for each, pulled to the common one by as much as
+        they are alike; or, for a target matrix, these with correlations between the labels of a
+        row, as residuals of separate regressions show them, pulled to zero as if further rows
+        had uncorrelated noise: as many as the residuals say. With gaps in y no more than 2000
+        coefficients may vary, tasks times columns, and patterns of gaps times tasks squared
+        are 20 million at most.
     prior : BayesianMultiTaskRegressor, Prior or None, default=None
         A prior that is used instead of learning one: that of a fitted model, with its scaling,
         or a Prior for the scaled features and targets at hand. `structure`, `varying`,
@@ -103,6 +105,8 @@ default="auto"
         mu, Omega and sigma^2, for the scaled features and targets.
     noise_ : ndarray of shape (n_tasks,)
         Standard deviation of the noise of each task in original units.
+    noise_covariance_ : ndarray of shape (n_tasks, n_tasks) or None
+        Covariance of the noise of one row in original units; None unless it is correlated.
     structure_ : Structure or None
         The structure of Omega; None for a given prior.
     evidence_ : tuple of Candidate
@@ -120,6 +124,8 @@ default="auto"
     Laird, N. M. and Ware, J. H. (1982). Random-effects models for longitudinal data.
     Biometrics 38, 963-974. Bates, D., Maechler, M., Bolker, B. and Walker, S. (2015). Fitting
     linear mixed-effects models using lme4. Journal of Statistical Software 67(1), section 3.
+    Zellner, A. (1962). An efficient method of estimating seemingly unrelated regressions. JASA
+    57, 348-368 (correlated noise).
 
     Examples
     --------
@@ -167,7 +173,7 @@ default="auto"
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
-        self._given_lines: tuple[int, ...] = ()
+        self._given_lines: tuple[GivenLine, ...] = ()
         owner = type(self).__name__
         settings = BayesSettings.of(self)
         settings.check(owner)
@@ -176,14 +182,7 @@ default="auto"
         with blas_threads(self.n_jobs, owner):
             found = fit_bayes(data, outcomes, settings, given, owner)
         self._keep(found)
-        if not self.solution_.status.ok:
-            warnings.warn(
-                f"{owner} stopped after {self.n_iter_} evaluations of the likelihood with a "
-                f"relative residual of {self.solution_.residual:.2e}; tol={self.tol:g} asked "
-                f"for less. {self.solution_.status.value}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+        warn_unless_ok(self.solution_, self.n_iter_, self.tol, owner)
 
     def _keep(self, found: BayesFit) -> None:
         """Set the fitted attributes."""
@@ -203,7 +202,7 @@ default="auto"
         self.columns_ = tuple((label, None) for label in self._schema.index.labels)
         self.task_weight_sums_ = tasks.counts
         self.prior_ = tasks.prior
-        self.noise_ = tasks.noise()
+        self.noise_, self.noise_covariance_ = tasks.noise(), tasks.noise_covariance()
         self.feature_scale_ = tasks.scale
 
     def partial_fit(
@@ -264,7 +263,8 @@ default="auto"
         return_std : bool, default=False
             Also return the standard deviation of a new target: that of the noise and of what
             is not known about the task's coefficients; for an unseen task the spread of the
-            prior.
+            prior. For a task that ``adapt(domain="new")`` left to the model as it was or to its
+            own rows: as rows left out have shown.
 
         Returns
         -------
@@ -283,7 +283,8 @@ default="auto"
         mean = outputs.predictions(query, labels, self._predict_task)
         if not return_std:
             return mean
-        return mean, outputs.predictions(query, labels, self._tasks.deviation)
+        deviation = partial(deviations, self._tasks, self._given_lines)
+        return mean, outputs.predictions(query, labels, deviation)
 
     def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
         """Return an interval for the target of every row.
@@ -309,7 +310,8 @@ default="auto"
         query, labels = self._read(X, task), self._schema.index.labels
 
         def bound(side: float, rows: Any, t: int) -> Labels:  # noqa: ANN401
-            return self._predict_task(rows, t) + side * self._tasks.deviation(rows, t)
+            deviation = deviations(self._tasks, self._given_lines, rows, t)
+            return self._predict_task(rows, t) + side * deviation
 
         lower, upper = (
             outputs.predictions(query, labels, partial(bound, side)) for side in (-half, half)
@@ -322,7 +324,8 @@ default="auto"
         Pooled against related: likelihood ratio with a parametric bootstrap p-value, for the
         chosen structure (scalar if no variation was chosen) over intercepts only. Separate
         against related: the mean log density of a row given all other rows of its task, under
-        the learned prior and under one without a common mean.
+        the learned prior and under one without a common mean; with correlated noise, given all
+        rows but that of the label, other tasks included.
 
         Parameters
         ----------
@@ -342,7 +345,7 @@ default="auto"
             If the prior was given.
         """
         check_is_fitted(self)
-        found = (self._tasks.blocks, self._learned, self._densities)
+        found = (self._tasks, self._learned, self._densities)
         return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)
 
     def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
+from polytask.bayes.correlated_posterior import JointPosterior, JointTasks, joint_posterior
 from polytask.bayes.posterior import line_of, noise_of, posterior_covariance, posterior_means
 from polytask.bayes.prior import Prior
 from polytask.linear._bayes_rows import dense
@@ -44,6 +46,8 @@ class BayesTasks:
         Which features each task has.
     precision : str
         The dtype of the coefficients.
+    joint : JointTasks or None
+        Rows and noise of the first tasks, if their noise is correlated; they are in no block.
     """
 
     prior: Prior
@@ -55,6 +59,7 @@ class BayesTasks:
     counts: Array
     present: NDArray[np.bool_] | None
     precision: str
+    joint: JointTasks | None = None
 
     @property
     def n_tasks(self) -> int:
@@ -84,6 +89,8 @@ class BayesTasks:
     def linear(self) -> LinearTasks:
         """Return the posterior means of all tasks in original units."""
         W = posterior_means(self.blocks, self.prior, self.n_tasks)
+        if self.joint_posterior is not None:
+            W[: len(self.joint_posterior.means)] = self.joint_posterior.means
         present = self.present
         coef, intercept = self.features.restore(W[:, 1:].T, W[:, 0], present)
         n = self.n_tasks
@@ -109,6 +116,37 @@ class BayesTasks:
         """Return the standard deviation of the noise of every task in original units."""
         return np.asarray(np.sqrt(noise_of(self.prior, self.n_tasks)) * self.target_scale)
 
+    def noise_covariance(self) -> Array | None:
+        """Return the covariance of the noise of the tasks in original units; None if none."""
+        if self.joint is None:
+            return None
+        covariance = np.diag(self.noise() ** 2)
+        scale = self.target_scale[: self.joint.n_tasks]
+        own = self.joint.noise * np.multiply.outer(scale, scale)
+        covariance[: len(own), : len(own)] = own
+        return covariance
+
+    @cached_property
+    def joint_posterior(self) -> JointPosterior | None:
+        """The coefficients of the tasks whose noise is correlated."""
+        return None if self.joint is None else joint_posterior(self.joint, self.prior)
+
+    def covariance(self, task: int, noise: float) -> Array:
+        """Return the covariance of the scaled coefficients of a task, shape (p, p).
+
+        Parameters
+        ----------
+        task : int
+            -1 for an unseen task.
+        noise : float
+            Variance of its noise.
+        """
+        known = self.joint_posterior
+        if known is not None and 0 <= task < len(known.means):
+            return known.covariance(task)
+        line = line_of(self.blocks, task) if task >= 0 else None
+        return posterior_covariance(line, self.prior, noise)
+
     def deviation(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the standard deviation of new targets, shape (n_rows,), in original units.
 
@@ -121,8 +159,7 @@ class BayesTasks:
         """
         variances = noise_of(self.prior, self.n_tasks)
         noise = float(variances[task] if task >= 0 else variances.mean())
-        line = line_of(self.blocks, task) if task >= 0 else None
-        covariance = posterior_covariance(line, self.prior, noise)
+        covariance = self.covariance(task, noise)
         exists = None if self.present is None or task < 0 else self.present[task]
         out = np.empty(X.shape[0])
         for start in range(0, len(out), _PIECE):

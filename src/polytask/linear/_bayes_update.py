@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Iterator
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,13 @@ from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scored import scored_data
 from polytask.bayes.blocks import Block, renumbered
 from polytask.bayes.collect import collect_shared, collect_stacked, merged
+from polytask.bayes.correlated import JointRows, collect_joint
 from polytask.bayes.posterior import line_of, noise_of, posterior_means
 from polytask.data import Form, LabelIndex, TaskData, tables
+from polytask.linear._bayes_correlated import with_rows
 from polytask.linear._bayes_rows import ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._scaling import refuse_huge
 from polytask.linear._weights import label_weights, sum_by_task
@@ -62,13 +65,20 @@ def updated(
     y = regression(raw, "squared", schema.owner)
     refuse_huge(query.data, y, schema.owner)
     weight = label_weights(raw, y, None, schema.owner)
+    refuse_heavy(weight, schema.owner)
     scaled = np.nan_to_num(_scaled_targets(wide, raw, y.y, numbers))
-    blocks = _blocks(wide, raw, query, (scaled, weight), numbers)
     np.add.at(wide.counts, numbers, sum_by_task(weight, raw))
+    joint = wide.joint
+    if joint is not None:
+        rows, weight = _joint_rows(joint.n_tasks, wide, (raw, query), (scaled, weight), numbers)
+        joint = with_rows(joint, rows, len(wide.prior.varying), schema.owner)
+    blocks = _blocks(wide, raw, query, (scaled, weight), numbers)
     new = dataclasses.replace(
         schema, index=LabelIndex(labels), present=_columns(schema, raw, numbers, len(labels))
     )
-    return new, dataclasses.replace(wide, blocks=merged(tasks.blocks, blocks))
+    if joint is not None:
+        blocks = tuple(_beyond(blocks, joint.n_tasks))
+    return new, dataclasses.replace(wide, blocks=merged(tasks.blocks, blocks), joint=joint)
 
 
 def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:
@@ -88,7 +98,8 @@ def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) ->
     n = tasks.n_tasks
     before = np.append(known.counts, np.full(n - known.n_tasks, np.nan))
     changed = np.flatnonzero(tasks.counts != before)
-    if len(changed) > _FEW:
+    jointly = tasks.joint is not None and bool(np.any(changed < tasks.joint.n_tasks))
+    if len(changed) > _FEW or jointly:
         return tasks.linear()
     noise = noise_of(tasks.prior, n)
     W = np.stack([_mean_of(tasks, t, float(noise[t])) for t in changed.tolist()], axis=1)
@@ -182,6 +193,39 @@ def _blocks(
     rows = ScaledRows(query.data.X, tasks.features, exists)
     blocks = collect_stacked(rows, p, y, weight, np.asarray(raw.offsets))
     return tuple(renumbered(block, numbers[block.tasks]) for block in blocks)
+
+
+def _joint_rows(
+    n_joint: int,
+    tasks: BayesTasks,
+    given: tuple[TaskData, Query],
+    labels: tuple[Array, Array],
+    numbers: Index,
+) -> tuple[JointRows, Array]:
+    """Return the rows of the tasks whose noise is correlated, and the weights of the others.
+
+    A row with the label of one task has no label of the others.
+    """
+    (raw, query), (y, weight) = given, labels
+    if raw.form is Form.TARGETS:
+        Y, own = y[:, :n_joint], weight[:, :n_joint]
+        rest = np.where(np.arange(y.shape[1]) < n_joint, 0.0, weight)
+    else:
+        task = numbers[raw.row_tasks()]
+        Y, own = np.zeros((len(y), n_joint)), np.zeros((len(y), n_joint))
+        inside = np.flatnonzero(task < n_joint)
+        Y[inside, task[inside]], own[inside, task[inside]] = y[inside], weight[inside]
+        rest = np.where(task < n_joint, 0.0, weight)
+    rows = ScaledRows(query.data.X, tasks.features, None)
+    return collect_joint(rows, 1 + query.data.n_features, Y, own), rest
+
+
+def _beyond(blocks: tuple[Block, ...], n_joint: int) -> Iterator[Block]:
+    """Yield the lines of the tasks that are not among the first ones."""
+    for block in blocks:
+        inside = np.flatnonzero((block.tasks >= n_joint).any(axis=1))
+        if len(inside):
+            yield block.lines(inside)
 
 
 def _columns(schema: InputSchema, raw: TaskData, numbers: Index, n_tasks: int) -> Mask | None:

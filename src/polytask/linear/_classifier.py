@@ -40,7 +40,7 @@ class MultiTaskClassifier(LinearEstimator):
     penalty : Penalty or None, default=None
         What the tasks share; None means ``L21(fraction=0.1)``. Penalties that compare
         tasks act on the same class across tasks.
-    loss : {"auto", "logistic", "multinomial"} or Loss, default="auto"
+    loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         The loss of every row.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polytask.exceptions import IncompatibleError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Logistic, Multinomial, Squared
+from polytask.losses import Huber, Logistic, Multinomial, Squared, SquaredHinge
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +30,7 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
 
     Returns
     -------
-    LinearRegression, LogisticRegression or DummyClassifier
+    LinearRegression, LogisticRegression, LinearSVC or DummyClassifier
         The last for a task of one class.
 
     Raises
@@ -42,10 +42,12 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
     coef, intercept = linear.coef[columns], linear.intercept[columns]
     coef = coef.copy() if features is None else coef[:, features]
     loss, classes = linear.losses[task], linear.classes[task]
-    if classes is None and isinstance(loss, Squared):
+    if classes is None and isinstance(loss, Squared | Huber):
         return _regression(coef[0], intercept[0])
     if classes is not None and isinstance(loss, Logistic | Multinomial):
         return _classification(coef, intercept, np.asarray(classes))
+    if classes is not None and isinstance(loss, SquaredHinge):
+        return _machine(coef, intercept, np.asarray(classes))
     raise IncompatibleError(f"scikit-learn has no plain linear model for the loss {loss.name!r}.")
 
 
@@ -58,11 +60,10 @@ def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - un
 
 
 def _classification(coef: NDArray[Any], intercept: NDArray[Any], classes: NDArray[Any]) -> Any:  # noqa: ANN401
-    from sklearn.dummy import DummyClassifier
     from sklearn.linear_model import LogisticRegression
 
     if len(classes) == 1:
-        return DummyClassifier(strategy="most_frequent").fit(np.zeros((1, coef.shape[1])), classes)
+        return _constant(coef.shape[1], classes)
     if len(classes) == 2 and len(coef) == 2:  # what counts is the difference of the two
         coef, intercept = coef[1:] - coef[:1], intercept[1:] - intercept[:1]
     model = LogisticRegression()
@@ -70,6 +71,23 @@ def _classification(coef: NDArray[Any], intercept: NDArray[Any], classes: NDArra
     model.classes_, model.n_features_in_ = classes, coef.shape[1]
     model.n_iter_ = np.array([0], dtype=np.int32)
     return model
+
+
+def _machine(coef: NDArray[Any], intercept: NDArray[Any], classes: NDArray[Any]) -> Any:  # noqa: ANN401
+    from sklearn.svm import LinearSVC
+
+    if len(classes) == 1:
+        return _constant(coef.shape[1], classes)
+    model = LinearSVC()
+    model.coef_, model.intercept_, model.classes_ = coef, intercept.copy(), classes
+    model.n_features_in_, model.n_iter_ = coef.shape[1], 0
+    return model
+
+
+def _constant(width: int, classes: NDArray[Any]) -> Any:  # noqa: ANN401 - untyped package
+    from sklearn.dummy import DummyClassifier
+
+    return DummyClassifier(strategy="most_frequent").fit(np.zeros((1, width)), classes)
 
 
 def coefficient_table(

@@ -19,7 +19,7 @@ from polytask.exceptions import (
 )
 from polytask.linear._problem import Problem
 from polytask.penalties import L21, Penalty
-from polytask.solvers import Certificate, Solution, Solver, Status, choose
+from polytask.solvers import Certificate, Solution, Solver, Status, choose, on_samples
 
 DEFAULT_FRACTION = 0.1
 
@@ -73,6 +73,8 @@ def solve(
     usable = start is not None and start.W.shape == problem.datafit.shape
     begin = start if usable else _at_centre(problem)
     solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
+    if problem.samples is not None:
+        solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
     if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
         raise DataError(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "

@@ -18,6 +18,9 @@ Groups = NDArray[np.intp]
 
 # The modes that pull: to the mean of the tasks, or to what a source knows.
 PULLED = ("auto", "toward_mean")
+# The modes that make up for any shift of the features: one that tasks share does not, where
+# their coefficients differ.
+FREE = ("task",)
 
 
 def effective_mode(mode: str | None, kappa: float) -> str | None:

@@ -11,8 +11,8 @@ from polytask._estimator import Query, rows_by_task
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Loss, Multinomial
-from polytask.metrics.scores import TaskScores, d2
+from polytask.losses import Logistic, Loss, Multinomial, Squared
+from polytask.metrics.scores import TaskScores, best_constant, d2
 
 Array = NDArray[Any]
 # What stands for the logarithm of a probability of zero.
@@ -63,10 +63,12 @@ def _constant(loss: Loss, y: Array, shape: tuple[int, ...], weight: Array | None
         share = np.bincount(y.astype(np.intp), weight, minlength=shape[1])
         return np.broadcast_to(_log(share / share.sum()), shape)
     mean = float(np.average(y, weights=weight))
-    if not loss.is_classifier:
+    if isinstance(loss, Squared):
         return np.full(shape, mean)
-    p = np.array([mean, 1.0 - mean])
-    return np.full(shape, _log(p)[0] - _log(p)[1])
+    if isinstance(loss, Logistic):
+        p = np.array([mean, 1.0 - mean])
+        return np.full(shape, _log(p)[0] - _log(p)[1])
+    return np.full(shape, best_constant(loss, y, weight))
 
 
 def _log(p: Array) -> Array:

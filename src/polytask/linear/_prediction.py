@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
@@ -149,30 +149,3 @@ class LinearTasks:
             return self._shared
         columns = self.slices[task]
         return self.coef[columns], self.intercept[columns]
-
-
-def with_lines_of(
-    new: LinearTasks, old: LinearTasks, tasks: tuple[int, ...]
-) -> tuple[LinearTasks, tuple[int, ...]]:
-    """Put back the coefficients of tasks that have no further rows.
-
-    Parameters
-    ----------
-    new, old : LinearTasks
-        After and before further rows; the tasks of the old one come first in both.
-    tasks : tuple of int
-        Positions of the tasks whose coefficients were given, not learned.
-
-    Returns
-    -------
-    LinearTasks
-        `new`, with the coefficients that `old` has for those tasks.
-    tuple of int
-        The tasks that still have them.
-    """
-    kept = tuple(t for t in tasks if new.counts[t] == old.counts[t])
-    coef, intercept = new.coef.copy(), new.intercept.copy()
-    for t in kept:
-        coef[new.slices[t]] = old.coef[old.slices[t]]
-        intercept[new.slices[t]] = old.intercept[old.slices[t]]
-    return replace(new, coef=coef, intercept=intercept), kept

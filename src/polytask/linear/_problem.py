@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,58 +12,27 @@ from numpy.typing import NDArray
 from polytask._checks import nonnegative, one_of
 from polytask._estimator import Outcomes
 from polytask._estimator.training import cell_mask
-from polytask.data import Form, TaskData
-from polytask.datafits import (
-    AnchoredIntercepts,
-    Block,
-    ClassesBlock,
-    Datafit,
-    Features,
-    Intercepts,
-    Samples,
-    ScalarBlock,
-    Shared,
-    SquaredStatistics,
-    Stacked,
-    StackedClasses,
-    collect_shared,
-    collect_stacked,
-)
+from polytask.data import TaskData
+from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, Samples
 from polytask.linear._intercepts import (
+    FREE,
     PULLED,
     effective_mode,
     free_shifts,
     intercept_groups,
     make_intercepts,
-    refuse_unbounded,
 )
-from polytask.linear._scaling import (
-    FeatureScaling,
-    TargetScaling,
-    feature_scaling,
-    refuse_huge,
-    scaled_by_task,
-    scaled_in_common,
-    scaled_point,
-    unscaled_targets,
-    wide_enough,
-)
+from polytask.linear._layout import Layout, make_layout
+from polytask.linear._parts import RowParts
+from polytask.linear._scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask.linear._source import Source
-from polytask.linear._weights import label_weights, sum_by_task, task_scales
-from polytask.losses import Loss, Multinomial, Squared
-from polytask.penalties import Columns, Penalty
+from polytask.linear._terms import Scaled, Term, term_of
+from polytask.linear._weights import task_scales
+from polytask.penalties import Penalty
 
 Array = NDArray[np.float64]
 
-# Statistics are used while their matrices stay below this many numbers ...
-_STATISTICS_ENTRIES = 3e7
-# ... and a product with them costs no more than this many passes over the rows.
-_STATISTICS_PASSES = 2
-# Tasks of several classes are joined in one block while they have fewer rows on average.
-_SMALL_TASK = 1000
-
 INTERCEPT_MODES = ("auto", "task", "toward_mean", "shared", None)
-TARGET_SCALES = {"task": scaled_by_task, "common": scaled_in_common}
 
 
 @dataclass(frozen=True)
@@ -86,22 +55,6 @@ class Settings:
         nonnegative(self.intercept_strength, "intercept_strength", owner)
         if isinstance(self.task_weight, str):
             one_of(self.task_weight, "task_weight", owner, ("size", "equal"))
-
-
-@dataclass(frozen=True, eq=False)
-class Layout:
-    """Which columns of W each task owns.
-
-    Attributes
-    ----------
-    columns : Columns
-        Task and class of every column.
-    slices : tuple of slice
-        The columns of each task.
-    """
-
-    columns: Columns
-    slices: tuple[slice, ...]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,6 +81,8 @@ class Problem:
         What the intercepts may be.
     centre : ndarray of shape (n_features, n_columns) or None
         Scaled coefficients that the penalty pulls to; None for 0.
+    samples : callable or None
+        Makes the same data term on samples; None where it is on samples already.
     """
 
     datafit: Datafit
@@ -139,6 +94,7 @@ class Problem:
     intercepts: Intercepts
     shifts: tuple[NDArray[np.intp], ...] = ()
     centre: Array | None = None
+    samples: Callable[[], Samples] | None = None
 
     def bound(self, penalty: Penalty) -> Penalty:
         """Return a penalty that knows the columns and the point it pulls to."""
@@ -157,7 +113,9 @@ class Problem:
         return (coef * scale).T, b
 
 
-def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner: str) -> Problem:
+def build_problem(
+    data: TaskData, outcomes: Outcomes, settings: Settings, owner: str, term: Term | None = None
+) -> Problem:
     """Join data, losses, intercepts and scaling.
 
     Parameters
@@ -170,6 +128,9 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
         The user's choices.
     owner : str
         The estimator, for messages.
+    term : RowTerm or MomentTerm or None, default=None
+        The data term, if it is known; of `data` and `outcomes` only names and sizes are used
+        then.
 
     Returns
     -------
@@ -180,14 +141,12 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     DataError
         If a task has one class and a free intercept, which has no finite optimum.
     """
-    refuse_huge(data, outcomes, owner)
     layout = make_layout(data.tasks, outcomes)
-    weight = label_weights(data, outcomes, settings.class_weight, owner)
-    counts = sum_by_task(weight, data)
+    term = term_of(data, outcomes, settings.class_weight, owner) if term is None else term
+    counts = term.counts
     scale = task_scales(settings.task_weight, counts, data.tasks, owner)
     centre = settings.intercept is not None
-    targets = _target_scaling(data, outcomes, weight, settings.scale_targets, centre)
-    y = np.nan_to_num(targets.apply(outcomes.y, data))
+    targets = term.targets(settings.scale_targets, centre)
     mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
     kappa = settings.intercept_strength / mean_n
     mode = effective_mode(settings.intercept, kappa)
@@ -195,8 +154,8 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
     known = settings.source
     # Where features have their zero must not decide what a pull does.
     level = mode == "auto" and (known is not None or len(np.unique(groups)) < len(groups))
-    features = feature_scaling(data, weight, settings.standardize, centre, level)
-    rows = features.features(wide_enough(data.X), cell_mask(data))
+    level = level or (mode in FREE and term.far())
+    features = term.features(settings.standardize, centre, level)
     owners = np.repeat(np.arange(data.n_tasks), outcomes.n_outputs)
     present = None if data.present is None else data.present[owners]
     intercepts = make_intercepts(mode, groups, kappa)
@@ -208,20 +167,15 @@ def build_problem(data: TaskData, outcomes: Outcomes, settings: Settings, owner:
         if mode in PULLED:
             intercepts, shifts = AnchoredIntercepts(anchor, kappa), ()
     if centre and not isinstance(intercepts, AnchoredIntercepts):
-        refuse_unbounded(data, outcomes, weight, layout.slices, groups, owner)
-    parts = _Parts(data, outcomes, layout, rows, y, weight, scale, counts)
-    datafit = parts.datafit(intercepts)
-    return Problem(datafit, layout, features, targets, present, counts, intercepts, shifts, point)
+        term.refuse_unbounded(layout, groups)
+    datafit, samples = term.datafit(Scaled(layout, features, targets, scale, intercepts))
+    built = layout, features, targets, present, counts, intercepts, shifts, point, samples
+    return Problem(datafit, *built)
 
 
-def held_out_value(
-    problem: Problem,
-    data: TaskData,
-    outcomes: Outcomes,
-    weight: Array,
-    W: Array,
-    intercept: Array,
-) -> float:
+def held_out(
+    problem: Problem, data: TaskData, outcomes: Outcomes, weight: Array
+) -> Callable[[Array, Array], float]:
     """Return the weighted sum of losses of other rows, in the scaling of a problem.
 
     Parameters
@@ -234,160 +188,21 @@ def held_out_value(
         Their targets, coded as those of the training rows.
     weight : ndarray
         Weights of the labels, shaped as the targets.
-    W, intercept : ndarray
-        In the scaling of the problem.
 
     Returns
     -------
-    float
+    callable
+        ``(W, intercept) -> float``, both in the scaling of the problem.
     """
     y = np.nan_to_num(problem.targets.apply(outcomes.y, data))
     rows = problem.features.features(data.X, cell_mask(data))
     ones = np.ones(data.n_tasks)
-    parts = _Parts(data, outcomes, problem.layout, rows, y, weight, ones, ones)
-    return sum(
-        block.value(block.design.forward(W) + block.design.spread(intercept))
-        for block in parts.blocks()
-    )
+    blocks = RowParts(data, outcomes, problem.layout, rows, y, weight, ones, ones).blocks()
 
+    def value(W: Array, intercept: Array) -> float:
+        return sum(
+            block.value(block.design.forward(W) + block.design.spread(intercept))
+            for block in blocks
+        )
 
-def make_layout(tasks: tuple[Hashable, ...], outcomes: Outcomes) -> Layout:
-    """Lay out one column per task, or one per task and class."""
-    ends = np.cumsum(outcomes.n_outputs)
-    pairs = zip(ends, outcomes.n_outputs, strict=True)
-    slices = tuple(slice(int(end - k), int(end)) for end, k in pairs)
-    owners: list[Hashable] = []
-    labels: list[Hashable | None] = []
-    for task, part, loss, classes in zip(
-        tasks, slices, outcomes.losses, outcomes.classes, strict=True
-    ):
-        owners += [task] * (part.stop - part.start)
-        several = isinstance(loss, Multinomial) and classes is not None
-        labels += classes.tolist() if several else [None]  # type: ignore[union-attr]
-    return Layout(Columns(tuple(owners), tuple(labels)), slices)
-
-
-def _target_scaling(
-    data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None, centre: bool
-) -> TargetScaling:
-    numeric = np.array([classes is None for classes in outcomes.classes])
-    mixed = numeric.any() and not numeric.all()
-    if choice == "auto":
-        choice = "task" if data.form is Form.TARGETS or mixed else "common"
-    if choice is None or not numeric.any():
-        return unscaled_targets(data.n_tasks)
-    scaling = TARGET_SCALES[choice](outcomes.y, weight, data, centre)
-    return TargetScaling(
-        np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
-    )
-
-
-@dataclass(frozen=True, eq=False)
-class _Parts:
-    """Everything a datafit is made of."""
-
-    data: TaskData
-    outcomes: Outcomes
-    layout: Layout
-    rows: Features
-    y: Array
-    weight: Array
-    scale: Array
-    counts: Array
-
-    def datafit(self, intercepts: Intercepts) -> Datafit:
-        """Choose statistics or samples by cost; the choice is the same in every form."""
-        d, columns = self.data.n_features, self.layout.columns.n_columns
-        labels = float(np.count_nonzero(self.weight > 0))
-        cheap = columns * d <= _STATISTICS_PASSES * labels
-        small = columns * d * d <= _STATISTICS_ENTRIES
-        if cheap and small and all(isinstance(loss, Squared) for loss in self.outcomes.losses):
-            return SquaredStatistics(self._statistics(), intercepts)
-        return Samples(tuple(self.blocks()), intercepts, d, columns)
-
-    def _statistics(self) -> Any:  # noqa: ANN401 - TaskStatistics
-        columns = np.arange(self.data.n_tasks)
-        if self.data.form is Form.TARGETS:
-            shared = Shared(self.rows, columns)
-            return collect_shared(shared, self.y, self.weight, self.scale)
-        stacked = Stacked(self.rows, np.asarray(self.data.offsets), columns)
-        return collect_stacked(stacked, self.y, self.weight, self.scale)
-
-    def blocks(self) -> list[Block]:
-        """Return one block per scalar loss, and those of several classes."""
-        by_loss: dict[Loss, list[int]] = {}
-        for t, loss in enumerate(self.outcomes.losses):
-            by_loss.setdefault(loss, []).append(t)
-        blocks: list[Block] = []
-        for loss, tasks in by_loss.items():
-            if isinstance(loss, Multinomial):
-                # A task without rows has no classes, hence no columns.
-                held = [t for t in tasks if self.outcomes.n_outputs[t]]
-                blocks += self._classes_blocks(loss, held)
-            else:
-                blocks.append(self._scalar_block(loss, np.array(tasks, dtype=np.intp)))
-        return blocks
-
-    def _factor(self) -> Array:
-        """Weight of one label of each task in the objective, per unit of its own weight."""
-        n = self.counts
-        return np.divide(self.scale, n, out=np.zeros_like(n), where=n > 0)
-
-    def _scalar_block(self, loss: Loss, tasks: NDArray[np.intp]) -> ScalarBlock:
-        columns = np.array([self.layout.slices[t].start for t in tasks], dtype=np.intp)
-        factor = self._factor()
-        if self.data.form is Form.TARGETS:
-            weight = self.weight[:, tasks] * factor[tasks]
-            return ScalarBlock(Shared(self.rows, columns), loss, self.y[:, tasks], weight)
-        part, offsets = self._rows_of(tasks)
-        counts = np.diff(offsets)
-        weight = self.weight[part] * np.repeat(factor[tasks], counts)
-        design = Stacked(self.rows.rows(part), offsets, columns)
-        return ScalarBlock(design, loss, self.y[part], weight)
-
-    def _rows_of(self, tasks: NDArray[np.intp]) -> tuple[Any, NDArray[np.intp]]:
-        offsets = np.asarray(self.data.offsets)
-        if len(tasks) == self.data.n_tasks:
-            return slice(None), offsets
-        parts = [np.arange(offsets[t], offsets[t + 1]) for t in tasks]
-        ends = np.cumsum([0, *[len(p) for p in parts]])
-        return np.concatenate(parts), ends.astype(np.intp)
-
-    def _classes_blocks(self, loss: Loss, tasks: list[int]) -> list[ClassesBlock]:
-        """Return a block per task, small tasks with as many classes in one."""
-        by_size: dict[int, list[int]] = {}
-        for t in tasks:
-            by_size.setdefault(self.outcomes.n_outputs[t], []).append(t)
-        blocks: list[ClassesBlock] = []
-        for same in by_size.values():
-            if self._few_rows(same):
-                blocks.append(self._joint_classes(loss, np.array(same, dtype=np.intp)))
-            else:
-                blocks += [self._classes_block(loss, t) for t in same]
-        return blocks
-
-    def _few_rows(self, tasks: list[int]) -> bool:
-        if self.data.form is Form.TARGETS or len(tasks) < 2:
-            return False
-        counts = np.diff(np.asarray(self.data.offsets))[tasks]
-        return bool(counts.sum() < _SMALL_TASK * len(tasks))
-
-    def _joint_classes(self, loss: Loss, tasks: NDArray[np.intp]) -> ClassesBlock:
-        owned = [self.layout.slices[t] for t in tasks]
-        table = np.array([np.arange(part.start, part.stop) for part in owned], dtype=np.intp)
-        part, offsets = self._rows_of(tasks)
-        weight = self.weight[part] * np.repeat(self._factor()[tasks], np.diff(offsets))
-        design = StackedClasses(self.rows.rows(part), offsets, table)
-        return ClassesBlock(design, loss, self.y[part], weight)
-
-    def _classes_block(self, loss: Loss, t: int) -> ClassesBlock:
-        owned = self.layout.slices[t]
-        columns = np.arange(owned.start, owned.stop)
-        factor = self._factor()[t]
-        if self.data.form is Form.TARGETS:
-            seen = np.flatnonzero(self.weight[:, t] > 0)
-            rows, y, weight = self.rows.rows(seen), self.y[seen, t], self.weight[seen, t]
-        else:
-            part = self.data.task_slice(t)
-            rows, y, weight = self.rows.rows(part), self.y[part], self.weight[part]
-        return ClassesBlock(Shared(rows, columns), loss, y, weight * factor)
+    return value

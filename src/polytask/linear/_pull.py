@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.datafits import SquaredStatistics
+from polytask.datafits import Samples, SquaredStatistics, narrowed
+from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
 from polytask.linear._scaling import feature_scaling
 from polytask.solvers import Solution
@@ -30,6 +31,8 @@ _LONE_ROWS = 10.0
 # The variance of a feature between tasks is that of so many more distances at the mean of all.
 _BORROWED = 4.0
 _TINY = 1e-300
+# Features are worked on alone where at most one in so many has coefficients.
+_FEW = 4
 
 
 @saveable("linear.pull")
@@ -79,21 +82,54 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     if all(len(group) < 2 for group in groups):
         # One task says nothing about how much tasks differ.
         return Pull(mean, scale, _LONE_ROWS * scale**2, 1.0)
-    at = problem.datafit.evaluate(solution.W, solution.intercept)
-    W = solution.W if problem.centre is None else solution.W - problem.centre
-    away, force = np.zeros_like(W), np.zeros_like(W)
-    for group in groups:
-        away[:, group] = W[:, group] - W[:, group].mean(axis=1, keepdims=True)
-        force[:, group] = -at.gradient[:, group]
-    distance = (away**2).sum(axis=1)
-    product = np.maximum((force * away).sum(axis=1), 0.0)
-    apart = distance > np.finfo(float).eps ** 2 * np.maximum((W**2).sum(axis=1), _TINY)
-    held = np.divide(rows * product, distance, out=np.full_like(distance, np.inf), where=apart)
+    value, held, distance = _forces(problem, solution, groups, rows)
     width = scale / problem.features.scale
-    noise = _Noise.of(problem, at.value, rows, sum(len(group) - 1 for group in groups))
+    noise = _Noise.of(problem, value, rows, sum(len(group) - 1 for group in groups))
     strength = np.maximum(held, noise.least(held, distance * width**2) * width**2)
     level = _level(problem, solution, groups, mean, noise)
     return Pull(mean, scale, strength * problem.features.scale**2, level)
+
+
+def _forces(
+    problem: Problem, solution: Solution, groups: list[NDArray[np.intp]], rows: float
+) -> tuple[float, Array, Array]:
+    """Return the value of the data term, and how features are held and how far tasks differ.
+
+    Features whose coefficients are all zero are at their mean: nothing is computed for them.
+
+    Returns
+    -------
+    value : float
+        At the answer.
+    held, distance : ndarray of shape (n_features,)
+        inf where tasks do not differ, and sums of squared distances from the mean.
+    """
+    W = solution.W if problem.centre is None else solution.W - problem.centre
+    held, distance = np.full(len(W), np.inf), np.zeros(len(W))
+    used = np.flatnonzero(solution.W.any(axis=1) | W.any(axis=1))
+    value, gradient = _gradient_at(problem, solution, used)
+    W = W[used]
+    away, force = np.zeros_like(W), np.zeros_like(W)
+    for group in groups:
+        away[:, group] = W[:, group] - W[:, group].mean(axis=1, keepdims=True)
+        force[:, group] = -gradient[:, group]
+    distance[used] = square = (away**2).sum(axis=1)
+    product = np.maximum((force * away).sum(axis=1), 0.0)
+    apart = square > np.finfo(float).eps ** 2 * np.maximum((W**2).sum(axis=1), _TINY)
+    held[used] = np.divide(rows * product, square, out=np.full_like(square, np.inf), where=apart)
+    return value, held, distance
+
+
+def _gradient_at(
+    problem: Problem, solution: Solution, used: NDArray[np.intp]
+) -> tuple[float, Array]:
+    """Return value and gradient of the data term, the gradient of some features only."""
+    datafit = problem.datafit
+    if isinstance(datafit, Samples) and _FEW * len(used) < len(solution.W):
+        at = narrowed(datafit, used).evaluate(solution.W[used], solution.intercept)
+        return at.value, at.gradient
+    at = datafit.evaluate(solution.W, solution.intercept)
+    return at.value, at.gradient[used]
 
 
 @dataclass(frozen=True)
@@ -168,12 +204,7 @@ def _moments(data: TaskData, problem: Problem) -> tuple[Array, Array]:
     if not isinstance(datafit, SquaredStatistics):
         found = feature_scaling(data, np.ones(data.n_rows), True, True)
         return found.mean, found.scale
-    s = datafit.statistics
-    share = problem.counts / max(float(problem.counts.sum()), np.finfo(float).tiny)
-    mean = s.x_mean @ share
-    own = np.diagonal(s.second, axis1=1, axis2=2).T
-    variance = own @ (share if own.shape[1] == len(share) else np.ones(1))
-    variance = variance + ((s.x_mean - mean[:, None]) ** 2) @ share
+    mean, variance = pooled_moments(datafit.statistics, problem.counts)
     constant = variance <= 1e-14 * (1.0 + mean**2)
     deviation = np.sqrt(np.where(constant, 1.0, variance))
     return scaling.mean + scaling.scale * mean, scaling.scale * deviation

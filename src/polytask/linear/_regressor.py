@@ -32,8 +32,8 @@ class MultiTaskRegressor(LinearEstimator):
     penalty : Penalty or None, default=None
         What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
         tasks at a tenth of the strength at which every coefficient vanishes.
-    loss : str or Loss, default="squared"
-        The loss of every row.
+    loss : {"squared", "huber"} or Loss, default="squared"
+        The loss of every row; "huber" where some targets may be wrong.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"

@@ -15,6 +15,8 @@ from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
 from polytask.exceptions import DataError
+from polytask.linear._feature_moments import dense_moments, sparse_moments
+from polytask.linear._robust_scale import robust_moments
 from polytask.linear._weights import sum_by_task
 
 Array = NDArray[np.float64]
@@ -23,8 +25,10 @@ Array = NDArray[np.float64]
 _SAFE_POWER = 0.4
 # A design of float32 up to this size is solved in float64 (a quarter of a gigabyte).
 _COPIED_ENTRIES = 3e7
-# Numbers of a design that are taken at a time.
-_CHUNK = 2**17
+# A mean beyond this many standard deviations costs products with the features their digits ...
+FAR = 1e3
+# ... as so many rows tell.
+_LOOKED_AT = 200
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +148,12 @@ def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
     refuse_huge_values(outcomes.y, "y", owner)
 
 
+def safe_limit(kind: np.dtype[Any]) -> float:
+    """Return the largest value whose squares can be summed in a precision."""
+    largest = float(np.finfo(kind).max)
+    return float(largest**_SAFE_POWER)
+
+
 def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN401
     """Refuse values whose squares, summed over the rows, would overflow.
 
@@ -160,7 +170,7 @@ def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN
         Naming the largest value and what is allowed.
     """
     stored = values.data if is_sparse(values) else np.asarray(values)
-    limit = float(np.finfo(stored.dtype).max) ** _SAFE_POWER
+    limit = safe_limit(stored.dtype)
     largest = max(float(np.nanmax(stored, initial=0.0)), -float(np.nanmin(stored, initial=0.0)))
     if largest > limit:
         allowed = f"of size up to {limit:.0e} in {stored.dtype}, so that sums stay finite"
@@ -194,9 +204,29 @@ def feature_scaling(
         return FeatureScaling(np.zeros(d), np.ones(d), active=False)
     rows = weight if weight.ndim == 1 else weight.sum(axis=1)
     if is_sparse(data.X):
-        mean, variance = _sparse_moments(data.X, rows)
+        mean, variance = sparse_moments(data.X, rows)
     else:
-        mean, variance = _dense_moments(np.asarray(data.X), rows, _exists(data))
+        mean, variance = dense_moments(np.asarray(data.X), rows, _exists(data))
+    return scaling_of(mean, variance, standardize, centre)
+
+
+def scaling_of(mean: Array, variance: Array, standardize: bool, centre: bool) -> FeatureScaling:
+    """Return the scaling of features with these moments.
+
+    Parameters
+    ----------
+    mean, variance : ndarray of shape (n_features,)
+        Of the features.
+    standardize : bool
+        False subtracts the means only.
+    centre : bool
+        False divides only.
+
+    Returns
+    -------
+    FeatureScaling
+    """
+    d = len(mean)
     if not standardize:
         return FeatureScaling(mean, np.ones(d), active=True)
     deviation = np.sqrt(variance)
@@ -207,47 +237,30 @@ def feature_scaling(
     )
 
 
+def far_from_zero(data: TaskData) -> bool:
+    """Say whether the mean of some dense feature dwarfs what it varies by.
+
+    Intercepts of their own that are free make up for any shift of the features, so that taking
+    the means off such features changes no answer, and keeps its digits.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    """
+    if is_sparse(data.X) or data.present is not None:
+        return False
+    rows = np.asarray(data.X)
+    few = np.asarray(rows[:: max(len(rows) // _LOOKED_AT, 1)], dtype=float)
+    mean, deviation = few.mean(axis=0), few.std(axis=0)
+    # A constant feature is told apart by its mean alone.
+    return bool(np.any((deviation > 0) & (np.abs(mean) > FAR * deviation)))
+
+
 def _exists(data: TaskData) -> NDArray[np.bool_] | None:
     if data.present is None or data.form is Form.TARGETS:
         return None
     return np.asarray(data.present[data.row_tasks()])
-
-
-def _dense_moments(
-    X: NDArray[Any], rows: Array, exists: NDArray[np.bool_] | None
-) -> tuple[Array, Array]:
-    """Return weighted means and variances of the columns, a few rows at a time."""
-    step = max(_CHUNK // max(X.shape[1], 1), 1)
-    parts = [slice(first, first + step) for first in range(0, len(X), step)]
-    total = np.full(X.shape[1], rows.sum())
-    if exists is not None:
-        total = sum((rows[p] @ exists[p] for p in parts), np.zeros(X.shape[1]))
-    total = np.maximum(total, np.finfo(float).tiny)
-    first, second = np.zeros(X.shape[1]), np.zeros(X.shape[1])
-    for p in parts:
-        cells = np.asarray(X[p], dtype=float)
-        first += rows[p] @ (cells if exists is None else cells * exists[p])
-    mean = first / total
-    for p in parts:
-        away = np.asarray(X[p], dtype=float) - mean
-        away *= away
-        second += rows[p] @ (away if exists is None else away * exists[p])
-    return mean, second / total
-
-
-def _sparse_moments(X: Any, rows: Array) -> tuple[Array, Array]:  # noqa: ANN401 - CSR
-    total = rows.sum()
-    mean = np.asarray(X.T @ rows, dtype=float) / total
-    # Stored entries about the mean, plus the zeros about it.
-    wide = X.tocsc().astype(float)
-    deviations = wide.copy()
-    counts = np.diff(wide.indptr)
-    deviations.data = (wide.data - np.repeat(mean, counts)) ** 2
-    stored = wide.copy()
-    stored.data = np.ones_like(wide.data)
-    zeros = np.maximum(total - np.asarray(stored.T @ rows), 0.0)
-    variance = (np.asarray(deviations.T @ rows) + zeros * mean**2) / total
-    return mean, variance
 
 
 @dataclass(frozen=True, eq=False)
@@ -280,23 +293,82 @@ def unscaled_targets(n_tasks: int) -> TargetScaling:
 
 def scaled_by_task(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
     """Scale every task by its own mean and standard deviation."""
-    mean, variance = _target_moments(y, weight, data)
-    common = scaled_in_common(y, weight, data, centre=True)
+    return each_alone(*_target_moments(y, weight, data), sum_by_task(weight, data), centre)
+
+
+def scaled_in_common(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
+    """Scale all tasks by one mean and one standard deviation over all labels."""
+    return all_alike(*_target_moments(y, weight, data), sum_by_task(weight, data), centre)
+
+
+def each_alone(mean: Array, variance: Array, counts: Array, centre: bool) -> TargetScaling:
+    """Scale tasks, given by their moments and weights, each by its own."""
+    common = all_alike(mean, variance, counts, centre=True)
     # A task without rows is predicted in the units that the tasks have in common.
-    empty = sum_by_task(weight, data) <= 0
+    empty = counts <= 0
     mean = np.where(empty, common.mean, mean)
     variance = np.where(empty, common.scale**2, variance)
     return _target_scaling(mean, variance, centre)
 
 
-def scaled_in_common(y: Array, weight: Array, data: TaskData, centre: bool) -> TargetScaling:
-    """Scale all tasks by one mean and one standard deviation over all labels."""
-    seen = np.nan_to_num(y)
-    total = weight.sum()
-    mean = float((weight * seen).sum() / total)
-    variance = float((weight * (seen - mean) ** 2).sum() / total)
-    n = data.n_tasks
-    return _target_scaling(np.full(n, mean), np.full(n, variance), centre)
+def all_alike(mean: Array, variance: Array, counts: Array, centre: bool) -> TargetScaling:
+    """Scale tasks, given by their moments and weights, by what they have in common."""
+    share = counts / counts.sum()
+    level = float(share @ mean)
+    width = float(share @ (variance + (mean - level) ** 2))
+    n = len(counts)
+    return _target_scaling(np.full(n, level), np.full(n, width), centre)
+
+
+TARGET_SCALES = {"task": scaled_by_task, "common": scaled_in_common}
+# The same for tasks that are given by their moments.
+MOMENT_SCALES = {"task": each_alone, "common": all_alike}
+
+
+def target_scaling(
+    data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None, centre: bool
+) -> TargetScaling:
+    """Return the scaling that a user chose; of several losses, only numbers are scaled.
+
+    Tasks of a robust loss are scaled by the median and its distances: a few wrong targets
+    must not decide what counts as far off.
+
+    Parameters
+    ----------
+    data, outcomes
+        The training rows.
+    weight : ndarray
+        Weights of the labels, shaped as the targets.
+    choice : {"task", "common", "auto", None}
+        "auto" is "task" where the targets are different quantities, else "common".
+    centre : bool
+        False divides only.
+
+    Returns
+    -------
+    TargetScaling
+    """
+    numeric = np.array([classes is None for classes in outcomes.classes])
+    mixed = numeric.any() and not numeric.all()
+    if choice == "auto":
+        choice = "task" if data.form is Form.TARGETS or mixed else "common"
+    if choice is None or not numeric.any():
+        return unscaled_targets(data.n_tasks)
+    moments = _moments_of(data, outcomes, weight)
+    scaling = MOMENT_SCALES[choice](*moments, sum_by_task(weight, data), centre)
+    return TargetScaling(
+        np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
+    )
+
+
+def _moments_of(data: TaskData, outcomes: Outcomes, weight: Array) -> tuple[Array, Array]:
+    """Return the centre and the squared spread of the targets of every task."""
+    mean, variance = _target_moments(outcomes.y, weight, data)
+    for t, loss in enumerate(outcomes.losses):
+        if loss.has_linear_parts:
+            own = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+            mean[t], variance[t] = robust_moments(outcomes.y[own], weight[own])
+    return mean, variance
 
 
 def _target_scaling(mean: Array, variance: Array, centre: bool) -> TargetScaling:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, nonnegative, one_of, sentence
 from polytask._estimator import Outcomes
 from polytask.data import Form, TaskData
+from polytask.datafits import column_sums, spread_out
 from polytask.exceptions import ParameterError
 
 Array = NDArray[np.float64]
@@ -20,7 +21,7 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
     """Return the weight of every label, 0 where it is missing, shaped as the targets."""
     base = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     wide = data.form is Form.TARGETS
-    weight = base[:, None] * ~np.isnan(outcomes.y) if wide else base.astype(float)
+    weight = _of_labels(base, outcomes.y) if wide else base.astype(float, copy=False)
     if class_weight is None:
         return weight
     _check_class_weight(class_weight, outcomes, owner)
@@ -35,6 +36,21 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
             sentence("class_weight", owner, "above zero for a class or more", repr(class_weight))
         )
     return weight
+
+
+def _of_labels(base: Array, Y: Array) -> Array:
+    """Return weights of rows as weights of labels, broadcast where no label is missing."""
+    # A sum without NaN proves that there is none, at no memory.
+    with np.errstate(over="ignore", invalid="ignore"):
+        complete = not np.isnan(Y.sum())
+    return spread_out(base, Y.shape[1]) if complete else base[:, None] * ~np.isnan(Y)
+
+
+def count_labels(weight: Array) -> float:
+    """Return the number of labels that have a weight."""
+    if weight.ndim == 2 and not weight.strides[1]:
+        return float(np.count_nonzero(weight[:, 0] > 0) * weight.shape[1])
+    return float(np.count_nonzero(weight > 0))
 
 
 def _check_class_weight(class_weight: object, outcomes: Outcomes, owner: str) -> None:
@@ -107,5 +123,5 @@ def task_scales(
 def sum_by_task(weight: Array, data: TaskData) -> Array:
     """Sum label weights over each task, shape (n_tasks,)."""
     if data.form is Form.TARGETS:
-        return np.asarray(weight.sum(axis=0), dtype=float)
+        return column_sums(weight)
     return np.bincount(data.row_tasks(), weight, minlength=data.n_tasks).astype(float)

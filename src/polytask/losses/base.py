@@ -77,6 +77,20 @@ class Loss(ABC):
     def n_outputs(self, n_classes: int) -> int:
         """Return the number of columns that a task with `n_classes` classes owns."""
 
+    @property
+    def has_linear_parts(self) -> bool:
+        """Whether there are predictors with a slope but no curvature at all.
+
+        Newton's quadratic does not see such rows; steps of gradients do.
+        """
+        return False
+
+    @property
+    @final
+    def of_two_classes(self) -> bool:
+        """Whether the targets are two classes, with one column for the second of them."""
+        return self.is_classifier and self.n_outputs(3) == 1
+
     @abstractmethod
     def inverse_link(self, eta: Array) -> Array:
         """Return what eta predicts: the mean, P(y = 1), or the class probabilities."""

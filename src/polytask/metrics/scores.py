@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 
 from polytask.losses import Loss
 
+# Width of the interval of a best constant, relative to its ends.
+_CLOSE = 1e-12
+
 Labels = NDArray[Any]
 Weight = NDArray[np.float64] | None
 # (y, prediction, weight) -> score, NaN where it is undefined
@@ -81,6 +84,36 @@ def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:
     if len(y) == 0:
         return float("nan")
     return float(np.average(np.asarray(y) == np.asarray(prediction), weights=weight))
+
+
+def best_constant(loss: Loss, y: Labels, weight: Weight = None) -> float:
+    """Return the predictor that minimises the mean of a loss with a finite best constant.
+
+    Parameters
+    ----------
+    loss : Loss
+        With one prediction per row.
+    y : array of shape (n,)
+        Targets as the loss takes them.
+    weight : array of shape (n,) or None
+        Row weights.
+
+    Returns
+    -------
+    float
+        Found by halving an interval in which the slope changes its sign.
+    """
+    y = np.asarray(y, dtype=float)
+
+    def slope(eta: float) -> float:
+        return float(np.average(loss.gradient(y, np.full(y.shape, eta)), weights=weight))
+
+    # The best constant of every single row lies among them.
+    low, high = min(float(y.min()), -1.0), max(float(y.max()), 1.0)
+    while high - low > _CLOSE * max(abs(low), abs(high)):
+        middle = 0.5 * (low + high)
+        low, high = (middle, high) if slope(middle) < 0 else (low, middle)
+    return 0.5 * (low + high)
 
 
 def d2(loss: Loss, y: Labels, eta: Labels, null_eta: Labels, weight: Weight = None) -> float:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import final
+from typing import TypeAlias, final
 
 import numpy as np
 
@@ -17,11 +18,16 @@ from polytask.penalties.base import Quadratic
 from polytask.penalties.columns import Columns
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by, optional
 
+# Columns, and the matrix among them.
+Blocks: TypeAlias = tuple[tuple[np.ndarray, np.ndarray], ...]
 
-def _by_group(
+
+def by_group(
     W: Array, groups: Sequence[np.ndarray], operate: Callable[[Array, int], Array]
 ) -> Array:
     """Apply an operation to each group of columns; put the results back in place."""
+    if W.shape[1] == 0:
+        return W
     if len(groups) == 1:
         # One group holds every column, in order.
         return operate(W, 0)
@@ -31,7 +37,7 @@ def _by_group(
     return xp.take(xp.concat(done, axis=1), index_like(back, W), axis=1)
 
 
-def _check_width(W: Array, n_columns: int, owner: str) -> None:
+def check_width(W: Array, n_columns: int, owner: str) -> None:
     """Refuse a W of another number of columns than the penalty is for."""
     if W.shape[1] != n_columns:
         allowed = f"an array with {n_columns} columns"
@@ -66,11 +72,11 @@ class TowardMean(AbsoluteTerm, Quadratic):
         """Return each column less the mean of its group, (n_features, n_columns)."""
         xp = namespace(W)
         if self.columns is not None:
-            _check_width(W, self.columns.n_columns, self.label)
+            check_width(W, self.columns.n_columns, self.label)
         if W.shape[1] == 0:
             return W
         groups = self._groups or (np.arange(W.shape[1]),)
-        return _by_group(W, groups, lambda V, _: V - xp.mean(V, axis=1, keepdims=True))
+        return by_group(W, groups, lambda V, _: V - xp.mean(V, axis=1, keepdims=True))
 
     def value(self, W: Array) -> float:
         """Return alpha / 2 times the sum of squared deviations."""
@@ -145,7 +151,7 @@ def _checked_matrix(value: object, parameter: str, owner: str) -> np.ndarray:
     return matrix
 
 
-def _checked_tasks(value: Sequence[Hashable], parameter: str, owner: str) -> tuple[Hashable, ...]:
+def checked_tasks(value: Sequence[Hashable], parameter: str, owner: str) -> tuple[Hashable, ...]:
     """Return task labels as a tuple, or raise if one comes twice."""
     tasks = tuple(value)
     if len(set(tasks)) < len(tasks):
@@ -155,10 +161,59 @@ def _checked_tasks(value: Sequence[Hashable], parameter: str, owner: str) -> tup
     return tasks
 
 
+class Blockwise(AbsoluteTerm, Quadratic):
+    """alpha / 2 * tr(W Q W') for a matrix Q that joins columns of one class only."""
+
+    @property
+    @abstractmethod
+    def _blocks(self) -> Blocks:
+        """The columns of each class, and Q among them."""
+
+    def _coupled(self, W: Array) -> Array:
+        """Return W Q, class by class."""
+        check_width(W, sum(len(group) for group, _ in self._blocks), self.label)
+        groups = [group for group, _ in self._blocks]
+        return by_group(W, groups, lambda V, i: V @ like(self._blocks[i][1], W))
+
+    @final
+    def value(self, W: Array) -> float:
+        """Return alpha / 2 * tr(W Q W')."""
+        return 0.5 * self.weight * inner(W, self._coupled(W))
+
+    @final
+    def gradient(self, W: Array) -> Array:
+        """Return alpha W Q."""
+        return self.weight * self._coupled(W)
+
+    @final
+    def apply(self, W: Array) -> Array:
+        """Return alpha W Q."""
+        return self.weight * self._coupled(W)
+
+    @cached_property
+    def _largest_eigenvalue(self) -> float:
+        """The largest eigenvalue of Q over the classes."""
+        tops = [np.linalg.eigvalsh(block).max(initial=0.0) for _, block in self._blocks]
+        return float(max(tops, default=0.0))
+
+    @final
+    def curvature(self) -> float:
+        """Return alpha times the largest eigenvalue of Q."""
+        return self.weight * self._largest_eigenvalue
+
+    @final
+    def diagonal(self, n_columns: int) -> np.ndarray:
+        """Return alpha times the diagonal of Q by column, of shape (n_columns,)."""
+        diagonal = np.zeros(n_columns)
+        for group, block in self._blocks:
+            diagonal[group] = self.weight * np.diag(block)
+        return diagonal
+
+
 @final
 @saveable("penalty.coupling")
 @dataclass(frozen=True, eq=False, repr=False)
-class Coupling(AbsoluteTerm, Quadratic):
+class Coupling(Blockwise):
     """alpha / 2 * tr(W Q W') for a matrix Q between tasks.
 
     See :func:`coupling`.
@@ -168,7 +223,7 @@ class Coupling(AbsoluteTerm, Quadratic):
 
     alpha: float | None = field(metadata=ALPHA)
     matrix: np.ndarray = field(metadata=checked_by(_checked_matrix))
-    tasks: tuple[Hashable, ...] | None = field(default=None, metadata=optional(_checked_tasks))
+    tasks: tuple[Hashable, ...] | None = field(default=None, metadata=optional(checked_tasks))
     columns: Columns | None = field(default=None, kw_only=True)
 
     def _check_together(self) -> None:
@@ -192,7 +247,7 @@ class Coupling(AbsoluteTerm, Quadratic):
         return bound
 
     @cached_property
-    def _blocks(self) -> tuple[tuple[np.ndarray, np.ndarray], ...]:
+    def _blocks(self) -> Blocks:
         """The columns of each class, and Q among their tasks."""
         if self.columns is None:
             return ((np.arange(len(self.matrix)), self.matrix),)
@@ -203,41 +258,6 @@ class Coupling(AbsoluteTerm, Quadratic):
             rows = [row[self.columns.tasks[column]] for column in group]
             blocks.append((group, self.matrix[np.ix_(rows, rows)]))
         return tuple(blocks)
-
-    def _coupled(self, W: Array) -> Array:
-        """Return W Q, class by class."""
-        _check_width(W, sum(len(group) for group, _ in self._blocks), self.label)
-        groups = [group for group, _ in self._blocks]
-        return _by_group(W, groups, lambda V, i: V @ like(self._blocks[i][1], W))
-
-    def value(self, W: Array) -> float:
-        """Return alpha / 2 * tr(W Q W')."""
-        return 0.5 * self.weight * inner(W, self._coupled(W))
-
-    def gradient(self, W: Array) -> Array:
-        """Return alpha W Q."""
-        return self.weight * self._coupled(W)
-
-    def apply(self, W: Array) -> Array:
-        """Return alpha W Q."""
-        return self.weight * self._coupled(W)
-
-    @cached_property
-    def _largest_eigenvalue(self) -> float:
-        """The largest eigenvalue of Q over the classes."""
-        tops = [np.linalg.eigvalsh(block).max(initial=0.0) for _, block in self._blocks]
-        return float(max(tops, default=0.0))
-
-    def curvature(self) -> float:
-        """Return alpha times the largest eigenvalue of Q."""
-        return self.weight * self._largest_eigenvalue
-
-    def diagonal(self, n_columns: int) -> np.ndarray:
-        """Return alpha times the diagonal of Q by column, of shape (n_columns,)."""
-        diagonal = np.zeros(n_columns)
-        for group, block in self._blocks:
-            diagonal[group] = self.weight * np.diag(block)
-        return diagonal
 
 
 def coupling(

@@ -9,9 +9,17 @@ from typing import Any
 from polytask._checks import nearest
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.couplings import toward_mean
+from polytask.penalties.chains import along_time
+from polytask.penalties.couplings import coupling, toward_mean
+from polytask.penalties.feature_groups import GroupNorm
+from polytask.penalties.fused import FusedTasks
+from polytask.penalties.graphs import along_graph
+from polytask.penalties.maximum import L1Inf
+from polytask.penalties.outliers import OutlierTasks
 from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
 from polytask.penalties.spectral import TraceNorm
+from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
+from polytask.penalties.tree import TreeGroup
 
 # What can be made from numbers alone.
 PENALTIES: dict[str, Callable[..., Penalty]] = {
@@ -19,9 +27,22 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "L2": L2,
     "ElasticNet": ElasticNet,
     "L21": L21,
+    "L1Inf": L1Inf,
     "SparseGroup": SparseGroup,
+    "FusedTasks": FusedTasks,
     "TraceNorm": TraceNorm,
+    "OutlierTasks": OutlierTasks,
+    "Clustered": Clustered,
+    "LearnedCovariance": LearnedCovariance,
     "toward_mean": toward_mean,
+    "along_time": along_time,
+}
+# What else can be written: these need a matrix, pairs of tasks, or groups.
+_WITH_TASKS: dict[str, Callable[..., Penalty]] = {
+    "coupling": coupling,
+    "along_graph": along_graph,
+    "TreeGroup": TreeGroup,
+    "GroupNorm": GroupNorm,
 }
 
 
@@ -31,8 +52,11 @@ def parse(text: str) -> Penalty:
     Parameters
     ----------
     text : str
-        Names of `PENALTIES` with numbers as parameters, joined by ``+`` and multiplied
-        by numbers: ``"L21"``, ``"L21(0.5)"``, ``"toward_mean(2) + 0.1 * L2"``.
+        Names of penalties with numbers as parameters, joined by ``+`` and multiplied
+        by numbers: ``"L21"``, ``"L21(0.5)"``, ``"toward_mean(2) + 0.1 * L2"``. Sequences and
+        mappings hold numbers and task labels: ``"along_time(2, order=['May', 'June'])"``,
+        ``"along_graph(1, {('north', 'south'): 0.5})"``, ``"coupling(1, [[1, -1], [-1, 1]])"``,
+        ``"TreeGroup(1, [['north', 'south'], ['north'], ['south']])"``.
 
     Returns
     -------
@@ -48,7 +72,7 @@ def parse(text: str) -> Penalty:
         return _penalty(ast.parse(text.strip(), mode="eval").body, text)
     except ParameterError:
         raise
-    except (SyntaxError, ValueError, RecursionError, MemoryError):
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise _refusal(text, text) from None
 
 
@@ -72,8 +96,8 @@ def _penalty(node: ast.expr, text: str) -> Penalty:
         case ast.Name(id=name):
             return _made(name, (), {}, text)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            named = {k.arg or "**": _number(k.value, text) for k in keywords}
-            return _made(name, tuple(_number(arg, text) for arg in args), named, text)
+            named = {k.arg or "**": _value(k.value, text) for k in keywords}
+            return _made(name, tuple(_value(arg, text) for arg in args), named, text)
     raise _refusal(ast.unparse(node), text)
 
 
@@ -97,16 +121,35 @@ def _number(node: ast.expr, text: str) -> float | None:
     raise _refusal(ast.unparse(node), text)
 
 
-def _made(name: str, args: tuple[float | None, ...], named: dict[str, Any], text: str) -> Penalty:
+def _value(node: ast.expr, text: str) -> Any:  # noqa: ANN401 - what a parameter may be
+    """Return the number, the None, or the numbers and task labels that a node is."""
+    match node:
+        case ast.Tuple(elts=entries) | ast.List(elts=entries):
+            return tuple(_entry(entry, text) for entry in entries)
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip((key or node for key in keys), values, strict=True)
+            return {_entry(key, text): _entry(value, text) for key, value in pairs}
+    return _number(node, text)
+
+
+def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
+    """Return an entry of a sequence or mapping: there, text is a task label."""
+    match node:
+        case ast.Constant(value=str() as label):
+            return label
+    return _value(node, text)
+
+
+def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Penalty:
     """Return the penalty of a name and parameters."""
-    if name not in PENALTIES:
-        known = ", ".join(PENALTIES)
+    makers = {**PENALTIES, **_WITH_TASKS}
+    if name not in makers:
+        known = ", ".join(makers)
         raise ParameterError(
-            f"penalty must be made of {known}; got {name!r} in {text!r}."
-            + nearest(name, PENALTIES)
+            f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, makers)
         )
     try:
-        return PENALTIES[name](*args, **named)
+        return makers[name](*args, **named)
     except TypeError as error:
         raise ParameterError(
             f"The parameters of {name} in {text!r} do not fit: {error}."

@@ -10,6 +10,7 @@ from functools import cache
 from math import sqrt
 from typing import Any
 
+import numpy as np
 from numba import cfunc, njit, types
 
 # Sums may be reordered, so that they fill vector registers.
@@ -91,30 +92,53 @@ def shrink_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401 
         row[t] *= factor
 
 
-def apply_rows(rows: Any, step: float, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+@part_of_compiled
+def soften(row: Any, amount: float) -> None:  # noqa: ANN401
+    """Move every entry of a row towards zero; exactly zero within the amount."""
+    if amount > 0.0:
+        for t in range(row.size):
+            row[t] -= min(max(row[t], -amount), amount)
+
+
+@part_of_compiled
+def shorten(row: Any, amount: float) -> None:  # noqa: ANN401
+    """Shorten a row by an amount in Euclidean norm, stopping at zero."""
+    if amount > 0.0:
+        square = 0.0
+        for t in range(row.size):
+            square += row[t] * row[t]
+        length = sqrt(square)
+        factor = 1.0 - amount / length if length > amount else 0.0
+        for t in range(row.size):
+            row[t] *= factor
+
+
+def apply_rows(rows: Any, step: Any, parameters: Any, prox: Any) -> None:  # noqa: ANN401
     """Replace every row of a float64 array by its prox.
 
     Parameters
     ----------
     rows : ndarray of shape (n_rows, n_columns)
         In C order; changed in place.
-    step : float
-        The step.
+    step : float or ndarray of shape (n_rows,)
+        One step for all rows, or one for each.
     parameters : ndarray
         Of the prox.
     prox : compiled callback
         Made by :func:`row_prox`.
     """
-    _looped()(rows, step, parameters, prox)
+    steps = np.full(len(rows), step, dtype=np.float64)
+    _looped()(rows, steps, parameters, prox)
 
 
 @cache
 def _looped() -> Any:  # noqa: ANN401 - a dispatcher of numba
     function = types.FunctionType(ROW_PROX)
-    signature = types.void(types.float64[:, ::1], types.float64, types.float64[::1], function)
+    steps = types.float64[::1]
+    signature = types.void(types.float64[:, ::1], steps, types.float64[::1], function)
 
-    def loop(rows: Any, step: float, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+    def loop(rows: Any, steps: Any, parameters: Any, prox: Any) -> None:  # noqa: ANN401
         for j in range(rows.shape[0]):
-            prox(rows[j], step, parameters)
+            prox(rows[j], steps[j], parameters)
 
     return njit(signature)(loop)

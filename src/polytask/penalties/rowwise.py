@@ -44,13 +44,13 @@ from polytask.penalties.terms import (
 )
 
 
-def _per_row(step: float | Array, rows: Array) -> Array:
+def per_row(step: float | Array, rows: Array) -> Array:
     """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
     # A NumPy scalar would turn float32 rows into float64.
     return float(step) if getattr(step, "ndim", 0) == 0 else like(step, rows)
 
 
-def _per_entry(amount: Array) -> Array:
+def per_entry(amount: Array) -> Array:
     """Return a float as it is, one value per row as a column."""
     return amount if isinstance(amount, float) else amount[:, None]
 
@@ -97,7 +97,7 @@ class L1(Norm, CompiledRows):
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows with every entry moved towards zero by step * alpha."""
-        return soft_threshold(rows, _per_entry(_per_row(step, rows) * self.weight))
+        return soft_threshold(rows, per_entry(per_row(step, rows) * self.weight))
 
     def row_kernel(self) -> RowKernel:
         """Return the compiled prox of one row."""
@@ -146,7 +146,7 @@ class L2(AbsoluteTerm, Unbound, Quadratic, Conjugate, RowSeparable):
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows divided by 1 + step * alpha."""
-        return rows / _per_entry(1.0 + _per_row(step, rows) * self.weight)
+        return rows / per_entry(1.0 + per_row(step, rows) * self.weight)
 
     def conjugate(self, Z: Array) -> float:
         """Return ||Z||_F^2 / (2 alpha); for alpha = 0, inf unless Z = 0."""
@@ -199,8 +199,8 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows, thresholded, then divided by 1 + step * alpha (1 - l1_ratio)."""
-        (sparse, ridge), step = self._weights, _per_row(step, rows)
-        return soft_threshold(rows, _per_entry(step * sparse)) / _per_entry(1.0 + step * ridge)
+        (sparse, ridge), step = self._weights, per_row(step, rows)
+        return soft_threshold(rows, per_entry(step * sparse)) / per_entry(1.0 + step * ridge)
 
     def row_kernel(self) -> RowKernel:
         """Return the compiled prox of one row."""
@@ -264,7 +264,7 @@ class L21(Norm, CompiledRows):
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows, each shortened by step * alpha."""
-        return shrink_rows(rows, _per_row(step, rows) * self.weight)
+        return shrink_rows(rows, per_row(step, rows) * self.weight)
 
     def row_kernel(self) -> RowKernel:
         """Return the compiled prox of one row."""
@@ -316,8 +316,8 @@ class SparseGroup(Norm, CompiledRows):
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows, first thresholded by entry, then shortened."""
-        amount = _per_row(step, rows) * self.weight
-        entries = soft_threshold(rows, _per_entry(amount * self.l1_ratio))
+        amount = per_row(step, rows) * self.weight
+        entries = soft_threshold(rows, per_entry(amount * self.l1_ratio))
         return shrink_rows(entries, amount * (1 - self.l1_ratio))
 
     def row_kernel(self) -> RowKernel:
@@ -355,7 +355,7 @@ def _row_dual_norms(Z: Array, ratio: float) -> Array:
     return square / xp.where(bottom > 0, bottom, xp.ones_like(bottom))
 
 
-def _sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
+def sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
     """Return the strengths of sum |W| and of the row norms, None for other penalties."""
     match penalty:
         case L1():
@@ -377,7 +377,7 @@ def _merged(first: Valued, second: Valued) -> Mergeable | None:
     .. [1] Jenatton, R., Mairal, J., Obozinski, G. and Bach, F. (2011). Proximal methods
        for hierarchical sparse coding. JMLR 12, 2297-2334, Theorem 1.
     """
-    pairs = (_sparse_and_group(first), _sparse_and_group(second))
+    pairs = (sparse_and_group(first), sparse_and_group(second))
     if pairs[0] is None or pairs[1] is None:
         return None
     sparse, group = (pairs[0][i] + pairs[1][i] for i in range(2))

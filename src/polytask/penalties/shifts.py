@@ -26,7 +26,7 @@ from polytask.penalties.base import (
     Valued,
 )
 from polytask.penalties.columns import Columns
-from polytask.penalties.sums import Operators, same_point
+from polytask.penalties.sums import Operators, merge, same_point
 
 
 @dataclass(frozen=True, eq=False, repr=False)
@@ -186,7 +186,7 @@ class _Norm(_Conjugate, NullStrength, Mergeable):
             return None
         if not same_point(self.by, other.by):
             return None
-        plain: Any = self.penalty.merged(other.penalty)
+        plain: Any = merge((self.penalty, other.penalty))
         whole: Any = plain if plain is None else shift(plain, self.by)
         return whole if isinstance(whole, Mergeable) else None
 
@@ -211,6 +211,17 @@ class ShiftedNorm(_Prox, _Norm):
     def fits(cls, penalty: Penalty) -> bool:
         """Tell whether a penalty has the capabilities that this class passes on."""
         return isinstance(penalty, Conjugate) and isinstance(penalty, NullStrength)
+
+
+@final
+@saveable("penalty.shifted.conjugate")
+class ShiftedConjugate(_Prox, _Conjugate):
+    """A shifted penalty with a prox and a conjugate, without a null strength."""
+
+    @classmethod
+    def fits(cls, penalty: Penalty) -> bool:
+        """Tell whether a penalty has the capabilities that this class passes on."""
+        return isinstance(penalty, Conjugate)
 
 
 @final
@@ -263,6 +274,7 @@ _LEAVES: tuple[type[Shifted], ...] = (
     ShiftedRidge,
     ShiftedRows,
     ShiftedNorm,
+    ShiftedConjugate,
     ShiftedQuadratic,
     ShiftedSmooth,
     ShiftedProximable,

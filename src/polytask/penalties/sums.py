@@ -75,10 +75,17 @@ def parts_of(penalty: Penalty) -> tuple[Penalty, ...]:
 
 def merge(members: Iterable[Any]) -> Any:  # noqa: ANN401 - a Penalty with the members' capabilities
     """Return the sum of non-smooth penalties as one with a prox, None if there is none."""
-    result, *others = members
-    for other in others:
-        result = result.merged(other) if isinstance(result, Mergeable) else None
-    return result
+    return reduce(_together, members)
+
+
+def _together(first: Any, second: Any) -> Any:  # noqa: ANN401
+    """Return the sum of two as one with a prox, which either may know how to make."""
+    for one, other in ((first, second), (second, first)):
+        if isinstance(one, Mergeable) and isinstance(other, Penalty):
+            whole = one.merged(other)
+            if whole is not None:
+                return whole
+    return None
 
 
 @dataclass(frozen=True, eq=False, repr=False)

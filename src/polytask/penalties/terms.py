@@ -94,11 +94,6 @@ class Term(Operators):
         return shift(self, W0)
 
     @final
-    def with_strength(self, alpha: float) -> Penalty:
-        """Return the penalty with another strength, a number >= 0."""
-        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
-
-    @final
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the parameters by name."""
         return {name: getattr(self, name) for name in _fields(self) if name != "columns"}
@@ -154,6 +149,15 @@ def changed(penalty: Any, **changes: Any) -> Any:  # noqa: ANN401 - any frozen d
     return dataclasses.replace(penalty, **changes)
 
 
+def check_exclusive(alpha: float | None, fraction: float | None, owner: str) -> None:
+    """Refuse alpha together with fraction."""
+    if alpha is not None and fraction is not None:
+        raise ParameterError(
+            f"alpha and fraction of {owner} exclude each other; got "
+            f"alpha={alpha!r} and fraction={fraction!r}."
+        )
+
+
 class AbsoluteTerm(Term):
     """A penalty without a null strength; alpha is 1.0 unless given."""
 
@@ -162,6 +166,11 @@ class AbsoluteTerm(Term):
     def strength(self) -> float:
         """The strength alpha."""
         return DEFAULT_ALPHA if self.alpha is None else self.alpha
+
+    @final
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the penalty with another strength, a number >= 0."""
+        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
 
     @final
     def scaled(self, factor: float) -> Penalty:
@@ -185,11 +194,11 @@ class RelativeTerm(Term, NullStrength):
     @final
     def _check_together(self) -> None:
         """Refuse alpha together with fraction."""
-        if self.alpha is not None and self.fraction is not None:
-            raise ParameterError(
-                f"alpha and fraction of {self.label} exclude each other; got "
-                f"alpha={self.alpha!r} and fraction={self.fraction!r}."
-            )
+        check_exclusive(self.alpha, self.fraction, self.label)
+        self._check_rest()
+
+    def _check_rest(self) -> None:
+        """Check what else belongs together."""
 
     @final
     @property
@@ -204,6 +213,11 @@ class RelativeTerm(Term, NullStrength):
         return DEFAULT_FRACTION if self.fraction is None else self.fraction
 
     @final
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the penalty with another strength, a number >= 0."""
+        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+
+    @final
     def scaled(self, factor: float) -> Penalty:
         """Return `factor` (>= 0) times the penalty; a fraction is multiplied likewise."""
         factor = nonnegative(factor, "factor", "scaled")
@@ -216,13 +230,18 @@ class RelativeTerm(Term, NullStrength):
         """Return the penalty with its fraction turned into a strength."""
         if self.alpha is not None:
             return self
-        null = self.null_strength(gradient)
-        if not np.isfinite(null):
-            raise ParameterError(
-                f"No strength of {self!r} makes every coefficient vanish, so a fraction has "
-                "no meaning; give alpha."
-            )
-        return self.with_strength(self.share * null)
+        return self.with_strength(self.share * finite_limit(self, gradient))
+
+
+def finite_limit(penalty: NullStrength, gradient: Array) -> float:
+    """Return the null strength of a penalty, which has to be finite for a fraction of it."""
+    null = penalty.null_strength(gradient)
+    if not np.isfinite(null):
+        raise ParameterError(
+            f"No strength of {penalty!r} makes every coefficient vanish, so a fraction has no "
+            "meaning; give alpha."
+        )
+    return null
 
 
 class Unbound(Term):
@@ -234,8 +253,8 @@ class Unbound(Term):
         return self
 
 
-class Norm(RelativeTerm, Unbound, Conjugate, Mergeable):
-    """alpha times a norm of W: all but the prox follows from the norm and its dual."""
+class NormTerm(Term, NullStrength, Conjugate, Mergeable):
+    """A strength times a norm of W: all but the prox follows from the norm and its dual."""
 
     @abstractmethod
     def norm(self, W: Array) -> float:
@@ -247,18 +266,18 @@ class Norm(RelativeTerm, Unbound, Conjugate, Mergeable):
 
     @final
     def value(self, W: Array) -> float:
-        """Return alpha times the norm of W."""
+        """Return the strength times the norm of W."""
         return self.weight * self.norm(W)
 
     @final
     def conjugate(self, Z: Array) -> float:
-        """Return 0 if the dual norm of Z is at most alpha (up to rounding), else inf."""
+        """Return 0 if the dual norm of Z is at most the strength (up to rounding), else inf."""
         limit = self.weight * (1 + rounding(Z))
         return 0.0 if self.dual_norm(Z) <= limit else float("inf")
 
     @final
     def feasible_scale(self, Z: Array) -> float:
-        """Return alpha divided by the dual norm of Z."""
+        """Return the strength divided by the dual norm of Z."""
         size, weight = self.dual_norm(Z), self.weight
         return weight / size if size > 0 else float("inf")
 
@@ -271,3 +290,7 @@ class Norm(RelativeTerm, Unbound, Conjugate, Mergeable):
     def parts(self) -> tuple[Penalty, ...]:
         """Return the penalty itself."""
         return (self,)
+
+
+class Norm(RelativeTerm, NormTerm, Unbound):
+    """alpha times a norm of W that does not depend on tasks and classes."""

@@ -44,7 +44,7 @@ class MultiTaskClassifierCV(LinearEstimator):
     scoring : {"r2", "accuracy"}, callable or None, default=None
         None: the held-out loss on scaled targets, every label counting the same. A callable
         takes (y, prediction) of one task, greater is better; tasks are averaged.
-    loss : {"auto", "logistic", "multinomial"} or Loss, default="auto"
+    loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         As in :class:`MultiTaskClassifier`.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
@@ -71,7 +71,7 @@ class MultiTaskClassifierCV(LinearEstimator):
     max_iter : int, default=10000
         Iterations of the final fit.
     n_jobs : int or None, default=None
-        Processes that fit folds in parallel.
+        Processes that fit folds side by side.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
 

@@ -18,12 +18,13 @@ from polytask.linear._fitting import (
 )
 from polytask.linear._intercepts import PULLED
 from polytask.linear._problem import Problem, Settings, build_problem
-from polytask.metrics import accuracy, r2
+from polytask.metrics import accuracy
 from polytask.penalties import Penalty
 from polytask.selection.candidates import default_penalties
-from polytask.selection.folds import Metric, make_folds
+from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
 from polytask.selection.rules import RULES, Candidate
+from polytask.selection.scoring import HeldOutLoss, HeldOutMetric, HeldOutR2, Scoring
 from polytask.selection.search import (
     INTERCEPT_STRENGTHS,
     TASK_WEIGHTS,
@@ -32,7 +33,11 @@ from polytask.selection.search import (
 )
 from polytask.solvers import Solution
 
-METRICS: dict[str, Metric] = {"r2": r2, "accuracy": accuracy}
+SCORINGS: dict[str | None, Scoring] = {
+    None: HeldOutLoss(),
+    "r2": HeldOutR2(),
+    "accuracy": HeldOutMetric(accuracy),
+}
 
 
 class SearchedEstimator(Protocol):
@@ -81,10 +86,12 @@ def fit_searched(
     outcomes = estimator._outcomes(data)
     plan = _plan(estimator, data, outcomes, owner)
 
-    def whole(settings: Settings) -> Problem:
-        return build_problem(data, outcomes, settings, owner)
+    cv, seed = estimator.cv, estimator.random_state
+    folds = make_folds(raw, data, outcomes, cv, seed, owner)
 
-    folds = make_folds(raw, outcomes, estimator.cv, estimator.random_state)
+    def whole(settings: Settings) -> Problem:
+        return build_problem(data, outcomes, settings, owner, folds.whole)
+
     found, best = search(plan, whole, folds)
     problem = whole(best.settings)
     bound = bound_penalty(problem, best.penalty)
@@ -133,7 +140,7 @@ def _plan(
         task_weights=weights if data.n_tasks > 1 else weights[:1],
         intercept_strengths=strengths,
         rule=RULES[estimator.rule],
-        metric=_metric(estimator.scoring, owner),
+        scoring=_scoring(estimator.scoring, owner),
         tol=estimator.tol,
         solver=estimator.solver,
         n_jobs=estimator.n_jobs,
@@ -151,8 +158,8 @@ def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
     return tuple(given)
 
 
-def _metric(scoring: object, owner: str) -> Metric | None:
-    if scoring is None or callable(scoring):
-        return scoring
-    one_of(scoring, "scoring", owner, [None, *METRICS, "a function (y, prediction) -> float"])
-    return METRICS[str(scoring)]
+def _scoring(scoring: object, owner: str) -> Scoring:
+    if callable(scoring):
+        return HeldOutMetric(scoring)
+    one_of(scoring, "scoring", owner, [*SCORINGS, "a function (y, prediction) -> float"])
+    return SCORINGS[scoring if scoring is None else str(scoring)]

@@ -73,7 +73,8 @@ class MultiTaskModelCV(LinearEstimator):
     max_iter : int, default=10000
         Iterations of the final fit.
     n_jobs : int or None, default=None
-        Processes that fit folds in parallel.
+        Folds fitted side by side: in threads where their moments are all that is needed, as
+        for the squared loss with many rows, else in processes.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
 

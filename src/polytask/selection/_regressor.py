@@ -41,8 +41,8 @@ class MultiTaskRegressorCV(LinearEstimator):
     scoring : {"r2", "accuracy"}, callable or None, default=None
         None: the held-out loss on scaled targets, every label counting the same. A callable
         takes (y, prediction) of one task, greater is better; tasks are averaged.
-    loss : str or Loss, default="squared"
-        The loss of every row.
+    loss : {"squared", "huber"} or Loss, default="squared"
+        The loss of every row; "huber" where some targets may be wrong.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping, array or None, default=None
@@ -68,7 +68,8 @@ class MultiTaskRegressorCV(LinearEstimator):
     max_iter : int, default=10000
         Iterations of the final fit.
     n_jobs : int or None, default=None
-        Processes that fit folds in parallel.
+        Folds fitted side by side: in threads where their moments are all that is needed, as
+        for the squared loss with many rows, else in processes.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
 

@@ -6,9 +6,8 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from sklearn.base import clone
-
 from polytask._messages import Said
+from polytask.losses import Loss
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 
 # The pull of every coefficient to zero, relative to the pull to the tasks' mean: a trace
@@ -29,9 +28,8 @@ _ROWS_FOR_BOOSTING = 100
 _NEARLY_NONE = 1e-4 * 0.25
 # Strengths of a search inside a comparison, which repeats it for every split.
 _ALPHAS = 20
-_FOLDS = 5
-# Strengths of the two searches that tell how long a whole one takes.
-_TRIED = (7, 13)
+# The losses of scikit-learn's ridge and logistic regression.
+_USUAL = frozenset({"auto", "squared", "logistic", "multinomial"})
 
 
 def _near_mean() -> tuple[Penalty, ...]:
@@ -112,7 +110,13 @@ class CandidateModel:
     quick: bool = False
 
 
-def tuned_linear(problem: str, *, sparse: bool = False, cv: Any = 5) -> Any:  # noqa: ANN401
+def tuned_linear(
+    problem: str,
+    *,
+    sparse: bool = False,
+    cv: Any = 5,  # noqa: ANN401
+    loss: Any = "auto",  # noqa: ANN401
+) -> Any:  # noqa: ANN401
     """Return the linear model of one task, its strength found by cross-validation.
 
     Parameters
@@ -124,11 +128,13 @@ def tuned_linear(problem: str, *, sparse: bool = False, cv: Any = 5) -> Any:  # 
     cv : int or Splitter, default=5
         The folds of the search: a number, which ridge regression replaces by leaving every
         row out once, or a splitter that keeps groups together or time in order.
+    loss : str or Loss, default="auto"
+        "auto": squared for numbers, logistic or multinomial for classes.
 
     Returns
     -------
     Pipeline
-        Scaling, then ridge or logistic regression.
+        Scaling, then ridge or logistic regression, or the same with another loss.
     """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
@@ -136,9 +142,26 @@ def tuned_linear(problem: str, *, sparse: bool = False, cv: Any = 5) -> Any:  # 
     from polytask.baselines import TunedLogistic
 
     scaler = StandardScaler(with_mean=not sparse)
+    if _is_unusual(loss):
+        searched = _class_of(problem, searched=True)
+        return make_pipeline(scaler, searched(L2(), loss=loss, alphas=_ALPHAS, cv=cv))
     if problem == "regression":
         return make_pipeline(scaler, _ridge(sparse, cv))
     return make_pipeline(scaler, TunedLogistic(cv))
+
+
+def _is_unusual(loss: object) -> bool:
+    """Say whether scikit-learn's searches of ridge and logistic regression lack a loss."""
+    return (loss.name if isinstance(loss, Loss) else loss) not in _USUAL
+
+
+def _class_of(problem: str, *, searched: bool) -> Any:  # noqa: ANN401 - a class
+    """Return the penalised estimator of a problem."""
+    from polytask import linear, selection
+
+    names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
+    module: Any = selection if searched else linear
+    return getattr(module, f"MultiTask{names[problem]}{'CV' if searched else ''}")
 
 
 def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
@@ -154,7 +177,7 @@ def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
 
 
 def _linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
-    return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv)
+    return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv, loss=facts.losses)
 
 
 def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator
@@ -163,6 +186,9 @@ def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimat
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(with_mean=not facts.sparse)
+    if _is_unusual(facts.losses):
+        plain = _class_of(facts.problem, searched=False)
+        return make_pipeline(scaler, plain(L2(_NEARLY_NONE), loss=facts.losses))
     if facts.problem == "regression":
         return make_pipeline(scaler, LinearRegression())
     inverse = LogisticRegression(C=1.0 / (_NEARLY_NONE * max(rows, 1.0)), max_iter=5000)
@@ -206,18 +232,7 @@ def _pooled(learner: Callable[[Facts], Any], effect: str) -> Callable[[Facts], A
 
 def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
     def make(facts: Facts) -> Any:  # noqa: ANN401
-        from polytask.selection import (
-            MultiTaskClassifierCV,
-            MultiTaskModelCV,
-            MultiTaskRegressorCV,
-        )
-
-        classes: dict[str, Any] = {
-            "regression": MultiTaskRegressorCV,
-            "classification": MultiTaskClassifierCV,
-            "mixed": MultiTaskModelCV,
-        }
-        return classes[facts.problem](
+        return _class_of(facts.problem, searched=True)(
             penalties(),
             loss=facts.losses,
             alphas=_ALPHAS,
@@ -273,6 +288,8 @@ def _needs_one_kind(facts: Facts) -> Said | None:
 def _needs_few_features(facts: Facts) -> Said | None:
     if facts.problem == "mixed":
         return Said("left_out.learned_kinds")
+    if _is_unusual(facts.losses):
+        return Said("left_out.learned_loss")
     if facts.n_features > _MOST_LEARNED:
         sizes = {"most": _MOST_LEARNED, "features": facts.n_features}
         return Said("left_out.learned_wide", sizes)
@@ -357,56 +374,3 @@ def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:
             found.append(model)
             tried |= set() if model.unfit(facts) else {model.kind}
     return tuple(found)
-
-
-@dataclass(frozen=True)
-class Trial:
-    """Two quick searches that tell how long a whole one takes.
-
-    Attributes
-    ----------
-    small, large : estimator
-        The search with two folds, and with few strengths and about twice as many.
-    steps : float
-        How often the time between the two has to be added to that of the small one.
-    factor : float
-        How many times more folds the whole search has.
-    """
-
-    small: Any
-    large: Any
-    steps: float
-    factor: float
-
-    def whole(self, small: float, large: float) -> float:
-        """Return the seconds of the whole search from those of the two."""
-        return self.factor * (small + self.steps * max(large - small, 0.0))
-
-
-def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
-    """Return quick searches in place of a long one.
-
-    Their time is that of preparing every fold, and a part that grows with the strengths; two
-    numbers of strengths, which both leave room for the windows of the search, tell the two
-    apart.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Of a comparison.
-
-    Returns
-    -------
-    Trial or None
-        None if the estimator is no search.
-    """
-    from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
-
-    if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):
-        return None
-    alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
-    few, more = (min(count, alphas) for count in _TRIED)
-    folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
-    small, large = (clone(estimator).set_params(alphas=k, cv=2) for k in (few, more))
-    steps = (alphas - few) / (more - few) if more > few else 0.0
-    return Trial(small, large, steps, folds / 2)

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from typing import Any
 
 import numpy as np
@@ -12,18 +13,32 @@ from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
-from polytask.data import Form, TaskData, WithinTasks, as_splits
+from polytask.data import TaskData, WithinTasks, as_splits, tables
+from polytask.datafits import all_but_one
 from polytask.exceptions import DataError, DataWarning
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._problem import Problem, Settings, build_problem, held_out_value
+from polytask.linear._moments import Moments, collect, collectable
+from polytask.linear._parts import suits_statistics
+from polytask.linear._problem import Problem, Settings, build_problem
+from polytask.linear._terms import (
+    MomentTerm,
+    RowTerm,
+    Term,
+    moment_term,
+    row_term,
+    term_of,
+)
 from polytask.linear._weights import label_weights
 
 Array = NDArray[np.float64]
-Metric = Callable[[Any, Any], float]
+Index = NDArray[np.intp]
+Split = tuple[Index, Index]
+
+# Moments of all folds are kept while they are no more than this many numbers.
+_MOST_KEPT = 6e7
 
 
 @dataclass(frozen=True, eq=False)
-class Fold:
+class RowFold:
     """Encoded training and held-out rows with their targets as numbers."""
 
     train: TaskData
@@ -36,30 +51,98 @@ class Fold:
         return build_problem(self.train, self.train_outcomes, settings, owner)
 
 
+@dataclass(frozen=True, eq=False)
+class MomentFold:
+    """What training and held-out rows say about the squared loss; nothing grows with them.
+
+    Attributes
+    ----------
+    train, test : Moments
+        Of the training and of the held-out rows.
+    like : TaskData
+        Rows of the same tasks and features.
+    outcomes : Outcomes
+        Their targets.
+    make_rows : callable
+        Makes the fold of rows.
+    """
+
+    train: Moments
+    test: Moments
+    like: TaskData
+    outcomes: Outcomes
+    make_rows: Callable[[], RowFold]
+
+    @cached_property
+    def rows(self) -> RowFold:
+        """The rows, for what moments cannot say."""
+        return self.make_rows()
+
+    def problem(self, settings: Settings, owner: str) -> Problem:
+        """Return the problem of the training rows."""
+        term = MomentTerm(self.train, self.like, partial(self._term, owner))
+        return build_problem(self.like, self.outcomes, settings, owner, term)
+
+    def _term(self, owner: str) -> RowTerm:
+        data, outcomes = self.rows.train, self.rows.train_outcomes
+        return row_term(data, outcomes, owner)
+
+
+Fold = RowFold | MomentFold
+
+
+@dataclass(frozen=True, eq=False)
+class Folds:
+    """The folds of a search, and all rows.
+
+    Attributes
+    ----------
+    parts : tuple of RowFold or MomentFold
+        The folds.
+    whole : RowTerm or MomentTerm or None
+        The data term of all rows, None where it depends on the settings.
+    """
+
+    parts: tuple[Fold, ...]
+    whole: Term | None
+
+    @property
+    def light(self) -> bool:
+        """Whether threads are enough to work on the folds side by side."""
+        return all(isinstance(fold, MomentFold) for fold in self.parts)
+
+
 def make_folds(
-    raw: TaskData, outcomes: Outcomes, cv: object, random_state: int | None
-) -> tuple[Fold, ...]:
+    raw: TaskData,
+    data: TaskData,
+    outcomes: Outcomes,
+    cv: object,
+    random_state: int | None,
+    owner: str,
+) -> Folds:
     """Split raw data and encode every training part by itself.
 
     Parameters
     ----------
-    raw : TaskData
-        Before encoding.
+    raw, data : TaskData
+        Before and after encoding.
     outcomes : Outcomes
         Of all rows.
     cv : int, splitter, or list of (train, test)
         An integer splits within every task, by class for classes.
     random_state : int or None
         Seed of an integer `cv`.
+    owner : str
+        The estimator, for messages.
 
     Returns
     -------
-    tuple of Fold
+    Folds
 
     Raises
     ------
     DataError
-        If there is nothing to hold out.
+        If there is nothing to hold out, or values are too large.
     """
     if raw.n_rows < 2:
         raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
@@ -68,7 +151,21 @@ def make_folds(
         cv = WithinTasks(cv, stratify=True if classes else None, random_state=random_state)
     elif not hasattr(cv, "split") and isinstance(cv, list | tuple):
         cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
-    return tuple(_fold(raw, outcomes, np.sort(a), np.sort(b)) for a, b in as_splits(cv, raw))
+    splits = [(np.sort(a), np.sort(b)) for a, b in as_splits(cv, raw)]
+    if tables.is_table(raw.X):
+        parts = [_light(_row_fold(raw, outcomes, a, b), len(splits), owner) for a, b in splits]
+        return Folds(tuple(parts), _whole(data, outcomes, owner))
+    found = _moment_folds(raw, outcomes, splits, owner)
+    if found is not None:
+        return found
+    rows = tuple(_row_fold(raw, outcomes, a, b) for a, b in splits)
+    return Folds(rows, _whole(data, outcomes, owner))
+
+
+def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
+    """Return the data term of numbers; that of classes depends on the settings."""
+    numbers = all(classes is None for classes in outcomes.classes)
+    return term_of(data, outcomes, None, owner) if numbers else None
 
 
 def _known_rows(rows: Any, raw: TaskData) -> NDArray[np.intp]:  # noqa: ANN401 - indices or mask
@@ -78,13 +175,15 @@ def _known_rows(rows: Any, raw: TaskData) -> NDArray[np.intp]:  # noqa: ANN401 -
     return np.asarray(given[np.isin(given, raw.order)], dtype=np.intp)
 
 
-def _fold(raw: TaskData, outcomes: Outcomes, train: Any, test: Any) -> Fold:  # noqa: ANN401
-    with warnings.catch_warnings():
-        # The whole table was encoded before: its warnings have been seen.
-        warnings.simplefilter("ignore", DataWarning)
-        train_data, encoder = encode_training(raw.rows(train))
-    test_data = raw.rows(test) if encoder is None else encode(raw.rows(test), encoder)
-    return Fold(
+def _row_fold(raw: TaskData, outcomes: Outcomes, train: Index, test: Index) -> RowFold:
+    train_data, test_data = raw.rows(train), raw.rows(test)
+    if tables.is_table(raw.X):
+        with warnings.catch_warnings():
+            # The whole table was encoded before: its warnings have been seen.
+            warnings.simplefilter("ignore", DataWarning)
+            train_data, encoder = encode_training(train_data)
+        test_data = test_data if encoder is None else encode(test_data, encoder)
+    return RowFold(
         train_data,
         replace(outcomes, y=outcomes.y[train]),
         test_data,
@@ -92,45 +191,64 @@ def _fold(raw: TaskData, outcomes: Outcomes, train: Any, test: Any) -> Fold:  # 
     )
 
 
-def held_out_loss(fold: Fold, problem: Problem, W: Array, intercept: Array, owner: str) -> float:
-    """Return the mean loss of the held-out labels on scaled targets.
+def _light(fold: RowFold, folds: int, owner: str) -> Fold:
+    """Return the fold with the moments of its rows, where these do and can be kept."""
+    train, held = fold.train, fold.train_outcomes
+    weight = label_weights(train, held, None, owner)
+    if not collectable(train, held, weight) or not _can_be_kept(train, weight, folds):
+        return fold
+    own = label_weights(fold.test, fold.test_outcomes, None, owner)
+    moments = collect(train, held.y, weight), collect(fold.test, fold.test_outcomes.y, own)
+    return MomentFold(*moments, train, held, lambda: fold)
 
-    Every label counts with its sample weight, whatever the weights of the tasks.
+
+def _can_be_kept(data: TaskData, weight: Array, folds: int) -> bool:
+    one_matrix = weight.ndim == 2 and not weight.strides[1]
+    matrices = 1 if one_matrix else data.n_tasks
+    # Training and held-out rows of each fold, and sums on the way.
+    return 4.0 * (folds + 1) * matrices * data.n_features**2 <= _MOST_KEPT
+
+
+def _moment_folds(
+    data: TaskData, outcomes: Outcomes, splits: Sequence[Split], owner: str
+) -> Folds | None:
+    """Return folds of moments, None where these do not do.
+
+    Where every row is held out at most once and learned from otherwise, each row is looked
+    at once: the moments of the training rows are those of the other sets joined.
     """
-    weight = label_weights(fold.test, fold.test_outcomes, None, owner)
-    value = held_out_value(problem, fold.test, fold.test_outcomes, weight, W, intercept)
-    return value / float(weight.sum())
+    weight = label_weights(data, outcomes, None, owner)
+    if not collectable(data, outcomes, weight) or not _can_be_kept(data, weight, len(splits)):
+        return None
+    apart = _apart(splits, data.n_rows)
+    if apart is None:
+        whole = collect(data, outcomes.y, weight)
+        sides = [[collect(data, outcomes.y, weight, side) for side in pair] for pair in splits]
+        trains, tests = [pair[0] for pair in sides], [pair[1] for pair in sides]
+    else:
+        tests = [collect(data, outcomes.y, weight, rows) for rows in apart]
+        total, others = all_but_one([part.counted for part in tests])
+        labels = sum(part.labels for part in tests)
+        whole = Moments(total, labels)
+        pairs = zip(others, tests, strict=True)
+        trains = [Moments(rest, labels - own.labels) for rest, own in pairs]
+    parts = [
+        MomentFold(train, test, data, outcomes, partial(_row_fold, data, outcomes, *split))
+        for train, test, split in zip(trains, tests, splits, strict=False)
+    ]
+    fits = [suits_statistics(data, outcomes, part.train.labels) for part in parts]
+    kept = [part if fit else part.rows for part, fit in zip(parts, fits, strict=True)]
+    return Folds(tuple(kept), moment_term(whole, data, outcomes, owner))
 
 
-def held_out_metric(
-    fold: Fold, problem: Problem, W: Array, intercept: Array, metric: Metric
-) -> float:
-    """Return a metric of natural outputs, averaged over the tasks with held-out labels."""
-    coef, b = problem.original_units(W, intercept)
-    outcomes = fold.test_outcomes
-    linear = LinearTasks(
-        coef=coef,
-        intercept=b,
-        slices=problem.layout.slices,
-        losses=outcomes.losses,
-        classes=outcomes.classes,
-        labels=problem.layout.columns.classes,
-        counts=problem.counts,
-        union=outcomes.union,
-    )
-    scores = []
-    for t in range(fold.test.n_tasks):
-        rows = _held_out_rows(fold.test, outcomes.y, t)
-        if len(rows):
-            truth = np.asarray(fold.test.y)
-            own = truth[rows, t] if truth.ndim == 2 else truth[rows]
-            scores.append(float(metric(own, linear.labels_of(fold.test.X[rows], t))))
-    defined = [score for score in scores if not np.isnan(score)]
-    return float(np.mean(defined)) if defined else float("nan")
-
-
-def _held_out_rows(data: TaskData, y: Array, t: int) -> NDArray[np.intp]:
-    if data.form is Form.TARGETS:
-        return np.flatnonzero(~np.isnan(y[:, t]))
-    part = data.task_slice(t)
-    return np.arange(part.start, part.stop)
+def _apart(splits: Sequence[Split], n_rows: int) -> list[Index] | None:
+    """Return the rows of each test set, then those of none, if a fold learns from all others."""
+    held = np.full(n_rows, len(splits))
+    for k, (train, test) in enumerate(splits):
+        times = np.bincount(train, minlength=n_rows) + np.bincount(test, minlength=n_rows)
+        if not np.all(times == 1) or np.any(held[test] < len(splits)):
+            return None
+        held[test] = k
+    rest = np.flatnonzero(held == len(splits))
+    tests = [test for _, test in splits]
+    return [*tests, rest] if len(rest) else tests

@@ -44,6 +44,18 @@ def check_alphas(alphas: object, owner: str) -> int | Array:
     return np.sort(given)[::-1]
 
 
+def _with_numbers_of(bound: Penalty, penalty: Penalty) -> Penalty:
+    """Return a penalty that is not bound with the numbers of a bound and resolved copy.
+
+    Penalties on groups of tasks have no null strength before they know the tasks.
+    """
+    before = penalty.get_params()
+    for name, value in bound.get_params().items():
+        if isinstance(value, float) and value != before[name]:
+            penalty = penalty.replace(name, value)
+    return penalty
+
+
 def resolved_strengths(
     problem: Problem,
     penalty: Penalty,
@@ -68,13 +80,13 @@ def resolved_strengths(
     null_point = bound.null_point
     zero = np.zeros(problem.datafit.shape) if null_point is None else np.asarray(null_point)
     gradient = problem.datafit.evaluate(zero).gradient
-    resolved = penalty.resolved(gradient)
+    bound_resolved = bound.resolved(gradient)
+    resolved = _with_numbers_of(bound_resolved, penalty)
     if not isinstance(alphas, int):
         return resolved, alphas
     strongest = 0.0
-    if isinstance(bound, NullStrength):
-        bound_resolved = bound.resolved(gradient)
-        strongest = float(bound_resolved.null_strength(gradient))  # type: ignore[attr-defined]
+    if isinstance(bound_resolved, NullStrength):
+        strongest = float(bound_resolved.null_strength(gradient))
     if np.isfinite(strongest) and strongest > 0:
         return resolved, np.geomspace(strongest, strongest * _WEAKEST, alphas)
     # A constant target has a null strength of zero: any strength gives the same model.

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
 
 from polytask.linear._fitting import solve
 from polytask.linear._problem import Problem, Settings
 from polytask.penalties import Penalty
-from polytask.selection.folds import Fold, Metric, held_out_loss, held_out_metric
+from polytask.selection.folds import Fold, Folds
 from polytask.selection.grid import resolved_strengths
 from polytask.selection.rules import Candidate, Rule, best_score
+from polytask.selection.scoring import Scoring, scorer_of
 from polytask.solvers import Solution
 
 Array = NDArray[np.float64]
@@ -62,12 +65,12 @@ class SearchPlan:
         Intercept strengths to try.
     rule : Rule
         Chooses among the strengths of the best penalty.
-    metric : callable or None
-        None: held-out loss on scaled targets.
+    scoring : Scoring
+        What is scored on held-out rows.
     tol : float
         Tolerance of the final fit; paths use a looser one.
     n_jobs : int or None
-        Processes.
+        Folds worked on side by side.
     owner : str
         The estimator, for messages.
     """
@@ -78,7 +81,7 @@ class SearchPlan:
     task_weights: tuple[Any, ...]
     intercept_strengths: tuple[float, ...]
     rule: Rule
-    metric: Metric | None
+    scoring: Scoring
     tol: float
     solver: Any
     n_jobs: int | None
@@ -124,7 +127,7 @@ class Choice:
 
 
 def search(
-    plan: SearchPlan, whole: Callable[[Settings], Problem], folds: Sequence[Fold]
+    plan: SearchPlan, whole: Callable[[Settings], Problem], folds: Folds
 ) -> tuple[list[Candidate], Candidate]:
     """Score candidates on the folds and choose one.
 
@@ -140,7 +143,7 @@ def search(
         What to try.
     whole : callable
         ``settings -> Problem`` of all training rows, for the grids.
-    folds : sequence of Fold
+    folds : Folds
         Training and held-out rows.
 
     Returns
@@ -177,7 +180,7 @@ def _alike(one: Candidate, other: Candidate) -> bool:
 def _run(
     plan: SearchPlan,
     whole: Callable[[Settings], Problem],
-    folds: Sequence[Fold],
+    folds: Folds,
     choices: Sequence[Choice],
 ) -> list[Candidate]:
     paths = []
@@ -187,15 +190,24 @@ def _run(
         start = 0 if choice.near is None else max(choice.near - _WINDOW, 0)
         stop = len(grid) if choice.near is None else choice.near + _WINDOW + 1
         paths.append(Path(choice.family, resolved, grid[start:stop], choice.settings, start))
-    jobs = [(path, fold) for path in paths for fold in folds]
-    scores = Parallel(n_jobs=plan.n_jobs)(
-        delayed(_score_path)(path, fold, plan) for path, fold in jobs
-    )
+    scores = _scores([(path, fold) for path in paths for fold in folds.parts], folds, plan)
+    n = len(folds.parts)
     return [
         candidate
         for k, path in enumerate(paths)
-        for candidate in _candidates(path, scores[k * len(folds) : (k + 1) * len(folds)])
+        for candidate in _candidates(path, scores[k * n : (k + 1) * n])
     ]
+
+
+def _scores(jobs: list[tuple[Path, Fold]], folds: Folds, plan: SearchPlan) -> list[Array]:
+    """Score paths on folds, several side by side: in threads where rows play no part."""
+    workers = min(effective_n_jobs(plan.n_jobs), len(jobs))
+    calls = (delayed(_score_path)(path, fold, plan) for path, fold in jobs)
+    if workers < 2 or not folds.light:
+        return list(Parallel(n_jobs=plan.n_jobs)(calls))
+    # Every thread of BLAS beyond the cores costs more than it gives.
+    with threadpool_limits(max((os.cpu_count() or 1) // workers, 1)):
+        return list(Parallel(n_jobs=plan.n_jobs, prefer="threads")(calls))
 
 
 def _candidates(path: Path, scores: list[Array]) -> list[Candidate]:
@@ -216,6 +228,7 @@ def _candidates(path: Path, scores: list[Array]) -> list[Candidate]:
 def _score_path(path: Path, fold: Fold, plan: SearchPlan) -> Array:
     """Fit the strengths from strong to weak, each from the last, and score them."""
     problem = fold.problem(path.settings, plan.owner)
+    score = scorer_of(plan.scoring, fold, problem, plan.owner)
     bound = problem.bound(path.penalty)
     path_tol = min(_PATH_TOL_FACTOR * plan.tol, max(_LOOSEST_PATH_TOL, plan.tol))
     scores = np.empty(len(path.alphas))
@@ -223,14 +236,5 @@ def _score_path(path: Path, fold: Fold, plan: SearchPlan) -> Array:
     for i, alpha in enumerate(path.alphas):
         penalty = bound.with_strength(float(alpha))
         last = solve(problem, penalty, plan.solver, path_tol, _PATH_MAX_ITER, last)
-        scores[i] = _score(fold, problem, last, plan.metric, plan.owner)
+        scores[i] = score(last.W, last.intercept)
     return scores
-
-
-def _score(
-    fold: Fold, problem: Problem, solution: Solution, metric: Metric | None, owner: str
-) -> float:
-    W, b = solution.W, solution.intercept
-    if metric is None:
-        return -held_out_loss(fold, problem, W, b, owner)
-    return held_out_metric(fold, problem, W, b, metric)

@@ -58,8 +58,11 @@ class Engine(ABC):
         Changed in place.
     parts : list of ndarray
         Kept up to date with W.
+    rows : Rows
+        The working set.
     """
 
+    rows: Rows
     W: Array
     parts: list[Array]
 

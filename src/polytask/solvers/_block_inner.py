@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
-from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -11,14 +11,18 @@ import numpy as np
 from polytask.datafits.base import Array
 from polytask.penalties import Conjugate
 from polytask.solvers._block_engines import Engine
+from polytask.solvers._extrapolation import combined
+from polytask.solvers._separate_terms import row_terms
+from polytask.solvers._support_newton import Leaps
 
 # Sweeps between two extrapolations: more where the first ones were not enough.
 _DEPTHS = ((100, 20), (25, 10), (0, 5))
 # Sweeps that lower nothing beyond rounding end the minimisation after this many checks.
 _PATIENCE = 4
 _ROUNDING = 1e-15
-_SINGULAR = 1e-12
 _FEWEST_STEPS = 3
+# Sweeps between two steps of Newton's method.
+_BETWEEN = 5
 
 
 @dataclass(frozen=True)
@@ -55,6 +59,8 @@ class Inner:
         Value of the data term where the engine begins.
     rounding : float
         Size of values that are rounding.
+    slow : bool
+        Whether sweeps have proved slow before.
     """
 
     def __init__(
@@ -64,6 +70,7 @@ class Inner:
         certifiable: bool,
         value: float,
         rounding: float,
+        slow: bool,
     ) -> None:
         self.engine = engine
         self.rough = rough
@@ -73,7 +80,13 @@ class Inner:
         self.value = value
         self.rounding = rounding
         self.sweeps = 0
+        self._leaps = Leaps(engine, row_terms(rough), slow)
         self._penalty = float(rough.value(engine.W))
+
+    @property
+    def slow(self) -> bool:
+        """Whether sweeps alone would have been slow."""
+        return self._leaps.successes > 0
 
     def run(self, goal: Goal) -> None:
         """Sweep until the goal is reached or nothing moves any more."""
@@ -82,7 +95,9 @@ class Inner:
             before = self.engine.state()
             moved, steps = self._some_sweeps(before, goal.sweeps - self.sweeps)
             gained = self._advance(before)
-            if len(steps) > _FEWEST_STEPS:
+            if self._leaps.due(self.sweeps):
+                gained += self._leap(gained)
+            elif len(steps) > _FEWEST_STEPS:
                 gained += self._extrapolate(steps)
             if self._solved(moved, goal):
                 return
@@ -91,6 +106,7 @@ class Inner:
     def _some_sweeps(self, before: list[Array], allowed: int) -> tuple[float, list[list[Array]]]:
         engine, steps, moved = self.engine, [before], 0.0
         depth = next(depth for sweeps, depth in _DEPTHS if self.sweeps >= sweeps)
+        depth = _BETWEEN if self._leaps.working else depth
         for _ in range(min(depth, allowed)):
             moved = engine.sweep()
             self.sweeps += 1
@@ -135,44 +151,24 @@ class Inner:
         -------
         float
             By how much the objective fell.
-
-        References
-        ----------
-        Q. Bertrand and M. Massias, "Anderson acceleration of coordinate descent", AISTATS
-        (2021), algorithm 2.
         """
-        weights = _combination([state[0] for state in steps])
-        if weights is None:
-            return 0.0
-        parts = zip(*steps[1:], strict=True)
-        self.engine.set_state([_weighted(weights, part) for part in parts])
+        found = combined(steps)
+        return 0.0 if found is None else self._moved(steps[-1], [found])
+
+    def _leap(self, gained: float) -> float:
+        """Take a step of Newton's method, if it is lower; return by how much."""
+        leapt = self._moved(self.engine.state(), self._leaps.points())
+        self._leaps.learn(self.sweeps, leapt > gained)
+        return leapt
+
+    def _moved(self, back: list[Array], states: Iterable[list[Array]]) -> float:
+        """Go to the first of some states that is lower, or back; return by how much."""
         value, penalty = self.value, self._penalty
-        gained = self._advance(steps[-1])
-        if gained > 0:
-            return gained
-        self.engine.set_state(steps[-1])
-        self.value, self._penalty = value, penalty
+        for state in states:
+            self.engine.set_state(state)
+            gained = self._advance(back)
+            if gained > 0:
+                return gained
+            self.engine.set_state(back)
+            self.value, self._penalty = value, penalty
         return 0.0
-
-
-def _weighted(weights: Array, arrays: tuple[Array, ...]) -> Array:
-    total = weights[0] * arrays[0]
-    for weight, array in zip(weights[1:], arrays[1:], strict=True):
-        total += weight * array
-    return np.asarray(total)
-
-
-def _combination(points: list[Array]) -> Array | None:
-    """Return the weights, of sum 1, of the later points that make their steps cancel."""
-    steps = np.stack([(b - a).ravel() for a, b in pairwise(points)])
-    products = steps @ steps.T
-    size = float(np.trace(products))
-    if not size > 0:
-        return None
-    products += _SINGULAR * size * np.eye(len(products))
-    try:
-        weights = np.linalg.solve(products, np.ones(len(products)))
-    except np.linalg.LinAlgError:
-        return None
-    total = float(weights.sum())
-    return np.asarray(weights / total) if np.isfinite(total) and total != 0 else None

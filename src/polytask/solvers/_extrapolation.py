@@ -1,7 +1,13 @@
-"""Extrapolation of iterates that converge linearly."""
+"""Anderson extrapolation of iterates that converge linearly: one implementation for all solvers.
+
+An iteration that has become nearly linear moves by steps that shrink each in its own direction.
+The combination of the last iterates, with weights of sum 1, whose steps cancel best is then much
+nearer to the limit than any of them.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
@@ -9,59 +15,97 @@ import numpy as np
 
 from polytask.datafits.base import Array
 
-Point = tuple[Array, ...]
+Point = Sequence[Array]
 
+# Added to the inner products of the steps, relative to their trace.
 _RIDGE = 1e-12
 
 
-@dataclass
-class Extrapolation:
-    """Combines the last iterates so that their differences cancel.
+def cancelling(products: Array) -> Array | None:
+    """Return the weights, of sum 1, whose combination of steps is shortest.
 
     Parameters
     ----------
-    depth : int, default=5
-        Differences that are combined.
+    products : ndarray of shape (n_steps, n_steps)
+        Inner products of the steps.
+
+    Returns
+    -------
+    ndarray of shape (n_steps,) or None
+        None where no weights are defined: nothing moved, or a number was not finite.
 
     References
     ----------
     D. Scieur, A. d'Aspremont and F. Bach, "Regularized nonlinear acceleration", Mathematical
     Programming 179 (2020), algorithm 2.
     """
+    size, count = float(np.trace(products)), len(products)
+    if not 0 < size < np.inf:
+        return None
+    try:
+        weights = np.linalg.solve(products + _RIDGE * size * np.eye(count), np.ones(count))
+    except np.linalg.LinAlgError:
+        return None
+    total = float(weights.sum())
+    return np.asarray(weights / total) if np.isfinite(total) and total != 0 else None
+
+
+def combined(points: Sequence[Point]) -> list[Array] | None:
+    """Combine iterates so that their steps cancel.
+
+    Parameters
+    ----------
+    points : sequence of sequences of ndarray
+        Iterates in their order; of each the coefficients first, then what is affine in them.
+
+    Returns
+    -------
+    list of ndarray or None
+        The extrapolated point; None where there is none.
+
+    References
+    ----------
+    Q. Bertrand and M. Massias, "Anderson acceleration of coordinate descent", AISTATS (2021),
+    algorithm 2.
+    """
+    steps = np.stack([(b[0] - a[0]).ravel() for a, b in pairwise(points)])
+    weights = cancelling(steps @ steps.T)
+    if weights is None:
+        return None
+    return [_weighted(weights, parts) for parts in zip(*points[1:], strict=True)]
+
+
+def _weighted(weights: Array, arrays: Point) -> Array:
+    total = weights[0] * arrays[0]
+    for weight, array in zip(weights[1:], arrays[1:], strict=True):
+        total += weight * array
+    return np.asarray(total)
+
+
+@dataclass
+class Extrapolation:
+    """Collects iterates and combines them after every few.
+
+    Parameters
+    ----------
+    depth : int, default=5
+        Steps that are combined.
+    """
 
     depth: int = 5
     points: list[Point] = field(default_factory=list)
 
-    def add(self, point: Point) -> Point | None:
-        """Remember an iterate; return an extrapolated one after every `depth` differences.
+    def add(self, point: Point) -> list[Array] | None:
+        """Remember an iterate; return an extrapolated one after every `depth` steps.
 
         Parameters
         ----------
-        point : tuple of ndarray
-            The iterate first, then whatever is linear in it.
-
-        Returns
-        -------
-        tuple of ndarray or None
+        point : sequence of ndarray
+            The coefficients first, then what is affine in them.
         """
         self.points.append(point)
         if len(self.points) <= self.depth:
             return None
-        found = self._combined()
+        found = combined(self.points)
         self.points.clear()
         return found
-
-    def _combined(self) -> Point | None:
-        firsts = [point[0].ravel() for point in self.points]
-        moves = np.stack([b - a for a, b in pairwise(firsts)])
-        gram = moves @ moves.T
-        size = float(np.trace(gram))
-        if not 0 < size < np.inf:
-            return None
-        weight = np.linalg.solve(gram + _RIDGE * size * np.eye(self.depth), np.ones(self.depth))
-        total = float(weight.sum())
-        if not abs(total) > 0:
-            return None
-        weight /= total
-        parts = zip(*self.points[1:], strict=True)
-        return tuple(np.asarray(np.tensordot(weight, np.stack(part), axes=1)) for part in parts)

@@ -28,11 +28,21 @@ class Status(Enum):
         "The solver cannot improve further in this precision: standardize the features, use "
         "float64, or accept the certificate as it is."
     )
+    ON_SAMPLES = (
+        "The certificate is below the tolerance, but only on the samples: the sufficient "
+        "statistics had lost digits to features far from zero or of very different sizes. "
+        "Standardize the features to be faster."
+    )
+    STALLED_ON_SAMPLES = (
+        "The sufficient statistics lost digits to features far from zero, of very different "
+        "sizes or nearly dependent, and the samples that the solver went on with cannot reach "
+        "the tolerance either: standardize the features, or accept the certificate as it is."
+    )
 
     @property
     def ok(self) -> bool:
         """Whether the tolerance was reached."""
-        return self in (Status.CONVERGED, Status.ALL_ZERO)
+        return self in (Status.CONVERGED, Status.ALL_ZERO, Status.ON_SAMPLES)
 
 
 @saveable("solver.certificate")

@@ -117,6 +117,7 @@ class _Memory:
             raise IncompatibleError("BlockDescent keeps nothing of this data.")
         self.pool = Pool(data)
         self.strength: float | None = None
+        self.slow = False
         self._last: tuple[Array, Index, Evaluation] | None = None
 
     def keep(self, rows: Array, active: Index, at: Evaluation) -> None:
@@ -278,11 +279,13 @@ class _Run:
         slope = np.ascontiguousarray(-answer.at.gradient[rows])
         engine = self.memory.pool.engine(rows, answer.W[rows], slope, self.ridge, self.kernel)
         certifiable, reference = self.objective.certifiable, self.objective.reference
-        inner = Inner(engine, self.rough, certifiable, answer.at.value, reference)
+        start = answer.at.value, reference, self.memory.slow
+        inner = Inner(engine, self.rough, certifiable, *start)
         wanted = share * self.tol
         if capped:
             wanted = max(wanted, _GROWING_SHARE * answer.certificate.relative)
         inner.run(Goal(wanted * reference, wanted * self.first, sweeps))
+        self.memory.slow = inner.slow
         full = np.zeros_like(answer.W)
         full[rows] = engine.W
         return self._answer(full, answer.at.intercept), inner.sweeps

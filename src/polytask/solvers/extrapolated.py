@@ -11,6 +11,7 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Conjugate, Penalty, RowSeparable, decompose
+from polytask.solvers._extrapolation import cancelling
 from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
@@ -20,9 +21,9 @@ _LONG = 1.7
 # Lanczos may fall short of the largest curvature by as much.
 _SHORTFALL = 1.02
 _MEMORY = 10
-_RIDGE = 1e-12
-# A certificate is asked for when the residual promises it, or after so many steps.
+# A certificate is asked for when the residual promises it and has fallen, or after so many steps.
 _NEAR = 1.5
+_FALLEN = 0.9
 _MOST_BETWEEN = 15
 # An extrapolated step may raise the residual by so much before it is taken back.
 _WORSE = 2.0
@@ -107,13 +108,10 @@ class _Memory:
 
     def combined(self) -> Array | None:
         """Return the affine combination of points whose moves nearly cancel."""
-        gram = self.gram[: self.held, : self.held]
-        size = float(np.trace(gram))
-        if self.held < 2 or not 0 < size < np.inf:
+        if self.held < 2:
             return None
-        weight = np.linalg.solve(gram + _RIDGE * size * np.eye(self.held), np.ones(self.held))
-        total = float(weight.sum())
-        return (weight / total) @ self.points[: self.held] if abs(total) > 0 else None
+        weights = cancelling(self.gram[: self.held, : self.held])
+        return None if weights is None else np.asarray(weights @ self.points[: self.held])
 
     def clear(self) -> None:
         """Forget everything."""
@@ -175,20 +173,29 @@ class _Run:
         at = self.objective.smooth(W, intercept)
         return _Step(point, W, at, W - step * at.gradient)
 
+    def _begin(self, W: Array, at: Evaluation) -> _Step:
+        return _Step(W, W, at, W - _LONG / self.bound * at.gradient)
+
     def loop(self, tol: float, max_iter: int, start: Solution | None) -> Solution:
         """Iterate until the certificate is below the tolerance, or nothing moves any more."""
         W = np.zeros(self.objective.datafit.shape) if start is None else start.W.copy()
         at = self.objective.smooth(W, None if start is None else start.intercept)
         best = self._answer(W, at, self._residual(W, at.gradient))
-        memory, n_iter, idle = _Memory(W.size), 0, 0
-        now = _Step(W, W, at, W - _LONG / self.bound * at.gradient)
+        memory, n_iter, idle, lowest = _Memory(W.size), 0, 0, np.inf
+        now = self._begin(W, at)
         while best.certificate.relative > tol and n_iter < max_iter and idle < _MOST_CHECKS_IDLE:
             most = min(_MOST_BETWEEN, max_iter - n_iter)
-            now, taken = self._run(now, memory, _NEAR * tol / best.certificate.relative, most)
+            share = min(_NEAR * tol / best.certificate.relative, _FALLEN)
+            now, taken = self._run(now, memory, share, most)
             n_iter += taken
             found = self._answer(now.W, now.at, now.residual * self.bound / _LONG)
-            nearer = found.certificate.relative < 0.999 * best.certificate.relative
-            best, idle = (found, 0) if nearer else (best, idle + 1)
+            if found.certificate.relative < 0.999 * best.certificate.relative:
+                best, idle = found, 0
+                continue
+            # Where the certificate rests, the objective may still fall; its value costs extra.
+            value = self.objective.value(now.W, now.at)
+            lower = value < lowest - 1e-14 * self.objective.reference
+            lowest, idle = min(value, lowest), 0 if lower else idle + 1
         status = Status.MAX_ITER if n_iter >= max_iter else Status.STALLED
         if best.certificate.relative <= tol:
             status = Status.CONVERGED

@@ -54,9 +54,17 @@ class Objective:
         self.zero = self._with_curved(datafit.origin, zero)
         reference = self.zero.value + self.rough_value(zero)
         # Losses and penalties are at least 0, so W = 0 cannot be improved upon.
-        self.settled = reference <= _NOTHING * datafit.magnitude
-        self.reference = 0.0 if self.settled else reference
+        nothing = reference <= _NOTHING * datafit.magnitude
+        self.reference = 0.0 if nothing else reference
+        self.settled = nothing or self._is_flat()
         self.certifiable = self._has_gap()
+
+    def _is_flat(self) -> bool:
+        """Whether every feature is constant, so that intercepts do all that W could do.
+
+        The gradient is then rounding, and so is any fraction of the null strength.
+        """
+        return self.penalty.null_point is None and not self.datafit.feature_scale().any()
 
     def _has_gap(self) -> bool:
         """Whether the dual point can be anything but zero, beyond rounding."""
@@ -153,6 +161,8 @@ class Objective:
     def _null_strength(self, W: Array) -> float | None:
         penalty = self.penalty
         if W.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
+            return None
+        if self._is_flat():
             return None
         if not penalty.strength:
             return None

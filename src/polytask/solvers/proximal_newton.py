@@ -46,7 +46,7 @@ class ProximalNewton(Solver):
         """Return why the pair is impossible, or an empty string."""
         if not isinstance(datafit, Samples) or not has_local_quadratic(datafit):
             return (
-                "ProximalNewton needs a loss with one prediction per row and task, on samples. "
+                "ProximalNewton needs curved losses, one prediction per row and task, samples. "
                 "Use AcceleratedGradient, or solver='auto'."
             )
         if datafit.is_quadratic:

@@ -69,11 +69,10 @@ class SeparateDescent(Solver):
             split = decompose(penalty)
         except IncompatibleError as error:
             return str(error)
-        terms = row_terms(split.proximable)
-        if split.smooth is not None or terms is None or terms.entry + terms.group <= 0:
+        if split.smooth is not None or row_terms(split.proximable) is None:
             return (
-                f"SeparateDescent needs L1, L21, SparseGroup or ElasticNet of positive strength, "
-                f"with or without L2; got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
+                f"SeparateDescent needs L1, L21, SparseGroup or ElasticNet, with or without L2; "
+                f"got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
             )
         return _refusal(datafit)
 
@@ -225,6 +224,9 @@ class _Run:
         A dual point that must shrink by a share v / strength to be feasible lowers the dual
         objective by that share of the penalty, to first order.
         """
+        if self.terms.strength <= 0:
+            # Without a gap the residual decides: the violation over the root of the curvature.
+            return _MARGIN * tol * self.first * float(np.sqrt(self.bend.min() / self.bend.size))
         size = self.objective.rough_value(now.W) / self.terms.strength
         goal = _MARGIN * tol * self.objective.reference
         return goal / size if size > 0 else 0.0
@@ -245,7 +247,7 @@ class _Run:
         return most
 
 
-def _try(engine: Engine, jump: tuple[Array, ...]) -> None:
+def _try(engine: Engine, jump: list[Array]) -> None:
     """Go towards an extrapolated point as far as the objective falls."""
     back, value = engine.point(), engine.value()
     for length in _LENGTHS:

@@ -164,11 +164,12 @@ def fractions(penalty: Penalty, case: Case) -> None:
     if not isinstance(penalty, NullStrength) or "fraction" not in penalty.get_params():
         return
     G = case.points[0]
-    if not np.isfinite(penalty.null_strength(G)):
+    relative: Any = penalty.bind(case.columns).replace("fraction", 0.25)
+    limit = relative.null_strength(G)
+    if not np.isfinite(limit):
         return
-    resolved = penalty.replace("fraction", 0.25).resolved(G)
     law = "resolved turns fraction into fraction * null_strength"
-    require_close(resolved.strength or 0.0, 0.25 * penalty.null_strength(G), penalty, law)
+    require_close(relative.resolved(G).strength or 0.0, 0.25 * limit, penalty, law)
     law = "replacing alpha clears fraction, and the reverse"
     both = [
         penalty.replace("fraction", 0.25).replace("alpha", 1.0).get_params()["fraction"],

@@ -16,12 +16,16 @@ from polytask.penalties import (
     L21,
     PENALTIES,
     Columns,
+    FusedTasks,
+    GroupNorm,
     NullStrength,
     Penalty,
     TraceNorm,
+    TreeGroup,
     coupling,
     toward_mean,
 )
+from polytask.penalties.terms import AbsoluteTerm
 from polytask.solvers import Solution, Solver, Status
 from polytask.testing._problems import N_FEATURES, small_problems
 from polytask.testing._tools import require, require_at_least, require_close
@@ -115,13 +119,15 @@ def _penalties(datafit: Datafit) -> Iterator[Penalty]:
     gradient = datafit.origin.gradient
     size = float(np.mean(datafit.feature_scale() ** 2))
     made = [make() for make in PENALTIES.values()]
-    absolute = (toward_mean(), coupling(None, root @ root.T), L2())
     made += [coupling(None, root @ root.T), toward_mean() + L2(0.1), L21() + toward_mean()]
     made += [TraceNorm() + toward_mean(), L1() + L21(), TraceNorm() + L2()]
+    made += [FusedTasks(l1=0.5, fraction=0.1) + L21(), GroupNorm(groups=((0, 5), (1, 2, 3), (4,)))]
+    whole = tuple(range(columns))
+    made.append(TreeGroup(groups=(whole, (0, 1), *((t,) for t in whole))))
     made.append(L21(fraction=0.05).shifted(0.1 * np.ones(datafit.shape)))
     for penalty in made:
         bound = penalty.bind(Columns.plain(columns))
-        if isinstance(bound, type(absolute[0]) | type(absolute[1]) | L2):
+        if isinstance(bound, AbsoluteTerm):
             bound = bound.scaled(0.2 * size)
         null = bound.null_point
         point = gradient if null is None else datafit.evaluate(np.asarray(null)).gradient
@@ -204,6 +210,8 @@ def _empty(case: _Case) -> None:
     if not isinstance(penalty, NullStrength) or penalty.null_point is not None:
         return
     limit = penalty.null_strength(case.datafit.origin.gradient)
+    if not np.isfinite(limit):
+        return
     above, below = (penalty.with_strength(factor * limit) for factor in (1.001, 0.99))
     found = case.solver.solve(case.datafit, above, tol=_TOL)
     law = "above the null strength every coefficient is zero and the status says so"

@@ -41,11 +41,12 @@ def adapt(
     what the others share.
 
     With ``domain="new"`` the relation of features and targets may be another one: the pull is
-    weaker, known tasks may be adapted too, and the model as it was, the new rows alone and,
-    with `source`, old and new rows together are tried as well. With ``domain="shift"`` only the
-    features are distributed otherwise: the model is fitted again on rows of `source` that are
-    weighted to look like the new rows. Both use the best candidate if it beats the adapted
-    model beyond noise, and say so.
+    weaker, above all that of the level, which is let go where it is far off; known tasks may be
+    adapted too, and the model as it was, the new rows alone and, with `source`, old and new rows
+    together are tried as well. With ``domain="shift"`` only the features are distributed
+    otherwise: the model is fitted again on rows of `source` that are weighted to look like the
+    new rows. Both use the best candidate if it beats the adapted model beyond noise, and say
+    so, also which candidate the rows did not allow to try.
 
     Parameters
     ----------
@@ -86,6 +87,10 @@ def adapt(
     pull at the fitted coefficients. With five rows or more another strength is taken if it
     predicts rows left out better beyond noise (95%; 99.9% with less than twenty rows, but in a
     new domain): in closed form for the squared loss, by cross-validation for classes.
+
+    A task with a learned prior that is left to the model as it was, or to its own rows, has
+    intervals as wide as rows left out have shown, since its posterior says nothing about it;
+    its class probabilities are those that were scored.
 
     Examples
     --------

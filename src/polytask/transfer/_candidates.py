@@ -24,6 +24,8 @@ _FOLDS = 5
 # Refits of the whole model are dear.
 _REFITS = 5
 _ALONE = Grid((1.0, 0.01, 0.1, 10.0, 100.0, 1000.0))
+# Classes that few rows separate always ask for less, and would then be far too certain.
+_ALONE_CLASSES = Grid((1.0, 10.0, 100.0, 1000.0))
 # Half a row of each class, so that one class alone has finite odds.
 _PRIOR_ROWS = 0.5
 # The level of a task of its own is all but free.
@@ -74,8 +76,12 @@ def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
     Pulled
     """
     start = _constant(rows, like.coef.shape)
+    if rows.of_one_class:
+        # One class says nothing about the features, and a level that is free has no end.
+        return Pulled(start, rows.losses(start.eta(rows.X)), 0.0)
     mean = np.asarray(rows.X.mean(axis=0), dtype=float).ravel()
-    return learn(rows, start, Quadratic(mean, scale**2, _FREE), _ALONE)
+    grid = _ALONE_CLASSES if rows.loss.is_classifier else _ALONE
+    return learn(rows, start, Quadratic(mean, scale**2, _FREE), grid)
 
 
 def _constant(rows: Rows, shape: tuple[int, ...]) -> Line:

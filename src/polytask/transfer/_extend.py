@@ -15,6 +15,7 @@ from polytask._estimator.base import label_array
 from polytask._estimator.card import DataCard, checksum
 from polytask.data import Form, LabelIndex
 from polytask.linear._base import LinearEstimator
+from polytask.linear._given_lines import GivenLine
 from polytask.linear._prediction import LinearTasks
 from polytask.transfer._pulled import Line
 from polytask.transfer._rows import Given, NewTask, linear_model
@@ -26,6 +27,22 @@ class Learned:
 
     task: NewTask
     line: Line
+
+
+@dataclass(frozen=True)
+class Spread:
+    """How uncertain given coefficients are; see :class:`GivenLine`.
+
+    Attributes
+    ----------
+    deviations : tuple of float or None
+        Of a new target of each task; None for classes.
+    unseen : bool
+        Whether the coefficients are those of an unseen task.
+    """
+
+    deviations: tuple[float | None, ...]
+    unseen: bool
 
 
 def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
@@ -60,17 +77,31 @@ def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -
     return new
 
 
-def replaced(model: Any, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
-    """Return a model with a learned prior that predicts some tasks by given coefficients."""
+def replaced(model: Any, learned: Sequence[Learned], spread: Spread) -> Any:  # noqa: ANN401
+    """Return a model with a learned prior that predicts some tasks by given coefficients.
+
+    Parameters
+    ----------
+    model : estimator
+        With a learned prior.
+    learned : sequence of Learned
+        Tasks of the model and their coefficients.
+    spread : Spread
+        How uncertain these are.
+    """
     new = copy.copy(model)
     linear = _replaced(linear_model(model), learned)
+    lines = tuple(
+        GivenLine(entry.task.position, deviation, spread.unseen)
+        for entry, deviation in zip(learned, spread.deviations, strict=True)
+    )
     if hasattr(model, "_linear"):
         new._linear = linear
+        new._given_lines = (*model._given_lines, *lines)
     else:
-        new._tasks = dataclasses.replace(model._tasks, linear=linear)
+        given = (*model._tasks.given, *lines)
+        new._tasks = dataclasses.replace(model._tasks, linear=linear, given=given)
     new.coef_, new.intercept_ = linear.coef, linear.intercept
-    given = {entry.task.position for entry in learned}
-    new._given_lines = tuple(sorted({*model._given_lines, *given}))
     return new
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -11,15 +12,17 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.data import TaskData
 from polytask.exceptions import DataError
+from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._prediction import LinearTasks
 from polytask.transfer._candidates import alone, held_out, pooled_losses
-from polytask.transfer._extend import Learned, replaced, with_card
+from polytask.transfer._extend import Learned, Spread, replaced, with_card
 from polytask.transfer._learned_prior import (
     Width,
     has_learned_prior,
     left_out,
     widened,
     width_of,
+    with_lines_before,
     with_rows,
 )
 from polytask.transfer._pulled import Line, Pulled, Rows
@@ -31,6 +34,8 @@ __all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
 
 Array = NDArray[np.float64]
 _FOLDS = 5
+# Student's t has no variance with less than two degrees of freedom.
+_LEAST_FREEDOM = 3.0
 
 
 def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimator
@@ -48,6 +53,7 @@ def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimat
 
 def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
     """Return the best that can be made of a learned prior and the rows of a new domain."""
+    refuse_heavy(given.weight, OWNER)
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
         raise DataError(
@@ -70,7 +76,7 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
         pooled = refitted(model, [source, given.raw])
         pooled.adaptation_ = report
         return pooled
-    adapted, strength = work.fitted(chosen)
+    adapted, strength = work.fitted(chosen, losses[chosen])
     adapted.adaptation_ = replace(report, strengths=(strength,) * len(given.tasks))
     return adapted
 
@@ -94,7 +100,8 @@ class _Domain:
         """Return the model after some of the rows, and how much its prior was widened."""
         parts = [self._part(k, index) for k in range(len(self.given.tasks))]
         width = width_of(self.model, [rows for rows in parts if len(rows.y)])
-        return with_rows(widened(self.model, width), self.given, index), width
+        new = with_rows(widened(self.model, width), self.given, index)
+        return with_lines_before(new, self.model), width
 
     def held_out(self) -> Array:
         """Return the loss of each row when its fold is left out."""
@@ -108,8 +115,16 @@ class _Domain:
         """Learn from the rows alone."""
         return alone(rows, _typical(self.model), np.asarray(self.model._tasks.scale))
 
-    def fitted(self, chosen: str) -> tuple[Any, float]:
-        """Return the model of a candidate, and how strongly its new tasks are held."""
+    def fitted(self, chosen: str, losses: Array) -> tuple[Any, float]:
+        """Return the model of a candidate, and how strongly its new tasks are held.
+
+        Parameters
+        ----------
+        chosen : str
+            The candidate.
+        losses : ndarray of shape (n_rows,)
+            What it lost on rows that were left out.
+        """
         every = np.arange(self.given.n_rows)
         if chosen == "adapted":
             model, width = self.adapted(every)
@@ -120,7 +135,22 @@ class _Domain:
             Learned(replace(entry, position=k), lines(entry))
             for k, entry in enumerate(self.given.tasks, linear_size(self.model))
         ]
-        return replaced(model, learned), np.inf if chosen == "source" else 0.0
+        spread = Spread(self._deviations(losses), unseen=chosen == "source")
+        return replaced(model, learned, spread), np.inf if chosen == "source" else 0.0
+
+    def _deviations(self, losses: Array) -> tuple[float | None, ...]:
+        """Return the standard deviation of a new target of every task; None for classes."""
+        if hasattr(self.model, "classes_"):
+            return (None,) * len(self.given.tasks)
+        sizes = np.cumsum([0, *[len(task.rows.y) for task in self.given.tasks]])
+        weight = self.given.weight
+        found = []
+        for first, last in itertools.pairwise(sizes.tolist()):
+            own = np.arange(first, last)
+            # A single row could not be left out: the others say what can be said.
+            own = own if np.isfinite(losses[own]).any() else np.arange(len(losses))
+            found.append(deviation_of(losses[own], weight[own]))
+        return tuple(found)
 
     def _unchanged(self, task: NewTask) -> Line:
         return _typical(self.model)
@@ -132,6 +162,25 @@ class _Domain:
         sizes = np.cumsum([0, *[len(task.rows.y) for task in self.given.tasks]])
         own = index[(index >= sizes[k]) & (index < sizes[k + 1])] - sizes[k]
         return self.given.tasks[k].rows.part(own)
+
+
+def deviation_of(losses: Array, weight: Array) -> float:
+    """Return the standard deviation of a new target from half squared errors of some rows.
+
+    That of Student's t distribution with as many degrees of freedom as there are rows, so that
+    few rows do not promise more than they can know.
+
+    Parameters
+    ----------
+    losses : ndarray of shape (n_rows,)
+        NaN for rows that were not left out.
+    weight : ndarray of shape (n_rows,)
+        Row weights.
+    """
+    seen = np.isfinite(losses)
+    share = weight[seen] / weight[seen].sum()
+    freedom = max(1.0 / float(share @ share), _LEAST_FREEDOM)
+    return float(np.sqrt(2.0 * (losses[seen] @ share) * freedom / (freedom - 2.0)))
 
 
 def linear_size(model: Any) -> int:  # noqa: ANN401

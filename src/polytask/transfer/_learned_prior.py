@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import cho_factor, cho_solve
 
 from polytask._linalg import is_sparse
 from polytask.bayes import Prior
@@ -17,6 +16,8 @@ from polytask.bayes.laplace_rows import Labelled
 from polytask.data import Form, TableEncoder, TaskData
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_tasks import BayesTasks
+from polytask.transfer._level import level_factor
+from polytask.transfer._normal_rows import NormalRows
 from polytask.transfer._pulled import Rows
 from polytask.transfer._rows import Given, NewTask
 
@@ -26,7 +27,7 @@ Array = NDArray[np.float64]
 # where nothing else differs between domains, how high the target is often does.
 Width = tuple[float, float]
 AS_LEARNED: Width = (1.0, 1.0)
-_WIDTHS = (*[(w, 1.0) for w in (0.1, 0.3, 3.0, 10.0, 30.0, 100.0)], (1.0, 10.0), (1.0, 100.0))
+_WIDTHS = (0.1, 0.3, 3.0, 10.0, 30.0, 100.0)
 # Half the 95% point of chi-square with one degree of freedom: a gain beyond chance.
 _CLEAR = 1.92
 
@@ -48,6 +49,18 @@ def with_rows(model: Any, given: Given, index: NDArray[np.intp] | None = None) -
     if raw is None:
         return new
     return new.partial_fit(raw if index is None else raw.rows(index))
+
+
+def with_lines_before(new: Any, model: Any) -> Any:  # noqa: ANN401
+    """Give the known tasks of an adapted model the coefficients that they had."""
+    if not hasattr(model, "_linear"):
+        return new
+    n, linear = len(model.coef_), new._linear
+    coef, intercept = linear.coef.copy(), linear.intercept.copy()
+    coef[:n], intercept[:n] = model.coef_, model.intercept_
+    new._linear = dataclasses.replace(linear, coef=coef, intercept=intercept)
+    new.coef_, new.intercept_ = coef, intercept
+    return new
 
 
 def _no_rows(model: Any, given: Given) -> TaskData:  # noqa: ANN401
@@ -75,14 +88,11 @@ def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: AN
     """Return half the squared error of every row when it is left out, in closed form."""
     known: BayesTasks = model._tasks
     scale = known.units(-1)[1]
-    losses = []
-    for task in tasks:
-        misfit, covariance = _marginal(known, task.rows)
-        if not len(misfit):
-            continue
-        inverse = np.linalg.inv(covariance)
-        losses.append(0.5 * (scale * (inverse @ misfit) / np.diag(inverse)) ** 2)
-    return losses
+    return [
+        0.5 * (scale * _normal_rows(known, task.rows).left_out) ** 2
+        for task in tasks
+        if len(task.rows.y)
+    ]
 
 
 def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
@@ -98,13 +108,24 @@ def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
     Returns
     -------
     tuple of (float, float)
-        Of the covariance and of the level; 1 unless the marginal likelihood of others is
-        larger beyond chance.
+        Of the covariance, 1 unless the marginal likelihood of another one is larger beyond
+        chance, and of the level; see :func:`level_factor`.
     """
-    evidence = _EVIDENCE[type(model._tasks)]
-    found = {width: evidence(model._tasks, tasks, width) for width in (AS_LEARNED, *_WIDTHS)}
+    if not tasks:
+        return AS_LEARNED
+    known = model._tasks
+    evidence = _EVIDENCE[type(known)]
+    level = level_factor(lambda factor: evidence(known, tasks, (1.0, factor)))
+    if not _slopes_vary(model):
+        return 1.0, level
+    found = {width: evidence(known, tasks, (width, level)) for width in (1.0, *_WIDTHS)}
     best = max(found, key=lambda width: found[width])
-    return best if found[best] > found[AS_LEARNED] + _CLEAR else AS_LEARNED
+    return (best if found[best] > found[1.0] + _CLEAR else 1.0), level
+
+
+def _slopes_vary(model: Any) -> bool:  # noqa: ANN401
+    priors = [model.prior_] if isinstance(model.prior_, Prior) else model.prior_
+    return any(bool(np.any(np.diagonal(prior.covariance)[1:] > 0)) for prior in priors)
 
 
 def has_learned_prior(model: Any) -> bool:  # noqa: ANN401
@@ -113,11 +134,12 @@ def has_learned_prior(model: Any) -> bool:  # noqa: ANN401
 
 
 def widened(model: Any, width: Width) -> Any:  # noqa: ANN401
-    """Return a copy of a model whose prior has a wider covariance."""
+    """Return a copy of a model whose prior has a wider covariance; it predicts as before."""
     if width == AS_LEARNED:
         return model
     new = copy.copy(model)
-    new._set_tasks(_WIDER[type(model._tasks)](model._tasks, width))
+    held = (model._linear,) if hasattr(model, "_linear") else ()
+    new._set_tasks(_WIDER[type(model._tasks)](model._tasks, width), *held)
     return new
 
 
@@ -128,31 +150,29 @@ def _scaled(known: Any, X: Any) -> Array:  # noqa: ANN401 - tasks of either kind
 
 
 def _wide(prior: Prior, width: Width) -> Prior:
-    covariance = width[0] * prior.covariance
+    """Return the prior of a new domain; how uncertain the mean level is widens the level too."""
+    if width == AS_LEARNED:
+        return prior
     # The first column that varies is the level.
-    root = np.ones(len(covariance))
+    root = np.ones(len(prior.covariance))
     root[0] = np.sqrt(width[1])
-    return dataclasses.replace(prior, covariance=covariance * np.outer(root, root))
+    covariance = width[0] * prior.covariance * np.outer(root, root)
+    if prior.mean_covariance is not None:
+        covariance[0, 0] += width[1] * prior.mean_covariance[0, 0]
+    return dataclasses.replace(prior, covariance=covariance)
 
 
-def _marginal(known: BayesTasks, rows: Rows, width: Width = AS_LEARNED) -> tuple[Array, Array]:
-    """Return scaled targets less their mean, and their covariance, before any was seen."""
+def _normal_rows(known: BayesTasks, rows: Rows, width: Width = AS_LEARNED) -> NormalRows:
+    """Return what the prior says about rows before any was seen, in scaled units."""
     mean, scale = known.units(-1)
     Z, prior = _scaled(known, rows.X), _wide(known.prior, width)
     noise = float(np.mean(np.asarray(prior.noise, dtype=float)))
-    covariance = Z @ prior.spread @ Z.T + np.diag(noise / rows.weight)
-    return (rows.y - mean) / scale - Z @ prior.mean, covariance
+    misfit = (rows.y - mean) / scale - Z @ prior.mean
+    return NormalRows(Z, misfit, noise / rows.weight, prior.spread)
 
 
 def _normal_evidence(known: BayesTasks, tasks: list[Rows], width: Width) -> float:
-    total = 0.0
-    for rows in tasks:
-        misfit, covariance = _marginal(known, rows, width)
-        if len(misfit):
-            root = cho_factor(covariance, lower=True)
-            total -= 0.5 * float(misfit @ cho_solve(root, misfit))
-            total -= float(np.log(np.diag(root[0])).sum())
-    return total
+    return sum(_normal_rows(known, rows, width).log_density for rows in tasks if len(rows.y))
 
 
 def _class_evidence(known: BayesClassTasks, tasks: list[Rows], width: Width) -> float:

@@ -15,7 +15,8 @@ from polytask.linear._pull import Pull
 from polytask.transfer._basis import Quadratic
 from polytask.transfer._candidates import Learner, alone, held_out, pooled_losses
 from polytask.transfer._extend import Learned, extended
-from polytask.transfer._pulled import KNOWN, WIDER, Grid, Line, Pulled, Rows, learn
+from polytask.transfer._level import level_factor
+from polytask.transfer._pulled import KNOWN, WIDER, Grid, Line, Pulled, Rows, learn, log_evidence
 from polytask.transfer._refit import refitted
 from polytask.transfer._report import Trial, report_of
 from polytask.transfer._rows import Given, NewTask
@@ -48,10 +49,23 @@ class Known:
         held = Quadratic(self.pull.mean, self.pull.strength, self.pull.level)
         return learn(rows, self.line(task), held, grid)
 
+    def loosened(self, task: NewTask, rows: Rows) -> Pulled:
+        """Return a task of a new domain, whose level may be further off than those known."""
+        if not (len(rows.y) and 0.0 < self.pull.level < np.inf):
+            return self.learned(task, rows, WIDER)
+        start, pull = self.line(task), self.pull
+
+        def evidence(factor: float) -> float:
+            held = Quadratic(pull.mean, pull.strength, pull.level / factor)
+            return log_evidence(rows, start, held)
+
+        looser = replace(pull, level=pull.level / level_factor(evidence))
+        return Known(self.model, looser).learned(task, rows, WIDER)
+
     def candidates(self) -> dict[str, Learner]:
         """Return what may be made of the rows of a new domain."""
         return {
-            "adapted": lambda task, rows: self.learned(task, rows, WIDER),
+            "adapted": self.loosened,
             "source": lambda task, rows: Pulled(self.line(task), np.zeros(len(rows.y)), np.inf),
             "target": lambda task, rows: alone(rows, self.line(task), self.pull.scale),
         }

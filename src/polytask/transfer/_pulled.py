@@ -52,6 +52,11 @@ class Rows:
         """Return some of the rows."""
         return Rows(self.X[index], self.y[index], self.weight[index], self.loss)
 
+    @property
+    def of_one_class(self) -> bool:
+        """Whether all targets are of one class; never for numbers."""
+        return self.loss.is_classifier and len(np.unique(self.y)) < 2
+
     def losses(self, eta: Array) -> Array:
         """Return the loss of every row for predictors of shape (n_rows, n_columns)."""
         return np.asarray(self.loss.value(self.y, _shaped(eta, self.loss)))
@@ -145,7 +150,8 @@ def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
     """
     if not len(rows.y):
         return Pulled(start, np.zeros(0), np.inf)
-    few = len(rows.y) < grid.fewest
+    # Rows of one class are predicted the better the less holds the level, without end.
+    few = len(rows.y) < grid.fewest or rows.of_one_class
     levels = grid.levels[:1] if few else grid.levels
     tried = grid.strengths[:1] if few else grid.strengths
     eta = start.eta(rows.X)
@@ -157,6 +163,24 @@ def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
     coef, intercept = solver.basis.changes(solver.coordinates(strength))
     line = Line(start.coef + coef, start.intercept + intercept)
     return Pulled(line, held_out[best], strength)
+
+
+def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
+    """Return the log marginal likelihood of rows under a pull, up to a constant.
+
+    The pull is a normal prior. For numbers the noise has its most likely variance, for classes
+    it is Laplace's approximation.
+
+    Parameters
+    ----------
+    rows : Rows
+        The rows.
+    start : Line
+        What is pulled to.
+    pull : Quadratic
+        How strongly.
+    """
+    return _solver(rows, start.eta(rows.X), pull).log_evidence()
 
 
 def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _Newton:
@@ -241,6 +265,14 @@ class _Ridge:
         misfit = left / (self._root * np.where(alone, 1.0, room))
         return np.asarray(0.5 * np.where(alone, self._misfit, misfit) ** 2)
 
+    def log_evidence(self) -> float:
+        """Return the log marginal likelihood with the noise at its best."""
+        rest = max(float(np.sum((self._root * self._misfit) ** 2) - self._own @ self._own), 0.0)
+        square = rest + float(self._own**2 @ (1.0 / (1.0 + self._values**2)))
+        n = float(np.sum(self._root**2))
+        fit = n * np.log(max(square / n, np.finfo(float).tiny))
+        return -0.5 * float(fit + np.sum(np.log1p(self._values**2)))
+
     def coordinates(self, strength: float) -> Array:
         """Return the coordinates of the answer, of shape (r, 1)."""
         if np.isinf(strength):
@@ -267,6 +299,12 @@ class _Newton:
             eta = self._eta[fold] + self.basis.rows(fold) @ u
             losses[fold] = self._rows.part(fold).losses(eta)
         return losses
+
+    def log_evidence(self) -> float:
+        """Return the log marginal likelihood in Laplace's approximation."""
+        u = self.coordinates(1.0)
+        fit = _Penalised(self._rows, self.basis.Z, self._eta, 1.0)
+        return -fit.value(u) - 0.5 * float(np.linalg.slogdet(fit.hessian(u)).logabsdet)
 
     def coordinates(self, strength: float) -> Array:
         """Return the coordinates of the answer, of shape (r, n_columns)."""
@@ -313,14 +351,19 @@ class _Penalised:
         rows, width = self.rows, u.shape[1]
         at = _shaped(self.eta + self.Z @ u, rows.loss)
         slopes = np.asarray(rows.loss.gradient(rows.y, at)).reshape(-1, width)
-        curved = np.asarray(rows.loss.curvature(rows.y, at)).reshape(-1, width, width)
         gradient = self.Z.T @ (rows.weight[:, None] * slopes) + self.strength * u
+        step = np.linalg.solve(self.hessian(u), gradient.ravel()).reshape(u.shape)
+        return self.value(u), gradient, step
+
+    def hessian(self, u: Array) -> Array:
+        """Return the second derivatives, of shape (u.size, u.size)."""
+        rows, width = self.rows, u.shape[1]
+        at = _shaped(self.eta + self.Z @ u, rows.loss)
+        curved = np.asarray(rows.loss.curvature(rows.y, at)).reshape(-1, width, width)
         hessian = np.empty((len(u), width, len(u), width))
         for k, c in np.ndindex(width, width):
             hessian[:, k, :, c] = self.Z.T @ ((rows.weight * curved[:, k, c])[:, None] * self.Z)
-        flat = hessian.reshape(u.size, u.size) + self.strength * np.eye(u.size)
-        step = np.linalg.solve(flat, gradient.ravel()).reshape(u.shape)
-        return self.value(u), gradient, step
+        return np.asarray(hessian.reshape(u.size, u.size) + self.strength * np.eye(u.size))
 
 
 def _shaped(eta: Array, loss: Loss) -> Array:

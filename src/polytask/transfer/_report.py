@@ -50,6 +50,9 @@ class Adaptation:
         nothing else was used.
     effective_rows : float or None
         What the weights of ``domain="shift"`` leave of the rows of the source.
+    untried : dict of str to str
+        Candidates that could not be fitted to the rows, and why; the new rows alone if all
+        are of one class.
     """
 
     domain: str | None
@@ -61,6 +64,7 @@ class Adaptation:
     chosen: str = "adapted"
     strengths: tuple[float, ...] = ()
     effective_rows: float | None = None
+    untried: Mapping[str, str] = field(default_factory=dict)
 
     def summary(self, lang: str = "en") -> str:
         """Say in a few sentences what was done.
@@ -75,7 +79,8 @@ class Adaptation:
         str
         """
         say = Speech(lang)
-        return say.joined([self._what(say), self._weights(say), self._scores(say), self._use(say)])
+        parts = (self._what, self._weights, self._scores, self._lacking, self._use)
+        return say.joined([part(say) for part in parts])
 
     def _what(self, say: Speech) -> str:
         names = say.listed(say.name(task) for task in self.tasks[:_NAMED])
@@ -101,6 +106,10 @@ class Adaptation:
         metric = say(f"metric.{self.metric}")
         return say("adapt.scores", {"metric": metric, "scores": say.listed(shown)})
 
+    def _lacking(self, say: Speech) -> str:
+        names = [say(f"adapt.{name}") for name in CANDIDATES if name in self.untried]
+        return say("adapt.untried", {"names": say.listed(names)}) if names else ""
+
     def _number(self, say: Speech, name: str) -> str:
         return say.number(self.scores[name], _PLACES)
 
@@ -120,16 +129,19 @@ class Trial:
         NaN for a row that a candidate could not be tried on.
     weight : ndarray of shape (n_rows,)
         Row weights.
+    untried : dict of str to str
+        Candidates that could not be fitted, and why.
     """
 
     losses: Mapping[str, Array]
     weight: Array
+    untried: Mapping[str, str] = field(default_factory=dict)
 
     def judged(self) -> Trial:
         """Return the rows that all candidates were tried on."""
         seen = np.all([np.isfinite(values) for values in self.losses.values()], axis=0)
         kept = {name: values[seen] for name, values in self.losses.items()}
-        return Trial(kept, self.weight[seen])
+        return Trial(kept, self.weight[seen], self.untried)
 
     def scores(self, squared: bool) -> dict[str, float]:
         """Return the score of each candidate: the root mean squared error, or the mean loss."""
@@ -184,4 +196,5 @@ def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptati
         metric="rmse" if squared else "log_loss",
         scores={} if judged is None else judged.scores(squared),
         differences={} if judged is None else judged.differences(),
+        untried={} if judged is None else dict(judged.untried),
     )

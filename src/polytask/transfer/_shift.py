@@ -126,15 +126,24 @@ class Shift:
     def _on_new(self) -> Trial:
         """Hold new rows out in turn; the model as it was has seen none of them."""
         losses = {"source": natural_losses(self.model, self.new)}
+        untried: dict[str, str] = {}
         for name in ("adapted", "target", "pooled"):
-            own = np.full(self.new.n_rows, np.nan)
-            for train, test in _folds(self.new):
-                part = self.new.rows(train)
-                model = self._learned(name, self.source, self.weight, part)
-                own[test] = natural_losses(model, self.new.rows(test))
-            losses[name] = own
+            try:
+                losses[name] = self._held_out(name)
+            except DataError as error:
+                # Old rows carry what new ones lack; the new ones alone may be of one class.
+                if name != "target":
+                    raise
+                untried[name] = str(error)
         given = self.new.sample_weight
-        return Trial(losses, np.ones(self.new.n_rows) if given is None else given)
+        return Trial(losses, np.ones(self.new.n_rows) if given is None else given, untried)
+
+    def _held_out(self, name: str) -> Array:
+        own = np.full(self.new.n_rows, np.nan)
+        for train, test in _folds(self.new):
+            model = self._learned(name, self.source, self.weight, self.new.rows(train))
+            own[test] = natural_losses(model, self.new.rows(test))
+        return own
 
     def _on_old(self) -> Trial:
         """Hold old rows out, each counting with its weight (Sugiyama et al. 2007)."""

@@ -248,6 +248,8 @@ def test_byte_order_mark_is_said(run, plain):
         ([0, 1], "auto", "MultiTaskClassifier"),
         ([0, 1], "squared", "MultiTaskRegressor"),
         ([1, 2, 3], "auto", "MultiTaskRegressor"),
+        ([1, 2, 3], "huber", "MultiTaskRegressor"),
+        ([0, 1], "squared_hinge", "MultiTaskClassifier"),
         ([1, 2, 3], "multinomial", "MultiTaskClassifier"),
         ([True, False], "auto", "MultiTaskClassifier"),
         (["u", "v", "w"], "auto", "MultiTaskClassifier"),
@@ -257,7 +259,24 @@ def test_loss_follows_the_target_or_the_option(run, plain, values, loss, expecte
     plain["y"] = np.resize(np.array(values, dtype=object), 120)
     plain.to_csv("a.csv", index=False)
     _fit(run, "a.csv", "--task", "g", "--target", "y", "--loss", loss, *QUICK)
-    assert type(load("m.polytask")).__name__ == expected
+    model = load("m.polytask")
+    assert type(model).__name__ == expected
+    if loss != "auto":
+        assert model.loss == loss
+
+
+@pytest.mark.parametrize("name", ["single", "pooled-intercept"])
+def test_models_without_sharing_take_the_loss_too(run, plain, name):
+    # One target in a thousand is not a number of this kind at all.
+    plain.loc[0, "y"] = 1e6
+    plain.to_csv("a.csv", index=False)
+    slopes = {}
+    for loss in ("huber", "squared"):
+        options = ("--task", "g", "--target", "y", "--model", name, "--loss", loss)
+        _fit(run, "a.csv", *options, model=f"{loss}.polytask")
+        _predict(run, f"{loss}.polytask", "a.csv", out=f"{loss}.csv")
+        slopes[loss] = pd.read_csv(f"{loss}.csv")["prediction"].iloc[1:].abs().max()
+    assert slopes["huber"] < 1e3 < slopes["squared"]
 
 
 def test_named_model_decides_about_numbers_with_two_values(run, plain):

@@ -92,6 +92,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--model", "MultiTaskClassifier"), "needs classes; target 'y'"),
         (("a.csv", *FIT, "--penalty", "L3"), "penalty must be made of"),
         (("a.csv", *FIT, "--model", "single", "--penalty", "L1"), "drop --penalty"),
+        (("a.csv", *FIT, "--model", "learned", "--loss", "huber"), "Choose another model"),
         (("a.csv", *FIT, "--target", "x"), "one --target; got 2"),
         (("a.csv", *FIT, "--features", "x,y"), "Column 'y' cannot be a feature"),
         (("a.csv", *FIT, "--features", "q*"), "no column that matches 'q*'"),

@@ -7,7 +7,7 @@ import pytest
 
 from polytask import MultiTaskClassifier
 from polytask.datafits import ClassesBlock, Features, Samples, StackedClasses, TiedIntercepts
-from polytask.linear import _problem
+from polytask.linear import _parts
 from polytask.losses import Multinomial
 from polytask.penalties import L2, L21
 from polytask.testing import check_datafit
@@ -29,7 +29,7 @@ def test_one_block_or_one_per_task(
     X, y, task = classes_of_tasks()
     model = MultiTaskClassifier(penalty, intercept=intercept, tol=1e-11)
     joint = model.fit(X, y, task=task).decision_function(X, task=task)
-    monkeypatch.setattr(_problem, "_SMALL_TASK", 0)
+    monkeypatch.setattr(_parts, "_SMALL_TASK", 0)
     apart = model.fit(X, y, task=task).decision_function(X, task=task)
     np.testing.assert_allclose(joint, apart, rtol=1e-6, atol=1e-6)
 

@@ -102,15 +102,18 @@ def test_broadcasting_over_tasks():
 
 
 def test_columns_per_task():
-    assert [LOSSES[name]().n_outputs(5) for name in LOSSES] == [1, 1, 5]
-    assert [LOSSES[name]().is_classifier for name in LOSSES] == [False, True, True]
+    several = {name for name in LOSSES if LOSSES[name]().n_outputs(5) == 5}
+    assert several == {"multinomial"}
+    assert all(LOSSES[name]().n_outputs(5) == 1 for name in set(LOSSES) - several)
+    numbers = {name for name in LOSSES if not LOSSES[name]().is_classifier}
+    assert numbers == {"squared", "huber"}
 
 
 @pytest.mark.parametrize("loss", LOSSES.values())
 def test_losses_are_values(loss):
     assert loss() == loss()
     assert hash(loss()) == hash(loss())
-    assert repr(loss()) == f"{loss.__name__}()"
+    assert repr(loss()).startswith(f"{loss.__name__}(")
     with pytest.raises((dataclasses.FrozenInstanceError, AttributeError)):
         loss().name = "another"
 

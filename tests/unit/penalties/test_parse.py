@@ -6,7 +6,19 @@ import numpy as np
 import pytest
 
 from polytask.exceptions import ParameterError
-from polytask.penalties import L1, L2, L21, PENALTIES, ElasticNet, TraceNorm, toward_mean
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    PENALTIES,
+    Clustered,
+    ElasticNet,
+    TraceNorm,
+    along_graph,
+    along_time,
+    coupling,
+    toward_mean,
+)
 from polytask.penalties.parse import parse
 
 
@@ -22,6 +34,14 @@ from polytask.penalties.parse import parse
         ("toward_mean+L2", toward_mean() + L2()),
         ("L1(1) + (L2(2) + L21(3))", L1(1) + L2(2) + L21(3)),
         ("0.5 * toward_mean + L2 * 3", toward_mean(0.5) + L2(3)),
+        ("Clustered(1, 0.5, 3)", Clustered(1, 0.5, 3)),
+        ("along_time(2, order=['May', 'June'])", along_time(2, ["May", "June"])),
+        ("along_time(order=(3, -1, 2.5)) + L2", along_time(order=[3, -1, 2.5]) + L2()),
+        (
+            "along_graph(1, {('north', 'south'): 0.5, (1, 2): 3})",
+            along_graph(1, {("north", "south"): 0.5, (1, 2): 3}),
+        ),
+        ("coupling(None, [[1, -1], [-1, 1]])", coupling(None, [[1, -1], [-1, 1]])),
     ],
 )
 def test_texts(text, wanted):
@@ -51,6 +71,12 @@ def test_every_name_and_every_repr(name):
         "L1.shifted",
         "L1(**{})",
         "L1(*[1])",
+        "along_time(1, 'May')",
+        "along_time(1, order=[May])",
+        "along_time(1, order=[{}])",
+        "along_graph(1, {**{}})",
+        "along_graph(1, {{}: 1})",
+        "coupling(1)",
         "lambda: 0",
         "__import__('os').getcwd()",
         "(" * 500 + "L1" + ")" * 500,

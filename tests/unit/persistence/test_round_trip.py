@@ -17,7 +17,16 @@ from unit.persistence.cases import CASES, N, long, rows, table, tasks
 
 import polytask
 from polytask import MultiTaskRegressor, load, save
-from polytask.penalties import L2, L21, toward_mean
+from polytask.penalties import (
+    L2,
+    L21,
+    Clustered,
+    LearnedCovariance,
+    OutlierTasks,
+    along_graph,
+    along_time,
+    toward_mean,
+)
 from polytask.persistence import _codec
 
 
@@ -119,7 +128,14 @@ def test_warm_start_goes_on_from_a_loaded_solution(tmp_path):
 
 
 def test_penalties_are_loaded_with_their_parameters(tmp_path):
-    for penalty in (L21(fraction=0.3), L2(2.0) + toward_mean(0.5)):
+    for penalty in (
+        L21(fraction=0.3),
+        L2(2.0) + toward_mean(0.5),
+        along_graph(0.5, {("a", "b"): 2.0, ("c", "b"): 1.0}),
+        along_time(0.5, order="cab") + OutlierTasks(0.1),
+        LearnedCovariance(0.1).shifted(np.ones((4, 3))),
+        Clustered(0.1, 0.3, 2),
+    ):
         model, _ = long(penalty=penalty)
         save(model, tmp_path / "m")
         assert load(tmp_path / "m").penalty == penalty

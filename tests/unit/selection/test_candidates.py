@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from polytask._estimator import MultiTaskEstimator
-from polytask.selection.candidates import MODELS, Facts, quick_models, trial_of
+from polytask.selection.candidates import MODELS, Facts, quick_models
+from polytask.selection.trials import trial_of
 
 FACTS = Facts(
     problem="regression",

@@ -19,12 +19,16 @@ import polytask
 
 assert "numba" not in sys.modules, "numba is imported only when a solver needs it"
 from polytask.penalties import L1, L21
-from polytask.solvers import BlockDescent
+from polytask.solvers import BlockDescent, SeparateDescent
 
 X = np.random.default_rng(0).normal(size=(30, 10))
 for penalty in (L21(fraction=0.1), L1(fraction=0.1)):
     model = polytask.MultiTaskRegressor(penalty, solver=BlockDescent()).fit(X, X[:, :3])
     assert model.solution_.status.ok
+
+task = np.repeat([0, 1], 15)
+model = polytask.MultiTaskRegressor(solver=SeparateDescent()).fit(X, X[:, 0], task=task)
+assert model.solution_.status.ok
 
 from polytask.penalties import row_kernels
 from polytask.solvers import _kernels, _kernels_dense, _kernels_sparse
@@ -48,7 +52,13 @@ def test_a_second_process_compiles_nothing(tmp_path):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
         return json.loads(done.stdout)
 
-    first, second = run(), run()
+    def written():
+        return {f: f.stat().st_mtime_ns for f in tmp_path.rglob("*.nb[ci]")}
+
+    first, files = run(), written()
+    second = run()
+    assert files
+    assert written() == files
     assert len(first) == 6
     assert all(hits == 0 for hits, _ in first.values())
     assert all(hits == signatures == 1 for hits, signatures in second.values())

@@ -7,11 +7,19 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from polytask.datafits import Samples
+from polytask.datafits import (
+    Features,
+    Samples,
+    SquaredStatistics,
+    Stacked,
+    TiedIntercepts,
+    collect_stacked,
+)
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Logistic, Squared
 from polytask.penalties import L2, L21, Columns, TraceNorm, toward_mean
 from polytask.solvers import AcceleratedGradient, ExtrapolatedGradient, Status
+from polytask.solvers import extrapolated as module
 from polytask.testing import _problems, check_solver
 
 PENALTIES = [
@@ -75,3 +83,52 @@ def test_features_of_all_sizes_end_with_a_status():
     found = ExtrapolatedGradient().solve(datafit, bound(datafit, PENALTIES[1]), max_iter=3000)
     assert found.status in (Status.CONVERGED, Status.STALLED, Status.MAX_ITER)
     assert found.objective <= found.certificate.reference
+
+
+def ill_conditioned(seed, condition):
+    """Return eight tasks whose features have singular values from 1 down to 1 / condition."""
+    rng = np.random.default_rng(seed)
+    d, tasks, n = 20, 8, 40
+    left, _ = np.linalg.qr(rng.normal(size=(n * tasks, d)))
+    right, _ = np.linalg.qr(rng.normal(size=(d, d)))
+    X = (left * np.geomspace(1.0, 1.0 / condition, d)) @ right.T * np.sqrt(n * tasks)
+    W = right @ rng.normal(size=(d, 3)) @ rng.normal(size=(3, tasks))
+    W *= np.geomspace(1.0, 1e3, d)[:, None]
+    design = Stacked(Features(X), n * np.arange(tasks + 1), np.arange(tasks))
+    y, weight = design.forward(W) + 0.1 * rng.normal(size=n * tasks), np.full(n * tasks, 1 / n)
+    moments = collect_stacked(design, y, weight, design.collect(weight))
+    return SquaredStatistics(moments, TiedIntercepts(np.arange(tasks)))
+
+
+@settings(max_examples=12)
+@given(
+    seed=st.integers(0, 1000),
+    condition=st.sampled_from([1e4, 1e8]),
+    fraction=st.sampled_from([1e-2, 1e-4, 1e-5]),
+    max_iter=st.sampled_from([100, 4000]),
+)
+def test_ill_conditioned_problems_end_with_a_true_status(seed, condition, fraction, max_iter):
+    datafit = ill_conditioned(seed, condition)
+    p = bound(datafit, TraceNorm(fraction=fraction))
+    with pytest.MonkeyPatch.context() as patch:
+        # Without the solver that goes on where this one stalls.
+        patch.setattr(module, "carried_on", lambda found, *args: found)
+        found = ExtrapolatedGradient().solve(datafit, p, max_iter=max_iter)
+    assert found.status.ok == (found.certificate.relative <= 1e-6)
+    if not found.status.ok:
+        # It does not give up while the objective falls: only where a step more or less decides.
+        stalled = found.status is Status.STALLED and found.certificate.relative < 2e-6
+        assert stalled or (found.status is Status.MAX_ITER and found.n_iter == max_iter)
+    value = datafit.value_at(found.W, found.intercept) + p.value(found.W)
+    assert value == pytest.approx(found.objective, rel=1e-9)
+    better = AcceleratedGradient().solve(datafit, p, tol=1e-7)
+    assert found.objective - better.objective <= found.gap + 1e-12 * found.certificate.reference
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_it_goes_on_while_the_objective_falls(seed, monkeypatch):
+    """Seeds at which the gap rests for more checks in a row than a solver waits."""
+    datafit = ill_conditioned(seed, 1e4)
+    p = bound(datafit, TraceNorm(fraction=1e-5))
+    monkeypatch.setattr(module, "carried_on", lambda found, *args: found)
+    assert ExtrapolatedGradient().solve(datafit, p).status is Status.CONVERGED

@@ -193,7 +193,7 @@ def test_no_row_is_lost_from_the_working_sets(seed):
 
 def test_what_it_refuses_is_said_before_work():
     datafit = samples(drawn(0), MODES["free"])
-    for penalty in (TraceNorm(1.0), L2(1.0), L21(0.0), L21(1.0) + coupling(1.0, np.eye(5))):
+    for penalty in (TraceNorm(1.0), L2(1.0), L21(1.0) + coupling(1.0, np.eye(5))):
         assert "L21" in SeparateDescent().accepts(datafit, penalty.bind(Columns.plain(5)))
         with pytest.raises(IncompatibleError, match="SeparateDescent"):
             SeparateDescent().solve(datafit, penalty.bind(Columns.plain(5)))
@@ -201,6 +201,41 @@ def test_what_it_refuses_is_said_before_work():
     half = Stacked(two.design.features, two.design.offsets, np.arange(5)[::-1].copy())
     other = samples(ScalarBlock(half, two.loss, two.y, two.weight), MODES["free"])
     assert "rows of their own" in SeparateDescent().accepts(other, L21(1.0))
+
+
+@pytest.mark.parametrize("make", [samples, statistics])
+@pytest.mark.parametrize("mode", ["none", "free", "pulled"])
+def test_constant_features(make, mode):
+    """One that is constant over all rows, one within a task, and all of them."""
+    block = drawn(4)
+    X = block.design.features.matrix
+    X[:, 3], X[:20, 4] = 7.7, 10 / 3
+    datafit = make(block, MODES[mode])
+    p = bound(datafit, L21(fraction=0.02))
+    found = SeparateDescent().solve(datafit, p, tol=1e-8)
+    wanted = AcceleratedGradient().solve(datafit, p, tol=1e-8, max_iter=30000)
+    assert found.status.ok
+    assert found.objective <= wanted.objective + 1e-8 * found.certificate.reference
+    if mode == "free":
+        assert not found.W[3].any()
+        assert abs(found.W[4, 0]) < 1e-12
+    X[...] = np.arange(7.0)
+    datafit = make(block, MODES["free"])
+    for penalty in (L21(fraction=0.1), L1(0.1), ElasticNet(0.1, l1_ratio=0.0), L21(0.0)):
+        # All features are constant, so that any fraction of the null strength is 0.
+        rest = SeparateDescent().solve(datafit, bound(datafit, penalty))
+        assert rest.status.ok
+        assert not rest.W.any()
+
+
+@pytest.mark.parametrize("make", [samples, statistics])
+@pytest.mark.parametrize("penalty", [L21(0.0), ElasticNet(0.1, l1_ratio=0.0)], ids=repr)
+def test_a_penalty_without_a_kink(make, penalty):
+    datafit = make(drawn(5), MODES["free"])
+    found = SeparateDescent().solve(datafit, bound(datafit, penalty), tol=1e-9)
+    wanted = AcceleratedGradient().solve(datafit, bound(datafit, penalty), tol=1e-9)
+    assert found.status is Status.CONVERGED
+    assert found.objective == pytest.approx(wanted.objective, rel=1e-8)
 
 
 def test_it_is_chosen_for_large_data_only(monkeypatch):

@@ -1,0 +1,230 @@
+"""The data term before it is scaled: from rows, or from their moments where these will do."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import partial
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Outcomes
+from polytask._estimator.training import cell_mask
+from polytask.data import Form, TaskData
+from polytask.datafits import Datafit, Intercepts, Samples, SquaredStatistics
+from polytask.linear._intercepts import refuse_unbounded
+from polytask.linear._layout import Layout
+from polytask.linear._moments import Moments, collect, collectable, far_apart, within_reach
+from polytask.linear._parts import RowParts
+from polytask.linear._scaling import (
+    MOMENT_SCALES,
+    FeatureScaling,
+    TargetScaling,
+    far_from_zero,
+    feature_scaling,
+    refuse_huge,
+    scaling_of,
+    target_scaling,
+    unscaled_targets,
+    wide_enough,
+)
+from polytask.linear._weights import label_weights, sum_by_task
+
+Array = NDArray[np.float64]
+Groups = NDArray[np.intp]
+
+
+@dataclass(frozen=True, eq=False)
+class Scaled:
+    """What turns a data term into that of one problem.
+
+    Attributes
+    ----------
+    layout : Layout
+        Tasks and classes of the columns.
+    features, targets
+        The scaling.
+    scale : ndarray of shape (n_tasks,)
+        Weights of the tasks in the objective.
+    intercepts : Intercepts
+        What the intercepts may be.
+    """
+
+    layout: Layout
+    features: FeatureScaling
+    targets: TargetScaling
+    scale: Array
+    intercepts: Intercepts
+
+
+@dataclass(frozen=True, eq=False)
+class RowTerm:
+    """The data term of rows, for any loss.
+
+    Attributes
+    ----------
+    data, outcomes
+        Encoded rows and their targets as numbers.
+    weight : ndarray
+        Weights of the labels, shaped as the targets.
+    owner : str
+        The estimator, for messages.
+    """
+
+    data: TaskData
+    outcomes: Outcomes
+    weight: Array
+    owner: str
+
+    @property
+    def counts(self) -> Array:
+        """Sums of the weights of the labels of each task."""
+        return sum_by_task(self.weight, self.data)
+
+    def far(self) -> bool:
+        """Say whether the mean of some dense feature dwarfs what it varies by."""
+        return far_from_zero(self.data)
+
+    def features(self, standardize: bool, centre: bool, level: bool) -> FeatureScaling:
+        """Return the scaling of the features; see :func:`feature_scaling`."""
+        return feature_scaling(self.data, self.weight, standardize, centre, level)
+
+    def targets(self, choice: str | None, centre: bool) -> TargetScaling:
+        """Return the scaling of the targets; see :func:`target_scaling`."""
+        return target_scaling(self.data, self.outcomes, self.weight, choice, centre)
+
+    def refuse_unbounded(self, layout: Layout, groups: Groups) -> None:
+        """Refuse free intercepts without a finite optimum."""
+        given = self.data, self.outcomes, self.weight
+        refuse_unbounded(*given, layout.slices, groups, self.owner)
+
+    def _parts(self, scaled: Scaled) -> RowParts:
+        y = np.nan_to_num(scaled.targets.apply(self.outcomes.y, self.data))
+        rows = scaled.features.features(wide_enough(self.data.X), cell_mask(self.data))
+        given = self.data, self.outcomes, scaled.layout, rows, y, self.weight
+        return RowParts(*given, scaled.scale, self.counts)
+
+    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Samples] | None]:
+        """Return the datafit, and what makes it on samples if it is not."""
+        parts = self._parts(scaled)
+        datafit = parts.datafit(scaled.intercepts)
+        on_samples = isinstance(datafit, Samples)
+        return datafit, None if on_samples else partial(parts.samples, scaled.intercepts)
+
+    def samples(self, scaled: Scaled) -> Samples:
+        """Return the datafit on samples."""
+        return self._parts(scaled).samples(scaled.intercepts)
+
+
+@dataclass(frozen=True, eq=False)
+class MomentTerm:
+    """The data term of the squared loss from moments: no choice looks at the rows again.
+
+    Attributes
+    ----------
+    moments : Moments
+        In the units of the data.
+    data : TaskData
+        What the moments are of, or rows of the same tasks and features.
+    rows : callable
+        Makes the same term of rows, for the rare case that moments have too few digits.
+    """
+
+    moments: Moments
+    data: TaskData
+    rows: Callable[[], RowTerm]
+
+    @property
+    def counts(self) -> Array:
+        """Sums of the weights of the labels of each task."""
+        return self.moments.counts
+
+    def far(self) -> bool:
+        """Say whether the mean of some dense feature dwarfs what it varies by."""
+        return far_apart(self.moments, self.data)
+
+    def features(self, standardize: bool, centre: bool, level: bool) -> FeatureScaling:
+        """Return the scaling of the features."""
+        if not standardize and not level:
+            d = self.data.n_features
+            return FeatureScaling(np.zeros(d), np.ones(d), active=False)
+        return scaling_of(*self.moments.feature_moments(), standardize, centre)
+
+    def targets(self, choice: str | None, centre: bool) -> TargetScaling:
+        """Return the scaling of the targets, which are all numbers."""
+        if choice is None:
+            return unscaled_targets(self.data.n_tasks)
+        if choice == "auto":
+            choice = "task" if self.data.form is Form.TARGETS else "common"
+        s = self.moments.statistics
+        return MOMENT_SCALES[choice](s.y_mean, s.spread, self.counts, centre)
+
+    def refuse_unbounded(self, layout: Layout, groups: Groups) -> None:
+        """Do nothing: numbers leave every intercept finite."""
+
+    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Samples] | None]:
+        """Return the datafit, and what makes it on samples."""
+        found = self.moments.scaled(scaled.features, scaled.targets, scaled.scale)
+        return SquaredStatistics(found, scaled.intercepts), partial(self._samples, scaled)
+
+    def _samples(self, scaled: Scaled) -> Samples:
+        return self.rows().samples(scaled)
+
+
+Term = RowTerm | MomentTerm
+
+
+def term_of(data: TaskData, outcomes: Outcomes, class_weight: object, owner: str) -> Term:
+    """Return the data term of some rows.
+
+    Parameters
+    ----------
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Their targets as numbers.
+    class_weight : object
+        The user's choice.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    RowTerm or MomentTerm
+
+    Raises
+    ------
+    DataError
+        If sums of squares of the values would overflow.
+    """
+    weight = label_weights(data, outcomes, class_weight, owner)
+    if collectable(data, outcomes, weight):
+        return moment_term(collect(data, outcomes.y, weight), data, outcomes, owner)
+    refuse_huge(data, outcomes, owner)
+    return RowTerm(data, outcomes, weight, owner)
+
+
+def moment_term(moments: Moments, data: TaskData, outcomes: Outcomes, owner: str) -> MomentTerm:
+    """Return the data term of rows whose moments are known.
+
+    Parameters
+    ----------
+    moments : Moments
+        Of these rows.
+    data, outcomes, owner
+        As in :func:`term_of`.
+
+    Raises
+    ------
+    DataError
+        If sums of squares of the values would overflow.
+    """
+    if not within_reach(moments, data):
+        refuse_huge(data, outcomes, owner)
+    return MomentTerm(moments, data, partial(row_term, data, outcomes, owner))
+
+
+def row_term(data: TaskData, outcomes: Outcomes, owner: str) -> RowTerm:
+    """Return the data term of rows of numbers, which no class weighs."""
+    return RowTerm(data, outcomes, label_weights(data, outcomes, None, owner), owner)

@@ -1,0 +1,289 @@
+"""A quadratic penalty on the differences between tasks that a graph joins."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import dataclass, field
+from functools import cached_property
+from typing import Any, final
+
+import numpy as np
+
+from polytask._checks import nearest, sentence
+from polytask._linalg import frozen, is_sparse
+from polytask._registry import State, saveable
+from polytask.exceptions import ParameterError
+from polytask.penalties.columns import Columns
+from polytask.penalties.couplings import Blocks, Blockwise, checked_tasks
+from polytask.penalties.terms import ALPHA, changed, checked_by
+
+_PARAMETER, _OWNER = "adjacency", "along_graph"
+_NUMBERS = "a symmetric matrix of finite numbers >= 0"
+_PAIRS = "a mapping of pairs of tasks to finite numbers >= 0"
+_FRAME = "a data frame whose rows and columns name the same tasks"
+
+
+def _refusal(allowed: str, got: str) -> ParameterError:
+    return ParameterError(sentence(_PARAMETER, _OWNER, allowed, got))
+
+
+def _checked(value: object, tasks: tuple[Hashable, ...] | None) -> np.ndarray:
+    """Return an adjacency matrix in float64 with a diagonal of 0, or raise."""
+    try:
+        matrix = np.array(value, dtype=np.float64)
+    except (TypeError, ValueError):
+        raise _refusal(_NUMBERS, type(value).__name__) from None
+    if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
+        raise _refusal(_NUMBERS, f"shape {matrix.shape}")
+    if tasks is not None and len(tasks) != len(matrix):
+        raise _refusal(_NUMBERS, f"shape {matrix.shape} for {len(tasks)} tasks")
+    if not np.isfinite(matrix).all():
+        raise _refusal(_NUMBERS, "NaN or infinite entries")
+    np.fill_diagonal(matrix, 0.0)
+    names = range(len(matrix)) if tasks is None else tasks
+    if matrix.min(initial=0.0) < 0:
+        s, t = np.argwhere(matrix < 0)[0]
+        raise _refusal(_NUMBERS, f"{matrix[s, t]:.6g} between {names[s]!r} and {names[t]!r}")
+    uneven = np.abs(matrix - matrix.T) > 1e-10 * matrix.max(initial=0.0)
+    if uneven.any():
+        s, t = np.argwhere(uneven)[0]
+        there, back = f"{matrix[s, t]:.6g}", f"{matrix[t, s]:.6g}"
+        got = f"{there} from {names[s]!r} to {names[t]!r} and {back} from {names[t]!r} back"
+        raise _refusal(_NUMBERS, got)
+    return 0.5 * (matrix + matrix.T)
+
+
+@final
+@saveable("penalty.graph")
+@dataclass(frozen=True, eq=False, repr=False)
+class Graph:
+    """Which tasks are alike, and how much.
+
+    Parameters
+    ----------
+    matrix : array of shape (n_tasks, n_tasks)
+        Weights >= 0, symmetric; the diagonal does not matter.
+    tasks : tuple of hashable, default=None
+        The task of each row; None: the tasks of the model in their order.
+    listed : bool, default=False
+        Whether the tasks are those of a list of pairs: all must be there, and tasks that
+        are not listed have no neighbours. Otherwise every task must have a row.
+    """
+
+    matrix: np.ndarray
+    tasks: tuple[Hashable, ...] | None = None
+    listed: bool = False
+
+    def __post_init__(self) -> None:
+        """Check the weights, and store a read-only copy."""
+        tasks = None if self.tasks is None else checked_tasks(self.tasks, _PARAMETER, _OWNER)
+        object.__setattr__(self, "tasks", tasks)
+        object.__setattr__(self, "matrix", frozen(_checked(self.matrix, tasks)))
+
+    def among(self, labels: Sequence[Hashable]) -> np.ndarray:
+        """Return the weights among some tasks, of shape (n_labels, n_labels).
+
+        Raises
+        ------
+        ParameterError
+            If the graph does not fit the tasks.
+        """
+        self._check(labels)
+        if self.tasks is None:
+            return self.matrix
+        # The last row, of zeros, is that of every task without neighbours.
+        padded = np.pad(self.matrix, (0, 1))
+        place = {task: i for i, task in enumerate(self.tasks)}
+        rows = [place.get(task, -1) for task in labels]
+        return np.asarray(padded[np.ix_(rows, rows)])
+
+    def _check(self, labels: Sequence[Hashable]) -> None:
+        """Refuse tasks that the graph is not about."""
+        known, shape = self.tasks, self.matrix.shape
+        if known is None:
+            size = (len(labels), len(labels))
+            if shape != size:
+                raise _refusal(f"of shape {size}, a row for each task", f"shape {shape}")
+            return
+        asked, answered = (known, labels) if self.listed else (labels, known)
+        lacking = set(asked).difference(answered)
+        for task in asked if lacking else ():
+            if task in lacking:
+                said = f"the task {task!r}" if self.listed else f"none for the task {task!r}"
+                allowed = "about tasks of the model" if self.listed else "given for every task"
+                raise ParameterError(
+                    sentence(_PARAMETER, _OWNER, allowed, said) + nearest(task, answered)
+                )
+
+    def __eq__(self, other: object) -> bool:
+        """Tell whether the other graph has the same tasks and weights."""
+        if not isinstance(other, Graph):
+            return NotImplemented
+        same = (self.tasks, self.listed) == (other.tasks, other.listed)
+        return same and np.array_equal(self.matrix, other.matrix)
+
+    def __hash__(self) -> int:
+        """Hash the tasks."""
+        return hash((self.tasks, self.matrix.shape))
+
+    def __repr__(self) -> str:
+        """Show the size."""
+        edges = np.count_nonzero(self.matrix) // 2
+        return f"<graph of {len(self.matrix)} tasks, {edges} edge{'' if edges == 1 else 's'}>"
+
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        tasks = self.tasks
+        return {
+            "matrix": self.matrix,
+            "tasks": None if tasks is None else list(tasks),
+            "listed": self.listed,
+        }
+
+    @classmethod
+    def from_state(cls, state: State) -> Graph:
+        """Rebuild the graph from :meth:`to_state`."""
+        tasks = state["tasks"]
+        matrix, listed = state["matrix"], bool(state["listed"])
+        return cls(matrix, None if tasks is None else tuple(tasks), listed)
+
+
+def _of_pairs(pairs: Mapping[Any, Any]) -> Graph:
+    """Return the graph of a mapping of pairs of tasks to weights."""
+    place: dict[Hashable, int] = {}
+    edges: dict[tuple[int, int], float] = {}
+    for pair, weight in pairs.items():
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise _refusal(_PAIRS, f"the key {pair!r}")
+        first, second = (place.setdefault(task, len(place)) for task in pair)
+        try:
+            edges[first, second] = float(weight)
+        except (TypeError, ValueError):
+            raise _refusal(_PAIRS, f"{weight!r} for {pair!r}") from None
+    matrix = np.zeros((len(place), len(place)))
+    for (first, second), weight in edges.items():
+        matrix[first, second] = weight
+        # One direction is enough.
+        matrix[second, first] = edges.get((second, first), weight)
+    return Graph(matrix, tuple(place), listed=True)
+
+
+def _of_frame(frame: Any) -> Graph:  # noqa: ANN401 - a data frame of any library
+    """Return the graph of a data frame; without labels of rows they are those of columns."""
+    tasks = _labels(frame.columns)
+    values, rows = np.asarray(frame.to_numpy()), _labels(getattr(frame, "index", tasks))
+    if len(rows) != len(tasks):
+        raise _refusal(_FRAME, f"{len(rows)} rows and {len(tasks)} columns")
+    strange = next((row for row in rows if row not in tasks), None)
+    if strange is not None or len(set(rows)) < len(rows):
+        raise _refusal(_FRAME, "a row label twice" if strange is None else f"the row {strange!r}")
+    return Graph(values[[rows.index(task) for task in tasks]], tasks)
+
+
+def _labels(values: Any) -> tuple[Hashable, ...]:  # noqa: ANN401 - an index or a list
+    """Return labels as Python values."""
+    return tuple(values.tolist() if hasattr(values, "tolist") else values)
+
+
+def graph_of(value: object, parameter: str = _PARAMETER, owner: str = _OWNER) -> Graph:
+    """Return the graph that an array, a data frame or a mapping describes.
+
+    Raises
+    ------
+    ParameterError
+        If it describes none.
+    """
+    if isinstance(value, Graph):
+        return value
+    if isinstance(value, Mapping):
+        return _of_pairs(value)
+    if hasattr(value, "columns") and hasattr(value, "to_numpy"):
+        return _of_frame(value)
+    dense: Any = value.toarray() if is_sparse(value) else value  # type: ignore[attr-defined]
+    return Graph(dense)
+
+
+@final
+@saveable("penalty.along_graph")
+@dataclass(frozen=True, eq=False, repr=False)
+class AlongGraph(Blockwise):
+    """alpha / 2 * sum over pairs of tasks of A_st ||w_s - w_t||^2.
+
+    See :func:`along_graph`.
+    """
+
+    label = "along_graph"
+
+    alpha: float | None = field(metadata=ALPHA)
+    adjacency: Graph = field(metadata=checked_by(graph_of))
+    columns: Columns | None = field(default=None, kw_only=True)
+
+    def bind(self, columns: Columns) -> AlongGraph:
+        """Return a copy that joins the columns of one class as their tasks are."""
+        self.adjacency.among(columns.task_labels())
+        bound: AlongGraph = changed(self, columns=columns)
+        return bound
+
+    @cached_property
+    def _blocks(self) -> Blocks:
+        """The columns of each class, and the Laplacian of the graph among their tasks."""
+        if self.columns is None:
+            matrix = self.adjacency.matrix
+            return ((np.arange(len(matrix)), _laplacian(matrix)),)
+        labels = self.columns.task_labels()
+        row, weights = {t: i for i, t in enumerate(labels)}, self.adjacency.among(labels)
+        blocks = []
+        for group in self.columns.class_groups():
+            rows = [row[self.columns.tasks[column]] for column in group]
+            blocks.append((group, _laplacian(weights[np.ix_(rows, rows)])))
+        return tuple(blocks)
+
+
+def _laplacian(weights: np.ndarray) -> np.ndarray:
+    """Return the Laplacian of a graph."""
+    return np.asarray(np.diag(weights.sum(axis=1)) - weights)
+
+
+def along_graph(alpha: float | None, adjacency: Any) -> AlongGraph:  # noqa: ANN401 - four kinds
+    """Pull tasks towards their neighbours: alpha / 2 * sum_{s<t} A_st ||w_s - w_t||^2.
+
+    For tasks of which it is known who resembles whom: regions that share a border, shops
+    of one chain, proteins that interact [1]_ [2]_. Not where the graph would have to be
+    guessed: a wrong edge pulls two tasks together that differ. What a connected part of the
+    graph has in common is free; add ``L2(...)`` to shrink it too.
+
+    With several columns per task, the columns of one class are joined as their tasks are;
+    an edge to a task that lacks the class says nothing about it. ``coupling(alpha, L)`` with
+    the graph's Laplacian L is the same where every task has every class.
+
+    Parameters
+    ----------
+    alpha : float or None
+        The strength, >= 0; None means 1.0.
+    adjacency : array, sparse matrix, data frame or mapping
+        A, weights >= 0, symmetric; its diagonal does not matter. An array of shape
+        (n_tasks, n_tasks) is in the order of the tasks of the model. A data frame names
+        the tasks in its columns (and rows); it may have more tasks than the model. A
+        mapping ``{("Rome", "Milan"): 1.0, ...}`` lists pairs, one direction being enough;
+        tasks that are not listed have no neighbours.
+
+    Returns
+    -------
+    AlongGraph
+        The penalty.
+
+    Raises
+    ------
+    ParameterError
+        If the weights are not symmetric, finite and >= 0, or a label comes twice; on
+        fitting, if the array has another size, a data frame lacks a task, or a pair names a
+        task that there is not.
+
+    References
+    ----------
+    .. [1] Evgeniou, T., Micchelli, C. A. and Pontil, M. (2005). Learning multiple tasks with
+       kernel methods. JMLR 6, 615-637.
+    .. [2] Sheldon, D. (2008). Graphical multi-task learning. NIPS workshop on structured
+       input, structured output.
+    """
+    return AlongGraph(alpha, graph_of(adjacency))

@@ -1,0 +1,221 @@
+"""What a search scores: the held-out loss, R2, or a metric of natural outputs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data import Form, TaskData
+from polytask.datafits import TaskStatistics
+from polytask.datafits.base import times_each
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._problem import Problem, held_out
+from polytask.linear._weights import label_weights
+from polytask.metrics import r2
+from polytask.selection.folds import Fold, MomentFold, RowFold
+
+Array = NDArray[np.float64]
+Metric = Callable[[Any, Any], float]
+# From scaled coefficients and intercepts to a score, greater is better; None if there is none.
+Scorer = Callable[[Array, Array], float]
+PartialScorer = Callable[[Array, Array], float | None]
+
+# Squared residuals below this share of what they are a difference of have lost digits.
+_LOST = 1e-6
+# R2 has lost digits where what is subtracted is more than this many times the variance.
+_MOST = 1e5
+# A variance below this share of the squared mean may be rounding.
+_CONSTANT = 1e-20
+
+
+class Scoring(ABC):
+    """How fitted coefficients are judged on held-out rows."""
+
+    @abstractmethod
+    def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
+        """Return what scores a problem on the held-out rows."""
+
+    @abstractmethod
+    def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
+        """Return what scores it on their moments, None if moments do not say."""
+
+
+def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
+    """Return what scores the coefficients of a problem, on moments where these will do.
+
+    Parameters
+    ----------
+    scoring : Scoring
+        How.
+    fold : RowFold or MomentFold
+        What is held out.
+    problem : Problem
+        Of the training rows.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    callable
+        ``(W, intercept) -> score``.
+    """
+    if isinstance(fold, RowFold):
+        return scoring.on_rows(fold, problem, owner)
+    quick = scoring.on_moments(fold, problem)
+    if quick is None:
+        return scoring.on_rows(fold.rows, problem, owner)
+    slow: list[Scorer] = []
+
+    def score(W: Array, intercept: Array) -> float:
+        found = quick(W, intercept)
+        if found is not None:
+            return found
+        if not slow:
+            slow.append(scoring.on_rows(fold.rows, problem, owner))
+        return slow[0](W, intercept)
+
+    return score
+
+
+@dataclass(frozen=True)
+class HeldOutLoss(Scoring):
+    """Minus the mean loss of the held-out labels on scaled targets.
+
+    Every label counts with its sample weight, whatever the weights of the tasks.
+    """
+
+    def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
+        """Return what scores a problem on the held-out rows."""
+        weight = label_weights(fold.test, fold.test_outcomes, None, owner)
+        value, total = held_out(problem, fold.test, fold.test_outcomes, weight), weight.sum()
+        return lambda W, intercept: -value(W, intercept) / float(total)
+
+    def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
+        """Return what scores it on their moments."""
+        residual = _Residual.of(fold, problem)
+        counts = fold.test.counts
+
+        def score(W: Array, intercept: Array) -> float | None:
+            squares, size = residual.at(W, intercept)
+            total = float(counts @ squares)
+            if not total >= _LOST * float(counts @ size):
+                return None
+            return -0.5 * total / float(counts.sum())
+
+        return score
+
+
+@dataclass(frozen=True)
+class HeldOutMetric(Scoring):
+    """A metric of natural outputs, averaged over the tasks with held-out labels.
+
+    Parameters
+    ----------
+    metric : callable
+        ``(y, prediction) -> float`` of one task.
+    """
+
+    metric: Metric
+
+    def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
+        """Return what scores a problem on the held-out rows."""
+        return _averaged(self.metric, fold, problem)
+
+    def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
+        """Return None: a metric needs predictions."""
+        return None
+
+
+@dataclass(frozen=True)
+class HeldOutR2(Scoring):
+    """R2, averaged over the tasks with held-out labels for which it is defined."""
+
+    def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
+        """Return what scores a problem on the held-out rows."""
+        return _averaged(r2, fold, problem)
+
+    def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
+        """Return what scores it on their moments; R2 knows no weights of rows."""
+        raw, counts = fold.test.statistics, fold.test.counts
+        several = counts >= 2
+        doubtful = several & (raw.spread <= _CONSTANT * raw.y_mean**2)
+        if fold.like.sample_weight is not None or doubtful.any():
+            return None
+        residual = _Residual.of(fold, problem)
+        spread = residual.statistics.spread
+
+        def score(W: Array, intercept: Array) -> float | None:
+            squares, size = residual.at(W, intercept)
+            if not np.all(size[several] <= _MOST * spread[several]):
+                return None
+            return float(np.mean(1.0 - squares[several] / spread[several]))
+
+        return score if several.any() else None
+
+
+@dataclass(frozen=True, eq=False)
+class _Residual:
+    """Mean squared residuals of held-out labels, from their moments."""
+
+    statistics: TaskStatistics
+
+    @classmethod
+    def of(cls, fold: MomentFold, problem: Problem) -> _Residual:
+        """Take the moments in the scaling of a problem."""
+        ones = np.ones(len(fold.test.counts))
+        return cls(fold.test.scaled(problem.features, problem.targets, ones))
+
+    def at(self, W: Array, intercept: Array) -> tuple[Array, Array]:
+        """Return the mean of each task, and how large the terms are whose sum it is."""
+        s = self.statistics
+        explained = np.einsum("ij,ij->j", times_each(s.second, W), W)
+        crossed = 2.0 * np.einsum("ij,ij->j", s.cross, W)
+        misfit = s.y_mean - np.einsum("ij,ij->j", s.x_mean, W) - intercept
+        squares = np.maximum(s.spread - crossed + explained, 0.0) + misfit**2
+        return squares, s.spread + np.abs(crossed) + explained + misfit**2
+
+
+def _averaged(metric: Metric, fold: RowFold, problem: Problem) -> Scorer:
+    """Return the mean of a metric over the tasks with held-out labels."""
+    outcomes, rows = fold.test_outcomes, _rows_by_task(fold)
+
+    def score(W: Array, intercept: Array) -> float:
+        coef, b = problem.original_units(W, intercept)
+        linear = LinearTasks(
+            coef=coef,
+            intercept=b,
+            slices=problem.layout.slices,
+            losses=outcomes.losses,
+            classes=outcomes.classes,
+            labels=problem.layout.columns.classes,
+            counts=problem.counts,
+            union=outcomes.union,
+        )
+        scores = [float(metric(truth, linear.labels_of(X, t))) for t, X, truth in rows]
+        defined = [found for found in scores if not np.isnan(found)]
+        return float(np.mean(defined)) if defined else float("nan")
+
+    return score
+
+
+def _rows_by_task(fold: RowFold) -> list[tuple[int, Any, NDArray[Any]]]:
+    """Return (task, features, labels) of every task with held-out labels."""
+    found, truth = [], np.asarray(fold.test.y)
+    for t in range(fold.test.n_tasks):
+        rows = _held_out_rows(fold.test, fold.test_outcomes.y, t)
+        if len(rows):
+            own = truth[rows, t] if truth.ndim == 2 else truth[rows]
+            found.append((t, fold.test.X[rows], own))
+    return found
+
+
+def _held_out_rows(data: TaskData, y: Array, t: int) -> NDArray[np.intp]:
+    if data.form is Form.TARGETS:
+        return np.flatnonzero(~np.isnan(y[:, t]))
+    part = data.task_slice(t)
+    return np.arange(part.start, part.stop)

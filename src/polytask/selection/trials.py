@@ -1,0 +1,66 @@
+"""Quick searches that tell how long a whole one takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from sklearn.base import clone
+
+# Strengths of the two searches.
+_TRIED = (7, 13)
+# Folds of a search that is given a splitter.
+_FOLDS = 5
+
+
+@dataclass(frozen=True)
+class Trial:
+    """Two quick searches that tell how long a whole one takes.
+
+    Attributes
+    ----------
+    small, large : estimator
+        The search with two folds, and with few strengths and about twice as many.
+    steps : float
+        How often the time between the two has to be added to that of the small one.
+    factor : float
+        How many times more folds the whole search has.
+    """
+
+    small: Any
+    large: Any
+    steps: float
+    factor: float
+
+    def whole(self, small: float, large: float) -> float:
+        """Return the seconds of the whole search from those of the two."""
+        return self.factor * (small + self.steps * max(large - small, 0.0))
+
+
+def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
+    """Return quick searches in place of a long one.
+
+    Their time is that of preparing every fold, and a part that grows with the strengths; two
+    numbers of strengths, which both leave room for the windows of the search, tell the two
+    apart.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of a comparison.
+
+    Returns
+    -------
+    Trial or None
+        None if the estimator is no search.
+    """
+    from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
+
+    if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):
+        return None
+    alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
+    few, more = (min(count, alphas) for count in _TRIED)
+    folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
+    small, large = (clone(estimator).set_params(alphas=k, cv=2) for k in (few, more))
+    steps = (alphas - few) / (more - few) if more > few else 0.0
+    return Trial(small, large, steps, folds / 2)
