@@ -99,7 +99,7 @@ default="auto"
         Evaluations of the evidence, per structure and class, after which it stops with a
         warning.
     n_jobs : int or None, default=None
-        Threads of BLAS while fitting; None leaves them as they are.
+        Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
 
     Attributes
     ----------
@@ -184,7 +184,7 @@ default="auto"
         settings.check(owner)
         given = given_priors(self.prior, owner)
         outcomes = classification(data, "auto", owner)
-        with blas_threads(self.n_jobs, owner):
+        with blas_threads(self.n_jobs, owner, usual=1):
             found = fit_classes(data, outcomes, settings, given, owner)
         self._keep(data, outcomes, found)
         if not found.converged:
@@ -263,7 +263,7 @@ default="auto"
             self.fit(X, y, task, sample_weight)
             check_classes(classes, self._tasks, type(self).__name__)
             return self
-        with blas_threads(self.n_jobs, type(self).__name__):
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
             schema, tasks = updated_state(
                 self._schema, self._tasks, (X, y, task, sample_weight), classes
             )

@@ -89,7 +89,7 @@ default="auto"
     max_iter : int, default=500
         Evaluations of the likelihood, per structure, after which it stops with a warning.
     n_jobs : int or None, default=None
-        Threads of BLAS while fitting; None leaves them as they are.
+        Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
 
     Attributes
     ----------
@@ -179,7 +179,7 @@ default="auto"
         settings.check(owner)
         given = given_prior(self.prior, owner)
         outcomes = regression(data, "squared", owner)
-        with blas_threads(self.n_jobs, owner):
+        with blas_threads(self.n_jobs, owner, usual=1):
             found = fit_bayes(data, outcomes, settings, given, owner)
         self._keep(found)
         warn_unless_ok(self.solution_, self.n_iter_, self.tol, owner)
@@ -234,7 +234,7 @@ default="auto"
         """
         if not hasattr(self, "_tasks"):
             return self.fit(X, y, task, sample_weight)
-        with blas_threads(self.n_jobs, type(self).__name__):
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
             schema, tasks = updated(self._schema, self._tasks, (X, y, task, sample_weight))
             linear = updated_linear(self._linear, self._tasks, tasks)
             linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
@@ -346,7 +346,8 @@ default="auto"
         """
         check_is_fitted(self)
         found = (self._tasks, self._learned, self._densities)
-        return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)
+        with blas_threads(self.n_jobs, type(self).__name__, usual=1):
+            return evidence_of(*found, n_bootstrap, random_state, type(self).__name__)
 
     def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
         """Return one task as a plain fitted scikit-learn model with its posterior mean.

@@ -108,8 +108,9 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
 
 
 @contextmanager
-def blas_threads(n_jobs: object, owner: str) -> Iterator[None]:
-    """Limit the threads of BLAS while fitting; None leaves them, -1 means all cores."""
+def blas_threads(n_jobs: object, owner: str, usual: int | None = None) -> Iterator[None]:
+    """Limit the threads of BLAS while fitting; None is as `usual` or leaves them, -1 all cores."""
+    n_jobs = usual if n_jobs is None else n_jobs
     if n_jobs is None or (isinstance(n_jobs, int) and n_jobs == -1):
         yield
         return

@@ -352,8 +352,9 @@ class Clustered(SpectralBox):
 
         _, values, right = thin_svd(W)
         points = host((values[:, None] * right)[: self.n_clusters].T)
-        if len(points) < 2:
-            return np.zeros(len(points), dtype=np.intp)
-        found = fcluster(ward(points), self.n_clusters, criterion="maxclust")
+        if len(points) <= self.n_clusters:
+            found: np.ndarray = np.unique(points, axis=0, return_inverse=True)[1].reshape(-1)
+        else:
+            found = fcluster(ward(points), self.n_clusters, criterion="maxclust")
         _, first, number = np.unique(found, return_index=True, return_inverse=True)
         return np.argsort(np.argsort(first))[number]

@@ -20,6 +20,7 @@ from polytask.exceptions import (
     IncompatibleError,
     ParameterError,
 )
+from polytask.linear import _fitting
 
 
 @parametrize_with_checks(
@@ -492,3 +493,22 @@ def test_weights_that_are_no_rows_and_draws_that_prove_nothing_are_refused():
         BayesianMultiTaskRegressor().fit(X, y, task=task, sample_weight=np.full(60, 1 / 60))
     with pytest.raises(ParameterError, match=r"n_bootstrap .* 19 or more"):
         BayesianMultiTaskRegressor().fit(X, y, task=task).evidence(9)
+
+
+@pytest.mark.parametrize(("n_jobs", "most"), [(None, 1), (2, 2)])
+def test_one_thread_unless_told_otherwise(monkeypatch, n_jobs, most):
+    seen = []
+    limited = _fitting.threadpool_limits
+
+    def watched(count):
+        seen.append(count)
+        return limited(count)
+
+    monkeypatch.setattr(_fitting, "threadpool_limits", watched)
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((60, 2)), np.repeat(np.arange(6), 10)
+    y = X[:, 0] + 0.3 * rng.standard_normal((6, 1))[task, 0] + rng.standard_normal(60)
+    model = BayesianMultiTaskRegressor(n_jobs=n_jobs).fit(X, y, task=task)
+    model.evidence(n_bootstrap=19, random_state=0)
+    model.partial_fit(X[:3], y[:3], task=task[:3])
+    assert seen == [most] * 3
