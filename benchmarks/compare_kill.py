@@ -153,6 +153,9 @@ def files(folder: Path) -> list[Path]:
     return [path for path in folder.rglob("*") if path.is_file()]
 
 
+NUMBER = re.compile(r"[\d.]+(e[-+]\d+)?")
+
+
 def same(first: Path, second: Path) -> str:
     """Say how two files differ."""
     if first.read_bytes() == second.read_bytes():
@@ -175,7 +178,8 @@ def same_text(*pair: Path) -> str:
     if len(lines[0]) != len(lines[1]):
         return "DIFFERENT numbers of lines"
     changed = [both for both in zip(*lines, strict=True) if both[0] != both[1]]
-    plain = [[re.sub(r"[\d.]+", "0", line) for line in both] for both in changed]
+    # The columns of a table are as wide as their numbers.
+    plain = [[re.sub(r" +", " ", NUMBER.sub("0", line)) for line in both] for both in changed]
     what = "numbers" if all(a == b for a, b in plain) else "WORDS"
     return f"same but for {what} in {len(changed)} lines"
 
