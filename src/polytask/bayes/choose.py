@@ -112,7 +112,7 @@ class _Trial:
         self._try(NoVariation(), None)
         if self.q > 1 and self.active > 1:
             scalar = self._try(Scalar(), None)
-            if self._allowed(Diagonal()) and self.q > 2:
+            if is_informed(Diagonal(), self.q, self.active, self.n_rows) and self.q > 2:
                 self._beyond(self._try(Diagonal(), scalar))
             elif self.q == 2:
                 self._beyond(scalar)
@@ -124,36 +124,19 @@ class _Trial:
             Marginal(self.blocks, diagonal.model, self.n_tasks), diagonal.params
         )
         base = diagonal.model.structure.price(self.q, self.n_rows)
-        for candidates, gain in zip(self._correlated(), promise, strict=True):
+        for candidates, gain in zip(correlated_structures(self.q), promise, strict=True):
             last = self.tried[-1][1].score if len(self.tried) > 2 else -np.inf
             start = diagonal
             for structure in candidates:
                 cost = structure.price(self.q, self.n_rows) - base
                 hopeless = start is diagonal and gain < cost
-                if hopeless or not self._allowed(structure):
+                if hopeless or not is_informed(structure, self.q, self.active, self.n_rows):
                     break
                 start = self._try(structure, start)
                 score = self.tried[-1][1].score
                 if score < last:
                     break
                 last = score
-
-    def _correlated(self) -> Iterator[tuple[Structure, ...]]:
-        largest = min(_LARGEST_RANK, self.q - 1)
-        yield tuple(LowRank(rank) for rank in range(1, largest + 1)) if self.q > 3 else ()
-        yield (Full(),)
-        yield (Full(shrinkage=float(self.q)),)
-
-    def _allowed(self, structure: Structure) -> bool:
-        """Say whether tasks and rows are enough.
-
-        Each contrast of tasks informs q parameters. With more parameters and means than rows a
-        covariance can reproduce the rows, and its likelihood is no evidence whatever the price
-        (``benchmarks/learned_prior_price.py``).
-        """
-        size = structure.n_parameters(self.q)
-        enough = size <= self.q * (self.active - 1) and size + self.q <= self.n_rows
-        return bool(enough)
 
     def _try(self, structure: Structure, start: Learned | None) -> Learned:
         model = replace(self.model, structure=structure)
@@ -193,13 +176,50 @@ def promised_gains(marginal: Marginal, params: Array) -> tuple[float, float, flo
     slope = marginal.evaluate(params).slope
     information = marginal.information(params)
     own = np.diagonal(marginal.model.structure.covariance(marginal.unpack(params)[0], marginal.q))
+    return score_gains(slope, information, own, marginal.active)
+
+
+def score_gains(
+    slope: Array, information: Array, own: Array, tasks: float
+) -> tuple[float, float, float]:
+    """Return :func:`promised_gains` for a slope and its information.
+
+    Parameters
+    ----------
+    slope, information : ndarray of shape (q, q)
+        Of the entries of the covariance.
+    own : ndarray of shape (q,)
+        The variances.
+    tasks : float
+        Tasks with rows.
+    """
+    q = len(own)
     varies = own > _NO_VARIANCE * own.max(initial=0.0)
-    allowed = np.multiply.outer(varies, varies) & ~np.eye(marginal.q, dtype=bool)
+    allowed = np.multiply.outer(varies, varies) & ~np.eye(q, dtype=bool)
     safe = np.where(allowed & (information > 0), information, np.inf)
     z = 2.0 * slope / np.sqrt(safe)
     whole = 0.25 * float(np.sum(z**2))
     direction = 0.25 * float(np.max(np.abs(np.linalg.eigvalsh(z)))) ** 2
-    return direction, whole, whole / (1.0 + 2.0 * marginal.q / max(marginal.active, 1))
+    return direction, whole, whole / (1.0 + 2.0 * q / max(tasks, 1))
+
+
+def correlated_structures(q: int) -> Iterator[tuple[Structure, ...]]:
+    """Yield structures of correlated coefficients, each row of them from small to large."""
+    largest = min(_LARGEST_RANK, q - 1)
+    yield tuple(LowRank(rank) for rank in range(1, largest + 1)) if q > 3 else ()
+    yield (Full(),)
+    yield (Full(shrinkage=float(q)),)
+
+
+def is_informed(structure: Structure, q: int, tasks: float, rows: float) -> bool:
+    """Say whether tasks and rows are enough for a structure.
+
+    Each contrast of tasks informs q parameters. With more parameters and means than rows a
+    covariance can reproduce the rows, and its likelihood is no evidence whatever the price
+    (``benchmarks/learned_prior_price.py``).
+    """
+    size = structure.n_parameters(q)
+    return bool(size <= q * (tasks - 1) and size + q <= rows)
 
 
 def _sample(blocks: Sequence[Block], n_tasks: int) -> Sequence[Block]:

@@ -2,26 +2,27 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass, replace
 
 import numpy as np
 
 from polytask.bayes.blocks import Array
-from polytask.bayes.choose import Candidate
+from polytask.bayes.choose import (
+    Candidate,
+    correlated_structures,
+    is_informed,
+    score_gains,
+)
 from polytask.bayes.correlated import JointRows
 from polytask.bayes.correlated_fit import JointLearned, Search, Start, learn_joint, start_of
 from polytask.bayes.correlated_marginal import JointMarginal, NoisePull, Point
 from polytask.bayes.correlated_noise import first_pull, noise_pull, refined_pull
 from polytask.bayes.marginal import Model
-from polytask.bayes.structures import Diagonal, Full, LowRank, NoVariation, Scalar, Structure
+from polytask.bayes.structures import Diagonal, NoVariation, Scalar, Structure
 
-_LARGEST_RANK = 4
 # Candidates are compared at this tolerance; what is chosen is then learned at the user's. The
 # noise of separate regressions may stop there, far below what chance leaves of a deviation.
 _ROUGH = 1e-3
-# A variance below this share of the largest counts as zero.
-_NO_VARIANCE = 1e-6
 # Of coefficients that nothing is said about: their variance over that of the targets.
 _FLAT = 1e3
 # Variances of coefficients start at this share of the noise's or above.
@@ -133,9 +134,9 @@ class _Trial:
         if self.q > 1 and self.tasks > 1:
             begin = Start(start.covariance, found.noise, found.log_mean)
             base = self._try(Scalar(), begin)
-            if self.q > 2 and self._allowed(Diagonal()):
+            if self.q > 2 and is_informed(Diagonal(), self.q, self.tasks, self.n_labels):
                 base = self._try(Diagonal(), start_of(base))
-            if self.q == 2 or self._allowed(Diagonal()):
+            if self.q == 2 or is_informed(Diagonal(), self.q, self.tasks, self.n_labels):
                 self._beyond(base)
         return self.tried
 
@@ -143,28 +144,18 @@ class _Trial:
         """Try correlated coefficients if a score test says that they may be worth it."""
         promise = promised_gains(JointMarginal(self.rows, base.model, self.pull), point_of(base))
         own = base.model.structure.price(self.q, self.n_labels)
-        for candidates, gain in zip(self._correlated(), promise, strict=True):
+        for candidates, gain in zip(correlated_structures(self.q), promise, strict=True):
             last, begin = -np.inf, base
             for structure in candidates:
                 cost = structure.price(self.q, self.n_labels) - own
                 hopeless = begin is base and gain < cost
-                if hopeless or not self._allowed(structure):
+                if hopeless or not is_informed(structure, self.q, self.tasks, self.n_labels):
                     break
                 begin = self._try(structure, start_of(begin))
                 score = self.tried[-1][1].score
                 if score < last:
                     break
                 last = score
-
-    def _correlated(self) -> Iterator[tuple[Structure, ...]]:
-        largest = min(_LARGEST_RANK, self.q - 1)
-        yield tuple(LowRank(rank) for rank in range(1, largest + 1)) if self.q > 3 else ()
-        yield (Full(),)
-        yield (Full(shrinkage=float(self.q)),)
-
-    def _allowed(self, structure: Structure) -> bool:
-        """Say whether the tasks are enough: each contrast of tasks informs q parameters."""
-        return bool(structure.n_parameters(self.q) <= self.q * (self.tasks - 1))
 
     def _try(self, structure: Structure, start: Start) -> JointLearned:
         model = replace(self.model, structure=structure)
@@ -199,10 +190,4 @@ def promised_gains(marginal: JointMarginal, point: Point) -> tuple[float, float,
     slope = marginal.evaluate(point).covariance_slope
     information = marginal.information(point)
     own: Array = np.diagonal(marginal.covariance(point))
-    varies = own > _NO_VARIANCE * own.max(initial=0.0)
-    allowed = np.multiply.outer(varies, varies) & ~np.eye(marginal.q, dtype=bool)
-    safe = np.where(allowed & (information > 0), information, np.inf)
-    z = 2.0 * slope / np.sqrt(safe)
-    whole = 0.25 * float(np.sum(z**2))
-    direction = 0.25 * float(np.max(np.abs(np.linalg.eigvalsh(z)))) ** 2
-    return direction, whole, whole / (1.0 + 2.0 * marginal.q / max(marginal.n_tasks, 1))
+    return score_gains(slope, information, own, marginal.n_tasks)

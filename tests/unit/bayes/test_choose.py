@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from polytask import BayesianMultiTaskRegressor
-from polytask.bayes import Diagonal, NoVariation, Scalar
+from polytask.bayes import Diagonal, Full, NoVariation, Scalar
+from polytask.bayes.choose import is_informed
 
 
 def tasks(seed, n_tasks, n, d, spread):
@@ -42,3 +43,10 @@ def test_a_parameter_costs_half_the_log_of_the_rows():
 def test_the_truth_is_found(spread, kinds):
     X, y, task, _ = tasks(1, 40, 30, 4, spread)
     assert isinstance(BayesianMultiTaskRegressor().fit(X, y, task=task).structure_, kinds)
+
+
+def test_both_choices_stop_where_parameters_outnumber_rows():
+    structure = Full()
+    assert is_informed(structure, q=4, tasks=10, rows=14)
+    assert not is_informed(structure, q=4, tasks=10, rows=13)
+    assert not is_informed(structure, q=4, tasks=3, rows=1000)
