@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import hashlib
 import importlib
 import json
 import os
 import platform
 from collections.abc import Hashable, Iterator, Mapping
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, Self
 
 import numpy as np
 import scipy
@@ -20,7 +18,7 @@ import sklearn
 from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
-from polytask._registry import saveable
+from polytask._registry import State, fields_of, saveable
 from polytask.data import TaskData
 from polytask.data._atomic import write_whole
 
@@ -52,8 +50,9 @@ class DataCard:
         The tasks.
     rows_per_task : tuple of int
         Labelled rows of each task.
-    sha256 : str
-        Checksum of features (encoded), targets, task labels and weights, rows sorted by task.
+    checksum : str
+        XXH3 (128 bits, named in front) of features (encoded), targets, task labels and weights,
+        rows sorted by task. It tells data apart; it is no signature.
     versions : dict of str to str
         Python and the packages with which the model was fitted.
     """
@@ -63,8 +62,20 @@ class DataCard:
     form: str
     tasks: tuple[Hashable, ...]
     rows_per_task: tuple[int, ...]
-    sha256: str
+    checksum: str
     versions: Mapping[str, str]
+
+    def to_state(self) -> State:
+        """Return the fields."""
+        return fields_of(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild a card; those of the first models had a SHA-256."""
+        if "sha256" in state:
+            rest = {name: value for name, value in state.items() if name != "sha256"}
+            return cls(**rest, checksum=f"sha256:{state['sha256']}")
+        return cls(**state)
 
 
 @dataclass(frozen=True)
@@ -147,7 +158,7 @@ def describe_data(data: TaskData) -> DataCard:
         form=data.form.value,
         tasks=data.tasks,
         rows_per_task=tuple(int(n) for n in data.task_rows()),
-        sha256=checksum(data),
+        checksum=checksum(data),
         versions=versions(),
     )
 
@@ -172,7 +183,7 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
             "features": data.n_features,
             "tasks": len(data.tasks),
             "form": data.form,
-            "sha256": data.sha256,
+            "checksum": data.checksum,
         },
         "settings": {name: _plain(value) for name, value in params.items()},
         "seed": {"random_state": _plain(params["random_state"])}
@@ -203,26 +214,32 @@ def versions() -> dict[str, str]:
 
 
 def checksum(data: TaskData) -> str:
-    """Return the SHA-256 of encoded data; the same values give the same digits anywhere.
+    """Return the XXH3 of encoded data; the same values give the same digits anywhere.
 
-    It is taken over the checksums of pieces of a few megabytes, several at a time if there are
-    many.
+    A checksum with the strength of a signature would take longer than many a fit.
     """
-    digest = hashlib.sha256(repr(data.tasks).encode("utf-8", "surrogatepass"))
-    with ThreadPoolExecutor(min(8, os.cpu_count() or 1)) as pool:
-        for array in _parts(data):
-            digest.update(f"{array.dtype.kind}{array.shape}".encode())
-            each = pool.map if array.nbytes > 4 * _CHUNK else map
-            for piece in each(_piece_sum, _pieces(array)):
-                digest.update(piece)
-    return digest.hexdigest()
+    # Where a model is only loaded, nothing is summed.
+    import xxhash
+
+    digest = xxhash.xxh3_128(repr(data.tasks).encode("utf-8", "surrogatepass"))
+    for array in _parts(data):
+        digest.update(f"{array.dtype.kind}{array.shape}".encode())
+        for piece in _pieces(array):
+            digest.update(_bytes_of(piece))
+    return f"xxh3_128:{digest.hexdigest()}"
 
 
-def _piece_sum(piece: NDArray[Any]) -> bytes:
+def added_checksum(old: str, new: str) -> str:
+    """Return the checksum of data that were added to others."""
+    import xxhash
+
+    return f"xxh3_128:{xxhash.xxh3_128_hexdigest((old + new).encode())}"
+
+
+def _bytes_of(piece: NDArray[Any]) -> memoryview:
     # Positions have 4 or 8 bytes, as the platform likes.
     kind = np.int64 if piece.dtype.kind in "iu" else piece.dtype
-    flat = np.ascontiguousarray(piece, dtype=kind).reshape(-1)
-    return hashlib.sha256(flat.view(np.uint8).data).digest()
+    return np.ascontiguousarray(piece, dtype=kind).reshape(-1).view(np.uint8).data
 
 
 def _parts(data: TaskData) -> Iterator[NDArray[Any]]:

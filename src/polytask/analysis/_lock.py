@@ -39,7 +39,7 @@ def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict
     return {
         "call": _call(choices, loss, metric),
         "data": {
-            "sha256": checksum(encoded),
+            "checksum": checksum(encoded),
             "rows": study.data.n_rows,
             "tasks": study.data.n_tasks,
             "features": study.data.n_features,

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-import hashlib
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -12,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from polytask._estimator.base import label_array
-from polytask._estimator.card import DataCard, checksum
+from polytask._estimator.card import DataCard, added_checksum, checksum
 from polytask.data import Form, LabelIndex
 from polytask.linear._base import LinearEstimator
 from polytask.linear._given_lines import GivenLine
@@ -181,5 +180,5 @@ def _card(card: DataCard, given: Given, learned: Sequence[Learned]) -> DataCard:
         n_rows=card.n_rows + given.n_rows,
         tasks=tuple(rows),
         rows_per_task=tuple(rows.values()),
-        sha256=hashlib.sha256(f"{card.sha256}{own}".encode()).hexdigest(),
+        checksum=added_checksum(card.checksum, own),
     )

@@ -237,7 +237,7 @@ def test_call_and_lock_are_shown(pages):
     _, found, _ = pages("share")
     blocks = [block.text for block in found.all("pre")]
     assert blocks[0] == examples.LOCK["command"]["line"]
-    assert examples.LOCK["data"]["sha256"] in blocks[1]
+    assert examples.LOCK["data"]["checksum"] in blocks[1]
 
 
 def test_same_comparison_gives_the_same_bytes(pages):
