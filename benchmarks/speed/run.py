@@ -6,7 +6,8 @@ certify a gap of 1e-6 of the objective at W = 0; only then times count: CPU seco
 threads and children beside wall seconds, medians of repeats.
 
 ``--only P4,P5`` runs some problems, ``--threads 2`` sets the threads of BLAS and OpenMP,
-``--scale`` measures growth and memory instead, ``--save FILE`` writes what is printed.
+``--limit 600`` ends a program that takes more wall seconds for one answer, ``--scale`` measures
+growth and memory instead, ``--save FILE`` writes what is printed.
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ import statistics
 import subprocess
 import sys
 import tempfile
+import threading
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -52,8 +54,15 @@ class Result:
 class Worker:
     """A program in a process of its own, with one problem loaded."""
 
-    def __init__(self, python: Path, module: str, folders: tuple[Path, Path, Path], threads: int):
-        self.out = folders[2]
+    def __init__(
+        self,
+        python: Path,
+        module: str,
+        folders: tuple[Path, Path, Path],
+        threads: int,
+        limit: float,
+    ):
+        self.out, self.limit, self.ended = folders[2], limit, False
         environment = os.environ | dict.fromkeys(_THREADS, str(threads))
         self.log = (self.out.parent / "log.txt").open("w", encoding="utf-8")
         self.process = subprocess.Popen(
@@ -71,6 +80,8 @@ class Worker:
             if line.startswith(ANSWER):
                 return json.loads(line.removeprefix(ANSWER))
         self.log.close()
+        if self.ended:
+            raise RuntimeError(f"takes more than {self.limit:g} s for one answer")
         said = Path(self.log.name).read_text(encoding="utf-8").strip().splitlines()
         raise RuntimeError(said[-1] if said else "the process ended without an answer")
 
@@ -78,9 +89,18 @@ class Worker:
         """Solve once; return the seconds."""
         if self.process.stdin is None:
             raise RuntimeError("the process has no input")
-        self.process.stdin.write(f"{tol!r}\n")
-        self.process.stdin.flush()
-        return self._read()
+        clock = threading.Timer(self.limit, self._end)
+        clock.start()
+        try:
+            self.process.stdin.write(f"{tol!r}\n")
+            self.process.stdin.flush()
+            return self._read()
+        finally:
+            clock.cancel()
+
+    def _end(self) -> None:
+        self.ended = True
+        self.process.kill()
 
     def answers(self) -> list[np.ndarray]:
         """Return the answers of the last solve."""
@@ -101,7 +121,7 @@ def measure(
     """Lower the tolerance until the answer is certified, then repeat."""
     folders = (place / "problem", place / "warm", place / "answer.npz")
     try:
-        worker = Worker(python, program.module, folders, options.threads)
+        worker = Worker(python, program.module, folders, options.threads, options.limit)
         tol, first, found = program.first_tol, worker.solve(program.first_tol), None
         while program.solves:
             found = worst(problem, worker.answers())
@@ -200,6 +220,7 @@ def chosen_options() -> argparse.Namespace:
     parser.add_argument("--repeats", type=int, default=3)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--long", action="store_true", help="also what takes minutes")
+    parser.add_argument("--limit", type=float, default=1800.0, help="wall seconds of one answer")
     parser.add_argument("--scale", action="store_true", help="growth and memory instead")
     parser.add_argument("--cache", type=Path, default=Path.home() / ".cache" / "polytask-speed")
     parser.add_argument("--save", type=Path)

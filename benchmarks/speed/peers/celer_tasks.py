@@ -6,7 +6,8 @@ import warnings
 from collections.abc import Callable
 
 import numpy as np
-from celer import MultiTaskLasso, MultiTaskLassoCV
+from celer import MultiTaskLassoCV
+from celer.homotopy import mtl_path
 from problems import Problem
 
 Solve = Callable[[float], list[np.ndarray]]
@@ -26,9 +27,8 @@ def prepare(problem: Problem) -> Solve:
         return [found.coef_.T, np.array(found.alpha_)]
 
     def solve(tol: float) -> list[np.ndarray]:
-        model = MultiTaskLasso(fit_intercept=False, tol=tol, max_iter=1000, max_epochs=100000)
         strengths = np.array(problem.card.strengths)
-        coefs = model.path(X, Y, alphas=strengths)[1]
+        coefs = mtl_path(X, Y, alphas=strengths, tol=tol, max_iter=1000, max_epochs=100000)[1]
         return [coefs[:, :, k].T for k in range(len(strengths))]
 
     return search if problem.card.folds else solve

@@ -199,9 +199,11 @@ def _work(
             header = fingerprint(lock, plan)
             store = stack.enter_context(Journal.open(Path(journal), header, owner=OWNER))
         costs: Mapping[str, float] = {}
-        if verbose and any(unit.key not in store for unit in plan.units):
-            costs = costs_of(plan)
-            say_plan(plan, costs, n_jobs)
+        open_units = [unit for unit in plan.units if unit.key not in store]
+        if verbose and open_units:
+            costs = costs_of(plan, n_jobs)
+            remaining = sum(costs[unit.model] for unit in open_units)
+            say_plan(plan, remaining, clock.monotonic() - started, n_jobs)
         total, count = sum(costs.get(u.model, 1.0) for u in plan.units), len(plan.units)
         bar = stack.enter_context(progress(count, "Comparing", verbose, cost=total))
         return run_units(

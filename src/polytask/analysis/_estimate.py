@@ -6,10 +6,11 @@ import os
 import sys
 import time
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
+from joblib import Parallel, delayed
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
@@ -23,18 +24,24 @@ from polytask.selection.trials import trial_of
 # A trial fit has this share of the rows, and this many at least.
 _SHARE = 1 / 8
 _LEAST = 2000
+# A trial that takes fewer seconds is made twice.
+_SHORT = 1.0
 
 
-def costs_of(plan: Plan) -> dict[str, float]:
+def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
     """Estimate the seconds that one piece of work of every model takes.
 
     Every model is fitted on two small samples of the rows of all tasks, searches with few
-    strengths and folds; from there its time grows along the line through both.
+    strengths and folds; from there its time grows along the line through both. The trials run
+    in the processes that do the work after them, which are then ready, and beside each other
+    as the work will.
 
     Parameters
     ----------
     plan : Plan
         The work.
+    n_jobs : int or None
+        Processes, as in joblib.
 
     Returns
     -------
@@ -46,8 +53,17 @@ def costs_of(plan: Plan) -> dict[str, float]:
     n = min(len(unit.train), max(_LEAST, int(_SHARE * len(unit.train))))
     sample = np.random.default_rng(0).permutation(unit.train)[:n]
     rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
+    pool = Parallel(n_jobs=n_jobs, batch_size=1)
+    entries = plan.running
+    # One small fit in every process loads what all fits need.
+    pool(delayed(_limited)(plan.facts, entries[0], rows, sizes) for _ in range(_workers(n_jobs)))
+    costs = pool(delayed(_limited)(plan.facts, entry, rows, sizes) for entry in entries)
+    return {entry.name: cost for entry, cost in zip(entries, costs, strict=True)}
+
+
+def _limited(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
     with threadpool_limits(1):
-        return {entry.name: _cost(plan.facts, entry, rows, sizes) for entry in plan.running}
+        return _cost(facts, entry, rows, sizes)
 
 
 def _cost(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
@@ -66,28 +82,47 @@ def _cost(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[
 
 
 def _seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
+    """Return the CPU seconds of a fit, which other programs do not lengthen."""
+    once = _fit_seconds(clone(trial), rows)
+    # The first fit of a kind loads what later ones have.
+    return min(once, _fit_seconds(trial, rows)) if once < _SHORT else once
+
+
+def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        started = time.perf_counter()
+        started = time.process_time()
         try:
             trial.fit(rows)
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError):
             # It may do better with all rows; if not, its row will say so.
             return 0.0
-        return time.perf_counter() - started
+        return time.process_time() - started
 
 
-def say_plan(plan: Plan, costs: Mapping[str, float], n_jobs: int | None) -> None:
-    """Print rows, tasks, models, fits and an estimate of the time on stderr."""
+def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -> None:
+    """Print rows, tasks, models, fits and an estimate of the time on stderr.
+
+    Parameters
+    ----------
+    plan : Plan
+        The work.
+    remaining : float
+        Seconds that the fits will take one after the other.
+    elapsed : float
+        Seconds since the call.
+    n_jobs : int or None
+        Processes, as in joblib.
+    """
     data = plan.study.data
     fits = sum(1 + len(unit.inner) for unit in plan.units)
     jobs = _workers(n_jobs)
-    seconds = sum(costs[unit.model] for unit in plan.units) / jobs
     lines = [
         f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
         f"{plan.facts.problem}.",
         f"{_counted(len(plan.running), 'model')}, {_counted(plan.n_splits, 'split')}, "
-        f"{fits} fits: {duration(seconds)}" + (f" with {jobs} processes." if jobs > 1 else "."),
+        f"{fits} fits: {duration(elapsed + remaining / jobs)}"
+        + (f" with {jobs} processes." if jobs > 1 else "."),
     ]
     lines += [f"Left out: {e.name} ({e.left_out})." for e in plan.entries if e.estimator is None]
     sys.stderr.write("\n".join(lines) + "\n")
