@@ -11,6 +11,7 @@ from sklearn.base import BaseEstimator
 
 from polytask import _registry
 from polytask.exceptions import DataError
+from polytask.persistence._steady import steady
 
 LINEAR = frozenset(
     {
@@ -147,7 +148,7 @@ def linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - unt
 
 
 def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
-    """Return what skops writes for an estimator, as bytes.
+    """Return what skops writes for an estimator, as bytes that depend on nothing else.
 
     Raises
     ------
@@ -157,7 +158,7 @@ def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
     from skops import io
 
     try:
-        content: bytes = io.dumps(value)
+        content = steady(io.dumps(value))
         strange = _untrusted(content)
     except Exception as error:  # skops raises what its parts raise
         raise DataError(

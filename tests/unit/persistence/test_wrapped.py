@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import json
+import os
+import subprocess
+import sys
 import warnings
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -35,9 +39,10 @@ from polytask.metrics.scores import r2
 from polytask.penalties import L2, L21
 from polytask.persistence import _container
 
+TESTS = Path(__file__).parents[2]
 LINEAR = [Ridge(), Lasso(0.1), RidgeCV(), LogisticRegression()]
 OTHERS = [
-    HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=5),
+    HistGradientBoostingRegressor(max_iter=3, min_samples_leaf=5, random_state=0),
     RandomForestRegressor(3, random_state=0),
     KNeighborsRegressor(),
     make_pipeline(StandardScaler(), Ridge()),
@@ -171,3 +176,23 @@ def test_to_sklearn_of_a_baseline_fitted_on_tables_that_lack_columns():
         model = SingleTask(Ridge()).fit(data)
     X = data["B"][0]
     np.testing.assert_allclose(model.to_sklearn("B").predict(X), model.predict({"B": X})["B"])
+
+
+SAVED_TWICE = """
+import sys
+from unit.persistence.test_wrapped import OTHERS, fitted
+from polytask import SingleTask, save
+
+for k, inner in enumerate(OTHERS):
+    save(fitted(SingleTask(inner))[0], f"{sys.argv[1]}{k}")
+"""
+
+
+def test_two_processes_write_the_same_bytes(tmp_path):
+    for name, seed in (("a", "1"), ("b", "2")):
+        environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(TESTS)}
+        subprocess.run(
+            [sys.executable, "-c", SAVED_TWICE, str(tmp_path / name)], check=True, env=environment
+        )
+    for k in range(len(OTHERS)):
+        assert (tmp_path / f"a{k}").read_bytes() == (tmp_path / f"b{k}").read_bytes()
