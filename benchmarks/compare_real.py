@@ -90,7 +90,7 @@ def run(name: str, quick: bool) -> Run:
 
 def interval(value: Interval | None, signed: bool = True) -> str:
     """Return a mean and its ends, where there are any."""
-    if value is None:
+    if value is None or np.isnan(value.mean):
         return "none"
     sign = "+" if signed else ""
     if np.isnan(value.low):  # one split
