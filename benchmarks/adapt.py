@@ -237,12 +237,12 @@ def print_domain(label: Any, n: int, losses: np.ndarray, chosen: list[str]) -> N
     print(f"| {label} | {n} | {cells} | {counts} | {gap.mean():+.3f} ({error:.3f}) |", flush=True)
 
 
-def few_rows(data: RealSet) -> RealSet:
+def few_rows(data: RealSet, most: int) -> RealSet:
     """Return so many rows of every task at most."""
     kept = []
     for label in np.unique(data.task):
         own = np.flatnonzero(data.task == label)
-        kept.append(np.random.default_rng(0).permutation(own)[:MOST_ROWS])
+        kept.append(np.random.default_rng(0).permutation(own)[:most])
     rows = np.sort(np.concatenate(kept))
     return RealSet(data.name, data.X[rows], data.y[rows], data.task[rows], data.classes)
 
@@ -253,6 +253,8 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=24, help="held-out tasks of a curve")
     parser.add_argument("--draws", type=int, default=10, help="draws of new rows of a domain")
     parser.add_argument("--sets", nargs="+", default=[*CURVES, *DOMAINS])
+    parser.add_argument("--each", type=int, default=MOST_ROWS, help="rows of a large domain")
+    parser.add_argument("--only", default="", help="part of the names of the models")
     given = parser.parse_args()
     # Columns that few rows leave empty are said once per fit.
     for kind in (ConvergenceWarning, DataWarning):
@@ -269,16 +271,19 @@ def main() -> None:
         pair = {"learned prior": BayesianMultiTaskClassifier()}
         pair["searched penalty"] = MultiTaskClassifierCV(alphas=15, cv=3)
         for method, model in pair.items():
-            print(f"\n## heart4, {method}\n")
-            domain(load_set("heart4"), model, given.draws)
+            if given.only in method:
+                print(f"\n## heart4, {method}\n")
+                domain(load_set("heart4"), model, given.draws)
     if "amazon_sentiment" in given.sets:
-        print(f"\n## amazon_sentiment, near the mean, {MOST_ROWS:,} rows of every domain\n")
-        penalty = toward_mean(1e-3) + L2(1e-3)
-        domain(
-            few_rows(load_set("amazon_sentiment")),
-            MultiTaskClassifier(penalty),
-            min(given.draws, 3),
-        )
+        data = few_rows(load_set("amazon_sentiment"), given.each)
+        several = {
+            "near the mean": MultiTaskClassifier(toward_mean(1e-3) + L2(1e-3)),
+            "learned prior": BayesianMultiTaskClassifier(),
+        }
+        for method, model in several.items():
+            if given.only in method:
+                print(f"\n## amazon_sentiment, {method}, {given.each:,} rows of every domain\n")
+                domain(data, model, min(given.draws, 3))
 
 
 if __name__ == "__main__":

@@ -40,12 +40,20 @@ from polytask.penalties import L2, toward_mean
 SETS = ("heart4", "landmine", "bank_conjoint", "hillstrom", "mfeat_pix", "tox21")
 AUTO = "learned prior (auto)"
 # Above these numbers of features the richer structures are not tried one by one.
-LOW_RANK_FEATURES, FULL_FEATURES = 60, 15
+DIAGONAL_FEATURES, LOW_RANK_FEATURES, FULL_FEATURES = 1000, 60, 15
 
 
-def load(name: str, rows: int | None, words: int | None) -> RealSet:
+def load(name: str, rows: int | None, words: int | None, each: int | None) -> RealSet:
     """Load a set; the third target of hillstrom is a number and left out."""
     data = load_set(name, rows)
+    if each is not None and data.task is not None:
+        rng = np.random.default_rng(0)
+        drawn = [
+            rng.permutation(np.flatnonzero(data.task == label))[:each]
+            for label in np.unique(data.task)
+        ]
+        kept = np.sort(np.concatenate(drawn))
+        data = dataclasses.replace(data, X=data.X[kept], y=data.y[kept], task=data.task[kept])
     if name == "hillstrom":
         data = dataclasses.replace(data, y=data.y[:, :2], classes=True)
     if words is not None and words < data.X.shape[1]:
@@ -67,8 +75,9 @@ def models(data: RealSet) -> dict[str, Callable[[], Any]]:
         "pooled + category": lambda: Pooled(learner, "category"),
         "tuned toward_mean": lambda: MultiTaskClassifierCV(near_mean),
     }
-    structures: dict[str, Any] = {name: name for name in ("none", "scalar", "diagonal")}
     width = data.X.shape[1]
+    plain = ("none", "scalar", "diagonal") if width <= DIAGONAL_FEATURES else ("none", "scalar")
+    structures: dict[str, Any] = {name: name for name in plain}
     if width <= LOW_RANK_FEATURES:
         structures |= {"low rank 1": LowRank(1), "low rank 2": LowRank(2)}
     if width <= FULL_FEATURES:
@@ -177,6 +186,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--rows", type=int, default=None, help="the first so many rows")
+    parser.add_argument("--each", type=int, default=None, help="so many rows of every task")
     parser.add_argument("--words", type=int, default=None, help="the commonest so many features")
     parser.add_argument("--metric", choices=("auc", "accuracy"), default="auc")
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
@@ -188,7 +198,7 @@ def main() -> None:
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
     for name in options.sets:
-        run(load(name, options.rows, options.words), options)
+        run(load(name, options.rows, options.words, options.each), options)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.bayes.blocks import Array, Block, Index, Moments, Rows, block_of
+from polytask.bayes.row_space import opened_rows
 
 # Row numbers -> the rows as an array of float64, a column of ones in front, scaled.
 RowSource = Callable[[Index], Array]
@@ -207,3 +209,22 @@ def _packed(lines: list[Block]) -> Iterator[Block]:
 
 def _padded(values: Array, m: int) -> Array:
     return np.pad(values, ((0, 0), (0, m - values.shape[1]), (0, 0)))
+
+
+def opened_block(block: Block, more: int) -> Block:
+    """Return a block with `more` columns of zeros before the last.
+
+    Parameters
+    ----------
+    block : Block
+        In coordinates of which the last stands for what lies outside.
+    more : int
+        How many.
+    """
+    if isinstance(block, Rows):
+        return replace(block, rows=opened_rows(block.rows, more))
+    if not isinstance(block, Moments):
+        raise TypeError(type(block).__name__)
+    turned = np.swapaxes(opened_rows(block.gram, more), 1, 2)
+    cross = np.swapaxes(opened_rows(np.swapaxes(block.cross, 1, 2), more), 1, 2)
+    return replace(block, gram=opened_rows(turned, more), cross=cross)

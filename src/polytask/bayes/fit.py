@@ -13,6 +13,7 @@ import scipy.optimize
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Block
 from polytask.bayes.marginal import Evaluation, Marginal, Model
+from polytask.bayes.marginal_kernel import KernelMarginal, fits_kernel, in_full
 
 _EM_STEPS = 5
 # A variance that was driven to zero is tried at this share of the first guess.
@@ -140,6 +141,8 @@ class _Held:
 class _Search:
     def __init__(self, marginal: Marginal, tol: float, max_iter: int, held: _Held) -> None:
         self.marginal = marginal
+        kernel = fits_kernel(marginal)
+        self.engine: Marginal | KernelMarginal = KernelMarginal(marginal) if kernel else marginal
         # One task says nothing about how tasks differ: its deviation stays zero too.
         self.without = held.without or marginal.active <= 1
         self.apart = held.apart
@@ -154,6 +157,8 @@ class _Search:
             if moved is None:
                 break
             params, last = self._climb(moved)
+        if self.engine is not self.marginal:
+            last = in_full(self.marginal, params, last)
         return self._learned(params, last, time.perf_counter() - started)
 
     def _first(self, start: Learned | None) -> Array:
@@ -175,7 +180,7 @@ class _Search:
 
     def _evaluate(self, params: Array) -> Evaluation:
         self.n_iter += 1
-        return self.marginal.evaluate(params)
+        return self.engine.evaluate(params)
 
     def _residual(self, params: Array, evaluation: Evaluation) -> float:
         size = self.marginal.sizes[0]
@@ -339,5 +344,10 @@ def expected_second(Psi: Array, slope: Array, n_tasks: int) -> Array:
     ndarray of shape (q, q)
         Relative to the noise.
     """
-    second = Psi - (2.0 / max(n_tasks, 1)) * Psi @ slope @ Psi
+    own = np.diagonal(Psi)
+    if np.count_nonzero(Psi) == np.count_nonzero(own):
+        turned = own[:, None] * slope * own
+    else:
+        turned = Psi @ slope @ Psi
+    second = Psi - (2.0 / max(n_tasks, 1)) * turned
     return np.asarray(0.5 * (second + second.T))

@@ -45,7 +45,7 @@ class Spread:
     @classmethod
     def of(cls, factor: Array, varying: Index) -> Spread:
         """Return the spread with a factor of any width; columns of zeros are left out."""
-        covariance = factor @ factor.T
+        covariance = _square_of(factor)
         factor = factor[:, np.any(factor != 0.0, axis=0)]
         if factor.shape[1] > factor.shape[0]:
             return cls.from_covariance(np.asarray(covariance), varying)
@@ -265,6 +265,15 @@ def solve_lower(triangles: Array, right: Array) -> Array:
         return np.asarray(np.linalg.solve(triangles, right))
     pairs = zip(triangles, right, strict=True)
     return np.stack([scipy.linalg.solve_triangular(L, B, lower=True) for L, B in pairs])
+
+
+def _square_of(factor: Array) -> Array:
+    """Return L L', at once if L is diagonal."""
+    own = np.diagonal(factor)
+    square = factor.shape[0] == factor.shape[1]
+    if square and np.count_nonzero(factor) == np.count_nonzero(own):
+        return np.diag(own**2)
+    return np.asarray(factor @ factor.T)
 
 
 def _diagonals(matrices: Array) -> Array:

@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from polytask.bayes.choose import Candidate
-from polytask.bayes.laplace_fit import ClassModel, LearnedClasses, PriorSearch
+from polytask.bayes.laplace_fit import ClassModel, LearnedClasses, PriorSearch, price_of
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.structures import (
     Diagonal,
@@ -44,7 +44,7 @@ class ClassPriors:
     @property
     def log_likelihood(self) -> float:
         """Sum of the log evidences."""
-        return sum(found.evidence.value for found in self.learned)
+        return sum(found.log_evidence for found in self.learned)
 
 
 def learn_class_priors(
@@ -52,8 +52,8 @@ def learn_class_priors(
     structure: Structure | None,
     varying: tuple[int, ...],
     gaussian_mean: bool,
-    tol: float,
-    max_iter: int,
+    limits: tuple[float, int],
+    n_features: int | None = None,
 ) -> ClassPriors:
     """Learn a prior for every problem.
 
@@ -68,14 +68,18 @@ def learn_class_priors(
         The columns that vary between tasks.
     gaussian_mean : bool
         Whether the mean coefficients have a normal prior with a learned variance.
-    tol, max_iter
-        As in :class:`PriorSearch`; structures are compared at a coarser tolerance.
+    limits : tuple of (float, int)
+        Tolerance and largest number of evaluations; structures are compared at a coarser
+        tolerance.
+    n_features : int, default=None
+        See :class:`PriorSearch`.
 
     Returns
     -------
     ClassPriors
     """
-    searches = [PriorSearch(problem, max_iter) for problem in problems]
+    tol, max_iter = limits
+    searches = [PriorSearch(problem, max_iter, n_features) for problem in problems]
     rough = tol if structure is not None else _ROUGH * tol
     best: tuple[Candidate, list[LearnedClasses]] | None = None
     candidates: list[Candidate] = []
@@ -83,6 +87,12 @@ def learn_class_priors(
     trials = iter([structure]) if structure is not None else _Trials(len(varying))
     for tried in trials:
         model = ClassModel(tried, varying, gaussian_mean)
+        if best is not None and isinstance(trials, _Trials):
+            # Labels have no probability above 1, whatever the structure.
+            least = sum(price_of(tried, len(varying), search.count) for search in searches)
+            if -least <= best[0].score:
+                trials.worse(tried)
+                continue
         starts = [None] * len(searches) if last is None else last
         last = [
             search.learn(model, rough, None if start is None else search.opened(start))
@@ -105,7 +115,7 @@ def learn_class_priors(
 def _candidate(structure: Structure, learned: list[LearnedClasses]) -> Candidate:
     return Candidate(
         structure=structure,
-        log_likelihood=sum(found.evidence.value for found in learned),
+        log_likelihood=sum(found.log_evidence for found in learned),
         n_parameters=sum(found.n_parameters for found in learned),
         price=sum(found.price for found in learned),
         n_tasks=max((found.n_tasks for found in learned), default=0),

@@ -72,7 +72,8 @@ def evidence(mode: Mode, beliefs: Beliefs) -> Evidence:
         turned += posterior.response(pull, shift).T @ alpha[posterior.rows.tasks]
     explicit = alpha.T @ alpha - restricted
     active = sum(len(posterior.rows.tasks) for posterior in mode.posteriors)
-    second = C + C @ explicit @ C / max(active, 1)
+    times = beliefs.spread.times
+    second = C + times(times(explicit).T) / max(active, 1)
     gradient = 0.5 * (explicit + turned + turned.T)
     value = -mode.objective - 0.5 * mode.log_determinant
     if beliefs.precision is None:

@@ -3,23 +3,23 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 import scipy.optimize
 from numpy.typing import NDArray
 
-from polytask.bayes.laplace_blocks import Spread
-from polytask.bayes.laplace_evidence import Evidence, evidence
-from polytask.bayes.laplace_mode import Beliefs, Mode, Point, posterior_mode
+from polytask.bayes.laplace_engine import Engine, Found, WeightEngine
+from polytask.bayes.laplace_kernel import KernelEngine
+from polytask.bayes.laplace_mode import Beliefs, Mode
 from polytask.bayes.laplace_rows import Labelled, row_blocks
-from polytask.bayes.structures import Structure
+from polytask.bayes.structures import NoVariation, Scalar, Structure
 
 Array = NDArray[np.float64]
+SomeEngine = TypeVar("SomeEngine", bound=Engine)
 
-# Standard deviation of a mean that is left to the data: finite, so that separable rows have a
-# finite answer, and far wider than any odds ratio per unit.
-FLAT_DEVIATION = 100.0
 # Standard deviations of the prior are themselves half-normal with this one: without it they
 # would be infinite where the classes are separable.
 WIDEST = 5.0
@@ -66,8 +66,10 @@ class LearnedClasses:
         The prior.
     mode : Mode
         The posterior mode under it.
-    evidence : Evidence
-        The marginal likelihood and its derivatives.
+    log_evidence : float
+        The log marginal likelihood.
+    second : ndarray of shape (q, q)
+        Second moment of the deviations to start a richer prior from.
     n_labels : float
         Sum of the weights of the labels.
     residual : float
@@ -84,7 +86,8 @@ class LearnedClasses:
     params: Array
     beliefs: Beliefs
     mode: Mode
-    evidence: Evidence
+    log_evidence: float
+    second: Array
     n_labels: float
     residual: float
     converged: bool
@@ -103,28 +106,33 @@ class LearnedClasses:
 
     @property
     def price(self) -> float:
-        """Half the log of the number of labels for every parameter.
+        """What the parameters cost; see :func:`price_of`."""
+        return price_of(self.model.structure, len(self.model.varying), self.n_labels)
 
-        Labels, not tasks, because with few tasks a direction of the covariance can stand in for
-        the mean coefficients, of which every label tells something.
 
-        References
-        ----------
-        Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
-        """
-        return 0.5 * self.n_parameters * float(np.log(self.n_labels))
+def price_of(structure: Structure, q: int, n_labels: float) -> float:
+    """Return half the log of the number of labels for every parameter of a covariance.
+
+    Labels, not tasks, because with few tasks a direction of the covariance can stand in for the
+    mean coefficients, of which every label tells something.
+
+    References
+    ----------
+    Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
+    """
+    return 0.5 * structure.n_parameters(q) * float(np.log(n_labels))
 
 
 @dataclass(frozen=True, eq=False)
 class _Evaluation:
-    """Minus what is maximised, its gradient, and how it was found."""
+    """Minus what is maximised, its gradient, and what was found."""
 
     params: Array
     value: float
     gradient: Array
-    beliefs: Beliefs
-    mode: Mode
-    evidence: Evidence
+    factor: Array
+    mean_variance: float | None
+    found: Found
 
 
 class PriorSearch:
@@ -136,14 +144,18 @@ class PriorSearch:
         The labels.
     max_iter : int
         Largest number of evaluations of a fit.
+    n_features : int, default=None
+        Of the data, if the columns are coordinates of which the last stands for several
+        features; None if they are the features.
     """
 
-    def __init__(self, labelled: Labelled, max_iter: int) -> None:
+    def __init__(self, labelled: Labelled, max_iter: int, n_features: int | None = None) -> None:
         self.labelled, self.max_iter = labelled, max_iter
-        self._blocks = row_blocks(labelled)
-        self._count = max(float(labelled.weight.sum()), 1.0)
-        self._p = labelled.width
-        self._point: Point | None = None
+        self.count = max(float(labelled.weight.sum()), 1.0)
+        self.copies = np.ones(labelled.width)
+        if n_features is not None:
+            self.copies[-1] = n_features - (labelled.width - 2)
+        self._engines: dict[tuple[type[Engine], tuple[int, ...]], Engine] = {}
 
     def learn(self, model: ClassModel, tol: float, second: Array | None = None) -> LearnedClasses:
         """Learn one prior.
@@ -170,58 +182,68 @@ class PriorSearch:
         """Go on from what was learned, to a smaller tolerance."""
         started = time.perf_counter()
         climb = _Climb(self, found.model, tol)
-        self._point = found.mode.point
         return self._learned(climb, climb.ascend(found.params), started, found.n_iter)
 
     def opened(self, found: LearnedClasses) -> Array:
         """Return a covariance to start from after a plainer prior; what is zero is opened."""
-        floor = 0.1 * self._first_guess(found.model)
-        return np.asarray(found.evidence.second_moment + floor)
+        return np.asarray(found.second + 0.1 * self._first_guess(found.model))
+
+    def engine(self, model: ClassModel) -> Engine:
+        """Return what evaluates a prior: in rows if they are fewer and may be, else in weights."""
+        alike = isinstance(model.structure, NoVariation | Scalar)
+        every = len(model.varying) == self.labelled.width
+        if alike and every and len(self.labelled.y) < self.labelled.width:
+            return self._kept(KernelEngine, (), lambda: KernelEngine(self.labelled, self.copies))
+        return self._weights(model)
+
+    def _weights(self, model: ClassModel) -> WeightEngine:
+        varying = model.varying
+
+        def make() -> WeightEngine:
+            return WeightEngine(self.labelled, row_blocks(self.labelled), varying, self.copies)
+
+        return self._kept(WeightEngine, varying, make)
+
+    def _kept(
+        self, kind: type[SomeEngine], varying: tuple[int, ...], make: Callable[[], SomeEngine]
+    ) -> SomeEngine:
+        """Return the engine of a kind, which remembers where the last search ended."""
+        found = self._engines.get((kind, varying))
+        if not isinstance(found, kind):
+            found = make()
+            self._engines[(kind, varying)] = found
+        return found
 
     def _learned(
         self, climb: _Climb, last: _Evaluation, started: float, earlier: int = 0
     ) -> LearnedClasses:
         residual = climb.residual(last)
+        beliefs, mode = last.found.posterior or self._posterior(climb, last)
         return LearnedClasses(
             model=climb.model,
             params=last.params,
-            beliefs=last.beliefs,
-            mode=last.mode,
-            evidence=last.evidence,
-            n_labels=self._count,
+            beliefs=beliefs,
+            mode=mode,
+            log_evidence=last.found.value,
+            second=last.found.second,
+            n_labels=self.count,
             residual=residual,
-            converged=residual <= climb.tol and last.mode.converged,
+            converged=residual <= climb.tol and last.found.converged,
             n_iter=climb.n_iter + earlier,
             seconds=time.perf_counter() - started,
         )
 
+    def _posterior(self, climb: _Climb, last: _Evaluation) -> tuple[Beliefs, Mode]:
+        """Return the posterior in the weights of what was found in the rows."""
+        engine = self._weights(climb.model)
+        engine.point = last.found.point
+        factor = climb.model.structure.factor(last.params[: climb.size], self.labelled.width)
+        return engine.posterior(factor, last.mean_variance)
+
     def _first_guess(self, model: ClassModel) -> Array:
-        q = len(model.varying)
-        return np.diag(np.concatenate([[1.0], np.full(q - 1, 1.0 / max(q - 1, 1))])) * (
-            _FIRST_VARIANCE
-        )
-
-    def mode(self, beliefs: Beliefs) -> Mode:
-        """Return the posterior mode, starting at the last one if that is nearer than zero."""
-        zero = Point(
-            beliefs.mean.copy(), np.zeros((self.labelled.n_tasks, len(beliefs.spread.varying)))
-        )
-        starts = [zero]
-        if self._point is not None and self._point.alpha.shape == zero.alpha.shape:
-            starts.append(self._point)
-        mode = posterior_mode(self._blocks, beliefs, starts)
-        self._point = mode.point
-        return mode
-
-    @property
-    def count(self) -> float:
-        """Sum of the weights of the labels."""
-        return self._count
-
-    @property
-    def width(self) -> int:
-        """Number of columns."""
-        return self._p
+        copies = self.engine(model).copies
+        share = 1.0 / max(float(copies[1:].sum()), 1.0)
+        return np.diag(np.concatenate([[1.0], np.full(len(copies) - 1, share)])) * _FIRST_VARIANCE
 
 
 class _Climb:
@@ -229,14 +251,16 @@ class _Climb:
 
     def __init__(self, search: PriorSearch, model: ClassModel, tol: float) -> None:
         self.search, self.model, self.tol = search, model, tol
+        self.engine = search.engine(model)
         self.n_iter = 0
-        self.q = len(model.varying)
+        self.q = len(self.engine.copies)
         self.size = model.structure.n_parameters(self.q)
-        self.learns_mean = model.gaussian_mean and search.width > 1
+        self.learns_mean = model.gaussian_mean and len(search.copies) > 1
 
     def run(self, second: Array) -> _Evaluation:
         """Start from a covariance and return the best point."""
-        tail = [-0.5 * np.log(max(self.search.width - 1, 1))] if self.learns_mean else []
+        features = max(float(self.search.copies[1:].sum()), 1.0)
+        tail = [-0.5 * np.log(features)] if self.learns_mean else []
         params = np.concatenate([self.model.structure.start(second), tail])
         return self.ascend(self._expect(params))
 
@@ -268,46 +292,31 @@ class _Climb:
             low[-1], high[-1] = _LOG_DEVIATIONS
         return low, high
 
-    def beliefs(self, params: Array) -> Beliefs:
-        """Return the prior of some parameters."""
-        factor = self.model.structure.factor(params[: self.size], self.q)
-        spread = Spread.of(factor, np.array(self.model.varying, dtype=np.intp))
-        precision = np.full(self.search.width, FLAT_DEVIATION**-2.0)
-        if self.learns_mean:
-            precision[1:] = np.exp(-2.0 * params[-1])
-        return Beliefs(spread, precision, np.zeros(self.search.width))
-
     def evaluate(self, params: Array) -> _Evaluation:
         """Return minus the log evidence and the log priors of the parameters."""
         self.n_iter += 1
-        beliefs = self.beliefs(params)
-        mode = self.search.mode(beliefs)
-        found = evidence(mode, beliefs)
         own, structure = params[: self.size], self.model.structure
+        factor = structure.factor(own, self.q)
+        mean = float(np.exp(2.0 * params[-1])) if self.learns_mean else None
+        found = self.engine.at(factor, mean)
         pull, pull_slope = structure.log_prior(own, self.q)
         wide = 0.5 / WIDEST**2
-        slope = found.covariance_gradient - wide * np.eye(self.q)
+        slope = found.slope - wide * np.diag(self.engine.copies)
         gradient = structure.pull_back(own, self.q, slope) + pull_slope
-        value = found.value + pull - wide * float(np.trace(beliefs.spread.covariance))
-        if self.learns_mean and found.precision_gradient is not None:
-            variance = float(np.exp(2.0 * params[-1]))
-            by_log = -2.0 * float(found.precision_gradient[1:].sum()) / variance
-            value -= wide * variance
-            gradient = np.append(gradient, by_log - 2.0 * wide * variance)
-        return _Evaluation(params.copy(), -value, -gradient, beliefs, mode, found)
+        value = found.value + pull - wide * float(self.engine.copies @ np.sum(factor**2, axis=1))
+        if mean is not None:
+            value -= wide * mean
+            gradient = np.append(gradient, 2.0 * mean * (found.mean_slope - wide))
+        return _Evaluation(params.copy(), -value, -gradient, factor, mean, found)
 
     def _expect(self, params: Array) -> Array:
         """Take a few EM steps."""
         for _ in range(_EM_STEPS):
-            found = self.evaluate(params)
+            found = self.evaluate(params).found
             params = params.copy()
-            params[: self.size] = self.model.structure.start(found.evidence.second_moment)
+            params[: self.size] = self.model.structure.start(found.second)
             if self.learns_mean:
-                mode = found.mode
-                moment = mode.point.mean**2
-                if mode.inverse_root is not None:
-                    moment = moment + np.sum(mode.inverse_root**2, axis=0)
-                params[-1] = np.clip(0.5 * np.log(np.mean(moment[1:])), *_LOG_DEVIATIONS)
+                params[-1] = np.clip(0.5 * np.log(found.mean_second), *_LOG_DEVIATIONS)
         return params
 
     def _climb(self, params: Array) -> _Evaluation:
@@ -346,8 +355,8 @@ class _Climb:
         """
         if self.residual(last) > self.tol or self.n_iter >= self.search.max_iter:
             return None
-        C = last.beliefs.spread.covariance
-        wanting = (np.diagonal(C) < _ESCAPE) & (np.diagonal(last.evidence.covariance_gradient) > 0)
+        C = np.asarray(last.factor @ last.factor.T)
+        wanting = (np.diagonal(C) < _ESCAPE) & (np.diagonal(last.found.slope) > 0)
         if not wanting.any():
             return None
         moved = last.params.copy()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import scipy.linalg
@@ -21,6 +22,22 @@ _TRUSTED, _NEARLY = 1e-10, 1e-20
 _SLOW = 0.1
 _MAX_STEPS, _MAX_HALVINGS = 100, 40
 _LOSS = Logistic()
+
+
+class Scored(Protocol):
+    """Rows as their losses see them; see :class:`RowBlock`."""
+
+    @property
+    def y(self) -> Array:
+        """Labels."""
+
+    @property
+    def weight(self) -> Array:
+        """Weights."""
+
+    @property
+    def normal(self) -> NDArray[np.bool_] | None:
+        """Labels that are numbers."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,7 +124,7 @@ class Mode:
         return None if self.inverse_root is None else self.inverse_root.T @ self.inverse_root
 
 
-def loss_value(rows: RowBlock, eta: Array) -> float:
+def loss_value(rows: Scored, eta: Array) -> float:
     """Return the weighted sum of the losses of a block."""
     loss = _LOSS.value(rows.y, eta)
     if rows.normal is not None:
@@ -115,7 +132,7 @@ def loss_value(rows: RowBlock, eta: Array) -> float:
     return float(np.sum(rows.weight * loss))
 
 
-def residuals(rows: RowBlock, eta: Array) -> Array:
+def residuals(rows: Scored, eta: Array) -> Array:
     """Return minus the first derivative of the loss of every row."""
     residual = -_LOSS.gradient(rows.y, eta)
     if rows.normal is not None:
@@ -123,7 +140,7 @@ def residuals(rows: RowBlock, eta: Array) -> Array:
     return np.asarray(rows.weight * residual)
 
 
-def curvatures(rows: RowBlock, eta: Array) -> Array:
+def curvatures(rows: Scored, eta: Array) -> Array:
     """Return the second derivative of the loss of every row."""
     curvature = _LOSS.curvature(rows.y, eta)
     if rows.normal is not None:
@@ -131,7 +148,7 @@ def curvatures(rows: RowBlock, eta: Array) -> Array:
     return np.asarray(rows.weight * curvature)
 
 
-def third_derivative(rows: RowBlock, eta: Array) -> Array:
+def third_derivative(rows: Scored, eta: Array) -> Array:
     """Return the third derivative of the loss of every row."""
     third = -_LOSS.curvature(rows.y, eta) * np.tanh(0.5 * eta)
     if rows.normal is not None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
@@ -13,6 +14,7 @@ from polytask.bayes.laplace_blocks import Spread
 from polytask.bayes.laplace_mode import Beliefs, Mode, Point, curvatures, posterior_mode, residuals
 from polytask.bayes.laplace_rows import Labelled, RowBlock, row_blocks
 from polytask.bayes.prior import Prior
+from polytask.bayes.row_space import RowSpace, opened_rows
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -105,7 +107,7 @@ class ClassPosterior:
         Parameters
         ----------
         labelled : Labelled
-            The rows of some tasks.
+            The rows of some tasks, in the features.
         tasks : ndarray of int of shape (labelled.n_tasks,)
             Which tasks they are; numbers from ``n_tasks`` on are new ones, without a gap.
 
@@ -113,11 +115,19 @@ class ClassPosterior:
         -------
         ClassPosterior
         """
+        if self.prior.space is not None:
+            prior, labelled = in_space(self.prior, labelled)
+            more = len(prior.mean) - len(self.prior.mean)
+            coef, rows = opened_rows(self.coef, more), opened_rows(self.rows, more)
+            return replace(self, prior=prior, coef=coef, rows=rows)._updated(labelled, tasks)
+        return self._updated(labelled, tasks)
+
+    def _updated(self, labelled: Labelled, tasks: Index) -> ClassPosterior:
         total = max(self.n_tasks, int(tasks.max(initial=-1)) + 1)
         coef = np.tile(self.prior.mean, (total, 1))
         coef[: self.n_tasks] = self.coef
         joined = self._joined(labelled, tasks) if len(self.rows) else labelled
-        fresh, _ = posterior_under(self.prior, joined)
+        fresh, _ = posterior_within(self.prior, joined)
         coef[tasks] = fresh.coef
         parts = [(self.rows, self.response, self._pieces(total))]
         parts.append((fresh.rows, fresh.response, fresh._pieces(labelled.n_tasks)))
@@ -175,13 +185,49 @@ def posterior_under(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, f
     prior : Prior
         Its mean counts as known; how uncertain it is adds to the variances only.
     labelled : Labelled
-        The rows.
+        The rows, in the features.
 
     Returns
     -------
     tuple of (ClassPosterior, float)
         The likelihood is that of the Laplace approximation.
     """
+    return posterior_within(*in_space(prior, labelled))
+
+
+def in_space(prior: Prior, labelled: Labelled) -> tuple[Prior, Labelled]:
+    """Return a prior that holds some rows, and the rows in its columns.
+
+    Parameters
+    ----------
+    prior : Prior
+        In the features, or in coordinates that may not hold the rows yet.
+    labelled : Labelled
+        In the features.
+    """
+    if prior.space is None:
+        return prior, labelled
+    Z = labelled.every()
+    prior = prior.opened(Z)
+    return prior, replace(labelled, Z=prior.coordinates(Z), shift=None)
+
+
+def spanned(problems: Sequence[Labelled]) -> tuple[RowSpace, list[Labelled]]:
+    """Return the space of the rows of problems of one design, and the problems in it.
+
+    Parameters
+    ----------
+    problems : sequence of Labelled
+        Of the same design, with no more rows than features.
+    """
+    Z = problems[0].every()
+    space = RowSpace.of(Z[:, 1:])
+    inside = space.coordinates(Z)
+    return space, [replace(problem, Z=inside, shift=None) for problem in problems]
+
+
+def posterior_within(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, float]:
+    """Return :func:`posterior_under` for rows in the columns of the prior."""
     spread = Spread.from_covariance(prior.covariance, prior.varying)
     beliefs = Beliefs(spread, None, prior.mean)
     start = Point(prior.mean.copy(), np.zeros((labelled.n_tasks, len(prior.varying))))

@@ -83,6 +83,12 @@ class Labelled:
             dense = dense - self.shift
         return dense.reshape(*labels.shape, self.width)
 
+    def every(self) -> Array:
+        """Return all rows of the design, dense, shape (n_rows, p)."""
+        dense = self.Z.toarray() if is_sparse(self.Z) else np.asarray(self.Z)
+        dense = dense.astype(np.float64, copy=False)
+        return dense if self.shift is None else dense - self.shift
+
 
 class RowBlock(ABC):
     """Some tasks and their rows; arrays have the shape (tasks, padded rows).

@@ -31,7 +31,7 @@ from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Block, Chosen, Reduced, Totals
-from polytask.bayes.structures import Structure
+from polytask.bayes.structures import Scalar, Structure
 from polytask.bayes.threads import in_order
 
 Mask = NDArray[np.bool_]
@@ -145,7 +145,7 @@ class Marginal:
         )
         self.q = q
         self._ridge = ridge_of(gram)
-        self._floor = max(_NOISE_FLOOR * within, _ROUNDING * square, 1e-20 * count)
+        self.floor = max(_NOISE_FLOOR * within, _ROUNDING * square, 1e-20 * count)
         self._scale = np.diagonal(gram)[list(model.varying)] / max(count, 1e-300)
 
     @property
@@ -180,8 +180,12 @@ class Marginal:
 
     def first_guess(self) -> Array:
         """Return a covariance to start from: deviations a fifth as large as the noise."""
-        share = 0.05 / np.where(self._scale > 0, self._scale, 1.0)
-        return np.diag(share)
+        scale = self._scale.copy()
+        if isinstance(self.model.structure, Scalar) and len(scale) > 1:
+            # Of one variance for all features the data see the sum of their squares.
+            scale[1:] = scale[1:].mean()
+        seen = scale > _ROUNDING * scale.max(initial=0.0)
+        return np.diag(0.05 / np.where(seen, scale, 1.0))
 
     def pack(self, structure: Array) -> Array:
         """Return a parameter vector with equal noise and a wide prior of the mean."""
@@ -313,7 +317,7 @@ class Marginal:
             log_determinants = 2.0 * float(np.log(np.diagonal(part)).sum())
         if log_mean is not None:
             log_determinants += log_mean * float(np.count_nonzero(self._prior_mask))
-        noise = (misfit + self._floor) / self.degrees
+        noise = (misfit + self.floor) / self.degrees
         return _Mean(beta, inverse.T @ inverse, root, noise, log_determinants)
 
     def _slope(

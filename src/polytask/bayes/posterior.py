@@ -15,6 +15,11 @@ _NO_VARIANCE = 1e-14
 
 def factor_of(covariance: Array) -> Array:
     """Return a factor of a covariance, without the directions that do not vary."""
+    own = np.diagonal(covariance)
+    if np.count_nonzero(covariance) == np.count_nonzero(own):
+        kept = own > _NO_VARIANCE * float(own.max(initial=0.0))
+        factor = np.diag(np.sqrt(np.maximum(own, 0.0)))[:, kept]
+        return factor if kept.any() else np.zeros((len(own), 1))
     values, vectors = np.linalg.eigh(covariance)
     largest = float(values.max(initial=0.0))
     kept = values > _NO_VARIANCE * largest if largest > 0 else np.zeros(len(values), dtype=bool)

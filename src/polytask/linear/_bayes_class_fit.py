@@ -11,15 +11,21 @@ from numpy.typing import NDArray
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
 from polytask.bayes.choose import Candidate
-from polytask.bayes.laplace_choice import learn_class_priors
-from polytask.bayes.laplace_posterior import ClassPosterior, class_posterior, posterior_under
+from polytask.bayes.laplace_choice import ClassPriors, learn_class_priors
+from polytask.bayes.laplace_posterior import (
+    ClassPosterior,
+    class_posterior,
+    posterior_under,
+    spanned,
+)
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.prior import Prior
+from polytask.bayes.row_space import RowSpace
 from polytask.bayes.structures import Structure
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_class_rows import class_labels
-from polytask.linear._bayes_structures import STRUCTURES, varying_columns
+from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
 from polytask.linear._heavy_weights import weights_within_reach
 from polytask.linear._scaling import FeatureScaling, feature_scaling, refuse_huge
 from polytask.linear._weights import label_weights
@@ -132,9 +138,9 @@ class GivenPriors:
                 "one for two classes, otherwise one for each class."
             )
         for prior in self.priors:
-            if len(prior.mean) != data.n_features + 1 or prior.noise is not None:
+            if prior.n_features != data.n_features or prior.noise is not None:
                 kind = "classes" if prior.noise is None else "numbers"
-                got = f"a prior of {kind} with {len(prior.mean) - 1} features"
+                got = f"a prior of {kind} with {prior.n_features} features"
                 allowed = f"a prior of classes with {data.n_features} features, as X"
                 raise IncompatibleError(sentence("prior", owner, allowed, got))
         if self.names is not None and data.feature_names not in (None, self.names):
@@ -146,9 +152,15 @@ class GivenPriors:
             if ours != theirs:
                 raise IncompatibleError(sentence("prior", owner, f"of {ours}", f"of {theirs}"))
 
+    @property
+    def own_scaling(self) -> FeatureScaling | None:
+        """The scaling that the data must have; None if the priors can be moved to another."""
+        fixed = any(prior.space is not None for prior in self.priors)
+        return self.scaling if fixed else None
+
     def moved_to(self, scaling: FeatureScaling) -> list[Prior]:
         """Return the priors of the same coefficients in another scaling."""
-        if self.scaling is None:
+        if self.scaling is None or self.own_scaling is not None:
             return list(self.priors)
         return [_moved(prior, self.scaling, scaling) for prior in self.priors]
 
@@ -184,33 +196,30 @@ def fit_classes(
         given.check(data, outcomes, owner)
     weight = label_weights(data, outcomes, None, owner)
     scaling = feature_scaling(data, weight, bool(settings.standardize), centre=True)
+    if given is not None:
+        scaling = given.own_scaling or scaling
     labels = class_labels(data, outcomes, scaling, owner)
     problems = [labels.against_rest(codes) for codes in positive_codes(outcomes)]
     if given is not None:
         with weights_within_reach(weight, owner):
             return _under_given(problems, given, scaling)
     varying = varying_columns(settings.varying, data, owner)
+    space, n_features = None, None
+    extent = data.n_features, labels.n_rows, float(labels.weight.sum())
+    if is_wide(*extent, varying, settings.chosen_structure):
+        space, problems = spanned(problems)
+        varying, n_features = tuple(range(space.width)), space.n_features
     with weights_within_reach(weight, owner):
         found = learn_class_priors(
             problems,
             settings.chosen_structure,
             varying,
             settings.gaussian_mean(data.n_features),
-            float(settings.tol),
-            int(settings.max_iter),
+            (float(settings.tol), int(settings.max_iter)),
+            n_features,
         )
-    posteriors = []
-    for problem, learned in zip(problems, found.learned, strict=True):
-        prior = Prior(
-            mean=learned.mode.point.mean,
-            covariance=learned.beliefs.spread.covariance,
-            varying=learned.beliefs.spread.varying,
-            noise=None,
-            mean_covariance=learned.mode.mean_covariance,
-        )
-        posteriors.append(class_posterior(learned.mode, learned.beliefs, prior, problem))
     return ClassFit(
-        posteriors=posteriors,
+        posteriors=_posteriors(found, problems, space),
         scaling=scaling,
         structure=found.structure,
         log_likelihood=found.log_likelihood,
@@ -220,6 +229,23 @@ def fit_classes(
         n_iter=max(learned.n_iter for learned in found.learned),
         seconds=sum(learned.seconds for learned in found.learned),
     )
+
+
+def _posteriors(
+    found: ClassPriors, problems: list[Labelled], space: RowSpace | None
+) -> list[ClassPosterior]:
+    posteriors = []
+    for problem, learned in zip(problems, found.learned, strict=True):
+        prior = Prior(
+            mean=learned.mode.point.mean,
+            covariance=learned.beliefs.spread.covariance,
+            varying=learned.beliefs.spread.varying,
+            noise=None,
+            mean_covariance=learned.mode.mean_covariance,
+            space=space,
+        )
+        posteriors.append(class_posterior(learned.mode, learned.beliefs, prior, problem))
+    return posteriors
 
 
 def positive_codes(outcomes: Outcomes) -> list[Index]:

@@ -73,10 +73,11 @@ def tasks_of(
     W = np.zeros((len(scaling.scale) + 1, len(layout.columns.tasks)))
     order = [] if outcomes.union is None else outcomes.union.tolist()
     several = isinstance(outcomes.losses[0], Multinomial)
+    lifted = [posterior.prior.lifted(posterior.coef) for posterior in posteriors]
     for t, part in enumerate(layout.slices):
         for column in range(part.start, part.stop):
             number = order.index(layout.columns.classes[column]) if several else 0
-            W[:, column] = posteriors[number].coef[t]
+            W[:, column] = lifted[number][t]
     present = None
     if frame.present is not None:
         present = np.repeat(frame.present, [s.stop - s.start for s in layout.slices], axis=0)

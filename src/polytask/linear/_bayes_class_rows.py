@@ -52,6 +52,11 @@ class ClassLabels:
     task: Index
     n_tasks: int
 
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.Z.shape[0])
+
     def against_rest(self, positive: Index) -> Labelled:
         """Return the problem of one class against the rest.
 

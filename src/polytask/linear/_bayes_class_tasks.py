@@ -125,10 +125,11 @@ class BayesClassTasks:
         return np.column_stack([self._variance(Z, task, k) for k in numbers])
 
     def _variance(self, Z: Array, task: int, number: int) -> Array:
-        given = line_given(self.given, task)
-        if given is None:
-            return self.posteriors[number].variance(Z, task)
-        return self.posteriors[number].variance(Z, -1) if given.unseen else np.zeros(len(Z))
+        given, posterior = line_given(self.given, task), self.posteriors[number]
+        if given is not None and not given.unseen:
+            return np.zeros(len(Z))
+        inside = posterior.prior.coordinates(Z)
+        return posterior.variance(inside, task if given is None else -1)
 
     @property
     def several(self) -> bool:
@@ -158,7 +159,8 @@ class BayesClassTasks:
         if not self._borrows(task):
             columns = self.slices[task]
             return self.linear.coef[columns], self.linear.intercept[columns]
-        means = np.column_stack([posterior.prior.mean for posterior in self.posteriors])
+        priors = [posterior.prior for posterior in self.posteriors]
+        means = np.concatenate([prior.lifted(prior.mean[None]) for prior in priors]).T
         scaling = FeatureScaling(self.mean, self.scale, active=True)
         coef, intercept = scaling.restore(means[1:], means[0], None)
         return coef.T, intercept

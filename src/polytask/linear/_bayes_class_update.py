@@ -198,7 +198,7 @@ def _updated_tasks(
         used.sort(key=lambda r: r.position)
         parts = [_problem_rows(r, label, sets[r.position]) for r in used]
         offsets = np.cumsum([0, *[len(y) for _, y, _ in parts]]).astype(np.intp)
-        width = posterior.rows.shape[1]
+        width = posterior.prior.n_features + 1
         labelled = Labelled(
             Z=np.concatenate([np.zeros((0, width)), *[Z for Z, _, _ in parts]]),
             y=np.concatenate([np.zeros(0), *[y for _, y, _ in parts]]),

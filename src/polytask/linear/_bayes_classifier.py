@@ -116,8 +116,9 @@ default="auto"
     task_classes_ : dict of task to ndarray
         The classes of each task.
     prior_ : Prior or list of Prior
-        What was learned, for the scaled features; a list in the order of the union of the
-        classes if there are several.
+        What was learned, for the scaled features, or with more features than rows for the
+        coordinates of ``prior_.space``; a list in the order of the union of the classes if there
+        are several.
     structure_ : Structure or None
         The structure of Omega; None for a given prior.
     evidence_ : tuple of Candidate
@@ -127,6 +128,12 @@ default="auto"
     solution_ : Solution
         Minus the log evidence, the largest derivative per label as residual, status,
         evaluations and seconds.
+
+    Notes
+    -----
+    With more features than rows (and 256 features or more), where all features vary alike, all
+    work is done in the space of the rows, which is exact: no array has features in both
+    directions, and the search costs Cholesky factors of the number of labels.
 
     References
     ----------

@@ -9,7 +9,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import positive_integer, sentence
-from polytask._estimator.training import cell_mask
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
 from polytask.bayes.correlated_fit import JointLearned
@@ -23,9 +22,8 @@ from polytask.bayes.structures import NoVariation, Scalar
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_correlated_evidence import joint_densities, joint_ratios
-from polytask.linear._bayes_rows import ScaledRows
+from polytask.linear._bayes_rows import PriorRows
 from polytask.linear._bayes_tasks import BayesTasks
-from polytask.linear._scaling import FeatureScaling
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -64,7 +62,7 @@ class Densities:
 def densities_of(
     data: TaskData,
     scaled: tuple[Array, Array],
-    scaling: FeatureScaling,
+    rows: PriorRows,
     blocks: tuple[Block, ...],
     learned: tuple[Model, Prior],
     joint: JointTasks | None = None,
@@ -77,8 +75,8 @@ def densities_of(
         Encoded.
     scaled : tuple of ndarray
         Scaled targets and weights, 0 where a target is missing.
-    scaling : FeatureScaling
-        Of the features.
+    rows : PriorRows
+        In the columns of the prior.
     blocks : tuple of Block
         Of all rows.
     learned : tuple of (Model, Prior)
@@ -87,11 +85,10 @@ def densities_of(
         The rows of tasks with correlated noise: labels are then predicted without the others of
         their row.
     """
-    rows = ScaledRows(data.X, scaling, cell_mask(data))
     model, prior = learned
     alone = _apart(blocks, model, data.n_tasks)
     if joint is not None:
-        return Densities(*joint_densities(data, scaled, scaling, joint, (prior, alone)))
+        return Densities(*joint_densities(data, scaled, rows.rows.scaling, joint, (prior, alone)))
     noise = [noise_of(p, data.n_tasks) for p in (prior, alone)]
     means: list[list[float]] = [[], []]
     for task in _spread(np.flatnonzero(data.task_rows() > 1), _TASKS):

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
+from polytask._estimator.training import cell_mask
 from polytask.bayes.blocks import Block
 from polytask.bayes.choose import Candidate, choose
 from polytask.bayes.correlated import JointRows
@@ -19,6 +20,7 @@ from polytask.bayes.fit import Learned, learn
 from polytask.bayes.marginal import Model
 from polytask.bayes.noise import pull_to_common
 from polytask.bayes.prior import Prior
+from polytask.bayes.row_space import RowSpace
 from polytask.bayes.structures import NoVariation, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
@@ -29,8 +31,8 @@ from polytask.linear._bayes_correlated import (
     refuse_large,
 )
 from polytask.linear._bayes_evidence import Densities, densities_of
-from polytask.linear._bayes_rows import blocks_of
-from polytask.linear._bayes_structures import STRUCTURES, varying_columns
+from polytask.linear._bayes_rows import PriorRows, ScaledRows, blocks_of
+from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy, weights_within_reach
 from polytask.linear._scaling import (
@@ -160,8 +162,10 @@ def fit_bayes(
         targets = _target_scaling(data, outcomes, weight, settings.scale_targets)
     y = np.nan_to_num(targets.apply(outcomes.y, data))
     with weights_within_reach(weight, owner):
-        rows = joint_rows(data, y, weight, features, owner) if settings.correlated else None
-        scaled = _Scaled(data, y, weight, features, blocks_of(data, y, weight, features), rows)
+        joint = joint_rows(data, y, weight, features, owner) if settings.correlated else None
+        rows = ScaledRows(data.X, features, cell_mask(data))
+        own = _columns(rows, data, weight, settings, given, owner)
+        scaled = _Scaled(data, y, weight, own, blocks_of(data, y, weight, own), joint)
         if given is None:
             found = _learned(scaled, settings, owner)
         else:
@@ -192,7 +196,7 @@ class _Scaled:
     data: TaskData
     y: Array
     weight: Array
-    features: FeatureScaling
+    columns: PriorRows
     blocks: tuple[Block, ...]
     rows: JointRows | None  # if the noise is correlated
 
@@ -206,32 +210,63 @@ class _Found:
     densities: Densities | None = None
 
 
+def _columns(
+    rows: ScaledRows,
+    data: TaskData,
+    weight: Array,
+    settings: BayesSettings,
+    given: BayesTasks | Prior | None,
+    owner: str,
+) -> PriorRows:
+    """Return the rows in the columns of the prior: the features, or the space of the rows."""
+    every = np.arange(data.n_rows)
+    if given is not None:
+        prior = _prior(given)
+        _check_width(prior, data, owner)
+        return PriorRows(rows, None if prior.space is None else prior.opened(rows(every)).space)
+    n_labels = float(weight.sum())
+    varying = varying_columns(settings.varying, data, owner)
+    wide = is_wide(data.n_features, data.n_rows, n_labels, varying, settings.fixed_structure)
+    shrunk = settings.gaussian_mean(data.n_features, n_labels)
+    if not (wide and shrunk) or settings.correlated:
+        return PriorRows(rows, None)
+    return PriorRows(rows, RowSpace.of(rows(every)[:, 1:]))
+
+
 def _learned(scaled: _Scaled, settings: BayesSettings, owner: str) -> _Found:
     data, labels = scaled.data, (scaled.y, scaled.weight)
+    space = scaled.columns.space
     model = _model(data, settings, float(scaled.weight.sum()), owner)
+    if space is not None:
+        model = replace(model, varying=tuple(range(space.width)))
     if scaled.rows is not None:
         refuse_large(scaled.rows, len(model.varying), owner)
     apart, candidates = _learn(scaled.blocks, model, data.n_tasks, settings)
-    found = _Found(_prior_of(apart), None, apart, candidates)
+    found = _Found(_prior_of(apart, space), None, apart, candidates)
     if scaled.rows is not None:
         structure, limits = settings.fixed_structure, (float(settings.tol), int(settings.max_iter))
         own = fit_correlated(scaled.rows, apart, structure, limits)
         found = _Found(own.prior, own.joint, own.learned, own.candidates)
     densities = densities_of(
-        data, labels, scaled.features, scaled.blocks, (apart.model, found.prior), found.joint
+        data, labels, scaled.columns, scaled.blocks, (apart.model, found.prior), found.joint
     )
     return replace(found, densities=densities)
 
 
 def _given(scaled: _Scaled, given: BayesTasks | Prior, owner: str) -> _Found:
     tasks = given if isinstance(given, BayesTasks) else None
-    prior = given if isinstance(given, Prior) else given.prior
-    _check_width(prior, scaled.data, owner)
+    prior = _prior(given)
+    if scaled.columns.space is not None:
+        prior = prior.opened(scaled.columns.rows(np.arange(scaled.data.n_rows)))
     joint = None
     if scaled.rows is not None:
         known = None if tasks is None else tasks.joint
         joint = given_joint(scaled.rows, known, len(prior.varying), owner)
     return _Found(prior, joint)
+
+
+def _prior(given: BayesTasks | Prior) -> Prior:
+    return given if isinstance(given, Prior) else given.prior
 
 
 def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -> Model:
@@ -268,13 +303,14 @@ def _learn(
     return learned, candidates
 
 
-def _prior_of(learned: Learned) -> Prior:
+def _prior_of(learned: Learned, space: RowSpace | None) -> Prior:
     return Prior(
         mean=learned.mean,
         covariance=learned.covariance,
         varying=np.array(learned.model.varying, dtype=np.intp),
         noise=learned.noise if learned.task_noise is None else learned.task_noise,
         mean_covariance=learned.mean_covariance,
+        space=space,
     )
 
 
@@ -310,9 +346,9 @@ def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
     if prior.noise is None:
         allowed = "of a model of numbers, which has a noise variance"
         raise DataError(sentence("prior", owner, allowed, "one of classes"))
-    if len(prior.mean) != data.n_features + 1:
+    if prior.n_features != data.n_features:
         allowed = f"of {data.n_features} features, as X"
-        raise DataError(sentence("prior", owner, allowed, f"one of {len(prior.mean) - 1}"))
+        raise DataError(sentence("prior", owner, allowed, f"one of {prior.n_features}"))
 
 
 def _original_units(

@@ -102,7 +102,7 @@ default="auto"
     columns_ : tuple of (task, None)
         The owner of each row of ``coef_``.
     prior_ : Prior
-        mu, Omega and sigma^2, for the scaled features and targets.
+        mu, Omega and sigma^2, for scaled features (or coordinates of its `space`) and targets.
     noise_ : ndarray of shape (n_tasks,)
         Standard deviation of the noise of each task in original units.
     noise_covariance_ : ndarray of shape (n_tasks, n_tasks) or None

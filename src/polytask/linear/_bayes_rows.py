@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator.training import cell_mask
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import Block
 from polytask.bayes.collect import collect_shared, collect_stacked
+from polytask.bayes.row_space import RowSpace
 from polytask.data import Form, TaskData
 from polytask.linear._scaling import FeatureScaling
 
@@ -49,14 +49,38 @@ class ScaledRows:
         return rows
 
 
+@dataclass(frozen=True, eq=False)
+class PriorRows:
+    """Scaled rows in the columns of a prior.
+
+    Attributes
+    ----------
+    rows : ScaledRows
+        In the features.
+    space : RowSpace or None
+        The coordinates of the prior; None means the features.
+    """
+
+    rows: ScaledRows
+    space: RowSpace | None
+
+    def __call__(self, numbers: Index) -> Array:
+        """Return some rows, shape (len(numbers), p)."""
+        Z = self.rows(numbers)
+        return Z if self.space is None else self.space.coordinates(Z)
+
+    @property
+    def width(self) -> int:
+        """Number of columns, p."""
+        return 1 + self.rows.X.shape[1] if self.space is None else self.space.width
+
+
 def dense(X: Any) -> NDArray[Any]:  # noqa: ANN401 - ndarray or CSR
     """Return an array of a few rows."""
     return np.asarray(X.toarray() if is_sparse(X) else X)
 
 
-def blocks_of(
-    data: TaskData, y: Array, weight: Array, scaling: FeatureScaling
-) -> tuple[Block, ...]:
+def blocks_of(data: TaskData, y: Array, weight: Array, rows: PriorRows) -> tuple[Block, ...]:
     """Collect what the rows of every task say.
 
     Parameters
@@ -67,15 +91,14 @@ def blocks_of(
         Scaled targets; 0 where they are missing.
     weight : ndarray, shaped as y
         Weights of the labels, 0 where they are missing.
-    scaling : FeatureScaling
-        Of the features.
+    rows : PriorRows
+        In the columns of the prior.
 
     Returns
     -------
     tuple of Block
     """
-    rows = ScaledRows(data.X, scaling, cell_mask(data))
-    p = 1 + data.n_features
+    p = rows.width
     if data.form is Form.TARGETS:
         return collect_shared(rows, p, y, weight)
     return collect_stacked(rows, p, y, weight, np.asarray(data.offsets))

@@ -18,6 +18,9 @@ from polytask.bayes.structures import (
 from polytask.data import TaskData
 from polytask.exceptions import ParameterError
 
+# With fewer features nothing is gained by working in the space of the rows.
+_WIDE = 256
+
 STRUCTURES: dict[str, Structure | None] = {
     "auto": None,
     "none": NoVariation(),
@@ -69,6 +72,37 @@ def varying_columns(varying: Any, data: TaskData, owner: str) -> tuple[int, ...]
             raise ParameterError(sentence("varying", owner, allowed, repr(entry)) + hint)
         found.add(position + 1)
     return tuple(sorted(found))
+
+
+def is_wide(
+    n_features: int,
+    n_rows: int,
+    n_labels: float,
+    varying: tuple[int, ...],
+    structure: Structure | None,
+) -> bool:
+    """Say whether a prior is to be learned in the space of the rows.
+
+    That is exact where all features vary alike. Where the structure is to be chosen, one with a
+    parameter for each feature must be out of the question: fewer labels than features.
+
+    Parameters
+    ----------
+    n_features, n_rows : int
+        Of the design.
+    n_labels : float
+        Sum of the weights of the labels.
+    varying : tuple of int
+        The columns that vary.
+    structure : Structure or None
+        None if it is to be chosen.
+    """
+    if structure is None:
+        alike = n_labels < n_features
+    else:
+        alike = isinstance(structure, NoVariation | Scalar)
+    every = len(varying) == n_features + 1
+    return alike and every and n_rows < n_features and n_features >= _WIDE
 
 
 def _position(entry: Any, d: int) -> int:  # noqa: ANN401

@@ -91,6 +91,7 @@ class BayesTasks:
         W = posterior_means(self.blocks, self.prior, self.n_tasks)
         if self.joint_posterior is not None:
             W[: len(self.joint_posterior.means)] = self.joint_posterior.means
+        W = self.prior.lifted(W)
         present = self.present
         coef, intercept = self.features.restore(W[:, 1:].T, W[:, 0], present)
         n = self.n_tasks
@@ -109,8 +110,9 @@ class BayesTasks:
     def typical(self) -> tuple[Array, float]:
         """Return coefficients and intercept of an unseen task, the prior mean."""
         mean, scale = self.units(-1)
-        coef = self.prior.mean[1:] / self.scale
-        return coef * scale, float((self.prior.mean[0] - self.mean @ coef) * scale + mean)
+        known = self.prior.lifted(self.prior.mean[None])[0]
+        coef = known[1:] / self.scale
+        return coef * scale, float((known[0] - self.mean @ coef) * scale + mean)
 
     def noise(self) -> Array:
         """Return the standard deviation of the noise of every task in original units."""
@@ -132,7 +134,7 @@ class BayesTasks:
         return None if self.joint is None else joint_posterior(self.joint, self.prior)
 
     def covariance(self, task: int, noise: float) -> Array:
-        """Return the covariance of the scaled coefficients of a task, shape (p, p).
+        """Return the covariance of the coefficients of a task in the columns of the prior.
 
         Parameters
         ----------
@@ -165,6 +167,7 @@ class BayesTasks:
         for start in range(0, len(out), _PIECE):
             Z = (dense(X[start : start + _PIECE]) - self.mean) / self.scale
             Z = np.column_stack([np.ones(len(Z)), Z if exists is None else Z * exists])
+            Z = self.prior.coordinates(Z)
             spread = np.einsum("ij,ij->i", Z @ covariance, Z)
             out[start : start + _PIECE] = np.sqrt(np.maximum(spread, 0.0) + noise)
         return out * self.units(task)[1]

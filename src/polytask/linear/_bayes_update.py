@@ -13,12 +13,12 @@ from polytask._estimator import Query, regression
 from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scored import scored_data
 from polytask.bayes.blocks import Block, renumbered
-from polytask.bayes.collect import collect_shared, collect_stacked, merged
+from polytask.bayes.collect import collect_shared, collect_stacked, merged, opened_block
 from polytask.bayes.correlated import JointRows, collect_joint
 from polytask.bayes.posterior import line_of, noise_of, posterior_means
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.linear._bayes_correlated import with_rows
-from polytask.linear._bayes_rows import ScaledRows
+from polytask.linear._bayes_rows import PriorRows, ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._prediction import LinearTasks
@@ -61,7 +61,7 @@ def updated(
     query = read_query(schema, raw, None, "shared")
     numbers, labels = _numbers(schema, raw, query, tasks.n_tasks)
     present = _presence(tasks.present, query, numbers, len(labels))
-    wide = _widened(tasks, present, len(labels))
+    wide = _opened(_widened(tasks, present, len(labels)), raw, query, numbers)
     y = regression(raw, "squared", schema.owner)
     refuse_huge(query.data, y, schema.owner)
     weight = label_weights(raw, y, None, schema.owner)
@@ -78,7 +78,7 @@ def updated(
     )
     if joint is not None:
         blocks = tuple(_beyond(blocks, joint.n_tasks))
-    return new, dataclasses.replace(wide, blocks=merged(tasks.blocks, blocks), joint=joint)
+    return new, dataclasses.replace(wide, blocks=merged(wide.blocks, blocks), joint=joint)
 
 
 def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:
@@ -102,7 +102,8 @@ def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) ->
     if len(changed) > _FEW or jointly:
         return tasks.linear()
     noise = noise_of(tasks.prior, n)
-    W = np.stack([_mean_of(tasks, t, float(noise[t])) for t in changed.tolist()], axis=1)
+    means = np.stack([_mean_of(tasks, t, float(noise[t])) for t in changed.tolist()])
+    W = tasks.prior.lifted(means).T
     present = None if tasks.present is None else tasks.present[changed]
     coef, intercept = tasks.features.restore(W[1:], W[0], present)
     scale, mean = tasks.target_scale[changed], tasks.target_mean[changed]
@@ -178,6 +179,24 @@ def _scaled_targets(tasks: BayesTasks, raw: TaskData, y: Array, numbers: Index) 
     return (y - tasks.target_mean[own]) / tasks.target_scale[own]
 
 
+def _opened(tasks: BayesTasks, raw: TaskData, query: Query, numbers: Index) -> BayesTasks:
+    """Return the same in coordinates that hold the new rows."""
+    if tasks.prior.space is None:
+        return tasks
+    rows = _scaled_rows(tasks, raw, query, numbers)
+    prior = tasks.prior.opened(rows(np.arange(raw.n_rows)))
+    more = len(prior.mean) - len(tasks.prior.mean)
+    blocks = tuple(opened_block(block, more) for block in tasks.blocks)
+    return dataclasses.replace(tasks, prior=prior, blocks=blocks)
+
+
+def _scaled_rows(tasks: BayesTasks, raw: TaskData, query: Query, numbers: Index) -> ScaledRows:
+    exists = None
+    if raw.form is not Form.TARGETS and tasks.present is not None:
+        exists = tasks.present[numbers[raw.row_tasks()]]
+    return ScaledRows(query.data.X, tasks.features, exists)
+
+
 def _blocks(
     tasks: BayesTasks,
     raw: TaskData,
@@ -186,12 +205,10 @@ def _blocks(
     numbers: Index,
 ) -> tuple[Block, ...]:
     y, weight = labels
-    p = 1 + query.data.n_features
+    rows = PriorRows(_scaled_rows(tasks, raw, query, numbers), tasks.prior.space)
     if raw.form is Form.TARGETS:
-        return collect_shared(ScaledRows(query.data.X, tasks.features, None), p, y, weight)
-    exists = None if tasks.present is None else tasks.present[numbers[raw.row_tasks()]]
-    rows = ScaledRows(query.data.X, tasks.features, exists)
-    blocks = collect_stacked(rows, p, y, weight, np.asarray(raw.offsets))
+        return collect_shared(rows, rows.width, y, weight)
+    blocks = collect_stacked(rows, rows.width, y, weight, np.asarray(raw.offsets))
     return tuple(renumbered(block, numbers[block.tasks]) for block in blocks)
 
 

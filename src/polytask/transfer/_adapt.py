@@ -88,6 +88,10 @@ def adapt(
     predicts rows left out better beyond noise (95%; 99.9% with less than twenty rows, but in a
     new domain): in closed form for the squared loss, by cross-validation for classes.
 
+    In a new domain of two classes a learned prior averages over what the coefficients may be:
+    like those of the known tasks, unlike them, or of no use, with any level, each with its
+    posterior probability.
+
     A task with a learned prior that is left to the model as it was, or to its own rows, has
     intervals as wide as rows left out have shown, since its posterior says nothing about it;
     its class probabilities are those that were scored.

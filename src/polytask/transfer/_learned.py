@@ -27,6 +27,7 @@ from polytask.transfer._learned_prior import (
 )
 from polytask.transfer._pulled import Line, Pulled, Rows
 from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._relation import averaged, can_average
 from polytask.transfer._report import Trial, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask, linear_model
 
@@ -34,6 +35,10 @@ __all__ = ["has_learned_prior", "learned_domain", "learned_tasks"]
 
 Array = NDArray[np.float64]
 _FOLDS = 5
+_ONE_CLASS = (
+    "The new rows are all of one class: a model of them alone is right about each that is left "
+    "out, whatever other rows are like."
+)
 # Student's t has no variance with less than two degrees of freedom.
 _LEAST_FREEDOM = 3.0
 
@@ -64,12 +69,15 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
         raise DataError(sentence("X_new", OWNER, "rows with targets", "None"))
     work = _Domain(model, given, given.raw)
     losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw)}
-    if not getattr(model._tasks, "several", False):
+    untried: dict[str, str] = {}
+    if _of_one_class(given):
+        untried["target"] = _ONE_CLASS
+    elif not getattr(model._tasks, "several", False):
         # Several classes are one against the others here: no line of one model says that.
         losses["target"] = held_out(given, work.alone)
     if source is not None:
         losses["pooled"] = pooled_losses(model, given, source)
-    trial = Trial(losses, given.weight)
+    trial = Trial(losses, given.weight, untried)
     chosen = trial.judged().choice()
     report = replace(report_of(given, trial, "new"), chosen=chosen)
     if chosen == "pooled" and source is not None:
@@ -79,6 +87,12 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
     adapted, strength = work.fitted(chosen, losses[chosen])
     adapted.adaptation_ = replace(report, strengths=(strength,) * len(given.tasks))
     return adapted
+
+
+def _of_one_class(given: Given) -> bool:
+    parts = [entry.rows for entry in given.tasks]
+    seen = np.unique(np.concatenate([rows.y for rows in parts]))
+    return parts[0].loss.is_classifier and len(seen) < 2
 
 
 def _typical(model: Any) -> Line:  # noqa: ANN401
@@ -98,9 +112,13 @@ class _Domain:
 
     def adapted(self, index: NDArray[np.intp]) -> tuple[Any, Width]:
         """Return the model after some of the rows, and how much its prior was widened."""
-        parts = [self._part(k, index) for k in range(len(self.given.tasks))]
-        width = width_of(self.model, [rows for rows in parts if len(rows.y)])
+        every = [self._part(k, index) for k in range(len(self.given.tasks))]
+        parts = [rows for rows in every if len(rows.y)]
+        width = width_of(self.model, parts)
         new = with_rows(widened(self.model, width), self.given, index)
+        if can_average(self.model) and parts:
+            places = linear_size(self.model) + np.flatnonzero([len(rows.y) for rows in every])
+            new = averaged(new, self.model, parts, places, width)
         return with_lines_before(new, self.model), width
 
     def held_out(self) -> Array:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask.bayes import Prior
-from polytask.bayes.laplace_posterior import posterior_under
+from polytask.bayes.laplace_posterior import in_space, posterior_within
 from polytask.bayes.laplace_rows import Labelled
 from polytask.data import Form, TableEncoder, TaskData
 from polytask.linear._bayes_class_tasks import BayesClassTasks
@@ -27,6 +28,7 @@ Array = NDArray[np.float64]
 # where nothing else differs between domains, how high the target is often does.
 Width = tuple[float, float]
 AS_LEARNED: Width = (1.0, 1.0)
+LogEvidence = Callable[[Width], float]
 _WIDTHS = (0.1, 0.3, 3.0, 10.0, 30.0, 100.0)
 # Half the 95% point of chi-square with one degree of freedom: a gain beyond chance.
 _CLEAR = 1.92
@@ -113,12 +115,11 @@ def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
     """
     if not tasks:
         return AS_LEARNED
-    known = model._tasks
-    evidence = _EVIDENCE[type(known)]
-    level = level_factor(lambda factor: evidence(known, tasks, (1.0, factor)))
+    evidence = _EVIDENCE[type(model._tasks)](model._tasks, tasks)
+    level = level_factor(lambda factor: evidence((1.0, factor)))
     if not _slopes_vary(model):
         return 1.0, level
-    found = {width: evidence(known, tasks, (width, level)) for width in (1.0, *_WIDTHS)}
+    found = {width: evidence((width, level)) for width in (1.0, *_WIDTHS)}
     best = max(found, key=lambda width: found[width])
     return (best if found[best] > found[1.0] + _CLEAR else 1.0), level
 
@@ -145,11 +146,15 @@ def widened(model: Any, width: Width) -> Any:  # noqa: ANN401
 
 def _scaled(known: Any, X: Any) -> Array:  # noqa: ANN401 - tasks of either kind
     """Return scaled rows with ones in front."""
-    dense = X.toarray() if is_sparse(X) else np.asarray(X, dtype=np.float64)
+    dense = _dense(X)
     return np.column_stack([np.ones(len(dense)), (dense - known.mean) / known.scale])
 
 
-def _wide(prior: Prior, width: Width) -> Prior:
+def _dense(X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+    return np.asarray(X.toarray() if is_sparse(X) else X, dtype=np.float64)
+
+
+def wide(prior: Prior, width: Width) -> Prior:
     """Return the prior of a new domain; how uncertain the mean level is widens the level too."""
     if width == AS_LEARNED:
         return prior
@@ -165,37 +170,57 @@ def _wide(prior: Prior, width: Width) -> Prior:
 def _normal_rows(known: BayesTasks, rows: Rows, width: Width = AS_LEARNED) -> NormalRows:
     """Return what the prior says about rows before any was seen, in scaled units."""
     mean, scale = known.units(-1)
-    Z, prior = _scaled(known, rows.X), _wide(known.prior, width)
+    Z = _scaled(known, rows.X)
+    prior = wide(known.prior.opened(Z), width)
+    Z = prior.coordinates(Z)
     noise = float(np.mean(np.asarray(prior.noise, dtype=float)))
     misfit = (rows.y - mean) / scale - Z @ prior.mean
     return NormalRows(Z, misfit, noise / rows.weight, prior.spread)
 
 
-def _normal_evidence(known: BayesTasks, tasks: list[Rows], width: Width) -> float:
-    return sum(_normal_rows(known, rows, width).log_density for rows in tasks if len(rows.y))
+def _normal_evidence(known: BayesTasks, tasks: list[Rows]) -> LogEvidence:
+    """Return the log marginal likelihood of rows of new tasks as a function of the width."""
+    # In coordinates that hold the rows, to find them once only.
+    Z = _scaled(known, np.concatenate([_dense(rows.X) for rows in tasks]))
+    opened = dataclasses.replace(known, prior=known.prior.opened(Z))
+
+    def evidence(width: Width) -> float:
+        return sum(_normal_rows(opened, rows, width).log_density for rows in tasks)
+
+    return evidence
 
 
-def _class_evidence(known: BayesClassTasks, tasks: list[Rows], width: Width) -> float:
-    """Return the marginal likelihood in the Laplace approximation, summed over the classes."""
-    Z = np.concatenate([_scaled(known, rows.X) for rows in tasks])
-    weight = np.concatenate([rows.weight for rows in tasks])
+def _class_evidence(known: BayesClassTasks, tasks: list[Rows]) -> LogEvidence:
+    """Return the same in the Laplace approximation, summed over the classes."""
+    problems = [
+        in_space(posterior.prior, class_rows(known, tasks, k))
+        for k, posterior in enumerate(known.posteriors)
+    ]
+
+    def evidence(width: Width) -> float:
+        return sum(posterior_within(wide(prior, width), rows)[1] for prior, rows in problems)
+
+    return evidence
+
+
+def class_rows(known: BayesClassTasks, tasks: list[Rows], number: int) -> Labelled:
+    """Return scaled rows of new tasks as the problem of the prior of a number."""
     codes = np.concatenate([rows.y for rows in tasks])
-    offsets = np.cumsum([0, *[len(rows.y) for rows in tasks]]).astype(np.intp)
-    total = 0.0
-    for k, posterior in enumerate(known.posteriors):
-        y = (codes == (k if known.several else 1)).astype(np.float64)
-        labelled = Labelled(Z=Z, y=y, weight=weight, offsets=offsets)
-        total += posterior_under(_wide(posterior.prior, width), labelled)[1]
-    return total
+    return Labelled(
+        Z=np.concatenate([_scaled(known, rows.X) for rows in tasks]),
+        y=(codes == (number if known.several else 1)).astype(np.float64),
+        weight=np.concatenate([rows.weight for rows in tasks]),
+        offsets=np.cumsum([0, *[len(rows.y) for rows in tasks]]).astype(np.intp),
+    )
 
 
 def _wider_numbers(known: BayesTasks, width: Width) -> BayesTasks:
-    return dataclasses.replace(known, prior=_wide(known.prior, width))
+    return dataclasses.replace(known, prior=wide(known.prior, width))
 
 
 def _wider_classes(known: BayesClassTasks, width: Width) -> BayesClassTasks:
     posteriors = [
-        dataclasses.replace(posterior, prior=_wide(posterior.prior, width))
+        dataclasses.replace(posterior, prior=wide(posterior.prior, width))
         for posterior in known.posteriors
     ]
     return dataclasses.replace(known, posteriors=posteriors)

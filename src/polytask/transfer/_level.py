@@ -5,9 +5,31 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
+
+Array = NDArray[np.float64]
 
 # Factors of the variance of a level that are weighed against each other.
-_FACTORS = 10.0 ** np.arange(-1.0, 3.1, 0.5)
+FACTORS: Array = 10.0 ** np.arange(-1.0, 3.1, 0.5)
+
+
+def factor_shares(log_evidence: Array) -> Array:
+    """Return the posterior probabilities of the factors under a Cauchy prior of the level.
+
+    Parameters
+    ----------
+    log_evidence : ndarray of shape (..., n_factors)
+        Log marginal likelihood under each, and more models to weigh against each other.
+
+    Returns
+    -------
+    ndarray, shaped as `log_evidence`
+        Of sum 1.
+    """
+    # The density of the log of the factor: 1 over the factor has a gamma distribution.
+    weight = log_evidence - 0.5 * np.log(FACTORS) - 0.5 / FACTORS
+    share = np.exp(weight - weight.max())
+    return np.asarray(share / share.sum())
 
 
 def level_factor(log_evidence: Callable[[float], float]) -> float:
@@ -33,8 +55,5 @@ def level_factor(log_evidence: Callable[[float], float]) -> float:
     .. [1] Lange, K., Little, R. and Taylor, J. (1989). Robust statistical modeling using the t
        distribution. JASA 84, 881-896, section 2 (the mixture, with one degree of freedom).
     """
-    weight = np.array([log_evidence(factor) for factor in _FACTORS.tolist()])
-    # The density of the log of the factor: 1 over the factor has a gamma distribution.
-    weight -= 0.5 * np.log(_FACTORS) + 0.5 / _FACTORS
-    share = np.exp(weight - weight.max())
-    return float(np.exp(share @ np.log(_FACTORS) / share.sum()))
+    share = factor_shares(np.array([log_evidence(factor) for factor in FACTORS.tolist()]))
+    return float(np.exp(share @ np.log(FACTORS)))

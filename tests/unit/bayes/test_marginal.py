@@ -66,7 +66,7 @@ def dense(model, params, data):
     if inside.any():
         log_det += np.linalg.slogdet(B[np.ix_(inside, inside)])[1]
     nu = count - flat
-    s2 = (yy - b @ np.linalg.solve(B, b) + marginal._floor) / nu
+    s2 = (yy - b @ np.linalg.solve(B, b) + marginal.floor) / nu
     return -0.5 * (nu * np.log(2 * np.pi * s2) + nu + log_det)
 
 
