@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask.losses import Logistic, Squared
+from polytask.losses import Gamma, Logistic, Poisson, Squared
 from polytask.testing import _problems, check_datafit
 
 MODES = _problems.intercept_modes()
-LOSSES = [Squared(), Logistic()]
+LOSSES = [Squared(), Logistic(), Poisson(), Gamma()]
 
 
 @pytest.mark.parametrize("mode", MODES)

@@ -21,14 +21,24 @@ from polytask.penalties import (
     GroupNorm,
     L1Inf,
     LearnedCovariance,
+    NetworkLasso,
     OutlierTasks,
+    Parts,
     SparseGroup,
     TraceNorm,
     TreeGroup,
     along_graph,
     along_time,
+    bounded,
     coupling,
+    dirty,
+    positive,
+    reweighted,
+    robust,
+    robust_features,
+    sparse_low_rank,
     toward_mean,
+    weighted,
 )
 from polytask.testing import check_penalty
 
@@ -37,10 +47,22 @@ COUPLED = coupling(0.6, ROOT @ ROOT.T, tasks=range(4))
 
 # What cannot be made from a strength alone is made here.
 MADE = {"coupling": COUPLED, "along_graph": along_graph(0.6, {(0, 1): 2.0, (3, 1): 0.5})}
+MADE["NetworkLasso"] = NetworkLasso(0.6, {(0, 1): 2.0, (3, 1): 0.5})
 MADE["TreeGroup"] = TreeGroup(0.6, ((0,), (1,), (2, 3), (3,), (0, 1, 2, 3)), (0.5, 0.6, 1, 0.4, 2))
 MADE["GroupNorm"] = GroupNorm(0.2, ((4, 0), (1, 2, 3), (5,)))
-MADE |= {name: make(alpha=0.6) for name, make in PENALTIES.items()}
-RELATIVE = {name: make() for name, make in PENALTIES.items()}
+MADE["weighted"] = weighted(L21(0.6), np.full(6, 2.0))
+MADE["bounded"] = bounded(L1(0.6), lower=-0.5, upper=1.0)
+MADE["positive"] = positive(SparseGroup(0.6))
+MADE["reweighted"] = reweighted(L21(0.6), 0.5)
+MADE["Parts"] = Parts([L21(0.6), TraceNorm(0.8)])
+MADE["dirty"] = dirty(0.6, 0.4)
+MADE["robust"] = robust(0.6, 0.5)
+MADE["robust_features"] = robust_features(0.6, 0.5)
+MADE["sparse_low_rank"] = sparse_low_rank(0.4, 0.7)
+# A penalty of factors has no value at W; its own laws are in unit/solvers/test_factored.py.
+OF_W = {name: make for name, make in PENALTIES.items() if name != "LatentTasks"}
+MADE |= {name: make(alpha=0.6) for name, make in OF_W.items()}
+RELATIVE = {name: make() for name, make in OF_W.items()}
 
 COMPOSED = [
     L1(0.3) + L21(0.5),
@@ -89,10 +111,28 @@ NAMED = {
     "coupling": coupling(0.6, ROOT[:3] @ ROOT[:3].T, tasks="cab"),
     "along_graph": along_graph(0.6, {("c", "a"): 2.0, ("b", "a"): 0.5}),
     "along_time": along_time(0.6, order="cab"),
+    "NetworkLasso": NetworkLasso(0.6, {("c", "a"): 2.0, ("b", "a"): 0.5}),
     "FusedTasks": FusedTasks(0.6, 0.2, order="cab"),
     "TreeGroup": TreeGroup(0.6, (tuple("abc"), tuple("ac"), ("b",)), (1, 2, 0.5)),
 }
 WITH_CLASSES = {**MADE, **NAMED}
+
+
+# Their values take many steps each.
+DIVIDED = {"Parts", "dirty", "robust", "robust_features", "sparse_low_rank"}
+LONG = {"Parts", "robust_features", "sparse_low_rank"}
+COSTLY = [
+    dirty(0.6, 0.3, shared="L1Inf"),
+    Parts([L1(0.2), L21(0.3)]),
+    robust() + L2(0.1),
+    sparse_low_rank(0.3, radius=2.0),
+    Parts([L1(0.3), L21(0.5), TraceNorm(0.6)]),
+    Parts([L21(0.4) + L2(0.3), toward_mean(0.5)]),
+]
+
+
+def some_slow(names, slow):
+    return [pytest.param(n, marks=[pytest.mark.slow] * (n in slow)) for n in sorted(names)]
 
 
 def exported_members():
@@ -101,11 +141,11 @@ def exported_members():
         member = getattr(penalties, name)
         if inspect.isfunction(member) and name != "decompose":
             yield name
-        if name in PENALTIES or name in MADE:
+        if name in MADE:
             yield name
 
 
-@pytest.mark.parametrize("name", sorted(set(exported_members())))
+@pytest.mark.parametrize("name", some_slow(set(exported_members()), LONG))
 def test_laws(name):
     check_penalty(MADE[name], features_alike=name != "GroupNorm")
 
@@ -120,6 +160,12 @@ def test_laws_of_composed_penalties(penalty):
     check_penalty(penalty, random_state=2)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("penalty", COSTLY, ids=repr)
+def test_laws_of_other_parts(penalty):
+    check_penalty(penalty, random_state=3)
+
+
 @pytest.mark.parametrize("penalty", WITH_BLOCKS, ids=repr)
 def test_laws_of_penalties_with_blocks_of_features(penalty):
     check_penalty(penalty, features_alike=False, random_state=2)
@@ -132,7 +178,7 @@ def test_laws_of_norms_of_rows_with_classes(name, added):
     check_penalty(penalty, columns=CLASSES, features_alike=added is not BLOCKS)
 
 
-@pytest.mark.parametrize("name", sorted(WITH_CLASSES))
+@pytest.mark.parametrize("name", some_slow(WITH_CLASSES, DIVIDED))
 def test_laws_with_classes(name):
     check_penalty(WITH_CLASSES[name], columns=CLASSES, features_alike=name != "GroupNorm")
 
@@ -142,7 +188,7 @@ def test_the_order_of_tasks_matters_to_a_bare_matrix():
     check_penalty(along_graph(0.6, np.abs(COUPLED.matrix)), tasks_alike=False)
 
 
-@pytest.mark.parametrize("name", sorted(MADE))
+@pytest.mark.parametrize("name", some_slow(MADE, DIVIDED))
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(name, namespace):
     xp = pytest.importorskip(namespace)

@@ -25,12 +25,17 @@ from polytask.penalties import (
     along_graph,
     along_time,
     coupling,
+    dirty,
+    robust,
+    robust_features,
+    sparse_low_rank,
     toward_mean,
 )
 from polytask.solvers import (
     AcceleratedGradient,
     ExtrapolatedGradient,
     Newton,
+    PartsGradient,
     SeparateDescent,
 )
 
@@ -81,7 +86,19 @@ PENALTIES = {
     "tree_group": lambda p: TreeGroup(p["lam"], *TREE),
     "l21_weighted": lambda p: L21(p["lam"]),
     "l21_halfsum": lambda p: L21(p["lam"]),
+    "dirty_l1inf": lambda p: dirty(p["lam1"], p["lam2"], shared="L1Inf"),
+    # Half of its loss, and so half of its strengths: see HALVED.
+    "dirty_malsar": lambda p: dirty(p["lam1"] / 2, p["lam2"] / 2, shared="L1Inf"),
+    "dirty_l21": lambda p: dirty(p["lam1"], p["lam2"]),
+    "robust_mtl": lambda p: robust(p["lam1"], p["lam2"]),
+    "robust_mtfl": lambda p: robust_features(p["lam1"], p["lam2"]),
+    "sparse_low_rank": lambda p: sparse_low_rank(p["lam1"], p["lam2"]),
+    "sparse_low_rank_constrained": lambda p: sparse_low_rank(p["gamma"], radius=p["tau"]),
 }
+PARTS = ("robust_mtl", "robust_mtfl", "sparse_low_rank", "sparse_low_rank_constrained")
+# The loss is a sum over rows; without the factor 1/2 for the second.
+SUMMED = ("l21_halfsum", "dirty_malsar")
+HALVED = ("dirty_malsar",)
 ROWS = (
     "l1",
     "l21",
@@ -93,17 +110,18 @@ ROWS = (
     "l21_weighted",
     "l21_halfsum",
 )
+# What the parts on top of each other are solved with, by statistics or by samples.
+STACKED = (AcceleratedGradient(), None)
 SMOOTH = ("ridge", "mean_reg", "mean_reg_ridge", "graph_laplacian")
 
 
 def model(key, **settings):
     problem = PROBLEMS[f"squared__{key}"]
-    halfsum = key == "l21_halfsum"
     return problem, MultiTaskRegressor(
         PENALTIES[key](problem["params"]),
         intercept="task" if problem["intercept"] else None,
         # The loss as a sum over the rows is the mean with the number of rows as task weight.
-        task_weight=SIZES if halfsum else "equal",
+        task_weight=SIZES if key in SUMMED else "equal",
         **settings,
     )
 
@@ -119,10 +137,15 @@ def fit(model, key, form, sparse):
     return model.fit(X, np.concatenate(Y_OF), np.repeat(np.arange(4), SIZES), weight)
 
 
+def optimum(problem):
+    """The objective in the units of the estimator."""
+    return problem["objective"] / (2 if problem["penalty"] in HALVED else 1)
+
+
 def assert_exact(fitted, problem):
     """The tolerances of the oracle's README for tol=1e-12."""
     slack = max(1e-9, 3 * problem["agreement_of_two_best"])
-    objective = problem["objective"]
+    objective = optimum(problem)
     assert fitted.solution_.objective == pytest.approx(objective, abs=slack * objective)
     np.testing.assert_allclose(fitted.coef_.T, STORED[f"{problem['key']}__W"], atol=1e-5)
     if problem["intercept"]:
@@ -151,21 +174,34 @@ def test_exact(key, form, sparse):
 def test_default_tolerance(key):
     problem, estimator = model(key)
     fitted = fit(estimator, key, "long", False)
-    excess = fitted.solution_.objective - problem["objective"]
+    excess = fitted.solution_.objective - optimum(problem)
     assert abs(excess) <= 1e-6 * fitted.solution_.certificate.reference
 
 
 @pytest.mark.usefixtures("datafit")
 @pytest.mark.parametrize(
     ("key", "solver"),
-    [(key, AcceleratedGradient()) for key in PENALTIES]
+    [(key, AcceleratedGradient()) for key in PENALTIES if key not in PARTS]
     + [(key, Newton()) for key in SMOOTH]
     + [(key, SeparateDescent()) for key in ROWS]
-    + [(key, ExtrapolatedGradient()) for key in ("trace", "trace_intercept", "cmtl")],
+    + [(key, ExtrapolatedGradient()) for key in ("trace", "trace_intercept", "cmtl")]
+    + [(key, PartsGradient(inner)) for key in PARTS for inner in STACKED],
 )
 def test_every_solver(key, solver):
     problem, estimator = model(key, tol=1e-12, solver=solver)
     assert_exact(fit(estimator, key, "long", False), problem)
+
+
+@pytest.mark.usefixtures("datafit")
+@pytest.mark.parametrize(
+    "key", [key for key in PENALTIES if key.startswith("dirty") or key in PARTS]
+)
+def test_the_parts(key):
+    problem, estimator = model(key, tol=1e-12)
+    fitted = fit(estimator, key, "long", False)
+    for part, name in zip(fitted.coef_parts_, "PQ", strict=True):
+        np.testing.assert_allclose(part.T, STORED[f"{problem['key']}__{name}"], atol=1e-5)
+    np.testing.assert_array_equal(sum(fitted.coef_parts_), fitted.coef_)
 
 
 def test_the_data_term_is_the_one_asked_for(datafit):

@@ -15,6 +15,7 @@ from polytask._checks import nearest, sentence
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
+from polytask.losses.parse import parse as parse_loss
 
 Labels = NDArray[Any]
 # Above it not every whole number is a float.
@@ -59,8 +60,9 @@ def loss_object(loss: object, owner: str) -> Loss:
     """
     if isinstance(loss, Loss):
         return loss
-    if isinstance(loss, str) and loss in LOSSES:
-        return LOSSES[loss]()
+    named = parse_loss(loss, LOSSES) if isinstance(loss, str) else None
+    if named is not None:
+        return named
     names = ", ".join(repr(name) for name in LOSSES)
     allowed = f"one of {names}, or a loss from polytask.losses"
     hint = nearest(loss, LOSSES) if isinstance(loss, str) else ""
@@ -76,7 +78,9 @@ def regression(data: TaskData, loss: object, owner: str) -> Outcomes:
             "classes: use MultiTaskClassifier."
         )
     n = data.n_tasks
-    return Outcomes(_numbers(data.y, owner), (chosen,) * n, (None,) * n, None)
+    y = _numbers(data.y, owner)
+    _refuse_forbidden(y, (chosen,) * n, data, owner)
+    return Outcomes(y, (chosen,) * n, (None,) * n, None)
 
 
 def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
@@ -115,7 +119,9 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
         _numbers(column, f"{owner}, {at}") if own is None else _codes(column, own)
         for at, column, own in zip(_names(data), columns, classes, strict=True)
     ]
-    return Outcomes(_joined(parts, data), losses, classes, _union(classes))
+    y = _joined(parts, data)
+    _refuse_forbidden(y, losses, data, owner)
+    return Outcomes(y, losses, classes, _union(classes))
 
 
 def _names(data: TaskData) -> list[str]:
@@ -321,6 +327,23 @@ def _numbers(y: Any, owner: str) -> NDArray[np.float64]:  # noqa: ANN401 - any a
             sentence("y", owner, "numbers", repr(bad[0])) + " For labels use MultiTaskClassifier."
         )
     return array.astype(np.float64)
+
+
+def _refuse_forbidden(
+    y: NDArray[np.float64], losses: Sequence[Loss], data: TaskData, owner: str
+) -> None:
+    """Refuse targets for which the loss of their task is not defined."""
+    for t, (label, loss) in enumerate(zip(data.tasks, losses, strict=True)):
+        if loss.is_classifier or loss.follows_units:
+            continue
+        own = y[:, t] if data.form is Form.TARGETS else y[data.task_slice(t)]
+        bad = np.flatnonzero(~np.isnan(own) & ~np.asarray(loss.allows(own), dtype=bool))
+        if len(bad):
+            rows = f"{len(bad)} such rows" if len(bad) > 1 else "1 such row"
+            got = f"{float(own[bad[0]])!r}"
+            where = f"the first of {rows} of task {label!r}"
+            allowed = f"{loss.allowed} for loss={loss.name!r}"
+            raise DataError(sentence("y", owner, allowed, got, where))
 
 
 def _is_number(value: object) -> bool:

@@ -91,6 +91,7 @@ CHINESE: Mapping[str, Template] = {
     "adapt.use.pooled": "新旧数据合并为一个模型更好，且超出噪声，因此采用合并模型。",
     # Metrics within a sentence.
     "metric.d2.regression": "解释方差",
+    "metric.d2.deviance": "解释偏差",
     "metric.d2.classification": "解释的不确定性",
     "metric.d2.mixed": "解释的方差与不确定性",
     "metric.r2": "R2",

@@ -134,6 +134,7 @@ ENGLISH: Mapping[str, Template] = {
     ),
     # Metrics within a sentence.
     "metric.d2.regression": "explained variance",
+    "metric.d2.deviance": "explained deviance",
     "metric.d2.classification": "explained uncertainty",
     "metric.d2.mixed": "explained variance and uncertainty",
     "metric.r2": "R2",

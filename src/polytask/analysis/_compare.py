@@ -88,8 +88,8 @@ def compare(
     metric : str or None, default=None
         The verdict's metric, a name of ``polytask.metrics.METRICS``. None: "d2", the share
         of the loss of the training mean that the model explains (squared loss: R2 against
-        the grand mean), over rows in the long and separate forms, mean over tasks for
-        target matrices and mixed losses.
+        the grand mean; Poisson and gamma: explained deviance), over rows in the long and
+        separate forms, mean over tasks for target matrices and mixed losses.
     groups : array of shape (n,) or None
         Rows of one group (a patient, a day) are never on both sides of a split.
     time : array of shape (n,) or None
@@ -285,6 +285,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         seed=facts.seed,
         rows_per_task=(int(rows.min()), float(np.median(rows)), int(rows.max())),
         weighted=data.sample_weight is not None,
+        of_deviance=any(plan.study.loss(t) is not None for t in range(data.n_tasks)),
     )
 
 

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polytask._estimator import Outcomes
 from polytask.analysis._problem import seen_tasks_only
 from polytask.data import Form, TaskData
+from polytask.losses import LogLink
 from polytask.metrics import HeldOut
 
 Array = NDArray[np.float64]
@@ -67,10 +68,19 @@ class Study:
         own = self.outcomes.classes[task]
         return own if own is None or not self.one_quantity else self.outcomes.union
 
+    def loss(self, task: int) -> LogLink | None:
+        """Return the loss whose deviance is scored instead of the squared error."""
+        own = self.outcomes.losses[task]
+        return own if isinstance(own, LogLink) else None
+
     @cached_property
     def one_quantity(self) -> bool:
         """Whether the tasks are about the same thing, as rows with a task label are."""
-        kinds = {classes is None for classes in self.outcomes.classes}
+        losses, classes = self.outcomes.losses, self.outcomes.classes
+        kinds = {
+            own.name if isinstance(own, LogLink) else labels is None
+            for own, labels in zip(losses, classes, strict=True)
+        }
         return self.data.form is not Form.TARGETS and len(kinds) == 1
 
     def labels(self, part: Part) -> Array:
@@ -156,6 +166,7 @@ def _as_constant(study: Study, part: Part, constant: Any) -> HeldOut:  # noqa: A
         classes=classes,
         weight=None if weight is None else weight[part.rows],
         baseline=constant,
+        loss=study.loss(part.task),
     )
 
 
@@ -179,6 +190,7 @@ def _one(
         classes=classes,
         weight=None if weight is None else weight[part.rows],
         baseline=constant,
+        loss=study.loss(part.task),
     )
 
 

@@ -196,6 +196,8 @@ class Setup:
         Smallest, median and largest.
     weighted : bool
         Whether rows have weights.
+    of_deviance : bool
+        Whether numbers are counts or amounts that are judged by their deviance.
     """
 
     form: str
@@ -211,3 +213,4 @@ class Setup:
     seed: int
     rows_per_task: tuple[int, float, int]
     weighted: bool = False
+    of_deviance: bool = False

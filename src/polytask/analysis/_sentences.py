@@ -22,7 +22,10 @@ _ACTIONS = ("share", "separate", "pool", "collect", "any")
 
 def metric_word(setup: Setup, speech: Speech) -> str:
     """Return the verdict's metric in words."""
-    name = f"d2.{setup.problem}" if setup.metric == "d2" else setup.metric
+    if setup.metric != "d2":
+        return speech.word("metric", setup.metric)
+    counts = setup.of_deviance and setup.problem == "regression"
+    name = "d2.deviance" if counts else f"d2.{setup.problem}"
     return speech.word("metric", name)
 
 

@@ -39,6 +39,7 @@ from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines._categories import category_mask, mean_targets
 from polytask.baselines._logistic import TunedLogistic
+from polytask.baselines._means import TunedMeans
 from polytask.baselines._ridge import TunedRidge
 from polytask.baselines._rows import Rows
 
@@ -54,7 +55,7 @@ _CENTRED = (
 _LINEAR = (
     *_CENTRED, RidgeCV, HuberRegressor, QuantileRegressor, LinearSVR, PoissonRegressor,
     GammaRegressor, TweedieRegressor, LogisticRegression, RidgeClassifier, RidgeClassifierCV,
-    LinearSVC, TunedLogistic, TunedRidge,
+    LinearSVC, TunedLogistic, TunedMeans, TunedRidge,
 )  # fmt: skip
 _NEWTON = (LogisticRegression, PoissonRegressor, GammaRegressor, TweedieRegressor)
 _SEARCHES = (GridSearchCV, RandomizedSearchCV)

@@ -11,14 +11,27 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.exceptions import DataError
+from polytask._checks import nearest
+from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
 MANY_CLASSES = 20
-LOSSES = ("auto", "squared", "huber", "logistic", "squared_hinge", "multinomial")
-_OF_NUMBERS = frozenset({"squared", "huber"})
+LOSSES = (
+    "auto",
+    "squared",
+    "huber",
+    "poisson",
+    "gamma",
+    "quantile",
+    "logistic",
+    "squared_hinge",
+    "multinomial",
+)
+# Those that models with the usual losses only do not have.
+UNUSUAL = ("huber", "poisson", "gamma", "quantile", "squared_hinge")
+_OF_NUMBERS = frozenset({"squared", "huber", "poisson", "gamma", "quantile"})
 _OF_TWO_CLASSES = frozenset({"logistic", "squared_hinge"})
 
 
@@ -145,13 +158,31 @@ class Demand:
     Attributes
     ----------
     loss : str
-        One of LOSSES, or "classes": logistic or multinomial.
+        One of LOSSES, perhaps with numbers in brackets, or "classes": logistic or multinomial.
     option : str
         The option that says so.
     """
 
     loss: str
     option: str
+
+    def __post_init__(self) -> None:
+        """Refuse losses that there are not."""
+        if self.name not in (*LOSSES, "classes"):
+            allowed = "one of " + ", ".join(LOSSES)
+            raise ParameterError(
+                f"--loss must be {allowed}; got {self.loss!r}.{nearest(self.name, LOSSES)}"
+            )
+
+    @property
+    def name(self) -> str:
+        """The loss without numbers in brackets."""
+        return name_of(self.loss)
+
+
+def name_of(loss: object) -> str:
+    """Return the name of a loss as written: ``"quantile"`` of ``"quantile(0.9)"``."""
+    return str(loss).partition("(")[0].strip()
 
 
 def as_demanded(
@@ -179,12 +210,12 @@ def as_demanded(
     DataError
         If the values do not allow it.
     """
-    if demand.loss == "auto":
+    if demand.name == "auto":
         return kind
-    if demand.loss in _OF_NUMBERS:
+    if demand.name in _OF_NUMBERS:
         _require_numbers(kind, demand, column, source)
         return TargetKind(kind.name, False, f"is for {demand.option}", kind.n_values)
-    if demand.loss in _OF_TWO_CLASSES and kind.n_values > 2:
+    if demand.name in _OF_TWO_CLASSES and kind.n_values > 2:
         raise DataError(
             f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
             f"{kind.n_values:,} distinct values. Use --loss multinomial or auto."

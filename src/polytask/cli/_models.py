@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest
-from polytask.cli._kinds import Problem
+from polytask.cli._kinds import UNUSUAL, Problem, name_of
 from polytask.exceptions import IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
@@ -211,7 +211,7 @@ def check_choice(name: str, plan: Plan) -> None:
         )
     if plan.penalty is not None and not model.penalised:
         raise IncompatibleError(f"--model {name} has no penalty between tasks: drop --penalty.")
-    if model.usual_loss and plan.loss in ("huber", "squared_hinge"):
+    if model.usual_loss and name_of(plan.loss) in UNUSUAL:
         raise IncompatibleError(
             f"--model {name} is for the squared, logistic and multinomial losses; got --loss "
             f"{plan.loss}. Choose another model, such as --model search."

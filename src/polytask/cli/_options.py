@@ -111,12 +111,14 @@ Ids = Annotated[
     ),
 ]
 Loss = Annotated[
-    Literal["auto", "squared", "huber", "logistic", "squared_hinge", "multinomial"],
+    str,
     typer.Option(
         metavar="NAME",
         rich_help_panel=LEARNING,
-        help="auto, squared, huber (for numbers, some of them wrong), logistic, squared_hinge or "
-        "multinomial. auto: text, true/false, categories and numbers with exactly two values are "
+        help="auto, squared, huber (for numbers, some of them wrong), poisson (counts and rates), "
+        "gamma (positive amounts), quantile (the median; quantile(0.9): what nine in ten stay "
+        "below), logistic, squared_hinge or multinomial. auto: text, "
+        "true/false, categories and numbers with exactly two values are "
         "classes; other numbers are numbers.",
     ),
 ]

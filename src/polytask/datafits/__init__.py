@@ -11,6 +11,7 @@ from polytask.datafits.intercepts import (
     TiedIntercepts,
 )
 from polytask.datafits.joining import Counted, Units, all_but_one, in_units, joined
+from polytask.datafits.kinked import KinkedSamples, on_rows
 from polytask.datafits.moments import (
     TaskStatistics,
     collect_shared,
@@ -32,6 +33,7 @@ __all__ = [
     "Evaluation",
     "Features",
     "Intercepts",
+    "KinkedSamples",
     "NoIntercepts",
     "PulledIntercepts",
     "Samples",
@@ -50,6 +52,7 @@ __all__ = [
     "in_units",
     "joined",
     "narrowed",
+    "on_rows",
     "quadratic_conjugate",
     "spread_out",
     "weights_of",

@@ -82,6 +82,16 @@ class Datafit(ABC):
         """Whether the Hessian is the same everywhere."""
 
     @property
+    def is_bounded(self) -> bool:
+        """Whether the curvature has a bound; else :meth:`lipschitz` is that of a typical point."""
+        return True
+
+    @property
+    def is_smooth(self) -> bool:
+        """Whether there is a gradient everywhere; else only a solver that needs none will do."""
+        return True
+
+    @property
     @abstractmethod
     def magnitude(self) -> float:
         """Value at W = 0 and b = 0: the size that rounding errors of values are relative to."""

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from polytask.datafits.base import Array
-from polytask.datafits.intercepts import Intercepts, NoIntercepts
+from polytask.datafits.intercepts import Intercepts, NoIntercepts, TiedIntercepts
 from polytask.datafits.stack import Predictions, Stack, newton_solver, own_curvature
 
 _STEPS = 200
@@ -95,7 +95,7 @@ class Profile:
         if quadratic:
             eta = self.stack.shift(plain, b)
             return b + self.stack.intercept_solver(eta, self.intercepts)(-self._gradient(eta, b))
-        point = self._at(plain, b)
+        point = self._begin(plain, b)
         reach = _Reach(np.full(b.size, _REACH), np.zeros(b.size))
         for _ in range(_STEPS):
             way = self._way(point, reach)
@@ -111,6 +111,22 @@ class Profile:
             if stuck:
                 return point.b
         return point.b
+
+    def _begin(self, plain: Predictions, b: Array) -> _Point:
+        """Return the lower of the guess and the intercepts that would be best if free.
+
+        Those are the answer if they are free, and never overflow.
+        """
+        if self.stack.is_bounded:
+            return self._at(plain, b)
+        tied = isinstance(self.intercepts, TiedIntercepts)
+        groups = self.intercepts.groups if tied else np.arange(b.size)  # type: ignore[attr-defined]
+        level = self.stack.levels(plain, groups)
+        best = self._at(plain, self.intercepts.project(np.where(np.isnan(level), b, level)))
+        if tied:
+            return best
+        guess = self._at(plain, b)
+        return guess if guess.value < best.value else best
 
     def _at(self, plain: Predictions, b: Array) -> _Point:
         eta = self.stack.shift(plain, b)

@@ -47,6 +47,11 @@ class Samples(Datafit):
         return all(isinstance(block.loss, Squared) for block in self.blocks)
 
     @cached_property
+    def is_bounded(self) -> bool:
+        """Whether the second derivatives of all losses have bounds."""
+        return self._stack.is_bounded
+
+    @cached_property
     def magnitude(self) -> float:
         """Value at W = 0 and b = 0."""
         losses = self._stack.value([np.zeros_like(h) for h in self._stack.bounds])

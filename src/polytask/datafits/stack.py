@@ -12,6 +12,7 @@ from polytask.datafits.base import Array, LinearMap
 from polytask.datafits.blocks import Block
 from polytask.datafits.designs import Index
 from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.levels import joined_sums
 
 Predictions = list[Array]
 
@@ -53,6 +54,11 @@ class Stack:
     def dense(self) -> bool:
         """Whether every design is a dense matrix."""
         return not any(sp.issparse(block.design.features.matrix) for block in self.blocks)
+
+    @cached_property
+    def is_bounded(self) -> bool:
+        """Whether the second derivatives of all losses have bounds."""
+        return all(block.is_bounded for block in self.blocks)
 
     def forward(self, W: Array) -> Predictions:
         """Return the predictions without intercepts."""
@@ -96,14 +102,33 @@ class Stack:
         """Return the solution of Newton systems in the intercepts at `eta`."""
         return newton_solver(self.intercept_curvature(eta), intercepts, np.zeros(self.n_columns))
 
+    def levels(self, plain: Predictions, groups: Index) -> Array:
+        """Return the best intercepts for predictions without, NaN where nothing knows them.
+
+        Parameters
+        ----------
+        plain : list of ndarray
+            Predictions.
+        groups : ndarray of int of shape (n_columns,)
+            Columns that have one intercept.
+        """
+        linear, exponential, sides = np.full((3, self.n_columns), np.nan)
+        for block, eta in zip(self.blocks, plain, strict=True):
+            found = block.level_sums(eta)
+            if found is not None:
+                linear[block.columns], exponential[block.columns], side = found
+                sides[block.columns] = side
+        difference = joined_sums(linear, groups) - joined_sums(exponential, groups)
+        return sides * difference
+
     @cached_property
     def intercept_bound(self) -> Array:
-        """Bound of the curvature of each intercept, shape (n_columns,)."""
+        """Bound of the curvature of each intercept, or its size; shape (n_columns,)."""
         return self.collect(self.bounds)
 
     @cached_property
     def bounds(self) -> Predictions:
-        """Upper bounds of the second derivatives, one number per prediction."""
+        """Upper bounds of the second derivatives, or their size; see :meth:`Block.bound`."""
         pairs = [(block.bound(), block.shape) for block in self.blocks]
         return [np.ascontiguousarray(np.broadcast_to(h, shape)) for h, shape in pairs]
 

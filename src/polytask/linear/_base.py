@@ -16,6 +16,7 @@ from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
 from polytask.linear._pull import pull_of
+from polytask.linear._split_parts import keep_parts, original_parts
 from polytask.solvers import Solution
 
 if TYPE_CHECKING:
@@ -42,7 +43,9 @@ class LinearEstimator(MultiTaskEstimator):
         coef, intercept = problem.original_units(solution.W, _filled(solution.intercept, problem))
         precision = np.float32 if data.X.dtype == np.float32 else np.float64
         columns = problem.layout.columns
-        self.coef_ = coef.astype(precision)
+        parts = original_parts(problem, solution, precision)
+        # Parts sum to the coefficients exactly.
+        self.coef_ = sum(parts[1:], start=parts[0]) if parts else coef.astype(precision)
         self.intercept_ = intercept.astype(precision)
         self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
         # The units in which features are alike; known only where they were scaled.
@@ -51,6 +54,7 @@ class LinearEstimator(MultiTaskEstimator):
         self.solution_ = solution
         self.n_iter_ = max(solution.n_iter, 1)
         self._keep_classes(outcomes)
+        keep_parts(self, parts, problem.layout)
         self._pull = pull_of(data, problem, solution)
         self._linear = LinearTasks(
             coef=self.coef_,

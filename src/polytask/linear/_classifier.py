@@ -86,6 +86,8 @@ class MultiTaskClassifier(LinearEstimator):
         The classes of each task.
     solution_ : Solution
         Objective, duality gap or residual, status, iterations and seconds.
+    coef_parts_, outlier_tasks_
+        As in :class:`MultiTaskRegressor`, for a penalty of parts.
 
     Examples
     --------

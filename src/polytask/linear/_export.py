@@ -10,7 +10,18 @@ from numpy.typing import NDArray
 
 from polytask.exceptions import IncompatibleError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Huber, Logistic, Multinomial, Squared, SquaredHinge
+from polytask.losses import (
+    Gamma,
+    Huber,
+    Logistic,
+    LogLink,
+    Loss,
+    Multinomial,
+    Poisson,
+    Quantile,
+    Squared,
+    SquaredHinge,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,7 +41,8 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
 
     Returns
     -------
-    LinearRegression, LogisticRegression, LinearSVC or DummyClassifier
+    LinearRegression, PoissonRegressor, GammaRegressor, LogisticRegression, LinearSVC or
+    DummyClassifier
         The last for a task of one class.
 
     Raises
@@ -42,13 +54,19 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
     coef, intercept = linear.coef[columns], linear.intercept[columns]
     coef = coef.copy() if features is None else coef[:, features]
     loss, classes = linear.losses[task], linear.classes[task]
-    if classes is None and isinstance(loss, Squared | Huber):
+    if classes is None and isinstance(loss, Squared | Huber | Quantile):
         return _regression(coef[0], intercept[0])
+    if classes is None and isinstance(loss, LogLink):
+        return _of_means(loss, coef[0], intercept[0])
     if classes is not None and isinstance(loss, Logistic | Multinomial):
         return _classification(coef, intercept, np.asarray(classes))
     if classes is not None and isinstance(loss, SquaredHinge):
         return _machine(coef, intercept, np.asarray(classes))
-    raise IncompatibleError(f"scikit-learn has no plain linear model for the loss {loss.name!r}.")
+    raise IncompatibleError(_no_plain(loss))
+
+
+def _no_plain(loss: Loss) -> str:
+    return f"scikit-learn has no plain linear model for the loss {loss.name!r}."
 
 
 def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - untyped package
@@ -56,6 +74,18 @@ def _regression(coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401 - un
 
     model = LinearRegression()
     model.coef_, model.intercept_, model.n_features_in_ = coef, intercept, len(coef)
+    return model
+
+
+def _of_means(loss: Loss, coef: NDArray[Any], intercept: Any) -> Any:  # noqa: ANN401
+    from sklearn.linear_model import GammaRegressor, PoissonRegressor
+
+    known: dict[type[Loss], Any] = {Poisson: PoissonRegressor, Gamma: GammaRegressor}
+    if type(loss) not in known:
+        raise IncompatibleError(_no_plain(loss))
+    # Fitted to nothing, because fit also sets what the link of its predictions is.
+    model = known[type(loss)]().fit(np.zeros((2, len(coef)), dtype=coef.dtype), np.ones(2))
+    model.coef_, model.intercept_, model.n_iter_ = coef, intercept, 0
     return model
 
 

@@ -18,8 +18,17 @@ from polytask.exceptions import (
     ParameterError,
 )
 from polytask.linear._problem import Problem
+from polytask.linear._split_parts import with_parts
 from polytask.penalties import L21, Penalty
-from polytask.solvers import Certificate, Solution, Solver, Status, choose, on_samples
+from polytask.solvers import (
+    Certificate,
+    Solution,
+    Solver,
+    Status,
+    choose,
+    null_gradient,
+    on_samples,
+)
 
 DEFAULT_FRACTION = 0.1
 
@@ -53,8 +62,7 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
             f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
             f"coefficients have shape ({d}, {columns})."
         )
-    at_null = problem.datafit.origin if null is None else problem.datafit.evaluate(point)
-    return bound.resolved(at_null.gradient)
+    return bound.resolved(null_gradient(problem.datafit, bound))
 
 
 def solve(
@@ -71,7 +79,7 @@ def solve(
     if reason:
         raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
-    begin = start if usable else _at_centre(problem)
+    begin = _safe(start, problem) if usable else _at_centre(problem)
     solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
     if problem.samples is not None:
         solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
@@ -80,7 +88,17 @@ def solve(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
             "values differ too much in size. Rescale the features, or set standardize=True."
         )
-    return solution
+    return with_parts(solution, penalty)
+
+
+def _safe(start: Solution | None, problem: Problem) -> Solution | None:
+    """Return a start, or None where an exponential overflows there: on other data, say."""
+    datafit = problem.datafit
+    if start is None or datafit.is_bounded:
+        return start
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(datafit.value_at(start.W, start.intercept))
+    return start if finite else None
 
 
 def _at_centre(problem: Problem) -> Solution | None:

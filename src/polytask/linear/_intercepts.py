@@ -11,7 +11,7 @@ from polytask._estimator import Outcomes
 from polytask.data import Form, TaskData
 from polytask.datafits import Intercepts, NoIntercepts, PulledIntercepts, TiedIntercepts
 from polytask.exceptions import DataError
-from polytask.losses import Multinomial
+from polytask.losses import LogLink, Multinomial
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.intp]
@@ -115,7 +115,7 @@ def refuse_unbounded(
     groups: Groups,
     owner: str,
 ) -> None:
-    """Refuse free intercepts that see one class only: their best value is infinite.
+    """Refuse free intercepts that see one class, or zeros only: their best value is infinite.
 
     Parameters
     ----------
@@ -133,6 +133,7 @@ def refuse_unbounded(
     DataError
         Naming the first such task.
     """
+    _refuse_zeros(data, outcomes, weight, slices, groups, owner)
     seen: dict[int, set[float]] = {}
     first: dict[int, int] = {}
     for t, (loss, part) in enumerate(zip(outcomes.losses, slices, strict=True)):
@@ -146,6 +147,47 @@ def refuse_unbounded(
     for group, codes_seen in seen.items():
         if len(codes_seen) == 1:
             raise DataError(_one_class(data, outcomes, first[group], codes_seen, owner))
+
+
+def _refuse_zeros(
+    data: TaskData,
+    outcomes: Outcomes,
+    weight: Array,
+    slices: Sequence[slice],
+    groups: Groups,
+    owner: str,
+) -> None:
+    """Refuse intercepts of counts all of which are zero."""
+    members: dict[int, list[int]] = {}
+    positive: set[int] = set()
+    for t, (loss, part) in enumerate(zip(outcomes.losses, slices, strict=True)):
+        if not isinstance(loss, LogLink):
+            continue
+        rows = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+        seen = weight[rows] > 0
+        group = int(groups[part.start])
+        if seen.any():
+            members.setdefault(group, []).append(t)
+        if np.any(loss.multiple(outcomes.y[rows][seen]) > 0):
+            positive.add(group)
+    for group, tasks in members.items():
+        if group not in positive:
+            raise DataError(_only_zeros(data, tasks, owner))
+
+
+def _only_zeros(data: TaskData, tasks: list[int], owner: str) -> str:
+    first = repr(data.tasks[tasks[0]])
+    if len(tasks) == 1:
+        return (
+            f"Task {first} of {owner} holds zeros only, so a free intercept has no finite "
+            "optimum for a loss with a logarithmic link: use intercept='toward_mean' or "
+            "'shared', which borrow from tasks with other targets, or leave the task out."
+        )
+    return (
+        f"All {len(tasks)} tasks of {owner} that share intercepts, {first} the first of them, "
+        "hold zeros only, so the intercepts have no finite optimum for a loss with a logarithmic "
+        "link: there is nothing to learn from."
+    )
 
 
 def _one_class(data: TaskData, outcomes: Outcomes, t: int, codes: set[float], owner: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -11,7 +12,7 @@ from polytask._estimator import Query, rows_by_task
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Logistic, Loss, Multinomial, Squared
+from polytask.losses import Logistic, Loss, Multinomial, PiecewiseLinear, Squared
 from polytask.metrics.scores import TaskScores, best_constant, d2
 
 Array = NDArray[Any]
@@ -19,8 +20,15 @@ Array = NDArray[Any]
 _NEVER = -700.0
 
 
+def by_deviance(losses: Iterable[Loss]) -> bool:
+    """Say whether predictions of numbers are judged by their losses: they are no plain means."""
+    return any(not loss.follows_units or isinstance(loss, PiecewiseLinear) for loss in losses)
+
+
 def explained(linear: LinearTasks, data: TaskData, query: Query, owner: str) -> TaskScores:
     """Return D2 of every task: the share of its deviance that the model explains.
+
+    It is that of the loss of the task, and -inf where a predicted mean overflows.
 
     Parameters
     ----------
@@ -39,7 +47,8 @@ def explained(linear: LinearTasks, data: TaskData, query: Query, owner: str) -> 
         y = _coded(truth, classes, owner)
         eta = linear.eta(X, t)
         eta = eta if isinstance(loss, Multinomial) else eta[:, 0]
-        values.append(d2(loss, y, eta, _constant(loss, y, eta.shape, weight), weight))
+        with np.errstate(over="ignore"):
+            values.append(d2(loss, y, eta, _constant(loss, y, eta.shape, weight), weight))
     return TaskScores(tuple(values))
 
 

@@ -85,7 +85,7 @@ class MultiTaskModel(LinearEstimator):
 
     Attributes
     ----------
-    coef_, intercept_, tasks_, columns_, solution_
+    coef_, intercept_, tasks_, columns_, solution_, coef_parts_, outlier_tasks_
         As in :class:`MultiTaskRegressor`.
     classes_, task_classes_
         As in :class:`MultiTaskClassifier`, where there are classification tasks.

@@ -25,6 +25,7 @@ from polytask.datafits import (
     TaskStatistics,
     collect_shared,
     collect_stacked,
+    on_rows,
 )
 from polytask.linear._layout import Layout
 from polytask.linear._weights import count_labels
@@ -38,6 +39,24 @@ _STATISTICS_ENTRIES = 3e7
 _STATISTICS_PASSES = 2
 # Tasks of several classes are joined in one block while they have fewer rows on average.
 _SMALL_TASK = 1000
+
+
+def without_gaps(y: Array, outcomes: Outcomes, data: TaskData) -> Array:
+    """Return targets with a number that the loss allows where a label is missing.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_tasks)
+        Scaled targets, NaN where missing.
+    outcomes, data
+        The losses, and where the rows of each task are.
+    """
+    filled = np.nan_to_num(y)
+    for t, loss in enumerate(outcomes.losses):
+        if not loss.is_classifier and not loss.allows(np.zeros(1)).all():
+            own = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+            filled[own] = np.where(np.isnan(y[own]), 1.0, filled[own])
+    return filled
 
 
 def suits_statistics(data: TaskData, outcomes: Outcomes, labels: float) -> bool:
@@ -69,7 +88,7 @@ class RowParts:
     rows : Features
         Scaled.
     y, weight : ndarray
-        Scaled targets, 0 where they are missing, and weights of the labels.
+        Scaled targets, any that is allowed where they are missing, and weights of the labels.
     scale, counts : ndarray of shape (n_tasks,)
         Weights of the tasks, and sums of the weights of their labels.
     """
@@ -87,7 +106,8 @@ class RowParts:
         """Choose statistics or samples by cost; the choice is the same in every form."""
         if suits_statistics(self.data, self.outcomes, count_labels(self.weight)):
             return SquaredStatistics(self._statistics(), intercepts)
-        return self.samples(intercepts)
+        shape = self.data.n_features, self.layout.columns.n_columns
+        return on_rows(tuple(self.blocks()), intercepts, *shape)
 
     def samples(self, intercepts: Intercepts) -> Samples:
         """Return the data term on samples."""

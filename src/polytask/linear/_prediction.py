@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -12,8 +13,8 @@ from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.exceptions import IncompatibleError
-from polytask.losses import Loss, Multinomial
+from polytask.exceptions import DataWarning, IncompatibleError
+from polytask.losses import LogLink, Loss, Multinomial
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
@@ -101,7 +102,7 @@ class LinearTasks:
         """Return numbers or class labels, shape (n_rows,)."""
         eta, classes = self.eta(X, task), self.classes_of(task)
         if classes is None:
-            return eta[:, 0]
+            return _means(self.loss_of(task), eta[:, 0])
         if isinstance(self.loss_of(task), Multinomial):
             return np.asarray(classes[np.argmax(eta, axis=1)])
         if len(classes) == 1:
@@ -149,3 +150,21 @@ class LinearTasks:
             return self._shared
         columns = self.slices[task]
         return self.coef[columns], self.intercept[columns]
+
+
+def _means(loss: Loss, eta: Array) -> Array:
+    """Return the means that belong to predictors of numbers; say if some are infinite."""
+    if not isinstance(loss, LogLink):
+        return eta
+    with np.errstate(over="ignore"):
+        means = np.asarray(loss.inverse_link(eta))
+    count = int(np.count_nonzero(np.isinf(means) & np.isfinite(eta)))
+    if count:
+        warnings.warn(
+            f"{count} predicted means are infinite: their logarithm, {float(eta.max()):.4g} at "
+            f"most, is beyond what {means.dtype} holds. Features far outside those of the "
+            "training rows are multiplied up by the logarithmic link.",
+            DataWarning,
+            stacklevel=2,
+        )
+    return means

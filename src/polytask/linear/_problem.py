@@ -14,6 +14,7 @@ from polytask._estimator import Outcomes
 from polytask._estimator.training import cell_mask
 from polytask.data import TaskData
 from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, Samples
+from polytask.exceptions import IncompatibleError
 from polytask.linear._intercepts import (
     FREE,
     PULLED,
@@ -23,12 +24,13 @@ from polytask.linear._intercepts import (
     make_intercepts,
 )
 from polytask.linear._layout import Layout, make_layout
-from polytask.linear._parts import RowParts
+from polytask.linear._parts import RowParts, without_gaps
 from polytask.linear._scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask.linear._source import Source
 from polytask.linear._terms import Scaled, Term, term_of
 from polytask.linear._weights import task_scales
 from polytask.penalties import Penalty
+from polytask.penalties.features import FeatureSpace, bind_features, binds_signs
 
 Array = NDArray[np.float64]
 
@@ -83,6 +85,8 @@ class Problem:
         Scaled coefficients that the penalty pulls to; None for 0.
     samples : callable or None
         Makes the same data term on samples; None where it is on samples already.
+    names : tuple of str or None
+        Names of the encoded features.
     """
 
     datafit: Datafit
@@ -95,17 +99,42 @@ class Problem:
     shifts: tuple[NDArray[np.intp], ...] = ()
     centre: Array | None = None
     samples: Callable[[], Samples] | None = None
+    names: tuple[str, ...] | None = None
 
     def bound(self, penalty: Penalty) -> Penalty:
-        """Return a penalty that knows the columns and the point it pulls to."""
-        bound = penalty.bind(self.layout.columns)
-        return bound if self.centre is None else bound.shifted(self.centre)
+        """Return a penalty that knows the columns, the features and the point it pulls to.
+
+        Raises
+        ------
+        IncompatibleError
+            If it bounds coefficients and pulls their differences from others.
+        """
+        bound = bind_features(penalty.bind(self.layout.columns), self._space)
+        if self.centre is None:
+            return bound
+        if binds_signs(bound):
+            raise IncompatibleError(
+                f"{penalty!r} bounds coefficients; with transfer_from a penalty is one of the "
+                "differences from known coefficients, and bounds would be of these. Leave the "
+                "bounds or transfer_from."
+            )
+        return bound.shifted(self.centre)
+
+    @property
+    def _space(self) -> FeatureSpace:
+        unit = np.divide.outer(self.features.scale, self.targets.scale[self._owners])
+        return FeatureSpace(self.datafit.shape[0], self.names, unit)
+
+    @property
+    def _owners(self) -> NDArray[np.intp]:
+        """The task of every column."""
+        widths = [part.stop - part.start for part in self.layout.slices]
+        return np.repeat(np.arange(len(widths)), widths)
 
     def original_units(self, W: Array, intercept: Array) -> tuple[Array, Array]:
         """Return coefficients (n_columns, n_features) and intercepts in original units."""
         coef, b = self.features.restore(W, intercept, self.present)
-        widths = [part.stop - part.start for part in self.layout.slices]
-        owners = np.repeat(np.arange(len(widths)), widths)
+        owners = self._owners
         scale, mean = self.targets.scale[owners], self.targets.mean[owners]
         b = b * scale + mean
         for columns in self.shifts:
@@ -139,7 +168,8 @@ def build_problem(
     Raises
     ------
     DataError
-        If a task has one class and a free intercept, which has no finite optimum.
+        If a task has one class, or zeros only under a logarithmic link, and a free intercept,
+        which has no finite optimum.
     """
     layout = make_layout(data.tasks, outcomes)
     term = term_of(data, outcomes, settings.class_weight, owner) if term is None else term
@@ -170,7 +200,7 @@ def build_problem(
         term.refuse_unbounded(layout, groups)
     datafit, samples = term.datafit(Scaled(layout, features, targets, scale, intercepts))
     built = layout, features, targets, present, counts, intercepts, shifts, point, samples
-    return Problem(datafit, *built)
+    return Problem(datafit, *built, data.feature_names)
 
 
 def held_out(
@@ -194,15 +224,17 @@ def held_out(
     callable
         ``(W, intercept) -> float``, both in the scaling of the problem.
     """
-    y = np.nan_to_num(problem.targets.apply(outcomes.y, data))
+    y = without_gaps(problem.targets.apply(outcomes.y, data), outcomes, data)
     rows = problem.features.features(data.X, cell_mask(data))
     ones = np.ones(data.n_tasks)
     blocks = RowParts(data, outcomes, problem.layout, rows, y, weight, ones, ones).blocks()
 
     def value(W: Array, intercept: Array) -> float:
-        return sum(
-            block.value(block.design.forward(W) + block.design.spread(intercept))
-            for block in blocks
-        )
+        # An exponential may overflow on rows that were not fitted: that loss is infinite.
+        with np.errstate(over="ignore"):
+            return sum(
+                block.value(block.design.forward(W) + block.design.spread(intercept))
+                for block in blocks
+            )
 
     return value

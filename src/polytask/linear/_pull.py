@@ -22,6 +22,7 @@ from polytask.datafits import Samples, SquaredStatistics, narrowed
 from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
 from polytask.linear._scaling import feature_scaling
+from polytask.losses import LogLink
 from polytask.solvers import Solution
 
 Array = NDArray[np.float64]
@@ -160,9 +161,12 @@ class _Noise:
     @classmethod
     def of(cls, problem: Problem, value: float, rows: float, freedom: int) -> _Noise:
         """Take the noise of numbers from the value of the data term."""
+        n_tasks = int((problem.counts > 0).sum())
+        if not problem.datafit.is_bounded and isinstance(problem.datafit, Samples):
+            noise = 2.0 * value / max(n_tasks, 1) if _has_dispersion(problem.datafit) else 1.0
+            return cls(noise, _mean_curvature(problem.datafit, n_tasks), rows, freedom)
         if not problem.datafit.is_quadratic:
             return cls(1.0, 0.25, rows, freedom)
-        n_tasks = int((problem.counts > 0).sum())
         return cls(2.0 * value / max(n_tasks, 1), 1.0, rows, freedom)
 
     def least(self, held: Array, distance: Array) -> Array:
@@ -185,6 +189,18 @@ class _Noise:
         common = float(spread[finite].mean()) / self.freedom
         shared = (spread + _BORROWED * common) / (self.freedom + _BORROWED)
         return self.variance / np.maximum(shared, _TINY)
+
+
+def _has_dispersion(datafit: Samples) -> bool:
+    """Say whether the noise of every task has a free factor, as that of amounts has."""
+    losses = [block.loss for block in datafit.blocks]
+    return all(isinstance(loss, LogLink) and loss.has_dispersion for loss in losses)
+
+
+def _mean_curvature(datafit: Samples, n_tasks: int) -> float:
+    """Return the curvature of a typical row, at the best constant of its task."""
+    sums = [np.sum(np.broadcast_to(block.bound(), block.shape)) for block in datafit.blocks]
+    return max(float(sum(sums)) / max(n_tasks, 1), _TINY)
 
 
 def _groups(labels: tuple[Hashable | None, ...], problem: Problem) -> list[NDArray[np.intp]]:

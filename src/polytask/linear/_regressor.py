@@ -11,6 +11,7 @@ from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._fitting import check_solver_settings
+from polytask.linear._mixed_score import by_deviance, explained
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
@@ -32,8 +33,12 @@ class MultiTaskRegressor(LinearEstimator):
     penalty : Penalty or None, default=None
         What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
         tasks at a tenth of the strength at which every coefficient vanishes.
-    loss : {"squared", "huber"} or Loss, default="squared"
-        The loss of every row; "huber" where some targets may be wrong.
+    loss : {"squared", "huber", "poisson", "gamma", "quantile"} or Loss, default="squared"
+        The loss of every row; "huber" where some targets may be wrong; "poisson" for counts
+        and rates >= 0 and "gamma" for amounts > 0, whose mean is ``exp(x . w_t + b_t)``:
+        ``predict`` then gives means, ``score`` the share of deviance explained, and targets
+        are not scaled. "quantile", the median, or ``Quantile(0.9)``, as text "quantile(0.9)":
+        what nine in ten stay below, scored by the share of that loss explained.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
@@ -91,6 +96,12 @@ class MultiTaskRegressor(LinearEstimator):
         Columns of X as given.
     coef_feature_names_ : ndarray of shape (n_features,)
         Names of the columns of ``coef_``, such as ``colour=red``.
+    coef_parts_ : tuple of ndarray of shape (n_columns, n_features)
+        For a penalty of parts: what ``coef_`` is the sum of, in its units, in the order of the
+        members.
+    outlier_tasks_ : ndarray of shape (n_outliers,)
+        For parts with an ``OutlierTasks``: the tasks whose coefficients in that part are not
+        all zero.
 
     Examples
     --------
@@ -159,7 +170,11 @@ class MultiTaskRegressor(LinearEstimator):
         self._keep(data, *fit_penalised(self, data))
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, r2)
+        linear = self._linear_model()
+        if not by_deviance(linear.losses):
+            return natural_scores(data, query, self._predict_task, r2)
+        # Means of counts and amounts are judged by the deviance that they were fitted by.
+        return explained(linear, data, query, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

@@ -330,8 +330,9 @@ def target_scaling(
 ) -> TargetScaling:
     """Return the scaling that a user chose; of several losses, only numbers are scaled.
 
-    Tasks of a robust loss are scaled by the median and its distances: a few wrong targets
-    must not decide what counts as far off.
+    Counts and amounts with a logarithmic link are not: they keep their units. Tasks of a
+    robust loss are scaled by the median and its distances: a few wrong targets must not decide
+    what counts as far off.
 
     Parameters
     ----------
@@ -348,7 +349,8 @@ def target_scaling(
     -------
     TargetScaling
     """
-    numeric = np.array([classes is None for classes in outcomes.classes])
+    pairs = zip(outcomes.losses, outcomes.classes, strict=True)
+    numeric = np.array([classes is None and loss.follows_units for loss, classes in pairs])
     mixed = numeric.any() and not numeric.all()
     if choice == "auto":
         choice = "task" if data.form is Form.TARGETS or mixed else "common"

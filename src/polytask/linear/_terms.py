@@ -16,7 +16,7 @@ from polytask.datafits import Datafit, Intercepts, Samples, SquaredStatistics
 from polytask.linear._intercepts import refuse_unbounded
 from polytask.linear._layout import Layout
 from polytask.linear._moments import Moments, collect, collectable, far_apart, within_reach
-from polytask.linear._parts import RowParts
+from polytask.linear._parts import RowParts, without_gaps
 from polytask.linear._scaling import (
     MOMENT_SCALES,
     FeatureScaling,
@@ -100,7 +100,8 @@ class RowTerm:
         refuse_unbounded(*given, layout.slices, groups, self.owner)
 
     def _parts(self, scaled: Scaled) -> RowParts:
-        y = np.nan_to_num(scaled.targets.apply(self.outcomes.y, self.data))
+        y = scaled.targets.apply(self.outcomes.y, self.data)
+        y = without_gaps(y, self.outcomes, self.data)
         rows = scaled.features.features(wide_enough(self.data.X), cell_mask(self.data))
         given = self.data, self.outcomes, scaled.layout, rows, y, self.weight
         return RowParts(*given, scaled.scale, self.counts)
@@ -109,8 +110,8 @@ class RowTerm:
         """Return the datafit, and what makes it on samples if it is not."""
         parts = self._parts(scaled)
         datafit = parts.datafit(scaled.intercepts)
-        on_samples = isinstance(datafit, Samples)
-        return datafit, None if on_samples else partial(parts.samples, scaled.intercepts)
+        on_moments = isinstance(datafit, SquaredStatistics)
+        return datafit, partial(parts.samples, scaled.intercepts) if on_moments else None
 
     def samples(self, scaled: Scaled) -> Samples:
         """Return the datafit on samples."""

@@ -3,9 +3,14 @@
 from __future__ import annotations
 
 from polytask.losses.base import Loss
+from polytask.losses.gamma import Gamma
 from polytask.losses.huber import Huber
+from polytask.losses.log_link import LogLink
 from polytask.losses.logistic import Logistic
 from polytask.losses.multinomial import Multinomial
+from polytask.losses.piecewise import PiecewiseLinear
+from polytask.losses.poisson import Poisson
+from polytask.losses.quantile import Quantile
 from polytask.losses.squared import Squared
 from polytask.losses.squared_hinge import SquaredHinge
 
@@ -15,6 +20,22 @@ LOSSES: dict[str, type[Loss]] = {
     "logistic": Logistic,
     "multinomial": Multinomial,
     "squared_hinge": SquaredHinge,
+    "poisson": Poisson,
+    "gamma": Gamma,
+    "quantile": Quantile,
 }
 
-__all__ = ["LOSSES", "Huber", "Logistic", "Loss", "Multinomial", "Squared", "SquaredHinge"]
+__all__ = [
+    "LOSSES",
+    "Gamma",
+    "Huber",
+    "LogLink",
+    "Logistic",
+    "Loss",
+    "Multinomial",
+    "PiecewiseLinear",
+    "Poisson",
+    "Quantile",
+    "Squared",
+    "SquaredHinge",
+]

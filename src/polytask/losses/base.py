@@ -86,6 +86,23 @@ class Loss(ABC):
         return False
 
     @property
+    def follows_units(self) -> bool:
+        """Whether the loss of numbers stays a loss of them when they are shifted and scaled.
+
+        Not so for counts and for positive amounts: they are fitted in their own units.
+        """
+        return True
+
+    @property
+    def allowed(self) -> str:
+        """What a number must be to be a target, as part of a sentence."""
+        return "a number"
+
+    def allows(self, y: Array) -> Array:
+        """Return elementwise whether numbers may be targets; a missing one (NaN) may not."""
+        return y == y
+
+    @property
     @final
     def of_two_classes(self) -> bool:
         """Whether the targets are two classes, with one column for the second of them."""

@@ -92,13 +92,13 @@ class Metric:
         -------
         float
             The mean over tasks for metrics without such a meaning, for tasks whose classes
-            differ where rows are ranked, and for tasks of both kinds. NaN if undefined, or if
-            one of the tasks lacks the probabilities needed.
+            differ where rows are ranked, and for tasks of different kinds or losses. NaN if
+            undefined, or if one of the tasks lacks the probabilities needed.
         """
         own = [held for held in parts if self.fits(held) and held.total > 0]
         if not own or not all(self._has_probabilities(held) for held in own):
             return float("nan")
-        if len({held.kind for held in own}) > 1:  # losses of different units
+        if len({held.unit for held in own}) > 1:  # losses of different units
             return mean_over_tasks(self.summary, own)
         return float(self.summary.of_tasks(own))
 

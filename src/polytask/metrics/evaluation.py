@@ -79,7 +79,8 @@ def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
     """Return the names of the metrics to show for these outcomes.
 
     Accuracy never comes without the majority rate beside it; average precision joins where
-    under 20% of the rows of two-class tasks are positive.
+    under 20% of the rows of two-class tasks are positive, the mean deviance where there are
+    counts or amounts with a loss of their own.
 
     Parameters
     ----------
@@ -93,6 +94,8 @@ def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
     """
     labelled = [held for held in parts if held.classes is not None]
     numbers = OF_NUMBERS if len(labelled) < len(parts) else ()
+    if any(held.loss is not None for held in parts):
+        numbers = ("deviance", *numbers)
     classes = _of_classes(labelled) if labelled else ()
     return ("d2", *numbers, *classes)
 

@@ -10,9 +10,12 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError
+from polytask.losses import LogLink
 
 Array = NDArray[np.float64]
 OWNER = "HeldOut"
+# Predicted means are at least this share of the constant's, as probabilities are kept from 0.
+_LEAST = float(np.finfo(np.float64).eps)
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -34,6 +37,9 @@ class HeldOut:
     classes : array of shape (K,) or None, default=None
         The labels, in sorted order; the second of two is the positive class. They include
         those that only held-out rows have, with probability 0. None for numbers.
+    loss : LogLink or None, default=None
+        The loss of numbers that are counts or amounts, such as ``Poisson()``; predictions are
+        means, and their deviance is scored. None: the squared error of numbers.
     weight : array of shape (n,) or None, default=None
         Row weights >= 0. A row of weight 2 counts as the row twice, of weight 0 not at all.
 
@@ -49,6 +55,7 @@ class HeldOut:
     probabilities: NDArray[Any] | None = None
     classes: NDArray[Any] | None = None
     weight: Array | None = None
+    loss: LogLink | None = None
 
     def __post_init__(self) -> None:
         """Convert to arrays and check them."""
@@ -59,6 +66,8 @@ class HeldOut:
                 "baseline": float(_shaped(_numbers(self.baseline, "baseline"), "baseline", ())),
             }
             _finite(values["y"], "y")
+            if self.loss is not None:
+                _allowed(values["y"], self.loss)
         else:
             values = self._of_classes(len(self.classes))
         shape = (np.size(values["y"]),)
@@ -90,6 +99,11 @@ class HeldOut:
         return "numbers" if self.classes is None else "classes"
 
     @property
+    def unit(self) -> tuple[str, LogLink | None]:
+        """What tells losses apart that cannot be added up."""
+        return self.kind, self.loss
+
+    @property
     def total(self) -> float:
         """The sum of the weights; the number of rows if there are none."""
         return float(len(self.y) if self.weight is None else self.weight.sum())
@@ -106,8 +120,12 @@ class HeldOut:
         Returns
         -------
         ndarray of shape (n,)
-            The squared error of numbers, the log loss of classes; NaN without probabilities.
+            The squared error of numbers, or their deviance if there is a loss of them; the
+            log loss of classes, NaN without probabilities. A predicted mean counts as at
+            least 2e-16 of the baseline, just as probabilities are kept away from 0.
         """
+        if self.loss is not None:
+            return self._deviances(self.loss, self.prediction)
         if self.classes is None:
             return squares(self.y - self.prediction)
         if self.probabilities is None:
@@ -120,13 +138,23 @@ class HeldOut:
         Returns
         -------
         ndarray of shape (n,)
-            The squared error of numbers, the log loss of classes.
+            The squared error of numbers or their deviance, the log loss of classes.
         """
+        if self.loss is not None:
+            return self._deviances(self.loss, np.full(len(self.y), self.baseline))
         if self.classes is None:
             return squares(self.y - self.baseline)
         by_class = _log_losses(np.asarray(self.baseline), self.precision)
         losses: Array = by_class[self.y]
         return losses
+
+    def _deviances(self, loss: LogLink, means: NDArray[Any]) -> Array:
+        """Return twice the loss of every row, the deviance."""
+        least = max(_LEAST * float(self.baseline), float(np.finfo(np.float64).tiny))
+        # Not np.maximum alone: a mean of NaN stays one.
+        kept = np.where(means < least, least, means)
+        with np.errstate(over="ignore", invalid="ignore"):
+            return np.asarray(2.0 * loss.value(self.y, np.log(kept)))
 
 
 def squares(values: NDArray[Any]) -> Array:
@@ -153,6 +181,13 @@ def _finite(values: Array, parameter: str) -> None:
     if not np.isfinite(values).all():
         got = repr(float(values[~np.isfinite(values)][0]))
         raise DataError(sentence(parameter, OWNER, "finite", got))
+
+
+def _allowed(values: Array, loss: LogLink) -> None:
+    wrong = ~np.asarray(loss.allows(values), dtype=bool)
+    if wrong.any():
+        allowed = f"{loss.allowed} for loss={loss.name!r}"
+        raise DataError(sentence("y", OWNER, allowed, repr(float(values[wrong][0]))))
 
 
 def _weights(values: object) -> Array:

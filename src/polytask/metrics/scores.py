@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.losses import Loss
+from polytask.losses import LogLink, Loss
 
 # Width of the interval of a best constant, relative to its ends.
 _CLOSE = 1e-12
@@ -101,9 +101,13 @@ def best_constant(loss: Loss, y: Labels, weight: Weight = None) -> float:
     Returns
     -------
     float
-        Found by halving an interval in which the slope changes its sign.
+        The logarithm of the mean where that is the link, -inf if all targets are zero; else
+        found by halving an interval in which the slope changes its sign.
     """
     y = np.asarray(y, dtype=float)
+    if isinstance(loss, LogLink):
+        mean = float(np.average(y, weights=weight))
+        return float(np.log(mean)) if mean > 0 else -np.inf
 
     def slope(eta: float) -> float:
         return float(np.average(loss.gradient(y, np.full(y.shape, eta)), weights=weight))

@@ -166,7 +166,10 @@ def _rounding(held: HeldOut) -> float:
     """
     if held.classes is not None:
         return 8.0 * held.precision * held.total
-    width = 32.0 * float(np.finfo(np.float64).eps) * np.asarray(held.baseline)
+    unit = 32.0 * float(np.finfo(np.float64).eps)
+    if held.loss is not None:
+        return unit**2 * max(float(held.baseline), 1.0) * held.total
+    width = unit * np.asarray(held.baseline)
     return float(squares(width)) * held.total
 
 

@@ -9,13 +9,16 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import TYPE_CHECKING, Any, Self, final
 
 import numpy as np
 
 from polytask._linalg import Array
 from polytask._registry import State
 from polytask.penalties.columns import Columns
+
+if TYPE_CHECKING:
+    from polytask.penalties.features import FeatureSpace
 
 
 class Valued(ABC):
@@ -141,7 +144,10 @@ class Smooth(Valued):
 
 
 class Quadratic(Smooth):
-    """A smooth penalty whose gradient is affine: W -> (W - W0) A, A of (n_columns, n_columns)."""
+    """A smooth penalty whose gradient is affine: W -> (W - W0) A, A of (n_columns, n_columns).
+
+    Or the same with a weight for every row.
+    """
 
     @abstractmethod
     def apply(self, W: Array) -> Array:
@@ -188,6 +194,67 @@ class RowSeparable(Proximable):
         return self.prox_rows(W, slice(None), step)
 
 
+class PerFeature(Valued):
+    """A penalty with parameters for every feature, given in their order or by name."""
+
+    @property
+    @abstractmethod
+    def unpenalised(self) -> np.ndarray:
+        """The rows of W that may be anything at no cost."""
+
+    @property
+    @abstractmethod
+    def forbids(self) -> bool:
+        """Whether some W are not allowed, whatever the strength."""
+
+    @property
+    @abstractmethod
+    def binds_signs(self) -> bool:
+        """Whether what is not allowed is a matter of signs and bounds."""
+
+    @abstractmethod
+    def bind_features(self, space: FeatureSpace) -> Penalty:
+        """Return a copy that knows the features."""
+
+    @abstractmethod
+    def of_rows(self, index: Array) -> Any:  # noqa: ANN401 - with the capabilities of the class
+        """Return the penalty of some rows of W alone."""
+
+
+@dataclass(frozen=True, eq=False)
+class RowLimits:
+    """In what the rows of a compiled penalty differ.
+
+    Attributes
+    ----------
+    weight : ndarray of shape (n_rows,) or (0,)
+        What the step of each row is multiplied with: 0 leaves the row as it is, inf makes it
+        zero. Empty: 1 for all.
+    lower, upper : ndarray of shape (n_rows or 1, n_columns or 1) or (0, 0)
+        Bounds, at most and at least 0. Entries on the wrong side of a bound that is 0 become 0
+        before the prox, and the result is moved between the bounds. Empty: none.
+    """
+
+    weight: np.ndarray
+    lower: np.ndarray
+    upper: np.ndarray
+
+    @property
+    def arrays(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """What compiled loops take."""
+        return self.weight, self.lower, self.upper
+
+    def of_rows(self, index: Array | slice) -> RowLimits:
+        """Return the limits of some rows."""
+        weight = self.weight[index] if len(self.weight) else self.weight
+        # One row is that of all.
+        bounds = (a[index] if len(a) > 1 else a for a in (self.lower, self.upper))
+        return RowLimits(*(np.ascontiguousarray(part) for part in (weight, *bounds)))
+
+
+ALIKE = RowLimits(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
+
+
 @dataclass(frozen=True, eq=False)
 class RowKernel:
     """The prox of one row as machine code.
@@ -199,14 +266,21 @@ class RowKernel:
         a step and the parameters, and overwrites the row.
     parameters : ndarray of shape (n_parameters,)
         float64; the strength belongs here, so that one function serves every strength.
+    limits : RowLimits
+        In what rows differ; by default in nothing.
     """
 
     prox: Any
     parameters: np.ndarray
+    limits: RowLimits = ALIKE
+
+    def of_rows(self, index: Array | slice) -> RowKernel:
+        """Return the kernel of some rows."""
+        return RowKernel(self.prox, self.parameters, self.limits.of_rows(index))
 
 
 class CompiledRows(RowSeparable):
-    """A row-separable penalty, the same for every row, whose prox is also machine code."""
+    """A row-separable penalty whose prox is also machine code, the same but for its limits."""
 
     @abstractmethod
     def row_kernel(self) -> RowKernel:
@@ -223,6 +297,20 @@ class Conjugate(Proximable):
     @abstractmethod
     def feasible_scale(self, Z: Array) -> float:
         """Return the largest c >= 0 with a finite conjugate at c Z; inf if there is no limit."""
+
+
+class Nonconvex(Valued):
+    """A penalty that is not convex: a sum of concave increasing functions of norms.
+
+    Its tangents, as functions of the norms, are convex penalties above it.
+    """
+
+    @abstractmethod
+    def majorised(self, W: Array) -> Penalty:
+        """Return the convex penalty that lies above this one by a constant, and touches it at W.
+
+        What differs between the two is smallest at W, and the same for a null strength.
+        """
 
 
 class NullStrength(Valued):

@@ -2,13 +2,23 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, final
 
 from polytask._linalg import Array, inner, like
 from polytask.exceptions import IncompatibleError
-from polytask.penalties.base import Conjugate, Penalty, Proximable, RowSeparable, Smooth
+from polytask.penalties.base import (
+    Conjugate,
+    Nonconvex,
+    Penalty,
+    PerFeature,
+    Proximable,
+    RowSeparable,
+    Smooth,
+)
+from polytask.penalties.composed import Composed
 from polytask.penalties.rowwise import L2
 from polytask.penalties.shifts import Shifted
 from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
@@ -16,7 +26,7 @@ from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
 
 @dataclass(frozen=True)
 class Split:
-    """The two parts of a penalty, whose sum it is up to a constant.
+    """The parts of a penalty, whose sum it is up to a constant.
 
     Parameters
     ----------
@@ -24,10 +34,22 @@ class Split:
         The part that solvers take a gradient of.
     proximable : Proximable or None
         The part that solvers take a prox of.
+    others : tuple of Proximable and Composed, default=()
+        Parts that do not combine with it, each with a prox of its own; `separate` alone
+        gives any.
     """
 
     smooth: Smooth | None
     proximable: Proximable | None
+    others: tuple[Proximable | Composed, ...] = ()
+
+
+class Prepared(ABC):
+    """A function that solvers take for a penalty and that knows its parts."""
+
+    @abstractmethod
+    def split(self) -> Split:
+        """Return the smooth and the proximable part."""
 
 
 @dataclass(frozen=True)
@@ -167,15 +189,32 @@ def _one_ridge(members: Sequence[Penalty]) -> tuple[Penalty, list[Penalty]]:
     return whole, [m for m in members if not any(m is other for other in same)]
 
 
+def _forbids(member: Penalty) -> bool:
+    """Tell whether a member matters even with a strength of 0."""
+    plain = member.penalty if isinstance(member, Shifted) else member
+    return isinstance(plain, PerFeature) and plain.forbids
+
+
+def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
+    """Refuse what the solvers of convex problems would answer with less than they claim."""
+    for term in terms:
+        plain = term.penalty if isinstance(term, Shifted) else term
+        if isinstance(plain, Nonconvex):
+            raise IncompatibleError(
+                f"{term!r} is not convex: Reweighted() solves it in convex stages, and "
+                "solver='auto' chooses it."
+            )
+
+
 def _one_prox(members: Sequence[Penalty]) -> Proximable:
     """Return the sum of non-smooth members as one with a prox, or refuse."""
-    active = [m for m in members if m.strength != 0] or list(members[:1])
+    active = [m for m in members if m.strength != 0 or _forbids(m)] or list(members[:1])
     whole = merge(active)
     if not isinstance(whole, Proximable):
         names = " and ".join(repr(m) for m in active)
         raise IncompatibleError(
-            f"{names} cannot be combined: no proximal operator of their sum is known, and a "
-            "splitting solver, which would need none, is not available for this pair."
+            f"{names} cannot be combined: no proximal operator of their sum is known. Use "
+            "Splitting, which needs none, or solver='auto'."
         )
     return whole
 
@@ -216,19 +255,89 @@ def decompose(penalty: Penalty) -> Split:
     ------
     IncompatibleError
         If two non-smooth terms do not combine exactly, or a term has neither gradient
-        nor prox.
+        nor prox, or one is not convex.
     ParameterError
         If a fraction is not resolved.
     """
+    if isinstance(penalty, Prepared):
+        return penalty.split()
+    _refuse_nonconvex(penalty.members if isinstance(penalty, Sum) else (penalty,))
     if not isinstance(penalty, Sum) and isinstance(penalty, Proximable):
         return Split(smooth=None, proximable=penalty)
+    prox, ridges, smooth = _sorted(penalty)
+    for term in prox:
+        if isinstance(term, Composed):
+            raise IncompatibleError(
+                f"{term!r} has neither a gradient nor a proximal operator of W. Use Splitting, "
+                "or solver='auto'."
+            )
+        if not isinstance(term, Proximable):
+            raise IncompatibleError(
+                f"{term!r} has neither a gradient nor a proximal operator. Use solver='auto'."
+            )
+    return _joined(prox, ridges, smooth)
+
+
+def _sorted(penalty: Penalty) -> tuple[list[Penalty], list[Penalty], list[Penalty]]:
+    """Return the terms of a penalty: not smooth, ridges, and otherwise smooth."""
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     terms = [part for member in members for part in parts_of(member)]
     ridges = [term for term in terms if _ridge(term) is not None]
     others = [term for term in terms if _ridge(term) is None]
     smooth: list[Penalty] = [term for term in others if isinstance(term, Smooth)]
-    prox = [term for term in others if not isinstance(term, Smooth)]
-    for term in prox:
-        if not isinstance(term, Proximable):
-            raise IncompatibleError(f"{term!r} has neither a gradient nor a proximal operator.")
-    return _joined(prox, ridges, smooth)
+    return [term for term in others if not isinstance(term, Smooth)], ridges, smooth
+
+
+def separate(penalty: Penalty) -> Split:
+    """Take a penalty apart into a smooth part and convex parts with a prox each.
+
+    Like :func:`decompose`, but terms that do not combine exactly stay apart. Parts that are
+    separable over rows come first, so that `proximable` is the one that makes rows zero;
+    L2 terms go with it.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        A penalty without unresolved fractions.
+
+    Returns
+    -------
+    Split
+        The parts.
+
+    Raises
+    ------
+    IncompatibleError
+        If a term is neither smooth nor convex with a prox.
+    ParameterError
+        If a fraction is not resolved.
+    """
+    if isinstance(penalty, Prepared):
+        return penalty.split()
+    if not isinstance(penalty, Sum) and isinstance(penalty, Conjugate):
+        return Split(smooth=None, proximable=penalty)
+    terms, ridges, smooth = _sorted(penalty)
+    for term in terms:
+        if not isinstance(term, Conjugate | Composed):
+            raise IncompatibleError(f"{term!r} is not known to be convex with a prox.")
+    composed = [term for term in terms if isinstance(term, Composed)]
+    plain = [term for term in terms if not isinstance(term, Composed)]
+    active = [term for term in plain if term.strength != 0 or _forbids(term)]
+    whole = _merged_groups(active or plain[:1])
+    whole.sort(key=lambda term: not isinstance(term, RowSeparable))
+    joined = _joined(whole[:1], ridges, smooth)
+    return Split(joined.smooth, joined.proximable, (*whole[1:], *composed))
+
+
+def _merged_groups(terms: Sequence[Penalty]) -> list[Any]:
+    """Return the terms, those whose sum has an exact prox as one."""
+    groups: list[Any] = []
+    for term in terms:
+        for i, group in enumerate(groups):
+            together = merge((group, term))
+            if together is not None:
+                groups[i] = together
+                break
+        else:
+            groups.append(term)
+    return groups

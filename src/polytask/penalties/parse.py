@@ -7,19 +7,29 @@ from collections.abc import Callable
 from typing import Any
 
 from polytask._checks import nearest
-from polytask.exceptions import ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
+from polytask.penalties.capped import CappedL21
 from polytask.penalties.chains import along_time
+from polytask.penalties.constraints import bounded, positive
 from polytask.penalties.couplings import coupling, toward_mean
 from polytask.penalties.feature_groups import GroupNorm
 from polytask.penalties.fused import FusedTasks
 from polytask.penalties.graphs import along_graph
+from polytask.penalties.latent import LatentTasks
 from polytask.penalties.maximum import L1Inf
+from polytask.penalties.network import NetworkLasso
+from polytask.penalties.nonconvex import MCP, SCAD
+from polytask.penalties.nonconvex_log import reweighted
 from polytask.penalties.outliers import OutlierTasks
+from polytask.penalties.parts import Parts
+from polytask.penalties.parts_named import dirty, robust, robust_features, sparse_low_rank
 from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
 from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
+from polytask.penalties.trace_ball import TraceBall
 from polytask.penalties.tree import TreeGroup
+from polytask.penalties.weighted import weighted
 
 # What can be made from numbers alone.
 PENALTIES: dict[str, Callable[..., Penalty]] = {
@@ -30,9 +40,13 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "L1Inf": L1Inf,
     "SparseGroup": SparseGroup,
     "FusedTasks": FusedTasks,
+    "CappedL21": CappedL21,
+    "MCP": MCP,
+    "SCAD": SCAD,
     "TraceNorm": TraceNorm,
     "OutlierTasks": OutlierTasks,
     "Clustered": Clustered,
+    "LatentTasks": LatentTasks,
     "LearnedCovariance": LearnedCovariance,
     "toward_mean": toward_mean,
     "along_time": along_time,
@@ -41,9 +55,28 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
 _WITH_TASKS: dict[str, Callable[..., Penalty]] = {
     "coupling": coupling,
     "along_graph": along_graph,
+    "NetworkLasso": NetworkLasso,
     "TreeGroup": TreeGroup,
     "GroupNorm": GroupNorm,
 }
+# These need several strengths, or none; Parts takes a list of penalties.
+_PARTS: dict[str, Callable[..., Penalty]] = {
+    "Parts": Parts,
+    "dirty": dirty,
+    "robust": robust,
+    "robust_features": robust_features,
+    "sparse_low_rank": sparse_low_rank,
+    "TraceBall": TraceBall,
+}
+# These take another penalty.
+_OF_OTHERS: dict[str, Callable[..., Penalty]] = {
+    "weighted": weighted,
+    "bounded": bounded,
+    "positive": positive,
+    "reweighted": reweighted,
+}
+# Parameters that are a word.
+_WORDS = ("shared", "row_norm")
 
 
 def parse(text: str) -> Penalty:
@@ -56,7 +89,9 @@ def parse(text: str) -> Penalty:
         by numbers: ``"L21"``, ``"L21(0.5)"``, ``"toward_mean(2) + 0.1 * L2"``. Sequences and
         mappings hold numbers and task labels: ``"along_time(2, order=['May', 'June'])"``,
         ``"along_graph(1, {('north', 'south'): 0.5})"``, ``"coupling(1, [[1, -1], [-1, 1]])"``,
-        ``"TreeGroup(1, [['north', 'south'], ['north'], ['south']])"``.
+        ``"TreeGroup(1, [['north', 'south'], ['north'], ['south']])"``. Parts have two
+        strengths or a list: ``"dirty(0.1, 0.05)"``, ``"Parts([L21(0.3), TraceNorm(0.2)])"``. Some
+        take a penalty: ``"positive(L1(0.1))"``, ``"weighted(L21, {'age': 0, 'income': inf})"``.
 
     Returns
     -------
@@ -67,10 +102,12 @@ def parse(text: str) -> Penalty:
     ------
     ParameterError
         If the text is something else, or a parameter has a value that is not allowed.
+    IncompatibleError
+        If a penalty cannot be made from another one, for example bounded.
     """
     try:
         return _penalty(ast.parse(text.strip(), mode="eval").body, text)
-    except ParameterError:
+    except (ParameterError, IncompatibleError):
         raise
     except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
         raise _refusal(text, text) from None
@@ -96,7 +133,7 @@ def _penalty(node: ast.expr, text: str) -> Penalty:
         case ast.Name(id=name):
             return _made(name, (), {}, text)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            named = {k.arg or "**": _value(k.value, text) for k in keywords}
+            named = {k.arg or "**": _named(k, text) for k in keywords}
             return _made(name, tuple(_value(arg, text) for arg in args), named, text)
     raise _refusal(ast.unparse(node), text)
 
@@ -116,8 +153,12 @@ def _number(node: ast.expr, text: str) -> float | None:
             return None
         case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
             return value
-        case ast.UnaryOp(op=ast.USub(), operand=ast.Constant(value=int() | float() as value)):
-            return -value
+        case ast.Name(id="inf"):
+            return float("inf")
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            size = _number(operand, text)
+            if size is not None:
+                return -size
     raise _refusal(ast.unparse(node), text)
 
 
@@ -129,11 +170,23 @@ def _value(node: ast.expr, text: str) -> Any:  # noqa: ANN401 - what a parameter
         case ast.Dict(keys=keys, values=values):
             pairs = zip((key or node for key in keys), values, strict=True)
             return {_entry(key, text): _entry(value, text) for key, value in pairs}
+        case ast.Name(id=name) if name != "inf":
+            return _penalty(node, text)
+        case ast.Call() | ast.BinOp():
+            return _penalty(node, text)
     return _number(node, text)
 
 
+def _named(keyword: ast.keyword, text: str) -> Any:  # noqa: ANN401
+    """Return the value of a parameter given by name: a few are words."""
+    match keyword:
+        case ast.keyword(arg=name, value=ast.Constant(value=str() as word)) if name in _WORDS:
+            return word
+    return _value(keyword.value, text)
+
+
 def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
-    """Return an entry of a sequence or mapping: there, text is a task label."""
+    """Return an entry of a sequence or mapping: a task label, a penalty, or another value."""
     match node:
         case ast.Constant(value=str() as label):
             return label
@@ -142,7 +195,7 @@ def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
 
 def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Penalty:
     """Return the penalty of a name and parameters."""
-    makers = {**PENALTIES, **_WITH_TASKS}
+    makers = {**PENALTIES, **_WITH_TASKS, **_PARTS, **_OF_OTHERS}
     if name not in makers:
         known = ", ".join(makers)
         raise ParameterError(

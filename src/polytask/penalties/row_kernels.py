@@ -13,10 +13,48 @@ from typing import Any
 import numpy as np
 from numba import cfunc, njit, types
 
+from polytask.penalties.base import ALIKE, RowLimits
+
 # Sums may be reordered, so that they fill vector registers.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
 # (row, step, parameters): the row becomes its prox, in place.
 ROW_PROX = types.void(types.float64[::1], types.float64, types.float64[::1])
+# The arrays of `RowLimits`.
+LIMITS = types.Tuple(  # type: ignore[no-untyped-call]
+    (types.float64[::1], types.float64[:, ::1], types.float64[:, ::1])
+)
+
+
+class RowProx:
+    """A compiled prox that compiled functions take as an argument.
+
+    It carries its type, which numba would otherwise work out again at every call.
+
+    Parameters
+    ----------
+    callback : compiled callback of numba
+        Of the signature `ROW_PROX`.
+    """
+
+    _numba_type_ = types.FunctionType(ROW_PROX)
+
+    def __init__(self, callback: Any) -> None:  # noqa: ANN401
+        self.callback = callback
+
+    @property
+    def cache_hits(self) -> int:
+        """How often the machine code came from disk: 0 or 1."""
+        hits: int = self.callback.cache_hits
+        return hits
+
+    def __wrapper_address__(self) -> int:
+        """Return the address of the machine code, for numba."""
+        address: int = self.callback.address
+        return address
+
+    def signature(self) -> Any:  # noqa: ANN401
+        """Return the signature, for numba."""
+        return ROW_PROX
 
 
 def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - of numba
@@ -44,13 +82,13 @@ def part_of_compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a d
     return njit(**_OPTIONS)(function)
 
 
-def row_prox(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a compiled callback of numba
+def row_prox(function: Callable[..., Any]) -> RowProx:
     """Compile the prox of a row: a module-level function ``(row, step, parameters)``.
 
     The row, a float64 array, becomes its prox in place. The machine code is kept on disk as by
     :func:`compiled`.
     """
-    return _kept_on_disk(cfunc, ROW_PROX)(function)
+    return RowProx(_kept_on_disk(cfunc, ROW_PROX)(function))
 
 
 def _kept_on_disk(
@@ -113,7 +151,36 @@ def shorten(row: Any, amount: float) -> None:  # noqa: ANN401
             row[t] *= factor
 
 
-def apply_rows(rows: Any, step: Any, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+@part_of_compiled
+def limited_prox(row: Any, j: int, step: float, limits: Any, kernel: Any) -> None:  # noqa: ANN401
+    """Replace row j by its prox; `limits` are the arrays of :class:`RowLimits`."""
+    weight, lower, upper = limits
+    parameters, prox = kernel
+    bounded = lower.shape[0] > 0
+    k = j if lower.shape[0] > 1 else 0
+    if bounded:
+        for t in range(row.size):
+            u = t if lower.shape[1] > 1 else 0
+            if (row[t] < 0.0 and lower[k, u] == 0.0) or (row[t] > 0.0 and upper[k, u] == 0.0):
+                row[t] = 0.0
+    factor = weight[j] if weight.size > 0 else 1.0
+    if factor == np.inf:
+        row[:] = 0.0
+    elif factor > 0.0:
+        prox(row, step * factor, parameters)
+    if bounded:
+        for t in range(row.size):
+            u = t if lower.shape[1] > 1 else 0
+            row[t] = min(max(row[t], lower[k, u]), upper[k, u])
+
+
+def apply_rows(
+    rows: Any,  # noqa: ANN401
+    step: Any,  # noqa: ANN401
+    parameters: Any,  # noqa: ANN401
+    prox: Any,  # noqa: ANN401
+    limits: RowLimits = ALIKE,
+) -> None:
     """Replace every row of a float64 array by its prox.
 
     Parameters
@@ -126,19 +193,21 @@ def apply_rows(rows: Any, step: Any, parameters: Any, prox: Any) -> None:  # noq
         Of the prox.
     prox : compiled callback
         Made by :func:`row_prox`.
+    limits : RowLimits, default=ALIKE
+        In what these rows differ.
     """
     steps = np.full(len(rows), step, dtype=np.float64)
-    _looped()(rows, steps, parameters, prox)
+    _looped()(rows, steps, limits.arrays, parameters, prox)
 
 
 @cache
 def _looped() -> Any:  # noqa: ANN401 - a dispatcher of numba
     function = types.FunctionType(ROW_PROX)
     steps = types.float64[::1]
-    signature = types.void(types.float64[:, ::1], steps, types.float64[::1], function)
+    signature = types.void(types.float64[:, ::1], steps, LIMITS, types.float64[::1], function)
 
-    def loop(rows: Any, steps: Any, parameters: Any, prox: Any) -> None:  # noqa: ANN401
+    def loop(rows: Any, steps: Any, limits: Any, parameters: Any, prox: Any) -> None:  # noqa: ANN401
         for j in range(rows.shape[0]):
-            prox(rows[j], steps[j], parameters)
+            limited_prox(rows[j], j, steps[j], limits, (parameters, prox))
 
     return njit(signature)(loop)

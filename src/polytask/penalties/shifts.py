@@ -17,6 +17,7 @@ from polytask.exceptions import IncompatibleError
 from polytask.penalties.base import (
     Conjugate,
     Mergeable,
+    Nonconvex,
     NullStrength,
     Penalty,
     Proximable,
@@ -26,6 +27,7 @@ from polytask.penalties.base import (
     Valued,
 )
 from polytask.penalties.columns import Columns
+from polytask.penalties.composed import Composed
 from polytask.penalties.sums import Operators, merge, same_point
 
 
@@ -237,6 +239,25 @@ class ShiftedRidge(_Hessian, _Rows, _Conjugate):
 
 
 @final
+@saveable("penalty.shifted.concave")
+class ShiftedConcave(Shifted, NullStrength, Nonconvex):
+    """A shifted penalty that is not convex."""
+
+    @classmethod
+    def fits(cls, penalty: Penalty) -> bool:
+        """Tell whether a penalty has the capabilities that this class passes on."""
+        return isinstance(penalty, Nonconvex) and isinstance(penalty, NullStrength)
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the strength at which W = W0 is stationary, from the gradient there."""
+        return float(self.penalty.null_strength(gradient))
+
+    def majorised(self, W: Array) -> Penalty:
+        """Return the shifted majoriser."""
+        return shift(self.penalty.majorised(W - like(self.by, W)), self.by)
+
+
+@final
 @saveable("penalty.shifted.quadratic")
 class ShiftedQuadratic(_Hessian):
     """A shifted quadratic penalty."""
@@ -259,6 +280,46 @@ class ShiftedSmooth(_Gradient):
 
 
 @final
+@saveable("penalty.shifted.composed")
+class ShiftedComposed(Shifted, Composed):
+    """A shifted norm of a linear map."""
+
+    @classmethod
+    def fits(cls, penalty: Penalty) -> bool:
+        """Tell whether a penalty has the capabilities that this class passes on."""
+        return isinstance(penalty, Composed)
+
+    def forward(self, W: Array) -> Array:
+        """Return the map of W: the shift is in the conjugate."""
+        return self.penalty.forward(W)
+
+    def adjoint(self, U: Array) -> Array:
+        """Return the transpose of the map at U."""
+        return self.penalty.adjoint(U)
+
+    def norm_bound(self) -> float:
+        """Return that of the penalty: a shift does not change it."""
+        return float(self.penalty.norm_bound())
+
+    def _there(self, U: Array) -> Array:
+        """Return the map of W0."""
+        return self.penalty.forward(like(self.by, U))
+
+    def dual_prox(self, U: Array, step: float) -> Array:
+        """Return that of the penalty at U less step times the map of W0."""
+        return self.penalty.dual_prox(U - float(step) * self._there(U), step)
+
+    def dual_value(self, U: Array) -> float:
+        """Return that of the penalty plus <U, A W0>."""
+        return float(self.penalty.dual_value(U)) + inner(U, self._there(U))
+
+    def settled(self, W: Array, moved: Array) -> Array:
+        """Return W0 plus the settled difference."""
+        point = like(self.by, W)
+        return point + self.penalty.settled(W - point, moved - self._there(moved))
+
+
+@final
 @saveable("penalty.shifted.proximable")
 class ShiftedProximable(_Prox):
     """A shifted penalty of which only the prox is known."""
@@ -271,12 +332,14 @@ class ShiftedProximable(_Prox):
 
 # The most capable class first.
 _LEAVES: tuple[type[Shifted], ...] = (
+    ShiftedConcave,
     ShiftedRidge,
     ShiftedRows,
     ShiftedNorm,
     ShiftedConjugate,
     ShiftedQuadratic,
     ShiftedSmooth,
+    ShiftedComposed,
     ShiftedProximable,
 )
 

@@ -6,7 +6,7 @@ A sum is of the class that has exactly the capabilities which the summation pres
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any, Self, final
@@ -19,6 +19,7 @@ from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import Mergeable, NullStrength, Penalty, Quadratic, Smooth
 from polytask.penalties.columns import Columns
+from polytask.penalties.composed import Composed
 
 
 class Operators(Penalty):
@@ -88,6 +89,32 @@ def _together(first: Any, second: Any) -> Any:  # noqa: ANN401
     return None
 
 
+def member_params(members: Sequence[Penalty], deep: bool) -> dict[str, Any]:
+    """Return members as p0, p1, ..., and with `deep` their parameters."""
+    params: dict[str, Any] = {}
+    for i, member in enumerate(members):
+        params[f"p{i}"] = member
+        if deep:
+            nested = member.get_params(deep=True)
+            params |= {f"p{i}__{name}": value for name, value in nested.items()}
+    return params
+
+
+def with_member(
+    members: Sequence[Penalty], name: str, value: object, owner: str
+) -> tuple[Penalty, ...]:
+    """Return members with one, ``p0``, or a parameter of it, ``p0__alpha``, changed."""
+    head, _, rest = name.partition("__")
+    names = [f"p{i}" for i in range(len(members))]
+    if head not in names:
+        raise unknown_parameter(name, owner, member_params(members, True))
+    i = names.index(head)
+    changed = members[i].replace(rest, value) if rest else value
+    if not isinstance(changed, Penalty):
+        raise ParameterError(sentence(name, owner, "a penalty", repr(value)))
+    return (*members[:i], changed, *members[i + 1 :])
+
+
 @dataclass(frozen=True, eq=False, repr=False)
 class Sum(Operators):
     """A sum of penalties, made by ``+``; ``isinstance(p, Sum)`` recognises any.
@@ -152,6 +179,27 @@ class Sum(Operators):
         """Return the sum with every member shifted, a penalty of W - W0."""
         return add(member.shifted(W0) for member in self.members)
 
+    def emptying_strength(self, gradient: Array) -> float:
+        """Return a strength of the reference at which every coefficient vanishes.
+
+        It is that at which one member alone makes them vanish: an upper bound of the smallest.
+
+        Parameters
+        ----------
+        gradient : array of shape (n_features, n_columns)
+            Gradient of the data term at the null point of all members.
+
+        Returns
+        -------
+        float
+            The strength; inf if no member tells one.
+        """
+        if any(not same_point(m.null_point, self.null_point) for m in self.members):
+            return float("inf")
+        limiting = [m for m in self.members if isinstance(m, NullStrength) and m.strength]
+        factors = [m.null_strength(gradient) / (m.strength or 1.0) for m in limiting]
+        return float(min(factors, default=float("inf")) * (self.strength or float("inf")))
+
     def bind(self, columns: Columns) -> Penalty:
         """Return a copy with every member bound."""
         return add(member.bind(columns) for member in self.members)
@@ -170,25 +218,11 @@ class Sum(Operators):
 
     def get_params(self, deep: bool = True) -> dict[str, Any]:
         """Return the members as p0, p1, ..., and with `deep` their parameters."""
-        params: dict[str, Any] = {}
-        for i, member in enumerate(self.members):
-            params[f"p{i}"] = member
-            if deep:
-                nested = member.get_params(deep=True)
-                params |= {f"p{i}__{name}": value for name, value in nested.items()}
-        return params
+        return member_params(self.members, deep)
 
     def replace(self, name: str, value: object) -> Penalty:
         """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
-        head, _, rest = name.partition("__")
-        names = [f"p{i}" for i in range(len(self.members))]
-        if head not in names:
-            raise unknown_parameter(name, repr(self), self.get_params())
-        i = names.index(head)
-        changed = self.members[i].replace(rest, value) if rest else value
-        if not isinstance(changed, Penalty):
-            raise ParameterError(sentence(name, repr(self), "a penalty", repr(value)))
-        return add((*self.members[:i], changed, *self.members[i + 1 :]))
+        return add(with_member(self.members, name, value, repr(self)))
 
     def to_state(self) -> State:
         """Return the members by name."""
@@ -276,10 +310,11 @@ def _vanishes(members: tuple[Penalty, ...]) -> bool:
     """Tell whether a sum has a null strength that can be computed."""
     limiting = [m for m in members if isinstance(m, NullStrength)]
     one_point = all(same_point(m.null_point, members[0].null_point) for m in members)
-    if not limiting or not one_point:
+    if not limiting or not one_point or any(isinstance(m, Composed) for m in members):
         return False
     # Whether members merge is a matter of their classes, so any strength will do.
-    unit = [p for m in limiting for p in parts_of(m.with_strength(1.0))]
+    able = (m.with_strength(1.0) if isinstance(m, Mergeable) else m for m in limiting)
+    unit = [p for m in able for p in parts_of(m)]
     return merge(p for p in unit if isinstance(p, NullStrength)) is not None
 
 

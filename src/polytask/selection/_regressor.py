@@ -10,6 +10,7 @@ from polytask._estimator import Outcomes, Query, natural_scores, regression
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
+from polytask.linear._mixed_score import by_deviance, explained
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, r2
@@ -41,8 +42,8 @@ class MultiTaskRegressorCV(LinearEstimator):
     scoring : {"r2", "accuracy"}, callable or None, default=None
         None: the held-out loss on scaled targets, every label counting the same. A callable
         takes (y, prediction) of one task, greater is better; tasks are averaged.
-    loss : {"squared", "huber"} or Loss, default="squared"
-        The loss of every row; "huber" where some targets may be wrong.
+    loss : {"squared", "huber", "poisson", "gamma", "quantile"} or Loss, default="squared"
+        The loss of every row, as in :class:`MultiTaskRegressor`.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping, array or None, default=None
@@ -174,7 +175,11 @@ class MultiTaskRegressorCV(LinearEstimator):
         self._keep(data, outcomes, problem, solution)
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, r2)
+        linear = self._linear_model()
+        if not by_deviance(linear.losses):
+            return natural_scores(data, query, self._predict_task, r2)
+        # Means of counts and amounts are judged by the deviance that they were fitted by.
+        return explained(linear, data, query, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

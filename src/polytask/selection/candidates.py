@@ -7,8 +7,8 @@ from dataclasses import dataclass
 from typing import Any
 
 from polytask._messages import Said
-from polytask.losses import Loss
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
+from polytask.selection.losses import boosting_loss, is_unusual, name_of, of_means
 
 # The pull of every coefficient to zero, relative to the pull to the tasks' mean: a trace
 # only (the mean is as good as free), and a share that matters when features are many.
@@ -26,10 +26,10 @@ _ROWS_FOR_BOOSTING = 100
 # Of the mean curvature of the logistic loss on scaled features, 1/4: all but unpenalised,
 # and finite where the classes can be separated.
 _NEARLY_NONE = 1e-4 * 0.25
+# The same share of the curvature of a loss with a logarithmic link.
+_NEARLY_NONE_OF_MEANS = 1e-4
 # Strengths of a search inside a comparison, which repeats it for every split.
 _ALPHAS = 20
-# The losses of scikit-learn's ridge and logistic regression.
-_USUAL = frozenset({"auto", "squared", "logistic", "multinomial"})
 
 
 def _near_mean() -> tuple[Penalty, ...]:
@@ -134,25 +134,23 @@ def tuned_linear(
     Returns
     -------
     Pipeline
-        Scaling, then ridge or logistic regression, or the same with another loss.
+        Scaling, then ridge, logistic, Poisson or gamma regression, or the same with another
+        loss.
     """
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from polytask.baselines import TunedLogistic
+    from polytask.baselines import TunedLogistic, TunedMeans
 
     scaler = StandardScaler(with_mean=not sparse)
-    if _is_unusual(loss):
+    if of_means(loss):
+        return make_pipeline(scaler, TunedMeans(name_of(loss), cv))
+    if is_unusual(loss):
         searched = _class_of(problem, searched=True)
         return make_pipeline(scaler, searched(L2(), loss=loss, alphas=_ALPHAS, cv=cv))
     if problem == "regression":
         return make_pipeline(scaler, _ridge(sparse, cv))
     return make_pipeline(scaler, TunedLogistic(cv))
-
-
-def _is_unusual(loss: object) -> bool:
-    """Say whether scikit-learn's searches of ridge and logistic regression lack a loss."""
-    return (loss.name if isinstance(loss, Loss) else loss) not in _USUAL
 
 
 def _class_of(problem: str, *, searched: bool) -> Any:  # noqa: ANN401 - a class
@@ -186,7 +184,12 @@ def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimat
     from sklearn.preprocessing import StandardScaler
 
     scaler = StandardScaler(with_mean=not facts.sparse)
-    if _is_unusual(facts.losses):
+    if of_means(facts.losses):
+        from polytask.baselines import TunedMeans
+
+        strengths = (_NEARLY_NONE_OF_MEANS,)
+        return make_pipeline(scaler, TunedMeans(name_of(facts.losses), strengths=strengths))
+    if is_unusual(facts.losses):
         plain = _class_of(facts.problem, searched=False)
         return make_pipeline(scaler, plain(L2(_NEARLY_NONE), loss=facts.losses))
     if facts.problem == "regression":
@@ -207,7 +210,8 @@ def _boosting(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-lea
     from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
 
     if facts.problem == "regression":
-        return HistGradientBoostingRegressor(random_state=facts.seed)
+        chosen = boosting_loss(facts.losses)
+        return HistGradientBoostingRegressor(random_state=facts.seed, **chosen)
     return HistGradientBoostingClassifier(random_state=facts.seed)
 
 
@@ -262,8 +266,9 @@ def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
 
 def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     """Tune the separate models together: what a common strength does is not sharing."""
-    classes = facts.problem == "classification"
-    held = ("toward_mean", _HARDLY) if classes else ("task", 1.0)
+    # A task of one class, or of zeros, has no finite intercept that is free.
+    unbounded = facts.problem == "classification" or of_means(facts.losses)
+    held = ("toward_mean", _HARDLY) if unbounded else ("task", 1.0)
     return _searched(L2)(facts).set_params(intercept=held[0], intercept_strength=held[1])
 
 
@@ -288,7 +293,7 @@ def _needs_one_kind(facts: Facts) -> Said | None:
 def _needs_few_features(facts: Facts) -> Said | None:
     if facts.problem == "mixed":
         return Said("left_out.learned_kinds")
-    if _is_unusual(facts.losses):
+    if is_unusual(facts.losses):
         return Said("left_out.learned_loss")
     if facts.n_features > _MOST_LEARNED:
         sizes = {"most": _MOST_LEARNED, "features": facts.n_features}

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.exceptions import ParameterError
 from polytask.linear._problem import Problem
-from polytask.penalties import NullStrength, Penalty
+from polytask.penalties import NullStrength, Penalty, Sum
+from polytask.solvers import null_gradient
 
 Array = NDArray[np.float64]
 
@@ -77,9 +78,7 @@ def resolved_strengths(
     tuple of (Penalty, ndarray)
     """
     bound = problem.bound(penalty)
-    null_point = bound.null_point
-    zero = np.zeros(problem.datafit.shape) if null_point is None else np.asarray(null_point)
-    gradient = problem.datafit.evaluate(zero).gradient
+    gradient = null_gradient(problem.datafit, bound)
     bound_resolved = bound.resolved(gradient)
     resolved = _with_numbers_of(bound_resolved, penalty)
     if not isinstance(alphas, int):
@@ -87,6 +86,8 @@ def resolved_strengths(
     strongest = 0.0
     if isinstance(bound_resolved, NullStrength):
         strongest = float(bound_resolved.null_strength(gradient))
+    elif isinstance(bound_resolved, Sum):
+        strongest = bound_resolved.emptying_strength(gradient)
     if np.isfinite(strongest) and strongest > 0:
         return resolved, np.geomspace(strongest, strongest * _WEAKEST, alphas)
     # A constant target has a null strength of zero: any strength gives the same model.

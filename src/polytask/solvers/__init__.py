@@ -1,26 +1,38 @@
 """Solvers: every answer carries a certificate and a status in words."""
 
+from polytask.solvers._free_rows import null_gradient
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.choose import choose
+from polytask.solvers.degrees import degrees_of_freedom
 from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.factored import Factored
 from polytask.solvers.fallback import on_samples
 from polytask.solvers.newton import Newton
+from polytask.solvers.parts_gradient import PartsGradient
 from polytask.solvers.proximal_newton import ProximalNewton
+from polytask.solvers.reweighted import Reweighted
 from polytask.solvers.separate_descent import SeparateDescent
+from polytask.solvers.splitting import Splitting
 
 __all__ = [
     "AcceleratedGradient",
     "BlockDescent",
     "Certificate",
     "ExtrapolatedGradient",
+    "Factored",
     "Newton",
+    "PartsGradient",
     "ProximalNewton",
+    "Reweighted",
     "SeparateDescent",
     "Solution",
     "Solver",
+    "Splitting",
     "Status",
     "choose",
+    "degrees_of_freedom",
+    "null_gradient",
     "on_samples",
 ]

@@ -32,7 +32,7 @@ class Rows:
     ridge : float
         Strength of a ridge beside the penalty.
     kernel : RowKernel
-        The prox.
+        The prox of these rows.
     """
 
     curvature: Array
@@ -46,7 +46,8 @@ class Rows:
     def arguments(self) -> tuple[Any, ...]:
         """What the compiled sweeps take last."""
         common = self.curvature, self.scale, self.mean, self.pull, self.ridge
-        return *common, self.kernel.parameters, self.kernel.prox
+        kernel = self.kernel
+        return *common, kernel.limits.arrays, kernel.parameters, kernel.prox
 
 
 class Engine(ABC):

@@ -90,11 +90,11 @@ class Pool:
         ridge : float
             Strength of a ridge beside the penalty.
         kernel : RowKernel
-            The prox of a row.
+            The prox of the rows of W, all of them.
         """
         data = self.data
         own = data.curvature[index], data.mean[index]
-        rows = Rows(*own, data.scale, data.pull, ridge, kernel)
+        rows = Rows(*own, data.scale, data.pull, ridge, kernel.of_rows(index))
         if isinstance(data, MomentData):
             return GramEngine(data.gram(index, index), rows, W, slope)
         self._prepare(index)

@@ -8,7 +8,13 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from polytask.penalties.row_kernels import ROW_PROX, compiled, part_of_compiled
+from polytask.penalties.row_kernels import (
+    LIMITS,
+    ROW_PROX,
+    compiled,
+    limited_prox,
+    part_of_compiled,
+)
 
 MATRIX = types.float64[:, ::1]
 VECTOR = types.float64[::1]
@@ -20,17 +26,24 @@ _TILE = 64
 
 
 @part_of_compiled
-def move(row: Any, W: Any, j: int, curvature: float, ridge: float, kernel: Any) -> float:  # noqa: ANN401
+def move(
+    row: Any,  # noqa: ANN401
+    W: Any,  # noqa: ANN401
+    j: int,
+    curvature: float,
+    ridge: float,
+    limits: Any,  # noqa: ANN401
+    kernel: Any,  # noqa: ANN401
+) -> float:
     """Replace a slope by the minimiser over a row of W, then W by it; row becomes the change.
 
     Returns the squared length of the change.
     """
-    parameters, prox = kernel
     step = 1.0 / curvature
     shrink = 1.0 / (1.0 + step * ridge)
     for t in range(row.size):
         row[t] = (W[j, t] + step * row[t]) * shrink
-    prox(row, step * shrink, parameters)
+    limited_prox(row, j, step * shrink, limits, kernel)
     square = 0.0
     for t in range(row.size):
         new = row[t]
@@ -62,12 +75,21 @@ def pulled(pull: Any, change: Any, mean: float) -> Any:  # noqa: ANN401
 
 
 @part_of_compiled
+def part_of(limits: Any, start: int, stop: int) -> Any:  # noqa: ANN401
+    """Return the limits of a stretch of rows."""
+    weight, lower, upper = limits
+    if lower.shape[0] > 1:
+        return weight[start:stop], lower[start:stop], upper[start:stop]
+    return weight[start:stop], lower, upper
+
+
+@part_of_compiled
 def _any(row: Any) -> bool:  # noqa: ANN401
     """Say whether an array has an entry that is not zero."""
     return bool(np.any(row != 0.0))
 
 
-@compiled(types.float64(*[MATRIX] * 4, *[VECTOR] * 3, MATRIX, types.float64, VECTOR, PROX))
+@compiled(types.float64(*[MATRIX] * 4, *[VECTOR] * 3, MATRIX, types.float64, LIMITS, VECTOR, PROX))
 def sweep_block(
     gram: Any,  # noqa: ANN401 - arrays of numba
     slope: Any,  # noqa: ANN401
@@ -78,6 +100,7 @@ def sweep_block(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
@@ -101,6 +124,8 @@ def sweep_block(
         The Hessian also has the part ``mean mean' x pull``.
     ridge : float
         Strength of a ridge beside the penalty.
+    limits : tuple of array
+        In what the rows differ.
     parameters, prox
         The prox of a row.
 
@@ -117,7 +142,7 @@ def sweep_block(
         if not curvature[j] > 0.0:
             continue
         row[:] = slope[j]
-        square = move(row, W, j, curvature[j], ridge, (parameters, prox))
+        square = move(row, W, j, curvature[j], ridge, limits, (parameters, prox))
         if square == 0.0:
             continue
         total += curvature[j] * square
@@ -167,6 +192,7 @@ def _spread(
         *[VECTOR] * 3,
         MATRIX,
         types.float64,
+        LIMITS,
         VECTOR,
         PROX,
         types.int64,
@@ -182,6 +208,7 @@ def sweep_gram(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
     block: int,
@@ -214,6 +241,7 @@ def sweep_gram(
                 mean[start:stop],
                 pull,
                 ridge,
+                part_of(limits, start, stop),
                 parameters,
                 prox,
             )
@@ -224,13 +252,16 @@ def sweep_gram(
 
 
 @compiled(
-    types.void(types.float64[:, :], VECTOR, types.float64, types.float64, VECTOR, PROX, VECTOR)
+    types.void(
+        types.float64[:, :], VECTOR, types.float64, types.float64, LIMITS, VECTOR, PROX, VECTOR
+    )
 )
 def entering(
     gradient: Any,  # noqa: ANN401 - arrays of numba
     curvature: Any,  # noqa: ANN401
     factor: float,
     ridge: float,
+    limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
     out: Any,  # noqa: ANN401
@@ -245,7 +276,7 @@ def entering(
         Curvature of each row.
     factor : float
         At least 1.
-    ridge, parameters, prox
+    ridge, limits, parameters, prox
         As for :func:`sweep_block`.
     out : array of shape (n_features,)
         Becomes the length of the move times the square root of the curvature; 0 for rows that
@@ -267,7 +298,7 @@ def entering(
             row = rows[j]
             for t in range(columns):
                 row[t] *= -factor * step * shrink
-            prox(row, step * shrink, parameters)
+            limited_prox(row, start + j, step * shrink, limits, (parameters, prox))
             square = 0.0
             for t in range(columns):
                 square += row[t] * row[t]

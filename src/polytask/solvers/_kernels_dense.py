@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from polytask.penalties.row_kernels import compiled
-from polytask.solvers._kernels import MATRIX, PROX, VECTOR, sweep_block
+from polytask.penalties.row_kernels import LIMITS, compiled
+from polytask.solvers._kernels import MATRIX, PROX, VECTOR, part_of, sweep_block
 
 
 @compiled(
@@ -19,6 +19,7 @@ from polytask.solvers._kernels import MATRIX, PROX, VECTOR, sweep_block
         *[VECTOR] * 3,
         MATRIX,
         types.float64,
+        LIMITS,
         VECTOR,
         PROX,
     )
@@ -34,6 +35,7 @@ def sweep_dense(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
@@ -49,7 +51,7 @@ def sweep_dense(
         Changed in place.
     lean : array of shape (1, n_columns) or (1, 0)
         The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, parameters, prox
+    W, curvature, scale, mean, pull, ridge, limits, parameters, prox
         As for :func:`sweep_block`.
 
     Returns
@@ -83,6 +85,7 @@ def sweep_dense(
             mean[start:stop],
             pull,
             ridge,
+            part_of(limits, start, stop),
             parameters,
             prox,
         )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from polytask.penalties.row_kernels import compiled, part_of_compiled
+from polytask.penalties.row_kernels import LIMITS, compiled, part_of_compiled
 from polytask.solvers._kernels import MATRIX, PROX, VECTOR, move, pulled
 
 
@@ -41,6 +41,7 @@ def _scatter(row: Any, stored: Any, residual: Any) -> None:  # noqa: ANN401
         *[VECTOR] * 3,
         MATRIX,
         types.float64,
+        LIMITS,
         VECTOR,
         PROX,
     )
@@ -61,6 +62,7 @@ def sweep_sparse(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
@@ -77,7 +79,7 @@ def sweep_sparse(
         weights; `level` is ``root' residual``. Changed in place.
     lean : array of shape (1, n_columns) or (1, 0)
         The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, parameters, prox
+    W, curvature, scale, mean, pull, ridge, limits, parameters, prox
         As for :func:`sweep_block`.
 
     Returns
@@ -98,7 +100,7 @@ def sweep_sparse(
         row *= scale
         if pull.shape[0] > 0:
             row += mean[j] * lean[0]
-        square = move(row, W, j, curvature[j], ridge, (parameters, prox))
+        square = move(row, W, j, curvature[j], ridge, limits, (parameters, prox))
         if square == 0.0:
             continue
         total += curvature[j] * square

@@ -11,12 +11,18 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, decompose
-from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
 from polytask.solvers.objective import Objective
 
 _CHECK_EVERY = 10
 _PATIENCE = 100
 _GROWTH = 1.05
+# Where the curvature has no bound: a step is shortened to half of it, up to so many times, and
+# the next may be longer where the curvature seen is below a share of the one in use.
+_HALVINGS = 100
+_SLACK, _SHRINK = 0.7, 0.9
+# Values that differ by less, relative to them, are compared by their gradients.
+_SAME = 1e-10
 _SMALLEST_SCALE = 1e-100
 
 
@@ -28,7 +34,9 @@ class AcceleratedGradient(Solver):
     Momentum restarts when it points uphill. Penalties on rows take one step length per
     feature, which makes the iterations independent of the features' scales. The curvature
     seen along the way is compared with the bound in use at every iteration and raises it
-    where the bound was too low.
+    where the bound was too low. Where there is no bound (losses with an exponential) every
+    step is shortened until the quadratic model lies above the data term where it leads, which
+    costs one more evaluation per iteration.
 
     References
     ----------
@@ -40,6 +48,8 @@ class AcceleratedGradient(Solver):
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
+        if not datafit.is_smooth:
+            return refuse_kinks(datafit)
         try:
             decompose(penalty)
         except IncompatibleError as error:
@@ -56,6 +66,9 @@ class AcceleratedGradient(Solver):
         start: Solution | None = None,
     ) -> Solution:
         """Minimise; see :meth:`Solver.solve`."""
+        refusal = self.accepts(datafit, penalty)
+        if refusal:
+            raise IncompatibleError(refusal)
         # Overflow is found in the values and said in a sentence.
         with np.errstate(over="ignore", invalid="ignore"):
             objective = Objective(datafit, penalty)
@@ -93,6 +106,33 @@ def carried_on(
     )
 
 
+def row_scales(objective: Objective) -> Array:
+    """Return square roots of the features' own curvatures, relative to the largest.
+
+    Parameters
+    ----------
+    objective : Objective
+        What is minimised.
+
+    Returns
+    -------
+    ndarray of shape (n_features,)
+        Ones where the penalty does not treat rows one by one.
+    """
+    d = objective.datafit.shape[0]
+    if objective.rough is not None and not isinstance(objective.rough, RowSeparable):
+        return np.ones(d)
+    curved = objective.curved
+    extra = 0.0 if curved is None else curved.curvature()
+    scale = np.sqrt(objective.datafit.feature_scale() ** 2 + extra)
+    top = float(scale.max(initial=0.0))
+    if top <= 0:
+        return np.ones(d)
+    # A feature without curvature is constant: its gradient is rounding, and the shortest step
+    # keeps it so.
+    return np.asarray(np.where(scale > 0, np.maximum(scale / top, _SMALLEST_SCALE), 1.0))
+
+
 @dataclass
 class _State:
     """The iterate, the extrapolated point, the momentum, and the last point evaluated."""
@@ -118,29 +158,14 @@ class _Run:
 
     def __init__(self, objective: Objective, start: Solution | None) -> None:
         self.objective = objective
-        self.scale = self._scales()
+        self.scale = row_scales(objective)
         self.bound = max(self._curvature(), np.finfo(float).tiny)
-        self.zero = np.zeros(objective.datafit.shape)
+        self.zero = objective.null
         self.zero_residual = self._zero_residual()
         self.noise = self._noise()
-        first = self.zero if start is None else start.W.copy()
+        first = objective.first(start)
         self.state = _State(first, first)
         self.intercept = objective.zero.intercept if start is None else start.intercept
-
-    def _scales(self) -> Array:
-        """Square roots of the features' own curvatures, relative to the largest."""
-        d = self.objective.datafit.shape[0]
-        if self.objective.rough is not None and not isinstance(self.objective.rough, RowSeparable):
-            return np.ones(d)
-        curved = self.objective.curved
-        extra = 0.0 if curved is None else curved.curvature()
-        scale = np.sqrt(self.objective.datafit.feature_scale() ** 2 + extra)
-        top = float(scale.max(initial=0.0))
-        if top <= 0:
-            return np.ones(d)
-        # A feature without curvature is constant: its gradient is rounding, and the
-        # shortest step keeps it so.
-        return np.where(scale > 0, np.maximum(scale / top, _SMALLEST_SCALE), 1.0)
 
     def _curvature(self) -> float:
         data = self.objective.datafit.known_lipschitz(self.scale)
@@ -172,8 +197,8 @@ class _Run:
         return float(np.linalg.norm(move)) * self.bound
 
     def _answer(self) -> _Answer:
-        W = self.state.Z
-        at = self.objective.smooth(W, self.intercept)
+        Z = self.state.Z
+        W, at = self.objective.fitted(Z, self.objective.smooth(Z, self.intercept))
         self.intercept = at.intercept
         residual = self._residual(W, at.gradient)
         certificate = self.objective.certificate(W, at, residual, self.zero_residual)
@@ -202,15 +227,46 @@ class _Run:
     def _advance(self) -> None:
         state = self.state
         at = self.objective.smooth(state.V, self.intercept)
+        if not np.isfinite(at.value):
+            # Momentum led to where the losses overflow: go on from the last step.
+            state.V, state.t = state.Z, 1.0
+            at = self.objective.smooth(state.V, None)
         self.intercept = at.intercept
-        self._watch_curvature(state.V, at.gradient)
-        Z = self._prox(state.V, at.gradient)
+        if self.objective.datafit.is_bounded:
+            self._watch_curvature(state.V, at.gradient)
+            Z = self._prox(state.V, at.gradient)
+        else:
+            Z = self._backtracked(state.V, at)
         weight = self.scale[:, None] ** 2
         if float(np.sum((state.V - Z) * (Z - state.Z) * weight)) > 0:
             state.t = 1.0
         t = (1.0 + np.sqrt(1.0 + 4.0 * state.t**2)) / 2.0
         state.V = Z + (state.t - 1.0) / t * (Z - state.Z)
         state.Z, state.t = Z, t
+
+    def _backtracked(self, V: Array, at: Evaluation) -> Array:
+        """Return the step that is short enough for its model to lie above the data term."""
+        for k in range(_HALVINGS):
+            Z = self._prox(V, at.gradient)
+            new = self.objective.smooth(Z, at.intercept)
+            move = Z - V
+            length = float(np.sum((move * self.scale[:, None]) ** 2))
+            seen = float(np.sum(move * (new.gradient - at.gradient)))
+            rise = new.value - at.value - float(np.sum(move * at.gradient))
+            if abs(new.value - at.value) <= _SAME * abs(at.value):
+                # Twice what values would say, had they the digits.
+                rise = 0.5 * seen
+            if rise <= 0.5 * self.bound * length + self.noise * np.sqrt(length):
+                if k == 0 and seen < _SLACK * self.bound * length:
+                    self._use(max(_SHRINK * self.bound, _GROWTH * seen / length))
+                return Z
+            self._use(2.0 * self.bound)
+        return V
+
+    def _use(self, bound: float) -> None:
+        """Use another bound of the curvature from now on."""
+        self.bound = bound
+        self.zero_residual = self._zero_residual()
 
     def _watch_curvature(self, V: Array, gradient: Array) -> None:
         """Raise the bound where the curvature between two points exceeds it."""
@@ -222,6 +278,5 @@ class _Run:
         seen = float(np.sum(move * (gradient - last[1])))
         # Between points that are close, what differs in their gradients is rounding.
         if seen - self.noise * length > _GROWTH * self.bound * length**2:
-            self.bound = _GROWTH * seen / length**2
             self.state.t = 1.0
-            self.zero_residual = self._zero_residual()
+            self._use(_GROWTH * seen / length**2)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import Enum
 
 from polytask._registry import State, fields_of, saveable
@@ -19,6 +19,18 @@ class Status(Enum):
     ALL_ZERO = (
         "Converged with every coefficient at zero: the penalty is at least as strong as its "
         "null strength; choose a smaller alpha, or fraction= below 1."
+    )
+    PENALISED_ZERO = (
+        "Converged with every penalised coefficient at zero, the others fitted: the penalty is at "
+        "least as strong as its null strength; choose a smaller alpha, or fraction= below 1."
+    )
+    STATIONARY = (
+        "A stationary point of a non-convex objective: the convex stage that it defines has no "
+        "better answer within the tolerance. Other stationary points may be lower."
+    )
+    LAST_STAGE = (
+        "The last stage is done, and the next one would still change the coefficients: raise "
+        "stages of Reweighted, or take the answer as that of so many stages."
     )
     MAX_ITER = (
         "The solver reached max_iter before its tolerance: raise max_iter, standardize the "
@@ -42,7 +54,8 @@ class Status(Enum):
     @property
     def ok(self) -> bool:
         """Whether the tolerance was reached."""
-        return self in (Status.CONVERGED, Status.ALL_ZERO, Status.ON_SAMPLES)
+        zero = (Status.ALL_ZERO, Status.PENALISED_ZERO)
+        return self in (Status.CONVERGED, *zero, Status.ON_SAMPLES, Status.STATIONARY)
 
 
 @saveable("solver.certificate")
@@ -96,6 +109,16 @@ class Solution:
         Wall time.
     null_strength : float or None
         For an answer that is zero: the strength below which it is not.
+    memory : tuple of ndarray, default=()
+        What else the solver goes on from if this is its start, such as dual variables; it is
+        not saved.
+    stages : int or None
+        Convex problems solved one after the other, for a penalty that is not convex; the
+        residual is then the relative certificate of the problem that the answer defines.
+    parts : tuple of ndarray of shape (n_features, n_columns), or None, default=None
+        What W is the sum of, for a penalty of parts.
+    factors : tuple of ndarray, or None, default=None
+        What W is the product of, for ``LatentTasks``: latent tasks and codes.
     """
 
     W: Array
@@ -106,6 +129,10 @@ class Solution:
     n_iter: int
     seconds: float
     null_strength: float | None = None
+    memory: tuple[Array, ...] = field(default=(), repr=False)
+    parts: tuple[Array, ...] | None = None
+    factors: tuple[Array, Array] | None = None
+    stages: int | None = None
 
     @property
     def gap(self) -> float | None:
@@ -120,18 +147,33 @@ class Solution:
     @property
     def message(self) -> str:
         """The status as a sentence, with the strength below which coefficients appear."""
+        text = self.status.value
+        if self.stages is not None:
+            text += f" Stages: {self.stages}; relative residual: {self.residual:.1e}."
         if self.null_strength is None:
-            return self.status.value
-        return f"{self.status.value} Coefficients appear below alpha = {self.null_strength:.6g}."
+            return text
+        return f"{text} Coefficients appear below alpha = {self.null_strength:.6g}."
 
     def to_state(self) -> State:
-        """Return the fields by name, the status by its name."""
-        return fields_of(self) | {"status": self.status.name}
+        """Return the fields that are saved by name, the status by its name."""
+        state = fields_of(self) | {"status": self.status.name}
+        del state["memory"]
+        return state
 
     @classmethod
     def from_state(cls, state: State) -> Solution:
         """Rebuild the object from :meth:`to_state`."""
         return cls(**state | {"status": Status[state["status"]]})
+
+
+def refuse_kinks(datafit: Datafit) -> str:
+    """Return why a solver that needs gradients does not take a datafit, or an empty string."""
+    if datafit.is_smooth:
+        return ""
+    return (
+        "The loss has kinks, such as that of quantiles, and no gradient there. Use Splitting, or "
+        "solver='auto'."
+    )
 
 
 class Solver(ABC):

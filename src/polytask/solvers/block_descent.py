@@ -12,6 +12,7 @@ from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import CompiledRows, Penalty, Proximable, decompose
 from polytask.penalties.decomposition import RidgedRows
+from polytask.penalties.features import rows_of
 from polytask.solvers._block_data import Index, SharedData, shared_data
 from polytask.solvers._block_inner import Goal, Inner
 from polytask.solvers._block_pool import Pool
@@ -184,12 +185,13 @@ class _Run:
         from polytask.solvers._kernels import entering
 
         out = np.empty(len(gradient))
-        settings = self.ridge, self.kernel.parameters, self.kernel.prox
+        kernel = self.kernel
+        settings = self.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
         entering(gradient, self.data.curvature, factor, *settings, out)
         return out
 
     def _answer(self, W: Array, intercept: Array | None) -> _Answer:
-        return self._judged(W, self.objective.smooth(W, intercept))
+        return self._judged(*self.objective.fitted(W, self.objective.smooth(W, intercept)))
 
     def _judged(self, W: Array, at: Evaluation) -> _Answer:
         active = np.flatnonzero(W.any(axis=1))
@@ -199,8 +201,7 @@ class _Run:
         held = scores > 0
         held[active] = True
         rows = np.flatnonzero(held)
-        part = replace(at, gradient=at.gradient[rows])
-        certificate = self.objective.certificate(W[rows], part, residual, self.first)
+        certificate = self.objective.certificate(W, at, residual, self.first, rows)
         return _Answer(W, at, scores, certificate, active)
 
     def _residual(self, W: Array, gradient: Array, active: Index, scores: Array) -> float:
@@ -243,9 +244,9 @@ class _Run:
 
     def _begin(self, start: Solution | None) -> _Answer:
         if start is None:
-            return self._judged(np.zeros(self.objective.datafit.shape), self.objective.zero)
+            return self._judged(self.objective.null.copy(), self.objective.zero)
         # Nothing can move a row without curvature.
-        W = np.where(self.data.curvature[:, None] > 0, start.W, 0.0)
+        W = np.where(self.data.curvature[:, None] > 0, self.objective.first(start), 0.0)
         last = self.memory.recall(W)
         return self._answer(W, start.intercept) if last is None else self._judged(W, last)
 
@@ -278,9 +279,11 @@ class _Run:
         """Minimise over some rows, the others staying at zero."""
         slope = np.ascontiguousarray(-answer.at.gradient[rows])
         engine = self.memory.pool.engine(rows, answer.W[rows], slope, self.ridge, self.kernel)
-        certifiable, reference = self.objective.certifiable, self.objective.reference
+        # The dual point of these rows alone is not orthogonal to what the penalty leaves alone.
+        certifiable = self.objective.certifiable and self.objective.free is None
+        reference = self.objective.reference
         start = answer.at.value, reference, self.memory.slow
-        inner = Inner(engine, self.rough, certifiable, *start)
+        inner = Inner(engine, rows_of(self.rough, rows), certifiable, *start)
         wanted = share * self.tol
         if capped:
             wanted = max(wanted, _GROWING_SHARE * answer.certificate.relative)

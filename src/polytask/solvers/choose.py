@@ -4,49 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from polytask.datafits import Datafit, Samples, SquaredStatistics
+from polytask.datafits import Datafit
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty
+from polytask.solvers._size import is_large
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.factored import Factored
 from polytask.solvers.newton import Newton
+from polytask.solvers.parts_gradient import PartsGradient, holds_parts
 from polytask.solvers.proximal_newton import ProximalNewton
+from polytask.solvers.reweighted import Reweighted
 from polytask.solvers.separate_descent import SeparateDescent
+from polytask.solvers.splitting import Splitting
 
 # In order of preference.
 SOLVERS: tuple[Solver, ...] = (
+    Reweighted(),
+    Factored(),
     Newton(),
     BlockDescent(),
     SeparateDescent(),
     ExtrapolatedGradient(),
     ProximalNewton(),
     AcceleratedGradient(),
+    PartsGradient(),
+    Splitting(),
 )
-
-# Below this many numbers other solvers are done before a compiled one is loaded.
-_LARGE = 1_000_000
-
-
-def _numbers(datafit: Datafit) -> int:
-    """Return how many products one pass over the data takes."""
-    if isinstance(datafit, SquaredStatistics):
-        d, columns = datafit.shape
-        return d * d * columns
-    if isinstance(datafit, Samples):
-        return sum(block.y.size for block in datafit.blocks) * datafit.n_features
-    return 0
-
-
-def _is_large(datafit: Datafit) -> bool:
-    return _numbers(datafit) >= _LARGE
-
 
 # Solvers that are worth their start on some data only.
 WORTH: Mapping[type[Solver], Callable[[Datafit], bool]] = {
-    BlockDescent: _is_large,
-    SeparateDescent: _is_large,
+    BlockDescent: is_large,
+    SeparateDescent: is_large,
 }
 
 
@@ -80,4 +71,7 @@ def choose(datafit: Datafit, penalty: Penalty) -> Solver:
         reason = solver.accepts(datafit, penalty)
         if not reason:
             return solver
-    raise IncompatibleError(reason)
+    # No other solver says what is wrong with parts.
+    raise IncompatibleError(
+        PartsGradient().accepts(datafit, penalty) if holds_parts(penalty) else reason
+    )

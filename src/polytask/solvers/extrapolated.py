@@ -10,9 +10,9 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Conjugate, Penalty, RowSeparable, decompose
+from polytask.penalties import Conjugate, Parts, Penalty, RowSeparable, decompose
 from polytask.solvers._extrapolation import cancelling
-from polytask.solvers.accelerated import carried_on
+from polytask.solvers.accelerated import carried_on, row_scales
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
 
@@ -38,7 +38,7 @@ class ExtrapolatedGradient(Solver):
     For the squared loss and penalties that a prox treats as a whole, for example on singular
     values: once the rank has settled the iteration is nearly linear, and combining its last
     steps takes about half as many as momentum does. A step that raises the residual is
-    replaced by a plain one, which never does.
+    replaced by a plain one, which never does. Parts of rows take one step length per feature.
 
     References
     ----------
@@ -53,12 +53,13 @@ class ExtrapolatedGradient(Solver):
         except IncompatibleError as error:
             return str(error)
         rough = split.proximable
-        whole = isinstance(rough, Conjugate) and not isinstance(rough, RowSeparable)
+        rows = isinstance(rough, RowSeparable) and not isinstance(rough, Parts)
+        whole = isinstance(rough, Conjugate) and not rows
         if not whole or not datafit.is_quadratic or not penalty.strength:
             return (
                 "ExtrapolatedGradient needs the squared loss and a convex penalty that is not a "
-                f"sum over rows, of positive strength; got {penalty!r}. Use AcceleratedGradient, "
-                "or solver='auto'."
+                "sum over rows, unless of parts, and has a strength > 0; got "
+                f"{penalty!r}. Use AcceleratedGradient, or solver='auto'."
             )
         return ""
 
@@ -84,7 +85,7 @@ class ExtrapolatedGradient(Solver):
         return carried_on(found, datafit, penalty, tol, max_iter)
 
 
-class _Memory:
+class Memory:
     """The last points that the plain step gave, and how far each had moved."""
 
     def __init__(self, size: int) -> None:
@@ -126,11 +127,17 @@ class _Step:
     W: Array
     at: Evaluation
     plain: Array
+    scale: Array
+
+    @property
+    def move(self) -> Array:
+        """How a plain step moves the point, in scaled coordinates."""
+        return (self.plain - self.point) * self.scale
 
     @property
     def residual(self) -> float:
         """How far a plain step moves the point."""
-        return float(np.linalg.norm(self.plain - self.point))
+        return float(np.linalg.norm(self.move))
 
 
 @dataclass(frozen=True, eq=False)
@@ -147,10 +154,11 @@ class _Run:
 
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
-        d = objective.datafit.shape[0]
-        bound = objective.datafit.known_lipschitz(np.ones(d)) * _SHORTFALL
+        scale = row_scales(objective)
+        self.scale = scale[:, None]
+        bound = objective.datafit.known_lipschitz(scale) * _SHORTFALL
         if objective.curved is not None:
-            bound += objective.curved.curvature()
+            bound += objective.curved.curvature() / float(np.min(scale) ** 2)
         self.bound = max(bound, float(np.finfo(float).tiny))
         zero = np.zeros(objective.datafit.shape)
         first = self._residual(zero, objective.zero.gradient)
@@ -158,11 +166,17 @@ class _Run:
 
     def _prox(self, point: Array, step: float) -> Array:
         rough = self.objective.rough
+        if isinstance(rough, RowSeparable):
+            steps = step / self.scale[:, 0] ** 2
+            return np.asarray(rough.prox_rows(point, slice(None), steps))
         return point if rough is None else np.asarray(rough.prox(point, step))
 
+    def _moved(self, W: Array, gradient: Array, step: float) -> Array:
+        return np.asarray(W - step / self.scale**2 * gradient)
+
     def _residual(self, W: Array, gradient: Array) -> float:
-        moved = self._prox(W - gradient / self.bound, 1.0 / self.bound)
-        return float(np.linalg.norm(W - moved)) * self.bound
+        moved = self._prox(self._moved(W, gradient, 1.0 / self.bound), 1.0 / self.bound)
+        return float(np.linalg.norm((W - moved) * self.scale)) * self.bound
 
     def _answer(self, W: Array, at: Evaluation, residual: float) -> _Answer:
         return _Answer(W, at, self.objective.certificate(W, at, residual, self.first))
@@ -171,17 +185,18 @@ class _Run:
         step = _LONG / self.bound
         W = self._prox(point, step)
         at = self.objective.smooth(W, intercept)
-        return _Step(point, W, at, W - step * at.gradient)
+        return _Step(point, W, at, self._moved(W, at.gradient, step), self.scale)
 
     def _begin(self, W: Array, at: Evaluation) -> _Step:
-        return _Step(W, W, at, W - _LONG / self.bound * at.gradient)
+        plain = self._moved(W, at.gradient, _LONG / self.bound)
+        return _Step(W, W, at, plain, self.scale)
 
     def loop(self, tol: float, max_iter: int, start: Solution | None) -> Solution:
         """Iterate until the certificate is below the tolerance, or nothing moves any more."""
         W = np.zeros(self.objective.datafit.shape) if start is None else start.W.copy()
         at = self.objective.smooth(W, None if start is None else start.intercept)
         best = self._answer(W, at, self._residual(W, at.gradient))
-        memory, n_iter, idle, lowest = _Memory(W.size), 0, 0, np.inf
+        memory, n_iter, idle, lowest = Memory(W.size), 0, 0, np.inf
         now = self._begin(W, at)
         while best.certificate.relative > tol and n_iter < max_iter and idle < _MOST_CHECKS_IDLE:
             most = min(_MOST_BETWEEN, max_iter - n_iter)
@@ -202,7 +217,7 @@ class _Run:
         best = self._answer(best.W, best.at, self._residual(best.W, best.at.gradient))
         return self.objective.finish(best.W, best.at, best.certificate, status, n_iter)
 
-    def _run(self, now: _Step, memory: _Memory, share: float, most: int) -> tuple[_Step, int]:
+    def _run(self, now: _Step, memory: Memory, share: float, most: int) -> tuple[_Step, int]:
         """Step until the residual has fallen to a share; a certificate costs as much as a step."""
         first = now.residual
         for k in range(1, most + 1):
@@ -211,11 +226,11 @@ class _Run:
                 return now, k
         return now, most
 
-    def _advance(self, now: _Step, memory: _Memory) -> _Step:
-        memory.add(now.plain, now.plain - now.point)
+    def _advance(self, now: _Step, memory: Memory) -> _Step:
+        memory.add(now.plain * self.scale, now.move)
         jump = memory.combined()
         if jump is not None:
-            new = self._step(jump.reshape(now.W.shape), now.at.intercept)
+            new = self._step(jump.reshape(now.W.shape) / self.scale, now.at.intercept)
             if new.residual <= _WORSE * now.residual:
                 return new
             memory.clear()

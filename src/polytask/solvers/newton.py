@@ -11,8 +11,9 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Quadratic, decompose
-from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.objective import Objective, hessian_product
+from polytask.solvers._free_rows import hessian_product
+from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
+from polytask.solvers.objective import Objective
 
 _HALVINGS = 30
 _PATIENCE = 5
@@ -36,6 +37,8 @@ class Newton(Solver):
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
+        if not datafit.is_smooth:
+            return refuse_kinks(datafit)
         try:
             split = decompose(penalty)
         except IncompatibleError as error:
@@ -91,7 +94,7 @@ class _Run:
         self.max_iter = max_iter
         self.products = 0
         self.ridge = _quadratic(objective.rough)
-        zero = self._point(np.zeros(objective.datafit.shape), objective.zero)
+        zero = self._point(objective.null, objective.zero)
         # The trace bounds the curvature that the gradient at zero is compared with.
         curvature = float(np.sum(objective.datafit.feature_scale() ** 2)) + self._stiffness()
         norm = float(np.linalg.norm(zero.gradient))

@@ -9,6 +9,7 @@ import numpy as np
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, too_large
 from polytask.penalties import (
+    L2,
     Conjugate,
     NullStrength,
     Penalty,
@@ -17,6 +18,9 @@ from polytask.penalties import (
     Smooth,
     decompose,
 )
+from polytask.penalties.decomposition import Ridge, RidgedRows
+from polytask.penalties.features import rows_of, unpenalised_rows
+from polytask.solvers._free_rows import FreeRows, Index, hessian_product, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
 # An objective at W = 0 below this share of that without intercepts is rounding.
@@ -29,6 +33,9 @@ _FAINT = 1e-8
 
 class Objective:
     """Datafit plus penalty, split into a smooth part and a proximable part.
+
+    What is said of W = 0 holds for `null`, where rows that the penalty leaves alone are fitted;
+    `zero` is the evaluation there.
 
     Parameters
     ----------
@@ -50,9 +57,11 @@ class Objective:
         split = decompose(penalty)
         self.curved: Smooth | None = split.smooth
         self.rough: Proximable | None = split.proximable
-        zero = np.zeros(datafit.shape)
-        self.zero = self._with_curved(datafit.origin, zero)
-        reference = self.zero.value + self.rough_value(zero)
+        self.null = np.zeros(datafit.shape)
+        self.zero = self._with_curved(datafit.origin, self.null)
+        self.free = self._free_rows()
+        self.null, self.zero = self.fitted(self.null, self.zero)
+        reference = self.zero.value + self.rough_value(self.null)
         # Losses and penalties are at least 0, so W = 0 cannot be improved upon.
         nothing = reference <= _NOTHING * datafit.magnitude
         self.reference = 0.0 if nothing else reference
@@ -72,15 +81,39 @@ class Objective:
             return False
         if self.curved is not None and not isinstance(self.curved, Quadratic):
             return False
-        longest = self.rough.feasible_scale(-self.zero.gradient)
+        longest = self.rough.feasible_scale(-self._orthogonal(self.null, self.zero.gradient)[0])
         return longest > _SHORTEST * self.datafit.precision
+
+    def _free_rows(self) -> FreeRows | None:
+        index = unpenalised_rows(self.rough)
+        if not index.size:
+            return None
+        outside = _smooth_ridge(self.rough.ridge) if isinstance(self.rough, RidgedRows) else None
+        return FreeRows(self.datafit, index, self.curved, outside)
+
+    def fitted(self, W: Array, at: Evaluation) -> tuple[Array, Evaluation]:
+        """Return W with the rows that the penalty leaves alone at their best, and the evaluation.
+
+        Parameters
+        ----------
+        W : ndarray of shape (n_features, n_columns)
+            Coefficients.
+        at : Evaluation
+            The smooth part there.
+        """
+        return (W, at) if self.free is None else self.free.fitted(W, at, self.smooth)
+
+    def first(self, start: Solution | None) -> Array:
+        """Return where to begin: a copy of the start, if it is allowed, or the null model."""
+        allowed = start is not None and np.isfinite(self.rough_value(start.W))
+        return start.W.copy() if start is not None and allowed else self.null.copy()
 
     def smooth(self, W: Array, start: Array | None) -> Evaluation:
         """Evaluate the data term plus the smooth part of the penalty."""
         return self._with_curved(self.datafit.evaluate(W, start), W)
 
     def _with_curved(self, data: Evaluation, W: Array) -> Evaluation:
-        return data if self.curved is None else _add_smooth(data, self.curved, W)
+        return data if self.curved is None else with_smooth(data, self.curved, W)
 
     def rough_value(self, W: Array) -> float:
         """Value of the proximable part."""
@@ -93,7 +126,14 @@ class Objective:
             raise too_large()
         return value
 
-    def certificate(self, W: Array, at: Evaluation, residual: float, first: float) -> Certificate:
+    def certificate(
+        self,
+        W: Array,
+        at: Evaluation,
+        residual: float,
+        first: float,
+        rows: Index | None = None,
+    ) -> Certificate:
         """Return the certificate of W.
 
         Parameters
@@ -104,9 +144,12 @@ class Objective:
             The smooth part there.
         residual, first : float
             Fixed-point residuals at W and at W = 0.
+        rows : ndarray of int or None
+            The rows of a penalty of rows that bound the dual point and add to the gap; None
+            for all.
         """
         relative = residual / first if first > 0 else residual
-        return Certificate(self.gap(W, at), relative, self.reference)
+        return Certificate(self.gap(W, at, rows), relative, self.reference)
 
     def first_residual(self, residual: float, curvature: float) -> float:
         """Return the residual at W = 0, no smaller than what rounding can tell from 0.
@@ -120,17 +163,34 @@ class Objective:
         """
         return max(residual, _FAINT * float(np.sqrt(2.0 * curvature * self.reference)))
 
-    def gap(self, W: Array, at: Evaluation) -> float | None:
+    def gap(self, W: Array, at: Evaluation, rows: Index | None = None) -> float | None:
         """Duality gap of W, from its evaluation alone.
 
         The dual point is minus the gradient, scaled into the domain of the conjugate.
         """
-        if not self.certifiable or not isinstance(self.rough, Conjugate):
+        rough = self.rough
+        if not self.certifiable or not isinstance(rough, Conjugate):
             return None
-        c = min(1.0, self.rough.feasible_scale(-at.gradient))
-        dual = -at.conjugate(c) - self.rough.conjugate(-c * at.gradient)
-        gap = at.value + self.rough_value(W) - dual
+        gradient, slack = self._orthogonal(W, at.gradient)
+        if rows is not None:
+            rough, W, gradient = rows_of(rough, rows), W[rows], gradient[rows]
+        c = min(1.0, rough.feasible_scale(-gradient))
+        dual = -at.conjugate(c) - rough.conjugate(-c * gradient)
+        gap = at.value + float(rough.value(W)) - dual + slack
         return float("inf") if np.isnan(gap) else max(float(gap), 0.0)
+
+    def _orthogonal(self, W: Array, gradient: Array) -> tuple[Array, float]:
+        """Return the gradient, 0 in fitted rows, and what that leaves out of the gap.
+
+        There it is rounding, worth its product with how far these rows are from their best.
+        """
+        if self.free is None or isinstance(self.rough, RidgedRows):
+            return gradient, 0.0
+        index = self.free.index
+        slack = float(np.linalg.norm(gradient[index]) * np.linalg.norm(W[index]))
+        gradient = gradient.copy()
+        gradient[index] = 0.0
+        return gradient, slack
 
     def finish(
         self,
@@ -146,7 +206,7 @@ class Objective:
         # Closer to its null strength than the tolerance tells, the answer is zero for the
         # tolerance, not for the penalty.
         if status.ok and null is not None and strength is not None and strength >= null:
-            status = Status.ALL_ZERO
+            status = Status.PENALISED_ZERO if W.any() else Status.ALL_ZERO
         return Solution(
             W=W,
             intercept=at.intercept,
@@ -160,23 +220,31 @@ class Objective:
 
     def _null_strength(self, W: Array) -> float | None:
         penalty = self.penalty
-        if W.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
+        held = W if self.free is None else np.delete(W, self.free.index, axis=0)
+        if held.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
             return None
         if self._is_flat():
             return None
         if not penalty.strength:
             return None
-        return float(penalty.null_strength(self.datafit.origin.gradient))
+        return float(penalty.null_strength(null_gradient(self.datafit, penalty)))
 
     def rest(self) -> Solution:
         """Return the answer W = 0 of a settled objective."""
-        W = np.zeros(self.datafit.shape)
+        W = self.null.copy()
         gap = 0.0 if self.certifiable else None
         certificate = Certificate(gap, 0.0, self.reference)
         return self.finish(W, self.zero, certificate, Status.CONVERGED, 0)
 
 
-def _add_smooth(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
+def _smooth_ridge(ridge: Ridge) -> Smooth | None:
+    """Return a ridge as a penalty with a gradient."""
+    plain: Penalty = L2(ridge.weight)
+    held = plain if ridge.centre is None else plain.shifted(ridge.centre)
+    return held if isinstance(held, Smooth) else None
+
+
+def with_smooth(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
     """Add a smooth penalty; its conjugate and Hessian are those of a quadratic."""
     value = float(curved.value(W))
     gradient = curved.gradient(W)
@@ -193,10 +261,3 @@ def _add_smooth(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
         hessian=lambda V: data.hessian(V) + hessian_product(curved, V),
         preconditioner=lambda shift: data.preconditioner(shift + curved.curvature()),
     )
-
-
-def hessian_product(penalty: Smooth, V: Array) -> Array:
-    """Return the Hessian of a quadratic penalty times V."""
-    if isinstance(penalty, Quadratic):
-        return np.asarray(penalty.apply(V))
-    return np.asarray(penalty.gradient(V) - penalty.gradient(np.zeros_like(V)))

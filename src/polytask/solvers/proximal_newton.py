@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -12,8 +12,10 @@ from polytask.datafits.base import Array
 from polytask.datafits.local import has_local_quadratic, local_quadratic
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, decompose
+from polytask.solvers._parts_data import StackedDatafit
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.objective import Objective
 
 _HALVINGS = 30
@@ -22,6 +24,9 @@ _ARMIJO = 1e-4
 # The inner problem is solved to this share of the outer certificate.
 _FORCING = 0.1
 _INNER_FLOOR = 1e-13
+# Of an exponential the quadratic says little far from the optimum, here in units of the
+# certificate: it is not worth more iterations than this.
+_FAR, _FAR_ITERATIONS = 0.1, 1000
 # A Gram matrix per task must stay cheap beside passes over the rows.
 _MOST_FEATURES = 300
 _MOST_ENTRIES = 3e7
@@ -44,14 +49,15 @@ class ProximalNewton(Solver):
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
-        if not isinstance(datafit, Samples) or not has_local_quadratic(datafit):
+        rows = _on_rows(datafit)
+        if rows is None or not has_local_quadratic(rows):
             return (
                 "ProximalNewton needs curved losses, one prediction per row and task, samples. "
                 "Use AcceleratedGradient, or solver='auto'."
             )
         if datafit.is_quadratic:
             return "ProximalNewton is for losses that are not squared. Use AcceleratedGradient."
-        d, columns = datafit.shape
+        d, columns = rows.shape
         if d > _MOST_FEATURES or columns * d * d > _MOST_ENTRIES:
             return (
                 f"ProximalNewton keeps a {d} x {d} matrix for each of {columns} columns, which "
@@ -74,7 +80,7 @@ class ProximalNewton(Solver):
     ) -> Solution:
         """Minimise; see :meth:`Solver.solve`."""
         refusal = self.accepts(datafit, penalty)
-        if refusal or not isinstance(datafit, Samples):
+        if refusal:
             raise IncompatibleError(refusal)
         # Overflow is found in the values and said in a sentence.
         with np.errstate(over="ignore", invalid="ignore"):
@@ -82,6 +88,30 @@ class ProximalNewton(Solver):
             if objective.settled:
                 return objective.rest()
             return _Run(datafit, objective, tol, max_iter).loop(start)
+
+
+def _on_rows(datafit: Datafit) -> Samples | None:
+    """Return the samples that a data term is made of, None without samples."""
+    inner = datafit.datafit if isinstance(datafit, StackedDatafit) else datafit
+    return inner if isinstance(inner, Samples) else None
+
+
+def _model(datafit: Datafit, W: Array, b: Array) -> Datafit:
+    """Return the local quadratic of a data term that is made of samples."""
+    match datafit:
+        case StackedDatafit(datafit=Samples() as rows):
+            return replace(datafit, datafit=local_quadratic(rows, datafit.summed(W), b))
+        case Samples():
+            return local_quadratic(datafit, W, b)
+    raise IncompatibleError("ProximalNewton needs samples.")
+
+
+def _solver(model: Datafit, penalty: Penalty) -> Solver:
+    """Return the solver of a step: parts of W take extrapolated steps where these are known."""
+    whole = ExtrapolatedGradient()
+    if isinstance(model, StackedDatafit) and not whole.accepts(model, penalty):
+        return whole
+    return AcceleratedGradient()
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,14 +127,14 @@ class _Answer:
 class _Run:
     """One minimisation."""
 
-    def __init__(self, datafit: Samples, objective: Objective, tol: float, max_iter: int) -> None:
+    def __init__(self, datafit: Datafit, objective: Objective, tol: float, max_iter: int) -> None:
         self.datafit = datafit
         self.penalty = objective.penalty
         self.objective = objective
         self.tol = tol
         self.max_iter = max_iter
         self.inner_iterations = 0
-        self.zero = np.zeros(datafit.shape)
+        self.zero = objective.null
         curved = self.objective.curved
         extra = 0.0 if curved is None else curved.curvature()
         bound = datafit.known_lipschitz(np.ones(datafit.shape[0])) + extra
@@ -124,8 +154,9 @@ class _Run:
 
     def loop(self, start: Solution | None) -> Solution:
         """Take proximal Newton steps until the certificate is below the tolerance."""
-        W = self.zero if start is None else start.W.copy()
+        W = self.objective.first(start)
         at = self.objective.smooth(W, None if start is None else start.intercept)
+        W, at = self.objective.fitted(W, at)
         best = _Answer(W, at, self.objective.value(W, at), self._certificate(W, at))
         current, steps, idle = best, 0, 0
         while not self._done(best) and self.inner_iterations < self.max_iter and idle < _PATIENCE:
@@ -156,26 +187,31 @@ class _Run:
         found = self._line_search(now, target - now.W)
         if found is None:
             return None
-        W, at = found
+        W, at = self.objective.fitted(*found)
         return _Answer(W, at, self.objective.value(W, at), self._certificate(W, at))
 
     def _model_minimum(self, W: Array, at: Evaluation, certificate: Certificate) -> Array:
         """Minimise the local quadratic plus the penalty, to a share of what is left to gain."""
-        model = local_quadratic(self.datafit, W, at.intercept)
+        model = _model(self.datafit, W, at.intercept)
         reference = model.origin.value + self.objective.rough_value(self.zero)
         left = certificate.relative
         if certificate.gap is not None and reference > 0:
             left = certificate.gap / reference
         begin = Solution(W, at.intercept, at.value, certificate, Status.MAX_ITER, 0, 0.0)
-        inner = AcceleratedGradient().solve(
+        inner = _solver(model, self.penalty).solve(
             model,
             self.penalty,
             tol=max(_FORCING * left, _INNER_FLOOR),
-            max_iter=max(self.max_iter - self.inner_iterations, 1),
+            max_iter=self._inner_limit(certificate),
             start=begin,
         )
         self.inner_iterations += inner.n_iter
         return inner.W
+
+    def _inner_limit(self, certificate: Certificate) -> int:
+        left = max(self.max_iter - self.inner_iterations, 1)
+        far = not self.datafit.is_bounded and certificate.relative > _FAR
+        return min(left, _FAR_ITERATIONS) if far else left
 
     def _line_search(self, now: _Answer, step: Array) -> tuple[Array, Evaluation] | None:
         rough = self.objective.rough_value

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import scipy.sparse as sp
 
@@ -21,8 +23,18 @@ from polytask.datafits import (
     TiedIntercepts,
     collect_shared,
     collect_stacked,
+    on_rows,
 )
-from polytask.losses import Logistic, Loss, Multinomial, Squared
+from polytask.losses import (
+    Gamma,
+    Logistic,
+    LogLink,
+    Loss,
+    Multinomial,
+    Poisson,
+    Quantile,
+    Squared,
+)
 
 N_TASKS = 4
 N_FEATURES = 6
@@ -51,8 +63,18 @@ def stacked_rows(rng: np.random.Generator) -> tuple[Stacked, np.ndarray, np.ndar
 
 def outcomes(loss: Loss, eta: np.ndarray, rng: np.random.Generator) -> np.ndarray:
     """Return noisy targets that suit a loss of one prediction."""
+    if isinstance(loss, LogLink):
+        mean = np.exp(0.5 * np.clip(eta, -4.0, 4.0))
+        if loss.allows(np.zeros(1)).all():
+            return np.asarray(rng.poisson(mean), dtype=float)
+        return np.asarray(rng.gamma(2.0, 0.5 * mean))
     noisy = eta + rng.logistic(size=eta.shape)
     return (noisy > 0).astype(float) if loss.is_classifier else noisy
+
+
+def two_values(loss: Loss) -> list[float]:
+    """Return two targets that a loss allows, the two classes for one of classes."""
+    return [0.0, 1.0] if loss.allows(np.zeros(1)).all() else [1.0, 2.0]
 
 
 def stacked_samples(loss: Loss, intercepts: Intercepts, seed: int) -> Samples:
@@ -60,7 +82,7 @@ def stacked_samples(loss: Loss, intercepts: Intercepts, seed: int) -> Samples:
     rng = np.random.default_rng(seed)
     design, eta, weight = stacked_rows(rng)
     y = outcomes(loss, eta, rng)
-    y[[0, 1, 15, 16, 40, 41]] = [0, 1, 0, 1, 0, 1]
+    y[[0, 1, 15, 16, 40, 41]] = np.tile(two_values(loss), 3)
     block = ScalarBlock(design, loss, y, weight)
     return Samples((block,), intercepts, N_FEATURES, N_TASKS)
 
@@ -87,10 +109,11 @@ def shared_samples(
     eta = design.forward(rng.normal(size=(N_FEATURES, N_TASKS)))
     y = outcomes(loss, eta, rng)
     seen = rng.random(y.shape) < 0.7
-    y[:2], seen[:2] = [[0.0], [1.0]], True
+    first = two_values(loss)
+    y[:2], seen[:2] = np.array(first)[:, None], True
     seen |= not missing
     weight = seen * rng.uniform(0.2, 1.0, (30, 1)) / 20.0
-    block = ScalarBlock(design, loss, np.where(seen, y, 0.0), weight)
+    block = ScalarBlock(design, loss, np.where(seen, y, first[0]), weight)
     return Samples((block,), intercepts, N_FEATURES, N_TASKS)
 
 
@@ -156,4 +179,36 @@ def small_problems(seed: int) -> dict[str, Datafit]:
         "logistic, sparse": shared_samples(Logistic(), modes["free"], seed),
         "multinomial": class_samples(None, seed),
         "mixed": mixed_samples(seed),
+        "poisson": stacked_samples(Poisson(), modes["free"], seed),
+        "gamma, sparse": shared_samples(Gamma(), modes["pulled"], seed),
     }
+
+
+def kinked_problems(seed: int) -> dict[str, Datafit]:
+    """Return small problems of losses with kinks, which have no gradient everywhere.
+
+    Parameters
+    ----------
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    dict of str to Datafit
+        By a name that says what it is.
+    """
+    modes = intercept_modes()
+    shape = N_FEATURES, N_TASKS
+    found: dict[str, Datafit] = {}
+    for name, make, mode, q in (
+        ("quantile", stacked_samples, "free", 0.5),
+        ("quantile, pulled and sparse", shared_samples, "pulled", 0.8),
+    ):
+        samples = make(Quantile(q), modes[mode], seed)
+        found[name] = on_rows(samples.blocks, samples.intercepts, *shape)
+    mixed = mixed_samples(seed)
+    first = mixed.blocks[0]
+    if isinstance(first, ScalarBlock):
+        blocks = (replace(first, loss=Quantile(0.3)), *mixed.blocks[1:])
+        found["quantile beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
+    return found

@@ -38,7 +38,7 @@ def require_at_least(
     """Raise AssertionError unless ``got >= bound`` everywhere, up to relative rounding."""
     a, b = np.asarray(got, dtype=np.float64), np.asarray(bound, dtype=np.float64)
     with np.errstate(invalid="ignore"):
-        missing = b - a - slack * (1.0 + np.abs(b))
+        missing = np.where(a == b, 0.0, b - a - slack * (1.0 + np.abs(b)))
     worst = float(np.max(missing, initial=-np.inf))
     require(worst <= 0, subject, law, f"short by {worst:.3g}")
 

@@ -86,7 +86,7 @@ def _convexity(case: _Case) -> None:
 def _conjugate(case: _Case) -> None:
     """Check the equality and the inequality of Fenchel and Young."""
     loss, y = case.loss, case.y
-    for scale in (1.0, 1e3):
+    for scale in (1.0, 1e3 if np.isfinite(loss.curvature_bound) else 10.0):
         eta = scale * case.eta
         u = loss.gradient(y, eta)
         wanted = case.pairing(u, eta) - loss.value(y, eta)
@@ -96,15 +96,20 @@ def _conjugate(case: _Case) -> None:
     for u in (inside, outside):
         for scale in (-1e3, -1.0, 0.0, 1.0, 1e3):
             for point in (case.eta, u):
-                below = case.pairing(u, scale * point) - loss.value(y, scale * point)
+                with np.errstate(over="ignore"):  # a loss without a bound may be infinite
+                    below = case.pairing(u, scale * point) - loss.value(y, scale * point)
                 law = "the conjugate is at least u eta - value for every eta"
                 require_at_least(loss.conjugate(y, u), below, loss, law)
 
 
 def _stability(case: _Case) -> None:
-    """Require finite results far out, where the loss grows at most quadratically."""
+    """Require finite results far out, where the loss grows at most quadratically.
+
+    A loss without a bound on its curvature may be infinite there, but never NaN.
+    """
     loss, y = case.loss, case.y
     if not np.isfinite(loss.curvature_bound):
+        _honesty(case)
         return
     law = "value, gradient and curvature are finite, without overflow, at |eta| = {:g}"
     for size in (1e3, 1e6):
@@ -116,6 +121,16 @@ def _stability(case: _Case) -> None:
             raise AssertionError(f"{loss!r} breaks a law: {law.format(size)} ({error}).") from None
         finite = all(np.isfinite(result).all() for result in results)
         require(finite, loss, law.format(size))
+
+
+def _honesty(case: _Case) -> None:
+    """Require that what overflows is infinite and not NaN."""
+    loss, y = case.loss, case.y
+    eta = 1e3 * np.sign(case.eta)
+    with np.errstate(over="ignore"):
+        value, slope = loss.value(y, eta), loss.gradient(y, eta)
+    law = "value and gradient are never NaN, and the value never -inf, at |eta| = 1000"
+    require(not np.isnan(slope).any() and bool((value > -np.inf).all()), loss, law)
 
 
 def _dtypes(case: _Case) -> None:
@@ -193,9 +208,19 @@ _LAWS: tuple[Callable[[_Case], None], ...] = (
 def _targets(loss: Loss, rng: np.random.Generator) -> np.ndarray:
     """Return targets that suit a loss: classes of a classifier, numbers otherwise."""
     if not loss.is_classifier:
-        return rng.normal(size=_N)
+        return _numbers(loss, rng)
     n_classes = _CLASSES if loss.n_outputs(_CLASSES) > 1 else 2
     return rng.integers(n_classes, size=_N).astype(np.float64)
+
+
+def _numbers(loss: Loss, rng: np.random.Generator) -> np.ndarray:
+    """Return numbers that a loss allows, with its edge at 0 among them."""
+    normal = rng.normal(size=_N)
+    for y in (normal, rng.poisson(2.0, size=_N).astype(np.float64), np.exp(normal)):
+        if np.all(loss.allows(y)):
+            return y
+    law = f"allows {loss.allowed} only; give check_loss such targets as y"
+    raise AssertionError(f"{loss!r} {law}.")
 
 
 def check_loss(
@@ -216,8 +241,8 @@ def check_loss(
     loss : Loss
         The loss.
     y : array of shape (40,), default=None
-        Targets that the loss allows; None: standard normal numbers, or the classes of a
-        classifier.
+        Targets that the loss allows; None: standard normal numbers, else counts, else
+        positive numbers, whichever it allows first, or the classes of a classifier.
     xp : module, default=None
         An array-API namespace whose results must equal those of NumPy.
     random_state : int, default=0

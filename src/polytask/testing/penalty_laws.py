@@ -16,6 +16,7 @@ def _capabilities(case: Case) -> None:
     smooth_laws.gradients(case)
     smooth_laws.quadratics(case)
     prox_laws.check_prox(case)
+    prox_laws.touching(case)
 
 
 def _algebra(case: Case) -> None:
@@ -75,7 +76,9 @@ def check_penalty(
     The prox is tried against rival points, and by the identity of Moreau; the conjugate
     by the inequality of Fenchel and Young; gradients by differences; the null strength by
     the optimality of W = 0 just above it and not just below. The penalty is checked by
-    itself, shifted, and added to a ridge; so are the parts that `decompose` returns.
+    itself, shifted, and added to a ridge; so are the parts that `decompose` returns. A
+    penalty that is not convex need not be non-expansive or proportional to its strength; its prox
+    is compared with a grid as well, and the convex penalty above it has to touch it.
 
     Parameters
     ----------

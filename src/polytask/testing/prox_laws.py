@@ -11,6 +11,7 @@ from polytask.exceptions import IncompatibleError
 from polytask.penalties import (
     CompiledRows,
     Conjugate,
+    Nonconvex,
     NullStrength,
     Penalty,
     Proximable,
@@ -19,6 +20,9 @@ from polytask.penalties import (
 )
 from polytask.testing._points import STEPS, Case
 from polytask.testing._tools import require, require_at_least, require_close, require_dtype
+
+# Of a row of W, among them its prox nearly.
+_MULTIPLES = np.linspace(0.0, 1.2, 25)
 
 
 def _rivals(case: Case, W: np.ndarray, Z: np.ndarray) -> Iterator[np.ndarray]:
@@ -57,7 +61,10 @@ def _no_step(case: Case) -> None:
     """Check the prox with a step of zero, on arrays without elements and on float32."""
     subject: Any = case.subject
     W = case.points[0]
-    require_close(subject.prox(W, 0.0), W, subject, "prox(W, 0) is W")
+    nearest = subject.prox(W, 0.0)
+    if np.isfinite(subject.value(W)):
+        require_close(nearest, W, subject, "prox(W, 0) is W")
+    require(np.isfinite(subject.value(nearest)), subject, "prox(W, 0) is allowed")
     single = W.astype(np.float32)
     result = subject.prox(single, np.float64(0.7))
     require_dtype(result, np.float32, subject, "prox keeps float32")
@@ -109,7 +116,7 @@ def _compiled(case: Case) -> None:
     for W in case.points:
         for step in STEPS:
             rows = np.array(W, dtype=float, order="C")
-            apply_rows(rows, step, kernel.parameters, kernel.prox)
+            apply_rows(rows, step, kernel.parameters, kernel.prox, kernel.limits)
             wanted = subject.prox_rows(W, slice(None), step)
             require_close(rows, wanted, subject, "row_kernel() agrees with prox_rows", rtol=1e-12)
 
@@ -123,8 +130,10 @@ def _moreau(case: Case) -> None:
     for W in case.points:
         for step in STEPS:
             Z = subject.prox(W, step)
-            # The difference cancels digits; the factor keeps it inside a bounded domain.
-            U = (1 - 1e-9) * (W - Z) / step
+            # The difference cancels digits; the factor keeps it inside a bounded domain, and
+            # what is left of none inside a domain of 0.
+            moved = np.where(np.abs(W - Z) <= 1e-14 * (1 + np.abs(W).max()), 0.0, W - Z)
+            U = (1 - 1e-9) * moved / step
             conjugate = subject.conjugate(U)
             require(np.isfinite(conjugate), subject, law, "the conjugate is infinite")
             size = 1.0 + np.sum(np.abs(Z * U))
@@ -162,7 +171,13 @@ def _domain(case: Case) -> None:
 
 
 def _fixed(penalty: Penalty, gradient: np.ndarray) -> bool | None:
-    """Tell whether the null point is optimal; None if the parts are not known."""
+    """Tell whether the null point is optimal; None if the parts are not known.
+
+    For a penalty that is not convex: whether it is stationary.
+    """
+    if isinstance(penalty, Nonconvex):
+        null = penalty.null_point
+        penalty = penalty.majorised(np.zeros_like(gradient) if null is None else np.asarray(null))
     try:
         split = decompose(penalty)
     except IncompatibleError:
@@ -191,6 +206,39 @@ def null_strength_is_exact(case: Case) -> None:
     require(zero == 0, penalty, "null_strength is 0 for a gradient of 0", f"got {zero}")
 
 
+def _line(case: Case) -> None:
+    """Compare the prox of a penalty that is not convex with a grid on the line through W."""
+    if not isinstance(case.subject, Nonconvex):
+        return
+    subject: Any = case.subject
+    law = "no multiple of a row of W is better than its prox"
+    for W in case.points:
+        for step in STEPS:
+            Z = subject.prox(W, step)
+            best = 0.5 * np.sum((Z - W) ** 2) + step * subject.value(Z)
+            for j, t in ((j, t) for j in range(len(W)) for t in _MULTIPLES):
+                V = Z.copy()
+                V[j] = t * W[j]
+                rival = 0.5 * np.sum((V - W) ** 2) + step * subject.value(V)
+                require_at_least(rival, best, subject, law, slack=1e-11)
+
+
+def touching(case: Case) -> None:
+    """Check that the convex penalty above one that is not convex touches it, and nowhere cuts."""
+    subject: Any = case.subject
+    if not isinstance(subject, Nonconvex):
+        return
+    for W in case.points:
+        if not np.isfinite(subject.value(W)):
+            continue
+        above: Any = subject.majorised(W)
+        require(isinstance(above, Conjugate), subject, "what majorised returns is convex")
+        constant = subject.value(W) - above.value(W)
+        for V in (*case.points, 1.01 * W, 0.99 * W, case.random()):
+            law = "the majoriser is nowhere below the penalty"
+            require_at_least(above.value(V) + constant, subject.value(V), subject, law)
+
+
 _LAWS: tuple[Callable[[Case], None], ...] = (
     _minimiser,
     _no_step,
@@ -200,6 +248,7 @@ _LAWS: tuple[Callable[[Case], None], ...] = (
     _moreau,
     _young,
     _domain,
+    _line,
 )
 
 

@@ -274,7 +274,7 @@ def test_norms_shifted_to_one_point_merge():
     ids=repr,
 )
 def test_norms_that_do_not_merge_are_refused(total):
-    with pytest.raises(IncompatibleError, match=r"cannot be combined.*splitting solver"):
+    with pytest.raises(IncompatibleError, match=r"cannot be combined.*Use Splitting"):
         decompose(total)
 
 

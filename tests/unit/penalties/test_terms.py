@@ -108,7 +108,7 @@ def test_trace_norm_lowers_the_rank():
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (3, 0), (0, 0)])
-@pytest.mark.parametrize("name", sorted(PENALTIES))
+@pytest.mark.parametrize("name", sorted(PENALTIES.keys() - {"LatentTasks"}))
 def test_arrays_without_elements(name, shape):
     penalty, empty = PENALTIES[name](alpha=1.0), np.zeros(shape)
     assert penalty.value(empty) == 0

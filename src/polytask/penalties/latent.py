@@ -1,0 +1,73 @@
+"""Coefficients as a shared matrix times sparse codes: tasks that overlap in part."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import final
+
+import numpy as np
+
+from polytask._checks import positive_integer
+from polytask._linalg import Array
+from polytask._registry import saveable
+from polytask.exceptions import IncompatibleError
+from polytask.penalties.terms import ALPHA, AbsoluteTerm, Unbound, checked_by
+
+
+@final
+@saveable("penalty.latent_tasks")
+@dataclass(frozen=True, eq=False, repr=False)
+class LatentTasks(AbsoluteTerm, Unbound):
+    """W = L S: a few latent tasks L, and sparse codes S that say which of them a task draws on.
+
+    alpha * (1/2 ||L||_F^2 + sum |S|), minimised over L of shape (n_features, n_latent) and S of
+    shape (n_latent, n_columns) [1]_. Tasks that draw on the same latent tasks share them; groups
+    may overlap, and a task that shares nothing has a latent task of its own. One strength is
+    enough: another weight of either term only changes the scale on which L and S meet. Use it when
+    tasks overlap in part and in ways that are unknown. Not when one group is all there is
+    (``TraceNorm``, ``toward_mean``), and not for an answer that can be proved best: the objective
+    is not convex, what is found is a stationary point, the lowest of several starts.
+
+    Parameters
+    ----------
+    alpha : float, default=1.0
+        The strength, >= 0. W = 0 is a local minimum at every strength, so there is no null
+        strength and no ``fraction``.
+    n_latent : int, default=2
+        Number of latent tasks, >= 1; at most as many as columns are of use.
+
+    References
+    ----------
+    .. [1] A. Kumar and H. Daumé III, "Learning task grouping and overlap in multi-task learning",
+       ICML 2012, Equation 4.
+    """
+
+    label = "LatentTasks"
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    n_latent: int = field(default=2, metadata=checked_by(positive_integer))
+
+    def value(self, W: Array) -> float:
+        """Refuse: the value belongs to factors, not to their product.
+
+        Raises
+        ------
+        IncompatibleError
+            Always; ``factored_value`` takes the factors.
+        """
+        raise IncompatibleError(
+            "LatentTasks has a value for the factors of W only: the least over all factors of a "
+            "given W is not known. Use factored_value(L, S), or the objective of the solution."
+        )
+
+    def factored_value(self, L: Array, S: Array) -> float:
+        """Return the value of factors.
+
+        Parameters
+        ----------
+        L : ndarray of shape (n_features, n_latent)
+            Latent tasks.
+        S : ndarray of shape (n_latent, n_columns)
+            Codes.
+        """
+        return self.weight * (0.5 * float(np.vdot(L, L)) + float(np.abs(S).sum()))

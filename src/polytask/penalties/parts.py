@@ -1,0 +1,391 @@
+"""W as a sum of parts, each with a penalty of its own.
+
+The penalty of W is that of its cheapest division, the infimal convolution of the members. A
+family of parts is of the class that has exactly the capabilities which are known for it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import reduce
+from typing import Any, Self, final
+
+import numpy as np
+
+from polytask._checks import nonnegative, sentence
+from polytask._linalg import Array, host, like
+from polytask._registry import State, saveable
+from polytask.exceptions import ParameterError
+from polytask.penalties.base import (
+    CompiledRows,
+    Conjugate,
+    NullStrength,
+    Penalty,
+    Proximable,
+    RowKernel,
+    RowSeparable,
+)
+from polytask.penalties.columns import Columns
+from polytask.penalties.maximum import L1Inf
+from polytask.penalties.parts_rows import SharedLengths, SharedMaxima, SharedNorm
+from polytask.penalties.parts_value import divide
+from polytask.penalties.rowwise import L1, L2, L21, per_entry, per_row
+from polytask.penalties.sums import Operators, member_params, with_member
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Parts(Operators):
+    """The least sum of p_k(U_k) over all matrices U_k with the sum W: every part has a penalty.
+
+    What the tasks share goes to the part that is cheapest for it, what is their own to another:
+    ``Parts([L21(0.3), L1(0.2)])`` keeps features that all tasks use in one part and single
+    coefficients in the other. After a fit ``coef_parts_`` holds the parts. The common families
+    have names: `dirty`, `robust`, `robust_features`, `sparse_low_rank`. The parts are known only
+    together with W, so their number of free parameters is that of all of them: for few rows per
+    task a single penalty predicts as well. Where the parts overlap (a feature that every task
+    uses to nearly one size, say), the division, not W, may be ambiguous.
+
+    Strengths: a member is active only between its rivals. A part vanishes where the slope that
+    the others leave is below its strength in its own dual norm, so with two norms p and q the
+    part of q vanishes for all data if ``q >= p`` everywhere: L1 beside L21 at a ratio of
+    strengths of 1 or more; and the part of L21 vanishes below 1 / sqrt(n_columns). A
+    ``fraction`` of a member is a fraction of the strength at which that member alone is zero;
+    equal fractions let all parts enter together, which is what they do without strengths. The
+    strength of the whole is that of the first member with a null strength; `with_strength`
+    multiplies all members by one factor, and `null_strength` is on the same scale: the strength
+    of that member at which every part vanishes while all keep their proportions.
+
+    Parameters
+    ----------
+    members : sequence of Penalty
+        Convex penalties, one for each part; they are the parameters p0, p1, ....
+
+    References
+    ----------
+    .. [1] Jalali, A., Ravikumar, P., Sanghavi, S. and Ruan, C. (2010). A dirty model for
+       multi-task learning. NeurIPS 23, Equation 3.
+    .. [2] Rockafellar, R. T. (1970). Convex analysis. Princeton, Theorem 16.4.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask.penalties import L1, L21, Parts
+    >>> penalty = Parts([L21(0.5), L1(0.4)])
+    >>> round(penalty.value(np.array([[1.0, 1.0], [0.0, 3.0]])), 3)
+    1.907
+    """
+
+    members: Sequence[Penalty]
+
+    def __new__(cls, members: Iterable[Penalty] = ()) -> Self:
+        """Return an object of the most capable class that fits."""
+        leaf: Any = _leaf(_flat(members)) if cls is Parts else cls
+        made: Self = object.__new__(leaf)
+        return made
+
+    def __post_init__(self) -> None:
+        """Store a tuple of members, none of them divided itself."""
+        object.__setattr__(self, "members", _flat(self.members))
+
+    @classmethod
+    def fits(cls, members: tuple[Penalty, ...]) -> bool:
+        """Tell whether the class can be made of members."""
+        return True
+
+    @property
+    def reference(self) -> Penalty:
+        """The member whose strength stands for that of the whole."""
+        return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
+
+    @property
+    def strength(self) -> float | None:
+        """The strength of the reference member; None while a fraction is not resolved."""
+        resolved = all(member.strength is not None for member in self.members)
+        return self.reference.strength if resolved else None
+
+    @property
+    def null_point(self) -> Array | None:
+        """The sum of the members' null points."""
+        points = [m.null_point for m in self.members if m.null_point is not None]
+        return reduce(lambda a, b: a + b, points) if points else None
+
+    def value(self, W: Array) -> float:
+        """Return the least sum of penalties over all divisions of W, to a relative 1e-8.
+
+        It is found step by step, on the host.
+
+        Raises
+        ------
+        PolytaskError
+            If that precision is out of reach.
+        """
+        return divide(self.members, host(W))[1]
+
+    def divided(self, W: Array) -> tuple[Array, ...]:
+        """Return the cheapest parts, in the order of the members; they sum to W."""
+        return tuple(like(part, W) for part in divide(self.members, host(W))[0])
+
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the whole with all members multiplied so that the reference has `alpha`."""
+        present = self.strength
+        if not present:
+            raise ParameterError(
+                f"Parts take another strength in proportion to that of {self.reference!r}, "
+                "which has none yet; give every member an alpha > 0, or call "
+                "resolved(gradient) first."
+            )
+        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
+
+    def scaled(self, factor: float) -> Penalty:
+        """Return the whole with every member multiplied by `factor` (>= 0)."""
+        return Parts([member.scaled(factor) for member in self.members])
+
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the penalty of W - W0; the first part contains W0."""
+        first, *others = self.members
+        return Parts([first.shifted(W0), *others])
+
+    def bind(self, columns: Columns) -> Penalty:
+        """Return a copy with every member bound."""
+        return Parts([member.bind(columns) for member in self.members])
+
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the whole with each member resolved on its own null strength."""
+        if self.strength is not None:
+            return self
+        return Parts([member.resolved(gradient) for member in self.members])
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the members as p0, p1, ..., and with `deep` their parameters."""
+        return member_params(self.members, deep)
+
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
+        return Parts(with_member(self.members, name, value, repr(self)))
+
+    def to_state(self) -> State:
+        """Return the members by name."""
+        return {"members": list(self.members)}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the whole from :meth:`to_state`."""
+        return cls(tuple(state["members"]))
+
+    def __repr__(self) -> str:
+        """Show the whole as it is written."""
+        return f"Parts([{', '.join(repr(member) for member in self.members)}])"
+
+
+def _flat(members: Iterable[Any]) -> tuple[Penalty, ...]:
+    """Return members as a tuple; parts of parts are parts."""
+    flat: list[Penalty] = []
+    for member in members:
+        if not isinstance(member, Penalty):
+            raise ParameterError(sentence("A member", "Parts", "a penalty", repr(member)))
+        flat += member.members if isinstance(member, Parts) else (member,)
+    if not flat:
+        raise ParameterError(sentence("members", "Parts", "at least one penalty", "none"))
+    return tuple(flat)
+
+
+class _Null(Parts, NullStrength):
+    """The null strength of parts that all have one."""
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the strength of the reference at which every part vanishes."""
+        present = self.strength
+        if present is None:
+            raise ParameterError(
+                f"The null strength of {self!r} depends on the proportions of its members; "
+                "give each an alpha, or call resolved(gradient) first."
+            )
+        factor = max(_factor(member, gradient) for member in self.members)
+        return present * factor if present > 0 or factor == 0 else float("inf")
+
+
+def _factor(member: Any, gradient: Array) -> float:  # noqa: ANN401 - a Penalty with a null strength
+    """Return by how much a member has to be multiplied for its part to vanish."""
+    null = float(member.null_strength(gradient))
+    if null == 0:
+        return 0.0
+    return null / member.strength if member.strength else float("inf")
+
+
+@final
+@saveable("penalty.parts.rows")
+class SharedRowParts(_Null, CompiledRows, Conjugate):
+    """A norm of rows beside L1: the division of a row has a closed form."""
+
+    @classmethod
+    def fits(cls, members: tuple[Penalty, ...]) -> bool:
+        """Tell whether the members are an L1 and one of L21 and L1Inf."""
+        kinds = {type(member) for member in members}
+        return len(members) == 2 and L1 in kinds and bool(kinds & _SHARED.keys())
+
+    @property
+    def _pair(self) -> tuple[Any, Any]:
+        """The norm of the shared part, and the L1."""
+        first, second = self.members
+        return (second, first) if isinstance(first, L1) else (first, second)
+
+    @property
+    def _kind(self) -> SharedNorm:
+        return _SHARED[type(self._pair[0])]
+
+    @property
+    def _weights(self) -> tuple[float, float]:
+        """The strengths of the shared and of the own part."""
+        shared, own = self._pair
+        return shared.weight, own.weight
+
+    def divided(self, W: Array) -> tuple[Array, ...]:
+        """Return the cheapest parts, in the order of the members; they sum to W."""
+        shared = self._kind.shared(W, *self._weights)
+        parts = (shared, W - shared)
+        return parts[::-1] if isinstance(self.members[0], L1) else parts
+
+    def value(self, W: Array) -> float:
+        """Return the sum of the penalties of the cheapest parts."""
+        pairs = zip(self.members, self.divided(W), strict=True)
+        return sum(member.value(part) for member, part in pairs)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows less the nearest ones in both dual balls, times the step."""
+        size, entry = self._weights
+        steps = per_row(step, rows)
+        return rows - self._kind.nearest(rows, steps * size, steps * entry)
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        return self._kind.kernel(*self._weights)
+
+    def conjugate(self, Z: Array) -> float:
+        """Return 0 if Z is in the dual balls of both norms, else inf."""
+        shared, own = self._pair
+        return float(shared.conjugate(Z) + own.conjugate(Z))
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return the smaller of those of the members."""
+        shared, own = self._pair
+        return float(min(shared.feasible_scale(Z), own.feasible_scale(Z)))
+
+
+_SHARED: dict[type, SharedNorm] = {L21: SharedLengths(), L1Inf: SharedMaxima()}
+
+
+class _Envelope(Parts, Conjugate):
+    """A penalty p beside an L2: the division of W is a prox of p."""
+
+    @property
+    def _pair(self) -> tuple[Any, float]:
+        """The penalty p, and 1 over the strength of the L2."""
+        first, second = self.members
+        if isinstance(second, L2):
+            return first, 1.0 / second.weight if second.weight > 0 else np.inf
+        ridge: Any = first
+        return second, 1.0 / ridge.weight if ridge.weight > 0 else np.inf
+
+    def divided(self, W: Array) -> tuple[Array, ...]:
+        """Return the cheapest parts, in the order of the members; they sum to W."""
+        penalty, length = self._pair
+        lean = penalty.prox(W, length) if length < np.inf else 0.0 * W
+        parts = (lean, W - lean)
+        return parts if isinstance(self.members[1], L2) else parts[::-1]
+
+    def value(self, W: Array) -> float:
+        """Return the sum of the penalties of the cheapest parts."""
+        pairs = zip(self.members, self.divided(W), strict=True)
+        return sum(float(member.value(part)) for member, part in pairs)
+
+    def conjugate(self, Z: Array) -> float:
+        """Return the sum of the conjugates of the members."""
+        return float(sum(member.conjugate(Z) for member in self._duals))
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return the smallest of those of the members."""
+        return float(min(member.feasible_scale(Z) for member in self._duals))
+
+    @property
+    def _duals(self) -> tuple[Any, ...]:
+        """The members, whose capabilities `fits` has checked."""
+        return tuple(self.members)
+
+
+def _enveloped(members: tuple[Penalty, ...], kind: type) -> bool:
+    """Tell whether two members are an L2 and a penalty of a kind, both about zero."""
+    if len(members) != 2 or any(m.null_point is not None for m in members):
+        return False
+    return L2 in {type(m) for m in members} and all(isinstance(m, kind) for m in members)
+
+
+@final
+@saveable("penalty.parts.envelope_rows")
+class EnvelopeRows(_Envelope, RowSeparable):
+    """A penalty on rows beside an L2."""
+
+    @classmethod
+    def fits(cls, members: tuple[Penalty, ...]) -> bool:
+        """Tell whether the members are an L2 and a penalty on rows with a conjugate."""
+        return _enveloped(members, RowSeparable) and EnvelopeWhole.fits(members)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows moved a share of the way to the prox of the penalty."""
+        penalty, length = self._pair
+        steps = per_row(step, rows)
+        if length == np.inf:
+            return 1.0 * rows
+        far = penalty.prox_rows(rows, index, steps + length)
+        return rows + per_entry(steps / (steps + length)) * (far - rows)
+
+
+@final
+@saveable("penalty.parts.envelope")
+class EnvelopeWhole(_Envelope, Proximable):
+    """A penalty with a prox and a conjugate beside an L2."""
+
+    @classmethod
+    def fits(cls, members: tuple[Penalty, ...]) -> bool:
+        """Tell whether the members are an L2 and a penalty with a conjugate."""
+        return _enveloped(members, Conjugate)
+
+    def prox(self, W: Array, step: float) -> Array:
+        """Return W moved a share of the way to the prox of the penalty."""
+        penalty, length = self._pair
+        step = float(step)
+        if length == np.inf:
+            return 1.0 * W
+        return W + step / (step + length) * (penalty.prox(W, step + length) - W)
+
+
+@final
+@saveable("penalty.parts.null")
+class NullParts(_Null):
+    """Parts that all vanish at a finite strength."""
+
+    @classmethod
+    def fits(cls, members: tuple[Penalty, ...]) -> bool:
+        """Tell whether every member has a null strength."""
+        return all(isinstance(member, NullStrength) for member in members)
+
+
+@final
+@saveable("penalty.parts")
+class PlainParts(Parts):
+    """Parts of which some never vanish."""
+
+
+# The most capable class first.
+_LEAVES: tuple[type[Parts], ...] = (
+    SharedRowParts,
+    EnvelopeRows,
+    EnvelopeWhole,
+    NullParts,
+    PlainParts,
+)
+
+
+def _leaf(members: tuple[Penalty, ...]) -> type[Parts]:
+    """Return the most capable class that can be made of members."""
+    return next(leaf for leaf in _LEAVES if leaf.fits(members))

@@ -1,0 +1,44 @@
+"""What a loss means for the models of scikit-learn beside which sharing is judged."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polytask._estimator.outcomes import loss_object
+from polytask.losses import LOSSES, LogLink, Loss, Quantile
+
+# The losses of scikit-learn's ridge and logistic regression.
+_USUAL = frozenset({"auto", "squared", "logistic", "multinomial"})
+
+
+def name_of(loss: Any) -> Any:  # noqa: ANN401 - a name; a mapping stays one
+    """Return the name of a loss; a name and a mapping of task to loss stay what they are."""
+    return loss.name if isinstance(loss, Loss) else loss
+
+
+def is_unusual(loss: object) -> bool:
+    """Say whether scikit-learn's searches of ridge and logistic regression lack a loss."""
+    return name_of(loss) not in _USUAL
+
+
+def of_means(loss: object) -> bool:
+    """Say whether a loss has a logarithmic link, for which scikit-learn has models."""
+    name = name_of(loss)
+    return isinstance(name, str) and name in LOSSES and issubclass(LOSSES[name], LogLink)
+
+
+def boosting_loss(loss: object) -> dict[str, Any]:
+    """Return the parameters that give histogram gradient boosting for numbers a loss.
+
+    Parameters
+    ----------
+    loss : name of a loss, Loss, or mapping of task to these
+        Without counterpart, such as Huber's, it is the squared one.
+    """
+    if of_means(loss):
+        return {"loss": name_of(loss)}
+    if isinstance(loss, Mapping):
+        return {}
+    found = loss_object(loss, "compare")
+    return {"loss": "quantile", "quantile": found.q} if isinstance(found, Quantile) else {}

@@ -1,0 +1,220 @@
+"""Rows of W that a penalty leaves alone: fitted exactly, as free intercepts are."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.datafits import Datafit, Evaluation, Samples, SquaredStatistics, narrowed
+from polytask.datafits.base import Array, LinearMap
+from polytask.penalties import Penalty, Quadratic, Smooth
+from polytask.penalties.features import unpenalised_rows
+from polytask.penalties.sums import Sum, add
+
+Index = NDArray[np.intp]
+Evaluate = Callable[[Array, Array | None], Evaluation]
+
+# Newton steps, and steps of conjugate gradients in one.
+_MOST_ROUNDS = 50
+_MOST_STEPS = 500
+_ACCURACY = 1e-14
+# Curvatures below this share of the largest are none.
+_FLAT = 1e-10
+_HALVINGS = 30
+# A slope below so many units of rounding is zero.
+_ROUNDING = 1000.0
+# Where a step lowers the slope by less, the rest is rounding.
+_WORTH = 0.5
+
+
+class FreeRows:
+    """The minimisation over some rows of W, the others staying as they are.
+
+    The dual point of a penalty has to be orthogonal to the features that it leaves alone, so
+    these are fitted until their gradient is rounding. By conjugate gradients: for the squared
+    loss in one step of Newton's method, preconditioned by the exact inverse of every task.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term.
+    index : ndarray of int
+        The rows.
+    inside, outside : Smooth or None
+        Smooth terms that evaluations include, and that they do not.
+    """
+
+    def __init__(
+        self, datafit: Datafit, index: Index, inside: Smooth | None, outside: Smooth | None
+    ) -> None:
+        self.datafit, self.index = datafit, index
+        self.inside, self.outside = inside, outside
+
+    @cached_property
+    def floor(self) -> float:
+        """Length of a slope that is rounding."""
+        size = float(np.linalg.norm(self.datafit.origin.gradient))
+        return _ROUNDING * self.datafit.precision * size
+
+    @cached_property
+    def _flat(self) -> float:
+        """A curvature that is rounding, such as along what all classes of a task share."""
+        return _FLAT * float(np.max(self.datafit.feature_scale() ** 2, initial=0.0))
+
+    @cached_property
+    def _alone(self) -> Evaluation | None:
+        """The data term of these features alone, where its curvature is the same everywhere."""
+        if not self.datafit.is_quadratic:
+            return None
+        if isinstance(self.datafit, SquaredStatistics):
+            s, some = self.datafit.statistics, self.index
+            second = np.ascontiguousarray(s.second[:, some[:, None], some[None, :]])
+            few = replace(s, second=second, cross=s.cross[some], x_mean=s.x_mean[some])
+            return SquaredStatistics(few, self.datafit.intercepts).origin
+        if isinstance(self.datafit, Samples):
+            return narrowed(self.datafit, self.index).origin
+        return None
+
+    def slope(self, W: Array, at: Evaluation) -> Array:
+        """Return the gradient for these rows."""
+        own = at.gradient[self.index]
+        return own if self.outside is None else own + self.outside.gradient(W)[self.index]
+
+    def fitted(self, W: Array, at: Evaluation, evaluate: Evaluate) -> tuple[Array, Evaluation]:
+        """Return W with these rows at their best, and the evaluation there.
+
+        Parameters
+        ----------
+        W : ndarray of shape (n_features, n_columns)
+            Where to begin; it stays as it is.
+        at : Evaluation
+            What `evaluate` gives there.
+        evaluate : callable
+            ``(W, intercept) -> Evaluation``.
+
+        Returns
+        -------
+        tuple of (ndarray, Evaluation)
+        """
+        slope = self.slope(W, at)
+        left = float(np.linalg.norm(slope))
+        for _ in range(_MOST_ROUNDS):
+            if left <= self.floor:
+                break
+            found = self._moved(W, at, self._step(at, slope), evaluate)
+            if found is None:
+                break
+            slope = self.slope(*found)
+            now = float(np.linalg.norm(slope))
+            if self.datafit.is_quadratic and now > _WORTH * left:
+                return found if now < left else (W, at)
+            (W, at), left = found, now
+        return W, at
+
+    def _moved(
+        self, W: Array, at: Evaluation, step: Array, evaluate: Evaluate
+    ) -> tuple[Array, Evaluation] | None:
+        """Go along a step as far as the objective does not rise."""
+        before, length = self._value(W, at), 1.0
+        for _ in range(_HALVINGS):
+            trial = W.copy()
+            trial[self.index] -= length * step
+            new = evaluate(trial, at.intercept)
+            if self._value(trial, new) <= before + 1e-13 * abs(before):
+                return trial, new
+            length /= 2
+        return None
+
+    def _value(self, W: Array, at: Evaluation) -> float:
+        return at.value + (0.0 if self.outside is None else float(self.outside.value(W)))
+
+    def _spread(self, rows: Array) -> Array:
+        full = np.zeros(self.datafit.shape)
+        full[self.index] = rows
+        return full
+
+    def _hessian(self, at: Evaluation) -> LinearMap:
+        alone = self._alone
+        terms = [self.outside] if alone is None else [self.inside, self.outside]
+        curved = [term for term in terms if term is not None]
+
+        def product(V: Array) -> Array:
+            full = self._spread(V)
+            found = at.hessian(full)[self.index] if alone is None else alone.hessian(V)
+            return sum((hessian_product(term, full)[self.index] for term in curved), start=found)
+
+        return product
+
+    def _precondition(self, at: Evaluation) -> LinearMap:
+        terms = (self.inside, self.outside)
+        shift = self._flat + sum(term.curvature() for term in terms if term is not None)
+        if self._alone is not None:
+            return self._alone.preconditioner(shift)
+        whole = at.preconditioner(shift)
+        return lambda V: np.asarray(whole(self._spread(V))[self.index])
+
+    def _step(self, at: Evaluation, slope: Array) -> Array:
+        """Solve H step = slope by preconditioned conjugate gradients."""
+        hessian, precondition = self._hessian(at), self._precondition(at)
+        step, residual = np.zeros_like(slope), slope
+        scaled = precondition(residual)
+        direction, energy = scaled, float(np.vdot(residual, scaled))
+        target = energy * _ACCURACY**2
+        for _ in range(_MOST_STEPS):
+            curved = hessian(direction)
+            bend = float(np.vdot(direction, curved))
+            least = self._flat * float(np.vdot(direction, direction))
+            if not (energy > target and bend > least):
+                break
+            length = energy / bend
+            step = step + length * direction
+            residual = residual - length * curved
+            scaled = precondition(residual)
+            before, energy = energy, float(np.vdot(residual, scaled))
+            direction = scaled + energy / before * direction
+        return step
+
+
+def hessian_product(penalty: Smooth, V: Array) -> Array:
+    """Return the Hessian of a quadratic penalty times V."""
+    if isinstance(penalty, Quadratic):
+        return np.asarray(penalty.apply(V))
+    return np.asarray(penalty.gradient(V) - penalty.gradient(np.zeros_like(V)))
+
+
+def null_gradient(datafit: Datafit, penalty: Penalty) -> Array:
+    """Return the gradient of the data term of the model that a strong penalty leaves.
+
+    All coefficients are at the null point, but for features that are not penalised, which are
+    fitted: their gradient is 0.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term.
+    penalty : Penalty
+        Bound, with a strength or a fraction.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_columns)
+        What ``resolved`` and ``null_strength`` take.
+    """
+    null = penalty.null_point
+    at = datafit.origin if null is None else datafit.evaluate(np.asarray(null, dtype=float))
+    index = unpenalised_rows(penalty)
+    if not index.size:
+        return at.gradient
+    W = np.zeros(datafit.shape) if null is None else np.asarray(null, dtype=float)
+    members = penalty.members if isinstance(penalty, Sum) else (penalty,)
+    smooth = [member for member in members if isinstance(member, Smooth)]
+    together: object = add(smooth) if smooth else None
+    outside = together if isinstance(together, Smooth) else None
+    _, at = FreeRows(datafit, index, None, outside).fitted(W, at, datafit.evaluate)
+    gradient = at.gradient.copy()
+    gradient[index] = 0.0
+    return gradient

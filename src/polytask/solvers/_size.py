@@ -1,0 +1,23 @@
+"""How much work a data term is."""
+
+from __future__ import annotations
+
+from polytask.datafits import Datafit, Samples, SquaredStatistics
+
+# Below this many numbers other solvers are done before a compiled one is loaded.
+_LARGE = 1_000_000
+
+
+def _numbers(datafit: Datafit) -> int:
+    """Return how many products one pass over the data takes."""
+    if isinstance(datafit, SquaredStatistics):
+        d, columns = datafit.shape
+        return d * d * columns
+    if isinstance(datafit, Samples):
+        return sum(block.y.size for block in datafit.blocks) * datafit.n_features
+    return 0
+
+
+def is_large(datafit: Datafit) -> bool:
+    """Say whether a compiled solver is worth its start."""
+    return _numbers(datafit) >= _LARGE

@@ -1,0 +1,246 @@
+"""The solver for W as a product of a shared matrix and sparse codes."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy.optimize import minimize
+
+from polytask._registry import saveable
+from polytask.datafits import Datafit
+from polytask.datafits.base import Array
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import L1, L2, LatentTasks, Penalty
+from polytask.solvers._factored_data import CodesDatafit, SharedDatafit
+from polytask.solvers.accelerated import AcceleratedGradient
+from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
+from polytask.solvers.newton import Newton
+
+# The ridge of the first start, in units of the mean curvature of a feature.
+_RIDGE = 0.1
+# Alternations that a start gets, and the precision of their halves.
+_FIRST, _ROUGH = 20, 1e-3
+# An alternation that gains a smaller share is the last.
+_LITTLE = 1e-4
+# The second phase ends this far below what is asked for.
+_SHARPER = 0.1
+# Corrections that the second phase remembers.
+_MEMORY = 10
+
+
+@saveable("solver.factored")
+@dataclass(frozen=True)
+class Factored(Solver):
+    """Alternating minimisation over the factors of W = L S, from several starts.
+
+    Given L, the codes are a convex problem with an L1 penalty; given S, the shared matrix is one
+    with a ridge. In between, every latent task is put on the scale where L and S meet best. The
+    first start is the singular value decomposition of a ridge solution, the others are random
+    with a fixed seed; after a few alternations the lowest goes on alone, by a quasi-Newton method
+    on both factors at once that keeps codes at zero exactly (L-BFGS-B on their positive and
+    negative parts). ``residual`` is the norm of the smallest subgradient relative to that at the
+    first start: the answer is a stationary point, not proved the lowest. ``max_iter`` bounds the
+    iterations of the second phase.
+
+    Parameters
+    ----------
+    starts : int, default=5
+        Starting points, at least 1; beside a warm start only the first is used.
+    seed : int, default=0
+        Of the random ones.
+
+    References
+    ----------
+    A. Kumar and H. Daumé III, "Learning task grouping and overlap in multi-task learning",
+    ICML 2012, algorithm 1; R. Byrd, P. Lu, J. Nocedal and C. Zhu, "A limited memory algorithm for
+    bound constrained optimization", SIAM Journal on Scientific Computing 16 (1995).
+    """
+
+    starts: int = 5
+    seed: int = 0
+
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, or an empty string."""
+        if isinstance(penalty, LatentTasks):
+            return refuse_kinks(datafit)
+        return f"Factored is for LatentTasks alone, not for {penalty!r}. Use solver='auto'."
+
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Reach a stationary point; see :meth:`Solver.solve`."""
+        refusal = self.accepts(datafit, penalty)
+        if refusal or not isinstance(penalty, LatentTasks):
+            raise IncompatibleError(refusal)
+        run = _Run(datafit, penalty)
+        warm = None if start is None else start.factors
+        usable = warm is not None and warm[0].shape == (datafit.shape[0], penalty.n_latent)
+        count = 1 if usable else self.starts
+        points = [run.alternated(L) for L in self._beginnings(datafit, penalty, count)]
+        if warm is not None and usable:
+            points.append(run.at(*warm))
+        return run.finished(run.polished(min(points, key=_value), tol, max_iter), tol)
+
+    def _beginnings(self, datafit: Datafit, penalty: LatentTasks, count: int) -> list[Array]:
+        d, k = datafit.shape[0], penalty.n_latent
+        curvature = float(np.mean(datafit.feature_scale() ** 2))
+        W = Newton().solve(datafit, L2(max(_RIDGE * curvature, np.finfo(float).tiny))).W
+        left, values, _ = np.linalg.svd(W, full_matrices=False)
+        first = np.zeros((d, k))
+        used = min(k, len(values))
+        first[:, :used] = left[:, :used] * np.sqrt(values[:used])
+        size = max(float(np.linalg.norm(first)), np.finfo(float).eps)
+        rng = np.random.default_rng(self.seed)
+        drawn = [rng.standard_normal((d, k)) for _ in range(count - 1)]
+        return [first, *(L * (size / np.linalg.norm(L)) for L in drawn)]
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Factors, the objective there, and its gradients without the penalty of the codes."""
+
+    L: Array
+    S: Array
+    value: float
+    shared_slope: Array
+    codes_slope: Array
+    intercept: Array
+
+
+def _value(point: _Point) -> float:
+    return point.value
+
+
+class _Run:
+    """One minimisation."""
+
+    def __init__(self, datafit: Datafit, penalty: LatentTasks) -> None:
+        self.started = time.perf_counter()
+        self.datafit, self.penalty, self.alpha = datafit, penalty, penalty.weight
+        self.first: _Point | None = None
+        self.n_iter, self.stopped = 0, Status.STALLED
+
+    def at(self, L: Array, S: Array, intercept: Array | None = None) -> _Point:
+        """Evaluate at factors."""
+        found = self.datafit.evaluate(L @ S, intercept)
+        value = found.value + self.penalty.factored_value(L, S)
+        slopes = found.gradient @ S.T + self.alpha * L, L.T @ found.gradient
+        return _Point(L, S, value, *slopes, found.intercept)
+
+    def alternated(self, L: Array) -> _Point:
+        """Alternate from a shared matrix until little is gained."""
+        point = self.at(L, np.zeros((L.shape[1], self.datafit.shape[1])))
+        self.first = self.first or point
+        for _ in range(_FIRST):
+            after = self._step(point)
+            self.n_iter += 1
+            if not after.value < point.value:
+                break
+            gained, point = point.value - after.value, after
+            if gained <= _LITTLE * after.value:
+                break
+        return point
+
+    def _step(self, point: _Point) -> _Point:
+        codes = CodesDatafit(self.datafit, point.L)
+        method = AcceleratedGradient()
+        S = method.solve(codes, L1(self.alpha), tol=_ROUGH, start=_begin(point.S, codes)).W
+        L, S = _rescaled(point.L, S)
+        if S.any():
+            shared = SharedDatafit(self.datafit, S)
+            L = Newton().solve(shared, L2(self.alpha), tol=_ROUGH, start=_begin(L, shared)).W
+        return self.at(L, S, point.intercept)
+
+    def polished(self, point: _Point, tol: float, max_iter: int) -> _Point:
+        """Go on with both factors at once."""
+        d, k = point.L.shape
+        size, shape = d * k, point.S.shape
+        last = point
+
+        def unpack(v: Array) -> tuple[Array, Array]:
+            plus, minus = v[size:].reshape(2, *shape)
+            return v[:size].reshape(d, k), plus - minus
+
+        def evaluate(v: Array) -> tuple[float, Array]:
+            nonlocal last
+            L, S = unpack(v)
+            last = self.at(L, S, last.intercept)
+            # Both parts of a code at once never help.
+            extra = self.alpha * float(v[size:].sum() - np.abs(S).sum())
+            slopes = self.alpha + last.codes_slope, self.alpha - last.codes_slope
+            return last.value + extra, np.concatenate(
+                [a.ravel() for a in (last.shared_slope, *slopes)]
+            )
+
+        begin = np.concatenate(
+            [point.L.ravel(), np.maximum(point.S, 0).ravel(), np.maximum(-point.S, 0).ravel()]
+        )
+        bounds = [(None, None)] * size + [(0.0, None)] * (2 * point.S.size)
+        goal = _SHARPER * tol * self._scale / np.sqrt(begin.size)
+        limits: Any = {"maxiter": max_iter, "maxfun": 2 * max_iter, "maxcor": _MEMORY}
+        found: Any = minimize(
+            evaluate,
+            begin,
+            jac=True,
+            method="L-BFGS-B",
+            bounds=bounds,
+            options=limits | {"gtol": goal, "ftol": 0.0},
+        )
+        self.n_iter += int(found.nit)
+        self.stopped = Status.MAX_ITER if found.nit >= max_iter else Status.STALLED
+        after = self.at(*unpack(found.x), point.intercept)
+        return after if after.value <= point.value else point
+
+    @property
+    def _scale(self) -> float:
+        return (self._subgradient(self.first) if self.first is not None else 0.0) or 1.0
+
+    def _subgradient(self, point: _Point) -> float:
+        """Norm of the smallest subgradient at a point."""
+        on = point.codes_slope + self.alpha * np.sign(point.S)
+        off = np.maximum(np.abs(point.codes_slope) - self.alpha, 0.0)
+        return float(
+            np.hypot(
+                np.linalg.norm(point.shared_slope), np.linalg.norm(np.where(point.S, on, off))
+            )
+        )
+
+    def finished(self, point: _Point, tol: float) -> Solution:
+        """Return the solution at a point."""
+        residual = self._subgradient(point) / self._scale
+        W = point.L @ point.S
+        status = Status.STATIONARY if residual <= tol else self.stopped
+        return Solution(
+            W=W,
+            intercept=point.intercept,
+            objective=point.value,
+            certificate=Certificate(None, residual, self.datafit.origin.value),
+            status=Status.ALL_ZERO if status.ok and not W.any() else status,
+            n_iter=self.n_iter,
+            seconds=time.perf_counter() - self.started,
+            factors=(point.L, point.S),
+        )
+
+
+def _rescaled(L: Array, S: Array) -> tuple[Array, Array]:
+    """Put every latent task where 1/2 c^2 ||l||^2 + ||s||_1 / c is least; unused ones are zero."""
+    square, absolute = (L**2).sum(axis=0), np.abs(S).sum(axis=1)
+    used = (square > 0.0) & (absolute > 0.0)
+    c = np.where(used, np.cbrt(absolute / np.where(used, square, 1.0)), 0.0)
+    inverse = np.where(used, 1.0 / np.where(used, c, 1.0), 0.0)
+    return L * c, S * inverse[:, None]
+
+
+def _begin(factor: Array, data: CodesDatafit | SharedDatafit) -> Solution:
+    intercept = data.datafit.origin.intercept
+    nothing = Certificate(None, np.inf, 0.0)
+    return Solution(factor, intercept, np.inf, nothing, Status.MAX_ITER, 0, 0.0)

@@ -1,0 +1,150 @@
+"""The solver for W as a sum of parts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from polytask._registry import saveable
+from polytask.datafits import Datafit
+from polytask.datafits.base import Array
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import Parts, Penalty, Proximable, Smooth, Sum
+from polytask.penalties.parts_stack import stacked
+from polytask.penalties.sums import add
+from polytask.solvers._parts_data import StackedDatafit
+from polytask.solvers.accelerated import AcceleratedGradient
+from polytask.solvers.base import Solution, Solver, refuse_kinks
+from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.parts_splitting import PartsSplitting
+from polytask.solvers.proximal_newton import ProximalNewton
+
+# For the parts on top of each other, in order of preference.
+_INNER: tuple[Solver, ...] = (
+    PartsSplitting(),
+    ExtrapolatedGradient(),
+    ProximalNewton(),
+    AcceleratedGradient(),
+)
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """A penalty of parts as solvers of ordinary penalties see it."""
+
+    parts: Parts
+    datafit: StackedDatafit
+    penalty: Any
+
+
+@saveable("solver.parts_gradient")
+@dataclass(frozen=True)
+class PartsGradient(Solver):
+    """Moves all parts of W at once, by a gradient method on the parts on top of each other.
+
+    The data term of the stacked parts is that of their sum, the penalty is the sum of theirs,
+    and the gap of the stack bounds how far the parts, and so W, are from the optimum. The
+    solution holds the parts. Where the division of W is ambiguous, the parts are those that
+    the iterations meet first. The squared loss takes extrapolated steps, other losses those of
+    Newton's method where it is cheap, else accelerated ones.
+
+    Parameters
+    ----------
+    inner : Solver or None, default=None
+        The solver for the stack; None chooses.
+    """
+
+    inner: Solver | None = None
+
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, or an empty string."""
+        refusal = _refusal(penalty) or refuse_kinks(datafit)
+        if refusal:
+            return refusal
+        try:
+            task = _task(datafit, penalty)
+        except IncompatibleError as error:
+            return str(error)
+        refusals = [s.accepts(task.datafit, task.penalty) for s in self._able]
+        return "" if not all(refusals) else refusals[-1]
+
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Minimise; see :meth:`Solver.solve`."""
+        refusal = self.accepts(datafit, penalty)
+        if refusal:
+            raise IncompatibleError(refusal)
+        task = _task(datafit, penalty)
+        begin = None if start is None else replace(start, W=_stack_of(start, task))
+        solver = self._chosen(task)
+        found = solver.solve(task.datafit, task.penalty, tol=tol, max_iter=max_iter, start=begin)
+        parts = tuple(part.copy() for part in task.datafit.parts(found.W))
+        return replace(found, W=task.datafit.summed(found.W), parts=parts)
+
+    def _chosen(self, task: _Task) -> Solver:
+        return next(s for s in self._able if not s.accepts(task.datafit, task.penalty))
+
+    @property
+    def _able(self) -> tuple[Solver, ...]:
+        """The solvers for the stack to choose from."""
+        return _INNER if self.inner is None else (self.inner,)
+
+
+def _members(penalty: Penalty) -> tuple[list[Parts], list[Penalty]]:
+    """Return the parts among the terms of a penalty, and the other terms."""
+    terms = penalty.members if isinstance(penalty, Sum) else (penalty,)
+    parts = [term for term in terms if isinstance(term, Parts)]
+    return parts, [term for term in terms if not isinstance(term, Parts)]
+
+
+def holds_parts(penalty: Penalty) -> bool:
+    """Say whether some term of a penalty is one of parts."""
+    return bool(_members(penalty)[0])
+
+
+def _refusal(penalty: Penalty) -> str:
+    """Return why a penalty is not one of parts, or an empty string."""
+    parts, others = _members(penalty)
+    rough = [term for term in others if not isinstance(term, Smooth)]
+    if len(parts) == 1 and not isinstance(parts[0], Proximable) and not rough:
+        return ""
+    if len(parts) == 1 and rough:
+        return (
+            f"{parts[0]!r} can be added to smooth penalties only, not to {rough[0]!r}. Make it a "
+            "member of the parts, or leave it."
+        )
+    return (
+        "PartsGradient needs one penalty of parts without a proximal operator of its own, and "
+        f"smooth terms; got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
+    )
+
+
+def _task(datafit: Datafit, penalty: Penalty) -> _Task:
+    """Return the problem of the parts on top of each other."""
+    (parts,), others = _members(penalty)
+    smooth: Any = add(others) if others else None
+    data = StackedDatafit(datafit, len(parts.members), smooth)
+    return _Task(parts, data, stacked(parts, datafit.shape[0]))
+
+
+def _stack_of(start: Solution, task: _Task) -> Array:
+    """Return the parts of a start on top of each other; W of other solvers is the first part.
+
+    Where parts are pulled to points, these are what they begin with.
+    """
+    shape = task.datafit.datafit.shape
+    if start.parts is not None and len(start.parts) == task.datafit.count:
+        return np.concatenate(start.parts)
+    points = [member.null_point for member in task.parts.members]
+    begin = [np.zeros(shape) if p is None else np.array(p, dtype=float) for p in points]
+    begin[0] = begin[0] + (start.W - sum(begin))
+    return np.concatenate(begin)
