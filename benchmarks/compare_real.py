@@ -3,7 +3,8 @@
 For every set: the verdict, the gain of sharing and of pooling with intervals, the recommended
 model, the table of shrinkage and sharing, how many tasks gain and lose, the leaderboard, and the
 time beside the estimate that was printed before. What was expected of a set is checked and
-said either way. With ``--keep FOLDER`` a finished set is kept there and not run again;
+said either way. With ``--keep FOLDER`` a finished set is kept there and not run again, and one that
+was cut off goes on where it was (its CPU seconds are then those of the last part);
 ``--tables`` then prints all tables from what is kept.
 """
 
@@ -73,14 +74,16 @@ class Run:
         return float(number) * SECONDS[unit]
 
 
-def run(name: str, quick: bool) -> Run:
+def run(name: str, quick: bool, journal: Path | None) -> Run:
     """Compare on one set, and take down what was announced."""
     data = load_set(name)
     announced = io.StringIO()
     wall, cpu = time.perf_counter(), time.process_time()
     with warnings.catch_warnings(), contextlib.redirect_stderr(announced):
         warnings.simplefilter("ignore")
-        result = compare(data.X, data.y, task=data.task, quick=quick, n_jobs=1, verbose=True)
+        result = compare(
+            data.X, data.y, task=data.task, quick=quick, n_jobs=1, verbose=True, journal=journal
+        )
     wall, cpu = time.perf_counter() - wall, time.process_time() - cpu
     line = re.search(r"\d+ models?, .*", announced.getvalue())
     if line is None:
@@ -231,9 +234,10 @@ def finished(name: str, quick: bool, folder: Path | None) -> Run:
     """Return the comparison of a set: kept, or done now and kept."""
     done = kept(folder, name)
     if done is None:
-        done = run(name, quick)
         if folder is not None:
             folder.mkdir(parents=True, exist_ok=True)
+        done = run(name, quick, None if folder is None else folder / f"{name}.journal")
+        if folder is not None:
             (folder / f"{name}.json").write_text(json.dumps(asdict(done)), encoding="utf-8")
     return done
 
@@ -243,6 +247,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=SETS, help=f"of {', '.join(SETS)}")
     parser.add_argument("--quick", action="store_true", help="all sets with quick=True")
+    parser.add_argument("--full", action="store_true", help="no set with quick=True")
     parser.add_argument("--keep", type=Path, help="a folder for finished sets")
     parser.add_argument("--tables", action="store_true", help="of what is kept; runs nothing")
     chosen = parser.parse_args()
@@ -255,7 +260,7 @@ def main() -> None:
         found = (
             kept(chosen.keep, name)
             if chosen.tables
-            else finished(name, chosen.quick or name in QUICK, chosen.keep)
+            else finished(name, chosen.quick or (name in QUICK and not chosen.full), chosen.keep)
         )
         if found is not None:
             done.append(found)
