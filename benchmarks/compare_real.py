@@ -3,8 +3,8 @@
 For every set: the verdict, the gain of sharing and of pooling with intervals, the recommended
 model, the table of shrinkage and sharing, how many tasks gain and lose, the leaderboard, and the
 time beside the estimate that was printed before. What was expected of a set is checked and
-said either way. With ``--keep FOLDER`` a finished set is kept there and not run again, and one that
-was cut off goes on where it was (its CPU seconds are then those of the last part);
+said either way. With ``--keep FOLDER`` a finished set is kept there and not run again, and one
+that was cut off goes on where it was (its CPU seconds are then those of the last part);
 ``--tables`` then prints all tables from what is kept.
 """
 
