@@ -21,6 +21,7 @@ from polytask.datafits.intercepts import (
     PulledIntercepts,
     TiedIntercepts,
 )
+from polytask.exceptions import IncompatibleError
 
 _STEPS = 200
 Mask = NDArray[np.bool_]
@@ -119,7 +120,11 @@ def best_levels(rows: Rows, plain: Array, intercepts: Intercepts) -> Array:
     if isinstance(intercepts, PulledIntercepts):
         by_column = _Sorted.of(rows, residual, rows.column, rows.n_columns)
         return _to_means(by_column, intercepts, rows.seen)
-    return np.zeros(rows.n_columns)
+    if isinstance(intercepts, NoIntercepts):
+        return np.zeros(rows.n_columns)
+    raise IncompatibleError(
+        f"Levels of quantiles are not known for intercepts of type {type(intercepts).__name__}."
+    )
 
 
 def _quantiles(order: _Sorted) -> Array:

@@ -15,7 +15,7 @@ from polytask._estimator import Outcomes
 from polytask.data import LabelIndex, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Multinomial
+from polytask.losses import LogLink, Multinomial
 
 Array = NDArray[np.float64]
 # Coefficients and intercept of one class of one task; the class of numbers is None.
@@ -131,6 +131,7 @@ class Source:
                 f"transfer_from of {owner} must be a model that has learned {learns} as y holds "
                 f"them; {self.name} has not."
             )
+        self._refuse_other_scale(outcomes, owner)
         if outcomes.union is None or self.linear.union is None:
             return
         known = set(np.asarray(self.linear.union).tolist())
@@ -138,6 +139,22 @@ class Source:
             got = f"{np.asarray(outcomes.union).tolist()[:_SHOWN]}"
             allowed = f"classes that transfer_from knows ({sorted(map(str, known))[:_SHOWN]})"
             raise DataError(sentence("y", owner, allowed, got))
+
+    def _refuse_other_scale(self, outcomes: Outcomes, owner: str) -> None:
+        """Refuse effects on a mean where those on its logarithm are wanted, and the reverse."""
+        known, wanted = (
+            {isinstance(loss, LogLink) for loss, own in zip(*pair, strict=True) if own is None}
+            for pair in (
+                (self.linear.losses, self.linear.classes),
+                (outcomes.losses, outcomes.classes),
+            )
+        )
+        if wanted - known:
+            scale = "the logarithm of the mean" if True in wanted - known else "the mean itself"
+            raise IncompatibleError(
+                f"transfer_from of {owner} must be a model whose coefficients act on {scale}, as "
+                f"the loss here does; those of {self.name} do not."
+            )
 
     def _lines(self, task: int, classes: bool) -> dict[Hashable, Line]:
         """Return what is known of a task by class, with the mean where it says nothing."""

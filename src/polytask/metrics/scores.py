@@ -114,10 +114,20 @@ def best_constant(loss: Loss, y: Labels, weight: Weight = None) -> float:
 
     # The best constant of every single row lies among them.
     low, high = min(float(y.min()), -1.0), max(float(y.max()), 1.0)
-    while high - low > _CLOSE * max(abs(low), abs(high)):
+    size = float(np.average(np.abs(y), weights=weight))
+    while high - low > _CLOSE * max(abs(low), abs(high), size):
         middle = 0.5 * (low + high)
+        if not low < middle < high:
+            break
         low, high = (middle, high) if slope(middle) < 0 else (low, middle)
-    return 0.5 * (low + high)
+    found = 0.5 * (low + high)
+
+    def cost(eta: float) -> float:
+        return float(np.average(loss.value(y, np.full(y.shape, eta)), weights=weight))
+
+    # Where the loss has kinks a target is best, and it is free of rounding.
+    nearest = float(y[np.argmin(np.abs(y - found))])
+    return nearest if cost(nearest) <= cost(found) else found
 
 
 def d2(loss: Loss, y: Labels, eta: Labels, null_eta: Labels, weight: Weight = None) -> float:

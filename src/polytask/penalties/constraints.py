@@ -20,7 +20,7 @@ from polytask.penalties.base import (
 from polytask.penalties.constraints_rows import (
     Bound,
     Bounded,
-    checked_bound,
+    given_bound,
     of_entries,
     refuse_walls,
 )
@@ -157,7 +157,7 @@ class BoundedConcave(_Null, Nonconvex):
 
     def majorised(self, W: Array) -> Penalty:
         """Return the bounded majoriser."""
-        return bounded(self.penalty.majorised(W), self.lower, self.upper)
+        return _bounded(self.penalty.majorised(W), self.lower, self.upper)
 
 
 # The most capable class first.
@@ -230,13 +230,16 @@ def bounded(
     >>> bounded(L1(0.1), lower=0, upper={"age": 2})
     bounded(L1(alpha=0.1), lower=0.0, upper={'age': 2.0})
     """
-    low, high = checked_bound(lower, "lower"), checked_bound(upper, "upper")
+    return _bounded(penalty, given_bound(lower, "lower"), given_bound(upper, "upper"))
+
+
+def _bounded(penalty: Penalty, low: Bound, high: Bound) -> Penalty:
     if isinstance(penalty, Bounded):
         raise IncompatibleError(f"{penalty!r} has bounds already; give them together.")
     if isinstance(penalty, Sum):
         return _bounded_sum(penalty, low, high)
     if isinstance(penalty, Smooth) and not isinstance(penalty, Conjugate):
-        return add((penalty, bounded(L2(0.0), low, high)))
+        return add((penalty, _bounded(L2(0.0), low, high)))
     if isinstance(penalty, Shifted) or not ignores_signs(penalty):
         raise IncompatibleError(
             f"{penalty!r} cannot have bounds: its prox with bounds is not known exactly. L1, L2, "
@@ -255,10 +258,10 @@ def _bounded_sum(penalty: Sum, low: Bound, high: Bound) -> Penalty:
     kinked = [m for m in penalty.members if not isinstance(m, Smooth)]
     able = [m for m in kinked or penalty.members if ignores_signs(m)]
     if kinked and not able:
-        return bounded(kinked[0], low, high)  # which says why it cannot
+        return _bounded(kinked[0], low, high)  # which says why it cannot
     if not able:
-        return add((*penalty.members, bounded(L2(0.0), low, high)))
-    return add(bounded(m, low, high) if m is able[0] else m for m in penalty.members)
+        return add((*penalty.members, _bounded(L2(0.0), low, high)))
+    return add(_bounded(m, low, high) if m is able[0] else m for m in penalty.members)
 
 
 def positive(penalty: Penalty) -> Penalty:

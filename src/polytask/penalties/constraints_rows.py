@@ -47,6 +47,15 @@ def checked_bound(value: object, side: str) -> Bound:
     return found
 
 
+def given_bound(value: object, side: str) -> Bound:
+    """Return a user's bound as `checked_bound` does; tables are what binding makes of it."""
+    found = checked_bound(value, side)
+    if isinstance(found, np.ndarray) and found.ndim != 1:
+        got = f"an array of shape {found.shape}"
+        raise ParameterError(sentence(side, _OWNER, _WORDS[side], got))
+    return found
+
+
 def _number(value: Any, side: str) -> float:  # noqa: ANN401
     refusal = ParameterError(sentence(side, _OWNER, _WORDS[side], repr(value)))
     if isinstance(value, bool | str) or value is None:
@@ -174,7 +183,7 @@ class Bounded(Operators, PerFeature, CompiledRows):
     def replace(self, name: str, value: object) -> Penalty:
         """Return a copy with one parameter changed."""
         if name in _SIGNS:
-            new = {"lower": self.lower, "upper": self.upper, name: checked_bound(value, name)}
+            new = {"lower": self.lower, "upper": self.upper, name: given_bound(value, name)}
             refuse_walls(self.penalty, new["lower"], new["upper"])
             return type(self)(self.penalty, new["lower"], new["upper"])
         return self.like_this(self.penalty.replace(name, value))

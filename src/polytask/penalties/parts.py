@@ -181,6 +181,8 @@ class Parts(Operators):
 def _flat(members: Iterable[Any]) -> tuple[Penalty, ...]:
     """Return members as a tuple; parts of parts are parts."""
     flat: list[Penalty] = []
+    if isinstance(members, Penalty):
+        raise ParameterError(sentence("members", "Parts", "a list of penalties", repr(members)))
     for member in members:
         if not isinstance(member, Penalty):
             raise ParameterError(sentence("A member", "Parts", "a penalty", repr(member)))

@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from polytask._estimator.outcomes import loss_object
-from polytask.losses import LOSSES, LogLink, Loss, Quantile
+from polytask.losses import LogLink, Loss, Quantile
 
 # The losses of scikit-learn's ridge and logistic regression.
 _USUAL = frozenset({"auto", "squared", "logistic", "multinomial"})
@@ -19,13 +19,16 @@ def name_of(loss: Any) -> Any:  # noqa: ANN401 - a name; a mapping stays one
 
 def is_unusual(loss: object) -> bool:
     """Say whether scikit-learn's searches of ridge and logistic regression lack a loss."""
+    if isinstance(loss, Mapping):
+        return any(map(is_unusual, loss.values()))
     return name_of(loss) not in _USUAL
 
 
 def of_means(loss: object) -> bool:
     """Say whether a loss has a logarithmic link, for which scikit-learn has models."""
-    name = name_of(loss)
-    return isinstance(name, str) and name in LOSSES and issubclass(LOSSES[name], LogLink)
+    if isinstance(loss, Mapping) or not is_unusual(loss):
+        return False
+    return isinstance(loss_object(loss, "compare"), LogLink)
 
 
 def boosting_loss(loss: object) -> dict[str, Any]:
@@ -36,9 +39,9 @@ def boosting_loss(loss: object) -> dict[str, Any]:
     loss : name of a loss, Loss, or mapping of task to these
         Without counterpart, such as Huber's, it is the squared one.
     """
-    if of_means(loss):
-        return {"loss": name_of(loss)}
     if isinstance(loss, Mapping):
         return {}
     found = loss_object(loss, "compare")
+    if isinstance(found, LogLink):
+        return {"loss": found.name}
     return {"loss": "quantile", "quantile": found.q} if isinstance(found, Quantile) else {}

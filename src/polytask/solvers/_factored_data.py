@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -30,13 +31,13 @@ class _FactorDatafit(Datafit):
     datafit: Datafit
     held: Array
 
+    @abstractmethod
     def product(self, factor: Array) -> Array:
         """Return W."""
-        raise NotImplementedError
 
+    @abstractmethod
     def pulled_back(self, G: Array) -> Array:
         """Return the gradient with respect to the factor from that with respect to W."""
-        raise NotImplementedError
 
     @property
     def is_quadratic(self) -> bool:
@@ -76,8 +77,9 @@ class _FactorDatafit(Datafit):
         """Value at a factor and the intercepts `b`."""
         return self.datafit.value_at(self.product(W), b)
 
+    @abstractmethod
     def _diagonal(self, hessian: LinearMap) -> Array:
-        raise NotImplementedError
+        """Return the diagonal curvature of the factor, or a bound of it."""
 
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients of the factor."""

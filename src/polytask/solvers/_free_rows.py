@@ -22,11 +22,13 @@ Evaluate = Callable[[Array, Array | None], Evaluation]
 _MOST_ROUNDS = 50
 _MOST_STEPS = 500
 _ACCURACY = 1e-14
-# Curvatures below this share of the largest are none.
-_FLAT = 1e-10
+# Curvatures below this share of the largest, of features on one scale, are rounding.
+_FLAT = 1e-13
 _HALVINGS = 30
 # A slope below so many units of rounding is zero.
 _ROUNDING = 1000.0
+# Slopes beyond so many times that are not those of a minimum.
+_FITTED = 10.0
 # Where a step lowers the slope by less, the rest is rounding.
 _WORTH = 0.5
 
@@ -55,15 +57,33 @@ class FreeRows:
         self.inside, self.outside = inside, outside
 
     @cached_property
+    def scale(self) -> Array:
+        """Sizes of the features, by which slopes are divided, of shape (n_rows, 1)."""
+        return self._sizes[self.index, None]
+
+    @cached_property
+    def _sizes(self) -> Array:
+        sizes = self.datafit.feature_scale()
+        return np.where(sizes > 0.0, sizes, 1.0)
+
+    @cached_property
     def floor(self) -> float:
-        """Length of a slope that is rounding."""
-        size = float(np.linalg.norm(self.datafit.origin.gradient))
+        """Length of a slope, of features on one scale, that is rounding."""
+        size = float(np.linalg.norm(self.datafit.origin.gradient / self._sizes[:, None]))
         return _ROUNDING * self.datafit.precision * size
 
     @cached_property
     def _flat(self) -> float:
         """A curvature that is rounding, such as along what all classes of a task share."""
-        return _FLAT * float(np.max(self.datafit.feature_scale() ** 2, initial=0.0))
+        return _FLAT * float(np.max(self.scale**2, initial=0.0))
+
+    def length(self, slope: Array) -> float:
+        """Return the length of a slope for features on one scale."""
+        return float(np.linalg.norm(slope / self.scale))
+
+    def is_minimum(self, slope: Array) -> bool:
+        """Say whether a slope is no longer than rounding makes it."""
+        return self.length(slope) <= _FITTED * self.floor
 
     @cached_property
     def _alone(self) -> Evaluation | None:
@@ -101,7 +121,7 @@ class FreeRows:
         tuple of (ndarray, Evaluation)
         """
         slope = self.slope(W, at)
-        left = float(np.linalg.norm(slope))
+        left = self.length(slope)
         for _ in range(_MOST_ROUNDS):
             if left <= self.floor:
                 break
@@ -109,7 +129,7 @@ class FreeRows:
             if found is None:
                 break
             slope = self.slope(*found)
-            now = float(np.linalg.norm(slope))
+            now = self.length(slope)
             if self.datafit.is_quadratic and now > _WORTH * left:
                 return found if now < left else (W, at)
             (W, at), left = found, now
@@ -158,25 +178,25 @@ class FreeRows:
         return lambda V: np.asarray(whole(self._spread(V))[self.index])
 
     def _step(self, at: Evaluation, slope: Array) -> Array:
-        """Solve H step = slope by preconditioned conjugate gradients."""
-        hessian, precondition = self._hessian(at), self._precondition(at)
-        step, residual = np.zeros_like(slope), slope
-        scaled = precondition(residual)
+        """Solve H step = slope by conjugate gradients, for features on one scale."""
+        hessian, precondition, scale = self._hessian(at), self._precondition(at), self.scale
+        step, residual = np.zeros_like(slope), slope / scale
+        scaled = scale * precondition(scale * residual)
         direction, energy = scaled, float(np.vdot(residual, scaled))
         target = energy * _ACCURACY**2
         for _ in range(_MOST_STEPS):
-            curved = hessian(direction)
+            curved = hessian(direction / scale) / scale
             bend = float(np.vdot(direction, curved))
-            least = self._flat * float(np.vdot(direction, direction))
+            least = _FLAT * float(np.vdot(direction, direction))
             if not (energy > target and bend > least):
                 break
             length = energy / bend
             step = step + length * direction
             residual = residual - length * curved
-            scaled = precondition(residual)
+            scaled = scale * precondition(scale * residual)
             before, energy = energy, float(np.vdot(residual, scaled))
             direction = scaled + energy / before * direction
-        return step
+        return np.asarray(step / scale)
 
 
 def hessian_product(penalty: Smooth, V: Array) -> Array:

@@ -182,12 +182,15 @@ class Objective:
     def _orthogonal(self, W: Array, gradient: Array) -> tuple[Array, float]:
         """Return the gradient, 0 in fitted rows, and what that leaves out of the gap.
 
-        There it is rounding, worth its product with how far these rows are from their best.
+        There it is rounding, worth its product with how far these rows are from their best;
+        where it is more than rounding, they are not at their best, and nothing bounds the gap.
         """
         if self.free is None or isinstance(self.rough, RidgedRows):
             return gradient, 0.0
         index = self.free.index
         slack = float(np.linalg.norm(gradient[index]) * np.linalg.norm(W[index]))
+        if not self.free.is_minimum(gradient[index]):
+            slack = float("inf")
         gradient = gradient.copy()
         gradient[index] = 0.0
         return gradient, slack

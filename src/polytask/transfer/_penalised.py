@@ -12,6 +12,7 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._base import LinearEstimator
 from polytask.linear._pull import Pull
+from polytask.penalties.features import binds_signs
 from polytask.transfer._basis import Quadratic
 from polytask.transfer._candidates import Learner, alone, held_out, pooled_losses
 from polytask.transfer._extend import Learned, extended
@@ -114,5 +115,11 @@ def _known(model: LinearEstimator) -> Known:
         raise IncompatibleError(
             f"This {type(model).__name__} does not say how strongly it holds its tasks together: "
             "it was saved by a version without adapt. Fit it again."
+        )
+    penalty = getattr(model, "best_penalty_", getattr(model, "penalty", None))
+    if binds_signs(penalty):
+        raise IncompatibleError(
+            f"adapt does not keep bounds: new tasks of this {type(model).__name__} would leave "
+            f"those of {penalty!r}. Fit it again with the new rows among the others."
         )
     return Known(model, pull)

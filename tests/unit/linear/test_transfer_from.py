@@ -266,3 +266,14 @@ def test_toward_mean_lets_what_differs_be_common():
     change = model.coef_ - known.coef_[:2]
     np.testing.assert_allclose(change[0], change[1], atol=1e-4)
     assert change[0, 2] > 1.5
+
+
+@pytest.mark.parametrize("losses", [("squared", "poisson"), ("gamma", "squared")])
+def test_effects_on_another_scale_are_refused(losses):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 3))
+    y = rng.integers(1, 9, 60).astype(float)
+    source = MultiTaskRegressor(loss=losses[0]).fit(X, y)
+    with pytest.raises(IncompatibleError, match="whose coefficients act on"):
+        MultiTaskRegressor(loss=losses[1], transfer_from=source).fit(X, y)
+    MultiTaskRegressor(loss=losses[0], transfer_from=source).fit(X, y)

@@ -12,6 +12,7 @@ import polytask
 from polytask import MultiTaskModel, MultiTaskRegressor, MultiTaskRegressorCV, compare
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.losses import Quantile
+from polytask.metrics.scores import best_constant
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean
 from polytask.solvers import AcceleratedGradient, Newton, Status
 from polytask.testing import check_loss
@@ -217,3 +218,19 @@ def test_what_is_refused():
         model = MultiTaskRegressor(L2(), loss="quantile", solver=solver)
         with pytest.raises(IncompatibleError, match=r"has kinks.*Use Splitting"):
             model.fit(X, y, task=task)
+
+
+@pytest.mark.parametrize("q", [0.1, 0.5, 0.9])
+def test_the_best_constant_is_found_where_it_is_zero(q):
+    y = np.r_[np.zeros(30), np.arange(1.0, 3.0)]
+    assert best_constant(Quantile(q), y) == pytest.approx(np.quantile(y, q), abs=1e-9)
+    assert best_constant(Quantile(q), np.zeros(5)) == 0.0
+    assert best_constant(Quantile(q), np.ones(5)) == 1.0
+
+
+def test_a_constant_target_has_no_score():
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((40, 2)), rng.standard_normal(40)
+    model = MultiTaskRegressor(loss="quantile").fit(X, y)
+    assert np.isnan(model.score(X, np.ones(40)))
+    assert np.isnan(model.score(X, np.zeros(40)))

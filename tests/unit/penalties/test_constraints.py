@@ -252,3 +252,9 @@ def test_a_bound_survives_a_strength_of_zero():
     assert (model.coef_ >= 0).all()
     with pytest.raises(IncompatibleError, match="cannot be combined"):
         MultiTaskRegressor(positive(L2(0)) + L21(0.1), solver=AcceleratedGradient()).fit(X, Y)
+
+
+def test_tables_of_bounds_are_refused():
+    for shape in ((4, 1), (4, 3)):
+        with pytest.raises(ParameterError, match=r"upper of bounded .*shape \(4, "):
+            bounded(L1(0.1), upper=np.ones(shape))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -240,3 +242,33 @@ def test_sums_and_products_of_weights():
     np.testing.assert_array_equal(both.weights, [2.0, 0.0, np.inf])
     spread = weighted(L1(0.2) + L2(0.1), [1.0, np.inf])
     assert spread == weighted(L1(0.2), [1.0, np.inf]) + weighted(L2(0.1), [1.0, 0.0])
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber"])
+@pytest.mark.parametrize(("place", "size"), [(0, 1e-5), (1, 2e5)])
+def test_free_features_are_fitted_whatever_the_sizes_of_features(loss, place, size):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((200, 4))
+    y = 3 * X[:, 0] + 0.3 * X[:, 1] + 0.1 * rng.standard_normal(200)
+    X[:, place] *= size
+    strong = weighted(L1(1e3 * max(size, 1.0)), {0: 0})
+    model = MultiTaskRegressor(strong, loss=loss).fit(X, y)
+    effect = model.coef_[0] * np.array([size if j == place else 1.0 for j in range(4)])
+    assert effect[0] == pytest.approx(3.0, abs=0.1)
+    assert not effect[1:].any()
+
+
+@pytest.mark.parametrize("apart", [1e-3, 1e-5, 1e-7, 1e-9])
+def test_nearly_equal_free_features_are_never_certified_wrongly(apart):
+    rng = np.random.default_rng(0)
+    X, z = rng.standard_normal((200, 4)), rng.standard_normal(200)
+    X[:, 1] = X[:, 0] + apart * z
+    y = 2 * z + X[:, 2] + 0.1 * rng.standard_normal(200)
+    same = X.copy()
+    same[:, 1] = z  # of the same span
+    free = weighted(L1(0.05), {0: 0, 1: 0})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        found = MultiTaskRegressor(free).fit(X, y).solution_
+    best = MultiTaskRegressor(free, tol=1e-9).fit(same, y).solution_
+    assert found.objective - best.objective <= found.gap + 1e-9
