@@ -43,7 +43,9 @@ def axis_limits(
         min(max([last, *(b for _, b in seen)]), last + reach),
     )
     spread = last - first or abs(last) or 1.0
-    return first - _MARGIN * spread, last + _MARGIN * spread
+    # The smallest numbers have no part.
+    margin = _MARGIN * spread or 1.0
+    return first - margin, last + margin
 
 
 def _near(found: list[tuple[float, float, float]]) -> list[tuple[float, float, float]]:

@@ -7,7 +7,7 @@ import re
 import matplotlib
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
@@ -269,6 +269,7 @@ def test_limits_of_nothing_and_of_one_number():
     assert low < 0 < high
 
 
+@example([5e-324])
 @given(st.lists(st.floats(-1e12, 1e12), min_size=1, max_size=20))
 def test_limits_are_an_axis_that_holds_most_points(mean):
     low, high = axis_limits(mean, mean, mean, around_zero=False)
