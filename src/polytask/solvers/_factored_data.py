@@ -14,10 +14,11 @@ from polytask.datafits.base import (
     diagonal_preconditioner,
     largest_eigenvalue,
 )
+from polytask.solvers._wrapped_data import WrappedDatafit
 
 
 @dataclass(frozen=True, eq=False)
-class _FactorDatafit(Datafit):
+class _FactorDatafit(WrappedDatafit):
     """What both factors share: a data term of W, where W is linear in the factor.
 
     Parameters
@@ -38,26 +39,6 @@ class _FactorDatafit(Datafit):
     @abstractmethod
     def pulled_back(self, G: Array) -> Array:
         """Return the gradient with respect to the factor from that with respect to W."""
-
-    @property
-    def is_quadratic(self) -> bool:
-        """Whether the Hessian is the same everywhere."""
-        return self.datafit.is_quadratic
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether the curvature has a bound."""
-        return self.datafit.is_bounded
-
-    @property
-    def magnitude(self) -> float:
-        """Value at W = 0 and b = 0."""
-        return self.datafit.magnitude
-
-    @property
-    def precision(self) -> float:
-        """Unit of rounding in gradients."""
-        return self.datafit.precision
 
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at a factor."""

@@ -9,11 +9,12 @@ import numpy as np
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap
 from polytask.penalties import Smooth
+from polytask.solvers._wrapped_data import WrappedDatafit
 from polytask.solvers.objective import with_smooth
 
 
 @dataclass(frozen=True, eq=False)
-class StackedDatafit(Datafit):
+class StackedDatafit(WrappedDatafit):
     """A data term of W = U_1 + ... + U_k as a function of the parts on top of each other.
 
     Every part has the same gradient, and the conjugate of the whole is that of the data term
@@ -38,31 +39,6 @@ class StackedDatafit(Datafit):
         """Shape of the stack."""
         d, columns = self.datafit.shape
         return self.count * d, columns
-
-    @property
-    def is_quadratic(self) -> bool:
-        """Whether the Hessian is the same everywhere."""
-        return self.datafit.is_quadratic
-
-    @property
-    def is_bounded(self) -> bool:
-        """Whether the curvature has a bound."""
-        return self.datafit.is_bounded
-
-    @property
-    def is_smooth(self) -> bool:
-        """Whether there is a gradient everywhere."""
-        return self.datafit.is_smooth
-
-    @property
-    def magnitude(self) -> float:
-        """Value at W = 0 and b = 0."""
-        return self.datafit.magnitude
-
-    @property
-    def precision(self) -> float:
-        """Unit of rounding in gradients."""
-        return self.datafit.precision
 
     def parts(self, stack: Array) -> Array:
         """Return the parts, of shape (count, n_features, n_columns)."""
