@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -13,12 +12,10 @@ from polytask._checks import sentence
 from polytask._linalg import Array, host, largest, like, namespace, rounding
 from polytask._registry import State
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.penalties.base import CompiledRows, Penalty, PerFeature, RowKernel, RowLimits
-from polytask.penalties.columns import Columns
+from polytask.penalties.base import Penalty, PerFeature, RowKernel, RowLimits
 from polytask.penalties.features import FeatureSpace, rows_of, unpenalised_rows
+from polytask.penalties.row_wrapper import RowWrapper
 from polytask.penalties.rowwise import L1, L2, ElasticNet
-from polytask.penalties.shifts import shift
-from polytask.penalties.sums import Operators
 from polytask.penalties.weighted_rows import Weighted, kernel_of
 
 # A number for all features, one for each, by feature, or (bound) in the units of W.
@@ -114,7 +111,7 @@ def _table(bound: Bound) -> np.ndarray:
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Bounded(Operators, PerFeature, CompiledRows):
+class Bounded(RowWrapper):
     """A penalty of rows with bounds of the coefficients, made by ``bounded`` or ``positive``.
 
     ``isinstance(p, Bounded)`` recognises any. Its parameters are those of the penalty, and
@@ -135,41 +132,9 @@ class Bounded(Operators, PerFeature, CompiledRows):
     binds_signs = True
     forbids = True
 
-    @classmethod
-    @abstractmethod
-    def fits(cls, penalty: Penalty) -> bool:
-        """Tell whether a penalty has the capabilities that this class passes on."""
-
     def like_this(self, penalty: Penalty) -> Penalty:
         """Return another penalty of the same kind with the same bounds."""
         return type(self)(penalty, self.lower, self.upper)
-
-    @property
-    def strength(self) -> float | None:
-        """The strength of the penalty."""
-        strength: float | None = self.penalty.strength
-        return strength
-
-    @property
-    def null_point(self) -> Array | None:
-        """None: the penalty vanishes at W = 0."""
-        return None
-
-    def with_strength(self, alpha: float) -> Penalty:
-        """Return the bounded penalty with another strength."""
-        return self.like_this(self.penalty.with_strength(alpha))
-
-    def scaled(self, factor: float) -> Penalty:
-        """Return `factor` (>= 0) times the penalty; the bounds stay."""
-        return self.like_this(self.penalty.scaled(factor))
-
-    def shifted(self, W0: Array) -> Penalty:
-        """Return the penalty of W - W0, which is also what is bounded."""
-        return shift(self, W0)
-
-    def bind(self, columns: Columns) -> Penalty:
-        """Return a copy that knows tasks and classes."""
-        return self.like_this(self.penalty.bind(columns))
 
     def resolved(self, gradient: Array) -> Penalty:
         """Return the penalty with its fraction turned into a strength."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
 from typing import Any, Self
@@ -14,19 +13,15 @@ from polytask._linalg import Array, host, largest, like, namespace, rounding, ro
 from polytask._registry import State
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import (
-    CompiledRows,
     NullStrength,
     Penalty,
-    PerFeature,
     RowKernel,
     RowLimits,
 )
-from polytask.penalties.columns import Columns
 from polytask.penalties.features import FeatureSpace
 from polytask.penalties.row_values import row_values
+from polytask.penalties.row_wrapper import RowWrapper
 from polytask.penalties.rowwise import L2, per_row
-from polytask.penalties.shifts import shift
-from polytask.penalties.sums import Operators
 from polytask.penalties.terms import finite_limit
 
 # Weights in the order of the features, or by feature.
@@ -74,7 +69,7 @@ def kernel_of(penalty: Any) -> RowKernel:  # noqa: ANN401 - L2, or any with a ro
 
 
 @dataclass(frozen=True, eq=False, repr=False)
-class Weighted(Operators, PerFeature, CompiledRows):
+class Weighted(RowWrapper):
     """A sum over features of weight times penalty of the row, made by :func:`weighted`.
 
     ``isinstance(p, Weighted)`` recognises any. Its parameters are those of the penalty, and
@@ -100,41 +95,9 @@ class Weighted(Operators, PerFeature, CompiledRows):
         values = weights if isinstance(weights, np.ndarray) else [w for _, w in weights]
         return bool(np.isinf(np.asarray(values, dtype=float)).any())
 
-    @classmethod
-    @abstractmethod
-    def fits(cls, penalty: Penalty) -> bool:
-        """Tell whether a penalty has the capabilities that this class passes on."""
-
     def like_this(self, penalty: Penalty) -> Penalty:
         """Return another penalty of the same kind with the same weights."""
         return type(self)(penalty, self.weights)
-
-    @property
-    def strength(self) -> float | None:
-        """The strength of the penalty, that of a feature of weight 1."""
-        strength: float | None = self.penalty.strength
-        return strength
-
-    @property
-    def null_point(self) -> Array | None:
-        """None: the penalty vanishes at W = 0."""
-        return None
-
-    def with_strength(self, alpha: float) -> Penalty:
-        """Return the weighted penalty with another strength."""
-        return self.like_this(self.penalty.with_strength(alpha))
-
-    def scaled(self, factor: float) -> Penalty:
-        """Return `factor` (>= 0) times the weighted penalty."""
-        return self.like_this(self.penalty.scaled(factor))
-
-    def shifted(self, W0: Array) -> Penalty:
-        """Return the penalty of W - W0, W0 of shape (n_features, n_columns)."""
-        return shift(self, W0)
-
-    def bind(self, columns: Columns) -> Penalty:
-        """Return a copy that knows tasks and classes."""
-        return self.like_this(self.penalty.bind(columns))
 
     def resolved(self, gradient: Array) -> Penalty:
         """Return the penalty with its fraction turned into a strength."""
