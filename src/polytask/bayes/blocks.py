@@ -20,6 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
+from polytask.bayes.triangular import solve_lower
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -253,13 +254,15 @@ class Moments(Block):
             square = square * own[:, None]
         p = gram.shape[1]
         seen = factor.T @ np.concatenate([gram[:, varying], cross[:, varying]], axis=2)
-        K = np.eye(factor.shape[1]) + seen[:, :, :p][:, :, varying] @ factor
+        K = seen[:, :, :p][:, :, varying] @ factor
+        np.einsum("gii->gi", K)[...] += 1.0
         root = np.linalg.cholesky(K)
-        seen = np.linalg.solve(root, seen)
+        seen = solve_lower(root, seen)
         turned = np.swapaxes(seen[:, :, :p], 1, 2)
         diagonal = np.diagonal(root, axis1=1, axis2=2)
+        known = turned @ seen[:, :, :p]
         return ReducedMoments(
-            gram - turned @ seen[:, :, :p],
+            np.subtract(gram, known, out=known),
             cross - turned @ seen[:, :, p:],
             square - np.sum(seen[:, :, p:] ** 2, axis=1),
             2.0 * np.log(diagonal).sum(axis=1),
@@ -324,8 +327,8 @@ class Rows(Block):
         p = self.rows.shape[2]
         seen = joined[:, :, :p][:, :, varying] @ factor
         S = np.eye(seen.shape[1]) + seen @ np.swapaxes(seen, 1, 2)
-        root = np.linalg.cholesky(S)
-        joined = np.linalg.solve(root, joined)
+        root = np.asarray(np.linalg.cholesky(S), dtype=float)
+        joined = solve_lower(root, joined)
         diagonal = np.diagonal(root, axis1=1, axis2=2)
         return ReducedRows(joined[:, :, :p], joined[:, :, p:], 2.0 * np.log(diagonal).sum(axis=1))
 

@@ -12,16 +12,13 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask.bayes.laplace_rows import RowBlock
+from polytask.bayes.triangular import solve_lower
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
-
-# Below this width one call for a stack of matrices is faster than one call for each.
-_STACKED_WIDTH = 48
 
 
 @dataclass(frozen=True, eq=False)
@@ -257,14 +254,6 @@ class KernelPosterior(BlockPosterior):
 
     def _weighted(self, values: Array) -> Array:
         return np.asarray((self._R @ values[:, :, None])[:, :, 0])
-
-
-def solve_lower(triangles: Array, right: Array) -> Array:
-    """Return L^-1 B for a stack of lower triangles (B, r, r) and matrices (B, r, k)."""
-    if triangles.shape[1] <= _STACKED_WIDTH:
-        return np.asarray(np.linalg.solve(triangles, right))
-    pairs = zip(triangles, right, strict=True)
-    return np.stack([scipy.linalg.solve_triangular(L, B, lower=True) for L, B in pairs])
 
 
 def _square_of(factor: Array) -> Array:

@@ -15,6 +15,7 @@ from polytask.bayes.laplace_mode import Beliefs, Mode, Point, curvatures, poster
 from polytask.bayes.laplace_rows import Labelled, RowBlock, row_blocks
 from polytask.bayes.prior import Prior
 from polytask.bayes.row_space import RowSpace, opened_rows
+from polytask.bayes.triangular import solve_lower
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -289,5 +290,5 @@ def _normal_rows(rows: RowBlock, eta: Array) -> tuple[Array, Array]:
     largest = np.max(np.diagonal(gram, axis1=1, axis2=2), axis=1, initial=0.0)
     ridge = np.maximum(_RIDGE * rows.width * largest, np.finfo(float).tiny ** 0.5)
     lower = np.linalg.cholesky(gram + ridge[:, None, None] * np.eye(rows.width))
-    target = np.linalg.solve(lower, rows.project(right)[:, :, None])[:, :, 0]
+    target = solve_lower(lower, rows.project(right)[:, :, None])[:, :, 0]
     return np.asarray(lower.transpose(0, 2, 1)), np.asarray(target)
