@@ -13,11 +13,12 @@ from polytask.analysis._choosing import Board, Chosen, choose_all, most_frequent
 from polytask.analysis._gains import TaskTable, row_differences, task_table
 from polytask.analysis._intervals import corrected_interval, row_interval
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
-from polytask.analysis._plan import Entry, Plan
+from polytask.analysis._plan import Plan
 from polytask.analysis._task_rows import task_rows
 from polytask.analysis._unit import Record, is_relative
 from polytask.analysis._verdict import verdict
 from polytask.metrics import METRICS
+from polytask.selection.entries import Entry
 
 Array = NDArray[np.float64]
 NOTHING = Interval(float("nan"), float("nan"), float("nan"))

@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.analysis._plan import Entry
 from polytask.analysis._unit import Record
+from polytask.selection.entries import Entry
 
 Array = NDArray[np.float64]
 

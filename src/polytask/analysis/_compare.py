@@ -5,12 +5,13 @@ from __future__ import annotations
 import dataclasses
 import os
 import time as clock
-from collections.abc import Mapping
-from contextlib import ExitStack
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, sentence
 from polytask._journal import Journal
@@ -18,7 +19,6 @@ from polytask._progress import progress
 from polytask.analysis._answer import Answer, make_answer, shared_features
 from polytask.analysis._estimate import costs_of, say_plan
 from polytask.analysis._final import Refit
-from polytask.analysis._held import Study, constant_parts
 from polytask.analysis._lock import fingerprint, make_lock
 from polytask.analysis._parts import Setup
 from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
@@ -26,11 +26,12 @@ from polytask.analysis._problem import OWNER, check_metric, read_outcomes, read_
 from polytask.analysis._related_data import related_sentence_facts
 from polytask.analysis._related_parts import Kinship
 from polytask.analysis._run import run_units
-from polytask.analysis._unit import Record
+from polytask.analysis._unit import Record, is_relative
 from polytask.analysis.result import Comparison
-from polytask.exceptions import ParameterError
+from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
+from polytask.selection.held import Study, constant_parts
 
 # Numbers in the features from which a second tells, at least, whether tasks are related.
 _PER_SECOND = 1e6
@@ -151,12 +152,16 @@ def compare(
     shown = _shown(study, chosen)
     facts = facts_of(study, problem, losses, choices)
     plan = make_plan(study, facts, choices, chosen, shown)
+    # What refuses the data does so before the first fit.
+    _check_judgeable(study, chosen)
+    shares = gradient_shares(data, outcomes, OWNER)
     lock = make_lock(study, choices, loss, chosen)
     related = _related(study, random_state, deadline)
     records, stopped, before = _work(plan, lock, journal, n_jobs, deadline, verbose, started)
-    answer = make_answer(plan, records, chosen)
-    seconds = before + clock.monotonic() - started
-    result = _result(plan, answer, records, chosen, stopped, lock, seconds)
+    with _useless_if_refused(journal):
+        answer = make_answer(plan, records, chosen)
+        seconds = before + clock.monotonic() - started
+        result = _result(plan, answer, records, chosen, stopped, lock, seconds, shares)
     return dataclasses.replace(result, relatedness=related)
 
 
@@ -176,6 +181,22 @@ def _check(n_jobs: object, random_state: object) -> None:
     nonnegative(random_state, "random_state", OWNER)
     if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
         raise ParameterError(sentence("n_jobs", OWNER, "None or an integer but 0", repr(n_jobs)))
+
+
+def _check_judgeable(study: Study, metric: str) -> None:
+    """Refuse targets that the best constant fits without error: no model explains any of it.
+
+    Raises
+    ------
+    DataError
+        If the verdict's metric is a share of that error.
+    """
+    parts = [part for _, part in constant_parts(study)]
+    if is_relative(METRICS[metric]) and np.isnan(METRICS[metric].overall(parts)):
+        raise DataError(
+            f"{OWNER} has nothing to explain: the labels do not vary, so {metric} has no value "
+            "for any model."
+        )
 
 
 def _shown(study: Study, chosen: str) -> tuple[str, ...]:
@@ -218,6 +239,17 @@ def _work(
         )
 
 
+@contextmanager
+def _useless_if_refused(journal: str | os.PathLike[str] | None) -> Iterator[None]:
+    """Remove the journal if its finished fits can lead to no answer, now or when resumed."""
+    try:
+        yield
+    except PolytaskError:
+        if journal is not None:
+            Path(journal).unlink(missing_ok=True)
+        raise
+
+
 class _Memory:
     """What a comparison without a journal keeps."""
 
@@ -242,8 +274,9 @@ def _result(
     stopped: str,
     lock: dict[str, Any],
     seconds: float,
+    shares: NDArray[np.float64],
 ) -> Comparison:
-    data, outcomes = plan.study.data, plan.study.outcomes
+    data = plan.study.data
     refit = Refit(data, {entry.name: entry.estimator for entry in plan.running})
     return Comparison(
         verdict=answer.verdict,
@@ -256,7 +289,7 @@ def _result(
         models=answer.models,
         tasks=answer.tasks,
         two_by_two=answer.two_by_two,
-        dominance=_dominance(data.tasks, gradient_shares(data, outcomes, OWNER)),
+        dominance=_dominance(data.tasks, shares),
         coefficients=shared_features(records, answer.sharing),
         diagnostics=tuple(f"{row.name}: {row.note}" for row in answer.models if row.note),
         complete=not stopped,
@@ -289,6 +322,8 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     )
 
 
-def _dominance(tasks: tuple[Any, ...], shares: Any) -> tuple[tuple[Any, float], ...]:  # noqa: ANN401
+def _dominance(
+    tasks: tuple[Any, ...], shares: NDArray[np.float64]
+) -> tuple[tuple[Any, float], ...]:
     order = np.argsort(-shares, kind="stable")
     return tuple((tasks[t], float(shares[t])) for t in order)

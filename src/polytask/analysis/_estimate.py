@@ -15,10 +15,11 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from polytask._progress import duration
-from polytask.analysis._plan import Entry, Plan
+from polytask.analysis._plan import Plan
 from polytask.data import TaskData
 from polytask.exceptions import PolytaskError
 from polytask.selection.candidates import Facts
+from polytask.selection.entries import Entry
 from polytask.selection.trials import trial_of
 
 # A trial fit has this share of the rows, and this many at least.

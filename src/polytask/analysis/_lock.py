@@ -13,8 +13,8 @@ from sklearn.base import clone
 from polytask._estimator.card import checksum, versions
 from polytask._estimator.training import encode_training
 from polytask.analysis._final import without_splitters
-from polytask.analysis._held import Study
 from polytask.analysis._plan import Choices, Plan, scheme_of
+from polytask.selection.held import Study
 
 
 def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict[str, Any]:

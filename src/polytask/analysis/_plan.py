@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
-from polytask._checks import nearest, sentence
-from polytask._estimator import MultiTaskEstimator
+from polytask._checks import sentence
 from polytask._linalg import is_sparse
-from polytask._messages import Said
-from polytask.analysis._held import Rows, Study
-from polytask.analysis._problem import OWNER, seen_tasks_only
+from polytask.analysis._problem import OWNER
 from polytask.analysis._unit import Unit
-from polytask.baselines import Pooled, SingleTask
 from polytask.data import (
     Form,
     GroupedRows,
@@ -29,7 +23,9 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError
-from polytask.selection.candidates import MODELS, CandidateModel, Facts, quick_models
+from polytask.selection.candidates import Facts, compared_models, quick_models
+from polytask.selection.entries import Entry, make_entries
+from polytask.selection.held import Rows, Study, seen_tasks_only
 
 # Fractions and numbers of splits, fixed before any data are seen.
 _TEST = 0.25
@@ -51,27 +47,6 @@ class Choices:
     unseen: bool
     quick: bool
     seed: int
-
-
-@dataclass(frozen=True, eq=False)
-class Entry:
-    """A model that takes part.
-
-    Attributes
-    ----------
-    name, kind, family : str
-        As in :class:`CandidateModel`.
-    estimator : object
-        Unfitted; None if it is left out.
-    left_out : Said or None
-        Why it is left out; None if it is not.
-    """
-
-    name: str
-    kind: str
-    family: str
-    estimator: Any
-    left_out: Said | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -220,89 +195,6 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
     )
 
 
-def make_entries(models: Any, facts: Facts, quick: bool) -> tuple[Entry, ...]:  # noqa: ANN401
-    """Return the models that were asked for.
-
-    Parameters
-    ----------
-    models : "default", or sequence of names, estimators and (name, estimator)
-        "default" in a sequence stands for all of them.
-    facts : Facts
-        The data.
-    quick : bool
-        Whether "default" means the quick ones.
-
-    Returns
-    -------
-    tuple of Entry
-        Names are unique.
-
-    Raises
-    ------
-    ParameterError
-        If a name is unknown or used twice.
-    """
-    asked: Iterable[Any] = [models] if isinstance(models, str) else models
-    if not isinstance(asked, Iterable):
-        allowed = "'default', or a list of names, estimators and (name, estimator)"
-        raise ParameterError(sentence("models", OWNER, allowed, repr(models)))
-    entries: list[Entry] = []
-    for item in asked:
-        entries += _expanded(item, facts, quick)
-    names = [entry.name for entry in entries]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ParameterError(sentence("models", OWNER, "of different names", f"two {twice[0]!r}"))
-    return tuple(entries)
-
-
-def _expanded(item: Any, facts: Facts, quick: bool) -> list[Entry]:  # noqa: ANN401
-    if isinstance(item, str) and item == "default":
-        return [_known(m, facts) for m in (quick_models(facts) if quick else MODELS.values())]
-    if isinstance(item, str):
-        if item not in MODELS:
-            allowed = "'default' or among " + ", ".join(MODELS)
-            raise ParameterError(
-                sentence("models", OWNER, allowed, repr(item)) + nearest(item, MODELS)
-            )
-        return [_known(MODELS[item], facts)]
-    name, estimator = item if isinstance(item, tuple) else (type(item).__name__, item)
-    if not isinstance(name, str) or not hasattr(estimator, "fit"):
-        allowed = "names, estimators and (name, estimator)"
-        raise ParameterError(sentence("models", OWNER, allowed, repr(item)))
-    return _added(name, estimator, facts)
-
-
-def _known(model: CandidateModel, facts: Facts) -> Entry:
-    reason = model.unfit(facts)
-    made = None if reason else model.make(facts)
-    return Entry(model.name, model.kind, model.family, made, reason)
-
-
-def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN401
-    """Wrap an estimator of the user, once per task and once pooled if it knows no tasks."""
-    if isinstance(estimator, MultiTaskEstimator):
-        return [_added_face(name, estimator, facts)]
-    unseen = "shared" if facts.unseen else "error"
-    pooled = Pooled(estimator, "category", unseen_tasks=unseen)
-    apart = MODELS["separate, unpenalised"].unfit(facts)
-    alone = None if apart else SingleTask(estimator)
-    return [
-        Entry(f"{name} per task", "separate", "user", alone, apart),
-        Entry(f"{name} pooled", "pooled", "user", pooled),
-    ]
-
-
-def _added_face(name: str, estimator: Any, facts: Facts) -> Entry:  # noqa: ANN401
-    if isinstance(estimator, SingleTask):
-        reason = MODELS["separate"].unfit(facts)
-        return Entry(name, "separate", "user", None if reason else estimator, reason)
-    kind = "pooled" if isinstance(estimator, Pooled) else "shared"
-    if facts.unseen:
-        estimator = clone(estimator).set_params(unseen_tasks="shared")
-    return Entry(name, kind, "linear" if kind == "shared" else "user", estimator)
-
-
 def make_plan(
     study: Study, facts: Facts, choices: Choices, metric: str, shown: tuple[str, ...]
 ) -> Plan:
@@ -325,7 +217,8 @@ def make_plan(
     -------
     Plan
     """
-    entries = make_entries(choices.models, facts, choices.quick)
+    default = quick_models(facts) if choices.quick else compared_models()
+    entries = make_entries(choices.models, facts, default, OWNER)
     splits = outer_splits(study.data, choices)
     by_task = facts.targets or facts.problem == "mixed"
     units = []

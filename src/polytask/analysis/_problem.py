@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
@@ -108,17 +107,6 @@ def _is_classes(column: NDArray[Any]) -> bool:
     if column.dtype.kind == "O" and any(isinstance(v, str | bool | np.bool_) for v in seen):
         return True
     return len(np.unique(seen)) == 2
-
-
-def seen_tasks_only(data: TaskData) -> TaskData:
-    """Drop the tasks without rows: a model must not believe that it knows them."""
-    if data.form is Form.TARGETS or bool(np.all(data.task_rows() > 0)):
-        return data
-    held = np.flatnonzero(data.task_rows() > 0)
-    offsets = np.concatenate([[0], np.cumsum(data.task_rows()[held])]).astype(np.intp)
-    present = None if data.present is None else data.present[held]
-    tasks = tuple(data.tasks[t] for t in held)
-    return dataclasses.replace(data, tasks=tasks, offsets=offsets, present=present)
 
 
 def check_metric(name: object, names: Mapping[str, Any]) -> str:

@@ -9,8 +9,8 @@ from typing import Any, Protocol
 from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
-from polytask.analysis._held import Study
 from polytask.analysis._unit import Record, Unit, run_unit
+from polytask.selection.held import Study
 
 
 class Store(Protocol):

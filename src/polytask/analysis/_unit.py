@@ -16,11 +16,11 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 
 from polytask.analysis._final import coefficients
-from polytask.analysis._held import Rows, Study, held_out
 from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.persistence import save
+from polytask.selection.held import Rows, Study, held_out
 from polytask.solvers import Solution
 
 Array = NDArray[np.float64]

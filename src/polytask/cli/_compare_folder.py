@@ -110,7 +110,9 @@ class Folder:
         if os.path.exists(self.journal):
             # Fits were finished: the same command goes on from them.
             return
-        if held is None:
+        rest = (*FILES[: FILES.index(LOCK)], ASIDE)
+        if held is None or not any(os.path.exists(self.file(name)) for name in rest):
+            # There is nothing, or nothing any more, that it would stand for.
             lock.unlink(missing_ok=True)
         else:
             write_whole(lock, lambda file: _put(file, held))

@@ -100,6 +100,8 @@ class CandidateModel:
         From facts to the reason why it cannot be tried, None if it can.
     quick : bool
         Whether a quick comparison has it; of each kind it has the first that can be tried.
+    compared : bool
+        Whether a comparison has it unless it is asked for other models.
     """
 
     name: str
@@ -108,6 +110,7 @@ class CandidateModel:
     make: Callable[[Facts], Any]
     unfit: Callable[[Facts], Said | None]
     quick: bool = False
+    compared: bool = True
 
 
 def tuned_linear(
@@ -357,6 +360,11 @@ _CANDIDATES = (
 
 MODELS: Mapping[str, CandidateModel] = {model.name: model for model in _CANDIDATES}
 """The models of a comparison by name, in the order in which they are fitted."""
+
+
+def compared_models() -> tuple[CandidateModel, ...]:
+    """Return the models that a comparison has unless it is asked for others."""
+    return tuple(model for model in _CANDIDATES if model.compared)
 
 
 def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:

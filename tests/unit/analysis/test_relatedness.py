@@ -516,7 +516,7 @@ def test_comparison_skips_it_where_it_makes_no_sense_or_time_is_short():
     import time
 
     from polytask.analysis._compare import _related
-    from polytask.analysis._held import Study
+    from polytask.selection.held import Study
     from polytask.analysis._problem import read_outcomes
     from polytask.analysis._related_data import related_sentence_facts
 

@@ -25,6 +25,7 @@ from unit.cli._comparing import (
 
 import polytask
 from polytask.data.readers import read_table
+from polytask.exceptions import DataError
 
 pytestmark = pytest.mark.usefixtures("light")
 
@@ -84,6 +85,57 @@ def test_a_command_that_is_refused_late_changes_nothing(run, there):
     before = {name: Path("out", name).read_bytes() for name in FILES}
     done = run("compare", *SAME, "--group", "two", "--force", "--out", "out")
     assert (done.status, "at least 4 groups" in done.err) == (2, True)
+    assert {name: Path("out", name).read_bytes() for name in files_of("out")} == before
+
+
+@pytest.mark.parametrize("stopped", ["never", "in writing", "in fitting"])
+def test_fits_that_lead_to_no_answer_leave_nothing_in_the_way(run, plain, monkeypatch, stopped):
+    plain.to_csv("a.csv", index=False)
+    with monkeypatch.context() as patch:
+        _stop(run, patch, stopped)
+    kept = {name: Path("out", name).read_bytes() for name in files_of("out") - {"journal"}}
+    with monkeypatch.context() as patch:
+        patch.setattr("polytask.analysis._compare.make_answer", raising(DataError("No answer.")))
+        done = run("compare", *QUICK, "--out", "out")
+    assert (done.status, done.err.splitlines()[-1]) == (2, "Error: No answer.")
+    left = {name: Path("out", name).read_bytes() for name in files_of("out")}
+    # The report of an interrupted run stays, with the lock that says of what it is.
+    assert left == (kept if stopped == "in fitting" else {})
+    comparison(run, *QUICK, "--seed", "7", *(["--force"] if left else []))
+
+
+def _stop(run, patch, when):
+    if when == "never":
+        return
+    if when == "in fitting":
+        _interrupt_after(patch, 1)
+    else:
+        patch.setattr(polytask, "write_report", raising(KeyboardInterrupt()))
+    assert run("compare", *QUICK, "--out", "out").status == 130
+
+
+def test_targets_that_no_model_can_explain_are_refused_before_the_first_fit(
+    run, plain, monkeypatch
+):
+    plain.assign(y=0).to_csv("zeros.csv", index=False)
+    plain.to_csv("a.csv", index=False)
+    with monkeypatch.context() as patch:
+        _forbid_fits(patch)
+        done = run("compare", "zeros.csv", *QUICK[1:], "--loss", "poisson", "--out", "out")
+    assert (done.status, "the labels do not vary" in done.err) == (2, True)
+    assert not Path("out").exists()
+    comparison(run, *QUICK)
+
+
+def test_no_resume_that_is_refused_keeps_the_fits_of_the_interrupted_run(run, plain, monkeypatch):
+    plain.to_csv("a.csv", index=False)
+    with monkeypatch.context() as patch:
+        _interrupt_after(patch, 1)
+        run("compare", *QUICK, "--out", "out")
+        before = {name: Path("out", name).read_bytes() for name in files_of("out")}
+        patch.setattr("polytask.analysis._compare.make_lock", raising(DataError("Refused.")))
+        done = run("compare", *QUICK, "--out", "out", "--no-resume")
+    assert (done.status, "journal" in before) == (2, True)
     assert {name: Path("out", name).read_bytes() for name in files_of("out")} == before
 
 

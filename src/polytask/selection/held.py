@@ -11,13 +11,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
-from polytask.analysis._problem import seen_tasks_only
 from polytask.data import Form, TaskData
 from polytask.losses import LogLink
 from polytask.metrics import HeldOut
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
+
+
+def seen_tasks_only(data: TaskData) -> TaskData:
+    """Drop the tasks without rows: a model must not believe that it knows them."""
+    if data.form is Form.TARGETS or bool(np.all(data.task_rows() > 0)):
+        return data
+    held = np.flatnonzero(data.task_rows() > 0)
+    offsets = np.concatenate([[0], np.cumsum(data.task_rows()[held])]).astype(np.intp)
+    present = None if data.present is None else data.present[held]
+    tasks = tuple(data.tasks[t] for t in held)
+    return dataclasses.replace(data, tasks=tasks, offsets=offsets, present=present)
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
