@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any, Self
 
 import numpy as np
@@ -16,7 +16,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
+from polytask.baselines._newton import logistic_path
 
 Array = NDArray[np.float64]
 
@@ -28,6 +30,8 @@ _FOLDS = 5
 _FALLBACK = 1.0
 # Up to here Newton's matrix is cheaper than the many steps of a quasi-Newton method.
 _NEWTON_COLUMNS = 1000
+# Rows or columns up to which scikit-learn's checks of every fit take longer than the fit.
+_FEW = 200
 
 
 @saveable("baseline.tuned_logistic")
@@ -107,13 +111,32 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         if not folds:
             return _FALLBACK
         for train, test in folds:
-            model = self._learner(X.shape[1], len(classes))
             codes = np.searchsorted(classes, labels[test])
-            for k, C in enumerate(_STRENGTHS):
-                model.set_params(C=C).fit(X[train], labels[train], sample_weight=weight[train])
-                logs = _log_probabilities(_decision(model, X[test]))
+            path = self._path(X[train], labels[train], weight[train], X[test], classes)
+            for k, decision in enumerate(path):
+                logs = _log_probabilities(decision)
                 losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
         return _STRENGTHS[int(losses.argmin())]
+
+    def _path(
+        self,
+        X: Any,  # noqa: ANN401 - dense or sparse
+        labels: NDArray[Any],
+        weight: Array,
+        held: Any,  # noqa: ANN401 - dense or sparse
+        classes: NDArray[Any],
+    ) -> Iterator[Array]:
+        """Yield the linear predictors of held-out rows for every strength."""
+        if len(classes) == 2 and not is_sparse(X) and min(X.shape) <= _FEW:
+            y = np.where(labels == classes[1], 1.0, -1.0)
+            X, weight = np.asarray(X, dtype=float), np.asarray(weight, dtype=float)
+            path = logistic_path(X, y, weight, _STRENGTHS, intercept=self.fit_intercept)
+            yield from (held @ coef + level for coef, level in path)
+            return
+        model = self._learner(X.shape[1], len(classes))
+        for C in _STRENGTHS:
+            model.set_params(C=C).fit(X, labels, sample_weight=weight)
+            yield _decision(model, held)
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
         cv = _FOLDS if self.cv is None else self.cv
