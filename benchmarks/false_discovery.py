@@ -30,7 +30,8 @@ from sklearn.base import clone
 import polytask
 from polytask import Comparison, MultiTaskClassifierCV, MultiTaskRegressorCV, TaskData, compare
 from polytask.penalties import L2, toward_mean
-from polytask.selection.candidates import MODELS, Facts
+from polytask.selection.candidates import MODELS
+from polytask.selection.facts import Facts
 
 PLAIN = [
     "separate",

@@ -55,7 +55,7 @@ PENALTIES: dict[str, Any] = {
     "TreeGroup(0.6)\nall, halves": TreeGroup(0.6, groups=HALVES),
     "TraceNorm(2)": TraceNorm(2.0),
     "LearnedCovariance(0.2)": LearnedCovariance(0.2),
-    "Clustered(3, k=2)": Clustered(3.0, n_clusters=2),
+    "Clustered(3, k=2), also\nAlternatingStructure": Clustered(3.0, n_clusters=2),
     "OutlierTasks(2.4)": OutlierTasks(2.4),
     "toward_mean(2)": toward_mean(2.0),
     "along_graph(2)\ntwo chains": along_graph(2.0, RING),

@@ -21,7 +21,7 @@ from polytask.exceptions import (
 
 if TYPE_CHECKING:
     from polytask.analysis import Comparison, Relatedness, compare, relatedness
-    from polytask.baselines import Pooled, SingleTask
+    from polytask.baselines import MissingBlocks, Pooled, SingleTask
     from polytask.data import TaskData
     from polytask.linear import (
         BayesianMultiTaskClassifier,
@@ -34,24 +34,34 @@ if TYPE_CHECKING:
     from polytask.report import write_report
     from polytask.selection import (
         MultiTaskClassifierCV,
+        MultiTaskClassifierIC,
         MultiTaskModelCV,
+        MultiTaskModelIC,
         MultiTaskRegressorCV,
+        MultiTaskRegressorIC,
     )
+    from polytask.selection.auto import AutoMultiTaskClassifier, AutoMultiTaskRegressor
     from polytask.transfer import Adaptation, adapt
 
 __version__ = "0.1.0.dev0"
 
 _HOMES = {
     "Adaptation": "transfer",
+    "AutoMultiTaskClassifier": "selection.auto",
+    "AutoMultiTaskRegressor": "selection.auto",
     "BayesianMultiTaskClassifier": "linear",
     "BayesianMultiTaskRegressor": "linear",
     "Comparison": "analysis",
+    "MissingBlocks": "baselines",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
+    "MultiTaskClassifierIC": "selection",
     "MultiTaskModel": "linear",
     "MultiTaskModelCV": "selection",
+    "MultiTaskModelIC": "selection",
     "MultiTaskRegressor": "linear",
     "MultiTaskRegressorCV": "selection",
+    "MultiTaskRegressorIC": "selection",
     "Pooled": "baselines",
     "Relatedness": "analysis",
     "SingleTask": "baselines",
@@ -66,6 +76,8 @@ _HOMES = {
 
 __all__ = [
     "Adaptation",
+    "AutoMultiTaskClassifier",
+    "AutoMultiTaskRegressor",
     "BayesianMultiTaskClassifier",
     "BayesianMultiTaskRegressor",
     "Comparison",
@@ -73,12 +85,16 @@ __all__ = [
     "DataError",
     "DataWarning",
     "IncompatibleError",
+    "MissingBlocks",
     "MultiTaskClassifier",
     "MultiTaskClassifierCV",
+    "MultiTaskClassifierIC",
     "MultiTaskModel",
     "MultiTaskModelCV",
+    "MultiTaskModelIC",
     "MultiTaskRegressor",
     "MultiTaskRegressorCV",
+    "MultiTaskRegressorIC",
     "ParameterError",
     "PolytaskError",
     "Pooled",

@@ -107,6 +107,17 @@ def clustered(c: float, eta: float, k: int) -> Term:
     )
 
 
+def shared_subspace(c: float, eta: float, k: int) -> Term:
+    """Return c * eta * (1 + eta) * min over M of tr(W' (eta I + M)^-1 W): the same of W'."""
+    between_tasks = clustered(c, eta, k)
+
+    def term(W, b):
+        value, gradient, _ = between_tasks(W.T, b)
+        return value, gradient.T, np.zeros_like(b)
+
+    return term
+
+
 def minimum(terms: list[Term], d: int, T: int, intercept: bool = True) -> tuple[Array, Array]:
     """Minimise a sum of terms.
 

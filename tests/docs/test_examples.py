@@ -46,10 +46,10 @@ def test_links_of_the_notebook_lead_somewhere(notebook):
 def test_notebook_of_compare_runs(tmp_path, monkeypatch, capsys):
     import matplotlib as mpl
 
-    from polytask.selection import candidates
+    from polytask.selection import learners
 
     # Fewer strengths than a reader waits for: the cells are what is tested.
-    monkeypatch.setattr(candidates, "_ALPHAS", 3)
+    monkeypatch.setattr(learners, "ALPHAS", 3)
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("TMPDIR", str(tmp_path))
     notebook = ROOT / "examples" / "compare.ipynb"

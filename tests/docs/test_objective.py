@@ -18,6 +18,7 @@ from polytask.penalties import (
     L1,
     L2,
     L21,
+    AlternatingStructure,
     Clustered,
     ElasticNet,
     TraceNorm,
@@ -227,6 +228,12 @@ CASES: dict[str, tuple[Example, Callable[[Example], tuple[Any, Any]]]] = {
             ref.squared, _half, ref.clustered(P.rho1, P.rho2 / P.rho1, P.k), intercept=False
         ),
     ),
+    "MALSAR `Least_CASO`": (
+        _long(),
+        _of_formula(
+            ref.squared, _half, ref.shared_subspace(P.rho1, P.rho2 / P.rho1, P.k), intercept=False
+        ),
+    ),
     "MALSAR `Logistic_L21`": (
         _long(binary=True),
         _of_formula(ref.logistic, _mean, ref.l21(P.rho1 / 20), ref.square(P.rho_L2 / 20)),
@@ -268,7 +275,7 @@ WEAKER = {"MALSAR `Logistic_L21`": 20}
 
 def _names(row: Row, example: Example) -> dict[str, Any]:
     parts = (MultiTaskClassifier, MultiTaskRegressor, L1, L2, L21, ElasticNet, TraceNorm)
-    parts += (Clustered, coupling, toward_mean)
+    parts += (AlternatingStructure, Clustered, coupling, toward_mean)
     names = {part.__name__: part for part in parts} | vars(P)
     for parameter in ("rho1", "rho_L2"):
         names[parameter] /= WEAKER.get(row.name, 1)

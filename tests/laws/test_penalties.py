@@ -122,7 +122,7 @@ WITH_CLASSES = {**MADE, **NAMED}
 DIVIDED = {"Parts", "dirty", "robust", "robust_features", "sparse_low_rank"}
 LONG = {"Parts", "robust_features", "sparse_low_rank"}
 COSTLY = [
-    dirty(0.6, 0.3, shared="L1Inf"),
+    dirty(0.6, 0.3, shared=L1Inf),
     Parts([L1(0.2), L21(0.3)]),
     robust() + L2(0.1),
     sparse_low_rank(0.3, radius=2.0),

@@ -86,9 +86,9 @@ PENALTIES = {
     "tree_group": lambda p: TreeGroup(p["lam"], *TREE),
     "l21_weighted": lambda p: L21(p["lam"]),
     "l21_halfsum": lambda p: L21(p["lam"]),
-    "dirty_l1inf": lambda p: dirty(p["lam1"], p["lam2"], shared="L1Inf"),
+    "dirty_l1inf": lambda p: dirty(p["lam1"], p["lam2"], shared=L1Inf),
     # Half of its loss, and so half of its strengths: see HALVED.
-    "dirty_malsar": lambda p: dirty(p["lam1"] / 2, p["lam2"] / 2, shared="L1Inf"),
+    "dirty_malsar": lambda p: dirty(p["lam1"] / 2, p["lam2"] / 2, shared=L1Inf),
     "dirty_l21": lambda p: dirty(p["lam1"], p["lam2"]),
     "robust_mtl": lambda p: robust(p["lam1"], p["lam2"]),
     "robust_mtfl": lambda p: robust_features(p["lam1"], p["lam2"]),

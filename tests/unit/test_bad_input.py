@@ -86,7 +86,7 @@ FIT = {
     ),
     "text for numbers": (
         lambda: regressor().fit(X, LABELS, TASK),
-        "numbers; got 'p'. For labels use MultiTaskClassifier",
+        r"numbers; got 'p' \(row 0, counting from 0\). For labels use MultiTaskClassifier",
     ),
     "numbers as text": (lambda: regressor().fit(X, Y.astype(str), TASK), "must be numbers; got '"),
     "text in a target": (

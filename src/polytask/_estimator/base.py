@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,15 +15,10 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
 from polytask._estimator.card import Card, describe_data, make_card
-from polytask._estimator.query import InputSchema, Query, read_query
-from polytask._estimator.scored import scored_data
+from polytask._estimator.query import InputSchema, Query
+from polytask._estimator.reading import Reading, WithoutGaps
 from polytask._estimator.state import estimator_state, from_estimator_state
-from polytask._estimator.training import (
-    check_task_column,
-    encode_training,
-    training_data,
-    warn_of_key,
-)
+from polytask._estimator.training import check_task_column, warn_of_key
 from polytask._registry import State
 from polytask.data import LabelIndex, TaskData, tables
 from polytask.exceptions import ParameterError
@@ -41,6 +36,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
     task_column: str | int | None
     unseen_tasks: str
+    _reading: ClassVar[Reading] = WithoutGaps()
 
     @abstractmethod
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
@@ -88,10 +84,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         owner = type(self).__name__
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
         check_task_column(self.task_column, owner)
-        raw = training_data(X, y, task, sample_weight, self.task_column, owner)
+        raw = self._reading.training(X, y, task, sample_weight, self.task_column, owner)
         if task is None and self.task_column is None:
             warn_of_key(raw, owner)
-        data, encoder = encode_training(raw)
+        data, encoder = self._reading.encoded(raw)
         self.tasks_ = label_array(data.tasks)
         width, names = _given_columns(X, raw, self.task_column)
         self.n_features_in_ = width
@@ -184,7 +180,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             In the order of the tasks of the data given.
         """
         check_is_fitted(self)
-        data = scored_data(self._schema, X, y, task, sample_weight)
+        data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
         return self._score_tasks(data, query)
 
@@ -211,7 +207,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _read(self, X: object, task: object) -> Query:
         check_is_fitted(self)
         one_of(self.unseen_tasks, "unseen_tasks", type(self).__name__, ("error", "shared"))
-        return read_query(self._schema, X, task, self.unseen_tasks)
+        return self._reading.query(self._schema, X, task, self.unseen_tasks)
 
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature
         """Set parameters; those of a penalty, ``penalty__alpha=2``, put a changed copy in place.

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
 from polytask.data import Form, TaskData
+from polytask.data._text_hints import odd_ones
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 from polytask.losses.parse import parse as parse_loss
@@ -78,8 +79,8 @@ def regression(data: TaskData, loss: object, owner: str) -> Outcomes:
             "classes: use MultiTaskClassifier."
         )
     n = data.n_tasks
-    y = _numbers(data.y, owner)
-    _refuse_forbidden(y, (chosen,) * n, data, owner)
+    y = _numbers(data.y, owner, data.order)
+    refuse_forbidden(y, (chosen,) * n, data, owner)
     return Outcomes(y, (chosen,) * n, (None,) * n, None)
 
 
@@ -120,7 +121,7 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
         for at, column, own in zip(_names(data), columns, classes, strict=True)
     ]
     y = _joined(parts, data)
-    _refuse_forbidden(y, losses, data, owner)
+    refuse_forbidden(y, losses, data, owner)
     return Outcomes(y, losses, classes, _union(classes))
 
 
@@ -316,27 +317,54 @@ def _codes(values: Labels, classes: Labels) -> NDArray[np.float64]:
     return codes
 
 
-def _numbers(y: Any, owner: str) -> NDArray[np.float64]:  # noqa: ANN401 - any array of labels
+def _numbers(
+    y: Any,  # noqa: ANN401 - any array of labels
+    owner: str,
+    rows: NDArray[np.intp] | None = None,
+) -> NDArray[np.float64]:
     array = np.asarray(y)
     if array.dtype.kind in "biuf":
         return array.astype(np.float64, copy=False)
+    cells = array.ravel().tolist()
     # Text that reads like a number is refused too: nobody knows whether it is a label.
-    bad = [value for value in array.ravel().tolist() if not _is_number(value)]
+    bad = [k for k, value in enumerate(cells) if not _is_number(value)]
     if bad:
+        # Where all is text, what does not even read like a number is the culprit.
+        texts = [str(cells[k]) for k in bad]
+        first = min((bad[k] for k in odd_ones(texts)), default=bad[0])
+        row = first // (array.size // max(len(array), 1))
+        where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
         raise DataError(
-            sentence("y", owner, "numbers", repr(bad[0])) + " For labels use MultiTaskClassifier."
+            sentence("y", owner, "numbers", repr(cells[first]), where)
+            + " For labels use MultiTaskClassifier."
         )
     return array.astype(np.float64)
 
 
-def _refuse_forbidden(
-    y: NDArray[np.float64], losses: Sequence[Loss], data: TaskData, owner: str
-) -> None:
-    """Refuse targets for which the loss of their task is not defined."""
+def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: str) -> None:
+    """Refuse targets for which the loss of their task is not defined.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_rows,) or (n_rows, n_tasks)
+        Targets; NaN or None where one is missing.
+    losses : sequence of Loss
+        The loss of each task of the data.
+    data : TaskData
+        What the targets belong to.
+    owner : str
+        The estimator, for messages.
+
+    Raises
+    ------
+    DataError
+        Naming the first such target.
+    """
     for t, (label, loss) in enumerate(zip(data.tasks, losses, strict=True)):
         if loss.is_classifier or loss.follows_units:
             continue
         own = y[:, t] if data.form is Form.TARGETS else y[data.task_slice(t)]
+        own = _numbers(own, owner)
         bad = np.flatnonzero(~np.isnan(own) & ~np.asarray(loss.allows(own), dtype=bool))
         if len(bad):
             rows = f"{len(bad)} such rows" if len(bad) > 1 else "1 such row"

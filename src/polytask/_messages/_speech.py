@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from types import MappingProxyType
 
+from polytask._messages._auto_chinese import AUTO_CHINESE
+from polytask._messages._auto_english import AUTO_ENGLISH
 from polytask._messages._chinese import CHINESE
 from polytask._messages._english import ENGLISH
 from polytask._messages._forms import Plural, Template
@@ -19,8 +21,8 @@ from polytask.exceptions import ParameterError
 
 TABLE: Mapping[str, Mapping[str, Template]] = MappingProxyType(
     {
-        "en": {**ENGLISH, **REPORT_ENGLISH, **RELATED_ENGLISH},
-        "zh": {**CHINESE, **REPORT_CHINESE, **RELATED_CHINESE},
+        "en": {**ENGLISH, **REPORT_ENGLISH, **RELATED_ENGLISH, **AUTO_ENGLISH},
+        "zh": {**CHINESE, **REPORT_CHINESE, **RELATED_CHINESE, **AUTO_CHINESE},
     }
 )
 LANGUAGES = tuple(TABLE)

@@ -18,8 +18,8 @@ from polytask._progress import duration
 from polytask.analysis._plan import Plan
 from polytask.data import TaskData
 from polytask.exceptions import PolytaskError
-from polytask.selection.candidates import Facts
 from polytask.selection.entries import Entry
+from polytask.selection.facts import Facts
 from polytask.selection.trials import trial_of
 
 # A trial fit has this share of the rows, and this many at least.

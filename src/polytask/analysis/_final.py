@@ -12,7 +12,8 @@ from threadpoolctl import threadpool_limits
 from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
 from polytask.analysis._parts import Coefficients
-from polytask.data import Splitter, TaskData
+from polytask.data import TaskData
+from polytask.selection.entries import without_splitters
 
 # What a picture can hold.
 _FEATURES = 30
@@ -35,13 +36,6 @@ class Refit:
             # Groups or times are the data of others, and of no use for predicting.
             self._fitted[name] = without_splitters(model)
         return self._fitted[name]
-
-
-def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
-    """Take the splitters, which hold groups or times, out of the parameters of an estimator."""
-    params = estimator.get_params(deep=True)
-    held = [name for name, value in params.items() if isinstance(value, Splitter)]
-    return estimator.set_params(**dict.fromkeys(held))
 
 
 def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: ANN401

@@ -12,8 +12,8 @@ from sklearn.base import clone
 
 from polytask._estimator.card import checksum, versions
 from polytask._estimator.training import encode_training
-from polytask.analysis._final import without_splitters
 from polytask.analysis._plan import Choices, Plan, scheme_of
+from polytask.selection.entries import without_splitters
 from polytask.selection.held import Study
 
 

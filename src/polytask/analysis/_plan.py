@@ -23,8 +23,9 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError
-from polytask.selection.candidates import Facts, compared_models, quick_models
+from polytask.selection.candidates import compared_models, quick_models
 from polytask.selection.entries import Entry, make_entries
+from polytask.selection.facts import Facts
 from polytask.selection.held import Rows, Study, seen_tasks_only
 
 # Fractions and numbers of splits, fixed before any data are seen.
@@ -192,6 +193,7 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
         unseen=bool(choices.unseen),
         seed=choices.seed,
         cv=inner_folds(choices),
+        gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
     )
 
 

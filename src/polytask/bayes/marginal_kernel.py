@@ -22,6 +22,7 @@ import scipy.linalg.lapack
 from polytask.bayes.blocks import Array, Block, Rows
 from polytask.bayes.marginal import Evaluation, Marginal
 from polytask.bayes.structures import NoVariation, Scalar
+from polytask.exceptions import IncompatibleError
 
 
 class KernelMarginal:
@@ -31,6 +32,11 @@ class KernelMarginal:
     ----------
     marginal : Marginal
         For which :func:`fits_kernel` holds.
+
+    Raises
+    ------
+    IncompatibleError
+        On evaluation, if the mean coefficients have no variance.
     """
 
     def __init__(self, marginal: Marginal) -> None:
@@ -46,7 +52,11 @@ class KernelMarginal:
         """Return the likelihood and its gradient; the mean coefficients are left out."""
         marginal, model = self.marginal, self.marginal.model
         own, _, log_mean = marginal.unpack(params)
-        assert log_mean is not None
+        if log_mean is None:
+            raise IncompatibleError(
+                "KernelMarginal needs mean coefficients with a learned variance; this marginal "
+                "likelihood has none."
+            )
         factor = model.structure.factor(own, 2)
         psi, tau = np.sum(factor**2, axis=1), float(np.exp(log_mean))
         lower, log_determinant = self._factor(psi, tau)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import shlex
 from typing import TYPE_CHECKING, Any
@@ -95,7 +96,7 @@ def short(penalty: object) -> str:
 def _searched(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
     scores = getattr(estimator, "scores_", None)
     if scores is None:
-        return []
+        return _judged(estimator)
     means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
     best = scores[int(np.argmin(np.abs(means - estimator.best_score_)))]
     n, folds = scores.shape
@@ -109,6 +110,17 @@ def _searched(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any es
             f"{spoken} {value:.4g} (standard error {error:.2g}), the best of {n:,} "
             f"candidates in {folds} folds",
         ),
+    ]
+
+
+def _judged(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
+    values = getattr(estimator, "criterion_", None)
+    if values is None:
+        return []
+    name, best = estimator.criterion, float(estimator.best_criterion_)
+    return [
+        ("Alpha", f"{estimator.alpha_:.4g}, task_weight={estimator.task_weight_!r}"),
+        ("Criterion", f"{name} {best:.6g}, the smallest of {len(values):,} candidates; no folds"),
     ]
 
 
@@ -129,6 +141,8 @@ def _certified(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any e
 def certificate(solution: Any) -> str:  # noqa: ANN401 - a Solution
     """Return how far from the optimum an answer can be, in words."""
     value = solution.certificate.relative
+    if not math.isfinite(value):
+        return str(solution.message)
     what = (
         f"the objective is within {value:.1e} of its minimum (relative duality gap)"
         if solution.gap is not None

@@ -29,6 +29,8 @@ class Choice:
         Of a search.
     jobs : int or None
         Processes.
+    criterion : str or None, default=None
+        What a search without folds makes as small as possible; None for folds.
     """
 
     loss: str
@@ -38,6 +40,7 @@ class Choice:
     folds: int
     seed: int
     jobs: int | None
+    criterion: str | None = None
 
     def demand(self) -> Demand:
         """Return what the targets are to be: by ``--loss``, else by ``--model``."""
@@ -62,6 +65,7 @@ class Choice:
             folds=self.folds,
             seed=self.seed,
             jobs=self.jobs,
+            criterion=self.criterion,
         )
 
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest
+from polytask.data._text_hints import odd_ones
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -25,13 +26,14 @@ LOSSES = (
     "poisson",
     "gamma",
     "quantile",
+    "square_root",
     "logistic",
     "squared_hinge",
     "multinomial",
 )
 # Those that models with the usual losses only do not have.
-UNUSUAL = ("huber", "poisson", "gamma", "quantile", "squared_hinge")
-_OF_NUMBERS = frozenset({"squared", "huber", "poisson", "gamma", "quantile"})
+UNUSUAL = ("huber", "poisson", "gamma", "quantile", "square_root", "squared_hinge")
+_OF_NUMBERS = frozenset({"squared", "huber", "poisson", "gamma", "quantile", "square_root"})
 _OF_TWO_CLASSES = frozenset({"logistic", "squared_hinge"})
 
 
@@ -130,18 +132,38 @@ def kind_of(column: pd.Series[Any], name: str, source: str) -> TargetKind:
         few = {1: f"holds one value only ({shown})", 2: f"has two distinct values ({shown})"}
         reason = few.get(len(distinct), "holds numbers")
         return TargetKind(name, len(distinct) == 2, reason, len(distinct))
-    _refuse_free_text(name, distinct, len(values), source)
+    _refuse_free_text(name, column, distinct, source)
     return TargetKind(name, True, f"holds text ({shown})", len(distinct))
 
 
-def _refuse_free_text(name: str, distinct: NDArray[Any], n: int, source: str) -> None:
+def _refuse_free_text(
+    name: str, column: pd.Series[Any], distinct: NDArray[Any], source: str
+) -> None:
+    n = int(column.notna().sum())
     if len(distinct) <= max(MANY_CLASSES, n / 2):
         return
+    odd = _odd_rows(column)
+    if odd:
+        raise DataError(
+            f"Target {name!r} of {source} holds numbers{_but_for(column, odd)}: correct the cell, "
+            "or leave it blank if it is missing."
+        )
     raise DataError(
         f"Target {name!r} of {source} is text with {len(distinct):,} different values in {n:,} "
         f"rows ({_shown(distinct)}): that is neither a number nor a class. If they are numbers, "
         "see --decimal and mark missing cells with blanks."
     )
+
+
+def _odd_rows(column: pd.Series[Any]) -> list[int]:
+    """Return the rows with text that is no number, in a column that is numbers otherwise."""
+    rows = np.flatnonzero(column.notna())
+    return [int(rows[k]) for k in odd_ones([str(cell) for cell in column.iloc[rows]])]
+
+
+def _but_for(column: pd.Series[Any], rows: list[int]) -> str:
+    more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
+    return f" but for {column.iloc[rows[0]]!r} in row {rows[0]}, counting from 0{more}"
 
 
 def _shown(distinct: NDArray[Any]) -> str:
@@ -247,7 +269,8 @@ def _require_numbers(
 
     if pd.api.types.is_numeric_dtype(column):
         return
-    row = int(np.flatnonzero(column.notna())[0])
+    odd = _odd_rows(column)
+    row = odd[0] if odd else int(np.flatnonzero(column.notna())[0])
     raise DataError(
         f"{demand.option} needs numbers; target {kind.name!r} of {source} holds "
         f"{column.iloc[row]!r} in row {row}, counting from 0. Leave {demand.option} out, or "

@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import polytask
-from polytask.cli import _outcome, adapt, compare, fit, inspect, predict, rerun
+from polytask.cli import _outcome, adapt, auto, compare, fit, inspect, predict, rerun
 from polytask.cli._console import use_utf8
 
 app = typer.Typer(
@@ -25,6 +25,7 @@ app.command()(inspect.inspect)
 app.command(help=compare.HELP, epilog=compare.EPILOG)(compare.compare)
 app.command(help=rerun.HELP, epilog=rerun.EPILOG)(rerun.rerun)
 app.command(help=fit.HELP, epilog=fit.EPILOG)(fit.fit)
+app.command(help=auto.HELP, epilog=auto.EPILOG)(auto.auto)
 app.command(help=adapt.HELP, epilog=adapt.EPILOG)(adapt.adapt)
 app.command(help=predict.HELP, epilog=predict.EPILOG)(predict.predict)
 

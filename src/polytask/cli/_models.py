@@ -36,6 +36,8 @@ class Plan:
         Seed of the splits.
     jobs : int or None
         Processes.
+    criterion : str or None, default=None
+        Of a search without folds.
     """
 
     problem: Problem
@@ -46,6 +48,7 @@ class Plan:
     folds: int
     seed: int
     jobs: int | None
+    criterion: str | None = None
 
 
 Build = Callable[[Plan], Any]
@@ -101,6 +104,8 @@ def _plain(plan: Plan) -> Any:  # noqa: ANN401 - any estimator
 
 
 def _searched(plan: Plan) -> Any:  # noqa: ANN401
+    if plan.criterion is not None:
+        return _judged(plan)
     from polytask import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
 
     classes: dict[Problem, Any] = {
@@ -110,6 +115,17 @@ def _searched(plan: Plan) -> Any:  # noqa: ANN401
     }
     search = {"cv": plan.folds, "random_state": plan.seed}
     return classes[plan.problem](**_shared(plan), **search)
+
+
+def _judged(plan: Plan) -> Any:  # noqa: ANN401
+    from polytask import MultiTaskClassifierIC, MultiTaskModelIC, MultiTaskRegressorIC
+
+    classes: dict[Problem, Any] = {
+        Problem.REGRESSION: MultiTaskRegressorIC,
+        Problem.CLASSIFICATION: MultiTaskClassifierIC,
+        Problem.MIXED: MultiTaskModelIC,
+    }
+    return classes[plan.problem](**_shared(plan), criterion=plan.criterion)
 
 
 def _learned(plan: Plan) -> Any:  # noqa: ANN401
@@ -126,7 +142,7 @@ def _learned(plan: Plan) -> Any:  # noqa: ANN401
 
 def _single(plan: Plan) -> Any:  # noqa: ANN401
     from polytask import SingleTask
-    from polytask.selection.candidates import tuned_linear
+    from polytask.selection.learners import tuned_linear
 
     return SingleTask(
         tuned_linear(plan.problem.value, loss=plan.loss),
@@ -139,7 +155,7 @@ def _single(plan: Plan) -> Any:  # noqa: ANN401
 def _pooled(effect: str) -> Build:
     def build(plan: Plan) -> Any:  # noqa: ANN401
         from polytask import Pooled
-        from polytask.selection.candidates import tuned_linear
+        from polytask.selection.learners import tuned_linear
 
         return Pooled(
             tuned_linear(plan.problem.value, loss=plan.loss),
@@ -209,6 +225,8 @@ def check_choice(name: str, plan: Plan) -> None:
         raise IncompatibleError(
             f"--model {name} is for targets of one kind, numbers or classes; these are of both."
         )
+    if plan.criterion is not None:
+        _check_criterion(name, plan.criterion)
     if plan.penalty is not None and not model.penalised:
         raise IncompatibleError(f"--model {name} has no penalty between tasks: drop --penalty.")
     if model.usual_loss and name_of(plan.loss) in UNUSUAL:
@@ -216,3 +234,17 @@ def check_choice(name: str, plan: Plan) -> None:
             f"--model {name} is for the squared, logistic and multinomial losses; got --loss "
             f"{plan.loss}. Choose another model, such as --model search."
         )
+
+
+def _check_criterion(name: str, criterion: str) -> None:
+    from polytask.selection.by_criterion import JUDGES
+
+    if MODELS[name].build is not _searched:
+        raise IncompatibleError(
+            f"--criterion chooses among strengths, and --model {name} has none to choose: drop "
+            "one of the two."
+        )
+    if criterion not in JUDGES:
+        known = ", ".join(JUDGES)
+        hint = nearest(criterion, JUDGES)
+        raise ParameterError(f"--criterion must be one of {known}; got {criterion!r}.{hint}")

@@ -117,9 +117,9 @@ Loss = Annotated[
         rich_help_panel=LEARNING,
         help="auto, squared, huber (for numbers, some of them wrong), poisson (counts and rates), "
         "gamma (positive amounts), quantile (the median; quantile(0.9): what nine in ten stay "
-        "below), logistic, squared_hinge or multinomial. auto: text, "
-        "true/false, categories and numbers with exactly two values are "
-        "classes; other numbers are numbers.",
+        "below), square_root (tasks with unlike noise), logistic, squared_hinge or multinomial. "
+        "auto: text, true/false, categories and numbers with exactly two values are classes; "
+        "other numbers are numbers.",
     ),
 ]
 Unseen = Annotated[
@@ -153,4 +153,29 @@ Config = Annotated[
 Force = Annotated[
     bool,
     typer.Option("--force", rich_help_panel=RUNNING, help="Replace the file named by --out."),
+]
+Time = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL",
+        rich_help_panel=COMPARING,
+        help="Learn from the past, test on what comes next, by this column of numbers or dates.",
+    ),
+]
+Group = Annotated[
+    str | None,
+    typer.Option(
+        metavar="COL",
+        rich_help_panel=COMPARING,
+        help="Rows that belong together (a patient, a day) are never on both sides of a split.",
+    ),
+]
+Budget = Annotated[
+    str | None,
+    typer.Option(
+        metavar="TIME",
+        rich_help_panel=RUNNING,
+        help="Start no fit after this time: 600 (seconds), 90s, 10m, 1h30m; the same command "
+        "goes on from there.",
+    ),
 ]

@@ -49,22 +49,6 @@ Models = Annotated[
         "all that fit the data).",
     ),
 ]
-Time = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        rich_help_panel=options.COMPARING,
-        help="Learn from the past, test on what comes next, by this column of numbers or dates.",
-    ),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        rich_help_panel=options.COMPARING,
-        help="Rows that belong together (a patient, a day) are never on both sides of a split.",
-    ),
-]
 UnseenTasks = Annotated[
     bool,
     typer.Option(
@@ -88,15 +72,6 @@ Splits = Annotated[
         min=1,
         rich_help_panel=options.COMPARING,
         help="How often rows are held out (default: 5).",
-    ),
-]
-Budget = Annotated[
-    str | None,
-    typer.Option(
-        metavar="TIME",
-        rich_help_panel=options.RUNNING,
-        help="Start no fit after this time: 600 (seconds), 90s, 10m, 1h30m; the same command "
-        "goes on from there.",
     ),
 ]
 Resume = Annotated[
@@ -126,8 +101,8 @@ def compare(
     loss: options.Loss = "auto",
     metric: Metric = None,
     models: Models = None,
-    time: Time = None,
-    group: Group = None,
+    time: options.Time = None,
+    group: options.Group = None,
     unseen: UnseenTasks = False,
     splits: Splits = None,
     quick: Quick = False,
@@ -135,7 +110,7 @@ def compare(
         str | None,
         typer.Option(metavar="DIR", rich_help_panel=options.RUNNING, help="The folder to write."),
     ] = None,
-    time_budget: Budget = None,
+    time_budget: options.Budget = None,
     jobs: options.Jobs = None,
     seed: Annotated[
         int,

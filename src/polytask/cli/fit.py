@@ -65,6 +65,15 @@ def fit(
             help="What the tasks share, such as 'L21(0.5) + L2'; a search finds its strength.",
         ),
     ] = None,
+    criterion: Annotated[
+        str | None,
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=options.LEARNING,
+            help="Search without folds: aic, aicc or gcv (to predict), bic or ebic (to find the "
+            "few columns that matter), evidence (quadratic penalties).",
+        ),
+    ] = None,
     unseen_tasks: options.Unseen = None,
     folds: Annotated[
         int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds of a search.")
@@ -98,5 +107,6 @@ def fit(
         ids=tuple(ids or ()),
     )
     source = Source(data, file_per_task, Style(sep, decimal, encoding))
-    choice = Choice(loss, model, penalty, unseen_tasks or "error", folds, seed, jobs)
+    unseen = unseen_tasks or "error"
+    choice = Choice(loss, model, penalty, unseen, folds, seed, jobs, criterion)
     run_fit(source, wanted, choice, Output(out, force), drop_missing_target)

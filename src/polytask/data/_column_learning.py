@@ -82,7 +82,7 @@ class ColumnLearner:
         shares = _shares(cells, weight, used)
         present = [label for label, part in zip(cells.labels, shares, strict=True) if part > 0]
         clues = _clues(name, present, kind)
-        self._refuse_identifiers(name, present, int(used.sum()), clues)
+        self._refuse_identifiers(name, present, int(used.sum()), clues, cells)
         kept, joined = self._split(cells.labels, shares, len(present))
         n_missing = int((counts & ~used).sum())
         code = CategoryCode(name, kept, joined, n_missing > 0)
@@ -109,7 +109,7 @@ class ColumnLearner:
         )
 
     def _refuse_identifiers(
-        self, name: str, levels: list[str], n_rows: int, clues: tuple[str, ...]
+        self, name: str, levels: list[str], n_rows: int, clues: tuple[str, ...], cells: Levels
     ) -> None:
         if len(levels) <= self.max_levels or len(levels) <= NEARLY_ALL * n_rows:
             return
@@ -119,8 +119,19 @@ class ColumnLearner:
         )
         raise DataError(
             f"Column {name!r} has {len(levels):,} different values in {n_rows:,} rows, so hardly "
-            f"any value is seen twice. {advice}"
+            f"any value is seen twice. {advice}{_place(levels, cells)}"
         )
+
+
+def _place(levels: list[str], cells: Levels) -> str:
+    """Say where the first cell is that is no number, in a column that is numbers otherwise."""
+    odd = hints.odd_ones(levels)
+    if not odd:
+        return ""
+    codes = [cells.labels.index(levels[k]) for k in odd]
+    row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
+    word = cells.labels[cells.codes[row]]
+    return f" The first such cell, {word!r}, is in row {row}, counting from 0."
 
 
 def _nothing(name: str) -> Learned:

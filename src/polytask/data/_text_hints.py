@@ -38,6 +38,12 @@ def looks_like_dates(labels: Sequence[str]) -> bool:
     return share(DATE, labels) >= MOSTLY
 
 
+def odd_ones(labels: Sequence[str]) -> list[int]:
+    """Return the positions of what is no number in text of which the larger part is numbers."""
+    odd = [k for k, label in enumerate(labels) if NUMBER.fullmatch(label.strip()) is None]
+    return odd if 2 * len(odd) < len(labels) else []
+
+
 def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
     """Return a sentence if the text is nearly all numbers, else None."""
     commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]

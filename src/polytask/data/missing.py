@@ -54,6 +54,15 @@ def missing_mask(values: NDArray[np.generic]) -> NDArray[np.bool_]:
     return member_mask(entries, missing_among(entries)).reshape(values.shape)
 
 
+def surely_finite(values: NDArray[np.generic]) -> bool:
+    """Say whether no entry is missing or infinite; False where one pass cannot tell."""
+    if values.dtype.kind != "f":
+        return False
+    # A finite sum proves it, without an array of answers.
+    with np.errstate(over="ignore", invalid="ignore"):
+        return bool(np.isfinite(values.sum()))
+
+
 def rows_text(mask: NDArray[np.bool_]) -> str:
     """Name the marked rows: how many, and the numbers of the first five."""
     rows = np.flatnonzero(mask)

@@ -20,6 +20,7 @@ from polytask.data.missing import (
     member_mask,
     missing_mask,
     rows_text,
+    surely_finite,
 )
 from polytask.exceptions import DataError
 
@@ -97,6 +98,8 @@ def check_targets(
         got = f"shape {values.shape}"
         raise DataError(sentence("Y", owner, "2-D (rows, targets) with a target or more", got))
     check_length(len(values), n, "Y", owner)
+    if surely_finite(values) and len(values):
+        return values, names
     refuse_infinite(values, "Y", owner)
     empty = np.flatnonzero(missing_mask(values).all(axis=0))
     if len(empty):

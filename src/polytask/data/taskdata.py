@@ -20,7 +20,7 @@ from polytask.data.forms import (
     targets_fields,
     task_order,
 )
-from polytask.data.missing import missing_mask
+from polytask.data.missing import missing_mask, surely_finite
 from polytask.data.outcomes import check_length
 from polytask.data.separate import separate_fields
 from polytask.exceptions import DataError, IncompatibleError
@@ -194,6 +194,8 @@ class TaskData:
     def task_rows(self) -> NDArray[np.intp]:
         """Return the number of labelled rows of every task, shape (T,)."""
         if self.form is Form.TARGETS:
+            if self.y is not None and surely_finite(self.y):
+                return np.full(self.n_tasks, self.n_rows, dtype=np.intp)
             return np.asarray(self.labelled().sum(axis=0), dtype=np.intp)
         sizes: NDArray[np.intp] = np.diff(self._offsets())
         return sizes

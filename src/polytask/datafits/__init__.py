@@ -11,7 +11,8 @@ from polytask.datafits.intercepts import (
     TiedIntercepts,
 )
 from polytask.datafits.joining import Counted, Units, all_but_one, in_units, joined
-from polytask.datafits.kinked import KinkedSamples, on_rows
+from polytask.datafits.kinked import KinkedSamples
+from polytask.datafits.kinked_free import FreeFeatures
 from polytask.datafits.moments import (
     TaskStatistics,
     collect_shared,
@@ -21,7 +22,10 @@ from polytask.datafits.moments import (
     weights_of,
 )
 from polytask.datafits.narrowed import narrowed
+from polytask.datafits.on_rows import on_rows
+from polytask.datafits.rooted import Rooted
 from polytask.datafits.samples import Samples
+from polytask.datafits.squares import MomentSquares, RowSquares
 from polytask.datafits.statistics import SquaredStatistics
 
 __all__ = [
@@ -32,10 +36,14 @@ __all__ = [
     "Datafit",
     "Evaluation",
     "Features",
+    "FreeFeatures",
     "Intercepts",
     "KinkedSamples",
+    "MomentSquares",
     "NoIntercepts",
     "PulledIntercepts",
+    "Rooted",
+    "RowSquares",
     "Samples",
     "ScalarBlock",
     "Shared",

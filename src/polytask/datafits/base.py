@@ -27,6 +27,7 @@ _SETTLED = 5
 _STIFF = 1e-6
 # Numbers that are worked on at a time.
 _CHUNK = 2**18
+_IN_CACHE = 2**15
 # Products of squares of features must stay finite.
 _LARGEST = 1e75
 
@@ -320,6 +321,38 @@ def times_each(matrices: Array, V: Array) -> Array:
     if len(matrices) == 1:
         return np.asarray(matrices[0] @ V)
     return np.asarray((matrices @ V.T[:, :, None])[:, :, 0].T)
+
+
+def rows_in_use(W: Array) -> NDArray[np.intp]:
+    """Return the rows of W that are not zero."""
+    # Sums of sizes, some rows at a time, take a third of the time of `any` along rows.
+    step, ones = max(_IN_CACHE // max(W.shape[1], 1), 1), np.ones(W.shape[1])
+    starts = range(0, len(W), step)
+    sizes = [np.abs(W[first : first + step]).dot(ones) for first in starts]
+    return np.flatnonzero(np.concatenate(sizes)) if sizes else np.zeros(0, dtype=np.intp)
+
+
+def moments_times(second: Array, W: Array) -> Array:
+    """Multiply column k of `W` by symmetric matrix k, or all columns by the one matrix.
+
+    As :func:`times_each`, but rows of W that are zero cost nothing where one matrix does.
+
+    Parameters
+    ----------
+    second : ndarray of shape (n_columns or 1, n_features, n_features)
+        Symmetric matrices.
+    W : ndarray of shape (n_features, n_columns)
+        Coefficients.
+
+    Returns
+    -------
+    ndarray of shape (n_features, n_columns)
+    """
+    if len(second) == 1:
+        rows = rows_in_use(W)
+        if 2 * len(rows) < len(W):
+            return np.asarray(second[0][rows].T @ W[rows])
+    return times_each(second, W)
 
 
 def largest_eigenvalue(apply: LinearMap, shape: tuple[int, int]) -> float:

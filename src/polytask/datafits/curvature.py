@@ -48,11 +48,25 @@ class Curvature:
         """Upper bound of the diagonal of the Hessian, shape of W; rounding becomes 0."""
         D = np.zeros(self.stack.shape)
         for block, h in zip(self.stack.blocks, self.stack.bounds, strict=True):
-            plain = block.design.squares_adjoint(h)
-            centred = plain - self._mean_part(block, h)
-            # Overflow (NaN) must not pass for rounding.
-            D[:, block.columns] = np.where(centred <= _ROUNDING * plain, 0.0, centred)
+            D[:, block.columns] = self._own(block, h)
         return D
+
+    @cached_property
+    def largest(self) -> Array:
+        """Largest entry of each row of the diagonal."""
+        top = np.zeros(self.stack.shape[0])
+        for block, h in zip(self.stack.blocks, self.stack.bounds, strict=True):
+            alike = isinstance(block.design, Shared) and h.ndim == 2 and np.all(h == h[:, :1])
+            own = self._own(block, h[:, :1] if alike else h)
+            top = np.maximum(top, np.max(own, axis=1, initial=0.0))
+        return top
+
+    def _own(self, block: Block, h: Array) -> Array:
+        """Diagonal of some columns of a block, `h` being the curvature of their losses."""
+        plain = block.design.squares_adjoint(h)
+        centred = plain - self._mean_part(block, h)
+        # Overflow (NaN) must not pass for rounding.
+        return np.where(centred <= _ROUNDING * plain, 0.0, centred)
 
     def _mean_part(self, block: Block, h: Array) -> Array:
         if np.isinf(self.held):

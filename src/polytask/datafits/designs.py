@@ -15,7 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from polytask.datafits.base import Array
+from polytask.datafits.base import Array, rows_in_use
 from polytask.datafits.batched import Products, products
 
 Index = NDArray[np.intp]
@@ -37,7 +37,7 @@ def _used(V: Array) -> Index | None:
     """Return the rows of V that are not zero if they are few, else None."""
     if V.ndim != 2 or len(V) < _MANY:
         return None
-    used = np.flatnonzero(V.any(axis=1))
+    used = rows_in_use(V)
     return used if _FEW * len(used) < len(V) else None
 
 
@@ -289,7 +289,8 @@ class StackedClasses:
     def _interleave(self, parts: list[Array]) -> Array:
         """Put per-class results (..., n_tasks) into the order of the columns."""
         stacked = np.stack(parts, axis=-1)
-        return stacked.reshape(*stacked.shape[:-2], -1)
+        # Not -1: there may be no features.
+        return stacked.reshape(*stacked.shape[:-2], self.table.size)
 
     def forward(self, W: Array) -> Array:
         """Return the predictions, shape (n_rows, n_classes)."""

@@ -217,29 +217,3 @@ class KinkedSamples(Datafit):
 
 def _unchanged(shift: float) -> LinearMap:
     return np.array
-
-
-def on_rows(
-    blocks: tuple[Block, ...], intercepts: Intercepts, n_features: int, n_columns: int
-) -> Samples | KinkedSamples:
-    """Return the data term of blocks, by whether some of their losses have kinks.
-
-    Parameters
-    ----------
-    blocks : tuple of Block
-        Every column of W belongs to exactly one.
-    intercepts : Intercepts
-        What b may be; none is shared between blocks with kinks and others.
-    n_features, n_columns : int
-        Shape of W.
-    """
-    rough = tuple(
-        block
-        for block in blocks
-        if isinstance(block, ScalarBlock) and isinstance(block.loss, PiecewiseLinear)
-    )
-    if not rough:
-        return Samples(blocks, intercepts, n_features, n_columns)
-    smooth = tuple(block for block in blocks if not any(block is other for other in rough))
-    rest = Samples(smooth, intercepts, n_features, n_columns) if smooth else None
-    return KinkedSamples(rough, rest, intercepts, n_features, n_columns)

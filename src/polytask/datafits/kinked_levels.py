@@ -196,9 +196,13 @@ def balanced(rows: Rows, u: Array, owner: Index | None) -> Array:
     if owner is None:
         return u
     size = int(owner.max(initial=-1)) + 1
-    low, high = np.full(size, -1.0), np.full(size, 1.0)
+    # There every derivative of the group is at its upper, or its lower, bound.
+    low, high = np.zeros(size), np.zeros(size)
+    np.minimum.at(low, owner, u - rows.upper)
+    np.maximum.at(high, owner, u - rows.lower)
     shift = np.zeros(size)
-    weights = np.bincount(owner, rows.weight, size)
+    bounds = np.maximum(np.abs(rows.lower), np.abs(rows.upper))
+    weights = np.bincount(owner, rows.weight * bounds, size)
     for _ in range(_STEPS):
         point = u - shift[owner]
         held = np.clip(point, rows.lower, rows.upper)

@@ -7,6 +7,8 @@ mode included, solves each step of Newton's method.
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
 from polytask.datafits.base import Array
@@ -15,6 +17,7 @@ from polytask.datafits.designs import Shared
 from polytask.datafits.moments import TaskStatistics, collect_shared, collect_stacked
 from polytask.datafits.samples import Samples
 from polytask.datafits.statistics import SquaredStatistics
+from polytask.losses import Huber, Squared
 
 # Curvatures below this share of the largest possible one are raised to it: a saturated row
 # would ask for an infinite working target. The gradient of the quadratic stays exact.
@@ -54,6 +57,42 @@ def has_local_quadratic(datafit: Samples) -> bool:
         isinstance(block, ScalarBlock) and not block.loss.has_linear_parts
         for block in datafit.blocks
     )
+
+
+def majorant(datafit: Samples, W: Array, b: Array) -> Samples | None:
+    """Return a weighted squared loss that touches a data term at (W, b) and is nowhere below it.
+
+    Parameters
+    ----------
+    datafit : Samples
+        The data term.
+    W : ndarray of shape (n_features, n_columns)
+        The point.
+    b : ndarray of shape (n_columns,)
+        Its intercepts.
+
+    Returns
+    -------
+    Samples or None
+        None unless every loss is the squared or Huber's.
+
+    References
+    ----------
+    P. J. Huber, "Robust Statistics" (1981), section 7.8 (modified weights).
+    """
+    blocks = _scalar(datafit)
+    known = all(isinstance(block.loss, Huber | Squared) for block in blocks)
+    if not known or len(blocks) < len(datafit.blocks):
+        return None
+    return replace(datafit, blocks=tuple(_squared(block, W, b) for block in blocks))
+
+
+def _squared(block: ScalarBlock, W: Array, b: Array) -> ScalarBlock:
+    if not isinstance(block.loss, Huber):
+        return block
+    away = np.abs(block.design.forward(W) + block.design.spread(b) - block.y)
+    weight = block.weight * np.minimum(1.0, block.loss.delta / np.maximum(away, block.loss.delta))
+    return replace(block, loss=Squared(), weight=weight)
 
 
 def _scalar(datafit: Samples) -> list[ScalarBlock]:

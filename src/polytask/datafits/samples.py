@@ -100,7 +100,7 @@ class Samples(Datafit):
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
-        return np.asarray(np.sqrt(np.max(self._curvature.diagonal, axis=1, initial=0.0)))
+        return np.asarray(np.sqrt(self._curvature.largest))
 
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients, with the curvature of the losses bounded."""

@@ -16,6 +16,7 @@ from polytask.datafits.base import (
     block_preconditioner,
     diagonal_preconditioner,
     largest_eigenvalue,
+    moments_times,
     quadratic_conjugate,
     times_each,
 )
@@ -73,12 +74,14 @@ class SquaredStatistics(Datafit):
     def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
         """Evaluate at `W`; the intercepts need no `start`."""
         s = self.statistics
-        curved = times_each(s.second, W)
+        curved = moments_times(s.second, W)
         misfit = self._misfit(W)
         b = self.intercepts.solve(s.scale, s.scale * misfit - self._push)
         left = s.scale * (misfit - b)
         value = self._value(W, curved, misfit, b)
-        gradient = s.scale * (curved - s.cross) - s.x_mean * left
+        gradient = s.scale * (curved - s.cross)
+        if left.any():
+            gradient -= s.x_mean * left
         return Evaluation(
             value=value,
             gradient=gradient,
@@ -90,12 +93,20 @@ class SquaredStatistics(Datafit):
 
     def value_at(self, W: Array, b: Array) -> float:
         """Value at `W` with the intercepts `b`."""
-        return self._value(W, times_each(self.statistics.second, W), self._misfit(W), b)
+        return self._value(W, moments_times(self.statistics.second, W), self._misfit(W), b)
 
     def _misfit(self, W: Array) -> Array:
         """Return the intercepts that would put every task's mean right."""
         s = self.statistics
+        if self._one_mean is not None:
+            return np.asarray(s.y_mean - self._one_mean @ W)
         return np.asarray(s.y_mean - np.einsum("ij,ij->j", s.x_mean, W))
+
+    @cached_property
+    def _one_mean(self) -> Array | None:
+        """The feature means of all tasks, None if they differ."""
+        first = self.statistics.x_mean[:, :1]
+        return first[:, 0].copy() if np.all(self.statistics.x_mean == first) else None
 
     def _value(self, W: Array, curved: Array, misfit: Array, b: Array) -> float:
         s = self.statistics
@@ -105,6 +116,10 @@ class SquaredStatistics(Datafit):
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
+        return self._feature_scale.copy()
+
+    @cached_property
+    def _feature_scale(self) -> Array:
         return np.asarray(np.sqrt(np.max(self.diagonal, axis=1, initial=0.0)))
 
     def lipschitz(self, scale: Array) -> float:

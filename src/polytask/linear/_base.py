@@ -13,6 +13,7 @@ from polytask._estimator import MultiTaskEstimator, Outcomes
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import Form, TaskData
 from polytask.linear._export import coefficient_table, plain_model
+from polytask.linear._noise_levels import keep_noise
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
 from polytask.linear._pull import pull_of
@@ -55,6 +56,7 @@ class LinearEstimator(MultiTaskEstimator):
         self.n_iter_ = max(solution.n_iter, 1)
         self._keep_classes(outcomes)
         keep_parts(self, parts, problem.layout)
+        keep_noise(self, problem, solution)
         self._pull = pull_of(data, problem, solution)
         self._linear = LinearTasks(
             coef=self.coef_,

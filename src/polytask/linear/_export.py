@@ -21,6 +21,7 @@ from polytask.losses import (
     Quantile,
     Squared,
     SquaredHinge,
+    SquareRoot,
 )
 
 if TYPE_CHECKING:
@@ -54,7 +55,7 @@ def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | Non
     coef, intercept = linear.coef[columns], linear.intercept[columns]
     coef = coef.copy() if features is None else coef[:, features]
     loss, classes = linear.losses[task], linear.classes[task]
-    if classes is None and isinstance(loss, Squared | Huber | Quantile):
+    if classes is None and isinstance(loss, Squared | Huber | Quantile | SquareRoot):
         return _regression(coef[0], intercept[0])
     if classes is None and isinstance(loss, LogLink):
         return _of_means(loss, coef[0], intercept[0])

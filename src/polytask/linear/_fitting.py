@@ -65,6 +65,11 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
     return bound.resolved(null_gradient(problem.datafit, bound))
 
 
+def chosen_solver(problem: Problem, penalty: Penalty, solver: Any) -> Solver:  # noqa: ANN401
+    """Return the solver, chosen for a bound penalty where it is "auto"."""
+    return solver if isinstance(solver, Solver) else choose(problem.datafit, penalty)
+
+
 def solve(
     problem: Problem,
     penalty: Penalty,
@@ -74,7 +79,7 @@ def solve(
     start: Solution | None,
 ) -> Solution:
     """Solve with a bound penalty; `solver` is "auto" or a Solver."""
-    chosen = solver if isinstance(solver, Solver) else choose(problem.datafit, penalty)
+    chosen = chosen_solver(problem, penalty, solver)
     reason = chosen.accepts(problem.datafit, penalty)
     if reason:
         raise IncompatibleError(reason)
@@ -114,6 +119,9 @@ def _at_centre(problem: Problem) -> Solution | None:
 def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     """Warn with the certificate that was reached."""
     if solution.status.ok:
+        return
+    if solution.status is Status.ENDLESS:
+        warnings.warn(f"{owner}: {solution.status.value}", ConvergenceWarning, stacklevel=5)
         return
     kind = "fixed-point residual" if solution.gap is None else "duality gap"
     warnings.warn(

@@ -8,11 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import Query, rows_by_task
+from polytask._estimator import Query, refuse_forbidden, rows_by_task
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._prediction import LinearTasks
-from polytask.losses import Logistic, Loss, Multinomial, PiecewiseLinear, Squared
+from polytask.losses import Logistic, Loss, Multinomial, PiecewiseLinear, Squared, SquareRoot
 from polytask.metrics.scores import TaskScores, best_constant, d2
 
 Array = NDArray[Any]
@@ -40,7 +40,15 @@ def explained(linear: LinearTasks, data: TaskData, query: Query, owner: str) -> 
         The same rows, encoded.
     owner : str
         The estimator, for messages.
+
+    Raises
+    ------
+    DataError
+        If a target is none that the loss of its task could be fitted to.
     """
+    codes = range(data.n_tasks) if query.codes is None else np.asarray(query.codes).tolist()
+    losses = [linear.loss_of(int(t)) for t in codes]
+    refuse_forbidden(np.asarray(data.y), losses, data, owner)
     values = []
     for t, X, truth, weight in rows_by_task(data, query):
         loss, classes = linear.loss_of(t), linear.classes_of(t)
@@ -72,7 +80,7 @@ def _constant(loss: Loss, y: Array, shape: tuple[int, ...], weight: Array | None
         share = np.bincount(y.astype(np.intp), weight, minlength=shape[1])
         return np.broadcast_to(_log(share / share.sum()), shape)
     mean = float(np.average(y, weights=weight))
-    if isinstance(loss, Squared):
+    if isinstance(loss, Squared | SquareRoot):
         return np.full(shape, mean)
     if isinstance(loss, Logistic):
         p = np.array([mean, 1.0 - mean])

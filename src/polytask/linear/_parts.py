@@ -16,7 +16,8 @@ from polytask.datafits import (
     Datafit,
     Features,
     Intercepts,
-    Samples,
+    MomentSquares,
+    Rooted,
     ScalarBlock,
     Shared,
     SquaredStatistics,
@@ -60,7 +61,7 @@ def without_gaps(y: Array, outcomes: Outcomes, data: TaskData) -> Array:
 
 
 def suits_statistics(data: TaskData, outcomes: Outcomes, labels: float) -> bool:
-    """Say whether the squared loss is cheaper from sufficient statistics than from rows.
+    """Say whether squared residuals are cheaper from sufficient statistics than from rows.
 
     Parameters
     ----------
@@ -72,7 +73,30 @@ def suits_statistics(data: TaskData, outcomes: Outcomes, labels: float) -> bool:
     d, columns = data.n_features, data.n_tasks
     cheap = columns * d <= _STATISTICS_PASSES * labels
     small = columns * d * d <= _STATISTICS_ENTRIES
-    return bool(cheap and small and all(isinstance(loss, Squared) for loss in outcomes.losses))
+    alike = all(isinstance(loss, Squared) for loss in outcomes.losses) or all_roots(outcomes)
+    return bool(cheap and small and alike)
+
+
+def all_roots(outcomes: Outcomes) -> bool:
+    """Say whether every task counts by the root of its mean square."""
+    return bool(outcomes.losses) and all(loss.takes_root for loss in outcomes.losses)
+
+
+def on_moments(found: TaskStatistics, rooted: bool, intercepts: Intercepts) -> Datafit:
+    """Return the squared loss, or its roots, from sufficient statistics.
+
+    Parameters
+    ----------
+    found : TaskStatistics
+        The moments.
+    rooted : bool
+        Whether tasks count by roots of mean squares.
+    intercepts : Intercepts
+        What b may be.
+    """
+    if rooted:
+        return Rooted(MomentSquares(found), None, intercepts)
+    return SquaredStatistics(found, intercepts)
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,17 +126,21 @@ class RowParts:
     scale: Array
     counts: Array
 
-    def datafit(self, intercepts: Intercepts) -> Datafit:
-        """Choose statistics or samples by cost; the choice is the same in every form."""
-        if suits_statistics(self.data, self.outcomes, count_labels(self.weight)):
-            return SquaredStatistics(self._statistics(), intercepts)
-        shape = self.data.n_features, self.layout.columns.n_columns
-        return on_rows(tuple(self.blocks()), intercepts, *shape)
+    @property
+    def suit_statistics(self) -> bool:
+        """Whether statistics are cheaper than rows; the choice is the same in every form."""
+        return suits_statistics(self.data, self.outcomes, count_labels(self.weight))
 
-    def samples(self, intercepts: Intercepts) -> Samples:
+    def datafit(self, intercepts: Intercepts) -> Datafit:
+        """Choose statistics or samples by cost."""
+        if self.suit_statistics:
+            return on_moments(self._statistics(), all_roots(self.outcomes), intercepts)
+        return self.samples(intercepts)
+
+    def samples(self, intercepts: Intercepts) -> Datafit:
         """Return the data term on samples."""
         shape = self.data.n_features, self.layout.columns.n_columns
-        return Samples(tuple(self.blocks()), intercepts, *shape)
+        return on_rows(tuple(self.blocks()), intercepts, *shape)
 
     def _statistics(self) -> TaskStatistics:
         columns = np.arange(self.data.n_tasks)

@@ -13,7 +13,7 @@ from polytask._checks import nonnegative, one_of
 from polytask._estimator import Outcomes
 from polytask._estimator.training import cell_mask
 from polytask.data import TaskData
-from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, Samples
+from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts
 from polytask.exceptions import IncompatibleError
 from polytask.linear._intercepts import (
     FREE,
@@ -24,7 +24,7 @@ from polytask.linear._intercepts import (
     make_intercepts,
 )
 from polytask.linear._layout import Layout, make_layout
-from polytask.linear._parts import RowParts, without_gaps
+from polytask.linear._parts import RowParts, all_roots, without_gaps
 from polytask.linear._scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask.linear._source import Source
 from polytask.linear._terms import Scaled, Term, term_of
@@ -98,7 +98,7 @@ class Problem:
     intercepts: Intercepts
     shifts: tuple[NDArray[np.intp], ...] = ()
     centre: Array | None = None
-    samples: Callable[[], Samples] | None = None
+    samples: Callable[[], Datafit] | None = None
     names: tuple[str, ...] | None = None
 
     def bound(self, penalty: Penalty) -> Penalty:
@@ -178,7 +178,7 @@ def build_problem(
     centre = settings.intercept is not None
     targets = term.targets(settings.scale_targets, centre)
     mean_n = float(np.mean(counts[counts > 0])) if np.any(counts > 0) else 1.0
-    kappa = settings.intercept_strength / mean_n
+    kappa = settings.intercept_strength / (mean_n * _size(term, outcomes, settings))
     mode = effective_mode(settings.intercept, kappa)
     groups = intercept_groups(mode, outcomes, layout.columns.classes, data.form)
     known = settings.source
@@ -201,6 +201,17 @@ def build_problem(
     datafit, samples = term.datafit(Scaled(layout, features, targets, scale, intercepts))
     built = layout, features, targets, present, counts, intercepts, shifts, point, samples
     return Problem(datafit, *built, data.feature_names)
+
+
+def _size(term: Term, outcomes: Outcomes, settings: Settings) -> float:
+    """Return what the pull on intercepts is divided by: the size of targets that are not scaled.
+
+    Roots of mean squares grow with their targets and the square of a pull with their square, so
+    that units would decide what it does.
+    """
+    if settings.scale_targets is not None or not all_roots(outcomes):
+        return 1.0
+    return float(np.max(term.targets("common", True).scale))
 
 
 def held_out(

@@ -11,14 +11,15 @@ tasks differ then says more.
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.datafits import Samples, SquaredStatistics, narrowed
+from polytask.datafits import Rooted, Samples, SquaredStatistics, narrowed
+from polytask.datafits.base import rows_in_use
 from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
 from polytask.linear._scaling import feature_scaling
@@ -77,6 +78,9 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     -------
     Pull
     """
+    if isinstance(problem.datafit, Rooted):
+        # Another task is held for its squared loss.
+        problem = replace(problem, datafit=problem.datafit.squared)
     mean, scale = _moments(data, problem)
     groups = _groups(problem.layout.columns.classes, problem)
     rows = float(np.mean(problem.counts[problem.counts > 0])) if problem.counts.any() else 1.0
@@ -107,7 +111,9 @@ def _forces(
     """
     W = solution.W if problem.centre is None else solution.W - problem.centre
     held, distance = np.full(len(W), np.inf), np.zeros(len(W))
-    used = np.flatnonzero(solution.W.any(axis=1) | W.any(axis=1))
+    used = rows_in_use(solution.W)
+    if problem.centre is not None:
+        used = np.union1d(used, rows_in_use(W))
     value, gradient = _gradient_at(problem, solution, used)
     W = W[used]
     away, force = np.zeros_like(W), np.zeros_like(W)

@@ -33,12 +33,15 @@ class MultiTaskRegressor(LinearEstimator):
     penalty : Penalty or None, default=None
         What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
         tasks at a tenth of the strength at which every coefficient vanishes.
-    loss : {"squared", "huber", "poisson", "gamma", "quantile"} or Loss, default="squared"
+    loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
+            default="squared"
         The loss of every row; "huber" where some targets may be wrong; "poisson" for counts
         and rates >= 0 and "gamma" for amounts > 0, whose mean is ``exp(x . w_t + b_t)``:
         ``predict`` then gives means, ``score`` the share of deviance explained, and targets
         are not scaled. "quantile", the median, or ``Quantile(0.9)``, as text "quantile(0.9)":
-        what nine in ten stay below, scored by the share of that loss explained.
+        what nine in ten stay below, scored by the share of that loss explained. "square_root":
+        the root of a task's mean square, for tasks with unlike noise and for strengths that need
+        no noise level.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
@@ -99,6 +102,9 @@ class MultiTaskRegressor(LinearEstimator):
     coef_parts_ : tuple of ndarray of shape (n_columns, n_features)
         For a penalty of parts: what ``coef_`` is the sum of, in its units, in the order of the
         members.
+    noise_ : ndarray of shape (n_tasks,)
+        For loss="square_root": the root mean square that is left of every task, in the units of
+        its targets.
     outlier_tasks_ : ndarray of shape (n_outliers,)
         For parts with an ``OutlierTasks``: the tasks whose coefficients in that part are not
         all zero.

@@ -12,11 +12,11 @@ from numpy.typing import NDArray
 from polytask._estimator import Outcomes
 from polytask._estimator.training import cell_mask
 from polytask.data import Form, TaskData
-from polytask.datafits import Datafit, Intercepts, Samples, SquaredStatistics
+from polytask.datafits import Datafit, Intercepts
 from polytask.linear._intercepts import refuse_unbounded
 from polytask.linear._layout import Layout
 from polytask.linear._moments import Moments, collect, collectable, far_apart, within_reach
-from polytask.linear._parts import RowParts, without_gaps
+from polytask.linear._parts import RowParts, all_roots, on_moments, without_gaps
 from polytask.linear._scaling import (
     MOMENT_SCALES,
     FeatureScaling,
@@ -106,21 +106,20 @@ class RowTerm:
         given = self.data, self.outcomes, scaled.layout, rows, y, self.weight
         return RowParts(*given, scaled.scale, self.counts)
 
-    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Samples] | None]:
+    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples if it is not."""
         parts = self._parts(scaled)
-        datafit = parts.datafit(scaled.intercepts)
-        on_moments = isinstance(datafit, SquaredStatistics)
-        return datafit, partial(parts.samples, scaled.intercepts) if on_moments else None
+        samples = partial(parts.samples, scaled.intercepts) if parts.suit_statistics else None
+        return parts.datafit(scaled.intercepts), samples
 
-    def samples(self, scaled: Scaled) -> Samples:
+    def samples(self, scaled: Scaled) -> Datafit:
         """Return the datafit on samples."""
         return self._parts(scaled).samples(scaled.intercepts)
 
 
 @dataclass(frozen=True, eq=False)
 class MomentTerm:
-    """The data term of the squared loss from moments: no choice looks at the rows again.
+    """The data term of squared residuals from moments: no choice looks at the rows again.
 
     Attributes
     ----------
@@ -130,11 +129,14 @@ class MomentTerm:
         What the moments are of, or rows of the same tasks and features.
     rows : callable
         Makes the same term of rows, for the rare case that moments have too few digits.
+    rooted : bool
+        Whether tasks count by roots of mean squares.
     """
 
     moments: Moments
     data: TaskData
     rows: Callable[[], RowTerm]
+    rooted: bool
 
     @property
     def counts(self) -> Array:
@@ -164,12 +166,12 @@ class MomentTerm:
     def refuse_unbounded(self, layout: Layout, groups: Groups) -> None:
         """Do nothing: numbers leave every intercept finite."""
 
-    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Samples] | None]:
+    def datafit(self, scaled: Scaled) -> tuple[Datafit, Callable[[], Datafit] | None]:
         """Return the datafit, and what makes it on samples."""
         found = self.moments.scaled(scaled.features, scaled.targets, scaled.scale)
-        return SquaredStatistics(found, scaled.intercepts), partial(self._samples, scaled)
+        return on_moments(found, self.rooted, scaled.intercepts), partial(self._samples, scaled)
 
-    def _samples(self, scaled: Scaled) -> Samples:
+    def _samples(self, scaled: Scaled) -> Datafit:
         return self.rows().samples(scaled)
 
 
@@ -223,7 +225,8 @@ def moment_term(moments: Moments, data: TaskData, outcomes: Outcomes, owner: str
     """
     if not within_reach(moments, data):
         refuse_huge(data, outcomes, owner)
-    return MomentTerm(moments, data, partial(row_term, data, outcomes, owner))
+    rows = partial(row_term, data, outcomes, owner)
+    return MomentTerm(moments, data, rows, all_roots(outcomes))
 
 
 def row_term(data: TaskData, outcomes: Outcomes, owner: str) -> RowTerm:

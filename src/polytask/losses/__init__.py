@@ -11,6 +11,7 @@ from polytask.losses.multinomial import Multinomial
 from polytask.losses.piecewise import PiecewiseLinear
 from polytask.losses.poisson import Poisson
 from polytask.losses.quantile import Quantile
+from polytask.losses.square_root import SquareRoot
 from polytask.losses.squared import Squared
 from polytask.losses.squared_hinge import SquaredHinge
 
@@ -23,6 +24,7 @@ LOSSES: dict[str, type[Loss]] = {
     "poisson": Poisson,
     "gamma": Gamma,
     "quantile": Quantile,
+    "square_root": SquareRoot,
 }
 
 __all__ = [
@@ -36,6 +38,7 @@ __all__ = [
     "PiecewiseLinear",
     "Poisson",
     "Quantile",
+    "SquareRoot",
     "Squared",
     "SquaredHinge",
 ]

@@ -86,6 +86,11 @@ class Loss(ABC):
         return False
 
     @property
+    def takes_root(self) -> bool:
+        """Whether a task counts by the root of twice the mean loss of its rows."""
+        return False
+
+    @property
     def follows_units(self) -> bool:
         """Whether the loss of numbers stays a loss of them when they are shifted and scaled.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numbers
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -9,6 +10,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._checks import sentence
+from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss
 
 # Width of the interval of a best constant, relative to its ends.
@@ -63,7 +66,7 @@ def scores_by_task(tasks: Iterable[tuple[Labels, Labels, Weight]], score: Score)
 
 def r2(y: Labels, prediction: Labels, weight: Weight = None) -> float:
     """Coefficient of determination; NaN with under two rows or a constant y."""
-    y, prediction = np.asarray(y, dtype=float), np.asarray(prediction, dtype=float)
+    y, prediction = _numbers(y), np.asarray(prediction, dtype=float)
     if weight is not None:
         seen = np.asarray(weight) > 0
         y, prediction, weight = y[seen], prediction[seen], np.asarray(weight)[seen]
@@ -77,6 +80,14 @@ def r2(y: Labels, prediction: Labels, weight: Weight = None) -> float:
     with np.errstate(over="ignore"):
         residual = np.average((y - prediction) ** 2, weights=weight)
     return float(1.0 - residual / total)
+
+
+def _numbers(y: Labels) -> NDArray[np.float64]:
+    try:
+        return np.asarray(y, dtype=float)
+    except (TypeError, ValueError):
+        label = next(v for v in np.asarray(y).tolist() if not isinstance(v, numbers.Real))
+        raise DataError(sentence("y", "r2", "numbers", repr(label))) from None
 
 
 def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:

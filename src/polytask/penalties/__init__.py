@@ -38,6 +38,7 @@ from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
 from polytask.penalties.shifts import Shifted
 from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
+from polytask.penalties.spectral_structure import AlternatingStructure
 from polytask.penalties.sums import Sum
 from polytask.penalties.tree import TreeGroup
 from polytask.penalties.weighted import weighted
@@ -56,6 +57,7 @@ __all__ = [
     "TraceNorm",
     "OutlierTasks",
     "Clustered",
+    "AlternatingStructure",
     "LearnedCovariance",
     "coupling",
     "toward_mean",

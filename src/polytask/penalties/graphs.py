@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -12,7 +13,7 @@ import numpy as np
 from polytask._checks import nearest, sentence
 from polytask._linalg import frozen, is_sparse
 from polytask._registry import State, saveable
-from polytask.exceptions import ParameterError
+from polytask.exceptions import DataWarning, ParameterError
 from polytask.penalties.columns import Columns
 from polytask.penalties.couplings import Blocks, Blockwise, checked_tasks
 from polytask.penalties.terms import ALPHA, changed, checked_by
@@ -23,33 +24,35 @@ _PAIRS = "a mapping of pairs of tasks to finite numbers >= 0"
 _FRAME = "a data frame whose rows and columns name the same tasks"
 
 
-def _refusal(allowed: str, got: str) -> ParameterError:
-    return ParameterError(sentence(_PARAMETER, _OWNER, allowed, got))
+def _refusal(owner: str, allowed: str, got: str) -> ParameterError:
+    return ParameterError(sentence(_PARAMETER, owner, allowed, got))
 
 
-def _checked(value: object, tasks: tuple[Hashable, ...] | None) -> np.ndarray:
+def _checked(value: object, tasks: tuple[Hashable, ...] | None, owner: str) -> np.ndarray:
     """Return an adjacency matrix in float64 with a diagonal of 0, or raise."""
     try:
         matrix = np.array(value, dtype=np.float64)
     except (TypeError, ValueError):
-        raise _refusal(_NUMBERS, type(value).__name__) from None
+        raise _refusal(owner, _NUMBERS, type(value).__name__) from None
     if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1]:
-        raise _refusal(_NUMBERS, f"shape {matrix.shape}")
+        raise _refusal(owner, _NUMBERS, f"shape {matrix.shape}")
     if tasks is not None and len(tasks) != len(matrix):
-        raise _refusal(_NUMBERS, f"shape {matrix.shape} for {len(tasks)} tasks")
+        raise _refusal(owner, _NUMBERS, f"shape {matrix.shape} for {len(tasks)} tasks")
     if not np.isfinite(matrix).all():
-        raise _refusal(_NUMBERS, "NaN or infinite entries")
+        raise _refusal(owner, _NUMBERS, "NaN or infinite entries")
     np.fill_diagonal(matrix, 0.0)
     names = range(len(matrix)) if tasks is None else tasks
     if matrix.min(initial=0.0) < 0:
         s, t = np.argwhere(matrix < 0)[0]
-        raise _refusal(_NUMBERS, f"{matrix[s, t]:.6g} between {names[s]!r} and {names[t]!r}")
+        raise _refusal(
+            owner, _NUMBERS, f"{matrix[s, t]:.6g} between {names[s]!r} and {names[t]!r}"
+        )
     uneven = np.abs(matrix - matrix.T) > 1e-10 * matrix.max(initial=0.0)
     if uneven.any():
         s, t = np.argwhere(uneven)[0]
         there, back = f"{matrix[s, t]:.6g}", f"{matrix[t, s]:.6g}"
         got = f"{there} from {names[s]!r} to {names[t]!r} and {back} from {names[t]!r} back"
-        raise _refusal(_NUMBERS, got)
+        raise _refusal(owner, _NUMBERS, got)
     return 0.5 * (matrix + matrix.T)
 
 
@@ -68,17 +71,20 @@ class Graph:
     listed : bool, default=False
         Whether the tasks are those of a list of pairs: all must be there, and tasks that
         are not listed have no neighbours. Otherwise every task must have a row.
+    owner : str, default="along_graph"
+        The penalty that it is a parameter of, for messages.
     """
 
     matrix: np.ndarray
     tasks: tuple[Hashable, ...] | None = None
     listed: bool = False
+    owner: str = _OWNER
 
     def __post_init__(self) -> None:
         """Check the weights, and store a read-only copy."""
-        tasks = None if self.tasks is None else checked_tasks(self.tasks, _PARAMETER, _OWNER)
+        tasks = None if self.tasks is None else checked_tasks(self.tasks, _PARAMETER, self.owner)
         object.__setattr__(self, "tasks", tasks)
-        object.__setattr__(self, "matrix", frozen(_checked(self.matrix, tasks)))
+        object.__setattr__(self, "matrix", frozen(_checked(self.matrix, tasks, self.owner)))
 
     def among(self, labels: Sequence[Hashable]) -> np.ndarray:
         """Return the weights among some tasks, of shape (n_labels, n_labels).
@@ -89,11 +95,28 @@ class Graph:
             If the graph does not fit the tasks.
         """
         self._check(labels)
-        if self.tasks is None:
-            return self.matrix
+        return self.matrix if self.tasks is None else self._rows_of(labels)
+
+    def join(self, labels: Sequence[Hashable]) -> None:
+        """Check that the graph is one of some tasks, as :meth:`among` does.
+
+        Warns
+        -----
+        DataWarning
+            If no two of them are joined.
+        """
+        if len(labels) > 1 and not self.among(labels).any():
+            warnings.warn(
+                f"{_PARAMETER} of {self.owner} joins no two tasks of the model: the penalty has "
+                "no effect.",
+                DataWarning,
+                stacklevel=3,
+            )
+
+    def _rows_of(self, labels: Sequence[Hashable]) -> np.ndarray:
         # The last row, of zeros, is that of every task without neighbours.
         padded = np.pad(self.matrix, (0, 1))
-        place = {task: i for i, task in enumerate(self.tasks)}
+        place = {task: i for i, task in enumerate(self.tasks or ())}
         rows = [place.get(task, -1) for task in labels]
         return np.asarray(padded[np.ix_(rows, rows)])
 
@@ -103,7 +126,9 @@ class Graph:
         if known is None:
             size = (len(labels), len(labels))
             if shape != size:
-                raise _refusal(f"of shape {size}, a row for each task", f"shape {shape}")
+                raise _refusal(
+                    self.owner, f"of shape {size}, a row for each task", f"shape {shape}"
+                )
             return
         asked, answered = (known, labels) if self.listed else (labels, known)
         lacking = set(asked).difference(answered)
@@ -112,7 +137,7 @@ class Graph:
                 said = f"the task {task!r}" if self.listed else f"none for the task {task!r}"
                 allowed = "about tasks of the model" if self.listed else "given for every task"
                 raise ParameterError(
-                    sentence(_PARAMETER, _OWNER, allowed, said) + nearest(task, answered)
+                    sentence(_PARAMETER, self.owner, allowed, said) + nearest(task, answered)
                 )
 
     def __eq__(self, other: object) -> bool:
@@ -138,6 +163,7 @@ class Graph:
             "matrix": self.matrix,
             "tasks": None if tasks is None else list(tasks),
             "listed": self.listed,
+            "owner": self.owner,
         }
 
     @classmethod
@@ -145,39 +171,42 @@ class Graph:
         """Rebuild the graph from :meth:`to_state`."""
         tasks = state["tasks"]
         matrix, listed = state["matrix"], bool(state["listed"])
-        return cls(matrix, None if tasks is None else tuple(tasks), listed)
+        owner = str(state.get("owner", _OWNER))
+        return cls(matrix, None if tasks is None else tuple(tasks), listed, owner)
 
 
-def _of_pairs(pairs: Mapping[Any, Any]) -> Graph:
+def _of_pairs(pairs: Mapping[Any, Any], owner: str) -> Graph:
     """Return the graph of a mapping of pairs of tasks to weights."""
     place: dict[Hashable, int] = {}
     edges: dict[tuple[int, int], float] = {}
     for pair, weight in pairs.items():
         if not isinstance(pair, tuple) or len(pair) != 2:
-            raise _refusal(_PAIRS, f"the key {pair!r}")
+            raise _refusal(owner, _PAIRS, f"the key {pair!r}")
         first, second = (place.setdefault(task, len(place)) for task in pair)
         try:
             edges[first, second] = float(weight)
         except (TypeError, ValueError):
-            raise _refusal(_PAIRS, f"{weight!r} for {pair!r}") from None
+            raise _refusal(owner, _PAIRS, f"{weight!r} for {pair!r}") from None
     matrix = np.zeros((len(place), len(place)))
     for (first, second), weight in edges.items():
         matrix[first, second] = weight
         # One direction is enough.
         matrix[second, first] = edges.get((second, first), weight)
-    return Graph(matrix, tuple(place), listed=True)
+    return Graph(matrix, tuple(place), listed=True, owner=owner)
 
 
-def _of_frame(frame: Any) -> Graph:  # noqa: ANN401 - a data frame of any library
+def _of_frame(frame: Any, owner: str) -> Graph:  # noqa: ANN401 - a data frame of any library
     """Return the graph of a data frame; without labels of rows they are those of columns."""
     tasks = _labels(frame.columns)
     values, rows = np.asarray(frame.to_numpy()), _labels(getattr(frame, "index", tasks))
     if len(rows) != len(tasks):
-        raise _refusal(_FRAME, f"{len(rows)} rows and {len(tasks)} columns")
+        raise _refusal(owner, _FRAME, f"{len(rows)} rows and {len(tasks)} columns")
     strange = next((row for row in rows if row not in tasks), None)
     if strange is not None or len(set(rows)) < len(rows):
-        raise _refusal(_FRAME, "a row label twice" if strange is None else f"the row {strange!r}")
-    return Graph(values[[rows.index(task) for task in tasks]], tasks)
+        raise _refusal(
+            owner, _FRAME, "a row label twice" if strange is None else f"the row {strange!r}"
+        )
+    return Graph(values[[rows.index(task) for task in tasks]], tasks, owner=owner)
 
 
 def _labels(values: Any) -> tuple[Hashable, ...]:  # noqa: ANN401 - an index or a list
@@ -196,11 +225,11 @@ def graph_of(value: object, parameter: str = _PARAMETER, owner: str = _OWNER) ->
     if isinstance(value, Graph):
         return value
     if isinstance(value, Mapping):
-        return _of_pairs(value)
+        return _of_pairs(value, owner)
     if hasattr(value, "columns") and hasattr(value, "to_numpy"):
-        return _of_frame(value)
+        return _of_frame(value, owner)
     dense: Any = value.toarray() if is_sparse(value) else value  # type: ignore[attr-defined]
-    return Graph(dense)
+    return Graph(dense, owner=owner)
 
 
 @final
@@ -220,7 +249,7 @@ class AlongGraph(Blockwise):
 
     def bind(self, columns: Columns) -> AlongGraph:
         """Return a copy that joins the columns of one class as their tasks are."""
-        self.adjacency.among(columns.task_labels())
+        self.adjacency.join(columns.task_labels())
         bound: AlongGraph = changed(self, columns=columns)
         return bound
 

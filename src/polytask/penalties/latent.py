@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass, field
 from typing import final
 
@@ -10,14 +11,15 @@ import numpy as np
 from polytask._checks import positive_integer
 from polytask._linalg import Array
 from polytask._registry import saveable
-from polytask.exceptions import IncompatibleError
-from polytask.penalties.terms import ALPHA, AbsoluteTerm, Unbound, checked_by
+from polytask.exceptions import DataWarning, IncompatibleError
+from polytask.penalties.columns import Columns
+from polytask.penalties.terms import ALPHA, AbsoluteTerm, checked_by
 
 
 @final
 @saveable("penalty.latent_tasks")
 @dataclass(frozen=True, eq=False, repr=False)
-class LatentTasks(AbsoluteTerm, Unbound):
+class LatentTasks(AbsoluteTerm):
     """W = L S: a few latent tasks L, and sparse codes S that say which of them a task draws on.
 
     alpha * (1/2 ||L||_F^2 + sum |S|), minimised over L of shape (n_features, n_latent) and S of
@@ -46,6 +48,17 @@ class LatentTasks(AbsoluteTerm, Unbound):
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     n_latent: int = field(default=2, metadata=checked_by(positive_integer))
+
+    def bind(self, columns: Columns) -> LatentTasks:
+        """Return the penalty itself, after a look at whether all latent tasks are of use."""
+        if self.n_latent > columns.n_columns:
+            warnings.warn(
+                f"n_latent of LatentTasks is {self.n_latent}: more latent tasks than the "
+                f"{columns.n_columns} columns of coefficients have no effect.",
+                DataWarning,
+                stacklevel=2,
+            )
+        return self
 
     def value(self, W: Array) -> float:
         """Refuse: the value belongs to factors, not to their product.

@@ -78,7 +78,7 @@ class NetworkLasso(AbsoluteTerm, Composed):
 
     def bind(self, columns: Columns) -> NetworkLasso:
         """Return a copy that joins the columns of one class as their tasks are."""
-        self.adjacency.among(columns.task_labels())
+        self.adjacency.join(columns.task_labels())
         bound: NetworkLasso = changed(self, columns=columns)
         return bound
 

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Callable
+import inspect
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from polytask._checks import nearest
@@ -27,6 +28,7 @@ from polytask.penalties.parts_named import dirty, robust, robust_features, spars
 from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
 from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
+from polytask.penalties.spectral_structure import AlternatingStructure
 from polytask.penalties.trace_ball import TraceBall
 from polytask.penalties.tree import TreeGroup
 from polytask.penalties.weighted import weighted
@@ -46,6 +48,7 @@ PENALTIES: dict[str, Callable[..., Penalty]] = {
     "TraceNorm": TraceNorm,
     "OutlierTasks": OutlierTasks,
     "Clustered": Clustered,
+    "AlternatingStructure": AlternatingStructure,
     "LatentTasks": LatentTasks,
     "LearnedCovariance": LearnedCovariance,
     "toward_mean": toward_mean,
@@ -75,8 +78,11 @@ _OF_OTHERS: dict[str, Callable[..., Penalty]] = {
     "positive": positive,
     "reweighted": reweighted,
 }
-# Parameters that are a word.
-_WORDS = ("shared", "row_norm")
+# Parameters that are a word, and those that are a class of penalties.
+_WORDS = ("row_norm",)
+_CLASSES = ("shared",)
+# Set when a penalty meets its data, and made by multiplying: neither is named in advice.
+_BOUND, _SILENT = ("columns",), ("factor",)
 
 
 def parse(text: str) -> Penalty:
@@ -91,7 +97,8 @@ def parse(text: str) -> Penalty:
         ``"along_graph(1, {('north', 'south'): 0.5})"``, ``"coupling(1, [[1, -1], [-1, 1]])"``,
         ``"TreeGroup(1, [['north', 'south'], ['north'], ['south']])"``. Parts have two
         strengths or a list: ``"dirty(0.1, 0.05)"``, ``"Parts([L21(0.3), TraceNorm(0.2)])"``. Some
-        take a penalty: ``"positive(L1(0.1))"``, ``"weighted(L21, {'age': 0, 'income': inf})"``.
+        take a penalty: ``"positive(L1(0.1))"``, ``"weighted(L21, {'age': 0, 'income': inf})"``,
+        or a class of penalties: ``"dirty(0.1, 0.05, shared=L1Inf)"``.
 
     Returns
     -------
@@ -133,7 +140,11 @@ def _penalty(node: ast.expr, text: str) -> Penalty:
         case ast.Name(id=name):
             return _made(name, (), {}, text)
         case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
-            named = {k.arg or "**": _named(k, text) for k in keywords}
+            if any(k.arg is None for k in keywords):
+                raise _refusal(ast.unparse(node), text)
+            named = {str(k.arg): _named(k, text) for k in keywords}
+            if len(named) < len(keywords):
+                raise ParameterError(f"{name} in {text!r} has a parameter twice.")
             return _made(name, tuple(_value(arg, text) for arg in args), named, text)
     raise _refusal(ast.unparse(node), text)
 
@@ -178,8 +189,12 @@ def _value(node: ast.expr, text: str) -> Any:  # noqa: ANN401 - what a parameter
 
 
 def _named(keyword: ast.keyword, text: str) -> Any:  # noqa: ANN401
-    """Return the value of a parameter given by name: a few are words."""
+    """Return the value of a parameter given by name: a few are words or classes."""
     match keyword:
+        case ast.keyword(arg=name, value=ast.Constant(value=word) | ast.Name(id=word)) if (
+            name in _CLASSES and word in PENALTIES
+        ):
+            return PENALTIES[str(word)]
         case ast.keyword(arg=name, value=ast.Constant(value=str() as word)) if name in _WORDS:
             return word
     return _value(keyword.value, text)
@@ -201,9 +216,41 @@ def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) ->
         raise ParameterError(
             f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, makers)
         )
+    wrong = _misfit(makers[name], args, named)
+    if wrong:
+        raise ParameterError(f"{name} in {text!r} {wrong}.")
     try:
         return makers[name](*args, **named)
-    except TypeError as error:
-        raise ParameterError(
-            f"The parameters of {name} in {text!r} do not fit: {error}."
-        ) from None
+    except TypeError:
+        takes = _listed(own for own in _parameters(makers[name]) if own not in _SILENT)
+        raise ParameterError(f"{name} in {text!r} takes {takes}, each of its own kind.") from None
+
+
+def _parameters(maker: Callable[..., Penalty]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a penalty by name."""
+    found = inspect.signature(maker).parameters
+    return {name: own for name, own in found.items() if name not in _BOUND}
+
+
+def _misfit(maker: Callable[..., Penalty], args: tuple[Any, ...], named: Iterable[str]) -> str:
+    """Say why a penalty cannot be made from as many values and such names; empty if it can."""
+    known = _parameters(maker)
+    takes = f"it takes {_listed(name for name in known if name not in _SILENT)}"
+    places = [k for k, own in known.items() if own.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if len(args) > len(places):
+        return f"has {len(args)} values without a name, of {len(places)} that it can have; {takes}"
+    strange = [k for k in named if k not in known]
+    if strange:
+        return f"has no parameter {strange[0]!r}; {takes}"
+    given = [*places[: len(args)], *named]
+    twice = [k for k in given if given.count(k) > 1]
+    if twice:
+        return f"has {twice[0]} twice"
+    empty = inspect.Parameter.empty
+    lacking = [k for k, own in known.items() if own.default is empty and k not in given]
+    return f"lacks {_listed(lacking)}; {takes}" if lacking else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last

@@ -2,21 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from polytask._checks import one_of
+from polytask._checks import sentence
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.maximum import L1Inf
 from polytask.penalties.outliers import OutlierTasks
 from polytask.penalties.parts import Parts
 from polytask.penalties.rowwise import L1, L21
 from polytask.penalties.spectral import TraceNorm
-from polytask.penalties.terms import check_exclusive
+from polytask.penalties.terms import RelativeTerm, check_exclusive
 from polytask.penalties.trace_ball import TraceBall
-
-# What the shared part of a dirty model may cost.
-_SHARED: Mapping[str, Callable[..., Penalty]] = {"L21": L21, "L1Inf": L1Inf}
 
 
 def _check_pair(
@@ -31,17 +25,25 @@ def _check_pair(
     check_exclusive(alpha, fraction, owner)
 
 
+def _made_by(kind: object, alpha: float | None, fraction: float | None) -> Penalty:
+    """Return a penalty of the class that a user chose for the shared part."""
+    if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
+        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
+        raise ParameterError(sentence("shared", "dirty", allowed, repr(kind)))
+    return kind(alpha, fraction=fraction)  # type: ignore[call-arg]
+
+
 def dirty(
     alpha: float | None = None,
     own_alpha: float | None = None,
     *,
-    shared: str = "L21",
+    shared: type[RelativeTerm] = L21,
     fraction: float | None = None,
 ) -> Parts:
     """Return features that all tasks use, plus single coefficients of tasks [1]_.
 
     W = U1 + U2 with ``alpha * sum_j ||U1_j||_2 + own_alpha * sum |U2|``, over features j; with
-    ``shared="L1Inf"``, as in [1]_, ``alpha * sum_j max_t |U1_jt|`` instead of the first term.
+    ``shared=L1Inf``, as in [1]_, ``alpha * sum_j max_t |U1_jt|`` instead of the first term.
 
     For tasks that mostly use the same features while some use a few of their own: L21 alone
     lets all tasks pay for these, L1 alone forgets what is common. The part of L1 is empty for
@@ -55,8 +57,9 @@ def dirty(
         The strength of the shared part, >= 0; it needs own_alpha.
     own_alpha : float, default=None
         The strength of the tasks' own part, >= 0; it needs alpha.
-    shared : {"L21", "L1Inf"}, default="L21"
-        What is penalised in the shared part: lengths of rows, or their largest coefficients.
+    shared : class of penalties, default=L21
+        What is penalised in the shared part: lengths of rows (``L21``), or their largest
+        coefficients (``L1Inf``); any class that takes alpha and fraction.
     fraction : float, default=None
         Both strengths as a fraction in (0, 1] of those at which either part alone vanishes.
         Without any of the three it is 0.1.
@@ -82,9 +85,8 @@ def dirty(
     >>> dirty(0.3, 0.2)
     Parts([L21(alpha=0.3), L1(alpha=0.2)])
     """
-    one_of(shared, "shared", "dirty", _SHARED)
     _check_pair(alpha, own_alpha, "own_alpha", fraction, "dirty")
-    return Parts([_SHARED[shared](alpha, fraction=fraction), L1(own_alpha, fraction=fraction)])
+    return Parts([_made_by(shared, alpha, fraction), L1(own_alpha, fraction=fraction)])
 
 
 def robust(
@@ -105,24 +107,14 @@ def robust(
 
     Parameters
     ----------
-    alpha : float, default=None
-        The strength of the trace norm, >= 0; it needs outlier_alpha.
-    outlier_alpha : float, default=None
-        The strength of the outliers' part, >= 0; it needs alpha. No task is an outlier for
-        ``outlier_alpha >= alpha * sqrt(number of columns of a task)``.
-    fraction : float, default=None
-        Both strengths as a fraction in (0, 1] of those at which either part alone vanishes.
-        Without any of the three it is 0.1.
+    alpha, outlier_alpha, fraction
+        As in :func:`dirty`, alpha being the strength of the trace norm. No task is an outlier
+        for ``outlier_alpha >= alpha * sqrt(number of columns of a task)``.
 
     Returns
     -------
     Parts
         The shared part is the first.
-
-    Raises
-    ------
-    ParameterError
-        If one strength is given without the other, or a value is not allowed.
 
     References
     ----------
@@ -149,8 +141,8 @@ def robust_features(
     """Return features that all tasks use, except for outliers, which use any [1]_.
 
     W = U1 + U2 with ``alpha * sum_j ||U1_j||_2`` over features j (rows), and ``outlier_alpha``
-    times the sum over tasks of ``||U2_t||_2`` (columns). After a fit ``outlier_tasks_`` names
-    the tasks whose second part is not zero.
+    times the sum over tasks of ``||U2_t||_2`` (columns). Outliers are named as by
+    :func:`robust`.
 
     For tasks that use the same few features, some of which may be broken or from elsewhere:
     one outlier would otherwise bring in features for all. Not where tasks have a few features
@@ -158,23 +150,13 @@ def robust_features(
 
     Parameters
     ----------
-    alpha : float, default=None
-        The strength of the shared rows, >= 0; it needs outlier_alpha.
-    outlier_alpha : float, default=None
-        The strength of the outliers' part, >= 0; it needs alpha.
-    fraction : float, default=None
-        Both strengths as a fraction in (0, 1] of those at which either part alone vanishes.
-        Without any of the three it is 0.1.
+    alpha, outlier_alpha, fraction
+        As in :func:`dirty`, alpha being the strength of the shared rows.
 
     Returns
     -------
     Parts
         The shared part is the first.
-
-    Raises
-    ------
-    ParameterError
-        If one strength is given without the other, or a value is not allowed.
 
     References
     ----------
@@ -219,8 +201,7 @@ def sparse_low_rank(
         constrained form. It is not a strength: multiples of the penalty, and paths of a search,
         keep it.
     fraction : float, default=None
-        The strengths as a fraction in (0, 1] of those at which either part alone vanishes.
-        Without any strength it is 0.1.
+        As in :func:`dirty`.
 
     Returns
     -------

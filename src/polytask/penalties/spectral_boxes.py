@@ -35,7 +35,7 @@ from polytask.penalties.terms import ALPHA, AbsoluteTerm, Unbound, checked_by
 _EXACT = 1e-10
 
 
-class _Box(NamedTuple):
+class Box(NamedTuple):
     """The eigenvalues that S may have, and the factor of the penalty."""
 
     low: float
@@ -93,7 +93,7 @@ class SpectralBox(AbsoluteTerm, Unbound, Conjugate, Mergeable):
 
     @property
     @abstractmethod
-    def _box(self) -> _Box:
+    def _box(self) -> Box:
         """The numbers a, k and c."""
 
     @final
@@ -165,7 +165,22 @@ def _slopes(values: Array, level: float, low: float) -> Array:
     return slopes if low == 0 else namespace(values).minimum(slopes, values / low)
 
 
-def _from_squares(W: Array, box: _Box, amount: float) -> Array | None:
+def true_values(values: Array, W: Array) -> Array:
+    """Return the singular values of W; those that only rounding tells from 0 are 0."""
+    xp = namespace(W)
+    least = float(xp.finfo(W.dtype).eps) * max(W.shape) * largest(values)
+    return xp.where(values > least, values, xp.zeros_like(values))
+
+
+def direction_weights(values: Array, low: float, free: int) -> Array:
+    """Return t_i - a of every direction: in [0, 1], 0 for directions that W does not use."""
+    level = _level(values, low, free)
+    if level > 0:
+        return clip(values / level - low, 0.0, 1.0)
+    return namespace(values).astype(values > 0, values.dtype)
+
+
+def _from_squares(W: Array, box: Box, amount: float) -> Array | None:
     """Return the prox from the eigenvectors of W'W, which is cheaper than from those of W.
 
     Eigenvalues of the squared matrix are exact to rounding of the largest one. Below the level
@@ -226,9 +241,9 @@ class LearnedCovariance(SpectralBox):
     alpha: float | None = field(default=None, metadata=ALPHA)
 
     @property
-    def _box(self) -> _Box:
+    def _box(self) -> Box:
         """S is the covariance: eigenvalues >= 0 of sum 1."""
-        return _Box(0.0, 1, self.weight)
+        return Box(0.0, 1, self.weight)
 
     @staticmethod
     def covariance(W: Array) -> Array:
@@ -296,10 +311,10 @@ class Clustered(SpectralBox):
     n_clusters: int = field(default=2, metadata=checked_by(positive_integer))
 
     @property
-    def _box(self) -> _Box:
+    def _box(self) -> Box:
         """S is r I + M."""
         ratio = self.ratio
-        return _Box(ratio, self.n_clusters, 2 * self.weight * ratio * (1 + ratio))
+        return Box(ratio, self.n_clusters, 2 * self.weight * ratio * (1 + ratio))
 
     def membership(self, W: Array) -> Array:
         """Return M, the relaxed assignment at which the minimum is attained.
@@ -316,18 +331,10 @@ class Clustered(SpectralBox):
             if that is less. Where clusters are clear, entry (s, t) is near one over the
             size of the cluster that s and t share, and near 0 if they share none.
         """
-        xp = namespace(W)
         if 0 in W.shape:
-            return xp.zeros_like(W.T @ W)
+            return namespace(W).zeros_like(W.T @ W)
         _, values, right = thin_svd(W)
-        # A direction that only rounding tells from none is not one.
-        least = float(xp.finfo(W.dtype).eps) * max(W.shape) * largest(values)
-        values = xp.where(values > least, values, xp.zeros_like(values))
-        level = _level(values, self.ratio, self.n_clusters)
-        if level > 0:
-            weights = clip(values / level - self.ratio, 0.0, 1.0)
-        else:
-            weights = xp.astype(values > 0, values.dtype)
+        weights = direction_weights(true_values(values, W), self.ratio, self.n_clusters)
         return (right.T * weights[None, :]) @ right
 
     def clusters(self, W: Array) -> np.ndarray:

@@ -1,7 +1,23 @@
-"""Choosing penalty and strength by cross-validation."""
+"""Choosing penalty and strength: by cross-validation, or by a criterion without folds."""
 
 from polytask.selection._classifier import MultiTaskClassifierCV
+from polytask.selection._classifier_ic import MultiTaskClassifierIC
 from polytask.selection._model import MultiTaskModelCV
+from polytask.selection._model_ic import MultiTaskModelIC
 from polytask.selection._regressor import MultiTaskRegressorCV
+from polytask.selection._regressor_ic import MultiTaskRegressorIC
+from polytask.selection.tuning import Between, Tuned, tune
+from polytask.selection.variants import variants
 
-__all__ = ["MultiTaskClassifierCV", "MultiTaskModelCV", "MultiTaskRegressorCV"]
+__all__ = [
+    "Between",
+    "MultiTaskClassifierCV",
+    "MultiTaskClassifierIC",
+    "MultiTaskModelCV",
+    "MultiTaskModelIC",
+    "MultiTaskRegressorCV",
+    "MultiTaskRegressorIC",
+    "Tuned",
+    "tune",
+    "variants",
+]

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
 from polytask._registry import saveable
@@ -16,8 +17,11 @@ from polytask.linear._classifier import rows_have_tasks
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy
-from polytask.selection._fit import fit_searched, keep_search
+from polytask.selection._fit import fit_searched, intercept_modes, keep_search, scores_table
 from polytask.solvers import Solver
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 
 @saveable("selection.classifier")
@@ -39,8 +43,10 @@ class MultiTaskClassifierCV(LinearEstimator):
         without such a strength from 1e4 to 1e-4 times the mean curvature of the data.
     cv : int, splitter, or list of (train, test), default=5
         An integer splits the rows within every task, by class for classes.
-    rule : {"min", "one_se"}, default="min"
-        The best mean score, or the strongest within one standard error of it.
+    rule : {"min", "one_se", "pareto"}, default="min"
+        The best mean score; the strongest of the same penalty within one standard error of it;
+        or, over all penalties, the knee of the front between few coefficients and a good score:
+        past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
         None: the held-out loss on scaled targets, every label counting the same. A callable
         takes (y, prediction) of one task, greater is better; tasks are averaged.
@@ -50,8 +56,9 @@ class MultiTaskClassifierCV(LinearEstimator):
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping, array or None, default=None
         Weights of the tasks; None searches "size" and "equal".
-    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
-        As in :class:`MultiTaskClassifier`.
+    intercept : {"auto", "task", "toward_mean", "shared", None} or list, default="auto"
+        As in :class:`MultiTaskClassifier`; of a list, such as ``["task", "shared"]``, all are
+        tried.
     intercept_strength : float or None, default=None
         Strength of "toward_mean"; None searches .1, 1, 10 and 100,
         then between.
@@ -89,17 +96,26 @@ class MultiTaskClassifierCV(LinearEstimator):
         What the rows of ``scores_`` are.
     best_score_ : float
         Mean score of the chosen candidate.
-    task_weight_, intercept_strength_
+    sizes_ : ndarray of shape (n_candidates,)
+        Coefficients other than zero, the mean over the folds.
+    task_weight_, intercept_mode_, intercept_strength_
         The chosen ones.
     coef_, intercept_, tasks_, columns_, classes_, task_classes_, solution_
         As in :class:`MultiTaskClassifier`.
 
     Notes
     -----
-    Task weights and intercept strengths are searched in turn with the penalties: all
-    penalties on their whole grids under the first setting; the best penalty under all
-    settings, and the other penalties under the best setting, with the strengths around the
-    best of each; at last the whole grid of the winner.
+    Task weights, kinds of intercepts and their strengths are searched in turn with the
+    penalties: all penalties on their whole grids under the first setting; the best penalty
+    under all settings, and the other penalties under the best setting, with the strengths
+    around the best of each; at last the whole grid of the winner.
+    :func:`polytask.selection.variants` makes penalties of several proportions to try.
+
+    References
+    ----------
+    L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees"
+    (1984), section 3.4.3 (one_se). I. Das, "On characterizing the knee of the Pareto curve
+    based on normal-boundary intersection", Structural Optimization 18 (1999) (pareto).
 
     Examples
     --------
@@ -124,7 +140,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         loss: Any = "auto",  # noqa: ANN401 - name, loss or mapping
         solver: str | Solver = "auto",
         task_weight: Any = None,  # noqa: ANN401
-        intercept: str | None = "auto",
+        intercept: Any = "auto",  # noqa: ANN401 - a kind, or a list of kinds
         intercept_strength: float | None = None,
         standardize: bool = True,
         class_weight: Any = None,  # noqa: ANN401
@@ -160,7 +176,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         strength = 1.0 if self.intercept_strength is None else self.intercept_strength
         settings = Settings(
             task_weight="size" if self.task_weight is None else self.task_weight,
-            intercept=self.intercept,
+            intercept=intercept_modes(self.intercept, type(self).__name__)[0],
             intercept_strength=strength,
             standardize=self.standardize,
             class_weight=self.class_weight,
@@ -176,6 +192,18 @@ class MultiTaskClassifierCV(LinearEstimator):
         outcomes, problem, solution, found, best = fit_searched(self, data, raw)
         keep_search(self, found, best)
         self._keep(data, outcomes, problem, solution)
+
+    def search_frame(self) -> pd.DataFrame:
+        """Return the candidates as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns penalty, alpha, task_weight, intercept, intercept_strength, score (the mean
+            over the folds), standard_error, coefficients (other than zero).
+        """
+        check_is_fitted(self)
+        return scores_table(self)
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         return natural_scores(data, query, self._predict_task, accuracy)

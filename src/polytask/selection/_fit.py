@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Protocol
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -23,15 +24,14 @@ from polytask.penalties import Penalty
 from polytask.selection.candidates import default_penalties
 from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
-from polytask.selection.rules import RULES, Candidate
+from polytask.selection.judging import CrossValidation, PathFitter
+from polytask.selection.rules import RULES, Candidate, Rule
 from polytask.selection.scoring import HeldOutLoss, HeldOutMetric, HeldOutR2, Scoring
-from polytask.selection.search import (
-    INTERCEPT_STRENGTHS,
-    TASK_WEIGHTS,
-    SearchPlan,
-    search,
-)
+from polytask.selection.search import INTERCEPT_STRENGTHS, TASK_WEIGHTS, SearchPlan, search
 from polytask.solvers import Solution
+
+if TYPE_CHECKING:
+    import pandas as pd
 
 SCORINGS: dict[str | None, Scoring] = {
     None: HeldOutLoss(),
@@ -40,31 +40,37 @@ SCORINGS: dict[str | None, Scoring] = {
 }
 
 
-class SearchedEstimator(Protocol):
-    """What :func:`fit_searched` reads of an estimator."""
+class ChoosingEstimator(Protocol):
+    """What every search reads of an estimator."""
 
     penalty: Any
     alphas: Any
-    cv: Any
-    rule: str
-    scoring: Any
     solver: Any
     task_weight: Any
-    intercept: str | None
+    intercept: Any
     intercept_strength: float | None
     tol: float
     max_iter: int
-    n_jobs: int | None
-    random_state: int | None
 
     def _outcomes(self, data: TaskData) -> Outcomes: ...
 
     def _settings(self) -> Settings: ...
 
 
-def fit_searched(
-    estimator: SearchedEstimator, data: TaskData, raw: TaskData
-) -> tuple[Outcomes, Problem, Solution, list[Candidate], Candidate]:
+class SearchedEstimator(ChoosingEstimator, Protocol):
+    """What :func:`fit_searched` reads of an estimator."""
+
+    cv: Any
+    rule: str
+    scoring: Any
+    n_jobs: int | None
+    random_state: int | None
+
+
+Chosen = tuple[Outcomes, Problem, Solution, list[Candidate], Candidate]
+
+
+def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) -> Chosen:
     """Search on folds of the raw rows, then fit all rows with the choice.
 
     Parameters
@@ -83,36 +89,94 @@ def fit_searched(
     """
     owner = type(estimator).__name__
     check_solver_settings(estimator.solver, estimator.tol, estimator.max_iter, owner)
+    one_of(estimator.rule, "rule", owner, RULES)
     outcomes = estimator._outcomes(data)
-    plan = _plan(estimator, data, outcomes, owner)
-
+    plan = plan_of(estimator, data, outcomes, RULES[estimator.rule])
+    scoring = _scoring(estimator.scoring, owner)
     cv, seed = estimator.cv, estimator.random_state
     folds = make_folds(raw, data, outcomes, cv, seed, owner)
+    fitter = PathFitter(estimator.solver, estimator.tol, owner)
+    judge = CrossValidation(folds, scoring, fitter, estimator.n_jobs)
 
     def whole(settings: Settings) -> Problem:
         return build_problem(data, outcomes, settings, owner, folds.whole)
 
-    found, best = search(plan, whole, folds)
+    found, best = search(plan, whole, judge)
     problem = whole(best.settings)
+    return outcomes, problem, refitted(estimator, problem, best), found, best
+
+
+def refitted(estimator: ChoosingEstimator, problem: Problem, best: Candidate) -> Solution:
+    """Fit all rows with the choice, to the tolerance that was asked for."""
     bound = bound_penalty(problem, best.penalty)
     solution = solve(problem, bound, estimator.solver, estimator.tol, estimator.max_iter, None)
-    warn_unless_converged(solution, owner, estimator.tol)
-    return outcomes, problem, solution, found, best
+    warn_unless_converged(solution, type(estimator).__name__, estimator.tol)
+    return solution
 
 
-def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
-    """Set the fitted attributes of a search."""
+def keep_choice(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
+    """Set the fitted attributes that every search has."""
     estimator.alpha_ = best.alpha
     estimator.best_penalty_ = best.penalty
     estimator.task_weight_ = best.settings.task_weight
+    estimator.intercept_mode_ = best.settings.intercept
     estimator.intercept_strength_ = best.settings.intercept_strength
-    rivals = [c for c in found if c.family == best.family and c.settings == best.settings]
+    rivals = [c for c in found if c.differs_in_strength(best)]
     estimator.alphas_ = np.array([c.alpha for c in rivals])
-    estimator.scores_ = np.stack([c.scores for c in found])
     estimator.candidates_ = tuple(
         (c.penalty, c.settings.task_weight, c.settings.intercept_strength) for c in found
     )
+    estimator.intercept_modes_ = tuple(c.settings.intercept for c in found)
+
+
+def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
+    """Set the fitted attributes of a cross-validated search."""
+    keep_choice(estimator, found, best)
+    estimator.scores_ = np.stack([c.scores for c in found])
+    estimator.sizes_ = np.array([c.size for c in found])
     estimator.best_score_ = best.score
+
+
+def choices_table(estimator: Any, columns: dict[str, Any]) -> pd.DataFrame:  # noqa: ANN401
+    """Return the candidates of a fitted search as a table, with further columns."""
+    import pandas as pd
+
+    weights = [weight for _, weight, _ in estimator.candidates_]
+    named = [weight if isinstance(weight, str) else "given" for weight in weights]
+    return pd.DataFrame(
+        {
+            "penalty": [repr(penalty) for penalty, _, _ in estimator.candidates_],
+            "alpha": [penalty.strength for penalty, _, _ in estimator.candidates_],
+            "task_weight": named,
+            "intercept": list(estimator.intercept_modes_),
+            "intercept_strength": [strength for _, _, strength in estimator.candidates_],
+            **columns,
+        }
+    )
+
+
+def scores_table(estimator: Any) -> pd.DataFrame:  # noqa: ANN401 - a fitted search
+    """Return the candidates of a cross-validated search with their mean scores."""
+    scores = estimator.scores_
+    folds = scores.shape[1]
+    error = scores.std(axis=1, ddof=1) / np.sqrt(folds) if folds > 1 else np.nan
+    columns = {"score": scores.mean(axis=1), "standard_error": error}
+    return choices_table(estimator, columns | {"coefficients": estimator.sizes_})
+
+
+def intercept_modes(intercept: object, owner: str) -> tuple[Any, ...]:
+    """Return the intercept modes to try, one or several.
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    """
+    modes = tuple(intercept) if isinstance(intercept, list | tuple) else (intercept,)
+    if not modes:
+        allowed = "a kind of intercepts, or a list of one or more"
+        raise ParameterError(sentence("intercept", owner, allowed, repr(intercept)))
+    return modes
 
 
 def _pulls(settings: Settings, data: TaskData, outcomes: Outcomes) -> bool:
@@ -124,28 +188,43 @@ def _pulls(settings: Settings, data: TaskData, outcomes: Outcomes) -> bool:
     return data.n_tasks > 1 and (mode == "toward_mean" or (mode == "auto" and not quantities))
 
 
-def _plan(
-    estimator: SearchedEstimator, data: TaskData, outcomes: Outcomes, owner: str
+def plan_of(
+    estimator: ChoosingEstimator, data: TaskData, outcomes: Outcomes, rule: Rule
 ) -> SearchPlan:
-    one_of(estimator.rule, "rule", owner, RULES)
+    """Return what an estimator searches on some data.
+
+    Parameters
+    ----------
+    estimator : ChoosingEstimator
+        With its parameters.
+    data, outcomes
+        All rows, encoded, and their targets as numbers.
+    rule : Rule
+        Chooses among all candidates.
+    """
+    owner = type(estimator).__name__
     settings = estimator._settings()
+    modes = intercept_modes(estimator.intercept, owner)
+    tried = [_with_mode(settings, mode, owner) for mode in modes]
     weights = TASK_WEIGHTS if estimator.task_weight is None else (estimator.task_weight,)
     strengths: tuple[float, ...] = (settings.intercept_strength,)
-    if estimator.intercept_strength is None and _pulls(settings, data, outcomes):
+    if estimator.intercept_strength is None and any(_pulls(s, data, outcomes) for s in tried):
         strengths = INTERCEPT_STRENGTHS
     return SearchPlan(
         penalties=_penalties(estimator.penalty, owner),
         alphas=check_alphas(estimator.alphas, owner),
         settings=settings,
         task_weights=weights if data.n_tasks > 1 else weights[:1],
+        intercepts=modes,
         intercept_strengths=strengths,
-        rule=RULES[estimator.rule],
-        scoring=_scoring(estimator.scoring, owner),
-        tol=estimator.tol,
-        solver=estimator.solver,
-        n_jobs=estimator.n_jobs,
-        owner=owner,
+        rule=rule,
     )
+
+
+def _with_mode(settings: Settings, mode: Any, owner: str) -> Settings:  # noqa: ANN401
+    changed = replace(settings, intercept=mode)
+    changed.check(owner)
+    return changed
 
 
 def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:

@@ -12,8 +12,10 @@ from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._messages import Said
 from polytask.baselines import Pooled, SingleTask
+from polytask.data import Splitter
 from polytask.exceptions import ParameterError
-from polytask.selection.candidates import MODELS, CandidateModel, Facts
+from polytask.selection.candidates import MODELS, CandidateModel
+from polytask.selection.facts import Facts
 
 
 @dataclass(frozen=True, eq=False)
@@ -130,3 +132,10 @@ def _added_face(name: str, estimator: Any, facts: Facts) -> Entry:  # noqa: ANN4
     if facts.unseen:
         estimator = clone(estimator).set_params(unseen_tasks="shared")
     return Entry(name, kind, "linear" if kind == "shared" else "user", estimator)
+
+
+def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
+    """Take the splitters, which hold groups or times, out of the parameters of an estimator."""
+    params = estimator.get_params(deep=True)
+    held = [name for name, value in params.items() if isinstance(value, Splitter)]
+    return estimator.set_params(**dict.fromkeys(held))

@@ -17,7 +17,7 @@ from polytask.data import TaskData, WithinTasks, as_splits, tables
 from polytask.datafits import all_but_one
 from polytask.exceptions import DataError, DataWarning
 from polytask.linear._moments import Moments, collect, collectable
-from polytask.linear._parts import suits_statistics
+from polytask.linear._parts import all_roots, suits_statistics
 from polytask.linear._problem import Problem, Settings, build_problem
 from polytask.linear._terms import (
     MomentTerm,
@@ -80,7 +80,8 @@ class MomentFold:
 
     def problem(self, settings: Settings, owner: str) -> Problem:
         """Return the problem of the training rows."""
-        term = MomentTerm(self.train, self.like, partial(self._term, owner))
+        rows = partial(self._term, owner)
+        term = MomentTerm(self.train, self.like, rows, all_roots(self.outcomes))
         return build_problem(self.like, self.outcomes, settings, owner, term)
 
     def _term(self, owner: str) -> RowTerm:
@@ -151,7 +152,7 @@ def make_folds(
         cv = WithinTasks(cv, stratify=True if classes else None, random_state=random_state)
     elif not hasattr(cv, "split") and isinstance(cv, list | tuple):
         cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
-    splits = [(np.sort(a), np.sort(b)) for a, b in as_splits(cv, raw)]
+    splits = [(_sorted(a), _sorted(b)) for a, b in as_splits(cv, raw)]
     if tables.is_table(raw.X):
         parts = [_light(_row_fold(raw, outcomes, a, b), len(splits), owner) for a, b in splits]
         return Folds(tuple(parts), _whole(data, outcomes, owner))
@@ -172,7 +173,14 @@ def _known_rows(rows: Any, raw: TaskData) -> NDArray[np.intp]:  # noqa: ANN401 -
     """Drop rows past the last one in use: those of weight zero were left out."""
     given = np.asarray(rows)
     given = np.flatnonzero(given) if given.dtype == np.bool_ else given
-    return np.asarray(given[np.isin(given, raw.order)], dtype=np.intp)
+    last = int(raw.order.max(initial=-1))
+    every = len(raw.order) > last
+    kept = (given >= 0) & (given <= last) if every else np.isin(given, raw.order)
+    return np.asarray(given[kept], dtype=np.intp)
+
+
+def _sorted(rows: Index) -> Index:
+    return rows if np.all(rows[1:] >= rows[:-1]) else np.sort(rows)
 
 
 def _row_fold(raw: TaskData, outcomes: Outcomes, train: Index, test: Index) -> RowFold:

@@ -102,6 +102,14 @@ class Study:
         """Return some rows, without tasks that have none of them."""
         return seen_tasks_only(self.data.rows(rows))
 
+    def constants(self, train: Rows, test: Rows) -> list[Any]:
+        """Return what the best constant predicts for each part of the test rows.
+
+        A number, or the share of each class, of the training rows.
+        """
+        known = _constants(self, train)
+        return [known[part.task] for part in parts_of(self, test)]
+
 
 def parts_of(study: Study, test: Rows) -> list[Part]:
     """Find the held-out labels of every task, tasks without any left out.

@@ -1,9 +1,10 @@
-"""Rules that choose among the strengths of one penalty."""
+"""Rules that choose among all candidates of a search."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -25,13 +26,17 @@ class Candidate:
     alpha : float
         The strength.
     settings : Settings
-        Task weights and intercept strength among them.
+        Task weights and intercepts among them.
     scores : ndarray of shape (n_folds,)
         Greater is better.
     family : int
         The position of the penalty among those given.
     position : int
         The position of the strength in its grid.
+    size : float
+        Coefficients other than zero, the mean over the folds.
+    detail : object
+        What else the judge of the search knows of it.
     """
 
     penalty: Penalty
@@ -40,11 +45,17 @@ class Candidate:
     scores: Array
     family: int
     position: int
+    size: float = float("nan")
+    detail: Any = None
 
     @property
     def score(self) -> float:
         """The mean over the folds."""
         return float(np.mean(self.scores))
+
+    def differs_in_strength(self, other: Candidate) -> bool:
+        """Tell whether nothing but the strength of the two differs, if anything does."""
+        return self.family == other.family and self.settings == other.settings
 
 
 Rule = Callable[[Sequence[Candidate]], Candidate]
@@ -56,7 +67,7 @@ def best_score(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
-    """Choose the strongest whose mean score is within one standard error of the best.
+    """Choose the strongest of the best penalty within one standard error of the best score.
 
     References
     ----------
@@ -66,11 +77,48 @@ def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
     best = best_score(candidates)
     folds = len(best.scores)
     error = float(np.std(best.scores, ddof=1)) / np.sqrt(folds) if folds > 1 else 0.0
-    near = [c for c in candidates if _safe(c.score) >= best.score - error]
+    rivals = [c for c in candidates if c.differs_in_strength(best)]
+    near = [c for c in rivals if _safe(c.score) >= best.score - error]
     return max(near, key=lambda c: c.alpha) if near else best
 
 
-RULES: dict[str, Rule] = {"min": best_score, "one_se": one_standard_error}
+def knee(candidates: Sequence[Candidate]) -> Candidate:
+    """Choose the knee of the front between few coefficients and a good score.
+
+    On the front are the candidates of all penalties that score better than everything with no
+    more coefficients. Both axes are scaled to [0, 1]; the knee is the point of the front that
+    is farthest above the line from its sparsest to its best point, of equals the sparsest. Past
+    it a coefficient buys less than the average one. Nothing has to be set. A front that has no
+    more than two points, or none above the line, leaves the best score.
+
+    References
+    ----------
+    I. Das, "On characterizing the knee of the Pareto curve based on normal-boundary
+    intersection", Structural Optimization 18 (1999).
+    """
+    front = pareto_front(candidates)
+    sizes = np.array([c.size for c in front])
+    scores = np.array([c.score for c in front])
+    if len(front) < 3:
+        return front[-1]
+    along = (sizes - sizes[0]) / (sizes[-1] - sizes[0])
+    gained = (scores - scores[0]) / (scores[-1] - scores[0])
+    above = gained - along
+    return front[int(np.argmax(above))] if above.max() > 0 else front[-1]
+
+
+def pareto_front(candidates: Sequence[Candidate]) -> list[Candidate]:
+    """Return the candidates that nothing with as few coefficients beats, the sparsest first."""
+    in_order = sorted(candidates, key=lambda c: (c.size, -_safe(c.score), -c.alpha))
+    front = in_order[:1]
+    for candidate in in_order[1:]:
+        if _safe(candidate.score) > _safe(front[-1].score):
+            front.append(candidate)
+    # A candidate without a score is no end of a line.
+    return [c for c in front if np.isfinite(_safe(c.score))] or front[-1:]
+
+
+RULES: dict[str, Rule] = {"min": best_score, "one_se": one_standard_error, "pareto": knee}
 
 
 def _safe(score: float) -> float:

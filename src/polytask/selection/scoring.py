@@ -12,7 +12,8 @@ from numpy.typing import NDArray
 
 from polytask.data import Form, TaskData
 from polytask.datafits import TaskStatistics
-from polytask.datafits.base import times_each
+from polytask.datafits.base import moments_times
+from polytask.linear._moments import Moments
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, held_out
 from polytask.linear._weights import label_weights
@@ -26,7 +27,7 @@ Scorer = Callable[[Array, Array], float]
 PartialScorer = Callable[[Array, Array], float | None]
 
 # Squared residuals below this share of what they are a difference of have lost digits.
-_LOST = 1e-6
+LOST = 1e-6
 # R2 has lost digits where what is subtracted is more than this many times the variance.
 _MOST = 1e5
 # A variance below this share of the squared mean may be rounding.
@@ -97,13 +98,13 @@ class HeldOutLoss(Scoring):
 
     def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
         """Return what scores it on their moments."""
-        residual = _Residual.of(fold, problem)
+        residual = Residual.of(fold.test, problem)
         counts = fold.test.counts
 
         def score(W: Array, intercept: Array) -> float | None:
             squares, size = residual.at(W, intercept)
             total = float(counts @ squares)
-            if not total >= _LOST * float(counts @ size):
+            if not total >= LOST * float(counts @ size):
                 return None
             return -0.5 * total / float(counts.sum())
 
@@ -146,7 +147,7 @@ class HeldOutR2(Scoring):
         doubtful = several & (raw.spread <= _CONSTANT * raw.y_mean**2)
         if fold.like.sample_weight is not None or doubtful.any():
             return None
-        residual = _Residual.of(fold, problem)
+        residual = Residual.of(fold.test, problem)
         spread = residual.statistics.spread
 
         def score(W: Array, intercept: Array) -> float | None:
@@ -159,21 +160,21 @@ class HeldOutR2(Scoring):
 
 
 @dataclass(frozen=True, eq=False)
-class _Residual:
-    """Mean squared residuals of held-out labels, from their moments."""
+class Residual:
+    """Mean squared residuals of labels, from their moments."""
 
     statistics: TaskStatistics
 
     @classmethod
-    def of(cls, fold: MomentFold, problem: Problem) -> _Residual:
+    def of(cls, moments: Moments, problem: Problem) -> Residual:
         """Take the moments in the scaling of a problem."""
-        ones = np.ones(len(fold.test.counts))
-        return cls(fold.test.scaled(problem.features, problem.targets, ones))
+        ones = np.ones(len(moments.counts))
+        return cls(moments.scaled(problem.features, problem.targets, ones))
 
     def at(self, W: Array, intercept: Array) -> tuple[Array, Array]:
         """Return the mean of each task, and how large the terms are whose sum it is."""
         s = self.statistics
-        explained = np.einsum("ij,ij->j", times_each(s.second, W), W)
+        explained = np.einsum("ij,ij->j", moments_times(s.second, W), W)
         crossed = 2.0 * np.einsum("ij,ij->j", s.cross, W)
         misfit = s.y_mean - np.einsum("ij,ij->j", s.x_mean, W) - intercept
         squares = np.maximum(s.spread - crossed + explained, 0.0) + misfit**2

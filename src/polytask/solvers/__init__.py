@@ -5,10 +5,12 @@ from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.choose import choose
+from polytask.solvers.concomitant import Concomitant
 from polytask.solvers.degrees import degrees_of_freedom
 from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.factored import Factored
 from polytask.solvers.fallback import on_samples
+from polytask.solvers.group_descent import GroupDescent
 from polytask.solvers.newton import Newton
 from polytask.solvers.parts_gradient import PartsGradient
 from polytask.solvers.proximal_newton import ProximalNewton
@@ -20,8 +22,10 @@ __all__ = [
     "AcceleratedGradient",
     "BlockDescent",
     "Certificate",
+    "Concomitant",
     "ExtrapolatedGradient",
     "Factored",
+    "GroupDescent",
     "Newton",
     "PartsGradient",
     "ProximalNewton",

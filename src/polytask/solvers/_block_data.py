@@ -139,7 +139,8 @@ class MomentData(SharedData):
 
     def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
         """Return a part of the matrix."""
-        return np.asarray(self._second[np.ix_(some, others)])
+        # Twice as fast as both at once.
+        return np.asarray(self._second.take(some, axis=0).take(others, axis=1))
 
     def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401
         """Return both indices."""

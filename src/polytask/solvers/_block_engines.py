@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -18,6 +19,31 @@ _BLOCK = 48
 
 
 @dataclass(frozen=True, eq=False)
+class Beside:
+    """Quadratic terms beside the data and the penalty of rows.
+
+    Attributes
+    ----------
+    ridge : float
+        The strength of a ridge.
+    coupling : ndarray of shape (n_columns, n_columns) or (0, 0)
+        A in ``tr(W A W') / 2``.
+    """
+
+    ridge: float
+    coupling: Array
+
+    @cached_property
+    def reach(self) -> float:
+        """Largest eigenvalue of the coupling."""
+        return float(np.linalg.eigvalsh(self.coupling)[-1]) if self.coupling.size else 0.0
+
+    def gradient(self, W: Array) -> Array | float:
+        """Return W A, 0.0 without a coupling."""
+        return np.asarray(W @ self.coupling) if self.coupling.size else 0.0
+
+
+@dataclass(frozen=True, eq=False)
 class Rows:
     """The rows of W in a working set, and the prox of one.
 
@@ -29,8 +55,8 @@ class Rows:
         Weight of each column.
     pull : ndarray of shape (n_columns, n_columns) or (0, 0)
         See :class:`SharedData`.
-    ridge : float
-        Strength of a ridge beside the penalty.
+    beside : Beside
+        Ridge and coupling.
     kernel : RowKernel
         The prox of these rows.
     """
@@ -39,15 +65,16 @@ class Rows:
     mean: Array
     scale: Array
     pull: Array
-    ridge: float
+    beside: Beside
     kernel: RowKernel
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """What the compiled sweeps take last."""
-        common = self.curvature, self.scale, self.mean, self.pull, self.ridge
-        kernel = self.kernel
-        return *common, kernel.limits.arrays, kernel.parameters, kernel.prox
+        common = self.curvature, self.scale, self.mean, self.pull
+        beside, kernel = self.beside, self.kernel
+        further = beside.ridge, beside.coupling, beside.reach
+        return *common, *further, kernel.limits.arrays, kernel.parameters, kernel.prox
 
 
 class Engine(ABC):
@@ -68,8 +95,14 @@ class Engine(ABC):
     parts: list[Array]
 
     @abstractmethod
-    def sweep(self) -> float:
-        """Minimise over each row in turn; return the curvature times the squared change."""
+    def sweep(self, times: int = 1) -> float:
+        """Minimise over each row in turn, so many times.
+
+        Returns
+        -------
+        float
+            Curvature times the squared change of the last time.
+        """
 
     @abstractmethod
     def slope(self) -> Array:
@@ -78,6 +111,16 @@ class Engine(ABC):
     @abstractmethod
     def change(self, before: list[Array]) -> float:
         """Return by how much the data term has grown since W and the parts were `before`."""
+
+    def smooth_slope(self) -> Array:
+        """Return minus the gradient of the data term and of the coupling, of the shape of W."""
+        return np.asarray(self.slope() - self.rows.beside.gradient(self.W))
+
+    def smooth_change(self, before: list[Array]) -> float:
+        """Return by how much the data term and the coupling have grown."""
+        pushed = self.rows.beside.gradient(before[0] + self.W)
+        coupled = 0.5 * float(np.sum(pushed * (self.W - before[0])))
+        return self.change(before) + coupled
 
     def state(self) -> list[Array]:
         """Return copies of W and of the parts."""
@@ -106,11 +149,11 @@ class GramEngine(Engine):
         self.gram, self.rows = gram, rows
         self.W, self.parts = W, [slope]
 
-    def sweep(self) -> float:
-        """Minimise over each row in turn."""
+    def sweep(self, times: int = 1) -> float:
+        """Minimise over each row in turn, so many times."""
         from polytask.solvers._kernels import sweep_gram
 
-        found = sweep_gram(self.gram, self.parts[0], self.W, *self.rows.arguments, _BLOCK, 1)
+        found = sweep_gram(self.gram, self.parts[0], self.W, *self.rows.arguments, _BLOCK, times)
         return float(found)
 
     def slope(self) -> Array:
@@ -158,12 +201,12 @@ class DenseEngine(Engine):
             gram[: len(part), : len(part)] = part @ part.T
         return grams
 
-    def sweep(self) -> float:
-        """Minimise over each row in turn."""
+    def sweep(self, times: int = 1) -> float:
+        """Minimise over each row in turn, so many times."""
         from polytask.solvers._kernels_dense import sweep_dense
 
-        fixed = self.columns, self._grams
-        return float(sweep_dense(*fixed, *self.parts, self.W, *self.rows.arguments))
+        changed = self.columns, self._grams, *self.parts, self.W
+        return _repeated(lambda: float(sweep_dense(*changed, *self.rows.arguments)), times)
 
     def change(self, before: list[Array]) -> float:
         """Return by how much the data term has grown."""
@@ -219,12 +262,12 @@ class SparseEngine(Engine):
         positions = self.stored.indices.astype(np.int32, copy=False)
         self.entries = starts, positions, self.stored.data
 
-    def sweep(self) -> float:
-        """Minimise over each row in turn."""
+    def sweep(self, times: int = 1) -> float:
+        """Minimise over each row in turn, so many times."""
         from polytask.solvers._kernels_sparse import sweep_sparse
 
-        fixed = *self.entries, self.first, self.centre
-        return float(sweep_sparse(*fixed, *self.parts, self.W, *self.rows.arguments))
+        changed = *self.entries, self.first, self.centre, *self.parts, self.W
+        return _repeated(lambda: float(sweep_sparse(*changed, *self.rows.arguments)), times)
 
     def change(self, before: list[Array]) -> float:
         """Return by how much the data term has grown."""
@@ -248,6 +291,16 @@ class SparseEngine(Engine):
         if lean.size:
             slope += np.multiply.outer(self.rows.mean, lean[0])
         return np.asarray(slope)
+
+
+def _repeated(sweep: Callable[[], float], times: int) -> float:
+    """Sweep so many times, or until nothing moves; return what the last sweep did."""
+    moved = 0.0
+    for _ in range(times):
+        moved = sweep()
+        if moved == 0.0:
+            break
+    return moved
 
 
 def residual_engine(

@@ -21,6 +21,8 @@ _DEPTHS = ((100, 20), (25, 10), (0, 5))
 _PATIENCE = 4
 _ROUNDING = 1e-15
 _FEWEST_STEPS = 3
+# Sweeps before anything else.
+_AT_FIRST = 5
 # Sweeps between two steps of Newton's method.
 _BETWEEN = 5
 
@@ -56,7 +58,7 @@ class Inner:
     certifiable : bool
         Whether the duality gap can be used.
     value : float
-        Value of the data term where the engine begins.
+        Value of the data term, and of a coupling, where the engine begins.
     rounding : float
         Size of values that are rounding.
     slow : bool
@@ -80,7 +82,8 @@ class Inner:
         self.value = value
         self.rounding = rounding
         self.sweeps = 0
-        self._leaps = Leaps(engine, row_terms(rough), slow)
+        coupled = engine.rows.beside.coupling.size > 0
+        self._leaps = Leaps(engine, None if coupled else row_terms(rough), slow)
         self._penalty = float(rough.value(engine.W))
 
     @property
@@ -91,17 +94,28 @@ class Inner:
     def run(self, goal: Goal) -> None:
         """Sweep until the goal is reached or nothing moves any more."""
         idle = 0
+        if self._began(goal):
+            return
         while self.sweeps < goal.sweeps and idle < _PATIENCE:
             before = self.engine.state()
             moved, steps = self._some_sweeps(before, goal.sweeps - self.sweeps)
             gained = self._advance(before)
-            if self._leaps.due(self.sweeps):
-                gained += self._leap(gained)
-            elif len(steps) > _FEWEST_STEPS:
-                gained += self._extrapolate(steps)
             if self._solved(moved, goal):
                 return
-            idle = 0 if gained > self.rounding * _ROUNDING else idle + 1
+            leapt = self._onward(steps, gained)
+            if leapt > 0 and self._solved(moved, goal):
+                return
+            idle = 0 if gained + leapt > self.rounding * _ROUNDING else idle + 1
+
+    def _began(self, goal: Goal) -> bool:
+        """Sweep a few times at one go; say if that was enough, as along a path it often is."""
+        if self.conjugate is None or goal.sweeps < _AT_FIRST:
+            return False
+        before = self.engine.state()
+        moved = self.engine.sweep(_AT_FIRST)
+        self.sweeps += _AT_FIRST
+        self._advance(before)
+        return self._solved(moved, goal)
 
     def _some_sweeps(self, before: list[Array], allowed: int) -> tuple[float, list[list[Array]]]:
         engine, steps, moved = self.engine, [before], 0.0
@@ -115,9 +129,15 @@ class Inner:
                 break
         return moved, steps
 
+    def _onward(self, steps: list[list[Array]], gained: float) -> float:
+        """Go further than sweeps do, where that is lower; return by how much."""
+        if self._leaps.due(self.sweeps):
+            return self._leap(gained)
+        return self._extrapolate(steps) if len(steps) > _FEWEST_STEPS else 0.0
+
     def _advance(self, before: list[Array]) -> float:
         """Bring the values up to date; return by how much the objective fell."""
-        change = self.engine.change(before)
+        change = self.engine.smooth_change(before)
         penalty = float(self.rough.value(self.engine.W))
         gained = self._penalty - penalty - change
         self.value += change
@@ -133,7 +153,7 @@ class Inner:
 
     def _gap(self, penalty: Conjugate) -> float:
         """Duality gap of the problem on these rows alone."""
-        W, slope, value = self.engine.W, self.engine.slope(), self.value
+        W, slope, value = self.engine.W, self.engine.smooth_slope(), self.value
         c = min(1.0, penalty.feasible_scale(slope))
         along = float(np.vdot(slope, W))
         data = (1.0 - c) ** 2 * value - c * along

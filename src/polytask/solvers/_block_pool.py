@@ -9,7 +9,14 @@ import numpy as np
 from polytask.datafits.base import Array
 from polytask.penalties import RowKernel
 from polytask.solvers._block_data import Index, MomentData, SharedData
-from polytask.solvers._block_engines import Engine, GramEngine, Rows, residual_engine, selected
+from polytask.solvers._block_engines import (
+    Beside,
+    Engine,
+    GramEngine,
+    Rows,
+    residual_engine,
+    selected,
+)
 
 # Numbers in a Gram matrix (200 MB) ...
 _LARGEST_GRAM = 2.5e7
@@ -77,7 +84,7 @@ class Pool:
         self.columns = new if old is None else self.data.joined(old, new)
 
     def engine(
-        self, index: Index, W: Array, slope: Array, ridge: float, kernel: RowKernel
+        self, index: Index, W: Array, slope: Array, beside: Beside, kernel: RowKernel
     ) -> Engine:
         """Return the engine of a working set.
 
@@ -86,15 +93,15 @@ class Pool:
         index : ndarray of int
             The features.
         W, slope : ndarray of shape (n_rows, n_columns)
-            Their coefficients and minus their gradients; taken over.
-        ridge : float
-            Strength of a ridge beside the penalty.
+            Their coefficients and minus their gradients of the data term; taken over.
+        beside : Beside
+            Ridge and coupling.
         kernel : RowKernel
             The prox of the rows of W, all of them.
         """
         data = self.data
         own = data.curvature[index], data.mean[index]
-        rows = Rows(*own, data.scale, data.pull, ridge, kernel.of_rows(index))
+        rows = Rows(*own, data.scale, data.pull, beside, kernel.of_rows(index))
         if isinstance(data, MomentData):
             return GramEngine(data.gram(index, index), rows, W, slope)
         self._prepare(index)

@@ -9,8 +9,17 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.datafits import Datafit, Evaluation, Samples, SquaredStatistics, narrowed
+from polytask.datafits import (
+    Datafit,
+    Evaluation,
+    FreeFeatures,
+    KinkedSamples,
+    Samples,
+    SquaredStatistics,
+    narrowed,
+)
 from polytask.datafits.base import Array, LinearMap
+from polytask.datafits.local import majorant
 from polytask.penalties import Penalty, Quadratic, Smooth
 from polytask.penalties.features import unpenalised_rows
 from polytask.penalties.sums import Sum, add
@@ -125,7 +134,7 @@ class FreeRows:
         for _ in range(_MOST_ROUNDS):
             if left <= self.floor:
                 break
-            found = self._moved(W, at, self._step(at, slope), evaluate)
+            found = self.nearer(W, at, slope, evaluate)
             if found is None:
                 break
             slope = self.slope(*found)
@@ -135,21 +144,42 @@ class FreeRows:
             (W, at), left = found, now
         return W, at
 
-    def _moved(
+    def nearer(
+        self, W: Array, at: Evaluation, slope: Array, evaluate: Evaluate
+    ) -> tuple[Array, Evaluation] | None:
+        """Take Newton's step, or a better one where the loss has straight parts.
+
+        Newton's method does not see rows there.
+        """
+        found = self.moved(W, at, self.step(at, slope), evaluate)
+        near = found is not None and self.length(self.slope(*found)) <= _WORTH * self.length(slope)
+        if near or self.datafit.is_quadratic or not isinstance(self.datafit, Samples):
+            return found
+        above = majorant(self.datafit, W, at.intercept)
+        if above is None:
+            return found
+        bowl = FreeRows(above, self.index, self.inside, self.outside)
+        other = self.moved(W, at, bowl.step(at, slope), evaluate)
+        if found is None or other is None:
+            return found or other
+        return min(found, other, key=lambda one: self.value(*one))
+
+    def moved(
         self, W: Array, at: Evaluation, step: Array, evaluate: Evaluate
     ) -> tuple[Array, Evaluation] | None:
         """Go along a step as far as the objective does not rise."""
-        before, length = self._value(W, at), 1.0
+        before, length = self.value(W, at), 1.0
         for _ in range(_HALVINGS):
             trial = W.copy()
             trial[self.index] -= length * step
             new = evaluate(trial, at.intercept)
-            if self._value(trial, new) <= before + 1e-13 * abs(before):
+            if self.value(trial, new) <= before + 1e-13 * abs(before):
                 return trial, new
             length /= 2
         return None
 
-    def _value(self, W: Array, at: Evaluation) -> float:
+    def value(self, W: Array, at: Evaluation) -> float:
+        """Return the objective, but for terms that these rows do not change."""
         return at.value + (0.0 if self.outside is None else float(self.outside.value(W)))
 
     def _spread(self, rows: Array) -> Array:
@@ -177,8 +207,11 @@ class FreeRows:
         whole = at.preconditioner(shift)
         return lambda V: np.asarray(whole(self._spread(V))[self.index])
 
-    def _step(self, at: Evaluation, slope: Array) -> Array:
-        """Solve H step = slope by conjugate gradients, for features on one scale."""
+    def step(self, at: Evaluation, slope: Array) -> Array:
+        """Return Newton's step: solve H step = slope by conjugate gradients.
+
+        Features are taken on one scale.
+        """
         hessian, precondition, scale = self._hessian(at), self._precondition(at), self.scale
         step, residual = np.zeros_like(slope), slope / scale
         scaled = scale * precondition(scale * residual)
@@ -232,6 +265,10 @@ def null_gradient(datafit: Datafit, penalty: Penalty) -> Array:
     W = np.zeros(datafit.shape) if null is None else np.asarray(null, dtype=float)
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     smooth = [member for member in members if isinstance(member, Smooth)]
+    if isinstance(datafit, KinkedSamples) and not smooth and null is None:
+        exact = FreeFeatures(datafit, index).null_gradient()
+        if exact is not None:
+            return exact
     together: object = add(smooth) if smooth else None
     outside = together if isinstance(together, Smooth) else None
     _, at = FreeRows(datafit, index, None, outside).fitted(W, at, datafit.evaluate)

@@ -8,88 +8,28 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from polytask.penalties.row_kernels import (
-    LIMITS,
-    ROW_PROX,
-    compiled,
-    limited_prox,
-    part_of_compiled,
+from polytask.penalties.row_kernels import LIMITS, compiled, limited_prox
+from polytask.solvers._kernels_parts import (
+    BESIDE,
+    MATRIX,
+    PROX,
+    VECTOR,
+    any_entry,
+    coupled_move,
+    move,
+    part_of,
+    pulled,
+    take_off,
+    take_off_products,
 )
 
-MATRIX = types.float64[:, ::1]
-VECTOR = types.float64[::1]
-PROX = types.FunctionType(ROW_PROX)
 # Below this share of changed rows in a block, their columns are subtracted one by one.
 _FEW = 8
 # Rows that are turned at a time.
 _TILE = 64
 
 
-@part_of_compiled
-def move(
-    row: Any,  # noqa: ANN401
-    W: Any,  # noqa: ANN401
-    j: int,
-    curvature: float,
-    ridge: float,
-    limits: Any,  # noqa: ANN401
-    kernel: Any,  # noqa: ANN401
-) -> float:
-    """Replace a slope by the minimiser over a row of W, then W by it; row becomes the change.
-
-    Returns the squared length of the change.
-    """
-    step = 1.0 / curvature
-    shrink = 1.0 / (1.0 + step * ridge)
-    for t in range(row.size):
-        row[t] = (W[j, t] + step * row[t]) * shrink
-    limited_prox(row, j, step * shrink, limits, kernel)
-    square = 0.0
-    for t in range(row.size):
-        new = row[t]
-        row[t] = new - W[j, t]
-        W[j, t] = new
-        square += row[t] * row[t]
-    return square
-
-
-@part_of_compiled
-def take_off(slope: Any, factors: Any, change: Any) -> None:  # noqa: ANN401
-    """Subtract the outer product of factors and a change."""
-    for i in range(slope.shape[0]):
-        factor = factors[i]
-        for t in range(change.size):
-            slope[i, t] -= factor * change[t]
-
-
-@part_of_compiled
-def pulled(pull: Any, change: Any, mean: float) -> Any:  # noqa: ANN401
-    """Return mean * pull @ change."""
-    out = np.empty(change.size)
-    for t in range(change.size):
-        value = 0.0
-        for u in range(change.size):
-            value += pull[t, u] * change[u]
-        out[t] = mean * value
-    return out
-
-
-@part_of_compiled
-def part_of(limits: Any, start: int, stop: int) -> Any:  # noqa: ANN401
-    """Return the limits of a stretch of rows."""
-    weight, lower, upper = limits
-    if lower.shape[0] > 1:
-        return weight[start:stop], lower[start:stop], upper[start:stop]
-    return weight[start:stop], lower, upper
-
-
-@part_of_compiled
-def _any(row: Any) -> bool:  # noqa: ANN401
-    """Say whether an array has an entry that is not zero."""
-    return bool(np.any(row != 0.0))
-
-
-@compiled(types.float64(*[MATRIX] * 4, *[VECTOR] * 3, MATRIX, types.float64, LIMITS, VECTOR, PROX))
+@compiled(types.float64(*[MATRIX] * 4, *[VECTOR] * 3, *BESIDE, LIMITS, VECTOR, PROX))
 def sweep_block(
     gram: Any,  # noqa: ANN401 - arrays of numba
     slope: Any,  # noqa: ANN401
@@ -100,6 +40,8 @@ def sweep_block(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    coupling: Any,  # noqa: ANN401
+    reach: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
@@ -109,9 +51,9 @@ def sweep_block(
     Parameters
     ----------
     gram : array of shape (m, m)
-        Inner products of the features of the block.
+        Inner products of the features of the block, symmetric.
     slope : array of shape (m, n_columns)
-        Minus the gradient of the data term; kept up to date within the block.
+        Minus the gradient of the data term where the sweep begins.
     W : array of shape (m, n_columns)
         Coefficients, changed in place.
     moved : array of shape (m, n_columns)
@@ -124,6 +66,8 @@ def sweep_block(
         The Hessian also has the part ``mean mean' x pull``.
     ridge : float
         Strength of a ridge beside the penalty.
+    coupling, reach : array of shape (n_columns, n_columns) or (0, 0), float
+        A in the term ``tr(W A W') / 2`` beside the penalty, and its largest eigenvalue.
     limits : tuple of array
         In what the rows differ.
     parameters, prox
@@ -132,26 +76,40 @@ def sweep_block(
     Returns
     -------
     float
-        Sum of the curvature times the squared change.
+        Sum of the curvature, with the reach, times the squared change.
     """
     m, columns = W.shape
     row = np.empty(columns)
+    # What rows before have changed, and by how much that lowers the pull.
+    changed, changes, count = np.empty(m, dtype=np.int64), np.empty((m, columns)), 0
+    drawn = np.zeros(pull.shape[0])
+    alike = limits[0].size == 0 and limits[1].size == 0
     total = 0.0
     for j in range(m):
         moved[j] = 0.0
         if not curvature[j] > 0.0:
             continue
-        row[:] = slope[j]
-        square = move(row, W, j, curvature[j], ridge, limits, (parameters, prox))
+        for t in range(columns):
+            row[t] = slope[j, t]
+        take_off_products(row, gram, j, changes, changed, count)
+        for t in range(drawn.size):
+            row[t] -= mean[j] * drawn[t]
+        if coupling.size > 0:
+            square = coupled_move(
+                row, W, j, curvature[j], ridge, coupling, reach, limits, (parameters, prox)
+            )
+        else:
+            square = move(row, W, j, curvature[j], ridge, alike, limits, (parameters, prox))
         if square == 0.0:
             continue
-        total += curvature[j] * square
+        total += (curvature[j] + reach) * square
         moved[j] = row
         if pull.shape[0] > 0:
-            take_off(slope, mean, pulled(pull, row, mean[j]))
+            drawn += pulled(pull, row, mean[j])
+        changed[count] = j
         for t in range(columns):
-            row[t] *= scale[t]
-        take_off(slope, gram[j], row)
+            changes[count, t] = scale[t] * row[t]
+        count += 1
     return total
 
 
@@ -168,7 +126,7 @@ def _spread(
 ) -> None:
     """Bring the slopes of all rows up to date with the change of a block."""
     m = moved.shape[0]
-    if not _any(moved):
+    if not any_entry(moved):
         return
     if pull.shape[0] > 0:
         total = np.dot(mean[start : start + m].copy().reshape(1, m), moved)[0]
@@ -176,13 +134,13 @@ def _spread(
     moved *= scale
     changed = 0
     for j in range(m):
-        changed += _any(moved[j])
+        changed += any_entry(moved[j])
     if changed > _FEW:
         np.dot(gram[start : start + m].T, moved, product)
         slope -= product
         return
     for j in range(m):
-        if _any(moved[j]):
+        if any_entry(moved[j]):
             take_off(slope, gram[start + j], moved[j])
 
 
@@ -190,8 +148,7 @@ def _spread(
     types.float64(
         *[MATRIX] * 3,
         *[VECTOR] * 3,
-        MATRIX,
-        types.float64,
+        *BESIDE,
         LIMITS,
         VECTOR,
         PROX,
@@ -208,6 +165,8 @@ def sweep_gram(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    coupling: Any,  # noqa: ANN401
+    reach: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
@@ -229,11 +188,10 @@ def sweep_gram(
         for start in range(0, s, block):
             stop = min(start + block, s)
             own = gram[start:stop, start:stop].copy()
-            local = slope[start:stop].copy()
             moved = np.empty((stop - start, columns))
             total += sweep_block(
                 own,
-                local,
+                slope[start:stop],
                 W[start:stop],
                 moved,
                 curvature[start:stop],
@@ -241,6 +199,8 @@ def sweep_gram(
                 mean[start:stop],
                 pull,
                 ridge,
+                coupling,
+                reach,
                 part_of(limits, start, stop),
                 parameters,
                 prox,
@@ -253,11 +213,19 @@ def sweep_gram(
 
 @compiled(
     types.void(
-        types.float64[:, :], VECTOR, types.float64, types.float64, LIMITS, VECTOR, PROX, VECTOR
+        MATRIX,
+        types.float64[:, :],
+        VECTOR,
+        *[types.float64] * 2,
+        LIMITS,
+        VECTOR,
+        PROX,
+        VECTOR,
     )
 )
-def entering(
-    gradient: Any,  # noqa: ANN401 - arrays of numba
+def unrest(
+    W: Any,  # noqa: ANN401 - arrays of numba
+    gradient: Any,  # noqa: ANN401
     curvature: Any,  # noqa: ANN401
     factor: float,
     ridge: float,
@@ -266,12 +234,12 @@ def entering(
     prox: Any,  # noqa: ANN401
     out: Any,  # noqa: ANN401
 ) -> None:
-    """Say by how much rows at zero would move if their gradients were `factor` times larger.
+    """Say by how much rows would move if their gradients were `factor` times larger.
 
     Parameters
     ----------
-    gradient : array of shape (n_features, n_columns)
-        Gradient of the data term, in any layout.
+    W, gradient : array of shape (n_features, n_columns)
+        Coefficients and gradient of the data term, that in any layout.
     curvature : array of shape (n_features,)
         Curvature of each row.
     factor : float
@@ -279,11 +247,12 @@ def entering(
     ridge, limits, parameters, prox
         As for :func:`sweep_block`.
     out : array of shape (n_features,)
-        Becomes the length of the move times the square root of the curvature; 0 for rows that
-        stay at zero.
+        Becomes the length of the move, that of a proximal step by the curvature of the row,
+        times the square root of the curvature; 0 for rows without curvature.
     """
     d, columns = gradient.shape
     rows = np.empty((_TILE, columns))
+    alike = limits[0].size == 0 and limits[1].size == 0
     for start in range(0, d, _TILE):
         size = min(_TILE, d - start)
         for t in range(columns):
@@ -297,10 +266,14 @@ def entering(
             shrink = 1.0 / (1.0 + step * ridge)
             row = rows[j]
             for t in range(columns):
-                row[t] *= -factor * step * shrink
-            limited_prox(row, start + j, step * shrink, limits, (parameters, prox))
+                row[t] = (W[start + j, t] - factor * step * row[t]) * shrink
+            if alike:
+                prox(row, step * shrink, parameters)
+            else:
+                limited_prox(row, start + j, step * shrink, limits, (parameters, prox))
             square = 0.0
             for t in range(columns):
-                square += row[t] * row[t]
+                away = row[t] - W[start + j, t]
+                square += away * away
             if square > 0.0:
                 out[start + j] = sqrt(square * curvature[start + j])

@@ -8,7 +8,8 @@ import numpy as np
 from numba import types
 
 from polytask.penalties.row_kernels import LIMITS, compiled
-from polytask.solvers._kernels import MATRIX, PROX, VECTOR, part_of, sweep_block
+from polytask.solvers._kernels import sweep_block
+from polytask.solvers._kernels_parts import BESIDE, MATRIX, PROX, VECTOR, part_of
 
 
 @compiled(
@@ -17,8 +18,7 @@ from polytask.solvers._kernels import MATRIX, PROX, VECTOR, part_of, sweep_block
         types.float64[:, :, ::1],
         *[MATRIX] * 3,
         *[VECTOR] * 3,
-        MATRIX,
-        types.float64,
+        *BESIDE,
         LIMITS,
         VECTOR,
         PROX,
@@ -35,6 +35,8 @@ def sweep_dense(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    coupling: Any,  # noqa: ANN401
+    reach: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
@@ -51,13 +53,13 @@ def sweep_dense(
         Changed in place.
     lean : array of shape (1, n_columns) or (1, 0)
         The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, limits, parameters, prox
+    W, curvature, scale, mean, pull, ridge, coupling, reach, limits, parameters, prox
         As for :func:`sweep_block`.
 
     Returns
     -------
     float
-        Sum of the curvature times the squared change.
+        Sum of the curvature, with the reach, times the squared change.
     """
     s, columns = W.shape
     size = grams.shape[1]
@@ -85,6 +87,8 @@ def sweep_dense(
             mean[start:stop],
             pull,
             ridge,
+            coupling,
+            reach,
             part_of(limits, start, stop),
             parameters,
             prox,

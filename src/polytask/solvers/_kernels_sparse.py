@@ -8,7 +8,15 @@ import numpy as np
 from numba import types
 
 from polytask.penalties.row_kernels import LIMITS, compiled, part_of_compiled
-from polytask.solvers._kernels import MATRIX, PROX, VECTOR, move, pulled
+from polytask.solvers._kernels_parts import (
+    BESIDE,
+    MATRIX,
+    PROX,
+    VECTOR,
+    coupled_move,
+    move,
+    pulled,
+)
 
 
 @part_of_compiled
@@ -39,8 +47,7 @@ def _scatter(row: Any, stored: Any, residual: Any) -> None:  # noqa: ANN401
         *[VECTOR] * 2,
         *[MATRIX] * 5,
         *[VECTOR] * 3,
-        MATRIX,
-        types.float64,
+        *BESIDE,
         LIMITS,
         VECTOR,
         PROX,
@@ -62,6 +69,8 @@ def sweep_sparse(
     mean: Any,  # noqa: ANN401
     pull: Any,  # noqa: ANN401
     ridge: float,
+    coupling: Any,  # noqa: ANN401
+    reach: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
@@ -79,16 +88,17 @@ def sweep_sparse(
         weights; `level` is ``root' residual``. Changed in place.
     lean : array of shape (1, n_columns) or (1, 0)
         The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, limits, parameters, prox
+    W, curvature, scale, mean, pull, ridge, coupling, reach, limits, parameters, prox
         As for :func:`sweep_block`.
 
     Returns
     -------
     float
-        Sum of the curvature times the squared change.
+        Sum of the curvature, with the reach, times the squared change.
     """
     s, columns = W.shape
     row = np.empty(columns)
+    alike = limits[0].size == 0 and limits[1].size == 0
     total = 0.0
     for j in range(s):
         if not curvature[j] > 0.0:
@@ -100,10 +110,15 @@ def sweep_sparse(
         row *= scale
         if pull.shape[0] > 0:
             row += mean[j] * lean[0]
-        square = move(row, W, j, curvature[j], ridge, limits, (parameters, prox))
+        if coupling.size > 0:
+            square = coupled_move(
+                row, W, j, curvature[j], ridge, coupling, reach, limits, (parameters, prox)
+            )
+        else:
+            square = move(row, W, j, curvature[j], ridge, alike, limits, (parameters, prox))
         if square == 0.0:
             continue
-        total += curvature[j] * square
+        total += (curvature[j] + reach) * square
         shift[0] += centre[j] * row
         level[0] -= first[j] * row
         _scatter(row, stored, residual)

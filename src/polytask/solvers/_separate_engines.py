@@ -16,7 +16,7 @@ from polytask.datafits import Evaluation, Samples, ScalarBlock, SquaredStatistic
 from polytask.datafits.base import Array
 from polytask.datafits.designs import Index
 from polytask.solvers import _separate_kernels as kernels
-from polytask.solvers._separate_terms import RowTerms
+from polytask.solvers._separate_terms import LimitedTerms
 
 # Curvatures below this share of the largest possible one are raised to it.
 _FLOOR = 1e-6
@@ -68,7 +68,7 @@ class RowsEngine:
         That block.
     design : Stacked
         Its design; task k owns column k.
-    terms : RowTerms
+    terms : LimitedTerms
         The penalty.
     dtype : dtype
         Of the features in memory. float32 halves the traffic; predictions and certificates
@@ -78,7 +78,7 @@ class RowsEngine:
     datafit: Samples
     block: ScalarBlock
     design: Stacked
-    terms: RowTerms
+    terms: LimitedTerms
     dtype: type[np.floating[Any]]
 
     def __post_init__(self) -> None:
@@ -86,7 +86,9 @@ class RowsEngine:
         d, columns = self.datafit.shape
         self.offsets = np.ascontiguousarray(self.design.offsets, dtype=np.intp)
         self.held = float(self.datafit.intercepts.held)
+        self.reach = self.terms.reach(columns)
         self.place = np.full(d, -1, dtype=np.intp)
+        self.owners = np.zeros(0, dtype=np.intp)
         self.X = np.zeros((0, int(self.offsets[-1])), dtype=self.dtype)
         self.W = np.zeros((0, columns))
         self.mean, self.curvature = np.zeros((0, columns)), np.zeros((0, columns))
@@ -126,6 +128,7 @@ class RowsEngine:
             self._fill(some, rows[: len(some)])
             self.X[place] = rows[: len(some)]
         self.place[new] = np.arange(self.used, needed)
+        self.owners = np.concatenate([self.owners, new])
         self.used = needed
         if self.reference.size:
             self._moments(part)
@@ -154,7 +157,7 @@ class RowsEngine:
         kernels.moments(
             self.X[part], self.offsets, h, total, self.held, self.mean[part], self.curvature[part]
         )
-        self.curvature[part] += self.terms.ridge
+        self.curvature[part] += self.terms.of(self.owners[part], 2)[:, None]
 
     def _model(self) -> tuple[Array, Array]:
         """Return minus the slopes and the curvatures at the predictions."""
@@ -183,12 +186,16 @@ class RowsEngine:
             self._move_intercepts(u, h)
             seen = kernels.sweep_rows(
                 self.active,
+                self.features,
                 self.X,
                 self.offsets,
                 h,
                 self.mean,
                 self.curvature,
-                self.terms.array,
+                self.terms.strengths,
+                *self.terms.limits.arrays[1:],
+                self.terms.coupling,
+                self.reach,
                 self.W,
                 self.norms,
                 self.b,
@@ -216,7 +223,7 @@ class RowsEngine:
     def _search(self, start: Array, old: Array, b: Array, change: Array) -> bool:
         """Shorten the step until the objective does not rise; say whether it moved."""
         data = self.block.value(self.eta) + self.datafit.intercepts.penalty(b)
-        first = data + self.terms.value(start, old)
+        first = data + self.terms.value(start, old, self.features)
         target, goal, eta = self.W[self.active], self.b.copy(), self.eta
         length = 1.0
         for _ in range(_HALVINGS):
@@ -236,7 +243,8 @@ class RowsEngine:
     def value(self) -> float:
         """Return the objective."""
         data = self.block.value(self.eta) + self.datafit.intercepts.penalty(self.b)
-        return data + self.terms.value(self.W[self.active], self.norms[self.active])
+        rows, norms = self.W[self.active], self.norms[self.active]
+        return data + self.terms.value(rows, norms, self.features)
 
     def point(self) -> Point:
         """Return copies of all that is linear in the coefficients, those first."""
@@ -267,12 +275,12 @@ class GramEngine:
     ----------
     datafit : SquaredStatistics
         With one matrix per task.
-    terms : RowTerms
+    terms : LimitedTerms
         The penalty.
     """
 
     datafit: SquaredStatistics
-    terms: RowTerms
+    terms: LimitedTerms
 
     def __post_init__(self) -> None:
         """Bring the statistics into the order of the kernels, without copying the matrices."""
@@ -280,7 +288,9 @@ class GramEngine:
         self.second = np.ascontiguousarray(s.second)
         self.mean = np.ascontiguousarray(s.x_mean.T)
         self.held = np.ascontiguousarray(s.scale * self.datafit.mean_share)
-        self.curvature = np.ascontiguousarray(self.datafit.diagonal) + self.terms.ridge
+        ridge = self.terms.strengths[:, 2:]
+        self.curvature = np.ascontiguousarray(self.datafit.diagonal + ridge)
+        self.reach = self.terms.reach(self.datafit.shape[1])
         # How far a task's own intercept follows its misfit.
         self.follow = 1.0 - self.datafit.mean_share
 
@@ -291,7 +301,7 @@ class GramEngine:
         self.norms = np.sqrt(np.einsum("ij,ij->i", W, W))
         self.b = at.intercept.copy()
         self.misfit = s.y_mean - np.einsum("ij,ij->j", s.x_mean, W)
-        self.u = np.ascontiguousarray(-at.gradient.T)
+        self.u = np.ascontiguousarray((self.terms.coupled(W) - at.gradient).T)
         self.active = np.ascontiguousarray(active)
 
     def advance(self) -> float:
@@ -304,7 +314,10 @@ class GramEngine:
             self.datafit.statistics.scale,
             self.held,
             self.curvature,
-            self.terms.array,
+            self.terms.strengths,
+            *self.terms.limits.arrays[1:],
+            self.terms.coupling,
+            self.reach,
             self.W,
             self.norms,
             self.misfit,
@@ -330,7 +343,9 @@ class GramEngine:
         toward = left * np.einsum("ij,ij->j", s.x_mean, W)
         squares = s.scale * (s.spread + (self.misfit - self.b) ** 2)
         data = 0.5 * float(np.sum(squares - about + toward))
-        return data + self.datafit.intercepts.penalty(self.b) + self.terms.value(W, self.norms)
+        every = np.arange(len(W))
+        penalty = self.terms.value(W, self.norms, every)
+        return data + self.datafit.intercepts.penalty(self.b) + penalty
 
     def point(self) -> Point:
         """Return copies of all that is linear in the coefficients, those first."""

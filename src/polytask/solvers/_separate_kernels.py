@@ -27,6 +27,9 @@ _OPTIONS: dict[str, Any] = {
 }
 _NEWTON_STEPS = 60
 _NEAR = 4e-16
+# Steps for a row whose entries are coupled, and the share of the first one, squared, to end at.
+_INNER_STEPS = 20
+_INNER_SHARE = 1e-4
 
 
 def _compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function of numba
@@ -68,17 +71,31 @@ def row_norm(z: Array, h: Array, group: float, start: float) -> float:
 
 
 @_compiled
-def best_row(v: Array, h: Array, terms: Array, old: float, out: Array) -> float:
+def best_row(
+    v: Array,
+    h: Array,
+    entry: float,
+    group: float,
+    lower: Array,
+    upper: Array,
+    old: float,
+    out: Array,
+) -> float:
     """Write the best row to `out` and return its norm.
 
-    `v` is overwritten; `terms` holds the strengths of the entries, of the row norm and of the
-    ridge, which is part of `h` already.
+    `v` is overwritten; a ridge is part of `h` already. `lower` and `upper` are the bounds of the
+    entries, of shape (n_tasks,), (1,) or, without any, (0,); unless they are 0 there is no
+    `group`. An entry never leaves 0 against its slope, so that one whose bound is in the way
+    stays there, whatever the others do.
     """
-    entry, group = terms[0], terms[1]
     for t in range(v.size):
         v[t] = max(v[t] - entry, 0.0) + min(v[t] + entry, 0.0)
         if h[t] <= 0.0:
             v[t] = 0.0
+        if lower.size > 0:
+            k = t if lower.size > 1 else 0
+            if (v[t] < 0.0 and lower[k] == 0.0) or (v[t] > 0.0 and upper[k] == 0.0):
+                v[t] = 0.0
     rho = 1.0
     if group > 0.0:
         rho = row_norm(v, h, group, old)
@@ -86,19 +103,72 @@ def best_row(v: Array, h: Array, terms: Array, old: float, out: Array) -> float:
     for t in range(v.size):
         bottom = h[t] * rho + group
         out[t] = v[t] * rho / bottom if bottom > 0.0 else 0.0
+        if lower.size > 0:
+            k = t if lower.size > 1 else 0
+            out[t] = min(max(out[t], lower[k]), upper[k])
         square += out[t] * out[t]
     return float(np.sqrt(square))
 
 
 @_compiled
+def coupled_row(
+    v: Array,
+    w: Array,
+    h: Array,
+    entry: float,
+    group: float,
+    lower: Array,
+    upper: Array,
+    coupling: Array,
+    reach: Array,
+    old: float,
+    out: Array,
+    work: Array,
+) -> float:
+    """Write the best row to `out` and return its norm; `w` is the present one.
+
+    As `best_row`, with ``w' coupling w / 2`` besides. `reach` is a diagonal no smaller than the
+    coupling: proximal steps in the metric h + reach, a few of them, which cost nothing that grows
+    with the rows of the data. `work` is (4, n_tasks).
+    """
+    if coupling.size == 0:
+        return float(best_row(v, h, entry, group, lower, upper, old, out))
+    pushed, bend, new, before = work[0], work[1], work[2], work[3]
+    for t in range(v.size):
+        bend[t], out[t] = h[t] + reach[t], w[t]
+    norm, first = old, 0.0
+    for _ in range(_INNER_STEPS):
+        for t in range(v.size):
+            total = 0.0
+            for s in range(v.size):
+                total += coupling[t, s] * out[s]
+            pushed[t] = v[t] - total + reach[t] * out[t]
+            before[t] = out[t]
+        norm = best_row(pushed, bend, entry, group, lower, upper, norm, new)
+        moved = 0.0
+        for t in range(v.size):
+            moved += (bend[t] * (new[t] - before[t])) ** 2
+            out[t] = new[t]
+        first = max(first, moved)
+        if moved <= _INNER_SHARE * first:
+            break
+    return norm
+
+
+@_compiled
 def sweep_rows(
     active: Index,
+    features: Index,
     X: NDArray[Any],
     offsets: Index,
     h: Array,
     mean: Array,
     curvature: Array,
-    terms: Array,
+    strengths: Array,
+    lower: Array,
+    upper: Array,
+    coupling: Array,
+    reach: Array,
     W: Array,
     norms: Array,
     b: Array,
@@ -110,27 +180,37 @@ def sweep_rows(
     Parameters
     ----------
     active : rows to visit, as positions in X, mean, curvature, W and norms
+    features : the same as rows of strengths, lower and upper
     X : (n_active, n_rows) features, contiguous along the rows of the data
     offsets : where each task's rows begin
     h : (n_rows,) curvatures
     mean : (n_active, n_tasks) what a task's own intercept takes off each feature
     curvature : (n_active, n_tasks) of the entries, ridge included
-    terms : strengths, see `best_row`
+    strengths : (d or 1, 3) of the entries, of the row norm and of the ridge
+    lower, upper : (d or 1, n_tasks or 1) bounds of the entries, (0, 0) if there are none
+    coupling, reach : see `coupled_row`; (0, 0) and zeros if there is none
     W, norms, b, u : coefficients, their row norms, intercepts, and minus the slopes; changed
     plain : whether h is 1 and mean is 0
     """
     n_tasks = offsets.size - 1
-    v, new = np.empty(n_tasks), np.empty(n_tasks)
+    v, new, none = np.empty(n_tasks), np.empty(n_tasks), np.zeros(0)
+    work = np.empty((4, n_tasks))
     worst = 0.0
-    for p in active:
-        w, bend, ridge = W[p], curvature[p], terms[2]
+    for place in range(active.size):
+        p, j = active[place], features[place]
+        k, m = (j if strengths.shape[0] > 1 else 0), (j if lower.shape[0] > 1 else 0)
+        entry, group, ridge = strengths[k, 0], strengths[k, 1], strengths[k, 2]
+        low, high = (lower[m], upper[m]) if lower.shape[0] > 0 else (none, none)
+        w, bend = W[p], curvature[p]
         for t in range(n_tasks):
             x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
             dot = 0.0
             for i in range(x.size):
                 dot += x[i] * slopes[i]
             v[t] = dot + (bend[t] - ridge) * w[t]
-        norm = best_row(v, bend, terms, norms[p], new)
+        norm = coupled_row(
+            v, w, bend, entry, group, low, high, coupling, reach, norms[p], new, work
+        )
         if norm == 0.0 and norms[p] == 0.0:
             continue
         moved = 0.0
@@ -138,7 +218,7 @@ def sweep_rows(
             change = new[t] - w[t]
             if change == 0.0:
                 continue
-            moved += (bend[t] * change) ** 2
+            moved += ((bend[t] + reach[t]) * change) ** 2
             w[t] = new[t]
             x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
             if plain:
@@ -162,7 +242,11 @@ def sweep_gram(
     scale: Array,
     held: Array,
     curvature: Array,
-    terms: Array,
+    strengths: Array,
+    lower: Array,
+    upper: Array,
+    coupling: Array,
+    reach: Array,
     W: Array,
     norms: Array,
     misfit: Array,
@@ -178,18 +262,24 @@ def sweep_gram(
     scale : (n_tasks,) weights of the tasks
     held : (n_tasks,) curvature that is left to a task's mean once its own intercept has moved
     curvature : (d, n_tasks) of the entries, ridge included
-    terms : strengths, see `best_row`
+    strengths, lower, upper, coupling, reach : as in `sweep_rows`
     W, norms, misfit, u : coefficients, their row norms, intercepts that would put the means
         right, and minus the gradient (n_tasks, d); changed
     """
     n_tasks, d = u.shape
-    v, new = np.empty(n_tasks), np.empty(n_tasks)
+    v, new, none = np.empty(n_tasks), np.empty(n_tasks), np.zeros(0)
+    work = np.empty((4, n_tasks))
     worst = 0.0
     for j in active:
-        w, bend, ridge = W[j], curvature[j], terms[2]
+        k, m = (j if strengths.shape[0] > 1 else 0), (j if lower.shape[0] > 1 else 0)
+        entry, group, ridge = strengths[k, 0], strengths[k, 1], strengths[k, 2]
+        low, high = (lower[m], upper[m]) if lower.shape[0] > 0 else (none, none)
+        w, bend = W[j], curvature[j]
         for t in range(n_tasks):
             v[t] = u[t, j] + (bend[t] - ridge) * w[t]
-        norm = best_row(v, bend, terms, norms[j], new)
+        norm = coupled_row(
+            v, w, bend, entry, group, low, high, coupling, reach, norms[j], new, work
+        )
         if norm == 0.0 and norms[j] == 0.0:
             continue
         moved = 0.0
@@ -197,7 +287,7 @@ def sweep_gram(
             change = new[t] - w[t]
             if change == 0.0:
                 continue
-            moved += (bend[t] * change) ** 2
+            moved += ((bend[t] + reach[t]) * change) ** 2
             w[t] = new[t]
             misfit[t] -= change * mean[t, j]
             row, slopes, pull = second[t, j], u[t], change * scale[t]

@@ -6,6 +6,7 @@ from polytask.datafits import Datafit, Samples, SquaredStatistics
 
 # Below this many numbers other solvers are done before a compiled one is loaded.
 _LARGE = 1_000_000
+_REPEATS = 20
 
 
 def _numbers(datafit: Datafit) -> int:
@@ -21,3 +22,8 @@ def _numbers(datafit: Datafit) -> int:
 def is_large(datafit: Datafit) -> bool:
     """Say whether a compiled solver is worth its start."""
     return _numbers(datafit) >= _LARGE
+
+
+def is_large_repeated(datafit: Datafit) -> bool:
+    """Say the same where many such problems are solved one after the other, to many digits."""
+    return _numbers(datafit) >= _LARGE / _REPEATS

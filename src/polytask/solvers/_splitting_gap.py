@@ -7,11 +7,13 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 
-from polytask.datafits import Datafit, Evaluation
+from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
 from polytask.datafits.base import Array, too_large
 from polytask.penalties import Conjugate, NullStrength, Penalty, Quadratic
 from polytask.penalties.composed import Composed
-from polytask.penalties.decomposition import separate
+from polytask.penalties.decomposition import RidgedRows, separate
+from polytask.penalties.features import binds_signs, unpenalised_rows
+from polytask.solvers._free_rows import FreeRows, null_gradient
 from polytask.solvers._splitting_sides import Side
 from polytask.solvers._splitting_steps import Point, Steps
 from polytask.solvers.base import Certificate, Solution, Status
@@ -46,12 +48,41 @@ class SplitObjective:
         nothing = reference <= _NOTHING * datafit.magnitude
         self.reference = 0.0 if nothing else reference
         self.settled = nothing or self._is_flat()
+        self.free = self._free_features()
         quadratic = self.split.smooth is None or isinstance(self.split.smooth, Quadratic)
         self.certifiable = quadratic and isinstance(self.first, Conjugate)
 
     def _is_flat(self) -> bool:
         """Whether every feature is constant, so that intercepts do all that W could do."""
         return self.penalty.null_point is None and not self.datafit.feature_scale().any()
+
+    def _free_features(self) -> FreeFeatures | None:
+        """Return the features that nothing but smooth terms penalises, for losses with kinks."""
+        # With a ridge the conjugate has no limits.
+        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, RidgedRows):
+            return None
+        index = unpenalised_rows(self.penalty)
+        if self.penalty.strength == 0 and not binds_signs(self.penalty):
+            index = np.arange(self.datafit.shape[0])
+        return FreeFeatures(self.datafit, index) if index.size else None
+
+    def evaluate(self, point: Point) -> Evaluation:
+        """Evaluate at a point, with the gradient of a dual point that a gap can be made of."""
+        at = None
+        if self.free is not None:
+            curved, index = self.split.smooth, self.free.index
+            none = np.zeros((len(index), self.datafit.shape[1]))
+            goal = none if curved is None else -curved.gradient(point.W)[index]
+            at = self.free.evaluate(point.W, point.u, goal, self._fitted_rest(point.W))
+        return self.side.evaluate(point.W, point.b, point.u) if at is None else at
+
+    def _fitted_rest(self, W: Array) -> Evaluation | None:
+        """Evaluate the losses without kinks with the features that nothing penalises fitted."""
+        rest = self.free.datafit.rest if self.free is not None else None
+        if self.free is None or rest is None or self.split.smooth is not None:
+            return None
+        rows = FreeRows(rest, self.free.index, None, None)
+        return rows.fitted(W, rest.evaluate(W), rest.evaluate)[1]
 
     def penalty_value(self, W: Array) -> float:
         """Return the value of all parts of the penalty at W."""
@@ -128,7 +159,7 @@ class SplitObjective:
         # Closer to its null strength than the tolerance tells, the answer is zero for the
         # tolerance, not for the penalty.
         if status.ok and null is not None and strength is not None and strength >= null:
-            status = Status.ALL_ZERO
+            status = Status.PENALISED_ZERO if point.W.any() else Status.ALL_ZERO
         return Solution(
             W=point.W.copy(),
             intercept=at.intercept.copy(),
@@ -143,11 +174,12 @@ class SplitObjective:
 
     def _null_strength(self, W: Array) -> float | None:
         penalty = self.penalty
-        if W.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
+        held = W if self.free is None else np.delete(W, self.free.index, axis=0)
+        if held.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
             return None
         if self._is_flat() or not penalty.strength:
             return None
-        return float(penalty.null_strength(self.datafit.origin.gradient))
+        return float(penalty.null_strength(null_gradient(self.datafit, penalty)))
 
     def rest(self) -> Solution:
         """Return the answer W = 0 of a settled objective."""

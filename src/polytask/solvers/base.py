@@ -40,6 +40,16 @@ class Status(Enum):
         "The solver cannot improve further in this precision: standardize the features, use "
         "float64, or accept the certificate as it is."
     )
+    ENDLESS = (
+        "There is no best answer: what the penalty leaves free grows for ever, because it "
+        "separates the classes or belongs to zeros only. Penalise every feature, if ever so "
+        "little, or leave such features out; what is penalised was not fitted to the end."
+    )
+    FITTED_EXACTLY = (
+        "The solver stopped before its tolerance, with a task fitted almost exactly: the "
+        "square-root loss has hardly any noise left there to be measured by. Choose a larger "
+        "alpha, or accept the certificate as it is."
+    )
     ON_SAMPLES = (
         "The certificate is below the tolerance, but only on the samples: the sufficient "
         "statistics had lost digits to features far from zero or of very different sizes. "

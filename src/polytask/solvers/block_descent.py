@@ -3,19 +3,22 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from functools import cached_property
 
 import numpy as np
 
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
-from polytask.datafits.base import Array
+from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import CompiledRows, Penalty, Proximable, decompose
 from polytask.penalties.decomposition import RidgedRows
 from polytask.penalties.features import rows_of
 from polytask.solvers._block_data import Index, SharedData, shared_data
+from polytask.solvers._block_engines import Beside
 from polytask.solvers._block_inner import Goal, Inner
 from polytask.solvers._block_pool import Pool
+from polytask.solvers._separate_terms import coupling_of
 from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
@@ -29,7 +32,7 @@ _GROWING_SHARE = 0.1
 _IDLE_ROUNDS = 3
 # How far ahead along a path rows are admitted, at most.
 _FARTHEST = 2.0
-# The compiled sweeps multiply by this matrix for every row.
+# The compiled sweeps multiply by matrices between tasks for every row.
 _MOST_PULLED = 300
 
 
@@ -42,7 +45,8 @@ class BlockDescent(Solver):
     has already. Within it rows are minimised over one by one, in the Gram domain while that
     is cheaper than residuals, with extrapolation; one product with all features then checks
     the answer. Features that were worked with, and their inner products, are kept with the
-    datafit, so a path of strengths computes them once. ``max_iter`` bounds the sweeps.
+    datafit, so a path of strengths computes them once. A coupling of the tasks beside the
+    penalty enters the minimisation over a row. ``max_iter`` bounds the sweeps.
 
     References
     ----------
@@ -58,10 +62,17 @@ class BlockDescent(Solver):
             split = decompose(penalty)
         except IncompatibleError as error:
             return str(error)
-        if split.smooth is not None or _compiled(split.proximable) is None:
+        columns = datafit.shape[1]
+        coupled = split.smooth is not None and columns > _MOST_PULLED
+        if (
+            coupled
+            or _compiled(split.proximable) is None
+            or coupling_of(split.smooth, columns) is None
+        ):
             return (
-                f"BlockDescent needs a penalty on rows with a row kernel; {penalty!r} is not. "
-                "Use AcceleratedGradient, or solver='auto'."
+                "BlockDescent needs a penalty on rows with a row kernel, with or without a "
+                f"coupling of at most {_MOST_PULLED} tasks; {penalty!r} is not. Use "
+                "AcceleratedGradient, or solver='auto'."
             )
         data = datafit.derived(shared_data)
         if data is None:
@@ -131,14 +142,13 @@ class _Memory:
         if self._last is None:
             return None
         rows, active, at = self._last
-        now = np.flatnonzero(W.any(axis=1))
-        same = np.array_equal(now, active) and np.array_equal(W[active], rows)
+        same = np.array_equal(W[active], rows) and np.array_equal(rows_in_use(W), active)
         return replace(at, intercept=at.intercept.copy()) if same else None
 
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """An iterate with its evaluation and its certificate.
+    """An iterate with its evaluation and, once asked for, its certificate.
 
     Attributes
     ----------
@@ -146,19 +156,31 @@ class _Answer:
         The iterate.
     at : Evaluation
         The data term there.
-    scores : ndarray of shape (n_features,)
-        How far rows at zero are from where they should be.
-    certificate : Certificate
-        That of W.
     active : ndarray of int
         The rows of W that are not zero.
+    run : _Run
+        The minimisation that it belongs to.
     """
 
     W: Array
     at: Evaluation
-    scores: Array
-    certificate: Certificate
     active: Index
+    run: _Run
+
+    @cached_property
+    def moves(self) -> Array:
+        """How far each row is from where it should be, (n_features,)."""
+        return self.run.unrest(self.W, self.at.gradient, 1.0)
+
+    @cached_property
+    def certificate(self) -> Certificate:
+        """That of W."""
+        # Rows that rest at zero add nothing to the gap and do not bound the dual point.
+        held = self.moves > 0
+        held[self.active] = True
+        residual, first = float(np.linalg.norm(self.moves)), self.run.first
+        rows = np.flatnonzero(held)
+        return self.run.objective.certificate(self.W, self.at, residual, first, rows)
 
 
 class _Run:
@@ -168,7 +190,13 @@ class _Run:
         found = _compiled(objective.rough)
         if found is None:
             raise IncompatibleError("BlockDescent has no prox of one row.")
-        self.penalty, self.ridge = found
+        self.penalty, ridge = found
+        coupling = coupling_of(objective.curved, objective.datafit.shape[1])
+        if coupling is None:
+            raise IncompatibleError("BlockDescent knows no coupling of this kind.")
+        self.beside = Beside(ridge, coupling)
+        stiff = data.curvature > 0
+        self.curvature = np.where(stiff, data.curvature + self.beside.reach, 0.0)
         self.kernel = self.penalty.row_kernel()
         self.data = data
         self.objective = objective
@@ -176,63 +204,49 @@ class _Run:
         self.tol = tol
         self.max_iter = max_iter
         self.memory = objective.datafit.derived(_Memory)
-        at_zero = objective.zero.gradient
         # In coordinates scaled by the curvature of each row that curvature is 1.
-        first = float(np.linalg.norm(self._entering(at_zero, 1.0)))
-        self.first = objective.first_residual(first, 1.0)
+        null = self.unrest(objective.null, objective.zero.gradient, 1.0)
+        self.first = objective.first_residual(float(np.linalg.norm(null)), 1.0)
 
-    def _entering(self, gradient: Array, factor: float) -> Array:
-        from polytask.solvers._kernels import entering
+    def unrest(self, W: Array, gradient: Array, factor: float) -> Array:
+        """Return how far rows would move if their gradients were `factor` times larger."""
+        from polytask.solvers._kernels import unrest
 
         out = np.empty(len(gradient))
         kernel = self.kernel
-        settings = self.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
-        entering(gradient, self.data.curvature, factor, *settings, out)
+        settings = self.beside.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
+        unrest(np.ascontiguousarray(W), gradient, self.curvature, factor, *settings, out)
         return out
 
     def _answer(self, W: Array, intercept: Array | None) -> _Answer:
         return self._judged(*self.objective.fitted(W, self.objective.smooth(W, intercept)))
 
     def _judged(self, W: Array, at: Evaluation) -> _Answer:
-        active = np.flatnonzero(W.any(axis=1))
-        scores = self._entering(at.gradient, 1.0)
-        residual = self._residual(W, at.gradient, active, scores)
-        # Rows that rest at zero add nothing to the gap and do not bound the dual point.
-        held = scores > 0
-        held[active] = True
-        rows = np.flatnonzero(held)
-        certificate = self.objective.certificate(W, at, residual, self.first, rows)
-        return _Answer(W, at, scores, certificate, active)
-
-    def _residual(self, W: Array, gradient: Array, active: Index, scores: Array) -> float:
-        """Norm of the fixed-point residual, scaled by the curvature of each row."""
-        moves = scores.copy()
-        if active.size and isinstance(self.rough, CompiledRows | RidgedRows):
-            rows, curvature = W[active], self.data.curvature[active]
-            target = rows - gradient[active] / curvature[:, None]
-            moved = rows - self.rough.prox_rows(target, active, 1.0 / curvature)
-            moves[active] = np.linalg.norm(moved, axis=1) * np.sqrt(curvature)
-        return float(np.linalg.norm(moves))
+        return _Answer(W, at, rows_in_use(W), self)
 
     def loop(self, start: Solution | None) -> Solution:
         """Solve growing working sets until the certificate is below the tolerance."""
         best = self._begin(start)
         rows, n_iter, idle, share = best.active, 0, 0, _SHARE
         answer, factor = best, self._look_ahead(start)
-        while best.certificate.relative > self.tol and n_iter < self.max_iter:
+        # The answer to the last strength of a path is hardly ever one to the next.
+        unproved = factor > 1.0
+        while (unproved or best.certificate.relative > self.tol) and n_iter < self.max_iter:
             grown, capped = self._grown(rows, answer, factor)
             added, rows, factor = len(grown) > len(rows), grown, 1.0
             answer, sweeps = self._solved(rows, answer, capped, share, self.max_iter - n_iter)
             n_iter += sweeps
-            better = answer.certificate.relative < 0.9 * best.certificate.relative
-            if answer.certificate.relative < best.certificate.relative:
-                best = answer
+            better = unproved or answer.certificate.relative < 0.9 * best.certificate.relative
+            if unproved or answer.certificate.relative < best.certificate.relative:
+                best, unproved = answer, False
             if not added:
                 share *= 0.1
                 idle = 0 if better else idle + 1
             if idle >= _IDLE_ROUNDS or (sweeps == 0 and not added):
                 break
-        self.memory.keep(best.W[best.active], best.active, best.at)
+        # A coupling is a part of the evaluation, and another strength has another one.
+        if self.objective.curved is None:
+            self.memory.keep(best.W[best.active], best.active, best.at)
         self.memory.strength = self.objective.penalty.strength
         return self._finished(best, n_iter)
 
@@ -245,9 +259,10 @@ class _Run:
     def _begin(self, start: Solution | None) -> _Answer:
         if start is None:
             return self._judged(self.objective.null.copy(), self.objective.zero)
+        W = self.objective.first(start)
         # Nothing can move a row without curvature.
-        W = np.where(self.data.curvature[:, None] > 0, self.objective.first(start), 0.0)
-        last = self.memory.recall(W)
+        W[~(self.data.curvature > 0)] = 0.0
+        last = self.memory.recall(W) if self.objective.curved is None else None
         return self._answer(W, start.intercept) if last is None else self._judged(W, last)
 
     def _look_ahead(self, start: Solution | None) -> float:
@@ -259,9 +274,10 @@ class _Run:
 
     def _grown(self, rows: Index, answer: _Answer, factor: float) -> tuple[Index, bool]:
         """Add the rows that are farthest from where they should be; say if some had to wait."""
-        scores = answer.scores.copy()
         if factor > 1.0:
-            scores = self._entering(answer.at.gradient, factor)
+            scores = self.unrest(answer.W, answer.at.gradient, factor)
+        else:
+            scores = answer.moves.copy()
         scores[rows] = 0.0
         scores[answer.active] = 0.0
         entering = np.flatnonzero(scores)
@@ -277,8 +293,9 @@ class _Run:
         self, rows: Index, answer: _Answer, capped: bool, share: float, sweeps: int
     ) -> tuple[_Answer, int]:
         """Minimise over some rows, the others staying at zero."""
-        slope = np.ascontiguousarray(-answer.at.gradient[rows])
-        engine = self.memory.pool.engine(rows, answer.W[rows], slope, self.ridge, self.kernel)
+        W = answer.W[rows]
+        slope = np.ascontiguousarray(self.beside.gradient(W) - answer.at.gradient[rows])
+        engine = self.memory.pool.engine(rows, W, slope, self.beside, self.kernel)
         # The dual point of these rows alone is not orthogonal to what the penalty leaves alone.
         certifiable = self.objective.certifiable and self.objective.free is None
         reference = self.objective.reference

@@ -6,13 +6,15 @@ from collections.abc import Callable, Mapping
 
 from polytask.datafits import Datafit
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Penalty
+from polytask.penalties import LatentTasks, Penalty, Sum
 from polytask.solvers._size import is_large
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.concomitant import Concomitant
 from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.factored import Factored
+from polytask.solvers.group_descent import GroupDescent
 from polytask.solvers.newton import Newton
 from polytask.solvers.parts_gradient import PartsGradient, holds_parts
 from polytask.solvers.proximal_newton import ProximalNewton
@@ -24,9 +26,11 @@ from polytask.solvers.splitting import Splitting
 SOLVERS: tuple[Solver, ...] = (
     Reweighted(),
     Factored(),
+    Concomitant(),
     Newton(),
     BlockDescent(),
     SeparateDescent(),
+    GroupDescent(),
     ExtrapolatedGradient(),
     ProximalNewton(),
     AcceleratedGradient(),
@@ -34,10 +38,16 @@ SOLVERS: tuple[Solver, ...] = (
     Splitting(),
 )
 
+
+def _is_large_quadratic(datafit: Datafit) -> bool:
+    return datafit.is_quadratic and is_large(datafit)
+
+
 # Solvers that are worth their start on some data only.
 WORTH: Mapping[type[Solver], Callable[[Datafit], bool]] = {
     BlockDescent: is_large,
     SeparateDescent: is_large,
+    GroupDescent: _is_large_quadratic,
 }
 
 
@@ -71,7 +81,27 @@ def choose(datafit: Datafit, penalty: Penalty) -> Solver:
         reason = solver.accepts(datafit, penalty)
         if not reason:
             return solver
-    # No other solver says what is wrong with parts.
-    raise IncompatibleError(
-        PartsGradient().accepts(datafit, penalty) if holds_parts(penalty) else reason
-    )
+    raise IncompatibleError(_why_none(datafit, penalty) or reason)
+
+
+def _why_none(datafit: Datafit, penalty: Penalty) -> str:
+    """Return why no solver takes penalties of a kind, and what to use instead; empty if unknown.
+
+    The solvers by themselves know of another solver only, and there is none.
+    """
+    latent = isinstance(penalty, LatentTasks)
+    if not datafit.is_smooth and (latent or holds_parts(penalty)):
+        return (
+            f"{penalty!r} needs a loss with a gradient, and that of quantiles has kinks: use "
+            "loss='huber', which outliers do not rule either, or a penalty of W as a whole, such "
+            "as L21 or TraceNorm."
+        )
+    if holds_parts(penalty):
+        # No other solver says what is wrong with parts.
+        return PartsGradient().accepts(datafit, penalty)
+    if isinstance(penalty, Sum) and any(isinstance(m, LatentTasks) for m in penalty.members):
+        return (
+            "LatentTasks penalises the factors of W, and nothing can be added to it: use it "
+            "alone, or TraceNorm in its place, which other penalties can be added to."
+        )
+    return ""

@@ -2,17 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse.linalg import LinearOperator, gmres
+from scipy.linalg import LinAlgError, LinAlgWarning, solve
+from scipy.sparse.linalg import LinearOperator, cg, gmres
 
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array, LinearMap
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
-from polytask.solvers.objective import Objective
+from polytask.solvers.level_degrees import data_hessian, with_moments
+from polytask.solvers.objective import Objective, with_smooth
 
 Index = NDArray[np.intp]
 
@@ -20,9 +24,36 @@ Index = NDArray[np.intp]
 _DENSE = 2500
 _PROBES = 128
 _MOST_CYCLES = 400
+# Steps between the starts of the iterative solver.
+_RESTART = 60
 _ACCURACY = 1e-8
 # Relative size of the steps along which a prox is differentiated.
 _STEP = 1e-6
+
+
+@dataclass(frozen=True)
+class Effort:
+    """How carefully degrees of freedom are counted.
+
+    Attributes
+    ----------
+    dense : int
+        Up to so many coefficients the trace is exact.
+    probes : tuple of int
+        Random probes beyond: at least, and at most.
+    spread : float
+        Relative standard error at which probing may end before that.
+    cycles : int
+        Cycles of the iterative solver, for each probe.
+    accuracy : float
+        Its relative accuracy.
+    """
+
+    dense: int
+    probes: tuple[int, int]
+    spread: float
+    cycles: int
+    accuracy: float
 
 
 def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
@@ -32,8 +63,9 @@ def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
     prox and the Hessian H of the smooth part, of which H_0 belongs to the data, a change of the
     targets that changes the gradient by -H_0 V changes W by X with
     (I - J (I - s H)) X = s J H_0 V; the divergence of the predictions is the trace of V -> X.
-    For the squared loss this is Stein's unbiased count, for others the usual local one. Free
-    intercepts add one each.
+    For the squared loss this is Stein's unbiased count, for others the usual local one. Of H_0 the
+    pull on intercepts is no part. Intercepts add
+    :func:`polytask.solvers.level_degrees.intercept_degrees`; free ones one each.
 
     Parameters
     ----------
@@ -61,26 +93,58 @@ def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
     9, 1981; Vaiter, Deledalle, Peyré, Fadili, Dossal, "The degrees of freedom of partly smooth
     regularizers", Annals of the Institute of Statistical Mathematics 69, 2017.
     """
+    careful = Effort(_DENSE, (_PROBES, _PROBES), 0.0, _MOST_CYCLES, _ACCURACY)
+    return float(column_degrees(datafit, penalty, W, careful).sum())
+
+
+def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort) -> Array:
+    """Return the degrees of freedom of the coefficients of every column.
+
+    That of a column is the sum of the derivatives of the predictions of its task, each in its
+    own target; where tied or pulled intercepts couple the data of tasks, the split between
+    columns is close. The sum is that of :func:`degrees_of_freedom`.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term.
+    penalty : Penalty
+        Bound and resolved; convex, with a prox where it is not smooth.
+    W : ndarray of shape (n_features, n_columns)
+        The minimiser of the sum.
+    effort : Effort
+        How carefully.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+
+    Raises
+    ------
+    IncompatibleError
+        If the penalty has no single prox, or the loss no curvature.
+    """
     if not datafit.is_smooth:
         raise IncompatibleError("The loss has no curvature: degrees of freedom are not known.")
     objective = Objective(datafit, penalty)
-    at = objective.smooth(W, None)
-    data = datafit.evaluate(W).hessian
+    local = with_moments(datafit, W)
+    data, bent = data_hessian(local, W), local.evaluate(W)
+    bent = bent if objective.curved is None else with_smooth(bent, objective.curved, W)
+    if objective.rough is None:
+        inner = _Inner(bent.hessian, data, np.arange(W.size), W.shape, bent.preconditioner(0.0))
+        return inner.by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
-    point = W - step * at.gradient
+    point = W - step * objective.smooth(W, None).gradient
     held = _held(objective.rough, point, step)
     derivative = _derivative(objective.rough, point, step)
 
     def system(V: Array) -> Array:
-        return np.asarray(V - derivative(V - step * at.hessian(V)))
+        return np.asarray(V - derivative(V - step * bent.hessian(V)))
 
     def right(V: Array) -> Array:
         return np.asarray(derivative(step * data(V)))
 
-    free = np.flatnonzero(~held.ravel())
-    if free.size <= _DENSE:
-        return _exact(system, right, free, W.shape)
-    return _probed(system, right, free, W.shape)
+    return _Inner(system, right, np.flatnonzero(~held.ravel()), W.shape).by_column(effort)
 
 
 def _curvature(objective: Objective, datafit: Datafit) -> float:
@@ -114,42 +178,80 @@ def _derivative(rough: Proximable | None, point: Array, step: float) -> LinearMa
     return apply
 
 
-def _exact(system: LinearMap, right: LinearMap, free: Index, shape: tuple[int, int]) -> float:
-    """Return the trace of system^-1 right over the coefficients in `free`, from both matrices."""
-    if not free.size:
-        return 0.0
-    left, over = (_matrix(of, free, shape) for of in (system, right))
-    # Directions in which nothing holds W have no part in the data either.
-    return float(np.trace(np.linalg.lstsq(left, over, rcond=None)[0]))
+@dataclass(frozen=True, eq=False)
+class _Inner:
+    """The diagonal of system^-1 right for some coefficients.
 
+    Attributes
+    ----------
+    system, right : callable
+        Linear maps of W.
+    free : ndarray of int
+        The coefficients that are not held at zero.
+    shape : tuple of int
+        Shape of W.
+    preconditioner : callable or None
+        About the inverse of a system that is symmetric and positive; None for any system.
+    """
 
-def _matrix(of: LinearMap, free: Index, shape: tuple[int, int]) -> Array:
-    out = np.empty((free.size, free.size))
-    for k, place in enumerate(free):
-        unit = np.zeros(shape)
-        unit.flat[place] = 1.0
-        out[:, k] = of(unit).ravel()[free]
-    return out
+    system: LinearMap
+    right: LinearMap
+    free: Index
+    shape: tuple[int, int]
+    preconditioner: LinearMap | None = None
 
+    def by_column(self, effort: Effort) -> Array:
+        """Return the sums of the diagonal over each column of W."""
+        exact = self.free.size <= effort.dense
+        diagonal = self._exact() if exact else self._probed(effort)
+        found = np.zeros(self.shape[1])
+        np.add.at(found, self.free % self.shape[1], diagonal)
+        return found
 
-def _probed(system: LinearMap, right: LinearMap, free: Index, shape: tuple[int, int]) -> float:
-    """Return the mean of v' system^-1 right v over random signs v (Hutchinson's estimate)."""
-    rng = np.random.default_rng(0)
+    def _exact(self) -> Array:
+        """Return the diagonal from both matrices."""
+        if not self.free.size:
+            return np.zeros(0)
+        left, over = self._matrix(self.system), self._matrix(self.right)
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("error", LinAlgWarning)
+                return np.asarray(np.diagonal(solve(left, over, check_finite=False)))
+        except (LinAlgError, LinAlgWarning):
+            # Directions in which nothing holds W have no part in the data either.
+            return np.asarray(np.diagonal(np.linalg.lstsq(left, over, rcond=None)[0]))
 
-    def spread(v: Array) -> Array:
-        V = np.zeros(shape)
-        V.flat[free] = v.ravel()
-        return V
+    def _matrix(self, of: LinearMap) -> Array:
+        units = np.eye(self.free.size)
+        return np.column_stack([self._on_free(of, unit) for unit in units])
 
-    def on_free(of: LinearMap) -> Callable[[Array], Array]:
-        return lambda v: of(spread(v)).ravel()[free]
+    def _on_free(self, of: LinearMap, v: Array) -> Array:
+        V = np.zeros(self.shape)
+        V.flat[self.free] = v.ravel()
+        return np.asarray(of(V).ravel()[self.free])
 
-    operator = LinearOperator((free.size, free.size), matvec=on_free(system), dtype=np.float64)
-    total = 0.0
-    for _ in range(_PROBES):
-        v = rng.choice([-1.0, 1.0], size=free.size)
-        found = gmres(
-            operator, on_free(right)(v), rtol=_ACCURACY, restart=60, maxiter=_MOST_CYCLES
-        )[0]
-        total += float(v @ found)
-    return total / _PROBES
+    def _probed(self, effort: Effort) -> Array:
+        """Return the mean of v * system^-1 right v over random signs v (Hutchinson's estimate)."""
+        rng = np.random.default_rng(0)
+        total, done = np.zeros(self.free.size), 0
+        while done < effort.probes[1]:
+            # The variance of a probe is at most twice the trace: no eigenvalue is above one.
+            settled = effort.spread**2 * float(total.sum()) >= 2.0
+            if done >= effort.probes[0] and settled:
+                break
+            v = rng.choice([-1.0, 1.0], size=self.free.size)
+            total += v * self._solved(self._on_free(self.right, v), effort)
+            done += 1
+        return total / done
+
+    def _solved(self, right: Array, effort: Effort) -> Array:
+        size = self.free.size
+        operator = LinearOperator((size, size), matvec=partial(self._on_free, self.system))
+        if self.preconditioner is None:
+            found, _ = gmres(
+                operator, right, rtol=effort.accuracy, restart=_RESTART, maxiter=effort.cycles
+            )
+            return np.asarray(found)
+        about = LinearOperator((size, size), matvec=partial(self._on_free, self.preconditioner))
+        steps = _RESTART * effort.cycles
+        return np.asarray(cg(operator, right, rtol=effort.accuracy, maxiter=steps, M=about)[0])

@@ -21,6 +21,8 @@ from polytask.solvers.newton import Newton
 
 # The ridge of the first start, in units of the mean curvature of a feature.
 _RIDGE = 0.1
+# Lengths of the one step from zero that the null strength is found by, relative to Newton's.
+_LENGTHS = np.geomspace(0.05, 2.0, 12)
 # Alternations that a start gets, and the precision of their halves.
 _FIRST, _ROUGH = 20, 1e-3
 # An alternation that gains a smaller share is the last.
@@ -85,15 +87,18 @@ class Factored(Solver):
         warm = None if start is None else start.factors
         usable = warm is not None and warm[0].shape == (datafit.shape[0], penalty.n_latent)
         count = 1 if usable else self.starts
-        points = [run.alternated(L) for L in self._beginnings(datafit, penalty, count)]
+        points = [run.alternated(L) for L in self._beginnings(datafit, penalty, count, run.ridge)]
         if warm is not None and usable:
             points.append(run.at(*warm))
+        if not min(points, key=_value).S.any():
+            points.append(run.one_latent())
         return run.finished(run.polished(min(points, key=_value), tol, max_iter), tol)
 
-    def _beginnings(self, datafit: Datafit, penalty: LatentTasks, count: int) -> list[Array]:
+    def _beginnings(
+        self, datafit: Datafit, penalty: LatentTasks, count: int, ridge: float
+    ) -> list[Array]:
         d, k = datafit.shape[0], penalty.n_latent
-        curvature = float(np.mean(datafit.feature_scale() ** 2))
-        W = Newton().solve(datafit, L2(max(_RIDGE * curvature, np.finfo(float).tiny))).W
+        W = Newton().solve(datafit, L2(ridge)).W
         left, values, _ = np.linalg.svd(W, full_matrices=False)
         first = np.zeros((d, k))
         used = min(k, len(values))
@@ -128,6 +133,7 @@ class _Run:
         self.datafit, self.penalty, self.alpha = datafit, penalty, penalty.weight
         self.first: _Point | None = None
         self.n_iter, self.stopped = 0, Status.STALLED
+        self.null_strength: float | None = None
 
     def at(self, L: Array, S: Array, intercept: Array | None = None) -> _Point:
         """Evaluate at factors."""
@@ -149,6 +155,35 @@ class _Run:
             if gained <= _LITTLE * after.value:
                 break
         return point
+
+    def one_latent(self) -> _Point:
+        """Return the best point found of those with one latent task that one task draws on.
+
+        With ``L S = r D``, L and S at their best scale, the penalty is
+        ``1.5 alpha (r ||l|| ||s||_1)^(2/3)``: what the data term gains over it is the strength
+        below which that point is better than zero.
+        """
+        d, n_columns = self.datafit.shape
+        zero = self.datafit.origin
+        slopes = zero.preconditioner(self.ridge)(zero.gradient)
+        sizes = np.linalg.norm(slopes, axis=0)
+        self.null_strength = 0.0
+        best = np.zeros((d, self.penalty.n_latent)), np.zeros((self.penalty.n_latent, n_columns))
+        for t in np.flatnonzero(sizes > 0):
+            for r in sizes[t] * _LENGTHS:
+                L, S = (np.zeros_like(factor) for factor in best)
+                L[:, 0], S[0, t] = -slopes[:, t] / sizes[t], r
+                gained = zero.value - self.datafit.evaluate(L @ S, zero.intercept).value
+                strength = gained / (1.5 * r ** (2.0 / 3.0))
+                if strength > self.null_strength:
+                    self.null_strength, best = float(strength), _rescaled(L, S)
+        return self.at(*best)
+
+    @property
+    def ridge(self) -> float:
+        """The ridge of the first start."""
+        curvature = float(np.mean(self.datafit.feature_scale() ** 2))
+        return max(_RIDGE * curvature, float(np.finfo(float).tiny))
 
     def _step(self, point: _Point) -> _Point:
         codes = CodesDatafit(self.datafit, point.L)
@@ -219,12 +254,14 @@ class _Run:
         residual = self._subgradient(point) / self._scale
         W = point.L @ point.S
         status = Status.STATIONARY if residual <= tol else self.stopped
+        empty = status.ok and not W.any()
         return Solution(
             W=W,
             intercept=point.intercept,
             objective=point.value,
             certificate=Certificate(None, residual, self.datafit.origin.value),
-            status=Status.ALL_ZERO if status.ok and not W.any() else status,
+            status=Status.ALL_ZERO if empty else status,
+            null_strength=(self.null_strength or None) if empty else None,
             n_iter=self.n_iter,
             seconds=time.perf_counter() - self.started,
             factors=(point.L, point.S),

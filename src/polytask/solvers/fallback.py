@@ -7,7 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from polytask.datafits import Samples
+from polytask.datafits import Datafit
 from polytask.penalties import Penalty
 from polytask.solvers.base import Solution, Status
 from polytask.solvers.choose import choose
@@ -17,7 +17,7 @@ _MOST_STEPS = 500
 
 
 def on_samples(
-    found: Solution, make: Callable[[], Samples], penalty: Penalty, tol: float, max_iter: int
+    found: Solution, make: Callable[[], Datafit], penalty: Penalty, tol: float, max_iter: int
 ) -> Solution:
     """Go on with the samples where a solver stalled on their statistics.
 
@@ -65,7 +65,7 @@ def on_samples(
     )
 
 
-def _sound(found: Solution, datafit: Samples) -> Solution | None:
+def _sound(found: Solution, datafit: Datafit) -> Solution | None:
     """Return where to start: where the statistics led, unless zero is better."""
     value = datafit.value_at(found.W, found.intercept)
     return found if value <= datafit.origin.value else None

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 
-from polytask.datafits import Datafit, Evaluation
+from polytask.datafits import Datafit, Evaluation, Rooted
 from polytask.datafits.base import Array, too_large
 from polytask.penalties import (
     L2,
@@ -20,11 +20,15 @@ from polytask.penalties import (
 )
 from polytask.penalties.decomposition import Ridge, RidgedRows
 from polytask.penalties.features import rows_of, unpenalised_rows
+from polytask.penalties.sums import Sum
+from polytask.solvers._endless import walked
 from polytask.solvers._free_rows import FreeRows, Index, hessian_product, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
 # An objective at W = 0 below this share of that without intercepts is rounding.
 _NOTHING = 1e-26
+# Where features are fitted before, which may be nearly dependent.
+_FREE_NOTHING = 1e-21
 # A dual point shorter than this many units of rounding proves nothing.
 _SHORTEST = 10.0
 # Below this share of the largest gradient that the reference allows, one is rounding.
@@ -60,13 +64,25 @@ class Objective:
         self.null = np.zeros(datafit.shape)
         self.zero = self._with_curved(datafit.origin, self.null)
         self.free = self._free_rows()
-        self.null, self.zero = self.fitted(self.null, self.zero)
+        self.endless = self._fit_null()
         reference = self.zero.value + self.rough_value(self.null)
         # Losses and penalties are at least 0, so W = 0 cannot be improved upon.
-        nothing = reference <= _NOTHING * datafit.magnitude
+        rest = _NOTHING if self.free is None else _FREE_NOTHING
+        nothing = reference <= rest * datafit.magnitude
         self.reference = 0.0 if nothing else reference
-        self.settled = nothing or self._is_flat()
+        self.settled = nothing or self.endless or self._is_flat()
         self.certifiable = self._has_gap()
+
+    def _fit_null(self) -> bool:
+        """Fit the null model; say whether it has no minimum, and so the objective has none."""
+        # Squares, and roots of their means, have a minimum always.
+        least = self.datafit.is_quadratic or isinstance(self.datafit, Rooted)
+        if self.free is not None and not least:
+            self.null, self.zero, endless = walked(self.free, self.null, self.zero, self.smooth)
+            if endless:
+                return True
+        self.null, self.zero = self.fitted(self.null, self.zero)
+        return False
 
     def _is_flat(self) -> bool:
         """Whether every feature is constant, so that intercepts do all that W could do.
@@ -204,6 +220,8 @@ class Objective:
         n_iter: int,
     ) -> Solution:
         """Return the solution; an answer of zeros tells where coefficients appear."""
+        if status.ok and self._grows(W, at):
+            status = Status.ENDLESS
         null = self._null_strength(W)
         strength = self.penalty.strength
         # Closer to its null strength than the tolerance tells, the answer is zero for the
@@ -221,8 +239,18 @@ class Objective:
             null_strength=null,
         )
 
+    def _grows(self, W: Array, at: Evaluation) -> bool:
+        """Whether an answer is on its way to nowhere, where nothing need hold it."""
+        loose = self.rough is None or getattr(self.rough, "strength", None) == 0.0
+        if self.datafit.is_quadratic or not loose or _holds(self.curved):
+            return False
+        rows = FreeRows(self.datafit, np.arange(W.shape[0]), self.curved, None)
+        return walked(rows, W, at, self.smooth)[2]
+
     def _null_strength(self, W: Array) -> float | None:
         penalty = self.penalty
+        if self.endless:
+            return None
         held = W if self.free is None else np.delete(W, self.free.index, axis=0)
         if held.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
             return None
@@ -235,6 +263,10 @@ class Objective:
     def rest(self) -> Solution:
         """Return the answer W = 0 of a settled objective."""
         W = self.null.copy()
+        if self.endless:
+            # Nothing bounds how far an answer is from what does not exist.
+            unknown = Certificate(None, float("inf"), self.reference)
+            return self.finish(W, self.zero, unknown, Status.ENDLESS, 0)
         gap = 0.0 if self.certifiable else None
         certificate = Certificate(gap, 0.0, self.reference)
         return self.finish(W, self.zero, certificate, Status.CONVERGED, 0)
@@ -245,6 +277,12 @@ def _smooth_ridge(ridge: Ridge) -> Smooth | None:
     plain: Penalty = L2(ridge.weight)
     held = plain if ridge.centre is None else plain.shifted(ridge.centre)
     return held if isinstance(held, Smooth) else None
+
+
+def _holds(curved: object) -> bool:
+    """Say whether a smooth penalty rises in every direction, as far as its kind tells."""
+    members = curved.members if isinstance(curved, Sum) else (curved,)
+    return any(isinstance(member, L2) and bool(member.strength) for member in members)
 
 
 def with_smooth(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:

@@ -11,7 +11,7 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Parts, Penalty, Proximable, Smooth, Sum
+from polytask.penalties import NullStrength, Parts, Penalty, Proximable, Smooth, Sum
 from polytask.penalties.parts_stack import stacked
 from polytask.penalties.sums import add
 from polytask.solvers._parts_data import StackedDatafit
@@ -28,6 +28,10 @@ _INNER: tuple[Solver, ...] = (
     ProximalNewton(),
     AcceleratedGradient(),
 )
+
+
+# Parts this many times weaker than their null strength are approached from stronger ones.
+_WEAK = 1e4
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +87,14 @@ class PartsGradient(Solver):
         refusal = self.accepts(datafit, penalty)
         if refusal:
             raise IncompatibleError(refusal)
-        task = _task(datafit, penalty)
+        at, spent, seconds = start, 0, 0.0
+        for stage in _stronger(datafit, penalty) if start is None else ():
+            at = self._solved(_task(datafit, stage), tol, max(max_iter - spent, 1), at)
+            spent, seconds = spent + at.n_iter, seconds + at.seconds
+        found = self._solved(_task(datafit, penalty), tol, max(max_iter - spent, 1), at)
+        return replace(found, n_iter=found.n_iter + spent, seconds=found.seconds + seconds)
+
+    def _solved(self, task: _Task, tol: float, max_iter: int, start: Solution | None) -> Solution:
         begin = None if start is None else replace(start, W=_stack_of(start, task))
         solver = self._chosen(task)
         found = solver.solve(task.datafit, task.penalty, tol=tol, max_iter=max_iter, start=begin)
@@ -106,6 +117,23 @@ def _members(penalty: Penalty) -> tuple[list[Parts], list[Penalty]]:
     return parts, [term for term in terms if not isinstance(term, Parts)]
 
 
+def _stronger(datafit: Datafit, penalty: Penalty) -> list[Penalty]:
+    """Return penalties with stronger parts to begin with, by which weak ones are approached.
+
+    A step moves a part by no more than its strength, so from zero it takes as many steps as that
+    is smaller than the part. The division of W between the parts hardly depends on the strength,
+    so ten times as strong ones lead there in a few.
+    """
+    (parts,), others = _members(penalty)
+    strength = parts.strength
+    if not isinstance(parts, NullStrength) or not strength:
+        return []
+    ratio = parts.null_strength(datafit.origin.gradient) / (_WEAK * strength)
+    count = int(np.ceil(np.log10(ratio))) if 1.0 < ratio < np.inf else 0
+    strengths = [10.0**k * strength for k in range(count, 0, -1)]
+    return [add([parts.with_strength(own), *others]) for own in strengths]
+
+
 def holds_parts(penalty: Penalty) -> bool:
     """Say whether some term of a penalty is one of parts."""
     return bool(_members(penalty)[0])
@@ -121,6 +149,11 @@ def _refusal(penalty: Penalty) -> str:
         return (
             f"{parts[0]!r} can be added to smooth penalties only, not to {rough[0]!r}. Make it a "
             "member of the parts, or leave it."
+        )
+    if len(parts) > 1:
+        return (
+            f"{parts[0]!r} and {parts[1]!r} both take W apart, and only one penalty of a sum can: "
+            "make one Parts([...]) of all their members."
         )
     return (
         "PartsGradient needs one penalty of parts without a proximal operator of its own, and "

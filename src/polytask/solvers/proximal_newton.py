@@ -159,7 +159,8 @@ class _Run:
         W, at = self.objective.fitted(W, at)
         best = _Answer(W, at, self.objective.value(W, at), self._certificate(W, at))
         current, steps, idle = best, 0, 0
-        while not self._done(best) and self.inner_iterations < self.max_iter and idle < _PATIENCE:
+        # A step may need no inner iteration.
+        while not self._done(best) and self._spent(steps) < self.max_iter and idle < _PATIENCE:
             moved = self._step(current)
             steps += 1
             if moved is None:
@@ -170,14 +171,17 @@ class _Run:
             halved = moved.certificate.relative < 0.5 * best.certificate.relative
             idle = 0 if lower or halved else idle + 1
             best = moved if lower or nearer else best
-        status = Status.MAX_ITER if self.inner_iterations >= self.max_iter else Status.STALLED
+        status = Status.MAX_ITER if self._spent(steps) >= self.max_iter else Status.STALLED
         return self.objective.finish(
             best.W,
             best.at,
             best.certificate,
             Status.CONVERGED if self._done(best) else status,
-            max(self.inner_iterations, steps),
+            self._spent(steps),
         )
+
+    def _spent(self, steps: int) -> int:
+        return max(self.inner_iterations, steps)
 
     def _done(self, answer: _Answer) -> bool:
         return answer.certificate.relative <= self.tol

@@ -13,23 +13,28 @@ from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Nonconvex, NullStrength, Penalty, Sum
+from polytask.penalties.features import unpenalised_rows
 from polytask.penalties.sums import add
 from polytask.solvers._free_rows import null_gradient
 from polytask.solvers._size import is_large
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.concomitant import Concomitant
 from polytask.solvers.newton import Newton
 from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.separate_descent import SeparateDescent
+from polytask.solvers.splitting import Splitting
 
 # What solves a stage, in order of preference.
 _CONVEX: tuple[Solver, ...] = (
+    Concomitant(),
     Newton(),
     BlockDescent(),
     SeparateDescent(),
     ProximalNewton(),
     AcceleratedGradient(),
+    Splitting(),
 )
 _WORTH: Mapping[type[Solver], Callable[[Datafit], bool]] = {
     BlockDescent: is_large,
@@ -219,5 +224,8 @@ class _Run:
     def _null_strength(self, at: Solution) -> float | None:
         penalty = self.penalty
         if at.null_strength is None or not isinstance(penalty, NullStrength):
+            return None
+        # Rows that the last stage leaves alone may be penalised all the same.
+        if np.delete(at.W, unpenalised_rows(penalty), axis=0).any():
             return None
         return float(penalty.null_strength(null_gradient(self.datafit, penalty)))

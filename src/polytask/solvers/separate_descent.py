@@ -14,8 +14,15 @@ from polytask.datafits.base import Array
 from polytask.datafits.designs import Index
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, decompose
+from polytask.penalties.decomposition import Split
 from polytask.solvers._extrapolation import Extrapolation
-from polytask.solvers._separate_terms import RowTerms, row_terms
+from polytask.solvers._separate_terms import (
+    LimitedTerms,
+    RowTerms,
+    coupling_of,
+    plain_terms,
+    terms_of,
+)
 from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.objective import Objective
@@ -26,6 +33,8 @@ if TYPE_CHECKING:
 # Numbers that the gathered features may hold.
 _MOST_ENTRIES = 4e8
 _MOST_SPARSE_ENTRIES = 5e7
+# Tasks that may be coupled: every visit of a row multiplies by a matrix between them.
+_MOST_COUPLED = 200
 # Rows of the first working set; later ones are at most twice the rows in use.
 _FIRST_ROWS = 512
 # A round ends when violations have fallen by this factor, unless it goes for the tolerance.
@@ -49,9 +58,9 @@ class SeparateDescent(Solver):
     """Block coordinate descent over rows of W, each minimised exactly in a diagonal metric.
 
     A row's entries belong to tasks with their own curvatures, so its best value is the root
-    of one equation in its norm. Rows are visited in working sets, chosen by violation, with
-    extrapolation; losses other than the squared one through local quadratics. Compiled with
-    numba on first use.
+    of one equation in its norm, with weights of features and bounds too. Rows are visited in
+    working sets, chosen by violation, with extrapolation; losses other than the squared one
+    through local quadratics. Compiled with numba on first use.
 
     References
     ----------
@@ -69,10 +78,18 @@ class SeparateDescent(Solver):
             split = decompose(penalty)
         except IncompatibleError as error:
             return str(error)
-        if split.smooth is not None or row_terms(split.proximable) is None:
+        columns = datafit.shape[1]
+        coupled = split.smooth is not None and columns > _MOST_COUPLED
+        if (
+            coupled
+            or plain_terms(split.proximable) is None
+            or coupling_of(split.smooth, columns) is None
+        ):
             return (
-                f"SeparateDescent needs L1, L21, SparseGroup or ElasticNet, with or without L2; "
-                f"got {penalty!r}. Use AcceleratedGradient, or solver='auto'."
+                "SeparateDescent needs L1, L21, SparseGroup or ElasticNet, with or without L2, "
+                "weights of features, bounds, and a coupling of at most "
+                f"{_MOST_COUPLED} tasks; got {penalty!r}. Use AcceleratedGradient, or "
+                "solver='auto'."
             )
         return _refusal(datafit)
 
@@ -146,11 +163,13 @@ class _Run:
     def __init__(self, objective: Objective) -> None:
         self.objective = objective
         self.datafit = objective.datafit
-        self.terms = row_terms(objective.rough) or RowTerms(0.0, 0.0)
-        curvature = self.datafit.feature_scale() ** 2
+        split, columns = Split(objective.curved, objective.rough), self.datafit.shape[1]
+        self.terms = terms_of(split, columns) or LimitedTerms(RowTerms(0.0, 0.0))
+        farthest = float(self.terms.reach(columns).max(initial=0.0))
+        curvature = self.datafit.feature_scale() ** 2 + farthest
         # A feature without curvature is constant: its gradient is rounding.
         self.bend = np.where(curvature > 0, curvature, 1.0)
-        first = self._residual(np.zeros(self.datafit.shape), objective.zero.gradient)
+        first = self._residual(objective.null, objective.zero.gradient)
         self.first = objective.first_residual(first, 1.0)
 
     def _engine(self, tol: float) -> Engine:
@@ -176,15 +195,19 @@ class _Run:
         return float(np.linalg.norm((W - moved) * np.sqrt(self.bend)[:, None]))
 
     def _answer(self, W: Array, b: Array | None) -> _Answer:
-        at = self.objective.smooth(W, b)
+        return self._judged(*self.objective.fitted(W, self.objective.smooth(W, b)))
+
+    def _judged(self, W: Array, at: Evaluation) -> _Answer:
         residual = self._residual(W, at.gradient)
         certificate = self.objective.certificate(W, at, residual, self.first)
         return _Answer(W, at, self.objective.value(W, at), certificate)
 
     def loop(self, tol: float, max_iter: int, start: Solution | None) -> Solution:
         """Run rounds until the certificate is below the tolerance, or nothing moves."""
-        W = np.zeros(self.datafit.shape) if start is None else start.W.copy()
-        now = best = self._answer(W, None if start is None else start.intercept)
+        if start is None:
+            now = best = self._judged(self.objective.null.copy(), self.objective.zero)
+        else:
+            now = best = self._answer(self.objective.first(start), start.intercept)
         engine, sweeps, idle = self._engine(tol), 0, 0
         known: Index = np.zeros(0, dtype=np.intp)
         while best.certificate.relative > tol and sweeps < max_iter and idle < _PATIENCE:
@@ -210,7 +233,7 @@ class _Run:
         """Return the rows in use and those that violate optimality most."""
         used = now.W.any(axis=1)
         # The further from the optimum, the more a gradient can still grow.
-        slack = min(_SLACK * now.certificate.relative**0.5, 0.5) * self.terms.strength
+        slack = min(_SLACK * now.certificate.relative**0.5, 0.5)
         excess = np.where(used, -np.inf, self.terms.excess(now.at.gradient))
         wanted = np.flatnonzero(excess > -slack)
         room = max(_FIRST_ROWS, int(used.sum()))

@@ -141,7 +141,7 @@ class _Run:
         return self.steps.step_from(self.steps.state_of(point)).length
 
     def _judged(self, point: Point, length: float) -> _Answer:
-        at = self.side.evaluate(point.W, point.b, point.u)
+        at = self.objective.evaluate(point)
         residual = length / self.first if self.first > 0 else length
         gap = self.objective.gap(point.W, at, point)
         return _Answer(point, at, Certificate(gap, residual, self.objective.reference))

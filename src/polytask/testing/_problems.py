@@ -13,8 +13,10 @@ from polytask.datafits import (
     Datafit,
     Features,
     Intercepts,
+    MomentSquares,
     NoIntercepts,
     PulledIntercepts,
+    Rooted,
     Samples,
     ScalarBlock,
     Shared,
@@ -34,6 +36,7 @@ from polytask.losses import (
     Poisson,
     Quantile,
     Squared,
+    SquareRoot,
 )
 
 N_TASKS = 4
@@ -211,4 +214,37 @@ def kinked_problems(seed: int) -> dict[str, Datafit]:
     if isinstance(first, ScalarBlock):
         blocks = (replace(first, loss=Quantile(0.3)), *mixed.blocks[1:])
         found["quantile beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
+    return found
+
+
+def rooted_problems(seed: int) -> dict[str, Datafit]:
+    """Return small problems in which tasks count by roots of mean squares.
+
+    Parameters
+    ----------
+    seed : int
+        Of the random numbers.
+
+    Returns
+    -------
+    dict of str to Datafit
+        By a name that says what it is.
+    """
+    modes = intercept_modes()
+    shape = N_FEATURES, N_TASKS
+    found: dict[str, Datafit] = {}
+    for name, make, mode in (
+        ("square root", stacked_samples, "pulled"),
+        ("square root, sparse", shared_samples, "tied"),
+    ):
+        samples = make(SquareRoot(), modes[mode], seed)
+        found[name] = on_rows(samples.blocks, samples.intercepts, *shape)
+    known = stacked_statistics(modes["free"], seed)
+    squares = MomentSquares(known.statistics)
+    found["square root, statistics"] = Rooted(squares, None, known.intercepts)
+    mixed = mixed_samples(seed)
+    first = mixed.blocks[0]
+    if isinstance(first, ScalarBlock):
+        blocks = (replace(first, loss=SquareRoot()), *mixed.blocks[1:])
+        found["square root beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
     return found

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from polytask.losses import Loss, Squared
+from polytask.losses import Loss, Squared, SquareRoot
 from polytask.transfer._basis import Basis, Quadratic, basis_of
 
 Array = NDArray[np.float64]
@@ -186,7 +186,7 @@ def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
 def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _Newton:
     """Return what solves for every strength of a pull."""
     basis = basis_of(rows.X, pull)
-    return (_Ridge if isinstance(rows.loss, Squared) else _Newton)(rows, basis, eta)
+    return (_Ridge if isinstance(rows.loss, Squared | SquareRoot) else _Newton)(rows, basis, eta)
 
 
 def _clearly_best(

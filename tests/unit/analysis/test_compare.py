@@ -208,34 +208,6 @@ def test_a_journal_of_other_data_is_refused(tmp_path: Any) -> None:
         compare(X, y, task=task, models=FEW, quick=True, journal=journal, random_state=3)
 
 
-def test_a_journal_that_leads_to_no_answer_is_removed(
-    tmp_path: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    X, y, task = related(n_tasks=3)
-    journal = tmp_path / "journal"
-
-    def no_answer(*_: object) -> None:
-        raise DataError("No answer.")
-
-    with monkeypatch.context() as patch:
-        patch.setattr("polytask.analysis._compare.make_answer", no_answer)
-        with pytest.raises(DataError, match="No answer"):
-            compare(X, y, task=task, models=["separate"], quick=True, journal=journal)
-    assert not journal.exists()
-    compare(X, y + 1, task=task, models=["separate"], quick=True, journal=journal)
-
-
-def test_labels_that_do_not_vary_are_refused() -> None:
-    X, y, task = related(n_tasks=3)
-    with pytest.raises(DataError, match="the labels do not vary"):
-        compare(X, np.full(len(y), 0.1), task=task, models=FEW, quick=True)
-    Y = np.column_stack([np.full(90, 0.1), np.full(90, 7.0)])
-    with pytest.raises(DataError, match="the labels do not vary"):
-        compare(X, Y, models=FEW, quick=True)
-    # One target that varies can be judged.
-    compare(X, np.column_stack([y, Y[:, 0]]), models=["separate"], quick=True)
-
-
 def test_estimators_of_the_user_are_tried_per_task_and_pooled() -> None:
     X, y, task = related()
     tree = ("tree", DecisionTreeRegressor(max_depth=3, random_state=0))

@@ -516,9 +516,9 @@ def test_comparison_skips_it_where_it_makes_no_sense_or_time_is_short():
     import time
 
     from polytask.analysis._compare import _related
-    from polytask.selection.held import Study
     from polytask.analysis._problem import read_outcomes
     from polytask.analysis._related_data import related_sentence_facts
+    from polytask.selection.held import Study
 
     data = groups_example()
     study = Study(data, read_outcomes(data, "auto")[1])

@@ -13,7 +13,7 @@ from polytask import Pooled, SingleTask, adapt, compare, load, save
 from polytask.baselines import TunedMeans
 from polytask.linear import MultiTaskRegressor
 from polytask.penalties import L2
-from polytask.selection.candidates import tuned_linear
+from polytask.selection.learners import tuned_linear
 
 LEARNERS = {"poisson": PoissonRegressor, "gamma": GammaRegressor}
 

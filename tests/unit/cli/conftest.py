@@ -95,10 +95,10 @@ def pupils() -> pd.DataFrame:
 @pytest.fixture(scope="module")
 def light():
     """Let searches try three strengths rather than twenty: what is tested here is not in them."""
-    from polytask.selection import candidates
+    from polytask.selection import learners
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(candidates, "_ALPHAS", 3)
+        patch.setattr(learners, "ALPHAS", 3)
         yield
 
 

@@ -252,6 +252,7 @@ def test_byte_order_mark_is_said(run, plain):
         ([0, 2, 3], "poisson", "MultiTaskRegressor"),
         ([1, 2, 3], "gamma", "MultiTaskRegressor"),
         ([1, 2, 3], "quantile(0.8)", "MultiTaskRegressor"),
+        ([1, 2, 3], "square_root", "MultiTaskRegressor"),
         ([0, 1], "squared_hinge", "MultiTaskClassifier"),
         ([1, 2, 3], "multinomial", "MultiTaskClassifier"),
         ([True, False], "auto", "MultiTaskClassifier"),

@@ -38,6 +38,18 @@ SPOILED = {
     "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a task"),
     "one class": (lambda t: t.assign(y="k"), "one class only"),
     "free text": (lambda t: t.assign(y=[f"t{i}" for i in t.index]), "neither a number nor a"),
+    "one target is text": (
+        lambda t: _missing(t, "y", 7, "12 kg"),
+        "holds numbers but for '12 kg' in row 7, counting from 0:",
+    ),
+    "two targets are text": (
+        lambda t: _missing(_missing(t, "y", 7, "1O"), "y", 9, "many"),
+        "holds numbers but for '1O' in row 7, counting from 0 and 1 more:",
+    ),
+    "one cell is text": (
+        lambda t: _missing(t, "x", 5, "twelve"),
+        "The first such cell, 'twelve', is in row 5, counting from 0.",
+    ),
     "dates as target": (
         lambda t: t.assign(y=pd.date_range("2020-01-01", periods=len(t))),
         "Target 'y' of a.csv holds dates",

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -75,6 +77,20 @@ def test_derivatives_are_balanced_within_their_bounds(mode):
     found = balanced(rows, u, owner)
     assert np.all((found >= rows.lower) & (found <= rows.upper))
     np.testing.assert_allclose(np.bincount(owner, rows.weight * found), 0.0, atol=1e-13)
+
+
+@pytest.mark.parametrize("slopes", [(-3.0, 40.0), (-1e-3, 2e-3), (-1e4, 1.0)])
+def test_derivatives_of_losses_with_slopes_of_any_size_are_balanced(slopes):
+    rows = kinked(shared_samples, "free").rows
+    steep = replace(
+        rows, lower=np.full_like(rows.y, slopes[0]), upper=np.full_like(rows.y, slopes[1])
+    )
+    owner = steep.column
+    u = np.full_like(rows.y, slopes[1])
+    found = balanced(steep, u, owner)
+    assert np.all((found >= steep.lower) & (found <= steep.upper))
+    scale = np.bincount(owner, rows.weight).max() * max(-slopes[0], slopes[1])
+    np.testing.assert_allclose(np.bincount(owner, rows.weight * found) / scale, 0.0, atol=1e-14)
 
 
 def test_ties_share_what_is_left_and_the_middle_of_a_flat_part_is_taken():

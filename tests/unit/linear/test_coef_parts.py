@@ -18,6 +18,7 @@ from polytask import (
 from polytask.penalties import (
     L2,
     L21,
+    L1Inf,
     Parts,
     TraceNorm,
     dirty,
@@ -36,7 +37,7 @@ Y = X @ TRUE + 0.3 * RNG.normal(size=(N, T))
 SEPARATE = {task: (X, Y[:, i]) for i, task in enumerate(TASKS)}
 FAMILIES = [
     dirty(),
-    dirty(shared="L1Inf"),
+    dirty(shared=L1Inf),
     robust(),
     robust_features(),
     sparse_low_rank(),

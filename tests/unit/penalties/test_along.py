@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from polytask import MultiTaskRegressor
-from polytask.exceptions import ParameterError
+from polytask.exceptions import DataWarning, ParameterError
 from polytask.penalties import Columns, along_graph, along_time, coupling, toward_mean
 
 RNG = np.random.default_rng(0)
@@ -197,7 +197,8 @@ def test_every_way_to_write_a_graph_is_the_same():
 def test_tasks_that_are_in_no_pair_have_no_neighbours():
     lonely = along_graph(0.6, {("a", "b"): 2.0}).bind(COLUMNS)
     assert (lonely.gradient(W)[:, 4:] == 0).all()
-    assert along_graph(0.6, {}).bind(COLUMNS).value(W) == 0
+    with pytest.warns(DataWarning, match="joins no two tasks"):
+        assert along_graph(0.6, {}).bind(COLUMNS).value(W) == 0
 
 
 @pytest.mark.parametrize(

@@ -85,7 +85,7 @@ def test_every_name_and_every_repr(name):
     ],
 )
 def test_texts_that_are_refused(text):
-    with pytest.raises(ParameterError, match=r"penalty must be|do not fit"):
+    with pytest.raises(ParameterError, match=r"penalty must be|takes alpha"):
         parse(text)
 
 
@@ -95,9 +95,9 @@ def test_a_misspelt_name_gets_the_nearest():
 
 
 def test_parameters_that_do_not_fit():
-    with pytest.raises(ParameterError, match="parameters of L21"):
+    with pytest.raises(ParameterError, match=r"L21 in .* has no parameter 'beta'"):
         parse("L21(beta=1)")
-    with pytest.raises(ParameterError, match="parameters of L21"):
+    with pytest.raises(ParameterError, match=r"L21 in .* has 3 values without a name"):
         parse("L21(1, 2, 3)")
     with pytest.raises(ParameterError, match="alpha of L21 must be a finite number"):
         parse("L21(-1)")

@@ -36,8 +36,8 @@ W = RNG.normal(size=(7, 5)) * (RNG.random((7, 5)) < 0.8)
 G = RNG.normal(size=(7, 5))
 CLOSED = [
     dirty(0.7, 0.4),
-    dirty(0.7, 0.3, shared="L1Inf"),
-    dirty(0.8, 0.4, shared="L1Inf"),
+    dirty(0.7, 0.3, shared=L1Inf),
+    dirty(0.8, 0.4, shared=L1Inf),
     Parts([L1(0.4), L21(0.7)]),
     Parts([L21(0.4), L2(0.7)]),
     Parts([L2(0.7), TraceNorm(0.4)]),
@@ -63,7 +63,7 @@ def test_the_prox_of_the_whole_is_the_sum_of_parts_that_minimise(penalty):
     np.testing.assert_allclose(penalty.prox(W, 0.9), U + V, atol=1e-8)
 
 
-@pytest.mark.parametrize("shared", ["L21", "L1Inf"])
+@pytest.mark.parametrize("shared", [L21, L1Inf])
 def test_a_level_sum_of_sizes_does_not_confuse_the_threshold(shared):
     # The wanted sum is a multiple of the bound of the entries: a range of thresholds will do.
     penalty = dirty(0.5, 0.25, shared=shared)
@@ -195,7 +195,8 @@ def test_binding_reaches_the_members():
         (lambda: dirty(0.3), "own_alpha"),
         (lambda: robust(None, 0.3), "outlier_alpha"),
         (lambda: robust_features(0.3, 0.2, fraction=0.1), "exclude each other"),
-        (lambda: dirty(0.3, 0.2, shared="L2"), "shared of dirty must be one of"),
+        (lambda: dirty(0.3, 0.2, shared=L2), "shared of dirty must be a class of penalties"),
+        (lambda: dirty(0.3, 0.2, shared="L1Inf"), "shared of dirty must be a class of penalties"),
         (lambda: sparse_low_rank(0.3), "low_rank_alpha"),
         (lambda: sparse_low_rank(0.3, 0.2, radius=1.0), "exclude each other"),
         (lambda: sparse_low_rank(0.3, radius=0.0), "radius of TraceBall"),
@@ -213,7 +214,8 @@ def test_refusals(make, words):
     [
         ("dirty", dirty()),
         ("dirty(0.1,0.05)", dirty(0.1, 0.05)),
-        ("dirty(0.1, 0.05, shared='L1Inf')", dirty(0.1, 0.05, shared="L1Inf")),
+        ("dirty(0.1, 0.05, shared='L1Inf')", dirty(0.1, 0.05, shared=L1Inf)),
+        ("dirty(fraction=0.2, shared=L1Inf)", dirty(fraction=0.2, shared=L1Inf)),
         ("robust(fraction=0.2) + L2(0.1)", robust(fraction=0.2) + L2(0.1)),
         ("sparse_low_rank(0.1, radius=3)", sparse_low_rank(0.1, radius=3)),
         ("Parts([2 * L21(0.3) + L2, toward_mean])", Parts([L21(0.6) + L2(), toward_mean()])),
@@ -224,7 +226,10 @@ def test_texts(text, wanted):
     assert parse(repr(wanted)) == wanted
 
 
-@pytest.mark.parametrize("text", ["Parts(L1)", "Parts([1])", "dirty('a', 'b')", "L1(shared='x')"])
+@pytest.mark.parametrize(
+    "text",
+    ["Parts(L1)", "Parts([1])", "dirty('a', 'b')", "L1(shared='x')", "dirty(shared='x')"],
+)
 def test_texts_that_are_refused(text):
     with pytest.raises(ParameterError):
         parse(text)

@@ -78,13 +78,13 @@ def kinds(monkeypatch: pytest.MonkeyPatch) -> list[type]:
     """Note the kinds of the folds that a search works on."""
     found: list[type] = []
     plain = scoring.scorer_of
-    from polytask.selection import search
+    from polytask.selection import judging
 
     def noted(how: Any, fold: Any, *rest: Any) -> Any:
         found.append(type(fold))
         return plain(how, fold, *rest)
 
-    monkeypatch.setattr(search, "scorer_of", noted)
+    monkeypatch.setattr(judging, "scorer_of", noted)
     return found
 
 

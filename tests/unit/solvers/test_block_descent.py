@@ -19,12 +19,17 @@ from polytask.penalties import (
     L1,
     L2,
     L21,
+    Columns,
     CompiledRows,
     ElasticNet,
+    L1Inf,
     RowKernel,
     SparseGroup,
     TraceNorm,
+    along_time,
+    positive,
     toward_mean,
+    weighted,
 )
 from polytask.penalties.row_kernels import apply_rows, row_prox
 from polytask.penalties.terms import ALPHA, FRACTION, Norm
@@ -115,6 +120,44 @@ def test_weights_and_offsets_reach_every_engine(monkeypatch):
                 monkeypatch.setattr(pools.Pool, "in_gram_domain", lambda self, size: False)
             agrees(samples(X, Y, mode, *factors, offset=np.full(70, 0.3)), L21(fraction=0.1))
             monkeypatch.undo()
+
+
+COUPLED = {
+    "toward the mean": L21(fraction=0.1) + toward_mean(0.05),
+    "a strong coupling": L21(fraction=0.1) + toward_mean(50.0),
+    "a chain and entries": SparseGroup(fraction=0.1, l1_ratio=0.4) + along_time(0.1, range(4)),
+    "the largest entry": L1Inf(fraction=0.1) + toward_mean(0.1),
+    "a ridge": L21(fraction=0.1) + toward_mean(0.1) + L2(0.1),
+    "weights": weighted(L21(fraction=0.1), np.linspace(0.5, 2.0, 90)) + toward_mean(0.1),
+    "signs": positive(L21(fraction=0.1)) + toward_mean(0.1),
+}
+
+
+@pytest.mark.parametrize("mode", ["free", "pulled"])
+@pytest.mark.parametrize("case", COUPLED)
+@pytest.mark.parametrize("layout", ["C", "CSR"])
+def test_couplings_of_columns(monkeypatch, mode, case, layout):
+    X, Y = design(40, 90, 4)
+    X = X * (np.random.default_rng(1).random(X.shape) < 0.5)
+    datafit = samples(LAYOUTS[layout](X), Y, mode, tasks=np.array([1.0, 0.5, 2.0, 1.0]))
+    penalty = COUPLED[case].bind(Columns.plain(4)).resolved(datafit.origin.gradient)
+    other = AcceleratedGradient().solve(datafit, penalty, tol=1e-9, max_iter=50000)
+    found = BlockDescent().solve(datafit, penalty, tol=1e-9)
+    size = found.certificate.reference
+    assert found.status is Status.CONVERGED
+    assert abs(found.objective - other.objective) <= 2e-9 * size
+    # The next strength of a path has another coupling.
+    weaker = penalty.with_strength(0.5 * penalty.strength)
+    onward = BlockDescent().solve(datafit, weaker, tol=1e-9, start=found)
+    afresh = BlockDescent().solve(datafit, weaker, tol=1e-9)
+    assert onward.status is afresh.status is Status.CONVERGED
+    assert abs(onward.objective - afresh.objective) <= 2e-9 * size
+    with monkeypatch.context() as patch:
+        patch.setattr(pools.Pool, "in_gram_domain", lambda self, size: False)
+        again = samples(LAYOUTS[layout](X), Y, mode, tasks=np.array([1.0, 0.5, 2.0, 1.0]))
+        residual = BlockDescent().solve(again, penalty, tol=1e-9)
+    assert residual.status is Status.CONVERGED
+    assert abs(residual.objective - found.objective) <= 2e-9 * size
 
 
 @pytest.mark.parametrize("mode", INTERCEPTS)
@@ -244,7 +287,8 @@ def test_refusals():
     fits = samples(X, Y)
     solver = BlockDescent()
     assert "row kernel" in solver.accepts(fits, TraceNorm(0.1))
-    assert "row kernel" in solver.accepts(fits, L21(0.1) + toward_mean(1.0))
+    elsewhere = toward_mean(1.0).shifted(np.ones(fits.shape))
+    assert "row kernel" in solver.accepts(fits, L21(0.1) + elsewhere)
     assert "row kernel" in solver.accepts(fits, L21(0.1).shifted(np.ones((6, 3))))
     assert solver.accepts(fits, TraceNorm(0.1) + L21(0.1))
     gaps = np.ones(Y.shape)

@@ -31,6 +31,8 @@ from polytask.penalties import (
     toward_mean,
 )
 from polytask.solvers import degrees, degrees_of_freedom
+from polytask.solvers.degrees import Effort, column_degrees
+from polytask.solvers.level_degrees import intercept_degrees
 
 ROWS, FEATURES, TASKS = 9, 6, 4
 PENALTIES = {
@@ -64,9 +66,9 @@ def sample(seed=0):
     return X, y, task
 
 
-def fitted(penalty, X, y, task, intercept=None):
+def fitted(penalty, X, y, task, intercept=None, strength=1.0):
     data = TaskData.from_long(X, y, task)
-    settings = Settings(task_weight="equal", intercept=intercept)
+    settings = Settings("equal", intercept, intercept_strength=strength)
     problem = build_problem(data, regression(data, Squared(), "the test"), settings, "the test")
     bound = bound_penalty(problem, penalty)
     return problem.datafit, bound, solve(problem, bound, "auto", 1e-11, 100_000, None).W
@@ -76,7 +78,7 @@ def count(penalty, X, y, task, intercept=None):
     return degrees_of_freedom(*fitted(penalty, X, y, task, intercept))
 
 
-def divergence(penalty, X, y, task, intercept=None):
+def divergence(penalty, X, y, task, intercept=None, strength=1.0):
     """The sum of the derivatives of the predictions, from refits."""
     h, total = 1e-4, 0.0
     for i in range(len(y)):
@@ -84,7 +86,7 @@ def divergence(penalty, X, y, task, intercept=None):
         for sign in (1.0, -1.0):
             moved = y.copy()
             moved[i] += sign * h
-            datafit, _, W = fitted(penalty, X, moved, task, intercept)
+            datafit, _, W = fitted(penalty, X, moved, task, intercept, strength)
             ends.append(X[i] @ W[:, task[i]] + datafit.evaluate(W).intercept[task[i]])
         total += (ends[0] - ends[1]) / (2.0 * h)
     return total
@@ -102,6 +104,54 @@ def test_free_intercepts_add_one_each():
     X, y, task = sample(1)
     found = count(L21(0.3), X, y, task, "task") + TASKS
     assert found == pytest.approx(divergence(L21(0.3), X, y, task, "task"), rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("name", "intercept"),
+    [
+        ("L21", "toward_mean"),
+        ("TraceNorm", "shared"),
+        ("toward_mean", "toward_mean"),
+        ("toward_mean", "task"),
+        ("toward_mean", None),
+    ],
+)
+def test_intercepts_of_every_kind_are_counted(name, intercept):
+    X, y, task = sample(2)
+    # Features that differ between tasks take over from intercepts that are pulled.
+    X, y = X + 0.5 * task[:, None], y + 3.0 * task
+    datafit, bound, W = fitted(PENALTIES[name], X, y, task, intercept, 20.0)
+    found = degrees_of_freedom(datafit, bound, W) + intercept_degrees(datafit, W).sum()
+    want = divergence(PENALTIES[name], X, y, task, intercept, 20.0)
+    assert found == pytest.approx(want, rel=1e-3)
+
+
+def test_rows_count_as_their_moments_do():
+    X, y, task = sample(2)
+    data = TaskData.from_long(X + task[:, None], y, task)
+    settings = Settings("equal", "toward_mean", intercept_strength=5.0)
+    problem = build_problem(data, regression(data, Squared(), "the test"), settings, "the test")
+    bound = bound_penalty(problem, L21(0.3))
+    W = solve(problem, bound, "auto", 1e-11, 100_000, None).W
+    rows = problem.samples()
+    careful = Effort(1000, (1, 1), 0.0, 1, 1e-8)
+    by_moments = column_degrees(problem.datafit, bound, W, careful)
+    np.testing.assert_allclose(column_degrees(rows, bound, W, careful), by_moments, rtol=1e-6)
+    levels = intercept_degrees(problem.datafit, W)
+    np.testing.assert_allclose(intercept_degrees(rows, W), levels, rtol=1e-9)
+
+
+def test_probing_ends_when_it_is_as_sure_as_was_asked_for():
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((400, 30)), np.repeat(np.arange(10), 40)
+    y = X[:, 0] + rng.standard_normal(400)
+    for penalty in (toward_mean(0.5) + L2(0.1), L2(0.1) + TraceNorm(0.05)):
+        given = fitted(penalty, X, y, task, "task")
+        exact = column_degrees(*given, Effort(1000, (1, 1), 0.0, 1, 1e-8))
+        probed = column_degrees(*given, Effort(0, (6, 64), 0.05, 5, 1e-3))
+        assert probed.sum() == pytest.approx(exact.sum(), rel=0.1)
+        np.testing.assert_allclose(probed, exact, rtol=0.5)
+        assert not np.array_equal(probed, exact)
 
 
 def test_ridge_is_the_trace_of_the_smoother():

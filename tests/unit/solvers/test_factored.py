@@ -138,3 +138,17 @@ def test_what_does_not_fit_is_refused():
         LatentTasks(1.0).value(np.ones((3, 2)))
     with pytest.raises(IncompatibleError, match="cannot be shifted"):
         LatentTasks(1.0).shifted(np.ones((3, 2)))
+
+
+@pytest.mark.parametrize("kind", [MultiTaskRegressor, MultiTaskClassifier])
+def test_an_answer_of_zeros_names_a_strength_below_which_it_is_not(kind):
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(3), 20)
+    X = rng.standard_normal((60, 4))
+    y = rng.integers(0, 2, 60)
+    empty = kind(LatentTasks(50.0)).fit(X, y, task).solution_
+    assert empty.status is Status.ALL_ZERO
+    assert f"Coefficients appear below alpha = {empty.null_strength:.6g}." in empty.message
+    below = kind(LatentTasks(0.99 * empty.null_strength)).fit(X, y, task)
+    assert below.coef_.any()
+    assert below.solution_.objective < empty.objective

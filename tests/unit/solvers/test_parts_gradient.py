@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from polytask import MultiTaskRegressor
 from polytask.datafits import (
     Features,
     NoIntercepts,
@@ -205,3 +206,20 @@ def test_what_cannot_be_solved_is_said():
         PartsGradient(PartsSplitting()).solve(samples(), robust(0.1, 0.1))
     with pytest.raises(IncompatibleError, match="PartsSplitting needs"):
         PartsSplitting().solve(datafit, TraceNorm(0.1))
+
+
+@pytest.mark.parametrize("make", [robust, sparse_low_rank], ids=lambda make: make.__name__)
+@pytest.mark.parametrize("scale", [1e6, 1e12])
+def test_parts_that_are_weak_beside_the_targets_are_found(make, scale):
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(4), 30)
+    X = rng.standard_normal((120, 6))
+    W = np.outer(rng.standard_normal(6), rng.standard_normal(4))
+    y = np.einsum("ij,ji->i", X, W[:, task]) + 0.3 * rng.standard_normal(120)
+    weak = MultiTaskRegressor(make(0.1, 0.2)).fit(X, scale * y, task)
+    assert weak.solution_.status is Status.CONVERGED
+    # The same problem in other units.
+    other = MultiTaskRegressor(make(0.1 / scale, 0.2 / scale)).fit(X, y, task)
+    assert other.solution_.status is Status.CONVERGED
+    np.testing.assert_allclose(weak.coef_ / scale, other.coef_, rtol=1e-6)
+    assert weak.solution_.gap <= 1e-6 * weak.solution_.certificate.reference

@@ -24,8 +24,23 @@ from polytask.datafits import (
 )
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Logistic, Squared
-from polytask.penalties import L1, L2, L21, Columns, ElasticNet, SparseGroup, TraceNorm, coupling
-from polytask.solvers import AcceleratedGradient, SeparateDescent, Status, choose
+from polytask.penalties import (
+    L1,
+    L2,
+    L21,
+    Columns,
+    ElasticNet,
+    SparseGroup,
+    TraceNorm,
+    along_time,
+    bounded,
+    coupling,
+    positive,
+    toward_mean,
+    weighted,
+)
+from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.solvers import AcceleratedGradient, SeparateDescent, Status, choose, null_gradient
 from polytask.solvers import _separate_kernels as kernels
 from polytask.solvers import separate_descent as module
 from polytask.testing import check_solver
@@ -89,7 +104,8 @@ def test_a_row_is_minimised_exactly(seed, group, entry):
     z = np.sign(v) * np.maximum(np.abs(v) - entry, 0.0)
     z[0] = 0.0
     out = np.empty(6)
-    norm = kernels.best_row(v.copy(), h, np.array([entry, group, 0.0]), 1.0, out)
+    none = np.zeros(0)
+    norm = kernels.best_row(v.copy(), h, entry, group, none, none, 1.0, out)
     if np.linalg.norm(z) <= group:
         assert norm == 0.0
         assert not out.any()
@@ -118,6 +134,55 @@ def test_the_answer_is_that_of_accelerated_gradient(mode, seed, penalty, kind):
     reference = found.certificate.reference
     assert abs(found.objective - wanted.objective) <= 1e-8 * reference
     assert not found.W[1].any()
+
+
+ORDER = list(range(5))
+SIMILAR = np.array([[2.0 if i == j else (-1.0) ** (i + j) / 5 for j in ORDER] for i in ORDER])
+WEIGHTS = [1.0, 2.0, 0.3, 0.0, 1.5, float("inf"), 0.7]
+LIMITED = {
+    "weights": weighted(L21(fraction=0.1), WEIGHTS),
+    "weights of entries": weighted(SparseGroup(fraction=0.1, l1_ratio=0.4), WEIGHTS),
+    "weights and a ridge": weighted(L21(fraction=0.1), WEIGHTS) + L2(0.1),
+    "weighted ridge": weighted(ElasticNet(fraction=0.1, l1_ratio=0.5), WEIGHTS),
+    "signs": positive(L21(fraction=0.1)),
+    "signs by feature": bounded(SparseGroup(fraction=0.1), {0: 0.0, 4: 0.0}, {5: 0.0}),
+    "walls": bounded(L1(fraction=0.05), -0.2, [0.1, 0.3, 0.0, 0.2, 9.0, float("inf"), 0.05]),
+    "walls and a ridge": bounded(L1(fraction=0.05), -0.1, 0.1) + L2(0.1),
+    "weights and signs": positive(weighted(L21(0.05), WEIGHTS)),
+    "nothing but bounds": bounded(L2(0.05), 0.0, 0.4),
+    "toward the mean": L21(fraction=0.1) + toward_mean(0.5),
+    "a strong coupling": L21(fraction=0.1) + toward_mean(500.0),
+    "a chain and entries": SparseGroup(fraction=0.1, l1_ratio=0.4) + along_time(0.3, ORDER),
+    "two couplings": L21(fraction=0.1) + toward_mean(0.1) + coupling(0.1, SIMILAR) + L2(0.1),
+    "weights and a coupling": weighted(L21(fraction=0.1), WEIGHTS) + toward_mean(0.2),
+    "signs and a coupling": positive(L21(fraction=0.1)) + toward_mean(0.2),
+}
+
+
+@pytest.mark.parametrize("case", LIMITED)
+@pytest.mark.parametrize("kind", ["samples", "statistics", "logistic"])
+@pytest.mark.parametrize("mode", ["none", "free", "pulled"])
+def test_rows_that_differ_and_columns_that_are_coupled(case, kind, mode):
+    loss = Logistic() if kind == "logistic" else Squared()
+    block = drawn(6, loss=loss)
+    intercepts = MODES["pulled" if kind == "logistic" and mode == "free" else mode]
+    datafit = (statistics if kind == "statistics" else samples)(block, intercepts)
+    space = FeatureSpace(7, None, np.ones((7, 5)))
+    p = bind_features(LIMITED[case].bind(Columns.plain(5)), space)
+    p = p.resolved(null_gradient(datafit, p))
+    assert SeparateDescent().accepts(datafit, p) == ""
+    # Data that no minimum exists for say so in every solver.
+    found = SeparateDescent().solve(datafit, p, tol=1e-9)
+    wanted = AcceleratedGradient().solve(datafit, p, tol=1e-9, max_iter=30000)
+    assert found.status.ok == wanted.status.ok
+    size = found.certificate.reference
+    assert abs(found.objective - wanted.objective) <= 1e-8 * size
+    assert np.isfinite(p.value(found.W))
+    if not wanted.status.ok:
+        return
+    again = SeparateDescent().solve(datafit, p, tol=1e-9, start=found)
+    assert again.n_iter == 0
+    assert again.objective == pytest.approx(found.objective, rel=1e-12)
 
 
 def test_the_laws_of_solvers():
@@ -193,7 +258,8 @@ def test_no_row_is_lost_from_the_working_sets(seed):
 
 def test_what_it_refuses_is_said_before_work():
     datafit = samples(drawn(0), MODES["free"])
-    for penalty in (TraceNorm(1.0), L2(1.0), L21(1.0) + coupling(1.0, np.eye(5))):
+    elsewhere = coupling(1.0, np.eye(5)).shifted(np.ones((7, 5)))
+    for penalty in (TraceNorm(1.0), L2(1.0), L21(1.0) + elsewhere):
         assert "L21" in SeparateDescent().accepts(datafit, penalty.bind(Columns.plain(5)))
         with pytest.raises(IncompatibleError, match="SeparateDescent"):
             SeparateDescent().solve(datafit, penalty.bind(Columns.plain(5)))

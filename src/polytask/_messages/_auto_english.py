@@ -1,0 +1,42 @@
+"""What is said of an automatic choice, in English."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from polytask._messages._forms import Plural, Template
+
+AUTO_ENGLISH: Mapping[str, Template] = {
+    "auto.best": Plural(
+        "n",
+        "One candidate was tried: {name} explains {score} of the loss on rows that it had not "
+        "seen.",
+        "Of {n} candidates {name} predicts best: it explains {score} of the loss on rows that it "
+        "had not seen.",
+    ),
+    "auto.alone": "Only {name} is used: no combination of candidates predicts better.",
+    "auto.mixed": (
+        "A combination is used, which explains {score} on folds that had no part in its weights: "
+        "{parts}."
+    ),
+    "auto.part": "{name} {percent}%",
+    "auto.by_task": (
+        "Tasks have weights of their own, their rows weighed against {pull} rows of the average "
+        "task: {leaning} of {n} tasks lean to other models than the average task does."
+    ),
+    "auto.kinds": "The best of each kind: {parts}.",
+    "auto.kind": "{kind}: {name} ({score})",
+    "auto.kind.separate": "separate",
+    "auto.kind.pooled": "pooled",
+    "auto.kind.shared": "sharing",
+    "auto.kind.other": "other",
+    "auto.missing": Plural(
+        "n",
+        "1 candidate was left out or failed; the leaderboard says why.",
+        "{n} candidates were left out or failed; the leaderboard says why.",
+    ),
+    "auto.stopped": "The time was over before all candidates were tried.",
+    "left_out.time": "the time was over",
+    "left_out.forest_gaps": "a joint forest takes a target matrix without gaps",
+    "left_out.forest_form": "a joint forest is for a target matrix",
+}

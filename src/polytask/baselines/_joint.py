@@ -1,0 +1,105 @@
+"""Joint: one estimator of several outputs for all columns of a target matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import is_classifier
+
+from polytask._registry import saveable
+from polytask.baselines._base import Baseline, class_columns
+from polytask.baselines._fitting import fit_copy
+from polytask.baselines._rows import Rows
+from polytask.data import Form, TaskData
+from polytask.exceptions import DataError
+
+Labels = NDArray[Any]
+Floats = NDArray[np.float64]
+
+
+@saveable("baseline.joint")
+class Joint(Baseline):
+    """Fit one estimator of several outputs, such as a random forest, on a target matrix.
+
+    Every split of a joint tree serves all targets, which is how forests share.
+
+    Parameters
+    ----------
+    estimator : regressor or classifier
+        One that takes y with several columns; copied before it is fitted.
+    task_column : str, int or None, default=None
+        For the common face; a target matrix has no task column.
+    unseen_tasks : {"error"}, default="error"
+        Unknown tasks are refused: there is no output for them.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted estimator.
+    tasks_ : ndarray of shape (n_tasks,)
+        The targets.
+    classes_ : list of ndarray
+        The classes of each target. Classifiers only.
+    task_classes_ : dict of task to ndarray
+        The same by target. Classifiers only.
+    n_features_in_ : int
+        Columns of X.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.ensemble import RandomForestRegressor
+    >>> from polytask.baselines import Joint
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((50, 3))
+    >>> Joint(RandomForestRegressor(5, random_state=0)).fit(X, X[:, :2]).predict(X).shape
+    (50, 2)
+    """
+
+    def __init__(
+        self,
+        estimator: Any,  # noqa: ANN401 - any scikit-learn estimator
+        *,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+    ) -> None:
+        self.estimator = estimator
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        owner = type(self).__name__
+        outcomes = self._read_targets(data)
+        if data.form is not Form.TARGETS:
+            raise DataError(f"{owner} needs a target matrix; got tasks with rows of their own.")
+        gaps = int((~data.labelled()).sum())
+        if gaps:
+            raise DataError(f"{owner} needs a target matrix without gaps; got {gaps} gaps.")
+        y: Labels = outcomes.y
+        if is_classifier(self.estimator):
+            codes = y.astype(np.intp)
+            own = [
+                np.asarray(c)[codes[:, t]] for t, c in enumerate(outcomes.classes) if c is not None
+            ]
+            y = np.column_stack(own)
+            self.task_classes_ = dict(zip(data.tasks, outcomes.classes, strict=True))
+        rows = Rows(data.X, y, data.sample_weight, np.zeros(len(y), dtype=np.intp), 1)
+        self.estimator_ = fit_copy(self.estimator, rows, owner, "")
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        values = np.asarray(self.estimator_.predict(X)).reshape(X.shape[0], -1)
+        return np.asarray(values[:, task])
+
+    def _classes_of(self, task: int) -> Labels:
+        return np.asarray(self.classes_[task])
+
+    def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
+        values = self.estimator_.predict_proba(X)
+        return np.asarray(values[task] if isinstance(values, list) else values)
+
+    def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
+        values = self.estimator_.decision_function(X)
+        own = values[task] if isinstance(values, list) else values
+        return class_columns(own, len(self._classes_of(task)), self.estimator, "Joint")

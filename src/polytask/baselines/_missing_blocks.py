@@ -1,0 +1,332 @@
+"""MissingBlocks: rows that lack whole groups of features, such as a modality not measured."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_regressor
+from sklearn.utils import Tags
+
+from polytask._checks import sentence
+from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator.gaps import GappedRows, WithGaps
+from polytask._registry import saveable
+from polytask.baselines._base import Baseline, class_columns
+from polytask.baselines._block_patterns import (
+    Patterns,
+    filled,
+    split_by_pattern,
+    whole_tasks,
+)
+from polytask.baselines._feature_blocks import Features, find_blocks
+from polytask.data import Form, TaskData
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+Labels = NDArray[Any]
+Floats = NDArray[np.float64]
+Mask = NDArray[np.bool_]
+
+# What "auto" of the inner estimator means for a target matrix, whose patterns it gets as rows.
+_OF_TARGETS = {"intercept": "task", "scale_targets": "task"}
+
+
+@saveable("baseline.missing_blocks")
+class MissingBlocks(Baseline):
+    """Fit a multi-task estimator to rows that lack whole groups of features.
+
+    Some patients have no scan, some sites no laboratory: groups of features (modalities) are
+    missing as a whole, NaN in X. Nothing is imputed and no row is dropped. Rows are
+    divided by the groups that they have, and every such pattern of a task becomes a task of
+    the inner estimator, with the features that it has [1]_: its penalty ties the coefficients
+    of a feature together over all tasks and patterns that have it.
+
+    A row to predict is given the model of its pattern or, if this was not in training, that
+    with most features among the patterns of its task that need nothing which the row lacks.
+
+    Parameters
+    ----------
+    estimator : MultiTaskRegressor, MultiTaskClassifier, or another multi-task estimator
+        Copied and fitted. Penalties that treat columns alike (``L21``, ``toward_mean``,
+        ``TraceNorm``, ...) know patterns as tasks; those that name tasks have to name the pairs
+        ``(task, "a + b")`` of ``estimator_.tasks_`` where a task has several patterns.
+    feature_groups : mapping of str to columns, sequence of these, or None, default=None
+        The groups, as column names of a table or positions in an array (a task column not
+        counted). Columns in none are never missing. None: columns that are missing in the
+        same training rows are a group.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error"}, default="error"
+        Unknown tasks are refused.
+
+    Attributes
+    ----------
+    estimator_ : estimator
+        The fitted inner estimator. Where nothing is missing it was given the data as they are,
+        and is the same as without this class.
+    feature_groups_ : dict of str to ndarray of str
+        The features of each group, named as in ``coef_feature_names_``.
+    pattern_rows_ : dict of (task, tuple of str) to int
+        The training rows of every task by the groups that they have.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The sorted union of the classes; for a target matrix a list with one array each.
+        Classifiers only.
+    n_features_in_ : int
+        Columns of X as given.
+    coef_feature_names_ : ndarray of shape (n_features,)
+        Names of the features, those of a table after encoding.
+
+    Raises
+    ------
+    DataError
+        From `fit` and `predict`: if a row lacks part of a group, or nothing was trained that a
+        row could be predicted with; the row is named.
+
+    Notes
+    -----
+    Weights of tasks and rows are those of the inner estimator, each pattern of a task being a
+    task: with ``task_weight="size"`` every row counts the same. For a target matrix "auto"
+    means for intercepts and for the scale of targets what it means without gaps.
+
+    References
+    ----------
+    .. [1] Yuan, L., Wang, Y., Thompson, P. M., Narayan, V. A. and Ye, J. (2012). Multi-source
+       feature learning for joint analysis of incomplete multiple heterogeneous neuroimaging
+       data. NeuroImage 61, 622-632.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MissingBlocks, MultiTaskRegressor
+    >>> from polytask.penalties import L21
+    >>> X = np.random.default_rng(0).standard_normal((60, 5))
+    >>> y = X[:, 0] + X[:, 3]
+    >>> X[:20, 3:], X[20:30, :3] = np.nan, np.nan
+    >>> model = MissingBlocks(MultiTaskRegressor(L21(0.001)), {"scan": [0, 1, 2], "blood": [3, 4]})
+    >>> for (task, groups), rows in model.fit(X, y).pattern_rows_.items():
+    ...     print(task, groups, rows)
+    0 ('scan', 'blood') 30
+    0 ('scan',) 20
+    0 ('blood',) 10
+    >>> model.predict([[1.0, 0.0, 0.0, 2.0, 0.0]]).round(1).tolist()
+    [3.0]
+    """
+
+    _reading = WithGaps()
+
+    def __init__(
+        self,
+        estimator: Any,  # noqa: ANN401 - a multi-task estimator
+        feature_groups: Any = None,  # noqa: ANN401 - mapping or sequence, kept as given
+        *,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+    ) -> None:
+        self.estimator = estimator
+        self.feature_groups = feature_groups
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        owner = type(self).__name__
+        self._check_choices(owner)
+        outcomes = self._read_targets(data)
+        features = Features(tuple(self.coef_feature_names_.tolist()), self._sources(data))
+        self._blocks = find_blocks(data.X, self.feature_groups, features, owner)
+        have = self._blocks.available(data.X, data.order, owner)
+        self._refuse_empty(have, data, owner)
+        inner = clone(self.estimator)
+        self._codes = self._must_code(outcomes) and not have.all()
+        if have.all():
+            self._patterns = whole_tasks(data, len(self._blocks.names))
+        else:
+            if data.form is Form.TARGETS:
+                data, have = self._rows_of_targets(data, have, outcomes)
+                _set_automatic(inner, is_regressor(inner))
+            data, self._patterns = split_by_pattern(data, have, self._blocks)
+            _repeat_for_patterns(inner, self._schema.index.labels, self._patterns, data.tasks)
+        self.estimator_ = inner.fit(data)
+        self._describe(outcomes)
+
+    def _check_choices(self, owner: str) -> None:
+        if self.unseen_tasks == "shared":
+            raise ParameterError(sentence("unseen_tasks", owner, "'error'", "'shared'"))
+        if isinstance(self.estimator, type) or not isinstance(self.estimator, MultiTaskEstimator):
+            allowed = "a multi-task estimator, such as MultiTaskRegressor(); any of scikit-learn "
+            allowed += "becomes one as SingleTask(...)"
+            raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
+        if self.estimator.task_column is not None:
+            got = f"{self.estimator.task_column!r}; give it to {owner}"
+            raise ParameterError(sentence("task_column of estimator", owner, "None", got))
+
+    def _sources(self, data: TaskData) -> tuple[Any, ...]:
+        if self.encoder_ is None:
+            return tuple(range(data.n_features))
+        sources = self.encoder_.feature_names_in_[self.encoder_.source_columns()]
+        return tuple(sources.tolist())
+
+    def _refuse_empty(self, have: Mask, data: TaskData, owner: str) -> None:
+        nothing = ~self._blocks.features_of(have).any(axis=1)
+        if nothing.any():
+            row = int(data.order[np.flatnonzero(nothing)[0]])
+            raise DataError(f"Row {row} of X of {owner} has no feature at all: leave it out.")
+
+    def _must_code(self, outcomes: Outcomes) -> bool:
+        """Say whether each target has two classes of its own, which rows cannot tell apart."""
+        if self._schema.form is not Form.TARGETS or outcomes.union is None:
+            return False
+        most = max(len(classes) for classes in outcomes.classes if classes is not None)
+        return most <= 2 < len(outcomes.union)
+
+    def _rows_of_targets(
+        self, data: TaskData, have: Mask, outcomes: Outcomes
+    ) -> tuple[TaskData, Mask]:
+        """Return a row per label, and the groups that it has."""
+        rows = np.nonzero(data.labelled().T)[1]
+        if self._codes:
+            _refuse_class_weights(self.estimator, type(self).__name__)
+            data = data.with_y(outcomes.y)
+        long = data.to_long()
+        if outcomes.union is not None:
+            # Labels with gaps had to be stored as floats.
+            kind = np.dtype(np.intp) if self._codes else outcomes.union.dtype
+            long = long.with_y(np.asarray(long.y).astype(kind))
+        return long, have[rows]
+
+    def _describe(self, outcomes: Outcomes) -> None:
+        names = self.coef_feature_names_
+        groups = zip(self._blocks.names, self._blocks.members, strict=True)
+        self.feature_groups_ = {name: names[columns] for name, columns in groups}
+        labels, patterns = self._schema.index.labels, self._patterns
+        self.pattern_rows_ = {
+            (labels[t], self._blocks.chosen(have)): int(n)
+            for t, have, n in zip(patterns.tasks, patterns.have, patterns.rows, strict=True)
+        }
+        if outcomes.union is not None:
+            self.task_classes_ = dict(zip(labels, outcomes.classes, strict=True))
+            self._union = np.arange(2) if self._codes else outcomes.union
+
+    def _parts(self, X: GappedRows, task: int) -> list[tuple[int, Any, Any]]:
+        """Return (pair, rows without gaps, their places) for all rows of a task."""
+        owner = type(self).__name__
+        have = self._blocks.available(X.values, X.numbers, owner)
+        distinct, number = np.unique(have, axis=0, return_inverse=True)
+        parts = []
+        for k, groups in enumerate(distinct):
+            places = np.flatnonzero(number.reshape(-1) == k)
+            pair = self._patterns.nearest(task, groups, self._blocks)
+            if pair is None:
+                raise self._no_model(groups, int(X.numbers[places[0]]), task, owner)
+            used = self._blocks.features_of(self._patterns.have[pair])
+            rows = np.where(used, X.values[places], np.zeros((), dtype=X.values.dtype))
+            parts.append((pair, filled(rows), places))
+        return parts
+
+    def _no_model(self, groups: Mask, row: int, task: int, owner: str) -> DataError:
+        label = self._schema.index.labels[task]
+        trained = self._patterns.have[self._patterns.tasks == task]
+        if not len(trained):
+            return DataError(
+                f"Task {label!r} had no row of positive weight in fit: "
+                f"{owner} has no model for it."
+            )
+        lacking = " and ".join(repr(name) for name in self._blocks.chosen(~groups))
+        shown = ", ".join(self._blocks.label(own) for own in trained)
+        return DataError(
+            f"Row {row} of X lacks {lacking}, and {owner} was trained on no rows of task "
+            f"{label!r} that do without; it knows the patterns {shown}."
+        )
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - GappedRows
+        parts = self._parts(X, task)
+        values = [np.asarray(self.estimator_._predict_task(rows, pair)) for pair, rows, _ in parts]
+        joined = np.concatenate(values) if values else np.zeros(0)
+        out = np.empty_like(joined)
+        out[np.concatenate([places for *_, places in parts])] = joined
+        return self._classes_of(task)[out.astype(np.intp)] if self._codes else out
+
+    def _classes_of(self, task: int) -> Labels:
+        return np.asarray(self.task_classes_[self._schema.index.labels[task]])
+
+    def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - GappedRows
+        out = np.zeros((X.shape[0], len(self._classes_of(task))))
+        for pair, rows, places in self._parts(X, task):
+            if self.estimator_._schema.form is Form.TARGETS:
+                out[places] = self.estimator_.predict_proba(rows)[pair]
+            else:
+                found = self.estimator_.predict_proba(self._rows_of(rows, pair))
+                out[places] = found[:, self._own_classes(task)]
+        return out
+
+    def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - GappedRows
+        out = np.zeros((X.shape[0], len(self._classes_of(task))))
+        n = len(self._union)
+        for pair, rows, places in self._parts(X, task):
+            values = self.estimator_.decision_function(self._rows_of(rows, pair))
+            columns = class_columns(values, n, self.estimator, type(self).__name__)
+            out[places] = columns[:, self._own_classes(task)]
+        return out
+
+    def _own_classes(self, task: int) -> NDArray[np.intp]:
+        """Return where the classes of a task stand among those of the inner estimator."""
+        if self._codes:
+            return np.arange(len(self._classes_of(task)))
+        position = {label: k for k, label in enumerate(self._union.tolist())}
+        return np.array([position[label] for label in self._classes_of(task).tolist()])
+
+    def _rows_of(self, X: Labels, pair: int) -> TaskData:
+        """Return rows of one inner task."""
+        n = len(X)
+        return TaskData(
+            X=X,
+            y=None,
+            tasks=(self.estimator_._schema.index.labels[pair],),
+            offsets=np.array([0, n], dtype=np.intp),
+            sample_weight=None,
+            form=Form.LONG,
+            order=np.arange(n, dtype=np.intp),
+        )
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X may have NaN, and may not be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.allow_nan = True
+        tags.input_tags.sparse = False
+        return tags
+
+
+def _set_automatic(estimator: Any, numbers: bool) -> None:  # noqa: ANN401
+    """Settle what "auto" means for a target matrix."""
+    params = estimator.get_params(deep=False)
+    for name, value in _OF_TARGETS.items():
+        if numbers and isinstance(params.get(name), str) and params[name] == "auto":
+            estimator.set_params(**{name: value})
+
+
+def _repeat_for_patterns(
+    estimator: Any,  # noqa: ANN401
+    tasks: tuple[Any, ...],
+    patterns: Patterns,
+    pairs: tuple[Any, ...],
+) -> None:
+    """Give every pattern the weight of its task."""
+    weight = estimator.get_params(deep=False).get("task_weight")
+    if isinstance(weight, Mapping):
+        known = {t: weight[label] for t, label in enumerate(tasks) if label in weight}
+        owners = zip(pairs, patterns.tasks.tolist(), strict=True)
+        estimator.set_params(task_weight={pair: known[t] for pair, t in owners if t in known})
+    elif np.shape(weight) == (len(tasks),) and np.asarray(weight).dtype.kind in "iuf":
+        # Other sequences are choices of a search.
+        estimator.set_params(task_weight=np.asarray(weight)[patterns.tasks])
+
+
+def _refuse_class_weights(estimator: Any, owner: str) -> None:  # noqa: ANN401
+    if isinstance(estimator.get_params(deep=False).get("class_weight"), Mapping):
+        raise IncompatibleError(
+            f"class_weight by class, in the estimator of {owner}, needs targets of the same "
+            "classes; here each target has two of its own. Use 'balanced' or None."
+        )

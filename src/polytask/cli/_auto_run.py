@@ -1,0 +1,161 @@
+"""The work of ``polytask auto``."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from polytask.cli import _fit_report as report
+from polytask.cli._console import say, say_pair, say_table
+from polytask.cli._fit_data import Training, read_training
+from polytask.cli._kinds import Demand, Problem, problem_of
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import MODEL_SUFFIX, Output, Source
+from polytask.exceptions import IncompatibleError, ParameterError
+
+if TYPE_CHECKING:
+    import os
+
+# Where an interrupted run left off, beside the model that it was to write.
+_JOURNAL = ".journal"
+# Splits of a time column: every fold trains on the past of what it holds out.
+_PASTS = 4
+
+
+@dataclass(frozen=True)
+class Choice:
+    """What the user said about learning.
+
+    Attributes
+    ----------
+    loss : {"auto", "classes", "squared"}
+        What the targets are.
+    models : tuple of str
+        The models to try; empty for all that suit the data.
+    unseen_tasks : {"error", "shared"}
+        What to do with unknown tasks.
+    folds, seed : int
+        Of the choice.
+    budget : float or None
+        Seconds after which no further model is tried.
+    jobs : int
+        Processes.
+    lang : {"en", "zh"}
+        The language of the explanation.
+    """
+
+    loss: str
+    models: tuple[str, ...]
+    unseen_tasks: str
+    folds: int
+    budget: float | None
+    seed: int
+    jobs: int
+    lang: str
+
+    def check(self) -> None:
+        """Refuse an unknown model before anything is read."""
+        from polytask._checks import nearest
+        from polytask.selection.candidates import MODELS
+
+        for name in self.models:
+            if name not in ("default", *MODELS):
+                known = ", ".join(map(repr, ("default", *MODELS)))
+                hint = nearest(name, MODELS)
+                raise ParameterError(f"--models must be one of {known}; got {name!r}.{hint}")
+
+
+def run_auto(
+    source: Source, wanted: Wanted, choice: Choice, output: Output, drop_missing: bool
+) -> None:
+    """Read, choose, write the model and say what was chosen.
+
+    Parameters
+    ----------
+    source : Source
+        The files.
+    wanted : Wanted
+        What the columns are.
+    choice : Choice
+        How to learn.
+    output : Output
+        The model file.
+    drop_missing : bool
+        Whether rows without a target are left out.
+    """
+    from polytask import save
+
+    source.check("polytask auto")
+    choice.check()
+    if wanted.group and wanted.time:
+        raise ParameterError(
+            "Rows are held out in one way: choose one of --group and --time; got both."
+        )
+    path = output.check(f"model{MODEL_SUFFIX}", source.data)
+    demand = Demand(choice.loss, "--classes" if choice.loss == "classes" else "--numbers")
+    training = read_training(source, wanted, demand, drop_missing)
+    report.say_data(training)
+    journal = Path(f"{path}{_JOURNAL}")
+    estimator = _estimator(training, choice, journal)
+    estimator.fit(training.X, training.y, sample_weight=training.weight)
+    # The journal, and groups or times in the splitter, are nothing that the model has to know.
+    save(estimator.set_params(journal=None, cv=choice.folds), path)
+    for spent in (journal, Path(f"{journal}.lock")):
+        spent.unlink(missing_ok=True)
+    _say_choice(estimator, choice.lang)
+    say()
+    report.say_next(path, source, wanted)
+
+
+def _estimator(training: Training, choice: Choice, journal: os.PathLike[str]) -> Any:  # noqa: ANN401
+    from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+
+    classes: dict[Problem, Any] = {
+        Problem.REGRESSION: AutoMultiTaskRegressor,
+        Problem.CLASSIFICATION: AutoMultiTaskClassifier,
+    }
+    problem = problem_of(training.kinds)
+    if problem not in classes:
+        raise IncompatibleError(
+            "polytask auto is for targets of one kind, numbers or classes; these are of both. "
+            "Learn them one kind at a time, or with polytask fit."
+        )
+    return classes[problem](
+        list(choice.models) or "default",
+        cv=_folds(training, choice),
+        time_budget=choice.budget,
+        journal=journal,
+        task_column=training.task_column,
+        unseen_tasks=choice.unseen_tasks,
+        n_jobs=choice.jobs,
+        random_state=choice.seed,
+        verbose=True,
+    )
+
+
+def _folds(training: Training, choice: Choice) -> Any:  # noqa: ANN401 - int or splitter
+    from polytask.data import GroupedRows, TimeOrdered
+
+    if training.group is not None:
+        return GroupedRows(training.group, n_splits=choice.folds, random_state=choice.seed)
+    if training.time is not None:
+        return TimeOrdered(training.time, n_splits=_PASTS)
+    return choice.folds
+
+
+def _say_choice(estimator: Any, lang: str) -> None:  # noqa: ANN401 - an automatic estimator
+    board = estimator.leaderboard()
+    rows = [
+        (row.model, f"{row.score:.4f}", f"{row.weight:.0%}", f"{row.seconds:.1f}")
+        for row in board.itertuples()
+        if not math.isnan(row.score)
+    ]
+    say()
+    say_table("Rows held out", ("model", "score", "weight", "seconds"), rows, (1, 2, 3))
+    for row in board.itertuples():
+        if math.isnan(row.score):
+            say_pair("Left out", f"{row.model}: {row.note}")
+    say()
+    say(estimator.explain(lang))

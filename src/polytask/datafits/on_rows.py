@@ -1,0 +1,51 @@
+"""The data term of blocks of rows, by what kind of losses they have."""
+
+from __future__ import annotations
+
+from polytask.datafits.blocks import Block, ScalarBlock
+from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.kinked import KinkedSamples
+from polytask.datafits.rooted import Rooted
+from polytask.datafits.samples import Samples
+from polytask.datafits.squares import RowSquares
+from polytask.exceptions import IncompatibleError
+from polytask.losses import PiecewiseLinear
+
+
+def on_rows(
+    blocks: tuple[Block, ...], intercepts: Intercepts, n_features: int, n_columns: int
+) -> Samples | KinkedSamples | Rooted:
+    """Return the data term of blocks: some losses have kinks, some take the root of a task.
+
+    Parameters
+    ----------
+    blocks : tuple of Block
+        Every column of W belongs to exactly one.
+    intercepts : Intercepts
+        What b may be; none is shared between blocks of different kinds.
+    n_features, n_columns : int
+        Shape of W.
+
+    Raises
+    ------
+    IncompatibleError
+        If losses with kinks stand beside losses that take a root.
+    """
+    shape = n_features, n_columns
+    scalar = [block for block in blocks if isinstance(block, ScalarBlock)]
+    kinked = tuple(block for block in scalar if isinstance(block.loss, PiecewiseLinear))
+    rooted = tuple(block for block in scalar if block.loss.takes_root)
+    if kinked and rooted:
+        names = f"{kinked[0].loss.name!r} and {rooted[0].loss.name!r}"
+        raise IncompatibleError(
+            f"Tasks with the losses {names} cannot be learned together: no solver knows both. "
+            "Give the tasks of one of them another loss, such as 'huber' or 'squared'."
+        )
+    apart = kinked or rooted
+    if not apart:
+        return Samples(blocks, intercepts, *shape)
+    others = tuple(block for block in blocks if not any(block is own for own in apart))
+    rest = Samples(others, intercepts, *shape) if others else None
+    if kinked:
+        return KinkedSamples(kinked, rest, intercepts, *shape)
+    return Rooted(RowSquares(rooted, others, *shape), rest, intercepts)

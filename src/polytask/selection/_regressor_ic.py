@@ -1,0 +1,234 @@
+"""Linear regression with penalty and strength chosen by a criterion."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from sklearn.utils import RegressorTags, Tags
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.linear._base import LinearEstimator
+from polytask.linear._mixed_score import by_deviance, explained
+from polytask.linear._problem import Settings
+from polytask.linear._transfer import source_of
+from polytask.metrics.scores import TaskScores, r2
+from polytask.selection._fit import intercept_modes
+from polytask.selection._fit_whole import criteria_table, fit_by_criterion
+from polytask.solvers import Solver
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+
+@saveable("selection.regressor_ic")
+class MultiTaskRegressorIC(LinearEstimator):
+    """Linear regression of many tasks, penalty and strength chosen by a criterion.
+
+    Every strength of every penalty is fitted to all rows once, from strong to weak, and judged by
+    how well it fits less what it is charged for its degrees of freedom. There are no folds:
+    no row is held out, and nothing depends on how rows are dealt. To count degrees of freedom
+    takes about as long as the folds of :class:`MultiTaskRegressorCV`. A criterion believes the
+    model: noise that is alike in all rows and independent between them. Where rows come in
+    groups or the order of time matters, cross-validate.
+
+    Parameters
+    ----------
+    penalty : Penalty, list of Penalty or None, default=None
+        As in :class:`MultiTaskRegressorCV`; convex, with one prox if not smooth.
+        With "evidence" quadratic ones; None is then ``toward_mean + L2`` and ``L2``.
+    criterion : {"aic", "aicc", "bic", "ebic", "gcv", "evidence"}, default="aic"
+        What is made as small as possible: "aic" and "gcv" predict well, "bic" and more so "ebic"
+        find which features matter where a few do; "aicc" is "aic" for few rows.
+        "evidence" is -2 log of the marginal likelihood of the normal prior that a quadratic
+        penalty is, for the squared loss.
+    alphas : int or array, default=50
+        Number of strengths per penalty, or the strengths, as in :class:`MultiTaskRegressorCV`.
+    loss : {"squared", "poisson", "gamma"} or Loss, default="squared"
+        The loss of every row, as in :class:`MultiTaskRegressor`.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping, array or None, default=None
+        Weights of the tasks; None searches "size" and "equal".
+    intercept : {"auto", "task", "toward_mean", "shared", None} or list, default="auto"
+        As in :class:`MultiTaskRegressor`; of a list, such as ``["task", "shared"]``, all are
+        tried.
+    intercept_strength : float or None, default=None
+        Strength of "toward_mean"; None searches .1, 1, 10 and 100, then between.
+    standardize : bool, default=True
+        As in :class:`MultiTaskRegressor`.
+    scale_targets : {"task", "common", "auto", None}, default="auto"
+        As in :class:`MultiTaskRegressor`.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``.
+    tol : float, default=1e-6
+        Tolerance of the final fit; the paths use a hundred times as much (not for "evidence"),
+        and 200 iterations per strength at most.
+    max_iter : int, default=10000
+        Iterations of the final fit.
+    n_jobs : int or None, default=None
+        Threads of linear algebra; None leaves them as they are.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The chosen strength.
+    best_penalty_ : Penalty
+        The chosen penalty with its strength.
+    alphas_ : ndarray
+        The strengths tried of the chosen penalty, strongest first.
+    criterion_ : ndarray of shape (n_candidates,)
+        The criterion of every candidate; smaller is better.
+    best_criterion_ : float
+        That of the chosen one.
+    criteria_ : dict of str to ndarray of shape (n_candidates,)
+        Degrees of freedom ("df"), log-likelihood and every criterion; :meth:`criteria_frame` is
+        the same as a table.
+    candidates_ : tuple of (Penalty, task weight, intercept strength)
+        What these are about.
+    sizes_ : ndarray of shape (n_candidates,)
+        Coefficients other than zero.
+    noise_variance_ : ndarray of shape (n_tasks,)
+        The variance (dispersion) of the noise of each task, in the units of its target squared;
+        1 where the loss has no free one.
+    task_weight_, intercept_mode_, intercept_strength_
+        The chosen ones.
+    coef_, intercept_, tasks_, columns_, solution_
+        As in :class:`MultiTaskRegressor`.
+
+    Raises
+    ------
+    IncompatibleError
+        If the loss is no likelihood (it is for squared, logistic, multinomial, Poisson and gamma),
+        or the degrees of freedom of a penalty are not known.
+
+    Notes
+    -----
+    With D_t the deviance of task t (the sum of squares for the squared loss), n_t its rows,
+    df_t its degrees of freedom (the divergence of its predictions, intercepts included) and
+    phi_t the variance of its noise,
+
+    - aic = sum_t D_t / phi_t + n_t log(2 pi phi_t) + 2 df_t,
+    - bic has ``df_t log n_t`` in the place of ``2 df_t``,
+    - ebic = bic of the support, refitted without a penalty (one step of Newton's method), +
+      2 log(number of supports of that size); without zeros it is bic,
+    - aicc = the AIC of Hurvich and Tsai, with the noise that fits each candidate best,
+    - gcv = sum_t D_t / (1 - df_t / n_t)^2 / sum_t n_t.
+
+    The variances are unknown. Tasks whose targets are scaled together are one quantity and have
+    one, others one each. They are the same for all candidates, D / (n - df) of the one
+    with the smallest gcv: the variance that fits a candidate best would reward one that follows
+    the noise, without limit where features outnumber rows. Losses of classes and counts have
+    phi_t = 1. Weights of rows count as numbers of rows.
+
+    The evidence integrates over all coefficients and intercepts, in closed form from moments,
+    with the variance that makes it largest; directions that a penalty leaves free, such as
+    intercepts, have a flat prior (restricted likelihood).
+
+    References
+    ----------
+    H. Akaike, IEEE Transactions on Automatic Control 19 (1974) (aic). C. Hurvich and C.-L. Tsai,
+    Biometrika 76 (1989) (aicc). G. Schwarz, Annals of Statistics 6 (1978) (bic). J. Chen and
+    Z. Chen, Biometrika 95 (2008) (ebic). G. Golub, M. Heath and G. Wahba, Technometrics 21 (1979)
+    (gcv). S. Reid, R. Tibshirani and J. Friedman, Statistica Sinica 26 (2016) (the noise).
+    D. MacKay, Neural Computation 4 (1992) (evidence).
+
+    Examples
+    --------
+    >>> from polytask import MultiTaskRegressorIC
+    >>> from polytask.datasets import load_diabetes_groups
+    >>> patients = load_diabetes_groups()
+    >>> model = MultiTaskRegressorIC(criterion="gcv", alphas=10)
+    >>> model.fit(patients.X, patients.y, task=patients.task).solution_.status.name
+    'CONVERGED'
+    """
+
+    def __init__(
+        self,
+        penalty: Any = None,  # noqa: ANN401 - penalty, list or None
+        *,
+        criterion: str = "aic",
+        alphas: Any = 50,  # noqa: ANN401 - number or strengths
+        loss: Any = "squared",  # noqa: ANN401 - name, loss or mapping
+        solver: str | Solver = "auto",
+        task_weight: Any = None,  # noqa: ANN401
+        intercept: Any = "auto",  # noqa: ANN401 - a kind, or a list of kinds
+        intercept_strength: float | None = None,
+        standardize: bool = True,
+        scale_targets: str | None = "auto",
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        n_jobs: int | None = None,
+    ) -> None:
+        self.penalty = penalty
+        self.criterion = criterion
+        self.alphas = alphas
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.transfer_from = transfer_from
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.n_jobs = n_jobs
+
+    def _settings(self) -> Settings:
+        strength = 1.0 if self.intercept_strength is None else self.intercept_strength
+        settings = Settings(
+            task_weight="size" if self.task_weight is None else self.task_weight,
+            intercept=intercept_modes(self.intercept, type(self).__name__)[0],
+            intercept_strength=strength,
+            standardize=self.standardize,
+            scale_targets=self.scale_targets,
+            source=source_of(self.transfer_from, type(self).__name__),
+        )
+        settings.check(type(self).__name__)
+        return settings
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return regression(data, self.loss, type(self).__name__)
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        outcomes, problem, solution, _, _ = fit_by_criterion(self, data)
+        self._keep(data, outcomes, problem, solution)
+
+    def criteria_frame(self) -> pd.DataFrame:
+        """Return the candidates as a table.
+
+        Returns
+        -------
+        pandas.DataFrame
+            Columns penalty, alpha, task_weight, intercept, intercept_strength, then df,
+            log_likelihood and every criterion, or log_evidence and evidence; coefficients (other
+            than zero).
+        """
+        check_is_fitted(self)
+        return criteria_table(self)
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        linear = self._linear_model()
+        if not by_deviance(linear.losses):
+            return natural_scores(data, query, self._predict_task, r2)
+        # Means of counts and amounts are judged by the deviance that they were fitted by.
+        return explained(linear, data, query, type(self).__name__)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags

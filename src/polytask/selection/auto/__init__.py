@@ -1,0 +1,6 @@
+"""Learning many tasks without a choice of model."""
+
+from polytask.selection.auto.classifier import AutoMultiTaskClassifier
+from polytask.selection.auto.regressor import AutoMultiTaskRegressor
+
+__all__ = ["AutoMultiTaskClassifier", "AutoMultiTaskRegressor"]

@@ -1,0 +1,130 @@
+"""What the two automatic estimators share."""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING, Any, ClassVar
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._checks import sentence
+from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
+from polytask._messages import Speech
+from polytask.data import TaskData
+from polytask.exceptions import ParameterError
+from polytask.selection.auto.explaining import explain
+from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Array = NDArray[np.float64]
+
+
+class AutoEstimator(MultiTaskEstimator):
+    """Base of the automatic estimators: a leaf class reads targets and mixes predictions."""
+
+    _problem: ClassVar[str]
+
+    models: Any
+    cv: Any
+    time_budget: float | None
+    journal: str | os.PathLike[str] | None
+    n_jobs: int | None
+    random_state: Any
+    verbose: bool
+
+    members_: dict[str, MultiTaskEstimator]
+    shared_weights_: Array
+    task_weights_: Array
+    _rows: tuple[AutoRow, ...]
+
+    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
+        """Learn and keep the combination."""
+        owner = type(self).__name__
+        seed = self.random_state
+        if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
+            raise ParameterError(sentence("random_state", owner, "an integer >= 0", repr(seed)))
+        settings = Settings(
+            models=self.models,
+            cv=self.cv,
+            unseen=self.unseen_tasks == "shared",
+            time_budget=self.time_budget,
+            journal=self.journal,
+            n_jobs=self.n_jobs,
+            seed=int(seed),
+            verbose=self.verbose,
+        )
+        found = combine(data, raw, outcomes, self._problem, settings, owner)
+        self.members_ = found.members
+        self.shared_weights_, self.task_weights_ = found.shared, found.by_task
+        self.score_, self.pull_ = found.score, found.pull
+        self.stopped_ = found.stopped
+        self._rows = found.rows
+
+    def _weights(self, task: int) -> Array:
+        return self.shared_weights_ if task == UNSEEN else self.task_weights_[task]
+
+    def leaderboard(self) -> pd.DataFrame:
+        """Return all candidates, the best first.
+
+        Returns
+        -------
+        pandas.DataFrame
+            ``model``, ``kind``, ``family``; ``score``, the share of the loss of the training
+            mean that it explains on rows that it had not seen (squared loss: R2, with several
+            targets their mean); ``standard_error`` of the difference to the best candidate over
+            the folds; ``weight`` in the combination; ``seconds`` of processor time on the
+            folds; ``note``, why it was not tried or failed.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        columns = ["model", "kind", "family", "score", "standard_error", "weight", "seconds"]
+        rows = [
+            (row.name, row.kind, row.family, row.score, row.error, row.weight, row.seconds)
+            for row in self._rows
+        ]
+        table = pd.DataFrame(rows, columns=columns)
+        return table.assign(note=[row.note for row in self._rows])
+
+    def weights(self) -> pd.DataFrame:
+        """Return the weight of every model for every task.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row per task, a column per model; rows sum to 1.
+        """
+        import pandas as pd
+
+        check_is_fitted(self)
+        index = pd.Index(list(self.tasks_), name="task", tupleize_cols=False)
+        return pd.DataFrame(self.task_weights_, index=index, columns=list(self.members_))
+
+    def explain(self, lang: str = "en") -> str:
+        """Say in sentences what was chosen and why.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        str
+        """
+        check_is_fitted(self)
+        found = Combination(
+            members=self.members_,
+            shared=self.shared_weights_,
+            by_task=self.task_weights_,
+            rows=self._rows,
+            score=self.score_,
+            pull=self.pull_,
+            stopped=self.stopped_,
+        )
+        speech = Speech(lang)
+        return speech.joined(explain(found, speech))

@@ -1,0 +1,155 @@
+"""Classification of many tasks without a choice of model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import ClassifierTags, Tags
+
+from polytask._estimator import Query, classification, natural_scores, outputs
+from polytask._registry import saveable
+from polytask.data import Form, TaskData
+from polytask.metrics.scores import TaskScores, accuracy
+from polytask.selection.auto.base import AutoEstimator
+from polytask.selection.members import probabilities_of
+
+Array = NDArray[np.float64]
+
+
+@saveable("selection.auto_classifier")
+class AutoMultiTaskClassifier(AutoEstimator):
+    """Classification of many tasks by the best combination of candidates.
+
+    The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, with the log
+    loss of the combined probabilities in place of the squared error.
+
+    Parameters
+    ----------
+    models : "default", or sequence, default="default"
+        As in :class:`AutoMultiTaskRegressor`; every candidate needs ``predict_proba``.
+    cv : int, splitter, or list of (train, test), default=5
+        The folds; an integer splits the rows within every task, by class.
+    time_budget : float or None, default=None
+        Seconds after which no further candidate is tried; fitting the chosen ones on all rows
+        comes on top.
+    journal : path or None, default=None
+        A file that keeps finished fits. A choice that was killed goes on from it, with the
+        same result.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
+    n_jobs : int or None, default=None
+        Folds fitted at the same time, as in joblib.
+    random_state : int, default=0
+        Seed of the candidates that draw at random.
+    verbose : bool, default=False
+        Show progress on stderr.
+
+    Attributes
+    ----------
+    members_, shared_weights_, task_weights_, score_, pull_, stopped_, tasks_, n_features_in_
+        As in :class:`AutoMultiTaskRegressor`.
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The sorted union of the classes; for a target matrix a list with one array each.
+    task_classes_ : dict of task to ndarray
+        The classes that can be predicted for each task.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import AutoMultiTaskClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, ward = rng.standard_normal((160, 2)), np.repeat(["a", "b"], 80)
+    >>> y = np.where(X[:, 0] + rng.standard_normal(160) > 0, "ill", "well")
+    >>> model = AutoMultiTaskClassifier(["pooled", "separate"]).fit(X, y, task=ward)
+    >>> model.predict_proba(X, task=ward).shape
+    (160, 2)
+    """
+
+    _problem = "classification"
+
+    classes_: Any  # an array, or a list with one per target
+
+    def __init__(
+        self,
+        models: Any = "default",  # noqa: ANN401 - names and estimators
+        *,
+        cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
+        time_budget: float | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        n_jobs: int | None = None,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.models = models
+        self.cv = cv
+        self.time_budget = time_budget
+        self.journal = journal
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        outcomes = classification(data, "auto", type(self).__name__)
+        targets = data.form is Form.TARGETS
+        known = list(outcomes.classes) if targets else [outcomes.union] * data.n_tasks
+        self.classes_ = known if targets else outcomes.union
+        self.task_classes_ = dict(zip(data.tasks, known, strict=True))
+        self._combine(data, raw, outcomes)
+
+    def _classes_of(self, task: int) -> NDArray[Any]:
+        targets = isinstance(self.classes_, list)
+        return np.asarray(self.classes_[task] if targets else self.classes_)
+
+    def _probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        classes = self._classes_of(task)
+        labels = None if isinstance(self.classes_, list) else self._schema.index.labels
+        found = np.zeros((X.shape[0], len(classes)))
+        for weight, model in zip(self._weights(task), self.members_.values(), strict=True):
+            if weight > 0:
+                found += weight * probabilities_of(model, X, task, classes, labels)
+        return found
+
+    def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        best = np.argmax(self._probabilities(X, task), axis=1)
+        return np.asarray(self._classes_of(task)[best])
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        return natural_scores(data, query, self._predict_task, accuracy)
+
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list of ndarray, or mapping
+            In the order of ``classes_``; for a target matrix a list with one array per target;
+            for a mapping a mapping.
+        """
+        query = self._read(X, task)
+        if query.codes is None:
+            return [self._probabilities(query.data.X, t) for t in range(len(self.tasks_))]
+        values = outputs.class_values(
+            query, self.classes_, self._classes_of, self._probabilities, absent=0.0
+        )
+        return outputs.split(query, values)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a classifier."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        return tags

@@ -1,0 +1,88 @@
+"""What a combination is, in sentences."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from polytask._messages import Speech
+from polytask.selection.auto.fitting import AutoRow, Combination
+
+# What a task's weights must differ by to be worth a word.
+_LEANS = 0.1
+
+
+def explain(found: Combination, speech: Speech) -> list[str]:
+    """Say what was chosen and why.
+
+    Parameters
+    ----------
+    found : Combination
+        What was learned.
+    speech : Speech
+        The language.
+
+    Returns
+    -------
+    list of str
+    """
+    known = [row for row in found.rows if not row.note]
+    sentences = [_best(known, speech), _combined(found, known, speech)]
+    if np.isfinite(found.pull):
+        sentences.append(_by_task(found, speech))
+    sentences += [_kinds(known, speech)]
+    missing = len(found.rows) - len(known)
+    if missing:
+        sentences.append(speech("auto.missing", {"n": missing}))
+    if found.stopped:
+        sentences.append(speech("auto.stopped"))
+    return [sentence for sentence in sentences if sentence]
+
+
+def _best(known: list[AutoRow], speech: Speech) -> str:
+    fields: dict[str, str | int] = {
+        "n": len(known),
+        "name": known[0].name,
+        "score": speech.number(known[0].score, 3),
+    }
+    return speech("auto.best", fields)
+
+
+def _combined(found: Combination, known: list[AutoRow], speech: Speech) -> str:
+    if len(found.members) == 1:
+        name = next(iter(found.members))
+        return speech("auto.alone", {"name": name})
+    parts = sorted(known, key=lambda row: -row.weight)
+    shares = [
+        speech("auto.part", {"name": row.name, "percent": round(100 * row.weight)})
+        for row in parts
+        if row.name in found.members
+    ]
+    score = speech.number(found.score, 3)
+    return speech("auto.mixed", {"parts": speech.listed(shares), "score": score})
+
+
+def _by_task(found: Combination, speech: Speech) -> str:
+    apart = np.abs(found.by_task - found.shared).max(axis=1) > _LEANS
+    fields = {"pull": int(found.pull), "leaning": int(apart.sum()), "n": len(apart)}
+    return speech("auto.by_task", fields)
+
+
+def _kinds(known: list[AutoRow], speech: Speech) -> str:
+    """Compare the best of each kind."""
+    best: dict[str, AutoRow] = {}
+    for row in known:
+        best.setdefault(row.kind, row)
+    if len(best) < 2:
+        return ""
+    shares = [
+        speech(
+            "auto.kind",
+            {
+                "kind": speech(f"auto.kind.{kind}"),
+                "name": row.name,
+                "score": speech.number(row.score, 3),
+            },
+        )
+        for kind, row in best.items()
+    ]
+    return speech("auto.kinds", {"parts": speech.listed(shares)})

@@ -1,0 +1,258 @@
+"""How a combination is found: candidates tried on folds, weights learned, models refitted."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from polytask._checks import nonnegative
+from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._linalg import is_sparse
+from polytask._registry import saveable
+from polytask.data import Form, Splitter, TaskData
+from polytask.exceptions import DataError
+from polytask.selection.auto.mixing import Mix, best_mix
+from polytask.selection.auto.trying import Bench, Tried, make_bench, make_splits, opened, try_all
+from polytask.selection.candidates import auto_models
+from polytask.selection.entries import Entry, make_entries, without_splitters
+from polytask.selection.facts import Facts
+from polytask.selection.held import Study
+
+Array = NDArray[np.float64]
+
+
+@saveable("selection.auto_row")
+@dataclass(frozen=True)
+class AutoRow:
+    """A line of the leaderboard.
+
+    Attributes
+    ----------
+    name, kind, family : str
+        As in :class:`polytask.selection.candidates.CandidateModel`.
+    score : float
+        Share of the loss of the training mean that it explains on rows that it had not seen.
+    error : float
+        Standard error of the difference to the best candidate, over the folds.
+    weight : float
+        Its weight in the combination, mean over rows.
+    seconds : float
+        Processor time of its fits on the folds.
+    note : str
+        Why it was not tried, or failed.
+    """
+
+    name: str
+    kind: str
+    family: str
+    score: float
+    error: float
+    weight: float
+    seconds: float
+    note: str
+
+
+@dataclass(frozen=True, eq=False)
+class Settings:
+    """What the user chose; see :class:`AutoMultiTaskRegressor`."""
+
+    models: Any
+    cv: Any
+    unseen: bool
+    time_budget: float | None
+    journal: str | os.PathLike[str] | None
+    n_jobs: int | None
+    seed: int
+    verbose: bool
+
+
+@dataclass(frozen=True, eq=False)
+class Combination:
+    """What was learned.
+
+    Attributes
+    ----------
+    members : dict of str to MultiTaskEstimator
+        The models that have weight, fitted on all rows.
+    shared : ndarray of shape (n_members,)
+        Their weights for an average task.
+    by_task : ndarray of shape (n_tasks, n_members)
+        Their weights for every task.
+    rows : tuple of AutoRow
+        All candidates, the best first.
+    score : float
+        What the way of combining explains on folds that had no part in the weights.
+    pull : float
+        Average rows that the rows of a task were weighed against; infinite if all tasks have
+        the same weights.
+    stopped : bool
+        Whether the time was over before all candidates were tried.
+    """
+
+    members: dict[str, MultiTaskEstimator]
+    shared: Array
+    by_task: Array
+    rows: tuple[AutoRow, ...]
+    score: float
+    pull: float
+    stopped: bool
+
+
+def facts_of(data: TaskData, problem: str, settings: Settings) -> Facts:
+    """Gather what decides about the candidates."""
+    keeps = isinstance(settings.cv, Splitter)
+    return Facts(
+        problem=problem,
+        losses={"regression": "squared", "classification": "auto"}[problem],
+        n_rows=data.n_rows,
+        n_features=data.n_features,
+        n_tasks=data.n_tasks,
+        median_rows=float(np.median(data.task_rows())),
+        targets=data.form is Form.TARGETS,
+        sparse=bool(is_sparse(data.X)),
+        unseen=settings.unseen,
+        seed=settings.seed,
+        cv=settings.cv if keeps else 5,
+        gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
+    )
+
+
+def combine(
+    data: TaskData,
+    raw: TaskData,
+    outcomes: Outcomes,
+    problem: str,
+    settings: Settings,
+    owner: str,
+) -> Combination:
+    """Try the candidates, choose how to combine them, and fit those that have weight.
+
+    Parameters
+    ----------
+    data, raw : TaskData
+        All rows, encoded and as they were given.
+    outcomes : Outcomes
+        Their targets as numbers.
+    problem : {"regression", "classification"}
+        What the targets are.
+    settings : Settings
+        The user's choices.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    Combination
+
+    Raises
+    ------
+    DataError
+        If no candidate could be fitted.
+    """
+    deadline = None
+    if settings.time_budget is not None:
+        budget = nonnegative(settings.time_budget, "time_budget", owner)
+        deadline = time.monotonic() + budget
+    study = Study(raw, outcomes)
+    facts = facts_of(data, problem, settings)
+    entries = make_entries(settings.models, facts, auto_models(), owner)
+    splits = make_splits(raw, settings.cv, settings.unseen)
+    with opened(settings.journal, data, splits, entries, owner) as store:
+        tried = try_all(
+            study,
+            entries,
+            splits,
+            store,
+            n_jobs=settings.n_jobs,
+            deadline=deadline,
+            verbose=settings.verbose,
+        )
+    usable = [one for one in tried if one.values is not None]
+    if not usable:
+        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+    bench = make_bench(study, splits)
+    held = bench.held([one.values for one in usable if one.values is not None])
+    mix = best_mix(held, [_leaning(one.entry) for one in usable])
+    used = np.flatnonzero((mix.shared > 0) | (mix.by_task > 0).any(axis=0))
+    names = [usable[m].entry.name for m in used]
+    members = {name: _refitted(data, usable[m].entry) for name, m in zip(names, used, strict=True)}
+    return Combination(
+        members=members,
+        shared=mix.shared[used],
+        by_task=mix.by_task[:, used],
+        rows=_leaderboard(tried, usable, mix, bench),
+        score=1.0 - mix.losses[mix.policy] / _positive(bench.null_loss),
+        pull=mix.policy.pull,
+        stopped=any(_late(one) for one in tried),
+    )
+
+
+def _leaning(entry: Entry) -> str:
+    """Return the kind that a task may lean to: trees are one of their own."""
+    return "trees" if entry.family == "trees" else entry.kind
+
+
+def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
+    with warnings.catch_warnings():
+        # What is said of a fit on a fold has no reader; of this one, the leaderboard says it.
+        warnings.simplefilter("ignore")
+        fitted: MultiTaskEstimator = without_splitters(clone(entry.estimator).fit(data))
+    # Groups or times are the data of others, and of no use for predicting.
+    return fitted
+
+
+def _reasons(tried: Sequence[Tried]) -> str:
+    said = dict.fromkeys(str(one.note) for one in tried if one.note is not None)
+    return "; ".join(said) or "there was none"
+
+
+def _late(one: Tried) -> bool:
+    return getattr(one.note, "key", "") == "left_out.time"
+
+
+def _positive(loss: float) -> float:
+    return max(loss, float(np.finfo(float).tiny))
+
+
+def _leaderboard(
+    tried: Sequence[Tried], usable: Sequence[Tried], mix: Mix, bench: Bench
+) -> tuple[AutoRow, ...]:
+    losses = {one.entry.name: _fold_losses(one, bench) for one in usable}
+    best = min(losses.values(), key=lambda own: float(own.mean()))
+    share = bench.weight / bench.weight.sum()
+    weights = share @ mix.by_task[bench.task]
+    weight = {one.entry.name: float(w) for one, w in zip(usable, weights, strict=True)}
+    null, count = _positive(bench.null_loss), len(best)
+    rows = []
+    for one in tried:
+        own = losses.get(one.entry.name)
+        gap = None if own is None or count < 2 else np.std(own - best, ddof=1) / np.sqrt(count)
+        rows.append(
+            AutoRow(
+                name=one.entry.name,
+                kind=one.entry.kind,
+                family=one.entry.family,
+                score=float("nan") if own is None else float(1.0 - own.mean() / null),
+                error=float("nan") if gap is None else float(gap / null),
+                weight=weight.get(one.entry.name, 0.0),
+                seconds=one.seconds,
+                note="" if one.note is None else str(one.note),
+            )
+        )
+    return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))
+
+
+def _fold_losses(one: Tried, bench: Bench) -> Array:
+    """Return the loss of every fold, so scaled that their mean is the loss of all rows."""
+    losses = bench.weight * bench.loss.losses(np.asarray(one.values), bench.y)
+    folds = int(bench.fold.max()) + 1
+    totals = np.bincount(bench.fold, losses, folds)
+    return np.asarray(totals * folds / bench.weight.sum())

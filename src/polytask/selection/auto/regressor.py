@@ -1,0 +1,137 @@
+"""Regression of many tasks without a choice of model."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils import RegressorTags, Tags
+
+from polytask._estimator import Query, natural_scores, regression
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.metrics.scores import TaskScores, r2
+from polytask.selection.auto.base import AutoEstimator
+from polytask.selection.members import numbers_of
+
+
+@saveable("selection.auto_regressor")
+class AutoMultiTaskRegressor(AutoEstimator):
+    """Regression of many tasks by the best combination of candidates.
+
+    Separate and pooled models, penalties that share, the learned prior, trees, and trees with a
+    linear correction per task are tried on the same folds, everything tuned inside the training
+    part. Their predictions for rows that they had not seen decide: one candidate, a convex
+    combination, or one whose weights differ from task to task as far as the tasks' own rows
+    say so. Learning tasks together is thus used where it helps, and nowhere else.
+
+    Parameters
+    ----------
+    models : "default", or sequence, default="default"
+        Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
+        ``(name, estimator)``; "default" in a sequence stands for all that suit the data. An
+        estimator of scikit-learn is tried per task and pooled with the task as a category.
+    cv : int, splitter, or list of (train, test), default=5
+        The folds; an integer splits the rows within every task. A splitter that keeps groups
+        together or time in order is used inside the candidates too.
+    time_budget : float or None, default=None
+        Seconds after which no further candidate is tried; fitting the chosen ones on all rows
+        comes on top.
+    journal : path or None, default=None
+        A file that keeps finished fits. A choice that was killed goes on from it, with the
+        same result.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
+    n_jobs : int or None, default=None
+        Folds fitted at the same time, as in joblib.
+    random_state : int, default=0
+        Seed of the candidates that draw at random.
+    verbose : bool, default=False
+        Show progress on stderr.
+
+    Attributes
+    ----------
+    members_ : dict of str to estimator
+        The models that have weight, fitted on all rows.
+    shared_weights_ : ndarray of shape (n_members,)
+        Their weights for an average or an unseen task.
+    task_weights_ : ndarray of shape (n_tasks, n_members)
+        Their weights for every task, at least 0 with sum 1.
+    score_ : float
+        What the way of combining explains on folds that had no part in its weights.
+    pull_ : float
+        Average rows that the rows of a task were weighed against; infinite if all tasks have
+        the same weights.
+    stopped_ : bool
+        Whether the time was over before all candidates were tried.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    n_features_in_ : int
+        Columns of X as given.
+
+    References
+    ----------
+    Breiman, "Stacked regressions", Machine Learning 24, 1996; van der Laan, Polley, Hubbard,
+    "Super learner", Statistical Applications in Genetics and Molecular Biology 6, 2007.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import AutoMultiTaskRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((120, 3)), np.repeat(["a", "b", "c", "d"], 30)
+    >>> y = X @ [1.0, 2.0, 0.0] + rng.standard_normal(120)
+    >>> model = AutoMultiTaskRegressor(["pooled", "separate"]).fit(X, y, task=school)
+    >>> sorted(model.leaderboard()["model"])
+    ['pooled', 'separate']
+    """
+
+    _problem = "regression"
+
+    def __init__(
+        self,
+        models: Any = "default",  # noqa: ANN401 - names and estimators
+        *,
+        cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
+        time_budget: float | None = None,
+        journal: str | os.PathLike[str] | None = None,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        n_jobs: int | None = None,
+        random_state: int = 0,
+        verbose: bool = False,
+    ) -> None:
+        self.models = models
+        self.cv = cv
+        self.time_budget = time_budget
+        self.journal = journal
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        outcomes = regression(data, "squared", type(self).__name__)
+        self._combine(data, raw, outcomes)
+
+    def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        found = np.zeros(X.shape[0])
+        for weight, model in zip(self._weights(task), self.members_.values(), strict=True):
+            if weight > 0:
+                found += weight * numbers_of(model, X, task)
+        return found
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        return natural_scores(data, query, self._predict_task, r2)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags

@@ -1,0 +1,333 @@
+"""What every candidate predicts for rows that it has not seen: resumable, within a budget."""
+
+from __future__ import annotations
+
+import os
+import time
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import xxhash
+from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from polytask._estimator.card import checksum, versions
+from polytask._journal import Journal
+from polytask._messages import Said
+from polytask._progress import Progress, progress
+from polytask.data import Form, TaskData, as_splits
+from polytask.data.splits import Split
+from polytask.exceptions import DataError, PolytaskError
+from polytask.metrics import HeldOut
+from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
+from polytask.selection.entries import Entry, without_splitters
+from polytask.selection.held import Study, held_out, parts_of
+
+Array = NDArray[np.float64]
+Record = dict[str, Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A candidate and what became of it.
+
+    Attributes
+    ----------
+    entry : Entry
+        The candidate.
+    values : ndarray of shape (N,) or None
+        Its predictions for the held-out labels; None if it was left out or failed.
+    seconds : float
+        Processor time of its fits on the folds.
+    note : Said or str or None
+        Why there are no predictions.
+    """
+
+    entry: Entry
+    values: Array | None
+    seconds: float
+    note: Said | str | None
+
+
+class Store(Protocol):
+    """Where finished fits are kept: a journal, or a dict of this run."""
+
+    def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was stored
+        """Return a finished piece, None if there is no such one."""
+        ...
+
+    def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - anything
+        """Store a finished piece."""
+        ...
+
+
+class _Memory(dict[str, Any]):
+    """What a choice without a journal keeps."""
+
+    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
+        self[key] = value
+
+
+def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
+    """Return training and held-out rows of every fold.
+
+    Parameters
+    ----------
+    raw : TaskData
+        All rows.
+    cv : int, splitter, or pairs of rows
+        The folds.
+    unseen : bool
+        Whether rows of tasks that a fold does not train on may be held out.
+
+    Returns
+    -------
+    list of (train, test)
+        Folds with held-out labels.
+
+    Raises
+    ------
+    DataError
+        If there is none.
+    """
+    splits = [pair if unseen else _servable(raw, *pair) for pair in as_splits(cv, raw)]
+    splits = [(train, test) for train, test in splits if len(train) and len(test)]
+    if not splits:
+        raise DataError(
+            "No fold holds out a row of a task that it also trains on: give larger tasks, or "
+            "other folds as cv."
+        )
+    return splits
+
+
+def _servable(raw: TaskData, train: NDArray[np.intp], test: NDArray[np.intp]) -> Split:
+    if raw.form is Form.TARGETS:
+        return train, test
+    owners = raw.row_tasks()
+    return train, test[np.isin(owners[test], owners[train])]
+
+
+@contextmanager
+def opened(
+    path: str | os.PathLike[str] | None,
+    data: TaskData,
+    splits: Sequence[Split],
+    entries: Sequence[Entry],
+    owner: str,
+) -> Iterator[Store]:
+    """Open the journal of a choice, or keep its fits in memory.
+
+    Parameters
+    ----------
+    path : path or None
+        The file.
+    data : TaskData
+        All rows, encoded.
+    splits, entries
+        The folds and the candidates.
+    owner : str
+        The estimator, for messages.
+
+    Raises
+    ------
+    DataError
+        If the journal belongs to another choice.
+    """
+    if path is None:
+        yield _Memory()
+        return
+    digest = xxhash.xxh3_128()
+    for train, test in splits:
+        for rows in (train, test):
+            digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"|")
+    header = {
+        "kind": "auto",
+        "data": checksum(data),
+        "splits": digest.hexdigest(),
+        "models": {entry.name: _said(entry) for entry in entries if entry.estimator},
+        "polytask": versions()["polytask"],
+    }
+    with Journal.open(path, header, owner=owner) as journal:
+        yield journal
+
+
+def _said(entry: Entry) -> str:
+    # The splitter of a search holds groups or times, which the folds have already told.
+    return repr(without_splitters(clone(entry.estimator)).get_params())
+
+
+def try_all(
+    study: Study,
+    entries: Sequence[Entry],
+    splits: Sequence[Split],
+    store: Store,
+    *,
+    n_jobs: int | None,
+    deadline: float | None,
+    verbose: bool,
+) -> list[Tried]:
+    """Fit every candidate on every fold, one candidate after the other.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    entries : sequence of Entry
+        The candidates, those that are left out among them.
+    splits : sequence of (train, test)
+        The folds.
+    store : Store
+        Finished fits, of this run and of one that was killed.
+    n_jobs : int or None
+        Folds fitted at the same time, as in joblib.
+    deadline : float or None
+        When no further candidate is begun, in seconds of ``time.monotonic``; the first one
+        that can be tried always is.
+    verbose : bool
+        Whether to show progress on stderr.
+
+    Returns
+    -------
+    list of Tried
+        In the order of `entries`.
+    """
+    running = [entry for entry in entries if entry.estimator is not None]
+    found: list[Tried] = []
+    with progress(len(running) * len(splits), "Choosing", verbose) as bar:
+        for entry in entries:
+            late = deadline is not None and time.monotonic() > deadline
+            if entry.estimator is None:
+                found.append(Tried(entry, None, 0.0, entry.left_out))
+            elif late and any(one.values is not None for one in found):
+                found.append(Tried(entry, None, 0.0, Said("left_out.time")))
+            else:
+                found.append(_tried(study, entry, splits, store, n_jobs, bar))
+    return found
+
+
+def _tried(
+    study: Study,
+    entry: Entry,
+    splits: Sequence[Split],
+    store: Store,
+    n_jobs: int | None,
+    bar: Progress,
+) -> Tried:
+    keys = [f"{number}/{entry.name}" for number in range(len(splits))]
+    missing = [k for k, key in enumerate(keys) if store.get(key) is None]
+    for _ in range(len(keys) - len(missing)):
+        bar.skip(entry.name)
+    pool = Parallel(n_jobs=n_jobs or 1, return_as="generator")
+    work = pool(delayed(_fold)(study, entry.estimator, *splits[k]) for k in missing)
+    for k, record in zip(missing, work, strict=True):
+        store.put(keys[k], record)
+        bar.advance(entry.name)
+    # As they are read back, so that a resumed choice has the same bits.
+    records = [store.get(key) for key in keys]
+    failed = next((record["failed"] for record in records if "failed" in record), None)
+    if failed is not None:
+        return Tried(entry, None, 0.0, failed)
+    values = np.concatenate([record["values"] for record in records])
+    return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
+
+
+def _fold(
+    study: Study,
+    estimator: Any,  # noqa: ANN401 - an estimator
+    train: NDArray[np.intp],
+    test: NDArray[np.intp],
+) -> Record:
+    """Fit one candidate on one fold; a candidate that cannot be fitted is no end of the work."""
+    # Two threads of linear algebra on small matrices cost more than one.
+    with threadpool_limits(1), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.process_time()
+        try:
+            model = clone(estimator).fit(study.part(train))
+            parts = held_out(study, model, train, test)
+        except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+            return {"failed": f"{type(error).__name__}: {error}"}
+        values = np.concatenate([_values(held) for _, held in parts])
+    if not np.isfinite(values).all():
+        return {"failed": "its predictions are not finite"}
+    return {"values": values, "seconds": time.process_time() - started}
+
+
+def _values(held: HeldOut) -> Array:
+    """Return predicted numbers, or the probabilities of the classes that were seen."""
+    if held.classes is None:
+        return np.asarray(held.prediction, dtype=float)
+    if held.probabilities is None:
+        raise DataError("it gives no probabilities")
+    seen: Array = np.asarray(held.probabilities, dtype=float)[np.arange(len(held.y)), held.y]
+    return seen
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The held-out rows, before any model: truth, owners, and what a constant loses."""
+
+    y: Array
+    weight: Array
+    task: NDArray[np.intp]
+    fold: NDArray[np.intp]
+    constant: Array
+    n_tasks: int
+    loss: MixLoss
+
+    def held(self, columns: Sequence[Array]) -> HeldRows:
+        """Return the rows with the predictions of some models."""
+        Z = np.column_stack(columns)
+        return HeldRows(Z, self.y, self.weight, self.task, self.fold, self.n_tasks, self.loss)
+
+    @property
+    def null_loss(self) -> float:
+        """The mean loss of the constant of the training rows."""
+        losses = self.loss.losses(self.constant, self.y)
+        return float(np.average(losses, weights=self.weight))
+
+
+def make_bench(study: Study, splits: Sequence[Split]) -> Bench:
+    """Return the held-out labels of all folds, in the order of the records of a candidate.
+
+    Targets count alike, whatever their unit and however many labels they have; rows of tasks
+    of one quantity count alike.
+    """
+    classes = study.outcomes.union is not None
+    loss: MixLoss = LogMix() if classes else SquaredMix()
+    pieces: list[tuple[Array, ...]] = []
+    for fold, (train, test) in enumerate(splits):
+        for part, constant in zip(
+            parts_of(study, test), study.constants(train, test), strict=True
+        ):
+            labels, n = study.labels(part), len(part.rows)
+            weight = study.data.sample_weight
+            own = np.ones(n) if weight is None else weight[part.rows]
+            known = constant[labels.astype(int)] if classes else np.full(n, constant)
+            truth = np.ones(n) if classes else labels
+            owner, when = np.full(n, float(part.task)), np.full(n, float(fold))
+            pieces.append((truth, own, owner, when, known))
+    y, weight, task, fold_of, constant = (np.concatenate(p) for p in zip(*pieces, strict=True))
+    at = task.astype(np.intp)
+    bench = Bench(y, weight, at, fold_of.astype(np.intp), constant, study.data.n_tasks, loss)
+    return bench if study.data.form is not Form.TARGETS else _alike(bench)
+
+
+def _alike(bench: Bench) -> Bench:
+    """Weigh targets by what their constant loses in all."""
+    losses = bench.weight * bench.loss.losses(bench.constant, bench.y)
+    totals = np.bincount(bench.task, losses, bench.n_tasks)
+    known = totals > 0
+    factor = np.zeros(bench.n_tasks)
+    factor[known] = totals[known].mean() / totals[known]
+    if not known.any():
+        return bench
+    weight = bench.weight * factor[bench.task]
+    parts: Mapping[str, Any] = vars(bench)
+    return Bench(**{**parts, "weight": weight})

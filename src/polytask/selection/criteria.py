@@ -1,0 +1,202 @@
+"""Information criteria: what the fit of all rows says about its own error.
+
+A fit is worth its deviance, and what it is charged for is its degrees of freedom: how much the
+predictions follow the noise of the targets.
+
+References
+----------
+Zou, H., Hastie, T. and Tibshirani, R. (2007). On the degrees of freedom of the lasso. Annals of
+Statistics 35, 2173-2192.
+Reid, S., Tibshirani, R. and Friedman, J. (2016). A study of error variance estimation in lasso
+regression. Statistica Sinica 26, 35-67.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.special import gammaln
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+# A task of few rows has its variance pulled to that of all tasks as by so many rows.
+_PULL = 1.0
+# What the fit as it is counts where a support decides.
+_TIE = 1e-6
+
+
+@dataclass(frozen=True, eq=False)
+class Fit:
+    """What a criterion is told of a fit.
+
+    Attributes
+    ----------
+    deviance : ndarray of shape (n_tasks,)
+        Twice the weighted losses; the sum of squares for the squared loss.
+    degrees : ndarray of shape (n_tasks,)
+        Degrees of freedom, with those of the intercepts.
+    counts : ndarray of shape (n_tasks,)
+        Sums of the weights of the labels.
+    nonzero : ndarray of bool of shape (n_features, n_columns)
+        Which coefficients are not zero.
+    refitted : Fit or None, default=None
+        The fit of the same support without a penalty; None where nothing is zero.
+    """
+
+    deviance: Array
+    degrees: Array
+    counts: Array
+    nonzero: NDArray[np.bool_]
+    refitted: Fit | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Noise:
+    """The variance (dispersion) of the noise of every task, the same for all candidates.
+
+    Attributes
+    ----------
+    groups : ndarray of int of shape (n_tasks,)
+        Tasks with one variance; -1 where the loss says that it is 1.
+    variance : ndarray of shape (n_tasks,)
+        In the scaling of the targets.
+    """
+
+    groups: Index
+    variance: Array
+
+    @classmethod
+    def of(cls, groups: Index, fits: Sequence[Fit]) -> Noise:
+        """Estimate the noise where generalised cross-validation is smallest.
+
+        It is the deviance over the rows less the degrees of freedom there. Along a path the
+        criteria need one variance: that of each candidate itself would reward a fit of noise.
+        """
+        unit = cls(groups, np.ones(len(groups)))
+        best = min(fits, key=lambda fit: gcv(fit, unit))
+        left = np.maximum(best.counts - best.degrees, 0.0)
+        free = groups >= 0
+        total = float(left[free].sum())
+        level = float(best.deviance[free].sum()) / total if total > 0 else 1.0
+        variance = np.ones(len(groups))
+        for group in np.unique(groups[free]):
+            own = groups == group
+            squares, rows = best.deviance[own].sum(), left[own].sum()
+            variance[own] = (squares + _PULL * level) / (rows + _PULL)
+        # A fit without residuals leaves no noise to compare anything with.
+        return cls(groups, np.maximum(variance, np.finfo(float).tiny))
+
+
+Criterion = Callable[[Fit, Noise], float]
+
+
+def log_likelihood(fit: Fit, noise: Noise) -> float:
+    """Return the log-likelihood, up to a number of the data where the loss says the noise."""
+    free = noise.groups >= 0
+    scale = np.where(free, fit.counts * np.log(2.0 * np.pi * noise.variance), 0.0)
+    return -0.5 * float(np.sum(fit.deviance / noise.variance + scale))
+
+
+def aic(fit: Fit, noise: Noise) -> float:
+    """Return -2 log L + 2 df.
+
+    References
+    ----------
+    Akaike, H. (1974). A new look at the statistical model identification. IEEE Transactions on
+    Automatic Control 19, 716-723.
+    """
+    return -2.0 * log_likelihood(fit, noise) + 2.0 * float(fit.degrees.sum())
+
+
+def aicc(fit: Fit, noise: Noise) -> float:
+    """Return AIC as it is for few rows, each candidate with the noise that fits it best.
+
+    A group of n rows with one unknown variance counts
+    ``n log(2 pi D / n) + n (n + df) / (n - df - 2)``, rows whose loss says the noise
+    ``D + 2 df n / (n - df - 1)``; without a row to spare it is infinite.
+
+    References
+    ----------
+    Hurvich, C. M. and Tsai, C.-L. (1989). Regression and time series model selection in small
+    samples. Biometrika 76, 297-307.
+    """
+    total = 0.0
+    for group in np.unique(noise.groups):
+        own = noise.groups == group
+        n, df = float(fit.counts[own].sum()), float(fit.degrees[own].sum())
+        deviance = max(float(fit.deviance[own].sum()), np.finfo(float).tiny)
+        spare = n - df - (2.0 if group >= 0 else 1.0)
+        if n > 0 and spare <= 0:
+            return float("inf")
+        if n > 0 and group >= 0:
+            total += n * np.log(2.0 * np.pi * deviance / n) + n * (n + df) / spare
+        elif n > 0:
+            total += deviance + 2.0 * df * n / spare
+    return float(total)
+
+
+def bic(fit: Fit, noise: Noise) -> float:
+    """Return -2 log L + sum over tasks of df log n, n being the rows of the task.
+
+    References
+    ----------
+    Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
+    """
+    rows = np.log(np.maximum(fit.counts, 1.0))
+    return -2.0 * log_likelihood(fit, noise) + float(fit.degrees @ rows)
+
+
+def ebic(fit: Fit, noise: Noise) -> float:
+    """Return the BIC of the support + 2 log of the number of supports of that size.
+
+    A support is judged by its best fit without a penalty: what shrinks also lets in coefficients
+    that make up for the shrinkage of others. Supports are counted in the way that says them in
+    fewer words: any coefficients, or rows and then coefficients within them; whole rows need the
+    first word only. Without zeros it is BIC. A millionth of the BIC of the fit as it is decides
+    between strengths with one support.
+
+    References
+    ----------
+    Chen, J. and Chen, Z. (2008). Extended Bayesian information criteria for model selection with
+    large model spaces. Biometrika 95, 759-771 (gamma = 1).
+    """
+    d, columns = fit.nonzero.shape
+    kept = int(fit.nonzero.sum())
+    rows = int(fit.nonzero.any(axis=1).sum())
+    by_rows = _log_choices(d, rows) + _log_choices(rows * columns, kept)
+    words = 2.0 * min(_log_choices(d * columns, kept), by_rows)
+    as_it_is = bic(fit, noise)
+    if fit.refitted is None:
+        return as_it_is + words
+    support = bic(fit.refitted, noise)
+    return support + _TIE * (as_it_is - support) + words
+
+
+def gcv(fit: Fit, noise: Noise) -> float:
+    """Return generalised cross-validation: an estimate of twice the loss of a new label.
+
+    It is ``sum_t D_t / (1 - df_t / n_t)^2`` over the number of labels. It needs no noise.
+
+    References
+    ----------
+    Golub, G., Heath, M. and Wahba, G. (1979). Generalized cross-validation as a method for
+    choosing a good ridge parameter. Technometrics 21, 215-223.
+    Hastie, T. and Tibshirani, R. (1990). Generalized Additive Models, section 6.9 (deviance).
+    """
+    seen = fit.counts > 0
+    left = 1.0 - fit.degrees[seen] / fit.counts[seen]
+    if not np.all(left > 0):
+        return float("inf")
+    return float(np.sum(fit.deviance[seen] / left**2) / fit.counts.sum())
+
+
+def _log_choices(n: int, k: int) -> float:
+    """Return the logarithm of the number of ways to choose k of n."""
+    return float(gammaln(n + 1) - gammaln(k + 1) - gammaln(n - k + 1))
+
+
+CRITERIA: dict[str, Criterion] = {"aic": aic, "aicc": aicc, "bic": bic, "ebic": ebic, "gcv": gcv}

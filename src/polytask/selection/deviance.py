@@ -1,0 +1,142 @@
+"""The deviance of every task at a fit, which criteria turn into a likelihood."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator import Outcomes
+from polytask._estimator.training import cell_mask
+from polytask.data import Form, TaskData
+from polytask.datafits import Block
+from polytask.exceptions import IncompatibleError
+from polytask.linear._parts import RowParts, without_gaps
+from polytask.linear._problem import Problem
+from polytask.linear._terms import MomentTerm, Term
+from polytask.linear._weights import label_weights
+from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
+from polytask.selection.scoring import LOST, Residual
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Measure = Callable[[Array, Array], Array]
+
+# Losses that are negative log-likelihoods up to a number of the data, and whether a free
+# variance or dispersion scales them.
+_FREE_NOISE: dict[type[Loss], bool] = {
+    Squared: True,
+    Gamma: True,
+    Logistic: False,
+    Multinomial: False,
+    Poisson: False,
+}
+
+
+def noise_groups(data: TaskData, outcomes: Outcomes, scaling: str | None, owner: str) -> Index:
+    """Return which tasks have one noise variance; -1 where the loss says it.
+
+    Tasks whose targets are scaled together are one quantity and have one variance, others have
+    one each.
+
+    Parameters
+    ----------
+    data, outcomes
+        All rows, encoded, and their losses.
+    scaling : {"task", "common", "auto", None}
+        How the targets are scaled.
+    owner : str
+        The estimator, for messages.
+
+    Returns
+    -------
+    ndarray of int of shape (n_tasks,)
+
+    Raises
+    ------
+    IncompatibleError
+        If a loss is no likelihood.
+    """
+    for loss in outcomes.losses:
+        if type(loss) not in _FREE_NOISE:
+            known = ", ".join(kind.__name__ for kind in _FREE_NOISE)
+            raise IncompatibleError(
+                f"{owner} compares likelihoods, and the {loss.name} loss is none; those of "
+                f"{known} are. Choose the strength by cross-validation for other losses."
+            )
+    free = np.array([_FREE_NOISE[type(loss)] for loss in outcomes.losses])
+    kinds = {type(loss) for loss in outcomes.losses}
+    apart = data.form is Form.TARGETS if scaling in (None, "auto") else scaling == "task"
+    groups = np.arange(data.n_tasks) if apart or len(kinds) > 1 else np.zeros(data.n_tasks)
+    return np.where(free, groups, -1).astype(np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class Deviances:
+    """Twice the weighted losses of all rows, summed over every task, for squared loss the squares.
+
+    Attributes
+    ----------
+    data, outcomes
+        All rows, encoded, and their targets as numbers.
+    term : RowTerm or MomentTerm
+        The data term; with moments rows are looked at only where digits would be lost.
+    class_weight : object
+        The user's choice.
+    owner : str
+        The estimator, for messages.
+    """
+
+    data: TaskData
+    outcomes: Outcomes
+    term: Term
+    class_weight: object
+    owner: str
+
+    def of(self, problem: Problem) -> Measure:
+        """Return ``(W, intercept) -> deviances`` of shape (n_tasks,), scaled as a problem."""
+        if not isinstance(self.term, MomentTerm):
+            return self._of_rows(problem)
+        residual, counts = Residual.of(self.term.moments, problem), self.term.counts
+        slow: list[Measure] = []
+
+        def measure(W: Array, intercept: Array) -> Array:
+            squares, size = residual.at(W, intercept)
+            if np.all(squares >= LOST * size):
+                return np.asarray(counts * squares)
+            if not slow:
+                slow.append(self._of_rows(problem))
+            return slow[0](W, intercept)
+
+        return measure
+
+    def _of_rows(self, problem: Problem) -> Measure:
+        data, outcomes = self.data, self.outcomes
+        weight = label_weights(data, outcomes, self.class_weight, self.owner)
+        y = without_gaps(problem.targets.apply(outcomes.y, data), outcomes, data)
+        rows = problem.features.features(data.X, cell_mask(data))
+        ones = np.ones(data.n_tasks)
+        parts = RowParts(data, outcomes, problem.layout, rows, y, weight, ones, ones)
+        blocks, slices = parts.blocks(), problem.layout.slices
+
+        def measure(W: Array, intercept: Array) -> Array:
+            by_column = np.zeros(W.shape[1])
+            for block in blocks:
+                eta = block.design.forward(W) + block.design.spread(intercept)
+                by_column[block.columns] = _by_column(block, eta)
+            return np.array([by_column[part].sum() for part in slices])
+
+        return measure
+
+
+def _by_column(block: Block, eta: Array) -> Array:
+    """Return sums of twice the losses; of several columns of a task the first has all."""
+    with np.errstate(over="ignore"):
+        losses = 2.0 * block.weight * block.loss.value(block.y, eta)
+    if losses.shape == eta.shape:
+        return block.design.collect(losses)
+    spread = np.zeros_like(eta)
+    spread[:, 0] = losses
+    return block.design.collect(spread)

@@ -1,0 +1,161 @@
+"""Judges of a search: what fits the strengths of a penalty and scores them."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from joblib import Parallel, delayed, effective_n_jobs
+from numpy.typing import NDArray
+from threadpoolctl import threadpool_limits
+
+from polytask.exceptions import DataError
+from polytask.linear._fitting import chosen_solver, solve
+from polytask.linear._problem import Problem, Settings
+from polytask.penalties import Penalty
+from polytask.selection.folds import Fold, Folds
+from polytask.selection.scoring import Scoring, scorer_of
+from polytask.solvers import Solution
+
+Array = NDArray[np.float64]
+
+# A path needs no more precision than telling strengths apart.
+_PATH_TOL_FACTOR = 100.0
+_LOOSEST_PATH_TOL = 1e-3
+_PATH_MAX_ITER = 200
+
+
+@dataclass(frozen=True, eq=False)
+class Path:
+    """The strengths of one penalty under one choice of settings."""
+
+    family: int
+    penalty: Penalty
+    alphas: Array
+    settings: Settings
+    start: int
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """What a judge says of the strengths of a path.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_alphas, n_folds)
+        Greater is better.
+    sizes : ndarray of shape (n_alphas,)
+        Coefficients other than zero, the mean over the folds.
+    details : sequence
+        What else is known of each strength; None for nothing.
+    """
+
+    scores: Array
+    sizes: Array
+    details: Sequence[Any]
+
+
+class Judge(Protocol):
+    """Scores paths: on folds, or by a criterion."""
+
+    def __call__(self, paths: Sequence[Path]) -> list[Judged]:
+        """Score every strength of every path."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class PathFitter:
+    """Fits the strengths of a path from strong to weak, each from the last.
+
+    Attributes
+    ----------
+    solver : "auto" or Solver
+        As the user chose.
+    tol : float
+        Tolerance of the final fit.
+    owner : str
+        The estimator, for messages.
+    looser : float
+        How many times as large the tolerance of a path is.
+    """
+
+    solver: Any
+    tol: float
+    owner: str
+    looser: float = _PATH_TOL_FACTOR
+
+    def fits(self, problem: Problem, path: Path) -> Iterator[tuple[Penalty, Solution]]:
+        """Yield the bound penalty and the solution of every strength."""
+        bound = problem.bound(path.penalty)
+        path_tol = min(self.looser * self.tol, max(_LOOSEST_PATH_TOL, self.tol))
+        last: Solution | None = None
+        solver = chosen_solver(problem, bound.with_strength(float(path.alphas[0])), self.solver)
+        for alpha in path.alphas:
+            penalty = bound.with_strength(float(alpha))
+            last = solve(problem, penalty, solver, path_tol, _PATH_MAX_ITER, last)
+            yield penalty, last
+
+
+@dataclass(frozen=True, eq=False)
+class CrossValidation:
+    """The judge that fits the training part of every fold and scores the held-out one.
+
+    Attributes
+    ----------
+    folds : Folds
+        Training and held-out rows.
+    scoring : Scoring
+        What is scored on held-out rows.
+    fitter : PathFitter
+        How the strengths are fitted.
+    n_jobs : int or None
+        Folds worked on side by side.
+    """
+
+    folds: Folds
+    scoring: Scoring
+    fitter: PathFitter
+    n_jobs: int | None
+
+    def __call__(self, paths: Sequence[Path]) -> list[Judged]:
+        """Score every strength of every path on every fold."""
+        n = len(self.folds.parts)
+        folds = [(fold, f"fold {k + 1} of {n}") for k, fold in enumerate(self.folds.parts)]
+        found = self._of_jobs([(path, *fold) for path in paths for fold in folds])
+        judged = []
+        for k, path in enumerate(paths):
+            scores, sizes = np.moveaxis(np.stack(found[k * n : (k + 1) * n]), 2, 0)
+            judged.append(Judged(scores.T, sizes.mean(axis=0), [None] * len(path.alphas)))
+        return judged
+
+    def _of_jobs(self, jobs: list[tuple[Path, Fold, str]]) -> list[Array]:
+        """Score paths on folds, several side by side: in threads where rows play no part."""
+        workers = min(effective_n_jobs(self.n_jobs), len(jobs))
+        calls = (delayed(_score_path)(*job, self.scoring, self.fitter) for job in jobs)
+        if workers < 2 or not self.folds.light:
+            return list(Parallel(n_jobs=self.n_jobs)(calls))
+        # Every thread of BLAS beyond the cores costs more than it gives.
+        with threadpool_limits(max((os.cpu_count() or 1) // workers, 1)):
+            return list(Parallel(n_jobs=self.n_jobs, prefer="threads")(calls))
+
+
+def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: PathFitter) -> Array:
+    """Return score and number of coefficients of every strength, (n_alphas, 2)."""
+    try:
+        problem = fold.problem(path.settings, fitter.owner)
+    except DataError as error:
+        raise DataError(
+            f"Without the held-out rows of {place}: {error} Splits given as cv= can leave rows of "
+            "every kind in all training parts, and more folds hold out fewer rows at a time."
+        ) from error
+    score = scorer_of(scoring, fold, problem, fitter.owner)
+    return np.array(
+        [
+            (score(last.W, last.intercept), np.count_nonzero(last.W))
+            for _, last in fitter.fits(problem, path)
+        ],
+        dtype=float,
+    )

@@ -1,0 +1,146 @@
+"""The learners that candidates are made of: what is tuned, boosted or left without a penalty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from polytask.penalties import L2
+from polytask.selection.facts import Facts
+from polytask.selection.losses import boosting_loss, is_unusual, name_of, of_means
+
+# Strengths that ridge regression tries on scaled features.
+_RIDGE = tuple(10.0 ** (k / 3) for k in range(-9, 16))
+# Of the mean curvature of the logistic loss on scaled features, 1/4: all but unpenalised,
+# and finite where the classes can be separated.
+_NEARLY_NONE = 1e-4 * 0.25
+# The same share of the curvature of a loss with a logarithmic link.
+_NEARLY_NONE_OF_MEANS = 1e-4
+# Trees of a joint forest.
+_TREES = 200
+# Strengths of a search inside a comparison, which repeats it for every split.
+ALPHAS = 20
+
+
+def tuned_linear(
+    problem: str,
+    *,
+    sparse: bool = False,
+    cv: Any = 5,  # noqa: ANN401
+    loss: Any = "auto",  # noqa: ANN401
+) -> Any:  # noqa: ANN401
+    """Return the linear model of one task, its strength found by cross-validation.
+
+    Parameters
+    ----------
+    problem : {"regression", "classification"}
+        What the target is.
+    sparse : bool, default=False
+        Whether X is sparse; then its columns are scaled but not centred.
+    cv : int or Splitter, default=5
+        The folds of the search: a number, which ridge regression replaces by leaving every
+        row out once, or a splitter that keeps groups together or time in order.
+    loss : str or Loss, default="auto"
+        "auto": squared for numbers, logistic or multinomial for classes.
+
+    Returns
+    -------
+    Pipeline
+        Scaling, then ridge, logistic, Poisson or gamma regression, or the same with another
+        loss.
+    """
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    from polytask.baselines import TunedLogistic, TunedMeans
+
+    scaler = StandardScaler(with_mean=not sparse)
+    if of_means(loss):
+        return make_pipeline(scaler, TunedMeans(name_of(loss), cv))
+    if is_unusual(loss):
+        searched = class_of(problem, searched=True)
+        return make_pipeline(scaler, searched(L2(), loss=loss, alphas=ALPHAS, cv=cv))
+    if problem == "regression":
+        return make_pipeline(scaler, _ridge(sparse, cv))
+    return make_pipeline(scaler, TunedLogistic(cv))
+
+
+def class_of(problem: str, *, searched: bool) -> Any:  # noqa: ANN401 - a class
+    """Return the penalised estimator of a problem."""
+    from polytask import linear, selection
+
+    names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
+    module: Any = selection if searched else linear
+    return getattr(module, f"MultiTask{names[problem]}{'CV' if searched else ''}")
+
+
+def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
+    from sklearn.linear_model import RidgeCV
+
+    from polytask.baselines import TunedRidge
+
+    if isinstance(cv, int):
+        return RidgeCV(alphas=_RIDGE)
+    if sparse:
+        return RidgeCV(alphas=_RIDGE, cv=cv, scoring="neg_mean_squared_error")
+    return TunedRidge(_RIDGE, cv)
+
+
+def linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    """Return the tuned linear model of one task, or of all as one."""
+    return tuned_linear(facts.problem, sparse=facts.sparse, cv=facts.cv, loss=facts.losses)
+
+
+def _unpenalised(facts: Facts, rows: float) -> Any:  # noqa: ANN401 - an estimator
+    from sklearn.linear_model import LinearRegression, LogisticRegression
+    from sklearn.pipeline import make_pipeline
+    from sklearn.preprocessing import StandardScaler
+
+    scaler = StandardScaler(with_mean=not facts.sparse)
+    if of_means(facts.losses):
+        from polytask.baselines import TunedMeans
+
+        strengths = (_NEARLY_NONE_OF_MEANS,)
+        return make_pipeline(scaler, TunedMeans(name_of(facts.losses), strengths=strengths))
+    if is_unusual(facts.losses):
+        plain = class_of(facts.problem, searched=False)
+        return make_pipeline(scaler, plain(L2(_NEARLY_NONE), loss=facts.losses))
+    if facts.problem == "regression":
+        return make_pipeline(scaler, LinearRegression())
+    inverse = LogisticRegression(C=1.0 / (_NEARLY_NONE * max(rows, 1.0)), max_iter=5000)
+    return make_pipeline(scaler, inverse)
+
+
+def unpenalised_alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    """Return the linear model of one task, all but without a penalty."""
+    return _unpenalised(facts, facts.median_rows)
+
+
+def unpenalised_together(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    """Return the linear model of all rows, all but without a penalty."""
+    return _unpenalised(facts, facts.n_rows)
+
+
+def boosting(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn
+    """Return histogram gradient boosting with scikit-learn's defaults."""
+    from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+
+    if facts.problem == "regression":
+        chosen = boosting_loss(facts.losses)
+        return HistGradientBoostingRegressor(random_state=facts.seed, **chosen)
+    return HistGradientBoostingClassifier(random_state=facts.seed)
+
+
+def forest(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
+    """Return a random forest for all targets of a matrix."""
+    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+
+    from polytask.baselines import Joint
+
+    kinds: Mapping[str, Any] = {
+        "regression": RandomForestRegressor,
+        "classification": RandomForestClassifier,
+    }
+    # A third of the features at every cut: as good as all on most data, in a third of the time.
+    forest = kinds[facts.problem](_TREES, max_features=1 / 3, random_state=facts.seed)
+    return Joint(forest)

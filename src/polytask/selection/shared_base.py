@@ -1,0 +1,269 @@
+"""A base that all tasks share, and a linear correction that each task has of its own."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+from sklearn.utils import ClassifierTags, RegressorTags, Tags
+from sklearn.utils.metaestimators import available_if
+
+from polytask._estimator import (
+    MultiTaskEstimator,
+    Outcomes,
+    Query,
+    classification,
+    natural_scores,
+    outputs,
+    regression,
+)
+from polytask._linalg import is_sparse
+from polytask._registry import saveable
+from polytask.baselines import Pooled
+from polytask.data import Form, TaskData, as_splits
+from polytask.data.splits import Split
+from polytask.exceptions import IncompatibleError
+from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+from polytask.metrics.scores import TaskScores, accuracy, r2
+from polytask.selection.members import numbers_of, probabilities_of
+
+Array = NDArray[np.float64]
+Labels = NDArray[Any]
+
+# Beyond it the correction sees the prediction of the base only.
+_MOST_FEATURES = 300
+# Log odds of a base that is sure of itself are kept finite.
+_LEAST_PROBABILITY = 1e-4
+
+
+def _classifies(model: SharedBase) -> bool:
+    return bool(is_classifier(model.base))
+
+
+@saveable("selection.shared_base")
+class SharedBase(MultiTaskEstimator):
+    """One base for all tasks, corrected for each by a regularised linear model.
+
+    What a shared layer and task layers are to a network, for trees: the base (boosted trees,
+    say) is fitted on all rows, and a multi-task linear model of its predictions and of the
+    features says what each task has of its own. The correction learns from predictions for rows
+    that the base had not seen, so that it corrects what the base gets wrong on new rows.
+
+    Parameters
+    ----------
+    base : regressor or classifier
+        One of scikit-learn is pooled with the task as a category; one of polytask is used as it
+        is. A classifier needs ``predict_proba``.
+    correction : MultiTaskEstimator or None, default=None
+        None: the learned prior, which shrinks the correction to nothing where tasks do not
+        differ.
+    cv : int, splitter, or list of (train, test), default=5
+        The folds on which the base predicts for the correction.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``.
+
+    Attributes
+    ----------
+    base_ : MultiTaskEstimator
+        Fitted on all rows.
+    correction_ : MultiTaskEstimator
+        Fitted on the features (up to 300) and, after them, the predictions of the base: a
+        number, or the log odds of every class but the first against it.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    classes_, task_classes_
+        As in :class:`Pooled`. Classifiers only.
+    n_features_in_ : int
+        Columns of X as given.
+
+    References
+    ----------
+    Wolpert, "Stacked generalization", Neural Networks 5, 1992.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sklearn.tree import DecisionTreeRegressor
+    >>> from polytask.selection.shared_base import SharedBase
+    >>> rng = np.random.default_rng(0)
+    >>> X, shop = rng.standard_normal((100, 2)), np.repeat(["a", "b"], 50)
+    >>> y = np.sign(X[:, 0]) * np.where(shop == "a", 1.0, 3.0)
+    >>> model = SharedBase(DecisionTreeRegressor(max_depth=1)).fit(X, y, task=shop)
+    >>> bool(model.score(X, y, task=shop) > 0.9)
+    True
+    """
+
+    classes_: Any  # an array, or a list with one per target
+
+    def __init__(
+        self,
+        base: Any,  # noqa: ANN401 - any estimator
+        correction: Any = None,  # noqa: ANN401 - any multi-task estimator
+        *,
+        cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+    ) -> None:
+        self.base = base
+        self.correction = correction
+        self.cv = cv
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        outcomes = self._targets(data)
+        self._wide = data.n_features > _MOST_FEATURES
+        values = self._unseen_values(data, outcomes)
+        self.base_ = self._base("shared").fit(data)
+        long = data.to_long()
+        present = None if self._wide else _with_values(long, values.shape[1])
+        joined = long.with_X(self._joined(long.X, values), None, present)
+        self.correction_ = self._correction().fit(joined)
+
+    def _targets(self, data: TaskData) -> Outcomes:
+        owner = type(self).__name__
+        if not _classifies(self):
+            return regression(data, "squared", owner)
+        outcomes = classification(data, "auto", owner)
+        targets = data.form is Form.TARGETS
+        union = np.asarray(outcomes.union)
+        if targets and any(len(np.asarray(c)) != len(union) for c in outcomes.classes):
+            raise IncompatibleError(
+                f"{owner} needs targets with the same classes; got targets that differ in them."
+            )
+        self.classes_ = [union] * data.n_tasks if targets else union
+        self.task_classes_ = dict.fromkeys(data.tasks, union)
+        return outcomes
+
+    def _base(self, unseen: str) -> Any:  # noqa: ANN401 - a multi-task estimator
+        if isinstance(self.base, MultiTaskEstimator):
+            return clone(self.base)
+        return Pooled(clone(self.base), "category", unseen_tasks=unseen)
+
+    def _correction(self) -> Any:  # noqa: ANN401 - a multi-task estimator
+        if self.correction is not None:
+            return clone(self.correction)
+        kind = BayesianMultiTaskClassifier if _classifies(self) else BayesianMultiTaskRegressor
+        return kind(unseen_tasks=self.unseen_tasks)
+
+    def _unseen_values(self, data: TaskData, outcomes: Outcomes) -> Array:
+        """Return what bases predict for labels that they had not seen, in the long order."""
+        masks = _labels_of(data)
+        width = len(np.asarray(outcomes.union)) - 1 if _classifies(self) else 1
+        found = [np.zeros((len(rows), width)) for rows in masks]
+        for train, test in _covering(as_splits(self.cv, data), data.n_rows):
+            part = data.rows(train)
+            base = self._base("shared").fit(part)
+            held = np.zeros(data.n_rows, dtype=bool)
+            held[test] = True
+            for t, rows in enumerate(masks):
+                own = held[rows]
+                if own.any():
+                    found[t][own] = self._values(base, data.X[rows[own]], t)
+        return np.concatenate(found)
+
+    def _values(self, base: Any, X: Any, task: int) -> Array:  # noqa: ANN401
+        """Return numbers, or the log odds of every class but the first against it."""
+        if not _classifies(self):
+            return numbers_of(base, X, task)[:, None]
+        targets = isinstance(self.classes_, list)
+        classes = np.asarray(self.classes_[0] if targets else self.classes_)
+        labels = None if targets else self._schema.index.labels
+        logs = np.log(
+            np.maximum(probabilities_of(base, X, task, classes, labels), _LEAST_PROBABILITY)
+        )
+        return np.asarray(logs[:, 1:] - logs[:, :1])
+
+    def _joined(self, X: Any, values: Array) -> Any:  # noqa: ANN401 - dense or sparse
+        if self._wide:
+            return values
+        if is_sparse(X):
+            return sp.csr_array(sp.hstack([X, sp.csr_array(values)]))
+        return np.concatenate([np.asarray(X), values], axis=1)
+
+    def _inputs(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
+        return self._joined(X, self._values(self.base_, X, task))
+
+    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        return np.asarray(self.correction_._predict_task(self._inputs(X, task), task))
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        score = accuracy if _classifies(self) else r2
+        return natural_scores(data, query, self._predict_task, score)
+
+    def _classes_of(self, task: int) -> Labels:
+        return np.asarray(self.classes_[0] if isinstance(self.classes_, list) else self.classes_)
+
+    def _probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        labels = self._schema.index.labels
+        inputs = self._inputs(X, task)
+        return probabilities_of(self.correction_, inputs, task, self._classes_of(task), labels)
+
+    @available_if(_classifies)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list of ndarray, or mapping
+            In the order of ``classes_``; for a target matrix a list with one array per target;
+            for a mapping a mapping.
+        """
+        query = self._read(X, task)
+        if query.codes is None:
+            return [self._probabilities(query.data.X, t) for t in range(len(self.tasks_))]
+        values = outputs.class_values(
+            query, self.classes_, self._classes_of, self._probabilities, absent=0.0
+        )
+        return outputs.split(query, values)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say what the base is."""
+        tags = super().__sklearn_tags__()
+        if _classifies(self):
+            tags.estimator_type, tags.classifier_tags = "classifier", ClassifierTags()
+        else:
+            tags.estimator_type, tags.regressor_tags = "regressor", RegressorTags()
+        return tags
+
+
+def _labels_of(data: TaskData) -> list[NDArray[np.intp]]:
+    """Return the rows of the labels of every task, in the order of the long form."""
+    if data.form is Form.TARGETS:
+        return [np.flatnonzero(own) for own in data.labelled().T]
+    parts = [data.task_slice(t) for t in range(data.n_tasks)]
+    return [np.arange(part.start, part.stop) for part in parts]
+
+
+def _covering(splits: list[Split], n_rows: int) -> list[Split]:
+    """Hold out every row once: those that no fold holds out are spread over the folds."""
+    seen = np.zeros(n_rows, dtype=bool)
+    found: list[Split] = []
+    for _, test in splits:
+        own = test[~seen[test]]
+        seen[own] = True
+        found.append((own, own))
+    spare = np.flatnonzero(~seen)
+    pairs = []
+    for k, (_, test) in enumerate(found):
+        held = np.sort(np.concatenate([test, spare[k :: len(found)]]))
+        if len(held):
+            pairs.append((np.setdiff1d(splits[k][0], held), held))
+    return pairs
+
+
+def _with_values(data: TaskData, count: int) -> NDArray[np.bool_] | None:
+    """Return which columns the tasks have, the values of the base among them."""
+    if data.present is None:
+        return None
+    return np.column_stack([data.present, np.ones((data.n_tasks, count), dtype=bool)])

@@ -1,0 +1,344 @@
+"""Search over any parameters of an estimator with Optuna: pruned, resumable, within a time."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone, is_classifier
+
+from polytask._checks import positive, positive_integer, sentence
+from polytask._estimator.card import checksum
+from polytask._estimator.training import encode_training, training_data
+from polytask.data import TaskData, WithinTasks, as_splits
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Index = NDArray[np.intp]
+Scorer = Callable[[Any, TaskData], float]
+
+_STUDY = "polytask"
+_SETTINGS = "polytask_settings"
+
+
+@dataclass(frozen=True)
+class Between:
+    """A range to search.
+
+    Parameters
+    ----------
+    low, high : float
+        Its ends, both included.
+    log : bool, default=True
+        Whether factors matter, not differences; low is then > 0.
+    integer : bool, default=False
+        Whether values are whole numbers.
+    """
+
+    low: float
+    high: float
+    log: bool = True
+    integer: bool = False
+
+    def __post_init__(self) -> None:
+        """Refuse an empty range.
+
+        Raises
+        ------
+        ParameterError
+            If low is not below high, or not above 0 where factors matter.
+        """
+        ordered = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
+        if not ordered or (self.log and self.low <= 0):
+            allowed = "low < high, and low > 0 unless log=False"
+            raise ParameterError(
+                sentence("The range", "Between", allowed, f"{self.low} to {self.high}")
+            )
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One set of parameters that was tried.
+
+    Attributes
+    ----------
+    params : dict
+        Names and values.
+    scores : tuple of float
+        Of the folds that were fitted; greater is better.
+    pruned : bool
+        Whether it was given up before the last fold.
+    """
+
+    params: Mapping[str, Any]
+    scores: tuple[float, ...]
+    pruned: bool
+
+
+@dataclass(frozen=True)
+class Tuned:
+    """What :func:`tune` found.
+
+    Attributes
+    ----------
+    estimator : estimator
+        With the best parameters, fitted to all rows.
+    params : dict
+        The best parameters.
+    score : float
+        Their mean score over the folds.
+    trials : tuple of Trial
+        All that was tried, also by the runs that this one continues.
+    """
+
+    estimator: Any
+    params: Mapping[str, Any]
+    score: float
+    trials: tuple[Trial, ...]
+
+    def frame(self) -> pd.DataFrame:
+        """Return the trials as a table: parameters, score (mean of the folds), folds, pruned."""
+        import pandas as pd
+
+        rows = [
+            {
+                **trial.params,
+                "score": float(np.mean(trial.scores)),
+                "folds": len(trial.scores),
+                "pruned": trial.pruned,
+            }
+            for trial in self.trials
+        ]
+        return pd.DataFrame(rows)
+
+
+def tune(
+    estimator: Any,  # noqa: ANN401 - any multi-task estimator
+    space: Mapping[str, Between | Sequence[Any]],
+    X: Any,  # noqa: ANN401
+    y: Any = None,  # noqa: ANN401
+    task: Any = None,  # noqa: ANN401
+    sample_weight: Any = None,  # noqa: ANN401
+    *,
+    cv: Any = 5,  # noqa: ANN401 - number, splitter or pairs
+    n_trials: int = 50,
+    seconds: float | None = None,
+    storage: str | None = None,
+    prune: bool = True,
+    scoring: Scorer | None = None,
+    random_state: int = 0,
+) -> Tuned:
+    """Search parameters of an estimator with Optuna, which learns where good ones are.
+
+    For more parameters than a grid can hold, such as the strengths of the members of a sum. For
+    one strength per penalty the searching estimators (``MultiTaskRegressorCV`` and so on) are
+    faster and need nothing else. Every trial is cross-validated; with `prune` it is given up
+    after a fold at which it is below the median of the trials before.
+
+    Parameters
+    ----------
+    estimator : estimator
+        Of this package, such as ``MultiTaskRegressor(toward_mean(1.0) + L2(1.0))``.
+    space : mapping of str to Between or list
+        By names of parameters as in ``set_params``, such as ``"penalty__p0__alpha"``: a range,
+        or a list of values of any kind.
+    X, y, task, sample_weight
+        As in ``fit``.
+    cv : int, splitter, or list of (train, test), default=5
+        An integer splits the rows within every task, by class for classes.
+    n_trials : int, default=50
+        Trials in all, those of earlier runs with the same storage included.
+    seconds : float or None, default=None
+        No trial begins later than this after the start, but for the first.
+    storage : str or None, default=None
+        A file, or the URL of a data base, that keeps finished trials: the same call continues
+        from there, with the same result as if nothing had happened.
+    prune : bool, default=True
+        Whether hopeless trials are given up before their last fold.
+    scoring : callable or None, default=None
+        ``(fitted estimator, TaskData) -> float``, greater is better. None: ``estimator.score``.
+    random_state : int, default=0
+        Seed of the trials and of the splits of an integer `cv`.
+
+    Returns
+    -------
+    Tuned
+
+    Raises
+    ------
+    IncompatibleError
+        If Optuna is not installed, or the storage holds another search.
+    DataError
+        If no trial has a score.
+
+    References
+    ----------
+    T. Akiba, S. Sano, T. Yanase, T. Ohta and M. Koyama, "Optuna: a next-generation
+    hyperparameter optimization framework", KDD 2019. J. Bergstra, R. Bardenet, Y. Bengio and
+    B. Kégl, "Algorithms for hyper-parameter optimization", NIPS 2011 (the sampler).
+    """
+    optuna = _optuna()
+    positive_integer(n_trials, "n_trials", "tune")
+    if seconds is not None:
+        positive(seconds, "seconds", "tune")
+    raw = training_data(X, y, task, sample_weight, estimator.task_column, "tune")
+    if isinstance(cv, int) and not isinstance(cv, bool):
+        cv = WithinTasks(cv, stratify=is_classifier(estimator) or None, random_state=random_state)
+    # The rows know their tasks by now.
+    plain = clone(estimator).set_params(task_column=None)
+    search = _Search(optuna, plain, dict(space), raw, as_splits(cv, raw), scoring, random_state)
+    study = search.study(storage, prune)
+    began = time.monotonic()
+    while search.finished(study) < n_trials:
+        search.run(study, prune)
+        if seconds is not None and time.monotonic() - began >= seconds:
+            break
+    params, score = search.best(study)
+    fitted = clone(estimator).set_params(**params)
+    fitted.fit(X, y, task=task, sample_weight=sample_weight)
+    return Tuned(fitted, params, score, search.trials(study))
+
+
+def _optuna() -> ModuleType:
+    try:
+        import optuna
+    except ModuleNotFoundError:
+        raise IncompatibleError(
+            "tune needs Optuna, which is not installed: pip install 'polytask[search]'. The "
+            "searching estimators, such as MultiTaskRegressorCV, and those of scikit-learn need "
+            "nothing else."
+        ) from None
+    found: ModuleType = optuna
+    return found
+
+
+@dataclass(frozen=True, eq=False)
+class _Search:
+    optuna: Any
+    estimator: Any
+    space: dict[str, Any]
+    raw: TaskData
+    splits: list[tuple[Index, Index]]
+    scoring: Scorer | None
+    seed: int
+
+    def study(self, storage: str | None, prune: bool) -> Any:  # noqa: ANN401 - a study
+        """Open the study; trials that a killed run left unfinished are not counted."""
+        trial = self.optuna.trial.TrialState
+        pruner = self.optuna.pruners.MedianPruner() if prune else self.optuna.pruners.NopPruner()
+        self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
+        study = self.optuna.create_study(
+            storage=self._storage(storage),
+            study_name=_STUDY,
+            direction="maximize",
+            pruner=pruner,
+            load_if_exists=True,
+        )
+        self._check_same(study, storage)
+        for left in study.get_trials(deepcopy=False, states=(trial.RUNNING, trial.WAITING)):
+            study.tell(left.number, state=trial.FAIL)
+        return study
+
+    def _storage(self, storage: str | None) -> Any:  # noqa: ANN401 - what Optuna takes
+        if storage is None or "://" in storage:
+            return storage
+        journal = self.optuna.storages.journal
+        return self.optuna.storages.JournalStorage(journal.JournalFileBackend(storage))
+
+    def _check_same(self, study: Any, storage: str | None) -> None:  # noqa: ANN401
+        data, _ = encode_training(self.raw)
+        parts = [repr(self.estimator), repr(self.space), checksum(data), str(self.seed)]
+        parts += [f"{np.sum(test)}/{len(test)}" for _, test in self.splits]
+        settings = "; ".join(parts)
+        known = study.user_attrs.get(_SETTINGS)
+        if known is None:
+            study.set_user_attr(_SETTINGS, settings)
+        elif known != settings:
+            raise IncompatibleError(
+                f"The storage {storage!r} holds a search with another estimator, space, seed, "
+                "splits or other data: name another file, or delete it."
+            )
+
+    def finished(self, study: Any) -> int:  # noqa: ANN401
+        """Return the number of trials that ended."""
+        return len(self._ended(study))
+
+    def _ended(self, study: Any) -> list[Any]:  # noqa: ANN401
+        states = self.optuna.trial.TrialState
+        return list(study.get_trials(deepcopy=False, states=(states.COMPLETE, states.PRUNED)))
+
+    def run(self, study: Any, prune: bool) -> None:  # noqa: ANN401
+        """Try one set of parameters."""
+        # A sampler of its own for every trial: what is drawn does not depend on interruptions.
+        study.sampler = self.optuna.samplers.TPESampler(seed=self.seed + self.finished(study))
+        trial = study.ask({name: self._distribution(given) for name, given in self.space.items()})
+        params = self._values(trial.params)
+        scores: list[float] = []
+        for k, (train, test) in enumerate(self.splits):
+            model = clone(self.estimator).set_params(**params).fit(self.raw.rows(train))
+            scores.append(self._score(model, self.raw.rows(test)))
+            trial.set_user_attr("scores", scores)
+            trial.report(float(np.mean(scores)), k)
+            if prune and k + 1 < len(self.splits) and trial.should_prune():
+                study.tell(trial, state=self.optuna.trial.TrialState.PRUNED)
+                return
+        score = float(np.mean(scores))
+        # A score that is not defined is no answer; the trial counts as the worst.
+        study.tell(trial, score if np.isfinite(score) else -np.finfo(float).max)
+
+    def _score(self, model: Any, held: TaskData) -> float:  # noqa: ANN401
+        return float(model.score(held) if self.scoring is None else self.scoring(model, held))
+
+    def _distribution(self, given: Between | Sequence[Any]) -> Any:  # noqa: ANN401
+        kinds = self.optuna.distributions
+        if not isinstance(given, Between):
+            if not isinstance(given, list | tuple) or not given:
+                allowed = "a Between, or a list of one or more values"
+                raise ParameterError(sentence("space", "tune", allowed, repr(given)))
+            return kinds.CategoricalDistribution(tuple(range(len(given))))
+        if given.integer:
+            return kinds.IntDistribution(int(given.low), int(given.high), log=given.log)
+        return kinds.FloatDistribution(given.low, given.high, log=given.log)
+
+    def _values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
+        """Return what positions in lists stand for."""
+        given = self.space
+        return {
+            name: value if isinstance(given[name], Between) else given[name][value]
+            for name, value in drawn.items()
+        }
+
+    def best(self, study: Any) -> tuple[dict[str, Any], float]:  # noqa: ANN401
+        """Return the best parameters and their score.
+
+        Raises
+        ------
+        DataError
+            If there is no score.
+        """
+        complete = self.optuna.trial.TrialState.COMPLETE
+        done = study.get_trials(deepcopy=False, states=(complete,))
+        if not done or max(t.value for t in done) <= -np.finfo(float).max:
+            raise DataError("No trial of tune has a score: the score of every fold is undefined.")
+        best = max(done, key=lambda t: (t.value, -t.number))
+        return self._values(best.params), float(best.value)
+
+    def trials(self, study: Any) -> tuple[Trial, ...]:  # noqa: ANN401
+        """Return all trials that ended."""
+        complete = self.optuna.trial.TrialState.COMPLETE
+        return tuple(
+            Trial(
+                self._values(trial.params),
+                tuple(trial.user_attrs["scores"]),
+                trial.state != complete,
+            )
+            for trial in self._ended(study)
+        )

@@ -1,0 +1,233 @@
+"""The square-root loss as squared losses whose noise levels are found along the way."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from polytask._registry import saveable
+from polytask.datafits import Datafit, Evaluation, Rooted
+from polytask.datafits.base import Array
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import Penalty
+from polytask.solvers._noise_path import NoisePath
+from polytask.solvers._size import is_large_repeated
+from polytask.solvers.accelerated import AcceleratedGradient, carried_on
+from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.newton import Newton
+from polytask.solvers.objective import Objective, with_smooth
+from polytask.solvers.proximal_newton import ProximalNewton
+from polytask.solvers.separate_descent import SeparateDescent
+
+# What solves the squared losses, in order of preference.
+_INNER: tuple[Solver, ...] = (
+    Newton(),
+    BlockDescent(),
+    SeparateDescent(),
+    ExtrapolatedGradient(),
+    ProximalNewton(),
+    AcceleratedGradient(),
+)
+# Compiled solvers are worth their start on large data, and where the weights of tasks differ by so
+# much, for they take a step of its own for every task.
+_COMPILED = (BlockDescent, SeparateDescent)
+_UNEVEN = 30.0
+# A squared loss is solved to this share of the certificate so far. Its gap is of second order in
+# what its dual point lacks and that of a root of first order, so it has to be solved ever finer.
+_FORCING = 0.05
+_FINER = 0.01
+_FINEST = 1e-14
+_COARSEST = 0.1
+_PATIENCE = 8
+# Of what the certificate leaves open, a step may raise the objective by this share.
+_RISE = 0.1
+# A task whose noise has fallen below this share of that at W = 0 is fitted nearly exactly.
+_EXACT = 1e-2
+
+
+@saveable("solver.concomitant")
+@dataclass(frozen=True)
+class Concomitant(Solver):
+    """Alternates between coefficients and noise levels, for the square-root loss.
+
+    For given noise levels sigma the square-root loss is the squared one with task weights
+    ``s_t / sigma_t``, which the solvers for that loss minimise from the same statistics; the root
+    mean squares that are left are the next noise levels. No step raises the objective, and the
+    noise levels are extrapolated (Anderson acceleration). The gap is that of the square-root loss
+    itself: residuals over noise levels are a dual point of it. ``max_iter`` bounds the iterations
+    of all inner problems together.
+
+    References
+    ----------
+    T. Sun and C.-H. Zhang, "Scaled sparse linear regression", Biometrika 99 (2012), section 2.
+    E. Ndiaye et al., "Efficient smoothed concomitant lasso estimation for high dimensional
+    regression", Journal of Physics: Conference Series 904 (2017), section 2.
+    """
+
+    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+        """Return why the pair is impossible, or an empty string."""
+        if not isinstance(datafit, Rooted):
+            return (
+                "Concomitant is for the square-root loss, which gives every task a noise level. "
+                "Use solver='auto'."
+            )
+        return _chosen(datafit.squared, penalty, False)[1]
+
+    def solve(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        *,
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        start: Solution | None = None,
+    ) -> Solution:
+        """Minimise; see :meth:`Solver.solve`."""
+        refusal = self.accepts(datafit, penalty)
+        if refusal or not isinstance(datafit, Rooted):
+            raise IncompatibleError(refusal)
+        # Overflow is found in the values and said in a sentence.
+        with np.errstate(over="ignore", invalid="ignore"):
+            objective = Objective(datafit, penalty)
+            if objective.settled:
+                return objective.rest()
+            found = _Run(datafit, objective, tol, max_iter).loop(start)
+        # What rounding hides in the gap of a squared loss still shows in that of its root.
+        return carried_on(found, datafit, penalty, tol, max_iter)
+
+
+def _chosen(squared: Datafit, penalty: Penalty, uneven: bool) -> tuple[Solver | None, str]:
+    """Return what solves a squared loss with a penalty, or why nothing does."""
+    reason, compiled = "", uneven or is_large_repeated(squared)
+    for solver in _INNER:
+        if isinstance(solver, _COMPILED) and not compiled:
+            continue
+        reason = solver.accepts(squared, penalty)
+        if not reason:
+            return solver, ""
+    return None, reason
+
+
+@dataclass(frozen=True, eq=False)
+class _Point:
+    """Coefficients with the noise levels that they were fitted for, and what they are worth."""
+
+    W: Array
+    at: Evaluation
+    sigma: Array
+    value: float
+    certificate: Certificate
+
+
+class _Run:
+    """One minimisation."""
+
+    def __init__(self, datafit: Rooted, objective: Objective, tol: float, max_iter: int) -> None:
+        self.datafit, self.objective = datafit, objective
+        self.tol, self.max_iter = tol, max_iter
+        self.n_iter = 0
+        self.fine = _FORCING
+        self.bound = datafit.known_lipschitz(np.ones(datafit.shape[0]))
+        if objective.curved is not None:
+            self.bound += objective.curved.curvature()
+        self.bound = max(self.bound, float(np.finfo(float).tiny))
+        first = self._residual(objective.null, objective.zero.gradient)
+        self.first = objective.first_residual(first, self.bound)
+
+    def _residual(self, W: Array, gradient: Array) -> float:
+        moved = W - gradient / self.bound
+        if self.objective.rough is not None:
+            moved = np.asarray(self.objective.rough.prox(moved, 1.0 / self.bound))
+        return float(np.linalg.norm(W - moved)) * self.bound
+
+    def _judged(self, W: Array, sigma: Array) -> _Point:
+        """Return the point with its certificate, by the dual point of these noise levels."""
+        at = self.objective.smooth(W, None)
+        # The residual is that of W alone; the gap may take any dual point.
+        residual = self._residual(W, at.gradient)
+        dual = self.datafit.evaluate_dual(W, sigma)
+        curved = self.objective.curved
+        dual = dual if curved is None else with_smooth(dual, curved, W)
+        certificate = self.objective.certificate(W, dual, residual, self.first)
+        return _Point(W, at, sigma, self.objective.value(W, at), certificate)
+
+    def _begin(self, start: Solution | None) -> _Point:
+        """Return the start with the noise levels it remembers, or else has."""
+        W = self.objective.first(start)
+        memory = () if start is None else start.memory
+        if len(memory) == 1 and memory[0].shape == W.shape[1:] and np.all(memory[0] > 0):
+            return self._judged(W, memory[0])
+        return self._judged(W, self.datafit.sigma_at(W))
+
+    def loop(self, start: Solution | None) -> Solution:
+        """Alternate until the certificate is below the tolerance, or nothing moves any more."""
+        best = lowest = self._begin(start)
+        path = NoisePath(self.datafit.squares.blur, self.datafit.owned)
+        idle, last = 0, start
+        sigma = self.datafit.sigma_at(best.W)
+        while self._unfinished(best, idle):
+            now, last = self._step(sigma, best, last)
+            nearer = now.certificate.relative < 0.99 * best.certificate.relative
+            lower = now.value < lowest.value - 1e-13 * self.objective.reference
+            idle = 0 if nearer or lower else idle + 1
+            best = now if now.certificate.relative < best.certificate.relative else best
+            if self._rose(now, lowest):
+                # Extrapolated too far, or solved too coarsely: a plain step cannot rise.
+                self.fine *= 1.0 if path.points else _FINER
+                path.forget()
+                sigma = self.datafit.sigma_at(lowest.W)
+                continue
+            lowest = now if now.value < lowest.value else lowest
+            seen = self.datafit.sigma_at(now.W)
+            self._refine(now, seen)
+            sigma = path.next(sigma, seen)
+        return self._finished(best)
+
+    def _rose(self, now: _Point, lowest: _Point) -> bool:
+        """Say whether the objective rose by more than the accuracy of the squared losses."""
+        allowed = _RISE * now.certificate.relative * self.objective.reference
+        return now.value > lowest.value + allowed
+
+    def _refine(self, now: _Point, seen: Array) -> None:
+        """Solve the next squared loss finer, if noise levels are not what the gap is made of."""
+        moved = float(self.datafit.squares.total @ np.abs(seen - now.sigma))
+        if moved < 0.5 * now.certificate.relative * self.objective.reference:
+            self.fine *= _FINER
+
+    def _unfinished(self, best: _Point, idle: int) -> bool:
+        left = best.certificate.relative > self.tol and self.n_iter < self.max_iter
+        return left and idle < _PATIENCE
+
+    def _step(self, sigma: Array, best: _Point, last: Solution | None) -> tuple[_Point, Solution]:
+        """Minimise the squared loss for some noise levels, from where the last one ended."""
+        inner = self.datafit.weighted(sigma)
+        solver, reason = _chosen(inner, self.objective.penalty, self._uneven(sigma))
+        if solver is None:
+            raise IncompatibleError(reason)
+        # The squared losses have a size of their own.
+        size = inner.origin.value + self.objective.rough_value(self.objective.null)
+        aim = self.fine * max(self.tol, best.certificate.relative)
+        tol = float(np.clip(aim * self.objective.reference / size, _FINEST, _COARSEST))
+        most = max(self.max_iter - self.n_iter, 1)
+        begin = None if last is None else replace(last, memory=())
+        found = solver.solve(inner, self.objective.penalty, tol=tol, max_iter=most, start=begin)
+        self.n_iter += max(found.n_iter, 1)
+        return self._judged(found.W, sigma), found
+
+    def _uneven(self, sigma: Array) -> bool:
+        """Say whether the weights of tasks differ by so much that steps in common are short."""
+        weight = (self.datafit.squares.total / sigma)[self.datafit.owned]
+        return bool(weight.max(initial=0.0) > _UNEVEN * weight.min(initial=np.inf))
+
+    def _finished(self, best: _Point) -> Solution:
+        status = Status.MAX_ITER if self.n_iter >= self.max_iter else Status.STALLED
+        nothing_left = best.sigma < _EXACT * self.datafit.sigma_at(self.objective.null)
+        if nothing_left[self.datafit.owned].any():
+            status = Status.FITTED_EXACTLY
+        if best.certificate.relative <= self.tol:
+            status = Status.CONVERGED
+        found = self.objective.finish(best.W, best.at, best.certificate, status, self.n_iter)
+        return replace(found, memory=(best.sigma,))

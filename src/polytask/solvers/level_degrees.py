@@ -1,0 +1,172 @@
+"""How intercepts and coefficients move each other, as degrees of freedom need it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.datafits import (
+    Datafit,
+    Intercepts,
+    Samples,
+    ScalarBlock,
+    Shared,
+    SquaredStatistics,
+    TaskStatistics,
+    collect_shared,
+    collect_stacked,
+)
+from polytask.datafits.base import Array, LinearMap
+from polytask.datafits.stack import Stack
+from polytask.exceptions import IncompatibleError
+
+Index = NDArray[np.intp]
+
+# Moments of rows are taken while they are no more than this many numbers.
+_MOMENTS = 1e7
+
+
+def intercept_degrees(datafit: Datafit, W: Array) -> Array:
+    """Return the degrees of freedom of the intercepts, beside those of the coefficients.
+
+    With the curvature C of the losses in the intercepts and that of their pull K they are the
+    trace of ``(C + K)^-1 C``: one for a free intercept, one for those that are tied together.
+
+    Parameters
+    ----------
+    datafit : SquaredStatistics or Samples
+        The data term.
+    W : ndarray of shape (n_features, n_columns)
+        The coefficients.
+
+    Returns
+    -------
+    ndarray of shape (n_columns,)
+
+    Raises
+    ------
+    IncompatibleError
+        If the curvature in the intercepts is not known.
+    """
+    levels = _levels(with_moments(datafit, W), W)
+    found = np.zeros(W.shape[1])
+    for owned, curvature in levels.curvature:
+        whole = np.diag(curvature) if curvature.ndim == 1 else curvature
+        for k, column in enumerate(owned):
+            right = np.zeros(W.shape[1])
+            right[owned] = whole[:, k]
+            found[column] = levels.solve(right)[column]
+    return found
+
+
+def with_moments(datafit: Datafit, W: Array) -> Datafit:
+    """Return a data term from moments with the same Hessian at W; itself if there is none.
+
+    Rows with one prediction each curve as those of a squared loss with other weights do. Of the
+    moments those of the targets are left at zero: the value is another.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term.
+    W : ndarray of shape (n_features, n_columns)
+        The coefficients.
+    """
+    if not isinstance(datafit, Samples):
+        return datafit
+    d, columns = datafit.shape
+    blocks = [block for block in datafit.blocks if isinstance(block, ScalarBlock)]
+    if len(blocks) < len(datafit.blocks) or columns * d * d > _MOMENTS:
+        return datafit
+    predictions = datafit.evaluate(W).predictions or []
+    second, mean, scale = np.zeros((columns, d, d)), np.zeros((d, columns)), np.zeros(columns)
+    for block, eta in zip(blocks, predictions, strict=True):
+        own = _moments(block, block.column_curvature(eta))
+        second[block.columns] = own.second
+        mean[:, block.columns] = own.x_mean
+        scale[block.columns] = own.scale
+    nothing = np.zeros(columns)
+    moments = TaskStatistics(second, np.zeros((d, columns)), nothing, mean, nothing, scale)
+    return SquaredStatistics(moments, datafit.intercepts)
+
+
+def _moments(block: ScalarBlock, weight: Array) -> TaskStatistics:
+    scale = block.design.collect(weight)
+    if isinstance(block.design, Shared):
+        return collect_shared(block.design, np.zeros_like(weight), weight, scale)
+    return collect_stacked(block.design, np.zeros_like(weight), weight, scale)
+
+
+@dataclass(frozen=True, eq=False)
+class _Levels:
+    """How intercepts answer to coefficients: curvatures in both, at one W.
+
+    Attributes
+    ----------
+    curvature : list of (columns, curvature)
+        C, that of the losses in the intercepts.
+    solve : callable
+        ``(C + K)^-1``.
+    mixed, mixed_adjoint : callable
+        The second derivative in intercepts and coefficients, and its transpose.
+    """
+
+    curvature: list[tuple[Index, Array]]
+    solve: LinearMap
+    mixed: LinearMap
+    mixed_adjoint: LinearMap
+
+
+def _levels(datafit: Datafit, W: Array) -> _Levels:
+    if isinstance(datafit, SquaredStatistics):
+        s, intercepts = datafit.statistics, datafit.intercepts
+        return _Levels(
+            [(np.arange(len(s.scale)), s.scale)],
+            lambda right: intercepts.solve(s.scale, right),
+            lambda V: s.scale * np.einsum("ij,ij->j", s.x_mean, V),
+            lambda u: s.x_mean * (s.scale * u),
+        )
+    if isinstance(datafit, Samples):
+        return _of_samples(datafit, W)
+    raise IncompatibleError("The data term does not tell how its intercepts are curved.")
+
+
+def _of_samples(datafit: Samples, W: Array) -> _Levels:
+    stack = Stack(datafit.blocks, *datafit.shape)
+    eta = datafit.evaluate(W).predictions or []
+    bends = [block.bend(e) for block, e in zip(datafit.blocks, eta, strict=True)]
+
+    def bent(changes: list[Array]) -> list[Array]:
+        return [bend(change) for bend, change in zip(bends, changes, strict=True)]
+
+    def mixed_adjoint(u: Array) -> Array:
+        spread = [np.broadcast_to(b.design.spread(u), b.shape) for b in datafit.blocks]
+        return stack.adjoint(bent(spread))
+
+    return _Levels(
+        stack.intercept_curvature(eta),
+        stack.intercept_solver(eta, datafit.intercepts),
+        lambda V: stack.collect(bent(stack.forward(V))),
+        mixed_adjoint,
+    )
+
+
+def data_hessian(datafit: Datafit, W: Array) -> LinearMap:
+    """Return the Hessian of the data term without what the pull on intercepts adds to it."""
+    whole = datafit.evaluate(W).hessian
+    if not isinstance(datafit, SquaredStatistics | Samples) or not _is_pulled(datafit.intercepts):
+        return whole
+    levels, intercepts = _levels(datafit, W), datafit.intercepts
+    at_rest = intercepts.gradient(np.zeros(W.shape[1]))
+
+    def product(V: Array) -> Array:
+        pull = intercepts.gradient(levels.solve(levels.mixed(V))) - at_rest
+        return np.asarray(whole(V) - levels.mixed_adjoint(levels.solve(pull)))
+
+    return product
+
+
+def _is_pulled(intercepts: Intercepts) -> bool:
+    return 0.0 < intercepts.held < np.inf

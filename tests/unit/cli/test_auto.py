@@ -1,0 +1,123 @@
+"""``polytask auto``: the same answer as Python, and what it says."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polytask import AutoMultiTaskRegressor, load
+
+FEW = ("--models", "pooled + intercepts", "--models", "separate")
+
+
+@pytest.fixture
+def exams(folder) -> pd.DataFrame:
+    rng = np.random.default_rng(0)
+    school, X = np.repeat(["a", "b", "c"], 30), rng.standard_normal((90, 2))
+    score = X @ [1.0, -1.0] + np.repeat([0.0, 2.0, 4.0], 30) + 0.5 * rng.standard_normal(90)
+    table = pd.DataFrame({"school": school, "x": X[:, 0], "z": X[:, 1], "score": score})
+    table = table.assign(child=np.arange(90) // 2, year=np.tile(np.arange(30), 3))
+    table = table.assign(passed=np.where(score > 2, "yes", "no"))
+    table.to_csv("exams.csv", index=False)
+    return table
+
+
+def test_it_writes_what_python_finds(run, exams):
+    done = run(
+        "auto", "exams.csv", "--task", "school", "--target", "score", "--features", "x",
+        "--features", "z", *FEW, "--out", "m.polytask",
+    )  # fmt: skip
+    assert done.status == 0, done.err
+    assert "polytask predict m.polytask" in done.out
+    assert "pooled + intercepts" in done.out
+    model = load("m.polytask")
+    same = AutoMultiTaskRegressor(["pooled + intercepts", "separate"], task_column="school")
+    same.fit(exams[["school", "x", "z"]], exams["score"])
+    np.testing.assert_array_equal(model.predict(exams), same.predict(exams))
+    assert not list(Path().glob("*.journal*"))
+
+
+def test_an_interrupted_run_goes_on(run, exams, monkeypatch):
+    words = (
+        "auto",
+        "exams.csv",
+        "--task",
+        "school",
+        "--target",
+        "score",
+        "--drop",
+        "passed",
+        *FEW,
+    )
+    assert run(*words, "--out", "whole.polytask").status == 0
+    from polytask.selection.auto import fitting
+
+    learned = fitting.best_mix
+
+    def stop(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(fitting, "best_mix", stop)
+    assert run(*words, "--out", "m.polytask").status == 130
+    assert Path("m.polytask.journal").exists()
+    assert not Path("m.polytask").exists()
+    monkeypatch.setattr(fitting, "best_mix", learned)
+
+    def never(*_):
+        raise AssertionError("every fit was finished before")
+
+    monkeypatch.setattr("polytask.selection.auto.trying._fold", never)
+    assert run(*words, "--out", "m.polytask").status == 0
+    whole, resumed = load("whole.polytask"), load("m.polytask")
+    np.testing.assert_array_equal(whole.predict(exams), resumed.predict(exams))
+
+
+def test_groups_and_times_leave_no_trace(run, exams):
+    words = (
+        "auto",
+        "exams.csv",
+        "--task",
+        "school",
+        "--target",
+        "passed",
+        "--drop",
+        "score",
+        *FEW,
+    )
+    for option, column in (("--group", "child"), ("--time", "year")):
+        done = run(*words, option, column, "--out", f"{column}.polytask", "--lang", "zh")
+        assert done.status == 0, done.err
+        assert "候选" in done.out
+        model = load(f"{column}.polytask")
+        assert column not in model.feature_names_in_
+        assert model.cv == 5
+    both = run(*words, "--group", "child", "--time", "year", "--out", "m.polytask")
+    assert both.status == 2
+    assert "one of --group and --time" in both.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--target", "score", "--models", "poled"), "did you mean 'pooled'"),
+        (("--target", "score", "--target", "passed"), "one"),
+        (("--target", "nothing"), "nothing"),
+        (("--target", "passed", "--numbers"), "--numbers"),
+        (("--target", "score", "--time-budget", "soon"), "--time-budget"),
+    ],
+)
+def test_refusals_are_one_sentence_and_write_nothing(run, exams, words, said):
+    done = run("auto", "exams.csv", "--task", "school", *words, "--out", "m.polytask")
+    assert done.status == 2
+    assert said.lower() in done.err.lower()
+    assert [path.name for path in Path().iterdir()] == ["exams.csv"]
+
+
+def test_mixed_targets_are_refused(run, exams):
+    words = ("auto", "exams.csv", "--target", "score", "--target", "passed", "--drop", "school")
+    done = run(*words, "--out", "m.polytask")
+    assert done.status == 2
+    assert "one kind" in done.err

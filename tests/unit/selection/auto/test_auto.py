@@ -1,0 +1,253 @@
+"""The automatic estimators."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
+
+import polytask
+from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+from polytask.data import GroupedRows
+from polytask.exceptions import DataError, ParameterError
+from polytask.selection.candidates import MODELS
+
+FEW = ["separate", "pooled", "learned prior"]
+
+
+def alike(seed: int = 0, tasks: int = 6, rows: int = 25):
+    """Tasks with much the same coefficients and little data."""
+    rng = np.random.default_rng(seed)
+    task = np.repeat([f"t{k}" for k in range(tasks)], rows)
+    X = rng.standard_normal((len(task), 5))
+    coef = np.array([2.0, -1.0, 0.5, 0.0, 0.0]) + 0.1 * rng.standard_normal((tasks, 5))
+    level = rng.standard_normal(tasks)
+    own = np.repeat(np.arange(tasks), rows)
+    eta = np.sum(X * coef[own], axis=1) + level[own]
+    return X, eta, task, rng
+
+
+def numbers(seed: int = 0):
+    X, eta, task, rng = alike(seed)
+    return X, eta + rng.standard_normal(len(eta)), task
+
+
+def classes(seed: int = 0):
+    X, eta, task, rng = alike(seed, tasks=4, rows=60)
+    y = np.where(eta + rng.logistic(size=len(eta)) > 0, "ill", "well")
+    return X, y, task
+
+
+def test_predictions_are_the_weighted_ones_of_the_members():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
+    weights = model.weights()
+    assert_allclose(weights.sum(axis=1), 1.0)
+    assert (weights.to_numpy() >= 0).all()
+    parts = [member.predict(X, task=task) for member in model.members_.values()]
+    expected = sum(weights.loc[task, name] * p for name, p in zip(weights, parts, strict=True))
+    assert_allclose(model.predict(X, task=task), expected, rtol=1e-10)
+
+
+def test_what_suits_the_data_has_the_weight():
+    X, y, task = numbers()
+    shared = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
+    board = shared.leaderboard()
+    assert board["model"].iloc[0] == "learned prior"
+    assert_allclose(board["weight"].sum(), 1.0, atol=1e-9)
+    rng = np.random.default_rng(5)
+    task = np.repeat(["a", "b", "c"], 150)
+    coef = np.repeat(rng.standard_normal((3, 3)) * 3, 150, axis=0)
+    Z = rng.standard_normal((450, 3))
+    apart = AutoMultiTaskRegressor(FEW).fit(Z, np.sum(Z * coef, axis=1), task=task)
+    assert apart.weights().get("pooled", pd.Series(0.0, index=["a"])).max() < 0.05
+
+
+def test_scores_of_the_leaderboard_are_of_unseen_rows():
+    X, y, task = numbers()
+    noise = np.random.default_rng(9).standard_normal(len(y))
+    tree = ("tree", DecisionTreeRegressor(random_state=0))
+    board = AutoMultiTaskRegressor(["pooled", tree]).fit(X, noise, task=task).leaderboard()
+    # A tree knows the rows that it has seen by heart.
+    assert (board.set_index("model").loc[["tree pooled", "tree per task"], "score"] < 0).all()
+
+
+def test_classes_have_mixed_probabilities():
+    X, y, task = classes()
+    model = AutoMultiTaskClassifier(["separate", "pooled + intercepts"]).fit(X, y, task=task)
+    P = model.predict_proba(X, task=task)
+    assert_allclose(P.sum(axis=1), 1.0)
+    weights = model.weights()
+    parts = [member.predict_proba(X, task=task) for member in model.members_.values()]
+    expected = sum(
+        weights.loc[task, name].to_numpy()[:, None] * p
+        for name, p in zip(weights, parts, strict=True)
+    )
+    assert_allclose(P, expected, rtol=1e-10)
+    assert_array_equal(model.predict(X, task=task), model.classes_[P.argmax(axis=1)])
+    assert model.score(X, y, task=task) > 0.7
+
+
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_target_matrices(kind):
+    X, eta, _, rng = alike(tasks=1, rows=120)
+    Y = np.column_stack([eta, -eta]) + 0.5 * rng.standard_normal((120, 2))
+    if kind == "numbers":
+        model = AutoMultiTaskRegressor(["separate", "joint forest", "pooled + category"])
+        fitted = model.fit(X, Y)
+        assert fitted.predict(X).shape == (120, 2)
+        assert fitted.score(X, Y) > 0.5
+    else:
+        fitted = AutoMultiTaskClassifier(["separate", "joint forest"]).fit(X, Y > 0)
+        first, second = fitted.predict_proba(X)
+        assert first.shape == second.shape == (120, 2)
+        assert fitted.score(X, Y > 0) > 0.7
+
+
+def test_targets_count_alike_whatever_their_unit():
+    X, eta, _, rng = alike(tasks=1, rows=150)
+    Y = np.column_stack([eta, eta**2]) + 0.3 * rng.standard_normal((150, 2))
+    names = ["separate", "pooled + category"]
+    plain = AutoMultiTaskRegressor(names).fit(X, Y).leaderboard().set_index("model")
+    large = AutoMultiTaskRegressor(names).fit(X, Y * [1.0, 1e6]).leaderboard()
+    assert_allclose(
+        large.set_index("model").loc["separate", "score"], plain.loc["separate", "score"]
+    )
+
+
+def test_unseen_tasks_get_the_average_weights():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(FEW, unseen_tasks="shared").fit(X, y, task=task)
+    assert "separate" in set(model.leaderboard().query("note != ''")["model"])
+    found = model.predict(X[:3], task=["new"] * 3)
+    parts = [member._predict_task(X[:3], -1) for member in model.members_.values()]
+    assert_allclose(found, model.shared_weights_ @ np.array(parts))
+    classifier = AutoMultiTaskClassifier(["pooled"], unseen_tasks="shared")
+    X, y, task = classes()
+    assert classifier.fit(X, y, task=task).predict_proba(X[:2], task=["new"] * 2).shape == (2, 2)
+
+
+def test_tables_and_task_columns():
+    X, y, task = numbers()
+    table = pd.DataFrame(X, columns=list("abcde")).assign(
+        school=task, town=np.where(X[:, 0] > 0, "x", "y")
+    )
+    model = AutoMultiTaskRegressor(FEW, task_column="school").fit(table, y)
+    found = model.predict(table)
+    assert isinstance(found, pd.Series)
+    assert np.corrcoef(found, y)[0, 1] > 0.8
+
+
+def test_a_saved_choice_is_the_same(tmp_path: Path):
+    X, y, task = classes()
+    model = AutoMultiTaskClassifier(["separate", "pooled", "learned prior"]).fit(X, y, task=task)
+    polytask.save(model, tmp_path / "m.polytask")
+    loaded = polytask.load(tmp_path / "m.polytask")
+    assert_array_equal(loaded.predict_proba(X, task=task), model.predict_proba(X, task=task))
+    pd.testing.assert_frame_equal(loaded.leaderboard(), model.leaderboard())
+    assert loaded.explain() == model.explain()
+
+
+def test_a_journal_goes_on_where_it_was(tmp_path: Path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    first = AutoMultiTaskRegressor(FEW, journal=path).fit(X, y, task=task)
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:7]) + lines[7][:20])
+    again = AutoMultiTaskRegressor(FEW, journal=path).fit(X, y, task=task)
+    assert_array_equal(again.predict(X, task=task), first.predict(X, task=task))
+    assert_array_equal(again.leaderboard()["score"], first.leaderboard()["score"])
+    with pytest.raises(DataError, match="auto"):
+        AutoMultiTaskRegressor(FEW, journal=path).fit(X, y + 1.0, task=task)
+
+
+def test_no_time_tries_one_candidate():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(FEW, time_budget=0.0).fit(X, y, task=task)
+    assert list(model.members_) == ["separate"]
+    assert model.stopped_
+    assert (model.leaderboard()["note"] == "the time was over").sum() == 2
+    assert "time was over" in model.explain()
+
+
+def test_groups_stay_together():
+    X, y, task = numbers()
+    X, y, task = (np.concatenate([part, part]) for part in (X, y, task))
+    group = np.tile(np.arange(len(y) // 2), 2)
+    tree = ("tree", DecisionTreeRegressor(random_state=0))
+    by_row = AutoMultiTaskRegressor([tree]).fit(X, y, task=task).leaderboard()
+    together = AutoMultiTaskRegressor([tree], cv=GroupedRows(group, n_splits=4))
+    board = together.fit(X, y, task=task).leaderboard()
+    # A twin of a held-out row in the training part gives the row away.
+    assert board["score"].max() < by_row["score"].max() - 0.1
+
+
+class Sulking(RegressorMixin, BaseEstimator):
+    """Cannot be fitted."""
+
+    def fit(self, X, y):
+        raise ValueError("not today")
+
+    def predict(self, X):
+        raise AssertionError
+
+
+def test_a_candidate_that_fails_is_left_out_with_its_reason():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(["pooled", ("sulk", Sulking())]).fit(X, y, task=task)
+    board = model.leaderboard().set_index("model")
+    assert "not today" in board.loc["sulk pooled", "note"]
+    assert list(model.members_) == ["pooled"]
+    with pytest.raises(DataError, match=r"could fit no candidate.*not today"):
+        AutoMultiTaskRegressor([("sulk", Sulking())]).fit(X, y, task=task)
+
+
+def test_it_says_what_it_did_in_two_languages():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
+    assert "learned prior" in model.explain()
+    assert "候选" in model.explain("zh")
+    with pytest.raises(ParameterError, match="lang"):
+        model.explain("fr")
+
+
+def test_wrong_choices_are_named():
+    X, y, task = numbers()
+    with pytest.raises(ParameterError, match="random_state"):
+        AutoMultiTaskRegressor(FEW, random_state=-1).fit(X, y, task=task)
+    with pytest.raises(ParameterError, match=r"models of AutoMultiTaskRegressor"):
+        AutoMultiTaskRegressor(["ridge"]).fit(X, y, task=task)
+    with pytest.raises(ParameterError, match="time_budget"):
+        AutoMultiTaskRegressor(FEW, time_budget=-1.0).fit(X, y, task=task)
+
+
+def test_one_row_tasks_and_one_class_tasks_do_not_stop_it():
+    X, y, task = numbers()
+    task = task.astype(object)
+    task[-1] = "alone"
+    model = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
+    assert np.isfinite(model.predict(X[-1:], task=["alone"])).all()
+    X, y, task = classes()
+    y = np.where(task == "t0", "ill", y)
+    model = AutoMultiTaskClassifier(FEW).fit(X, y, task=task)
+    assert np.isfinite(model.predict_proba(X, task=task)).all()
+
+
+def test_a_clone_is_not_fitted():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(["pooled", DecisionTreeRegressor()]).fit(X, y, task=task)
+    assert not hasattr(clone(model), "members_")
+    trees = AutoMultiTaskClassifier([DecisionTreeClassifier()])
+    assert trees.get_params()["cv"] == 5
+
+
+def test_every_candidate_can_be_asked_for_by_name():
+    X, y, task = (part[:75] for part in numbers())
+    model = AutoMultiTaskRegressor([name for name in MODELS if "boosting" not in name], cv=3)
+    board = model.fit(X[:, :2], y, task=task).leaderboard()
+    assert set(board["model"]) == {name for name in MODELS if "boosting" not in name}

@@ -1,0 +1,109 @@
+"""A shared base with a correction per task."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.tree import DecisionTreeRegressor
+
+import polytask
+from polytask import BayesianMultiTaskRegressor, Pooled
+from polytask.data import TaskData
+from polytask.exceptions import IncompatibleError
+from polytask.selection.shared_base import SharedBase
+
+BOOSTING = HistGradientBoostingRegressor(max_iter=30, min_samples_leaf=5, random_state=0)
+
+
+def curved(seed: int = 0, tasks: int = 8, rows: int = 60):
+    """Tasks that share a curved effect and have slopes of their own."""
+    rng = np.random.default_rng(seed)
+    task = np.repeat(np.arange(tasks), rows)
+    X = rng.standard_normal((tasks * rows, 3))
+    slope = rng.standard_normal(tasks)
+    y = 3 * np.abs(X[:, 0]) + slope[task] * X[:, 1] + 0.3 * rng.standard_normal(len(task))
+    return X, y, task
+
+
+def test_the_correction_learns_what_tasks_have_of_their_own():
+    X, y, task = curved()
+    Z, z, _ = X[1::2], y[1::2], task[1::2]
+    X, y, owner = X[::2], y[::2], task[::2]
+    base = Pooled(BOOSTING, "category").fit(X, y, task=owner)
+    linear = BayesianMultiTaskRegressor().fit(X, y, task=owner)
+    both = SharedBase(BOOSTING).fit(X, y, task=owner)
+    scores = [model.score(Z, z, task=task[1::2]) for model in (base, linear, both)]
+    assert scores[2] > max(scores[:2]) + 0.05
+
+
+def test_it_is_the_base_and_then_the_correction():
+    X, y, task = curved()
+    model = SharedBase(BOOSTING).fit(X, y, task=task)
+    values = model.base_.predict(X, task=task)
+    inputs = np.column_stack([X, values])
+    expected = model.correction_.predict(inputs, task=task)
+    assert_allclose(model.predict(X, task=task), expected, rtol=1e-12)
+
+
+def test_the_correction_is_fitted_to_predictions_of_unseen_rows():
+    X, y, task = curved()
+    noise = np.random.default_rng(3).standard_normal(len(y))
+    # Such a tree repeats what it has seen; believed, it would be all that the model says.
+    model = SharedBase(DecisionTreeRegressor(random_state=0)).fit(X, noise, task=task)
+    assert abs(model.correction_.coef_[:, -1]).max() < 0.5
+
+
+def test_forms_and_gaps():
+    X, y, _ = curved(tasks=1, rows=150)
+    Y = np.column_stack([y, -y])
+    Y[::4, 1] = np.nan
+    model = SharedBase(BOOSTING).fit(X, Y)
+    assert model.predict(X).shape == (150, 2)
+    assert model.score(X, Y) > 0.8
+    mapping = {"a": (X[:75], y[:75]), "b": (X[75:], y[75:])}
+    found = SharedBase(BOOSTING).fit(mapping).predict({"a": X[:75], "b": X[75:]})
+    assert set(found) == {"a", "b"}
+
+
+def test_wide_designs_correct_the_prediction_only():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((80, 301))
+    task = np.repeat([0, 1], 40)
+    model = SharedBase(DecisionTreeRegressor(max_depth=2)).fit(X, X[:, 0], task=task)
+    assert model.correction_.n_features_in_ == 1
+    assert model.predict(X, task=task).shape == (80,)
+
+
+def test_classes_by_log_odds(tmp_path: Path):
+    X, y, task = curved()
+    labels = np.digitize(y, np.quantile(y, [0.3, 0.7]))
+    boosting = HistGradientBoostingClassifier(max_iter=20, random_state=0)
+    model = SharedBase(boosting).fit(X, labels, task=task)
+    P = model.predict_proba(X, task=task)
+    assert P.shape == (len(y), 3)
+    assert_allclose(P.sum(axis=1), 1.0)
+    assert model.score(X, labels, task=task) > 0.7
+    polytask.save(model, tmp_path / "m.polytask")
+    loaded = polytask.load(tmp_path / "m.polytask")
+    assert_array_equal(loaded.predict_proba(X, task=task), P)
+
+
+def test_targets_with_other_classes_are_refused():
+    X, y, _ = curved(tasks=1, rows=100)
+    Y = np.column_stack([(y > y.mean()).astype(int), np.digitize(y, [0.5, 2.0])])
+    with pytest.raises(IncompatibleError, match="same classes"):
+        SharedBase(HistGradientBoostingClassifier()).fit(X, Y)
+
+
+def test_unseen_tasks_and_rows_that_no_fold_holds_out():
+    X, y, task = curved()
+    task = task.astype(object)
+    task[-1] = "alone"
+    data = TaskData.from_long(X, y, task.astype(str))
+    model = SharedBase(BOOSTING, unseen_tasks="shared").fit(data)
+    found = model.predict(X[:4], task=["0", "alone", "new", "new"])
+    assert np.isfinite(found).all()

@@ -1,0 +1,111 @@
+"""Objectives without a minimum are said to have none, and others are not."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask import MultiTaskClassifier, MultiTaskRegressor, load, save
+from polytask.exceptions import ConvergenceWarning
+from polytask.penalties import L1, L2, L21, MCP, toward_mean, weighted
+from polytask.solvers.base import Status
+
+TASK = np.repeat([0, 1, 2], 40)
+LAST_THREE = [0, 1, 1, 1]
+
+
+def _features(seed=0):
+    return np.random.default_rng(seed).standard_normal((len(TASK), 4))
+
+
+def _noisy(X, seed=1):
+    return (X[:, 0] + np.random.default_rng(seed).standard_normal(len(X)) > 0).astype(int)
+
+
+def _separated(X, where=slice(None)):
+    y = _noisy(X)
+    y[where] = (X[:, 0] > 0)[where]
+    return y
+
+
+ENDLESS = [
+    weighted(L21(0.05), LAST_THREE),
+    weighted(L1(0.05), LAST_THREE),
+    weighted(L2(0.05), LAST_THREE),
+    weighted(L21(0.05), LAST_THREE) + toward_mean(1.0),
+    weighted(MCP(0.05), LAST_THREE),
+    toward_mean(1.0),
+    L2(0.0),
+    L21(0.0),
+]
+
+
+@pytest.mark.parametrize("penalty", ENDLESS, ids=repr)
+def test_classes_that_free_features_separate_have_no_best_answer(penalty):
+    X = _features()
+    with pytest.warns(ConvergenceWarning, match="There is no best answer"):
+        found = MultiTaskClassifier(penalty).fit(X, _separated(X), TASK).solution_
+    assert found.status is Status.ENDLESS
+    assert np.isfinite(found.W).all()
+
+
+@pytest.mark.parametrize("penalty", ENDLESS, ids=repr)
+def test_classes_that_overlap_have_one(penalty):
+    X = _features()
+    found = MultiTaskClassifier(penalty).fit(X, _noisy(X), TASK).solution_
+    assert found.status.ok
+
+
+@pytest.mark.parametrize(
+    "rows", [TASK == 1, np.flatnonzero(TASK < 2)], ids=["one task", "two tasks"]
+)
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_one_separated_task_is_enough(rows, dtype):
+    X = _features()
+    model = MultiTaskClassifier(weighted(L21(0.05), LAST_THREE), intercept="task")
+    with pytest.warns(ConvergenceWarning, match="no best answer"):
+        model.fit(X.astype(dtype), _separated(X, rows), TASK)
+
+
+def test_one_row_on_the_wrong_side_is_a_minimum():
+    X = _features()
+    y = _separated(X)
+    for task in range(3):
+        y[np.argmax(np.where(task == TASK, X[:, 0], -np.inf))] = 0
+    model = MultiTaskClassifier(weighted(L21(0.05), LAST_THREE), intercept="task")
+    assert model.fit(X, y, TASK).solution_.status is Status.CONVERGED
+
+
+def test_quasi_separation_and_three_classes():
+    X = _features()
+    X[:, 0] = np.random.default_rng(5).random(len(X)) < 0.2
+    y = np.where(X[:, 0] == 1, 1, _noisy(_features(3)))
+    classes = np.where(X[:, 0] == 1, 2, _noisy(_features(3)))
+    for labels in (y, classes):
+        with pytest.warns(ConvergenceWarning, match="no best answer"):
+            MultiTaskClassifier(weighted(L21(0.05), LAST_THREE)).fit(X, labels, TASK)
+
+
+def test_counts_that_are_zero_where_a_free_feature_is_not():
+    X = _features()
+    X[:, 0] = np.random.default_rng(5).random(len(X)) < 0.2
+    counts = np.random.default_rng(6).poisson(2.0, len(X))
+    model = MultiTaskRegressor(weighted(L21(0.05), LAST_THREE), loss="poisson")
+    assert model.fit(X, counts, TASK).solution_.status is Status.CONVERGED
+    with pytest.warns(ConvergenceWarning, match="no best answer"):
+        model.fit(X, np.where(X[:, 0] == 1, 0, counts), TASK)
+
+
+def test_losses_that_end_at_a_margin_have_a_minimum():
+    X = _features()
+    model = MultiTaskClassifier(weighted(L21(0.05), LAST_THREE), loss="squared_hinge")
+    assert model.fit(X, _separated(X), TASK).solution_.status.ok
+
+
+def test_the_status_is_saved(tmp_path):
+    X = _features()
+    with pytest.warns(ConvergenceWarning):
+        model = MultiTaskClassifier(weighted(L21(0.05), LAST_THREE)).fit(X, _separated(X), TASK)
+    save(model, tmp_path / "model.polytask")
+    again = load(tmp_path / "model.polytask").solution_
+    assert (again.status, again.certificate.residual) == (Status.ENDLESS, np.inf)
