@@ -8,7 +8,7 @@ from polytask._messages._forms import Template
 
 AUTO_CHINESE: Mapping[str, Template] = {
     "auto.best": "在 {n} 个候选模型中，{name} 预测最好：对未见过的行，它解释了损失的 {score}。",
-    "auto.alone": "只使用 {name}：任何候选模型的组合都没有更好的预测。",
+    "auto.alone": "只使用 {name}：任何候选模型的组合都没有超出偶然的更好预测。",
     "auto.mixed": "使用一个组合，在不参与确定权重的折上解释了 {score}：{parts}。",
     "auto.part": "{name} {percent}%",
     "auto.by_task": (

@@ -14,7 +14,9 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "Of {n} candidates {name} predicts best: it explains {score} of the loss on rows that it "
         "had not seen.",
     ),
-    "auto.alone": "Only {name} is used: no combination of candidates predicts better.",
+    "auto.alone": (
+        "Only {name} is used: no combination of candidates predicts better beyond chance."
+    ),
     "auto.mixed": (
         "A combination is used, which explains {score} on folds that had no part in its weights: "
         "{parts}."

@@ -79,27 +79,32 @@ class Joint(Baseline):
             raise DataError(f"{owner} needs a target matrix without gaps; got {gaps} gaps.")
         y: Labels = outcomes.y
         if is_classifier(self.estimator):
-            codes = y.astype(np.intp)
-            own = [
-                np.asarray(c)[codes[:, t]] for t, c in enumerate(outcomes.classes) if c is not None
-            ]
-            y = np.column_stack(own)
+            # As numbers, for the columns may be of several types.
+            y = y.astype(np.intp)
             self.task_classes_ = dict(zip(data.tasks, outcomes.classes, strict=True))
         rows = Rows(data.X, y, data.sample_weight, np.zeros(len(y), dtype=np.intp), 1)
         self.estimator_ = fit_copy(self.estimator, rows, owner, "")
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
-        values = np.asarray(self.estimator_.predict(X)).reshape(X.shape[0], -1)
-        return np.asarray(values[:, task])
+        values = np.asarray(self.estimator_.predict(X)).reshape(X.shape[0], -1)[:, task]
+        if is_classifier(self.estimator):
+            return np.asarray(self._classes_of(task)[values.astype(np.intp)])
+        return np.asarray(values)
 
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.classes_[task])
 
     def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
         values = self.estimator_.predict_proba(X)
-        return np.asarray(values[task] if isinstance(values, list) else values)
+        if isinstance(values, list):
+            return np.asarray(values[task])
+        if len(self.tasks_) == 1:
+            return np.asarray(values)
+        # Estimators of several labels give the probability of the second class of each.
+        return np.column_stack([1.0 - values[:, task], values[:, task]])
 
     def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
         values = self.estimator_.decision_function(X)
-        own = values[task] if isinstance(values, list) else values
+        several = not isinstance(values, list) and len(self.tasks_) > 1
+        own = values[:, task] if several else values[task] if isinstance(values, list) else values
         return class_columns(own, len(self._classes_of(task)), self.estimator, "Joint")

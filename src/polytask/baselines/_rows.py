@@ -77,4 +77,8 @@ def _natural(data: TaskData, outcomes: Outcomes, t: int) -> Labels:
     else:
         values = outcomes.y[data.task_slice(t)]
     classes = outcomes.classes[t]
-    return values if classes is None else np.asarray(classes[values.astype(np.intp)])
+    if classes is None:
+        return np.asarray(values)
+    # A table with columns of several types has its labels as objects.
+    own = np.array(classes.tolist()) if classes.dtype == object else classes
+    return np.asarray(own[values.astype(np.intp)])

@@ -21,8 +21,10 @@ from polytask.bayes.marginal import Model
 from polytask.bayes.structures import Diagonal, NoVariation, Scalar, Structure
 
 # Candidates are compared at this tolerance; what is chosen is then learned at the user's. The
-# noise of separate regressions may stop there, far below what chance leaves of a deviation.
+# noise of separate regressions may stop a little above, far below what chance leaves of a
+# deviation.
 _ROUGH = 1e-3
+_ROUGH_NOISE = 3e-3
 # Of coefficients that nothing is said about: their variance over that of the targets.
 _FLAT = 1e3
 # Variances of coefficients start at this share of the noise's or above.
@@ -84,9 +86,11 @@ class _Base:
         """Return what was learned with the evaluations of both fits; both must have ended."""
         if self.held is None:
             return learned
+        rough = self.held.residual > _ROUGH_NOISE
         return replace(
             learned,
-            converged=learned.converged and self.held.residual <= _ROUGH,
+            residual=max(learned.residual, self.held.residual) if rough else learned.residual,
+            converged=learned.converged and not rough,
             n_iter=learned.n_iter + self.held.n_iter,
             seconds=learned.seconds + self.held.seconds,
         )

@@ -102,9 +102,12 @@ def run_auto(
     estimator.fit(training.X, training.y, sample_weight=training.weight)
     # The journal, and groups or times in the splitter, are nothing that the model has to know.
     save(estimator.set_params(journal=None, cv=choice.folds), path)
-    for spent in (journal, Path(f"{journal}.lock")):
-        spent.unlink(missing_ok=True)
+    if not estimator.stopped_:
+        for spent in (journal, Path(f"{journal}.lock")):
+            spent.unlink(missing_ok=True)
     _say_choice(estimator, choice.lang)
+    if estimator.stopped_:
+        say("The same command with --force tries the others, and keeps what was tried.")
     say()
     report.say_next(path, source, wanted)
 

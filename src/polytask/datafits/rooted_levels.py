@@ -100,6 +100,8 @@ def _safely(mean: Array, variance: Array, weight: Array, intercepts: Intercepts)
 def _root(function: Increasing, low: Array, high: Array) -> Array:
     """Return where increasing functions vanish, each between its bounds, by Newton's method."""
     low, high = np.minimum(low, high), np.maximum(low, high)
+    # What bounds the root is known to no more digits than this.
+    width = np.maximum(np.abs(low), np.abs(high))
     at = 0.5 * (low + high)
     for _ in range(_STEPS):
         value, slope = function(at)
@@ -108,7 +110,7 @@ def _root(function: Increasing, low: Array, high: Array) -> Array:
         inside = (newton >= low) & (newton <= high)
         step = np.where(inside, newton, 0.5 * (low + high)) - at
         at = at + step
-        if np.all(np.abs(step) <= _ROUNDING * np.abs(at)):
+        if np.all(np.abs(step) <= _ROUNDING * width):
             break
     return at
 

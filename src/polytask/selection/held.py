@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Hashable
+from collections.abc import Hashable, Sequence
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+import xxhash
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
@@ -109,6 +110,25 @@ class Study:
         """
         known = _constants(self, train)
         return [known[part.task] for part in parts_of(self, test)]
+
+
+def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
+    """Return what tells training and held-out rows apart from others.
+
+    Parameters
+    ----------
+    splits : sequence of (train, test)
+        Row numbers.
+
+    Returns
+    -------
+    str
+    """
+    digest = xxhash.xxh3_128()
+    for train, test in splits:
+        for rows in (train, test):
+            digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"|")
+    return digest.hexdigest()
 
 
 def parts_of(study: Study, test: Rows) -> list[Part]:

@@ -11,6 +11,7 @@ from sklearn.base import clone, is_classifier
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
 from sklearn.utils.metaestimators import available_if
 
+from polytask._checks import sentence
 from polytask._estimator import (
     MultiTaskEstimator,
     Outcomes,
@@ -25,7 +26,7 @@ from polytask._registry import saveable
 from polytask.baselines import Pooled
 from polytask.data import Form, TaskData, as_splits
 from polytask.data.splits import Split
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
 from polytask.metrics.scores import TaskScores, accuracy, r2
 from polytask.selection.members import numbers_of, probabilities_of
@@ -253,6 +254,9 @@ def _covering(splits: list[Split], n_rows: int) -> list[Split]:
         own = test[~seen[test]]
         seen[own] = True
         found.append((own, own))
+    if len(splits) < 2:
+        allowed = "two folds or more, for the base is fitted without each of them"
+        raise ParameterError(sentence("cv", "SharedBase", allowed, f"{len(splits)}"))
     spare = np.flatnonzero(~seen)
     pairs = []
     for k, (_, test) in enumerate(found):

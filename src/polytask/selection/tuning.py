@@ -18,6 +18,7 @@ from polytask._estimator.card import checksum
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import TaskData, WithinTasks, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.selection.held import digest_of, seen_tasks_only
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -207,6 +208,12 @@ def tune(
     return Tuned(fitted, params, score, search.trials(study))
 
 
+def _name_of(scoring: Scorer | None) -> str:
+    """Return what tells a scoring function apart in another process too."""
+    module, name = getattr(scoring, "__module__", ""), getattr(scoring, "__qualname__", "")
+    return f"{module}.{name}" if name else type(scoring).__name__
+
+
 def _optuna() -> ModuleType:
     try:
         import optuna
@@ -242,7 +249,7 @@ class _Search:
             pruner=pruner,
             load_if_exists=True,
         )
-        self._check_same(study, storage)
+        self._check_same(study, storage, prune)
         for left in study.get_trials(deepcopy=False, states=(trial.RUNNING, trial.WAITING)):
             study.tell(left.number, state=trial.FAIL)
         return study
@@ -253,10 +260,10 @@ class _Search:
         journal = self.optuna.storages.journal
         return self.optuna.storages.JournalStorage(journal.JournalFileBackend(storage))
 
-    def _check_same(self, study: Any, storage: str | None) -> None:  # noqa: ANN401
+    def _check_same(self, study: Any, storage: str | None, prune: bool) -> None:  # noqa: ANN401
         data, _ = encode_training(self.raw)
         parts = [repr(self.estimator), repr(self.space), checksum(data), str(self.seed)]
-        parts += [f"{np.sum(test)}/{len(test)}" for _, test in self.splits]
+        parts += [digest_of(self.splits), _name_of(self.scoring), f"prune={prune}"]
         settings = "; ".join(parts)
         known = study.user_attrs.get(_SETTINGS)
         if known is None:
@@ -264,7 +271,7 @@ class _Search:
         elif known != settings:
             raise IncompatibleError(
                 f"The storage {storage!r} holds a search with another estimator, space, seed, "
-                "splits or other data: name another file, or delete it."
+                "scoring, pruning, splits or other data: name another file, or delete it."
             )
 
     def finished(self, study: Any) -> int:  # noqa: ANN401
@@ -283,8 +290,9 @@ class _Search:
         params = self._values(trial.params)
         scores: list[float] = []
         for k, (train, test) in enumerate(self.splits):
-            model = clone(self.estimator).set_params(**params).fit(self.raw.rows(train))
-            scores.append(self._score(model, self.raw.rows(test)))
+            seen = seen_tasks_only(self.raw.rows(train))
+            model = clone(self.estimator).set_params(**params).fit(seen)
+            scores.append(self._score(model, seen_tasks_only(self.raw.rows(test))))
             trial.set_user_attr("scores", scores)
             trial.report(float(np.mean(scores)), k)
             if prune and k + 1 < len(self.splits) and trial.should_prune():

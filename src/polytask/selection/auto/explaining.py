@@ -27,7 +27,7 @@ def explain(found: Combination, speech: Speech) -> list[str]:
     """
     known = [row for row in found.rows if not row.note]
     sentences = [_best(known, speech), _combined(found, known, speech)]
-    if np.isfinite(found.pull):
+    if np.isfinite(found.pull) and len(found.members) > 1:
         sentences.append(_by_task(found, speech))
     sentences += [_kinds(known, speech)]
     missing = len(found.rows) - len(known)

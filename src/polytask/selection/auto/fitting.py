@@ -179,6 +179,14 @@ def combine(
     if not usable:
         raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
     bench = make_bench(study, splits)
+    if not np.isfinite(bench.null_loss):
+        raise DataError(
+            f"{owner} cannot square targets of this size: the largest is "
+            f"{np.nanmax(np.abs(outcomes.y)):g}. Give them in a larger unit."
+        )
+    usable = [one for one in usable if _measurable(one, bench)]
+    if not usable:
+        raise DataError(f"{owner} could fit no candidate: all predictions are beyond any measure.")
     held = bench.held([one.values for one in usable if one.values is not None])
     mix = best_mix(held, [_leaning(one.entry) for one in usable])
     used = np.flatnonzero((mix.shared > 0) | (mix.by_task > 0).any(axis=0))
@@ -189,7 +197,7 @@ def combine(
         shared=mix.shared[used],
         by_task=mix.by_task[:, used],
         rows=_leaderboard(tried, usable, mix, bench),
-        score=1.0 - mix.losses[mix.policy] / _positive(bench.null_loss),
+        score=1.0 - mix.losses[mix.policy] / _known(bench),
         pull=mix.policy.pull,
         stopped=any(_late(one) for one in tried),
     )
@@ -218,8 +226,15 @@ def _late(one: Tried) -> bool:
     return getattr(one.note, "key", "") == "left_out.time"
 
 
-def _positive(loss: float) -> float:
-    return max(loss, float(np.finfo(float).tiny))
+def _measurable(one: Tried, bench: Bench) -> bool:
+    with np.errstate(over="ignore"):
+        return bool(np.isfinite(bench.held([np.asarray(one.values)]).model_losses()[0]))
+
+
+def _known(bench: Bench) -> float:
+    """Return the loss of the constants; NaN if there is nothing but rounding to explain."""
+    least = np.finfo(float).eps * float(np.average(bench.y**2, weights=bench.weight))
+    return bench.null_loss if bench.null_loss > least else float("nan")
 
 
 def _leaderboard(
@@ -230,7 +245,7 @@ def _leaderboard(
     share = bench.weight / bench.weight.sum()
     weights = share @ mix.by_task[bench.task]
     weight = {one.entry.name: float(w) for one, w in zip(usable, weights, strict=True)}
-    null, count = _positive(bench.null_loss), len(best)
+    null, count = _known(bench), len(best)
     rows = []
     for one in tried:
         own = losses.get(one.entry.name)

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-import xxhash
 from joblib import Parallel, delayed
 from numpy.typing import NDArray
 from sklearn.base import clone
@@ -27,7 +26,7 @@ from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
 from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
 from polytask.selection.entries import Entry, without_splitters
-from polytask.selection.held import Study, held_out, parts_of
+from polytask.selection.held import Study, digest_of, held_out, parts_of
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
@@ -97,13 +96,19 @@ def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
         If there is none.
     """
     splits = [pair if unseen else _servable(raw, *pair) for pair in as_splits(cv, raw)]
-    splits = [(train, test) for train, test in splits if len(train) and len(test)]
+    splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if not splits:
         raise DataError(
             "No fold holds out a row of a task that it also trains on: give larger tasks, or "
             "other folds as cv."
         )
     return splits
+
+
+def _labelled(raw: TaskData, rows: NDArray[np.intp]) -> bool:
+    if raw.form is Form.TARGETS:
+        return bool(raw.labelled()[rows].any())
+    return len(rows) > 0
 
 
 def _servable(raw: TaskData, train: NDArray[np.intp], test: NDArray[np.intp]) -> Split:
@@ -142,14 +147,10 @@ def opened(
     if path is None:
         yield _Memory()
         return
-    digest = xxhash.xxh3_128()
-    for train, test in splits:
-        for rows in (train, test):
-            digest.update(np.ascontiguousarray(rows, dtype=np.int64).tobytes() + b"|")
     header = {
         "kind": "auto",
         "data": checksum(data),
-        "splits": digest.hexdigest(),
+        "splits": digest_of(splits),
         "models": {entry.name: _said(entry) for entry in entries if entry.estimator},
         "polytask": versions()["polytask"],
     }
@@ -310,6 +311,9 @@ def make_bench(study: Study, splits: Sequence[Split]) -> Bench:
             weight = study.data.sample_weight
             own = np.ones(n) if weight is None else weight[part.rows]
             known = constant[labels.astype(int)] if classes else np.full(n, constant)
+            if np.isnan(known).any():
+                # A target that the fold does not train on: no candidate can know it there.
+                own, known = np.zeros(n), labels
             truth = np.ones(n) if classes else labels
             owner, when = np.full(n, float(part.task)), np.full(n, float(fold))
             pieces.append((truth, own, owner, when, known))
