@@ -5,12 +5,15 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
-from sklearn.linear_model import MultiTaskLasso
+from sklearn.linear_model import LogisticRegression, MultiTaskLasso
+from sklearn.multiclass import OneVsRestClassifier
 
 import polytask
+from polytask import SingleTask
 from polytask.baselines import Joint
 from polytask.exceptions import DataError
 
@@ -51,3 +54,20 @@ def test_it_needs_a_matrix_without_gaps() -> None:
     Y[3, 1] = np.nan
     with pytest.raises(DataError, match="1 gap"):
         Joint(FOREST).fit(X, Y)
+
+
+def test_an_estimator_of_several_labels_gives_both_probabilities() -> None:
+    X, Y = matrix()
+    labels = (Y > 0).astype(int)
+    model = Joint(OneVsRestClassifier(LogisticRegression())).fit(X, labels)
+    for t, found in enumerate(model.predict_proba(X)):
+        assert_allclose(found.sum(axis=1), 1.0)
+        assert_array_equal(found.argmax(axis=1), model.predict(X)[:, t])
+
+
+def test_columns_may_be_of_several_types() -> None:
+    X, Y = matrix()
+    table = pd.DataFrame({"u": (Y[:, 0] > 0).astype(int), "v": np.where(Y[:, 1] > 0, "yes", "no")})
+    model = Joint(RandomForestClassifier(5, random_state=0)).fit(X, table)
+    assert set(model.predict(X)[:, 1]) == {"yes", "no"}
+    assert SingleTask(LogisticRegression()).fit(X, table).score(X, table) > 0.8

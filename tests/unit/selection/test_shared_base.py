@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeRegressor
 import polytask
 from polytask import BayesianMultiTaskRegressor, Pooled
 from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.selection.shared_base import SharedBase
 
 BOOSTING = HistGradientBoostingRegressor(max_iter=30, min_samples_leaf=5, random_state=0)
@@ -113,3 +113,10 @@ def test_unseen_tasks_and_rows_that_no_fold_holds_out():
     model = SharedBase(BOOSTING, unseen_tasks="shared").fit(data)
     found = model.predict(X[:4], task=["0", "alone", "new", "new"])
     assert np.isfinite(found).all()
+
+
+def test_one_fold_is_refused():
+    X, y, task = curved()
+    half = [(np.arange(0, len(y), 2), np.arange(1, len(y), 2))]
+    with pytest.raises(ParameterError, match="two folds or more"):
+        SharedBase(BOOSTING, cv=half).fit(X, y, task=task)

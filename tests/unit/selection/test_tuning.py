@@ -19,6 +19,7 @@ from sklearn.model_selection import (
 )
 
 from polytask import (
+    DataError,
     IncompatibleError,
     MultiTaskClassifier,
     MultiTaskRegressor,
@@ -178,3 +179,31 @@ def test_a_resumed_search_ends_as_one_that_was_not_interrupted(tmp_path: Path) -
 def test_optuna_is_imported_when_it_is_used() -> None:
     code = "import polytask.selection, sys; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def test_another_scoring_or_other_folds_are_another_search(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    storage = str(tmp_path / "search.log")
+    near(n_trials=2, storage=storage)
+    for other in ({"scoring": _of_size}, {"prune": False}, {"cv": 2}):
+        with pytest.raises(IncompatibleError, match="holds a search with another"):
+            near(n_trials=2, storage=storage, **other)
+
+
+def _of_size(fitted: Any, held: TaskData) -> float:
+    return -float(np.abs(fitted.coef_).sum())
+
+
+def test_a_held_out_task_is_unseen() -> None:
+    pytest.importorskip("optuna")
+    X, y, task = rows()
+    apart = [(np.flatnonzero(task != t), np.flatnonzero(task == t)) for t in np.unique(task)]
+    space = {"penalty__alpha": [0.1]}
+    model = MultiTaskRegressor(L2(0.1), unseen_tasks="shared")
+    found = tune(model, space, X, y, task, cv=apart, n_trials=1)
+    by_hand = [
+        model.fit(X[a], y[a], task=task[a]).score(X[b], y[b], task=task[b]) for a, b in apart
+    ]
+    assert found.score == pytest.approx(np.mean(by_hand))
+    with pytest.raises(DataError, match="unseen"):
+        tune(MultiTaskRegressor(L2(0.1)), space, X, y, task, cv=apart, n_trials=1)

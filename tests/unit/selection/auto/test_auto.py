@@ -9,6 +9,7 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
@@ -251,3 +252,28 @@ def test_every_candidate_can_be_asked_for_by_name():
     model = AutoMultiTaskRegressor([name for name in MODELS if "boosting" not in name], cv=3)
     board = model.fit(X[:, :2], y, task=task).leaderboard()
     assert set(board["model"]) == {name for name in MODELS if "boosting" not in name}
+
+
+def test_folds_that_say_nothing_of_a_target_do_not_count():
+    X, eta, _, rng = alike(tasks=1, rows=80)
+    Y = np.column_stack([eta, eta]) + 0.3 * rng.standard_normal((80, 2))
+    Y[20:, 0] = np.nan
+    folds = list(KFold(4).split(X))
+    model = AutoMultiTaskRegressor(["learned prior", "near the mean"], cv=folds).fit(X, Y)
+    assert np.isfinite(model.leaderboard()["score"]).all()
+    Y[60:] = np.nan
+    three = AutoMultiTaskRegressor(["learned prior"], cv=folds).fit(X, Y)
+    assert np.isfinite(three.score_)
+
+
+def test_what_does_not_vary_has_no_score():
+    X, _, task = numbers()
+    model = AutoMultiTaskRegressor(["pooled", "separate"]).fit(X, np.full(len(X), 0.1), task=task)
+    assert model.leaderboard()["score"].isna().all()
+    assert_allclose(model.predict(X, task=task), 0.1)
+
+
+def test_targets_beyond_squares_are_refused():
+    X, y, task = numbers()
+    with pytest.raises(DataError, match="cannot square targets of this size"):
+        AutoMultiTaskRegressor(["pooled"]).fit(X, 1e200 * y, task=task)
