@@ -117,6 +117,7 @@ class SharedBase(MultiTaskEstimator):
         self.unseen_tasks = unseen_tasks
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self._check_parts()
         outcomes = self._targets(data)
         self._wide = data.n_features > _MOST_FEATURES
         values = self._unseen_values(data, outcomes)
@@ -125,6 +126,16 @@ class SharedBase(MultiTaskEstimator):
         present = None if self._wide else _with_values(long, values.shape[1])
         joined = long.with_X(self._joined(long.X, values), None, present)
         self.correction_ = self._correction().fit(joined)
+
+    def _check_parts(self) -> None:
+        owner = type(self).__name__
+        learns = hasattr(self.base, "fit") and not isinstance(self.base, type)
+        if not learns or (_classifies(self) and not hasattr(self.base, "predict_proba")):
+            allowed = "a regressor, or a classifier with predict_proba"
+            raise ParameterError(sentence("base", owner, allowed, repr(self.base)))
+        if not isinstance(self.correction, MultiTaskEstimator | None):
+            allowed = "None or a multi-task estimator, such as MultiTaskRegressor()"
+            raise ParameterError(sentence("correction", owner, allowed, repr(self.correction)))
 
     def _targets(self, data: TaskData) -> Outcomes:
         owner = type(self).__name__

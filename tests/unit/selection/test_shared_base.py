@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.linear_model import Ridge
+from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
 import polytask
@@ -120,3 +122,18 @@ def test_one_fold_is_refused():
     half = [(np.arange(0, len(y), 2), np.arange(1, len(y), 2))]
     with pytest.raises(ParameterError, match="two folds or more"):
         SharedBase(BOOSTING, cv=half).fit(X, y, task=task)
+
+
+@pytest.mark.parametrize(
+    ("model", "said"),
+    [
+        (SharedBase(LinearSVC()), "base of SharedBase must be .* predict_proba"),
+        (SharedBase(DecisionTreeRegressor), "base of SharedBase must be a regressor"),
+        (SharedBase(BOOSTING, Ridge()), "correction of SharedBase must be None or a multi-task"),
+    ],
+)
+def test_parts_that_cannot_be_used_are_named(model, said):
+    X, y, task = curved()
+    labels = y > 2.0 if isinstance(model.base, LinearSVC) else y
+    with pytest.raises(ParameterError, match=said):
+        model.fit(X, labels, task=task)
