@@ -72,11 +72,14 @@ def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any
 
 
 def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
-    """Return the class of an estimator, with what it wraps or its penalty."""
+    """Return the class of an estimator, with what it wraps, combines or its penalty."""
     name = type(estimator).__name__
     if hasattr(estimator, "penalty"):
         penalty = getattr(estimator, "best_penalty_", None) or estimator.penalty
         return f"{name} with {'L21(fraction=0.1)' if penalty is None else short(penalty)}"
+    if hasattr(estimator, "members_"):
+        shares = zip(estimator.members_, estimator.task_weights_.mean(axis=0), strict=True)
+        return f"{name} with {', '.join(f'{label} {share:.0%}' for label, share in shares)}"
     inner = getattr(estimator, "estimator", None)
     effect = getattr(estimator, "task_effect_", None)
     tail = "" if effect is None else f"; {effect}"

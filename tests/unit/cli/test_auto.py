@@ -38,6 +38,8 @@ def test_it_writes_what_python_finds(run, exams):
     same.fit(exams[["school", "x", "z"]], exams["score"])
     np.testing.assert_array_equal(model.predict(exams), same.predict(exams))
     assert not list(Path().glob("*.journal*"))
+    inspected = run("inspect", "m.polytask")
+    assert all(name in inspected.out for name in model.members_)
 
 
 def test_an_interrupted_run_goes_on(run, exams, monkeypatch):
@@ -121,3 +123,24 @@ def test_mixed_targets_are_refused(run, exams):
     done = run(*words, "--out", "m.polytask")
     assert done.status == 2
     assert "one kind" in done.err
+
+
+def test_a_budget_that_ran_out_can_go_on(run, exams):
+    words = (
+        "auto",
+        "exams.csv",
+        "--task",
+        "school",
+        "--target",
+        "score",
+        "--drop",
+        "passed",
+        *FEW,
+    )
+    first = run(*words, "--time-budget", "0.001", "--out", "m.polytask")
+    assert first.status == 0, first.err
+    assert "--force" in first.out
+    assert Path("m.polytask.journal").exists()
+    assert run(*words, "--out", "m.polytask", "--force").status == 0
+    assert not Path("m.polytask.journal").exists()
+    assert len(load("m.polytask").leaderboard().query("note == ''")) == 2
