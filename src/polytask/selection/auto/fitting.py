@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import os
 import time
-import warnings
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -184,9 +183,10 @@ def combine(
             f"{owner} cannot square targets of this size: the largest is "
             f"{np.nanmax(np.abs(outcomes.y)):g}. Give them in a larger unit."
         )
-    usable = [one for one in usable if _measurable(one, bench)]
+    tried = [_measured(one, bench) for one in tried]
+    usable = [one for one in tried if one.values is not None]
     if not usable:
-        raise DataError(f"{owner} could fit no candidate: all predictions are beyond any measure.")
+        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
     held = bench.held([one.values for one in usable if one.values is not None])
     mix = best_mix(held, [_leaning(one.entry) for one in usable])
     used = np.flatnonzero((mix.shared > 0) | (mix.by_task > 0).any(axis=0))
@@ -209,11 +209,8 @@ def _leaning(entry: Entry) -> str:
 
 
 def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
-    with warnings.catch_warnings():
-        # What is said of a fit on a fold has no reader; of this one, the leaderboard says it.
-        warnings.simplefilter("ignore")
-        fitted: MultiTaskEstimator = without_splitters(clone(entry.estimator).fit(data))
     # Groups or times are the data of others, and of no use for predicting.
+    fitted: MultiTaskEstimator = without_splitters(clone(entry.estimator).fit(data))
     return fitted
 
 
@@ -226,9 +223,11 @@ def _late(one: Tried) -> bool:
     return getattr(one.note, "key", "") == "left_out.time"
 
 
-def _measurable(one: Tried, bench: Bench) -> bool:
-    with np.errstate(over="ignore"):
-        return bool(np.isfinite(bench.held([np.asarray(one.values)]).model_losses()[0]))
+def _measured(one: Tried, bench: Bench) -> Tried:
+    """Leave out a candidate whose loss is beyond what numbers can hold."""
+    if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
+        return one
+    return replace(one, values=None, note="its predictions are too far off to be squared")
 
 
 def _known(bench: Bench) -> float:

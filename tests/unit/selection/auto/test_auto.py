@@ -13,9 +13,10 @@ from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
-from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor
 from polytask.data import GroupedRows
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
+from polytask.penalties import L21
 from polytask.selection.candidates import MODELS
 
 FEW = ["separate", "pooled", "learned prior"]
@@ -277,3 +278,29 @@ def test_targets_beyond_squares_are_refused():
     X, y, task = numbers()
     with pytest.raises(DataError, match="cannot square targets of this size"):
         AutoMultiTaskRegressor(["pooled"]).fit(X, 1e200 * y, task=task)
+
+
+class Astray(RegressorMixin, BaseEstimator):
+    """Predicts what cannot be squared."""
+
+    def fit(self, X, y):
+        self.fitted_ = True
+        return self
+
+    def predict(self, X):
+        return np.full(len(X), 1e200)
+
+
+def test_a_candidate_beyond_measure_is_left_out_with_its_reason():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(["pooled", ("astray", Astray())]).fit(X, y, task=task)
+    board = model.leaderboard().set_index("model")
+    assert "too far off" in board.loc["astray pooled", "note"]
+    assert list(model.members_) == ["pooled"]
+
+
+def test_a_member_that_does_not_converge_says_so():
+    X, y, task = numbers()
+    hasty = ("hasty", MultiTaskRegressor(L21(0.01), max_iter=1, tol=1e-12))
+    with pytest.warns(ConvergenceWarning, match="stopped after"):
+        AutoMultiTaskRegressor([hasty]).fit(X, y, task=task)
