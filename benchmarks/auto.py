@@ -22,8 +22,9 @@ from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
 from _sets import RealSet, load_set
-from learned_prior_classes import Kept, interval
+from learned_prior_classes import interval
 from real_data import score, single, splits, take
 from scipy.stats import rankdata
 from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor

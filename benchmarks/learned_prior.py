@@ -16,10 +16,12 @@ import sys
 import time
 import warnings
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
 from _sets import RealSet, load_set
 from real_data import single, splits, take
 
@@ -79,7 +81,7 @@ def coverage(model: Any, X: Any, y: np.ndarray, task: Any) -> float:
     return float(np.mean((np.asarray(lower) <= y) & (y <= np.asarray(upper))))
 
 
-def run(name: str, count: int, only: str) -> None:
+def run(name: str, count: int, only: str, keep: str | None) -> None:
     """Print the table of one set."""
     data = load_set(name)
     pairs = splits(data, count)
@@ -88,8 +90,12 @@ def run(name: str, count: int, only: str) -> None:
     print("| model | R2 | auto less it (sd of the mean) | seconds per fit | inside 90% |")
     print("|---|---|---|---|---|")
     chosen = {label: make for label, make in models(d > 100).items() if only in label}
+    kept = Kept(keep, name)
     found = {
-        label: [measure(make, data, *pair) for pair in pairs] for label, make in chosen.items()
+        label: [
+            kept.get(label, k, partial(measure, make, data, *pair)) for k, pair in enumerate(pairs)
+        ]
+        for label, make in chosen.items()
     }
     best = np.array([scores[0] for scores in found.get(AUTO, [(np.nan, 0.0, 0.0)] * count)])
     for label, scores in found.items():
@@ -190,6 +196,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", help=f"of {', '.join(SETS)}")
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
+    parser.add_argument("--keep", default=None, help="file of results, to continue a run")
     parser.add_argument("--simulate", action="store_true")
     parser.add_argument(
         "--deviations", type=float, nargs="+", default=[0.02, 0.05, 0.1], help="of --simulate"
@@ -201,7 +208,7 @@ def main() -> None:
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
     for name in chosen.sets:
-        run(name, chosen.splits, chosen.only)
+        run(name, chosen.splits, chosen.only, chosen.keep)
     if chosen.simulate:
         simulate(chosen.splits, chosen.deviations)
     if chosen.scale:

@@ -13,18 +13,17 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-import json
 import platform
 import sys
 import time
 import warnings
 from collections.abc import Callable
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import sklearn
+from _kept import Kept
 from _sets import RealSet, load_set
 from real_data import NOT_CONVERGED, score, splits, take
 from scipy import stats
@@ -111,25 +110,6 @@ def fit_and_score(
         value = metric(model, data, test)
     warned = any(issubclass(warning.category, NOT_CONVERGED) for warning in caught)
     return value, seconds, warned, repr(getattr(model, "structure_", ""))
-
-
-class Kept:
-    """Results of earlier runs in a file of lines, so that a run can be continued."""
-
-    def __init__(self, path: str | None, title: str) -> None:
-        self.path, self.title = path, title
-        known = Path(path).read_text().splitlines() if path and Path(path).exists() else []
-        self.values = {tuple(key): tuple(value) for key, value in map(json.loads, known)}
-
-    def get(self, label: str, split: int, compute: Callable[[], Any]) -> Any:
-        """Return a result, computed if it is not known."""
-        key = (self.title, label, split)
-        if key not in self.values:
-            self.values[key] = compute()
-            if self.path:
-                with Path(self.path).open("a") as file:
-                    file.write(json.dumps([key, self.values[key]]) + "\n")
-        return self.values[key]
 
 
 def interval(difference: np.ndarray, share: float) -> tuple[float, float]:

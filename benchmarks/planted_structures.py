@@ -7,21 +7,24 @@ A second table shows how well what is planted is read off the coefficients: the 
 features, entries, groups, tasks or change points that are not zero, the adjusted Rand index of
 clusters, and how often the rank is found; at the strength of the least error and at the largest
 one within a standard error of it. ``--draws 10`` sets the number of draws, ``--only
-clusters,tree`` the structures.
+clusters,tree`` the structures; ``--keep FILE`` goes on with a run that was stopped.
 """
 
 from __future__ import annotations
 
 import argparse
+import dataclasses
 import platform
 import shlex
 import sys
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
+from _kept import Kept
 from scipy.cluster.vq import kmeans2
 from sklearn.metrics import adjusted_rand_score, f1_score
 
@@ -32,12 +35,16 @@ from polytask.penalties import (
     L1,
     L2,
     L21,
+    MCP,
+    AlternatingStructure,
+    CappedL21,
     Clustered,
     FusedTasks,
     GroupNorm,
     L1Inf,
     LearnedCovariance,
     OutlierTasks,
+    SparseGroup,
     TraceNorm,
     TreeGroup,
     along_graph,
@@ -203,6 +210,9 @@ PENALTIES: dict[str, Any] = {
     "L1": L1(),
     "L21": L21(),
     "L1Inf": L1Inf(),
+    "SparseGroup": SparseGroup(),
+    "MCP": MCP(),
+    "CappedL21": CappedL21(),
     "dirty": dirty(),
     "GroupNorm": GroupNorm(groups=MODALITIES),
     "TreeGroup": TreeGroup(groups=TREE),
@@ -212,6 +222,7 @@ PENALTIES: dict[str, Any] = {
     "sparse_low_rank": sparse_low_rank(),
     "OutlierTasks": OutlierTasks(),
     "Clustered": Clustered(n_clusters=3),
+    "AlternatingStructure": AlternatingStructure(n_dimensions=2),
     "toward_mean": toward_mean(),
     "along_graph": along_graph(None, RING),
     "along_time": along_time(),
@@ -244,13 +255,14 @@ def draw(structure: Structure, seed: int) -> tuple[Matrix, dict[int, tuple[Matri
 def run(structure: Structure, penalty: Any, seed: int) -> Outcome:
     """Fit a penalty to one draw."""
     truth, tasks = draw(structure, seed)
+    rules = ("min",) if structure.found is None else ("min", "one_se")
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         fits = [
             MultiTaskRegressorCV(
                 penalty, alphas=20, intercept=None, rule=rule, task_weight="equal"
             )
-            for rule in ("min", "one_se")
+            for rule in rules
         ]
         models = [fit.fit(tasks) for fit in fits]
     error = float(((models[0].coef_.T - truth) ** 2).sum() / (truth**2).sum())
@@ -259,16 +271,24 @@ def run(structure: Structure, penalty: Any, seed: int) -> Outcome:
     return Outcome(error, *(structure.found(m, m.coef_.T, truth) for m in models))
 
 
-def outcomes(structure: Structure, draws: int) -> dict[str, Outcome]:
+def _measures(structure: Structure, penalty: Any, seed: int) -> tuple[float, ...]:
+    return dataclasses.astuple(run(structure, penalty, seed))
+
+
+def outcomes(structure: Structure, draws: int, keep: str | None) -> dict[str, Outcome]:
     """Return the means over draws of every penalty."""
     means = {}
+    kept = Kept(keep, structure.name)
     for name, penalty in PENALTIES.items():
         try:
-            each = [run(structure, penalty, seed) for seed in range(draws)]
+            each = [
+                kept.get(name, seed, partial(_measures, structure, penalty, seed))
+                for seed in range(draws)
+            ]
         except PolytaskError as error:
             print(f"{structure.name}, {name}: {error}", file=sys.stderr)
             continue
-        table = np.array([[o.error, o.found, o.found_one_se] for o in each])
+        table = np.array(each)
         means[name] = Outcome(*table.mean(axis=0).tolist())
         print(f"{structure.name}, {name}: {means[name]}", file=sys.stderr, flush=True)
     return means
@@ -317,10 +337,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=10)
     parser.add_argument("--only", default="", help="structures, with commas")
+    parser.add_argument("--keep", default=None, help="file of results, to continue a run")
     chosen = parser.parse_args()
     wanted = [word.strip() for word in chosen.only.split(",") if word.strip()]
     picked = [s for s in STRUCTURES if not wanted or s.name in wanted]
-    results = {s.name: outcomes(s, chosen.draws) for s in picked}
+    results = {s.name: outcomes(s, chosen.draws, chosen.keep) for s in picked}
     command = shlex.join(["python", "benchmarks/planted_structures.py", *sys.argv[1:]])
     print(f"`{command}`, polytask {polytask.__version__}, numpy {np.__version__}, ", end="")
     print(f"Python {platform.python_version()}\n")
