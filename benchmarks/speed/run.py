@@ -3,7 +3,8 @@
 Every program solves every problem it takes in a process and an environment of its own. Its
 tolerance is lowered until objective and duality gap, recomputed in float64 by ``score.py``,
 certify a gap of 1e-6 of the objective at W = 0; only then times count: CPU seconds of all
-threads and children beside wall seconds, medians of repeats.
+threads and children beside wall seconds, medians of repeats (answers of over half a minute
+are not repeated).
 
 ``--only P4,P5`` runs some problems, ``--threads 2`` sets the threads of BLAS and OpenMP,
 ``--limit 600`` ends a program that takes more wall seconds for one answer, ``--scale`` measures
@@ -35,6 +36,8 @@ from worker import ANSWER
 
 WANTED = 1e-6
 _LOWEST_TOL = 1e-13
+# An answer that takes more wall seconds is not repeated.
+_LONG_ANSWER = 30.0
 _HERE = Path(__file__).parent
 _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
@@ -132,7 +135,8 @@ def measure(
                 reason = f"reaches a relative gap of {found.relative:.1e} only"
                 return Result(program.label, found=found, reason=reason)
             first = worker.solve(tol)
-        times = [first, *(worker.solve(tol) for _ in range(options.repeats - 1))]
+        again = options.repeats - 1 if first["wall"] < _LONG_ANSWER else 0
+        times = [first, *(worker.solve(tol) for _ in range(again))]
         worker.close()
     except (RuntimeError, OSError) as error:
         return Result(program.label, reason=str(error)[:100])
