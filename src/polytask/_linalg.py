@@ -201,7 +201,7 @@ def shrunk_values(W: Array, amount: float) -> Array | None:
     square = float(np.trace(gram))
     if not np.finfo(W.dtype).eps * square <= _EXACT * amount**2:
         return None
-    values, vectors = scipy.linalg.eigh(gram, driver="evd", check_finite=False)
+    values, vectors = np.linalg.eigh(gram)
     roots = np.sqrt(np.maximum(values, 0.0))
     kept = roots > amount
     basis, gain = vectors[:, kept], (roots[kept] - amount) / roots[kept]

@@ -10,7 +10,6 @@ from typing import Any, TypeVar, final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import eigvalsh_tridiagonal
 
 from polytask.exceptions import DataError
 
@@ -20,9 +19,6 @@ Preconditioner = Callable[[float], LinearMap]
 Derived = TypeVar("Derived")
 
 _REMEMBERED = 64
-_LANCZOS_STEPS = 60
-_FEWEST_STEPS = 20
-_SETTLED = 5
 # Matrices with a shift above this share of their trace are inverted safely.
 _STIFF = 1e-6
 # Numbers that are worked on at a time.
@@ -355,41 +351,3 @@ def moments_times(second: Array, W: Array) -> Array:
         if 2 * len(rows) < len(W):
             return np.asarray(second[0][rows].T @ W[rows])
     return times_each(second, W)
-
-
-def largest_eigenvalue(apply: LinearMap, shape: tuple[int, int]) -> float:
-    """Return the largest eigenvalue of a symmetric map >= 0, from below.
-
-    Parameters
-    ----------
-    apply : callable
-        The map.
-    shape : tuple of int
-        Shape of its argument.
-
-    Returns
-    -------
-    float
-        The largest Ritz value; Lanczos steps stop when it has settled to three digits.
-
-    References
-    ----------
-    G. Golub and C. Van Loan, "Matrix Computations" (2013), section 10.1.
-    """
-    new = np.random.default_rng(0).standard_normal(shape)
-    old, length = np.zeros(shape), float(np.linalg.norm(new))
-    diagonal: list[float] = []
-    beside: list[float] = []
-    found: list[float] = [0.0]
-    while length > 0 and len(diagonal) < min(new.size, _LANCZOS_STEPS):
-        if diagonal:
-            beside.append(length)
-        old, new = new / length, old
-        new = apply(old) - (beside[-1] if beside else 0.0) * new
-        diagonal.append(float(np.sum(old * new)))
-        new = new - diagonal[-1] * old
-        length = float(np.linalg.norm(new))
-        found.append(float(eigvalsh_tridiagonal(diagonal, beside)[-1]))
-        if len(found) > _FEWEST_STEPS and found[-1] - found[-1 - _SETTLED] <= 1e-3 * found[-1]:
-            break
-    return max(found)

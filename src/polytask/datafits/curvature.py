@@ -12,10 +12,10 @@ from polytask.datafits.base import (
     Preconditioner,
     block_preconditioner,
     diagonal_preconditioner,
-    largest_eigenvalue,
 )
 from polytask.datafits.blocks import Block
 from polytask.datafits.designs import Shared
+from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.stack import Predictions, Stack
 
 # A centred square below this share of the plain one is rounding.
@@ -82,7 +82,7 @@ class Curvature:
             matrices = self._matrices(self.stack.bounds) / np.multiply.outer(scale, scale)
             return float(np.linalg.eigvalsh(matrices).max(initial=0.0))
         column = scale[:, None]
-        return largest_eigenvalue(lambda V: self._product(V / column) / column, self.stack.shape)
+        return largest_of_columns(lambda V: self._product(V / column) / column, self.stack.shape)
 
     def _product(self, V: Array) -> Array:
         """Multiply by the bound of the Hessian, column by column."""

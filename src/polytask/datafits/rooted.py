@@ -117,6 +117,11 @@ class Rooted(Datafit):
         at = self.squares.at(W)
         return self._sigma(at, self._levels(at))
 
+    @property
+    def constant(self) -> NDArray[np.bool_]:
+        """Whether each column has a root in the objective and targets that are all alike."""
+        return np.asarray(self.owned & self.squares.constant)
+
     def _sigma(self, at: Residuals, b: Array) -> Array:
         found = np.sqrt(at.variance + (at.mean - b) ** 2 + self.squares.blur)
         return np.where(self.owned, found, 1.0)

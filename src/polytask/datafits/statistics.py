@@ -15,12 +15,12 @@ from polytask.datafits.base import (
     Preconditioner,
     block_preconditioner,
     diagonal_preconditioner,
-    largest_eigenvalue,
     moments_times,
     quadratic_conjugate,
     times_each,
 )
 from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.moments import TaskStatistics
 
 _EXACT_COST = 3e8
@@ -136,7 +136,7 @@ class SquaredStatistics(Datafit):
             return float(np.max(s.scale) * np.linalg.eigvalsh(curved[0])[-1])
         if columns * float(d) ** 3 <= _EXACT_COST:
             return float(np.max(s.scale * np.linalg.eigvalsh(curved)[:, -1]))
-        return largest_eigenvalue(lambda V: s.scale * times_each(curved, V), self.shape)
+        return largest_of_columns(lambda V: s.scale * times_each(curved, V), self.shape)
 
     @cached_property
     def mean_share(self) -> Array:

@@ -8,12 +8,8 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from polytask.datafits import Datafit, Evaluation
-from polytask.datafits.base import (
-    Array,
-    LinearMap,
-    diagonal_preconditioner,
-    largest_eigenvalue,
-)
+from polytask.datafits.base import Array, LinearMap, diagonal_preconditioner
+from polytask.datafits.lanczos import largest_eigenvalue
 from polytask.solvers._wrapped_data import WrappedDatafit
 
 

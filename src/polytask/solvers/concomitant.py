@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, Rooted
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty
+from polytask.solvers._exact_tasks import ExactTasks
 from polytask.solvers._noise_path import NoisePath
 from polytask.solvers._size import is_large_repeated
 from polytask.solvers.accelerated import AcceleratedGradient, carried_on
@@ -134,6 +136,7 @@ class _Run:
         if objective.curved is not None:
             self.bound += objective.curved.curvature()
         self.bound = max(self.bound, float(np.finfo(float).tiny))
+        self.exact = ExactTasks(datafit, objective.null)
         first = self._residual(objective.null, objective.zero.gradient)
         self.first = objective.first_residual(first, self.bound)
 
@@ -145,29 +148,51 @@ class _Run:
 
     def _judged(self, W: Array, sigma: Array) -> _Point:
         """Return the point with its certificate, by the dual point of these noise levels."""
-        at = self.objective.smooth(W, None)
-        # The residual is that of W alone; the gap may take any dual point.
-        residual = self._residual(W, at.gradient)
         dual = self.datafit.evaluate_dual(W, sigma)
         curved = self.objective.curved
         dual = dual if curved is None else with_smooth(dual, curved, W)
-        certificate = self.objective.certificate(W, dual, residual, self.first)
-        return _Point(W, at, sigma, self.objective.value(W, at), certificate)
+        resting = self.exact.at_rest(W)
+        W, at, value = self._put_to_rest(W, resting)
+        # The residual is that of W alone, with a slope of the kinks; the gap may take any dual
+        # point.
+        residual = self._residual(W, np.where(resting, dual.gradient, at.gradient))
+        proof = replace(dual, value=at.value)
+        certificate = self.objective.certificate(W, proof, residual, self.first)
+        return _Point(W, at, sigma, value, certificate)
+
+    def _put_to_rest(
+        self, W: Array, resting: NDArray[np.bool_]
+    ) -> tuple[Array, Evaluation, float]:
+        """Put columns to zero, where that is no worse; return the evaluation and the value."""
+        at = self.objective.smooth(W, None)
+        value = self.objective.value(W, at)
+        if not W[:, resting].any():
+            return W, at, value
+        # One row can be met by features as well as by an intercept.
+        rested = np.where(resting, 0.0, W)
+        rested_at = self.objective.smooth(rested, None)
+        rested_value = self.objective.value(rested, rested_at)
+        if rested_value > value:
+            return W, at, value
+        return rested, rested_at, rested_value
 
     def _begin(self, start: Solution | None) -> _Point:
         """Return the start with the noise levels it remembers, or else has."""
         W = self.objective.first(start)
         memory = () if start is None else start.memory
         if len(memory) == 1 and memory[0].shape == W.shape[1:] and np.all(memory[0] > 0):
-            return self._judged(W, memory[0])
-        return self._judged(W, self.datafit.sigma_at(W))
+            return self._judged(W, self.exact.levels(memory[0]))
+        return self._judged(W, self._levels(W))
+
+    def _levels(self, W: Array) -> Array:
+        return self.exact.levels(self.datafit.sigma_at(W))
 
     def loop(self, start: Solution | None) -> Solution:
         """Alternate until the certificate is below the tolerance, or nothing moves any more."""
         best = lowest = self._begin(start)
         path = NoisePath(self.datafit.squares.blur, self.datafit.owned)
         idle, last = 0, start
-        sigma = self.datafit.sigma_at(best.W)
+        sigma = self._levels(best.W)
         while self._unfinished(best, idle):
             now, last = self._step(sigma, best, last)
             nearer = now.certificate.relative < 0.99 * best.certificate.relative
@@ -178,11 +203,13 @@ class _Run:
                 # Extrapolated too far, or solved too coarsely: a plain step cannot rise.
                 self.fine *= 1.0 if path.points else _FINER
                 path.forget()
-                sigma = self.datafit.sigma_at(lowest.W)
+                sigma = self._levels(lowest.W)
                 continue
             lowest = now if now.value < lowest.value else lowest
-            seen = self.datafit.sigma_at(now.W)
-            self._refine(now, seen)
+            seen = self._levels(now.W)
+            if self._settled(now, seen):
+                self._refine(seen, path)
+                seen = self._levels(now.W)
             sigma = path.next(sigma, seen)
         return self._finished(best)
 
@@ -191,10 +218,16 @@ class _Run:
         allowed = _RISE * now.certificate.relative * self.objective.reference
         return now.value > lowest.value + allowed
 
-    def _refine(self, now: _Point, seen: Array) -> None:
-        """Solve the next squared loss finer, if noise levels are not what the gap is made of."""
+    def _settled(self, now: _Point, seen: Array) -> bool:
+        """Say whether noise levels are not what the gap is made of."""
         moved = float(self.datafit.squares.total @ np.abs(seen - now.sigma))
-        if moved < 0.5 * now.certificate.relative * self.objective.reference:
+        return moved < 0.5 * now.certificate.relative * self.objective.reference
+
+    def _refine(self, seen: Array, path: NoisePath) -> None:
+        """Let exact fits come nearer to that, or else solve squared losses finer."""
+        if self.exact.tighten(seen):
+            path.forget()
+        else:
             self.fine *= _FINER
 
     def _unfinished(self, best: _Point, idle: int) -> bool:

@@ -193,8 +193,9 @@ class _Run:
 
     def loop(self, tol: float, max_iter: int, start: Solution | None) -> Solution:
         """Iterate until the certificate is below the tolerance, or nothing moves any more."""
-        W = np.zeros(self.objective.datafit.shape) if start is None else start.W.copy()
-        at = self.objective.smooth(W, None if start is None else start.intercept)
+        W, at = self.objective.null.copy(), self.objective.zero
+        if start is not None:
+            W, at = start.W.copy(), self.objective.smooth(start.W, start.intercept)
         best = self._answer(W, at, self._residual(W, at.gradient))
         memory, n_iter, idle, lowest = Memory(W.size), 0, 0, np.inf
         now = self._begin(W, at)
