@@ -6,6 +6,7 @@ import difflib
 import math
 import numbers
 from collections.abc import Iterable
+from typing import TypeGuard
 
 from polytask.exceptions import ParameterError
 
@@ -81,10 +82,14 @@ def unit_interval(value: object, parameter: str, owner: str) -> float:
 
 def positive_integer(value: object, parameter: str, owner: str) -> int:
     """Return `value` as an int if it is an integer >= 1, or raise."""
-    whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not whole or int(value) < 1:  # type: ignore[call-overload]
+    if not is_whole(value) or int(value) < 1:
         raise ParameterError(sentence(parameter, owner, "an integer >= 1", repr(value)))
-    return int(value)  # type: ignore[call-overload, no-any-return]
+    return int(value)
+
+
+def is_whole(value: object) -> TypeGuard[int]:
+    """Say whether `value` is an integer of Python or NumPy, and no boolean."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool)
 
 
 def one_of(value: object, parameter: str, owner: str, options: Iterable[object]) -> None:

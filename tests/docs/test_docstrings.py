@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import importlib
+import importlib.util
 import pkgutil
 
 import numpy as np
@@ -11,7 +12,11 @@ import pytest
 
 import polytask
 
-OPTIONAL = ("polytask.deep", "polytask.distributed")
+# What needs a package of an extra, and that package.
+EXTRAS = {"polytask.deep": "torch", "polytask.distributed": "dask"}
+OPTIONAL = tuple(
+    name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None
+)
 FLAGS = doctest.NORMALIZE_WHITESPACE | doctest.ELLIPSIS
 
 

@@ -15,6 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
 from polytask._estimator.card import Card, describe_data, make_card
+from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.query import InputSchema, Query
 from polytask._estimator.reading import Reading, WithoutGaps
 from polytask._estimator.state import estimator_state, from_estimator_state
@@ -45,6 +46,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     @abstractmethod
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse rows
         """Return the natural output of a task for rows of X; task -1 is an unseen one."""
+
+    def _largest_cell(self, data: TaskData) -> float:
+        """Return a bound of the cells of X that the fit has found, so that none is looked at."""
+        return float("inf")
 
     @abstractmethod
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
@@ -108,6 +113,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             present=raw.present,
         )
         self._fit_data(data, raw)
+        # What is refused says so itself.
+        warn_of_far_cells(data, self._largest_cell(data))
         self.data_card_ = describe_data(data)
         return self
 

@@ -336,9 +336,15 @@ def _numbers(
         where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
         raise DataError(
             sentence("y", owner, "numbers", repr(cells[first]), where)
-            + " For labels use MultiTaskClassifier."
+            + f" For labels use {_for_labels(owner)}."
         )
     return array.astype(np.float64)
+
+
+def _for_labels(owner: str) -> str:
+    """Return the estimator of the same kind that learns labels."""
+    twin = owner.replace("Regressor", "Classifier")
+    return twin if twin != owner else "MultiTaskClassifier"
 
 
 def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: str) -> None:

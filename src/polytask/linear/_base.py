@@ -10,13 +10,14 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator.classes import keep_classes
 from polytask._estimator.export import own_features, stand_alone, task_position
-from polytask.data import Form, TaskData
+from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._noise_levels import keep_noise
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._problem import Problem, Settings
-from polytask.linear._pull import pull_of
+from polytask.linear._pull import Pull, pull_of
 from polytask.linear._split_parts import keep_parts, original_parts
 from polytask.solvers import Solution
 
@@ -54,7 +55,7 @@ class LinearEstimator(MultiTaskEstimator):
         self.task_weight_sums_ = problem.counts
         self.solution_ = solution
         self.n_iter_ = max(solution.n_iter, 1)
-        self._keep_classes(outcomes)
+        keep_classes(self, outcomes)
         keep_parts(self, parts, problem.layout)
         keep_noise(self, problem, solution)
         self._pull = pull_of(data, problem, solution)
@@ -69,15 +70,15 @@ class LinearEstimator(MultiTaskEstimator):
             union=outcomes.union,
         )
 
-    def _keep_classes(self, outcomes: Outcomes) -> None:
-        if all(classes is None for classes in outcomes.classes):
-            for name in ("classes_", "task_classes_"):
-                if hasattr(self, name):
-                    delattr(self, name)
-            return
-        self.task_classes_ = dict(zip(self._schema.index.labels, outcomes.classes, strict=True))
-        targets = self._schema.form is Form.TARGETS
-        self.classes_ = list(outcomes.classes) if targets else outcomes.union
+    def _largest_cell(self, data: TaskData) -> float:
+        pull: Pull | None = getattr(self, "_pull", None)
+        complete = self.task_weight_sums_.sum() == np.asarray(data.y).size and (
+            data.sample_weight is None
+        )
+        if pull is None or not complete:
+            return super()._largest_cell(data)
+        # None of n numbers is farther from their mean than sqrt(n) standard deviations.
+        return float(np.max(np.abs(pull.mean) + np.sqrt(data.n_rows) * pull.scale))
 
     def _linear_model(self) -> LinearTasks:
         check_is_fitted(self)

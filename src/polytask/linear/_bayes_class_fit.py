@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
+from polytask._estimator.scaling import FeatureScaling, feature_scaling, refuse_huge
+from polytask._estimator.weights import label_weights
 from polytask.bayes.choose import Candidate
 from polytask.bayes.laplace_choice import ClassPriors, learn_class_priors
 from polytask.bayes.laplace_posterior import (
@@ -27,8 +29,6 @@ from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_class_rows import class_labels
 from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
 from polytask.linear._heavy_weights import weights_within_reach
-from polytask.linear._scaling import FeatureScaling, feature_scaling, refuse_huge
-from polytask.linear._weights import label_weights
 from polytask.losses import Multinomial
 
 Array = NDArray[np.float64]

@@ -10,12 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
+from polytask._estimator.layout import make_layout
+from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes.laplace_posterior import ClassPosterior
 from polytask.linear._bayes_class_fit import ClassFit
 from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._layout import make_layout
 from polytask.linear._prediction import LinearTasks
-from polytask.linear._scaling import FeatureScaling
 from polytask.losses import Multinomial
 from polytask.solvers import Solution
 from polytask.solvers.base import Certificate, Status

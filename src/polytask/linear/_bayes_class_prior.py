@@ -7,11 +7,11 @@ from typing import Any
 from sklearn.base import BaseEstimator
 
 from polytask._checks import sentence
+from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes.prior import Prior
 from polytask.exceptions import ParameterError
 from polytask.linear._bayes_class_fit import GivenPriors
 from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._scaling import FeatureScaling
 
 
 def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401

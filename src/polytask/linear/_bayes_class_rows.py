@@ -10,13 +10,13 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
+from polytask._estimator.scaling import FeatureScaling, wide_enough
 from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import label_weights
 from polytask._linalg import is_sparse
 from polytask.bayes.laplace_rows import Labelled
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
-from polytask.linear._scaling import FeatureScaling, wide_enough
-from polytask.linear._weights import label_weights
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

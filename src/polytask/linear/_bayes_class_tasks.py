@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.laplace_posterior import ClassPosterior
 from polytask.linear._bayes_class_rows import with_ones
 from polytask.linear._given_lines import GivenLine, line_given
 from polytask.linear._prediction import LinearTasks
-from polytask.linear._scaling import FeatureScaling
 from polytask.losses import Logistic, Loss, Multinomial
 
 Array = NDArray[np.float64]

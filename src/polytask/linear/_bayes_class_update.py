@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator import Outcomes, Query
 from polytask._estimator.query import InputSchema, read_query
+from polytask._estimator.scaling import FeatureScaling, refuse_huge_values
 from polytask._estimator.scored import scored_data
 from polytask.bayes.laplace_rows import Labelled
 from polytask.data import Form, LabelIndex, TaskData, tables
@@ -19,7 +20,6 @@ from polytask.exceptions import DataError
 from polytask.linear._bayes_class_keep import TaskFrame, tasks_of
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._heavy_weights import refuse_heavy
-from polytask.linear._scaling import FeatureScaling, refuse_huge_values
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]

@@ -20,7 +20,9 @@ from polytask._estimator import (
     natural_scores,
 )
 from polytask._estimator.base import label_array
+from polytask._estimator.classes import decisions, probabilities
 from polytask._estimator.export import own_features, stand_alone, task_position
+from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.exceptions import ConvergenceWarning
@@ -30,11 +32,9 @@ from polytask.linear._bayes_class_keep import TaskFrame, solution_of, tasks_of
 from polytask.linear._bayes_class_prior import given_priors
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_class_update import check_classes, updated_state
-from polytask.linear._classes import decisions, probabilities
 from polytask.linear._export import coefficient_table
 from polytask.linear._fitting import blas_threads
 from polytask.linear._given_lines import with_lines_of
-from polytask.linear._weights import label_weights, sum_by_task
 from polytask.metrics.scores import TaskScores, accuracy
 
 if TYPE_CHECKING:

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
+from polytask._estimator.scaling import FeatureScaling
 from polytask._estimator.training import cell_mask
 from polytask.bayes.choose import Candidate
 from polytask.bayes.correlated import JointRows, collect_joint, joined
@@ -20,7 +21,6 @@ from polytask.bayes.structures import Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear._bayes_rows import ScaledRows
-from polytask.linear._scaling import FeatureScaling
 
 Array = NDArray[np.float64]
 

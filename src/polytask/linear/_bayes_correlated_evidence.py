@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import FeatureScaling
 from polytask._estimator.training import cell_mask
 from polytask.bayes.correlated_evidence import joint_likelihood_ratio
 from polytask.bayes.correlated_fit import JointLearned
@@ -15,7 +16,6 @@ from polytask.bayes.prior import Prior
 from polytask.bayes.structures import NoVariation, Scalar
 from polytask.data import TaskData
 from polytask.linear._bayes_rows import ScaledRows
-from polytask.linear._scaling import FeatureScaling
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -10,7 +10,16 @@ from numpy.typing import NDArray
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
+from polytask._estimator.scaling import (
+    TARGET_SCALES,
+    FeatureScaling,
+    TargetScaling,
+    feature_scaling,
+    refuse_huge,
+    unscaled_targets,
+)
 from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.blocks import Block
 from polytask.bayes.choose import Candidate, choose
 from polytask.bayes.correlated import JointRows
@@ -35,15 +44,6 @@ from polytask.linear._bayes_rows import PriorRows, ScaledRows, blocks_of
 from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy, weights_within_reach
-from polytask.linear._scaling import (
-    TARGET_SCALES,
-    FeatureScaling,
-    TargetScaling,
-    feature_scaling,
-    refuse_huge,
-    unscaled_targets,
-)
-from polytask.linear._weights import label_weights, sum_by_task
 
 Array = NDArray[np.float64]
 

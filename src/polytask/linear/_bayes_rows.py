@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import Block
 from polytask.bayes.collect import collect_shared, collect_stacked
 from polytask.bayes.row_space import RowSpace
 from polytask.data import Form, TaskData
-from polytask.linear._scaling import FeatureScaling
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import FeatureScaling, TargetScaling
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
 from polytask.bayes.correlated_posterior import JointPosterior, JointTasks, joint_posterior
@@ -16,7 +17,6 @@ from polytask.bayes.posterior import line_of, noise_of, posterior_covariance, po
 from polytask.bayes.prior import Prior
 from polytask.linear._bayes_rows import dense
 from polytask.linear._prediction import LinearTasks
-from polytask.linear._scaling import FeatureScaling, TargetScaling
 from polytask.losses import Squared
 
 Array = NDArray[np.float64]

@@ -11,7 +11,9 @@ from numpy.typing import NDArray
 
 from polytask._estimator import Query, regression
 from polytask._estimator.query import InputSchema, read_query
+from polytask._estimator.scaling import refuse_huge
 from polytask._estimator.scored import scored_data
+from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.blocks import Block, renumbered
 from polytask.bayes.collect import collect_shared, collect_stacked, merged, opened_block
 from polytask.bayes.correlated import JointRows, collect_joint
@@ -22,8 +24,6 @@ from polytask.linear._bayes_rows import PriorRows, ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._prediction import LinearTasks
-from polytask.linear._scaling import refuse_huge
-from polytask.linear._weights import label_weights, sum_by_task
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -8,10 +8,10 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
-from polytask.data import Form, TaskData
+from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._classes import decisions, probabilities
 from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
@@ -19,12 +19,6 @@ from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
-
-
-def rows_have_tasks(estimator: LinearEstimator) -> bool:
-    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
-    schema = getattr(estimator, "_schema", None)
-    return schema is None or schema.form is not Form.TARGETS
 
 
 @saveable("linear.classifier")

@@ -2,40 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator.classes import has_classes, probabilities
+from polytask._estimator.mixed_score import explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._classes import probabilities
 from polytask.linear._fitting import check_solver_settings
-from polytask.linear._mixed_score import explained
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.losses import LOSSES, Loss
 from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
-
-
-def has_classes(estimator: LinearEstimator) -> bool:
-    """Say whether some task has classes; before fit with loss="auto" nobody knows."""
-    if hasattr(estimator, "_linear"):
-        return hasattr(estimator, "task_classes_")
-    loss = estimator.get_params(deep=False)["loss"]
-    given = loss.values() if isinstance(loss, Mapping) else [loss]
-    return any(_is_classifier(name) for name in given)
-
-
-def _is_classifier(loss: object) -> bool:
-    if isinstance(loss, str):
-        return loss in LOSSES and LOSSES[loss]().is_classifier
-    return isinstance(loss, Loss) and loss.is_classifier
 
 
 @saveable("linear.model")

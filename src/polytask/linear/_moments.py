@@ -8,7 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
+from polytask._estimator.scaling import FAR, FeatureScaling, TargetScaling, safe_limit
 from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import count_labels, sum_by_task
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.datafits import (
@@ -24,8 +26,6 @@ from polytask.datafits import (
     weights_of,
 )
 from polytask.linear._parts import suits_statistics
-from polytask.linear._scaling import FAR, FeatureScaling, TargetScaling, safe_limit
-from polytask.linear._weights import count_labels, sum_by_task
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

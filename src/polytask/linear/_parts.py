@@ -9,6 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
+from polytask._estimator.layout import Layout
+from polytask._estimator.weights import count_labels
 from polytask.data import Form, TaskData
 from polytask.datafits import (
     Block,
@@ -28,8 +30,6 @@ from polytask.datafits import (
     collect_stacked,
     on_rows,
 )
-from polytask.linear._layout import Layout
-from polytask.linear._weights import count_labels
 from polytask.losses import Loss, Multinomial, Squared
 
 Array = NDArray[np.float64]

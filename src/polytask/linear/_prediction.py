@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Hashable
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +10,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.predictors import (
+    labels_from,
+    mean_columns,
+    probabilities_from,
+    refuse_unlike,
+)
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.exceptions import DataWarning, IncompatibleError
-from polytask.losses import LogLink, Loss, Multinomial
+from polytask.losses import Loss
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
@@ -84,58 +88,21 @@ class LinearTasks:
 
     def refuse_unlike(self) -> None:
         """Refuse a mean over tasks of which the losses or the two classes differ."""
-        names = sorted({loss.name for loss in self.losses})
-        if len(names) > 1:
-            raise IncompatibleError(
-                'unseen_tasks="shared" needs one loss for all tasks, because an unseen task '
-                f"is predicted with their mean coefficients; the tasks have {', '.join(names)}."
-            )
-        pairs = {tuple(c.tolist()) for c in self.classes if c is not None and len(c)}
-        if len(pairs) > 1 and not isinstance(self.losses[0], Multinomial):
-            shown = " and ".join(str(list(pair)) for pair in list(pairs)[:2])
-            raise IncompatibleError(
-                'unseen_tasks="shared" needs tasks with the same two classes, because an '
-                f"unseen task is predicted with their mean coefficients; got {shown}."
-            )
+        refuse_unlike(self.losses, self.classes)
 
     def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         """Return numbers or class labels, shape (n_rows,)."""
-        eta, classes = self.eta(X, task), self.classes_of(task)
-        if classes is None:
-            return _means(self.loss_of(task), eta[:, 0])
-        if isinstance(self.loss_of(task), Multinomial):
-            return np.asarray(classes[np.argmax(eta, axis=1)])
-        if len(classes) == 1:
-            return np.repeat(classes, len(eta))
-        return np.asarray(classes[(eta[:, 0] > 0).astype(np.intp)])
+        return labels_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
 
     def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return class probabilities, shape (n_rows, classes of the task)."""
-        eta, classes, loss = self.eta(X, task), self.classes_of(task), self.loss_of(task)
-        if classes is not None and len(classes) == 1:
-            return np.ones((len(eta), 1))
-        if isinstance(loss, Multinomial):
-            return np.asarray(loss.inverse_link(eta))
-        positive = np.asarray(loss.inverse_link(eta[:, 0]))
-        return np.column_stack([1.0 - positive, positive])
+        return probabilities_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
 
     @cached_property
     def _shared(self) -> tuple[Array, Array]:
         """Mean coefficients and intercepts, weighted by n_t, per class."""
-        owners = np.repeat(np.arange(len(self.slices)), [s.stop - s.start for s in self.slices])
-        weight = self.counts[owners]
-        several = self.union is not None and any(label is not None for label in self.labels)
-        keys: list[Hashable | None] = self.union.tolist() if several else [None]  # type: ignore[union-attr]
-        coefs, intercepts = [], []
-        for key in keys:
-            own = np.array([label == key for label in self.labels])
-            # A class that only tasks of weight 0 have is averaged as it is.
-            own_weight = weight[own] if weight[own].any() else None
-            coefs.append(np.average(self.coef[own], axis=0, weights=own_weight))
-            intercepts.append(np.average(self.intercept[own], weights=own_weight))
-        return (
-            np.stack(coefs).astype(self.coef.dtype),
-            np.array(intercepts, dtype=self.intercept.dtype),
+        return mean_columns(
+            self.coef, self.intercept, self.slices, self.labels, self.counts, self.union
         )
 
     def _borrows(self, task: int) -> bool:
@@ -150,21 +117,3 @@ class LinearTasks:
             return self._shared
         columns = self.slices[task]
         return self.coef[columns], self.intercept[columns]
-
-
-def _means(loss: Loss, eta: Array) -> Array:
-    """Return the means that belong to predictors of numbers; say if some are infinite."""
-    if not isinstance(loss, LogLink):
-        return eta
-    with np.errstate(over="ignore"):
-        means = np.asarray(loss.inverse_link(eta))
-    count = int(np.count_nonzero(np.isinf(means) & np.isfinite(eta)))
-    if count:
-        warnings.warn(
-            f"{count} predicted means are infinite: their logarithm, {float(eta.max()):.4g} at "
-            f"most, is beyond what {means.dtype} holds. Features far outside those of the "
-            "training rows are multiplied up by the logarithmic link.",
-            DataWarning,
-            stacklevel=2,
-        )
-    return means

@@ -11,7 +11,10 @@ from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, one_of
 from polytask._estimator import Outcomes
+from polytask._estimator.layout import Layout, make_layout
+from polytask._estimator.scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import task_scales
 from polytask.data import TaskData
 from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts
 from polytask.exceptions import IncompatibleError
@@ -23,12 +26,9 @@ from polytask.linear._intercepts import (
     intercept_groups,
     make_intercepts,
 )
-from polytask.linear._layout import Layout, make_layout
 from polytask.linear._parts import RowParts, all_roots, without_gaps
-from polytask.linear._scaling import FeatureScaling, TargetScaling, scaled_point
 from polytask.linear._source import Source
 from polytask.linear._terms import Scaled, Term, term_of
-from polytask.linear._weights import task_scales
 from polytask.penalties import Penalty
 from polytask.penalties.features import FeatureSpace, bind_features, binds_signs
 

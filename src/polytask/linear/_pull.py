@@ -16,13 +16,13 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import feature_scaling
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.datafits import Rooted, Samples, SquaredStatistics, narrowed
 from polytask.datafits.base import rows_in_use
 from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
-from polytask.linear._scaling import feature_scaling
 from polytask.losses import LogLink
 from polytask.solvers import Solution
 

@@ -7,11 +7,11 @@ from typing import Any
 from sklearn.utils import RegressorTags, Tags
 
 from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._estimator.mixed_score import by_deviance, explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._fitting import check_solver_settings
-from polytask.linear._mixed_score import by_deviance, explained
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of

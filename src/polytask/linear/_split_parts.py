@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.layout import Layout
 from polytask._linalg import Array
-from polytask.linear._layout import Layout
 from polytask.linear._problem import Problem
 from polytask.penalties import OutlierTasks, Parts, Penalty, Shifted, Sum
 from polytask.solvers import Solution

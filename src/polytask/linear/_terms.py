@@ -10,14 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
-from polytask._estimator.training import cell_mask
-from polytask.data import Form, TaskData
-from polytask.datafits import Datafit, Intercepts
-from polytask.linear._intercepts import refuse_unbounded
-from polytask.linear._layout import Layout
-from polytask.linear._moments import Moments, collect, collectable, far_apart, within_reach
-from polytask.linear._parts import RowParts, all_roots, on_moments, without_gaps
-from polytask.linear._scaling import (
+from polytask._estimator.layout import Layout
+from polytask._estimator.scaling import (
     MOMENT_SCALES,
     FeatureScaling,
     TargetScaling,
@@ -29,7 +23,13 @@ from polytask.linear._scaling import (
     unscaled_targets,
     wide_enough,
 )
-from polytask.linear._weights import label_weights, sum_by_task
+from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import label_weights, sum_by_task
+from polytask.data import Form, TaskData
+from polytask.datafits import Datafit, Intercepts
+from polytask.linear._intercepts import refuse_unbounded
+from polytask.linear._moments import Moments, collect, collectable, far_apart, within_reach
+from polytask.linear._parts import RowParts, all_roots, on_moments, without_gaps
 
 Array = NDArray[np.float64]
 Groups = NDArray[np.intp]

@@ -90,6 +90,10 @@ class Encoder:
             return {"$slice": [value.start, value.stop, value.step]}
         if isinstance(value, datetime.datetime | datetime.date):
             return {f"${type(value).__name__}": value.isoformat()}
+        return self._of_others(value, where)
+
+    def _of_others(self, value: object, where: str) -> Node:
+        """Return the node of an object of scikit-learn or torch, or refuse."""
         if _foreign.is_linear(value):
             state = _foreign.linear_state(value)
             return {"$linear": type(value).__name__, "state": self._mapping(state, where)}
@@ -98,6 +102,8 @@ class Encoder:
         if _foreign.is_scikit_learn(value):
             content = _foreign.skops_content(value, self._owner, where)
             return {"$skops": self._tensor(content, where)}
+        if _foreign.is_module(value):
+            return {"$trunk": type(value).__name__}
         kind = "a function" if callable(value) else f"of type {type(value).__name__}"
         raise self.refusal(where, kind)
 
@@ -142,10 +148,14 @@ class Decoder:
     ----------
     tensors : dict of str to ndarray
         The arrays of the file.
+    trunk : object, default=None
+        The module that stands where the model had one of the user's own.
     """
 
-    def __init__(self, tensors: Tensors) -> None:
+    def __init__(self, tensors: Tensors, trunk: object = None) -> None:
         self._tensors = tensors
+        self._trunk = trunk
+        self.met_trunk = False
         self._turned: dict[str, NDArray[Any]] = {}
 
     def decode(self, node: Node) -> Any:  # noqa: ANN401 - any value
@@ -170,6 +180,7 @@ class Decoder:
             "$object": lambda: self._object(node),
             "$linear": lambda: _foreign.linear_model(node[tag], self.decode(node["state"])),
             "$pipeline": lambda: _foreign.pipeline(self.decode(node[tag])),
+            "$trunk": lambda: self._given_trunk(node[tag]),
             "$skops": lambda: _foreign.from_skops(self.decode(node[tag])),
         }
         if tag not in readers:
@@ -178,6 +189,15 @@ class Decoder:
 
     def _object(self, node: Node) -> Any:  # noqa: ANN401 - of the class that the node names
         return _registry.rebuild(_registry.resolve(node["$object"]), self.decode(node["state"]))
+
+    def _given_trunk(self, kind: str) -> Any:  # noqa: ANN401 - a module, which files do not hold
+        self.met_trunk = True
+        if self._trunk is None:
+            raise DataError(
+                f"the model has a trunk of the user's own, a {kind}, and a file holds no code: "
+                "pass a module like the one in fit, load(path, trunk=module)."
+            )
+        return self._trunk
 
     def _tensor(self, node: Node) -> NDArray[Any]:
         name = node["$tensor"]

@@ -112,6 +112,12 @@ def pipeline(steps: list[tuple[str, Any]]) -> Any:  # noqa: ANN401 - untyped pac
     return Pipeline(steps)
 
 
+def is_module(value: object) -> bool:
+    """Say whether a value is a module of torch, without importing it."""
+    bases = type(value).__mro__
+    return any(c.__module__ == "torch.nn.modules.module" and c.__name__ == "Module" for c in bases)
+
+
 def is_linear(value: object) -> bool:
     """Say whether a value is one of the linear models that are stored as coefficients."""
     kind = type(value)

@@ -14,7 +14,7 @@ from polytask.persistence._container import unpack
 _WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
 
 
-def load(path: str | os.PathLike[str]) -> MultiTaskEstimator:
+def load(path: str | os.PathLike[str], *, trunk: object = None) -> MultiTaskEstimator:
     """Load a model that :func:`save` has written.
 
     Loading never runs code from the file: it names classes from a fixed table (and those that
@@ -24,6 +24,9 @@ def load(path: str | os.PathLike[str]) -> MultiTaskEstimator:
     ----------
     path : path-like
         The file.
+    trunk : torch.nn.Module or None, default=None
+        For a deep model that was fitted with a module of its own as `trunk`: a module of the
+        same layers, whose weights are replaced by those of the file.
 
     Returns
     -------
@@ -34,7 +37,8 @@ def load(path: str | os.PathLike[str]) -> MultiTaskEstimator:
     ------
     DataError
         If there is no such file, if it is something else, cut short, altered or damaged, of a
-        newer format, or names a class that is not known.
+        newer format, or names a class that is not known; if `trunk` is needed and not given,
+        or the reverse, or does not fit the weights of the file.
 
     See Also
     --------
@@ -42,7 +46,8 @@ def load(path: str | os.PathLike[str]) -> MultiTaskEstimator:
     """
     document, tensors = unpack(_read(path), os.fspath(path))
     try:
-        model = Decoder(tensors).decode(document["model"])
+        decoder = Decoder(tensors, trunk)
+        model = decoder.decode(document["model"])
     except DataError as error:
         raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
     except _WRONG as error:
@@ -52,6 +57,10 @@ def load(path: str | os.PathLike[str]) -> MultiTaskEstimator:
     if not isinstance(model, MultiTaskEstimator):
         kind = type(model).__name__
         raise DataError(f"Cannot load {os.fspath(path)}: it holds a {kind}, not a model.")
+    if trunk is not None and not decoder.met_trunk:
+        raise DataError(
+            f"trunk must be None for {os.fspath(path)}: its model holds no module of the user's."
+        )
     return model
 
 

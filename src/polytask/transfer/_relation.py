@@ -10,10 +10,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes import Prior
 from polytask.bayes.laplace_posterior import in_space, posterior_within
 from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._scaling import FeatureScaling
 from polytask.transfer._learned_prior import Width, class_rows, wide
 from polytask.transfer._level import FACTORS, factor_shares
 from polytask.transfer._pulled import Rows

@@ -12,12 +12,12 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator, regression
 from polytask._estimator.query import read_query
+from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import check_task_column, is_task_mapping, training_data
 from polytask.data import Form, TaskData, tables
 from polytask.data.labels import label_list
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear._prediction import LinearTasks
-from polytask.linear._scaling import refuse_huge_values
 from polytask.linear._transfer import linear_of
 from polytask.transfer._pulled import Rows
 

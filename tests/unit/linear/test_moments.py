@@ -9,12 +9,12 @@ import pytest
 import scipy.sparse as sp
 
 from polytask import MultiTaskRegressor
-from polytask._estimator import regression
+from polytask._estimator import feature_moments, regression
+from polytask._estimator.weights import count_labels, label_weights, sum_by_task
 from polytask.data import TaskData
 from polytask.datafits import Samples, SquaredStatistics
-from polytask.linear import _feature_moments, _pull, _terms
+from polytask.linear import _pull, _terms
 from polytask.linear._problem import Settings, build_problem
-from polytask.linear._weights import count_labels, label_weights, sum_by_task
 from polytask.penalties import L21
 
 
@@ -100,8 +100,8 @@ def test_weights_of_complete_targets_take_no_memory() -> None:
 def test_moments_of_features(
     monkeypatch: pytest.MonkeyPatch, shape: tuple[int, int], drift: bool, masked: bool
 ) -> None:
-    monkeypatch.setattr(_feature_moments, "_CHUNK", 1000)
-    monkeypatch.setattr(_feature_moments, "_FEWEST_ROWS", 7)
+    monkeypatch.setattr(feature_moments, "_CHUNK", 1000)
+    monkeypatch.setattr(feature_moments, "_FEWEST_ROWS", 7)
     rng = np.random.default_rng(0)
     X, rows = rng.normal(size=shape), rng.uniform(0.1, 1.0, shape[0])
     X[:, 1] += 1e8
@@ -111,7 +111,7 @@ def test_moments_of_features(
         # The first rows are elsewhere, and hardly count.
         X[5:, 0] += 1e9
         rows[:5] = 1e-12
-    mean, variance = _feature_moments.dense_moments(X, rows, exists)
+    mean, variance = feature_moments.dense_moments(X, rows, exists)
     share = (rows[:, None] * (np.ones(shape) if exists is None else exists)).astype(np.longdouble)
     share /= share.sum(axis=0)
     wanted = (share * X).sum(axis=0)
@@ -125,8 +125,8 @@ def test_moments_of_sparse_features() -> None:
     rng = np.random.default_rng(1)
     X = rng.normal(size=(50, 6)) * (rng.random((50, 6)) < 0.3)
     rows = rng.uniform(0.1, 1.0, 50)
-    found = _feature_moments.sparse_moments(sp.csr_array(X), rows)
-    for one, other in zip(found, _feature_moments.dense_moments(X, rows, None), strict=True):
+    found = feature_moments.sparse_moments(sp.csr_array(X), rows)
+    for one, other in zip(found, feature_moments.dense_moments(X, rows, None), strict=True):
         np.testing.assert_allclose(one, other, atol=1e-14)
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, nonnegative, one_of, sentence
-from polytask._estimator import Outcomes
+from polytask._estimator.outcomes import Outcomes
 from polytask.data import Form, TaskData
 from polytask.datafits import column_sums, spread_out
 from polytask.exceptions import ParameterError

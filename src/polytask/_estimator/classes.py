@@ -1,14 +1,60 @@
-"""Probabilities and decision values of linear classifiers in every data form."""
+"""Classes of an estimator: its attributes, probabilities and decision values in every form."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import Query, outputs
-from polytask.losses import Loss, Multinomial
+from polytask._estimator import outputs
+from polytask._estimator.base import MultiTaskEstimator
+from polytask._estimator.outcomes import Outcomes
+from polytask._estimator.query import Query
+from polytask.data import Form
+from polytask.losses import LOSSES, Loss, Multinomial
+
+
+def keep_classes(model: Any, outcomes: Outcomes) -> None:  # noqa: ANN401 - a fitted estimator
+    """Set ``classes_`` and ``task_classes_``, or remove those of an earlier fit.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Being fitted.
+    outcomes : Outcomes
+        Its targets.
+    """
+    if all(classes is None for classes in outcomes.classes):
+        for name in ("classes_", "task_classes_"):
+            if hasattr(model, name):
+                delattr(model, name)
+        return
+    model.task_classes_ = dict(zip(model._schema.index.labels, outcomes.classes, strict=True))
+    targets = model._schema.form is Form.TARGETS
+    model.classes_ = list(outcomes.classes) if targets else outcomes.union
+
+
+def rows_have_tasks(estimator: MultiTaskEstimator) -> bool:
+    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
+    schema = getattr(estimator, "_schema", None)
+    return schema is None or schema.form is not Form.TARGETS
+
+
+def has_classes(estimator: MultiTaskEstimator) -> bool:
+    """Say whether some task has classes; before fit with loss="auto" nobody knows."""
+    if hasattr(estimator, "data_card_"):
+        return hasattr(estimator, "task_classes_")
+    loss = estimator.get_params(deep=False)["loss"]
+    given = loss.values() if isinstance(loss, Mapping) else [loss]
+    return any(_is_classifier(name) for name in given)
+
+
+def _is_classifier(loss: object) -> bool:
+    if isinstance(loss, str):
+        return loss in LOSSES and LOSSES[loss]().is_classifier
+    return isinstance(loss, Loss) and loss.is_classifier
 
 
 class ClassTasks(Protocol):

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from polytask._estimator import Outcomes
+from polytask._estimator.outcomes import Outcomes
 from polytask.losses import Multinomial
 from polytask.penalties import Columns
 

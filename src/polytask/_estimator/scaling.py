@@ -10,14 +10,15 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
-from polytask._estimator import Outcomes
+from polytask._estimator.far_cells import place_of_largest
+from polytask._estimator.feature_moments import dense_moments, sparse_moments
+from polytask._estimator.outcomes import Outcomes
+from polytask._estimator.robust_scale import robust_moments
+from polytask._estimator.weights import sum_by_task
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
 from polytask.exceptions import DataError
-from polytask.linear._feature_moments import dense_moments, sparse_moments
-from polytask.linear._robust_scale import robust_moments
-from polytask.linear._weights import sum_by_task
 
 Array = NDArray[np.float64]
 
@@ -144,8 +145,8 @@ def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
     DataError
         Naming the largest value and what is allowed.
     """
-    refuse_huge_values(data.X, "X", owner)
-    refuse_huge_values(outcomes.y, "y", owner)
+    refuse_huge_values(data.X, "X", owner, data)
+    refuse_huge_values(outcomes.y, "y", owner, data)
 
 
 def safe_limit(kind: np.dtype[Any]) -> float:
@@ -154,7 +155,7 @@ def safe_limit(kind: np.dtype[Any]) -> float:
     return float(largest**_SAFE_POWER)
 
 
-def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN401
+def refuse_huge_values(values: Any, name: str, owner: str, data: TaskData | None = None) -> None:  # noqa: ANN401
     """Refuse values whose squares, summed over the rows, would overflow.
 
     Parameters
@@ -163,6 +164,8 @@ def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN
         Features or targets.
     name, owner : str
         The parameter and whose it is, for the message.
+    data : TaskData or None, default=None
+        What the values are a part of, to name the place of the largest.
 
     Raises
     ------
@@ -174,7 +177,8 @@ def refuse_huge_values(values: Any, name: str, owner: str) -> None:  # noqa: ANN
     largest = max(float(np.nanmax(stored, initial=0.0)), -float(np.nanmin(stored, initial=0.0)))
     if largest > limit:
         allowed = f"of size up to {limit:.0e} in {stored.dtype}, so that sums stay finite"
-        raise DataError(sentence(name, owner, allowed, f"{largest:.3g}"))
+        where = "" if data is None else place_of_largest(values, data)
+        raise DataError(sentence(name, owner, allowed, f"{largest:.3g}", where))
 
 
 def feature_scaling(

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import Query, refuse_forbidden, rows_by_task
+from polytask._estimator.outcomes import refuse_forbidden
+from polytask._estimator.query import Query
+from polytask._estimator.scoring import rows_by_task
 from polytask.data import TaskData
 from polytask.exceptions import DataError
-from polytask.linear._prediction import LinearTasks
 from polytask.losses import Logistic, Loss, Multinomial, PiecewiseLinear, Squared, SquareRoot
 from polytask.metrics.scores import TaskScores, best_constant, d2
 
@@ -20,19 +21,35 @@ Array = NDArray[Any]
 _NEVER = -700.0
 
 
+class LossTasks(Protocol):
+    """What predicts the rows of one task by a loss."""
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task."""
+        ...
+
+    def classes_of(self, task: int) -> NDArray[Any] | None:
+        """Return the classes of a task, None for numbers."""
+        ...
+
+    def eta(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        """Return the predictors, shape (n_rows, columns of the task)."""
+        ...
+
+
 def by_deviance(losses: Iterable[Loss]) -> bool:
     """Say whether predictions of numbers are judged by their losses: they are no plain means."""
     return any(not loss.follows_units or isinstance(loss, PiecewiseLinear) for loss in losses)
 
 
-def explained(linear: LinearTasks, data: TaskData, query: Query, owner: str) -> TaskScores:
+def explained(linear: LossTasks, data: TaskData, query: Query, owner: str) -> TaskScores:
     """Return D2 of every task: the share of its deviance that the model explains.
 
     It is that of the loss of the task, and -inf where a predicted mean overflows.
 
     Parameters
     ----------
-    linear : LinearTasks
+    linear : LossTasks
         The model.
     data : TaskData
         Raw, with labels.

@@ -1,0 +1,92 @@
+"""What a training step costs with many tasks: ``python benchmarks/deep_many_tasks.py``.
+
+A trunk of three layers of 256 units on 64 features under hard sharing, linear heads, batches of
+256 rows, the default optimiser; forward, backward and the step of the optimiser in CPU seconds of
+one thread, mean over steps. "One task": every row belongs to one task (long form); "all tasks":
+every row has a label for every task (targets form). Below, whole fits with the defaults: 50,000
+rows of 10,000 tasks, and 2,000 rows with 10,000 targets, one epoch each, and predictions of all.
+"""
+
+from __future__ import annotations
+
+import platform
+import time
+from collections.abc import Callable
+
+import numpy as np
+import torch
+
+from polytask.deep import MLP, DeepMultiTaskRegressor, Training
+from polytask.deep.loop import _Run
+from polytask.deep.plan import Plan
+from polytask.deep.record import Tally
+from polytask.deep.rows import RowBatch
+from polytask.deep.sharing import Hard
+from polytask.losses import Loss, Multinomial, Squared
+
+FEATURES, ROWS, STEPS = 64, 256, 15
+
+
+def batch(n_tasks: int, one: bool, classes: int) -> RowBatch:
+    """Return rows with random labels."""
+    torch.manual_seed(1)
+    shape = (ROWS,) if one else (ROWS, n_tasks)
+    y = torch.randint(0, classes, shape).float() if classes > 1 else torch.randn(shape)
+    task = torch.randint(0, n_tasks, (ROWS,)) if one else None
+    return RowBatch(torch.randn(ROWS, FEATURES), y, torch.ones(shape), task)
+
+
+def step_ms(n_tasks: int, one: bool, loss: Loss, classes: int) -> float:
+    """Return the CPU milliseconds of a step."""
+    torch.manual_seed(0)
+    trunk = MLP((256, 256, 256))
+    plan = Plan(trunk, Hard(), FEATURES, (loss,) * n_tasks, (classes,) * n_tasks, "float32")
+    network, rows = plan.build(torch.device("cpu")), batch(n_tasks, one, classes)
+    run = _Run(network, [rows], Training(), tuple(range(n_tasks)), torch.ones(n_tasks))
+    tally = Tally(n_tasks)
+    for _ in range(3):
+        run._step([rows], tally)
+    return 1e3 * seconds(lambda: [run._step([rows], tally) for _ in range(STEPS)]) / STEPS
+
+
+def seconds(work: Callable[[], object]) -> float:
+    """Return the CPU seconds of a piece of work."""
+    began = time.process_time()
+    work()
+    return time.process_time() - began
+
+
+def whole_fits() -> list[tuple[str, float, float]]:
+    """Return name, seconds of fit and seconds of predict for 10,000 tasks."""
+    rng = np.random.default_rng(0)
+    found = []
+    X, task = rng.normal(size=(50_000, 10)), np.arange(50_000) % 10_000
+    model = DeepMultiTaskRegressor(MLP((64,)), max_epochs=1, random_state=0)
+    took = seconds(lambda: model.fit(X, X[:, 0] + task % 7, task))
+    found.append(("50,000 rows of 10,000 tasks", took, seconds(lambda: model.predict(X, task))))
+    X = X[:2000]
+    took = seconds(lambda: model.fit(X, X[:, :1] + rng.normal(size=(2000, 10_000))))
+    found.append(("2,000 rows with 10,000 targets", took, seconds(lambda: model.predict(X))))
+    return found
+
+
+def main() -> None:
+    """Print the tables."""
+    torch.set_num_threads(1)
+    print(f"Python {platform.python_version()}, torch {torch.__version__}, CPU, one thread.\n")
+    print("| loss | T | one task, ms | all tasks, ms |\n|---|---|---|---|")
+    kinds: list[tuple[str, Loss, int]] = [
+        ("squared", Squared(), 1),
+        ("five classes", Multinomial(), 5),
+    ]
+    for name, loss, classes in kinds:
+        for n_tasks in (10, 1000, 10_000):
+            took = [step_ms(n_tasks, one, loss, classes) for one in (True, False)]
+            print(f"| {name} | {n_tasks:,} | {took[0]:.1f} | {took[1]:.1f} |", flush=True)
+    print("\n| data | fit, s | predict, s |\n|---|---|---|")
+    for name, fit, predict in whole_fits():
+        print(f"| {name} | {fit:.1f} | {predict:.2f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

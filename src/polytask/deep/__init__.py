@@ -1,0 +1,85 @@
+"""Networks that learn many tasks: the estimators, and pieces for loops of one's own.
+
+Needs PyTorch: ``pip install "polytask[deep]"``. Names are imported when they are first used.
+"""
+
+from __future__ import annotations
+
+import importlib
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Any
+
+if find_spec("torch") is None:
+    raise ImportError(
+        'polytask.deep needs PyTorch, which is not installed: pip install "polytask[deep]".'
+    )
+
+if TYPE_CHECKING:
+    from polytask.deep import balancing, sampling, sharing
+    from polytask.deep.balancing import backward
+    from polytask.deep.classifier import DeepMultiTaskClassifier
+    from polytask.deep.history import History, TrainingResult
+    from polytask.deep.loop import fit_network
+    from polytask.deep.modalities import Modalities
+    from polytask.deep.model import DeepMultiTaskModel
+    from polytask.deep.regressor import DeepMultiTaskRegressor
+    from polytask.deep.regularise import Penalties, proximal_step
+    from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
+    from polytask.deep.training import Training
+    from polytask.deep.trunk import MLP
+
+_HOMES = {
+    "DeepMultiTaskClassifier": "classifier",
+    "DeepMultiTaskModel": "model",
+    "DeepMultiTaskRegressor": "regressor",
+    "Except": "tasks",
+    "History": "history",
+    "MLP": "trunk",
+    "Modalities": "modalities",
+    "Penalties": "regularise",
+    "Task": "tasks",
+    "TaskNetwork": "tasks",
+    "Training": "training",
+    "TrainingResult": "history",
+    "backward": "balancing",
+    "evaluate": "tasks",
+    "fit_network": "loop",
+    "labelled": "tasks",
+    "proximal_step": "regularise",
+}
+_PACKAGES = ("balancing", "sampling", "sharing")
+
+__all__ = [
+    "MLP",
+    "DeepMultiTaskClassifier",
+    "DeepMultiTaskModel",
+    "DeepMultiTaskRegressor",
+    "Except",
+    "History",
+    "Modalities",
+    "Penalties",
+    "Task",
+    "TaskNetwork",
+    "Training",
+    "TrainingResult",
+    "backward",
+    "balancing",
+    "evaluate",
+    "fit_network",
+    "labelled",
+    "proximal_step",
+    "sampling",
+    "sharing",
+]
+
+
+def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
+    if name in _PACKAGES:
+        return importlib.import_module(f"polytask.deep.{name}")
+    if name not in _HOMES:
+        raise AttributeError(f"module 'polytask.deep' has no attribute {name!r}")
+    return getattr(importlib.import_module(f"polytask.deep.{_HOMES[name]}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *_HOMES, *_PACKAGES})

@@ -1,0 +1,64 @@
+"""Task weights while a network trains, and `backward`, which applies them in any loop.
+
+Balancers of losses: :class:`Equal` (the default), :class:`Fixed`, :class:`GeometricMean`,
+:class:`RandomWeights`, :class:`STCH`, :class:`Uncertainty`, :class:`IMTLL`, :class:`DWA`,
+:class:`FAMO`. Balancers of gradients: :class:`GradNorm`, :class:`MGDA`, :class:`PCGrad`,
+:class:`CAGrad`, :class:`IMTLG`, :class:`Nash`, :class:`Aligned`, :class:`UPGrad`, and
+:class:`TorchJD` for others. Weights are on the scale of the objective, the sum over tasks:
+where a method treats the tasks alike, each weighs 1.
+"""
+
+from __future__ import annotations
+
+from polytask.deep.balancing._backward import backward
+from polytask.deep.balancing.balance import Balance
+from polytask.deep.balancing.bargains import IMTLG, Aligned, Nash
+from polytask.deep.balancing.base import GradientBalancer, LossBalancer, Observer, State
+from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
+from polytask.deep.balancing.gradnorm import GradNorm
+from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, Uncertainty
+from polytask.deep.balancing.routes import (
+    LinearHeads,
+    OwnInputs,
+    OwnRows,
+    Parameters,
+    Route,
+    Shared,
+    fan_out,
+)
+from polytask.deep.balancing.simple import STCH, Equal, Fixed, GeometricMean, RandomWeights
+from polytask.deep.balancing.torchjd import TorchJD
+
+__all__ = [
+    "backward",
+    "Balance",
+    "LossBalancer",
+    "GradientBalancer",
+    "Observer",
+    "State",
+    "Equal",
+    "Fixed",
+    "GeometricMean",
+    "RandomWeights",
+    "STCH",
+    "Uncertainty",
+    "IMTLL",
+    "DWA",
+    "FAMO",
+    "GradNorm",
+    "MGDA",
+    "PCGrad",
+    "CAGrad",
+    "IMTLG",
+    "Nash",
+    "Aligned",
+    "UPGrad",
+    "TorchJD",
+    "Route",
+    "Shared",
+    "LinearHeads",
+    "OwnInputs",
+    "OwnRows",
+    "Parameters",
+    "fan_out",
+]

@@ -1,0 +1,258 @@
+"""`backward`: one call instead of ``losses.sum().backward()`` in any training loop."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+
+import torch
+from torch import Tensor
+
+from polytask._checks import sentence
+from polytask.deep.balancing._own_heads import listen
+from polytask.deep.balancing.balance import Balance, require_finite, task_numbers
+from polytask.deep.balancing.base import AnyBalancer, GradientBalancer, weighs_gradients
+from polytask.deep.balancing.routes import Listening, Measured, Route, in_one_pass, route_of
+from polytask.deep.balancing.simple import Equal
+from polytask.exceptions import DataError, IncompatibleError
+
+
+def backward(
+    losses: Tensor,
+    *,
+    shared: Route | Tensor | Iterable[Tensor] | None = None,
+    balancer: AnyBalancer | Balance | None = None,
+    present: Tensor | None = None,
+    n_tasks: int | None = None,
+    weights: Tensor | None = None,
+    loss_scale: float | Tensor = 1.0,
+) -> Tensor:
+    """Add the gradients of balanced task losses to ``.grad`` of all parameters.
+
+    With the weights w of the balancer and the task weights s, the objective of the step is
+    ``sum_t w_t s_t loss_t`` over the tasks present. A balancer of losses weighs it for all
+    parameters. A balancer of gradients weighs what reaches `shared` and everything below it;
+    the parameters of single tasks get the gradient of their own term ``s_t loss_t``, as in the
+    papers that define these methods (a head has no conflict to resolve, and weights of very
+    different size would only change its learning rate). GradNorm is defined on the losses, so
+    its weights reach the heads too.
+
+    Parameters
+    ----------
+    losses : Tensor of shape (k,)
+        Mean losses of the tasks present. A step without any task adds nothing.
+    shared : Tensor, iterable of Tensor, or Route, default=None
+        What the tasks share. The shared representation (feature level), or the parameters of
+        the trunk (parameter level; several times dearer). ``LinearHeads``, ``OwnInputs`` and
+        ``OwnRows`` describe a representation whose gradients cost less; ``Parameters`` the
+        parameters below a representation, at less cost too. Balancers of losses do not use it.
+    balancer : LossBalancer, GradientBalancer or Balance, default=None
+        How to weigh; None: :class:`Equal`. One that remembers something is given as a
+        :class:`Balance`.
+    present : LongTensor of shape (k,), default=None
+        Numbers of the tasks that the losses belong to; None: all, in order.
+    n_tasks : int, default=None
+        Number of tasks; None: that of `balancer`, else one more than the largest number.
+    weights : Tensor of shape (k,), default=None
+        The task weights s of the tasks present; None: ones. Balancers see the terms
+        ``s_t loss_t``, so that what they promise holds for the objective.
+    loss_scale : float or Tensor, default=1.0
+        Factor of mixed precision, ``scaler.get_scale()``: all gradients are multiplied by it,
+        weights do not depend on it. Where gradients overflow at a scale other than 1, the step
+        is taken with equal weights, so that the scaler sees it and skips it.
+
+    Returns
+    -------
+    Tensor of shape (k,)
+        The weights w of the balancer.
+
+    Raises
+    ------
+    DataError
+        If a loss is not finite, naming its task, or a shape is not as described; if gradients
+        are not finite, when those of the parameters of single tasks may have been added.
+    IncompatibleError
+        If the balancer needs gradients and `shared` is None, or remembers something and is
+        not given as a :class:`Balance`.
+
+    Notes
+    -----
+    In data-parallel training each process weighs the tasks by its own batch. A representation
+    whose hooks the caller registered meets them in the passes that measure gradients too.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from polytask.deep.balancing import MGDA, backward
+    >>> trunk, heads = torch.nn.Linear(3, 4), torch.nn.Linear(4, 2)
+    >>> shared = trunk(torch.ones(5, 3))
+    >>> losses = (heads(shared) - 1).square().mean(0)
+    >>> weights = backward(losses, shared=shared, balancer=MGDA())
+    >>> weights.shape, trunk.weight.grad.shape
+    (torch.Size([2]), torch.Size([4, 3]))
+    """
+    _require_vector(losses)
+    balance = _at_work(balancer, len(losses), present, n_tasks)
+    if not len(losses):
+        return losses.detach()
+    terms = losses if weights is None else losses * _task_weights(weights, losses)
+    kind = balance.balancer
+    if not weighs_gradients(kind):
+        chosen = balance.weigh(terms, present)
+        _add(terms, chosen, loss_scale)
+        return chosen
+    numbers = task_numbers(present, len(losses), balance.n_tasks)
+    require_finite(terms.detach(), numbers)
+    step = _Step(balance, terms, present, loss_scale)
+    route, here = _route(kind, shared), _numbered(numbers, losses)
+    if kind.weighs_heads:
+        step.decide(route.measure(step.scaled, here))
+        _add(terms, step.chosen, loss_scale)
+        return step.chosen
+    listening = route.listen(terms, here) if in_one_pass(route) else None
+    if listening is not None:
+        return step.while_passing(listening)
+    measured = route.measure(step.scaled, here)
+    step.decide(measured)
+    return step.replacing(measured)
+
+
+class _Step:
+    """One step of a balancer of gradients."""
+
+    def __init__(
+        self, balance: Balance, terms: Tensor, present: Tensor | None, loss_scale: float | Tensor
+    ) -> None:
+        self.balance, self.terms, self.present = balance, terms, present
+        self.loss_scale = loss_scale
+        self.chosen = torch.ones_like(terms.detach())
+
+    @property
+    def scaled(self) -> Tensor:
+        """The terms as their gradients are measured."""
+        return self.terms if _is_one(self.loss_scale) else self.terms * self.loss_scale
+
+    def decide(self, measured: Measured) -> None:
+        """Ask the balancer; where gradients overflow at a scale, the weights stay 1."""
+        gramian = measured.gramian
+        if not _is_one(self.loss_scale):
+            gramian = gramian / float(self.loss_scale) ** 2
+        if not _overflowed(gramian, self.loss_scale):
+            self.chosen = self.balance.weigh(self.terms, self.present, gramian)
+
+    def while_passing(self, listening: Listening) -> Tensor:
+        """Take the step in one pass: the weights are found when it reaches the shared tensor."""
+
+        def decided(gradient: Tensor) -> Tensor:
+            measured = listening.measured(gradient)
+            self.decide(measured)
+            ((_, reweigh),) = measured.replaced
+            return reweigh(self.chosen, gradient)
+
+        handle = listen(listening.at, decided)
+        try:
+            self._pass()
+        finally:
+            handle.remove()
+            listening.stop()
+        return self.chosen
+
+    def replacing(self, measured: Measured) -> Tensor:
+        """Take the step with the weighted sum in the place of the plain one."""
+        if measured.finish is not None:
+            measured.finish(self.chosen, self.terms, self._slopes())
+            return self.chosen
+        handles = [listen(at, partial(mix, self.chosen)) for at, mix in measured.replaced]
+        try:
+            self._pass()
+        finally:
+            for handle in handles:
+                handle.remove()
+        return self.chosen
+
+    def _pass(self) -> None:
+        """Let the gradient of the plain sum flow."""
+        torch.autograd.backward(self.terms, self._slopes())
+
+    def _slopes(self) -> Tensor:
+        """Return the derivatives of the plain sum, scaled."""
+        ones = torch.ones_like(self.terms)
+        return ones if _is_one(self.loss_scale) else ones * self.loss_scale
+
+
+def _add(terms: Tensor, weights: Tensor, loss_scale: float | Tensor) -> None:
+    """Add the gradient of the weighted sum of the terms to all parameters."""
+    slopes = weights if _is_one(loss_scale) else weights * loss_scale
+    torch.autograd.backward(terms, slopes)
+
+
+def _is_one(loss_scale: float | Tensor) -> bool:
+    """Say whether there is no scale."""
+    return not isinstance(loss_scale, Tensor) and loss_scale == 1.0
+
+
+def _numbered(numbers: Tensor | None, losses: Tensor) -> Tensor:
+    """Return the numbers of the tasks on the device of the losses."""
+    every = torch.arange(len(losses)) if numbers is None else numbers
+    return every.to(losses.device)
+
+
+def _route(balancer: GradientBalancer, shared: Route | Tensor | Iterable[Tensor] | None) -> Route:
+    """Return the way to the gradients, or refuse."""
+    if shared is None:
+        name = type(balancer).__name__
+        allowed = f"the shared representation or parameters, for {name} weighs gradients"
+        raise IncompatibleError(sentence("shared", "backward", allowed, None))
+    return route_of(shared)
+
+
+def _overflowed(gramian: Tensor, loss_scale: float | Tensor) -> bool:
+    """Say whether the scale made gradients overflow; without a scale that is refused."""
+    if bool(torch.isfinite(gramian).all()):
+        return False
+    if float(loss_scale) == 1.0:
+        bad = torch.nonzero(~torch.isfinite(gramian.diagonal())).flatten().tolist()
+        where = f"losses at positions {', '.join(map(str, bad))}" if bad else ""
+        got = "infinity or NaN"
+        raise DataError(sentence("gradients of the losses", "backward", "finite", got, where))
+    return True
+
+
+def _at_work(
+    balancer: AnyBalancer | Balance | None,
+    n_losses: int,
+    present: Tensor | None,
+    n_tasks: int | None,
+) -> Balance:
+    """Return the balancer with its state, a new one if it remembers nothing."""
+    if isinstance(balancer, Balance):
+        if n_tasks not in (None, balancer.n_tasks):
+            allowed = f"{balancer.n_tasks}, that of {balancer!r}"
+            raise DataError(sentence("n_tasks", "backward", allowed, n_tasks))
+        return balancer
+    if n_tasks is None:
+        top = -1 if present is None or not len(present) else int(present.max())
+        n_tasks = max(n_losses if present is None else top + 1, 1)
+    balance = Balance(Equal() if balancer is None else balancer, n_tasks)
+    if balance.remembers:
+        told = f"balancing.Balance({balance.balancer!r}, n_tasks={n_tasks})"
+        raise IncompatibleError(
+            f"{type(balance.balancer).__name__} remembers earlier steps, "
+            f"so backward needs it with its state: make {told} once, and pass that."
+        )
+    return balance
+
+
+def _require_vector(losses: Tensor) -> None:
+    """Refuse losses that are not one number for each task."""
+    if losses.ndim != 1:
+        got = tuple(losses.shape)
+        raise DataError(sentence("losses", "backward", "a tensor of shape (k,)", got))
+
+
+def _task_weights(weights: Tensor, losses: Tensor) -> Tensor:
+    """Return the task weights like the losses, or refuse."""
+    if weights.shape != losses.shape:
+        allowed = f"of shape {tuple(losses.shape)}, as the losses are"
+        raise DataError(sentence("weights", "backward", allowed, tuple(weights.shape)))
+    return weights.detach().to(losses)

@@ -1,0 +1,218 @@
+"""Weights that are learned from the losses while the network trains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from polytask._checks import nonnegative, positive, positive_integer, sentence
+from polytask._registry import saveable
+from polytask.deep.balancing._adam import adam_step, start_adam
+from polytask.deep.balancing.base import State, Weighed, at_least_tiny, require_nonnegative
+from polytask.exceptions import ParameterError
+
+# Learned logarithms of weights stay within this distance of 0: weights from 5e-5 to 2e4.
+LARGEST_LOG = 10.0
+
+
+@saveable("deep.balancer.uncertainty")
+@dataclass(frozen=True)
+class Uncertainty:
+    """Each loss divided by the noise variance of its task, which is learned.
+
+    The likelihood of a task with log variance s is ``exp(-s) loss + s / 2`` for a loss that is
+    a negative log likelihood at variance 1: half the squared error, as
+    :class:`polytask.losses.Squared` has it, or a cross entropy. For a squared error without
+    the half it is ``exp(-s) loss / 2 + s / 2``. The log variances are part of the state, and
+    take a step of Adam of their own, so that no optimiser has to know them. Negative losses
+    are refused; a loss of zero lowers its variance like any small one, down to exp(-10).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+        Length of the steps.
+    squared_error : bool or sequence of bool, default=False
+        Whether losses are squared errors without the half, for all tasks or each.
+
+    References
+    ----------
+    Kendall, Gal and Cipolla (2018), Multi-task learning using uncertainty to weigh losses,
+    equations 7 and 10.
+    """
+
+    learning_rate: float = 0.01
+    squared_error: bool | Sequence[bool] = False
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate", "Uncertainty")
+        if not isinstance(self.squared_error, bool):
+            object.__setattr__(self, "squared_error", tuple(map(bool, self.squared_error)))
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return variances of 1."""
+        given = self.squared_error
+        halves = [given] * n_tasks if isinstance(given, bool) else list(given)
+        if len(halves) != n_tasks:
+            allowed = f"as many as there are tasks, {n_tasks}"
+            raise ParameterError(sentence("squared_error", "Uncertainty", allowed, len(halves)))
+        factors = like.new_tensor([0.5 if half else 1.0 for half in halves])
+        return State({**start_adam(like.new_zeros(n_tasks)), "factor": factors})
+
+    def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
+        """Return the inverse variances, and go one step towards the likeliest ones."""
+        require_nonnegative(losses, self)
+        factors = state.tasks["factor"].to(losses)
+        weights = factors * torch.exp(-state.tasks["value"].to(losses))
+        return weights, _within(adam_step(state, 0.5 - weights * losses, self.learning_rate))
+
+
+@saveable("deep.balancer.imtl_l")
+@dataclass(frozen=True)
+class IMTLL:
+    """Losses brought to the same size: the loss-balancing half of IMTL.
+
+    Each weight is exp(s) with ``exp(s) loss - s`` minimised in s, by steps of Adam that belong
+    to the state; at the minimum every weighted loss is 1. Negative losses are refused; a loss
+    of zero raises its weight like any small one, up to exp(10).
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.01
+        Length of the steps.
+
+    References
+    ----------
+    Liu, Li, Kuang, Xue, Chen, Yang, Liao and Zhang (2021), Towards impartial multi-task
+    learning, equation 5.
+    """
+
+    learning_rate: float = 0.01
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate", "IMTLL")
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return weights of 1."""
+        return State(start_adam(like.new_zeros(n_tasks)))
+
+    def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
+        """Return the weights, and go one step towards equal losses."""
+        require_nonnegative(losses, self)
+        weights = torch.exp(state.tasks["value"].to(losses))
+        return weights, _within(adam_step(state, weights * losses - 1, self.learning_rate))
+
+
+def _within(state: State) -> State:
+    """Keep the learned logarithms within their bounds."""
+    return state.with_tasks(value=state.tasks["value"].clamp(-LARGEST_LOG, LARGEST_LOG))
+
+
+@saveable("deep.balancer.dwa")
+@dataclass(frozen=True)
+class DWA:
+    """More weight for losses that fall slowly: dynamic weight average.
+
+    The weight is k times the softmax of the ratio of the mean losses of the two last periods
+    of a task, divided by the temperature. A period is a number of batches in which the task is
+    present; before two of them are over its ratio counts as 1. Negative losses are refused;
+    means of zero count as a tiny number.
+
+    Parameters
+    ----------
+    temperature : float, default=2.0
+        Larger values make the weights more equal.
+    period : int, default=100
+        Batches of a period; the paper takes an epoch.
+
+    References
+    ----------
+    Liu, Johns and Davison (2019), End-to-end multi-task learning with attention, equation 7.
+    """
+
+    temperature: float = 2.0
+    period: int = 100
+
+    def __post_init__(self) -> None:
+        positive(self.temperature, "temperature", "DWA")
+        positive_integer(self.period, "period", "DWA")
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return an empty history."""
+        names = ("sum", "batches", "periods", "last", "before")
+        return State({name: like.new_zeros(n_tasks) for name in names})
+
+    def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
+        """Return the weights, and add the losses to the history."""
+        require_nonnegative(losses, self)
+        old = {name: rows.to(losses) for name, rows in state.tasks.items()}
+        tiny = torch.finfo(losses.dtype).tiny ** 0.5
+        falls = old["last"].clamp_min(tiny) / old["before"].clamp_min(tiny)
+        ratios = torch.where(old["periods"] >= 2, falls, 1.0)
+        weights = len(losses) * torch.softmax(ratios / self.temperature, dim=0)
+        total, batches = old["sum"] + losses, old["batches"] + 1
+        over = batches >= self.period
+        return weights, state.with_tasks(
+            sum=torch.where(over, 0.0, total),
+            batches=torch.where(over, 0.0, batches),
+            periods=old["periods"] + over,
+            last=torch.where(over, total / batches, old["last"]),
+            before=torch.where(over, old["last"], old["before"]),
+        )
+
+
+@saveable("deep.balancer.famo")
+@dataclass(frozen=True)
+class FAMO:
+    """Losses that fall at the same relative rate, learned from how they fell.
+
+    Weights are proportional to ``softmax(z)_t / loss_t`` and sum to k; after a step z moves
+    against the change of log losses that the step brought. ``Balance.observe`` takes the
+    losses of the same batch after the step, which is the published method and costs another
+    forward pass; without it the next batch in which a task is present serves for that, at no
+    cost. Negative losses are refused; a loss of zero counts as 1e-8 of the largest one.
+
+    Parameters
+    ----------
+    learning_rate : float, default=0.025
+        Length of the steps of Adam on z.
+    decay : float, default=0.001
+        Pull of z towards 0.
+
+    References
+    ----------
+    Liu, Feng, Stone and Liu (2023), FAMO: fast adaptive multitask optimization, algorithm 1.
+    """
+
+    learning_rate: float = 0.025
+    decay: float = 0.001
+
+    def __post_init__(self) -> None:
+        positive(self.learning_rate, "learning_rate", "FAMO")
+        nonnegative(self.decay, "decay", "FAMO")
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return equal logits, and nothing to compare with."""
+        zeros = like.new_zeros(n_tasks)
+        return State({**start_adam(zeros), "log_loss": zeros, "waiting": zeros})
+
+    def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
+        """Learn from the last step where that is still due, and return the weights."""
+        state = self.observe_losses(losses, state)
+        logs = at_least_tiny(require_nonnegative(losses, self)).log()
+        shares = torch.softmax(state.tasks["value"].to(losses) - logs, dim=0)
+        noted = state.with_tasks(log_loss=logs, waiting=torch.ones_like(logs))
+        return len(losses) * shares, noted
+
+    def observe_losses(self, losses: Tensor, state: State) -> State:
+        """Move the logits against the relative fall of the losses since the last step."""
+        logs = at_least_tiny(require_nonnegative(losses, self)).log()
+        old = {name: rows.to(losses) for name, rows in state.tasks.items()}
+        waiting = old["waiting"] > 0
+        fall = torch.where(waiting, old["log_loss"] - logs, 0.0)
+        shares = torch.softmax(old["value"].masked_fill(~waiting, -torch.inf), dim=0).nan_to_num()
+        gradient = shares * (fall - (shares * fall).sum()) + self.decay * old["value"]
+        moved = adam_step(state, gradient, self.learning_rate, waiting)
+        return moved.with_tasks(waiting=torch.zeros_like(logs))

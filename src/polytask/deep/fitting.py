@@ -1,0 +1,250 @@
+"""Fit a network to the data of all tasks."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sklearn.utils import check_random_state
+
+from polytask._estimator import Outcomes
+from polytask._estimator.card import checksum
+from polytask._estimator.layout import Layout, make_layout
+from polytask._estimator.scaling import (
+    FeatureScaling,
+    TargetScaling,
+    feature_scaling,
+    refuse_huge,
+    target_scaling,
+)
+from polytask._estimator.training import cell_mask
+from polytask._estimator.weights import label_weights, sum_by_task, task_scales
+from polytask.data import Form, TaskData
+from polytask.data.splits import WithinTasks
+from polytask.deep.categories import category_blocks, measured
+from polytask.deep.engine import Engine, engine_of
+from polytask.deep.history import History, TrainingResult
+from polytask.deep.loop import fit_network
+from polytask.deep.network import Network
+from polytask.deep.plan import PRECISIONS, Plan, heads_of, sharing_of, trunk_of
+from polytask.deep.prediction import DeepTasks
+from polytask.deep.regularise import Penalties
+from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
+from polytask.deep.sampling import Proportional
+from polytask.deep.settings import Settings, balance_of, identity_of, settings_of
+from polytask.exceptions import DataError, IncompatibleError
+from polytask.metrics.scores import best_constant
+
+Array = NDArray[np.float64]
+# Of numpy's own range of seeds.
+_SEEDS = 2**31 - 1
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """Data as the network takes them.
+
+    Attributes
+    ----------
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Targets as numbers.
+    layout : Layout
+        Which columns belong to which task.
+    weight : ndarray
+        Weights of the labels, shaped as the targets.
+    counts, task_weights : ndarray of shape (n_tasks,)
+        Sums of label weights, and s_t.
+    features, targets
+        Scaling.
+    """
+
+    data: TaskData
+    outcomes: Outcomes
+    layout: Layout
+    weight: Array
+    counts: Array
+    task_weights: Array
+    features: FeatureScaling
+    targets: TargetScaling
+
+    def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: Place) -> TableRows:
+        """Return some rows as tensors; `at` are their numbers, None for all."""
+        y = self.targets.apply(self.outcomes.y, self.data)
+        weight = self.weight
+        if at is not None:
+            y, weight = y[at], weight[at]
+        task = None if part.form is Form.TARGETS else part.row_tasks()
+        scaled = self.features.features(part.X, cell_mask(part))
+        return table_rows(scaled, y, weight, task, part.n_tasks, place)
+
+
+@dataclass(frozen=True)
+class Fitted:
+    """A trained network and what happened."""
+
+    tasks: DeepTasks
+    history: History
+    result: TrainingResult
+    prepared: Prepared
+
+
+def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noqa: ANN401
+    """Fit the network of a deep estimator.
+
+    Parameters
+    ----------
+    model : DeepEstimator
+        With its parameters.
+    data : TaskData
+        Encoded.
+    outcomes : Outcomes
+        Their targets as numbers.
+
+    Returns
+    -------
+    Fitted
+    """
+    owner = type(model).__name__
+    settings = settings_of(model)
+    _refuse_sampling(settings, data, owner)
+    prepared = _prepared(model, data, outcomes)
+    seed = int(check_random_state(model.random_state).randint(_SEEDS))
+    plan = Plan(
+        trunk=trunk_of(model.trunk, owner),
+        sharing=sharing_of(model.sharing, owner),
+        n_features=data.n_features,
+        losses=outcomes.losses,
+        widths=outcomes.n_outputs,
+        precision=model.precision,
+        blocks=category_blocks(model.encoder_),
+        smoothing=settings.smoothing,
+        heads=heads_of(model.heads, owner),
+    )
+    engine = engine_of(model.device, model.mixed_precision, model.distributed, owner)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        network = plan.build(engine.device)
+    _begin_at_means(network, prepared)
+    history, result = _trained(model, network, prepared, settings, engine, seed)
+    tasks = DeepTasks(
+        plan=plan,
+        weights={name: value.cpu().numpy() for name, value in network.state_dict().items()},
+        feature_mean=prepared.features.mean,
+        feature_scale=prepared.features.scale,
+        target_mean=prepared.targets.mean,
+        target_scale=prepared.targets.scale,
+        classes=outcomes.classes,
+        labels=prepared.layout.columns.classes,
+        counts=prepared.counts,
+        union=outcomes.union,
+        present=data.present if data.form is not Form.TARGETS else None,
+        device=str(engine.device),
+    )
+    return Fitted(tasks, history, result, prepared)
+
+
+def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> Prepared:  # noqa: ANN401
+    owner = type(model).__name__
+    refuse_huge(data, outcomes, owner)
+    weight = label_weights(data, outcomes, getattr(model, "class_weight", None), owner)
+    counts = sum_by_task(weight, data)
+    choice = getattr(model, "scale_targets", None)
+    scaling = feature_scaling(data, weight, model.standardize, centre=True)
+    real = measured(model.encoder_, data.n_features)
+    return Prepared(
+        data=data,
+        outcomes=outcomes,
+        layout=make_layout(data.tasks, outcomes),
+        weight=weight,
+        counts=counts,
+        task_weights=task_scales(model.task_weight, counts, data.tasks, owner),
+        # Indicators stay 0 and 1: those of rare levels would become large.
+        features=FeatureScaling(
+            np.where(real, scaling.mean, 0.0), np.where(real, scaling.scale, 1.0), scaling.active
+        ),
+        targets=target_scaling(data, outcomes, weight, choice, centre=True),
+    )
+
+
+def _trained(
+    model: Any,  # noqa: ANN401 - a deep estimator
+    network: Network,
+    prepared: Prepared,
+    settings: Settings,
+    engine: Engine,
+    seed: int,
+) -> tuple[History, TrainingResult]:
+    data, place = prepared.data, Place(PRECISIONS[model.precision], engine.device)
+    fit, held = _sides(data, settings.validation_fraction, seed)
+    whole = held is None
+    rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)
+    size = settings.rows_in_batch(len(rows.y))
+    batches = TableBatches(
+        rows, settings.sampling, size, seed, (engine.rank, engine.world), settings.mixing
+    )
+    judged = None
+    if held is not None:
+        judged = FixedBatches(prepared.rows(data.rows(held), held, place), size)
+    columns = prepared.layout.columns
+    return fit_network(
+        network,
+        batches,
+        settings.training,
+        held_out=judged,
+        everything=FixedBatches(rows, size),
+        tasks=data.tasks,
+        task_weights=place.numbers(prepared.task_weights),
+        balance=balance_of(model.balancer, data.n_tasks),
+        penalties=Penalties(
+            network, model.penalties or {}, columns=columns, feature_names=data.feature_names
+        ),
+        seed=seed,
+        identity={"seed": seed, "data": checksum(data), **identity_of(model)},
+        engine=engine,
+    )
+
+
+def _sides(
+    data: TaskData, share: float | None, seed: int
+) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
+    """Return the rows to train on and, if any can be, those held out of every task."""
+    everything = np.arange(data.n_rows, dtype=np.intp)
+    if share is None:
+        return everything, None
+    try:
+        fit, held = next(WithinTasks(1, share, random_state=seed).split(data))
+    except DataError:
+        # Every row is the only one of its task or class.
+        return everything, None
+    return (fit, held) if len(held) else (everything, None)
+
+
+def _refuse_sampling(settings: Settings, data: TaskData, owner: str) -> None:
+    if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
+        raise IncompatibleError(
+            f"task_sampling of {owner} chooses rows by their task; the rows of a target matrix "
+            "belong to all tasks. Leave it at 'proportional'."
+        )
+
+
+@torch.no_grad()
+def _begin_at_means(network: Network, prepared: Prepared) -> None:
+    """Start the columns of counts and amounts at the predictor of their mean.
+
+    They are not scaled, and from a predictor of 0 a mean of a thousand is far away.
+    """
+    data, y = prepared.data, prepared.outcomes.y
+    for t, loss in enumerate(prepared.outcomes.losses):
+        if loss.follows_units or prepared.counts[t] <= 0 or loss.is_classifier:
+            continue
+        own: Any = (slice(None), t) if data.form is Form.TARGETS else data.task_slice(t)
+        values, weight = y[own], prepared.weight[own]
+        seen = weight > 0
+        level = best_constant(loss, values[seen], weight[seen])
+        if np.isfinite(level):
+            network.heads.bias[prepared.layout.slices[t]] = level

@@ -1,0 +1,364 @@
+"""The training loop: one for tables and for any other network of tasks."""
+
+from __future__ import annotations
+
+import itertools
+import os
+import time
+from collections.abc import Hashable, Iterable, Iterator, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
+
+from polytask._progress import progress
+from polytask.deep.balancing import Balance, backward
+from polytask.deep.engine import Alone, Engine, add_up_gradients
+from polytask.deep.history import Ending, History, TrainingResult
+from polytask.deep.record import Best, Record, Tally
+from polytask.deep.regularise import Penalties
+from polytask.deep.state import (
+    random_state,
+    read_checkpoint,
+    set_random_state,
+    write_checkpoint,
+)
+from polytask.deep.stationarity import residual_of
+from polytask.deep.terms import Sums, task_means
+from polytask.deep.trainable import Trainable
+from polytask.deep.training import Training
+from polytask.exceptions import DataError, IncompatibleError
+
+_SHOWN = 3
+
+
+def fit_network(
+    network: Trainable,
+    batches: Iterable[Any],
+    training: Training,
+    *,
+    held_out: Iterable[Any] | None = None,
+    everything: Iterable[Any] | None = None,
+    tasks: tuple[Hashable, ...] | None = None,
+    task_weights: Tensor | None = None,
+    balance: Balance | None = None,
+    penalties: Penalties | None = None,
+    seed: int = 0,
+    identity: Mapping[str, Any] | None = None,
+    engine: Engine | None = None,
+) -> tuple[History, TrainingResult]:
+    """Train a network in place.
+
+    The objective of a step is the sum over the tasks present of s_t times the mean loss of
+    the labels of task t; tasks that are absent add nothing.
+
+    Parameters
+    ----------
+    network : Trainable
+        What is trained; it ends with the weights of the best epoch.
+    batches : iterable
+        Yields the batches of an epoch each time it is iterated, such as a ``DataLoader``.
+    training : Training
+        How.
+    held_out : iterable or None, default=None
+        Batches that judge an epoch; without them the last epoch is kept.
+    everything : iterable or None, default=None
+        All data trained on, each once, by which the residual of penalties that make zeros is
+        measured in the end; None: `batches`.
+    tasks : tuple or None, default=None
+        Names of the tasks, for messages and the history; None: their numbers.
+    task_weights : Tensor of shape (n_tasks,) or None, default=None
+        The weights s_t; None: ones.
+    balance : Balance or None, default=None
+        A balancer with its state, whose weights multiply s_t; None: the plain sum.
+    penalties : Penalties or None, default=None
+        Penalties of layers of the network.
+    seed : int, default=0
+        Of torch's own generators, which are put back afterwards.
+    identity : mapping or None, default=None
+        What a checkpoint must agree about to be gone on from.
+    engine : Engine or None, default=None
+        Several processes or mixed precision; each process gives its own share of every batch
+        as `batches`. None: this process alone.
+
+    Returns
+    -------
+    history : History
+        Losses by epoch and task.
+    result : TrainingResult
+        How it ended.
+
+    Raises
+    ------
+    DataError
+        If a loss is not finite, naming task and step; if a checkpoint is of another training.
+    """
+    names = tuple(range(network.n_tasks)) if tasks is None else tasks
+    weights = torch.ones(network.n_tasks) if task_weights is None else task_weights
+    device = next(network.parameters()).device
+    cards = [device] if device.type == "cuda" else []
+    with torch.random.fork_rng(devices=cards):
+        torch.manual_seed(seed)
+        run = _Run(network, batches, training, names, weights.to(device))
+        run.held_out, run.balance = held_out, balance
+        run.everything = batches if everything is None else everything
+        run.engine = Alone(device) if engine is None else engine
+        run.penalties = Penalties(network, {}) if penalties is None else penalties
+        run.refuse_unfit()
+        run.resume(dict(identity or {}))
+        return run.go()
+
+
+class _Run:
+    """One training: what changes while it runs."""
+
+    def __init__(
+        self,
+        network: Trainable,
+        batches: Iterable[Any],
+        training: Training,
+        tasks: tuple[Hashable, ...],
+        weights: Tensor,
+    ) -> None:
+        self.network, self.batches = network, batches
+        self.tasks, self.weights, self.training = tasks, weights, training
+        self.parameters = [p for p in network.parameters() if p.requires_grad]
+        self.optimizer = training.optimizer(self.parameters)
+        make = training.schedule
+        self.schedule = None if make is None else make(self.optimizer)
+        self.held_out: Iterable[Any] | None = None
+        self.everything: Iterable[Any] = batches
+        self.balance: Balance | None = None
+        self.penalties = Penalties(network, {})
+        self.engine: Engine = Alone(weights.device)
+        self.record, self.best = Record(), Best()
+        self.steps = 0
+        self.identity: dict[str, Any] = {}
+        self.began = time.monotonic()
+
+    @property
+    def epochs(self) -> int:
+        """How many epochs are done."""
+        return len(self.record.training)
+
+    def go(self) -> tuple[History, TrainingResult]:
+        """Train until the end, and keep the best weights."""
+        try:
+            self._epochs()
+            ending = self._ending()
+        except KeyboardInterrupt:
+            if not self.epochs:
+                raise
+            ending = Ending.INTERRUPTED
+        if self.best.weights is not None:
+            self.network.load_state_dict(self.best.weights)
+        residual = residual_of(
+            self.network, self.everything, self.weights, self.penalties, self.engine
+        )
+        self.network.eval()
+        history = self.record.history(self.tasks, self.weights)
+        return history, self._result(history, ending, residual)
+
+    def refuse_unfit(self) -> None:
+        """Refuse accumulation where the batches of a step do not add up."""
+        parts, world = self.training.accumulate, self.engine.world
+        if parts * world == 1:
+            return
+        choice = f"accumulate={parts}" if world == 1 else f"distributed=True on {world} processes"
+        for what, unfit in (
+            ("a balancer, which weighs the tasks of a step", self.balance is not None),
+            ("loss='square_root', a root over a step", self.network.roots is not None),
+        ):
+            if unfit:
+                raise IncompatibleError(
+                    f"{choice} cannot go with {what}: gradients of parts of a batch do not add "
+                    "up to that of the whole. Use one process, accumulate=1 and a larger "
+                    "batch_size."
+                )
+
+    def _epochs(self) -> None:
+        most = self.training.max_epochs
+        shown = self.training.verbose and self.engine.rank == 0
+        with progress(most, "fit", shown) as told:
+            for _ in range(self.epochs):
+                told.skip("")
+            while self.epochs < most and not self._stopped():
+                self._epoch()
+                told.advance(self._label())
+
+    def _epoch(self) -> None:
+        self.network.train()
+        tally = Tally(self.network.n_tasks)
+        for group in _groups(self.batches, self.training.accumulate):
+            self._step(group, tally)
+        held = self._judge()
+        tally.add_up(self.engine)
+        self.record.training.append(tally.means(self.network.roots))
+        self.record.seconds.append(time.monotonic() - self.began)
+        # Without rows held out the latest epoch counts as the best.
+        score = -float(self.epochs)
+        if held is not None:
+            self.record.held_out.append(held)
+            score = float((self.weights.cpu() * held).nansum())
+        self.best.see(self.epochs, score, self.network)
+        self._advance_schedule()
+        every = self.training.checkpoint_every
+        first = self.engine.rank == 0
+        if first and self.training.checkpoint is not None and self.epochs % every == 0:
+            self._write(self.training.checkpoint)
+
+    def _step(self, group: list[Any], tally: Tally) -> None:
+        """Take one step with the gradient of all batches of a group."""
+        self.steps += 1
+        self.optimizer.zero_grad(set_to_none=True)
+        # The labels of the whole step decide what a task's sum of losses is divided by.
+        whole = None
+        if len(group) * self.engine.world > 1:
+            own = torch.stack([self.network.counts(batch) for batch in group]).sum(0)
+            whole = self.engine.total(own)
+        for batch in group:
+            with self.engine.autocast():
+                sums = self.network.sums(batch)
+            if not len(sums.present):
+                continue
+            divisor = sums.weights if whole is None else whole[sums.present]
+            means = task_means(sums, divisor, self.network.roots)
+            self._require_finite(means, sums)
+            self._backward(means, sums)
+            tally.add(sums.losses, sums.weights, sums.present)
+        add_up_gradients(self.parameters, self.engine)
+        smooth = self.penalties.smooth()
+        if isinstance(smooth, Tensor):
+            smooth.backward()  # type: ignore[no-untyped-call]
+        if self.training.clip_norm is not None:
+            nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
+        self.optimizer.step()
+        self.penalties.proximal_step(self.optimizer)
+
+    def _backward(self, means: Tensor, sums: Sums) -> None:
+        """Add the gradient of the data term, balanced if there is a balancer."""
+        weights = self.weights[sums.present].to(means.dtype)
+        if sums.extra is not None:
+            share = sums.extra / (self.training.accumulate * self.engine.world)
+            share.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+        if self.balance is None:
+            (weights * means).sum().backward()  # type: ignore[no-untyped-call]
+            return
+        at_features = self.training.balance_at == "representation" and sums.shared is not None
+        shared = sums.shared if at_features else self.network.shared_parameters()
+        backward(
+            means, shared=shared, balancer=self.balance, present=sums.present, weights=weights
+        )
+
+    def _require_finite(self, means: Tensor, sums: Sums) -> None:
+        finite = torch.isfinite(means.detach())
+        if bool(finite.all()):
+            return
+        first = int(torch.nonzero(~finite)[0, 0])
+        task = self.tasks[int(sums.present[first])]
+        rate, value = self.optimizer.param_groups[0]["lr"], float(means.detach()[first])
+        raise DataError(
+            f"Training diverged: the loss of task {task!r} is {value} in step "
+            f"{self.steps} (epoch {self.epochs + 1}). Lower the learning rate ({rate:g}), set "
+            "clip_norm, or look at the targets of that task."
+        )
+
+    def _judge(self) -> Tensor | None:
+        """Return the mean loss of every task on the rows held out."""
+        if self.held_out is None:
+            return None
+        self.network.eval()
+        tally = Tally(self.network.n_tasks)
+        with torch.no_grad():
+            for batch in self.held_out:
+                sums = self.network.sums(batch)
+                tally.add(sums.losses, sums.weights, sums.present)
+        return tally.means(self.network.roots)
+
+    def _advance_schedule(self) -> None:
+        if self.schedule is None:
+            return
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            latest = (self.record.held_out or self.record.training)[-1]
+            self.schedule.step(float((self.weights.cpu() * latest).nansum()))
+        else:
+            self.schedule.step()
+
+    def _stopped(self) -> bool:
+        patience = self.training.patience
+        if patience is None or self.held_out is None:
+            return False
+        return self.epochs - self.best.epoch >= patience
+
+    def _ending(self) -> Ending:
+        if self.held_out is None:
+            return Ending.LAST_EPOCH
+        return Ending.STOPPED_EARLY if self._stopped() else Ending.BEST_OF_ALL
+
+    def _label(self) -> str:
+        losses = (self.record.held_out or self.record.training)[-1]
+        mean = float((self.weights.cpu() * losses).nansum()) / len(self.tasks)
+        own = zip(self.tasks[:_SHOWN], losses[:_SHOWN].tolist(), strict=True)
+        return f"{mean:.4g}: " + ", ".join(f"{task} {loss:.3g}" for task, loss in own)
+
+    def _result(self, history: History, ending: Ending, residual: float | None) -> TrainingResult:
+        kept = self.best.epoch or history.n_epochs
+        held = history.held_out_objective
+        return TrainingResult(
+            ending=ending,
+            objective=float(history.objective[kept - 1]),
+            held_out_objective=None if held is None else float(held[kept - 1]),
+            best_epoch=kept,
+            n_iter=history.n_epochs,
+            seconds=time.monotonic() - self.began,
+            residual=residual,
+        )
+
+    def _parts(self) -> dict[str, Any]:
+        """Return everything that has a state."""
+        parts = {
+            "network": self.network,
+            "optimizer": self.optimizer,
+            "schedule": self.schedule,
+            "record": self.record,
+            "best": self.best,
+            "batches": self.batches,
+            "balance": self.balance,
+        }
+        return {name: part for name, part in parts.items() if hasattr(part, "load_state_dict")}
+
+    def _write(self, path: str | os.PathLike[str]) -> None:
+        content = {
+            "identity": self.identity,
+            "steps": self.steps,
+            "random": random_state(),
+            "parts": {name: part.state_dict() for name, part in self._parts().items()},
+        }
+        write_checkpoint(path, content)
+
+    def resume(self, identity: dict[str, Any]) -> None:
+        """Go on from the checkpoint, if there is one."""
+        shapes = {name: list(value.shape) for name, value in self.network.state_dict().items()}
+        self.identity = {**identity, "shapes": shapes, "tasks": [repr(t) for t in self.tasks]}
+        path = self.training.checkpoint
+        found = None if path is None else read_checkpoint(path)
+        if found is None:
+            return
+        differs = [n for n, value in self.identity.items() if found["identity"].get(n) != value]
+        if differs:
+            raise DataError(
+                f"The checkpoint {os.fspath(path or '')} is of another training: it differs in "
+                f"{', '.join(differs)}. Delete it, or give the path of a new one."
+            )
+        for name, part in self._parts().items():
+            part.load_state_dict(found["parts"][name])
+        self.steps = found["steps"]
+        self.began -= self.record.seconds[-1]
+        set_random_state(found["random"])
+
+
+def _groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group

@@ -1,0 +1,188 @@
+"""Several kinds of input: an encoder for each, fused, and one or more may be missing."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor, nn
+
+from polytask._checks import nearest, nonnegative, number, sentence
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+Inputs = Mapping[str, Tensor | None]
+
+
+class Modalities(nn.Module):
+    """A trunk for a dictionary of inputs: each through its encoder, then fused.
+
+    An input that is missing is represented by a vector that is learned for its modality. It may
+    be missing for the whole batch (its name is absent, or None) or for some rows (NaN in a row).
+    Hiding inputs at random while training (`hide`) teaches the network to do without them.
+
+    Parameters
+    ----------
+    encoders : mapping of str to nn.Module
+        For each input a module that gives (n, width) for n rows.
+    widths : mapping of str to int
+        The width of each encoding.
+    fusion : nn.Module or None, default=None
+        Takes the encodings side by side, (n, sum of widths), in the order of `encoders`, and
+        returns the representation; None returns them as they are.
+    hide : float, default=0.0
+        While training, the chance that an input of a row is hidden, in [0, 1); one input that
+        is there always stays.
+    alignment : float, default=0.0
+        Strength of a penalty on the squared distance between the encodings of a row, mean over
+        rows and pairs of inputs that are there; all widths must then be equal. It lets a
+        network that was trained on two inputs predict from either.
+
+    Attributes
+    ----------
+    extra_loss : Tensor or None
+        The penalty of the last batch seen in training; added to the loss by
+        :class:`TaskNetwork`.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is outside its set, or there is no encoder.
+    IncompatibleError
+        If encodings of different widths are to be aligned.
+
+    References
+    ----------
+    .. [1] Neverova, N., Wolf, C., Taylor, G. and Nebout, F. (2016). ModDrop: adaptive multi-modal
+       gesture recognition. IEEE TPAMI 38, 1692-1706 (hidden inputs).
+
+    Examples
+    --------
+    >>> import torch
+    >>> from torch import nn
+    >>> from polytask.deep import Modalities
+    >>> encoders = {"size": nn.Linear(2, 4), "look": nn.Linear(3, 5)}
+    >>> trunk = Modalities(encoders, {"size": 4, "look": 5})
+    >>> trunk({"size": torch.ones(6, 2), "look": None}).shape
+    torch.Size([6, 9])
+    """
+
+    def __init__(
+        self,
+        encoders: Mapping[str, nn.Module],
+        widths: Mapping[str, int],
+        fusion: nn.Module | None = None,
+        *,
+        hide: float = 0.0,
+        alignment: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not encoders or set(encoders) != set(widths):
+            got = f"{list(encoders)} and {list(widths)}"
+            allowed = "given for the same inputs, at least one"
+            raise ParameterError(sentence("encoders and widths", "Modalities", allowed, got))
+        allowed = "a number in [0, 1)"
+        if not 0 <= number(hide, "hide", "Modalities", allowed) < 1:
+            raise ParameterError(sentence("hide", "Modalities", allowed, repr(hide)))
+        self.alignment = nonnegative(alignment, "alignment", "Modalities")
+        if self.alignment > 0 and len(set(widths.values())) > 1:
+            raise IncompatibleError(
+                f"alignment of Modalities compares encodings, which must have one width; got "
+                f"{dict(widths)}."
+            )
+        self.names = tuple(encoders)
+        self.encoders = nn.ModuleList(list(encoders.values()))
+        self.stand_ins = nn.ParameterList([torch.zeros(widths[name]) for name in self.names])
+        self.fusion = nn.Identity() if fusion is None else fusion
+        self.hide = hide
+        self.extra_loss: Tensor | None = None
+
+    def input_layers(self) -> list[nn.Module]:
+        """Refuse: features of unlike inputs cannot stand in one row of a matrix."""
+        raise IncompatibleError(
+            "The name 'input' in penalties needs one input; this trunk has several: name the "
+            "layers of their encoders, as in 'trunk.encoders.NAME.0'."
+        )
+
+    def forward(self, x: Inputs) -> Tensor:
+        """Return the representation of every row.
+
+        Parameters
+        ----------
+        x : mapping of str to Tensor of shape (n, ...) or None
+            The inputs; NaN in a row means that this input of the row is missing.
+
+        Raises
+        ------
+        DataError
+            If an input is unknown, or none is there.
+        """
+        there = self._seen(x)
+        encodings = self._encoded(x, there)
+        if self.training and self.alignment > 0:
+            self.extra_loss = self.alignment * _distance(encodings, there)
+        else:
+            self.extra_loss = None
+        used = self._kept(there) if self.training and self.hide > 0 else there
+        parts = [
+            torch.where(used[:, m, None], encoding, stand_in)
+            for m, (encoding, stand_in) in enumerate(zip(encodings, self.stand_ins, strict=True))
+        ]
+        fused: Tensor = self.fusion(torch.cat(parts, dim=1))
+        return fused
+
+    def _seen(self, x: Inputs) -> Tensor:
+        """Return which inputs of which rows are there, (n, n_inputs)."""
+        strangers = [name for name in x if name not in self.names]
+        if strangers:
+            told = sentence("The inputs", "Modalities", f"of {list(self.names)}", strangers[0])
+            raise DataError(told + nearest(strangers[0], self.names))
+        given = [value for value in x.values() if value is not None]
+        if not given:
+            raise DataError(sentence("The inputs", "Modalities", "one or more", "none"))
+        n = len(given[0])
+        there = torch.zeros(n, len(self.names), dtype=torch.bool, device=given[0].device)
+        for m, name in enumerate(self.names):
+            value = x.get(name)
+            if value is not None:
+                there[:, m] = ~_holed(value)
+        return there
+
+    def _encoded(self, x: Inputs, there: Tensor) -> list[Tensor]:
+        """Return the encoding of every input, stand-ins where it is missing."""
+        found = []
+        for m, name in enumerate(self.names):
+            whole = self.stand_ins[m].expand(len(there), -1)
+            rows = torch.nonzero(there[:, m])[:, 0]
+            value = x.get(name)
+            if value is not None and len(rows):
+                # A row without the input must not enter the norms of its encoder.
+                whole = whole.index_copy(0, rows, self.encoders[m](value[rows]).to(whole.dtype))
+            found.append(whole)
+        return found
+
+    def _kept(self, there: Tensor) -> Tensor:
+        """Return which inputs are left when some are hidden; each row keeps one of its own."""
+        chance = torch.rand(there.shape, device=there.device)
+        best = torch.where(there, chance, -1.0).argmax(1, keepdim=True)
+        kept = there & (chance >= self.hide)
+        return kept | (there & torch.zeros_like(there).scatter(1, best, True))
+
+
+def _holed(value: Tensor) -> Tensor:
+    """Return which rows hold NaN."""
+    if not value.is_floating_point():
+        return torch.zeros(len(value), dtype=torch.bool, device=value.device)
+    return torch.isnan(value).flatten(1).any(1)
+
+
+def _distance(encodings: list[Tensor], there: Tensor) -> Tensor:
+    """Return the mean squared distance between the encodings of rows, over pairs of inputs."""
+    total = encodings[0].new_zeros(())
+    pairs = total.clone()
+    for a in range(len(encodings)):
+        for b in range(a + 1, len(encodings)):
+            both = (there[:, a] & there[:, b]).to(total.dtype)
+            apart = (encodings[a] - encodings[b]).square().mean(1)
+            total = total + (both * apart).sum()
+            pairs = pairs + both.sum()
+    return total / pairs.clamp_min(1.0)

@@ -1,0 +1,168 @@
+"""What a network is made of: enough to build it again."""
+
+from __future__ import annotations
+
+import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+
+from polytask._checks import sentence
+from polytask._registry import saveable
+from polytask.deep.categories import Block
+from polytask.deep.heads import LinearHeads
+from polytask.deep.network import Network, width_of
+from polytask.deep.own_layers import OwnLayers
+from polytask.deep.regularise import SmoothedLabels
+from polytask.deep.rows import Place
+from polytask.deep.sharing import Hard, Sharing
+from polytask.deep.terms import TaskLosses
+from polytask.deep.trunk import MLP
+from polytask.exceptions import ParameterError, PolytaskError
+from polytask.losses import Logistic, Loss, Multinomial
+
+PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
+# Rows with which the width of a representation is found.
+_TRIED = 2
+
+
+@saveable("deep.plan")
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """The parts of a network for tables.
+
+    Attributes
+    ----------
+    trunk : MLP or nn.Module
+        A description, or a module that is copied with its weights.
+    sharing : Sharing
+        How tasks share it.
+    n_features : int
+        Features of a row.
+    losses : tuple of Loss
+        The loss of each task.
+    widths : tuple of int
+        How many columns each task owns.
+    precision : {"float32", "float64"}
+        Of weights and computations.
+    blocks : tuple of (int, int), default=()
+        Where the indicators of each categorical column of a table begin and end.
+    smoothing : float, default=0.0
+        What training takes from the label of a class.
+    heads : MLP or None, default=None
+        Hidden layers that each task has of its own.
+    """
+
+    trunk: Any
+    sharing: Any
+    n_features: int
+    losses: tuple[Loss, ...]
+    widths: tuple[int, ...]
+    precision: str
+    blocks: tuple[Block, ...] = ()
+    smoothing: float = 0.0
+    heads: MLP | None = None
+
+    def place(self, device: torch.device) -> Place:
+        """Return dtype and device of tensors."""
+        return Place(PRECISIONS[self.precision], device)
+
+    def build(self, device: torch.device) -> Network:
+        """Return the network, its weights drawn from torch's own generator."""
+        dtype, n_tasks = PRECISIONS[self.precision], len(self.losses)
+        if isinstance(self.trunk, MLP):
+            trunk = self.trunk.build(self.n_features, self.blocks, n_tasks).to(dtype)
+        else:
+            trunk = copy.deepcopy(self.trunk).to(dtype)
+        sharing = self.sharing.build(trunk, n_tasks).to(dtype)
+        width = self._width(sharing, dtype)
+        own = None
+        if self.heads is not None:
+            own = OwnLayers(self.heads.build(width).to(dtype), n_tasks).to(dtype)
+            width = int(own(torch.zeros(1, width, dtype=dtype), None).shape[-1])
+        owners = np.repeat(np.arange(n_tasks), self.widths)
+        heads = LinearHeads(owners.tolist(), width).to(dtype)
+        losses = TaskLosses([self._trained(loss) for loss in self.losses], self.widths)
+        return Network(sharing, heads, losses, own).to(device)
+
+    def _width(self, sharing: nn.Module, dtype: torch.dtype) -> int:
+        """Return the width of the representation, or refuse a trunk of other rows."""
+        try:
+            return width_of(sharing, torch.zeros(_TRIED, self.n_features, dtype=dtype))
+        except (RuntimeError, ValueError, TypeError) as error:
+            if isinstance(error, PolytaskError):
+                raise
+            told = (str(error).splitlines() or [type(error).__name__])[0]
+            allowed = f"a module that takes rows of {self.n_features} features"
+            raise ParameterError(sentence("trunk", "the network", allowed, f"{told!r}")) from error
+
+    def _trained(self, loss: Loss) -> Loss:
+        """Return the loss that training uses."""
+        smooths = self.smoothing > 0 and isinstance(loss, Logistic | Multinomial)
+        return SmoothedLabels(loss, self.smoothing) if smooths else loss
+
+
+def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Module
+    """Return a trunk, the default for None.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if trunk is None:
+        return MLP()
+    if not isinstance(trunk, MLP | nn.Module):
+        allowed = "None, an MLP of polytask.deep, or an nn.Module"
+        raise ParameterError(sentence("trunk", owner, allowed, repr(trunk)))
+    return trunk
+
+
+def heads_of(heads: object, owner: str) -> MLP | None:
+    """Return the layers that each task has of its own, None for linear heads.
+
+    Raises
+    ------
+    ParameterError
+        If they are something else, or have a norm over the rows of a batch.
+    """
+    if heads is None or (isinstance(heads, MLP) and heads.norm in (None, "layer")):
+        return heads
+    allowed = 'None, or an MLP whose norm is None or "layer"'
+    raise ParameterError(sentence("heads", owner, allowed, repr(heads)))
+
+
+def sharing_of(sharing: object, owner: str) -> Sharing:
+    """Return a way of sharing, hard sharing for None.
+
+    Raises
+    ------
+    ParameterError
+        If it is something else.
+    """
+    if sharing is None:
+        return Hard()
+    if isinstance(sharing, type) or not isinstance(sharing, Sharing):
+        allowed = "None or a description of polytask.deep.sharing, such as MMoE(4)"
+        raise ParameterError(sentence("sharing", owner, allowed, repr(sharing)))
+    return sharing
+
+
+def device_of(device: object, owner: str) -> torch.device:
+    """Return a device; "auto" is the first CUDA card, or the processor.
+
+    Raises
+    ------
+    ParameterError
+        If torch knows no such device.
+    """
+    if isinstance(device, str) and device == "auto":
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        return torch.device(device)  # type: ignore[call-overload, no-any-return]
+    except (RuntimeError, TypeError) as error:
+        allowed = '"auto" or a device of torch, such as "cpu" or "cuda:0"'
+        raise ParameterError(sentence("device", owner, allowed, repr(device))) from error

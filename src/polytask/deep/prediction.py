@@ -1,0 +1,201 @@
+"""Prediction of a trained network: predictors, labels and probabilities of one task's rows."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask._checks import sentence
+from polytask._estimator.predictors import (
+    labels_from,
+    mean_columns,
+    probabilities_from,
+    refuse_unlike,
+)
+from polytask._estimator.scaling import FeatureScaling
+from polytask._registry import State, fields_of, saveable
+from polytask.deep.network import Network
+from polytask.deep.plan import Plan, device_of
+from polytask.deep.reading import KeptRows
+from polytask.deep.rows import design_of
+from polytask.deep.trunk import MLP
+from polytask.exceptions import DataError
+from polytask.losses import Loss
+
+Array = NDArray[Any]
+Labels = NDArray[Any]
+# Rows that go through the network at a time.
+_CHUNK = 4096
+
+
+@saveable("deep.tasks")
+@dataclass(frozen=True, eq=False)
+class DeepTasks:
+    """A trained network with what its columns mean.
+
+    Attributes
+    ----------
+    plan : Plan
+        How the network is built.
+    weights : dict of str to ndarray
+        Its parameters and buffers.
+    feature_mean, feature_scale : ndarray of shape (n_features,)
+        Scaling of the features.
+    target_mean, target_scale : ndarray of shape (n_tasks,)
+        Scaling of the targets.
+    classes : tuple of ndarray or None
+        The classes of each task, None for numbers.
+    labels : tuple
+        The class of every column, None where it has none.
+    counts : ndarray of shape (n_tasks,)
+        Sum of the label weights of each task.
+    union : ndarray or None
+        The union of the classes.
+    present : ndarray of bool of shape (n_tasks, n_features) or None
+        Which features each task has.
+    device : str
+        Where predictions are computed.
+    """
+
+    plan: Plan
+    weights: Mapping[str, Array]
+    feature_mean: NDArray[np.float64]
+    feature_scale: NDArray[np.float64]
+    target_mean: NDArray[np.float64]
+    target_scale: NDArray[np.float64]
+    classes: tuple[Labels | None, ...]
+    labels: tuple[Hashable | None, ...]
+    counts: NDArray[np.float64]
+    union: Labels | None
+    present: NDArray[np.bool_] | None
+    device: str
+
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return fields_of(self) | {"device": "auto"}
+
+    @classmethod
+    def from_state(cls, state: State) -> DeepTasks:
+        """Rebuild the object from :meth:`to_state`."""
+        tasks = cls(**state)
+        if not isinstance(tasks.plan.trunk, MLP):
+            # A module that does not fit the weights is refused at once.
+            _ = tasks.network
+        return tasks
+
+    @property
+    def losses(self) -> tuple[Loss, ...]:
+        """The loss of each task."""
+        return self.plan.losses
+
+    @cached_property
+    def slices(self) -> tuple[slice, ...]:
+        """The columns of each task."""
+        ends = np.cumsum(self.plan.widths).tolist()
+        return tuple(slice(e - k, e) for e, k in zip(ends, self.plan.widths, strict=True))
+
+    @cached_property
+    def network(self) -> Network:
+        """The network, built from the plan and given its weights."""
+        with torch.random.fork_rng(devices=[]):
+            network = self.plan.build(device_of(self.device, "load"))
+        weights = {name: torch.from_numpy(np.array(w)) for name, w in self.weights.items()}
+        try:
+            network.load_state_dict(weights)
+        except RuntimeError as error:
+            told = str(error).partition(":")[2].strip().splitlines()[0]
+            allowed = "a module of the same layers as the one in fit"
+            raise DataError(sentence("trunk", "load", allowed, f"another ({told})")) from error
+        return network.eval()
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task; an unseen task has that of all tasks."""
+        if task < 0:
+            refuse_unlike(self.losses, self.classes)
+        return self.losses[max(task, 0)]
+
+    def classes_of(self, task: int) -> Labels | None:
+        """Return the classes of a task; one without rows, or unseen, has the union."""
+        if self.union is not None and self._borrows(task):
+            return self.union
+        return self.classes[max(task, 0)]
+
+    def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        """Return predictors in original units, shape (n_rows, columns of the task)."""
+        if task < 0:
+            refuse_unlike(self.losses, self.classes)
+        coef, intercept = self._head(task)
+        eta = self._features(X, task).astype(np.float64) @ coef.T + intercept
+        return eta.astype(X.dtype, copy=False)
+
+    def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - rows of a query
+        """Return numbers or class labels, shape (n_rows,)."""
+        return labels_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
+
+    def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        """Return class probabilities, shape (n_rows, classes of the task)."""
+        return probabilities_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
+
+    def features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        """Return the representation of rows for a task, shape (n_rows, width)."""
+        return self._features(X, task)
+
+    def _borrows(self, task: int) -> bool:
+        """Say whether a task has no head that was trained."""
+        return task < 0 or self.counts[task] <= 0
+
+    @cached_property
+    def _columns(self) -> tuple[Array, Array]:
+        """Weights and intercepts of all columns, in the units of the targets."""
+        heads = self.network.heads
+        owners = heads.owners.cpu().numpy()
+        scale = self.target_scale[owners]
+        coef = heads.weight.detach().cpu().numpy().astype(np.float64) * scale[:, None]
+        bias = heads.bias.detach().cpu().numpy().astype(np.float64)
+        return coef, bias * scale + self.target_mean[owners]
+
+    @cached_property
+    def _shared(self) -> tuple[Array, Array]:
+        """Mean weights and intercepts, weighted by n_t, per class."""
+        return mean_columns(*self._columns, self.slices, self.labels, self.counts, self.union)
+
+    def _head(self, task: int) -> tuple[Array, Array]:
+        if self._borrows(task):
+            return self._shared
+        coef, intercept = self._columns
+        return coef[self.slices[task]], intercept[self.slices[task]]
+
+    def _features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        shared = self.network.shared_representation and self.present is None
+        if not shared or not isinstance(X, KeptRows):
+            values = X.values if isinstance(X, KeptRows) else X
+            return self._computed(values, task)
+        # The rows of a query have the same representation for all of its tasks.
+        return X.remember("features", lambda values: self._computed(values, task))
+
+    def _computed(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        place = self.plan.place(next(self.network.parameters()).device)
+        exists = None
+        if self.present is not None and task >= 0:
+            exists = np.broadcast_to(self.present[task], X.shape)
+        design = design_of(self._scaling.features(X, exists), place)
+        parts = []
+        with torch.no_grad():
+            for start in range(0, X.shape[0], _CHUNK):
+                rows = np.arange(start, min(start + _CHUNK, X.shape[0]))
+                own = torch.full((len(rows),), task, dtype=torch.long, device=place.device)
+                features: Tensor = self.network.represent(design.take(rows), own)
+                parts.append(features.cpu().numpy())
+        return np.concatenate(parts)
+
+    @cached_property
+    def _scaling(self) -> FeatureScaling:
+        mean, scale = self.feature_mean, self.feature_scale
+        return FeatureScaling(mean, scale, active=bool(mean.any() or np.any(scale != 1.0)))

@@ -1,0 +1,108 @@
+"""What training keeps while it runs: losses by epoch, and the best weights so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from polytask.deep.engine import Engine
+from polytask.deep.history import History
+from polytask.deep.state import copied
+
+
+@dataclass
+class Record:
+    """Mean losses of the epochs done, each of shape (n_tasks,)."""
+
+    training: list[Tensor] = field(default_factory=list)
+    held_out: list[Tensor] = field(default_factory=list)
+    seconds: list[float] = field(default_factory=list)
+
+    def history(self, tasks: tuple[Hashable, ...], weights: Tensor) -> History:
+        """Return what happened as arrays."""
+        return History(
+            tasks=tasks,
+            training=_stacked(self.training, len(tasks)),
+            held_out=_stacked(self.held_out, len(tasks)) if self.held_out else None,
+            weights=weights.double().cpu().numpy(),
+            seconds=np.array(self.seconds),
+        )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+        return {
+            "training": self.training,
+            "held_out": self.held_out,
+            "seconds": self.seconds,
+        }
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.training = list(state["training"])
+        self.held_out = list(state["held_out"])
+        self.seconds = list(state["seconds"])
+
+
+@dataclass
+class Best:
+    """The best epoch so far, by the loss of the rows held out."""
+
+    score: float = math.inf
+    epoch: int = 0
+    weights: dict[str, Any] | None = None
+
+    def see(self, epoch: int, score: float, network: nn.Module) -> None:
+        """Keep the weights if the score is better than all before."""
+        if score < self.score:
+            self.score, self.epoch = score, epoch
+            self.weights = copied(network.state_dict())
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state, for a checkpoint."""
+        return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self.score, self.epoch = state["score"], state["epoch"]
+        self.weights = state["weights"]
+
+
+class Tally:
+    """Sums of losses and weights over the batches of an epoch, in double precision.
+
+    Parameters
+    ----------
+    n_tasks : int
+        Number of tasks.
+    """
+
+    def __init__(self, n_tasks: int) -> None:
+        self._losses = torch.zeros(n_tasks, dtype=torch.float64)
+        self._weights = torch.zeros(n_tasks, dtype=torch.float64)
+
+    def add(self, losses: Tensor, weights: Tensor, present: Tensor) -> None:
+        """Add the sums of the tasks present in a batch."""
+        at = present.cpu()
+        self._losses.index_add_(0, at, losses.detach().cpu().double())
+        self._weights.index_add_(0, at, weights.cpu().double())
+
+    def add_up(self, engine: Engine) -> None:
+        """Add the sums of all processes."""
+        if engine.world > 1:
+            both = torch.stack([self._losses, self._weights]).to(engine.device)
+            self._losses, self._weights = engine.total(both).cpu()
+
+    def means(self, roots: Tensor | None) -> Tensor:
+        """Return the mean loss of every task, NaN for tasks without labels."""
+        means = torch.where(self._weights > 0, self._losses / self._weights, torch.nan)
+        return means if roots is None else torch.where(roots.cpu(), (2.0 * means).sqrt(), means)
+
+
+def _stacked(rows: list[Tensor], width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
+    return torch.stack(rows).numpy() if rows else np.empty((0, width))

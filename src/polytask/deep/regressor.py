@@ -1,0 +1,237 @@
+"""Regression of many tasks with one network."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from sklearn.utils import RegressorTags, Tags
+
+from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._estimator.mixed_score import by_deviance, explained
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.deep.base import DeepEstimator
+from polytask.deep.sampling import Sampling
+from polytask.deep.sharing import Sharing
+from polytask.deep.training import MakeOptimizer, MakeSchedule
+from polytask.deep.trunk import MLP
+from polytask.metrics.scores import TaskScores, r2
+from polytask.penalties import Penalty
+
+
+@saveable("deep.regressor")
+class DeepMultiTaskRegressor(DeepEstimator):
+    """Regression of many tasks with one network.
+
+    Minimises, over batches, the sum over tasks of s_t times the mean loss of the labels of task
+    t in the batch; missing labels and absent tasks add nothing. Features and targets are
+    standardised inside.
+
+    Parameters
+    ----------
+    trunk : MLP, nn.Module or None, default=None
+        What turns features into a representation: a description, or any module that maps
+        (n, n_features) to (n, width), copied with its weights. None is ``MLP((128, 128))``.
+    sharing : description of :mod:`polytask.deep.sharing` or None, default=None
+        How tasks share the trunk; None is hard sharing: one trunk for all.
+    heads : MLP or None, default=None
+        Hidden layers that each task has of its own before its linear head, such as
+        ``MLP((16,))``; None: linear heads.
+    loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
+            default="squared"
+        The loss of every row; see :class:`polytask.MultiTaskRegressor`.
+    penalties : mapping of str to Penalty, or None, default=None
+        Penalties of layers by name, such as ``{"heads": L21(1e-3), "input": L1(1e-3)}``; see
+        :class:`polytask.deep.Penalties`.
+    balancer : object of :mod:`polytask.deep.balancing` or None, default=None
+        Weights of the tasks while training, which multiply s_t; None: none, the plain sum.
+    balance_at : {"representation", "parameters"}, default="representation"
+        Where balancers of gradients measure those of the tasks; "parameters" costs several
+        times more.
+    task_weight : {"equal", "size"}, mapping or array of shape (n_tasks,), default="equal"
+        The weights s_t. "equal": 1; "size": n_t over the mean n.
+    task_sampling : {"proportional", "uniform", "temperature", "in_step"} or Sampling, \
+            default="proportional"
+        Which rows a batch holds where each belongs to one task; see
+        :mod:`polytask.deep.sampling`.
+    mixup : float, default=0.0
+        Above 0: rows of a batch are mixed in pairs of one task, with shares drawn from
+        Beta(mixup, mixup).
+    mixup_across_tasks : bool, default=False
+        Whether pairs may be of two tasks; the mixed row then counts for both.
+    optimizer : callable or None, default=None
+        Takes the parameters and returns an optimiser, such as
+        ``functools.partial(torch.optim.SGD, lr=0.1)``; None is AdamW with the next two.
+    learning_rate : float, default=1e-3
+        Of AdamW; not used if `optimizer` is given.
+    weight_decay : float, default=0.0
+        Decoupled weight decay of AdamW; not used if `optimizer` is given.
+    schedule : callable or None, default=None
+        Takes the optimiser and returns a schedule of the learning rate, stepped every epoch.
+    batch_size : int or "auto", default="auto"
+        Rows in a batch; "auto" is a twentieth of the training rows, at least 32 and at most 256.
+    accumulate : int, default=1
+        Batches whose gradients make one step, the same step as of one batch with all their rows.
+    clip_norm : float or None, default=None
+        The largest norm that the gradient of all parameters may have.
+    max_epochs : int, default=200
+        Passes over the rows at most.
+    early_stopping : bool, default=True
+        Whether to hold out rows of every task, stop when their loss has stopped improving, and
+        keep the best epoch.
+    validation_fraction : float, default=0.1
+        The share of rows to hold out; a task with fewer than its inverse may have none there.
+    patience : int, default=20
+        Epochs without improvement after which training stops.
+    standardize : bool, default=True
+        Subtract one mean and divide by one standard deviation per feature, over all rows. The
+        indicators of a table's categories stay 0 and 1.
+    scale_targets : {"task", "common", "auto", None}, default="auto"
+        Scale the targets of each task, or of all in common; "auto": "task" for a target matrix
+        and for several losses, else "common". Predictions are in original units.
+    precision : {"float32", "float64"}, default="float32"
+        Of weights and computations.
+    device : str or torch.device, default="auto"
+        Where to train; "auto" is a CUDA card if there is one.
+    mixed_precision : {"bf16", None}, default=None
+        "bf16" computes products in bfloat16, losses and weights in float32.
+    distributed : bool, default=False
+        Whether this process is one of several started by ``accelerate launch`` or ``torchrun``
+        with the same data: each takes its share of every batch, and all end with the same model.
+    checkpoint : path-like or None, default=None
+        A file to which the state of training is written, and from which `fit` goes on if it is
+        there: on the processor with the same result, bit for bit.
+    checkpoint_every : int, default=1
+        Epochs between two writes.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``: refuse, or predict with the mean head of
+        all tasks. May be changed after fit.
+    verbose : bool, default=False
+        Whether to show progress on the error stream.
+    random_state : int, RandomState or None, default=None
+        The seed of everything random; on the processor the same seed gives the same model, bit
+        for bit.
+
+    Attributes
+    ----------
+    history_ : History
+        Losses by epoch and task; ``history_.frame()`` is a table.
+    solution_ : TrainingResult
+        How training ended, the epoch kept and its losses.
+    n_iter_ : int
+        Epochs done.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    columns_ : tuple of (task, class)
+        The owner of each column of the heads.
+    n_features_in_ : int
+        Columns of X as given.
+
+    References
+    ----------
+    Caruana, R. (1997). Multitask learning. Machine Learning 28, 41-75.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask.deep import MLP, DeepMultiTaskRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((120, 4)), np.repeat(["a", "b", "c"], 40)
+    >>> y = np.abs(X[:, 0]) + X[:, 1]
+    >>> model = DeepMultiTaskRegressor(MLP((16,)), max_epochs=5, random_state=0)
+    >>> model.fit(X, y, task=school).predict(X, task=school).shape
+    (120,)
+    """
+
+    def __init__(
+        self,
+        trunk: Any = None,  # noqa: ANN401 - MLP, nn.Module or None
+        *,
+        sharing: Sharing | None = None,
+        heads: MLP | None = None,
+        loss: Any = "squared",  # noqa: ANN401 - str, Loss
+        penalties: Mapping[str, Penalty] | None = None,
+        balancer: Any = None,  # noqa: ANN401 - two kinds, which are protocols
+        balance_at: str = "representation",
+        task_weight: Any = "equal",  # noqa: ANN401
+        task_sampling: str | Sampling = "proportional",
+        mixup: float = 0.0,
+        mixup_across_tasks: bool = False,
+        optimizer: MakeOptimizer | None = None,
+        learning_rate: float = 1e-3,
+        weight_decay: float = 0.0,
+        schedule: MakeSchedule | None = None,
+        batch_size: int | str = "auto",
+        accumulate: int = 1,
+        clip_norm: float | None = None,
+        max_epochs: int = 200,
+        early_stopping: bool = True,
+        validation_fraction: float = 0.1,
+        patience: int = 20,
+        standardize: bool = True,
+        scale_targets: str | None = "auto",
+        precision: str = "float32",
+        device: Any = "auto",  # noqa: ANN401 - str or torch.device
+        mixed_precision: str | None = None,
+        distributed: bool = False,
+        checkpoint: str | os.PathLike[str] | None = None,
+        checkpoint_every: int = 1,
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        verbose: bool = False,
+        random_state: Any = None,  # noqa: ANN401 - int, RandomState or None
+    ) -> None:
+        self.trunk = trunk
+        self.sharing = sharing
+        self.heads = heads
+        self.loss = loss
+        self.penalties = penalties
+        self.balancer = balancer
+        self.balance_at = balance_at
+        self.task_weight = task_weight
+        self.task_sampling = task_sampling
+        self.mixup = mixup
+        self.mixup_across_tasks = mixup_across_tasks
+        self.optimizer = optimizer
+        self.learning_rate = learning_rate
+        self.weight_decay = weight_decay
+        self.schedule = schedule
+        self.batch_size = batch_size
+        self.accumulate = accumulate
+        self.clip_norm = clip_norm
+        self.max_epochs = max_epochs
+        self.early_stopping = early_stopping
+        self.validation_fraction = validation_fraction
+        self.patience = patience
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.precision = precision
+        self.device = device
+        self.mixed_precision = mixed_precision
+        self.distributed = distributed
+        self.checkpoint = checkpoint
+        self.checkpoint_every = checkpoint_every
+        self.task_column = task_column
+        self.unseen_tasks = unseen_tasks
+        self.verbose = verbose
+        self.random_state = random_state
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return regression(data, self.loss, type(self).__name__)
+
+    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
+        if not by_deviance(self._tasks.losses):
+            return natural_scores(data, query, self._predict_task, r2)
+        # Means of counts and amounts are judged by the deviance that they were fitted by.
+        return explained(self._tasks, data, query, type(self).__name__)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags

@@ -1,0 +1,331 @@
+"""The metric in which an optimiser takes its steps, and proximal operators in it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import singledispatch
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.optim import SGD, Adam, AdamW, Optimizer
+
+from polytask._checks import sentence
+from polytask._linalg import soft_threshold
+from polytask.deep.regularise.matrices import Matrix
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import (
+    L1,
+    L21,
+    Columns,
+    GroupNorm,
+    OutlierTasks,
+    Proximable,
+    SparseGroup,
+)
+from polytask.penalties.feature_groups import GroupNest
+from polytask.penalties.rowwise import sparse_and_group
+
+_ROUNDS = 60
+
+
+@dataclass(frozen=True, eq=False)
+class Step:
+    """The step that an optimiser takes with one parameter.
+
+    Attributes
+    ----------
+    size : float
+        What a unit of gradient moves the parameter by, in the steady state.
+    scale : Tensor or None
+        The diagonal of the metric, of the shape of the parameter: the step of each element is
+        size / scale. None: 1 everywhere.
+    """
+
+    size: float
+    scale: Tensor | None
+
+
+def _refuse_ascent(group: dict[str, Any]) -> None:
+    if group.get("maximize"):
+        raise IncompatibleError(
+            "A proximal step goes with an optimiser that minimises; this one has maximize=True."
+        )
+
+
+def _plain_step(optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]) -> Step:
+    """Return the step of SGD.
+
+    Its momentum buffer adds up gradients: for a steady gradient g it is (1 - dampening) /
+    (1 - momentum) g. Only a prox with a step longer by that factor has the minimisers of the
+    objective as its fixed points.
+    """
+    size, momentum = float(group["lr"]), float(group["momentum"])
+    if momentum:
+        size *= (1.0 - float(group["dampening"])) / (1.0 - momentum)
+    return Step(size, None)
+
+
+def _adaptive_step(
+    optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]
+) -> Step | None:
+    """Return the step of Adam, None for a parameter that has not moved yet."""
+    state = optimizer.state.get(parameter, {})
+    if "exp_avg_sq" not in state:
+        return None
+    square = state["max_exp_avg_sq"] if group["amsgrad"] else state["exp_avg_sq"]
+    unbiased = 1.0 - float(group["betas"][1]) ** float(state["step"])
+    return Step(float(group["lr"]), (square / unbiased).sqrt() + float(group["eps"]))
+
+
+_Rule = Callable[[Optimizer, nn.Parameter, dict[str, Any]], Step | None]
+_RULES: dict[type[Optimizer], _Rule] = {
+    SGD: _plain_step,
+    Adam: _adaptive_step,
+    AdamW: _adaptive_step,
+}
+
+
+def _innermost(optimizer: object) -> Optimizer:
+    """Return the optimiser inside wrappers such as those of accelerate."""
+    inner = getattr(optimizer, "optimizer", None)
+    if isinstance(inner, Optimizer):
+        return _innermost(inner)
+    if not isinstance(optimizer, Optimizer) or type(optimizer) not in _RULES:
+        allowed = "SGD, Adam or AdamW, whose metric is known"
+        got = type(optimizer).__name__
+        raise IncompatibleError(sentence("The optimizer", "proximal_step", allowed, got))
+    return optimizer
+
+
+def _step_of(optimizers: Iterable[Optimizer], parameter: nn.Parameter, name: str) -> Step | None:
+    for optimizer in optimizers:
+        for group in optimizer.param_groups:
+            if any(parameter is known for known in group["params"]):
+                _refuse_ascent(group)
+                return _RULES[type(optimizer)](optimizer, parameter, group)
+    raise _not_held(name)
+
+
+def _not_held(name: str) -> IncompatibleError:
+    return IncompatibleError(
+        f"The layer {name!r} has a penalty but its parameters are not in the optimiser."
+    )
+
+
+def metric_of(optimizers: Iterable[object], matrix: Matrix) -> tuple[float, Tensor | None] | None:
+    """Return the step of the optimiser that a matrix belongs to.
+
+    Parameters
+    ----------
+    optimizers : iterable of SGD, Adam or AdamW
+        After their steps; or wrappers with them in the attribute `optimizer`.
+    matrix : Matrix
+        The parameters.
+
+    Returns
+    -------
+    tuple of float and (Tensor of shape (n_features, n_columns) or None), or None
+        The step size and the diagonal of the metric; None where nothing has moved yet.
+
+    Raises
+    ------
+    IncompatibleError
+        If the metric of the optimiser is not known, a parameter is not in it, or parameters of
+        one matrix have different learning rates.
+    """
+    inner = [_innermost(optimizer) for optimizer in optimizers]
+    found = [_step_of(inner, parameter, matrix.name) for parameter in matrix.parameters]
+    steps = [step for step in found if step is not None]
+    if not steps:
+        return None
+    if len(steps) < len(found):
+        raise IncompatibleError(
+            f"Some parameters of {matrix.name!r} have been trained and some have not: let all of "
+            "them take part in the loss."
+        )
+    if len({step.size for step in steps}) > 1:
+        raise IncompatibleError(
+            f"The parameters of {matrix.name!r} have different learning rates; one penalty of "
+            "all of them needs one."
+        )
+    scales = [step.scale for step in steps if step.scale is not None]
+    return steps[0].size, matrix.joined(scales) if scales else None
+
+
+def adapts(optimizers: Iterable[object], matrix: Matrix) -> bool:
+    """Tell whether the optimiser of a matrix has a metric of its own, as Adam has.
+
+    Raises
+    ------
+    IncompatibleError
+        If the metric of an optimiser is not known, or a parameter is in none of them.
+    """
+    inner = [_innermost(optimizer) for optimizer in optimizers]
+    owners = {
+        id(parameter): type(optimizer)
+        for optimizer in inner
+        for group in optimizer.param_groups
+        for parameter in group["params"]
+    }
+    for parameter in matrix.parameters:
+        if id(parameter) not in owners:
+            raise _not_held(matrix.name)
+    return any(owners[id(p)] is not SGD for p in matrix.parameters)
+
+
+def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None) -> Tensor:
+    """Shorten groups of rows in a diagonal metric.
+
+    The minimiser over Z of sum d (z - w)^2 / 2 + sum over groups of a_G ||Z_G||. With s the
+    length of the minimiser z = d w s / (d s + a), so 1 / s is where sum (d w / (d + a / s))^2
+    reaches s^2: the one root of sum (d w / (d s + a))^2 = 1, found for all groups at once. As a
+    function of s, the length sum^(-1/2) is concave and increasing, so Newton's steps from 0
+    approach the root from below [1]_, [2]_.
+
+    Parameters
+    ----------
+    W : Tensor of shape (n_rows, n_columns)
+        The point.
+    scale : Tensor of shape (n_rows, n_columns)
+        The diagonal d > 0.
+    amount : Tensor of shape (n_groups,)
+        The amounts a >= 0.
+    owner : LongTensor of shape (n_rows,) or None
+        The group of each row; None: every row is one.
+
+    Returns
+    -------
+    Tensor of shape (n_rows, n_columns)
+        The minimiser; groups with ||d w|| <= a are exactly zero.
+
+    References
+    ----------
+    .. [1] Deleu, T. and Bengio, Y. (2021). Structured sparsity inducing adaptive optimizers for
+       deep learning. arXiv:2102.03869, Section 3.2.
+    .. [2] Yun, J., Lozano, A. C. and Yang, E. (2021). Adaptive proximal gradient methods for
+       structured neural networks. NeurIPS 34, Section 3.
+    """
+
+    def summed(values: Tensor) -> Tensor:
+        rows = values.sum(1)
+        return rows if owner is None else torch.zeros_like(amount).index_add_(0, owner, rows)
+
+    def spread(values: Tensor) -> Tensor:
+        return (values if owner is None else values[owner])[:, None]
+
+    pull = scale * W
+    kept = summed(pull * pull).sqrt() > amount
+    length = torch.zeros_like(amount)
+    # With an amount of 0 nothing is to be solved, and at length 0 nothing could be divided.
+    held = torch.where(kept & (amount > 0), amount, torch.ones_like(amount))
+    for _ in range(_ROUNDS):
+        bottom = scale * spread(length) + spread(held)
+        share = pull / bottom
+        square = summed(share * share)
+        slope = summed(share * share * scale / bottom)
+        # Newton for square^(-1/2) = 1, whose derivative is square^(-3/2) slope.
+        move = square * (square.sqrt() - 1.0) / slope
+        move = torch.where(kept & (move > 0), move, torch.zeros_like(move))
+        length = length + move
+        if bool((move <= torch.finfo(W.dtype).eps * length).all()):
+            break
+    gain = scale * spread(length) / (scale * spread(length) + spread(held))
+    gain = torch.where(spread(amount) > 0, gain, torch.ones_like(gain))
+    return torch.where(spread(kept), W * gain, torch.zeros_like(W))
+
+
+def in_metric(penalty: Proximable) -> bool:
+    """Tell whether `prox_in_metric` knows the minimiser for a penalty."""
+    if isinstance(penalty, GroupNest):
+        # Only entries stay entries when a group is shortened by unequal shares.
+        return isinstance(penalty.rows, L1)
+    return prox_in_metric.dispatch(type(penalty)) is not prox_in_metric.dispatch(object)
+
+
+def no_metric(penalty: Proximable) -> IncompatibleError:
+    """Return the refusal of a penalty that `prox_in_metric` does not know."""
+    return IncompatibleError(
+        f"{penalty!r} has no exact proximal step in the metric of Adam: train the layer with SGD, "
+        "or leave the penalty out of the steps and end with final_phase."
+    )
+
+
+@singledispatch
+def prox_in_metric(
+    penalty: Proximable,
+    W: Tensor,
+    scale: Tensor,
+    step: float,
+) -> Tensor:
+    """Return the minimiser over Z of sum scale (Z - W)^2 / 2 + step * penalty(Z).
+
+    Parameters
+    ----------
+    penalty : Proximable
+        L1, L21, SparseGroup, GroupNorm or OutlierTasks.
+    W, scale : Tensor of shape (n_features, n_columns)
+        The point and the diagonal of the metric, > 0.
+    step : float
+        The step.
+
+    Returns
+    -------
+    Tensor of shape (n_features, n_columns)
+
+    Raises
+    ------
+    IncompatibleError
+        If the minimiser is not known for the penalty.
+    """
+    raise no_metric(penalty)
+
+
+@prox_in_metric.register(L1)
+@prox_in_metric.register(L21)
+@prox_in_metric.register(SparseGroup)
+def _(penalty: Any, W: Tensor, scale: Tensor, step: float) -> Tensor:  # noqa: ANN401
+    sparse, group = sparse_and_group(penalty) or (0.0, 0.0)
+    # By entries first, then by rows: exact in a diagonal metric as it is without one.
+    rows = soft_threshold(W, step * sparse / scale) if sparse else W
+    if not group:
+        return rows
+    return shrunk_groups(rows, scale, W.new_full((len(W),), step * group), None)
+
+
+def _block_owner(penalty: GroupNorm, W: Tensor) -> Tensor:
+    """Return the group of each row, of shape (n_features,)."""
+    owner = torch.empty(len(W), dtype=torch.int64)
+    for number, group in enumerate(penalty.groups):
+        owner[list(group)] = number
+    return owner.to(W.device)
+
+
+@prox_in_metric.register
+def _(penalty: GroupNorm, W: Tensor, scale: Tensor, step: float) -> Tensor:
+    penalty.lengths(W)  # refuses a W with another number of features
+    sizes = [len(group) * W.shape[1] for group in penalty.groups]
+    weights = W.new_tensor(sizes).sqrt() if penalty.weights is None else penalty.weights
+    amount = step * penalty.weight * torch.as_tensor(weights, dtype=W.dtype, device=W.device)
+    return shrunk_groups(W, scale, amount, _block_owner(penalty, W))
+
+
+@prox_in_metric.register
+def _(penalty: GroupNest, W: Tensor, scale: Tensor, step: float) -> Tensor:
+    if not in_metric(penalty):
+        raise no_metric(penalty)
+    return prox_in_metric(
+        penalty.groups, prox_in_metric(penalty.rows, W, scale, step), scale, step
+    )
+
+
+@prox_in_metric.register
+def _(penalty: OutlierTasks, W: Tensor, scale: Tensor, step: float) -> Tensor:
+    columns = penalty.columns or Columns.plain(W.shape[1])
+    groups = columns.task_groups()
+    owner = torch.empty(W.shape[1], dtype=torch.int64)
+    for number, group in enumerate(groups):
+        owner[torch.from_numpy(group)] = number
+    amount = W.new_full((len(groups),), step * penalty.weight)
+    return shrunk_groups(W.T, scale.T, amount, owner.to(W.device)).T

@@ -1,0 +1,303 @@
+"""Penalties of layers, asked for by name, and the proximal step that goes with them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from polytask._checks import positive
+from polytask.deep.regularise.matrices import Matrix, layout_of
+from polytask.deep.regularise.names import HEADS, INPUT, resolve, weights_of
+from polytask.deep.regularise.parting import smooth_value
+from polytask.deep.regularise.terms import PenaltyTerm, term
+from polytask.exceptions import IncompatibleError
+from polytask.penalties import Columns, Penalty
+
+
+def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
+    """Refuse two proximal steps on one parameter: one after the other is not their sum."""
+    owner: dict[int, str] = {}
+    for found in terms:
+        if found.parting.proximable is None:
+            continue
+        for parameter in found.matrix.parameters:
+            other = owner.setdefault(id(parameter), found.name)
+            if other is not found.name and other != found.name:
+                raise IncompatibleError(
+                    f"{other!r} and {found.name!r} both put a penalty with zeros on "
+                    f"{found.matrix.name!r}: give the layer one penalty, such as L1(a) + L21(b)."
+                )
+
+
+def _own_terms(network: nn.Module) -> list[PenaltyTerm]:
+    """Return the terms that parts of a network bring along, as soft sharing does."""
+    found: list[PenaltyTerm] = []
+    for module in network.modules():
+        offered = getattr(module, "penalty_terms", None)
+        if callable(offered):
+            found.extend(offered())
+    return found
+
+
+@final
+class Penalties:
+    """Penalties of the layers of a network, by name.
+
+    Every penalty of :mod:`polytask.penalties` can be put on a layer, whose weight (out, in) is
+    the matrix W of shape (in, out): a row for each input, a column for each output. What has a
+    gradient (L2, couplings, the ridge of an elastic net) belongs in the loss, as `smooth()`;
+    what makes zeros is applied after the step of the optimiser by `proximal_step`, so that the
+    zeros are exact. The penalties are those of the objective: with a data term that is a sum
+    over tasks of mean losses, alpha means what it means in the linear estimators.
+
+    Refused are penalties without a proximal operator of W (LatentTasks, reweighted, and Parts
+    other than those that dirty makes) and strengths given as a fraction. That of NetworkLasso
+    takes many iterations on its dual in every step, so it is for few tasks, or for the
+    :func:`~polytask.deep.regularise.final_phase` alone.
+
+    Parameters
+    ----------
+    network : nn.Module
+        A module with the attributes `heads` and `trunk` or `sharing` as far as the names
+        ``"heads"`` and ``"input"`` are used; otherwise any module. Terms that its parts bring
+        along, as soft sharing does with ``penalty_terms()``, are added.
+    penalties : mapping from str to Penalty
+        ``"heads"``: the weights of all heads as one matrix, bound to tasks and classes.
+        ``"input"``: all layers that read the features, as one matrix with a row for each
+        feature. Else the name of a module, with ``*`` for any characters: each weight matrix in
+        it by itself, without biases and norms, where towers and experts are one matrix for each
+        layer with their columns side by side. Else the name of a parameter (a bias is one row).
+    columns : Columns, default=None
+        The task and class of each column of the heads; None: that of the attribute `columns` of
+        the network, or else a task for each.
+    feature_names : sequence of str, default=None
+        Names of the features, for penalties on ``"input"`` that name them, such as `weighted`.
+
+    Raises
+    ------
+    ParameterError
+        If a name matches nothing or a strength is a fraction.
+    IncompatibleError
+        If a penalty cannot be applied to a layer, or two with zeros meet on one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from polytask.deep.regularise import Penalties
+    >>> from polytask.penalties import L2, L21
+    >>> net = torch.nn.Sequential(torch.nn.Linear(8, 4), torch.nn.ReLU(), torch.nn.Linear(4, 2))
+    >>> penalties = Penalties(net, {"*": L2(1e-4), "input": L21(0.02)})
+    >>> optimizer = torch.optim.Adam(net.parameters())
+    >>> loss = net(torch.ones(3, 8)).square().mean() + penalties.smooth()
+    >>> loss.backward()
+    >>> optimizer.step()
+    >>> penalties.proximal_step(optimizer)
+    """
+
+    def __init__(
+        self,
+        network: nn.Module,
+        penalties: Mapping[str, Penalty],
+        *,
+        columns: Columns | None = None,
+        feature_names: Sequence[str] | None = None,
+    ) -> None:
+        heads = columns or getattr(network, "columns", None)
+        bound = {HEADS: heads}
+        named = {INPUT: feature_names}
+        found = [
+            term(name, matrix, penalty, bound.get(name), named.get(name))
+            for name, penalty in penalties.items()
+            for matrix in resolve(network, name)
+        ]
+        self.terms: tuple[PenaltyTerm, ...] = (*found, *_own_terms(network))
+        _refuse_shared(self.terms)
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """The names, in the order given."""
+        return tuple(dict.fromkeys(found.name for found in self.terms))
+
+    def smooth(self) -> Tensor | float:
+        """Return the sum of the smooth terms, to be added to the loss; 0.0 without any."""
+        total: Tensor | float = 0.0
+        for found in self.terms:
+            if found.parting.smooth is not None:
+                total = total + smooth_value(found.matrix.value(), found.parting.smooth)
+        return total
+
+    def proximal_step(self, *optimizers: object) -> None:
+        """Apply what is not smooth, after ``optimizer.step()``; see :func:`proximal_step`."""
+        for found in self.terms:
+            found.proximal_step(*optimizers)
+
+    def check(self, *optimizers: object) -> None:
+        """Refuse, before any work, optimisers that cannot apply the penalties.
+
+        Parameters
+        ----------
+        *optimizers : torch.optim.SGD, Adam or AdamW
+            Those that will train the network.
+
+        Raises
+        ------
+        IncompatibleError
+            As :func:`proximal_step` would.
+        """
+        for found in self.terms:
+            found.check(optimizers)
+
+    def applicable(self, *optimizers: object) -> Penalties:
+        """Return the penalties without what the optimisers cannot apply.
+
+        What is left out is for a :func:`~polytask.deep.regularise.final_phase` with all
+        penalties: ``during = penalties.applicable(optimizer)``, training with these, then
+        ``final_phase(penalties, loss)``.
+
+        Parameters
+        ----------
+        *optimizers : torch.optim.SGD, Adam or AdamW
+            Those that will train the network.
+
+        Returns
+        -------
+        Penalties
+            These very penalties if all can be applied.
+
+        Raises
+        ------
+        IncompatibleError
+            If an optimiser is another one, or none holds the parameters of a penalty.
+        """
+        left = tuple(found.applicable(optimizers) for found in self.terms)
+        if all(one is other for one, other in zip(left, self.terms, strict=True)):
+            return self
+        during = Penalties(nn.Module(), {})
+        during.terms = left
+        return during
+
+    @torch.no_grad()
+    def values(self) -> dict[str, float]:
+        """Return the value of the penalty of each name, smooth or not."""
+        total = dict.fromkeys(self.names, 0.0)
+        for found in self.terms:
+            total[found.name] += found.parting.value(found.matrix.value())
+        return total
+
+    @torch.no_grad()
+    def zeros(self) -> dict[str, float]:
+        """Return the share of weights that are exactly zero, for each name."""
+        counts = {name: [0, 0] for name in self.names}
+        for found in self.terms:
+            W = found.matrix.value()
+            counts[found.name][0] += int((W == 0).sum())
+            counts[found.name][1] += W.numel()
+        return {name: zero / max(size, 1) for name, (zero, size) in counts.items()}
+
+    def residual(self, step: float = 1.0) -> dict[str, float]:
+        """Return how far the layers of each name are from stationary.
+
+        It is zero where the gradient of the loss with its smooth terms, taken from ``.grad``,
+        is balanced by the penalties that are not smooth, and only there. Call ``backward()`` on
+        the loss of all data (not of a batch), with ``smooth()`` added, first.
+
+        Parameters
+        ----------
+        step : float, default=1.0
+            The step of the prox, > 0; for penalties that are not convex one below the inverse
+            of their concavity.
+
+        Returns
+        -------
+        dict from str to float
+            ||W - prox(W - step * gradient)||_F / step over all layers of a name: without a prox
+            the norm of the gradient.
+
+        Raises
+        ------
+        ParameterError
+            If there is no gradient.
+        """
+        step = positive(step, "step", "residual")
+        squares = dict.fromkeys(self.names, 0.0)
+        for found in self.terms:
+            squares[found.name] += found.residual(step) ** 2
+        return {name: square**0.5 for name, square in squares.items()}
+
+
+def _pair_terms(pairs: Iterable[tuple[nn.Module | nn.Parameter, Penalty]]) -> list[PenaltyTerm]:
+    """Return the terms of modules and parameters given with their penalties."""
+    terms = []
+    for number, (target, penalty) in enumerate(pairs):
+        name = f"pair {number}"
+        if isinstance(target, nn.Module):
+            matrices = [matrix for _, matrix in weights_of(target)]
+        else:
+            layout = layout_of(nn.Module(), "", target)
+            matrices = [Matrix(name, ((target, layout),))]
+        terms += [term(name, matrix, penalty) for matrix in matrices]
+    _refuse_shared(terms)
+    return terms
+
+
+def proximal_step(
+    penalties: Penalties | Iterable[tuple[nn.Module | nn.Parameter, Penalty]],
+    *optimizers: object,
+) -> None:
+    """Apply penalties that are not smooth after a step of the optimiser, in any loop.
+
+    Call it after ``optimizer.step()`` and before the schedule changes the learning rate. The
+    optimiser decides the step and the metric:
+
+    - **SGD**: any penalty with a proximal operator; W becomes prox(W) with the step lr (1 -
+      dampening) / (1 - momentum), which is lr without momentum. Momentum adds gradients up, so
+      with a step of lr alone the penalty would count 1 - momentum times as much as the loss.
+    - **Adam, AdamW**: L1, L21, SparseGroup, GroupNorm (also with L1 added) and OutlierTasks, in
+      the diagonal metric (sqrt(v) + eps) / lr of the step just taken [1]_; others are refused,
+      since their minimiser in that metric is not known: train such layers with SGD, or end with
+      :func:`~polytask.deep.regularise.final_phase`. With AdamW the decoupled decay is part of
+      what is stationary. Parameters without a step so far are left alone; a weight that had
+      steps, but with a gradient of zero each time (behind a dead unit, of a feature that is 0),
+      is held by nothing and vanishes at once.
+
+    Zeros are exact. Only the part with a prox is applied: what has a gradient (L2, couplings)
+    belongs in the loss.
+
+    Parameters
+    ----------
+    penalties : Penalties, or iterable of (module or parameter, penalty)
+        A module stands for each weight matrix in it.
+    *optimizers : torch.optim.SGD, Adam or AdamW
+        The optimiser, or several that share the parameters among them: the heads with a
+        trace norm under SGD, say, and all else under Adam. Or wrappers that hold one in their
+        attribute `optimizer`.
+
+    Raises
+    ------
+    IncompatibleError
+        If an optimiser is another one, none holds the parameters, or it cannot apply a penalty.
+
+    References
+    ----------
+    .. [1] Yun, J., Lozano, A. C. and Yang, E. (2021). Adaptive proximal gradient methods for
+       structured neural networks. NeurIPS 34, Algorithm 1.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from polytask.deep import proximal_step
+    >>> from polytask.penalties import L1
+    >>> layer = torch.nn.Linear(3, 2)
+    >>> optimizer = torch.optim.SGD(layer.parameters(), lr=0.1)
+    >>> layer(torch.ones(1, 3)).sum().backward()
+    >>> optimizer.step()
+    >>> proximal_step([(layer, L1(100.0))], optimizer)
+    >>> int(layer.weight.count_nonzero())
+    0
+    """
+    terms = penalties.terms if isinstance(penalties, Penalties) else _pair_terms(penalties)
+    for found in terms:
+        found.proximal_step(*optimizers)

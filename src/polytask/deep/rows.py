@@ -1,0 +1,247 @@
+"""Tables as tensors: rows are taken batch by batch, dense or sparse."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from polytask._linalg import is_sparse
+from polytask.datafits import Features
+from polytask.deep.regularise import mixup
+from polytask.deep.sampling import Rows, Sampling
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where tensors live.
+
+    Attributes
+    ----------
+    dtype : torch.dtype
+        Of features, targets and weights.
+    device : torch.device
+        Of everything.
+    """
+
+    dtype: torch.dtype
+    device: torch.device
+
+    def numbers(self, values: Any) -> Tensor:  # noqa: ANN401 - array-like
+        """Return real numbers as a tensor."""
+        # A view of an array that is broadcast or read-only is copied.
+        array = np.require(values, requirements=["C", "W"])
+        return torch.as_tensor(array).to(self.device, self.dtype)
+
+    def integers(self, values: Any) -> Tensor:  # noqa: ANN401 - array-like
+        """Return whole numbers as a tensor."""
+        return torch.as_tensor(np.asarray(values, dtype=np.int64)).to(self.device)
+
+
+class Design(Protocol):
+    """Feature rows that can be taken by number."""
+
+    def take(self, rows: Rows) -> Tensor:
+        """Return some rows, (len(rows), n_features)."""
+        ...
+
+
+@dataclass(frozen=True)
+class DenseDesign:
+    """Rows held as one tensor."""
+
+    X: Tensor
+
+    def take(self, rows: Rows) -> Tensor:
+        """Return some rows."""
+        return self.X[torch.from_numpy(rows).to(self.X.device)]
+
+
+@dataclass(frozen=True, eq=False)
+class SparseDesign:
+    """Rows held sparse; those taken are filled, and less the offset."""
+
+    X: Any
+    offset: Tensor
+    place: Place
+
+    def take(self, rows: Rows) -> Tensor:
+        """Return some rows, dense."""
+        return self.place.numbers(self.X[rows].toarray()) - self.offset
+
+
+def design_of(features: Features, place: Place) -> Design:
+    """Return scaled rows as a design."""
+    if not is_sparse(features.matrix):
+        return DenseDesign(place.numbers(features.matrix))
+    zeros = np.zeros(features.n_features)
+    offset = zeros if features.offset is None else features.offset
+    return SparseDesign(features.matrix, place.numbers(offset), place)
+
+
+@dataclass(frozen=True)
+class RowBatch:
+    """Some rows.
+
+    Attributes
+    ----------
+    x : Tensor of shape (n, n_features)
+        Scaled features.
+    y : Tensor of shape (n,) or (n, n_tasks)
+        Scaled targets or class positions; 1 where a label is missing.
+    weight : Tensor, of the shape of y
+        Weights of the labels, 0 where one is missing.
+    task : Tensor of shape (n,), integers, or None
+        The task of each row; None where every row has a label for each task.
+    """
+
+    x: Tensor
+    y: Tensor
+    weight: Tensor
+    task: Tensor | None
+
+
+@dataclass(frozen=True, eq=False)
+class TableRows:
+    """All rows; fields as in :class:`RowBatch`, features as a design.
+
+    ``sizes`` counts the rows of each task, or all rows where they belong to all tasks.
+    """
+
+    design: Design
+    y: Tensor
+    weight: Tensor
+    task: Tensor | None
+    sizes: Rows
+
+    def batch(self, rows: Rows) -> RowBatch:
+        """Return some rows."""
+        at = torch.from_numpy(rows).to(self.y.device)
+        task = None if self.task is None else self.task[at]
+        return RowBatch(self.design.take(rows), self.y[at], self.weight[at], task)
+
+
+def table_rows(
+    features: Features,
+    y: NDArray[np.float64],
+    weight: NDArray[np.float64],
+    task: NDArray[np.intp] | None,
+    n_tasks: int,
+    place: Place,
+) -> TableRows:
+    """Turn scaled arrays into tensors; targets are NaN where a label is missing."""
+    sizes = [len(y)] if task is None else np.bincount(task, minlength=n_tasks)
+    return TableRows(
+        design=design_of(features, place),
+        y=place.numbers(np.where(np.isnan(y), 1.0, y)),
+        weight=place.numbers(weight),
+        task=None if task is None else place.integers(task),
+        sizes=np.asarray(sizes, dtype=np.intp),
+    )
+
+
+@dataclass(frozen=True)
+class Mixing:
+    """Mixup of the rows of a batch; see :func:`polytask.deep.regularise.mixup`.
+
+    Parameters
+    ----------
+    alpha : float
+        Of the Beta distribution of the shares, > 0.
+    across_tasks : bool
+        Whether partners may be of another task.
+    """
+
+    alpha: float
+    across_tasks: bool
+
+    def mixed(self, batch: RowBatch, rng: np.random.Generator) -> RowBatch:
+        """Return a batch with its rows mixed in pairs, twice as many."""
+        mixed = mixup(
+            batch.x,
+            batch.y,
+            batch.task,
+            batch.weight,
+            alpha=self.alpha,
+            across_tasks=self.across_tasks,
+            random_state=rng,
+        )
+        return RowBatch(mixed.x, mixed.y, mixed.weight, mixed.task)
+
+
+class TableBatches:
+    """The batches of an epoch, drawn anew each time it is iterated.
+
+    Parameters
+    ----------
+    rows : TableRows
+        What is drawn from.
+    sampling : Sampling
+        How.
+    batch_size : int
+        Rows in a batch.
+    seed : int
+        Of the draws.
+    part : tuple of int, default=(0, 1)
+        Which of how many shares of every batch to give; the shares of all processes with one
+        seed make up the batch.
+    mixing : Mixing or None, default=None
+        Mixes the rows of a batch in pairs.
+    """
+
+    def __init__(
+        self,
+        rows: TableRows,
+        sampling: Sampling,
+        batch_size: int,
+        seed: int,
+        part: tuple[int, int] = (0, 1),
+        mixing: Mixing | None = None,
+    ) -> None:
+        self._mixing = mixing
+        self._rows = rows
+        self._part = slice(part[0], None, part[1])
+        self._sampling = sampling
+        self._batch_size = batch_size
+        self._rng = np.random.default_rng(seed)
+
+    def __iter__(self) -> Iterator[RowBatch]:
+        """Yield the batches of one epoch."""
+        for rows in self._sampling.epoch(self._rows.sizes, self._batch_size, self._rng):
+            batch = self._rows.batch(rows[self._part])
+            yield batch if self._mixing is None else self._mixing.mixed(batch, self._rng)
+
+    def state_dict(self) -> dict[str, Any]:
+        """Return the state of the draws, for a checkpoint."""
+        return {"rng": self._rng.bit_generator.state}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go on from a state."""
+        self._rng.bit_generator.state = state["rng"]
+
+
+class FixedBatches:
+    """The same rows in the same order each time, such as those held out.
+
+    Parameters
+    ----------
+    rows : TableRows
+        All of them.
+    batch_size : int
+        Rows in a batch.
+    """
+
+    def __init__(self, rows: TableRows, batch_size: int) -> None:
+        self._rows = rows
+        self._batch_size = batch_size
+
+    def __iter__(self) -> Iterator[RowBatch]:
+        """Yield all rows."""
+        n = len(self._rows.y)
+        for start in range(0, n, self._batch_size):
+            yield self._rows.batch(np.arange(start, min(start + self._batch_size, n)))

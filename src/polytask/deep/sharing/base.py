@@ -1,0 +1,163 @@
+"""What a way of sharing is, and what every built one checks."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable
+from typing import Protocol, runtime_checkable
+
+import torch
+from torch import Tensor, nn
+
+from polytask._checks import sentence
+from polytask.exceptions import IncompatibleError
+
+# A tensor, or a dictionary, list or tuple of inputs; the first axis counts the rows.
+Inputs = Tensor | dict[str, "Inputs"] | list["Inputs"] | tuple["Inputs", ...] | None
+
+
+@runtime_checkable
+class Sharing(Protocol):
+    """A description of how tasks share a trunk; small, immutable, without weights."""
+
+    def build(self, trunk: nn.Module, n_tasks: int) -> nn.Module:
+        """Return the module that maps inputs to one representation for each task.
+
+        Parameters
+        ----------
+        trunk : nn.Module
+            From inputs to a representation of shape (n, h). What the module needs several of is
+            copied from it.
+        n_tasks : int
+            The number of tasks.
+
+        Returns
+        -------
+        nn.Module
+            Its call takes inputs and the task of each row, a LongTensor of shape (n,) with -1
+            for a task that was not there in training, and returns (n, h); or inputs and None,
+            and returns the representations for all tasks: (n, h) if its attribute
+            `shared_representation` is True, else (n, n_tasks, h). It may bring penalties of its
+            own along with ``penalty_terms()``.
+        """
+        ...
+
+
+def leaves(x: Inputs) -> list[Tensor]:
+    """Return the tensors in inputs."""
+    if isinstance(x, Tensor):
+        return [x]
+    if x is None:
+        return []
+    members = x.values() if isinstance(x, dict) else x
+    return [leaf for member in members for leaf in leaves(member)]
+
+
+def count_rows(x: Inputs) -> int:
+    """Return the number of rows of inputs."""
+    found = leaves(x)
+    if not found:
+        raise IncompatibleError("The inputs of a network must hold a tensor; got none.")
+    return len(found[0])
+
+
+def take(x: Inputs, rows: Tensor) -> Inputs:
+    """Return some rows of inputs; what is None (an input that is missing) stays None."""
+    if isinstance(x, Tensor):
+        return x[rows]
+    if isinstance(x, dict):
+        return {name: take(member, rows) for name, member in x.items()}
+    return None if x is None else type(x)(take(member, rows) for member in x)
+
+
+def representation(features: object, n: int, trunk: nn.Module) -> Tensor:
+    """Return what a trunk gave if it is of shape (n, h), or raise."""
+    if isinstance(features, Tensor) and features.ndim == 2 and len(features) == n:
+        return features
+    got = tuple(features.shape) if isinstance(features, Tensor) else type(features).__name__
+    raise IncompatibleError(
+        sentence("The output", f"the trunk {type(trunk).__name__}", f"of shape ({n}, h)", got)
+    )
+
+
+def copied(trunk: nn.Module) -> nn.Module:
+    """Return a copy of a trunk with the same weights, or raise."""
+    try:
+        return copy.deepcopy(trunk)
+    except Exception as error:
+        raise IncompatibleError(
+            f"The trunk {type(trunk).__name__} cannot be copied ({error}), and this way of "
+            "sharing needs several: use Hard(), which needs one."
+        ) from error
+
+
+def redrawn(trunk: nn.Module) -> nn.Module:
+    """Return a copy of a trunk with weights drawn anew, or raise."""
+    fresh = copied(trunk)
+    for name, module in fresh.named_modules():
+        reset = getattr(module, "reset_parameters", None) or getattr(
+            module, "_reset_parameters", None
+        )
+        if callable(reset):
+            reset()
+        elif next(module.parameters(recurse=False), None) is not None:
+            place = f"its part {name!r} of type {type(module).__name__}" if name else "it"
+            raise IncompatibleError(
+                f"The trunk {type(trunk).__name__} cannot be drawn anew: {place} has parameters "
+                "but no method reset_parameters(), and experts that start equal stay equal."
+            )
+    return fresh
+
+
+def takes_task(trunk: nn.Module) -> bool:
+    """Tell whether a trunk wants the task of each row as well, by its attribute `takes_task`."""
+    return bool(getattr(trunk, "takes_task", False))
+
+
+def refuse_task(trunk: nn.Module, owner: str) -> None:
+    """Refuse a trunk that treats tasks differently where each task has layers of its own."""
+    if takes_task(trunk):
+        raise IncompatibleError(
+            f"{owner} cannot share a trunk that takes the task of each row, as one with "
+            "task-specific batch norm does; use Hard()."
+        )
+
+
+def every_task(n: int, n_tasks: int, device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return rows and tasks, each of shape (n * n_tasks,), for n rows with every task."""
+    rows = torch.arange(n, device=device).repeat_interleave(n_tasks)
+    return rows, torch.arange(n_tasks, device=device).repeat(n)
+
+
+def served(
+    x: Inputs,
+    task: Tensor,
+    own: Callable[[Inputs, Tensor], Tensor],
+    every: Callable[[Inputs], Tensor],
+) -> Tensor:
+    """Return the representation of each row: by its task, or for an unseen task by all.
+
+    Parameters
+    ----------
+    x : Tensor, or dictionary, list or tuple of inputs
+        The inputs.
+    task : LongTensor of shape (n,)
+        The task of each row; -1 for one that was not there in training.
+    own : callable
+        From inputs and tasks, all of them known, to (n, h).
+    every : callable
+        From inputs to (n, n_tasks, h), whose mean over tasks serves unseen ones.
+
+    Returns
+    -------
+    Tensor of shape (n, h)
+    """
+    unseen = task < 0
+    if not bool(unseen.any()):
+        return own(x, task)
+    strangers, known = unseen.nonzero()[:, 0], (~unseen).nonzero()[:, 0]
+    parts = [every(take(x, strangers)).mean(1)]
+    if len(known):
+        parts.append(own(take(x, known), task[known]))
+    whole = torch.cat(parts)
+    return torch.empty_like(whole).index_copy(0, torch.cat([strangers, known]), whole)

@@ -1,0 +1,378 @@
+"""Mixtures of experts: several trunks, and gates that mix them for each task."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import final
+
+import torch
+from torch import Tensor, nn
+
+from polytask._checks import positive_integer, sentence
+from polytask._registry import saveable
+from polytask.deep.regularise.names import input_layers
+from polytask.deep.sharing.base import Inputs, copied, redrawn, refuse_task, served
+from polytask.deep.sharing.copies import Copies, make_copies
+from polytask.deep.sharing.stages import first_width
+from polytask.exceptions import ParameterError
+
+
+def draw_experts(trunk: nn.Module, count: int, first: bool = True) -> Copies:
+    """Return experts drawn anew; the first one keeps the weights of the trunk if `first`."""
+    kept = [copied(trunk)] if first else []
+    return make_copies([*kept, *(redrawn(trunk) for _ in range(count - len(kept)))])
+
+
+def draw_gates(width: int, n_experts: int, n_gates: int) -> Copies:
+    """Return gates: linear maps of rows of a width to one number for each expert."""
+    return make_copies([nn.Sequential(nn.Linear(width, n_experts)) for _ in range(n_gates)])
+
+
+def gate_width(trunk: nn.Module, given: int | None, owner: str) -> tuple[int, bool]:
+    """Return the width of what gates read, and whether that is the input.
+
+    Gates read the input of a trunk whose first layer is linear, else the mean representation of
+    the experts, whose width must be given.
+    """
+    width = first_width(trunk)
+    if width is not None:
+        return width, True
+    if given is None:
+        allowed = (
+            "the width h of the representation, for a trunk that is not an nn.Sequential with a "
+            "linear layer first"
+        )
+        raise ParameterError(sentence("width", owner, allowed, "None"))
+    return positive_integer(given, "width", owner), False
+
+
+def _check_counts(description: MMoE | CGC, names: tuple[str, ...], owner: str) -> None:
+    """Check the numbers of experts of a description."""
+    for name in names:
+        positive_integer(getattr(description, name), name, owner)
+
+
+@final
+@saveable("deep.sharing.mmoe")
+@dataclass(frozen=True)
+class MMoE:
+    """Multi-gate mixture of experts: shared trunks, mixed by a gate for each task.
+
+    The representation for task t is sum_e g_te(x) f_e(x), where the experts f_e are copies of
+    the trunk with weights of their own and g_t(x) is the softmax of a linear map of the input
+    [1]_. Gates read the input where the trunk is an nn.Sequential with a linear layer first;
+    else the mean of the experts' representations.
+
+    n_experts times the parameters of the trunk, plus n_tasks * n_experts * (width + 1) for the
+    gates. It can help where tasks need unlike features; not for a few hundred rows, where the
+    gates cost more than they bring. The first expert starts from the weights of the trunk. Rows
+    of an unseen task get the mean of the gates of all tasks.
+
+    Parameters
+    ----------
+    n_experts : int, default=4
+        The number of experts, >= 1.
+    width : int, default=None
+        The width of the representation, needed where gates cannot read the input.
+
+    References
+    ----------
+    .. [1] Ma, J., Zhao, Z., Yi, X., Chen, J., Hong, L. and Chi, E. (2018). Modeling task
+       relationships in multi-task learning with multi-gate mixture-of-experts. KDD, 1930-1939,
+       Equations 5 to 7.
+    """
+
+    n_experts: int = 4
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the number of experts."""
+        _check_counts(self, ("n_experts",), "MMoE")
+
+    def build(self, trunk: nn.Module, n_tasks: int) -> MixedExperts:
+        """Return the module with the experts and a gate for each task."""
+        refuse_task(trunk, "MMoE")
+        count = positive_integer(n_tasks, "n_tasks", "MMoE")
+        width, reads_input = gate_width(trunk, self.width, "MMoE")
+        gates = draw_gates(width, self.n_experts, count)
+        return MixedExperts(draw_experts(trunk, self.n_experts), gates, reads_input)
+
+
+def _gate_rows(x: Inputs, experts: Tensor, reads_input: bool) -> Tensor:
+    """Return what gates read, (n, width)."""
+    return x if reads_input and isinstance(x, Tensor) else experts.mean(0)
+
+
+@final
+class MixedExperts(nn.Module):
+    """Multi-gate mixture of experts, built.
+
+    Parameters
+    ----------
+    experts : Copies
+        The experts.
+    gates : Copies
+        A gate for each task.
+    reads_input : bool
+        Whether gates read the input, or the mean of the experts' representations.
+    """
+
+    shared_representation = False
+
+    def __init__(self, experts: Copies, gates: Copies, reads_input: bool) -> None:
+        super().__init__()
+        self.trunk = experts
+        self.gates = gates
+        self.n_tasks = gates.n_copies
+        self._reads_input = reads_input
+
+    @property
+    def batched(self) -> bool:
+        """Whether the experts are one batched computation."""
+        return self.trunk.batched
+
+    def input_layers(self) -> list[nn.Module]:
+        """Return the layers that read the input."""
+        gates = input_layers(self.gates) if self._reads_input else []
+        return [*input_layers(self.trunk), *gates]
+
+    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
+
+        Parameters
+        ----------
+        x : Tensor, or dictionary, list or tuple of inputs
+            The inputs.
+        task : LongTensor of shape (n,) or None, default=None
+            The task of each row, -1 for an unseen one; None: all tasks.
+        """
+        return self._every(x) if task is None else served(x, task, self._own, self._every)
+
+    def _every(self, x: Inputs) -> Tensor:
+        """Return the mixtures for all tasks, (n, n_tasks, h)."""
+        experts = self.trunk(x)
+        logits = self.gates(_gate_rows(x, experts, self._reads_input))
+        return torch.bmm(logits.softmax(-1).transpose(0, 1), experts.transpose(0, 1))
+
+    def readout(self, x: Inputs, weight: Tensor, owners: Tensor) -> Tensor:
+        """Return linear maps of the representations for all tasks, which are not formed.
+
+        A linear map of a mixture is the mixture of the linear maps, which are far smaller.
+
+        Parameters
+        ----------
+        x : Tensor, or dictionary, list or tuple of inputs
+            The inputs.
+        weight : Tensor of shape (n_columns, h)
+            The maps.
+        owners : LongTensor of shape (n_columns,)
+            The task of each.
+
+        Returns
+        -------
+        Tensor of shape (n, n_columns)
+        """
+        experts = self.trunk(x)
+        gates = self.gates(_gate_rows(x, experts, self._reads_input)).softmax(-1)
+        return mixed_outputs(gates[owners], experts @ weight.T)
+
+    def _own(self, x: Inputs, task: Tensor) -> Tensor:
+        """Return the mixture of every row for its task, (n, h)."""
+        experts = self.trunk(x)
+        logits = self.gates.of_rows(_gate_rows(x, experts, self._reads_input), task)
+        return torch.einsum("ne,enh->nh", logits.softmax(-1), experts)
+
+
+@final
+@saveable("deep.sharing.cgc")
+@dataclass(frozen=True)
+class CGC:
+    """Customised gate control: shared experts, and experts that belong to one task.
+
+    The representation for task t mixes the shared experts and those of the task, by a gate of
+    the task as in :class:`MMoE` [1]_. Where every row has one task, its own experts see the rows
+    of that task only; where all rows have all tasks, every expert sees every row.
+
+    n_shared + n_tasks * n_own times the parameters of the trunk, plus n_tasks * (n_shared +
+    n_own) * (width + 1) for the gates. Not for many tasks with few rows each: an expert of its
+    own is as much to learn as a network of its own. Rows of an unseen task get the mean of the
+    representations for all tasks.
+
+    Parameters
+    ----------
+    n_shared : int, default=2
+        The number of shared experts, >= 1.
+    n_own : int, default=1
+        The number of experts of each task, >= 1.
+    width : int, default=None
+        The width of the representation, needed where gates cannot read the input.
+
+    References
+    ----------
+    .. [1] Tang, H., Liu, J., Zhao, M. and Gong, X. (2020). Progressive layered extraction (PLE):
+       a novel multi-task learning model for personalized recommendations. RecSys, 269-278,
+       Section 4.1.
+    """
+
+    n_shared: int = 2
+    n_own: int = 1
+    width: int | None = None
+
+    def __post_init__(self) -> None:
+        """Check the numbers of experts."""
+        _check_counts(self, ("n_shared", "n_own"), "CGC")
+
+    def build(self, trunk: nn.Module, n_tasks: int) -> OwnExperts:
+        """Return the module with shared experts, those of each task, and gates."""
+        refuse_task(trunk, "CGC")
+        count = positive_integer(n_tasks, "n_tasks", "CGC")
+        width, reads_input = gate_width(trunk, self.width, "CGC")
+        gates = draw_gates(width, self.n_shared + self.n_own, count)
+        shared = draw_experts(trunk, self.n_shared)
+        own = draw_experts(trunk, self.n_own * count, first=False)
+        return OwnExperts(shared, own, gates, reads_input)
+
+
+@final
+class Trunks(nn.Module):
+    """Shared experts and those of each task.
+
+    Parameters
+    ----------
+    shared, own : Copies
+        The shared experts, and those of task 0, then of task 1, and so on.
+    """
+
+    def __init__(self, shared: Copies, own: Copies) -> None:
+        super().__init__()
+        self.shared, self.own = shared, own
+
+
+@final
+class OwnExperts(nn.Module):
+    """Customised gate control, built.
+
+    Parameters
+    ----------
+    shared : Copies
+        The shared experts.
+    own : Copies
+        Those of task 0, then those of task 1, and so on.
+    gates : Copies
+        A gate for each task: shared experts first.
+    reads_input : bool
+        Whether gates read the input, or the mean of the shared experts' representations.
+    """
+
+    shared_representation = False
+
+    def __init__(self, shared: Copies, own: Copies, gates: Copies, reads_input: bool) -> None:
+        super().__init__()
+        self.trunk = Trunks(shared, own)
+        self.gates = gates
+        self.n_tasks = gates.n_copies
+        self._n_own = own.n_copies // gates.n_copies
+        self._reads_input = reads_input
+
+    @property
+    def batched(self) -> bool:
+        """Whether the experts are one batched computation."""
+        return self.trunk.shared.batched
+
+    def input_layers(self) -> list[nn.Module]:
+        """Return the layers that read the input."""
+        gates = input_layers(self.gates) if self._reads_input else []
+        return [*input_layers(self.trunk.shared), *input_layers(self.trunk.own), *gates]
+
+    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
+
+        Parameters
+        ----------
+        x : Tensor, or dictionary, list or tuple of inputs
+            The inputs.
+        task : LongTensor of shape (n,) or None, default=None
+            The task of each row, -1 for an unseen one; None: all tasks.
+        """
+        return self._every(x) if task is None else served(x, task, self._own, self._every)
+
+    def _every(self, x: Inputs) -> Tensor:
+        """Return the mixtures for all tasks, (n, n_tasks, h)."""
+        shared, own = self.trunk.shared(x), self.trunk.own(x)
+        gates = self.gates(_gate_rows(x, shared, self._reads_input)).softmax(-1)
+        of_shared, of_own = torch.split(gates, [len(shared), self._n_own], dim=-1)
+        common = torch.bmm(of_shared.transpose(0, 1), shared.transpose(0, 1))
+        return common + mixed_own(of_own, own).transpose(0, 1)
+
+    def readout(self, x: Inputs, weight: Tensor, owners: Tensor) -> Tensor:
+        """Return linear maps of the representations for all tasks, which are not formed.
+
+        Parameters
+        ----------
+        x : Tensor, or dictionary, list or tuple of inputs
+            The inputs.
+        weight : Tensor of shape (n_columns, h)
+            The maps.
+        owners : LongTensor of shape (n_columns,)
+            The task of each.
+
+        Returns
+        -------
+        Tensor of shape (n, n_columns)
+        """
+        shared, own = self.trunk.shared(x), self.trunk.own(x)
+        gates = self.gates(_gate_rows(x, shared, self._reads_input)).softmax(-1)[owners]
+        of_shared, of_own = torch.split(gates, [len(shared), self._n_own], dim=-1)
+        by_task = own.view(self.n_tasks, self._n_own, *own.shape[1:])
+        if len(owners) != self.n_tasks or not torch.equal(owners, owners.sort().values):
+            by_task = by_task[owners]
+        outputs = torch.einsum("conh,ch->con", by_task, weight)
+        return mixed_outputs(of_shared, shared @ weight.T) + torch.einsum(
+            "cno,con->nc", of_own, outputs
+        )
+
+    def _own(self, x: Inputs, task: Tensor) -> Tensor:
+        """Return the mixture of every row for its task, (n, h)."""
+        shared = self.trunk.shared(x)
+        rows = _gate_rows(x, shared, self._reads_input)
+        gates = self.gates.of_rows(rows, task).softmax(-1).T
+        first = task * self._n_own
+        own = [self.trunk.own.of_rows(x, first + k) for k in range(self._n_own)]
+        return (gates[:, :, None] * torch.cat([shared, torch.stack(own)])).sum(0)
+
+
+def mixed_outputs(gates: Tensor, outputs: Tensor) -> Tensor:
+    """Mix the outputs of shared experts.
+
+    Parameters
+    ----------
+    gates : Tensor of shape (n_columns, n, n_experts)
+        What each expert counts.
+    outputs : Tensor of shape (n_experts, n, n_columns)
+        Its outputs.
+
+    Returns
+    -------
+    Tensor of shape (n, n_columns)
+    """
+    return torch.einsum("cne,enc->nc", gates, outputs)
+
+
+def mixed_own(gates: Tensor, own: Tensor) -> Tensor:
+    """Mix each task's experts of its own.
+
+    Parameters
+    ----------
+    gates : Tensor of shape (n_tasks, n, n_own)
+        What each expert counts.
+    own : Tensor of shape (n_tasks * n_own, n, h)
+        The experts of task 0, then those of task 1, and so on.
+
+    Returns
+    -------
+    Tensor of shape (n_tasks, n, h)
+    """
+    n_tasks, _, n_own = gates.shape
+    by_task = own.view(n_tasks, n_own, *own.shape[1:])
+    # A product with one number for each row needs no einsum.
+    return (gates.transpose(1, 2)[..., None] * by_task).sum(1) if n_own > 1 else gates * own

@@ -1,0 +1,139 @@
+"""Checkpoints: everything that training goes on from, in one file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor
+
+from polytask.data._atomic import write_whole
+from polytask.exceptions import DataError, IncompatibleError
+
+FORMAT = "polytask-checkpoint"
+VERSION = 1
+_TENSOR = "$tensor"
+_PAIRS = "$pairs"
+_TUPLE = "$tuple"
+
+
+def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, replacing the one before.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    content : mapping
+        Numbers, text, lists, mappings and tensors.
+
+    Raises
+    ------
+    IncompatibleError
+        If it holds something else, such as a schedule with a function in its state.
+    DataError
+        If the file cannot be written.
+    """
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    node = _encoded(content, tensors, "the checkpoint")
+    text = json.dumps({"format": FORMAT, "version": VERSION, "content": node})
+    data = save(tensors, metadata={"polytask": text})
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    write_whole(path, write)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what :func:`write_checkpoint` wrote; None if there is no such file.
+
+    No code of the file is run: it holds JSON and arrays.
+
+    Raises
+    ------
+    DataError
+        If the file is something else, damaged, or of a newer version.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).exists():
+        return None
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            document = json.loads((file.metadata() or {})["polytask"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        known = document["format"] == FORMAT and document["version"] <= VERSION
+        content = document["content"] if known else None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DataError(f"{os.fspath(path)} is no checkpoint of polytask ({error}).") from error
+    if content is None:
+        raise DataError(
+            f"{os.fspath(path)} is no checkpoint that this version of polytask reads "
+            f"(up to version {VERSION})."
+        )
+    decoded: dict[str, Any] = _decoded(content, tensors)
+    return decoded
+
+
+def _encoded(value: Any, tensors: dict[str, Tensor], where: str) -> Any:  # noqa: ANN401 - JSON
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {_TENSOR: name}
+    if isinstance(value, list | tuple):
+        items = [_encoded(item, tensors, where) for item in value]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        pairs = [
+            [_encoded(key, tensors, where), _encoded(item, tensors, f"{where}, {key}")]
+            for key, item in value.items()
+        ]
+        return {_PAIRS: pairs}
+    raise IncompatibleError(
+        f"checkpoint cannot hold {where}: it is a {type(value).__name__}. Train without a "
+        "checkpoint, or with an optimiser and a schedule whose state is numbers."
+    )
+
+
+def _decoded(node: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 - any value
+    if isinstance(node, list):
+        return [_decoded(item, tensors) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if _TENSOR in node:
+        return tensors[node[_TENSOR]]
+    if _TUPLE in node:
+        return tuple(_decoded(item, tensors) for item in node[_TUPLE])
+    return {_decoded(key, tensors): _decoded(item, tensors) for key, item in node[_PAIRS]}
+
+
+def copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the tensors of a state dict."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else value
+        for name, value in state.items()
+    }
+
+
+def random_state() -> dict[str, Tensor]:
+    """Return the state of torch's own generators."""
+    state = {"cpu": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Tensor]) -> None:
+    """Put torch's own generators into a state."""
+    torch.set_rng_state(state["cpu"])
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])

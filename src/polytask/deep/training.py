@@ -1,0 +1,60 @@
+"""The settings of a training."""
+
+from __future__ import annotations
+
+import functools
+import os
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+MakeSchedule = Callable[[Optimizer], LRScheduler]
+# One kernel for all parameters: with many tasks several times faster than a loop over them.
+FUSED = functools.partial(torch.optim.AdamW, fused=True)
+ADAMW: MakeOptimizer = functools.partial(FUSED, lr=1e-3)
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    optimizer : callable, default=AdamW with a learning rate of 1e-3
+        Takes the parameters and returns an optimiser, such as
+        ``functools.partial(torch.optim.SGD, lr=0.1)``.
+    schedule : callable or None, default=None
+        Takes the optimiser and returns a schedule of its learning rate, stepped every epoch.
+    max_epochs : int, default=200
+        Passes over the batches at most.
+    patience : int or None, default=20
+        Epochs without a better held-out loss after which training stops; None never stops.
+    clip_norm : float or None, default=None
+        The largest norm that the gradient of all parameters may have.
+    accumulate : int, default=1
+        Batches whose gradients make one step: the same step as with one batch of all of them.
+    checkpoint : path-like or None, default=None
+        The file to which the state is written, and from which training goes on if it is there.
+    checkpoint_every : int, default=1
+        Epochs between two writes.
+    verbose : bool, default=False
+        Whether to show progress.
+    balance_at : {"representation", "parameters"}, default="representation"
+        Where balancers of gradients measure those of the tasks.
+    """
+
+    optimizer: MakeOptimizer = ADAMW
+    schedule: MakeSchedule | None = None
+    max_epochs: int = 200
+    patience: int | None = 20
+    clip_norm: float | None = None
+    accumulate: int = 1
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 1
+    verbose: bool = False
+    balance_at: str = "representation"
