@@ -69,7 +69,7 @@ class Answer:
     two_by_two: TwoByTwo | None
 
 
-class _Judge:
+class Judge:
     """Compares models on the splits that are complete."""
 
     def __init__(self, plan: Plan, board: Board, metric: str) -> None:
@@ -169,7 +169,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         With the verdict "unclear" if no split can be judged.
     """
     board, shown = make_boards(plan, records, metric)
-    judge, chosen = _Judge(plan, board, metric), choose_all(board)
+    judge, chosen = Judge(plan, board, metric), choose_all(board)
     gain = judge.interval(chosen.shared, chosen.plain)
     pooling = judge.interval(chosen.pooled, chosen.separate)
     plain = _kind(plan.entries, most_frequent(chosen.plain))
@@ -191,7 +191,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         plain=plain,
         recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
         sharing=most_frequent(chosen.shared),
-        models=_leaderboard(_Judge(plan, shown, metric), chosen),
+        models=_leaderboard(Judge(plan, shown, metric), chosen),
         tasks=_tasks(judge, chosen, gain),
         two_by_two=_two_by_two(judge, chosen),
     )
@@ -217,7 +217,7 @@ def _kind(entries: Sequence[Entry], name: str | None) -> str:
     return kinds.get(name or "", "separate")
 
 
-def _tasks(judge: _Judge, chosen: Chosen, gain: Interval) -> tuple[TaskGain, ...]:
+def _tasks(judge: Judge, chosen: Chosen, gain: Interval) -> tuple[TaskGain, ...]:
     if gain is NOTHING:
         return ()
     study = judge.plan.study
@@ -233,7 +233,7 @@ def _tasks(judge: _Judge, chosen: Chosen, gain: Interval) -> tuple[TaskGain, ...
     )
 
 
-def _two_by_two(judge: _Judge, chosen: Chosen) -> TwoByTwo | None:
+def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
     names = {entry.name for entry in judge.plan.running}
     if not {_SEPARATE_NONE, _SEPARATE, _JOINT_NONE} <= names:
         return None
@@ -250,7 +250,7 @@ def _two_by_two(judge: _Judge, chosen: Chosen) -> TwoByTwo | None:
     return None if missing else cells
 
 
-def _leaderboard(judge: _Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
+def _leaderboard(judge: Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
     picks = [*chosen.shared, *chosen.plain]
     rows = [_row(judge, entry, picks.count(entry.name)) for entry in judge.plan.entries]
 
@@ -261,7 +261,7 @@ def _leaderboard(judge: _Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
     return tuple(sorted(rows, key=rank))
 
 
-def _row(judge: _Judge, entry: Entry, picked: int) -> ModelRow:
+def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
     board = judge.board
     if entry.estimator is None:
         return ModelRow(

@@ -5,8 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 import time as clock
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,12 @@ from numpy.typing import NDArray
 from polytask._checks import nonnegative, sentence
 from polytask._journal import Journal
 from polytask._progress import progress
-from polytask.analysis._answer import Answer, make_answer, shared_features
-from polytask.analysis._estimate import costs_of, say_plan
+from polytask.analysis._ablation import ablated_terms
+from polytask.analysis._answer import Answer, make_answer, make_boards, shared_features
+from polytask.analysis._estimate import costs_of, say_extras, say_plan
+from polytask.analysis._extras import check_extras, extra_units
 from polytask.analysis._final import Refit
+from polytask.analysis._learning import learning_points
 from polytask.analysis._lock import fingerprint, make_lock
 from polytask.analysis._parts import Setup
 from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
@@ -26,7 +30,14 @@ from polytask.analysis._problem import OWNER, check_metric, read_outcomes, read_
 from polytask.analysis._related_data import related_sentence_facts
 from polytask.analysis._related_parts import Kinship
 from polytask.analysis._run import run_units
-from polytask.analysis._unit import Record, is_relative
+from polytask.analysis._strength import (
+    kept_by,
+    preferred,
+    searched,
+    strength_path,
+    what_mattered,
+)
+from polytask.analysis._unit import Record, Unit, is_relative
 from polytask.analysis.result import Comparison
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.linear._dominance import gradient_shares
@@ -57,6 +68,8 @@ def compare(
     random_state: int = 0,
     journal: str | os.PathLike[str] | None = None,
     verbose: bool = False,
+    learning_curve: Any = False,  # noqa: ANN401 - bool or shares
+    ablation: bool = False,
 ) -> Comparison:
     """Compare separate, pooled and multi-task models, and say whether sharing helps.
 
@@ -110,6 +123,13 @@ def compare(
         the same result.
     verbose : bool, default=False
         Print the plan with an estimate of the time, and show progress, on stderr.
+    learning_curve : bool or sequence of float, default=False
+        Fit the chosen separate, pooled and sharing models on shares of the training rows as
+        well, to see how the gain depends on rows per task; True: 1/8, 1/4 and 1/2. Smaller
+        shares are part of larger ones, and the same rows are held out.
+    ablation : bool, default=False
+        Search the penalty of the chosen sharing model (or of the best one whose penalty has
+        several terms) without each of its terms as well, to see what every term adds.
 
     Returns
     -------
@@ -141,6 +161,7 @@ def compare(
     """
     started = clock.monotonic()
     _check(n_jobs, random_state)
+    extras = check_extras(learning_curve, ablation)
     deadline = None
     if time_budget is not None:
         deadline = started + nonnegative(time_budget, "time_budget", OWNER)
@@ -155,14 +176,25 @@ def compare(
     # What refuses the data does so before the first fit.
     _check_judgeable(study, chosen)
     shares = gradient_shares(data, outcomes, OWNER)
-    lock = make_lock(study, choices, loss, chosen)
+    lock = make_lock(study, choices, loss, chosen, extras)
     related = _related(study, random_state, deadline)
-    records, stopped, before = _work(plan, lock, journal, n_jobs, deadline, verbose, started)
+    work = _Work(lock, journal, n_jobs, deadline, verbose, started)
+    records, stopped, before = work.done(plan, plan.units)
     with _useless_if_refused(journal):
         answer = make_answer(plan, records, chosen)
-        seconds = before + clock.monotonic() - started
+    more: Mapping[str, Record] = {}
+    if extras and not stopped:
+        units = extra_units(plan, records, chosen, extras)
+        more, stopped, before = work.done(plan, units, before)
+    seconds = before + clock.monotonic() - started
+    with _useless_if_refused(journal):
         result = _result(plan, answer, records, chosen, stopped, lock, seconds, shares)
-    return dataclasses.replace(result, relatedness=related)
+    return dataclasses.replace(
+        result,
+        relatedness=related,
+        learning=learning_points(plan, records, more, chosen, extras.shares),
+        ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
+    )
 
 
 def _related(study: Study, seed: int, deadline: float | None) -> Kinship | None:
@@ -205,38 +237,53 @@ def _shown(study: Study, chosen: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys((chosen, *names)))
 
 
-def _work(
-    plan: Plan,
-    lock: dict[str, Any],
-    journal: str | os.PathLike[str] | None,
-    n_jobs: int | None,
-    deadline: float | None,
-    verbose: bool,
-    started: float,
-) -> tuple[Mapping[str, Record], str, float]:
-    with ExitStack() as stack:
-        store: Any = _Memory()
-        if journal is not None:
-            header = fingerprint(lock, plan)
-            store = stack.enter_context(Journal.open(Path(journal), header, owner=OWNER))
-        costs: Mapping[str, float] = {}
-        open_units = [unit for unit in plan.units if unit.key not in store]
-        if verbose and open_units:
-            costs = costs_of(plan, n_jobs)
-            remaining = sum(costs[unit.model] for unit in open_units)
-            say_plan(plan, remaining, clock.monotonic() - started, n_jobs)
-        total, count = sum(costs.get(u.model, 1.0) for u in plan.units), len(plan.units)
-        bar = stack.enter_context(progress(count, "Comparing", verbose, cost=total))
-        return run_units(
-            plan.study,
-            plan.units,
-            store,
-            n_jobs=n_jobs,
-            deadline=deadline,
-            watcher=bar,
-            costs=costs,
-            started=started,
-        )
+@dataclass(frozen=True, eq=False)
+class _Work:
+    """How the fits are done: journalled, side by side, within a time."""
+
+    lock: dict[str, Any]
+    journal: str | os.PathLike[str] | None
+    n_jobs: int | None
+    deadline: float | None
+    verbose: bool
+    started: float
+
+    def done(
+        self, plan: Plan, units: Sequence[Unit], earlier: float = 0.0
+    ) -> tuple[Mapping[str, Record], str, float]:
+        """Do what is not done yet; see :func:`run_units` for what is returned."""
+        with ExitStack() as stack:
+            store: Any = _Memory()
+            if self.journal is not None:
+                header = fingerprint(self.lock, plan)
+                store = Journal.open(Path(self.journal), header, owner=OWNER)
+                stack.enter_context(store)
+            costs = self._costs(plan, [unit for unit in units if unit.key not in store])
+            total, count = sum(costs.get(u.model, 1.0) for u in units), len(units)
+            bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))
+            return run_units(
+                plan.study,
+                units,
+                store,
+                n_jobs=self.n_jobs,
+                deadline=self.deadline,
+                watcher=bar,
+                costs=costs,
+                started=self.started,
+                earlier=earlier,
+            )
+
+    def _costs(self, plan: Plan, units: Sequence[Unit]) -> Mapping[str, float]:
+        """Say what is to be done, with an estimate of the time of the comparison itself."""
+        if not self.verbose or not units:
+            return {}
+        if any(unit.variant for unit in units):
+            say_extras(len(units))
+            return {}
+        costs = costs_of(plan, self.n_jobs)
+        remaining = sum(costs[unit.model] for unit in units)
+        say_plan(plan, remaining, clock.monotonic() - self.started, self.n_jobs)
+        return costs
 
 
 @contextmanager
@@ -278,6 +325,8 @@ def _result(
 ) -> Comparison:
     data = plan.study.data
     refit = Refit(data, {entry.name: entry.estimator for entry in plan.running})
+    board, _ = make_boards(plan, records, metric)
+    shown = preferred(board, searched(records, plan.entries), answer.sharing)
     return Comparison(
         verdict=answer.verdict,
         gain=answer.gain,
@@ -296,6 +345,9 @@ def _result(
         seconds=seconds,
         lock=lock,
         stopped=stopped,
+        path=strength_path(records, shown),
+        kept=kept_by(records, answer.models),
+        mattered=what_mattered(records, shown),
         _refit=lambda: refit(answer.recommended),
     )
 

@@ -129,6 +129,11 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     sys.stderr.write("\n".join(lines) + "\n")
 
 
+def say_extras(fits: int) -> None:
+    """Print on stderr how many fits there are beyond those of the comparison."""
+    sys.stderr.write(f"{_counted(fits, 'further fit')} beyond the verdict.\n")
+
+
 def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
 

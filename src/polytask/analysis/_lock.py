@@ -11,13 +11,17 @@ import numpy as np
 from sklearn.base import clone
 
 from polytask._estimator.card import checksum, versions
+from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.training import encode_training
+from polytask.analysis._extras import Extras
 from polytask.analysis._plan import Choices, Plan, scheme_of
 from polytask.selection.entries import without_splitters
 from polytask.selection.held import Study
 
 
-def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict[str, Any]:
+def make_lock(
+    study: Study, choices: Choices, loss: object, metric: str, extras: Extras
+) -> dict[str, Any]:
     """Return seed, data, settings, versions and threads as JSON values.
 
     Parameters
@@ -30,14 +34,18 @@ def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict
         As given.
     metric : str
         The verdict's metric.
+    extras : Extras
+        What is asked for beyond the verdict.
 
     Returns
     -------
     dict
     """
     encoded, _ = encode_training(study.data)
+    # Nowhere else are all rows encoded at once; the fits on parts of them are silent.
+    warn_of_far_cells(encoded)
     return {
-        "call": _call(choices, loss, metric),
+        "call": _call(choices, loss, metric, extras),
         "data": {
             "checksum": checksum(encoded),
             "rows": study.data.n_rows,
@@ -60,7 +68,7 @@ def make_lock(study: Study, choices: Choices, loss: object, metric: str) -> dict
     }
 
 
-def _call(choices: Choices, loss: object, metric: str) -> str:
+def _call(choices: Choices, loss: object, metric: str, extras: Extras) -> str:
     """Return the call in Python, without what is as by default; data stand as names."""
     given = {
         "loss": (loss, "auto"),
@@ -70,6 +78,8 @@ def _call(choices: Choices, loss: object, metric: str) -> str:
         "unseen": (bool(choices.unseen), False),
         "quick": (bool(choices.quick), False),
         "random_state": (choices.seed, 0),
+        "learning_curve": (list(extras.shares) or False, False),
+        "ablation": (extras.ablation, False),
     }
     said = [f"{name}={v!r}" for name, (v, usual) in given.items() if repr(v) != repr(usual)]
     said += [name for name in ("groups", "time") if getattr(choices, name) is not None]

@@ -36,7 +36,7 @@ FORMATS: Mapping[str, str] = {
 VERSION = 1
 # Fields that were added since, which older files lack.
 _LATER: Mapping[str, frozenset[str]] = {
-    "Comparison": frozenset({"relatedness"}),
+    "Comparison": frozenset({"relatedness", "path", "kept", "mattered", "learning", "ablation"}),
     "ModelRow": frozenset({"left_out"}),
 }
 _DATES: Mapping[str, Any] = {

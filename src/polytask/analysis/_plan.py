@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask._linalg import is_sparse
 from polytask.analysis._problem import OWNER
 from polytask.analysis._unit import Unit
@@ -94,7 +94,7 @@ def scheme_of(choices: Choices) -> str:
     ParameterError
         If two ways are asked for.
     """
-    given = choices.cv is not None and not isinstance(choices.cv, int)
+    given = choices.cv is not None and not is_whole(choices.cv)
     asked = {
         "grouped": choices.groups is not None,
         "time": choices.time is not None,
@@ -117,7 +117,7 @@ def count_of(choices: Choices) -> int:
         raise ParameterError(sentence("cv", OWNER, allowed, repr(choices.cv)))
     if choices.quick:
         return 1
-    return choices.cv if isinstance(choices.cv, int) else _SPLITS
+    return int(choices.cv) if is_whole(choices.cv) else _SPLITS
 
 
 def _splitter(scheme: str, choices: Choices, count: int, seed: int) -> Splitter:

@@ -13,7 +13,7 @@ import numpy as np
 from polytask import _charts
 from polytask._checks import one_of
 from polytask._messages import Speech, clean
-from polytask.analysis import _sentences
+from polytask.analysis import _extra_drawings, _extra_sentences, _sentences
 from polytask.analysis._parts import Coefficients, Interval
 from polytask.exceptions import DataError
 
@@ -71,6 +71,8 @@ def summary(result: Comparison, lang: str = "en") -> str:
         _sentences.recommendation(result, speech),
         *_sentences.actions(result, speech),
         _sentences.two_by_two(result, speech),
+        _extra_sentences.learning(result, speech),
+        *_extra_sentences.ablation(result, speech),
         *_sentences.warnings(result, speech),
     ]
     return "\n".join(line for line in lines if line)
@@ -229,10 +231,12 @@ def plot(result: Comparison, ax: Axes | None = None, kind: str = "tasks") -> Axe
         The comparison.
     ax : Axes or None, default=None
         Where to draw; None: a new figure.
-    kind : {"tasks", "sizes", "models", "features"}, default="tasks"
+    kind : {"tasks", "sizes", "models", "features", "strength", "path", "learning", "ablation"}, \
+            default="tasks"
         The gain of every task with its interval, largest first (of more than 60 tasks those
         at both ends); gains against rows per task; the scores of the models; the largest
-        coefficients of the best sharing model.
+        coefficients of the best sharing model; held-out error, and coefficients, against the
+        strength of the penalty; scores against training rows; what each term adds.
 
     Returns
     -------
@@ -244,7 +248,7 @@ def plot(result: Comparison, ax: Axes | None = None, kind: str = "tasks") -> Axe
     ParameterError
         If there is no such kind.
     DataError
-        If there are no coefficients to draw.
+        If there is nothing of that kind to draw.
     """
     one_of(kind, "kind", "Comparison.plot", _DRAWINGS)
     lines, draw = _DRAWINGS[kind]
@@ -332,5 +336,9 @@ _DRAWINGS: Mapping[str, _Drawing] = MappingProxyType(
         "sizes": (lambda result: 12, _draw_sizes),
         "models": (lambda result: len(result.models), _draw_models),
         "features": (lambda result: len(_coefficients(result).features) + 8, _draw_features),
+        "strength": (lambda result: 12, _extra_drawings.strength),
+        "path": (lambda result: 12, _extra_drawings.path),
+        "learning": (lambda result: 12, _extra_drawings.learning),
+        "ablation": (lambda result: len(result.ablation), _extra_drawings.ablation),
     }
 )

@@ -39,6 +39,7 @@ def run_units(
     watcher: Watcher,
     costs: Mapping[str, float],
     started: float,
+    earlier: float = 0.0,
 ) -> tuple[Mapping[str, Record], str, float]:
     """Run what is not in the store yet.
 
@@ -60,6 +61,8 @@ def run_units(
         Expected seconds of a unit, by model.
     started : float
         When this run began, in seconds of ``time.monotonic``.
+    earlier : float, default=0.0
+        Seconds of earlier runs that are known already.
 
     Returns
     -------
@@ -76,7 +79,7 @@ def run_units(
         if record is not None:
             records[unit.key] = record
             watcher.skip(unit.label, costs.get(unit.model, 1.0))
-    before = max((record["clock"] for record in records.values()), default=0.0)
+    before = max([earlier, *(record["clock"] for record in records.values())])
     work = _finished(study, [unit for unit in units if unit.key not in records], n_jobs)
     try:
         for unit, record in work:

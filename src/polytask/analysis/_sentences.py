@@ -213,5 +213,6 @@ def _incomplete(result: Comparison, speech: Speech) -> str:
     done, planned = result.setup.n_splits, result.setup.planned
     why = speech(f"stopped.{result.stopped}") if result.stopped else ""
     if done >= planned:
-        return speech.joined([why, speech("warn.partial")])
+        key = "warn.extras" if math.isfinite(result.gain.mean) else "warn.partial"
+        return speech.joined([why, speech(key, {"done": done})])
     return speech.joined([why, speech("warn.incomplete", {"done": done, "planned": planned})])

@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone
 
+from polytask.analysis._describe import described
 from polytask.analysis._final import coefficients
 from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.metrics import METRICS, HeldOut, Metric
@@ -52,6 +53,8 @@ class Unit:
         All metrics.
     by_task : bool
         Whether the score of a split is the mean over tasks rather than over rows.
+    variant : str, default=""
+        What is other than in the comparison itself: fewer rows, or a penalty without a term.
     """
 
     model: str
@@ -63,16 +66,18 @@ class Unit:
     metric: str
     shown: tuple[str, ...]
     by_task: bool
+    variant: str = ""
 
     @property
     def key(self) -> str:
         """The name of its record in the journal."""
-        return f"{self.split}/{self.model}"
+        return f"{self.split}/{self.model}{self.variant and f'/{self.variant}'}"
 
     @property
     def label(self) -> str:
         """What progress shows."""
-        return f"{self.model}, split {self.split + 1}"
+        varied = self.variant and f", {self.variant}"
+        return f"{self.model}{varied}, split {self.split + 1}"
 
 
 def run_unit(study: Study, unit: Unit) -> Record:
@@ -108,7 +113,7 @@ def _run(study: Study, unit: Unit) -> Record:
         "fit_seconds": cost,
         "predict_seconds": seconds,
         "nonzero": nonzero(model),
-        **(_described(study, unit, model) if unit.split == 0 else {}),
+        **(_described(study, unit, model) if unit.split == 0 and not unit.variant else {}),
         "notes": notes,
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
@@ -117,10 +122,12 @@ def _run(study: Study, unit: Unit) -> Record:
 
 def _described(study: Study, unit: Unit, model: Any) -> Record:  # noqa: ANN401
     """Say what takes time to find out and is much the same in every split."""
-    found = coefficients(study.part(unit.train), model)
+    data = study.part(unit.train)
+    found = coefficients(data, model)
     return {
         "file_bytes": file_bytes(model),
         "coefficients": None if found is None else asdict(found),
+        **described(data, model),
     }
 
 

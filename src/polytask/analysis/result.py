@@ -6,6 +6,13 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Self
 
+from polytask.analysis._extra_parts import (
+    Ablated,
+    Kept,
+    LearningPoint,
+    Mattered,
+    StrengthPath,
+)
 from polytask.analysis._parts import (
     Coefficients,
     Interval,
@@ -66,6 +73,17 @@ class Comparison:
     relatedness : Kinship or None
         Whether the tasks are related at all, by a test that knows no models; None where it was
         not tested.
+    path : StrengthPath or None
+        Error and coefficients against strength of the chosen sharing model, or of the best one
+        that is searched, in the first split; None if none is.
+    kept : tuple of Kept
+        What is left of the coefficients of every linear sharing model in the first split.
+    mattered : tuple of Mattered
+        How far each hyper-parameter of the model of `path` decided, largest first.
+    learning : tuple of LearningPoint
+        Scores and gains against rows per task, fewest first; empty unless it was asked for.
+    ablation : tuple of Ablated
+        What every term of a penalty adds, the most first; empty unless it was asked for.
     """
 
     verdict: str
@@ -86,6 +104,11 @@ class Comparison:
     lock: dict[str, Any]
     stopped: str = ""
     relatedness: Kinship | None = None
+    path: StrengthPath | None = None
+    kept: tuple[Kept, ...] = ()
+    mattered: tuple[Mattered, ...] = ()
+    learning: tuple[LearningPoint, ...] = ()
+    ablation: tuple[Ablated, ...] = ()
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from polytask._messages import Speech, clean
 from polytask.analysis import Comparison
 from polytask.analysis import _sentences as says
-from polytask.report import _card, _tables
+from polytask.report import _card, _extras, _tables
 from polytask.report._tables import Cell, Table
 
 # Columns of coefficients that fit a screen.
@@ -125,6 +125,8 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
             speech("features.cut", shown | counts),
             table_text(_tables.coefficient_table(found, _COLUMNS, speech)),
         ]
+    for title, said, tables in _extras.blocks(result, speech):
+        blocks += [f"## {title}", *said, *map(table_text, tables)]
     return blocks
 
 

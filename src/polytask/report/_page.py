@@ -16,8 +16,9 @@ from polytask.analysis import Comparison
 from polytask.analysis import _sentences as says
 from polytask.analysis._parts import Coefficients, Interval, TaskGain
 from polytask.analysis._presenting import ends, task_names
-from polytask.report import _card, _tables
+from polytask.report import _card, _extras, _tables
 from polytask.report._bars import Chart, Line, chart
+from polytask.report._drawing import dressed
 
 if TYPE_CHECKING:
     from jinja2 import Environment
@@ -47,10 +48,12 @@ def page(result: Comparison, lang: str = "en") -> str:
     str
         The whole page. Strings of the user are text everywhere in it.
     """
+    marked = Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")
     context = {
-        **_words(result, Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")),
+        **_words(result, marked),
         **_pictures(result, Speech(lang)),
         **_numbers(result, Speech(lang)),
+        **_extras.context(result, Speech(lang), marked),
     }
     return rendered("report.html", context, lang)
 
@@ -238,21 +241,8 @@ def _size_svg(tasks: Sequence[TaskGain], speech: Speech) -> Markup:
             labels=("", ""),
         )
 
-    return _dressed(_charts.svg(draw, 5.2, 3.4), speech("section.size"), speech("size.desc"))
-
-
-def _dressed(drawing: str, title: str, description: str) -> Markup:
-    """Give a drawing its name, and colours that follow the page."""
-    from markupsafe import Markup, escape
-
-    for name, colour in _charts.COLOURS.items():
-        drawing = drawing.replace(colour, f"var(--{name})")
-    head, _, rest = drawing.partition(">")
-    named = Markup(
-        ' role="img" aria-labelledby="size-title size-desc"><title id="size-title">{}</title>'
-        '<desc id="size-desc">{}</desc>'
-    ).format(escape(title), escape(description))
-    return Markup(head + str(named) + rest)
+    drawing = _charts.svg(draw, 5.2, 3.4)
+    return dressed(drawing, "size", speech("section.size"), speech("size.desc"))
 
 
 def _heat(found: Coefficients) -> dict[str, Any]:

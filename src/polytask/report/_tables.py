@@ -194,7 +194,9 @@ def _task_row(name: str, task: TaskGain, places: int, speech: Speech) -> tuple[C
     )
 
 
-def difference_table(lines: Sequence[tuple[str, Interval]], caption: str, speech: Speech) -> Table:
+def difference_table(
+    lines: Sequence[tuple[str, Interval]], caption: str, speech: Speech, key: str = "differences"
+) -> Table:
     """Return named differences with their intervals."""
     places = common_places(interval for _, interval in lines)
     names = ("difference", "gain", "low", "high")
@@ -202,7 +204,7 @@ def difference_table(lines: Sequence[tuple[str, Interval]], caption: str, speech
         (Cell(name, name), *_interval_cells(interval, places, speech, signed=True))
         for name, interval in lines
     )
-    return Table("differences", caption, _columns(speech, names, names[1:]), rows)
+    return Table(key, caption, _columns(speech, names, names[1:]), rows)
 
 
 def two_by_two_table(result: Comparison, speech: Speech) -> Table | None:
@@ -216,7 +218,7 @@ def two_by_two_table(result: Comparison, speech: Speech) -> Table | None:
 
     def row(name: str, none: Interval, tuned: Interval) -> tuple[Cell, ...]:
         label = speech(f"two.rows.{name}")
-        show = _interval_shower(places, speech)
+        show = interval_shower(places, speech)
         return Cell(label, label), show(none), show(tuned)
 
     columns = (
@@ -232,9 +234,13 @@ def two_by_two_table(result: Comparison, speech: Speech) -> Table | None:
     return Table("two", caption, columns, rows)
 
 
-def _interval_shower(places: int, speech: Speech) -> Callable[[Interval], Cell]:
+def interval_shower(
+    places: int, speech: Speech, *, signed: bool = False
+) -> Callable[[Interval], Cell]:
+    """Return what makes cells of means with their intervals."""
+
     def show(interval: Interval) -> Cell:
-        mean = speech.number(interval.mean, places)
+        mean = speech.number(interval.mean, places, signed=signed)
         if not math.isfinite(interval.high - interval.low):
             return Cell(mean, interval.mean)
         ends = {name: speech.number(getattr(interval, name), places) for name in ("low", "high")}

@@ -1,0 +1,187 @@
+"""The regularisation path of a search: every strength, fitted to all rows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+
+from polytask._checks import sentence
+from polytask._estimator.card import checksum
+from polytask._estimator.training import encode, encode_training, training_data
+from polytask.data import TaskData
+from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
+from polytask.linear._problem import Problem, build_problem
+from polytask.selection._classifier import MultiTaskClassifierCV
+from polytask.selection._model import MultiTaskModelCV
+from polytask.selection._regressor import MultiTaskRegressorCV
+from polytask.selection.judging import Path, PathFitter
+from polytask.selection.path_result import RegularizationPath
+from polytask.selection.rules import within_one_error
+
+if TYPE_CHECKING:
+    pass
+
+Array = NDArray[np.float64]
+
+OWNER = "regularization_path"
+SEARCHES = (MultiTaskRegressorCV, MultiTaskClassifierCV, MultiTaskModelCV)
+# Singular values below this share of the largest are rounding.
+_RANK = 1e-8
+
+
+def regularization_path(
+    estimator: Any,  # noqa: ANN401 - one of SEARCHES
+    X: Any,  # noqa: ANN401
+    y: Any = None,  # noqa: ANN401
+    task: Any = None,  # noqa: ANN401
+    sample_weight: Any = None,  # noqa: ANN401
+) -> RegularizationPath:
+    """Return held-out error and coefficients of a searched penalty at every strength.
+
+    The search is that of the estimator; the coefficients are those of all rows, under the task
+    weights and intercepts that it chose, each strength from the one before.
+
+    Parameters
+    ----------
+    estimator : MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV
+        Fitted on these data, or not fitted: then a copy is fitted.
+    X, y, task, sample_weight
+        As in ``fit``.
+
+    Returns
+    -------
+    RegularizationPath
+        Of the penalty that the search chose; name one penalty in the estimator for the path of
+        that one.
+
+    Raises
+    ------
+    ParameterError
+        If the estimator searches no strengths by folds.
+    DataError
+        If it was fitted on other data.
+
+    References
+    ----------
+    J. Friedman, T. Hastie and R. Tibshirani, "Regularization paths for generalized linear
+    models via coordinate descent", Journal of Statistical Software 33 (2010), section 2.5.
+
+    Examples
+    --------
+    >>> from polytask import MultiTaskRegressorCV
+    >>> from polytask.datasets import load_diabetes_groups
+    >>> from polytask.penalties import L21
+    >>> from polytask.selection import regularization_path
+    >>> patients = load_diabetes_groups()
+    >>> model = MultiTaskRegressorCV(L21(), alphas=10)
+    >>> path = regularization_path(model, patients.X, patients.y, task=patients.task)
+    >>> path.kept.tolist()[0], path.coef.shape[0]
+    (0, 10)
+    """
+    if not isinstance(estimator, SEARCHES):
+        allowed = " or ".join(kind.__name__ for kind in SEARCHES)
+        raise ParameterError(sentence("estimator", OWNER, allowed, repr(estimator)))
+    fitted = hasattr(estimator, "alphas_")
+    model = estimator if fitted else clone(estimator)
+    if not fitted:
+        model.fit(X, y, task=task, sample_weight=sample_weight)
+    raw = training_data(X, y, task, sample_weight, model.task_column, OWNER)
+    if fitted and checksum(encode_training(raw)[0]) != model.data_card_.checksum:
+        raise DataError(
+            f"{OWNER} was given other data than the {type(model).__name__} was fitted on: give "
+            "the same, or an estimator that is not fitted."
+        )
+    if not hasattr(model, "alpha_scores_"):
+        raise DataError(
+            f"{OWNER} needs the scores of every strength, which this {type(model).__name__} of "
+            "an older polytask did not keep: fit it again."
+        )
+    return fitted_path(model, raw)
+
+
+def fitted_path(
+    model: Any,  # noqa: ANN401 - of SEARCHES
+    raw: TaskData,
+    *,
+    exact: bool = True,
+) -> RegularizationPath:
+    """Return the path of a fitted search.
+
+    Parameters
+    ----------
+    model : MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV
+        Fitted.
+    raw : TaskData
+        What it was fitted on, before encoding.
+    exact : bool, default=True
+        Whether every strength is fitted to the tolerance of the model, and what stopped before
+        it is said; else as on the folds of the search.
+
+    Returns
+    -------
+    RegularizationPath
+    """
+    problem = _problem_of(model, raw)
+    found = _solved(model, problem, exact)
+    scaled = np.stack([W for W, _ in found])
+    scores = model.alpha_scores_
+    named = "score" if callable(model.scoring) else str(model.scoring)
+    chosen = int(np.argmin(np.abs(model.alphas_ - model.alpha_)))
+    best, one_se = within_one_error(scores, model.alphas_)
+    return RegularizationPath(
+        penalty=model.best_penalty_,
+        alphas=model.alphas_,
+        scores=scores,
+        measure="loss" if model.scoring is None else named,
+        coef=np.stack([problem.original_units(W, b)[0] for W, b in found]),
+        sizes=np.linalg.norm(scaled, axis=2),
+        entries=scaled.reshape(len(scaled), -1),
+        ranks=np.array([_rank(W) for W in scaled], dtype=np.intp),
+        features=tuple(str(name) for name in model.coef_feature_names_),
+        columns=tuple(model.columns_),
+        best=best,
+        one_se=one_se,
+        chosen=chosen,
+    )
+
+
+def _problem_of(model: Any, raw: TaskData) -> Problem:  # noqa: ANN401 - a fitted search
+    """Return the problem of all rows under the settings that were chosen."""
+    data = raw if model.encoder_ is None else encode(raw, model.encoder_)
+    settings = replace(
+        model._settings(),
+        task_weight=model.task_weight_,
+        intercept=model.intercept_mode_,
+        intercept_strength=model.intercept_strength_,
+    )
+    return build_problem(data, model._outcomes(data), settings, type(model).__name__)
+
+
+def _solved(model: Any, problem: Problem, exact: bool) -> list[tuple[Array, Array]]:  # noqa: ANN401
+    """Return scaled coefficients and intercepts of every strength."""
+    owner = type(model).__name__
+    fitter = PathFitter(model.solver, model.tol, owner)
+    if exact:
+        fitter = replace(fitter, looser=1.0, max_iter=model.max_iter)
+    path = Path(0, model.best_penalty_, model.alphas_, model._settings(), 0)
+    solutions = [solution for _, solution in fitter.fits(problem, path)]
+    open_ended = sum(not solution.status.ok for solution in solutions)
+    if exact and open_ended:
+        warnings.warn(
+            f"{OWNER}: {open_ended} of {len(solutions)} strengths stopped before tol="
+            f"{model.tol:g} of {owner}; a greater max_iter finishes them.",
+            ConvergenceWarning,
+            stacklevel=3,
+        )
+    exists = True if problem.present is None else problem.present.T
+    return [(np.where(exists, s.W, 0.0), s.intercept) for s in solutions]
+
+
+def _rank(W: Array) -> int:
+    values = np.linalg.svd(W, compute_uv=False)
+    return int(np.count_nonzero(values > _RANK * values.max(initial=0.0)))
