@@ -12,111 +12,25 @@ import argparse
 import csv
 import io
 import json
-import os
 import platform
 import random
 import re
-import signal
-import subprocess
-import sys
 import tempfile
-import time
 from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
+from _kill import Work, command, table, tell
 
 import polytask
 
 CLOCK_COLUMNS = ("fit_seconds", "predict_seconds")
-# How many of the kills come before the first fit of a run is kept.
-EARLY = 0.3
-COMMAND = (
+WORDS = (
     "compare", "a.csv", "--task", "school", "--target", "y", "--splits", "5", "--jobs", "1",
     "--models", "separate", "--models", "pooled + intercepts", "--models", "near the mean",
-    "--models", "boosting pooled",
+    "--models", "boosting pooled", "--out", "out",
 )  # fmt: skip
-
-
-def table() -> pd.DataFrame:
-    """Draw six related tasks."""
-    rng = np.random.default_rng(0)
-    n_tasks, n = 6, 40
-    school = np.repeat(np.arange(n_tasks), n)
-    frame = pd.DataFrame(rng.standard_normal((n_tasks * n, 4)), columns=list("abcd"))
-    coef = np.array([1.0, -1.0, 0.5, 0]) + 0.3 * rng.standard_normal((n_tasks, 4))
-    frame["y"] = (frame.to_numpy() * coef[school]).sum(axis=1) + rng.standard_normal(len(school))
-    frame["school"] = [f"school {t}" for t in school]
-    return frame
-
-
-def started(folder: Path) -> subprocess.Popen[bytes]:
-    """Start the command in a process group of its own."""
-    code = "import sys; from polytask.cli import main; sys.exit(main())"
-    source = Path(polytask.__file__).parents[1]
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *COMMAND, "--out", "out"],
-        cwd=folder,
-        start_new_session=True,
-        env=os.environ | {"PYTHONPATH": str(source)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-    )
-
-
-def size(folder: Path) -> int:
-    """Return the bytes of the journal."""
-    journal = folder / "out" / "journal"
-    return journal.stat().st_size if journal.exists() else 0
-
-
-def wait(process: subprocess.Popen[bytes], folder: Path, seconds: float) -> float:
-    """Wait until the journal grows, the process ends or time is up; return the seconds."""
-    before, began = size(folder), time.perf_counter()
-    while process.poll() is None and time.perf_counter() - began < seconds:
-        if size(folder) > before:
-            break
-        time.sleep(0.02)
-    return time.perf_counter() - began
-
-
-def whole(folder: Path) -> tuple[float, float]:
-    """Run to the end; return the seconds to the first fit that is kept, and from there on."""
-    process = started(folder)
-    first = wait(process, folder, float("inf"))
-    began = time.perf_counter()
-    _, errors = process.communicate()
-    if process.returncode:
-        raise SystemExit(f"{folder}: status {process.returncode}\n{errors.decode()}")
-    return first, time.perf_counter() - began
-
-
-def killed(folder: Path, early: float | None, late: float) -> str:
-    """Kill a run before or after it keeps its first fit, and say when.
-
-    Parameters
-    ----------
-    folder : Path
-        Where.
-    early : float or None
-        Seconds after the start; None: after it has kept a fit.
-    late : float
-        Seconds after that.
-    """
-    process = started(folder)
-    if early is None:
-        wait(process, folder, float("inf"))
-        said = f"{late:.1f} s after its first fit"
-    else:
-        said, late = f"{early:.1f} s after its start", early
-    try:
-        process.wait(late)
-        said = "had ended before"
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-    process.communicate()
-    return said
+COMPARE = Work(command(*WORDS), "out/journal")
 
 
 def without_clock(text: str) -> str:
@@ -201,12 +115,6 @@ TELLERS: dict[str, Callable[[Path, Path], str]] = {
 }
 
 
-def tell(title: str, found: dict[str, str]) -> None:
-    print(f"\n## {title}\n\n| file | |\n|---|---|")
-    for name, words in found.items():
-        print(f"| {name} | {words} |")
-
-
 def main() -> None:
     """Run, kill, go on, compare."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -225,15 +133,10 @@ def work(folder: Path, kills: int, moments: random.Random) -> None:
     for place in places:
         place.mkdir(parents=True, exist_ok=True)
         table().to_csv(place / "a.csv", index=False)
-    start, rest = whole(places[0])
-    whole(places[1])
-    print(f"An undisturbed run takes {start + rest:.0f} s.\n\n| kill | when | journal bytes |")
-    print("|---|---|---|")
-    for count in range(1, kills + 1):
-        early = moments.uniform(0, start) if moments.random() < EARLY else None
-        when = killed(places[2], early, moments.uniform(0, 0.7 * rest / kills))
-        print(f"| {count} | {when} | {size(places[2])} |", flush=True)
-    whole(places[2])
+    start, rest, _ = COMPARE.whole(places[0])
+    COMPARE.whole(places[1])
+    print(f"An undisturbed run takes {start + rest:.0f} s.\n")
+    COMPARE.disturbed(places[2], kills, moments, (start, rest))
     outs = [place / "out" for place in places]
     tell("Two undisturbed runs", said(outs[0], outs[1]))
     tell("Killed and gone on, against undisturbed", said(outs[0], outs[2]))

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from polytask._messages._extra_english import EXTRA_ENGLISH
 from polytask._messages._report_english import REPORT_ENGLISH
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reading_the_report.md"
@@ -13,18 +14,21 @@ PAGE = Path(__file__).resolve().parents[2] / "docs" / "reading_the_report.md"
 PLAIN = {"section.do", "section.why"}
 
 
+WORDS = {**REPORT_ENGLISH, **EXTRA_ENGLISH}
+
+
 def _words(group):
-    return sorted(key for key in REPORT_ENGLISH if key.startswith(f"{group}."))
+    return sorted(key for key in WORDS if key.startswith(f"{group}."))
 
 
 @pytest.mark.parametrize("key", sorted({*_words("section")} - PLAIN))
 def test_every_section_is_explained(key):
-    assert str(REPORT_ENGLISH[key]) in PAGE.read_text(encoding="utf-8")
+    assert str(WORDS[key]) in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("key", _words("verb"))
 def test_every_action_has_a_row(key):
-    assert f"| {REPORT_ENGLISH[key]} |" in PAGE.read_text(encoding="utf-8")
+    assert f"| {WORDS[key]} |" in PAGE.read_text(encoding="utf-8")
 
 
 @pytest.mark.parametrize("verdict", ["share", "separate", "pool", "unclear"])

@@ -56,6 +56,63 @@ def new_axes(width: float, height: float) -> Axes:
     return ax
 
 
+def new_panels(width: float, height: float, n: int) -> list[Axes]:
+    """Return Axes below each other, with one axis across, that a notebook shows by itself.
+
+    Parameters
+    ----------
+    width, height : float
+        Of the figure, in inches.
+    n : int
+        How many.
+
+    Returns
+    -------
+    list of Axes
+        From top to bottom.
+    """
+    from matplotlib import pyplot
+
+    _, panels = pyplot.subplots(
+        n, figsize=(width, height), layout="constrained", sharex=True, squeeze=False
+    )
+    return list(panels[:, 0])
+
+
+def image(
+    draw: Callable[[list[Axes]], object], width: float, height: float, n: int, form: str
+) -> bytes:
+    """Return panels below each other as the content of a file.
+
+    Parameters
+    ----------
+    draw : callable
+        Draws on the list of `n` Axes that it is called with.
+    width, height : float
+        In inches.
+    n : int
+        How many panels.
+    form : {"png", "svg"}
+        Of the file. The same drawing gives the same bytes.
+
+    Returns
+    -------
+    bytes
+    """
+    import matplotlib
+    from matplotlib.figure import Figure
+
+    with matplotlib.rc_context(), io.BytesIO() as file:
+        matplotlib.rcdefaults()
+        matplotlib.rcParams.update(_PAGE)
+        figure = Figure(figsize=(width, height), layout="constrained", facecolor=COLOURS["paper"])
+        panels = figure.subplots(n, sharex=True, squeeze=False)
+        draw(list(panels[:, 0]))
+        metadata = _NO_METADATA if form == "svg" else {"Software": None}
+        figure.savefig(file, format=form, dpi=150, metadata=metadata)
+        return file.getvalue()
+
+
 def svg(draw: Callable[[Axes], object], width: float, height: float) -> str:
     """Return a chart as an ``<svg>`` element to be put into a page.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from polytask._journal._file import AppendFile
 from polytask._journal._journal import Journal
+from polytask._journal._lock import WriterLock
 
-__all__ = ["Journal"]
+__all__ = ["AppendFile", "Journal", "WriterLock"]

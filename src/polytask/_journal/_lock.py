@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import socket
 from typing import TYPE_CHECKING
 
@@ -33,7 +34,7 @@ class WriterLock:
     Raises
     ------
     DataError
-        If another writer holds the lock, or no lock file can be made.
+        If another writer holds the lock, or no file can be made in the folder.
     """
 
     def __init__(self, path: str | os.PathLike[str], owner: str) -> None:
@@ -45,11 +46,13 @@ class WriterLock:
         try:
             self._lock.acquire()
         except Timeout as error:
+            _refuse_closed_folder(path, owner)
             raise DataError(
                 f"{owner} cannot write {os.fspath(path)}: another run writes to it"
                 f"{_holder(self._file)}; wait until it ends, or choose another place (--out)."
             ) from error
         except OSError as error:
+            _refuse_closed_folder(path, owner)
             reason = error.strerror or error
             raise DataError(f"{owner} cannot lock {os.fspath(path)}: {reason}.") from error
         # Where files cannot be locked, filelock takes a file that exists as the lock.
@@ -71,6 +74,22 @@ class WriterLock:
     def _remove(self) -> None:
         with contextlib.suppress(OSError):
             os.unlink(self._file)
+
+
+def _refuse_closed_folder(path: str | os.PathLike[str], owner: str) -> None:
+    """Say so if the folder takes no new file: a lock that cannot be made is held by nobody."""
+    folder = os.path.dirname(os.path.abspath(path))
+    probe = os.path.join(folder, f".{secrets.token_hex(8)}.probe")
+    try:
+        with open(probe, "xb"):
+            pass
+        os.unlink(probe)
+    except OSError as error:
+        reason = error.strerror or error
+        raise DataError(
+            f"{owner} cannot write {os.fspath(path)}: no file can be made in the folder {folder} "
+            f"({reason}); choose another place (--out)."
+        ) from error
 
 
 def _sign(path: str) -> None:

@@ -31,6 +31,7 @@ AUTO_ENGLISH: Mapping[str, Template] = {
     "auto.kind.separate": "separate",
     "auto.kind.pooled": "pooled",
     "auto.kind.shared": "sharing",
+    "auto.kind.trees": "trees",
     "auto.kind.other": "other",
     "auto.missing": Plural(
         "n",

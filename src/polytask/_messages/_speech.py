@@ -10,6 +10,8 @@ from polytask._messages._auto_chinese import AUTO_CHINESE
 from polytask._messages._auto_english import AUTO_ENGLISH
 from polytask._messages._chinese import CHINESE
 from polytask._messages._english import ENGLISH
+from polytask._messages._extra_chinese import EXTRA_CHINESE
+from polytask._messages._extra_english import EXTRA_ENGLISH
 from polytask._messages._forms import Plural, Template
 from polytask._messages._numbers import decimals, fixed
 from polytask._messages._related_chinese import RELATED_CHINESE
@@ -21,8 +23,20 @@ from polytask.exceptions import ParameterError
 
 TABLE: Mapping[str, Mapping[str, Template]] = MappingProxyType(
     {
-        "en": {**ENGLISH, **REPORT_ENGLISH, **RELATED_ENGLISH, **AUTO_ENGLISH},
-        "zh": {**CHINESE, **REPORT_CHINESE, **RELATED_CHINESE, **AUTO_CHINESE},
+        "en": {
+            **ENGLISH,
+            **REPORT_ENGLISH,
+            **EXTRA_ENGLISH,
+            **RELATED_ENGLISH,
+            **AUTO_ENGLISH,
+        },
+        "zh": {
+            **CHINESE,
+            **REPORT_CHINESE,
+            **EXTRA_CHINESE,
+            **RELATED_CHINESE,
+            **AUTO_CHINESE,
+        },
     }
 )
 LANGUAGES = tuple(TABLE)

@@ -15,6 +15,7 @@ from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
+from polytask._checks import is_whole
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
@@ -139,11 +140,11 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             yield _decision(model, held)
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
-        cv = _FOLDS if self.cv is None else self.cv
+        cv: Any = _FOLDS if self.cv is None else self.cv
         classes, counts = np.unique(labels, return_counts=True)
-        if not isinstance(cv, int):
+        if not is_whole(cv):
             return [(a, b) for a, b in cv if len(np.unique(labels[a])) == len(classes)]
-        count = min(cv, int(counts.min()))
+        count = min(int(cv), int(counts.min()))
         if count < 2:
             return []
         # Rows may come task by task, and a fold must not be a task.

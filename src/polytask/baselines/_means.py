@@ -13,7 +13,7 @@ from sklearn.model_selection import KFold
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from polytask._checks import one_of
+from polytask._checks import is_whole, one_of
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._registry import State, saveable
 from polytask.losses import LOSSES
@@ -127,10 +127,10 @@ class TunedMeans(RegressorMixin, BaseEstimator):
         return alphas[int(np.argmin(lost))]
 
     def _folds(self, n_rows: int) -> list[tuple[Any, Any]]:
-        cv = _FOLDS if self.cv is None else self.cv
-        if not isinstance(cv, int):
+        cv: Any = _FOLDS if self.cv is None else self.cv
+        if not is_whole(cv):
             return list(cv)
-        count = min(cv, n_rows)
+        count = min(int(cv), n_rows)
         if count < 2:
             return []
         # Rows may come task by task, and a fold must not be a task.

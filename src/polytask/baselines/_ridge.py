@@ -12,7 +12,7 @@ from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
@@ -110,11 +110,11 @@ class TunedRidge(RegressorMixin, BaseEstimator):
         return total
 
     def _folds(self, n: int) -> list[tuple[Any, Any]]:
-        cv = _FOLDS if self.cv is None else self.cv
-        if not isinstance(cv, int):
+        cv: Any = _FOLDS if self.cv is None else self.cv
+        if not is_whole(cv):
             return list(cv)
         # Rows may come in an order that means something, and a fold must not be a part of it.
-        return list(KFold(min(cv, n), shuffle=True, random_state=0).split(np.zeros(n)))
+        return list(KFold(min(int(cv), n), shuffle=True, random_state=0).split(np.zeros(n)))
 
     def _paths(self, X: Array, y: Array, weight: Array, new: Array, alphas: Array) -> Array:
         """Return predictions of new rows for every strength, shape (n_new, n_alphas)."""

@@ -8,11 +8,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask.cli import _fit_report as report
-from polytask.cli._console import say, say_pair, say_table
+from polytask.cli._console import digits, say, say_pair, say_table
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._kinds import Demand, Problem, problem_of
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
+from polytask.cli._splitting import check_one_way, folds_of
 from polytask.exceptions import IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
@@ -20,8 +21,6 @@ if TYPE_CHECKING:
 
 # Where an interrupted run left off, beside the model that it was to write.
 _JOURNAL = ".journal"
-# Splits of a time column: every fold trains on the past of what it holds out.
-_PASTS = 4
 
 
 @dataclass(frozen=True)
@@ -89,10 +88,7 @@ def run_auto(
 
     source.check("polytask auto")
     choice.check()
-    if wanted.group and wanted.time:
-        raise ParameterError(
-            "Rows are held out in one way: choose one of --group and --time; got both."
-        )
+    check_one_way(wanted)
     path = output.check(f"model{MODEL_SUFFIX}", source.data)
     demand = Demand(choice.loss, "--classes" if choice.loss == "classes" else "--numbers")
     training = read_training(source, wanted, demand, drop_missing)
@@ -127,7 +123,7 @@ def _estimator(training: Training, choice: Choice, journal: os.PathLike[str]) ->
         )
     return classes[problem](
         list(choice.models) or "default",
-        cv=_folds(training, choice),
+        cv=folds_of(training, choice.folds, choice.seed),
         time_budget=choice.budget,
         journal=journal,
         task_column=training.task_column,
@@ -138,20 +134,10 @@ def _estimator(training: Training, choice: Choice, journal: os.PathLike[str]) ->
     )
 
 
-def _folds(training: Training, choice: Choice) -> Any:  # noqa: ANN401 - int or splitter
-    from polytask.data import GroupedRows, TimeOrdered
-
-    if training.group is not None:
-        return GroupedRows(training.group, n_splits=choice.folds, random_state=choice.seed)
-    if training.time is not None:
-        return TimeOrdered(training.time, n_splits=_PASTS)
-    return choice.folds
-
-
 def _say_choice(estimator: Any, lang: str) -> None:  # noqa: ANN401 - an automatic estimator
     board = estimator.leaderboard()
     rows = [
-        (row.model, f"{row.score:.4f}", f"{row.weight:.0%}", f"{row.seconds:.1f}")
+        (row.model, digits(row.score), f"{row.weight:.0%}", f"{row.seconds:.1f}")
         for row in board.itertuples()
         if not math.isnan(row.score)
     ]

@@ -32,6 +32,10 @@ class Method:
         How often rows are held out.
     seed : int
         Of splits and models.
+    learning_curve : bool, default=False
+        Whether the chosen models are fitted on fewer rows too.
+    ablation : bool, default=False
+        Whether a penalty is tried without each of its terms too.
     """
 
     loss: str
@@ -41,6 +45,8 @@ class Method:
     quick: bool
     splits: int | None
     seed: int
+    learning_curve: bool = False
+    ablation: bool = False
 
     def demand(self) -> Demand:
         """Return what the targets are to be."""

@@ -94,6 +94,8 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
         random_state=method.seed,
         journal=folder.journal,
         verbose=True,
+        learning_curve=method.learning_curve,
+        ablation=method.ablation,
     )
 
 

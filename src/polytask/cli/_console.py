@@ -16,6 +16,8 @@ if TYPE_CHECKING:
 
 # More than any table needs.
 _WIDE = 10_000
+# Scores from here on are written with a power of ten.
+_READABLE = 1e5
 
 
 def use_utf8() -> None:
@@ -120,6 +122,11 @@ def say_table(
         console.width = _WIDE
     console.print(Text(title, style="bold"))
     console.print(table)
+
+
+def digits(value: float) -> str:
+    """Return a score with four decimals; one that no table has room for with four digits."""
+    return f"{value:.4f}" if abs(value) < _READABLE else f"{value:.4g}"
 
 
 @contextmanager

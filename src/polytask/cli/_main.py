@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 import polytask
-from polytask.cli import _outcome, adapt, auto, compare, fit, inspect, predict, rerun
+from polytask.cli import _outcome, adapt, auto, compare, fit, inspect, path, predict, rerun, tune
 from polytask.cli._console import use_utf8
 
 app = typer.Typer(
@@ -26,6 +26,8 @@ app.command(help=compare.HELP, epilog=compare.EPILOG)(compare.compare)
 app.command(help=rerun.HELP, epilog=rerun.EPILOG)(rerun.rerun)
 app.command(help=fit.HELP, epilog=fit.EPILOG)(fit.fit)
 app.command(help=auto.HELP, epilog=auto.EPILOG)(auto.auto)
+app.command(help=tune.HELP, epilog=tune.EPILOG)(tune.tune)
+app.command(help=path.HELP, epilog=path.EPILOG)(path.path)
 app.command(help=adapt.HELP, epilog=adapt.EPILOG)(adapt.adapt)
 app.command(help=predict.HELP, epilog=predict.EPILOG)(predict.predict)
 

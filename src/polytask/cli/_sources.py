@@ -143,7 +143,7 @@ class Output:
         ParameterError
             If no file is named.
         DataError
-            If there is no such folder, or the file exists.
+            If there is no such folder, it takes no files, or the file exists.
         """
         path = self.path
         if path is None:
@@ -153,6 +153,8 @@ class Output:
             raise DataError(f"Cannot write {path}: it is a folder.")
         if not os.path.isdir(folder):
             raise DataError(f"Cannot write {path}: there is no folder {folder}.")
+        if not os.access(folder, os.W_OK):
+            raise DataError(f"Cannot write {path}: the folder {folder} takes no new files.")
         if os.path.exists(path):
             self._check_replaced(path, inputs)
         return path

@@ -7,10 +7,53 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from polytask.cli._fit_data import Training
+    from polytask.cli._roles import Wanted
+
+# Splits of a time column: every fold trains on the past of what it holds out.
+_PASTS = 4
+
+
+def check_one_way(wanted: Wanted) -> None:
+    """Refuse groups and time together.
+
+    Raises
+    ------
+    ParameterError
+        If both are given.
+    """
+    if wanted.group and wanted.time:
+        raise ParameterError(
+            "Rows are held out in one way: choose one of --group and --time; got both."
+        )
+
+
+def folds_of(training: Training, folds: int, seed: int) -> Any:  # noqa: ANN401 - int or splitter
+    """Return how a search holds rows out: by groups, by time, or within tasks.
+
+    Parameters
+    ----------
+    training : Training
+        With the group or the time of every row, if any.
+    folds, seed : int
+        How many, and the seed of their splits.
+
+    Returns
+    -------
+    int or splitter
+    """
+    from polytask.data import GroupedRows, TimeOrdered
+
+    if training.group is not None:
+        return GroupedRows(training.group, n_splits=folds, random_state=seed)
+    if training.time is not None:
+        return TimeOrdered(training.time, n_splits=_PASTS)
+    return folds
 
 
 def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:

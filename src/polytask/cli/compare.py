@@ -26,6 +26,10 @@ No patient on both sides of a split:
 
   polytask compare visits.csv --task ward --target ill --group patient --out visits
 
+How much of the gain is left with more rows, and what each term of the penalty adds:
+
+  polytask compare exams.csv --task school --target score --out exams --learning-curve --ablation
+
 From the past to the future, at most half an hour:
 
   polytask compare plant.csv --targets 'y_*' --time day --time-budget 30m --out plant
@@ -74,6 +78,23 @@ Splits = Annotated[
         help="How often rows are held out (default: 5).",
     ),
 ]
+LearningCurve = Annotated[
+    bool,
+    typer.Option(
+        "--learning-curve",
+        rich_help_panel=options.COMPARING,
+        help="Also fit the chosen models on fewer rows: how does the gain depend on rows per "
+        "task?",
+    ),
+]
+Ablation = Annotated[
+    bool,
+    typer.Option(
+        "--ablation",
+        rich_help_panel=options.COMPARING,
+        help="Also try the penalty without each of its terms: what does each add?",
+    ),
+]
 Resume = Annotated[
     bool,
     typer.Option(
@@ -106,6 +127,8 @@ def compare(
     unseen: UnseenTasks = False,
     splits: Splits = None,
     quick: Quick = False,
+    learning_curve: LearningCurve = False,
+    ablation: Ablation = False,
     out: Annotated[
         str | None,
         typer.Option(metavar="DIR", rich_help_panel=options.RUNNING, help="The folder to write."),
@@ -156,7 +179,17 @@ def compare(
         source=Source(data, file_per_task, Style(sep, decimal, encoding)),
         wanted=wanted,
         drop_missing=drop_missing_target,
-        method=Method(loss, metric, tuple(models or ()), unseen, quick, splits, seed),
+        method=Method(
+            loss,
+            metric,
+            tuple(models or ()),
+            unseen,
+            quick,
+            splits,
+            seed,
+            learning_curve,
+            ablation,
+        ),
         given=given_options(context),
         budget=None if time_budget is None else seconds(time_budget),
         jobs=processes(jobs),

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import scipy.sparse as sp
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask.data import designs, tables
 from polytask.data.splitters import (
     GroupedRows,
@@ -56,9 +55,9 @@ def as_splits(cv: object, data: TaskData) -> list[Split]:
     ParameterError
         If `cv` is none of these.
     DataError
-        If a side of a split is empty.
+        If a side of a split is empty, or a row is on both.
     """
-    if isinstance(cv, numbers.Integral) and not isinstance(cv, bool):
+    if is_whole(cv):
         cv = WithinTasks(int(cv))
     if isinstance(cv, Splitter):
         return [_both_sides(pair) for pair in cv.split(data)]
@@ -138,9 +137,17 @@ def _within(rows: NDArray[Any], last: int) -> bool:
 
 
 def _both_sides(pair: Split) -> Split:
+    """Refuse a split with an empty side, or with a row on both."""
     for side, name in zip(pair, ("training", "test"), strict=True):
         if not len(side):
             raise DataError(sentence("cv", "the search", f"splits with {name} rows", "none"))
+    sides = np.zeros((2, max(int(side.max()) for side in pair) + 1), dtype=np.bool_)
+    for mask, side in zip(sides, pair, strict=True):
+        mask[side] = True
+    shared = int(np.count_nonzero(sides.all(axis=0)))
+    if shared:
+        allowed = "splits whose held-out rows are not among their training rows"
+        raise DataError(sentence("cv", "the search", allowed, f"{shared} on both sides"))
     return pair
 
 

@@ -6,14 +6,13 @@ import abc
 import dataclasses
 import heapq
 import itertools
-import numbers
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import number, positive_integer, sentence
+from polytask._checks import is_whole, number, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.data import tables
 from polytask.data.dealing import deck_of
@@ -47,6 +46,14 @@ class Splitter(abc.ABC):
             Itself if it can divide the rows as it is; None if they cannot be divided so.
         """
         return self
+
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return the number of what is dealt for every row of `data`: a row, a group, a task.
+
+        Errors within a unit go together. None says that nothing smaller than a whole test set
+        can be taken for independent.
+        """
+        return None
 
 
 @saveable("split.within_tasks")
@@ -111,6 +118,10 @@ class WithinTasks(Splitter):
             return self if eligible else None
         return _fewer(self, eligible)
 
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return the rows themselves."""
+        return np.arange(data.n_rows)
+
 
 @saveable("split.grouped_rows")
 @dataclasses.dataclass(frozen=True, eq=False)
@@ -156,6 +167,10 @@ class GroupedRows(Splitter):
         """Return it with no more folds than groups."""
         _, sizes = self._rows_of_groups(data)
         return _fewer(self, int((sizes > 0).sum()))
+
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return the groups."""
+        return self._rows_of_groups(data)[0]
 
     def _rows_of_groups(self, data: TaskData) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
         """Return the group of every row of `data`, and how many rows each group has."""
@@ -292,6 +307,10 @@ class LeaveTasksOut(Splitter):
             return self
         return _fewer(self, len(np.unique(data.row_tasks())))
 
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return the tasks."""
+        return data.row_tasks()
+
     def _named(self, data: TaskData) -> NDArray[np.intp]:
         named = list(self.tasks or ())
         codes = LabelIndex(data.tasks).encode(named, "shared", "tasks", "LeaveTasksOut")
@@ -366,7 +385,6 @@ def _check_fraction(test_size: float | None, owner: str) -> None:
 
 
 def _check_seed(random_state: object, owner: str) -> None:
-    whole = isinstance(random_state, numbers.Integral) and not isinstance(random_state, bool)
-    if random_state is not None and not (whole and int(random_state) >= 0):  # type: ignore[call-overload]
+    if random_state is not None and not (is_whole(random_state) and int(random_state) >= 0):
         allowed = "an integer >= 0 or None"
         raise ParameterError(sentence("random_state", owner, allowed, repr(random_state)))

@@ -6,6 +6,9 @@ from polytask.selection._model import MultiTaskModelCV
 from polytask.selection._model_ic import MultiTaskModelIC
 from polytask.selection._regressor import MultiTaskRegressorCV
 from polytask.selection._regressor_ic import MultiTaskRegressorIC
+from polytask.selection.importance import importance
+from polytask.selection.path import regularization_path
+from polytask.selection.path_result import RegularizationPath
 from polytask.selection.tuning import Between, Tuned, tune
 from polytask.selection.variants import variants
 
@@ -17,7 +20,10 @@ __all__ = [
     "MultiTaskModelIC",
     "MultiTaskRegressorCV",
     "MultiTaskRegressorIC",
+    "RegularizationPath",
     "Tuned",
+    "importance",
+    "regularization_path",
     "tune",
     "variants",
 ]

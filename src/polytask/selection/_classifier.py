@@ -9,11 +9,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._classes import decisions, probabilities
-from polytask.linear._classifier import rows_have_tasks
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy
@@ -92,6 +91,8 @@ class MultiTaskClassifierCV(LinearEstimator):
         The strengths tried of the chosen penalty, strongest first.
     scores_ : ndarray of shape (n_candidates, n_folds)
         The score of every candidate; greater is better.
+    alpha_scores_ : ndarray of shape (n_alphas, n_folds)
+        Those of the strengths of ``alphas_``.
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float

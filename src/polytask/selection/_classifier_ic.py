@@ -9,11 +9,10 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._classes import decisions, probabilities
-from polytask.linear._classifier import rows_have_tasks
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, accuracy

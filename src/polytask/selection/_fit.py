@@ -133,6 +133,8 @@ def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None
     """Set the fitted attributes of a cross-validated search."""
     keep_choice(estimator, found, best)
     estimator.scores_ = np.stack([c.scores for c in found])
+    rivals = [c for c in found if c.differs_in_strength(best)]
+    estimator.alpha_scores_ = np.stack([c.scores for c in rivals])
     estimator.sizes_ = np.array([c.size for c in found])
     estimator.best_score_ = best.score
 

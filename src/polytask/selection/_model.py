@@ -8,12 +8,11 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator.classes import has_classes, probabilities
+from polytask._estimator.mixed_score import explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._classes import probabilities
-from polytask.linear._mixed_score import explained
-from polytask.linear._model import has_classes
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores
@@ -95,6 +94,8 @@ class MultiTaskModelCV(LinearEstimator):
         The strengths tried of the chosen penalty, strongest first.
     scores_ : ndarray of shape (n_candidates, n_folds)
         The score of every candidate; greater is better.
+    alpha_scores_ : ndarray of shape (n_alphas, n_folds)
+        Those of the strengths of ``alphas_``.
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float

@@ -8,10 +8,10 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._estimator.mixed_score import by_deviance, explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._mixed_score import by_deviance, explained
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, r2
@@ -92,6 +92,8 @@ class MultiTaskRegressorCV(LinearEstimator):
         The strengths tried of the chosen penalty, strongest first.
     scores_ : ndarray of shape (n_candidates, n_folds)
         The score of every candidate; greater is better.
+    alpha_scores_ : ndarray of shape (n_alphas, n_folds)
+        Those of the strengths of ``alphas_``.
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float

@@ -8,10 +8,10 @@ from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, Query, natural_scores, regression
+from polytask._estimator.mixed_score import by_deviance, explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
-from polytask.linear._mixed_score import by_deviance, explained
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
 from polytask.metrics.scores import TaskScores, r2

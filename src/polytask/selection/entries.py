@@ -92,7 +92,7 @@ def _expanded(
         return [_known(model, facts) for model in default]
     if isinstance(item, str):
         if item not in MODELS:
-            allowed = "'default' or among " + ", ".join(MODELS)
+            allowed = "'default' or among " + ", ".join(map(repr, MODELS))
             raise ParameterError(
                 sentence("models", owner, allowed, repr(item)) + nearest(item, MODELS)
             )

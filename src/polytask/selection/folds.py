@@ -11,8 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._checks import is_whole
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
+from polytask._estimator.weights import label_weights
 from polytask.data import TaskData, WithinTasks, as_splits, tables
 from polytask.datafits import all_but_one
 from polytask.exceptions import DataError, DataWarning
@@ -27,7 +29,6 @@ from polytask.linear._terms import (
     row_term,
     term_of,
 )
-from polytask.linear._weights import label_weights
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -147,9 +148,9 @@ def make_folds(
     """
     if raw.n_rows < 2:
         raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
-    if isinstance(cv, int) and not isinstance(cv, bool):
+    if is_whole(cv):
         classes = all(c is not None for c in outcomes.classes)
-        cv = WithinTasks(cv, stratify=True if classes else None, random_state=random_state)
+        cv = WithinTasks(int(cv), stratify=True if classes else None, random_state=random_state)
     elif not hasattr(cv, "split") and isinstance(cv, list | tuple):
         cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
     splits = [(_sorted(a), _sorted(b)) for a, b in as_splits(cv, raw)]

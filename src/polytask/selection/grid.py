@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import numbers
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask.exceptions import ParameterError
 from polytask.linear._problem import Problem
 from polytask.penalties import NullStrength, Penalty, Sum
@@ -32,7 +31,7 @@ def check_alphas(alphas: object, owner: str) -> int | Array:
     """
     allowed = "a number of strengths >= 1, or a list of finite strengths > 0"
     refusal = ParameterError(sentence("alphas", owner, allowed, repr(alphas)))
-    if isinstance(alphas, numbers.Integral) and not isinstance(alphas, bool):
+    if is_whole(alphas):
         if int(alphas) < 1:
             raise refusal
         return int(alphas)

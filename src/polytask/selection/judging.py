@@ -80,12 +80,15 @@ class PathFitter:
         The estimator, for messages.
     looser : float
         How many times as large the tolerance of a path is.
+    max_iter : int
+        Iterations per strength.
     """
 
     solver: Any
     tol: float
     owner: str
     looser: float = _PATH_TOL_FACTOR
+    max_iter: int = _PATH_MAX_ITER
 
     def fits(self, problem: Problem, path: Path) -> Iterator[tuple[Penalty, Solution]]:
         """Yield the bound penalty and the solution of every strength."""
@@ -95,7 +98,7 @@ class PathFitter:
         solver = chosen_solver(problem, bound.with_strength(float(path.alphas[0])), self.solver)
         for alpha in path.alphas:
             penalty = bound.with_strength(float(alpha))
-            last = solve(problem, penalty, solver, path_tol, _PATH_MAX_ITER, last)
+            last = solve(problem, penalty, solver, path_tol, self.max_iter, last)
             yield penalty, last
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from polytask._checks import is_whole
 from polytask.penalties import L2
 from polytask.selection.facts import Facts
 from polytask.selection.losses import boosting_loss, is_unusual, name_of, of_means
@@ -79,7 +80,7 @@ def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
 
     from polytask.baselines import TunedRidge
 
-    if isinstance(cv, int):
+    if is_whole(cv):
         return RidgeCV(alphas=_RIDGE)
     if sparse:
         return RidgeCV(alphas=_RIDGE, cv=cv, scoring="neg_mean_squared_error")

@@ -75,11 +75,34 @@ def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
     (1984), section 3.4.3.
     """
     best = best_score(candidates)
-    folds = len(best.scores)
-    error = float(np.std(best.scores, ddof=1)) / np.sqrt(folds) if folds > 1 else 0.0
     rivals = [c for c in candidates if c.differs_in_strength(best)]
-    near = [c for c in rivals if _safe(c.score) >= best.score - error]
-    return max(near, key=lambda c: c.alpha) if near else best
+    scores, alphas = np.stack([c.scores for c in rivals]), np.array([c.alpha for c in rivals])
+    return rivals[within_one_error(scores, alphas)[1]]
+
+
+def within_one_error(scores: Array, alphas: Array) -> tuple[int, int]:
+    """Return the places of the best mean score, and of the strongest near it.
+
+    Parameters
+    ----------
+    scores : ndarray of shape (n_alphas, n_folds)
+        Greater is better.
+    alphas : ndarray of shape (n_alphas,)
+        The strengths.
+
+    Returns
+    -------
+    (int, int)
+        The best, of equals the strongest; and the strongest within one standard error of it,
+        the best itself where there is none.
+    """
+    means = [_safe(float(mean)) for mean in scores.mean(axis=1)]
+    best = max(range(len(means)), key=lambda i: (means[i], alphas[i]))
+    folds = scores.shape[1]
+    error = float(np.std(scores[best], ddof=1)) / np.sqrt(folds) if folds > 1 else 0.0
+    least = float(scores[best].mean()) - error
+    near = [i for i, mean in enumerate(means) if mean >= least]
+    return best, max(near, key=lambda i: float(alphas[i]), default=best)
 
 
 def knee(candidates: Sequence[Candidate]) -> Candidate:

@@ -26,7 +26,7 @@ from polytask._registry import saveable
 from polytask.baselines import Pooled
 from polytask.data import Form, TaskData, as_splits
 from polytask.data.splits import Split
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
 from polytask.metrics.scores import TaskScores, accuracy, r2
 from polytask.selection.members import numbers_of, probabilities_of
@@ -42,6 +42,11 @@ _LEAST_PROBABILITY = 1e-4
 
 def _classifies(model: SharedBase) -> bool:
     return bool(is_classifier(model.base))
+
+
+def _gives_probabilities(model: SharedBase) -> bool:
+    corrects = model.correction is None or hasattr(model.correction, "predict_proba")
+    return _classifies(model) and corrects
 
 
 @saveable("selection.shared_base")
@@ -136,6 +141,9 @@ class SharedBase(MultiTaskEstimator):
         if not isinstance(self.correction, MultiTaskEstimator | None):
             allowed = "None or a multi-task estimator, such as MultiTaskRegressor()"
             raise ParameterError(sentence("correction", owner, allowed, repr(self.correction)))
+        if self.correction is not None and is_classifier(self.correction) != _classifies(self):
+            allowed = f"a {'classifier' if _classifies(self) else 'regressor'} as the base is"
+            raise ParameterError(sentence("correction", owner, allowed, repr(self.correction)))
 
     def _targets(self, data: TaskData) -> Outcomes:
         owner = type(self).__name__
@@ -176,8 +184,22 @@ class SharedBase(MultiTaskEstimator):
             for t, rows in enumerate(masks):
                 own = held[rows]
                 if own.any():
-                    found[t][own] = self._values(base, data.X[rows[own]], t)
+                    found[t][own] = self._held_values(base, part, data.X[rows[own]], t)
         return np.concatenate(found)
+
+    def _held_values(self, base: Any, part: TaskData, X: Any, task: int) -> Array:  # noqa: ANN401
+        """Return the values for held-out rows of a base that may not know their task."""
+        try:
+            return self._values(base, X, task)
+        except PolytaskError as error:
+            if len(_labels_of(part)[task]):
+                raise
+            raise DataError(
+                f"SharedBase holds out all rows of task {part.tasks[task]!r} at once, because it "
+                f"has too few or by its cv, and its base {self.base!r} predicts no task that it "
+                "was not fitted on. Leave that task out, or give a base that can, such as "
+                "Pooled(..., unseen_tasks='shared')."
+            ) from error
 
     def _values(self, base: Any, X: Any, task: int) -> Array:  # noqa: ANN401
         """Return numbers, or the log odds of every class but the first against it."""
@@ -216,7 +238,7 @@ class SharedBase(MultiTaskEstimator):
         inputs = self._inputs(X, task)
         return probabilities_of(self.correction_, inputs, task, self._classes_of(task), labels)
 
-    @available_if(_classifies)  # type: ignore[untyped-decorator]
+    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.
 

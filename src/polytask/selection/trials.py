@@ -7,6 +7,8 @@ from typing import Any
 
 from sklearn.base import clone
 
+from polytask._checks import is_whole
+
 # Strengths of the two searches.
 _TRIED = (7, 13)
 # Folds of a search that is given a splitter.
@@ -60,7 +62,7 @@ def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
         return None
     alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
     few, more = (min(count, alphas) for count in _TRIED)
-    folds = estimator.cv if isinstance(estimator.cv, int) else _FOLDS
+    folds = estimator.cv if is_whole(estimator.cv) else _FOLDS
     small, large = (clone(estimator).set_params(alphas=k, cv=2) for k in (few, more))
     steps = (alphas - few) / (more - few) if more > few else 0.0
     return Trial(small, large, steps, folds / 2)

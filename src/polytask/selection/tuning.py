@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
@@ -13,12 +13,13 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
-from polytask._checks import positive, positive_integer, sentence
+from polytask._checks import is_whole, positive, positive_integer, sentence
 from polytask._estimator.card import checksum
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import TaskData, WithinTasks, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.selection.held import digest_of, seen_tasks_only
+from polytask.selection.trial_store import stored
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -41,7 +42,7 @@ class Between:
     log : bool, default=True
         Whether factors matter, not differences; low is then > 0.
     integer : bool, default=False
-        Whether values are whole numbers.
+        Whether values are whole numbers; low and high are then whole too.
     """
 
     low: float
@@ -55,14 +56,19 @@ class Between:
         Raises
         ------
         ParameterError
-            If low is not below high, or not above 0 where factors matter.
+            If low is not below high, not above 0 where factors matter, or not whole where
+            values are.
         """
         ordered = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
         if not ordered or (self.log and self.low <= 0):
             allowed = "low < high, and low > 0 unless log=False"
-            raise ParameterError(
-                sentence("The range", "Between", allowed, f"{self.low} to {self.high}")
-            )
+            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
+        if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
+            allowed = "between whole numbers with integer=True"
+            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
+
+    def _said(self) -> str:
+        return f"{self.low} to {self.high}"
 
 
 @dataclass(frozen=True)
@@ -98,12 +104,15 @@ class Tuned:
         Their mean score over the folds.
     trials : tuple of Trial
         All that was tried, also by the runs that this one continues.
+    space : dict
+        What was searched.
     """
 
     estimator: Any
     params: Mapping[str, Any]
     score: float
     trials: tuple[Trial, ...]
+    space: Mapping[str, Any] = field(default_factory=dict)
 
     def frame(self) -> pd.DataFrame:
         """Return the trials as a table: parameters, score (mean of the folds), folds, pruned."""
@@ -161,7 +170,8 @@ def tune(
         No trial begins later than this after the start, but for the first.
     storage : str or None, default=None
         A file, or the URL of a data base, that keeps finished trials: the same call continues
-        from there, with the same result as if nothing had happened.
+        from there, with the same result as if nothing had happened. One run at a time writes
+        to a file.
     prune : bool, default=True
         Whether hopeless trials are given up before their last fold.
     scoring : callable or None, default=None
@@ -178,7 +188,7 @@ def tune(
     IncompatibleError
         If Optuna is not installed, or the storage holds another search.
     DataError
-        If no trial has a score.
+        If no trial has a score, or the file of `storage` cannot be written or is in use.
 
     References
     ----------
@@ -186,26 +196,30 @@ def tune(
     hyperparameter optimization framework", KDD 2019. J. Bergstra, R. Bardenet, Y. Bengio and
     B. Kégl, "Algorithms for hyper-parameter optimization", NIPS 2011 (the sampler).
     """
-    optuna = _optuna()
+    optuna = load_optuna()
     positive_integer(n_trials, "n_trials", "tune")
     if seconds is not None:
         positive(seconds, "seconds", "tune")
     raw = training_data(X, y, task, sample_weight, estimator.task_column, "tune")
-    if isinstance(cv, int) and not isinstance(cv, bool):
-        cv = WithinTasks(cv, stratify=is_classifier(estimator) or None, random_state=random_state)
+    if is_whole(cv):
+        cv = WithinTasks(
+            int(cv), stratify=is_classifier(estimator) or None, random_state=random_state
+        )
     # The rows know their tasks by now.
     plain = clone(estimator).set_params(task_column=None)
     search = _Search(optuna, plain, dict(space), raw, as_splits(cv, raw), scoring, random_state)
-    study = search.study(storage, prune)
     began = time.monotonic()
-    while search.finished(study) < n_trials:
-        search.run(study, prune)
-        if seconds is not None and time.monotonic() - began >= seconds:
-            break
-    params, score = search.best(study)
+    with stored(optuna, storage) as place:
+        study = search.study(place, storage, prune)
+        while search.finished(study) < n_trials:
+            search.run(study, prune)
+            if seconds is not None and time.monotonic() - began >= seconds:
+                break
+        params, score = search.best(study)
+        trials = search.trials(study)
     fitted = clone(estimator).set_params(**params)
     fitted.fit(X, y, task=task, sample_weight=sample_weight)
-    return Tuned(fitted, params, score, search.trials(study))
+    return Tuned(fitted, params, score, trials, dict(space))
 
 
 def _name_of(scoring: Scorer | None) -> str:
@@ -214,7 +228,14 @@ def _name_of(scoring: Scorer | None) -> str:
     return f"{module}.{name}" if name else type(scoring).__name__
 
 
-def _optuna() -> ModuleType:
+def load_optuna() -> ModuleType:
+    """Return Optuna.
+
+    Raises
+    ------
+    IncompatibleError
+        If it is not installed.
+    """
     try:
         import optuna
     except ModuleNotFoundError:
@@ -227,6 +248,25 @@ def _optuna() -> ModuleType:
     return found
 
 
+def distribution_of(optuna: Any, given: Between | Sequence[Any]) -> Any:  # noqa: ANN401
+    """Return what Optuna draws from: a range, or the positions in a list.
+
+    Raises
+    ------
+    ParameterError
+        If it is neither.
+    """
+    kinds = optuna.distributions
+    if not isinstance(given, Between):
+        if not isinstance(given, list | tuple) or not given:
+            allowed = "a Between, or a list of one or more values"
+            raise ParameterError(sentence("space", "tune", allowed, repr(given)))
+        return kinds.CategoricalDistribution(tuple(range(len(given))))
+    if given.integer:
+        return kinds.IntDistribution(int(given.low), int(given.high), log=given.log)
+    return kinds.FloatDistribution(given.low, given.high, log=given.log)
+
+
 @dataclass(frozen=True, eq=False)
 class _Search:
     optuna: Any
@@ -237,13 +277,13 @@ class _Search:
     scoring: Scorer | None
     seed: int
 
-    def study(self, storage: str | None, prune: bool) -> Any:  # noqa: ANN401 - a study
+    def study(self, place: Any, storage: str | None, prune: bool) -> Any:  # noqa: ANN401
         """Open the study; trials that a killed run left unfinished are not counted."""
         trial = self.optuna.trial.TrialState
         pruner = self.optuna.pruners.MedianPruner() if prune else self.optuna.pruners.NopPruner()
         self.optuna.logging.set_verbosity(self.optuna.logging.WARNING)
         study = self.optuna.create_study(
-            storage=self._storage(storage),
+            storage=place,
             study_name=_STUDY,
             direction="maximize",
             pruner=pruner,
@@ -253,12 +293,6 @@ class _Search:
         for left in study.get_trials(deepcopy=False, states=(trial.RUNNING, trial.WAITING)):
             study.tell(left.number, state=trial.FAIL)
         return study
-
-    def _storage(self, storage: str | None) -> Any:  # noqa: ANN401 - what Optuna takes
-        if storage is None or "://" in storage:
-            return storage
-        journal = self.optuna.storages.journal
-        return self.optuna.storages.JournalStorage(journal.JournalFileBackend(storage))
 
     def _check_same(self, study: Any, storage: str | None, prune: bool) -> None:  # noqa: ANN401
         data, _ = encode_training(self.raw)
@@ -286,7 +320,8 @@ class _Search:
         """Try one set of parameters."""
         # A sampler of its own for every trial: what is drawn does not depend on interruptions.
         study.sampler = self.optuna.samplers.TPESampler(seed=self.seed + self.finished(study))
-        trial = study.ask({name: self._distribution(given) for name, given in self.space.items()})
+        kinds = {name: distribution_of(self.optuna, v) for name, v in self.space.items()}
+        trial = study.ask(kinds)
         params = self._values(trial.params)
         scores: list[float] = []
         for k, (train, test) in enumerate(self.splits):
@@ -304,17 +339,6 @@ class _Search:
 
     def _score(self, model: Any, held: TaskData) -> float:  # noqa: ANN401
         return float(model.score(held) if self.scoring is None else self.scoring(model, held))
-
-    def _distribution(self, given: Between | Sequence[Any]) -> Any:  # noqa: ANN401
-        kinds = self.optuna.distributions
-        if not isinstance(given, Between):
-            if not isinstance(given, list | tuple) or not given:
-                allowed = "a Between, or a list of one or more values"
-                raise ParameterError(sentence("space", "tune", allowed, repr(given)))
-            return kinds.CategoricalDistribution(tuple(range(len(given))))
-        if given.integer:
-            return kinds.IntDistribution(int(given.low), int(given.high), log=given.log)
-        return kinds.FloatDistribution(given.low, given.high, log=given.log)
 
     def _values(self, drawn: Mapping[str, Any]) -> dict[str, Any]:
         """Return what positions in lists stand for."""

@@ -137,7 +137,7 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 
 def test_what_is_not_finished_is_said():
     assert "Not finished: 2 of 5 splits are in" in presenting.summary(examples.incomplete())
-    assert "Not finished: some models are missing" in said(complete=False)
+    assert "The verdict, from 5 splits, stands." in said(complete=False)
     assert "From one split only" in presenting.summary(examples.unclear())
     assert presenting.summary(examples.nothing()).startswith("No verdict yet: no finished split")
 

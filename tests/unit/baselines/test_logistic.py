@@ -84,3 +84,11 @@ def test_it_is_saved_inside_a_pipeline(tmp_path):
         np.testing.assert_array_equal(
             again.predict_proba(X, task=task), model.predict_proba(X, task=task)
         )
+
+
+def test_a_number_of_folds_of_numpy_is_a_number():
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((60, 2))
+    y = X[:, 0] + rng.standard_normal(60) > 0
+    found = TunedLogistic(cv=np.int64(3)).fit(X, y)
+    np.testing.assert_array_equal(found.coef_, TunedLogistic(cv=3).fit(X, y).coef_)

@@ -118,6 +118,23 @@ def test_refusals_are_one_sentence_and_write_nothing(run, exams, words, said):
     assert [path.name for path in Path().iterdir()] == ["exams.csv"]
 
 
+def test_a_cell_that_drowns_its_column_is_named_and_scores_can_be_read(run, exams):
+    exams.assign(z=np.where(np.arange(90) == 7, 1e50, exams["z"])).to_csv("far.csv", index=False)
+    done = run("auto", "far.csv", "--task", "school", "--target", "score", "--features", "x,z",
+               "--models", "pooled", "--out", "m.polytask")  # fmt: skip
+    assert done.status == 0
+    assert "Column 'z' of X holds 1e+50 in row 7, counting from 0" in done.err
+    assert max(map(len, done.out.split())) < 40
+
+
+def test_a_folder_that_takes_no_file_is_named(run, exams, monkeypatch):
+    monkeypatch.setattr("os.access", lambda *_: False)
+    words = ("auto", "exams.csv", "--task", "school", "--target", "score", "--drop", "passed")
+    done = run(*words, "--out", "m.polytask")
+    assert done.status == 2
+    assert "takes no new files" in done.err
+
+
 def test_mixed_targets_are_refused(run, exams):
     words = ("auto", "exams.csv", "--target", "score", "--target", "passed", "--drop", "school")
     done = run(*words, "--out", "m.polytask")

@@ -368,3 +368,21 @@ def test_train_test_split_tasks():
     assert isinstance(others[4], np.ndarray)
     sparse = train_test_split_tasks(sp.coo_array(X), y, task, random_state=3)
     np.testing.assert_array_equal(sparse[0].toarray(), X_train)
+
+
+def test_what_is_dealt_is_what_is_independent():
+    data = TaskData.from_long(np.zeros((6, 1)), np.arange(6.0), [1, 0, 1, 0, 1, 0])
+    rows, day = np.arange(6), np.array([3, 3, 4, 4, 5, 5])
+    assert WithinTasks(2).units(data).tolist() == rows.tolist()
+    groups = GroupedRows(day, n_splits=2).units(data)
+    assert (groups[:, None] == groups).tolist() == (
+        day[data.order][:, None] == day[data.order]
+    ).tolist()
+    assert LeaveTasksOut(2).units(data).tolist() == [0, 0, 0, 1, 1, 1]
+    assert TimeOrdered(day, n_splits=2).units(data) is None
+
+
+def test_a_row_on_both_sides_is_refused():
+    data = TaskData.from_long(np.zeros((6, 1)), np.arange(6.0), [0, 0, 0, 1, 1, 1])
+    with pytest.raises(DataError, match=r"held-out rows are not among .* got 2 on both sides"):
+        as_splits([([0, 1, 2, 3], [2, 3, 4, 5])], data)

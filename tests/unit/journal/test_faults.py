@@ -327,3 +327,11 @@ def test_a_file_that_changes_under_the_journal_is_noticed(written):
         assert journal.get("任务 3") == PIECES["任务 3"]
         with pytest.raises(DataError, match="piece '1' is damaged"):
             journal.get("1")
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self"), reason="needs a folder that takes no file")
+def test_a_folder_that_takes_no_file_is_named():
+    # The lock cannot be made either, which is no sign of another run.
+    with pytest.raises(DataError, match="no file can be made in the folder /proc ") as caught:
+        _open("/proc/journal")
+    assert "another run" not in str(caught.value)

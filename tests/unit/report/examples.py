@@ -10,6 +10,13 @@ from typing import Any
 import numpy as np
 
 from polytask.analysis import Comparison
+from polytask.analysis._extra_parts import (
+    Ablated,
+    Kept,
+    LearningPoint,
+    Mattered,
+    StrengthPath,
+)
 from polytask.analysis._parts import (
     Coefficients,
     Interval,
@@ -145,6 +152,77 @@ def two_by_two() -> TwoByTwo:
     )
 
 
+def path(names: Sequence[str] = ("intake score", "VR band=1", "gender=F")) -> StrengthPath:
+    alphas = np.geomspace(2.0, 0.002, 12)
+    scores = -0.3 - 0.02 * (np.arange(12) - 7.0) ** 2
+    sizes = np.outer(np.arange(1, len(names) + 1), np.maximum(np.arange(12.0) - 2, 0))
+    return StrengthPath(
+        model="multi-task, L21",
+        penalty="L21(alpha=0.0246)",
+        measure="loss",
+        alphas=tuple(float(v) for v in alphas),
+        scores=tuple(float(v) for v in scores),
+        standard_errors=(0.041,) * 12,
+        features=tuple(min(2 * k, 27) for k in range(12)),
+        ranks=tuple(min(k, 5) for k in range(12)),
+        names=tuple(names),
+        sizes=tuple(tuple(float(v) for v in row) for row in sizes),
+        n_features=27,
+        best=7,
+        one_se=6,
+        chosen=7,
+    )
+
+
+def kept() -> tuple[Kept, ...]:
+    return (
+        Kept("near the mean, shrunk intercepts", "toward_mean(alpha=3.1)", 1.0, 1.0, None),
+        Kept("multi-task, L21", "L21(alpha=0.0246)", 14 / 27, 0.5, None),
+        Kept("multi-task, TraceNorm", "TraceNorm(alpha=0.2)", 1.0, 1.0, 5),
+        Kept("learned prior", "", 1.0, 1.0, None),
+    )
+
+
+def learning() -> tuple[LearningPoint, ...]:
+    shares = (0.125, 0.25, 0.5, 1.0)
+    return tuple(
+        LearningPoint(
+            share=share,
+            rows=float(round(77 * share)),
+            separate=interval(0.30 - 0.4 * (1 - share), 0.05),
+            pooled=interval(0.38 - 0.02 * (1 - share), 0.03),
+            shared=interval(0.41 - 0.03 * (1 - share), 0.03),
+            over_separate=interval(0.11 + 0.37 * (1 - share), 0.02),
+            over_pooled=interval(0.03 - 0.01 * (1 - share), 0.02),
+        )
+        for share in shares
+    )
+
+
+def ablation() -> tuple[Ablated, ...]:
+    return (
+        Ablated("near the mean, shrunk intercepts", "toward_mean", interval(0.33, 0.02),
+                interval(0.08, 0.02)),
+        Ablated("near the mean, shrunk intercepts", "L2", interval(0.41, 0.02),
+                interval(0.001, 0.01)),
+        Ablated("near the mean, shrunk intercepts", "L1", interval(0.43, 0.02),
+                interval(-0.02, 0.01)),
+    )  # fmt: skip
+
+
+EXTRAS: dict[str, Any] = {
+    "path": path(),
+    "kept": kept(),
+    "mattered": (
+        Mattered("strength", 0.93, 0.071, 20),
+        Mattered("penalty", 0.0652, 0.0188, 2),
+        Mattered("task_weight", 0.00004, 0.00046, 2),
+    ),
+    "learning": learning(),
+    "ablation": ablation(),
+}
+
+
 def setup(n_tasks: int = 139, n_rows: int = 15362) -> Setup:
     return Setup(
         form="long",
@@ -196,6 +274,7 @@ def share() -> Comparison:
         complete=True,
         seconds=213.4,
         lock=LOCK,
+        **EXTRAS,
     )
 
 
@@ -264,6 +343,13 @@ def hostile() -> Comparison:
                 coefficients([str(name) for name in names]), features=features
             ),
             "diagnostics": HOSTILE,
+            "path": dataclasses.replace(
+                path(HOSTILE[:8]), model=HOSTILE[0], penalty=HOSTILE[2], measure="score"
+            ),
+            "kept": (Kept(HOSTILE[12], HOSTILE[1], 0.5, 0.25, 3),),
+            "ablation": (
+                Ablated(HOSTILE[0], HOSTILE[3], interval(0.3, 0.1), interval(0.1, 0.02)),
+            ),
             "setup": setup(len(names), 2000),
             "lock": {**LOCK, "command": {"line": f"polytask compare '{HOSTILE[1]}' ```"}},
         },
@@ -288,6 +374,8 @@ def incomplete() -> Comparison:
             "trees_gain": None,
             "two_by_two": None,
             "coefficients": None,
+            "learning": (),
+            "ablation": (),
             "tasks": (*tasks(6), TaskGain("new", 0, NAN, NAN, NAN, NAN, "unclear", "collect")),
             "stopped": "interrupt",
         },
@@ -310,6 +398,8 @@ def nothing() -> Comparison:
             "two_by_two": None,
             "dominance": (),
             "coefficients": None,
+            **dict.fromkeys(("kept", "mattered", "learning", "ablation"), ()),
+            "path": None,
             "complete": False,
             "setup": dataclasses.replace(setup(), n_splits=0),
         },

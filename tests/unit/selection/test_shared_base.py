@@ -13,9 +13,9 @@ from sklearn.svm import LinearSVC
 from sklearn.tree import DecisionTreeRegressor
 
 import polytask
-from polytask import BayesianMultiTaskRegressor, Pooled
+from polytask import BayesianMultiTaskRegressor, MultiTaskClassifier, Pooled, SingleTask
 from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.selection.shared_base import SharedBase
 
 BOOSTING = HistGradientBoostingRegressor(max_iter=30, min_samples_leaf=5, random_state=0)
@@ -130,6 +130,7 @@ def test_one_fold_is_refused():
         (SharedBase(LinearSVC()), "base of SharedBase must be .* predict_proba"),
         (SharedBase(DecisionTreeRegressor), "base of SharedBase must be a regressor"),
         (SharedBase(BOOSTING, Ridge()), "correction of SharedBase must be None or a multi-task"),
+        (SharedBase(BOOSTING, MultiTaskClassifier()), "correction of SharedBase must be a reg"),
     ],
 )
 def test_parts_that_cannot_be_used_are_named(model, said):
@@ -137,3 +138,20 @@ def test_parts_that_cannot_be_used_are_named(model, said):
     labels = y > 2.0 if isinstance(model.base, LinearSVC) else y
     with pytest.raises(ParameterError, match=said):
         model.fit(X, labels, task=task)
+
+
+def test_a_row_that_its_base_cannot_do_without_is_named():
+    X, y, task = curved()
+    alone = np.where(np.arange(len(y)) == len(y) - 1, 99, task)
+    with pytest.raises(DataError, match=r"all rows of task 99 .* predicts no task .* Pooled"):
+        SharedBase(SingleTask(Ridge())).fit(X, y, task=alone)
+    assert SharedBase(Ridge()).fit(X, y, task=alone).predict(X[-1:], task=[99]).shape == (1,)
+
+
+def test_a_correction_without_probabilities_gives_none():
+    X, y, task = curved()
+    base = HistGradientBoostingClassifier(max_iter=5, random_state=0)
+    model = SharedBase(base, SingleTask(LinearSVC())).fit(X, y > 2.0, task=task)
+    assert model.score(X, y > 2.0, task=task) > 0.7
+    assert not hasattr(model, "predict_proba")
+    assert hasattr(SharedBase(base), "predict_proba")

@@ -26,6 +26,7 @@ from polytask import (
     ParameterError,
     TaskData,
 )
+from polytask._journal import WriterLock
 from polytask.data import GroupedRows, WithinTasks
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.selection import Between, tune, variants
@@ -207,3 +208,38 @@ def test_a_held_out_task_is_unseen() -> None:
     assert found.score == pytest.approx(np.mean(by_hand))
     with pytest.raises(DataError, match="unseen"):
         tune(MultiTaskRegressor(L2(0.1)), space, X, y, task, cv=apart, n_trials=1)
+
+
+@pytest.mark.parametrize("ends", [(1.5, 4.0), (1.0, 4.5)])
+def test_whole_numbers_lie_between_whole_numbers(ends: tuple[float, float]) -> None:
+    with pytest.raises(ParameterError, match="between whole numbers with integer=True"):
+        Between(*ends, integer=True)
+    assert Between(1.0, 4.0, integer=True).high == 4.0
+
+
+@pytest.mark.parametrize("left", [b'{"op_code": 5, "wor', b"\0" * 70_000])
+def test_a_line_that_was_cut_short_and_a_lock_left_behind(tmp_path: Path, left: bytes) -> None:
+    pytest.importorskip("optuna")
+    storage = tmp_path / "search.log"
+    whole = near(n_trials=6, cv=2)
+    near(n_trials=3, cv=2, storage=str(storage))
+    with storage.open("ab") as file:
+        file.write(left)
+    (tmp_path / "search.log.lock").write_bytes(b"")
+    assert near(n_trials=6, cv=2, storage=str(storage)).trials == whole.trials
+
+
+def test_a_storage_that_is_none_is_left_as_it_is(tmp_path: Path) -> None:
+    pytest.importorskip("optuna")
+    table = tmp_path / "table.csv"
+    for text in ("a,b\n1,2\n", '{"a": 1}\n'):
+        table.write_text(text)
+        with pytest.raises(DataError, match="holds no trials of a search"):
+            near(n_trials=1, storage=str(table))
+        assert table.read_text() == text
+    with pytest.raises(DataError, match="there is no folder"):
+        near(n_trials=1, storage=str(tmp_path / "none" / "search.log"))
+    lock = WriterLock(table, "tune")
+    with pytest.raises(DataError, match="another run"):
+        near(n_trials=1, storage=str(table))
+    lock.release()

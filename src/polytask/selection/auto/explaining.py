@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polytask._messages import Speech
-from polytask.selection.auto.fitting import AutoRow, Combination
+from polytask.selection.auto.fitting import AutoRow, Combination, kind_of
 
 # What a task's weights must differ by to be worth a word.
 _LEANS = 0.1
@@ -71,7 +71,7 @@ def _kinds(known: list[AutoRow], speech: Speech) -> str:
     """Compare the best of each kind."""
     best: dict[str, AutoRow] = {}
     for row in known:
-        best.setdefault(row.kind, row)
+        best.setdefault(kind_of(row), row)
     if len(best) < 2:
         return ""
     shares = [

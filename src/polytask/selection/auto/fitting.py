@@ -14,12 +14,21 @@ from sklearn.base import clone
 
 from polytask._checks import nonnegative
 from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator.scaling import refuse_huge_values
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.selection.auto.mixing import Mix, best_mix
-from polytask.selection.auto.trying import Bench, Tried, make_bench, make_splits, opened, try_all
+from polytask.selection.auto.trying import (
+    Bench,
+    Tried,
+    make_bench,
+    make_splits,
+    opened,
+    try_all,
+    units_of,
+)
 from polytask.selection.candidates import auto_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
 from polytask.selection.facts import Facts
@@ -163,7 +172,7 @@ def combine(
     study = Study(raw, outcomes)
     facts = facts_of(data, problem, settings)
     entries = make_entries(settings.models, facts, auto_models(), owner)
-    splits = make_splits(raw, settings.cv, settings.unseen)
+    splits = make_splits(raw, settings.cv, settings.unseen, owner)
     with opened(settings.journal, data, splits, entries, owner) as store:
         tried = try_all(
             study,
@@ -174,21 +183,17 @@ def combine(
             deadline=deadline,
             verbose=settings.verbose,
         )
-    usable = [one for one in tried if one.values is not None]
-    if not usable:
-        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
-    bench = make_bench(study, splits)
+    _check_any(tried, data, owner)
+    bench = make_bench(study, splits, units_of(raw, settings.cv))
     if not np.isfinite(bench.null_loss):
         raise DataError(
             f"{owner} cannot square targets of this size: the largest is "
             f"{np.nanmax(np.abs(outcomes.y)):g}. Give them in a larger unit."
         )
     tried = [_measured(one, bench) for one in tried]
-    usable = [one for one in tried if one.values is not None]
-    if not usable:
-        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+    usable = _check_any(tried, data, owner)
     held = bench.held([one.values for one in usable if one.values is not None])
-    mix = best_mix(held, [_leaning(one.entry) for one in usable])
+    mix = best_mix(held, [kind_of(one.entry) for one in usable])
     used = np.flatnonzero((mix.shared > 0) | (mix.by_task > 0).any(axis=0))
     names = [usable[m].entry.name for m in used]
     members = {name: _refitted(data, usable[m].entry) for name, m in zip(names, used, strict=True)}
@@ -203,9 +208,18 @@ def combine(
     )
 
 
-def _leaning(entry: Entry) -> str:
+def _check_any(tried: Sequence[Tried], data: TaskData, owner: str) -> list[Tried]:
+    """Return the candidates that could be fitted, or say why there is none."""
+    usable = [one for one in tried if one.values is not None]
+    if not usable:
+        refuse_huge_values(data.X, "X", owner, data)
+        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+    return usable
+
+
+def kind_of(model: Entry | AutoRow) -> str:
     """Return the kind that a task may lean to: trees are one of their own."""
-    return "trees" if entry.family == "trees" else entry.kind
+    return "trees" if model.family == "trees" else model.kind
 
 
 def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
@@ -215,7 +229,8 @@ def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
 
 
 def _reasons(tried: Sequence[Tried]) -> str:
-    said = dict.fromkeys(str(one.note) for one in tried if one.note is not None)
+    # The first line of a reason is the reason; others give advice on other packages.
+    said = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
     return "; ".join(said) or "there was none"
 
 

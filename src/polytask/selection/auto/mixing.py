@@ -97,6 +97,8 @@ class HeldRows:
         What the rows count.
     task, fold : ndarray of int of shape (N,)
         Whose they are, and by which fold they were held out.
+    unit : ndarray of int of shape (N,)
+        What they belong to; errors of different units are independent.
     n_tasks : int
         Number of tasks, those without rows among them.
     loss : MixLoss
@@ -108,6 +110,7 @@ class HeldRows:
     weight: Array
     task: Index
     fold: Index
+    unit: Index
     n_tasks: int
     loss: MixLoss
 
@@ -120,6 +123,7 @@ class HeldRows:
             weight=self.weight[which],
             task=self.task[which],
             fold=self.fold[which],
+            unit=self.unit[which],
         )
 
     def mean_loss(self, mixed: Array) -> float:
@@ -193,7 +197,8 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     -------
     Mix
         Weights are at least 0 and sum to 1. The policy is the simplest of those whose loss on
-        left-out folds is within one standard error of the least.
+        left-out folds is within one standard error of the least; the error is that of a mean
+        over units.
 
     References
     ----------
@@ -206,16 +211,18 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     }
     best = nested[min(losses, key=lambda policy: losses[policy])]
     # The simplest that is as good as the best, within the noise of their difference.
-    policy = next(p for p, own in nested.items() if _as_good(own - best, held.weight))
+    policy = next(p for p, own in nested.items() if _as_good(own - best, held))
     shared, by_task = learn(held, kinds, policy)
     return Mix(shared, by_task, policy, losses)
 
 
-def _as_good(excess: Array, weight: Array) -> bool:
-    """Say whether the mean excess is within one standard error."""
-    share = weight / weight.sum()
+def _as_good(excess: Array, held: HeldRows) -> bool:
+    """Say whether the mean excess is within one standard error, of independent units."""
+    share = held.weight / held.weight.sum()
     mean = float(share @ excess)
-    return mean <= float(np.sqrt(share**2 @ (excess - mean) ** 2))
+    sums = np.bincount(held.unit, share * (excess - mean))
+    count = len(np.unique(held.unit))
+    return mean <= float(np.sqrt(sums @ sums * count / max(count - 1, 1)))
 
 
 def _policies(held: HeldRows) -> tuple[Policy, ...]:

@@ -35,7 +35,9 @@ class AutoMultiTaskRegressor(AutoEstimator):
         estimator of scikit-learn is tried per task and pooled with the task as a category.
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task. A splitter that keeps groups
-        together or time in order is used inside the candidates too.
+        together or time in order is used inside the candidates too, and a combination is
+        preferred as far as groups, tasks or folds bear it out rather than rows. No row may be
+        held out twice.
     time_budget : float or None, default=None
         Seconds after which no further candidate is tried; fitting the chosen ones on all rows
         comes on top.

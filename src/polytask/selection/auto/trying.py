@@ -16,11 +16,12 @@ from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
+from polytask._checks import is_whole, sentence
 from polytask._estimator.card import checksum, versions
 from polytask._journal import Journal
 from polytask._messages import Said
 from polytask._progress import Progress, progress
-from polytask.data import Form, TaskData, as_splits
+from polytask.data import Form, Splitter, TaskData, WithinTasks, as_splits
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
@@ -73,7 +74,7 @@ class _Memory(dict[str, Any]):
         self[key] = value
 
 
-def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
+def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
     """Return training and held-out rows of every fold.
 
     Parameters
@@ -84,6 +85,8 @@ def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
         The folds.
     unseen : bool
         Whether rows of tasks that a fold does not train on may be held out.
+    owner : str
+        The estimator, for messages.
 
     Returns
     -------
@@ -93,7 +96,7 @@ def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
     Raises
     ------
     DataError
-        If there is none.
+        If there is none, or two hold out the same row.
     """
     splits = [pair if unseen else _servable(raw, *pair) for pair in as_splits(cv, raw)]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
@@ -102,7 +105,19 @@ def make_splits(raw: TaskData, cv: object, unseen: bool) -> list[Split]:
             "No fold holds out a row of a task that it also trains on: give larger tasks, or "
             "other folds as cv."
         )
+    times = np.bincount(np.concatenate([test for _, test in splits]), minlength=raw.n_rows)
+    if np.any(times > 1):
+        # What is learned from the other folds would have seen the row.
+        got = f"{np.count_nonzero(times > 1)} rows that several folds hold out"
+        raise DataError(sentence("cv", owner, "folds that hold out no row twice", got))
     return splits
+
+
+def units_of(raw: TaskData, cv: object) -> NDArray[np.intp] | None:
+    """Return what the rows belong to whose errors go together; None: the folds."""
+    if is_whole(cv):
+        cv = WithinTasks(int(cv))
+    return cv.units(raw) if isinstance(cv, Splitter) else None
 
 
 def _labelled(raw: TaskData, rows: NDArray[np.intp]) -> bool:
@@ -278,14 +293,23 @@ class Bench:
     weight: Array
     task: NDArray[np.intp]
     fold: NDArray[np.intp]
+    unit: NDArray[np.intp]
     constant: Array
     n_tasks: int
     loss: MixLoss
 
     def held(self, columns: Sequence[Array]) -> HeldRows:
         """Return the rows with the predictions of some models."""
-        Z = np.column_stack(columns)
-        return HeldRows(Z, self.y, self.weight, self.task, self.fold, self.n_tasks, self.loss)
+        return HeldRows(
+            Z=np.column_stack(columns),
+            y=self.y,
+            weight=self.weight,
+            task=self.task,
+            fold=self.fold,
+            unit=self.unit,
+            n_tasks=self.n_tasks,
+            loss=self.loss,
+        )
 
     @property
     def null_loss(self) -> float:
@@ -294,15 +318,28 @@ class Bench:
         return float(np.average(losses, weights=self.weight))
 
 
-def make_bench(study: Study, splits: Sequence[Split]) -> Bench:
+def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
     """Return the held-out labels of all folds, in the order of the records of a candidate.
 
     Targets count alike, whatever their unit and however many labels they have; rows of tasks
     of one quantity count alike.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    splits : sequence of (train, test)
+        The folds.
+    unit_of : ndarray of shape (n_rows,) or None
+        What the rows belong to, as in :meth:`polytask.data.Splitter.units`.
+
+    Returns
+    -------
+    Bench
     """
     classes = study.outcomes.union is not None
     loss: MixLoss = LogMix() if classes else SquaredMix()
-    pieces: list[tuple[Array, ...]] = []
+    pieces: list[tuple[NDArray[Any], ...]] = []
     for fold, (train, test) in enumerate(splits):
         for part, constant in zip(
             parts_of(study, test), study.constants(train, test), strict=True
@@ -315,11 +352,11 @@ def make_bench(study: Study, splits: Sequence[Split]) -> Bench:
                 # A target that the fold does not train on: no candidate can know it there.
                 own, known = np.zeros(n), labels
             truth = np.ones(n) if classes else labels
-            owner, when = np.full(n, float(part.task)), np.full(n, float(fold))
-            pieces.append((truth, own, owner, when, known))
-    y, weight, task, fold_of, constant = (np.concatenate(p) for p in zip(*pieces, strict=True))
-    at = task.astype(np.intp)
-    bench = Bench(y, weight, at, fold_of.astype(np.intp), constant, study.data.n_tasks, loss)
+            owner, when = np.full(n, part.task), np.full(n, fold)
+            unit = when if unit_of is None else unit_of[part.rows]
+            pieces.append((truth, own, owner, when, unit, known))
+    y, weight, task, fold_of, units, known = map(np.concatenate, zip(*pieces, strict=True))
+    bench = Bench(y, weight, task, fold_of, units, known, study.data.n_tasks, loss)
     return bench if study.data.form is not Form.TARGETS else _alike(bench)
 
 

@@ -14,9 +14,13 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
 from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor
-from polytask.data import GroupedRows
-from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
+from polytask._messages import Speech
+from polytask.data import GroupedRows, TaskData
+from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, ParameterError
 from polytask.penalties import L21
+from polytask.selection.auto.explaining import explain
+from polytask.selection.auto.fitting import AutoRow, Combination
+from polytask.selection.auto.trying import units_of
 from polytask.selection.candidates import MODELS
 
 FEW = ["separate", "pooled", "learned prior"]
@@ -218,11 +222,28 @@ def test_it_says_what_it_did_in_two_languages():
         model.explain("fr")
 
 
+def test_the_best_of_each_kind_is_said():
+    rows = [
+        AutoRow("boosting, corrected", "shared", "trees", 0.61, 0.0, 1.0, 1.0, ""),
+        AutoRow("learned prior", "shared", "linear", 0.5, 0.1, 0.0, 1.0, ""),
+        AutoRow("boosting pooled", "pooled", "trees", 0.4, 0.1, 0.0, 1.0, ""),
+        AutoRow("separate", "separate", "linear", 0.3, 0.1, 0.0, 1.0, ""),
+    ]
+    found = Combination({"boosting, corrected": None}, np.ones(1), np.ones((2, 1)), tuple(rows),
+                        0.61, np.inf, False)  # fmt: skip
+    best = explain(found, Speech("en"))[-1]
+    assert best.startswith("The best of each kind: trees: boosting, corrected (0.610)")
+    assert "sharing: learned prior (0.500)" in best
+    assert "separate: separate (0.300)" in best
+    assert "pooled:" not in best
+    assert "树：boosting, corrected（0.610）" in explain(found, Speech("zh"))[-1]
+
+
 def test_wrong_choices_are_named():
     X, y, task = numbers()
     with pytest.raises(ParameterError, match="random_state"):
         AutoMultiTaskRegressor(FEW, random_state=-1).fit(X, y, task=task)
-    with pytest.raises(ParameterError, match=r"models of AutoMultiTaskRegressor"):
+    with pytest.raises(ParameterError, match=r"models of .* among 'separate', 'separate, one"):
         AutoMultiTaskRegressor(["ridge"]).fit(X, y, task=task)
     with pytest.raises(ParameterError, match="time_budget"):
         AutoMultiTaskRegressor(FEW, time_budget=-1.0).fit(X, y, task=task)
@@ -304,3 +325,40 @@ def test_a_member_that_does_not_converge_says_so():
     hasty = ("hasty", MultiTaskRegressor(L21(0.01), max_iter=1, tol=1e-12))
     with pytest.warns(ConvergenceWarning, match="stopped after"):
         AutoMultiTaskRegressor([hasty]).fit(X, y, task=task)
+
+
+def test_folds_that_share_rows_are_refused():
+    X, y, task = numbers()
+    rows = np.arange(len(y))
+    often = [(rows[rows % 5 != k], rows[rows % 5 == k]) for k in (0, 1, 1)]
+    with pytest.raises(DataError, match="folds that hold out no row twice; got 30 rows"):
+        AutoMultiTaskRegressor(["pooled"], cv=often).fit(X, y, task=task)
+
+
+def test_labels_are_for_the_classifier_of_the_same_kind():
+    X, _, task = numbers()
+    with pytest.raises(DataError, match="For labels use AutoMultiTaskClassifier"):
+        AutoMultiTaskRegressor(["pooled"]).fit(X, np.where(X[:, 0] > 0, "a", "b"), task=task)
+
+
+def test_a_cell_that_drowns_its_column_is_named():
+    X, y, task = numbers()
+    X[7, 1] = 1e50
+    with pytest.warns(DataWarning, match=r"Column 1 of X holds 1e\+50 in row 7, counting from 0"):
+        AutoMultiTaskRegressor(["pooled"]).fit(X, y, task=task)
+    X[7, 1] = 1e300
+    huge = AutoMultiTaskRegressor(["pooled", "learned prior"])
+    with pytest.raises(DataError, match=r"so that sums stay finite; got .* \(column 1, row 7"):
+        huge.fit(X, y, task=task)
+
+
+@pytest.mark.parametrize(
+    ("cv", "alone"),
+    [(5, True), (GroupedRows(np.arange(150) // 2), True), (KFold(5, shuffle=True), False)],
+)
+def test_what_counts_as_independent_follows_the_folds(cv, alone):
+    X, y, task = numbers()
+    units = units_of(TaskData.from_long(X, y, task), cv)
+    assert (units is not None) == alone
+    if isinstance(cv, GroupedRows):
+        assert_array_equal(units, np.arange(150) // 2)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_allclose
@@ -30,6 +32,7 @@ def held_rows(
         weight=np.ones(n),
         task=np.arange(n) % tasks,
         fold=(np.arange(n) // tasks) % 5,
+        unit=np.arange(n),
         n_tasks=tasks,
         loss=loss or SquaredMix(),
     )
@@ -140,9 +143,18 @@ def test_a_task_without_held_out_rows_has_the_shared_weights() -> None:
     rng = np.random.default_rng(7)
     truth = rng.standard_normal(300)
     Z = truth[:, None] + rng.standard_normal((300, 2))
-    held = HeldRows(
-        Z, truth, np.ones(300), np.arange(300) % 3, np.arange(300) % 5, 5, SquaredMix()
-    )
+    held = replace(held_rows(Z, truth, tasks=3), n_tasks=5)
     shared, by_task = learn(held, ["separate", "pooled"], Policy(True, 30.0))
     predicted = Z @ by_task[4]
     assert_allclose(held.mean_loss(predicted), held.mean_loss(Z @ shared), rtol=1e-2)
+
+
+def test_errors_that_go_together_count_as_one() -> None:
+    rng = np.random.default_rng(2)
+    group, truth = np.repeat(np.arange(10), 60), rng.standard_normal(600)
+    # All rows of a group have one error: what a combination gains, it gains on ten numbers.
+    Z = truth[:, None] + (rng.standard_normal((2, 10)) * [[1.0], [1.3]]).T[group]
+    held = replace(held_rows(Z, truth, tasks=1), fold=group % 5)
+    kinds = ["separate", "pooled"]
+    assert best_mix(held, kinds).policy.mixed
+    assert not best_mix(replace(held, unit=group), kinds).policy.mixed

@@ -1,0 +1,134 @@
+"""The work of ``polytask path``."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from polytask.cli import _fit_report as report
+from polytask.cli._console import say, say_pair, say_table, working
+from polytask.cli._fit_data import Training, read_training
+from polytask.cli._fit_run import Choice
+from polytask.cli._models import check_choice, model_named
+from polytask.cli._roles import Wanted
+from polytask.cli._sources import Output, Source
+from polytask.cli._splitting import check_one_way, folds_of
+from polytask.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from polytask.selection import RegularizationPath
+
+_PICTURES = (".png", ".svg")
+_TABLE = ".csv"
+# Lines of the table that is printed, the strengths that are marked among them.
+_SHOWN = 10
+
+
+@dataclass(frozen=True)
+class Drawing:
+    """What the user said about the path.
+
+    Attributes
+    ----------
+    rule : {"min", "one_se", "pareto"}
+        Which strength is chosen.
+    strengths : int
+        How many are tried.
+    lines : {"features", "entries"}
+        What a line of the picture is.
+    """
+
+    rule: str
+    strengths: int
+    lines: str
+
+
+def run_path(
+    source: Source,
+    wanted: Wanted,
+    choice: Choice,
+    drawing: Drawing,
+    output: Output,
+    drop_missing: bool,
+) -> None:
+    """Read, search, draw, write picture and table, and say what was chosen.
+
+    Parameters
+    ----------
+    source : Source
+        The files.
+    wanted : Wanted
+        What the columns are.
+    choice : Choice
+        How to learn.
+    drawing : Drawing
+        What to draw.
+    output : Output
+        The picture.
+    drop_missing : bool
+        Whether rows without a target are left out.
+    """
+    source.check("polytask path")
+    check_one_way(wanted)
+    picture, table = _files(output, source)
+    training = read_training(source, wanted, choice.demand(), drop_missing)
+    plan = choice.plan(training)
+    check_choice(choice.model, plan)
+    report.say_data(training)
+    estimator = model_named(choice.model).build(plan)
+    estimator.set_params(
+        rule=drawing.rule,
+        alphas=drawing.strengths,
+        cv=folds_of(training, choice.folds, choice.seed),
+    )
+    path = _path(estimator, training)
+    path.write(picture, table, kind=drawing.lines)
+    _say_path(path)
+    say()
+    say(f"Wrote {picture} and {table}.")
+
+
+def _files(output: Output, source: Source) -> tuple[str, str]:
+    """Return picture and table, both of which can be written."""
+    picture = output.check("path.png", source.data)
+    stem, suffix = os.path.splitext(picture)
+    if suffix.lower() not in _PICTURES:
+        raise ParameterError(
+            f"--out of polytask path must end in {' or '.join(_PICTURES)}; got {picture!r}."
+        )
+    return picture, Output(stem + _TABLE, output.force).check("path.png", source.data)
+
+
+def _path(estimator: Any, training: Training) -> RegularizationPath:  # noqa: ANN401 - a search
+    from polytask.selection import regularization_path
+
+    with working(f"Fitting {type(estimator).__name__} ..."):
+        return regularization_path(
+            estimator, training.X, training.y, sample_weight=training.weight
+        )
+
+
+def _say_path(path: RegularizationPath) -> None:
+    say_pair("Penalty", report.short(path.penalty))
+    names: dict[int, list[str]] = {}
+    places = {"best": path.best, "one standard error": path.one_se, "chosen": path.chosen}
+    for name, place in places.items():
+        names.setdefault(place, []).append(name)
+    n = len(path.alphas)
+    shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
+    sign, head = (-1.0, "loss") if path.measure == "loss" else (1.0, path.measure)
+    rows = [
+        (
+            f"{path.alphas[k]:.4g}",
+            f"{sign * path.score[k]:.4g}",
+            f"{path.standard_error[k]:.2g}",
+            f"{path.kept[k]:,}",
+            f"{path.ranks[k]:,}",
+            ", ".join(names.get(k, [])),
+        )
+        for k in shown
+    ]
+    header = ("strength", f"held-out {head}", "standard error", "features", "rank", "")
+    say()
+    say_table("From strong to weak", header, rows, (0, 1, 2, 3, 4))

@@ -1,0 +1,73 @@
+"""``polytask path``: picture and table of the path that Python finds."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from polytask import MultiTaskRegressorCV
+from polytask.penalties import L21
+from polytask.selection import regularization_path
+
+WORDS = ("path", "a.csv", "--task", "g", "--target", "y", "--penalty", "L21", "--strengths", "6")
+
+
+def names() -> set[str]:
+    return {path.name for path in Path().iterdir()}
+
+
+def test_it_writes_what_python_finds(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = run(*WORDS, "--out", "p.png")
+    assert done.status == 0, done.err
+    assert names() == {"a.csv", "p.png", "p.csv"}
+    model = MultiTaskRegressorCV(L21(), alphas=6, task_column="g")
+    path = regularization_path(model, plain[["g", "x", "z"]], plain["y"])
+    found = pd.read_csv("p.csv")
+    np.testing.assert_array_equal(found["alpha"], path.alphas)
+    np.testing.assert_array_equal(found["size of x"], path.sizes[:, 0])
+    assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
+    assert "Wrote p.png and p.csv." in done.out
+    for words in ("best, chosen", "one standard error", f"L21(alpha={path.penalty.alpha:.4g})"):
+        assert words in done.out
+
+
+def test_rule_lines_groups_and_classes(run, plain):
+    plain = plain.assign(pair=np.arange(120) // 2, passed=np.where(plain["y"] > 0, "yes", "no"))
+    plain.to_csv("a.csv", index=False)
+    words = ("path", "a.csv", "--task", "g", "--strengths", "4", "--folds", "3")
+    done = run(*words, "--target", "y", "--drop", "passed", "--group", "pair", "--rule", "one_se",
+               "--lines", "entries", "--out", "p.svg")  # fmt: skip
+    assert done.status == 0, done.err
+    found = pd.read_csv("p.csv")
+    assert found["chosen"].tolist() == found["one_se"].tolist()
+    text = Path("p.svg").read_text(encoding="utf-8")
+    assert "x, a" in text
+    done = run(*words, "--target", "passed", "--features", "x,z", "--out", "c.png")
+    assert done.status == 0, done.err
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("--out", "p.pdf"), "must end in .png or .svg"),
+        ((), "--out"),
+        (("--out", "a.png"), "Cannot write a.csv: it is a file that is read."),
+        (("--out", "there.png"), "there.csv exists already"),
+        (("--out", "p.png", "--penalty", "L22"), "L22"),
+        (("--out", "p.png", "--group", "x", "--time", "z"), "one of --group and --time"),
+    ],
+)
+def test_refusals_are_one_sentence_and_write_nothing(run, plain, words, said):
+    plain.to_csv("a.csv", index=False)
+    Path("there.csv").write_text("mine", encoding="utf-8")
+    before = names()
+    done = run(*WORDS, *words)
+    assert done.status == 2
+    assert said in done.err
+    assert len(done.err.strip().splitlines()) == 1
+    assert names() == before
+    assert Path("there.csv").read_text(encoding="utf-8") == "mine"

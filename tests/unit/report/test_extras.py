@@ -1,0 +1,129 @@
+"""Strength, learning curve and terms of a penalty in a report."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+
+import numpy as np
+import pytest
+from unit.report import examples
+from unit.report.pages import Page
+
+from polytask.report._markdown import markdown
+from polytask.report._page import page
+
+NAN = float("nan")
+SECTIONS = ("strength", "learning", "ablation")
+
+
+def titles(text: str) -> list[str]:
+    return [one.get("id") for one in Page(text).all("h2")]
+
+
+def test_sections_are_there_where_there_is_something_to_show():
+    assert set(SECTIONS) <= set(titles(page(examples.share())))
+    bare = dataclasses.replace(
+        examples.share(), path=None, kept=(), mattered=(), learning=(), ablation=()
+    )
+    assert set(SECTIONS).isdisjoint(titles(page(bare)))
+    assert "How strong" not in markdown(bare)
+    only = titles(page(examples.incomplete()))
+    assert "strength" in only
+    assert "learning" not in only
+
+
+def test_numbers_of_the_tables_are_exact():
+    result = examples.share()
+    found = Page(page(result))
+    path = result.path
+    alphas = [float(v) for v in found.column("path", "strength")]
+    assert alphas == list(path.alphas)
+    errors = [float(v) for v in found.column("path", "path_score")]
+    assert errors == [-score for score in path.scores]
+    assert [int(v) for v in found.column("path", "rank")] == list(path.ranks)
+    shares = [float(v) for v in found.column("kept", "features")]
+    assert shares == [one.features for one in result.kept]
+    assert found.column("kept", "rank") == ["", "", "5", ""]
+    rows = [float(v) for v in found.column("learning", "train_rows")]
+    assert rows == [point.rows for point in result.learning]
+    gains = [float(v) for v in found.column("ablation", "gain")]
+    assert gains == [one.gain.mean for one in result.ablation]
+    assert found.column("mattered", "parameter") == ["strength", "penalty", "task_weight"]
+
+
+def test_ranks_are_left_out_where_they_say_nothing_more():
+    result = examples.share()
+    plain = dataclasses.replace(result.path, ranks=tuple(min(k, 8) for k in result.path.features))
+    text = page(dataclasses.replace(result, path=plain))
+    assert 'data-column="rank"' not in text.partition('id="table-kept"')[0]
+
+
+@pytest.mark.parametrize("lang", ["en", "zh"])
+def test_drawings_have_no_words_and_names_of_their_own(lang):
+    text = page(examples.share(), lang)
+    drawings = re.findall(r"<svg.*?</svg>", text, flags=re.DOTALL)
+    named = [re.search(r'aria-labelledby="(\w+)-title', drawing) for drawing in drawings]
+    keys = [found[1] for found in named if found]
+    assert keys == ["size", "error", "sizes", "learning"]
+    for drawing in drawings:
+        words = re.findall(r"<text[^>]*>(.*?)</text>", drawing, flags=re.DOTALL)
+        assert not re.search(r"[a-z\u4e00-\u9fff]{3,}", re.sub(r"<[^>]*>", "", "".join(words)))
+    identifiers = re.findall(r' id="([^"]*)"', text)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_lines_are_numbered_as_the_names_below_them():
+    found = Page(page(examples.hostile()))
+    (listed,) = [one for one in found.all("ol") if one.get("class") == "names"]
+    assert len(listed.all("li")) == len(examples.hostile().path.names)
+
+
+def test_sentences_say_what_the_intervals_allow():
+    text = markdown(examples.share())
+    assert "toward_mean adds +0.080" in text
+    assert "Whether L2 adds anything cannot be told" in text
+    assert "is better without L1" in text
+    assert "With 10 rows per task, sharing gains +0.43" in text
+    assert "keeps 12" in text
+    chinese = markdown(examples.share(), "zh")
+    assert "去掉 L1 更好" in chinese
+    assert "每个任务 10 行时" in chinese
+
+
+def test_no_stronger_model_is_near_the_best():
+    result = examples.share()
+    path = dataclasses.replace(result.path, one_se=7)
+    assert "No stronger penalty" in markdown(dataclasses.replace(result, path=path))
+
+
+@pytest.mark.parametrize(("absent", "words"), [("separate", "pooled"), ("pooled", "separate")])
+def test_a_kind_that_was_not_compared_is_not_spoken_of(absent, words):
+    nothing = examples.Interval(NAN, NAN, NAN)
+    result = examples.share()
+    points = tuple(
+        dataclasses.replace(point, **{absent: nothing, f"over_{absent}": nothing})
+        for point in result.learning
+    )
+    text = markdown(dataclasses.replace(result, learning=points))
+    (sentence,) = re.findall(r"With 10 rows per task.*", text)
+    assert f"over {words}" in sentence
+    assert f"over {absent}" not in sentence
+    assert "n/a" not in sentence
+
+
+def test_a_chosen_point_beside_both_marks_is_marked_too():
+    result = examples.share()
+    path = dataclasses.replace(result.path, chosen=3)
+    text = markdown(dataclasses.replace(result, path=path))
+    for words in ("| chosen ", "best score", "one standard error"):
+        assert words in text
+
+
+def test_a_path_of_scores_is_not_turned_round():
+    path = dataclasses.replace(
+        examples.share().path, measure="r2", scores=tuple(np.linspace(0, 0.5, 12).tolist())
+    )
+    found = Page(page(dataclasses.replace(examples.share(), path=path)))
+    assert [float(v) for v in found.column("path", "path_score")] == list(path.scores)
+    assert "Held-out R2" in found.top.text
