@@ -12,6 +12,7 @@ from polytask._estimator import MultiTaskEstimator, Outcomes
 from polytask._estimator.classes import keep_classes
 from polytask.data import TaskData
 from polytask.deep.fitting import Fitted, fit_tables
+from polytask.deep.network import Network
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.reading import Keeping
 
@@ -41,6 +42,17 @@ class DeepEstimator(MultiTaskEstimator):
         self.n_iter_ = fitted.result.n_iter
         self._tasks = fitted.tasks
         keep_classes(self, outcomes)
+
+    @property
+    def network_(self) -> Network:
+        """The trained module, in evaluation mode; it reads scaled features.
+
+        Raises
+        ------
+        sklearn.exceptions.NotFittedError
+            If the model is not fitted.
+        """
+        return self._fitted_tasks().network
 
     def _fitted_tasks(self) -> DeepTasks:
         check_is_fitted(self)

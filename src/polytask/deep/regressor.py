@@ -118,6 +118,8 @@ class DeepMultiTaskRegressor(DeepEstimator):
 
     Attributes
     ----------
+    network_ : nn.Module
+        The trained network, which reads scaled features.
     history_ : History
         Losses by epoch and task; ``history_.frame()`` is a table.
     solution_ : TrainingResult
