@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, sentence
+from polytask._estimator.scaling import refuse_huge_values
 from polytask._journal import Journal
 from polytask._progress import progress
 from polytask.analysis._ablation import ablated_terms
@@ -221,8 +222,9 @@ def _check_judgeable(study: Study, metric: str) -> None:
     Raises
     ------
     DataError
-        If the verdict's metric is a share of that error.
+        If the verdict's metric is a share of that error; if squares of targets overflow.
     """
+    refuse_huge_values(study.outcomes.y, "y", OWNER, study.data)
     parts = [part for _, part in constant_parts(study)]
     if is_relative(METRICS[metric]) and np.isnan(METRICS[metric].overall(parts)):
         raise DataError(

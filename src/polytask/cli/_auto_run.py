@@ -11,6 +11,7 @@ from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._kinds import Demand, Problem, problem_of
+from polytask.cli._leftovers import removed_if_refused
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
@@ -95,11 +96,13 @@ def run_auto(
     report.say_data(training)
     journal = Path(f"{path}{_JOURNAL}")
     estimator = _estimator(training, choice, journal)
-    estimator.fit(training.X, training.y, sample_weight=training.weight)
+    lock = Path(f"{journal}.lock")
+    with removed_if_refused(journal, lock):
+        estimator.fit(training.X, training.y, sample_weight=training.weight)
     # The journal, and groups or times in the splitter, are nothing that the model has to know.
     save(estimator.set_params(journal=None, cv=choice.folds), path)
     if not estimator.stopped_:
-        for spent in (journal, Path(f"{journal}.lock")):
+        for spent in (journal, lock):
             spent.unlink(missing_ok=True)
     _say_choice(estimator, choice.lang)
     if estimator.stopped_:

@@ -12,6 +12,7 @@ from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table, working
 from polytask.cli._fit_data import read_training
 from polytask.cli._fit_run import Choice
+from polytask.cli._leftovers import removed_if_refused
 from polytask.cli._models import model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
@@ -95,7 +96,8 @@ def run_tune(
     space = _space(estimator, search)
     report.say_data(training)
     storage = search.storage or f"{path}{_STORAGE}"
-    with working(f"Trying parameters of {type(estimator).__name__} ..."):
+    waiting = working(f"Trying parameters of {type(estimator).__name__} ...")
+    with removed_if_refused(storage, f"{storage}.lock"), waiting:
         found = tune(
             estimator,
             space,

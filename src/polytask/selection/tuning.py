@@ -17,7 +17,7 @@ from polytask._checks import is_whole, positive, positive_integer, sentence
 from polytask._estimator.card import checksum
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import TaskData, WithinTasks, as_splits
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.selection.held import digest_of, seen_tasks_only
 from polytask.selection.trial_store import stored
 
@@ -207,6 +207,7 @@ def tune(
         )
     # The rows know their tasks by now.
     plain = clone(estimator).set_params(task_column=None)
+    _check_ends(plain, space)
     search = _Search(optuna, plain, dict(space), raw, as_splits(cv, raw), scoring, random_state)
     began = time.monotonic()
     with stored(optuna, storage) as place:
@@ -220,6 +221,26 @@ def tune(
     fitted = clone(estimator).set_params(**params)
     fitted.fit(X, y, task=task, sample_weight=sample_weight)
     return Tuned(fitted, params, score, trials, dict(space))
+
+
+def _check_ends(estimator: Any, space: Mapping[str, Between | Sequence[Any]]) -> None:  # noqa: ANN401
+    """Refuse a range whose ends, or a list whose values, are impossible, before any trial."""
+    known = estimator.get_params(deep=True)
+    for name, given in space.items():
+        for value in _ends(given) if name in known else ():
+            try:
+                clone(estimator).set_params(**{name: value})
+            except PolytaskError as error:
+                raise ParameterError(
+                    f"space of tune asks for {value!r} as {name}, which cannot be: {error}"
+                ) from error
+
+
+def _ends(given: Between | Sequence[Any]) -> Sequence[Any]:
+    """Return the ends of a range, or the values of a list."""
+    if not isinstance(given, Between):
+        return given if isinstance(given, list | tuple) else ()
+    return (int(given.low), int(given.high)) if given.integer else (given.low, given.high)
 
 
 def _name_of(scoring: Scorer | None) -> str:

@@ -46,3 +46,10 @@ def test_labels_that_do_not_vary_are_refused() -> None:
         compare(X, Y, models=FEW, quick=True)
     # One target that varies can be judged.
     compare(X, np.column_stack([y, Y[:, 0]]), models=["separate"], quick=True)
+
+
+def test_targets_whose_squares_overflow_are_named() -> None:
+    X, y, task = related(n_tasks=3)
+    y[5] = 1e300
+    with pytest.raises(DataError, match=r"y of compare must be of size up to .* \(row 5"):
+        compare(X, y, task=task, models=FEW, quick=True)

@@ -161,3 +161,13 @@ def test_a_budget_that_ran_out_can_go_on(run, exams):
     assert run(*words, "--out", "m.polytask", "--force").status == 0
     assert not Path("m.polytask.journal").exists()
     assert len(load("m.polytask").leaderboard().query("note == ''")) == 2
+
+
+def test_what_overflows_is_refused_before_any_fit_and_leaves_nothing(run, exams):
+    exams.assign(x=[1e300, *exams["x"][1:]]).to_csv("huge.csv", index=False)
+    words = ("--task", "school", "--target", "score", "--out", "m.polytask", *FEW)
+    done = run("auto", "huge.csv", *words)
+    assert done.status == 2
+    assert "(column 'x', row 0" in done.err
+    assert not list(Path().glob("m.polytask*"))
+    assert run("auto", "exams.csv", *words).status == 0

@@ -138,3 +138,29 @@ def test_without_optuna_the_command_is_named(run, table, monkeypatch):
     done = run(*WORDS, "--out", "m.polytask")
     assert done.status == 2
     assert "pip install 'polytask[search]'" in done.err
+
+
+def test_a_refusal_leaves_nothing_in_the_way_of_the_mended_command(run, table):
+    words = (*WORDS, "--trials", "3", "--out", "m.polytask")
+    refused = run(*words, "--choice", "task_weight=size,eqal")
+    assert refused.status == 2
+    assert "got 'eqal'" in refused.err
+    assert names() == {"a.csv"}
+    assert run(*words).status == 0
+
+
+@pytest.mark.parametrize(
+    ("penalty", "wanted", "said"),
+    [
+        ("SparseGroup", "l1_ratio=0.8..1.02", "1.02 as penalty__l1_ratio"),
+        ("toward_mean + L2", "p0.alpha=-1..1", "-1.0 as penalty__p0__alpha"),
+    ],
+)
+def test_impossible_ends_are_refused_before_any_trial(
+    run, table, monkeypatch, penalty, wanted, said
+):
+    monkeypatch.setattr(MultiTaskRegressor, "fit", None)
+    done = run(*WORDS, "--penalty", penalty, "--range", wanted, "--out", "m.polytask")
+    assert done.status == 2
+    assert said in done.err
+    assert names() == {"a.csv"}

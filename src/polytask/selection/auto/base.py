@@ -11,6 +11,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
+from polytask._estimator.scaling import refuse_huge
 from polytask._messages import Speech
 from polytask.data import TaskData
 from polytask.exceptions import ParameterError
@@ -57,6 +58,7 @@ class AutoEstimator(MultiTaskEstimator):
             seed=int(seed),
             verbose=self.verbose,
         )
+        refuse_huge(data, outcomes, owner)
         found = combine(data, raw, outcomes, self._problem, settings, owner)
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
