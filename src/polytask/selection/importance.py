@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -209,7 +210,10 @@ def _of_trials(found: Tuned, evaluator: str, seed: int) -> list[Row]:
         params = {name: _drawn(found.space[name], v) for name, v in trial.params.items()}
         value = float(np.mean(trial.scores))
         study.add_trial(optuna.trial.create_trial(params=params, distributions=kinds, value=value))
-    judge = _EVALUATORS[evaluator](optuna.importance, seed)
+    with warnings.catch_warnings():
+        # What some versions call experimental is asked for by its name here.
+        warnings.simplefilter("ignore", optuna.exceptions.ExperimentalWarning)
+        judge = _EVALUATORS[evaluator](optuna.importance, seed)
     shares = optuna.importance.get_param_importances(study, evaluator=judge)
     counts = {name: len({repr(t.params[name]) for t in done}) for name in shares}
     return [(name, float(share), float("nan"), counts[name]) for name, share in shares.items()]

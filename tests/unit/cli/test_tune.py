@@ -42,7 +42,7 @@ def test_it_writes_what_python_finds(run, table):
     space = {f"penalty__p{k}__alpha": Between(1e-3, 100.0) for k in (0, 1)}
     found = tune(model, space, table[["g", "x", "z"]], table["y"], cv=2, n_trials=4)
     np.testing.assert_array_equal(load("m.polytask").coef_, found.estimator.coef_)
-    trials = pd.read_csv("m.trials.csv")
+    trials = pd.read_csv("m.trials.csv", float_precision="round_trip")
     assert list(trials) == ["p0.alpha", "p1.alpha", "score", "folds", "pruned"]
     np.testing.assert_array_equal(trials["score"], found.frame()["score"])
     for words in ("The best trials", f"{found.score:.4f}", "polytask predict m.polytask"):
@@ -57,7 +57,7 @@ def test_choices_groups_and_a_storage_that_is_added_to(run, table):
     more = run(*words, "--trials", "4", "--out", "m.polytask", "--force")
     assert more.status == 0, more.err
     assert "kept" in names()
-    trials = pd.read_csv("m.trials.csv")
+    trials = pd.read_csv("m.trials.csv", float_precision="round_trip")
     assert len(trials) == 4
     assert set(trials["task_weight"]) <= {"size", "equal"}
     model = MultiTaskRegressor(
