@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from polytask.deep.modalities import Modalities
     from polytask.deep.model import DeepMultiTaskModel
     from polytask.deep.regressor import DeepMultiTaskRegressor
-    from polytask.deep.regularise import Penalties, proximal_step
+    from polytask.deep.regularise import Penalties, final_phase, proximal_step
     from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
     from polytask.deep.training import Training
     from polytask.deep.trunk import MLP
@@ -43,6 +43,7 @@ _HOMES = {
     "TrainingResult": "history",
     "backward": "balancing",
     "evaluate": "tasks",
+    "final_phase": "regularise",
     "fit_network": "loop",
     "labelled": "tasks",
     "proximal_step": "regularise",
@@ -65,6 +66,7 @@ __all__ = [
     "backward",
     "balancing",
     "evaluate",
+    "final_phase",
     "fit_network",
     "labelled",
     "proximal_step",

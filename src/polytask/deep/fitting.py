@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,7 +36,9 @@ from polytask.deep.regularise import Penalties
 from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
 from polytask.deep.sampling import Proportional
 from polytask.deep.settings import Settings, balance_of, identity_of, settings_of
-from polytask.exceptions import DataError, IncompatibleError
+from polytask.deep.state import read_checkpoint
+from polytask.deep.training import LEVELS
+from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
@@ -113,7 +116,8 @@ def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noq
     settings = settings_of(model)
     _refuse_sampling(settings, data, owner)
     prepared = _prepared(model, data, outcomes)
-    seed = int(check_random_state(model.random_state).randint(_SEEDS))
+    _tell_idle(model, data, owner)
+    seed = _seed_of(model)
     plan = Plan(
         trunk=trunk_of(model.trunk, owner),
         sharing=sharing_of(model.sharing, owner),
@@ -194,7 +198,7 @@ def _trained(
     return fit_network(
         network,
         batches,
-        settings.training,
+        settings.training_of(network),
         held_out=judged,
         everything=FixedBatches(rows, size),
         tasks=data.tasks,
@@ -222,6 +226,28 @@ def _sides(
         # Every row is the only one of its task or class.
         return everything, None
     return (fit, held) if len(held) else (everything, None)
+
+
+def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
+    """Return the seed; with random_state=None that of the checkpoint, if there is one."""
+    if model.random_state is None and model.checkpoint is not None:
+        found = read_checkpoint(model.checkpoint)
+        if found is not None and "seed" in found["identity"]:
+            return int(found["identity"]["seed"])
+    return int(check_random_state(model.random_state).randint(_SEEDS))
+
+
+def _tell_idle(model: Any, data: TaskData, owner: str) -> None:  # noqa: ANN401
+    """Warn of a balancer that has nothing to do where the gradients of tasks are orthogonal."""
+    own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
+    if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
+        warnings.warn(
+            f"The balancer {type(model.balancer).__name__} of {owner} does nothing at "
+            "balance_at='representation' where each row belongs to one task: the gradients of "
+            "tasks are orthogonal there. Set balance_at='parameters'.",
+            DataWarning,
+            stacklevel=5,
+        )
 
 
 def _refuse_sampling(settings: Settings, data: TaskData, owner: str) -> None:

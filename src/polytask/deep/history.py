@@ -27,8 +27,9 @@ class Ending(Enum):
         "best epoch: nothing to do."
     )
     BEST_OF_ALL = (
-        "Training reached max_epochs while the held-out loss was still improving now and then; "
-        "the weights are those of its best epoch. Raise max_epochs to see whether it goes on."
+        "Training reached max_epochs before the held-out loss had gone `patience` epochs without "
+        "improving; the weights are those of its best epoch. Raise max_epochs to see whether it "
+        "improves further."
     )
     LAST_EPOCH = (
         "Training reached max_epochs; the weights are those of the last epoch, because no rows "
@@ -53,7 +54,8 @@ class History:
         Mean training loss of each task over the batches of the epoch, while weights changed;
         NaN where a task had no label.
     held_out : ndarray of shape (n_epochs, n_tasks) or None
-        Mean loss of the rows held out, at the end of the epoch.
+        Mean loss of the rows held out, at the end of the epoch: NaN where a task had no label,
+        infinity where its loss was not finite.
     weights : ndarray of shape (n_tasks,)
         The task weights s_t.
     seconds : ndarray of shape (n_epochs,)
@@ -134,8 +136,8 @@ class TrainingResult:
 
     Attributes
     ----------
-    ending : Ending
-        Why it ended.
+    status : Ending
+        Why it ended; its value is a sentence.
     objective : float
         The data term of training in the epoch kept.
     held_out_objective : float or None
@@ -150,7 +152,7 @@ class TrainingResult:
         Stationarity residual of penalties that are not smooth; None without one.
     """
 
-    ending: Ending
+    status: Ending
     objective: float
     held_out_objective: float | None
     best_epoch: int
@@ -160,8 +162,8 @@ class TrainingResult:
 
     @property
     def message(self) -> str:
-        """The ending as a sentence."""
-        return self.ending.value
+        """The status as a sentence."""
+        return self.status.value
 
     @property
     def gap(self) -> None:
@@ -169,10 +171,10 @@ class TrainingResult:
         return None
 
     def to_state(self) -> State:
-        """Return the fields by name, the ending as its name."""
-        return fields_of(self) | {"ending": self.ending.name}
+        """Return the fields by name, the status as its name."""
+        return fields_of(self) | {"status": self.status.name}
 
     @classmethod
     def from_state(cls, state: State) -> Self:
         """Rebuild the object from :meth:`to_state`."""
-        return cls(**state | {"ending": Ending[state["ending"]]})
+        return cls(**state | {"status": Ending[state["status"]]})

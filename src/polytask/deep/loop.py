@@ -8,13 +8,24 @@ import time
 from collections.abc import Hashable, Iterable, Iterator, Mapping
 from typing import Any
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from polytask._progress import progress
 from polytask.deep.balancing import Balance, backward
 from polytask.deep.engine import Alone, Engine, add_up_gradients
+from polytask.deep.guards import (
+    own_means,
+    refuse_iterators,
+    refuse_unfit_optimizer,
+    refuse_unfit_steps,
+    require_finite,
+    require_labels,
+    require_one_for_each_task,
+)
 from polytask.deep.history import Ending, History, TrainingResult
 from polytask.deep.record import Best, Record, Tally
 from polytask.deep.regularise import Penalties
@@ -28,7 +39,7 @@ from polytask.deep.stationarity import residual_of
 from polytask.deep.terms import Sums, task_means
 from polytask.deep.trainable import Trainable
 from polytask.deep.training import Training
-from polytask.exceptions import DataError, IncompatibleError
+from polytask.exceptions import DataError
 
 _SHOWN = 3
 
@@ -41,7 +52,7 @@ def fit_network(
     held_out: Iterable[Any] | None = None,
     everything: Iterable[Any] | None = None,
     tasks: tuple[Hashable, ...] | None = None,
-    task_weights: Tensor | None = None,
+    task_weights: Tensor | NDArray[np.float64] | None = None,
     balance: Balance | None = None,
     penalties: Penalties | None = None,
     seed: int = 0,
@@ -58,17 +69,19 @@ def fit_network(
     network : Trainable
         What is trained; it ends with the weights of the best epoch.
     batches : iterable
-        Yields the batches of an epoch each time it is iterated, such as a ``DataLoader``.
+        Yields the batches of an epoch each time it is iterated, such as a ``DataLoader``; no
+        generator, which is empty from the second time on.
     training : Training
         How.
     held_out : iterable or None, default=None
-        Batches that judge an epoch; without them the last epoch is kept.
+        Batches that judge an epoch, likewise; without them the last epoch is kept. An epoch
+        whose loss on them is not finite is never the best.
     everything : iterable or None, default=None
         All data trained on, each once, by which the residual of penalties that make zeros is
         measured in the end; None: `batches`.
     tasks : tuple or None, default=None
         Names of the tasks, for messages and the history; None: their numbers.
-    task_weights : Tensor of shape (n_tasks,) or None, default=None
+    task_weights : Tensor or ndarray of shape (n_tasks,), or None, default=None
         The weights s_t; None: ones.
     balance : Balance or None, default=None
         A balancer with its state, whose weights multiply s_t; None: the plain sum.
@@ -92,15 +105,25 @@ def fit_network(
     Raises
     ------
     DataError
-        If a loss is not finite, naming task and step; if a checkpoint is of another training.
+        If a loss is not finite, naming task and step, also after the last step; if an epoch has
+        no label; if a checkpoint is of another training.
+    ParameterError
+        If batches can be iterated once only, or there is not one weight and name for each task.
+    IncompatibleError
+        If optimiser, penalties, balancer and accumulation do not go together.
     """
-    names = tuple(range(network.n_tasks)) if tasks is None else tasks
-    weights = torch.ones(network.n_tasks) if task_weights is None else task_weights
+    refuse_iterators(batches=batches, held_out=held_out, everything=everything)
+    count = network.n_tasks
+    names = tuple(range(count)) if tasks is None else tasks
+    require_one_for_each_task("tasks", (len(names),), count)
+    weights = torch.ones(count) if task_weights is None else torch.as_tensor(task_weights)
+    require_one_for_each_task("task_weights", tuple(weights.shape), count)
     device = next(network.parameters()).device
+    real = weights.dtype if weights.is_floating_point() else torch.get_default_dtype()
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(seed)
-        run = _Run(network, batches, training, names, weights.to(device))
+        run = _Run(network, batches, training, names, weights.to(device, real))
         run.held_out, run.balance = held_out, balance
         run.everything = batches if everything is None else everything
         run.engine = Alone(device) if engine is None else engine
@@ -146,36 +169,28 @@ class _Run:
         """Train until the end, and keep the best weights."""
         try:
             self._epochs()
-            ending = self._ending()
+            status = self._status()
         except KeyboardInterrupt:
             if not self.epochs:
                 raise
-            ending = Ending.INTERRUPTED
-        if self.best.weights is not None:
-            self.network.load_state_dict(self.best.weights)
+            status = Ending.INTERRUPTED
+        if self.best.weights is None:
+            raise DataError(
+                "Training diverged: the held-out loss was finite in no epoch. Lower the learning "
+                "rate, set clip_norm, or look at the targets held out."
+            )
+        self.network.load_state_dict(self.best.weights)
         residual = residual_of(
             self.network, self.everything, self.weights, self.penalties, self.engine
         )
         self.network.eval()
         history = self.record.history(self.tasks, self.weights)
-        return history, self._result(history, ending, residual)
+        return history, self._result(history, status, residual)
 
     def refuse_unfit(self) -> None:
-        """Refuse accumulation where the batches of a step do not add up."""
-        parts, world = self.training.accumulate, self.engine.world
-        if parts * world == 1:
-            return
-        choice = f"accumulate={parts}" if world == 1 else f"distributed=True on {world} processes"
-        for what, unfit in (
-            ("a balancer, which weighs the tasks of a step", self.balance is not None),
-            ("loss='square_root', a root over a step", self.network.roots is not None),
-        ):
-            if unfit:
-                raise IncompatibleError(
-                    f"{choice} cannot go with {what}: gradients of parts of a batch do not add "
-                    "up to that of the whole. Use one process, accumulate=1 and a larger "
-                    "batch_size."
-                )
+        """Refuse, before any work, what does not go together."""
+        refuse_unfit_steps(self.training, self.network, self.engine, self.balance is not None)
+        refuse_unfit_optimizer(self.optimizer, self.penalties)
 
     def _epochs(self) -> None:
         most = self.training.max_epochs
@@ -189,12 +204,15 @@ class _Run:
 
     def _epoch(self) -> None:
         self.network.train()
-        tally = Tally(self.network.n_tasks)
+        tally, group = Tally(self.network.n_tasks), []
         for group in _groups(self.batches, self.training.accumulate):
             self._step(group, tally)
-        held = self._judge()
         tally.add_up(self.engine)
-        self.record.training.append(tally.means(self.network.roots))
+        means = require_labels(tally.means(self.network.roots), "batches", self.epochs + 1)
+        if self.epochs + 1 >= self.training.max_epochs:
+            self._require_finite_end(group)
+        held = self._judge()
+        self.record.training.append(means)
         self.record.seconds.append(time.monotonic() - self.began)
         # Without rows held out the latest epoch counts as the best.
         score = -float(self.epochs)
@@ -220,11 +238,12 @@ class _Run:
         for batch in group:
             with self.engine.autocast():
                 sums = self.network.sums(batch)
+            self._add_extra(sums, len(group))
             if not len(sums.present):
                 continue
             divisor = sums.weights if whole is None else whole[sums.present]
             means = task_means(sums, divisor, self.network.roots)
-            self._require_finite(means, sums)
+            self._require_finite(means, sums, f"in step {self.steps}")
             self._backward(means, sums)
             tally.add(sums.losses, sums.weights, sums.present)
         add_up_gradients(self.parameters, self.engine)
@@ -239,9 +258,6 @@ class _Run:
     def _backward(self, means: Tensor, sums: Sums) -> None:
         """Add the gradient of the data term, balanced if there is a balancer."""
         weights = self.weights[sums.present].to(means.dtype)
-        if sums.extra is not None:
-            share = sums.extra / (self.training.accumulate * self.engine.world)
-            share.backward(retain_graph=True)  # type: ignore[no-untyped-call]
         if self.balance is None:
             (weights * means).sum().backward()  # type: ignore[no-untyped-call]
             return
@@ -251,18 +267,26 @@ class _Run:
             means, shared=shared, balancer=self.balance, present=sums.present, weights=weights
         )
 
-    def _require_finite(self, means: Tensor, sums: Sums) -> None:
-        finite = torch.isfinite(means.detach())
-        if bool(finite.all()):
-            return
-        first = int(torch.nonzero(~finite)[0, 0])
-        task = self.tasks[int(sums.present[first])]
-        rate, value = self.optimizer.param_groups[0]["lr"], float(means.detach()[first])
-        raise DataError(
-            f"Training diverged: the loss of task {task!r} is {value} in step "
-            f"{self.steps} (epoch {self.epochs + 1}). Lower the learning rate ({rate:g}), set "
-            "clip_norm, or look at the targets of that task."
-        )
+    def _add_extra(self, sums: Sums, n_batches: int) -> None:
+        """Add the gradient of what belongs to no task, the mean over the batches of a step."""
+        if sums.extra is not None and sums.extra.requires_grad:
+            share = sums.extra / (n_batches * self.engine.world)
+            share.backward(retain_graph=True)  # type: ignore[no-untyped-call]
+
+    def _require_finite(self, means: Tensor, sums: Sums, when: str) -> None:
+        rate = self.optimizer.param_groups[0]["lr"]
+        told = f"{when} (epoch {self.epochs + 1})"
+        require_finite(means, sums.present, self.tasks, rate, told)
+
+    def _require_finite_end(self, group: list[Any]) -> None:
+        """Refuse divergence in the last step, which no step after it would notice."""
+        self.network.eval()
+        with torch.no_grad():
+            for batch in group:
+                sums = self.network.sums(batch)
+                self._require_finite(
+                    own_means(sums, self.network), sums, f"after step {self.steps}"
+                )
 
     def _judge(self) -> Tensor | None:
         """Return the mean loss of every task on the rows held out."""
@@ -274,7 +298,7 @@ class _Run:
             for batch in self.held_out:
                 sums = self.network.sums(batch)
                 tally.add(sums.losses, sums.weights, sums.present)
-        return tally.means(self.network.roots)
+        return require_labels(tally.means(self.network.roots), "held_out", self.epochs + 1)
 
     def _advance_schedule(self) -> None:
         if self.schedule is None:
@@ -291,7 +315,7 @@ class _Run:
             return False
         return self.epochs - self.best.epoch >= patience
 
-    def _ending(self) -> Ending:
+    def _status(self) -> Ending:
         if self.held_out is None:
             return Ending.LAST_EPOCH
         return Ending.STOPPED_EARLY if self._stopped() else Ending.BEST_OF_ALL
@@ -302,11 +326,11 @@ class _Run:
         own = zip(self.tasks[:_SHOWN], losses[:_SHOWN].tolist(), strict=True)
         return f"{mean:.4g}: " + ", ".join(f"{task} {loss:.3g}" for task, loss in own)
 
-    def _result(self, history: History, ending: Ending, residual: float | None) -> TrainingResult:
+    def _result(self, history: History, status: Ending, residual: float | None) -> TrainingResult:
         kept = self.best.epoch or history.n_epochs
         held = history.held_out_objective
         return TrainingResult(
-            ending=ending,
+            status=status,
             objective=float(history.objective[kept - 1]),
             held_out_objective=None if held is None else float(held[kept - 1]),
             best_epoch=kept,

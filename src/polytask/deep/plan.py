@@ -21,7 +21,7 @@ from polytask.deep.rows import Place
 from polytask.deep.sharing import Hard, Sharing
 from polytask.deep.terms import TaskLosses
 from polytask.deep.trunk import MLP
-from polytask.exceptions import ParameterError, PolytaskError
+from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.losses import Logistic, Loss, Multinomial
 
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -86,7 +86,11 @@ class Plan:
         owners = np.repeat(np.arange(n_tasks), self.widths)
         heads = LinearHeads(owners.tolist(), width).to(dtype)
         losses = TaskLosses([self._trained(loss) for loss in self.losses], self.widths)
-        return Network(sharing, heads, losses, own).to(device)
+        network = Network(sharing, heads, losses, own).to(device)
+        for module in network.modules():
+            if isinstance(module, nn.BatchNorm1d):
+                module.register_forward_pre_hook(_refuse_one_row)
+        return network
 
     def _width(self, sharing: nn.Module, dtype: torch.dtype) -> int:
         """Return the width of the representation, or refuse a trunk of other rows."""
@@ -103,6 +107,15 @@ class Plan:
         """Return the loss that training uses."""
         smooths = self.smoothing > 0 and isinstance(loss, Logistic | Multinomial)
         return SmoothedLabels(loss, self.smoothing) if smooths else loss
+
+
+def _refuse_one_row(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
+    """Refuse a batch of one row, which has no variance, while training."""
+    x = inputs[0]
+    if norm.training and x.numel() == x.shape[1]:
+        allowed = "of 2 rows or more in every batch where there is a batch norm"
+        advice = ' Choose another batch_size, or norm="layer".'
+        raise DataError(sentence("A batch", "training", allowed, "1 row") + advice)
 
 
 def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Module
@@ -157,12 +170,15 @@ def device_of(device: object, owner: str) -> torch.device:
     Raises
     ------
     ParameterError
-        If torch knows no such device.
+        If torch has no such device.
     """
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        return torch.device(device)  # type: ignore[call-overload, no-any-return]
-    except (RuntimeError, TypeError) as error:
-        allowed = '"auto" or a device of torch, such as "cpu" or "cuda:0"'
+        found: torch.device = torch.device(device)  # type: ignore[call-overload]
+        # A name that torch knows may be that of a card which is not there.
+        torch.zeros(1, device=found)
+    except (RuntimeError, TypeError, AssertionError) as error:
+        allowed = '"auto" or a device that torch has here, such as "cpu" or "cuda:0"'
         raise ParameterError(sentence("device", owner, allowed, repr(device))) from error
+    return found

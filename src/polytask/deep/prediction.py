@@ -20,6 +20,7 @@ from polytask._estimator.predictors import (
     refuse_unlike,
 )
 from polytask._estimator.scaling import FeatureScaling
+from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
 from polytask.deep.network import Network
 from polytask.deep.plan import Plan, device_of
@@ -185,7 +186,8 @@ class DeepTasks:
         exists = None
         if self.present is not None and task >= 0:
             exists = np.broadcast_to(self.present[task], X.shape)
-        design = design_of(self._scaling.features(X, exists), place)
+        scaled = self._scaling.features(X, exists)
+        design = design_of(scaled, place)
         parts = []
         with torch.no_grad():
             for start in range(0, X.shape[0], _CHUNK):
@@ -193,9 +195,20 @@ class DeepTasks:
                 own = torch.full((len(rows),), task, dtype=torch.long, device=place.device)
                 features: Tensor = self.network.represent(design.take(rows), own)
                 parts.append(features.cpu().numpy())
-        return np.concatenate(parts)
+        computed = np.concatenate(parts)
+        if not np.isfinite(computed).all():
+            raise _too_large(scaled.matrix, self.plan.precision)
+        return computed
 
     @cached_property
     def _scaling(self) -> FeatureScaling:
         mean, scale = self.feature_mean, self.feature_scale
         return FeatureScaling(mean, scale, active=bool(mean.any() or np.any(scale != 1.0)))
+
+
+def _too_large(matrix: Any, precision: str) -> DataError:  # noqa: ANN401 - dense or sparse
+    """Return the refusal of rows for which the network overflows."""
+    values = matrix.data if is_sparse(matrix) else np.asarray(matrix)
+    largest = float(np.abs(values).max(initial=0.0))
+    allowed = f"of a size at which the network stays finite in {precision}"
+    return DataError(sentence("X", "predict", allowed, f"{largest:.3g} after scaling"))

@@ -99,9 +99,15 @@ class Tally:
             self._losses, self._weights = engine.total(both).cpu()
 
     def means(self, roots: Tensor | None) -> Tensor:
-        """Return the mean loss of every task, NaN for tasks without labels."""
-        means = torch.where(self._weights > 0, self._losses / self._weights, torch.nan)
-        return means if roots is None else torch.where(roots.cpu(), (2.0 * means).sqrt(), means)
+        """Return the mean loss of every task: infinity where it is not finite.
+
+        NaN says that a task has no label, and nothing else.
+        """
+        means = self._losses / self._weights
+        if roots is not None:
+            means = torch.where(roots.cpu(), (2.0 * means).sqrt(), means)
+        means = torch.where(torch.isfinite(means), means, torch.inf)
+        return torch.where(self._weights > 0, means, torch.nan)
 
 
 def _stacked(rows: list[Tensor], width: int) -> np.ndarray[Any, np.dtype[np.float64]]:

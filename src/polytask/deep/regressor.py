@@ -49,7 +49,9 @@ class DeepMultiTaskRegressor(DeepEstimator):
         Weights of the tasks while training, which multiply s_t; None: none, the plain sum.
     balance_at : {"representation", "parameters"}, default="representation"
         Where balancers of gradients measure those of the tasks; "parameters" costs several
-        times more.
+        times more. Where each row belongs to one task, gradients at the representation are
+        orthogonal, and balancers that only resolve conflicts (PCGrad, UPGrad) do nothing there.
+        MMoE on a target matrix forms no representation; its parameters are used then.
     task_weight : {"equal", "size"}, mapping or array of shape (n_tasks,), default="equal"
         The weights s_t. "equal": 1; "size": n_t over the mean n.
     task_sampling : {"proportional", "uniform", "temperature", "in_step"} or Sampling, \
@@ -67,7 +69,8 @@ class DeepMultiTaskRegressor(DeepEstimator):
     learning_rate : float, default=1e-3
         Of AdamW; not used if `optimizer` is given.
     weight_decay : float, default=0.0
-        Decoupled weight decay of AdamW; not used if `optimizer` is given.
+        Decoupled weight decay of AdamW, of weights only: biases and norms do not decay; not
+        used if `optimizer` is given.
     schedule : callable or None, default=None
         Takes the optimiser and returns a schedule of the learning rate, stepped every epoch.
     batch_size : int or "auto", default="auto"
@@ -83,8 +86,8 @@ class DeepMultiTaskRegressor(DeepEstimator):
         keep the best epoch.
     validation_fraction : float, default=0.1
         The share of rows to hold out; a task with fewer than its inverse may have none there.
-    patience : int, default=20
-        Epochs without improvement after which training stops.
+    patience : int or None, default=20
+        Epochs without improvement after which training stops; None never stops.
     standardize : bool, default=True
         Subtract one mean and divide by one standard deviation per feature, over all rows. The
         indicators of a table's categories stay 0 and 1.
@@ -102,7 +105,8 @@ class DeepMultiTaskRegressor(DeepEstimator):
         with the same data: each takes its share of every batch, and all end with the same model.
     checkpoint : path-like or None, default=None
         A file to which the state of training is written, and from which `fit` goes on if it is
-        there: on the processor with the same result, bit for bit.
+        there: on the processor with the same result, bit for bit. With `random_state` None the
+        seed is taken from it.
     checkpoint_every : int, default=1
         Epochs between two writes.
     task_column : str, int or None, default=None
@@ -123,7 +127,7 @@ class DeepMultiTaskRegressor(DeepEstimator):
     history_ : History
         Losses by epoch and task; ``history_.frame()`` is a table.
     solution_ : TrainingResult
-        How training ended, the epoch kept and its losses.
+        How training ended (`status`, a sentence), the epoch kept and its losses.
     n_iter_ : int
         Epochs done.
     tasks_ : ndarray of shape (n_tasks,)
@@ -173,7 +177,7 @@ class DeepMultiTaskRegressor(DeepEstimator):
         max_epochs: int = 200,
         early_stopping: bool = True,
         validation_fraction: float = 0.1,
-        patience: int = 20,
+        patience: int | None = 20,
         standardize: bool = True,
         scale_targets: str | None = "auto",
         precision: str = "float32",

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
+
+from torch import nn
 
 from polytask._checks import (
     nearest,
@@ -18,14 +20,14 @@ from polytask._checks import (
 )
 from polytask.deep.balancing import Balance
 from polytask.deep.plan import PRECISIONS
+from polytask.deep.regularise import weight_decay_groups
 from polytask.deep.rows import Mixing
 from polytask.deep.sampling import SAMPLINGS, Sampling
-from polytask.deep.training import FUSED, MakeOptimizer, Training
+from polytask.deep.training import FUSED, Training
 from polytask.exceptions import ParameterError
 
 # Steps in an epoch to aim for, and the rows in a batch that this may lead to.
 _STEPS, _FEWEST, _MOST = 20, 32, 256
-_LEVELS = ("representation", "parameters")
 
 
 @dataclass(frozen=True)
@@ -35,7 +37,9 @@ class Settings:
     Attributes
     ----------
     training : Training
-        Of the loop.
+        Of the loop, without the decay.
+    decay : float
+        Of weights in the default optimiser.
     sampling : Sampling
         Of rows that belong to one task each.
     batch_size : int or None
@@ -49,6 +53,7 @@ class Settings:
     """
 
     training: Training
+    decay: float
     sampling: Sampling
     batch_size: int | None
     validation_fraction: float | None
@@ -61,6 +66,14 @@ class Settings:
             return self.batch_size
         return min(max(n_rows // _STEPS, _FEWEST), _MOST)
 
+    def training_of(self, network: nn.Module) -> Training:
+        """Return the training of a network: its weights decay, biases and norms do not."""
+        if not self.decay:
+            return self.training
+        groups = weight_decay_groups(network, self.decay)
+        make = self.training.optimizer
+        return replace(self.training, optimizer=lambda _: make(groups))
+
 
 def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, which is above
     """Check the parameters of a deep estimator.
@@ -71,10 +84,9 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
         Naming the first that is outside its set.
     """
     owner = type(model).__name__
-    for name in ("standardize", "early_stopping", "verbose"):
+    for name in ("standardize", "early_stopping"):
         one_of(getattr(model, name), name, owner, (True, False))
     one_of(model.precision, "precision", owner, PRECISIONS)
-    one_of(model.balance_at, "balance_at", owner, _LEVELS)
     if isinstance(model.task_weight, str):
         one_of(model.task_weight, "task_weight", owner, ("size", "equal"))
     if model.penalties is not None and not isinstance(model.penalties, Mapping):
@@ -84,22 +96,25 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
     if not 0 < share < 1:
         allowed = "a number between 0 and 1, both excluded"
         raise ParameterError(sentence("validation_fraction", owner, allowed, repr(share)))
+    rate = positive(model.learning_rate, "learning_rate", owner)
+    default = functools.partial(FUSED, lr=rate, weight_decay=0.0)
     training = Training(
-        optimizer=_optimizer(model, owner),
-        schedule=_callable_or_none(model.schedule, "schedule", owner),
-        max_epochs=positive_integer(model.max_epochs, "max_epochs", owner),
-        patience=positive_integer(model.patience, "patience", owner),
-        clip_norm=None
-        if model.clip_norm is None
-        else positive(model.clip_norm, "clip_norm", owner),
-        accumulate=positive_integer(model.accumulate, "accumulate", owner),
+        optimizer=default if model.optimizer is None else model.optimizer,
+        schedule=model.schedule,
+        max_epochs=model.max_epochs,
+        patience=model.patience,
+        clip_norm=model.clip_norm,
+        accumulate=model.accumulate,
         checkpoint=model.checkpoint,
-        checkpoint_every=positive_integer(model.checkpoint_every, "checkpoint_every", owner),
+        checkpoint_every=model.checkpoint_every,
         verbose=model.verbose,
         balance_at=model.balance_at,
+        owner=owner,
     )
+    decay = nonnegative(model.weight_decay, "weight_decay", owner)
     return Settings(
         training=training,
+        decay=decay if model.optimizer is None else 0.0,
         sampling=_sampling(model.task_sampling, owner),
         batch_size=_batch_size(model.batch_size, owner),
         validation_fraction=share if model.early_stopping else None,
@@ -117,15 +132,6 @@ def _batch_size(size: Any, owner: str) -> int | None:  # noqa: ANN401 - as given
     return positive_integer(size, "batch_size", owner)
 
 
-def _optimizer(model: Any, owner: str) -> MakeOptimizer:  # noqa: ANN401 - a deep estimator
-    rate = positive(model.learning_rate, "learning_rate", owner)
-    decay = nonnegative(model.weight_decay, "weight_decay", owner)
-    given: MakeOptimizer | None = _callable_or_none(model.optimizer, "optimizer", owner)
-    if given is not None:
-        return given
-    return functools.partial(FUSED, lr=rate, weight_decay=decay)
-
-
 def _mixing(model: Any, owner: str) -> Mixing | None:  # noqa: ANN401 - a deep estimator
     alpha = nonnegative(model.mixup, "mixup", owner)
     one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
@@ -138,13 +144,6 @@ def _smoothing(amount: object, owner: str) -> float:
     if not 0 <= checked < 1:
         raise ParameterError(sentence("label_smoothing", owner, allowed, repr(amount)))
     return checked
-
-
-def _callable_or_none(value: Any, name: str, owner: str) -> Any:  # noqa: ANN401 - as given
-    if value is None or callable(value):
-        return value
-    takes = {"optimizer": "the parameters", "schedule": "the optimiser"}[name]
-    raise ParameterError(sentence(name, owner, f"None or a callable of {takes}", repr(value)))
 
 
 def _sampling(sampling: Any, owner: str) -> Sampling:  # noqa: ANN401 - a name or an object

@@ -47,6 +47,8 @@ def residual_of(
     network.zero_grad(set_to_none=True)
     for batch in batches:
         sums = network.sums(batch)
+        if not len(sums.present):
+            continue
         means = sums.losses / whole[sums.present]
         (weights[sums.present].to(means.dtype) * means).sum().backward()  # type: ignore[no-untyped-call]
     add_up_gradients(_trained(network), engine)

@@ -36,7 +36,8 @@ class Task:
         ``loss(output, target)``: the loss of each sample, or of finer parts of it (pixels,
         tokens, the numbers of a box), which are averaged within the sample, such as
         ``nn.CrossEntropyLoss(reduction="none")``; or a single number, the mean over the samples
-        of the batch.
+        of the batch. Losses of another number of samples, or with more entries than output and
+        target, as where shapes (n, 1) and (n,) broadcast to (n, n), are refused.
     metric : callable or None, default=None
         ``metric(output, target)``: a number for a batch, see :func:`evaluate`.
     mask : callable or None, default=None
@@ -255,19 +256,40 @@ def evaluate(network: TaskNetwork, batches: Iterable[Batch]) -> dict[Hashable, f
 def _summed(task: Task, output: Any, target: Any) -> tuple[Tensor, int]:  # noqa: ANN401
     """Return the sum of the losses of a task in a batch, and how many labels there are."""
     if task.mask is None:
-        losses = task.loss(output, target)
-        count = len(target)
-        return losses.mean() * count if losses.ndim == 0 else _by_label(losses, 1).sum(), count
+        losses, count = task.loss(output, target), len(target)
+        if losses.ndim == 0:
+            return losses.mean() * count, count
+        if len(losses) != count:
+            allowed = f"a number, or one loss or more for each of the {count} samples"
+            raise _unlike(task, allowed, losses)
+        _refuse_broadcast(task, losses, output, target)
+        return _by_label(losses, 1).sum(), count
     mask = task.mask(target)
     seen = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim))
     losses = task.loss(output, torch.where(seen, target, torch.zeros_like(target)))
     if losses.shape[: mask.ndim] != mask.shape:
         allowed = f"one loss for each entry of the mask, a tensor of shape {tuple(mask.shape)}"
-        got = f"shape {tuple(losses.shape)}"
         advice = ' A loss of torch gives one for each with reduction="none".'
-        raise ParameterError(sentence("loss", f"task {task.name!r}", allowed, got) + advice)
+        raise _unlike(task, allowed, losses, advice)
+    _refuse_broadcast(task, losses, output, target)
     losses = _by_label(losses, mask.ndim)
     return torch.where(mask, losses, torch.zeros_like(losses)).sum(), int(mask.sum())
+
+
+def _refuse_broadcast(task: Task, losses: Tensor, output: Any, target: Any) -> None:  # noqa: ANN401
+    """Refuse losses of every output with the target of every other sample."""
+    if not (isinstance(output, Tensor) and isinstance(target, Tensor)):
+        return
+    if losses.numel() > max(output.numel(), target.numel()):
+        shapes = f"{tuple(output.shape)} and {tuple(target.shape)}"
+        allowed = f"no larger than output and target, of shapes {shapes}, whose axes must agree"
+        raise _unlike(task, allowed, losses)
+
+
+def _unlike(task: Task, allowed: str, losses: Tensor, advice: str = "") -> ParameterError:
+    """Return the refusal of losses of another shape."""
+    got = f"shape {tuple(losses.shape)}"
+    return ParameterError(sentence("loss", f"task {task.name!r}", allowed, got) + advice)
 
 
 def _by_label(losses: Tensor, ndim: int) -> Tensor:

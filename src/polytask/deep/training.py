@@ -4,19 +4,28 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import InitVar, dataclass
+from typing import Any
 
 import torch
-from torch import nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-MakeOptimizer = Callable[[Iterable[nn.Parameter]], Optimizer]
+from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask.exceptions import ParameterError
+
+# From parameters, or groups of them, to an optimiser.
+MakeOptimizer = Callable[[Any], Optimizer]
 MakeSchedule = Callable[[Optimizer], LRScheduler]
 # One kernel for all parameters: with many tasks several times faster than a loop over them.
 FUSED = functools.partial(torch.optim.AdamW, fused=True)
 ADAMW: MakeOptimizer = functools.partial(FUSED, lr=1e-3)
+LEVELS = ("representation", "parameters")
+_TAKES = {
+    "optimizer": "a callable of the parameters",
+    "schedule": "None or a callable of the optimiser",
+}
 
 
 @dataclass(frozen=True)
@@ -46,6 +55,13 @@ class Training:
         Whether to show progress.
     balance_at : {"representation", "parameters"}, default="representation"
         Where balancers of gradients measure those of the tasks.
+    owner : str, default="Training"
+        Whose settings they are, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is outside its set.
     """
 
     optimizer: MakeOptimizer = ADAMW
@@ -58,3 +74,19 @@ class Training:
     checkpoint_every: int = 1
     verbose: bool = False
     balance_at: str = "representation"
+    owner: InitVar[str] = "Training"
+
+    def __post_init__(self, owner: str) -> None:
+        """Refuse settings outside their sets."""
+        for name, allowed in _TAKES.items():
+            made = getattr(self, name)
+            if not callable(made) and (name == "optimizer" or made is not None):
+                raise ParameterError(sentence(name, owner, allowed, repr(made)))
+        for name in ("max_epochs", "accumulate", "checkpoint_every"):
+            positive_integer(getattr(self, name), name, owner)
+        if self.patience is not None:
+            positive_integer(self.patience, "patience", owner)
+        if self.clip_norm is not None:
+            positive(self.clip_norm, "clip_norm", owner)
+        one_of(self.verbose, "verbose", owner, (True, False))
+        one_of(self.balance_at, "balance_at", owner, LEVELS)

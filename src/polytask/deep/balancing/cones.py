@@ -73,6 +73,7 @@ class UPGrad:
 
     max_tasks: int = 200
     weighs_heads: ClassVar[bool] = False
+    resolves_conflicts_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive_integer(self.max_tasks, "max_tasks", "UPGrad")
@@ -119,6 +120,7 @@ class PCGrad:
 
     seed: int = 0
     weighs_heads: ClassVar[bool] = False
+    resolves_conflicts_only: ClassVar[bool] = True
 
     def start(self, n_tasks: int, like: Tensor) -> State:
         """Return the generator at its seed."""

@@ -247,8 +247,9 @@ def in_metric(penalty: Proximable) -> bool:
 def no_metric(penalty: Proximable) -> IncompatibleError:
     """Return the refusal of a penalty that `prox_in_metric` does not know."""
     return IncompatibleError(
-        f"{penalty!r} has no exact proximal step in the metric of Adam: train the layer with SGD, "
-        "or leave the penalty out of the steps and end with final_phase."
+        f"{penalty!r} has no exact proximal step in the metric of Adam: train the layer with SGD "
+        "(optimizer=functools.partial(torch.optim.SGD, lr=0.1) in estimators and Training), or "
+        "leave the penalty out of the steps and end with final_phase."
     )
 
 

@@ -97,7 +97,7 @@ CASES = {
     "learning rate": (fit(learning_rate=0.0), "learning_rate of Deep.* must be a finite number"),
     "an optimiser object": (
         fit(optimizer=torch.optim.SGD([torch.nn.Parameter(torch.ones(1))], lr=0.1)),
-        "optimizer of DeepMultiTaskRegressor must be None or a callable of the parameters",
+        "optimizer of DeepMultiTaskRegressor must be a callable of the parameters",
     ),
     "batch size": (fit(batch_size=0), "batch_size of DeepMultiTaskRegressor must be an integer"),
     "batch size in words": (fit(batch_size="all"), 'must be "auto" or an integer >= 1; got'),

@@ -85,7 +85,7 @@ def test_early_stopping_keeps_the_best_epoch(rows):
     settings = {"trunk": MLP((64,)), "learning_rate": 0.02, "patience": 5, "max_epochs": 60}
     model = small(**settings).fit(X, noise, task)
     held = model.history_.held_out_objective
-    assert model.solution_.ending is Ending.STOPPED_EARLY
+    assert model.solution_.status is Ending.STOPPED_EARLY
     assert model.solution_.best_epoch == int(np.argmin(held)) + 1
     assert model.n_iter_ == model.solution_.best_epoch + 5
     again = small(**{**settings, "max_epochs": model.solution_.best_epoch}).fit(X, noise, task)
@@ -106,7 +106,7 @@ def test_every_task_with_enough_rows_is_held_out_and_trained(rows):
 def test_without_rows_to_hold_out_the_last_epoch_is_kept():
     X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
     model = small().fit(X, y, ["a", "b", "c", "d"])
-    assert model.solution_.ending is Ending.LAST_EPOCH
+    assert model.solution_.status is Ending.LAST_EPOCH
     assert model.history_.held_out is None
     assert model.n_iter_ == 6
 
@@ -176,7 +176,7 @@ def test_an_interrupt_leaves_the_best_epoch_so_far(rows, monkeypatch):
 
     monkeypatch.setattr(loop_module._Run, "_epoch", interrupted)
     model, plain = small().fit(*rows), small(early_stopping=False).fit(*rows)
-    assert model.solution_.ending is plain.solution_.ending is Ending.INTERRUPTED
+    assert model.solution_.status is plain.solution_.status is Ending.INTERRUPTED
     assert model.n_iter_ == 3
     monkeypatch.undo()
     assert_same_weights(model, small(max_epochs=3).fit(*rows))

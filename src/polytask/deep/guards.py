@@ -1,0 +1,155 @@
+"""What the training loop refuses, each with one sentence, before or while it works."""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Hashable, Iterable, Iterator
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from polytask._checks import sentence
+from polytask.deep.engine import Engine
+from polytask.deep.regularise import Penalties
+from polytask.deep.terms import Sums, task_means
+from polytask.deep.trainable import Trainable
+from polytask.deep.training import Training
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+
+_OWNER = "fit_network"
+_PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
+
+
+def refuse_unfit_steps(
+    training: Training, network: Trainable, engine: Engine, balanced: bool
+) -> None:
+    """Refuse accumulation where the batches of a step do not add up.
+
+    Raises
+    ------
+    IncompatibleError
+        Naming what does not go together.
+    """
+    parts, world = training.accumulate, engine.world
+    if parts * world == 1:
+        return
+    choice = f"accumulate={parts}" if world == 1 else f"distributed=True on {world} processes"
+    for what, unfit in (
+        ("a balancer, which weighs the tasks of a step", balanced),
+        ("loss='square_root', a root over a step", network.roots is not None),
+    ):
+        if unfit:
+            raise IncompatibleError(
+                f"{choice} cannot go with {what}: gradients of parts of a batch do not add "
+                "up to that of the whole. Use one process, accumulate=1 and a larger "
+                "batch_size."
+            )
+
+
+def refuse_unfit_optimizer(optimizer: Optimizer, penalties: Penalties) -> None:
+    """Refuse an optimiser that the loop or the penalties cannot work with.
+
+    Raises
+    ------
+    IncompatibleError
+        Saying which optimiser to take.
+    """
+    closure = inspect.signature(type(optimizer).step).parameters.get("closure")
+    if closure is not None and closure.default is inspect.Parameter.empty:
+        raise IncompatibleError(
+            f"{type(optimizer).__name__} evaluates the loss several times in a step, which the "
+            f"training loop does not do: take another optimiser, such as optimizer={_PLAIN}."
+        )
+    penalties.check(optimizer)
+
+
+def refuse_iterators(**sources: Iterable[Any] | None) -> None:
+    """Refuse what can be iterated once only.
+
+    Raises
+    ------
+    ParameterError
+        Naming it.
+    """
+    for name, source in sources.items():
+        if isinstance(source, Iterator):
+            allowed = "iterable once for every epoch, such as a DataLoader or a list"
+            got = f"a {type(source).__name__}, which is empty after the first time"
+            raise ParameterError(sentence(name, _OWNER, allowed, got))
+
+
+def require_labels(means: Tensor, name: str, epoch: int) -> Tensor:
+    """Return the mean losses of an epoch, refusing one without a label.
+
+    Parameters
+    ----------
+    means : Tensor of shape (n_tasks,)
+        NaN for tasks without a label.
+    name : str
+        Where the batches came from.
+    epoch : int
+        From 1.
+
+    Raises
+    ------
+    DataError
+        If no task has a label.
+    """
+    if bool(torch.isnan(means).all()):
+        allowed = "batches with at least one label in every epoch"
+        raise DataError(sentence(name, _OWNER, allowed, f"none in epoch {epoch}"))
+    return means
+
+
+def require_one_for_each_task(name: str, shape: tuple[int, ...], n_tasks: int) -> None:
+    """Refuse values of which there is not one for each task.
+
+    Raises
+    ------
+    ParameterError
+        Naming the shape that came.
+    """
+    if shape != (n_tasks,):
+        allowed = f"one for each of the {n_tasks} tasks of the network"
+        raise ParameterError(sentence(name, _OWNER, allowed, f"shape {shape}"))
+
+
+def require_finite(
+    means: Tensor, present: Tensor, tasks: tuple[Hashable, ...], rate: float, when: str
+) -> None:
+    """Refuse losses that are not finite.
+
+    Parameters
+    ----------
+    means : Tensor of shape (k,)
+        Mean losses of the tasks present.
+    present : Tensor of shape (k,), integers
+        The tasks.
+    tasks : tuple
+        Their names.
+    rate : float
+        The learning rate.
+    when : str
+        The step and epoch in words.
+
+    Raises
+    ------
+    DataError
+        Naming task and step.
+    """
+    finite = torch.isfinite(means.detach())
+    if bool(finite.all()):
+        return
+    first = int(torch.nonzero(~finite)[0, 0])
+    raise DataError(
+        f"Training diverged: the loss of task {tasks[int(present[first])]!r} is "
+        f"{float(means.detach()[first])} {when}. Lower the learning rate ({rate:g}), set "
+        "clip_norm, or look at the targets of that task."
+    )
+
+
+def own_means(sums: Sums, network: Trainable) -> Tensor:
+    """Return the mean losses of a batch by itself, (k,)."""
+    return task_means(sums, sums.weights, network.roots)
