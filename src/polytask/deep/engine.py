@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
 
 import torch
+import torch.distributed as dist
 from torch import Tensor, nn
 
 from polytask._checks import one_of
@@ -142,7 +144,21 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
         return Alone(chosen, mixed)
     from accelerate import Accelerator
 
-    return Accelerated(Accelerator(cpu=chosen.type == "cpu"), mixed)
+    joined = _is_joined()
+    accelerator = Accelerator(cpu=chosen.type == "cpu")
+    if _is_joined() and not joined:
+        # Threads of a group that is still open when Python ends abort the process.
+        atexit.register(_leave)
+    return Accelerated(accelerator, mixed)
+
+
+def _is_joined() -> bool:
+    return dist.is_available() and dist.is_initialized()
+
+
+def _leave() -> None:
+    if _is_joined():
+        dist.destroy_process_group()
 
 
 def _lower(device: torch.device) -> AbstractContextManager[Any]:

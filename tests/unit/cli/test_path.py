@@ -26,9 +26,10 @@ def test_it_writes_what_python_finds(run, plain):
     assert names() == {"a.csv", "p.png", "p.csv"}
     model = MultiTaskRegressorCV(L21(), alphas=6, task_column="g")
     path = regularization_path(model, plain[["g", "x", "z"]], plain["y"])
-    found = pd.read_csv("p.csv", float_precision="round_trip")
-    np.testing.assert_array_equal(found["alpha"], path.alphas)
-    np.testing.assert_array_equal(found["size of x"], path.sizes[:, 0])
+    found = pd.read_csv("p.csv")
+    # Some readers of numbers are off by their last digit.
+    np.testing.assert_allclose(found["alpha"], path.alphas, rtol=1e-12)
+    np.testing.assert_allclose(found["size of x"], path.sizes[:, 0], rtol=1e-12)
     assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
     assert "Wrote p.png and p.csv." in done.out
     for words in ("best, chosen", "one standard error", f"L21(alpha={path.penalty.alpha:.4g})"):
@@ -42,7 +43,7 @@ def test_rule_lines_groups_and_classes(run, plain):
     done = run(*words, "--target", "y", "--drop", "passed", "--group", "pair", "--rule", "one_se",
                "--lines", "entries", "--out", "p.svg")  # fmt: skip
     assert done.status == 0, done.err
-    found = pd.read_csv("p.csv", float_precision="round_trip")
+    found = pd.read_csv("p.csv")
     assert found["chosen"].tolist() == found["one_se"].tolist()
     text = Path("p.svg").read_text(encoding="utf-8")
     assert "x, a" in text
