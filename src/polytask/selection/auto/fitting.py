@@ -185,11 +185,6 @@ def combine(
         )
     _check_any(tried, data, owner)
     bench = make_bench(study, splits, units_of(raw, settings.cv))
-    if not np.isfinite(bench.null_loss):
-        raise DataError(
-            f"{owner} cannot square targets of this size: the largest is "
-            f"{np.nanmax(np.abs(outcomes.y)):g}. Give them in a larger unit."
-        )
     tried = [_measured(one, bench) for one in tried]
     usable = _check_any(tried, data, owner)
     held = bench.held([one.values for one in usable if one.values is not None])
