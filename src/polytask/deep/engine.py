@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import importlib
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
 from typing import Any, Protocol
@@ -145,9 +146,14 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
     from accelerate import Accelerator
 
     joined = _is_joined()
+    if dist.is_available():
+        # Default arguments in there are the group of the moment of its import: imported later, by
+        # the first step of an optimiser, it would keep the group, with its threads, to the end.
+        importlib.import_module("torch.distributed.nn")
+
     accelerator = Accelerator(cpu=chosen.type == "cpu")
     if _is_joined() and not joined:
-        # Threads of a group that is still open when Python ends abort the process.
+        # A thread of a group that is still there when Python ends aborts the process.
         atexit.register(_leave)
     return Accelerated(accelerator, mixed)
 

@@ -24,6 +24,7 @@ PROGRAM = """
 import functools, sys
 import numpy as np, torch
 from polytask.deep import MLP, DeepMultiTaskRegressor
+from polytask.deep.engine import _leave
 X, y, task = (np.load(f"{sys.argv[1]}/{name}.npy") for name in ("X", "y", "task"))
 model = DeepMultiTaskRegressor(
     MLP((8,)), optimizer=functools.partial(torch.optim.SGD, lr=0.05), precision="float64",
@@ -32,6 +33,9 @@ model = DeepMultiTaskRegressor(
 weights = model._tasks.weights
 np.savez(f"{sys.argv[1]}/{model.history_.n_epochs}-{sys.argv[2]}.npz", **weights)
 np.save(f"{sys.argv[1]}/history-{sys.argv[2]}.npy", model.history_.training)
+group = torch.distributed.group.WORLD
+_leave()
+assert sys.getrefcount(group) == 2, "threads of the group that are left abort Python at its end"
 """
 
 
