@@ -22,8 +22,8 @@ from polytask.linear._bayes_keep import half_width, solution_of, warn_unless_ok
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._bayes_update import updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
-from polytask.linear._fitting import blas_threads
 from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
+from polytask.linear._threads import blas_threads
 from polytask.metrics.scores import TaskScores, r2
 
 if TYPE_CHECKING:

@@ -62,7 +62,7 @@ class MultiTaskClassifier(LinearEstimator):
     warm_start : bool, default=False
         Start from the last solution.
     n_jobs : int or None, default=None
-        Threads of BLAS while fitting; None leaves them as they are.
+        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
 
     Attributes
     ----------

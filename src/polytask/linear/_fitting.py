@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from threadpoolctl import threadpool_limits
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask.exceptions import (
@@ -19,6 +16,7 @@ from polytask.exceptions import (
 )
 from polytask.linear._problem import Problem
 from polytask.linear._split_parts import with_parts
+from polytask.linear._threads import iterating
 from polytask.penalties import L21, Penalty
 from polytask.solvers import (
     Certificate,
@@ -84,10 +82,11 @@ def solve(
     if reason:
         raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
-    begin = _safe(start, problem) if usable else _at_centre(problem)
-    solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
-    if problem.samples is not None:
-        solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
+    with iterating():
+        begin = _safe(start, problem) if usable else _at_centre(problem)
+        solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
+        if problem.samples is not None:
+            solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
     if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
         raise DataError(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
@@ -131,14 +130,3 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
         ConvergenceWarning,
         stacklevel=5,
     )
-
-
-@contextmanager
-def blas_threads(n_jobs: object, owner: str, usual: int | None = None) -> Iterator[None]:
-    """Limit the threads of BLAS while fitting; None is as `usual` or leaves them, -1 all cores."""
-    n_jobs = usual if n_jobs is None else n_jobs
-    if n_jobs is None or (isinstance(n_jobs, int) and n_jobs == -1):
-        yield
-        return
-    with threadpool_limits(positive_integer(n_jobs, "n_jobs", owner)):
-        yield

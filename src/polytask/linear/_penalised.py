@@ -8,13 +8,13 @@ from polytask._checks import one_of
 from polytask._estimator import Outcomes
 from polytask.data import TaskData
 from polytask.linear._fitting import (
-    blas_threads,
     bound_penalty,
     check_penalty_object,
     solve,
     warn_unless_converged,
 )
 from polytask.linear._problem import Problem, Settings, build_problem
+from polytask.linear._threads import blas_threads
 from polytask.penalties import Penalty
 from polytask.solvers import Solution
 

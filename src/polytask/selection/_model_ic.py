@@ -73,7 +73,7 @@ class MultiTaskModelIC(LinearEstimator):
     max_iter : int, default=10000
         Iterations of the final fit.
     n_jobs : int or None, default=None
-        Threads of linear algebra; None leaves them as they are.
+        Threads of BLAS; None: all there are for sums over rows, one for iterations.
 
     Attributes
     ----------

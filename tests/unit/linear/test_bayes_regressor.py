@@ -20,7 +20,7 @@ from polytask.exceptions import (
     IncompatibleError,
     ParameterError,
 )
-from polytask.linear import _fitting
+from polytask.linear import _threads
 
 
 @parametrize_with_checks(
@@ -498,13 +498,13 @@ def test_weights_that_are_no_rows_and_draws_that_prove_nothing_are_refused():
 @pytest.mark.parametrize(("n_jobs", "most"), [(None, 1), (2, 2)])
 def test_one_thread_unless_told_otherwise(monkeypatch, n_jobs, most):
     seen = []
-    limited = _fitting.threadpool_limits
+    limited = _threads.threadpool_limits
 
     def watched(count):
         seen.append(count)
         return limited(count)
 
-    monkeypatch.setattr(_fitting, "threadpool_limits", watched)
+    monkeypatch.setattr(_threads, "threadpool_limits", watched)
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((60, 2)), np.repeat(np.arange(6), 10)
     y = X[:, 0] + 0.3 * rng.standard_normal((6, 1))[task, 0] + rng.standard_normal(60)
