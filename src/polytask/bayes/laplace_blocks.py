@@ -62,11 +62,18 @@ class Spread:
         """Number of columns of the factor."""
         return int(self.factor.shape[1])
 
+    @property
+    def is_narrow(self) -> bool:
+        """Whether products with L and L' are less work than with C."""
+        return 2 * self.rank < len(self.varying)
+
     def times(self, vectors: Array) -> Array:
         """Return C v for every row v of an array (..., q)."""
-        if self._diagonal is None:
-            return np.asarray(vectors @ self.covariance)
-        return np.asarray(vectors * self._diagonal**2)
+        if self._diagonal is not None:
+            return np.asarray(vectors * self._diagonal**2)
+        if self.is_narrow:
+            return np.asarray((vectors @ self.factor) @ self.factor.T)
+        return np.asarray(vectors @ self.covariance)
 
     def reduce(self, matrices: Array) -> Array:
         """Return L' M for matrices M (B, q, k), shape (B, r, k)."""
@@ -114,6 +121,14 @@ class BlockPosterior(ABC):
 
         `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
         """
+
+    @abstractmethod
+    def restricted_diagonal(self, inverse_root: Array | None) -> Array:
+        """Return the diagonal of :meth:`restricted`, shape (q,)."""
+
+    @abstractmethod
+    def squared_diagonal(self) -> Array:
+        """Return the sum over the tasks of the squares of the diagonal of X'R X, shape (q,)."""
 
     @abstractmethod
     def variances(self, inverse_root: Array | None) -> Array:
@@ -170,24 +185,55 @@ class WeightPosterior(BlockPosterior):
                 total = total - part.T @ part
         return np.asarray(total)
 
+    def restricted_diagonal(self, inverse_root: Array | None) -> Array:
+        """Return the diagonal of the sum of X'(R - R Z S^-1 Z'R) X."""
+        V = self._spread.varying
+        total = _diagonals(self._T).sum(axis=0)[V]
+        if inverse_root is not None:
+            for part in inverse_root @ self._T[:, :, V]:
+                total = total - np.einsum("ij,ij->j", part, part)
+        return np.asarray(total)
+
+    def squared_diagonal(self) -> Array:
+        """Return the sum of the squares of the diagonal of X'R X."""
+        return np.asarray(np.sum(_diagonals(self._T) ** 2, axis=0)[self._spread.varying])
+
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variances of the linear predictors."""
-        return self.rows.forms(self.covariances(inverse_root))
-
-    def covariances(self, inverse_root: Array | None) -> Array:
-        """Return the posterior covariances of the coefficients, shape (B, p, p)."""
+        if self._spread.is_narrow:
+            return self._narrow_variances(inverse_root)
+        own = self.rows.forms(self._own_covariances())
+        if inverse_root is None:
+            return own
+        # I - Z'R X C: how a change of mu moves the coefficients.
         V, C = self._spread.varying, self._spread
-        B, p, _ = self._T.shape
-        M = np.zeros((B, p, p))
+        half = np.broadcast_to(inverse_root, self._T.shape).copy()
+        half[:, :, V] -= inverse_root @ C.times(self._T[:, :, V])
+        return own + self.rows.squares(half)
+
+    def _own_covariances(self) -> Array:
+        """Return the posterior covariances of the deviations, shape (B, p, p)."""
+        V, C = self._spread.varying, self._spread
+        B = len(self._T)
+        M = np.zeros(self._T.shape)
         shared = C.times(self._T[:, V][:, :, V])
         M[np.ix_(np.arange(B), V, V)] = C.covariance - C.times(shared.transpose(0, 2, 1))
+        return M
+
+    def _narrow_variances(self, inverse_root: Array | None) -> Array:
+        """Return the variances by products with the few columns of L."""
+        L = np.zeros((self.rows.width, self._spread.rank))
+        L[self._spread.varying] = self._spread.factor
+        TL = self._T @ L
+        middle = np.eye(L.shape[1]) - L.T @ TL
+        along = self.rows.times(np.broadcast_to(L, TL.shape))
         if inverse_root is None:
-            return M
-        # E' = I - Z'R X C: how a change of mu moves the coefficients.
-        moved = -C.times(self._T[:, :, V])
-        half = np.broadcast_to(inverse_root, M.shape).copy()
-        half[:, :, V] += inverse_root @ moved
-        return np.asarray(M + half.transpose(0, 2, 1) @ half)
+            return _inner(along @ middle, along)
+        known = inverse_root @ TL
+        middle = middle + known.transpose(0, 2, 1) @ known
+        across = self.rows.times(inverse_root.T @ known)
+        half = np.broadcast_to(inverse_root, self._T.shape)
+        return self.rows.squares(half) + _inner(along @ middle - 2.0 * across, along)
 
 
 class KernelPosterior(BlockPosterior):
@@ -234,6 +280,21 @@ class KernelPosterior(BlockPosterior):
             total = total - cross.T @ cross
         return np.asarray(total)
 
+    def restricted_diagonal(self, inverse_root: Array | None) -> Array:
+        """Return the diagonal of the sum of X'(R - R Z S^-1 Z'R) X."""
+        part = self._half @ self.rows.dense()
+        X = part[:, :, self._spread.varying]
+        total = np.einsum("bij,bij->j", X, X)
+        if inverse_root is not None:
+            cross = (part @ inverse_root.T).transpose(0, 2, 1) @ X
+            total = total - np.einsum("bij,bij->j", cross, cross)
+        return np.asarray(total)
+
+    def squared_diagonal(self) -> Array:
+        """Return the sum of the squares of the diagonal of X'R X."""
+        X = (self._half @ self.rows.dense())[:, :, self._spread.varying]
+        return np.asarray(np.sum(np.einsum("bij,bij->bj", X, X) ** 2, axis=0))
+
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variances of the linear predictors."""
         K = self._kernel
@@ -263,6 +324,10 @@ def _square_of(factor: Array) -> Array:
     if square and np.count_nonzero(factor) == np.count_nonzero(own):
         return np.diag(own**2)
     return np.asarray(factor @ factor.T)
+
+
+def _inner(left: Array, right: Array) -> Array:
+    return np.asarray(np.einsum("bni,bni->bn", left, right))
 
 
 def _diagonals(matrices: Array) -> Array:

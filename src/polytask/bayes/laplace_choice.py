@@ -5,8 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from polytask.bayes.choose import Candidate
-from polytask.bayes.laplace_fit import ClassModel, LearnedClasses, PriorSearch, price_of
+from polytask.bayes.laplace_evidence import evidence
+from polytask.bayes.laplace_fit import (
+    WIDEST_LOW_RANK,
+    ClassModel,
+    LearnedClasses,
+    PriorSearch,
+    price_of,
+)
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.structures import (
     Diagonal,
@@ -18,7 +27,7 @@ from polytask.bayes.structures import (
 )
 
 # Up to so many columns any covariance is tried; with more, directions that features share.
-_WIDEST_FULL, _WIDEST_LOW_RANK = 4, 100
+_WIDEST_FULL = 4
 # Structures are compared at this many times the tolerance.
 _ROUGH = 30.0
 
@@ -90,7 +99,7 @@ def learn_class_priors(
         if best is not None and isinstance(trials, _Trials):
             # Labels have no probability above 1, whatever the structure.
             least = sum(price_of(tried, len(varying), search.count) for search in searches)
-            if -least <= best[0].score:
+            if -least <= best[0].score or _is_hopeless(tried, least, last, len(varying)):
                 trials.worse(tried)
                 continue
         starts = [None] * len(searches) if last is None else last
@@ -110,6 +119,42 @@ def learn_class_priors(
             search.refine(found, tol) for search, found in zip(searches, learned, strict=True)
         ]
     return ClassPriors(best[0].structure, learned, tuple(candidates))
+
+
+def _is_hopeless(
+    tried: Structure, price: float, last: list[LearnedClasses] | None, q: int
+) -> bool:
+    """Say whether variances of their own for many coefficients promise less than they cost."""
+    if last is None or q <= WIDEST_LOW_RANK or not isinstance(tried, Diagonal):
+        return False
+    more = price - sum(found.price for found in last)
+    return sum(map(promised_gain, last)) < more
+
+
+def promised_gain(found: LearnedClasses) -> float:
+    """Estimate what a variance for every coefficient would add to the log evidence.
+
+    Parameters
+    ----------
+    found : LearnedClasses
+        With independent coefficients.
+
+    Returns
+    -------
+    float
+
+    References
+    ----------
+    Rao, C. R. (1948). Large sample tests of statistical hypotheses concerning several parameters
+    with applications to problems of estimation. Proceedings of the Cambridge Philosophical
+    Society 44, 50-57.
+    """
+    at_best = evidence(found.mode, found.beliefs, independent=True)
+    slope = np.diagonal(at_best.covariance_gradient)
+    # Half of it is the expected curvature of the evidence.
+    known = sum(posterior.squared_diagonal() for posterior in found.mode.posteriors)
+    gains = np.divide(slope**2, known, out=np.zeros_like(slope), where=known > 0)
+    return float(gains.sum())
 
 
 def _candidate(structure: Structure, learned: list[LearnedClasses]) -> Candidate:
@@ -145,6 +190,6 @@ class _Trials:
             yield Full()
             return
         rank = 1
-        while q <= _WIDEST_LOW_RANK and rank < q and self._ranks_pay:
+        while q <= WIDEST_LOW_RANK and rank < q and self._ranks_pay:
             yield LowRank(rank)
             rank += 1

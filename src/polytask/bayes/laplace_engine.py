@@ -91,6 +91,8 @@ class WeightEngine(Engine):
         The columns that vary between tasks.
     copies : ndarray of shape (p,)
         How many features each column of the design stands for.
+    independent : bool, default=False
+        Whether all covariances will be diagonal and zeros will do for the rest of their slopes.
     """
 
     def __init__(
@@ -99,8 +101,10 @@ class WeightEngine(Engine):
         blocks: list[RowBlock],
         varying: tuple[int, ...],
         copies: Array,
+        independent: bool = False,
     ) -> None:
         self._labelled, self._blocks = labelled, blocks
+        self._independent = independent
         self._varying = np.array(varying, dtype=np.intp)
         self._every, self.copies = copies, copies[self._varying]
         self.point: Point | None = None
@@ -109,7 +113,7 @@ class WeightEngine(Engine):
         """Evaluate a prior."""
         beliefs = self._beliefs(factor, mean_variance)
         mode = self._mode(beliefs)
-        found = evidence(mode, beliefs)
+        found = evidence(mode, beliefs, independent=self._independent)
         moment = mode.point.mean**2
         if mode.inverse_root is not None:
             moment = moment + np.sum(mode.inverse_root**2, axis=0)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.bayes.laplace_blocks import Spread
 from polytask.bayes.laplace_mode import Beliefs, Mode, third_derivative
 
 Array = NDArray[np.float64]
@@ -35,7 +36,7 @@ class Evidence:
     second_moment: Array
 
 
-def evidence(mode: Mode, beliefs: Beliefs) -> Evidence:
+def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evidence:
     """Return the marginal likelihood at a mode, and its gradient.
 
     The mode moves with the prior, and the curvature with the mode, so the gradient has a term
@@ -47,6 +48,9 @@ def evidence(mode: Mode, beliefs: Beliefs) -> Evidence:
         Of the posterior under `beliefs`.
     beliefs : Beliefs
         The prior.
+    independent : bool, default=False
+        Whether the covariance is diagonal and zeros will do for what is off the diagonal of its
+        derivative and of the second moment.
 
     Returns
     -------
@@ -64,22 +68,42 @@ def evidence(mode: Mode, beliefs: Beliefs) -> Evidence:
         for posterior, eta in zip(mode.posteriors, mode.etas, strict=True)
     ]
     shift = _mean_shift(mode, pulls)
-    alpha, C = mode.point.alpha, beliefs.spread.covariance
-    restricted = np.zeros_like(C)
-    turned = np.zeros_like(C)
+    turned = np.zeros_like(mode.point.alpha)
     for posterior, pull in zip(mode.posteriors, pulls, strict=True):
-        restricted += posterior.restricted(mode.inverse_root)
-        turned += posterior.response(pull, shift).T @ alpha[posterior.rows.tasks]
-    explicit = alpha.T @ alpha - restricted
-    active = sum(len(posterior.rows.tasks) for posterior in mode.posteriors)
-    times = beliefs.spread.times
-    second = C + times(times(explicit).T) / max(active, 1)
-    gradient = 0.5 * (explicit + turned + turned.T)
+        turned[posterior.rows.tasks] = posterior.response(pull, shift)
+    derivative = _on_diagonal if independent else _everywhere
+    gradient, second = derivative(mode, beliefs.spread, turned)
     value = -mode.objective - 0.5 * mode.log_determinant
     if beliefs.precision is None:
         return Evidence(value, gradient, None, second)
     value += 0.5 * float(np.log(beliefs.precision).sum())
     return Evidence(value, gradient, _precision_gradient(mode, beliefs.precision, shift), second)
+
+
+def _everywhere(mode: Mode, spread: Spread, turned: Array) -> tuple[Array, Array]:
+    """Return the derivative with respect to the covariance, and the second moment."""
+    alpha, restricted = mode.point.alpha, np.zeros_like(spread.covariance)
+    for posterior in mode.posteriors:
+        restricted += posterior.restricted(mode.inverse_root)
+    explicit = alpha.T @ alpha - restricted
+    implicit = turned.T @ alpha
+    second = spread.covariance + spread.times(spread.times(explicit).T) / _active(mode)
+    return 0.5 * (explicit + implicit + implicit.T), second
+
+
+def _on_diagonal(mode: Mode, spread: Spread, turned: Array) -> tuple[Array, Array]:
+    """Return the diagonals of :func:`_everywhere` with zeros around them."""
+    alpha, own = mode.point.alpha, np.diagonal(spread.covariance)
+    explicit = np.sum(alpha**2, axis=0)
+    for posterior in mode.posteriors:
+        explicit = explicit - posterior.restricted_diagonal(mode.inverse_root)
+    second = own + own**2 * explicit / _active(mode)
+    return np.diag(0.5 * explicit + np.sum(turned * alpha, axis=0)), np.diag(second)
+
+
+def _active(mode: Mode) -> int:
+    """Return the number of tasks with labels, at least one."""
+    return max(sum(len(posterior.rows.tasks) for posterior in mode.posteriors), 1)
 
 
 def _mean_shift(mode: Mode, pulls: list[Array]) -> Array:

@@ -23,6 +23,8 @@ SomeEngine = TypeVar("SomeEngine", bound=Engine)
 # Standard deviations of the prior are themselves half-normal with this one: without it they
 # would be infinite where the classes are separable.
 WIDEST = 5.0
+# With more columns no directions that features share are looked for.
+WIDEST_LOW_RANK = 100
 _EM_STEPS = 5
 _FIRST_VARIANCE = 0.3
 # A variance at zero is tried at this value if the evidence wants it larger.
@@ -155,7 +157,7 @@ class PriorSearch:
         self.copies = np.ones(labelled.width)
         if n_features is not None:
             self.copies[-1] = n_features - (labelled.width - 2)
-        self._engines: dict[tuple[type[Engine], tuple[int, ...]], Engine] = {}
+        self._engines: dict[tuple[type[Engine], tuple[object, ...]], Engine] = {}
 
     def learn(self, model: ClassModel, tol: float, second: Array | None = None) -> LearnedClasses:
         """Learn one prior.
@@ -197,21 +199,24 @@ class PriorSearch:
         return self._weights(model)
 
     def _weights(self, model: ClassModel) -> WeightEngine:
-        varying = model.varying
+        varying, labelled = model.varying, self.labelled
+        # What a wide independent prior leaves unknown, a richer one cannot start from.
+        alone = model.structure.independent and len(varying) > WIDEST_LOW_RANK
 
         def make() -> WeightEngine:
-            return WeightEngine(self.labelled, row_blocks(self.labelled), varying, self.copies)
+            blocks = row_blocks(labelled)
+            return WeightEngine(labelled, blocks, varying, self.copies, independent=alone)
 
-        return self._kept(WeightEngine, varying, make)
+        return self._kept(WeightEngine, (varying, alone), make)
 
     def _kept(
-        self, kind: type[SomeEngine], varying: tuple[int, ...], make: Callable[[], SomeEngine]
+        self, kind: type[SomeEngine], place: tuple[object, ...], make: Callable[[], SomeEngine]
     ) -> SomeEngine:
         """Return the engine of a kind, which remembers where the last search ended."""
-        found = self._engines.get((kind, varying))
+        found = self._engines.get((kind, place))
         if not isinstance(found, kind):
             found = make()
-            self._engines[(kind, varying)] = found
+            self._engines[(kind, place)] = found
         return found
 
     def _learned(

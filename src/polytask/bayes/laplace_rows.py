@@ -128,6 +128,14 @@ class RowBlock(ABC):
         """Return z' M z of every row for matrices M (B, p, p), shape (B, n)."""
 
     @abstractmethod
+    def times(self, M: Array) -> Array:
+        """Return Z M of every task for matrices of a few columns (B, p, k), shape (B, n, k)."""
+
+    @abstractmethod
+    def squares(self, H: Array) -> Array:
+        """Return the squared length of H z for every row and matrices H (B, k, p), (B, n)."""
+
+    @abstractmethod
     def dense(self) -> Array:
         """Return the rows, shape (B, n, p); for blocks of few rows."""
 
@@ -185,6 +193,14 @@ class PaddedRows(RowBlock):
             out[:, piece] = np.einsum("bnp,bnp->bn", Z @ M, Z)
         return out
 
+    def times(self, M: Array) -> Array:
+        """Return Z M."""
+        return np.concatenate([self._piece(piece) @ M for piece in self._pieces], axis=1)
+
+    def squares(self, H: Array) -> Array:
+        """Return the squared length of H z."""
+        return self.forms(H.transpose(0, 2, 1) @ H)
+
     def dense(self) -> Array:
         """Return the rows."""
         return self._piece(slice(None))
@@ -200,6 +216,7 @@ class SparseRows(RowBlock):
         self.normal = None if source.normal is None else source.normal[None, part]
         rows = part if source.rows is None else source.rows[part]
         self._Z = sp.csr_array(source.Z[rows]).astype(np.float64)
+        self._Z.sum_duplicates()
         self.width = source.width
         zeros = np.zeros(source.width)
         self._shift = zeros if source.shift is None else source.shift
@@ -218,8 +235,9 @@ class SparseRows(RowBlock):
 
     def gram(self, weight: Array) -> Array:
         """Return Z' diag(weight) Z."""
-        scaled = sp.csr_array(self._Z.multiply(weight[0][:, None]))
-        product = (self._transposed @ scaled).toarray()
+        from polytask.bayes.sparse_gram import sparse_gram
+
+        product = sparse_gram(self._Z, weight[0])
         cross = np.outer(self._shift, self._transposed @ weight[0])
         middle = weight.sum() * np.outer(self._shift, self._shift)
         return np.asarray(product - cross - cross.T + middle)[None]
@@ -234,6 +252,21 @@ class SparseRows(RowBlock):
             own = np.asarray(piece.multiply(piece @ M[0]).sum(axis=1)).ravel()
             parts.append(own - 2.0 * (piece @ half))
         return np.asarray(np.concatenate([*parts, np.zeros(0)])[None] + self._shift @ half)
+
+    def times(self, M: Array) -> Array:
+        """Return Z M."""
+        return np.asarray(self._Z @ M[0] - self._shift @ M[0])[None]
+
+    def squares(self, H: Array) -> Array:
+        """Return the squared length of H z."""
+        turned = np.ascontiguousarray(H[0].T)
+        moved = self._shift @ turned
+        step = max(1, _BLOCK_ENTRIES // len(H[0]))
+        parts = []
+        for start in range(0, self._Z.shape[0], step):
+            long = self._Z[start : start + step] @ turned - moved
+            parts.append(np.einsum("ij,ij->i", long, long))
+        return np.concatenate([*parts, np.zeros(0)])[None]
 
     def dense(self) -> Array:
         """Return the rows."""

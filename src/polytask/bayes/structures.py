@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +24,16 @@ _SMALLEST_SHARE = 1e-6
 
 
 class Structure(ABC):
-    """A family of covariances of q coefficients; the first is the intercept."""
+    """A family of covariances of q coefficients; the first is the intercept.
+
+    Attributes
+    ----------
+    independent : bool
+        Whether all its covariances are diagonal, so that no more than the diagonal of a
+        derivative is needed.
+    """
+
+    independent: ClassVar[bool] = False
 
     @abstractmethod
     def n_parameters(self, q: int) -> int:
@@ -114,6 +124,8 @@ class Structure(ABC):
 class NoVariation(Structure):
     """Only the intercept varies between tasks: pooled coefficients with shrunk intercepts."""
 
+    independent: ClassVar[bool] = True
+
     def n_parameters(self, q: int) -> int:
         """Return 1."""
         return 1
@@ -141,6 +153,8 @@ class NoVariation(Structure):
 @dataclass(frozen=True)
 class Scalar(Structure):
     """Independent coefficients: the intercept has one variance, all features another."""
+
+    independent: ClassVar[bool] = True
 
     def n_parameters(self, q: int) -> int:
         """Return 2, or 1 where there is nothing but the intercept."""
@@ -171,6 +185,8 @@ class Scalar(Structure):
 @dataclass(frozen=True)
 class Diagonal(Structure):
     """Independent coefficients, each with its own variance: some features vary, others not."""
+
+    independent: ClassVar[bool] = True
 
     def n_parameters(self, q: int) -> int:
         """Return q."""

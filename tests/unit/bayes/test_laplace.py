@@ -12,6 +12,7 @@ from scipy.special import expit, log_expit
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Prior, Scalar
 from polytask.bayes.laplace_blocks import Spread, block_posterior
+from polytask.bayes.laplace_choice import learn_class_priors
 from polytask.bayes.laplace_evidence import evidence
 from polytask.bayes.laplace_fit import ClassModel, PriorSearch, _Climb
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
@@ -152,9 +153,85 @@ def test_a_sparse_task_is_a_padded_task(few):
     assert_allclose(two.project(v), one.project(v), atol=1e-12)
     assert_allclose(two.gram(v**2), one.gram(v**2), atol=1e-12)
     assert_allclose(two.forms(M), one.forms(M), atol=1e-12)
+    assert_allclose(two.times(M), one.times(M), atol=1e-12)
+    assert_allclose(two.squares(M), one.squares(M), rtol=1e-12)
     spread = Spread.of(example_prior()[0], VARYING)
     a, b = (block_posterior(rows, v**2, spread) for rows in (one, two))
     assert_allclose(b.variances(np.eye(P)), a.variances(np.eye(P)), atol=1e-10)
+
+
+def test_the_gram_matrix_takes_columns_in_any_order():
+    Z = sp.csr_array((np.arange(1.0, 6), [2, 0, 1, 1, 0], [0, 3, 3, 5]), shape=(3, 4))
+    data = Labelled(Z, np.zeros(3), np.ones(3), np.array([0, 3]))
+    weight = np.array([[2.0, 5.0, 0.5]])
+    want = Z.toarray().T * weight[0] @ Z.toarray()
+    assert_allclose(SparseRows(data, 0).gram(weight)[0], want)
+
+
+@pytest.mark.parametrize("known", [True, False])
+@pytest.mark.parametrize("rank", [0, 1])
+def test_few_directions_give_the_variances_of_the_whole_covariance(rank, known):
+    data, rng = labelled(), np.random.default_rng(8)
+    factor = rng.normal(size=(4, rank))
+    narrow = Spread.of(factor, VARYING)
+    whole = Spread(factor @ factor.T, np.column_stack([factor, np.zeros((4, 3))]), VARYING)
+    assert narrow.is_narrow
+    assert not whole.is_narrow
+    vectors = rng.normal(size=(3, 4))
+    assert_allclose(narrow.times(vectors), whole.times(vectors), atol=1e-12)
+    root = None if known else np.tril(rng.normal(size=(P, P)))
+    for rows in row_blocks(data):
+        curvature = rng.uniform(0.1, 1.0, rows.y.shape)
+        one, two = (block_posterior(rows, curvature, spread) for spread in (narrow, whole))
+        assert_allclose(one.variances(root), two.variances(root), rtol=1e-9)
+
+
+@pytest.mark.parametrize("structure", [NoVariation(), Scalar(), Diagonal()], ids=repr)
+@pytest.mark.parametrize("mean_known", [True, False])
+def test_independent_priors_need_diagonals_only(structure, mean_known):
+    data = labelled(3, np.array([4, 9, 30, 5]), p=12)
+    varying = np.arange(1, 12)
+    assert structure.independent
+    factor = structure.factor(np.full(structure.n_parameters(11), 0.6), 11)
+    precision = None if mean_known else np.full(12, 0.7)
+    beliefs = Beliefs(Spread.of(factor, varying), precision, np.zeros(12))
+    mode = mode_of(data, beliefs)
+    assert len(mode.posteriors) > 1
+    want, got = (evidence(mode, beliefs, independent=only) for only in (False, True))
+    for name in ("covariance_gradient", "second_moment"):
+        own = np.diagonal(getattr(want, name))
+        assert_allclose(getattr(got, name), np.diag(own), rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("n", [5, 30])
+def test_the_squared_diagonal_is_that_of_the_information_left(n):
+    data, rng = labelled(3, np.array([n]), p=12), np.random.default_rng(2)
+    varying, factor = np.arange(1, 12), 0.4 * rng.normal(size=(11, 11))
+    curvature = rng.uniform(0.1, 1.0, (1, n))
+    (rows,) = row_blocks(data)
+    found = block_posterior(rows, curvature, Spread.of(factor, varying)).squared_diagonal()
+    X = data.Z[:, varying]
+    R = np.linalg.inv(np.diag(1 / curvature[0]) + X @ factor @ factor.T @ X.T)
+    assert_allclose(found, np.diagonal(X.T @ R @ X) ** 2, rtol=1e-9)
+
+
+@pytest.mark.parametrize("few_vary", [True, False])
+def test_own_variances_of_wide_tasks_are_tried_where_they_promise_their_price(
+    few_vary, monkeypatch
+):
+    monkeypatch.setattr("polytask.bayes.laplace_choice.WIDEST_LOW_RANK", 5)
+    rng = np.random.default_rng(5)
+    T, n, d = 30, 60, 8
+    deviations = np.where(np.arange(d) < 2, 2.0, 0.0) if few_vary else np.full(d, 0.8)
+    Z = np.column_stack([np.ones(T * n), rng.normal(size=(T * n, d))])
+    w = rng.normal(size=(T, d)) * deviations
+    eta = np.einsum("ij,ij->i", Z[:, 1:], np.repeat(w, n, axis=0))
+    y = (rng.random(T * n) < expit(eta)).astype(float)
+    data = Labelled(Z, y, np.ones(T * n), np.arange(T + 1) * n)
+    found = learn_class_priors([data], None, tuple(range(d + 1)), True, (1e-5, 200))
+    tried = [candidate.structure for candidate in found.candidates]
+    assert (Diagonal() in tried) is few_vary
+    assert found.structure == (Diagonal() if few_vary else Scalar())
 
 
 def test_rows_in_pieces_are_rows_at_once(monkeypatch):
