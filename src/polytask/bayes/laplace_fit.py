@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from polytask.bayes.laplace_engine import Engine, Found, WeightEngine
 from polytask.bayes.laplace_kernel import KernelEngine
-from polytask.bayes.laplace_mode import Beliefs, Mode
-from polytask.bayes.laplace_rows import Labelled, row_blocks
+from polytask.bayes.laplace_mode import Beliefs, Mode, Point
+from polytask.bayes.laplace_rows import Labelled, RowBlock, row_blocks
 from polytask.bayes.structures import NoVariation, Scalar, Structure
 
 Array = NDArray[np.float64]
@@ -70,8 +70,9 @@ class LearnedClasses:
         The posterior mode under it.
     log_evidence : float
         The log marginal likelihood.
-    second : ndarray of shape (q, q)
-        Second moment of the deviations to start a richer prior from.
+    second : ndarray of shape (k, k)
+        Second moment of the deviations of the first k varying columns, to start a richer prior
+        from.
     n_labels : float
         Sum of the weights of the labels.
     residual : float
@@ -100,6 +101,15 @@ class LearnedClasses:
     def n_parameters(self) -> int:
         """Free parameters of the covariance."""
         return self.model.structure.n_parameters(len(self.model.varying))
+
+    @property
+    def covariance(self) -> Array:
+        """Covariance of the deviations of the varying columns, shape (q, q)."""
+        q = len(self.model.varying)
+        own = self.beliefs.spread.covariance
+        out = np.zeros((q, q))
+        out[: len(own), : len(own)] = own
+        return out
 
     @property
     def n_tasks(self) -> int:
@@ -157,6 +167,7 @@ class PriorSearch:
         self.copies = np.ones(labelled.width)
         if n_features is not None:
             self.copies[-1] = n_features - (labelled.width - 2)
+        self._blocks: list[RowBlock] | None = None
         self._engines: dict[tuple[type[Engine], tuple[object, ...]], Engine] = {}
 
     def learn(self, model: ClassModel, tol: float, second: Array | None = None) -> LearnedClasses:
@@ -188,23 +199,33 @@ class PriorSearch:
 
     def opened(self, found: LearnedClasses) -> Array:
         """Return a covariance to start from after a plainer prior; what is zero is opened."""
-        return np.asarray(found.second + 0.1 * self._first_guess(found.model))
+        opened = 0.1 * self._first_guess(found.model)
+        known = len(found.second)
+        opened[:known, :known] += found.second
+        return opened
 
     def engine(self, model: ClassModel) -> Engine:
         """Return what evaluates a prior: in rows if they are fewer and may be, else in weights."""
-        alike = isinstance(model.structure, NoVariation | Scalar)
-        every = len(model.varying) == self.labelled.width
-        if alike and every and len(self.labelled.y) < self.labelled.width:
+        if self._in_rows(model):
             return self._kept(KernelEngine, (), lambda: KernelEngine(self.labelled, self.copies))
         return self._weights(model)
 
+    def _in_rows(self, model: ClassModel) -> bool:
+        alike = isinstance(model.structure, NoVariation | Scalar)
+        every = len(model.varying) == self.labelled.width
+        return alike and every and len(self.labelled.y) < self.labelled.width
+
     def _weights(self, model: ClassModel) -> WeightEngine:
-        varying, labelled = model.varying, self.labelled
+        labelled, structure = self.labelled, model.structure
+        # A prior without variation knows one column, whatever might vary.
+        varying = model.varying[:1] if isinstance(structure, NoVariation) else model.varying
         # What a wide independent prior leaves unknown, a richer one cannot start from.
-        alone = model.structure.independent and len(varying) > WIDEST_LOW_RANK
+        alone = structure.independent and len(varying) > WIDEST_LOW_RANK
+        if self._blocks is None:
+            self._blocks = row_blocks(labelled)
+        blocks = self._blocks
 
         def make() -> WeightEngine:
-            blocks = row_blocks(labelled)
             return WeightEngine(labelled, blocks, varying, self.copies, independent=alone)
 
         return self._kept(WeightEngine, (varying, alone), make)
@@ -241,12 +262,15 @@ class PriorSearch:
     def _posterior(self, climb: _Climb, last: _Evaluation) -> tuple[Beliefs, Mode]:
         """Return the posterior in the weights of what was found in the rows."""
         engine = self._weights(climb.model)
-        engine.point = last.found.point
-        factor = climb.model.structure.factor(last.params[: climb.size], self.labelled.width)
+        q = len(engine.copies)
+        engine.point = Point(last.found.point.mean, last.found.point.alpha[:, :q])
+        factor = climb.model.structure.factor(last.params[: climb.size], q)
         return engine.posterior(factor, last.mean_variance)
 
     def _first_guess(self, model: ClassModel) -> Array:
-        copies = self.engine(model).copies
+        copies = self.copies[list(model.varying)]
+        if self._in_rows(model):
+            copies = self.engine(model).copies
         share = 1.0 / max(float(copies[1:].sum()), 1.0)
         return np.diag(np.concatenate([[1.0], np.full(len(copies) - 1, share)])) * _FIRST_VARIANCE
 

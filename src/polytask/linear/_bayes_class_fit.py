@@ -238,8 +238,8 @@ def _posteriors(
     for problem, learned in zip(problems, found.learned, strict=True):
         prior = Prior(
             mean=learned.mode.point.mean,
-            covariance=learned.beliefs.spread.covariance,
-            varying=learned.beliefs.spread.varying,
+            covariance=learned.covariance,
+            varying=np.array(learned.model.varying, dtype=np.intp),
             noise=None,
             mean_covariance=learned.mode.mean_covariance,
             space=space,
