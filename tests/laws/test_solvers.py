@@ -4,15 +4,22 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.solvers import Factored, choose
+from polytask.solvers import Factored, Reweighted, choose
 from polytask.solvers.choose import SOLVERS, WORTH
 from polytask.testing import check_solver
 from polytask.testing._problems import small_problems
 from polytask.testing.solver_laws import _penalties
 
 
-# What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py.
-@pytest.mark.parametrize("solver", [s for s in SOLVERS if s != Factored()], ids=repr)
+def _cases():
+    """What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py."""
+    slow = (Reweighted(),)
+    return [
+        pytest.param(s, marks=[pytest.mark.slow] * (s in slow)) for s in SOLVERS if s != Factored()
+    ]
+
+
+@pytest.mark.parametrize("solver", _cases(), ids=repr)
 def test_laws(solver):
     check_solver(solver)
 
