@@ -125,9 +125,16 @@ def _score_targets(model: Any, X: Any, Y: np.ndarray, classes: bool) -> float:
     areas = []
     for t in range(Y.shape[1]):
         seen = ~np.isnan(Y[:, t])
-        if len(np.unique(Y[seen, t])) == 2:
-            areas.append(roc_auc_score(Y[seen, t], probabilities[t][seen, 1]))
+        if len(np.unique(Y[seen, t])) >= 2:
+            areas.append(_area(Y[seen, t], probabilities[t][seen], model.classes_[t]))
     return float(np.mean(areas))
+
+
+def _area(y: np.ndarray, probabilities: np.ndarray, classes: np.ndarray) -> float:
+    """Return the area of the second class of two, or the mean over the classes that y has."""
+    counted = [1] if len(classes) == 2 else np.flatnonzero(np.isin(classes, y))
+    own = [roc_auc_score(y == classes[k], probabilities[:, k]) for k in counted]
+    return float(np.mean(own))
 
 
 def fit_and_score(

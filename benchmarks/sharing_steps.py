@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.deep import sharing
-from polytask.deep.heads import LinearHeads
+from polytask.deep.heads import ColumnHeads
 
 FEATURES, WIDTH, ROWS = 64, 256, 256
 # One shared expert and one of each task, as in the peer; four experts for MMoE.
@@ -81,7 +81,7 @@ class Ours(nn.Module):
     def __init__(self, how: sharing.Sharing, n_tasks: int) -> None:
         super().__init__()
         self.sharing = how.build(trunk(), n_tasks)
-        self.heads = LinearHeads(range(n_tasks), WIDTH)
+        self.heads = ColumnHeads(range(n_tasks), WIDTH)
 
     def all_tasks(self, batch: Batch) -> Tensor:
         readout = getattr(self.sharing, "readout", None)

@@ -16,6 +16,7 @@ from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
 from polytask._estimator.card import Card, describe_data, make_card
 from polytask._estimator.far_cells import warn_of_far_cells
+from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query
 from polytask._estimator.reading import Reading, WithoutGaps
 from polytask._estimator.state import estimator_state, from_estimator_state
@@ -24,7 +25,6 @@ from polytask._registry import State
 from polytask.data import LabelIndex, TaskData, tables
 from polytask.exceptions import ParameterError
 from polytask.metrics.scores import TaskScores
-from polytask.penalties import Penalty
 
 Labels = NDArray[Any]
 
@@ -38,6 +38,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     task_column: str | int | None
     unseen_tasks: str
     _reading: ClassVar[Reading] = WithoutGaps()
+    # Comparisons judge networks apart from linear models.
+    _is_network: ClassVar[bool] = False
 
     @abstractmethod
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
@@ -219,8 +221,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature
         """Set parameters; those of a penalty, ``penalty__alpha=2``, put a changed copy in place.
 
-        Penalties are immutable, so that two estimators can share one without either
-        changing the other.
+        Penalties, and descriptions such as those of how networks share, are immutable, so that
+        two estimators can share one without either changing the other.
 
         Parameters
         ----------
@@ -237,8 +239,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         for name, value in params.items():
             head, _, rest = name.partition("__")
             held = getattr(self, head, None)
-            if rest and isinstance(held, Penalty):
-                setattr(self, head, held.replace(rest, value))
+            if rest and is_immutable(held):
+                setattr(self, head, changed(held, rest, value, head))
             elif rest and not hasattr(held, "set_params") and head in self.get_params(deep=False):
                 got = f"{held!r}; give {head} first, such as {head}=L21(0.1)"
                 raise ParameterError(sentence(head, type(self).__name__, f"set for {name}", got))

@@ -1,4 +1,7 @@
-"""Folds of a search inside a baseline: a splitter of many tasks, on the rows of one fit."""
+"""Folds of a search, or held-out rows of a network, inside a baseline.
+
+A splitter of many tasks, on the rows of one fit.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +14,9 @@ from sklearn.pipeline import Pipeline
 
 from polytask.data import Splitter, TaskData, as_splits
 
+# Parameters that take a splitter: of a search, and of the early stopping of a network.
+_TAKING = ("cv", "validation")
+
 
 def for_all_rows(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an estimator
     """Return the estimator of all rows, its search divided by the splitter that it is given.
@@ -18,24 +24,24 @@ def for_all_rows(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an es
     Parameters
     ----------
     estimator : estimator
-        A search or a pipeline that ends with one; its `cv` may be a splitter of polytask,
-        which counts the rows of the input.
+        A search, a network, or a pipeline that ends with one; its `cv` or `validation` may be
+        a splitter of polytask, which counts the rows of the input.
     data : TaskData
         The rows that it will be fitted on.
 
     Returns
     -------
     estimator
-        A copy with pairs of row numbers as `cv`: as many as the rows allow, and the
-        default of the search if they cannot be divided so, as those of one group cannot.
+        A copy with pairs of row numbers in its place: as many as the rows allow, and the
+        default if they cannot be divided so, as those of one group cannot.
         The estimator itself if it has no such splitter.
     """
-    return _divided(estimator, data.to_long()) if _is_given(estimator) else estimator
+    return _divided(estimator, data.to_long()) if _given(estimator) else estimator
 
 
 def for_every_task(estimator: Any, data: TaskData) -> list[Any]:  # noqa: ANN401
     """Return the estimator of each task, as :func:`for_all_rows` does for all rows."""
-    if not _is_given(estimator):
+    if not _given(estimator):
         return [estimator] * data.n_tasks
     long = data.to_long()
     bounds = [long.task_slice(t) for t in range(long.n_tasks)]
@@ -45,25 +51,30 @@ def for_every_task(estimator: Any, data: TaskData) -> list[Any]:  # noqa: ANN401
 def without_folds(fitted: Any, given: Any) -> Any:  # noqa: ANN401 - estimators
     """Drop the row numbers that a search was divided by: they mean nothing once it is over."""
     step = _searching(fitted)
-    if _is_given(given) and hasattr(step, "cv"):
-        step.set_params(cv=_usual(step))
+    for name in _given(given):
+        if hasattr(step, name):
+            step.set_params(**{name: _usual(step, name)})
     return fitted
 
 
-def _is_given(estimator: Any) -> bool:  # noqa: ANN401 - an estimator
-    return isinstance(getattr(_searching(estimator), "cv", None), Splitter)
+def _given(estimator: Any) -> list[str]:  # noqa: ANN401 - an estimator
+    """Return the parameters that hold a splitter of polytask."""
+    step = _searching(estimator)
+    return [name for name in _TAKING if isinstance(getattr(step, name, None), Splitter)]
 
 
 def _divided(estimator: Any, rows: TaskData) -> Any:  # noqa: ANN401 - an estimator
     copy = clone(estimator)
     step = _searching(copy)
-    splitter = step.cv.reduced(rows) if rows.n_rows else None
-    step.set_params(cv=_usual(step) if splitter is None else as_splits(splitter, rows))
+    for name in _given(estimator):
+        splitter = getattr(step, name).reduced(rows) if rows.n_rows else None
+        pairs = _usual(step, name) if splitter is None else as_splits(splitter, rows)
+        step.set_params(**{name: pairs})
     return copy
 
 
-def _usual(step: Any) -> Any:  # noqa: ANN401 - an estimator
-    return inspect.signature(type(step)).parameters["cv"].default
+def _usual(step: Any, name: str) -> Any:  # noqa: ANN401 - an estimator
+    return inspect.signature(type(step)).parameters[name].default
 
 
 def _searching(estimator: Any) -> Any:  # noqa: ANN401 - an estimator

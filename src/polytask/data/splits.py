@@ -34,7 +34,9 @@ __all__ = [
 ]
 
 
-def as_splits(cv: object, data: TaskData) -> list[Split]:
+def as_splits(
+    cv: object, data: TaskData, parameter: str = "cv", owner: str = "the search"
+) -> list[Split]:
     """Turn what the user gave as `cv` into pairs of training and test rows of `data`.
 
     Parameters
@@ -44,6 +46,8 @@ def as_splits(cv: object, data: TaskData) -> list[Split]:
         of scikit-learn, count rows as the input had them.
     data : TaskData
         The data.
+    parameter, owner : str, default="cv" and "the search"
+        What was given, and to whom, for messages.
 
     Returns
     -------
@@ -57,16 +61,18 @@ def as_splits(cv: object, data: TaskData) -> list[Split]:
     DataError
         If a side of a split is empty, or a row is on both.
     """
+    told = parameter, owner
     if is_whole(cv):
         cv = WithinTasks(int(cv))
     if isinstance(cv, Splitter):
-        return [_both_sides(pair) for pair in cv.split(data)]
+        return [_both_sides(pair, told) for pair in cv.split(data)]
     if hasattr(cv, "split") and not isinstance(cv, str | bytes):
-        return [_both_sides(pair) for pair in _foreign(cv, data)]
+        return [_both_sides(pair, told) for pair in _foreign(cv, data)]
     if not isinstance(cv, Iterable) or isinstance(cv, str | bytes):
         allowed = "an int, a splitter, or pairs of training and test rows"
-        raise ParameterError(sentence("cv", "the search", allowed, repr(cv)))
-    return [_both_sides((_from_input(a, data), _from_input(b, data))) for a, b in cv]
+        raise ParameterError(sentence(*told, allowed, repr(cv)))
+    sides = ((_from_input(a, data, told), _from_input(b, data, told)) for a, b in cv)
+    return [_both_sides(pair, told) for pair in sides]
 
 
 def train_test_split_tasks(
@@ -118,7 +124,7 @@ def _foreign(cv: Any, data: TaskData) -> Iterator[Split]:  # noqa: ANN401 - of s
         yield np.sort(back[train]), np.sort(back[test])
 
 
-def _from_input(rows: object, data: TaskData) -> NDArray[np.intp]:
+def _from_input(rows: object, data: TaskData, told: tuple[str, str]) -> NDArray[np.intp]:
     """Turn row numbers of the input into those of `data`, repeated as often as given."""
     given = np.asarray(rows)
     if given.dtype == np.bool_:
@@ -126,7 +132,7 @@ def _from_input(rows: object, data: TaskData) -> NDArray[np.intp]:
     last = int(data.order.max(initial=-1))
     if given.ndim != 1 or given.dtype.kind not in "iu" or not _within(given, last):
         allowed = f"pairs of 1-D arrays of row numbers from 0 to {last}"
-        raise DataError(sentence("cv", "the search", allowed, repr(given)))
+        raise DataError(sentence(*told, allowed, repr(given)))
     times = np.bincount(given.astype(np.intp), minlength=last + 1)[data.order]
     repeated: NDArray[np.intp] = np.repeat(np.arange(data.n_rows, dtype=np.intp), times)
     return repeated
@@ -136,18 +142,18 @@ def _within(rows: NDArray[Any], last: int) -> bool:
     return not rows.size or (int(rows.min()) >= 0 and int(rows.max()) <= last)
 
 
-def _both_sides(pair: Split) -> Split:
+def _both_sides(pair: Split, told: tuple[str, str]) -> Split:
     """Refuse a split with an empty side, or with a row on both."""
     for side, name in zip(pair, ("training", "test"), strict=True):
         if not len(side):
-            raise DataError(sentence("cv", "the search", f"splits with {name} rows", "none"))
+            raise DataError(sentence(*told, f"splits with {name} rows", "none"))
     sides = np.zeros((2, max(int(side.max()) for side in pair) + 1), dtype=np.bool_)
     for mask, side in zip(sides, pair, strict=True):
         mask[side] = True
     shared = int(np.count_nonzero(sides.all(axis=0)))
     if shared:
         allowed = "splits whose held-out rows are not among their training rows"
-        raise DataError(sentence("cv", "the search", allowed, f"{shared} on both sides"))
+        raise DataError(sentence(*told, allowed, f"{shared} on both sides"))
     return pair
 
 

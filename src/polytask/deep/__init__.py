@@ -15,7 +15,7 @@ if find_spec("torch") is None:
     )
 
 if TYPE_CHECKING:
-    from polytask.deep import balancing, sampling, sharing
+    from polytask.deep import adapting, balancing, recording, sampling, sharing
     from polytask.deep.balancing import backward
     from polytask.deep.classifier import DeepMultiTaskClassifier
     from polytask.deep.history import History, TrainingResult
@@ -25,6 +25,8 @@ if TYPE_CHECKING:
     from polytask.deep.regressor import DeepMultiTaskRegressor
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
     from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
+    from polytask.deep.terms import Sums
+    from polytask.deep.trainable import Trainable
     from polytask.deep.training import Training
     from polytask.deep.trunk import MLP
 
@@ -37,8 +39,10 @@ _HOMES = {
     "MLP": "trunk",
     "Modalities": "modalities",
     "Penalties": "regularise",
+    "Sums": "terms",
     "Task": "tasks",
     "TaskNetwork": "tasks",
+    "Trainable": "trainable",
     "Training": "training",
     "TrainingResult": "history",
     "backward": "balancing",
@@ -48,7 +52,7 @@ _HOMES = {
     "labelled": "tasks",
     "proximal_step": "regularise",
 }
-_PACKAGES = ("balancing", "sampling", "sharing")
+_PACKAGES = ("adapting", "balancing", "recording", "sampling", "sharing")
 
 __all__ = [
     "MLP",
@@ -59,10 +63,13 @@ __all__ = [
     "History",
     "Modalities",
     "Penalties",
+    "Sums",
     "Task",
     "TaskNetwork",
+    "Trainable",
     "Training",
     "TrainingResult",
+    "adapting",
     "backward",
     "balancing",
     "evaluate",
@@ -70,6 +77,7 @@ __all__ = [
     "fit_network",
     "labelled",
     "proximal_step",
+    "recording",
     "sampling",
     "sharing",
 ]

@@ -34,7 +34,8 @@ class DeepMultiTaskClassifier(DeepEstimator):
     ----------
     trunk : MLP, nn.Module or None, default=None
         What turns features into a representation: a description, or any module that maps
-        (n, n_features) to (n, width), copied with its weights. None is ``MLP((128, 128))``.
+        (n, n_features) to (n, width), copied with its weights. None is
+        ``MLP((128, 128), dropout=0.1)``.
     sharing : description of :mod:`polytask.deep.sharing` or None, default=None
         How tasks share the trunk; None is hard sharing: one trunk for all.
     heads : MLP or None, default=None
@@ -71,10 +72,14 @@ class DeepMultiTaskClassifier(DeepEstimator):
         Takes the parameters and returns an optimiser, such as
         ``functools.partial(torch.optim.SGD, lr=0.1)``; None is AdamW with the next two.
     learning_rate : float, default=1e-3
-        Of AdamW; not used if `optimizer` is given.
+        Of AdamW; another one than the default is refused beside `optimizer`.
     weight_decay : float, default=0.0
-        Decoupled weight decay of AdamW, of weights only: biases and norms do not decay; not
-        used if `optimizer` is given.
+        Decoupled weight decay of AdamW, of weights only: biases and norms do not decay;
+        refused beside `optimizer`.
+    final_phase : int, default=0
+        The most steps of proximal gradient that end the training, on the layers with penalties,
+        with their biases, and on all rows trained on. Penalties that the optimiser cannot apply,
+        such as a trace norm under Adam, then act there. 0: none.
     schedule : callable or None, default=None
         Takes the optimiser and returns a schedule of the learning rate, stepped every epoch.
     batch_size : int or "auto", default="auto"
@@ -83,15 +88,21 @@ class DeepMultiTaskClassifier(DeepEstimator):
         Batches whose gradients make one step, the same step as of one batch with all their rows.
     clip_norm : float or None, default=None
         The largest norm that the gradient of all parameters may have.
-    max_epochs : int, default=200
-        Passes over the rows at most.
+    max_epochs : int or "auto", default="auto"
+        Passes over the rows at most; "auto" is 200, and with early stopping as many more as make
+        10,000 steps.
     early_stopping : bool, default=True
         Whether to hold out rows of every task, stop when their loss has stopped improving, and
         keep the best epoch.
-    validation_fraction : float, default=0.1
-        The share of rows to hold out; a task with fewer than its inverse may have none there.
-    patience : int or None, default=20
-        Epochs without improvement after which training stops; None never stops.
+    validation : float, splitter, or iterable of pairs, default=0.1
+        What is held out: a share of the rows of every task (a task with fewer than its inverse
+        may have none there); or the first split of a splitter of :mod:`polytask.data` or
+        scikit-learn, or of pairs of rows to train on and to hold out, numbered as in the input.
+        ``GroupedRows(patients)`` holds out whole patients.
+    patience : int, "auto" or None, default="auto"
+        Epochs without improvement, by a thousandth of the first loss or more, after which
+        training stops; "auto" is 20, or as many more as make 1,000 steps: with few rows an epoch
+        is few steps. None never stops.
     standardize : bool, default=True
         Subtract one mean and divide by one standard deviation per feature, over all rows. The
         indicators of a table's categories stay 0 and 1.
@@ -101,6 +112,10 @@ class DeepMultiTaskClassifier(DeepEstimator):
         Where to train; "auto" is a CUDA card if there is one.
     mixed_precision : {"bf16", None}, default=None
         "bf16" computes products in bfloat16, losses and weights in float32.
+    compile : bool, default=False
+        Whether ``torch.compile`` makes the trunk, under its way of sharing, into kernels of its
+        own, which takes some ten seconds at the start. For large trunks on a card: small ones
+        on the processor, where it needs a compiler for C++, do not gain.
     distributed : bool, default=False
         Whether this process is one of several started by ``accelerate launch`` or ``torchrun``
         with the same data: each takes its share of every batch, and all end with the same model.
@@ -110,6 +125,9 @@ class DeepMultiTaskClassifier(DeepEstimator):
         seed is taken from it.
     checkpoint_every : int, default=1
         Epochs between two writes.
+    record : object of :mod:`polytask.deep.recording`, list of them, or None, default=None
+        What to measure of pairs of tasks while training, for ``history_`` and
+        :func:`polytask.relatedness`: ``GradientSimilarity()`` or ``TaskAffinity()``.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
@@ -177,21 +195,24 @@ class DeepMultiTaskClassifier(DeepEstimator):
         optimizer: MakeOptimizer | None = None,
         learning_rate: float = 1e-3,
         weight_decay: float = 0.0,
+        final_phase: int = 0,
         schedule: MakeSchedule | None = None,
         batch_size: int | str = "auto",
         accumulate: int = 1,
         clip_norm: float | None = None,
-        max_epochs: int = 200,
+        max_epochs: int | str = "auto",
         early_stopping: bool = True,
-        validation_fraction: float = 0.1,
-        patience: int | None = 20,
+        validation: Any = 0.1,  # noqa: ANN401 - float, splitter or pairs
+        patience: int | str | None = "auto",
         standardize: bool = True,
         precision: str = "float32",
         device: Any = "auto",  # noqa: ANN401 - str or torch.device
         mixed_precision: str | None = None,
+        compile: bool = False,
         distributed: bool = False,
         checkpoint: str | os.PathLike[str] | None = None,
         checkpoint_every: int = 1,
+        record: Any = None,  # noqa: ANN401 - Recording, or several
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         verbose: bool = False,
@@ -213,21 +234,24 @@ class DeepMultiTaskClassifier(DeepEstimator):
         self.optimizer = optimizer
         self.learning_rate = learning_rate
         self.weight_decay = weight_decay
+        self.final_phase = final_phase
         self.schedule = schedule
         self.batch_size = batch_size
         self.accumulate = accumulate
         self.clip_norm = clip_norm
         self.max_epochs = max_epochs
         self.early_stopping = early_stopping
-        self.validation_fraction = validation_fraction
+        self.validation = validation
         self.patience = patience
         self.standardize = standardize
         self.precision = precision
         self.device = device
         self.mixed_precision = mixed_precision
+        self.compile = compile
         self.distributed = distributed
         self.checkpoint = checkpoint
         self.checkpoint_every = checkpoint_every
+        self.record = record
         self.task_column = task_column
         self.unseen_tasks = unseen_tasks
         self.verbose = verbose

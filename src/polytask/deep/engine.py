@@ -158,6 +158,18 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
     return Accelerated(accelerator, mixed)
 
 
+def compile_layers(network: nn.Module) -> None:
+    """Have torch compile, when it is first called, what comes before the heads; in place.
+
+    Parameters
+    ----------
+    network : nn.Module
+        With the module `sharing`, which holds the trunk; otherwise compiled as a whole.
+    """
+    body = getattr(network, "sharing", network)
+    body.compile()
+
+
 def _is_joined() -> bool:
     return dist.is_available() and dist.is_initialized()
 

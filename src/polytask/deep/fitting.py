@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+import zlib
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,6 +12,7 @@ import torch
 from numpy.typing import NDArray
 from sklearn.utils import check_random_state
 
+from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.card import checksum
 from polytask._estimator.layout import Layout, make_layout
@@ -24,7 +26,7 @@ from polytask._estimator.scaling import (
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task, task_scales
 from polytask.data import Form, TaskData
-from polytask.data.splits import WithinTasks
+from polytask.data.splits import WithinTasks, as_splits
 from polytask.deep.categories import category_blocks, measured
 from polytask.deep.engine import Engine, engine_of
 from polytask.deep.history import History, TrainingResult
@@ -35,7 +37,7 @@ from polytask.deep.prediction import DeepTasks
 from polytask.deep.regularise import Penalties
 from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
 from polytask.deep.sampling import Proportional
-from polytask.deep.settings import Settings, balance_of, identity_of, settings_of
+from polytask.deep.settings import Settings, identity_of, settings_of
 from polytask.deep.state import read_checkpoint
 from polytask.deep.training import LEVELS
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
@@ -44,6 +46,8 @@ from polytask.metrics.scores import best_constant
 Array = NDArray[np.float64]
 # Of numpy's own range of seeds.
 _SEEDS = 2**31 - 1
+# Rows of a batch that is only looked at: without gradients a larger one costs less.
+_ROWS_AT_ONCE = 1024
 
 
 @dataclass(frozen=True, eq=False)
@@ -184,7 +188,7 @@ def _trained(
     seed: int,
 ) -> tuple[History, TrainingResult]:
     data, place = prepared.data, Place(PRECISIONS[model.precision], engine.device)
-    fit, held = _sides(data, settings.validation_fraction, seed)
+    fit, held = _sides(data, settings.validation, seed, type(model).__name__)
     whole = held is None
     rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)
     size = settings.rows_in_batch(len(rows.y))
@@ -193,35 +197,49 @@ def _trained(
     )
     judged = None
     if held is not None:
-        judged = FixedBatches(prepared.rows(data.rows(held), held, place), size)
+        own = prepared.rows(data.rows(held), held, place)
+        judged = FixedBatches(own, max(size, _ROWS_AT_ONCE))
     columns = prepared.layout.columns
     return fit_network(
         network,
         batches,
-        settings.training_of(network),
+        settings.training_of(network, len(rows.y)),
         held_out=judged,
-        everything=FixedBatches(rows, size),
+        everything=FixedBatches(rows, max(size, _ROWS_AT_ONCE)),
         tasks=data.tasks,
         task_weights=place.numbers(prepared.task_weights),
-        balance=balance_of(model.balancer, data.n_tasks),
+        balancer=model.balancer,
         penalties=Penalties(
             network, model.penalties or {}, columns=columns, feature_names=data.feature_names
         ),
         seed=seed,
-        identity={"seed": seed, "data": checksum(data), **identity_of(model)},
+        identity={
+            "seed": seed,
+            "data": checksum(data),
+            **identity_of(model),
+            "rows held out": None if held is None else zlib.crc32(held.tobytes()),
+        },
         engine=engine,
     )
 
 
 def _sides(
-    data: TaskData, share: float | None, seed: int
+    data: TaskData,
+    validation: Any,  # noqa: ANN401 - a share, a splitter, pairs or None
+    seed: int,
+    owner: str,
 ) -> tuple[NDArray[np.intp], NDArray[np.intp] | None]:
-    """Return the rows to train on and, if any can be, those held out of every task."""
+    """Return the rows to train on and, if any can be, those held out."""
     everything = np.arange(data.n_rows, dtype=np.intp)
-    if share is None:
+    if validation is None:
         return everything, None
+    if not isinstance(validation, float):
+        splits = as_splits(validation, data, "validation", owner)
+        if not splits:
+            raise DataError(sentence("validation", owner, "at least one split", "none"))
+        return splits[0]
     try:
-        fit, held = next(WithinTasks(1, share, random_state=seed).split(data))
+        fit, held = next(WithinTasks(1, validation, random_state=seed).split(data))
     except DataError:
         # Every row is the only one of its task or class.
         return everything, None

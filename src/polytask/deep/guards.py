@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+import math
+import warnings
 from collections.abc import Hashable, Iterable, Iterator
 from typing import Any
 
@@ -15,8 +17,13 @@ from polytask.deep.engine import Engine
 from polytask.deep.regularise import Penalties
 from polytask.deep.terms import Sums, task_means
 from polytask.deep.trainable import Trainable
-from polytask.deep.training import Training
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.deep.training import LEVELS, Training
+from polytask.exceptions import (
+    ConvergenceWarning,
+    DataError,
+    IncompatibleError,
+    ParameterError,
+)
 
 _OWNER = "fit_network"
 _PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
@@ -25,13 +32,23 @@ _PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
 def refuse_unfit_steps(
     training: Training, network: Trainable, engine: Engine, balanced: bool
 ) -> None:
-    """Refuse accumulation where the batches of a step do not add up.
+    """Refuse accumulation where the batches of a step do not add up, and the like.
 
     Raises
     ------
     IncompatibleError
         Naming what does not go together.
     """
+    if training.compile and balanced and training.balance_at == LEVELS[1]:
+        raise IncompatibleError(
+            "compile=True cannot go with a balancer at balance_at='parameters': compiled layers "
+            "cannot be gone back through once for every task. Leave one of them out."
+        )
+    if training.compile and training.record:
+        raise IncompatibleError(
+            "compile=True cannot go with record: compiled layers cannot be gone back through "
+            "once for every task. Leave one of them out."
+        )
     parts, world = training.accumulate, engine.world
     if parts * world == 1:
         return
@@ -46,6 +63,27 @@ def refuse_unfit_steps(
                 "up to that of the whole. Use one process, accumulate=1 and a larger "
                 "batch_size."
             )
+
+
+def refuse_unfit_end(training: Training, engine: Engine, penalties: Penalties) -> None:
+    """Refuse a final phase where it has nothing to do, or not all of the data.
+
+    Raises
+    ------
+    IncompatibleError
+        Saying which.
+    """
+    if training.final_phase and not penalties.terms:
+        raise IncompatibleError(
+            f"final_phase={training.final_phase} needs penalties: it moves the layers that have "
+            "some. Give penalties, or leave final_phase at 0."
+        )
+    if training.final_phase and engine.world > 1:
+        raise IncompatibleError(
+            f"final_phase={training.final_phase} cannot go with distributed=True on "
+            f"{engine.world} processes: its steps need all data in one. Use one process, or "
+            "leave final_phase at 0."
+        )
 
 
 def refuse_unfit_optimizer(optimizer: Optimizer, penalties: Penalties) -> None:
@@ -139,6 +177,9 @@ def require_finite(
     DataError
         Naming task and step.
     """
+    # One number tells it of all tasks, unless the sum itself is too large.
+    if math.isfinite(means.detach().sum().item()):
+        return
     finite = torch.isfinite(means.detach())
     if bool(finite.all()):
         return
@@ -153,3 +194,20 @@ def require_finite(
 def own_means(sums: Sums, network: Trainable) -> Tensor:
     """Return the mean losses of a batch by itself, (k,)."""
     return task_means(sums, sums.weights, network.roots)
+
+
+def warn_of_improving(training: Training) -> None:
+    """Warn that training ended where one epoch more might be better still.
+
+    Not where there were too few epochs for early stopping to stop at all: then it was short on
+    purpose.
+    """
+    if training.patience is None or training.max_epochs <= training.patience:
+        return
+    warnings.warn(
+        f"Training reached max_epochs={training.max_epochs} with the held-out loss at its best in "
+        "the last epoch: raise max_epochs, or the learning rate, to see whether it improves "
+        "further.",
+        ConvergenceWarning,
+        stacklevel=2,
+    )

@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 
-class LinearHeads(nn.Module):
+class ColumnHeads(nn.Module):
     """One linear map per column, all of them one product.
 
     Parameters

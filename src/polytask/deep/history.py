@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._registry import State, fields_of, saveable
+from polytask.deep.relations import TaskRelation
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -23,8 +24,12 @@ class Ending(Enum):
     """How training ended; the value is a sentence with advice."""
 
     STOPPED_EARLY = (
-        "The held-out loss had not improved for `patience` epochs; the weights are those of its "
-        "best epoch: nothing to do."
+        "The held-out loss had not improved for `patience` epochs, or by next to nothing; the "
+        "weights are those of its best epoch: nothing to do."
+    )
+    STILL_IMPROVING = (
+        "Training reached max_epochs with the held-out loss at its best in the last epoch, whose "
+        "weights are kept. Raise max_epochs, or the learning rate."
     )
     BEST_OF_ALL = (
         "Training reached max_epochs before the held-out loss had gone `patience` epochs without "
@@ -60,6 +65,9 @@ class History:
         The task weights s_t.
     seconds : ndarray of shape (n_epochs,)
         Wall time since training began, at the end of each epoch.
+    relations : tuple of TaskRelation, default=()
+        What was recorded of pairs of tasks, by ``record=``; :func:`polytask.relatedness` shows
+        the first.
     """
 
     tasks: tuple[Hashable, ...]
@@ -67,6 +75,7 @@ class History:
     held_out: Floats | None
     weights: Floats
     seconds: Floats
+    relations: tuple[TaskRelation, ...] = ()
 
     @property
     def n_epochs(self) -> int:
@@ -75,7 +84,10 @@ class History:
 
     @property
     def objective(self) -> Floats:
-        """The data term of training by epoch: the sum of s_t times the mean loss of task t."""
+        """The data term of training by epoch: the sum of s_t times the mean loss of task t.
+
+        Measured while weights changed, without penalties; ``solution_.objective`` has both.
+        """
         return np.asarray(np.nansum(self.weights * self.training, axis=1))
 
     @property
@@ -139,9 +151,11 @@ class TrainingResult:
     status : Ending
         Why it ended; its value is a sentence.
     objective : float
-        The data term of training in the epoch kept.
+        The objective at the weights kept, on all rows trained on: the sum of s_t times the mean
+        loss of task t, plus the penalties. Without dropout and mixup, as in prediction; the
+        decoupled weight decay of an optimiser is no part of it.
     held_out_objective : float or None
-        The same of the rows held out.
+        The sum of s_t times the mean loss on the rows held out, without penalties.
     best_epoch : int
         The epoch kept, from 1.
     n_iter : int
@@ -150,6 +164,8 @@ class TrainingResult:
         Wall time.
     residual : float or None
         Stationarity residual of penalties that are not smooth; None without one.
+    penalty : float
+        What of the objective is penalties.
     """
 
     status: Ending
@@ -159,6 +175,7 @@ class TrainingResult:
     n_iter: int
     seconds: float
     residual: float | None = None
+    penalty: float = 0.0
 
     @property
     def message(self) -> str:

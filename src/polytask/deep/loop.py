@@ -2,43 +2,47 @@
 
 from __future__ import annotations
 
-import itertools
 import os
 import time
-from collections.abc import Hashable, Iterable, Iterator, Mapping
+from collections.abc import Hashable, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from polytask._progress import progress
-from polytask.deep.balancing import Balance, backward
-from polytask.deep.engine import Alone, Engine, add_up_gradients
+from polytask.deep.balancing import AnyBalancer, Balance, backward, balance_of
+from polytask.deep.ending import settle
+from polytask.deep.engine import Alone, Engine, add_up_gradients, compile_layers
 from polytask.deep.guards import (
     own_means,
     refuse_iterators,
+    refuse_unfit_end,
     refuse_unfit_optimizer,
     refuse_unfit_steps,
     require_finite,
     require_labels,
     require_one_for_each_task,
+    warn_of_improving,
 )
 from polytask.deep.history import Ending, History, TrainingResult
+from polytask.deep.objective import objective_of
 from polytask.deep.record import Best, Record, Tally
+from polytask.deep.recording import Recorder
 from polytask.deep.regularise import Penalties
 from polytask.deep.state import (
     random_state,
     read_checkpoint,
+    require_same,
     set_random_state,
     write_checkpoint,
 )
 from polytask.deep.stationarity import residual_of
 from polytask.deep.terms import Sums, task_means
 from polytask.deep.trainable import Trainable
-from polytask.deep.training import Training
+from polytask.deep.training import Training, advance, grouped
 from polytask.exceptions import DataError
 
 _SHOWN = 3
@@ -53,7 +57,7 @@ def fit_network(
     everything: Iterable[Any] | None = None,
     tasks: tuple[Hashable, ...] | None = None,
     task_weights: Tensor | NDArray[np.float64] | None = None,
-    balance: Balance | None = None,
+    balancer: AnyBalancer | Balance | None = None,
     penalties: Penalties | None = None,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
@@ -77,14 +81,16 @@ def fit_network(
         Batches that judge an epoch, likewise; without them the last epoch is kept. An epoch
         whose loss on them is not finite is never the best.
     everything : iterable or None, default=None
-        All data trained on, each once, by which the residual of penalties that make zeros is
-        measured in the end; None: `batches`.
+        All data trained on, each once, by which the objective, and the residual of penalties
+        that make zeros, are measured in the end; None: `batches`.
     tasks : tuple or None, default=None
-        Names of the tasks, for messages and the history; None: their numbers.
+        Names of the tasks, for messages and the history; None: the attribute `names` of the
+        network, as a :class:`TaskNetwork` has it, else their numbers.
     task_weights : Tensor or ndarray of shape (n_tasks,), or None, default=None
         The weights s_t; None: ones.
-    balance : Balance or None, default=None
-        A balancer with its state, whose weights multiply s_t; None: the plain sum.
+    balancer : object of :mod:`polytask.deep.balancing` or None, default=None
+        Weights of the tasks, which multiply s_t; a ``Balance`` goes on from its state. None: the
+        plain sum.
     penalties : Penalties or None, default=None
         Penalties of layers of the network.
     seed : int, default=0
@@ -114,7 +120,7 @@ def fit_network(
     """
     refuse_iterators(batches=batches, held_out=held_out, everything=everything)
     count = network.n_tasks
-    names = tuple(range(count)) if tasks is None else tasks
+    names = getattr(network, "names", tuple(range(count))) if tasks is None else tasks
     require_one_for_each_task("tasks", (len(names),), count)
     weights = torch.ones(count) if task_weights is None else torch.as_tensor(task_weights)
     require_one_for_each_task("task_weights", tuple(weights.shape), count)
@@ -124,12 +130,14 @@ def fit_network(
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(seed)
         run = _Run(network, batches, training, names, weights.to(device, real))
-        run.held_out, run.balance = held_out, balance
+        run.held_out, run.balance = held_out, balance_of(balancer, count)
         run.everything = batches if everything is None else everything
         run.engine = Alone(device) if engine is None else engine
         run.penalties = Penalties(network, {}) if penalties is None else penalties
         run.refuse_unfit()
         run.resume(dict(identity or {}))
+        if training.compile:
+            compile_layers(network)
         return run.go()
 
 
@@ -153,9 +161,9 @@ class _Run:
         self.held_out: Iterable[Any] | None = None
         self.everything: Iterable[Any] = batches
         self.balance: Balance | None = None
-        self.penalties = Penalties(network, {})
+        self.penalties = self.during = Penalties(network, {})
         self.engine: Engine = Alone(weights.device)
-        self.record, self.best = Record(), Best()
+        self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
         self.steps = 0
         self.identity: dict[str, Any] = {}
         self.began = time.monotonic()
@@ -174,23 +182,28 @@ class _Run:
             if not self.epochs:
                 raise
             status = Ending.INTERRUPTED
+        if status is Ending.STILL_IMPROVING and self.engine.rank == 0:
+            warn_of_improving(self.training)
         if self.best.weights is None:
             raise DataError(
                 "Training diverged: the held-out loss was finite in no epoch. Lower the learning "
                 "rate, set clip_norm, or look at the targets held out."
             )
         self.network.load_state_dict(self.best.weights)
-        residual = residual_of(
-            self.network, self.everything, self.weights, self.penalties, self.engine
-        )
         self.network.eval()
-        history = self.record.history(self.tasks, self.weights)
-        return history, self._result(history, status, residual)
+        if self.training.final_phase and status is not Ending.INTERRUPTED:
+            end = self.weights, self.penalties, self.training.final_phase
+            settle(self.network, self.everything, *end)
+        history = self.record.history(self.tasks, self.weights, self.engine)
+        return history, self._result(history, status)
 
     def refuse_unfit(self) -> None:
         """Refuse, before any work, what does not go together."""
         refuse_unfit_steps(self.training, self.network, self.engine, self.balance is not None)
-        refuse_unfit_optimizer(self.optimizer, self.penalties)
+        refuse_unfit_end(self.training, self.engine, self.penalties)
+        ends = self.training.final_phase > 0
+        self.during = self.penalties.applicable(self.optimizer) if ends else self.penalties
+        refuse_unfit_optimizer(self.optimizer, self.during)
 
     def _epochs(self) -> None:
         most = self.training.max_epochs
@@ -205,7 +218,7 @@ class _Run:
     def _epoch(self) -> None:
         self.network.train()
         tally, group = Tally(self.network.n_tasks), []
-        for group in _groups(self.batches, self.training.accumulate):
+        for group in grouped(self.batches, self.training.accumulate):
             self._step(group, tally)
         tally.add_up(self.engine)
         means = require_labels(tally.means(self.network.roots), "batches", self.epochs + 1)
@@ -218,9 +231,9 @@ class _Run:
         score = -float(self.epochs)
         if held is not None:
             self.record.held_out.append(held)
-            score = float((self.weights.cpu() * held).nansum())
+            score = self._total(held)
         self.best.see(self.epochs, score, self.network)
-        self._advance_schedule()
+        advance(self.schedule, self._total(held if held is not None else means))
         every = self.training.checkpoint_every
         first = self.engine.rank == 0
         if first and self.training.checkpoint is not None and self.epochs % every == 0:
@@ -229,7 +242,10 @@ class _Run:
     def _step(self, group: list[Any], tally: Tally) -> None:
         """Take one step with the gradient of all batches of a group."""
         self.steps += 1
-        self.optimizer.zero_grad(set_to_none=True)
+        self.record.recorder.see(self.steps, self.network, group[0], self.optimizer)
+        # What `zero_grad` of an optimiser does, without the record it keeps for profilers.
+        for parameter in self.parameters:
+            parameter.grad = None
         # The labels of the whole step decide what a task's sum of losses is divided by.
         whole = None
         if len(group) * self.engine.world > 1:
@@ -247,17 +263,20 @@ class _Run:
             self._backward(means, sums)
             tally.add(sums.losses, sums.weights, sums.present)
         add_up_gradients(self.parameters, self.engine)
-        smooth = self.penalties.smooth()
+        smooth = self.during.smooth()
         if isinstance(smooth, Tensor):
             smooth.backward()  # type: ignore[no-untyped-call]
         if self.training.clip_norm is not None:
             nn.utils.clip_grad_norm_(self.parameters, self.training.clip_norm)
         self.optimizer.step()
-        self.penalties.proximal_step(self.optimizer)
+        self.during.proximal_step(self.optimizer)
 
     def _backward(self, means: Tensor, sums: Sums) -> None:
         """Add the gradient of the data term, balanced if there is a balancer."""
-        weights = self.weights[sums.present].to(means.dtype)
+        weights = self.weights
+        if len(sums.present) < len(weights):
+            weights = weights[sums.present]
+        weights = weights.to(means.dtype)
         if self.balance is None:
             (weights * means).sum().backward()  # type: ignore[no-untyped-call]
             return
@@ -300,43 +319,47 @@ class _Run:
                 tally.add(sums.losses, sums.weights, sums.present)
         return require_labels(tally.means(self.network.roots), "held_out", self.epochs + 1)
 
-    def _advance_schedule(self) -> None:
-        if self.schedule is None:
-            return
-        if isinstance(self.schedule, ReduceLROnPlateau):
-            latest = (self.record.held_out or self.record.training)[-1]
-            self.schedule.step(float((self.weights.cpu() * latest).nansum()))
-        else:
-            self.schedule.step()
+    def _total(self, means: Tensor) -> float:
+        return float((self.weights.cpu() * means).nansum())
 
     def _stopped(self) -> bool:
         patience = self.training.patience
         if patience is None or self.held_out is None:
             return False
-        return self.epochs - self.best.epoch >= patience
+        return self.epochs - self.best.marked >= patience
 
     def _status(self) -> Ending:
         if self.held_out is None:
             return Ending.LAST_EPOCH
-        return Ending.STOPPED_EARLY if self._stopped() else Ending.BEST_OF_ALL
+        if self._stopped():
+            return Ending.STOPPED_EARLY
+        improving = self.training.patience is not None and self.best.marked == self.epochs
+        return Ending.STILL_IMPROVING if improving else Ending.BEST_OF_ALL
 
     def _label(self) -> str:
         losses = (self.record.held_out or self.record.training)[-1]
-        mean = float((self.weights.cpu() * losses).nansum()) / len(self.tasks)
+        mean = self._total(losses) / len(self.tasks)
         own = zip(self.tasks[:_SHOWN], losses[:_SHOWN].tolist(), strict=True)
         return f"{mean:.4g}: " + ", ".join(f"{task} {loss:.3g}" for task, loss in own)
 
-    def _result(self, history: History, status: Ending, residual: float | None) -> TrainingResult:
+    def _result(self, history: History, status: Ending) -> TrainingResult:
         kept = self.best.epoch or history.n_epochs
-        held = history.held_out_objective
+        judged = history.held_out_objective
+        held = None if judged is None else float(judged[kept - 1])
+        again = self._judge() if self.training.final_phase else None
+        if again is not None:
+            held = self._total(again)
+        end = self.network, self.everything, self.weights, self.penalties, self.engine
+        objective, penalty = objective_of(*end)
         return TrainingResult(
             status=status,
-            objective=float(history.objective[kept - 1]),
-            held_out_objective=None if held is None else float(held[kept - 1]),
+            objective=objective,
+            held_out_objective=held,
             best_epoch=kept,
             n_iter=history.n_epochs,
             seconds=time.monotonic() - self.began,
-            residual=residual,
+            residual=residual_of(*end),
+            penalty=penalty,
         )
 
     def _parts(self) -> dict[str, Any]:
@@ -367,22 +390,11 @@ class _Run:
         self.identity = {**identity, "shapes": shapes, "tasks": [repr(t) for t in self.tasks]}
         path = self.training.checkpoint
         found = None if path is None else read_checkpoint(path)
-        if found is None:
+        if found is None or path is None:
             return
-        differs = [n for n, value in self.identity.items() if found["identity"].get(n) != value]
-        if differs:
-            raise DataError(
-                f"The checkpoint {os.fspath(path or '')} is of another training: it differs in "
-                f"{', '.join(differs)}. Delete it, or give the path of a new one."
-            )
+        require_same(path, found["identity"], self.identity)
         for name, part in self._parts().items():
             part.load_state_dict(found["parts"][name])
         self.steps = found["steps"]
         self.began -= self.record.seconds[-1]
         set_random_state(found["random"])
-
-
-def _groups(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    iterator = iter(batches)
-    while group := list(itertools.islice(iterator, size)):
-        yield group

@@ -7,9 +7,8 @@ import dataclasses
 import torch
 from torch import Tensor, nn
 
-from polytask.deep.balancing.routes import LinearHeads as Heads
-from polytask.deep.balancing.routes import OwnRows, Route, Shared
-from polytask.deep.heads import LinearHeads
+from polytask.deep.balancing.routes import LinearHeads, OwnRows, Route, Shared
+from polytask.deep.heads import ColumnHeads
 from polytask.deep.own_layers import OwnLayers
 from polytask.deep.rows import RowBatch
 from polytask.deep.terms import Sums, TaskLosses, sums_of_rows, sums_of_targets
@@ -24,7 +23,7 @@ class Network(Trainable):
     sharing : nn.Module
         Built by a description of :mod:`polytask.deep.sharing`: its call takes rows and, or
         None, the task of each.
-    heads : LinearHeads
+    heads : ColumnHeads
         From representations to predictors.
     losses : TaskLosses
         The loss of each task.
@@ -35,7 +34,7 @@ class Network(Trainable):
     def __init__(
         self,
         sharing: nn.Module,
-        heads: LinearHeads,
+        heads: ColumnHeads,
         losses: TaskLosses,
         own: OwnLayers | None = None,
     ) -> None:
@@ -125,7 +124,7 @@ class Network(Trainable):
             return None
         if self.own is not None:
             return Shared((features,))
-        return Heads(features, eta, self.heads.weight, self.heads.owners)
+        return LinearHeads(features, eta, self.heads.weight, self.heads.owners)
 
     def shared_parameters(self) -> list[Tensor]:
         """Return the parameters of the sharing."""

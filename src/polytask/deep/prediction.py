@@ -22,6 +22,7 @@ from polytask._estimator.predictors import (
 from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
+from polytask.deep.added import AddedTask
 from polytask.deep.network import Network
 from polytask.deep.plan import Plan, device_of
 from polytask.deep.reading import KeptRows
@@ -63,6 +64,9 @@ class DeepTasks:
         Which features each task has.
     device : str
         Where predictions are computed.
+    added : tuple of AddedTask, default=()
+        Tasks that were added since; they follow those of the network, and do not count in what
+        unseen tasks are predicted with.
     """
 
     plan: Plan
@@ -77,6 +81,7 @@ class DeepTasks:
     union: Labels | None
     present: NDArray[np.bool_] | None
     device: str
+    added: tuple[AddedTask, ...] = ()
 
     def to_state(self) -> State:
         """Return the fields by name."""
@@ -92,15 +97,21 @@ class DeepTasks:
         return tasks
 
     @property
+    def n_trained(self) -> int:
+        """How many tasks the network was trained on."""
+        return len(self.plan.losses)
+
+    @property
     def losses(self) -> tuple[Loss, ...]:
         """The loss of each task."""
-        return self.plan.losses
+        return (*self.plan.losses, *(task.loss for task in self.added))
 
     @cached_property
     def slices(self) -> tuple[slice, ...]:
         """The columns of each task."""
-        ends = np.cumsum(self.plan.widths).tolist()
-        return tuple(slice(e - k, e) for e, k in zip(ends, self.plan.widths, strict=True))
+        widths = [*self.plan.widths, *(len(task.coef) for task in self.added)]
+        ends = np.cumsum(widths).tolist()
+        return tuple(slice(e - k, e) for e, k in zip(ends, widths, strict=True))
 
     @cached_property
     def network(self) -> Network:
@@ -119,19 +130,20 @@ class DeepTasks:
     def loss_of(self, task: int) -> Loss:
         """Return the loss of a task; an unseen task has that of all tasks."""
         if task < 0:
-            refuse_unlike(self.losses, self.classes)
+            refuse_unlike(self.plan.losses, self.classes)
         return self.losses[max(task, 0)]
 
     def classes_of(self, task: int) -> Labels | None:
         """Return the classes of a task; one without rows, or unseen, has the union."""
         if self.union is not None and self._borrows(task):
             return self.union
-        return self.classes[max(task, 0)]
+        known = self._added_one(task)
+        return self.classes[max(task, 0)] if known is None else known.classes
 
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
         """Return predictors in original units, shape (n_rows, columns of the task)."""
         if task < 0:
-            refuse_unlike(self.losses, self.classes)
+            refuse_unlike(self.plan.losses, self.classes)
         coef, intercept = self._head(task)
         eta = self._features(X, task).astype(np.float64) @ coef.T + intercept
         return eta.astype(X.dtype, copy=False)
@@ -148,35 +160,59 @@ class DeepTasks:
         """Return the representation of rows for a task, shape (n_rows, width)."""
         return self._features(X, task)
 
+    def _added_one(self, task: int) -> AddedTask | None:
+        """Return a task that was added, None for one of the network or an unseen one."""
+        return self.added[task - self.n_trained] if task >= self.n_trained else None
+
     def _borrows(self, task: int) -> bool:
         """Say whether a task has no head that was trained."""
-        return task < 0 or self.counts[task] <= 0
+        return task < 0 or (task < self.n_trained and self.counts[task] <= 0)
 
     @cached_property
     def _columns(self) -> tuple[Array, Array]:
         """Weights and intercepts of all columns, in the units of the targets."""
-        heads = self.network.heads
-        owners = heads.owners.cpu().numpy()
+        owners = self.network.heads.owners.cpu().numpy()
         scale = self.target_scale[owners]
-        coef = heads.weight.detach().cpu().numpy().astype(np.float64) * scale[:, None]
-        bias = heads.bias.detach().cpu().numpy().astype(np.float64)
-        return coef, bias * scale + self.target_mean[owners]
+        coef, bias = self.heads()
+        return coef * scale[:, None], bias * scale + self.target_mean[owners]
 
     @cached_property
-    def _shared(self) -> tuple[Array, Array]:
-        """Mean weights and intercepts, weighted by n_t, per class."""
-        return mean_columns(*self._columns, self.slices, self.labels, self.counts, self.union)
+    def shared(self) -> tuple[Array, Array]:
+        """Mean weights and intercepts, weighted by n_t, per class: the head of unseen tasks."""
+        return self._mean_of(*self._columns)
+
+    def mean_head(self) -> tuple[Array, Array]:
+        """Return the same in the units that the network was trained in."""
+        return self._mean_of(*self.heads())
+
+    def heads(self) -> tuple[Array, Array]:
+        """Return weights and intercepts of all columns in the units of training."""
+        heads = self.network.heads
+        weight, bias = (part.detach().cpu().numpy() for part in (heads.weight, heads.bias))
+        return weight.astype(np.float64), bias.astype(np.float64)
+
+    def _mean_of(self, coef: Array, intercept: Array) -> tuple[Array, Array]:
+        slices = self.slices[: self.n_trained]
+        return mean_columns(coef, intercept, slices, self.labels, self.counts, self.union)
 
     def _head(self, task: int) -> tuple[Array, Array]:
+        known = self._added_one(task)
+        if known is not None:
+            return known.coef, known.intercept
         if self._borrows(task):
-            return self._shared
+            return self.shared
         coef, intercept = self._columns
         return coef[self.slices[task]], intercept[self.slices[task]]
 
     def _features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        known = self._added_one(task)
         shared = self.network.shared_representation and self.present is None
+        if known is not None:
+            shared = shared and known.is_plain
         if not shared or not isinstance(X, KeptRows):
             values = X.values if isinstance(X, KeptRows) else X
+            if known is not None and known.reads_features:
+                return np.asarray(values.toarray() if is_sparse(values) else values)
             return self._computed(values, task)
         # The rows of a query have the same representation for all of its tasks.
         return X.remember("features", lambda values: self._computed(values, task))
@@ -184,24 +220,37 @@ class DeepTasks:
     def _computed(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         place = self.plan.place(next(self.network.parameters()).device)
         exists = None
-        if self.present is not None and task >= 0:
+        if self.present is not None and 0 <= task < self.n_trained:
             exists = np.broadcast_to(self.present[task], X.shape)
-        scaled = self._scaling.features(X, exists)
+        scaled = self.scaling.features(X, exists)
         design = design_of(scaled, place)
+        network, code = self._network_of(task)
         parts = []
         with torch.no_grad():
             for start in range(0, X.shape[0], _CHUNK):
                 rows = np.arange(start, min(start + _CHUNK, X.shape[0]))
-                own = torch.full((len(rows),), task, dtype=torch.long, device=place.device)
-                features: Tensor = self.network.represent(design.take(rows), own)
+                own = torch.full((len(rows),), code, dtype=torch.long, device=place.device)
+                features: Tensor = network.represent(design.take(rows), own)
                 parts.append(features.cpu().numpy())
         computed = np.concatenate(parts)
         if not np.isfinite(computed).all():
             raise _too_large(scaled.matrix, self.plan.precision)
         return computed
 
+    def _network_of(self, task: int) -> tuple[Network, int]:
+        """Return the network of a task and its number there; an added one is unseen there."""
+        if task < self.n_trained:
+            return self.network, task
+        return self._own_networks[task - self.n_trained], -1
+
     @cached_property
-    def _scaling(self) -> FeatureScaling:
+    def _own_networks(self) -> tuple[Network, ...]:
+        """The networks of the tasks that were added."""
+        return tuple(task.network_of(self.network) for task in self.added)
+
+    @cached_property
+    def scaling(self) -> FeatureScaling:
+        """How features are scaled before the network."""
         mean, scale = self.feature_mean, self.feature_scale
         return FeatureScaling(mean, scale, active=bool(mean.any() or np.any(scale != 1.0)))
 

@@ -13,25 +13,33 @@ from torch import Tensor, nn
 
 from polytask.deep.engine import Engine
 from polytask.deep.history import History
+from polytask.deep.recording import Recorder
 from polytask.deep.state import copied
+
+# Of the loss of the first epoch: what the loss must fall by to count as progress.
+_PROGRESS = 1e-3
 
 
 @dataclass
 class Record:
-    """Mean losses of the epochs done, each of shape (n_tasks,)."""
+    """Mean losses of the epochs done, each of shape (n_tasks,), and what is recorded of pairs."""
 
+    recorder: Recorder
     training: list[Tensor] = field(default_factory=list)
     held_out: list[Tensor] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def history(self, tasks: tuple[Hashable, ...], weights: Tensor) -> History:
-        """Return what happened as arrays."""
+    def history(
+        self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine | None = None
+    ) -> History:
+        """Return what happened, in all processes, as arrays."""
         return History(
             tasks=tasks,
             training=_stacked(self.training, len(tasks)),
             held_out=_stacked(self.held_out, len(tasks)) if self.held_out else None,
             weights=weights.double().cpu().numpy(),
             seconds=np.array(self.seconds),
+            relations=self.recorder.relations(tasks, engine),
         )
 
     def state_dict(self) -> dict[str, Any]:
@@ -40,6 +48,7 @@ class Record:
             "training": self.training,
             "held_out": self.held_out,
             "seconds": self.seconds,
+            "recorder": self.recorder.state_dict(),
         }
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -47,30 +56,49 @@ class Record:
         self.training = list(state["training"])
         self.held_out = list(state["held_out"])
         self.seconds = list(state["seconds"])
+        self.recorder.load_state_dict(state["recorder"])
 
 
 @dataclass
 class Best:
-    """The best epoch so far, by the loss of the rows held out."""
+    """The best epoch so far, by the loss of the rows held out.
+
+    Attributes
+    ----------
+    score, epoch, weights
+        Of the best epoch.
+    first : float
+        The first score that is finite.
+    mark, marked : float and int
+        Score and epoch of the latest progress worth going on for: a loss that creeps towards 0,
+        as that of classes which a network tells apart, gets better in nearly every epoch.
+    """
 
     score: float = math.inf
     epoch: int = 0
     weights: dict[str, Any] | None = None
+    first: float = math.inf
+    mark: float = math.inf
+    marked: int = 0
 
     def see(self, epoch: int, score: float, network: nn.Module) -> None:
         """Keep the weights if the score is better than all before."""
         if score < self.score:
             self.score, self.epoch = score, epoch
             self.weights = copied(network.state_dict())
+        if not math.isfinite(self.first):
+            self.first = score
+        if score < self.mark - _PROGRESS * abs(self.first):
+            self.mark, self.marked = score, epoch
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint."""
-        return {"score": self.score, "epoch": self.epoch, "weights": self.weights}
+        return {name: getattr(self, name) for name in self.__dataclass_fields__}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.score, self.epoch = state["score"], state["epoch"]
-        self.weights = state["weights"]
+        for name, value in state.items():
+            setattr(self, name, value)
 
 
 class Tally:
@@ -88,6 +116,10 @@ class Tally:
 
     def add(self, losses: Tensor, weights: Tensor, present: Tensor) -> None:
         """Add the sums of the tasks present in a batch."""
+        if len(present) == len(self._losses):
+            self._losses += losses.detach().cpu()
+            self._weights += weights.cpu()
+            return
         at = present.cpu()
         self._losses.index_add_(0, at, losses.detach().cpu().double())
         self._weights.index_add_(0, at, weights.cpu().double())

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping
+import inspect
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -18,8 +19,8 @@ from polytask._checks import (
     positive_integer,
     sentence,
 )
-from polytask.deep.balancing import Balance
 from polytask.deep.plan import PRECISIONS
+from polytask.deep.recording import recordings_of
 from polytask.deep.regularise import weight_decay_groups
 from polytask.deep.rows import Mixing
 from polytask.deep.sampling import SAMPLINGS, Sampling
@@ -28,6 +29,10 @@ from polytask.exceptions import ParameterError
 
 # Steps in an epoch to aim for, and the rows in a batch that this may lead to.
 _STEPS, _FEWEST, _MOST = 20, 32, 256
+# Epochs in all, and without improvement, and the steps that they should make: with few rows an
+# epoch is few steps, and twenty of them say little.
+_EPOCHS, _ALL_STEPS = 200, 10_000
+_PATIENCE, _IDLE_STEPS = 20, 1_000
 
 
 @dataclass(frozen=True)
@@ -37,15 +42,17 @@ class Settings:
     Attributes
     ----------
     training : Training
-        Of the loop, without the decay.
+        Of the loop, without the decay, and without the lengths that are "auto".
+    lengths : dict of str to (int, int)
+        For each length in epochs that is "auto", the fewest epochs and steps that it should have.
     decay : float
         Of weights in the default optimiser.
     sampling : Sampling
         Of rows that belong to one task each.
     batch_size : int or None
         Rows in a batch; None chooses by the number of rows.
-    validation_fraction : float or None
-        The share of rows held out; None holds out none.
+    validation : float, splitter, iterable of pairs, or None
+        The share of rows held out, or what says which; None holds out none.
     mixing : Mixing or None
         Mixup of the rows of a batch.
     smoothing : float
@@ -53,10 +60,11 @@ class Settings:
     """
 
     training: Training
+    lengths: Mapping[str, tuple[int, int]]
     decay: float
     sampling: Sampling
     batch_size: int | None
-    validation_fraction: float | None
+    validation: Any
     mixing: Mixing | None
     smoothing: float
 
@@ -66,13 +74,22 @@ class Settings:
             return self.batch_size
         return min(max(n_rows // _STEPS, _FEWEST), _MOST)
 
-    def training_of(self, network: nn.Module) -> Training:
-        """Return the training of a network: its weights decay, biases and norms do not."""
+    def training_of(self, network: nn.Module, n_rows: int) -> Training:
+        """Return the training of a network with `n_rows` rows.
+
+        Its weights decay, biases and norms do not.
+        """
+        step = self.rows_in_batch(n_rows) * self.training.accumulate
+        steps = max(-(-n_rows // step), 1)
+        lengths: dict[str, Any] = {
+            name: max(least, -(-own // steps)) for name, (least, own) in self.lengths.items()
+        }
+        training = replace(self.training, **lengths)
         if not self.decay:
-            return self.training
+            return training
         groups = weight_decay_groups(network, self.decay)
-        make = self.training.optimizer
-        return replace(self.training, optimizer=lambda _: make(groups))
+        make = training.optimizer
+        return replace(training, optimizer=lambda _: make(groups))
 
 
 def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, which is above
@@ -92,35 +109,74 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
     if model.penalties is not None and not isinstance(model.penalties, Mapping):
         allowed = 'None or a mapping of names to penalties, such as {"heads": L21(1e-3)}'
         raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
-    share = number(model.validation_fraction, "validation_fraction", owner)
-    if not 0 < share < 1:
-        allowed = "a number between 0 and 1, both excluded"
-        raise ParameterError(sentence("validation_fraction", owner, allowed, repr(share)))
+    validation = _validation(model.validation, owner)
     rate = positive(model.learning_rate, "learning_rate", owner)
     default = functools.partial(FUSED, lr=rate, weight_decay=0.0)
+    lengths = _lengths(model, owner)
     training = Training(
         optimizer=default if model.optimizer is None else model.optimizer,
         schedule=model.schedule,
-        max_epochs=model.max_epochs,
-        patience=model.patience,
+        max_epochs=_EPOCHS if "max_epochs" in lengths else model.max_epochs,
+        patience=_PATIENCE if "patience" in lengths else model.patience,
         clip_norm=model.clip_norm,
         accumulate=model.accumulate,
         checkpoint=model.checkpoint,
         checkpoint_every=model.checkpoint_every,
         verbose=model.verbose,
         balance_at=model.balance_at,
+        record=recordings_of(model.record, owner),
+        compile=model.compile,
+        final_phase=model.final_phase,
         owner=owner,
     )
     decay = nonnegative(model.weight_decay, "weight_decay", owner)
+    _refuse_unused(model, owner)
     return Settings(
         training=training,
-        decay=decay if model.optimizer is None else 0.0,
+        lengths=lengths,
+        decay=decay,
         sampling=_sampling(model.task_sampling, owner),
         batch_size=_batch_size(model.batch_size, owner),
-        validation_fraction=share if model.early_stopping else None,
+        validation=validation if model.early_stopping else None,
         mixing=_mixing(model, owner),
         smoothing=_smoothing(getattr(model, "label_smoothing", 0.0), owner),
     )
+
+
+def _refuse_unused(model: Any, owner: str) -> None:  # noqa: ANN401 - a deep estimator
+    """Refuse settings of the default optimiser beside another one, which would not see them."""
+    known = inspect.signature(type(model)).parameters
+    for name in ("learning_rate", "weight_decay") if model.optimizer is not None else ():
+        value, default = getattr(model, name), known[name].default
+        if value != default:
+            allowed = f"left at {default!r} beside optimizer=, which has settings of its own"
+            advice = " Give it to the optimiser, as in functools.partial(torch.optim.SGD, lr=0.1)."
+            raise ParameterError(sentence(name, owner, allowed, repr(value)) + advice)
+
+
+def _validation(given: Any, owner: str) -> Any:  # noqa: ANN401 - a share, splitter or pairs
+    if hasattr(given, "split") and not isinstance(given, str | bytes):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return given
+    allowed = "a number between 0 and 1, both excluded, a splitter, or pairs of rows"
+    share = number(given, "validation", owner, allowed)
+    if not 0 < share < 1:
+        raise ParameterError(sentence("validation", owner, allowed, repr(share)))
+    return share
+
+
+def _lengths(model: Any, owner: str) -> dict[str, tuple[int, int]]:  # noqa: ANN401
+    """Return the epochs and steps of the lengths that are "auto", refusing other words."""
+    # Without rows held out nothing says when to stop, and more steps are not better.
+    most = _ALL_STEPS if model.early_stopping else 0
+    steps = {"max_epochs": (_EPOCHS, most), "patience": (_PATIENCE, _IDLE_STEPS)}
+    given = {name: getattr(model, name) for name in steps}
+    for name, value in given.items():
+        if isinstance(value, str) and value != "auto":
+            allowed = '"auto" or an integer >= 1'
+            raise ParameterError(sentence(name, owner, allowed, repr(value)))
+    return {name: steps[name] for name, value in given.items() if isinstance(value, str)}
 
 
 def _batch_size(size: Any, owner: str) -> int | None:  # noqa: ANN401 - as given
@@ -178,8 +234,3 @@ def _told(value: Any) -> str:  # noqa: ANN401 - any parameter
         return str(value.__qualname__)
     text = repr(value)
     return type(value).__name__ if " at 0x" in text else text
-
-
-def balance_of(balancer: Any, n_tasks: int) -> Balance | None:  # noqa: ANN401 - a balancer
-    """Return a balancer with its state, None for none."""
-    return None if balancer is None else Balance(balancer, n_tasks)

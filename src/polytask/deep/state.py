@@ -82,6 +82,24 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
     return decoded
 
 
+def require_same(
+    path: str | os.PathLike[str], found: Mapping[str, Any], identity: Mapping[str, Any]
+) -> None:
+    """Refuse to go on from the checkpoint of another training.
+
+    Raises
+    ------
+    DataError
+        Naming in what it differs.
+    """
+    differs = [name for name, value in identity.items() if found.get(name) != value]
+    if differs:
+        raise DataError(
+            f"The checkpoint {os.fspath(path)} is of another training: it differs in "
+            f"{', '.join(differs)}. Delete it, or give the path of a new one."
+        )
+
+
 def _encoded(value: Any, tensors: dict[str, Tensor], where: str) -> Any:  # noqa: ANN401 - JSON
     if value is None or isinstance(value, bool | int | float | str):
         return value

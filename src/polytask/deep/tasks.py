@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from polytask._checks import nearest, sentence
 from polytask.deep.balancing.routes import Shared
+from polytask.deep.keras_models import as_module
 from polytask.deep.sharing import Hard, Sharing
 from polytask.deep.terms import Sums
 from polytask.deep.trainable import Trainable
@@ -122,11 +123,10 @@ class TaskNetwork(Trainable):
             raise ParameterError(sentence("tasks", "TaskNetwork", allowed, names))
         self.tasks = tuple(tasks)
         self.n_tasks = len(self.tasks)
-        self.heads = nn.ModuleList([task.head for task in self.tasks])
+        self.heads = nn.ModuleList([as_module(task.head) for task in self.tasks])
         self._plain = sharing is None or isinstance(sharing, Hard)
-        self.sharing = (
-            trunk if sharing is None or self._plain else sharing.build(trunk, len(names))
-        )
+        body = as_module(trunk)
+        self.sharing = body if sharing is None or self._plain else sharing.build(body, len(names))
 
     @property
     def names(self) -> tuple[Hashable, ...]:

@@ -65,17 +65,14 @@ def loss_values(loss: Loss, y: Tensor, eta: Tensor) -> Tensor:
 class _Stated(torch.autograd.Function):
     """A loss with its own gradient."""
 
-    generate_vmap_rule = True
-
+    # With a context of its own: torch reads the signature of a `setup_context` anew in every
+    # call, which on small batches costs as much as a layer.
     @staticmethod
-    def forward(eta: Tensor, y: Tensor, loss: Loss) -> Tensor:
+    def forward(ctx: Any, eta: Tensor, y: Tensor, loss: Loss) -> Tensor:  # noqa: ANN401
+        ctx.loss = loss
+        ctx.save_for_backward(eta, y)
         values: Tensor = loss.value(y, eta)
         return values
-
-    @staticmethod
-    def setup_context(ctx: Any, inputs: tuple[Tensor, Tensor, Loss], output: Tensor) -> None:  # noqa: ANN401
-        eta, y, ctx.loss = inputs
-        ctx.save_for_backward(eta, y)
 
     @staticmethod
     def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
@@ -200,6 +197,8 @@ def sums_of_targets(losses: Tensor, weight: Tensor) -> Sums:
 
 def _present(losses: Tensor, weights: Tensor) -> Sums:
     present = torch.nonzero(weights > 0)[:, 0]
+    if len(present) == len(weights):
+        return Sums(losses, weights, present)
     return Sums(losses[present], weights[present], present)
 
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import functools
+import itertools
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import InitVar, dataclass
 from typing import Any
 
 import torch
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask.exceptions import ParameterError
@@ -55,6 +56,17 @@ class Training:
         Whether to show progress.
     balance_at : {"representation", "parameters"}, default="representation"
         Where balancers of gradients measure those of the tasks.
+    compile : bool, default=False
+        Whether ``torch.compile`` makes the trunk, under its way of sharing, into kernels of its
+        own, which takes some ten seconds at the start. For large trunks on a card: small ones
+        on the processor, where it needs a compiler for C++, do not gain.
+    final_phase : int, default=0
+        The most steps of proximal gradient that end the training, on the layers with penalties
+        and on all data; see :func:`~polytask.deep.regularise.final_phase`. Penalties that the
+        optimiser cannot apply, such as a trace norm under Adam, then act there. 0: none.
+    record : object of :mod:`polytask.deep.recording`, sequence of them, or None, default=None
+        What to measure of pairs of tasks on the way, on the first batch of a step; the weights
+        are the same with and without.
     owner : str, default="Training"
         Whose settings they are, for messages.
 
@@ -74,6 +86,9 @@ class Training:
     checkpoint_every: int = 1
     verbose: bool = False
     balance_at: str = "representation"
+    compile: bool = False
+    final_phase: int = 0
+    record: Any = None
     owner: InitVar[str] = "Training"
 
     def __post_init__(self, owner: str) -> None:
@@ -88,5 +103,23 @@ class Training:
             positive_integer(self.patience, "patience", owner)
         if self.clip_norm is not None:
             positive(self.clip_norm, "clip_norm", owner)
-        one_of(self.verbose, "verbose", owner, (True, False))
+        if self.final_phase != 0:
+            positive_integer(self.final_phase, "final_phase", owner)
+        for name in ("verbose", "compile"):
+            one_of(getattr(self, name), name, owner, (True, False))
         one_of(self.balance_at, "balance_at", owner, LEVELS)
+
+
+def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the batches of each step."""
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def advance(schedule: LRScheduler | None, objective: float) -> None:
+    """Take the step of a schedule at the end of an epoch, whose objective some watch."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(objective)
+    elif schedule is not None:
+        schedule.step()

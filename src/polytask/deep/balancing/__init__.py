@@ -11,9 +11,15 @@ where a method treats the tasks alike, each weighs 1.
 from __future__ import annotations
 
 from polytask.deep.balancing._backward import backward
-from polytask.deep.balancing.balance import Balance
+from polytask.deep.balancing.balance import Balance, balance_of
 from polytask.deep.balancing.bargains import IMTLG, Aligned, Nash
-from polytask.deep.balancing.base import GradientBalancer, LossBalancer, Observer, State
+from polytask.deep.balancing.base import (
+    AnyBalancer,
+    GradientBalancer,
+    LossBalancer,
+    Observer,
+    State,
+)
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
 from polytask.deep.balancing.gradnorm import GradNorm
 from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, Uncertainty
@@ -32,6 +38,8 @@ from polytask.deep.balancing.torchjd import TorchJD
 __all__ = [
     "backward",
     "Balance",
+    "balance_of",
+    "AnyBalancer",
     "LossBalancer",
     "GradientBalancer",
     "Observer",

@@ -191,6 +191,13 @@ class Balance:
         )
 
 
+def balance_of(balancer: AnyBalancer | Balance | None, n_tasks: int) -> Balance | None:
+    """Return a balancer with its state, a new one unless it has one; None for none."""
+    if balancer is None or isinstance(balancer, Balance):
+        return balancer
+    return Balance(balancer, n_tasks)
+
+
 def _told(shapes: Mapping[str, torch.Size]) -> str:
     """Return names and shapes as words."""
     return ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items())) or "none"

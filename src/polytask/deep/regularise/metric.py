@@ -249,7 +249,7 @@ def no_metric(penalty: Proximable) -> IncompatibleError:
     return IncompatibleError(
         f"{penalty!r} has no exact proximal step in the metric of Adam: train the layer with SGD "
         "(optimizer=functools.partial(torch.optim.SGD, lr=0.1) in estimators and Training), or "
-        "leave the penalty out of the steps and end with final_phase."
+        "leave the penalty out of the steps and end with final_phase (final_phase=1000 there)."
     )
 
 

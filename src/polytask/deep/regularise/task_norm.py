@@ -101,11 +101,14 @@ class TaskBatchNorm1d(nn.Module):
             raise ParameterError(sentence("The input", "TaskBatchNorm1d", allowed, got))
         # -1 becomes the last row, the common one.
         place = torch.where(task < 0, self.n_tasks, task)
-        mean, var = self._statistics(x, place)
-        found = (x - mean[place]) * torch.rsqrt(var[place] + self.eps)
+        # Counts and statistics have the precision of the running ones, also where products have
+        # a lower one: bfloat16 cannot count beyond 256.
+        rows = x.to(self.running_mean.dtype)
+        mean, var = self._statistics(rows, place)
+        found = (rows - mean[place]) * torch.rsqrt(var[place] + self.eps)
         scale = torch.cat([self.weight, self.weight.mean(0, keepdim=True)])
         shift = torch.cat([self.bias, self.bias.mean(0, keepdim=True)])
-        return found * scale[place] + shift[place]
+        return (found * scale[place] + shift[place]).to(x.dtype)
 
     def _statistics(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
         """Return the mean and variance that each task is normalised with, and the common ones.

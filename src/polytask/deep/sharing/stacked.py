@@ -154,11 +154,14 @@ class StackedBatchNorm(StackedLayer):
     ) -> Tensor:
         """Return every copy's normalised rows."""
         mean, var = _chosen(self.running_mean, which), _chosen(self.running_var, which)
-        rows = x.expand(len(mean), *x.shape) if x.ndim == 2 else x
+        # Statistics have the precision of the running ones, also where products have a lower one.
+        whole = x.to(mean.dtype)
+        rows = whole.expand(len(mean), *x.shape) if x.ndim == 2 else whole
         if self.training:
             mean, var = self._of_batch(rows, which, counts)
         found = (rows - mean[:, None]) * torch.rsqrt(var + self.eps)[:, None]
-        return _shifted(found, _chosen(self.weight, which), _chosen(self.bias, which))
+        scale, shift = _chosen(self.weight, which), _chosen(self.bias, which)
+        return _shifted(found, scale, shift).to(x.dtype)
 
     def _of_batch(
         self, rows: Tensor, which: Tensor | None, counts: Tensor | None

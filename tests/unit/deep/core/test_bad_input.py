@@ -107,7 +107,7 @@ CASES = {
         lambda: DeepMultiTaskClassifier(label_smoothing=1.0).fit(X, TASK),
         r"label_smoothing of DeepMultiTaskClassifier must be a number in \[0, 1\)",
     ),
-    "share": (fit(validation_fraction=1.0), "validation_fraction of Deep.* between 0 and 1"),
+    "share": (fit(validation=1.0), "validation of Deep.* between 0 and 1"),
     "sampling": (fit(task_sampling="unifrom"), "Did you mean 'uniform'"),
     "precision": (fit(precision="float16"), "precision of DeepMultiTaskRegressor must be one of"),
     "device": (fit(device="gpu"), 'device of DeepMultiTaskRegressor must be "auto" or a device'),

@@ -71,7 +71,7 @@ def test_pixels_and_boxes_from_a_loader(balancer):
     before = evaluate(network, loader)
     training = Training(ADAM, max_epochs=12)
     history, result = fit_network(
-        network, loader, training, held_out=loader, tasks=network.names, balance=balance
+        network, loader, training, held_out=loader, tasks=network.names, balancer=balance
     )
     after = evaluate(network, loader)
     assert after["pixels"] > 0.8 > before["pixels"]

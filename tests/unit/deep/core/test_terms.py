@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose
 
 torch = pytest.importorskip("torch")
 
-from polytask.deep.heads import LinearHeads  # noqa: E402
+from polytask.deep.heads import ColumnHeads  # noqa: E402
 from polytask.deep.network import Network  # noqa: E402
 from polytask.deep.rows import RowBatch  # noqa: E402
 from polytask.deep.sharing import Hard  # noqa: E402
@@ -61,7 +61,7 @@ def network(n_features=4, seed=0):
     torch.manual_seed(seed)
     owners = np.repeat(np.arange(6), WIDTHS).tolist()
     trunk = torch.nn.Sequential(torch.nn.Linear(n_features, 7), torch.nn.Tanh())
-    heads = LinearHeads(owners, 7)
+    heads = ColumnHeads(owners, 7)
     return Network(Hard().build(trunk, 6), heads, TaskLosses(LOSSES_OF_TASKS, WIDTHS)).double()
 
 
@@ -154,7 +154,7 @@ def test_a_root_is_taken_of_twice_the_mean():
 @pytest.mark.parametrize("n_tasks", [3, 6])
 def test_heads_are_one_product_in_either_form(n_tasks):
     torch.manual_seed(0)
-    heads = LinearHeads([t for t in range(n_tasks) for _ in range(2)], 5).double()
+    heads = ColumnHeads([t for t in range(n_tasks) for _ in range(2)], 5).double()
     own = torch.randn(7, n_tasks, 5, dtype=torch.float64)
     every = heads(own)
     for t in range(n_tasks):

@@ -10,7 +10,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 torch = pytest.importorskip("torch")
 
-from polytask import DataError, IncompatibleError  # noqa: E402
+from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
 from polytask.deep import loop as loop_module  # noqa: E402
 from polytask.deep.history import Ending  # noqa: E402
@@ -76,7 +76,10 @@ def test_task_weights_and_sizes_enter_the_objective(rows):
         model = small(task_weight=choice, **settings).fit(X, y, task)
         history = model.history_
         assert_allclose(history.weights, s)
-        assert_allclose(model.solution_.objective, (np.array(s) * history.training[0]).sum())
+        assert_allclose(history.objective, (np.array(s) * history.training[0]).sum())
+        squares = (y - model.predict(X, task)) ** 2 / 2
+        means = [squares[task == name].mean() for name in model.tasks_]
+        assert_allclose(model.solution_.objective, np.dot(s, means), rtol=1e-6)
 
 
 def test_early_stopping_keeps_the_best_epoch(rows):
@@ -94,7 +97,7 @@ def test_early_stopping_keeps_the_best_epoch(rows):
 
 def test_every_task_with_enough_rows_is_held_out_and_trained(rows):
     X, y, task = rows
-    model = small(max_epochs=1, validation_fraction=0.2).fit(X, y, task)
+    model = small(max_epochs=1, validation=0.2).fit(X, y, task)
     assert np.isfinite(model.history_.held_out).all()
     assert np.isfinite(model.history_.training).all()
     one = np.append(task, "d")
@@ -171,7 +174,7 @@ def test_an_interrupt_leaves_the_best_epoch_so_far(rows, monkeypatch):
     def interrupted(run):
         original(run)
         if run.epochs == 3:
-            run._step(next(iter(loop_module._groups(run.batches, 1))), Tally(3))
+            run._step([next(iter(run.batches))], Tally(3))
             raise KeyboardInterrupt
 
     monkeypatch.setattr(loop_module._Run, "_epoch", interrupted)
@@ -335,9 +338,8 @@ def test_a_linear_network_is_a_convex_problem():
         convex.set_params(tol=1e-10).fit(X, targets, task)
         deep.set_params(**common).fit(X, targets, task)
         W = weights(deep)["heads.weight"]
-        penalty = deep.penalties["heads"]
-        objective = deep.solution_.objective + float(penalty.value(W.T))
-        assert_allclose(objective, convex.solution_.objective, rtol=1e-4)
+        assert_allclose(deep.solution_.penalty, float(deep.penalties["heads"].value(W.T)))
+        assert_allclose(deep.solution_.objective, convex.solution_.objective, rtol=1e-4)
         assert_allclose(W, convex.coef_, atol=2e-3)
         assert_array_equal(W == 0, convex.coef_ == 0)
     # The last one has a penalty that makes zeros, and stands still there.
@@ -358,3 +360,33 @@ def test_history_is_drawn(rows):
     again = small(early_stopping=False).fit(*rows).history_.plot(pyplot.subplots()[1])
     assert len(again.lines) == 4
     pyplot.close("all")
+
+
+def test_training_that_ends_while_it_improves_warns(rows):
+    slow = {"learning_rate": 1e-3, "validation": 0.2}
+    with pytest.warns(ConvergenceWarning, match="max_epochs=6 with the held-out"):
+        model = small(**slow, max_epochs=6, patience=5).fit(*rows)
+    assert model.solution_.status is Ending.STILL_IMPROVING
+    assert model.solution_.best_epoch == 6
+    # Too short for early stopping to stop it, or not asked to stop: as was wanted.
+    short = small(**slow, max_epochs=5, patience=5).fit(*rows)
+    assert short.solution_.status is Ending.STILL_IMPROVING
+    endless = small(**slow, max_epochs=6, patience=None).fit(*rows)
+    assert endless.solution_.status is Ending.BEST_OF_ALL
+    whole = small(max_epochs=6, early_stopping=False).fit(*rows)
+    assert whole.solution_.status is Ending.LAST_EPOCH
+
+
+def test_the_objective_is_that_of_the_weights_kept_and_its_penalty_is_told(rows):
+    X, y, task = rows
+    plain = small(max_epochs=2, precision="float64").fit(X, y, task).solution_
+    assert plain.penalty == 0.0
+    model = small(
+        max_epochs=2, precision="float64", penalties={"heads": L2(0.3), "input": L21(0.01)}
+    ).fit(X, y, task)
+    found = weights(model)
+    first = next(value for name, value in found.items() if name.startswith("sharing"))
+    expected = 0.15 * (found["heads.weight"] ** 2).sum()
+    expected += 0.01 * np.linalg.norm(first, axis=0).sum()
+    assert_allclose(model.solution_.penalty, expected)
+    assert model.solution_.objective > model.solution_.penalty

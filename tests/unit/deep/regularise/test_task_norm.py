@@ -140,3 +140,13 @@ def test_in_a_trunk_under_hard_sharing():
     whole, own = shared(x), shared(x, task)
     assert whole.shape == (12, T, H)
     torch.testing.assert_close(own, whole[torch.arange(12), task])
+
+
+def test_statistics_are_precise_where_rows_are_not():
+    rows = 3.0 + torch.randn(1200, 2)
+    task = torch.arange(1200) % 2
+    whole, low = TaskBatchNorm1d(2, 2), TaskBatchNorm1d(2, 2)
+    expected, found = whole(rows, task), low(rows.bfloat16(), task)
+    assert found.dtype == torch.bfloat16
+    assert torch.allclose(found.float(), expected, atol=0.05)
+    assert torch.allclose(low.running_mean, whole.running_mean, atol=1e-3)

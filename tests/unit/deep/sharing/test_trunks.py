@@ -157,3 +157,15 @@ def test_trunks_with_vectors_of_categories():
         own = MLP((4, H), embedding=2).build(6, blocks=((0, 5),))
         module = how.build(own, T)
         assert module(x, task).shape == (N, H)
+
+
+def test_batch_norm_in_experts_is_precise_where_products_are_not():
+    torch.manual_seed(0)
+    layers = nn.Sequential(nn.Linear(D, H), nn.BatchNorm1d(H), nn.ReLU())
+    built = MMoE(3).build(layers, T).float()
+    x = torch.randn(600, D, dtype=torch.float32)
+    expected = built(x, None)
+    with torch.autocast("cpu", torch.bfloat16):
+        found = built(x, None)
+    assert torch.allclose(found.float(), expected, atol=0.1)
+    assert all(buffer.dtype != torch.bfloat16 for buffer in built.buffers())

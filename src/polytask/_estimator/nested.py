@@ -1,0 +1,94 @@
+"""Parameters inside immutable parameters: a changed copy is put in place."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import Any
+
+from polytask._checks import nearest, sentence
+from polytask.exceptions import ParameterError
+from polytask.penalties import Penalty
+
+_BETWEEN = "__"
+
+
+def is_immutable(held: object) -> bool:
+    """Say whether a parameter is a penalty, penalties by name, or an immutable description."""
+    if isinstance(held, Mapping):
+        return all(isinstance(value, Penalty) for value in held.values())
+    return isinstance(held, Penalty) or _is_description(held)
+
+
+def _is_description(held: object) -> bool:
+    return dataclasses.is_dataclass(held) and not isinstance(held, type)
+
+
+def changed(held: Any, name: str, value: Any, owner: str) -> Any:  # noqa: ANN401 - any parameter
+    """Return a copy of an immutable parameter with another value in it.
+
+    Parameters
+    ----------
+    held : Penalty, mapping of str to Penalty, or dataclass
+        The parameter.
+    name : str
+        What to change in it: ``alpha``, ``heads__alpha`` of a mapping, ``penalty__alpha`` of a
+        description that holds a penalty.
+    value : object
+        The new value.
+    owner : str
+        The parameter's name, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If there is no such thing in it, or it cannot have the value.
+    """
+    if isinstance(held, Penalty):
+        return held.replace(name, value)
+    if not is_immutable(held):
+        raise ParameterError(sentence(owner, "set_params", f"set for {name}", repr(held)))
+    parts = dict(held) if isinstance(held, Mapping) else _fields(held)
+    # A layer may have the separator in its name.
+    heads = [part for part in parts if name == part or name.startswith(part + _BETWEEN)]
+    if not heads:
+        known = ", ".join(map(repr, parts)) or "nothing"
+        hint = nearest(name.partition(_BETWEEN)[0], parts)
+        raise ParameterError(sentence(name, owner, f"of {known}", repr(name)) + hint)
+    head = max(heads, key=len)
+    rest = name.removeprefix(head).removeprefix(_BETWEEN)
+    parts[head] = changed(parts[head], rest, value, f"{owner}{_BETWEEN}{head}") if rest else value
+    return parts if isinstance(held, Mapping) else dataclasses.replace(held, **parts)
+
+
+def _fields(held: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
+    return {field.name: getattr(held, field.name) for field in dataclasses.fields(held)}
+
+
+def strengths(held: Any, name: str) -> dict[str, float]:  # noqa: ANN401 - any parameter
+    """Return the strengths in an immutable parameter, by names as in ``set_params``.
+
+    Parameters
+    ----------
+    held : object
+        The parameter.
+    name : str
+        Its name.
+
+    Returns
+    -------
+    dict of str to float
+        Those that are above 0.
+    """
+    if isinstance(held, Penalty):
+        found = {f"{name}{_BETWEEN}{key}": value for key, value in held.get_params().items()}
+        named = {key: v for key, v in found.items() if key.rpartition(_BETWEEN)[2] == "alpha"}
+        return {key: float(v) for key, v in named.items() if isinstance(v, int | float) and v > 0}
+    if not is_immutable(held):
+        return {}
+    parts = held if isinstance(held, Mapping) else _fields(held)
+    return {
+        key: value
+        for part, inner in parts.items()
+        for key, value in strengths(inner, f"{name}{_BETWEEN}{part}").items()
+    }

@@ -1,0 +1,146 @@
+"""Keras 3 models on the torch backend, as trunks that behave as modules of torch do."""
+
+from __future__ import annotations
+
+import copy
+import re
+import sys
+from collections.abc import Iterable
+from typing import Any, final
+
+from torch import Tensor, nn
+
+from polytask._checks import sentence
+from polytask.deep.regularise.matrices import Layout, RowsAt
+from polytask.exceptions import ParameterError
+
+_BACKEND = "torch"
+
+
+def as_module(trunk: nn.Module) -> nn.Module:
+    """Return a module as it is, a Keras model as one that trains and predicts as others do.
+
+    Raises
+    ------
+    ParameterError
+        If a Keras model has no weights yet, or regularisers of its own, or is a part of a module
+        of torch, where nobody would tell it that it is training.
+    """
+    keras = sys.modules.get("keras")
+    if keras is None:
+        return trunk
+    if isinstance(trunk, keras.layers.Layer):
+        return KerasTrunk(trunk)
+    inside = [
+        type(part).__name__ for part in trunk.modules() if isinstance(part, keras.layers.Layer)
+    ]
+    if inside:
+        allowed = "given by itself, as trunk or head"
+        got = f"a {inside[0]} within a {type(trunk).__name__}"
+        raise ParameterError(sentence("A Keras model", "polytask", allowed, got))
+    return trunk
+
+
+def precision_of(trunk: nn.Module) -> str | None:
+    """Return the precision that a trunk computes in whatever it is moved to; None if in any."""
+    return str(trunk.model.compute_dtype) if isinstance(trunk, KerasTrunk) else None
+
+
+class _Variables(nn.Module):
+    """The variables of one layer, under the names that they have there."""
+
+    def __init__(self, convolves: bool) -> None:
+        super().__init__()
+        self.layouts: dict[str, Layout] = {}
+        self.not_weights: set[str] = set()
+        self._convolves = convolves
+
+    def hold(self, name: str, value: Any) -> None:  # noqa: ANN401 - Parameter or Tensor
+        """Hold a variable: Keras changes its values in place, and so does torch."""
+        if not isinstance(value, nn.Parameter):
+            self.register_buffer(name, value)
+            return
+        self.register_parameter(name, value)
+        # A kernel is (..., in, out); torch has (out, in, ...).
+        self.layouts[name] = RowsAt(value.ndim - 2 if self._convolves else 0)
+        if not value.requires_grad:
+            self.not_weights.add(name)
+
+
+@final
+class KerasTrunk(nn.Module):
+    """A Keras 3 model on the torch backend.
+
+    Keras calls a model for prediction unless it is told otherwise, whatever ``train()`` and
+    ``eval()`` say, and counts through the names of its variables; here dropout and batch norm
+    follow torch, and names are those of the layers in their order: ``layer0.kernel``.
+
+    Parameters
+    ----------
+    model : keras.Model or keras.layers.Layer
+        Built; its variables are shared.
+
+    Raises
+    ------
+    ParameterError
+        If it has no weights yet, or regularisers, which no loss here would add up.
+    """
+
+    def __init__(self, model: Any) -> None:  # noqa: ANN401 - keras comes without types
+        super().__init__()
+        _refuse_unfit(model)
+        # Within a list: a module by itself would be registered with Keras' own names.
+        self._held = [model]
+        convolving = _convolving(model)
+        for place, variables in enumerate(_by_layer(model.variables)):
+            layer = _Variables(any(id(v) in convolving for v in variables))
+            for variable in variables:
+                layer.hold(variable.name, variable.value)
+            self.add_module(f"layer{place}", layer)
+
+    @property
+    def model(self) -> Any:  # noqa: ANN401 - keras comes without types
+        """The Keras model."""
+        return self._held[0]
+
+    def forward(self, x: Any) -> Tensor:  # noqa: ANN401 - as the model takes
+        """Return the output of the model."""
+        output: Tensor = self.model(x, training=self.training)
+        return output
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> KerasTrunk:
+        """Return a copy whose variables are its own."""
+        twin = KerasTrunk(copy.deepcopy(self.model, memo))
+        return twin.train(self.training)
+
+
+def _refuse_unfit(model: Any) -> None:  # noqa: ANN401 - keras comes without types
+    backend = sys.modules["keras"].backend.backend()
+    if backend != _BACKEND:
+        allowed = 'on the torch backend: set KERAS_BACKEND="torch" before keras is imported'
+        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, backend))
+    if not model.built:
+        allowed = "built: begin it with keras.Input(shape), or call it once"
+        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, "one without weights"))
+    if model.losses:
+        allowed = 'without regularisers; penalties= does the same by name, as {"input": L2(1e-4)}'
+        got = f"{len(model.losses)} of them"
+        raise ParameterError(sentence("A Keras trunk", "polytask", allowed, got))
+
+
+def _by_layer(variables: Iterable[Any]) -> list[list[Any]]:
+    """Return variables in groups of one layer, in the order of the layers."""
+    groups: dict[str, list[Any]] = {}
+    for variable in variables:
+        groups.setdefault(variable.path.rpartition("/")[0] or variable.path, []).append(variable)
+    return list(groups.values())
+
+
+def _convolving(model: Any) -> set[int]:  # noqa: ANN401 - keras comes without types
+    """Return the variables of convolutions, whose kernels begin with the axes of space."""
+    found: set[int] = set()
+    for layer in getattr(model, "layers", ()):
+        if re.fullmatch(r"(Depthwise|Separable)?Conv[123]D", type(layer).__name__):
+            found |= {id(variable) for variable in layer.variables}
+        found |= _convolving(layer)
+    return found

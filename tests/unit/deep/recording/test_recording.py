@@ -1,0 +1,280 @@
+"""What training records of pairs of tasks, and that it leaves no trace in the weights."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+
+from polytask import load, relatedness, save  # noqa: E402
+from polytask.analysis import Relatedness  # noqa: E402
+from polytask.deep import (  # noqa: E402
+    MLP,
+    DeepMultiTaskRegressor,
+    Task,
+    TaskNetwork,
+    Training,
+    fit_network,
+    sharing,
+)
+from polytask.deep.recording import GradientSimilarity, TaskAffinity, cosines  # noqa: E402
+from polytask.deep.relations import TaskRelation  # noqa: E402
+from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
+from polytask.report import write_report  # noqa: E402
+
+BOTH = (GradientSimilarity(3), TaskAffinity(3))
+# At the start heads of either sign pull the trunk apart, whatever the tasks.
+LONG = {"max_epochs": 40, "learning_rate": 0.01}
+
+
+@pytest.fixture(scope="module")
+def two_groups():
+    """Rows with six targets: three of one function, three of another."""
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((400, 6))
+    one, other = np.tanh(2 * X[:, 0]) + X[:, 1], np.tanh(2 * X[:, 2]) - X[:, 3]
+    return X, np.column_stack([one] * 3 + [other] * 3) + 0.1 * rng.standard_normal((400, 6))
+
+
+def _model(record=None, **given):
+    settings = {"max_epochs": 15, "early_stopping": False, "random_state": 0, **given}
+    return DeepMultiTaskRegressor(MLP((16, 16)), record=record, **settings)
+
+
+@pytest.fixture(scope="module")
+def recorded(two_groups):
+    return _model(BOTH, **LONG).fit(*two_groups)
+
+
+@pytest.mark.parametrize("number", [0, 1])
+def test_two_planted_groups_are_told_apart(recorded, number):
+    alike = recorded.history_.relations[number].similarity
+    within = np.r_[alike[:3, :3][np.triu_indices(3, 1)], alike[3:, 3:][np.triu_indices(3, 1)]]
+    assert within.min() > 0.1 + alike[:3, 3:].max()
+
+
+def test_relatedness_suggests_the_groups(recorded):
+    found = relatedness(recorded)
+    assert found.source == "gradients"
+    groups = {frozenset(group) for group in found.groups}
+    assert groups == {frozenset({0, 1, 2}), frozenset({3, 4, 5})}
+    best = found.most_alike[0]
+    assert (best.first < 3) == (best.second < 3)
+    assert found.summary().startswith("In training the gradients of two tasks had a cosine of ")
+    assert "2 groups:" in found.summary()
+    np.testing.assert_allclose(np.diag(found.matrix), 1.0)
+
+
+def test_relatedness_by_affinity(two_groups):
+    found = relatedness(_model(TaskAffinity(3), **LONG).fit(*two_groups))
+    assert found.source == "affinity"
+    assert len(found.groups) == 2
+    assert "of what a step for that task itself did" in found.sentence
+    assert Relatedness.from_json(found.to_json()).summary("zh") == found.summary("zh")
+
+
+def test_reports_say_what_was_recorded(recorded, tmp_path):
+    found = relatedness(recorded)
+    for name in ("r.html", "r.md"):
+        write_report(found, tmp_path / name)
+        text = (tmp_path / name).read_text(encoding="utf-8")
+        assert "How the tasks went together in training" in text
+        assert "cosines between the gradients of the tasks" in text
+
+
+def test_a_network_that_recorded_nothing_is_refused_with_advice(two_groups):
+    model = _model(max_epochs=1).fit(*two_groups)
+    with pytest.raises(IncompatibleError, match=r"recorded nothing: fit it with record="):
+        relatedness(model)
+
+
+@pytest.mark.parametrize(
+    ("settings", "long"),
+    [
+        ({}, False),
+        ({"sharing": sharing.MMoE(2)}, True),
+        ({"trunk": MLP((8,), dropout=0.3, norm="batch"), "early_stopping": True}, False),
+    ],
+    ids=["plain", "experts", "dropout and norm"],
+)
+def test_weights_are_the_same_with_and_without(two_groups, settings, long):
+    X, Y = two_groups
+    given = (X, Y[:, 0], np.arange(len(X)) % 3) if long else (X, Y)
+    settings = {"max_epochs": 3, **settings}
+    plain, watched = (_model(record).set_params(**settings).fit(*given) for record in (None, BOTH))
+    for name, weight in plain.network_.state_dict().items():
+        assert torch.equal(weight, watched.network_.state_dict()[name]), name
+    np.testing.assert_array_equal(plain.history_.training, watched.history_.training)
+    assert plain.history_.relations == ()
+    assert len(watched.history_.relations) == 2
+
+
+def test_recordings_are_saved_with_the_model(recorded, tmp_path):
+    save(recorded, tmp_path / "m.polytask")
+    again = load(tmp_path / "m.polytask")
+    for one, other in zip(recorded.history_.relations, again.history_.relations, strict=True):
+        assert (one.measure, one.tasks) == (other.measure, other.tasks)
+        np.testing.assert_array_equal(one.matrix, other.matrix)
+    assert relatedness(again).summary() == relatedness(recorded).summary()
+
+
+def test_recording_goes_on_from_a_checkpoint(two_groups, tmp_path):
+    whole = _model(BOTH, max_epochs=4).fit(*two_groups)
+    path = tmp_path / "c.safetensors"
+    _model(BOTH, max_epochs=2, checkpoint=path).fit(*two_groups)
+    resumed = _model(BOTH, max_epochs=4, checkpoint=path).fit(*two_groups)
+    for one, other in zip(whole.history_.relations, resumed.history_.relations, strict=True):
+        np.testing.assert_array_equal(one.matrix, other.matrix)
+        np.testing.assert_array_equal(one.counts, other.counts)
+    with pytest.raises(DataError, match="record"):
+        _model(None, max_epochs=4, checkpoint=path).fit(*two_groups)
+
+
+def test_cosines_are_symmetric_and_within_bounds():
+    rng = np.random.default_rng(0)
+    rows = torch.from_numpy(rng.standard_normal((5, 3)))
+    rows = torch.cat([rows, rows[:1], torch.zeros(1, 3)])
+    found = cosines(rows @ rows.T).numpy()
+    assert np.isnan(found[6]).all()
+    assert np.isnan(found[:, 6]).all()
+    known = found[:6, :6]
+    np.testing.assert_array_equal(known, known.T)
+    assert np.abs(known).max() <= 1.0
+    np.testing.assert_allclose(known[0, 5], 1.0, rtol=1e-12)
+
+
+def _linear_network(same: bool) -> tuple[TaskNetwork, list]:
+    torch.manual_seed(0)
+    trunk = nn.Linear(3, 2, bias=False).double()
+    heads = [nn.Linear(2, 1, bias=False).double() for _ in range(2)]
+    if same:
+        heads[1].load_state_dict(heads[0].state_dict())
+    tasks = [Task(name, head, _squared) for name, head in zip("ab", heads, strict=True)]
+    x = torch.randn(7, 3, dtype=torch.float64)
+    y = torch.randn(7, dtype=torch.float64)
+    other = y if same else torch.randn(7, dtype=torch.float64)
+    return TaskNetwork(trunk, tasks), [(x, {"a": y, "b": other})]
+
+
+def _squared(output, target):
+    return 0.5 * (output[:, 0] - target) ** 2
+
+
+def _trained(network, batches, record):
+    plain = Training(
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+        max_epochs=1,
+        patience=None,
+        record=record,
+    )
+    return fit_network(network, batches, plain, tasks=("a", "b"))[0].relations[0]
+
+
+def test_identical_tasks_have_cosine_one():
+    network, batches = _linear_network(same=True)
+    found = _trained(network, batches, GradientSimilarity(1))
+    np.testing.assert_allclose(found.matrix, np.ones((2, 2)), rtol=1e-12)
+    network, batches = _linear_network(same=True)
+    affinity = _trained(network, batches, TaskAffinity(1))
+    np.testing.assert_allclose(affinity.similarity, np.ones((2, 2)), rtol=1e-12)
+
+
+def test_affinity_is_that_of_a_computation_by_hand():
+    network, batches = _linear_network(same=False)
+    (x, targets), rate = (batches[0][0].numpy(), batches[0][1]), 0.05
+    V = network.sharing.weight.detach().numpy().copy()
+    heads = [head.weight.detach().numpy()[0].copy() for head in network.heads]
+    ys = [targets[name].numpy() for name in "ab"]
+
+    def loss(trunk, t):
+        return 0.5 * np.mean((x @ trunk.T @ heads[t] - ys[t]) ** 2)
+
+    def slope(t):
+        misfit = x @ V.T @ heads[t] - ys[t]
+        return np.outer(heads[t], misfit @ x) / len(x)
+
+    want = [[1.0 - loss(V - rate * slope(i), j) / loss(V, j) for j in range(2)] for i in range(2)]
+    found = _trained(network, batches, TaskAffinity(1))
+    np.testing.assert_allclose(found.matrix, want, rtol=1e-10, atol=1e-12)
+    network, batches = _linear_network(same=False)
+    longer = _trained(network, batches, TaskAffinity(1, step=0.2))
+    assert np.abs(longer.matrix).max() > np.abs(found.matrix).max()
+
+
+@pytest.mark.parametrize("at", ["parameters", "representation"])
+def test_cosines_are_those_of_a_computation_by_hand(at):
+    network, batches = _linear_network(same=False)
+    x, (a, b) = batches[0][0].numpy(), [batches[0][1][name].numpy() for name in "ab"]
+    V = network.sharing.weight.detach().numpy().copy()
+    heads = [head.weight.detach().numpy()[0].copy() for head in network.heads]
+    misfits = [x @ V.T @ head - y for head, y in zip(heads, (a, b), strict=True)]
+    turn = x if at == "parameters" else np.eye(len(x))
+    slopes = [np.outer(h, m @ turn).ravel() for h, m in zip(heads, misfits, strict=True)]
+    want = slopes[0] @ slopes[1] / np.linalg.norm(slopes[0]) / np.linalg.norm(slopes[1])
+    found = _trained(network, batches, GradientSimilarity(1, at=at))
+    np.testing.assert_allclose(found.matrix, [[1.0, want], [want, 1.0]], rtol=1e-10)
+
+
+def test_tasks_that_never_meet_are_unknown():
+    network, batches = _linear_network(same=False)
+    x, targets = batches[0]
+    apart = [(x, {"a": targets["a"]}), (x, {"b": targets["b"]})]
+    found = _trained(network, apart, GradientSimilarity(1))
+    np.testing.assert_array_equal(found.counts, np.eye(2))
+    assert np.isnan(found.matrix[0, 1])
+    np.testing.assert_array_equal(found.similarity, np.eye(2))
+
+
+def test_recordings_happen_every_so_many_steps():
+    network, batches = _linear_network(same=False)
+    found = _trained(network, batches * 7, TaskAffinity(3))
+    np.testing.assert_array_equal(found.counts, np.full((2, 2), 3))
+
+
+def test_frame_has_the_names_of_the_tasks():
+    relation = TaskRelation("gradients", ("a", ("b", 1)), np.eye(2), np.ones((2, 2), dtype=int))
+    assert relation.frame().index.tolist() == ["a", ("b", 1)]
+
+
+def test_signs_that_differ_are_no_similarity():
+    matrix = np.array([[0.4, 0.1], [-0.1, 0.1]])
+    relation = TaskRelation("affinity", ("a", "b"), matrix, np.ones((2, 2), dtype=int))
+    np.testing.assert_array_equal(relation.similarity, np.eye(2))
+    both = TaskRelation("affinity", ("a", "b"), np.abs(matrix), relation.counts)
+    np.testing.assert_allclose(both.similarity[0, 1], 0.1 / np.sqrt(0.04), rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "error", "said"),
+    [
+        (lambda: GradientSimilarity(0), ParameterError, "every of GradientSimilarity"),
+        (lambda: GradientSimilarity(at="heads"), ParameterError, "at of GradientSimilarity"),
+        (lambda: TaskAffinity(step=0.0), ParameterError, "step of TaskAffinity"),
+        (lambda: _fitted("affinity"), ParameterError, "TaskAffinity(every=10)"),
+        (lambda: _fitted([TaskAffinity]), ParameterError, "record of DeepMultiTaskRegressor"),
+        (
+            lambda: _fitted(GradientSimilarity(at="representation")),
+            IncompatibleError,
+            "each row belongs to one task. Take at='parameters'.",
+        ),
+        (
+            lambda: _fitted(TaskAffinity(), trunk=MLP(())),
+            IncompatibleError,
+            "TaskAffinity needs layers that tasks share",
+        ),
+    ],
+)
+def test_what_cannot_be_recorded_is_refused(make, error, said):
+    with pytest.raises(error, match=re.escape(said)):
+        make()
+
+
+def _fitted(record, **settings):
+    X = np.random.default_rng(0).standard_normal((20, 2))
+    model = _model(record, max_epochs=1).set_params(**settings)
+    return model.fit(X, X[:, 0], task=np.arange(20) % 2)
