@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
 
-    from polytask.analysis._relatedness import Relatedness
+    from polytask.analysis._related_result import Relatedness
 
 # Cells of a map per side.
 _CELLS = 60

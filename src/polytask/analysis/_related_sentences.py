@@ -8,12 +8,15 @@ from typing import TYPE_CHECKING
 
 from polytask._messages import Speech
 from polytask.analysis._related_parts import LEVEL, Kinship, Pair, Shares
+from polytask.analysis._related_training import RECORDED
 
 if TYPE_CHECKING:
-    from polytask.analysis._relatedness import Relatedness
+    from polytask.analysis._related_result import Relatedness
 
 # Names in a sentence before it says "and n more".
 _NAMED, _PAIRS, _GROUPS = 5, 3, 5
+# Answers beside which groups and pairs are named.
+_SAID = ("yes", "model", "training")
 
 
 def p_words(value: float, n_permutations: int, speech: Speech) -> str:
@@ -78,6 +81,8 @@ def effective(found: Kinship, speech: Speech) -> str:
 def opening(result: Relatedness, speech: Speech) -> str:
     """Return the answer in one or two sentences."""
     found = result.kinship
+    if result.source in RECORDED:
+        return _training(result, speech)
     if result.source == "data":
         return kinship(found, speech, result.n_permutations)
     shares = shares_words(found.shares, speech)
@@ -86,8 +91,19 @@ def opening(result: Relatedness, speech: Speech) -> str:
     return speech.joined([speech("related.model", {"shares": shares}), effective(found, speech)])
 
 
+def _training(result: Relatedness, speech: Speech) -> str:
+    """Return how tasks went together in training."""
+    n = len(result.order)
+    if n < 2:
+        return speech("related.training_nothing")
+    mean = float(result.matrix.sum() - n) / (n * (n - 1))
+    return speech(f"related.{result.source}", {"value": f"{mean:.2f}"})
+
+
 def headline(result: Relatedness) -> str:
-    """Return the kind of the answer: yes, no, nothing or model."""
+    """Return the kind of the answer: yes, no, nothing, model or training."""
+    if result.source in RECORDED:
+        return "training" if len(result.order) > 1 else "nothing"
     known = result.p_value if result.source == "data" else result.shares.common
     if math.isnan(known):
         return "nothing"
@@ -108,7 +124,7 @@ def aspects(result: Relatedness, speech: Speech) -> str:
 
 def groups(result: Relatedness, speech: Speech) -> str:
     """Return the suggested groups; empty where none were looked for."""
-    if headline(result) not in ("yes", "model"):
+    if headline(result) not in _SAID:
         return ""
     found = result.groups
     if not found:
@@ -133,7 +149,7 @@ def _more(listed: str, rest: int, speech: Speech) -> str:
 
 def pairs(result: Relatedness, speech: Speech) -> list[str]:
     """Return the tasks that are most and least alike; nothing of unrelated tasks."""
-    if headline(result) not in ("yes", "model"):
+    if headline(result) not in _SAID:
         return []
     found = {"related.pairs_most": result.most_alike, "related.pairs_least": result.least_alike}
     return [
@@ -163,15 +179,13 @@ def features(result: Relatedness, speech: Speech) -> list[str]:
 def notes(result: Relatedness, speech: Speech) -> list[str]:
     """Return what is to be known beside it."""
     silent = len(result.tasks) - result.n_telling
-    model = result.source == "model"
+    kind = {"data": "", "model": "_model"}.get(result.source, "_training")
     found: Iterable[str] = (
         speech("related.level", {"share": percent(result.level_share, speech)})
         if math.isfinite(result.level_share)
         else "",
-        speech("related.silent_model" if model else "related.silent", {"n": silent})
-        if silent
-        else "",
-        speech("related.units") if result.units == "given" else "",
+        speech(f"related.silent{kind}", {"n": silent}) if silent else "",
+        speech("related.units") if kind == "_model" and result.units == "given" else "",
     )
     return [sentence for sentence in found if sentence]
 

@@ -2,16 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask._estimator.training import training_data
-from polytask.analysis import _related_model
+from polytask.analysis import _related_model, _related_training
 from polytask.analysis._problem import read_outcomes
 from polytask.analysis._related_data import (
     binary_at_most,
@@ -20,203 +17,11 @@ from polytask.analysis._related_data import (
     map_of_data,
 )
 from polytask.analysis._related_map import kin_of, pairs_of
-from polytask.analysis._related_parts import FeatureEffect, Kinship, Pair, Shares, TaskKin
+from polytask.analysis._related_parts import Shares
+from polytask.analysis._related_result import Relatedness
 from polytask.exceptions import DataError, ParameterError
 
-if TYPE_CHECKING:
-    import pandas as pd
-    from matplotlib.axes import Axes
-
 OWNER = "relatedness"
-
-
-@dataclass(frozen=True)
-class Relatedness:
-    """The answer of :func:`polytask.relatedness`.
-
-    Attributes
-    ----------
-    source : {"data", "model"}
-        What was looked at.
-    n_telling : int
-        Tasks that say anything: their rows differ, in features and target; in a model, their
-        coefficients are not all 0.
-    n_features : int
-        Features after encoding.
-    units : {"standardised", "given"}
-        Whether coefficients are of features of equal spread, or of features as given (a model
-        that was fitted without ``standardize=True``).
-    p_value : float
-        That the tasks have nothing to do with each other; NaN for a model, and where fewer
-        than two tasks say anything.
-    p_values : dict
-        The p-value of each aspect alone: "direction", "structure", "features".
-    n_permutations : int
-        Random choices of signs behind them; 0 for a model.
-    shares : Shares
-        What is common to all tasks, to clear groups of them, and their own.
-    effective_tasks : float
-        The number of unrelated tasks that they are worth: 1 if all are the same up to size and
-        sign, their number if they are unrelated.
-    level_share : float
-        Share of the variance of the target that lies between the tasks' means. It is no part of
-        the relatedness, which is about effects of features. NaN where tasks have no target in
-        common, and for a model.
-    tasks : tuple of TaskKin
-        Every task, as in the data.
-    order : tuple of int
-        The tasks on the map, as positions in `tasks`, neighbours being alike. Of more than
-        1,000 those with the most rows; without those that say nothing.
-    similarity : tuple of tuple of float
-        The map: correlations of their effects, -1 to 1, in that order.
-    tree : tuple of (int, int, float, int)
-        The dendrogram: average linkage of 1 - correlation, in the form of SciPy, whose leaf i
-        is the i-th task of `order`.
-    most_alike, least_alike : tuple of Pair
-        The extreme pairs.
-    features : tuple of FeatureEffect
-        Those with the largest effects, the largest first.
-    seed : int
-        Of the test.
-    """
-
-    source: str
-    n_telling: int
-    n_features: int
-    units: str
-    p_value: float
-    p_values: dict[str, float]
-    n_permutations: int
-    shares: Shares
-    effective_tasks: float
-    level_share: float
-    tasks: tuple[TaskKin, ...]
-    order: tuple[int, ...]
-    similarity: tuple[tuple[float, ...], ...]
-    tree: tuple[tuple[int, int, float, int], ...]
-    most_alike: tuple[Pair, ...]
-    least_alike: tuple[Pair, ...]
-    features: tuple[FeatureEffect, ...]
-    seed: int
-
-    @property
-    def sentence(self) -> str:
-        """The answer in one or two English sentences."""
-        from polytask.analysis import _related_presenting
-
-        return _related_presenting.opening(self)
-
-    @property
-    def kinship(self) -> Kinship:
-        """What a comparison keeps of it."""
-        return Kinship(self.n_telling, self.p_value, self.shares, self.effective_tasks)
-
-    @property
-    def groups(self) -> tuple[tuple[Hashable, ...], ...]:
-        """The suggested groups of tasks, largest first; empty if there are no clear ones."""
-        found: dict[int, list[Hashable]] = {}
-        for place in self.order:
-            line = self.tasks[place]
-            if line.group is not None:
-                found.setdefault(line.group, []).append(line.task)
-        return tuple(tuple(group) for group in sorted(found.values(), key=len, reverse=True))
-
-    @property
-    def most_related(self) -> tuple[Hashable, ...]:
-        """The tasks on the map by their mean correlation with the others, closest first."""
-        lines = [self.tasks[place] for place in self.order]
-        return tuple(line.task for line in sorted(lines, key=lambda line: -line.closeness))
-
-    @property
-    def least_related(self) -> tuple[Hashable, ...]:
-        """The same, farthest first."""
-        return self.most_related[::-1]
-
-    @property
-    def features_shared(self) -> tuple[str, ...]:
-        """Features that work alike in the tasks, largest effect first."""
-        return tuple(one.feature for one in self.features if one.shared)
-
-    @property
-    def features_varying(self) -> tuple[str, ...]:
-        """Features whose effect differs more between tasks than it is common to them."""
-        return tuple(one.feature for one in self.features if not one.shared)
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """`similarity` as an array of shape (k, k)."""
-        k = len(self.order)
-        return np.array(self.similarity, dtype=np.float64).reshape(k, k)
-
-    def to_frame(self) -> pd.DataFrame:
-        """Return one row per task: rows, closeness, nearest, similarity, group."""
-        from polytask.analysis import _related_presenting
-
-        return _related_presenting.task_table(self)
-
-    def summary(self, lang: str = "en") -> str:
-        """Return what was found, in sentences.
-
-        Parameters
-        ----------
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        str
-            One line for each.
-        """
-        from polytask.analysis import _related_presenting
-
-        return _related_presenting.summary(self, lang)
-
-    def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the map of the tasks with its tree above it.
-
-        Parameters
-        ----------
-        ax : matplotlib Axes or None, default=None
-            Where to draw; None makes a new figure.
-
-        Returns
-        -------
-        Axes
-
-        Raises
-        ------
-        DataError
-            If no task says anything about its coefficients.
-        """
-        from polytask.analysis import _related_presenting
-
-        return _related_presenting.plot(self, ax)
-
-    def to_json(self) -> str:
-        """Return everything as JSON text."""
-        from polytask.analysis import _plain
-
-        return _plain.to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Rebuild from :meth:`to_json`.
-
-        Raises
-        ------
-        DataError
-            If the text is something else, or of a newer version.
-        """
-        from polytask.analysis import _plain
-
-        rebuilt: Self = _plain.from_json(text, cls)
-        return rebuilt
-
-    def _repr_html_(self) -> str:
-        """Return the tasks as a plain table, for notebooks."""
-        from polytask.analysis import _related_presenting
-
-        return _related_presenting.html_table(self)
 
 
 def relatedness(
@@ -232,7 +37,8 @@ def relatedness(
 ) -> Relatedness:
     """Say whether tasks are related, how much they share, and which of them are alike.
 
-    Before learning, from data; or after learning, from the coefficients of a fitted model.
+    Before learning, from data; or after learning, from the coefficients of a fitted model, or
+    from what a network recorded of its tasks (``record=``).
 
     **The test.** Rows are centred within their task and every feature is divided by its spread
     within tasks; a task is then its coefficients, in whatever units the features came. The null
@@ -257,7 +63,7 @@ def relatedness(
     ----------
     data_or_model : array, sparse matrix or table of shape (n, d), TaskData, mapping, or model
         The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Or a fitted
-        model with ``coef_`` per task, and nothing else.
+        model with ``coef_`` per task, or a network fitted with ``record=``, and nothing else.
     y : array of shape (n,) or (n, T), or None
         The targets: numbers or at most two classes per task; NaN where a label of a target
         matrix is missing.
@@ -283,7 +89,7 @@ def relatedness(
     DataError
         If the data cannot be read, or a task has more than two classes.
     IncompatibleError
-        If the model has no coefficients per task.
+        If the model has no coefficients per task, or a network recorded nothing.
     ParameterError
         If a choice does not exist.
 
@@ -320,6 +126,9 @@ def relatedness(
     _check(n_permutations, random_state)
     if _related_model.is_model(data_or_model):
         _refuse_data(y=y, task=task, sample_weight=sample_weight, task_column=task_column)
+        network = _related_training.recorded(data_or_model)
+        if network is not None:
+            return _of_training(data_or_model, network, int(random_state))
         return _of_model(data_or_model, int(random_state))
     data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
     _, outcomes, _ = read_outcomes(data, loss, OWNER)
@@ -376,6 +185,33 @@ def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estim
         most_alike=most,
         least_alike=least,
         features=_related_model.features_of_model(model, found),
+        seed=seed,
+    )
+
+
+def _of_training(model: Any, found: _related_training.Recorded, seed: int) -> Relatedness:  # noqa: ANN401
+    rows = _related_training.rows_of(model, found.tasks)
+    chart = _related_training.map_of_training(found, rows)
+    most, least = pairs_of(found.tasks, chart)
+    unknown = float("nan")
+    return Relatedness(
+        source=found.measure,
+        n_telling=int(np.count_nonzero(found.seen)),
+        n_features=len(model.coef_feature_names_),
+        units="given",
+        p_value=unknown,
+        p_values={},
+        n_permutations=0,
+        shares=Shares(unknown, unknown, unknown),
+        effective_tasks=unknown,
+        level_share=unknown,
+        tasks=kin_of(found.tasks, rows, chart),
+        order=tuple(chart.order.tolist()),
+        similarity=tuple(map(tuple, chart.similarity.tolist())),
+        tree=chart.tree,
+        most_alike=most,
+        least_alike=least,
+        features=(),
         seed=seed,
     )
 

@@ -32,6 +32,8 @@ class Asked:
         Whether rows without a target are left out.
     domain : {"shift", "new"} or None
         What may differ.
+    method : str or None, default=None
+        What a network learns for a new task, a key of `METHODS`.
     """
 
     task: str | None
@@ -39,6 +41,16 @@ class Asked:
     weight: str | None
     drop_missing: bool
     domain: str | None
+    method: str | None = None
+
+
+# Methods of networks by the word of the command, as classes of polytask.deep.adapting.
+METHODS = {
+    "head": "NewHead",
+    "unfreeze": "Unfreeze",
+    "near-source": "NearSource",
+    "adapters": "Adapters",
+}
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +95,7 @@ def run_adapt(
     with working("Adapting ..."):
         adapted = adapt(
             model, new.X, new.y, task=new.task, sample_weight=new.weight,
-            domain=asked.domain, source=before,
+            domain=asked.domain, source=before, method=_method(asked.method),
         )  # fmt: skip
     save(adapted, target)
     if json:
@@ -91,6 +103,14 @@ def run_adapt(
         return
     say(adapted.adaptation_.summary())
     say(f"Wrote {target}.")
+
+
+def _method(word: str | None) -> Any:  # noqa: ANN401 - an object of polytask.deep.adapting
+    if word is None:
+        return None
+    from polytask.deep import adapting
+
+    return getattr(adapting, METHODS[word])()
 
 
 def _read(source: Source, old: Source | None) -> list[str | None]:

@@ -65,6 +65,15 @@ def adapt(
             help="The table that the model was fitted on: needed for --domain shift.",
         ),
     ] = None,
+    method: Annotated[
+        Literal["head", "unfreeze", "near-source", "adapters"] | None,
+        typer.Option(
+            rich_help_panel=options.LEARNING,
+            help="What a network learns for a new task: head (the default: all layers stay), "
+            "unfreeze (the last two layers, one after the other), near-source (all layers, held "
+            "near what they are), adapters (additions of low rank).",
+        ),
+    ] = None,
     sep: options.Sep = None,
     decimal: options.Decimal = ".",
     encoding: options.Encoding = None,
@@ -85,5 +94,5 @@ def adapt(
 
     style = Style(sep, decimal, encoding)
     old = None if source is None else Source(source, None, style)
-    asked = Asked(task, target, weight, drop_missing_target, domain)
+    asked = Asked(task, target, weight, drop_missing_target, domain, method)
     run_adapt(model, Source(data, None, style), old, asked, Output(out, force), json=json)

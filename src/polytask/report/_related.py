@@ -95,8 +95,8 @@ def shares_of(result: Relatedness) -> list[tuple[str, float]]:
 
 def method(result: Relatedness, speech: Speech) -> list[str]:
     """Return how it was judged, in sentences."""
-    if result.source == "model":
-        return [speech("related.method.model")]
+    if result.source != "data":
+        return [speech(f"related.method.{result.source}")]
     if not result.p_values:
         return []
     fields: dict[str, str | int] = {"n": result.n_permutations, "seed": str(result.seed)}
@@ -119,9 +119,9 @@ def p_lines(result: Relatedness, speech: Speech) -> list[str]:
 
 def map_notes(result: Relatedness, speech: Speech, cells: int) -> list[str]:
     """Return how the map is to be read."""
-    model = result.source == "model"
     n = len(result.order)
-    said = [speech("related.map.note_model" if model else "related.map.note")]
+    suffix = "" if result.source == "data" else f"_{result.source}"
+    said = [speech(f"related.map.note{suffix}")]
     if cells < n:
         said.append(speech("related.map.bins", {"n": n, "cells": cells}))
     if n < result.n_telling:

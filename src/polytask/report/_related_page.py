@@ -15,7 +15,13 @@ from polytask.report._page import CLOSE, OPEN, rendered
 # Height of the tree, in cells.
 _TREE = 4.0
 # Which of the verdict's colours stands for which answer.
-_TONES = {"yes": "share", "model": "share", "no": "unclear", "nothing": "unclear"}
+_TONES = {
+    "yes": "share",
+    "model": "share",
+    "training": "share",
+    "no": "unclear",
+    "nothing": "unclear",
+}
 
 
 def page(result: Relatedness, lang: str = "en") -> str:

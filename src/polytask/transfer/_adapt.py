@@ -17,7 +17,7 @@ from polytask.transfer._learned import has_learned_prior, learned_domain, learne
 from polytask.transfer._penalised import pulled_domain, pulled_tasks
 from polytask.transfer._refit import source_data
 from polytask.transfer._report import report_of
-from polytask.transfer._rows import OWNER, Given, read_rows
+from polytask.transfer._rows import OWNER, Given, is_deep, read_rows
 from polytask.transfer._shift import Shift, effective_rows, shift_weights
 
 DOMAINS = (None, "shift", "new")
@@ -32,6 +32,7 @@ def adapt(
     sample_weight: Any = None,  # noqa: ANN401
     domain: str | None = None,
     source: Any = None,  # noqa: ANN401
+    method: Any = None,  # noqa: ANN401 - its class needs PyTorch
 ) -> Any:  # noqa: ANN401 - an estimator of the class of the model
     """Return a model that also knows new tasks, or works in a new domain.
 
@@ -50,8 +51,8 @@ def adapt(
 
     Parameters
     ----------
-    model : LinearEstimator
-        Fitted; it is not changed.
+    model : estimator
+        A linear one or a network, fitted; it is not changed.
     X_new : array, sparse matrix or table of shape (n, d), TaskData, mapping, or None
         The new rows, with the features of the model. None with `task` alone: tasks without
         rows.
@@ -66,6 +67,9 @@ def adapt(
         What may be different about the new rows.
     source : TaskData, mapping, tuple (X, y) or (X, y, task), or None, default=None
         The rows that the model was fitted on. Needed for "shift", of use for "new".
+    method : object of :mod:`polytask.deep.adapting` or None, default=None
+        What changes for a new task of a network: ``NewHead()`` (None: the same), which leaves
+        all layers as they are, ``Unfreeze(...)``, ``NearSource(...)`` or ``Adapters(...)``.
 
     Returns
     -------
@@ -79,10 +83,15 @@ def adapt(
     DataError
         If the rows do not fit the model, or a task is known already (``domain=None``).
     IncompatibleError
-        If the model shares nothing that a new task could use.
+        If the model shares nothing that a new task could use, or `method` is given for a model
+        that is no network.
 
     Notes
     -----
+    A network keeps its tasks and their layers whatever the method: layers that change are copies
+    for the new task alone. See :class:`polytask.deep.adapting.NewHead` for how its head is
+    learned. ``network_`` stays the network of the tasks that it was trained on.
+
     A penalised model holds a new task as it holds its own, by the quadratic that has the same
     pull at the fitted coefficients. With five rows or more another strength is taken if it
     predicts rows left out better beyond noise (95%; 99.9% with less than twenty rows, but in a
@@ -111,6 +120,7 @@ def adapt(
     """
     one_of(domain, "domain", OWNER, DOMAINS)
     _refuse_unusable(model)
+    _refuse_method(model, method, domain)
     if domain is None and source is not None:
         raise ParameterError(
             sentence("source", OWNER, 'None unless domain is "shift" or "new"', "rows")
@@ -119,10 +129,45 @@ def adapt(
     if domain == "shift":
         return _shifted(model, given, source)
     learned = has_learned_prior(model)
+    if domain is None:
+        _refuse_known(given, "call partial_fit" if learned else "fit again on all rows")
+    if is_deep(model):
+        return _of_network(model, given, domain, source, method)
     if domain == "new":
         return _new_domain(model, given, source, learned_domain if learned else pulled_domain)
-    _refuse_known(given, "call partial_fit" if learned else "fit again on all rows")
     return (learned_tasks if learned else pulled_tasks)(model, given)
+
+
+def _refuse_method(model: Any, method: object, domain: str | None) -> None:  # noqa: ANN401
+    if method is None:
+        return
+    if not is_deep(model):
+        raise IncompatibleError(
+            f"method of {OWNER} says which layers of a network change; a "
+            f"{type(model).__name__} has none: leave it out."
+        )
+    if domain == "shift":
+        raise IncompatibleError(
+            'adapt with domain="shift" fits the whole network again: leave method out.'
+        )
+
+
+def _of_network(
+    model: Any,  # noqa: ANN401
+    given: Given,
+    domain: str | None,
+    source: Any,  # noqa: ANN401
+    method: object,
+) -> Any:  # noqa: ANN401
+    from polytask.transfer._deep import deep_domain, deep_tasks
+
+    if domain is None:
+        return deep_tasks(model, given, method)
+
+    def adapted(model: Any, given: Given, old: TaskData | None) -> Any:  # noqa: ANN401
+        return deep_domain(model, given, old, method)
+
+    return _new_domain(model, given, source, adapted)
 
 
 def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
@@ -142,8 +187,10 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
     if not hasattr(model, "data_card_"):
         raise DataError(sentence("model", OWNER, "fitted before", f"a {name} that is not"))
-    if not isinstance(model, LinearEstimator) and not has_learned_prior(model):
-        raise IncompatibleError(sentence("model", OWNER, "a linear estimator", f"a {name}"))
+    able = isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
+    if not able:
+        allowed = "a linear estimator or a network"
+        raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
 
 
 def _refuse_known(given: Given, advice: str) -> None:

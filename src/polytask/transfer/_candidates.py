@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -18,6 +19,24 @@ from polytask.transfer._rows import Given, NewTask
 Array = NDArray[np.float64]
 Learner = Callable[[NewTask, Rows], Pulled]
 
+
+class Predictor(Protocol):
+    """What predicts the rows of a task."""
+
+    def eta(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the predictors of some rows, of shape (n_rows, n_columns)."""
+        ...
+
+
+class Predicts(Protocol):
+    """A task that was learned, whatever from."""
+
+    @property
+    def line(self) -> Predictor:
+        """How it predicts."""
+        ...
+
+
 # Rows are left out one by one up to so many, else in a few folds.
 _SINGLY = 10
 _FOLDS = 5
@@ -32,7 +51,7 @@ _PRIOR_ROWS = 0.5
 _FREE = 1e-4
 
 
-def held_out(given: Given, learner: Learner) -> Array:
+def held_out(given: Given, learner: Callable[[NewTask, Rows], Predicts]) -> Array:
     """Return the loss of each row under the model of the other folds; NaN for a single row."""
     losses = []
     for task in given.tasks:

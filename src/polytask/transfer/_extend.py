@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from polytask._estimator.base import label_array
+from polytask._estimator.base import MultiTaskEstimator, label_array
 from polytask._estimator.card import DataCard, added_checksum, checksum
 from polytask.data import Form, LabelIndex
 from polytask.linear._base import LinearEstimator
@@ -67,12 +67,12 @@ def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -
     linear = _replaced(model._linear_model(), known)
     labels = tuple(entry.task.label for entry in fresh)
     new._linear = linear = _appended(linear, fresh)
-    _index(new, model, labels)
+    indexed(new, model, labels)
     new.coef_, new.intercept_ = linear.coef, linear.intercept
     _columns(new, linear)
     rows = np.array([entry.task.rows.weight.sum() for entry in fresh])
     new.task_weight_sums_ = np.append(model.task_weight_sums_, rows)
-    new.data_card_ = _card(model.data_card_, given, learned)
+    new.data_card_ = added_card(model.data_card_, given)
     return new
 
 
@@ -106,12 +106,8 @@ def replaced(model: Any, learned: Sequence[Learned], spread: Spread) -> Any:  # 
 
 def with_card(model: Any, given: Given) -> Any:  # noqa: ANN401
     """Return the model with a card that lists the new rows too."""
-    learned = [Learned(entry, _NOTHING) for entry in given.tasks]
-    model.data_card_ = _card(model.data_card_, given, learned)
+    model.data_card_ = added_card(model.data_card_, given)
     return model
-
-
-_NOTHING = Line(np.zeros((0, 0)), np.zeros(0))
 
 
 def _replaced(linear: LinearTasks, known: Sequence[Learned]) -> LinearTasks:
@@ -147,7 +143,8 @@ def _appended(linear: LinearTasks, fresh: Sequence[Learned]) -> LinearTasks:
     )
 
 
-def _index(new: Any, model: LinearEstimator, labels: tuple[Hashable, ...]) -> None:  # noqa: ANN401
+def indexed(new: Any, model: MultiTaskEstimator, labels: tuple[Hashable, ...]) -> None:  # noqa: ANN401
+    """Let a copy of a model know the labels of further tasks, which have all features."""
     schema = model._schema
     present = schema.present
     if present is not None:
@@ -169,11 +166,11 @@ def _columns(new: Any, linear: LinearTasks) -> None:  # noqa: ANN401
             new.classes_ = list(linear.classes)
 
 
-def _card(card: DataCard, given: Given, learned: Sequence[Learned]) -> DataCard:
+def added_card(card: DataCard, given: Given) -> DataCard:
     """Add the new rows; the checksum is that of the old one and of the new rows."""
     rows = dict(zip(card.tasks, card.rows_per_task, strict=True))
-    for entry in learned:
-        rows[entry.task.label] = rows.get(entry.task.label, 0) + len(entry.task.rows.y)
+    for entry in given.tasks:
+        rows[entry.label] = rows.get(entry.label, 0) + len(entry.rows.y)
     own = "" if given.data is None else checksum(given.data)
     return dataclasses.replace(
         card,

@@ -53,6 +53,9 @@ class Adaptation:
     untried : dict of str to str
         Candidates that could not be fitted to the rows, and why; the new rows alone if all
         are of one class.
+    steps : tuple of int
+        Steps that the layers of a network have learned for each task, 0 where they are as they
+        were; empty unless a method that changes layers was asked for.
     """
 
     domain: str | None
@@ -65,6 +68,7 @@ class Adaptation:
     strengths: tuple[float, ...] = ()
     effective_rows: float | None = None
     untried: Mapping[str, str] = field(default_factory=dict)
+    steps: tuple[int, ...] = ()
 
     def summary(self, lang: str = "en") -> str:
         """Say in a few sentences what was done.
@@ -79,7 +83,9 @@ class Adaptation:
         str
         """
         say = Speech(lang)
-        parts = (self._what, self._weights, self._scores, self._lacking, self._use)
+        parts = (
+            self._what, self._weights, self._scores, self._lacking, self._use, self._layers
+        )  # fmt: skip
         return say.joined([part(say) for part in parts])
 
     def _what(self, say: Speech) -> str:
@@ -112,6 +118,12 @@ class Adaptation:
 
     def _number(self, say: Speech, name: str) -> str:
         return say.number(self.scores[name], _PLACES)
+
+    def _layers(self, say: Speech) -> str:
+        if not self.steps or self.chosen != "adapted":
+            return ""
+        changed = sum(steps > 0 for steps in self.steps)
+        return say("adapt.layers.change", {"n": changed}) if changed else say("adapt.layers.stay")
 
     def _use(self, say: Speech) -> str:
         if not sum(self.rows) and self.domain is None:

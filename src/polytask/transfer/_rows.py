@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from polytask.data.labels import label_list
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear._prediction import LinearTasks
 from polytask.linear._transfer import linear_of
+from polytask.losses import Loss
 from polytask.transfer._pulled import Rows
 
 OWNER = "adapt"
@@ -98,6 +99,28 @@ def linear_model(model: MultiTaskEstimator) -> LinearTasks:
     return linear
 
 
+class Outcomes(Protocol):
+    """What a model knows about the targets of its tasks."""
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task; an unseen task has that of all tasks."""
+        ...
+
+    def classes_of(self, task: int) -> NDArray[Any] | None:
+        """Return the classes of a task, None for numbers."""
+        ...
+
+
+def is_deep(model: object) -> bool:
+    """Say whether a model is a network, without importing PyTorch to find out."""
+    return isinstance(model, MultiTaskEstimator) and model._is_network
+
+
+def _outcomes(model: MultiTaskEstimator) -> Outcomes:
+    known: Outcomes = model._tasks if is_deep(model) else linear_model(model)
+    return known
+
+
 def read_rows(
     model: MultiTaskEstimator,
     X: Any,  # noqa: ANN401
@@ -124,13 +147,13 @@ def read_rows(
         If they do not fit the model.
     """
     X, task = _labelled(model, X, task)
-    linear = linear_model(model)
+    outcomes = _outcomes(model)
     if X is None:
         _refuse(y, "y")
         _refuse(sample_weight, "sample_weight")
         codes = model._schema.index.encode(task, "shared")
-        loss = linear.loss_of(-1)
-        empty = Rows(np.zeros((0, linear.coef.shape[1])), np.zeros(0), np.zeros(0), loss)
+        width = len(model.coef_feature_names_)
+        empty = Rows(np.zeros((0, width)), np.zeros(0), np.zeros(0), outcomes.loss_of(-1))
         pairs = dict(zip(label_list(task), codes.tolist(), strict=True))
         return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
     raw = _raw(X, y, task, sample_weight)
@@ -214,11 +237,11 @@ def _length(X: Any) -> int:  # noqa: ANN401 - any container
 
 def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401
     """Return the rows of one task with their targets as numbers."""
-    linear = linear_model(model)
-    loss = linear.loss_of(code)
+    outcomes = _outcomes(model)
+    loss = outcomes.loss_of(code)
     if raw.y is None:
         return Rows(X[:0], np.zeros(0), np.zeros(0), loss)
-    classes = linear.classes_of(code)
+    classes = outcomes.classes_of(code)
     n = part.stop - part.start
     weight = np.ones(n) if raw.sample_weight is None else raw.sample_weight[part]
     if classes is None:
