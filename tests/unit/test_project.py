@@ -109,7 +109,11 @@ HEAVY = {
 
 # Packages that are there with an extra only.
 # What needs a package of an extra, and that package.
-EXTRAS = {"polytask.deep": "torch", "polytask.distributed": "dask"}
+EXTRAS = {
+    "polytask.deep": "torch",
+    "polytask.transfer._deep": "torch",
+    "polytask.distributed": "dask",
+}
 OPTIONAL = tuple(
     name for name, needed in EXTRAS.items() if importlib.util.find_spec(needed) is None
 )

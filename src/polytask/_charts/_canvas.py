@@ -113,7 +113,12 @@ def image(
         return file.getvalue()
 
 
-def svg(draw: Callable[[Axes], object], width: float, height: float) -> str:
+def svg(
+    draw: Callable[[Axes], object],
+    width: float,
+    height: float,
+    box: tuple[float, float, float, float] | None = None,
+) -> str:
     """Return a chart as an ``<svg>`` element to be put into a page.
 
     Parameters
@@ -122,6 +127,9 @@ def svg(draw: Callable[[Axes], object], width: float, height: float) -> str:
         Draws on the Axes that it is called with.
     width, height : float
         In inches; the element scales with the page.
+    box : tuple of four floats, default=None
+        Left, bottom, width and height of the Axes as shares of the chart, for charts whose axes
+        are to stand below each other; None leaves room for what is written.
 
     Returns
     -------
@@ -135,8 +143,8 @@ def svg(draw: Callable[[Axes], object], width: float, height: float) -> str:
     with matplotlib.rc_context(), io.StringIO() as file:
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_PAGE)
-        figure = Figure(figsize=(width, height), layout="constrained")
-        draw(figure.add_subplot())
+        figure = Figure(figsize=(width, height), layout=None if box else "constrained")
+        draw(figure.add_axes(box) if box else figure.add_subplot())
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
         text = file.getvalue()
     return _bare(text[text.index("<svg") :])

@@ -21,6 +21,7 @@ AUTO_CHINESE: Mapping[str, Template] = {
     "auto.kind.pooled": "合并",
     "auto.kind.shared": "共享",
     "auto.kind.trees": "树",
+    "auto.kind.deep": "神经网络",
     "auto.kind.other": "其他",
     "auto.missing": "有 {n} 个候选模型被略去或拟合失败；排行榜说明了原因。",
     "auto.stopped": "在试完所有候选模型之前时间已到。",

@@ -32,6 +32,7 @@ AUTO_ENGLISH: Mapping[str, Template] = {
     "auto.kind.pooled": "pooled",
     "auto.kind.shared": "sharing",
     "auto.kind.trees": "trees",
+    "auto.kind.deep": "networks",
     "auto.kind.other": "other",
     "auto.missing": Plural(
         "n",

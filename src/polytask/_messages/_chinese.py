@@ -50,9 +50,25 @@ CHINESE: Mapping[str, Template] = {
     "groups.more_some": "（其中 {n} 个各再有约 {rows}即可断定）",
     # What to do.
     "use": "请使用 {model}。",
-    "use.trees": "请使用 {model}：这一树模型优于最好的线性模型，{amount}。",
-    "trees.worse": "树模型不如线性模型：{amount}。",
-    "trees.no": "树模型并不明显优于线性模型：{amount}。",
+    "use.trees": "请使用 {model}：这一树模型优于{rival}，{amount}。",
+    "use.deep": "请使用 {model}：这一神经网络优于{rival}，{amount}。",
+    "rule.linear": "最好的线性模型",
+    "rule.deep": "最好的神经网络",
+    "trees.better": "树模型同样优于{rival}：{amount}。",
+    "trees.worse": "树模型不如{rival}：{amount}。",
+    "trees.no": "树模型并不明显优于{rival}：{amount}。",
+    "deep.better": "神经网络同样优于{rival}：{amount}。",
+    "deep.worse": "神经网络不如{rival}：{amount}。",
+    "deep.no": "神经网络并不明显优于{rival}：{amount}。",
+    "deep.sharing.above": (
+        "神经网络因共享而更好：与每个任务一个网络和全部任务一个网络中较好的一个相比，{amount}。"
+    ),
+    "deep.sharing.below": (
+        "神经网络因共享而更差：与每个任务一个网络和全部任务一个网络中较好的一个相比，{amount}。"
+    ),
+    "deep.sharing.open": (
+        "与每个任务一个网络和全部任务一个网络中较好的一个相比，共享的神经网络没有明显差别：{amount}。"
+    ),
     "action.share": "{n} 个任务宜共同学习",
     "action.separate": "{n} 个任务宜各自建模",
     "action.pool": "{n} 个任务宜用合并模型",
@@ -86,6 +102,8 @@ CHINESE: Mapping[str, Template] = {
     "adapt.untried": "这些行不足以尝试：{names}。",
     "adapt.use.shared": "没有带目标的行，因此用其他任务共有的部分预测。",
     "adapt.use.adapted": "采用适应后的模型。",
+    "adapt.layers.stay": "各层保持不变：留出的行并不要求改变，差别未超出噪声。",
+    "adapt.layers.change": "{n} 个任务有自己的层。",
     "adapt.use.source": "原模型对新数据的预测更好，且超出噪声，因此采用原模型。",
     "adapt.use.target": "仅用新数据预测得更好，且超出噪声，因此只用新数据。",
     "adapt.use.pooled": "新旧数据合并为一个模型更好，且超出噪声，因此采用合并模型。",

@@ -54,9 +54,27 @@ ENGLISH: Mapping[str, Template] = {
     ),
     # What to do.
     "use": "Use {model}.",
-    "use.trees": "Use {model}: this tree model beats the best linear one by {amount}.",
-    "trees.worse": "Tree models are worse than the linear one: {amount}.",
-    "trees.no": "Tree models are not clearly better than the linear one: {amount}.",
+    "use.trees": "Use {model}: this tree model beats {rival} by {amount}.",
+    "use.deep": "Use {model}: this network beats {rival} by {amount}.",
+    "rule.linear": "the best linear model",
+    "rule.deep": "the best network",
+    "trees.better": "Tree models too are better than {rival}: {amount}.",
+    "trees.worse": "Tree models are worse than {rival}: {amount}.",
+    "trees.no": "Tree models are not clearly better than {rival}: {amount}.",
+    "deep.better": "Networks too are better than {rival}: {amount}.",
+    "deep.worse": "Networks are worse than {rival}: {amount}.",
+    "deep.no": "Networks are not clearly better than {rival}: {amount}.",
+    "deep.sharing.above": (
+        "Networks gain by sharing: {amount} over the better of a network per task and one for all."
+    ),
+    "deep.sharing.below": (
+        "Networks lose by sharing: {amount} against the better of a network per task and one for "
+        "all."
+    ),
+    "deep.sharing.open": (
+        "Networks that share are not clearly better or worse than the better of a network per "
+        "task and one for all: {amount}."
+    ),
     "action.share": Plural(
         "n", "Learn 1 task together with the others", "Learn {n} tasks together"
     ),
@@ -123,6 +141,14 @@ ENGLISH: Mapping[str, Template] = {
     "adapt.untried": "The rows do not allow to try: {names}.",
     "adapt.use.shared": "Without rows they are predicted with what the other tasks share.",
     "adapt.use.adapted": "The adapted model is used.",
+    "adapt.layers.stay": (
+        "Its layers stay as they are: rows held out do not ask for others, beyond noise."
+    ),
+    "adapt.layers.change": Plural(
+        "n",
+        "1 task has layers of its own.",
+        "{n} tasks have layers of their own.",
+    ),
     "adapt.use.source": (
         "The model as it was predicts the new rows better, beyond noise, so it is used."
     ),

@@ -14,6 +14,11 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.nothing": "无法判断相关性：特征与目标都有变化的任务不足两个。",
     "related.model": "在这个模型中，{shares}。",
     "related.model_nothing": "无法判断相关性：系数不全为 0 的任务不足两个。",
+    "related.gradients": "训练中，两个任务的梯度的余弦平均为 {value}。",
+    "related.affinity": (
+        "训练中，为一个任务走一步，对另一任务损失的作用平均为其自身一步的 {value} 倍。"
+    ),
+    "related.training_nothing": "无法判断相关性：所记录的批次中出现的任务不足两个。",
     "related.shares": (
         "特征的作用中，{common} 为所有任务共有，{clustered} 为任务组内共有，{own} 为各任务独有"
     ),
@@ -38,6 +43,7 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.level": "各任务的水平（截距）是另一回事：目标方差的 {share} 来自任务均值之间的差别。",
     "related.silent": "{n} 个任务不提供信息：其各行在特征或目标上没有差别。",
     "related.silent_model": "{n} 个任务的系数全为 0。",
+    "related.silent_training": "{n} 个任务没有出现在所记录的批次中。",
     "related.units": "系数按特征的原有单位比较：拟合模型时没有使用 standardize=True。",
     # The page.
     "related.title": "{headline}：polytask 的相关性分析",
@@ -45,6 +51,7 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.headline.no": "各任务未必相关",
     "related.headline.nothing": "无法判断相关性",
     "related.headline.model": "这个模型的各任务共有什么",
+    "related.headline.training": "各任务在训练中如何相处",
     "related.section.shares": "共有、组内共有与独有",
     "related.section.map": "哪些任务相似",
     "related.section.tasks": "任务",
@@ -62,6 +69,14 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.map.note_model": (
         "各任务系数的相关系数。蓝色为相似，橙色为相反。相邻的任务相似；树在平均距离的高度上把任务"
         "连在一起。"
+    ),
+    "related.map.note_gradients": (
+        "训练中各任务梯度的平均余弦。蓝色为相似，橙色为相反。相邻的任务相似；树在平均距离的高度"
+        "上把任务连在一起。批次中行数少的任务，其余弦偏向 0。"
+    ),
+    "related.map.note_affinity": (
+        "为一个任务走的步子对另一任务损失的作用（双向），相对于各任务自身的步子。蓝色为互助，"
+        "橙色为互损。相邻的任务相似；树在平均距离的高度上把任务连在一起。"
     ),
     "related.map.bins": (
         "{n} 个任务按相邻顺序分段：每格是两段之间的平均值。共 {cells} 段，以各段的第一个任务命名。"
@@ -91,6 +106,13 @@ RELATED_CHINESE: Mapping[str, Template] = {
         "每一种取法都与所见的一样可能。与 {n} 种随机取法比较；随机种子 {seed}。"
     ),
     "related.method.part": "{aspect}：{p}",
+    "related.method.gradients": (
+        "在训练网络时记录：同一批次中各任务梯度之间的余弦，对所记录的各步取平均。"
+    ),
+    "related.method.affinity": (
+        "在训练网络时记录：为一个任务在共享层上走一步后，另一任务的损失如何变化，对所记录的各步"
+        "取平均。"
+    ),
     "related.method.model": (
         "来自已拟合模型的系数；它们的共同之处可能源于惩罚或先验。任务究竟是否相关，要用数据检验。"
     ),

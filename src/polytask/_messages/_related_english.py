@@ -19,6 +19,16 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     "related.model_nothing": (
         "Nothing can be said of relatedness: fewer than two tasks have coefficients other than 0."
     ),
+    "related.gradients": (
+        "In training the gradients of two tasks had a cosine of {value} on average."
+    ),
+    "related.affinity": (
+        "In training a step for one task did to the loss of another {value} of what a step for "
+        "that task itself did, on average."
+    ),
+    "related.training_nothing": (
+        "Nothing can be said of relatedness: fewer than two tasks were in the batches recorded."
+    ),
     "related.shares": (
         "of what the features do, {common} is common to all tasks, {clustered} to groups of them, "
         "and {own} each task's own"
@@ -55,6 +65,11 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     "related.silent_model": Plural(
         "n", "1 task has coefficients 0 only.", "{n} tasks have coefficients 0 only."
     ),
+    "related.silent_training": Plural(
+        "n",
+        "1 task was in none of the batches recorded.",
+        "{n} tasks were in none of the batches recorded.",
+    ),
     "related.units": (
         "Coefficients are compared as they are, in the units of the features: the model was "
         "fitted without standardize=True."
@@ -65,6 +80,7 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     "related.headline.no": "The tasks need not be related",
     "related.headline.nothing": "Nothing can be said of relatedness",
     "related.headline.model": "What the tasks of this model share",
+    "related.headline.training": "How the tasks went together in training",
     "related.section.shares": "Common, clustered, own",
     "related.section.map": "Who is like whom",
     "related.section.tasks": "Tasks",
@@ -84,6 +100,16 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     ),
     "related.map.note_model": (
         "Correlations of the tasks' coefficients. Blue: alike, orange: opposite. Neighbours are "
+        "alike; the tree joins tasks at the height of their mean distance."
+    ),
+    "related.map.note_gradients": (
+        "Mean cosines of the tasks' gradients in training. Blue: alike, orange: opposite. "
+        "Neighbours are alike; the tree joins tasks at the height of their mean distance. Few "
+        "rows of a task in a batch draw its cosines toward 0."
+    ),
+    "related.map.note_affinity": (
+        "What steps for one task did to the loss of the other, both ways, relative to steps for "
+        "the tasks themselves. Blue: they help, orange: they harm each other. Neighbours are "
         "alike; the tree joins tasks at the height of their mean distance."
     ),
     "related.map.bins": (
@@ -119,6 +145,14 @@ RELATED_ENGLISH: Mapping[str, Template] = {
         "Compared with {n} random choices; seed {seed}."
     ),
     "related.method.part": "{aspect}: {p}",
+    "related.method.gradients": (
+        "Recorded while a network was trained: cosines between the gradients of the tasks in one "
+        "batch, averaged over the steps recorded."
+    ),
+    "related.method.affinity": (
+        "Recorded while a network was trained: how the loss of each task changes by a step on the "
+        "shared layers for another one, averaged over the steps recorded (Fifty et al. 2021)."
+    ),
     "related.method.model": (
         "From the coefficients of a fitted model; what they share may come from its penalty or "
         "prior. Whether tasks are related at all is tested on data."

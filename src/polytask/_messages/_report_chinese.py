@@ -52,6 +52,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "kind.other": "自带",
     "family.linear": "线性",
     "family.trees": "树",
+    "family.deep": "神经网络",
     "family.reference": "参照",
     "family.user": "自带",
     # What the verdict rests on.
@@ -59,7 +60,9 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "why.note": "零的右侧表示更好。线段为 95% 区间。",
     "why.sharing": "共享，与分开和合并中较好者相比",
     "why.pooling": "共用一个模型，与每个任务一个模型相比",
-    "why.trees": "树模型，与所推荐的线性模型相比",
+    "why.trees": "树模型，与结论所依据的模型相比",
+    "why.networks": "神经网络，与结论所依据的模型相比",
+    "why.networks_sharing": "神经网络之间的共享，与分开和合并中较好的一个相比",
     "column.difference": "差异",
     "column.gain": "收益",
     "column.low": "下限",

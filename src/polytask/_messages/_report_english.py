@@ -53,6 +53,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "kind.other": "your own",
     "family.linear": "linear",
     "family.trees": "trees",
+    "family.deep": "network",
     "family.reference": "reference",
     "family.user": "your own",
     # What the verdict rests on.
@@ -60,7 +61,9 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "why.note": "Right of zero is better. Lines are 95% intervals.",
     "why.sharing": "Sharing, over the better of separate and pooled",
     "why.pooling": "One model for all, over one per task",
-    "why.trees": "Trees, over the recommended linear model",
+    "why.trees": "Trees, over the model of the verdict",
+    "why.networks": "Networks, over the model of the verdict",
+    "why.networks_sharing": "Sharing among networks, over the better of separate and pooled",
     "column.difference": "Difference",
     "column.gain": "Gain",
     "column.low": "Low",

@@ -9,7 +9,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.analysis._choosing import Board, Chosen, choose_all, most_frequent
+from polytask.analysis._choosing import (
+    Board,
+    Chosen,
+    choose_all,
+    most_frequent,
+    ruling_family,
+)
 from polytask.analysis._gains import TaskTable, row_differences, task_table
 from polytask.analysis._intervals import corrected_interval, row_interval
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
@@ -41,7 +47,7 @@ class Answer:
         "share", "separate", "pool" or "unclear".
     gain, pooling_gain : Interval
         See :class:`Comparison`.
-    trees_gain : Interval or None
+    trees_gain, networks_gain, networks_sharing : Interval or None
         See :class:`Comparison`.
     plain : str
         Kind of the model without sharing chosen most often.
@@ -61,6 +67,8 @@ class Answer:
     gain: Interval
     pooling_gain: Interval
     trees_gain: Interval | None
+    networks_gain: Interval | None
+    networks_sharing: Interval | None
     plain: str
     recommended: str
     sharing: str | None
@@ -104,6 +112,18 @@ class Judge:
             return Interval(difference, float("nan"), float("nan"))
         share = self.plan.test_share
         return row_interval(rows.values, rows.weights, rows.tasks, 1.0, share)
+
+    def over(self, names: Sequence[str | None], rival: Sequence[str | None]) -> Interval | None:
+        """Return the gain of models over others, None where there is none to compare."""
+        there = any(name is not None for name in names)
+        return self.interval(names, rival) if there else None
+
+    def inner(self, names: Sequence[str | None]) -> float:
+        """Return the mean inner score of the models named for each split."""
+        board = self.board
+        pairs = zip(board.splits, names, strict=True)
+        values = [board.inner(split, name) for split, name in pairs if name is not None]
+        return float(np.mean(values)) if values else float("-inf")
 
     def by_tasks(self, first: Sequence[str | None], second: Sequence[str | None]) -> TaskTable:
         """Return the gains of the first models over the second ones by split and task."""
@@ -174,26 +194,33 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     pooling = judge.interval(chosen.pooled, chosen.separate)
     plain = _kind(plan.entries, most_frequent(chosen.plain))
     said = verdict(gain, pooling, plain)
-    linear = {
+    ruled = {
         "share": chosen.shared,
         "separate": chosen.separate,
         "pool": chosen.pooled,
         "unclear": chosen.plain,
     }[said]
-    has_trees = any(name is not None for name in chosen.trees)
-    trees = judge.interval(chosen.trees, linear) if has_trees else None
-    best = chosen.trees if trees is not None and trees.above else linear
+    ruling = ruling_family(board.entries)
+    trees = judge.over(chosen.trees, ruled)
+    apart = ruling != "deep"
+    networks = judge.over(chosen.deep, ruled) if apart else None
+    both = any(chosen.deep_plain) and any(chosen.deep_shared) and apart
+    others = {chosen.trees: trees, chosen.deep: networks}
+    better = [names for names, found in others.items() if found is not None and found.above]
+    best = max(better, key=judge.inner, default=ruled)
     return Answer(
         verdict=said,
         gain=gain,
         pooling_gain=pooling,
         trees_gain=trees,
+        networks_gain=networks,
+        networks_sharing=judge.over(chosen.deep_shared, chosen.deep_plain) if both else None,
         plain=plain,
         recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
         sharing=most_frequent(chosen.shared),
         models=_leaderboard(Judge(plan, shown, metric), chosen),
         tasks=_tasks(judge, chosen, gain),
-        two_by_two=_two_by_two(judge, chosen),
+        two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
     )
 
 

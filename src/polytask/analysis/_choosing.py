@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +14,9 @@ from polytask.analysis._unit import Record
 from polytask.selection.entries import Entry
 
 Array = NDArray[np.float64]
+
+# Families that a verdict can be about, the first that has models of both sorts.
+_RULING = ("linear", "deep")
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,8 +77,13 @@ class Chosen:
 
     Attributes
     ----------
-    shared, plain, pooled, separate, trees : tuple of str or None
-        Best sharing, best of separate and pooled, best pooled, best separate, best trees.
+    shared, plain, pooled, separate : tuple of str or None
+        Best sharing, best of separate and pooled, best pooled, best separate of the family that
+        the verdict is about.
+    trees, deep : tuple of str or None
+        Best trees, best network.
+    deep_shared, deep_plain : tuple of str or None
+        Best network that shares, best that does not.
     """
 
     shared: tuple[str | None, ...]
@@ -82,20 +91,56 @@ class Chosen:
     pooled: tuple[str | None, ...]
     separate: tuple[str | None, ...]
     trees: tuple[str | None, ...]
+    deep: tuple[str | None, ...]
+    deep_shared: tuple[str | None, ...]
+    deep_plain: tuple[str | None, ...]
+
+
+class _Made(Protocol):
+    """What says what a model does with the tasks, and what it is made of."""
+
+    @property
+    def kind(self) -> str: ...
+
+    @property
+    def family(self) -> str: ...
+
+
+def ruling_family(models: Iterable[_Made]) -> str:
+    """Return the family that the verdict is about.
+
+    Parameters
+    ----------
+    models : iterable of Entry or ModelRow
+        Those that run.
+
+    Returns
+    -------
+    {"linear", "deep"}
+        "deep" only where networks that share and networks that do not are compared, but no
+        linear models of both sorts.
+    """
+    seen = {(model.family, model.kind != "shared") for model in models}
+    whole = [family for family in _RULING if {(family, True), (family, False)} <= seen]
+    return whole[0] if whole else _RULING[0]
 
 
 def choose_all(board: Board) -> Chosen:
     """Apply the rule in every split."""
 
-    def linear(*kinds: str) -> tuple[str | None, ...]:
-        return board.choose(lambda e: e.family == "linear" and e.kind in kinds)
+    def of(family: str, *kinds: str) -> tuple[str | None, ...]:
+        return board.choose(lambda e: e.family == family and e.kind in kinds)
 
+    ruling = ruling_family(board.entries)
     return Chosen(
-        shared=linear("shared"),
-        plain=linear("separate", "pooled"),
-        pooled=linear("pooled"),
-        separate=linear("separate"),
+        shared=of(ruling, "shared"),
+        plain=of(ruling, "separate", "pooled"),
+        pooled=of(ruling, "pooled"),
+        separate=of(ruling, "separate"),
         trees=board.choose(lambda e: e.family == "trees"),
+        deep=board.choose(lambda e: e.family == "deep"),
+        deep_shared=of("deep", "shared"),
+        deep_plain=of("deep", "separate", "pooled"),
     )
 
 

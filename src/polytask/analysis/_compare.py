@@ -94,10 +94,11 @@ def compare(
     loss : name of a loss, Loss, or mapping of task to these, default="auto"
         "auto": text, booleans and numbers with exactly two distinct values are classes.
         A mapping gives each task its own.
-    models : "default", or sequence, default="default"
+    models : "default", "deep", or sequence, default="default"
         Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
-        ``(name, estimator)``; "default" in a sequence stands for all of them. An estimator
-        of scikit-learn is tried per task and pooled with the task as a category.
+        ``(name, estimator)``; "default" in a sequence stands for all but networks, "deep" for
+        networks, which need PyTorch; "deep" alone is both. An estimator of scikit-learn is tried
+        per task and pooled with the task as a category.
     cv : int, splitter, pairs of rows or None, default=None
         The outer splits. None: 5 random splits that hold out a quarter of every task.
     metric : str or None, default=None
@@ -143,6 +144,8 @@ def compare(
         If the data cannot be compared, or the journal is of another comparison.
     ParameterError
         If a choice does not exist.
+    IncompatibleError
+        If networks are asked for and PyTorch is not installed.
 
     References
     ----------
@@ -336,6 +339,8 @@ def _result(
         pooling_gain=answer.pooling_gain,
         recommended=answer.recommended,
         trees_gain=answer.trees_gain,
+        networks_gain=answer.networks_gain,
+        networks_sharing=answer.networks_sharing,
         setup=_setup(plan, records, metric),
         models=answer.models,
         tasks=answer.tasks,

@@ -7,6 +7,7 @@ import sys
 import time
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,9 @@ from threadpoolctl import threadpool_limits
 
 from polytask._progress import duration
 from polytask.analysis._plan import Plan
-from polytask.data import TaskData
+from polytask.analysis._unit import Unit
+from polytask.baselines import SingleTask
+from polytask.data import Form, TaskData
 from polytask.exceptions import PolytaskError
 from polytask.selection.entries import Entry
 from polytask.selection.facts import Facts
@@ -27,13 +30,16 @@ _SHARE = 1 / 8
 _LEAST = 2000
 # A trial that takes fewer seconds is made twice.
 _SHORT = 1.0
+# Of more tasks, models that are fitted to each by itself are tried on as many.
+_FEW_TASKS = 8
 
 
 def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
     """Estimate the seconds that one piece of work of every model takes.
 
     Every model is fitted on two small samples of the rows of all tasks, searches with few
-    strengths and folds; from there its time grows along the line through both. The trials run
+    strengths and folds; from there its time grows along the line through both. What is fitted
+    to every task by itself is fitted to some of many tasks, with all their rows. The trials run
     in the processes that do the work after them, which are then ready, and beside each other
     as the work will.
 
@@ -54,32 +60,64 @@ def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
     n = min(len(unit.train), max(_LEAST, int(_SHARE * len(unit.train))))
     sample = np.random.default_rng(0).permutation(unit.train)[:n]
     rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
+    samples = _Samples(rows[0], rows[1], _of_few_tasks(plan, unit))
     pool = Parallel(n_jobs=n_jobs, batch_size=1)
     entries = plan.running
     # One small fit in every process loads what all fits need.
-    pool(delayed(_limited)(plan.facts, entries[0], rows, sizes) for _ in range(_workers(n_jobs)))
-    costs = pool(delayed(_limited)(plan.facts, entry, rows, sizes) for entry in entries)
+    first = entries[0]
+    pool(delayed(_limited)(plan.facts, first, samples, sizes) for _ in range(_workers(n_jobs)))
+    costs = pool(delayed(_limited)(plan.facts, entry, samples, sizes) for entry in entries)
     return {entry.name: cost for entry, cost in zip(entries, costs, strict=True)}
 
 
-def _limited(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
+@dataclass(frozen=True)
+class _Samples:
+    """Rows that trials are fitted on.
+
+    Attributes
+    ----------
+    half, whole : TaskData
+        Of all tasks.
+    few : TaskData or None
+        All training rows of some tasks; None where there are not many, or they are targets.
+    """
+
+    half: TaskData
+    whole: TaskData
+    few: TaskData | None
+
+
+def _of_few_tasks(plan: Plan, unit: Unit) -> TaskData | None:
+    data = plan.study.data
+    owners = data.row_tasks()[unit.train] if data.form is not Form.TARGETS else np.empty(0, int)
+    tasks = np.unique(owners)
+    if len(tasks) <= _FEW_TASKS:
+        return None
+    chosen = np.random.default_rng(0).permutation(tasks)[:_FEW_TASKS]
+    return plan.study.part(unit.train[np.isin(owners, chosen)])
+
+
+def _limited(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
     with threadpool_limits(1):
-        return _cost(facts, entry, rows, sizes)
+        return _cost(facts, entry, samples, sizes)
 
 
-def _cost(facts: Facts, entry: Entry, rows: Sequence[TaskData], sizes: Sequence[int]) -> float:
-    """Return the seconds of fits to samples of some sizes, from trials on two small ones."""
+def _cost(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
+    """Return the seconds of fits to samples of some sizes, from trials on small ones."""
+    whole, few = samples.whole, samples.few
+    if few is not None and isinstance(entry.estimator, SingleTask):
+        share = facts.n_tasks / few.n_tasks
+        return _seconds(clone(entry.estimator), few) * share * sum(sizes) / sizes[0]
     trial = trial_of(entry.estimator)
     if trial is None:
-        small, large = (_seconds(clone(entry.estimator), part) for part in rows)
-        half = rows[1].n_rows - rows[0].n_rows
-        slope = max(large - small, 0.0) / max(half, 1)
-        return sum(large + slope * (size - rows[1].n_rows) for size in sizes)
-    once = trial.whole(_seconds(trial.small, rows[1]), _seconds(trial.large, rows[1]))
+        small, large = (_seconds(clone(entry.estimator), part) for part in (samples.half, whole))
+        slope = max(large - small, 0.0) / max(whole.n_rows - samples.half.n_rows, 1)
+        return sum(large + slope * (size - whole.n_rows) for size in sizes)
+    once = trial.whole(_seconds(trial.small, whole), _seconds(trial.large, whole))
     if facts.problem == "regression":
         # With the squared loss a search works on sums that are as large for any number of rows.
         return once * len(sizes)
-    return sum(once * max(size / rows[1].n_rows, 1.0) for size in sizes)
+    return sum(once * max(size / whole.n_rows, 1.0) for size in sizes)
 
 
 def _seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator

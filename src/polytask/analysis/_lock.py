@@ -8,14 +8,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from sklearn.base import clone
 
 from polytask._estimator.card import checksum, versions
 from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.training import encode_training
 from polytask.analysis._extras import Extras
 from polytask.analysis._plan import Choices, Plan, scheme_of
-from polytask.selection.entries import without_splitters
+from polytask.selection.entries import steady, told
 from polytask.selection.held import Study
 
 
@@ -89,11 +88,7 @@ def _call(choices: Choices, loss: object, metric: str, extras: Extras) -> str:
 
 def fingerprint(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """Return what must be the same for a journal to be gone on with."""
-    # The splitter of a search holds groups or times, which are in the settings as digests.
-    models = {
-        entry.name: repr(without_splitters(clone(entry.estimator)).get_params())
-        for entry in plan.running
-    }
+    models = {entry.name: told(entry.estimator) for entry in plan.running}
     return {
         "kind": "comparison",
         "data": lock["data"],
@@ -109,7 +104,7 @@ def _said(value: object) -> Any:  # noqa: ANN401 - a JSON value
         return value
     if isinstance(value, Mapping):
         return {str(key): _said(item) for key, item in value.items()}
-    return repr(value)
+    return steady(value)
 
 
 def _digest(values: object) -> str | None:

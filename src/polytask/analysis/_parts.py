@@ -43,9 +43,10 @@ class ModelRow:
         Unique name.
     kind : {"separate", "pooled", "shared", "other"}
         What it does with the tasks; "other" is an estimator that the user added.
-    family : {"linear", "trees", "reference", "user"}
-        What it is made of. Only linear models take part in the verdict's rule; "reference"
-        models have no penalty to speak of and are never recommended.
+    family : {"linear", "trees", "deep", "reference", "user"}
+        What it is made of. Only linear models take part in the verdict's rule (networks, "deep",
+        where there are no others); "reference" models have no penalty to speak of and are never
+        recommended.
     score : Interval
         The verdict's metric over the outer splits; NaN if no split finished.
     splits : tuple of float

@@ -23,7 +23,7 @@ from polytask.analysis._parts import Interval
 from polytask.exceptions import DataError
 
 if TYPE_CHECKING:
-    from polytask.analysis._relatedness import Relatedness
+    from polytask.analysis._related_result import Relatedness
     from polytask.analysis.result import Comparison
 
 R = TypeVar("R", bound="Comparison | Relatedness")
@@ -36,7 +36,10 @@ FORMATS: Mapping[str, str] = {
 VERSION = 1
 # Fields that were added since, which older files lack.
 _LATER: Mapping[str, frozenset[str]] = {
-    "Comparison": frozenset({"relatedness", "path", "kept", "mattered", "learning", "ablation"}),
+    "Comparison": frozenset(
+        {"relatedness", "path", "kept", "mattered", "learning", "ablation"}
+        | {"networks_gain", "networks_sharing"}
+    ),
     "ModelRow": frozenset({"left_out"}),
 }
 _DATES: Mapping[str, Any] = {

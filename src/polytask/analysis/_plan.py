@@ -23,7 +23,14 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError
-from polytask.selection.candidates import compared_models, quick_models
+from polytask.selection.candidates import (
+    DEEP,
+    DEFAULT,
+    CandidateModel,
+    compared_models,
+    deep_models,
+    quick_models,
+)
 from polytask.selection.entries import Entry, make_entries
 from polytask.selection.facts import Facts
 from polytask.selection.held import Rows, Study, seen_tasks_only
@@ -197,6 +204,13 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
     )
 
 
+def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
+    """Return what stands for several models."""
+    if quick:
+        return {DEFAULT: quick_models(facts), DEEP: quick_models(facts, deep=True)}
+    return {DEFAULT: compared_models(), DEEP: deep_models()}
+
+
 def make_plan(
     study: Study, facts: Facts, choices: Choices, metric: str, shown: tuple[str, ...]
 ) -> Plan:
@@ -219,8 +233,7 @@ def make_plan(
     -------
     Plan
     """
-    default = quick_models(facts) if choices.quick else compared_models()
-    entries = make_entries(choices.models, facts, default, OWNER)
+    entries = make_entries(choices.models, facts, _groups(facts, choices.quick), OWNER)
     splits = outer_splits(study.data, choices)
     by_task = facts.targets or facts.problem == "mixed"
     units = []

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from polytask._messages import Speech
 from polytask.analysis import _related_sentences
+from polytask.analysis._choosing import ruling_family
 from polytask.analysis._parts import Interval, ModelRow, Setup, TaskGain
 from polytask.analysis._verdict import dominant_task
 
@@ -124,20 +125,55 @@ def recommendation(result: Comparison, speech: Speech) -> str:
     """Return which model to use; nothing if there is none."""
     if not result.recommended:
         return ""
-    model, trees = speech.name(result.recommended), result.trees_gain
-    if trees is None or not trees.above:
+    model, family = speech.name(result.recommended), _recommended_family(result)
+    gain = _over_rule(result).get(family)
+    if gain is None or not gain.above:
         return speech("use", {"model": model})
-    better = amount(trees, result.setup, speech)
-    return speech("use.trees", {"model": model, "amount": better})
+    fields = {"model": model, "amount": amount(gain, result.setup, speech)}
+    return speech(f"use.{family}", fields | {"rival": _best_of_rule(result, speech)})
+
+
+def _over_rule(result: Comparison) -> dict[str, Interval | None]:
+    """Return what the families beside that of the verdict gain over it."""
+    return {"trees": result.trees_gain, "deep": result.networks_gain}
+
+
+def _recommended_family(result: Comparison) -> str:
+    families = {row.name: row.family for row in result.models}
+    return families.get(result.recommended, "")
+
+
+def _best_of_rule(result: Comparison, speech: Speech) -> str:
+    ruling = ruling_family(row for row in result.models if row.left_out is None)
+    return speech(f"rule.{ruling}")
 
 
 def trees(result: Comparison, speech: Speech) -> str:
-    """Return that tree models are no better, where they were compared and are not."""
-    gain = result.trees_gain
-    if gain is None or gain.above or not math.isfinite(gain.mean):
+    """Return how tree models do, where they were compared and the recommendation is no tree."""
+    return _beside(result, "trees", speech)
+
+
+def networks(result: Comparison, speech: Speech) -> str:
+    """Return how networks do, where they were compared, and whether they gain by sharing."""
+    gain = result.networks_sharing
+    sharing = ""
+    if gain is not None and math.isfinite(gain.mean):
+        key = "above" if gain.above else "below" if gain.below else "open"
+        fields = {"amount": amount(gain, result.setup, speech)}
+        sharing = speech(f"deep.sharing.{key}", fields)
+    return speech.joined([line for line in (_beside(result, "deep", speech), sharing) if line])
+
+
+def _beside(result: Comparison, family: str, speech: Speech) -> str:
+    """Return how a family does that the verdict is not about, unless it is recommended."""
+    gain = _over_rule(result)[family]
+    if gain is None or not math.isfinite(gain.mean):
         return ""
-    key = "trees.worse" if gain.below else "trees.no"
-    return speech(key, {"amount": amount(gain, result.setup, speech)})
+    if gain.above and _recommended_family(result) == family:
+        return ""
+    key = "better" if gain.above else "worse" if gain.below else "no"
+    fields = {"amount": amount(gain, result.setup, speech), "rival": _best_of_rule(result, speech)}
+    return speech(f"{family}.{key}", fields)
 
 
 def actions(result: Comparison, speech: Speech) -> list[str]:

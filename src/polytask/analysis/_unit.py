@@ -22,7 +22,6 @@ from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.persistence import save
 from polytask.selection.held import Rows, Study, held_out
-from polytask.solvers import Solution
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
@@ -255,11 +254,7 @@ def _coefficients(estimator: Any) -> int | None:  # noqa: ANN401 - any estimator
 
 def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
     """Return the size of the saved model, None if it cannot be saved."""
-    solution = getattr(model, "solution_", None)
-    if isinstance(solution, Solution):
-        # Its seconds have more digits in one run than in another.
-        model = copy.copy(model)
-        model.solution_ = replace(solution, seconds=0.0)
+    model = _timeless(model)
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "model.polytask"
         try:
@@ -267,3 +262,22 @@ def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
         except PolytaskError:
             return None
         return path.stat().st_size
+
+
+def _timeless(model: Any) -> Any:  # noqa: ANN401 - a fitted estimator
+    """Return a model without the seconds of its fits, which have more digits in some runs."""
+    changed: dict[str, Any] = {}
+    solution: Any = getattr(model, "solution_", None)
+    if hasattr(solution, "seconds"):
+        changed["solution_"] = replace(solution, seconds=0.0)
+    # Those of a network that a baseline holds.
+    inner = getattr(model, "estimators_", None)
+    if isinstance(inner, Mapping):
+        changed["estimators_"] = {task: _timeless(one) for task, one in inner.items()}
+    if hasattr(model, "estimator_"):
+        changed["estimator_"] = _timeless(model.estimator_)
+    if not changed:
+        return model
+    plain = copy.copy(model)
+    vars(plain).update(changed)
+    return plain

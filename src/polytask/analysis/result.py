@@ -48,6 +48,11 @@ class Comparison:
     trees_gain : Interval or None
         The best tree model (chosen inside the training parts) against the linear model that
         the verdict recommends; None if no trees were compared.
+    networks_gain : Interval or None
+        The same of networks; None if none were compared, or the verdict is about them.
+    networks_sharing : Interval or None
+        The best network that shares against the best one that does not, both chosen inside the
+        training parts; None as for `networks_gain`, or if one of the two is missing.
     setup : Setup
         What was compared, on what, how.
     models : tuple of ModelRow
@@ -109,6 +114,8 @@ class Comparison:
     mattered: tuple[Mattered, ...] = ()
     learning: tuple[LearningPoint, ...] = ()
     ablation: tuple[Ablated, ...] = ()
+    networks_gain: Interval | None = None
+    networks_sharing: Interval | None = None
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -12,10 +12,11 @@ from polytask.cli._console import digits, say, say_pair, say_table
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._kinds import Demand, Problem, problem_of
 from polytask.cli._leftovers import removed_if_refused
+from polytask.cli._model_names import check_models
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import IncompatibleError
 
 if TYPE_CHECKING:
     import os
@@ -57,14 +58,7 @@ class Choice:
 
     def check(self) -> None:
         """Refuse an unknown model before anything is read."""
-        from polytask._checks import nearest
-        from polytask.selection.candidates import MODELS
-
-        for name in self.models:
-            if name not in ("default", *MODELS):
-                known = ", ".join(map(repr, ("default", *MODELS)))
-                hint = nearest(name, MODELS)
-                raise ParameterError(f"--models must be one of {known}; got {name!r}.{hint}")
+        check_models(self.models)
 
 
 def run_auto(

@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
-from polytask._checks import nearest
 from polytask.cli._given import Given
 from polytask.cli._kinds import Demand, Problem, TargetKind, problem_of
+from polytask.cli._model_names import check_models, require
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import Source
 from polytask.exceptions import ParameterError
+
+if TYPE_CHECKING:
+    from polytask.selection.candidates import CandidateModel
 
 
 @dataclass(frozen=True)
@@ -107,16 +112,16 @@ class Request:
         ------
         ParameterError
             If a name is unknown or options exclude each other.
+        IncompatibleError
+            If networks are asked for and PyTorch is not installed.
         """
         from polytask.metrics import METRICS
-        from polytask.selection.candidates import MODELS
 
         self.source.check("polytask compare")
-        for name in self.method.models:
-            _require("--models", name, ("default", *MODELS))
+        check_models(self.method.models)
         _check_rule(self.method.models)
         if self.method.metric is not None:
-            _require("--metric", self.method.metric, tuple(METRICS))
+            require("--metric", self.method.metric, tuple(METRICS))
         self._check_splits()
 
     def _check_splits(self) -> None:
@@ -137,13 +142,17 @@ class Request:
 
 def _check_rule(names: tuple[str, ...]) -> None:
     """Refuse models among which the rule of the verdict has nothing to compare."""
-    from polytask.selection.candidates import MODELS
+    from polytask.selection.candidates import DEEP, DEFAULT, MODELS
 
-    if not names or "default" in names:
+    # All networks are of both sorts.
+    if not names or {DEFAULT, DEEP} & set(names):
+        return
+    asked = [MODELS[name] for name in names]
+    if any(_is_of_both_sorts(asked, family) for family in ("linear", DEEP)):
         return
     linear = [model for model in MODELS.values() if model.family == "linear"]
     sharing = [model.name for model in linear if model.kind == "shared"]
-    plain = [model.name for model in linear if model.kind in ("separate", "pooled")]
+    plain = [model.name for model in linear if model.kind != "shared"]
     for sort, known in {"that shares": sharing, "that does not share": plain}.items():
         if not set(known) & set(names):
             raise ParameterError(
@@ -152,9 +161,5 @@ def _check_rule(names: tuple[str, ...]) -> None:
             )
 
 
-def _require(option: str, name: str, known: tuple[str, ...]) -> None:
-    if name not in known:
-        shown = ", ".join(map(repr, known))
-        raise ParameterError(
-            f"{option} must be one of {shown}; got {name!r}.{nearest(name, known)}"
-        )
+def _is_of_both_sorts(models: Sequence[CandidateModel], family: str) -> bool:
+    return len({model.kind == "shared" for model in models if model.family == family}) == 2

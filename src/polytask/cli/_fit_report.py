@@ -77,6 +77,8 @@ def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
     if hasattr(estimator, "penalty"):
         penalty = getattr(estimator, "best_penalty_", None) or estimator.penalty
         return f"{name} with {'L21(fraction=0.1)' if penalty is None else short(penalty)}"
+    if hasattr(estimator, "trunk"):
+        return f"{name} with {_network(estimator)}"
     if hasattr(estimator, "members_"):
         shares = zip(estimator.members_, estimator.task_weights_.mean(axis=0), strict=True)
         return f"{name} with {', '.join(f'{label} {share:.0%}' for label, share in shares)}"
@@ -84,6 +86,14 @@ def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
     effect = getattr(estimator, "task_effect_", None)
     tail = "" if effect is None else f"; {effect}"
     return name if inner is None else f"{name} with {_steps(inner)}{tail}"
+
+
+def _network(estimator: Any) -> str:  # noqa: ANN401 - a deep estimator
+    trunk, sharing = estimator.trunk, estimator.sharing
+    # A module of the user's own shows itself on many lines.
+    shown = short(trunk) if hasattr(trunk, "get_params") else type(trunk).__name__
+    parts = ["MLP()" if trunk is None else " ".join(shown.split())]
+    return ", ".join(parts if sharing is None else [*parts, repr(sharing)])
 
 
 def _steps(inner: Any) -> str:  # noqa: ANN401 - any scikit-learn estimator
@@ -138,12 +148,18 @@ def _score(estimator: Any, score: float) -> tuple[float, str]:  # noqa: ANN401 -
 
 def _certified(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
     solution = getattr(estimator, "solution_", None)
-    return [] if solution is None else [("Certificate", certificate(solution))]
+    return [] if solution is None else [(proof_of(solution), certificate(solution))]
+
+
+def proof_of(solution: Any) -> str:  # noqa: ANN401 - a Solution or a TrainingResult
+    """Return what to call what is known of an answer: a network has no certificate."""
+    return "Certificate" if hasattr(solution, "certificate") else "Training"
 
 
 def certificate(solution: Any) -> str:  # noqa: ANN401 - a Solution
     """Return how far from the optimum an answer can be, in words."""
-    value = solution.certificate.relative
+    known = getattr(solution, "certificate", None)
+    value = math.nan if known is None else known.relative
     if not math.isfinite(value):
         return str(solution.message)
     what = (

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from polytask.cli._console import say, say_pair, say_table
-from polytask.cli._fit_report import certificate, describe, named
+from polytask.cli._fit_report import certificate, describe, named, proof_of
 
 Facts = dict[str, Any]
 SHOWN = 20
@@ -54,6 +54,7 @@ def model_facts(path: str) -> Facts:
         "alpha": getattr(model, "alpha_", None),
         "status": None if solution is None else solution.status.name,
         "certificate": None if solution is None else certificate(solution),
+        "proof": None if solution is None else proof_of(solution),
         "objective": None if solution is None else float(solution.objective),
     }
 
@@ -101,7 +102,7 @@ def say_model_facts(facts: Facts) -> None:
     if facts["classes"] is not None:
         say_pair("Classes", named([str(label) for label in facts["classes"]]))
     if facts["certificate"] is not None:
-        say_pair("Certificate", facts["certificate"])
+        say_pair(facts["proof"], facts["certificate"])
     say_pair("Versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items()))
     _say_tasks(facts)
 

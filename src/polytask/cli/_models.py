@@ -70,6 +70,8 @@ class Model:
         Whether it takes a penalty.
     usual_loss : bool
         Whether it has no other than the squared, logistic and multinomial losses.
+    several_kinds : bool
+        Whether targets may be numbers and classes.
     """
 
     help: str
@@ -77,6 +79,7 @@ class Model:
     problem: Problem | None = None
     penalised: bool = True
     usual_loss: bool = False
+    several_kinds: bool = True
 
 
 def _shared(plan: Plan) -> dict[str, Any]:
@@ -167,6 +170,13 @@ def _pooled(effect: str) -> Build:
     return build
 
 
+def _network(plan: Plan) -> Any:  # noqa: ANN401
+    from polytask.selection.networks import network
+
+    made = network(plan.problem.value, plan.loss, plan.seed)
+    return made.set_params(task_column=plan.task_column, unseen_tasks=plan.unseen_tasks)
+
+
 MODELS: Mapping[str, Model] = {
     "search": Model("penalty and strength found by cross-validation (the default)", _searched),
     "multitask": Model("one penalty, by --penalty or L21(fraction=0.1)", _plain),
@@ -175,14 +185,26 @@ MODELS: Mapping[str, Model] = {
         _learned,
         penalised=False,
         usual_loss=True,
+        several_kinds=False,
     ),
-    "single": Model("each task on its own", _single, penalised=False),
-    "pooled": Model("all rows as one task", _pooled("none"), penalised=False),
+    "single": Model("each task on its own", _single, penalised=False, several_kinds=False),
+    "pooled": Model("all rows as one task", _pooled("none"), penalised=False, several_kinds=False),
     "pooled-intercept": Model(
-        "all rows as one task, an intercept per task", _pooled("intercept"), penalised=False
+        "all rows as one task, an intercept per task",
+        _pooled("intercept"),
+        penalised=False,
+        several_kinds=False,
     ),
     "pooled-category": Model(
-        "all rows as one task, the task as a feature", _pooled("category"), penalised=False
+        "all rows as one task, the task as a feature",
+        _pooled("category"),
+        penalised=False,
+        several_kinds=False,
+    ),
+    "deep": Model(
+        "a network whose hidden layers all tasks share; needs polytask[deep]",
+        _network,
+        penalised=False,
     ),
     "MultiTaskRegressor": Model("multitask, for numbers", _plain, Problem.REGRESSION),
     "MultiTaskClassifier": Model("multitask, for classes", _plain, Problem.CLASSIFICATION),
@@ -221,7 +243,7 @@ def check_choice(name: str, plan: Plan) -> None:
             f"--model {name} is {model.help}, but the problem is {plan.problem.value}. Leave "
             "--model out, or choose --loss."
         )
-    if plan.problem is Problem.MIXED and not model.penalised:
+    if plan.problem is Problem.MIXED and not model.several_kinds:
         raise IncompatibleError(
             f"--model {name} is for targets of one kind, numbers or classes; these are of both."
         )

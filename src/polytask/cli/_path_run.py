@@ -117,7 +117,7 @@ def _say_path(path: RegularizationPath) -> None:
         names.setdefault(place, []).append(name)
     n = len(path.alphas)
     shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
-    sign, head = (-1.0, "loss") if path.measure == "loss" else (1.0, path.measure)
+    sign, head = (-1.0, "loss, scaled") if path.measure == "loss" else (1.0, path.measure)
     rows = [
         (
             f"{path.alphas[k]:.4g}",

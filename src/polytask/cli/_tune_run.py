@@ -10,10 +10,10 @@ import numpy as np
 
 from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table, working
-from polytask.cli._fit_data import read_training
+from polytask.cli._fit_data import Training, read_training
 from polytask.cli._fit_run import Choice
 from polytask.cli._leftovers import removed_if_refused
-from polytask.cli._models import model_named
+from polytask.cli._models import check_choice, model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
@@ -92,7 +92,7 @@ def run_tune(
     table = Output(f"{path.removesuffix(MODEL_SUFFIX)}{_TABLE}", output.force)
     trials = table.check("", source.data)
     training = read_training(source, wanted, choice.demand(), drop_missing)
-    estimator = model_named(choice.model).build(choice.plan(training))
+    estimator = _built(choice, training)
     space = _space(estimator, search)
     report.say_data(training)
     storage = search.storage or f"{path}{_STORAGE}"
@@ -120,6 +120,12 @@ def run_tune(
     report.say_model(found.estimator, training)
     say(f"Wrote the trials to {trials}.")
     report.say_next(path, source, wanted)
+
+
+def _built(choice: Choice, training: Training) -> Any:  # noqa: ANN401 - any estimator
+    plan = choice.plan(training)
+    check_choice(choice.model, plan)
+    return model_named(choice.model).build(plan)
 
 
 def _space(estimator: Any, search: Search) -> dict[str, Any]:  # noqa: ANN401 - any estimator

@@ -28,7 +28,7 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
     Parameters
     ----------
     estimator : estimator
-        With a penalty.
+        With a penalty, or a network.
     ranges : sequence of str
         ``NAME=LOW..HIGH``.
     choices : sequence of str
@@ -37,7 +37,7 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
     Returns
     -------
     dict of str to Between or list
-        Every strength of the penalty if nothing is written.
+        If nothing is written: every strength of the penalty, or what a network offers.
 
     Raises
     ------
@@ -45,16 +45,24 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
         If something is written otherwise, or there is no such parameter.
     """
     known = estimator.get_params()
+    usual = _usual(estimator)
     found: Space = {}
     for text in ranges:
-        name, rest = _named(text, "--range", "NAME=LOW..HIGH", known)
+        name, rest = _named(text, "--range", "NAME=LOW..HIGH", known, usual)
         found[name] = _between(rest, text, known[name])
     for text in choices:
-        name, rest = _named(text, "--choice", "NAME=A,B", known)
+        name, rest = _named(text, "--choice", "NAME=A,B", known, usual)
         if name in found:
             raise ParameterError(f"--choice {text} names what another option searches already.")
         found[name] = [_value(word.strip()) for word in rest.split(",")]
-    return found or _strengths(estimator.penalty.get_params())
+    return found or usual
+
+
+def _usual(estimator: Any) -> Space:  # noqa: ANN401 - any estimator
+    if hasattr(estimator, "search_space"):
+        offered: Space = estimator.search_space()
+        return offered
+    return _strengths(estimator.penalty.get_params())
 
 
 def short(name: str) -> str:
@@ -62,7 +70,9 @@ def short(name: str) -> str:
     return name.removeprefix(_OWN).replace("__", ".")
 
 
-def _named(text: str, option: str, form: str, known: Mapping[str, Any]) -> tuple[str, str]:
+def _named(
+    text: str, option: str, form: str, known: Mapping[str, Any], usual: Mapping[str, Any]
+) -> tuple[str, str]:
     """Return the full name of a parameter, and what stands behind the equals sign."""
     given, equals, rest = text.partition("=")
     if not equals or not rest.strip():
@@ -71,7 +81,8 @@ def _named(text: str, option: str, form: str, known: Mapping[str, Any]) -> tuple
     for name in (_OWN + plain, plain):
         if name in known:
             return name, rest
-    names = [short(name) for name in known if name.startswith(_OWN)] + ["task_weight"]
+    own = [name for name in known if name.startswith(_OWN)] or list(usual)
+    names = [*map(short, own), "task_weight"]
     raise ParameterError(
         f"{option} must name a parameter of the penalty or the model, such as "
         f"{', '.join(names[:6])}; got {given!r}.{nearest(given, map(short, known))}"

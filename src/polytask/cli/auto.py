@@ -57,7 +57,8 @@ def auto(
             metavar="NAME",
             rich_help_panel=options.LEARNING,
             help="A model to try, such as 'learned prior'; give it once per model (default: all "
-            "that suit the data).",
+            "that suit the data but networks). 'deep' stands for networks, alone for all and "
+            "networks; they need polytask\\[deep].",
         ),
     ] = None,
     time: options.Time = None,

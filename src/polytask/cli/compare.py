@@ -30,6 +30,10 @@ How much of the gain is left with more rows, and what each term of the penalty a
 
   polytask compare exams.csv --task school --target score --out exams --learning-curve --ablation
 
+Networks beside linear models and trees:
+
+  polytask compare exams.csv --task school --target score --models deep --out exams
+
 From the past to the future, at most half an hour:
 
   polytask compare plant.csv --targets 'y_*' --time day --time-budget 30m --out plant
@@ -50,7 +54,8 @@ Models = Annotated[
         metavar="NAME",
         rich_help_panel=options.COMPARING,
         help="A model to try, such as 'pooled + intercepts'; give it once per model (default: "
-        "all that fit the data).",
+        "all that fit the data but networks). 'deep' stands for networks, alone for all and "
+        "networks; they need polytask\\[deep].",
     ),
 ]
 UnseenTasks = Annotated[

@@ -54,7 +54,8 @@ def fit(
             rich_help_panel=options.LEARNING,
             help="search (penalty and strength by cross-validation), multitask (one penalty), "
             "learned (a prior learned from the tasks), single (each task alone), "
-            "pooled, pooled-intercept, pooled-category.",
+            "pooled, pooled-intercept, pooled-category, deep (a network that all tasks share; "
+            "needs polytask\\[deep]).",
         ),
     ] = "search",
     penalty: Annotated[

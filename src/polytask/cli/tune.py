@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 import typer
 
@@ -10,7 +10,7 @@ from polytask.cli import _options as options
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import Output, Source, Style
 
-HELP = """Search strengths and other parameters of one penalty, and write the best model.
+HELP = """Search strengths and other parameters of one penalty or a network; write the best model.
 
 For more parameters than a grid can hold; for one strength per penalty polytask fit is faster. \
 Needs Optuna: pip install 'polytask\\[search]'. An interrupted run goes on where it was. Tables \
@@ -27,6 +27,10 @@ A range and a list of one's own:
 
   polytask tune plant.csv --targets 'y_*' --penalty SparseGroup --range l1_ratio=0.05..0.95 \
 --range fraction=0.001..1 --choice task_weight=size,equal --out plant.polytask
+
+Learning rate, weight decay, width, dropout and sharing of a network:
+
+  polytask tune exams.csv --task school --target score --model deep --trials 30 --out net.polytask
 """
 
 
@@ -45,14 +49,24 @@ def tune(
     decimal: options.Decimal = ".",
     encoding: options.Encoding = None,
     loss: options.Loss = "auto",
+    model: Annotated[
+        Literal["multitask", "deep"],
+        typer.Option(
+            metavar="NAME",
+            rich_help_panel=options.LEARNING,
+            help="multitask: linear, with one penalty; deep: a network, which needs "
+            "polytask\\[deep].",
+        ),
+    ] = "multitask",
     penalty: Annotated[
-        str,
+        str | None,
         typer.Option(
             metavar="TEXT",
             rich_help_panel=options.LEARNING,
-            help="What the tasks share, such as 'SparseGroup' or 'dirty'.",
+            help="What the tasks share, such as 'SparseGroup' or 'dirty' (default: toward_mean + "
+            "L2; of a network: none).",
         ),
-    ] = "toward_mean + L2",
+    ] = None,
     ranges: Annotated[
         list[str] | None,
         typer.Option(
@@ -60,7 +74,8 @@ def tune(
             metavar="NAME=LOW..HIGH",
             rich_help_panel=options.LEARNING,
             help="A number to search, such as p0.alpha=0.001..100: of the first member of a sum, "
-            "by factors if HIGH is ten times LOW or more (default: every strength).",
+            "by factors if HIGH is ten times LOW or more (default: every strength; of a network "
+            "what matters most).",
         ),
     ] = None,
     choices: Annotated[
@@ -124,7 +139,7 @@ def tune(
         ),
     ] = False,
 ) -> None:
-    """Search strengths and other parameters of one penalty, and write the best model."""
+    """Search parameters of one penalty or a network, and write the best model."""
     from polytask.cli._fit_run import Choice
     from polytask.cli._quantities import seconds
     from polytask.cli._tune_run import Search, run_tune
@@ -140,7 +155,9 @@ def tune(
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
     )
-    choice = Choice(loss, "multitask", penalty, unseen_tasks or "error", folds, seed, None)
+    if penalty is None and model == "multitask":
+        penalty = "toward_mean + L2"
+    choice = Choice(loss, model, penalty, unseen_tasks or "error", folds, seed, None)
     search = Search(
         ranges=tuple(ranges or ()),
         choices=tuple(choices or ()),

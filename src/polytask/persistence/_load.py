@@ -6,7 +6,7 @@ import os
 from pathlib import Path
 
 from polytask._estimator import MultiTaskEstimator
-from polytask.exceptions import DataError
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.persistence._codec import Decoder
 from polytask.persistence._container import unpack
 
@@ -39,6 +39,8 @@ def load(path: str | os.PathLike[str], *, trunk: object = None) -> MultiTaskEsti
         If there is no such file, if it is something else, cut short, altered or damaged, of a
         newer format, or names a class that is not known; if `trunk` is needed and not given,
         or the reverse, or does not fit the weights of the file.
+    IncompatibleError
+        If the model needs a package that is not installed, as networks need PyTorch.
 
     See Also
     --------
@@ -50,6 +52,8 @@ def load(path: str | os.PathLike[str], *, trunk: object = None) -> MultiTaskEsti
         model = decoder.decode(document["model"])
     except DataError as error:
         raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
+    except ImportError as error:
+        raise IncompatibleError(f"Cannot load {os.fspath(path)}: {error}") from error
     except _WRONG as error:
         raise DataError(
             f"Cannot load {os.fspath(path)}: its content is not that of a model ({error})."

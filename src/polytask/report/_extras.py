@@ -29,6 +29,8 @@ if TYPE_CHECKING:
     from markupsafe import Markup
 
 _WIDTH, _HEIGHT = 6.4, 2.9
+# Error and sizes have one axis across: their charts stand below each other.
+_BOX = (0.13, 0.14, 0.76, 0.82)
 
 
 def context(result: Comparison, speech: Speech, marked: Speech) -> dict[str, Any]:
@@ -97,7 +99,7 @@ def _error_svg(path: StrengthPath, speech: Speech) -> Markup:
 
     title = _measure(path, speech)
     return dressed(
-        _charts.svg(draw, _WIDTH, _HEIGHT), "error", title, speech("strength.error_desc")
+        _charts.svg(draw, _WIDTH, _HEIGHT, _BOX), "error", title, speech("strength.error_desc")
     )
 
 
@@ -109,7 +111,7 @@ def _sizes_svg(path: StrengthPath, speech: Speech) -> Markup:
         marks = says.marks(path, speech)
         _charts.coefficient_lines(ax, path.alphas, lines, names, marks, labels=("", ""))
 
-    drawing = _charts.svg(draw, _WIDTH, _HEIGHT)
+    drawing = _charts.svg(draw, _WIDTH, _HEIGHT, _BOX)
     return dressed(drawing, "sizes", speech("strength.sizes"), speech("strength.sizes_desc"))
 
 

@@ -92,6 +92,7 @@ def _models(result: Comparison, speech: Speech) -> list[str]:
         *(table_text(table) for table in tables if table is not None),
         speech("models.undefined_note") if undefined else "",
         says.trees(result, speech),
+        says.networks(result, speech),
         speech("page.words"),
     ]
 

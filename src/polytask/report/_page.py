@@ -134,6 +134,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
         "groups": says.groups(result, speech),
         "use": says.recommendation(result, speech),
         "trees": says.trees(result, speech),
+        "networks": says.networks(result, speech),
         "actions": says.actions(result, speech),
         "warnings": says.warnings(result, speech),
         "two_sentence": says.two_by_two(result, speech),
@@ -168,6 +169,8 @@ def _differences(result: Comparison, speech: Speech) -> list[tuple[str, Interval
         "sharing": result.gain,
         "pooling": result.pooling_gain,
         "trees": result.trees_gain,
+        "networks": result.networks_gain,
+        "networks_sharing": result.networks_sharing,
     }
     return [
         (speech(f"why.{name}"), gain)

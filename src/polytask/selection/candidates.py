@@ -8,7 +8,7 @@ from typing import Any
 
 from polytask._messages import Said
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
-from polytask.selection import learners
+from polytask.selection import learners, networks
 from polytask.selection.facts import Facts
 from polytask.selection.learners import (
     boosting,
@@ -55,9 +55,10 @@ class CandidateModel:
         Unique name.
     kind : {"separate", "pooled", "shared", "other"}
         What it does with the tasks.
-    family : {"linear", "trees", "reference", "user"}
-        What it is made of. "reference" models have no penalty to speak of: they show what
-        shrinkage alone does and are never recommended.
+    family : {"linear", "trees", "deep", "reference", "user"}
+        What it is made of. "deep" models are networks, which need PyTorch. "reference" models
+        have no penalty to speak of: they show what shrinkage alone does and are never
+        recommended.
     make : callable
         From facts to an unfitted estimator.
     unfit : callable
@@ -248,6 +249,35 @@ _CANDIDATES = (
         compared=False,
     ),
     CandidateModel(
+        "network per task",
+        "separate",
+        "deep",
+        networks.apart,
+        _needs_seen_tasks,
+        quick=True,
+        compared=False,
+    ),
+    CandidateModel(
+        "network pooled",
+        "pooled",
+        "deep",
+        _pooled(networks.alone, "category"),
+        _needs_one_kind,
+        compared=False,
+    ),
+    CandidateModel(
+        "network, shared trunk",
+        "shared",
+        "deep",
+        networks.one_trunk,
+        _always,
+        quick=True,
+        compared=False,
+    ),
+    CandidateModel(
+        "network, experts", "shared", "deep", networks.experts, _always, compared=False
+    ),
+    CandidateModel(
         "separate, unpenalised",
         "separate",
         "reference",
@@ -266,6 +296,9 @@ _CANDIDATES = (
 MODELS: Mapping[str, CandidateModel] = {model.name: model for model in _CANDIDATES}
 """The models of a comparison by name, in the order in which they are fitted."""
 
+DEFAULT, DEEP = "default", "deep"
+"""What stands for several models: those that are tried unless others are named, and networks."""
+
 
 def compared_models() -> tuple[CandidateModel, ...]:
     """Return the models that a comparison has unless it is asked for others."""
@@ -273,17 +306,24 @@ def compared_models() -> tuple[CandidateModel, ...]:
 
 
 def auto_models() -> tuple[CandidateModel, ...]:
-    """Return the candidates of an automatic choice: all but those that are for reference."""
-    return tuple(model for model in _CANDIDATES if model.family != "reference")
+    """Return the candidates of an automatic choice: all but networks and what is for reference."""
+    return tuple(model for model in _CANDIDATES if model.family not in ("reference", DEEP))
 
 
-def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:
+def deep_models() -> tuple[CandidateModel, ...]:
+    """Return the networks: one per task, one for all, and those that share."""
+    return tuple(model for model in _CANDIDATES if model.family == DEEP)
+
+
+def quick_models(facts: Facts, *, deep: bool = False) -> tuple[CandidateModel, ...]:
     """Return the models of a quick comparison.
 
     Parameters
     ----------
     facts : Facts
         What the data are.
+    deep : bool, default=False
+        Whether networks are meant; else none is among them.
 
     Returns
     -------
@@ -293,7 +333,8 @@ def quick_models(facts: Facts) -> tuple[CandidateModel, ...]:
     found: list[CandidateModel] = []
     tried: set[str] = set()
     for model in _CANDIDATES:
-        if model.quick and model.kind not in tried:
+        meant = model.quick and (model.family == DEEP) is deep
+        if meant and model.kind not in tried:
             found.append(model)
             tried |= set() if model.unfit(facts) else {model.kind}
     return tuple(found)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import re
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,8 +15,13 @@ from polytask._messages import Said
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter
 from polytask.exceptions import ParameterError
-from polytask.selection.candidates import MODELS, CandidateModel
+from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
 from polytask.selection.facts import Facts
+from polytask.selection.networks import HELD_OUT
+
+# What stands for a splitter that is taken out; for searches it is None.
+_USUAL = {"validation": HELD_OUT}
+_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,19 +48,20 @@ class Entry:
 def make_entries(
     models: Any,  # noqa: ANN401
     facts: Facts,
-    default: Sequence[CandidateModel],
+    groups: Mapping[str, Sequence[CandidateModel]],
     owner: str,
 ) -> tuple[Entry, ...]:
     """Return the models that were asked for.
 
     Parameters
     ----------
-    models : "default", or sequence of names, estimators and (name, estimator)
-        "default" in a sequence stands for all of them.
+    models : "default", "deep", or sequence of names, estimators and (name, estimator)
+        "default" and "deep" in a sequence stand for all of them; "deep" by itself is added to
+        "default", since networks say little without what they are to beat.
     facts : Facts
         The data.
-    default : sequence of CandidateModel
-        What "default" means.
+    groups : mapping of str to sequence of CandidateModel
+        What "default" and "deep" mean.
     owner : str
         Who asks, for messages.
 
@@ -67,14 +74,18 @@ def make_entries(
     ------
     ParameterError
         If a name is unknown or used twice.
+    IncompatibleError
+        If networks are asked for and PyTorch is not installed.
     """
-    asked: Iterable[Any] = [models] if isinstance(models, str) else models
-    if not isinstance(asked, Iterable):
-        allowed = "'default', or a list of names, estimators and (name, estimator)"
+    if not isinstance(models, Iterable):
+        allowed = "'default', 'deep', or a list of names, estimators and (name, estimator)"
         raise ParameterError(sentence("models", owner, allowed, repr(models)))
+    asked: list[Any] = [models] if isinstance(models, str) else list(models)
+    if len(asked) == 1 and isinstance(asked[0], str) and asked[0] == DEEP:
+        asked = [DEFAULT, DEEP]
     entries: list[Entry] = []
     for item in asked:
-        entries += _expanded(item, facts, default, owner)
+        entries += _expanded(item, facts, groups, owner)
     names = [entry.name for entry in entries]
     twice = [name for name in names if names.count(name) > 1]
     if twice:
@@ -85,16 +96,17 @@ def make_entries(
 def _expanded(
     item: Any,  # noqa: ANN401
     facts: Facts,
-    default: Sequence[CandidateModel],
+    groups: Mapping[str, Sequence[CandidateModel]],
     owner: str,
 ) -> list[Entry]:
-    if isinstance(item, str) and item == "default":
-        return [_known(model, facts) for model in default]
+    if isinstance(item, str) and item in groups:
+        return [_known(model, facts) for model in groups[item]]
     if isinstance(item, str):
         if item not in MODELS:
-            allowed = "'default' or among " + ", ".join(map(repr, MODELS))
+            known = (*groups, *MODELS)
+            allowed = "among " + ", ".join(map(repr, known))
             raise ParameterError(
-                sentence("models", owner, allowed, repr(item)) + nearest(item, MODELS)
+                sentence("models", owner, allowed, repr(item)) + nearest(item, known)
             )
         return [_known(MODELS[item], facts)]
     name, estimator = item if isinstance(item, tuple) else (type(item).__name__, item)
@@ -125,17 +137,38 @@ def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN
 
 
 def _added_face(name: str, estimator: Any, facts: Facts) -> Entry:  # noqa: ANN401
+    wrapped = getattr(estimator, "estimator", estimator)
+    network = isinstance(wrapped, MultiTaskEstimator) and wrapped._is_network
     if isinstance(estimator, SingleTask):
         reason = MODELS["separate"].unfit(facts)
-        return Entry(name, "separate", "user", None if reason else estimator, reason)
+        family = "deep" if network else "user"
+        return Entry(name, "separate", family, None if reason else estimator, reason)
     kind = "pooled" if isinstance(estimator, Pooled) else "shared"
     if facts.unseen:
         estimator = clone(estimator).set_params(unseen_tasks="shared")
-    return Entry(name, kind, "linear" if kind == "shared" else "user", estimator)
+    family = "linear" if kind == "shared" else "user"
+    return Entry(name, kind, "deep" if network else family, estimator)
 
 
 def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
     """Take the splitters, which hold groups or times, out of the parameters of an estimator."""
     params = estimator.get_params(deep=True)
     held = [name for name, value in params.items() if isinstance(value, Splitter)]
-    return estimator.set_params(**dict.fromkeys(held))
+    return estimator.set_params(**{name: _USUAL.get(_last(name)) for name in held})
+
+
+def told(estimator: Any) -> str:  # noqa: ANN401 - an unfitted estimator
+    """Return the parameters of an estimator as text that is the same in another process.
+
+    The splitter of a search holds groups or times, which the folds tell already.
+    """
+    return steady(without_splitters(clone(estimator)).get_params())
+
+
+def steady(value: object) -> str:
+    """Return a value as text, without the places of functions in memory."""
+    return _PLACE.sub("", repr(value))
+
+
+def _last(name: str) -> str:
+    return name.rpartition("__")[2]

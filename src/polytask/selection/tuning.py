@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -15,6 +14,7 @@ from sklearn.base import clone, is_classifier
 
 from polytask._checks import is_whole, positive, positive_integer, sentence
 from polytask._estimator.card import checksum
+from polytask._estimator.ranges import Between
 from polytask._estimator.training import encode_training, training_data
 from polytask.data import TaskData, WithinTasks, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
@@ -29,46 +29,6 @@ Scorer = Callable[[Any, TaskData], float]
 
 _STUDY = "polytask"
 _SETTINGS = "polytask_settings"
-
-
-@dataclass(frozen=True)
-class Between:
-    """A range to search.
-
-    Parameters
-    ----------
-    low, high : float
-        Its ends, both included.
-    log : bool, default=True
-        Whether factors matter, not differences; low is then > 0.
-    integer : bool, default=False
-        Whether values are whole numbers; low and high are then whole too.
-    """
-
-    low: float
-    high: float
-    log: bool = True
-    integer: bool = False
-
-    def __post_init__(self) -> None:
-        """Refuse an empty range.
-
-        Raises
-        ------
-        ParameterError
-            If low is not below high, not above 0 where factors matter, or not whole where
-            values are.
-        """
-        ordered = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
-        if not ordered or (self.log and self.low <= 0):
-            allowed = "low < high, and low > 0 unless log=False"
-            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
-        if self.integer and not (float(self.low).is_integer() and float(self.high).is_integer()):
-            allowed = "between whole numbers with integer=True"
-            raise ParameterError(sentence("The range", "Between", allowed, self._said()))
-
-    def _said(self) -> str:
-        return f"{self.low} to {self.high}"
 
 
 @dataclass(frozen=True)

@@ -7,6 +7,7 @@ import datetime
 import json
 import math
 from html.parser import HTMLParser
+from typing import Any
 
 import matplotlib
 import numpy as np
@@ -78,7 +79,7 @@ def test_an_error_is_said_to_fall():
 
 def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
     assert (
-        "Use pooled boosting, category: this tree model beats the best linear one by +0.052 "
+        "Use pooled boosting, category: this tree model beats the best linear model by +0.052 "
         "(0.031 to 0.073) of explained variance."
     ) in presenting.summary(examples.unclear())
     assert "tree" not in presenting.summary(examples.share())
@@ -388,11 +389,55 @@ def test_refit_is_no_part_of_the_json():
     [
         (Interval(-0.03, -0.05, -0.01), "worse than"),
         (Interval(0.01, -0.01, 0.03), "not clearly better"),
-        (Interval(0.03, 0.01, 0.05), ""),
+        (Interval(0.03, 0.01, 0.05), "too are better than"),
     ],
 )
 def test_trees_are_called_what_they_are(gain, words):
     result = dataclasses.replace(examples.share(), trees_gain=gain)
-    said = _sentences.trees(result, Speech("en"))
-    assert words in said
-    assert bool(said) == bool(words)
+    assert words in _sentences.trees(result, Speech("en"))
+    # What is recommended says so itself.
+    tree = dataclasses.replace(result, recommended="separate boosting")
+    assert bool(_sentences.trees(tree, Speech("en"))) == (words != "too are better than")
+
+
+def with_networks(**fields: Any) -> Comparison:
+    """A comparison with a network, which is recommended."""
+    result = examples.share()
+    net = dataclasses.replace(result.models[0], name="net", kind="shared", family="deep")
+    models = (*result.models, net)
+    return dataclasses.replace(result, models=models, recommended="net", **fields)
+
+
+UP, DOWN, OPEN = (
+    Interval(0.03, 0.01, 0.05),
+    Interval(-0.03, -0.05, -0.01),
+    Interval(0.0, -0.1, 0.1),
+)
+
+
+def test_a_network_is_recommended_with_its_gain():
+    said = presenting.summary(with_networks(networks_gain=UP, trees_gain=UP))
+    assert "Use net: this network beats the best linear model by +0.030" in said
+    result = with_networks(networks_gain=UP, trees_gain=UP)
+    assert "too are better" in _sentences.trees(result, Speech("en"))
+    assert not _sentences.networks(result, Speech("en"))
+    assert "神经网络优于最好的线性模型" in presenting.summary(result, "zh")
+
+
+@pytest.mark.parametrize(
+    ("gain", "sharing", "words"),
+    [
+        (DOWN, UP, ["Networks are worse than the best linear model", "Networks gain by sharing"]),
+        (OPEN, DOWN, ["not clearly better than the best", "Networks lose by sharing"]),
+        (UP, OPEN, ["Networks that share are not clearly better or worse"]),
+        (None, None, []),
+    ],
+)
+def test_networks_are_judged_and_their_sharing_apart(gain, sharing, words):
+    result = with_networks(networks_gain=gain, networks_sharing=sharing)
+    for lang in ("en", "zh"):
+        said = _sentences.networks(result, Speech(lang))
+        assert bool(said) == bool(words)
+    said = _sentences.networks(result, Speech("en"))
+    assert all(word in said for word in words)
+    assert Comparison.from_json(result.to_json()) == result

@@ -76,7 +76,7 @@ OPTIONS = {
     ),
     "misspelt model": (
         ("a.csv", *ONE, "--models", "pool", "--out", "o"),
-        "--models must be one of 'default', 'separate', ",
+        "--models must be one of 'default', 'deep', 'separate', ",
     ),
     "nearest model": (
         ("a.csv", *ONE, "--models", "near the men", "--out", "o"),

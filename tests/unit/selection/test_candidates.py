@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polytask._estimator import MultiTaskEstimator
-from polytask.selection.candidates import MODELS, quick_models
+from polytask.selection.candidates import DEEP, MODELS, quick_models
 from polytask.selection.facts import Facts
 from polytask.selection.trials import trial_of
 
@@ -39,6 +39,8 @@ def test_every_model_fits_and_predicts(name, problem):
     classes = problem == "classification"
     facts = dataclasses.replace(FACTS, problem=problem, losses="auto" if classes else "squared")
     model = MODELS[name]
+    if model.family == DEEP:
+        pytest.importorskip("torch")
     if model.unfit(facts):
         # The one for its few rows, the other because this is no target matrix.
         assert name in ("boosting per task", "joint forest")

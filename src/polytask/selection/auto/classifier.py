@@ -28,7 +28,7 @@ class AutoMultiTaskClassifier(AutoEstimator):
 
     Parameters
     ----------
-    models : "default", or sequence, default="default"
+    models : "default", "deep", or sequence, default="default"
         As in :class:`AutoMultiTaskRegressor`; every candidate needs ``predict_proba``.
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, by class.

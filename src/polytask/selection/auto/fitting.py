@@ -29,7 +29,7 @@ from polytask.selection.auto.trying import (
     try_all,
     units_of,
 )
-from polytask.selection.candidates import auto_models
+from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
 from polytask.selection.facts import Facts
 from polytask.selection.held import Study
@@ -171,7 +171,8 @@ def combine(
         deadline = time.monotonic() + budget
     study = Study(raw, outcomes)
     facts = facts_of(data, problem, settings)
-    entries = make_entries(settings.models, facts, auto_models(), owner)
+    groups = {DEFAULT: auto_models(), DEEP: deep_models()}
+    entries = make_entries(settings.models, facts, groups, owner)
     splits = make_splits(raw, settings.cv, settings.unseen, owner)
     with opened(settings.journal, data, splits, entries, owner) as store:
         tried = try_all(
@@ -213,8 +214,8 @@ def _check_any(tried: Sequence[Tried], data: TaskData, owner: str) -> list[Tried
 
 
 def kind_of(model: Entry | AutoRow) -> str:
-    """Return the kind that a task may lean to: trees are one of their own."""
-    return "trees" if model.family == "trees" else model.kind
+    """Return the kind that a task may lean to: trees and networks are each one of their own."""
+    return model.family if model.family in ("trees", "deep") else model.kind
 
 
 def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:

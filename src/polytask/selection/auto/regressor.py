@@ -29,10 +29,11 @@ class AutoMultiTaskRegressor(AutoEstimator):
 
     Parameters
     ----------
-    models : "default", or sequence, default="default"
+    models : "default", "deep", or sequence, default="default"
         Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
-        ``(name, estimator)``; "default" in a sequence stands for all that suit the data. An
-        estimator of scikit-learn is tried per task and pooled with the task as a category.
+        ``(name, estimator)``; "default" in a sequence stands for all that suit the data but
+        networks, "deep" for networks, which need PyTorch; "deep" alone is both. An estimator of
+        scikit-learn is tried per task and pooled with the task as a category.
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task. A splitter that keeps groups
         together or time in order is used inside the candidates too, and a combination is

@@ -26,7 +26,7 @@ from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
 from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
-from polytask.selection.entries import Entry, without_splitters
+from polytask.selection.entries import Entry, told
 from polytask.selection.held import Study, digest_of, held_out, parts_of
 
 Array = NDArray[np.float64]
@@ -166,16 +166,11 @@ def opened(
         "kind": "auto",
         "data": checksum(data),
         "splits": digest_of(splits),
-        "models": {entry.name: _said(entry) for entry in entries if entry.estimator},
+        "models": {entry.name: told(entry.estimator) for entry in entries if entry.estimator},
         "polytask": versions()["polytask"],
     }
     with Journal.open(path, header, owner=owner) as journal:
         yield journal
-
-
-def _said(entry: Entry) -> str:
-    # The splitter of a search holds groups or times, which the folds have already told.
-    return repr(without_splitters(clone(entry.estimator)).get_params())
 
 
 def try_all(

@@ -243,7 +243,9 @@ def test_wrong_choices_are_named():
     X, y, task = numbers()
     with pytest.raises(ParameterError, match="random_state"):
         AutoMultiTaskRegressor(FEW, random_state=-1).fit(X, y, task=task)
-    with pytest.raises(ParameterError, match=r"models of .* among 'separate', 'separate, one"):
+    with pytest.raises(
+        ParameterError, match=r"models of .* among 'default', 'deep', 'separate', 'sep"
+    ):
         AutoMultiTaskRegressor(["ridge"]).fit(X, y, task=task)
     with pytest.raises(ParameterError, match="time_budget"):
         AutoMultiTaskRegressor(FEW, time_budget=-1.0).fit(X, y, task=task)
