@@ -272,10 +272,12 @@ def test_a_clone_is_not_fitted():
 
 
 def test_every_candidate_can_be_asked_for_by_name():
+    # Trees are slow, and networks have tests of their own.
+    names = {c.name for c in MODELS.values() if c.family not in {"trees", "deep"}}
+    assert len(names) > 10
     X, y, task = (part[:75] for part in numbers())
-    model = AutoMultiTaskRegressor([name for name in MODELS if "boosting" not in name], cv=3)
-    board = model.fit(X[:, :2], y, task=task).leaderboard()
-    assert set(board["model"]) == {name for name in MODELS if "boosting" not in name}
+    model = AutoMultiTaskRegressor(sorted(names), cv=3)
+    assert set(model.fit(X[:, :2], y, task=task).leaderboard()["model"]) == names
 
 
 def test_folds_that_say_nothing_of_a_target_do_not_count():
