@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from dataclasses import replace
 from typing import Any
@@ -15,9 +16,21 @@ from polytask.analysis._extra_parts import Ablated
 from polytask.analysis._plan import Plan
 from polytask.analysis._strength import preferred
 from polytask.analysis._unit import Record, Unit
+from polytask.exceptions import DataWarning
 from polytask.penalties import Penalty
 from polytask.selection.ablation import ablations
 from polytask.selection.path import SEARCHES
+
+
+def warn_without_terms(plan: Plan) -> None:
+    """Warn where no sharing model has a penalty with a term to leave out."""
+    if not _several(plan):
+        warnings.warn(
+            "There is no ablation: no sharing model of this comparison has a penalty of several "
+            "terms, such as L21() + L2().",
+            DataWarning,
+            stacklevel=3,
+        )
 
 
 def ablation_units(plan: Plan, board: Board) -> tuple[Unit, ...]:
@@ -56,15 +69,20 @@ def _variant(term: str) -> str:
 
 def _ablated(plan: Plan, board: Board) -> tuple[str, Any, Mapping[str, list[Penalty]]]:
     """Return a sharing model with its penalties without each term."""
-    several = {
+    several = _several(plan)
+    name = preferred(board, tuple(several), most_frequent(choose_all(board).shared))
+    return ("", None, {}) if name is None else (name, *several[name])
+
+
+def _several(plan: Plan) -> dict[str, tuple[Any, Mapping[str, list[Penalty]]]]:
+    """Return the sharing models with several terms, and their penalties without each."""
+    return {
         entry.name: (entry.estimator, rests)
         for entry in plan.running
         if entry.kind == "shared"
         and isinstance(entry.estimator, SEARCHES)
         and (rests := ablations(entry.estimator.penalty))
     }
-    name = preferred(board, tuple(several), most_frequent(choose_all(board).shared))
-    return ("", None, {}) if name is None else (name, *several[name])
 
 
 def ablated_terms(

@@ -18,7 +18,7 @@ from polytask._checks import nonnegative, sentence
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._journal import Journal
 from polytask._progress import progress
-from polytask.analysis._ablation import ablated_terms
+from polytask.analysis._ablation import ablated_terms, warn_without_terms
 from polytask.analysis._answer import Answer, make_answer, make_boards, shared_features
 from polytask.analysis._estimate import costs_of, say_extras, say_plan
 from polytask.analysis._extras import check_extras, extra_units
@@ -131,7 +131,8 @@ def compare(
         shares are part of larger ones, and the same rows are held out.
     ablation : bool, default=False
         Search the penalty of the chosen sharing model (or of the best one whose penalty has
-        several terms) without each of its terms as well, to see what every term adds.
+        several terms) without each of its terms as well, to see what every term adds. A
+        :class:`DataWarning` says so where there is none.
 
     Returns
     -------
@@ -179,6 +180,8 @@ def compare(
     plan = make_plan(study, facts, choices, chosen, shown)
     # What refuses the data does so before the first fit.
     _check_judgeable(study, chosen)
+    if extras.ablation:
+        warn_without_terms(plan)
     shares = gradient_shares(data, outcomes, OWNER)
     lock = make_lock(study, choices, loss, chosen, extras)
     related = _related(study, random_state, deadline)

@@ -12,7 +12,7 @@ from polytask import Comparison, MultiTaskRegressorCV, compare
 from polytask.analysis import _run
 from polytask.analysis._learning import some_rows
 from polytask.data import TaskData
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.penalties import L2, L21, toward_mean
 from polytask.selection import regularization_path
 
@@ -212,7 +212,8 @@ def test_targets_classes_and_one_split_have_them_too():
 
 
 def test_a_penalty_of_one_term_has_no_ablation():
-    found = compared(models=["separate", SAME], cv=2, ablation=True)
+    with pytest.warns(DataWarning, match="no ablation: .* a penalty of several terms"):
+        found = compared(models=["separate", SAME], cv=2, ablation=True)
     assert found.ablation == ()
     assert found.complete
 

@@ -42,30 +42,33 @@ def rows():
 
 
 @pytest.fixture
-def three_threads():
-    with threadpool_limits(3, user_api="blas"):
-        if threads() != {3}:
+def two_threads():
+    # The OpenBLAS of SciPy 1.13 crashes with more threads than processors.
+    if (os.cpu_count() or 1) < 2:
+        pytest.skip("one processor")
+    with threadpool_limits(2, user_api="blas"):
+        if threads() != {2}:
             pytest.skip("this BLAS does not follow threadpoolctl")
         yield
 
 
-@pytest.mark.parametrize(("n_jobs", "expected"), [(None, 1), (2, 2), (-1, 3)])
-def test_iterations_have_one_thread_unless_chosen(n_jobs, expected, rows, three_threads):
+@pytest.mark.parametrize(("n_jobs", "expected"), [(None, 1), (1, 1), (-1, 2)])
+def test_iterations_have_one_thread_unless_chosen(n_jobs, expected, rows, two_threads):
     solver = Watching()
     MultiTaskRegressor(L21(0.1), solver=solver, n_jobs=n_jobs).fit(*rows)
     by_criterion = MultiTaskRegressorIC(L21(), criterion="bic", solver=solver, n_jobs=n_jobs)
     by_criterion.fit(*rows)
     assert len(solver.seen) > 3
     assert all(seen == {expected} for seen in solver.seen)
-    assert threads() == {3}
+    assert threads() == {2}
 
 
-def test_a_failed_fit_gives_the_threads_back(rows, three_threads):
+def test_a_failed_fit_gives_the_threads_back(rows, two_threads):
     solver = Watching()
     solver.solver = None
     with pytest.raises(AttributeError):
         MultiTaskRegressor(L21(0.1), solver=solver).fit(*rows)
-    assert threads() == {3}
+    assert threads() == {2}
 
 
 OVERLAP = """
@@ -103,5 +106,5 @@ assert threads() == before, (threads(), before)
 
 
 def test_fits_that_overlap_give_the_threads_back():
-    place = {**os.environ, "OPENBLAS_NUM_THREADS": "3", "OMP_NUM_THREADS": "3"}
+    place = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", OVERLAP], env=place, check=True, timeout=300)
