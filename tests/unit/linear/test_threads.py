@@ -43,7 +43,7 @@ def rows():
 
 @pytest.fixture
 def two_threads():
-    # The OpenBLAS of SciPy 1.13 crashes with more threads than processors.
+    # The OpenBLAS of SciPy 1.14.0 crashes with more threads than processors.
     if (os.cpu_count() or 1) < 2:
         pytest.skip("one processor")
     with threadpool_limits(2, user_api="blas"):
