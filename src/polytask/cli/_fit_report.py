@@ -89,10 +89,12 @@ def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
 
 
 def _network(estimator: Any) -> str:  # noqa: ANN401 - a deep estimator
-    trunk, sharing = estimator.trunk, estimator.sharing
+    from polytask.deep.plan import trunk_of
+
+    trunk, sharing = trunk_of(estimator.trunk, type(estimator).__name__), estimator.sharing
     # A module of the user's own shows itself on many lines.
     shown = short(trunk) if hasattr(trunk, "get_params") else type(trunk).__name__
-    parts = ["MLP()" if trunk is None else " ".join(shown.split())]
+    parts = [" ".join(shown.split())]
     return ", ".join(parts if sharing is None else [*parts, repr(sharing)])
 
 

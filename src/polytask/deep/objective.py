@@ -53,7 +53,9 @@ def objective_of(
         own = 0.0 if sums.extra is None else float(sums.extra)
         extra += torch.tensor([own, 1.0], dtype=torch.float64)
     tally.add_up(engine)
-    total, count = engine.total(extra.to(engine.device)).tolist()
+    if engine.world > 1:
+        extra = engine.total(extra.to(engine.device)).cpu()
+    total, count = extra.tolist()
     data = weights.cpu().double() * tally.means(network.roots)
     penalty = sum(penalties.values().values())
     return float(data.nansum()) + total / max(count, 1.0) + penalty, penalty

@@ -16,7 +16,6 @@ from polytask.selection.facts import Facts
 HELD_OUT = 0.1
 """The share of the training rows by which a network of a comparison stops."""
 
-_DROPPED = 0.1
 _EPOCHS: int | str = "auto"
 _EXPERTS = 4
 
@@ -62,7 +61,10 @@ def network(problem: str, loss: Any, seed: int, validation: Any = HELD_OUT) -> A
     deep = load_deep()
     names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
     made = getattr(deep, f"DeepMultiTask{names[problem]}")
-    trunk = deep.MLP((128, 128), dropout=_DROPPED)
+    from polytask.deep.plan import trunk_of
+
+    # The usual one, written out so that it can be read off the estimator.
+    trunk = trunk_of(None, "a network")
     return made(trunk, loss=loss, max_epochs=_EPOCHS, validation=validation, random_state=seed)
 
 

@@ -15,13 +15,12 @@ from polytask.data import Form, TaskData
 from polytask.deep.adapting import ChangesLayers, Course, Method, Start, descend, method_of
 from polytask.deep.added import AddedTask
 from polytask.deep.prediction import DeepTasks
-from polytask.exceptions import DataError
 from polytask.losses import Multinomial
-from polytask.transfer._candidates import alone, held_out, pooled_losses
+from polytask.transfer._candidates import alone, held_out
+from polytask.transfer._choice import choose, refuse_known_tasks
 from polytask.transfer._deep_heads import Head, HeadPrior, Units, head_prior, units_of
 from polytask.transfer._extend import added_card, indexed
 from polytask.transfer._pulled import FEW, KNOWN, SURE, WIDER, Line, Rows, beats
-from polytask.transfer._refit import refitted
 from polytask.transfer._report import Adaptation, Trial, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask
 
@@ -198,28 +197,18 @@ def deep_domain(
     method: object,
 ) -> Any:  # noqa: ANN401
     """Return the best that can be made of a network and the rows of a new domain."""
-    known = [entry.label for entry in given.tasks if entry.position >= 0]
-    if known:
-        raise DataError(
-            f"adapt of {type(model).__name__} needs labels of their own for the tasks of a new "
-            f"domain; the model knows {known[0]!r} already."
-        )
+    refuse_known_tasks(model, given)
     work = replace(_work(model, method), far=True)
     losses = {
         "adapted": held_out(given, work.adapted),
         "source": _losses(given, work),
         "target": held_out(given, work.alone),
     }
-    if source is not None:
-        losses["pooled"] = pooled_losses(model, given, source)
-    trial = Trial(losses, given.weight)
-    chosen = trial.judged().choice()
-    report = replace(report_of(given, trial, "new"), chosen=chosen)
-    if chosen == "pooled" and source is not None and given.raw is not None:
-        pooled = refitted(model, [source, given.raw])
-        pooled.adaptation_ = report
+    report, pooled = choose(model, given, losses, source)
+    if pooled is not None:
         return pooled
-    learner = {"adapted": work.adapted, "source": work.unchanged, "target": work.alone}[chosen]
+    learners = {"adapted": work.adapted, "source": work.unchanged, "target": work.alone}
+    learner = learners[report.chosen]
     found = [learner(entry, entry.rows) for entry in given.tasks]
     return _reported(model, given, found, report, work.method)
 

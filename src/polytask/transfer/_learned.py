@@ -14,7 +14,8 @@ from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear._prediction import LinearTasks
-from polytask.transfer._candidates import alone, held_out, pooled_losses
+from polytask.transfer._candidates import alone, held_out
+from polytask.transfer._choice import choose, refuse_known_tasks
 from polytask.transfer._extend import Learned, Spread, replaced, with_card
 from polytask.transfer._learned_prior import (
     Width,
@@ -26,7 +27,7 @@ from polytask.transfer._learned_prior import (
     with_rows,
 )
 from polytask.transfer._pulled import Line, Pulled, Rows
-from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._refit import natural_losses
 from polytask.transfer._relation import averaged, can_average
 from polytask.transfer._report import Trial, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask, linear_model
@@ -59,12 +60,7 @@ def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimat
 def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  # noqa: ANN401
     """Return the best that can be made of a learned prior and the rows of a new domain."""
     refuse_heavy(given.weight, OWNER)
-    known = [entry.label for entry in given.tasks if entry.position >= 0]
-    if known:
-        raise DataError(
-            f"adapt of {type(model).__name__} needs labels of their own for the tasks of a new "
-            f"domain; the model knows {known[0]!r} already."
-        )
+    refuse_known_tasks(model, given)
     if given.raw is None:
         raise DataError(sentence("X_new", OWNER, "rows with targets", "None"))
     work = _Domain(model, given, given.raw)
@@ -75,16 +71,10 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
     elif not getattr(model._tasks, "several", False):
         # Several classes are one against the others here: no line of one model says that.
         losses["target"] = held_out(given, work.alone)
-    if source is not None:
-        losses["pooled"] = pooled_losses(model, given, source)
-    trial = Trial(losses, given.weight, untried)
-    chosen = trial.judged().choice()
-    report = replace(report_of(given, trial, "new"), chosen=chosen)
-    if chosen == "pooled" and source is not None:
-        pooled = refitted(model, [source, given.raw])
-        pooled.adaptation_ = report
+    report, pooled = choose(model, given, losses, source, untried)
+    if pooled is not None:
         return pooled
-    adapted, strength = work.fitted(chosen, losses[chosen])
+    adapted, strength = work.fitted(report.chosen, losses[report.chosen])
     adapted.adaptation_ = replace(report, strengths=(strength,) * len(given.tasks))
     return adapted
 

@@ -14,11 +14,11 @@ from polytask.linear._base import LinearEstimator
 from polytask.linear._pull import Pull
 from polytask.penalties.features import binds_signs
 from polytask.transfer._basis import Quadratic
-from polytask.transfer._candidates import Learner, alone, held_out, pooled_losses
+from polytask.transfer._candidates import Learner, alone, held_out
+from polytask.transfer._choice import choose
 from polytask.transfer._extend import Learned, extended
 from polytask.transfer._level import level_factor
 from polytask.transfer._pulled import KNOWN, WIDER, Grid, Line, Pulled, Rows, learn, log_evidence
-from polytask.transfer._refit import refitted
 from polytask.transfer._report import Trial, report_of
 from polytask.transfer._rows import Given, NewTask
 
@@ -94,16 +94,10 @@ def pulled_domain(model: LinearEstimator, given: Given, source: TaskData | None)
     known = _known(model)
     candidates = known.candidates()
     losses = {name: held_out(given, learner) for name, learner in candidates.items()}
-    if source is not None:
-        losses["pooled"] = pooled_losses(model, given, source)
-    trial = Trial(losses, given.weight)
-    chosen = trial.judged().choice()
-    report = replace(report_of(given, trial, "new"), chosen=chosen)
-    if chosen == "pooled" and source is not None and given.raw is not None:
-        pooled = refitted(model, [source, given.raw])
-        pooled.adaptation_ = report
+    report, pooled = choose(model, given, losses, source)
+    if pooled is not None:
         return pooled
-    found = [(entry, candidates[chosen](entry, entry.rows)) for entry in given.tasks]
+    found = [(entry, candidates[report.chosen](entry, entry.rows)) for entry in given.tasks]
     adapted = extended(model, given, [Learned(entry, pulled.line) for entry, pulled in found])
     adapted.adaptation_ = replace(report, strengths=tuple(pulled.strength for _, pulled in found))
     return adapted

@@ -42,8 +42,10 @@ def result(rows):
     return compare(X, y, task=task, models=models(), quick=True)
 
 
-def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result):
-    assert result.verdict != ""
+def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result, rows):
+    X, y, task = rows
+    linear = compare(X, y, task=task, models=["separate", "near the mean"], quick=True)
+    assert (result.verdict, result.gain) == (linear.verdict, linear.gain)
     assert {row.family for row in result.models} == {"linear", "deep"}
     assert all(row.picked == 0 for row in result.models if row.family == "deep")
     assert result.networks_gain.above

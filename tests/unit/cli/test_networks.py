@@ -17,6 +17,9 @@ from polytask.selection import networks
 
 torch = pytest.importorskip("torch")
 
+from polytask.cli._fit_report import describe  # noqa: E402
+from polytask.deep import MLP, DeepMultiTaskRegressor, sharing  # noqa: E402
+
 ONE = ("--task", "g", "--target", "y")
 FEW = ("--quick", "--models", "separate", "--models", "near the mean", "--models", "deep",
        "--jobs", "1")  # fmt: skip
@@ -79,6 +82,13 @@ def test_auto_writes_a_combination_with_a_network(run, curved):
     assert written.status == 0, written.err
     expected = load("m.polytask").predict(curved.drop(columns="y"))
     np.testing.assert_allclose(read_table("p.csv").table["prediction"], expected)
+
+
+def test_a_network_is_described_with_the_layers_that_it_has():
+    assert describe(DeepMultiTaskRegressor()) == "DeepMultiTaskRegressor with MLP(dropout=0.1)"
+    plain = DeepMultiTaskRegressor(MLP((8,)), sharing=sharing.MMoE(2))
+    parts = "MLP(widths=(8,)), MMoE(n_experts=2, width=None)"
+    assert describe(plain) == f"DeepMultiTaskRegressor with {parts}"
 
 
 def test_a_network_is_fitted_and_its_file_says_so(run, curved):

@@ -272,9 +272,8 @@ def test_a_clone_is_not_fitted():
 
 
 def test_every_candidate_can_be_asked_for_by_name():
-    # Trees are slow, and networks have tests of their own.
-    names = {c.name for c in MODELS.values() if c.family not in {"trees", "deep"}}
-    assert len(names) > 10
+    # Boosting is slow, and networks have tests of their own.
+    names = {name for name, c in MODELS.items() if "boosting" not in name and c.family != "deep"}
     X, y, task = (part[:75] for part in numbers())
     model = AutoMultiTaskRegressor(sorted(names), cv=3)
     assert set(model.fit(X[:, :2], y, task=task).leaderboard()["model"]) == names
