@@ -21,32 +21,33 @@ Settings = Mapping[str, Any]
 Keep = Callable[[str, Callable[[], tuple[float, float]]], tuple[float, float]]
 
 _DROPPED, _WIDE = MLP(dropout=0.3), MLP((256,), dropout=0.5)
-# What single-task nets and hard sharing try; all kinds try equally many settings.
+# What single-task nets and hard sharing try; all kinds try equally many settings, and where a
+# run is given fewer, the first of each: they are as unlike each other as three can be.
 TRUNKS: dict[str, Settings] = {
     "defaults": {},
+    "128-128, dropout .3, decay 1": {"trunk": _DROPPED, "weight_decay": 1.0},
+    "128-128, batch norm, dropout .2": {"trunk": MLP(norm="batch", dropout=0.2)},
     "128-128, decay 1": {"trunk": MLP(), "weight_decay": 1.0},
     "128-128, dropout .3": {"trunk": _DROPPED},
-    "128-128, dropout .3, decay 1": {"trunk": _DROPPED, "weight_decay": 1.0},
     "256, dropout .5": {"trunk": _WIDE},
     "32-32": {"trunk": MLP((32, 32))},
-    "128-128, batch norm, dropout .2": {"trunk": MLP(norm="batch", dropout=0.2)},
 }
 # What "shared and regularised" tries, where a tower or expert per task can be paid for.
 SHARED: dict[str, Settings] = {
     "MMoE 256, dropout .5": {"sharing": sharing.MMoE(4), "trunk": _WIDE},
-    "CGC 64-64, dropout .3": {"sharing": sharing.CGC(1, 1), "trunk": MLP((64, 64), dropout=0.3)},
     "soft, decay 1": {
         "sharing": sharing.Soft(toward_mean(0.1)),
         "trunk": MLP(),
         "weight_decay": 1.0,
     },
+    "task batch norm, dropout .2": {"trunk": MLP(norm="task_batch", dropout=0.2)},
+    "CGC 64-64, dropout .3": {"sharing": sharing.CGC(1, 1), "trunk": MLP((64, 64), dropout=0.3)},
     "cross-stitch, dropout .3": {"sharing": sharing.CrossStitch(), "trunk": _DROPPED},
     "FiLM, dropout .3, decay 1": {
         "sharing": sharing.FiLM(),
         "trunk": _DROPPED,
         "weight_decay": 1.0,
     },
-    "task batch norm, dropout .2": {"trunk": MLP(norm="task_batch", dropout=0.2)},
     "own layers, L21 of inputs, L2 of heads, dropout .3": {
         "heads": MLP((32,)),
         "penalties": {"input": L21(0.003), "heads": L2(0.01)},
@@ -56,21 +57,21 @@ SHARED: dict[str, Settings] = {
 # The same for many tasks with few rows each.
 MANY: dict[str, Settings] = {
     "MMoE 256, dropout .5": SHARED["MMoE 256, dropout .5"],
+    "heads near their mean, dropout .3": {
+        "penalties": {"heads": toward_mean(0.1) + L2(0.001)},
+        "trunk": _DROPPED,
+    },
+    "FiLM, dropout .3, decay 1": SHARED["FiLM, dropout .3, decay 1"],
     "MMoE 32-32, decay 1": {
         "sharing": sharing.MMoE(4),
         "trunk": MLP((32, 32)),
         "weight_decay": 1.0,
     },
-    "FiLM, dropout .3, decay 1": SHARED["FiLM, dropout .3, decay 1"],
     "FiLM 64, dropout .5": {"sharing": sharing.FiLM(), "trunk": MLP((64,), dropout=0.5)},
     "task batch norm, dropout .2": SHARED["task batch norm, dropout .2"],
     "own layers, L21 of inputs, L2 of heads, dropout .3": SHARED[
         "own layers, L21 of inputs, L2 of heads, dropout .3"
     ],
-    "heads near their mean, dropout .3": {
-        "penalties": {"heads": toward_mean(0.1) + L2(0.001)},
-        "trunk": _DROPPED,
-    },
 }
 _MANY_TASKS = 50
 
@@ -92,15 +93,20 @@ class Search:
     own: bool = False
 
     def best(
-        self, data: RealSet, train: np.ndarray, seed: int, keep: Keep
+        self, data: RealSet, train: np.ndarray, seed: int, keep: Keep, most: int
     ) -> tuple[Any, str, float]:
         """Return the model of the best setting, fitted to all rows of `train`.
 
         Also the name of the setting, and the CPU seconds of all fits. `keep` looks up, by name,
-        what earlier runs found, or computes it.
+        what earlier runs found, or computes it; `most` is how many settings are tried.
         """
         fit, held = split(data, train, 0.2, seed)
-        tried = self.many if n_tasks(data) > _MANY_TASKS else self.few
+        known = self.many if n_tasks(data) > _MANY_TASKS else self.few
+        tried = dict(list(known.items())[:most])
+        if most == 1:
+            (name,) = tried
+            model, seconds = self._fitted(tried[name], data, train, seed)
+            return model, name, seconds
 
         def judged(settings: Settings) -> tuple[float, float]:
             model, seconds = self._fitted(settings, data, fit, seed)

@@ -102,10 +102,10 @@ def fit_other(make: Callable[[], Any], data: RealSet, pair: Pair, seed: int) -> 
     return score(model, data, pair[1]), seconds, ""
 
 
-def fit_nets(search: Search, data: RealSet, pair: Pair, seed: int, keep: Keep) -> Found:
+def fit_nets(search: Search, data: RealSet, pair: Pair, seed: int, keep: Keep, most: int) -> Found:
     """Return the held-out score, CPU seconds with all settings tried, and the setting chosen."""
     labelled = labels_of(data, pair[0], seed)
-    model, chosen, seconds = search.best(labelled, pair[0], seed, keep)
+    model, chosen, seconds = search.best(labelled, pair[0], seed, keep, most)
     return score(model, data, pair[1]), seconds, chosen
 
 
@@ -117,7 +117,7 @@ def fit_default(data: RealSet, pair: Pair, seed: int) -> Found:
     return score(model, data, pair[1]), seconds, f"{model.n_iter_} epochs"
 
 
-def jobs(data: RealSet, kept: Kept) -> dict[str, Callable[[Pair, int], Found]]:
+def jobs(data: RealSet, kept: Kept, most: int) -> dict[str, Callable[[Pair, int], Found]]:
     """Return what to run, by name."""
     found: dict[str, Callable[[Pair, int], Found]] = {
         DEFAULTS: lambda pair, seed: fit_default(data, pair, seed)
@@ -125,9 +125,10 @@ def jobs(data: RealSet, kept: Kept) -> dict[str, Callable[[Pair, int], Found]]:
     for label, search in KINDS.items():
 
         def nets(pair: Pair, seed: int, label: str = label, search: Search = search) -> Found:
-            return fit_nets(
-                search, data, pair, seed, lambda own, job: kept.get(f"{label}: {own}", seed, job)
-            )
+            def keep(own: str, job: Callable[[], tuple[float, float]]) -> tuple[float, float]:
+                return kept.get(f"{label}: {own}", seed, job)
+
+            return fit_nets(search, data, pair, seed, keep, most)
 
         found[label] = nets
     for label, make in others(data).items():
@@ -147,7 +148,7 @@ def run(name: str, options: argparse.Namespace) -> None:
     kept = Kept(options.keep, name)
     skipped = set(options.skip.split(","))
     found: dict[str, list[Found]] = {}
-    for label, job in jobs(data, kept).items():
+    for label, job in jobs(data, kept, options.settings).items():
         if f"{name}:{label}" in skipped or options.only not in label:
             continue
         found[label] = [
@@ -200,6 +201,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--settings", type=int, default=7, help="settings that nets try")
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
     parser.add_argument("--skip", default="", help="SET:MODEL to leave out, by commas")
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")

@@ -54,7 +54,7 @@ def _path(path: RegularizationPath) -> dict[str, Any]:
     top = top[reach[top] > 0]
     return {
         "penalty": _short(path.penalty),
-        "measure": path.measure,
+        "measure": path.measure.name,
         "alphas": path.alphas.tolist(),
         "scores": path.score.tolist(),
         "standard_errors": path.standard_error.tolist(),

@@ -122,6 +122,15 @@ Loss = Annotated[
         "other numbers are numbers.",
     ),
 ]
+Criterion = Annotated[
+    str | None,
+    typer.Option(
+        metavar="NAME",
+        rich_help_panel=LEARNING,
+        help="Search without folds: aic, aicc or gcv (to predict), bic or ebic (to find the "
+        "few columns that matter), evidence (quadratic penalties).",
+    ),
+]
 Unseen = Annotated[
     Literal["error", "shared"] | None,
     typer.Option(

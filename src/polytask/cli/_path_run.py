@@ -14,7 +14,7 @@ from polytask.cli._models import check_choice, model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
-from polytask.exceptions import ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
     from polytask.selection import RegularizationPath
@@ -71,22 +71,37 @@ def run_path(
     """
     source.check("polytask path")
     check_one_way(wanted)
+    _check_criterion(choice, wanted, drawing)
     picture, table = _files(output, source)
     training = read_training(source, wanted, choice.demand(), drop_missing)
     plan = choice.plan(training)
     check_choice(choice.model, plan)
     report.say_data(training)
     estimator = model_named(choice.model).build(plan)
-    estimator.set_params(
-        rule=drawing.rule,
-        alphas=drawing.strengths,
-        cv=folds_of(training, choice.folds, choice.seed),
-    )
+    estimator.set_params(alphas=drawing.strengths)
+    if choice.criterion is None:
+        folds = folds_of(training, choice.folds, choice.seed)
+        estimator.set_params(rule=drawing.rule, cv=folds)
     path = _path(estimator, training)
     path.write(picture, table, kind=drawing.lines)
     _say_path(path)
     say()
     say(f"Wrote {picture} and {table}.")
+
+
+def _check_criterion(choice: Choice, wanted: Wanted, drawing: Drawing) -> None:
+    """Refuse what only folds can answer where a criterion replaces them."""
+    given = {
+        f"--rule {drawing.rule}": drawing.rule != "min",
+        "--group": wanted.group is not None,
+        "--time": wanted.time is not None,
+    }
+    for option, there in given.items():
+        if there and choice.criterion is not None:
+            raise IncompatibleError(
+                f"--criterion {choice.criterion} holds no rows out, so that {option} has no "
+                "meaning: drop one of the two."
+            )
 
 
 def _files(output: Output, source: Source) -> tuple[str, str]:
@@ -111,24 +126,31 @@ def _path(estimator: Any, training: Training) -> RegularizationPath:  # noqa: AN
 
 def _say_path(path: RegularizationPath) -> None:
     say_pair("Penalty", report.short(path.penalty))
-    names: dict[int, list[str]] = {}
+    with_folds = path.scores.shape[1] > 1
     places = {"best": path.best, "one standard error": path.one_se, "chosen": path.chosen}
+    names: dict[int, list[str]] = {}
     for name, place in places.items():
-        names.setdefault(place, []).append(name)
+        if with_folds or name != "one standard error":
+            names.setdefault(place, []).append(name)
     n = len(path.alphas)
     shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
-    sign, head = (-1.0, "loss, scaled") if path.measure == "loss" else (1.0, path.measure)
-    rows = [
-        (
-            f"{path.alphas[k]:.4g}",
-            f"{sign * path.score[k]:.4g}",
-            f"{path.standard_error[k]:.2g}",
-            f"{path.kept[k]:,}",
-            f"{path.ranks[k]:,}",
-            ", ".join(names.get(k, [])),
-        )
-        for k in shown
-    ]
-    header = ("strength", f"held-out {head}", "standard error", "features", "rank", "")
+    columns = {
+        "strength": [f"{path.alphas[k]:.4g}" for k in shown],
+        path.measure.label: [f"{path.value[k]:.4g}" for k in shown],
+        **_beside(path, shown),
+        "features": [f"{path.kept[k]:,}" for k in shown],
+        "rank": [f"{path.ranks[k]:,}" for k in shown],
+        "": [", ".join(names.get(k, [])) for k in shown],
+    }
+    rows = list(zip(*columns.values(), strict=True))
     say()
-    say_table("From strong to weak", header, rows, (0, 1, 2, 3, 4))
+    say_table("From strong to weak", tuple(columns), rows, tuple(range(len(columns) - 1)))
+
+
+def _beside(path: RegularizationPath, shown: list[int]) -> dict[str, list[str]]:
+    """Return the column beside what is measured: its error with folds, degrees of freedom."""
+    if path.df is not None:
+        return {"degrees of freedom": [f"{path.df[k]:.1f}" for k in shown]}
+    if path.scores.shape[1] < 2:
+        return {}
+    return {"standard error": [f"{path.standard_error[k]:.2g}" for k in shown]}

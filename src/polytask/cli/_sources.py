@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -153,8 +154,7 @@ class Output:
             raise DataError(f"Cannot write {path}: it is a folder.")
         if not os.path.isdir(folder):
             raise DataError(f"Cannot write {path}: there is no folder {folder}.")
-        if not os.access(folder, os.W_OK):
-            raise DataError(f"Cannot write {path}: the folder {folder} takes no new files.")
+        _check_takes_files(folder, path)
         if os.path.exists(path):
             self._check_replaced(path, inputs)
         return path
@@ -167,6 +167,15 @@ class Output:
                 f"{path} exists already: choose another name for --out, or replace it with "
                 "--force."
             )
+
+
+def _check_takes_files(folder: str, path: str) -> None:
+    """Refuse a folder that takes no new files: only trying tells, on some file systems."""
+    try:
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise DataError(f"Cannot write {path}: the folder {folder} takes no new files.") from error
 
 
 def require_file(path: str, what: str) -> None:

@@ -12,12 +12,13 @@ from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table, working
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._fit_run import Choice
+from polytask.cli._kinds import Problem, problem_of
 from polytask.cli._leftovers import removed_if_refused
 from polytask.cli._models import check_choice, model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
-from polytask.cli._tune_space import short, space_of
+from polytask.cli._tune_space import said, short, space_of
 from polytask.exceptions import DataError, IncompatibleError
 
 if TYPE_CHECKING:
@@ -95,6 +96,7 @@ def run_tune(
     estimator = _built(choice, training)
     space = _space(estimator, search)
     report.say_data(training)
+    say_pair("Searched", ", ".join(said(name, given) for name, given in space.items()))
     storage = search.storage or f"{path}{_STORAGE}"
     waiting = working(f"Trying parameters of {type(estimator).__name__} ...")
     with removed_if_refused(storage, f"{storage}.lock"), waiting:
@@ -116,7 +118,7 @@ def run_tune(
     whole = len(found.trials) >= search.trials
     if whole and search.storage is None:
         Path(storage).unlink(missing_ok=True)
-    _say_found(found, whole)
+    _say_found(found, _score_name(estimator, problem_of(training.kinds)), whole)
     report.say_model(found.estimator, training)
     say(f"Wrote the trials to {trials}.")
     report.say_next(path, source, wanted)
@@ -147,7 +149,18 @@ def _written(found: Tuned) -> Any:  # noqa: ANN401 - a data frame
     return frame
 
 
-def _say_found(found: Tuned, whole: bool) -> None:
+def _score_name(estimator: Any, problem: Problem) -> str:  # noqa: ANN401 - any estimator
+    """Return what ``estimator.score`` is, the mean over tasks, for the head of a column."""
+    from polytask._estimator.mixed_score import by_deviance
+    from polytask._estimator.outcomes import loss_object
+
+    if problem is Problem.CLASSIFICATION:
+        return "accuracy"
+    unusual = problem is Problem.MIXED or by_deviance([loss_object(estimator.loss, "tune")])
+    return "explained deviance" if unusual else "R2"
+
+
+def _say_found(found: Tuned, measure: str, whole: bool) -> None:
     frame = _written(found)
     pruned = int(frame["pruned"].sum())
     names = [name for name in frame if name not in ("score", "folds", "pruned")]
@@ -163,7 +176,7 @@ def _say_found(found: Tuned, whole: bool) -> None:
     if shares:
         say_pair("Importance", shares)
     right = tuple(range(len(names) + 1))
-    say_table("The best trials", (*names, "score"), rows[:_SHOWN], right)
+    say_table("The best trials", (*names, f"held-out {measure}"), rows[:_SHOWN], right)
     if not whole:
         say("The time is over; the same command with --force goes on.")
 

@@ -65,6 +65,13 @@ def _usual(estimator: Any) -> Space:  # noqa: ANN401 - any estimator
     return _strengths(estimator.penalty.get_params())
 
 
+def said(name: str, given: Any) -> str:  # noqa: ANN401 - a range or a list
+    """Return a parameter and what is searched of it, as words."""
+    if isinstance(given, Between):
+        return f"{short(name)} {given.low:g} to {given.high:g}"
+    return f"{short(name)} {' or '.join(map(str, given))}"
+
+
 def short(name: str) -> str:
     """Return the name of a parameter as it is written in options."""
     return name.removeprefix(_OWN).replace("__", ".")

@@ -66,15 +66,7 @@ def fit(
             help="What the tasks share, such as 'L21(0.5) + L2'; a search finds its strength.",
         ),
     ] = None,
-    criterion: Annotated[
-        str | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=options.LEARNING,
-            help="Search without folds: aic, aicc or gcv (to predict), bic or ebic (to find the "
-            "few columns that matter), evidence (quadratic penalties).",
-        ),
-    ] = None,
+    criterion: options.Criterion = None,
     unseen_tasks: options.Unseen = None,
     folds: Annotated[
         int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds of a search.")

@@ -13,8 +13,8 @@ from polytask.cli._sources import Output, Source, Style
 HELP = """Draw error and coefficients of a penalty against its strength.
 
 Writes a picture, held-out error above the coefficients, with the chosen strength and that of one \
-standard error marked, and a table with the same numbers beside it. Tables come in the three \
-forms of polytask fit.
+standard error marked, and a table with the same numbers beside it. With --criterion it is the \
+criterion of all rows in the place of the error. Tables come in the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -26,6 +26,10 @@ The path of the penalty that a search chooses; writes exams.png and exams.csv:
 Of one penalty, every coefficient on its own, the simplest model within one standard error:
 
   polytask path plant.csv --targets 'y_*' --penalty L21 --lines entries --rule one_se --out p.svg
+
+Without folds, by a criterion that finds the few columns that matter:
+
+  polytask path plant.csv --targets 'y_*' --penalty L21 --criterion ebic --out p.png
 """
 
 
@@ -53,6 +57,7 @@ def path(
             "ones).",
         ),
     ] = None,
+    criterion: options.Criterion = None,
     rule: Annotated[
         Literal["min", "one_se", "pareto"],
         typer.Option(
@@ -120,6 +125,6 @@ def path(
         ids=tuple(ids or ()),
     )
     source = Source(data, file_per_task, Style(sep, decimal, encoding))
-    choice = Choice(loss, "search", penalty, "error", folds, seed, jobs)
+    choice = Choice(loss, "search", penalty, "error", folds, seed, jobs, criterion)
     drawing = Drawing(rule, strengths, lines)
     run_path(source, wanted, choice, drawing, Output(out, force), drop_missing_target)

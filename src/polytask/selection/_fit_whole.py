@@ -95,6 +95,8 @@ def _keep_criterion(
     estimator.best_criterion_ = -best.score
     estimator.sizes_ = np.array([c.size for c in found])
     estimator.criteria_ = judge.table(found)
+    rivals = [k for k, c in enumerate(found) if c.differs_in_strength(best)]
+    estimator.alpha_criteria_ = {name: v[rivals] for name, v in estimator.criteria_.items()}
     estimator.noise_variance_ = judge.noise(best, problem) * problem.targets.scale**2
 
 

@@ -90,6 +90,8 @@ class MultiTaskRegressorIC(LinearEstimator):
     criteria_ : dict of str to ndarray of shape (n_candidates,)
         Degrees of freedom ("df"), log-likelihood and every criterion; :meth:`criteria_frame` is
         the same as a table.
+    alpha_criteria_ : dict of str to ndarray of shape (n_alphas,)
+        The same of the strengths in ``alphas_``, under what was chosen beside them.
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What these are about.
     sizes_ : ndarray of shape (n_candidates,)

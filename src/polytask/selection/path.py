@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,19 +17,20 @@ from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
 from polytask.linear._problem import Problem, build_problem
 from polytask.selection._classifier import MultiTaskClassifierCV
+from polytask.selection._classifier_ic import MultiTaskClassifierIC
 from polytask.selection._model import MultiTaskModelCV
+from polytask.selection._model_ic import MultiTaskModelIC
 from polytask.selection._regressor import MultiTaskRegressorCV
+from polytask.selection._regressor_ic import MultiTaskRegressorIC
 from polytask.selection.judging import Path, PathFitter
-from polytask.selection.path_result import RegularizationPath
+from polytask.selection.path_result import Measure, RegularizationPath
 from polytask.selection.rules import within_one_error
-
-if TYPE_CHECKING:
-    pass
 
 Array = NDArray[np.float64]
 
 OWNER = "regularization_path"
 SEARCHES = (MultiTaskRegressorCV, MultiTaskClassifierCV, MultiTaskModelCV)
+_BY_CRITERION = (MultiTaskRegressorIC, MultiTaskClassifierIC, MultiTaskModelIC)
 # Singular values below this share of the largest are rounding.
 _RANK = 1e-8
 
@@ -41,14 +42,16 @@ def regularization_path(
     task: Any = None,  # noqa: ANN401
     sample_weight: Any = None,  # noqa: ANN401
 ) -> RegularizationPath:
-    """Return held-out error and coefficients of a searched penalty at every strength.
+    """Return error and coefficients of a searched penalty at every strength.
+
+    The error is that of held-out rows, or the criterion of a search by one.
 
     The search is that of the estimator; the coefficients are those of all rows, under the task
     weights and intercepts that it chose, each strength from the one before.
 
     Parameters
     ----------
-    estimator : MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV
+    estimator : MultiTaskRegressorCV, MultiTaskRegressorIC, or one for classes or both kinds
         Fitted on these data, or not fitted: then a copy is fitted.
     X, y, task, sample_weight
         As in ``fit``.
@@ -62,7 +65,7 @@ def regularization_path(
     Raises
     ------
     ParameterError
-        If the estimator searches no strengths by folds.
+        If the estimator searches no strengths by folds or a criterion.
     DataError
         If it was fitted on other data.
 
@@ -83,8 +86,9 @@ def regularization_path(
     >>> path.kept.tolist()[0], path.coef.shape[0]
     (0, 10)
     """
-    if not isinstance(estimator, SEARCHES):
-        allowed = " or ".join(kind.__name__ for kind in SEARCHES)
+    known = SEARCHES + _BY_CRITERION
+    if not isinstance(estimator, known):
+        allowed = " or ".join(kind.__name__ for kind in known)
         raise ParameterError(sentence("estimator", OWNER, allowed, repr(estimator)))
     fitted = hasattr(estimator, "alphas_")
     model = estimator if fitted else clone(estimator)
@@ -96,7 +100,7 @@ def regularization_path(
             f"{OWNER} was given other data than the {type(model).__name__} was fitted on: give "
             "the same, or an estimator that is not fitted."
         )
-    if not hasattr(model, "alpha_scores_"):
+    if not hasattr(model, "alpha_scores_") and not hasattr(model, "alpha_criteria_"):
         raise DataError(
             f"{OWNER} needs the scores of every strength, which this {type(model).__name__} of "
             "an older polytask did not keep: fit it again."
@@ -114,7 +118,7 @@ def fitted_path(
 
     Parameters
     ----------
-    model : MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV
+    model : one of those of :func:`regularization_path`
         Fitted.
     raw : TaskData
         What it was fitted on, before encoding.
@@ -129,15 +133,15 @@ def fitted_path(
     problem = _problem_of(model, raw)
     found = _solved(model, problem, exact)
     scaled = np.stack([W for W, _ in found])
-    scores = model.alpha_scores_
-    named = "score" if callable(model.scoring) else str(model.scoring)
+    judged = _by_criterion if isinstance(model, _BY_CRITERION) else _by_folds
+    scores, measure, df = judged(model)
     chosen = int(np.argmin(np.abs(model.alphas_ - model.alpha_)))
     best, one_se = within_one_error(scores, model.alphas_)
     return RegularizationPath(
         penalty=model.best_penalty_,
         alphas=model.alphas_,
         scores=scores,
-        measure="loss" if model.scoring is None else named,
+        measure=measure,
         coef=np.stack([problem.original_units(W, b)[0] for W, b in found]),
         sizes=np.linalg.norm(scaled, axis=2),
         entries=scaled.reshape(len(scaled), -1),
@@ -147,7 +151,28 @@ def fitted_path(
         best=best,
         one_se=one_se,
         chosen=chosen,
+        df=df,
     )
+
+
+# Scores, what they are, and degrees of freedom.
+_Judgement = tuple[Array, Measure, Array | None]
+
+
+def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
+    if model.scoring is None:
+        measure = Measure("loss", "held-out loss (scaled targets)", greater_is_better=False)
+    else:
+        name = "score" if callable(model.scoring) else str(model.scoring)
+        measure = Measure(name, f"held-out {name}", greater_is_better=True)
+    return model.alpha_scores_, measure, None
+
+
+def _by_criterion(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
+    found, name = model.alpha_criteria_, model.criterion
+    short = "-2 log evidence" if name == "evidence" else name.upper()
+    measure = Measure(name, f"{short} of all rows", greater_is_better=False, best=f"least {short}")
+    return -found[name][:, None], measure, found.get("df")
 
 
 def _problem_of(model: Any, raw: TaskData) -> Problem:  # noqa: ANN401 - a fitted search

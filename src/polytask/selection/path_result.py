@@ -28,6 +28,28 @@ _PICTURES = (".png", ".svg")
 _DRAWN = ("features", "entries")
 
 
+@dataclass(frozen=True)
+class Measure:
+    """What the strengths of a path are judged by.
+
+    Attributes
+    ----------
+    name : str
+        "loss", the name of a score, or of a criterion.
+    label : str
+        What a picture or a table calls it.
+    greater_is_better : bool
+        Whether it is a score; of a loss or a criterion less is better.
+    best : str, default="best score"
+        What a picture calls the best strength.
+    """
+
+    name: str
+    label: str
+    greater_is_better: bool
+    best: str = "best score"
+
+
 @dataclass(frozen=True, eq=False)
 class RegularizationPath:
     """What :func:`regularization_path` returns; the strongest penalty comes first.
@@ -39,9 +61,10 @@ class RegularizationPath:
     alphas : ndarray of shape (n_alphas,)
         The strengths.
     scores : ndarray of shape (n_alphas, n_folds)
-        The score of every strength in every fold; greater is better.
-    measure : str
-        What the scores are: "loss" is minus the held-out loss on scaled targets.
+        The score of every strength in every fold; greater is better: minus a loss. Of a search
+        by a criterion one column, minus the criterion of all rows.
+    measure : Measure
+        What they are.
     coef : ndarray of shape (n_alphas, n_columns, n_features)
         Coefficients of all rows in original units, as ``coef_``.
     sizes : ndarray of shape (n_alphas, n_features)
@@ -56,14 +79,16 @@ class RegularizationPath:
     columns : tuple of (task, class)
         As ``columns_``.
     best, one_se, chosen : int
-        Positions of the best mean score, of the strongest within one standard error of it, and
-        of what the rule of the search chose.
+        Positions of the best mean score, of the strongest within one standard error of it (the
+        best itself where there are no folds), and of what the rule of the search chose.
+    df : ndarray of shape (n_alphas,) or None, default=None
+        Degrees of freedom, of a search by an information criterion.
     """
 
     penalty: Penalty
     alphas: Array
     scores: Array
-    measure: str
+    measure: Measure
     coef: Array
     sizes: Array
     entries: Array
@@ -73,11 +98,17 @@ class RegularizationPath:
     best: int
     one_se: int
     chosen: int
+    df: Array | None = None
 
     @property
     def score(self) -> Array:
         """Mean score over the folds, shape (n_alphas,)."""
         return np.asarray(self.scores.mean(axis=1))
+
+    @property
+    def value(self) -> Array:
+        """What is measured, shape (n_alphas,): :attr:`score`, or minus it where less is better."""
+        return self.score if self.measure.greater_is_better else -self.score
 
     @property
     def standard_error(self) -> Array:
@@ -100,7 +131,8 @@ class RegularizationPath:
         pandas.DataFrame
             Columns alpha, score (mean over the folds), standard_error, features and
             coefficients (other than zero), rank, best, one_se, chosen (whether it is that
-            strength), and one column ``size of FEATURE`` per feature (see ``sizes``).
+            strength), df (where they are known), and one column ``size of FEATURE`` per feature
+            (see ``sizes``).
         """
         import pandas as pd
 
@@ -116,6 +148,8 @@ class RegularizationPath:
             "one_se": numbers == self.one_se,
             "chosen": numbers == self.chosen,
         }
+        if self.df is not None:
+            facts["df"] = self.df
         sizes = pd.DataFrame(self.sizes, columns=[f"size of {name}" for name in self.features])
         return pd.concat([pd.DataFrame(facts), sizes], axis=1)
 
@@ -143,7 +177,7 @@ class RegularizationPath:
 
     def marks(self) -> dict[str, float]:
         """Return the strengths to mark in a picture, what is used first."""
-        named = {"best score": self.best, "one standard error": self.one_se}
+        named = {self.measure.best: self.best, "one standard error": self.one_se}
         used = [name for name, place in named.items() if place == self.chosen]
         first = f"chosen: {used[0]}" if used else "chosen"
         marks = {first: float(self.alphas[self.chosen])}
@@ -173,17 +207,14 @@ class RegularizationPath:
         """
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
         panels = _charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
-        loss = self.measure == "loss"
-        word = "Held-out loss (scaled targets)" if loss else f"Held-out {self.measure}"
-        value = -self.score if loss else self.score
         _charts.error_curve(
             panels[0],
             self.alphas,
-            value,
+            self.value,
             self.standard_error,
             self.marks(),
-            labels=("", word),
-            greater_is_better=not loss,
+            labels=("", self.measure.label[:1].upper() + self.measure.label[1:]),
+            greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)
         _charts.coefficient_lines(

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask import MultiTaskRegressorCV
+from polytask import MultiTaskRegressorCV, MultiTaskRegressorIC
 from polytask.penalties import L21
 from polytask.selection import regularization_path
 
@@ -51,6 +51,20 @@ def test_rule_lines_groups_and_classes(run, plain):
     assert done.status == 0, done.err
 
 
+def test_a_criterion_replaces_the_folds(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = run(*WORDS, "--criterion", "bic", "--out", "p.png")
+    assert done.status == 0, done.err
+    assert "BIC of all rows" in done.out
+    assert "degrees of freedom" in done.out
+    assert "standard error" not in done.out
+    model = MultiTaskRegressorIC(L21(), criterion="bic", alphas=6, task_column="g")
+    path = regularization_path(model, plain[["g", "x", "z"]], plain["y"])
+    found = pd.read_csv("p.csv")
+    np.testing.assert_allclose(found["df"], path.df, rtol=1e-12)
+    assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
+
+
 @pytest.mark.parametrize(
     ("words", "said"),
     [
@@ -60,6 +74,12 @@ def test_rule_lines_groups_and_classes(run, plain):
         (("--out", "there.png"), "there.csv exists already"),
         (("--out", "p.png", "--penalty", "L22"), "L22"),
         (("--out", "p.png", "--group", "x", "--time", "z"), "one of --group and --time"),
+        (("--out", "p.png", "--criterion", "bicc"), "Did you mean 'bic'?"),
+        (
+            ("--out", "p.png", "--criterion", "bic", "--rule", "one_se"),
+            "so that --rule one_se has",
+        ),
+        (("--out", "p.png", "--criterion", "bic", "--group", "x"), "so that --group has no"),
     ],
 )
 def test_refusals_are_one_sentence_and_write_nothing(run, plain, words, said):

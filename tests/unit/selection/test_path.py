@@ -13,6 +13,7 @@ from sklearn.base import clone
 from polytask import (
     DataError,
     MultiTaskClassifierCV,
+    MultiTaskClassifierIC,
     MultiTaskModelCV,
     MultiTaskRegressor,
     MultiTaskRegressorCV,
@@ -114,7 +115,7 @@ def test_classes_mixed_losses_and_scores_have_theirs():
     classes = regularization_path(
         MultiTaskClassifierCV(L21(), alphas=4, cv=3, scoring="accuracy"), X, Y > 0
     )
-    assert classes.measure == "accuracy"
+    assert classes.measure.name == "accuracy"
     assert 0.5 < classes.score.max() <= 1.0
     table = pd.DataFrame(Y, columns=list("abcd")).assign(d=Y[:, 3] > 0)
     mixed = regularization_path(MultiTaskModelCV(L21(), alphas=4, cv=3), X, table)
@@ -142,6 +143,38 @@ def test_tables_and_separate_tasks_are_encoded_as_in_the_fit():
     assert apart.coef[:, 1 - a, own].any()
 
 
+@pytest.mark.parametrize("criterion", ["aic", "ebic", "gcv"])
+def test_a_criterion_stands_in_the_place_of_the_error(criterion):
+    X, Y = targets()
+    model = MultiTaskRegressorIC(L21(), criterion=criterion, alphas=12).fit(X, Y)
+    found = regularization_path(model, X, Y)
+    np.testing.assert_array_equal(found.alphas, model.alphas_)
+    assert found.value[found.chosen] == found.value.min() == model.best_criterion_
+    assert found.best == found.one_se == found.chosen
+    frame = model.criteria_frame()
+    mine = frame[frame["task_weight"] == model.task_weight_].set_index("alpha")
+    table = found.frame().set_index("alpha")
+    np.testing.assert_array_equal(mine.loc[table.index, "df"], table["df"])
+    np.testing.assert_array_equal(-mine.loc[table.index, criterion], table["score"])
+    assert np.isnan(table["standard_error"]).all()
+    np.testing.assert_allclose(found.coef[found.chosen], model.coef_, atol=1e-4)
+    upper, _ = found.plot()
+    assert upper.get_ylabel() == f"{criterion.upper()} of all rows"
+    mpl.pyplot.close("all")
+
+
+def test_the_evidence_and_criteria_of_classes_have_paths_that_are_kept_in_files(tmp_path):
+    X, Y = targets()
+    for model, y in (
+        (MultiTaskRegressorIC(L2(), criterion="evidence", alphas=6), Y),
+        (MultiTaskClassifierIC(L21(), criterion="bic", alphas=6), Y > 0),
+    ):
+        save(model.fit(X, y), tmp_path / "m.polytask")
+        found = regularization_path(load(tmp_path / "m.polytask"), X, y)
+        assert found.value[found.chosen] == model.best_criterion_
+        assert (found.df is None) == (model.criterion == "evidence")
+
+
 def test_a_saved_search_keeps_its_path(tmp_path, path):
     X, Y = targets()
     save(MultiTaskRegressorCV(L21(), alphas=12, cv=4).fit(X, Y), tmp_path / "m.polytask")
@@ -152,7 +185,7 @@ def test_a_saved_search_keeps_its_path(tmp_path, path):
 def test_refusals_are_sentences(path, tmp_path):
     X, Y = targets()
     with pytest.raises(ParameterError, match="estimator of regularization_path must be Multi"):
-        regularization_path(MultiTaskRegressorIC(L21()), X, Y)
+        regularization_path(MultiTaskRegressor(L21()), X, Y)
     fitted = MultiTaskRegressorCV(L21(), alphas=3, cv=3).fit(X, Y)
     with pytest.raises(DataError, match="other data than the MultiTaskRegressorCV was fitted on"):
         regularization_path(fitted, X, Y + 1.0)
