@@ -1,4 +1,4 @@
-"""One task pulled to known coefficients: closed form for squared loss, Newton for classes."""
+"""One task pulled to known coefficients: in closed form, by Newton's method, or as a program."""
 
 from __future__ import annotations
 
@@ -9,8 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.special import stdtrit
 
-from polytask.losses import Loss, Squared, SquareRoot
+from polytask.losses import Loss, PiecewiseLinear, Squared, SquareRoot
 from polytask.transfer._basis import Basis, Quadratic, basis_of
+from polytask.transfer._kinked_rows import Kinked
 
 Array = NDArray[np.float64]
 
@@ -183,10 +184,10 @@ def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
     return _solver(rows, start.eta(rows.X), pull).log_evidence()
 
 
-def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _Newton:
+def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _ByFolds:
     """Return what solves for every strength of a pull."""
     basis = basis_of(rows.X, pull)
-    return (_Ridge if isinstance(rows.loss, Squared | SquareRoot) else _Newton)(rows, basis, eta)
+    return (_Ridge if isinstance(rows.loss, Squared | SquareRoot) else _ByFolds)(rows, basis, eta)
 
 
 def _clearly_best(
@@ -281,8 +282,8 @@ class _Ridge:
         return np.asarray((self._right @ (shrunk * self._own))[:, None])
 
 
-class _Newton:
-    """Any other loss: Newton in the coordinates of the basis, cross-validated."""
+class _ByFolds:
+    """Any other loss: solved in the coordinates of the basis, cross-validated."""
 
     def __init__(self, rows: Rows, basis: Basis, eta: Array) -> None:
         self._rows, self.basis, self._eta = rows, basis, eta
@@ -313,23 +314,11 @@ class _Newton:
         return self._solve(np.arange(len(self._eta)), strength)
 
     def _solve(self, index: NDArray[np.intp], strength: float) -> Array:
-        """Minimise by Newton's method, every step halved until the value falls."""
         part = self._rows.part(index)
         fit = _Penalised(part, self.basis.rows(index), self._eta[index], strength)
-        u = np.zeros((self.basis.Z.shape[1], self._eta.shape[1]))
-        value, slope, step = fit.at(u)
-        for _ in range(_STEPS):
-            promise = float((slope * step).sum())
-            if promise <= _SETTLED * (1.0 + abs(value)):
-                break
-            length = 1.0
-            while (
-                fit.value(u - length * step) > value - 0.1 * length * promise and length > _SHORT
-            ):
-                length /= 2
-            u = u - length * step
-            value, slope, step = fit.at(u)
-        return u
+        if isinstance(part.loss, PiecewiseLinear):
+            return fit.least_kinked(part.loss)
+        return fit.least_smooth()
 
 
 @dataclass(frozen=True, eq=False)
@@ -345,6 +334,30 @@ class _Penalised:
         """Return the value at coordinates of shape (r, n_columns)."""
         losses = self.rows.losses(self.eta + self.Z @ u)
         return float(self.rows.weight @ losses) + 0.5 * self.strength * float((u**2).sum())
+
+    def least_kinked(self, loss: PiecewiseLinear) -> Array:
+        """Return the coordinates of the least value of a loss with a kink."""
+        weight = self.rows.weight
+        offset = self.eta[:, 0] - self.rows.y
+        rows = Kinked(self.Z, offset, loss.lower * weight, loss.upper * weight, self.strength)
+        return rows.solve()[:, None]
+
+    def least_smooth(self) -> Array:
+        """Return them by Newton's method, every step halved until the value falls."""
+        u = np.zeros((self.Z.shape[1], self.eta.shape[1]))
+        value, slope, step = self.at(u)
+        for _ in range(_STEPS):
+            promise = float((slope * step).sum())
+            if promise <= _SETTLED * (1.0 + abs(value)):
+                break
+            length = 1.0
+            while (
+                self.value(u - length * step) > value - 0.1 * length * promise and length > _SHORT
+            ):
+                length /= 2
+            u = u - length * step
+            value, slope, step = self.at(u)
+        return u
 
     def at(self, u: Array) -> tuple[float, Array, Array]:
         """Return value, gradient and Newton step."""

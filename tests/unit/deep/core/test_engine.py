@@ -25,14 +25,18 @@ import functools, sys
 import numpy as np, torch
 from polytask.deep import MLP, DeepMultiTaskRegressor
 from polytask.deep.engine import _leave
+from polytask.deep.recording import GradientSimilarity
 X, y, task = (np.load(f"{sys.argv[1]}/{name}.npy") for name in ("X", "y", "task"))
 model = DeepMultiTaskRegressor(
     MLP((8,)), optimizer=functools.partial(torch.optim.SGD, lr=0.05), precision="float64",
     device="cpu", batch_size=24, max_epochs=5, random_state=0, distributed=True,
+    record=GradientSimilarity(every=1),
 ).fit(X, y, task)
 weights = model._tasks.weights
 np.savez(f"{sys.argv[1]}/{model.history_.n_epochs}-{sys.argv[2]}.npz", **weights)
 np.save(f"{sys.argv[1]}/history-{sys.argv[2]}.npy", model.history_.training)
+(found,) = model.history_.relations
+np.save(f"{sys.argv[1]}/relations-{sys.argv[2]}.npy", [found.matrix, found.counts])
 group = torch.distributed.group.WORLD
 _leave()
 assert sys.getrefcount(group) == 2, "threads of the group that are left abort Python at its end"
@@ -79,6 +83,15 @@ def test_two_processes_are_one_with_the_whole_batch(rows, tmp_path):
                 assert_allclose(weights[name], value, atol=1e-12)
         history = np.load(tmp_path / f"history-{rank}.npy")
         assert_allclose(history, alone.history_.training, rtol=1e-12)
+    # Each process records its own rows of every batch; what they know is put together.
+    first, second = (np.load(tmp_path / f"relations-{rank}.npy") for rank in ("0", "1"))
+    assert_array_equal(first, second)
+    matrix, counts = first
+    steps = 5 * -(-93 // 24)
+    assert steps < counts[0, 0] <= 2 * steps
+    assert_array_equal(counts, counts.T)
+    assert_allclose(np.diag(matrix), 1.0)
+    assert 0 < abs(matrix[0, 1]) < 1
 
 
 class Pair:

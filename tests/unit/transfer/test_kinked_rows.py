@@ -1,0 +1,81 @@
+"""Rows with a kink: the answer is that of a search over all pieces, and of the solvers."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask import MultiTaskRegressor
+from polytask.penalties import L2
+from polytask.transfer._kinked_rows import Kinked
+
+
+def rows(seed, n, width, q, strength):
+    # Predictors above the target cost q: the loss of the quantile 1 - q.
+    rng = np.random.default_rng(seed)
+    Z, offset, weight = rng.normal(size=(n, width)), rng.normal(size=n), rng.uniform(0.1, 3.0, n)
+    return Kinked(Z, offset, (q - 1) * weight, q * weight, strength)
+
+
+@pytest.mark.parametrize("q", [0.05, 0.5, 0.9])
+@pytest.mark.parametrize("strength", [1e-4, 1e-2, 1.0, 100.0])
+def test_one_coordinate_is_the_best_of_all_kinks_and_pieces(q, strength):
+    given = rows(0, 50, 1, q, strength)
+    kinks = -given.offset / given.Z[:, 0]
+    tried = list(kinks)
+    for kink in kinks:
+        for side in (kink - 1e-9, kink + 1e-9):
+            r = given.offset + given.Z[:, 0] * side
+            tried.append(-(given.Z[:, 0] @ np.where(r > 0, given.upper, given.lower)) / strength)
+    least = min(given.value(np.array([u])) for u in tried)
+    start = given.value(np.zeros(1))
+    assert given.value(given.solve()) <= least + 1e-8 * start
+
+
+@pytest.mark.parametrize(("n", "width"), [(1, 1), (3, 8), (40, 3), (200, 10), (15, 15)])
+def test_several_coordinates_are_those_of_the_solvers(n, width):
+    given = rows(1, n, width, 0.3, 0.7)
+    weight = given.upper / 0.3
+    model = MultiTaskRegressor(
+        L2(0.7 / weight.sum()),
+        loss="quantile(0.7)",
+        intercept=None,
+        standardize=False,
+        scale_targets=None,
+        tol=1e-9,
+    ).fit(given.Z, -given.offset, task=np.zeros(n, dtype=int), sample_weight=weight)
+    found = given.solve()
+    assert given.value(found) <= given.value(model.coef_[0]) + 1e-8 * given.value(0 * found)
+    np.testing.assert_allclose(found, model.coef_[0], atol=1e-3)
+
+
+@pytest.mark.filterwarnings("error")
+def test_rows_twice_rows_of_nothing_and_no_misfit():
+    once = rows(2, 20, 3, 0.5, 1e-3)
+    twice = Kinked(
+        *(np.concatenate([v, v]) for v in (once.Z, once.offset, once.lower, once.upper)), 2e-3
+    )
+    np.testing.assert_allclose(twice.solve(), once.solve(), atol=1e-6)
+    nothing = Kinked(np.zeros((4, 2)), np.ones(4), -np.ones(4), np.ones(4), 1.0)
+    np.testing.assert_allclose(nothing.solve(), 0.0, atol=1e-12)
+    exact = Kinked(once.Z, np.zeros(20), once.lower, once.upper, 1.0)
+    np.testing.assert_allclose(exact.solve(), 0.0, atol=1e-12)
+
+
+@pytest.mark.filterwarnings("error")
+def test_strengths_and_sizes_far_apart_end_near_the_bound():
+    for strength in (1e-4, 1.0, 1e4):
+        for size in (1e-6, 1.0, 1e6):
+            given = rows(3, 300, 12, 0.9, strength)
+            given = Kinked(given.Z, size * given.offset, given.lower, given.upper, strength)
+            u = given.solve()
+            r = given.offset + given.Z @ u
+            near = np.abs(r) < 1e-3 * size
+            slope = np.where(r > 0, given.upper, given.lower)
+            # Rows on their kink leave their slopes open: those that balance the others best.
+            rest = strength * u + given.Z[~near].T @ slope[~near]
+            if near.any():
+                slope[near] = np.linalg.lstsq(given.Z[near].T, -rest, rcond=None)[0]
+            slope = np.clip(slope, given.lower, given.upper)
+            start = given.value(np.zeros(12))
+            assert given.value(u) - given.bound(slope) < 1e-5 * start
