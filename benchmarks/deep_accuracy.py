@@ -171,7 +171,7 @@ def print_table(data: RealSet, found: dict[str, list[Found]]) -> None:
     )
     print("|---|---|---|---|---|---|---|")
     for label in order:
-        best = next(other for other in order if other != label)
+        best = next((other for other in order if other != label), label)
         gap = (values[label] - values[best]).mean()
         seconds = np.mean([entry[1] for entry in found[label]])
         print(

@@ -62,7 +62,7 @@ def load(name: str, rows: int | None, words: int | None, each: int | None) -> Re
     return data
 
 
-def models(data: RealSet) -> dict[str, Callable[[], Any]]:
+def models(data: RealSet, strengths: int) -> dict[str, Callable[[], Any]]:
     """Return the models by name."""
     sparse = hasattr(data.X, "indptr")
     learner = make_pipeline(StandardScaler(with_mean=not sparse), TunedLogistic())
@@ -72,7 +72,7 @@ def models(data: RealSet) -> dict[str, Callable[[], Any]]:
         "pooled": lambda: Pooled(learner, "none"),
         "pooled + intercepts": lambda: Pooled(learner, "intercept"),
         "pooled + category": lambda: Pooled(learner, "category"),
-        "tuned toward_mean": lambda: MultiTaskClassifierCV(near_mean),
+        "tuned toward_mean": lambda: MultiTaskClassifierCV(near_mean, alphas=strengths),
     }
     width = data.X.shape[1]
     plain = ("none", "scalar", "diagonal") if width <= DIAGONAL_FEATURES else ("none", "scalar")
@@ -126,7 +126,7 @@ def run(data: RealSet, options: argparse.Namespace) -> None:
     metric = accuracy if options.metric == "accuracy" else score
     kept = Kept(options.keep, f"{data.name} {data.X.shape} {options.metric}")
     found: dict[str, list[tuple[float, float, bool, str]]] = {}
-    wanted = {label: make for label, make in models(data).items() if options.only in label}
+    wanted = {label: make for label, make in models(data, options.strengths).items() if options.only in label}
     skipped = set(filter(None, options.skip.split(",")))
     for label, make in wanted.items():
         if label in skipped:
@@ -168,6 +168,7 @@ def main() -> None:
     parser.add_argument("--rows", type=int, default=None, help="the first so many rows")
     parser.add_argument("--each", type=int, default=None, help="so many rows of every task")
     parser.add_argument("--words", type=int, default=None, help="the commonest so many features")
+    parser.add_argument("--strengths", type=int, default=50, help="tried by tuned toward_mean")
     parser.add_argument("--metric", choices=("auc", "accuracy"), default="auc")
     parser.add_argument("--only", default="", help="part of the names of the models to fit")
     parser.add_argument("--skip", default="", help="names of models to leave out, by commas")
