@@ -126,7 +126,8 @@ def run(data: RealSet, options: argparse.Namespace) -> None:
     metric = accuracy if options.metric == "accuracy" else score
     kept = Kept(options.keep, f"{data.name} {data.X.shape} {options.metric}")
     found: dict[str, list[tuple[float, float, bool, str]]] = {}
-    wanted = {label: make for label, make in models(data, options.strengths).items() if options.only in label}
+    known = models(data, options.strengths)
+    wanted = {label: make for label, make in known.items() if options.only in label}
     skipped = set(filter(None, options.skip.split(",")))
     for label, make in wanted.items():
         if label in skipped:
