@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from polytask._estimator.scaling import feature_scaling
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.datafits import Rooted, Samples, SquaredStatistics, narrowed
+from polytask.datafits import KinkedSamples, Rooted, Samples, SquaredStatistics, narrowed
 from polytask.datafits.base import rows_in_use
 from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
@@ -54,12 +54,15 @@ class Pull:
         inf for a feature in which the tasks do not differ.
     level : float
         inf if the tasks have one intercept or none.
+    unit : float, default=1.0
+        What targets are divided by before their losses are taken, typically.
     """
 
     mean: Array
     scale: Array
     strength: Array
     level: float
+    unit: float = 1.0
 
 
 def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
@@ -84,15 +87,36 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     mean, scale = _moments(data, problem)
     groups = _groups(problem.layout.columns.classes, problem)
     rows = float(np.mean(problem.counts[problem.counts > 0])) if problem.counts.any() else 1.0
+    unit = float(np.exp(np.mean(np.log(problem.targets.scale))))
     if all(len(group) < 2 for group in groups):
         # One task says nothing about how much tasks differ.
-        return Pull(mean, scale, _LONE_ROWS * scale**2, 1.0)
+        lone = _LONE_ROWS * _curvature_alone(problem, solution) / _factor(problem, unit)
+        return Pull(mean, scale, lone * scale**2, lone / _LONE_ROWS, unit)
     value, held, distance = _forces(problem, solution, groups, rows)
     width = scale / problem.features.scale
     noise = _Noise.of(problem, value, rows, sum(len(group) - 1 for group in groups))
     strength = np.maximum(held, noise.least(held, distance * width**2) * width**2)
     level = _level(problem, solution, groups, mean, noise)
-    return Pull(mean, scale, strength * problem.features.scale**2, level)
+    factor = _factor(problem, unit)
+    held_by = strength * problem.features.scale**2 / factor
+    return Pull(mean, scale, held_by, level / factor, unit)
+
+
+def _factor(problem: Problem, unit: float) -> float:
+    """Return what a pull is divided by in the units of the target.
+
+    Squared losses and pulls of scaled targets are both those of the targets over the square of
+    their unit; losses with kinks are those over the unit itself.
+    """
+    return unit if isinstance(problem.datafit, KinkedSamples) else 1.0
+
+
+def _curvature_alone(problem: Problem, solution: Solution) -> float:
+    """Return the curvature of a row: of squared losses 1, of others what they have typically."""
+    if not isinstance(problem.datafit, KinkedSamples):
+        return 1.0
+    value = problem.datafit.evaluate(solution.W, solution.intercept).value
+    return _Noise.of(problem, value, 1.0, 1).curvature
 
 
 def _forces(
@@ -168,12 +192,17 @@ class _Noise:
     def of(cls, problem: Problem, value: float, rows: float, freedom: int) -> _Noise:
         """Take the noise of numbers from the value of the data term."""
         n_tasks = int((problem.counts > 0).sum())
+        datafit, each = problem.datafit, value / max(n_tasks, 1)
+        if isinstance(datafit, KinkedSamples):
+            # As the logarithm of an asymmetric Laplace density: its scale is the mean loss.
+            slopes = float(np.mean(-datafit.rows.lower * datafit.rows.upper))
+            return cls(each, slopes / max(each, _TINY), rows, freedom)
         if not problem.datafit.is_bounded and isinstance(problem.datafit, Samples):
-            noise = 2.0 * value / max(n_tasks, 1) if _has_dispersion(problem.datafit) else 1.0
+            noise = 2.0 * each if _has_dispersion(problem.datafit) else 1.0
             return cls(noise, _mean_curvature(problem.datafit, n_tasks), rows, freedom)
-        if not problem.datafit.is_quadratic:
+        if not (problem.datafit.is_quadratic or _of_numbers(problem.datafit)):
             return cls(1.0, 0.25, rows, freedom)
-        return cls(2.0 * value / max(n_tasks, 1), 1.0, rows, freedom)
+        return cls(2.0 * each, 1.0, rows, freedom)
 
     def least(self, held: Array, distance: Array) -> Array:
         """Return the least pull of standardised coefficients.
@@ -195,6 +224,13 @@ class _Noise:
         common = float(spread[finite].mean()) / self.freedom
         shared = (spread + _BORROWED * common) / (self.freedom + _BORROWED)
         return self.variance / np.maximum(shared, _TINY)
+
+
+def _of_numbers(datafit: object) -> bool:
+    """Say whether all losses are of numbers in any unit, near the squared one where they fit."""
+    return isinstance(datafit, Samples) and all(
+        block.loss.follows_units and not block.loss.is_classifier for block in datafit.blocks
+    )
 
 
 def _has_dispersion(datafit: Samples) -> bool:

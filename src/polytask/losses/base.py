@@ -98,6 +98,10 @@ class Loss(ABC):
         """
         return True
 
+    def at_scale(self, unit: float) -> Loss:
+        """Return the loss for targets that are `unit` times as large, up to a factor."""
+        return self
+
     @property
     def allowed(self) -> str:
         """What a number must be to be a target, as part of a sentence."""

@@ -85,6 +85,10 @@ class Huber(Loss):
         """Return eta: it is the centre of the targets."""
         return eta
 
+    def at_scale(self, unit: float) -> Huber:
+        """Return the loss that turns `unit` times as far off."""
+        return Huber(self.delta * unit)
+
     def to_state(self) -> State:
         """Return delta."""
         return {"delta": self.delta}

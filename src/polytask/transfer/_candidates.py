@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from polytask._estimator import MultiTaskEstimator
 from polytask.data import TaskData
-from polytask.losses import Multinomial
+from polytask.losses import Multinomial, PiecewiseLinear
+from polytask.metrics.scores import best_constant
 from polytask.transfer._basis import Quadratic
 from polytask.transfer._pulled import Grid, Line, Pulled, Rows, learn
 from polytask.transfer._refit import natural_losses, refitted
@@ -74,7 +75,7 @@ def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> 
     for fold in given.folds(_REFITS):
         rest = np.setdiff1d(np.arange(given.raw.n_rows), fold)
         pooled = refitted(model, [source, given.raw.rows(rest)])
-        losses[fold] = natural_losses(pooled, given.raw.rows(fold))
+        losses[fold] = natural_losses(pooled, given.raw.rows(fold), given.loss)
     return losses
 
 
@@ -100,14 +101,27 @@ def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
         return Pulled(start, rows.losses(start.eta(rows.X)), 0.0)
     mean = np.asarray(rows.X.mean(axis=0), dtype=float).ravel()
     grid = _ALONE_CLASSES if rows.loss.is_classifier else _ALONE
-    return learn(rows, start, Quadratic(mean, scale**2, _FREE), grid)
+    one = _one_row(rows, start)
+    return learn(rows, start, Quadratic(mean, one * scale**2, one * _FREE), grid)
+
+
+def _one_row(rows: Rows, start: Line) -> float:
+    """Return the strength of a pull that counts as much as about one row."""
+    if not isinstance(rows.loss, PiecewiseLinear):
+        return 1.0
+    # The curvature of an asymmetric Laplace density, whose scale is the mean loss.
+    scale = float(np.average(rows.losses(start.eta(rows.X)), weights=rows.weight))
+    return -rows.loss.lower * rows.loss.upper / scale if scale > 0 else 1.0
 
 
 def _constant(rows: Rows, shape: tuple[int, ...]) -> Line:
-    """Return the best constant: the mean, or the odds of the classes."""
+    """Return the best constant: of numbers that of their loss, or the odds of the classes."""
     if not rows.loss.is_classifier:
-        level = np.array([np.average(rows.y, weights=rows.weight)])
-        return Line(np.zeros(shape), level)
+        level = best_constant(rows.loss, rows.y, rows.weight)
+        if not np.isfinite(level):
+            # Counts of nothing but zeros: half of one, so that its logarithm is finite.
+            level = float(np.log(_PRIOR_ROWS / rows.weight.sum()))
+        return Line(np.zeros(shape), np.array([level]))
     several = isinstance(rows.loss, Multinomial)
     counts = np.bincount(rows.y.astype(np.intp), rows.weight, minlength=max(shape[0], 2))
     odds = np.log(counts + _PRIOR_ROWS)

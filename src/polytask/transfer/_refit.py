@@ -17,6 +17,7 @@ from polytask._estimator.training import training_data
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData, tables
 from polytask.exceptions import DataError
+from polytask.losses import LogLink, Loss
 
 Array = NDArray[np.float64]
 _LEAST = 1e-12
@@ -95,8 +96,8 @@ def row_labels(data: TaskData) -> list[Hashable]:
     return [data.tasks[code] for code in data.row_tasks().tolist()]
 
 
-def natural_losses(model: Any, rows: TaskData) -> Array:  # noqa: ANN401 - any estimator
-    """Return the loss of every row: half the squared error, or the log loss of its class.
+def natural_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN401
+    """Return the loss of every row: that of numbers, or the log loss of its class.
 
     Parameters
     ----------
@@ -104,6 +105,8 @@ def natural_losses(model: Any, rows: TaskData) -> Array:  # noqa: ANN401 - any e
         Fitted; a task that it does not know is predicted with what the others share.
     rows : TaskData
         Raw, with targets.
+    loss : Loss
+        Of numbers.
 
     Returns
     -------
@@ -113,9 +116,9 @@ def natural_losses(model: Any, rows: TaskData) -> Array:  # noqa: ANN401 - any e
     X, task = _with_column(rows.X, row_labels(rows), model.task_column)
     truth = np.asarray(rows.y)
     if not hasattr(model, "classes_"):
-        return np.asarray(
-            0.5 * (truth - np.asarray(model.predict(X, task=task), dtype=float)) ** 2
-        )
+        found = np.asarray(model.predict(X, task=task), dtype=float)
+        eta = np.log(np.maximum(found, _LEAST)) if isinstance(loss, LogLink) else found
+        return np.asarray(loss.value(truth.astype(float), eta))
     proba = np.asarray(model.predict_proba(X, task=task), dtype=float)
     position = {label: k for k, label in enumerate(np.asarray(model.classes_).tolist())}
     own = np.array([position.get(label, -1) for label in truth.tolist()])

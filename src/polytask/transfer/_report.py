@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._messages import Speech
 from polytask._registry import saveable
+from polytask.losses import Squared, SquareRoot
 from polytask.transfer._pulled import FEW, beats, difference
 from polytask.transfer._rows import Given
 
@@ -34,15 +35,15 @@ class Adaptation:
         The tasks that were adapted to.
     rows : tuple of int
         The labelled rows of each.
-    metric : {"rmse", "log_loss"}
-        What `scores` are.
+    metric : {"rmse", "deviance", "log_loss"}
+        What `scores` are; "deviance" is the mean loss, of losses of numbers but the squared one.
     scores : dict of str to float
         Of "adapted", "source" (the model as it was), "target" (the new rows alone) and
         "pooled" (source and new rows as one), as far as they were tried: on new rows that the
         candidate has not seen; smaller is better.
     differences : dict of str to (float, float)
         Mean loss of "adapted" less that of the candidate, on the same rows, and its standard
-        error; half the squared error for numbers.
+        error; half the squared error for the squared loss.
     chosen : str
         The candidate that the model is.
     strengths : tuple of float
@@ -199,13 +200,15 @@ def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptati
     -------
     Adaptation
     """
-    squared = not any(entry.rows.loss.is_classifier for entry in given.tasks)
+    losses = [entry.rows.loss for entry in given.tasks]
+    squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)
+    classes = any(loss.is_classifier for loss in losses)
     judged = None if trial is None else trial.judged()
     return Adaptation(
         domain=domain,
         tasks=tuple(entry.label for entry in given.tasks),
         rows=tuple(len(entry.rows.y) for entry in given.tasks),
-        metric="rmse" if squared else "log_loss",
+        metric="rmse" if squared else "log_loss" if classes else "deviance",
         scores={} if judged is None else judged.scores(squared),
         differences={} if judged is None else judged.differences(),
         untried={} if judged is None else dict(judged.untried),

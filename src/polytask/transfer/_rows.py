@@ -68,6 +68,11 @@ class Given:
         return sum(len(task.rows.y) for task in self.tasks)
 
     @property
+    def loss(self) -> Loss:
+        """The loss of the first task."""
+        return self.tasks[0].rows.loss
+
+    @property
     def weight(self) -> NDArray[np.float64]:
         """Weights of the labelled rows."""
         return np.concatenate([task.rows.weight for task in self.tasks])
@@ -121,6 +126,13 @@ def _outcomes(model: MultiTaskEstimator) -> Outcomes:
     return known
 
 
+def _loss(model: MultiTaskEstimator, task: int) -> Loss:
+    """Return the loss of a task, in the units of its target unless a network scales it."""
+    pull = getattr(model, "_pull", None)
+    loss = _outcomes(model).loss_of(task)
+    return loss if pull is None else loss.at_scale(pull.unit)
+
+
 def read_rows(
     model: MultiTaskEstimator,
     X: Any,  # noqa: ANN401
@@ -147,13 +159,12 @@ def read_rows(
         If they do not fit the model.
     """
     X, task = _labelled(model, X, task)
-    outcomes = _outcomes(model)
     if X is None:
         _refuse(y, "y")
         _refuse(sample_weight, "sample_weight")
         codes = model._schema.index.encode(task, "shared")
         width = len(model.coef_feature_names_)
-        empty = Rows(np.zeros((0, width)), np.zeros(0), np.zeros(0), outcomes.loss_of(-1))
+        empty = Rows(np.zeros((0, width)), np.zeros(0), np.zeros(0), _loss(model, -1))
         pairs = dict(zip(label_list(task), codes.tolist(), strict=True))
         return Given(None, None, tuple(NewTask(k, c, empty) for k, c in pairs.items()))
     raw = _raw(X, y, task, sample_weight)
@@ -237,8 +248,7 @@ def _length(X: Any) -> int:  # noqa: ANN401 - any container
 
 def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401
     """Return the rows of one task with their targets as numbers."""
-    outcomes = _outcomes(model)
-    loss = outcomes.loss_of(code)
+    outcomes, loss = _outcomes(model), _loss(model, code)
     if raw.y is None:
         return Rows(X[:0], np.zeros(0), np.zeros(0), loss)
     classes = outcomes.classes_of(code)

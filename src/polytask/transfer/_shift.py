@@ -126,7 +126,7 @@ class Shift:
 
     def _on_new(self) -> Trial:
         """Hold new rows out in turn; the model as it was has seen none of them."""
-        losses = {"source": natural_losses(self.model, self.new)}
+        losses = {"source": natural_losses(self.model, self.new, self.given.loss)}
         untried: dict[str, str] = {}
         for name in ("adapted", "target", "pooled"):
             try:
@@ -146,7 +146,7 @@ class Shift:
                 # A candidate that does not settle on a few rows is judged by what it predicts.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model = self._learned(name, self.source, self.weight, self.new.rows(train))
-            own[test] = natural_losses(model, self.new.rows(test))
+            own[test] = natural_losses(model, self.new.rows(test), self.given.loss)
         return own
 
     def _on_old(self) -> Trial:
@@ -156,7 +156,7 @@ class Shift:
             rows, held = self.source.rows(train), self.source.rows(test)
             for name, weight in (("adapted", self.weight[train]), ("source", None)):
                 model = refitted(self.model, [rows], None if weight is None else [weight])
-                losses[name][test] = natural_losses(model, held)
+                losses[name][test] = natural_losses(model, held, self.given.loss)
         return Trial(losses, self.weight)
 
 
