@@ -33,6 +33,7 @@ _LONE_ROWS = 10.0
 # The variance of a feature between tasks is that of so many more distances at the mean of all.
 _BORROWED = 4.0
 _TINY = 1e-300
+_LEAST_LOSS = 1e-3
 # Features are worked on alone where at most one in so many has coefficients.
 _FEW = 4
 
@@ -90,7 +91,7 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     unit = float(np.exp(np.mean(np.log(problem.targets.scale))))
     if all(len(group) < 2 for group in groups):
         # One task says nothing about how much tasks differ.
-        lone = _LONE_ROWS * _curvature_alone(problem, solution) / _factor(problem, unit)
+        lone = _LONE_ROWS * _curvature_alone(problem) / _factor(problem, unit)
         return Pull(mean, scale, lone * scale**2, lone / _LONE_ROWS, unit)
     value, held, distance = _forces(problem, solution, groups, rows)
     width = scale / problem.features.scale
@@ -111,12 +112,13 @@ def _factor(problem: Problem, unit: float) -> float:
     return unit if isinstance(problem.datafit, KinkedSamples) else 1.0
 
 
-def _curvature_alone(problem: Problem, solution: Solution) -> float:
-    """Return the curvature of a row: of squared losses 1, of others what they have typically."""
-    if not isinstance(problem.datafit, KinkedSamples):
+def _curvature_alone(problem: Problem) -> float:
+    """Return the curvature of a row: 1, but with kinks that of noise as large as the targets."""
+    datafit = problem.datafit
+    if not isinstance(datafit, KinkedSamples):
         return 1.0
-    value = problem.datafit.evaluate(solution.W, solution.intercept).value
-    return _Noise.of(problem, value, 1.0, 1).curvature
+    constant = datafit.evaluate(np.zeros(datafit.shape)).value
+    return _Noise.of(problem, constant, 1.0, 1).curvature
 
 
 def _forces(
@@ -194,9 +196,11 @@ class _Noise:
         n_tasks = int((problem.counts > 0).sum())
         datafit, each = problem.datafit, value / max(n_tasks, 1)
         if isinstance(datafit, KinkedSamples):
-            # As the logarithm of an asymmetric Laplace density: its scale is the mean loss.
+            # As the logarithm of an asymmetric Laplace density: its scale is the mean loss, not
+            # less than a trace of that of a constant, for rows may be fitted exactly.
+            scale = max(each, _LEAST_LOSS * datafit.magnitude / max(n_tasks, 1), _TINY)
             slopes = float(np.mean(-datafit.rows.lower * datafit.rows.upper))
-            return cls(each, slopes / max(each, _TINY), rows, freedom)
+            return cls(scale, slopes / scale, rows, freedom)
         if not problem.datafit.is_bounded and isinstance(problem.datafit, Samples):
             noise = 2.0 * each if _has_dispersion(problem.datafit) else 1.0
             return cls(noise, _mean_curvature(problem.datafit, n_tasks), rows, freedom)

@@ -95,3 +95,11 @@ def test_hubers_loss_turns_in_the_unit_of_the_target():
     y, eta = np.zeros(3), np.array([0.5, 2.0, 50.0])
     large = Huber(1.35).at_scale(10.0)
     np.testing.assert_allclose(large.value(10 * y, 10 * eta), 100 * Huber(1.35).value(y, eta))
+
+
+def test_one_task_that_is_fitted_exactly_still_lets_another_one_differ(cases):
+    X, _, _, _ = cases
+    y = X @ np.arange(6.0)
+    fitted = MultiTaskRegressor(L2(1e-6), loss="quantile").fit(X[:60], y[:60], task=np.zeros(60))
+    found = adapt(fitted, X[60:120], -y[60:120], task=1)
+    assert r2(-y[120:], found.predict(X[120:], task=np.ones(600))) > 0.99
