@@ -128,11 +128,15 @@ def test_a_cell_that_drowns_its_column_is_named_and_scores_can_be_read(run, exam
 
 
 def test_a_folder_that_takes_no_file_is_named(run, exams, monkeypatch):
-    monkeypatch.setattr("os.access", lambda *_: False)
+    def refuse(**_):
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("tempfile.TemporaryFile", refuse)
     words = ("auto", "exams.csv", "--task", "school", "--target", "score", "--drop", "passed")
     done = run(*words, "--out", "m.polytask")
     assert done.status == 2
     assert "takes no new files" in done.err
+    assert "Choosing" not in done.err
 
 
 def test_mixed_targets_are_refused(run, exams):
