@@ -14,7 +14,9 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.nothing": "无法判断相关性：特征与目标都有变化的任务不足两个。",
     "related.model": "在这个模型中，{shares}。",
     "related.model_nothing": "无法判断相关性：系数不全为 0 的任务不足两个。",
-    "related.gradients": "训练中，两个任务的梯度的余弦平均为 {value}。",
+    "related.gradients": (
+        "训练中，两个任务的梯度的余弦平均为 {value}（相对于各任务自身梯度之间的余弦）。"
+    ),
     "related.affinity": (
         "训练中，为一个任务走一步，对另一任务损失的作用平均为其自身一步的 {value} 倍。"
     ),
@@ -71,8 +73,9 @@ RELATED_CHINESE: Mapping[str, Template] = {
         "连在一起。"
     ),
     "related.map.note_gradients": (
-        "训练中各任务梯度的平均余弦。蓝色为相似，橙色为相反。相邻的任务相似；树在平均距离的高度"
-        "上把任务连在一起。批次中行数少的任务，其余弦偏向 0。"
+        "训练中各任务梯度的平均余弦，相对于各任务自身梯度之间的余弦。蓝色为相似，橙色为相反。"
+        "相邻的任务相似；树在平均距离的高度上把任务连在一起。梯度在批次之间只有噪声的任务与任何"
+        "任务都不相似。"
     ),
     "related.map.note_affinity": (
         "为一个任务走的步子对另一任务损失的作用（双向），相对于各任务自身的步子。蓝色为互助，"
@@ -107,7 +110,8 @@ RELATED_CHINESE: Mapping[str, Template] = {
     ),
     "related.method.part": "{aspect}：{p}",
     "related.method.gradients": (
-        "在训练网络时记录：同一批次中各任务梯度之间的余弦，对所记录的各步取平均。"
+        "在训练网络时记录：各任务梯度之间的余弦，对所记录的各步取平均，再除以各任务自身的梯度在"
+        "相邻批次之间的余弦（衰减校正，Spearman 1904）。"
     ),
     "related.method.affinity": (
         "在训练网络时记录：为一个任务在共享层上走一步后，另一任务的损失如何变化，对所记录的各步"

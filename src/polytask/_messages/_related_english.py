@@ -20,7 +20,8 @@ RELATED_ENGLISH: Mapping[str, Template] = {
         "Nothing can be said of relatedness: fewer than two tasks have coefficients other than 0."
     ),
     "related.gradients": (
-        "In training the gradients of two tasks had a cosine of {value} on average."
+        "In training the gradients of two tasks had a cosine of {value} on average, relative to "
+        "those of each task with itself."
     ),
     "related.affinity": (
         "In training a step for one task did to the loss of another {value} of what a step for "
@@ -103,9 +104,10 @@ RELATED_ENGLISH: Mapping[str, Template] = {
         "alike; the tree joins tasks at the height of their mean distance."
     ),
     "related.map.note_gradients": (
-        "Mean cosines of the tasks' gradients in training. Blue: alike, orange: opposite. "
-        "Neighbours are alike; the tree joins tasks at the height of their mean distance. Few "
-        "rows of a task in a batch draw its cosines toward 0."
+        "Mean cosines of the tasks' gradients in training, relative to those of each task with "
+        "itself. Blue: alike, orange: opposite. Neighbours are alike; the tree joins tasks at the "
+        "height of their mean distance. A task whose gradients differ from batch to batch as "
+        "noise does is like no other."
     ),
     "related.map.note_affinity": (
         "What steps for one task did to the loss of the other, both ways, relative to steps for "
@@ -146,8 +148,9 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     ),
     "related.method.part": "{aspect}: {p}",
     "related.method.gradients": (
-        "Recorded while a network was trained: cosines between the gradients of the tasks in one "
-        "batch, averaged over the steps recorded."
+        "Recorded while a network was trained: cosines between the gradients of the tasks, "
+        "averaged over the steps recorded, relative to those of each task with itself from one "
+        "batch to the next (correction for attenuation, Spearman 1904)."
     ),
     "related.method.affinity": (
         "Recorded while a network was trained: how the loss of each task changes by a step on the "

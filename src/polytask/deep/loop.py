@@ -220,6 +220,7 @@ class _Run:
         tally, group = Tally(self.network.n_tasks), []
         for group in grouped(self.batches, self.training.accumulate):
             self._step(group, tally)
+        self.record.recorder.end_epoch(self.network, self.optimizer)
         tally.add_up(self.engine)
         means = require_labels(tally.means(self.network.roots), "batches", self.epochs + 1)
         if self.epochs + 1 >= self.training.max_epochs:

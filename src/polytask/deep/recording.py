@@ -6,42 +6,66 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._registry import saveable
-from polytask.deep.balancing.routes import OwnRows, Route, Shared
+from polytask.deep.balancing.routes import OwnRows, Shared
 from polytask.deep.engine import Engine
 from polytask.deep.relations import AFFINITY, GRADIENTS, TaskRelation
-from polytask.deep.terms import Sums, task_means
+from polytask.deep.terms import task_means
 from polytask.deep.trainable import Trainable
 from polytask.deep.training import LEVELS
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
+Pair = tuple[Any, Any]
+
+
+@dataclass(frozen=True)
+class Block:
+    """Values of a measure for some pairs of tasks; one that is not finite says nothing.
+
+    Attributes
+    ----------
+    values : Tensor of shape (k, m)
+        The measure.
+    rows, columns : Tensor of shape (k,) and (m,), integers
+        The tasks of either side.
+    """
+
+    values: Tensor
+    rows: Tensor
+    columns: Tensor
+
 
 @runtime_checkable
 class Recording(Protocol):
-    """A measure of pairs of tasks on one batch."""
+    """A measure of pairs of tasks, from two batches that follow each other.
+
+    What is measured of one task on one batch and of the other on another has no noise in common:
+    rows that both tasks happened to see would count as likeness, and a task's own rows as more
+    agreement with itself than it has with others.
+    """
 
     measure: ClassVar[str]
+    symmetric: ClassVar[bool]
 
     @property
     def every(self) -> int:
         """Steps from one batch that is measured to the next."""
         ...
 
-    def of_batch(self, network: Trainable, batch: Any, rate: float) -> tuple[Tensor, Tensor]:  # noqa: ANN401
-        """Return the measure, (k, k), and the tasks that are present in the batch, (k,).
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
+        """Return the measure of the tasks of one batch, in rows, with those of the other.
 
         Parameters
         ----------
         network : Trainable
             In evaluation mode; its weights are the same afterwards.
-        batch : object
-            As the network takes it.
+        batches : pair
+            Two batches as the network takes them; twice the same if an epoch has but one.
         rate : float
             The learning rate of the optimiser.
         """
@@ -54,19 +78,25 @@ class Recording(Protocol):
 class GradientSimilarity:
     """Cosines between the gradients of the tasks: whether they pull the shared layers alike.
 
+    The gradient of one task is that of a batch, the gradient of the other that of the batch
+    before it in the epoch, both at the weights of the moment (of the same batch where an epoch
+    has but one). The cosine of a task with itself is then how much of its gradient is more than
+    the rows that were drawn, and :attr:`TaskRelation.similarity` divides by it.
+
     Parameters
     ----------
     every : int, default=10
-        Measure every so many steps, the first one included.
+        Measure every so many steps, the second one included. With few rows of a task in a batch
+        gradients are mostly noise, and many measured steps are needed: take 1.
     at : {"parameters", "representation"}, default="parameters"
         Where gradients are taken: of the parameters that tasks share, or of the representation.
-        Where each row belongs to one task they are orthogonal at the representation, which is
-        refused there.
+        There only gradients of the same rows can be compared: both are of one batch, and where
+        each row belongs to one task, which makes them orthogonal, that is refused.
 
     Notes
     -----
-    A measured step costs a backward pass for each task beside the step itself. Tasks with layers
-    of their own (``Soft``) share nothing there: cosine 0.
+    A measured step costs two backward passes for each task beside the step itself. Tasks with
+    layers of their own (``Soft``) share nothing there: cosine 0.
 
     References
     ----------
@@ -78,31 +108,61 @@ class GradientSimilarity:
     at: str = LEVELS[1]
 
     measure: ClassVar[str] = GRADIENTS
+    symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         """Refuse settings outside their sets."""
         positive_integer(self.every, "every", "GradientSimilarity")
         one_of(self.at, "at", "GradientSimilarity", LEVELS)
 
-    def of_batch(self, network: Trainable, batch: Any, rate: float) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
         """Return the cosines of the tasks that are present."""
-        sums = network.sums(batch)
-        if not len(sums.present):
-            return torch.zeros(0, 0, dtype=torch.float64), sums.present
-        means = task_means(sums, sums.weights, network.roots)
-        gramian = self._route(network, sums).measure(means, sums.present).gramian.double()
-        return cosines(gramian), sums.present
+        one, other = batches
+        if self.at != LEVELS[1]:
+            return _at_representation(network, one)
+        rows, tasks = _gradients(network, one, type(self).__name__)
+        if one is other:
+            return Block(cosines(_products(rows, rows)), tasks, tasks)
+        columns, others = _gradients(network, other, type(self).__name__)
+        lengths = torch.outer(_lengths(rows), _lengths(columns))
+        # A gradient of 0 has no cosine: 0 / 0.
+        return Block(_products(rows, columns) / lengths, tasks, others)
 
-    def _route(self, network: Trainable, sums: Sums) -> Route:
-        if self.at == LEVELS[1]:
-            return Shared(tuple(_shared(network, type(self).__name__)))
-        if sums.shared is None or isinstance(sums.shared, OwnRows):
-            told = "none is formed" if sums.shared is None else "each row belongs to one task"
-            raise IncompatibleError(
-                "GradientSimilarity(at='representation') needs a representation that tasks "
-                f"share row by row; here {told}. Take at='parameters'."
-            )
-        return sums.shared
+
+def _at_representation(network: Trainable, batch: Any) -> Block:  # noqa: ANN401
+    """Return the cosines of the gradients of one batch at the representation."""
+    sums = network.sums(batch)
+    if not len(sums.present):
+        return Block(torch.zeros(0, 0), sums.present, sums.present)
+    if sums.shared is None or isinstance(sums.shared, OwnRows):
+        told = "none is formed" if sums.shared is None else "each row belongs to one task"
+        raise IncompatibleError(
+            "GradientSimilarity(at='representation') needs a representation that tasks "
+            f"share row by row; here {told}. Take at='parameters'."
+        )
+    means = task_means(sums, sums.weights, network.roots)
+    gramian = sums.shared.measure(means, sums.present).gramian.double()
+    return Block(cosines(gramian), sums.present, sums.present)
+
+
+def _gradients(network: Trainable, batch: Any, owner: str) -> tuple[list[Tensor], Tensor]:  # noqa: ANN401
+    """Return the gradients of the tasks present, (k, size) for each shared parameter."""
+    shared = _shared(network, owner)
+    sums = network.sums(batch)
+    if not len(sums.present):
+        return [parameter.new_zeros(0, parameter.numel()) for parameter in shared], sums.present
+    means = task_means(sums, sums.weights, network.roots)
+    return Shared(tuple(shared)).rows(means), sums.present
+
+
+def _products(rows: list[Tensor], columns: list[Tensor]) -> Tensor:
+    parts = [(a @ b.T).double() for a, b in zip(rows, columns, strict=True)]
+    return torch.stack(parts).sum(0)
+
+
+def _lengths(rows: list[Tensor]) -> Tensor:
+    squares = [(part**2).sum(1).double() for part in rows]
+    return torch.stack(squares).sum(0).sqrt()
 
 
 def cosines(gramian: Tensor) -> Tensor:
@@ -127,13 +187,16 @@ def cosines(gramian: Tensor) -> Tensor:
 class TaskAffinity:
     """Inter-task affinity: what a step for one task does to the losses of the others [1]_.
 
-    For tasks i and j of a batch, ``1 - L_j(after) / L_j(before)``, the shared parameters having
-    taken one plain gradient step on ``L_i``: above 0 where i helps j, below where it harms.
+    For tasks i and j, ``1 - L_j(after) / L_j(before)``, the shared parameters having taken one
+    plain gradient step on ``L_i``: above 0 where i helps j, below where it harms. The step is by
+    one batch, the losses are those of the batch before it in the epoch, so that rows which both
+    happened to see do not count (of the same batch where an epoch has but one).
 
     Parameters
     ----------
     every : int, default=10
-        Measure every so many steps, the first one included.
+        Measure every so many steps, the second one included. With few rows of a task in a batch
+        many measured steps are needed: take 1.
     step : float or None, default=None
         The length of the step; None: the learning rate of the optimiser at that time.
 
@@ -152,6 +215,7 @@ class TaskAffinity:
     step: float | None = None
 
     measure: ClassVar[str] = AFFINITY
+    symmetric: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         """Refuse settings outside their sets."""
@@ -159,19 +223,28 @@ class TaskAffinity:
         if self.step is not None:
             positive(self.step, "step", "TaskAffinity")
 
-    def of_batch(self, network: Trainable, batch: Any, rate: float) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
         """Return the affinities of the tasks that are present."""
+        one, other = batches
         shared = _shared(network, type(self).__name__)
         length = rate if self.step is None else self.step
-        sums = network.sums(batch)
+        sums = network.sums(one)
         means = task_means(sums, sums.weights, network.roots)
-        before, rows = means.detach().double(), []
+        before, present = _losses(network, other)
+        rows = []
         for mean in means:
             slopes = torch.autograd.grad(mean, shared, retain_graph=True, allow_unused=True)
-            after = _after(network, batch, list(zip(shared, slopes, strict=True)), length)
+            after = _after(network, other, list(zip(shared, slopes, strict=True)), length)
             rows.append(1.0 - after / before)
-        found = torch.stack(rows) if rows else torch.zeros(0, 0, dtype=torch.float64)
-        return found, sums.present
+        found = torch.stack(rows) if rows else before.new_zeros(0, len(before))
+        return Block(found, sums.present, present)
+
+
+@torch.no_grad()
+def _losses(network: Trainable, batch: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
+    """Return the mean losses of the tasks present, (k,), and these tasks."""
+    sums = network.sums(batch)
+    return task_means(sums, sums.weights, network.roots).double(), sums.present
 
 
 @torch.no_grad()
@@ -188,8 +261,7 @@ def _after(
             if slope is not None:
                 # Through `data`: the graph of the losses before is needed for the next task.
                 parameter.data = parameter.data - length * slope
-        sums = network.sums(batch)
-        return task_means(sums, sums.weights, network.roots).double()
+        return _losses(network, batch)[0]
     finally:
         for (parameter, _), values in zip(moved, source, strict=True):
             parameter.data = values
@@ -248,16 +320,34 @@ class Recorder:
 
     def __init__(self, record: object, n_tasks: int) -> None:
         self._recordings = recordings_of(record, "Training")
-        shape = (2, n_tasks, n_tasks)
-        # Sums of the measure, and in how many steps it was known.
+        shape = (3, n_tasks, n_tasks)
+        # How often the measure was known, its sum, and that of its squares.
         self._sums = [torch.zeros(shape, dtype=torch.float64) for _ in self._recordings]
+        self._before: Any = None
+        self._waiting: list[int] = []
 
     def see(self, step: int, network: Trainable, batch: Any, optimizer: Optimizer) -> None:  # noqa: ANN401
         """Measure the batch of a step, counted from 1, before the step is taken.
 
-        Network, gradients and random numbers are afterwards what they were.
+        What is due at the first step of an epoch waits for the second, which has a batch before
+        it. Network, gradients and random numbers are afterwards what they were.
         """
+        if not self._recordings:
+            return
         due = [k for k, one in enumerate(self._recordings) if (step - 1) % one.every == 0]
+        self._waiting = sorted({*self._waiting, *due})
+        if self._before is not None:
+            self._measure(network, (batch, self._before), optimizer)
+        self._before = batch
+
+    def end_epoch(self, network: Trainable, optimizer: Optimizer) -> None:
+        """Measure what still waits, for want of a second batch, on the only one."""
+        if self._before is not None:
+            self._measure(network, (self._before, self._before), optimizer)
+        self._before = None
+
+    def _measure(self, network: Trainable, batches: Pair, optimizer: Optimizer) -> None:
+        due, self._waiting = self._waiting, []
         if not due:
             return
         rate = float(optimizer.param_groups[0]["lr"])
@@ -267,14 +357,15 @@ class Recorder:
         cards = [device] if device.type == "cuda" else []
         with torch.random.fork_rng(devices=cards), torch.backends.cudnn.flags(enabled=False):
             for k in due:
-                self._add(k, *self._recordings[k].of_batch(network, batch, rate))
+                self._add(k, self._recordings[k].of_batches(network, batches, rate))
         network.train()
 
-    def _add(self, k: int, values: Tensor, present: Tensor) -> None:
-        found, at = values.detach().cpu(), present.cpu()
+    def _add(self, k: int, block: Block) -> None:
+        found, rows, columns = block.values.detach().cpu(), block.rows.cpu(), block.columns.cpu()
         known = torch.isfinite(found)
-        both = torch.stack([torch.where(known, found, torch.zeros_like(found)), known.double()])
-        self._sums[k][:, at[:, None], at[None, :]] += both
+        found = torch.where(known, found, torch.zeros_like(found)).double()
+        sums = torch.stack([known.double(), found, found**2])
+        self._sums[k][:, rows[:, None], columns[None, :]] += sums
 
     def relations(
         self, tasks: tuple[Hashable, ...], engine: Engine | None = None
@@ -285,9 +376,10 @@ class Recorder:
             whole = sums
             if engine is not None and engine.world > 1:
                 whole = engine.total(sums.to(engine.device)).cpu()
-            total, counts = whole.numpy()
-            matrix = np.divide(total, counts, out=np.full_like(total, np.nan), where=counts > 0)
-            found.append(TaskRelation(one.measure, tasks, matrix, counts.astype(np.intp)))
+            if one.symmetric:
+                whole = whole + whole.transpose(1, 2)
+                whole.diagonal(dim1=1, dim2=2).mul_(0.5)
+            found.append(TaskRelation.of_sums(one.measure, tasks, *whole.numpy()))
         return tuple(found)
 
     def state_dict(self) -> dict[str, Any]:

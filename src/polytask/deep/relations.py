@@ -17,6 +17,8 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 # What was measured.
 GRADIENTS, AFFINITY = "gradients", "affinity"
+# Standard errors above 0 from which a task is known to agree with itself.
+_TOLD = 2.0
 
 
 @saveable("deep.task_relation")
@@ -31,37 +33,59 @@ class TaskRelation:
     tasks : tuple
         The tasks.
     matrix : ndarray of shape (n_tasks, n_tasks)
-        The mean over the steps recorded. Of gradients the cosine, symmetric; of affinity in row i
-        and column j the share of its loss that task j loses by a step for task i. NaN for two
-        tasks that were never in one batch.
+        The mean over the steps recorded. Of gradients the cosine between that of one task on a
+        batch and that of the other on the batch before, symmetric; of affinity in row i and
+        column j the share of its loss that task j loses by a step for task i. On the diagonal how
+        far a task agrees with itself from one batch to the next. NaN for two tasks that never
+        met.
     counts : ndarray of int of shape (n_tasks, n_tasks)
-        Steps that each mean is over.
+        Values that each mean is over.
+    errors : ndarray of shape (n_tasks, n_tasks)
+        Standard errors of the means, as if steps were independent; 0 of a single value.
     """
 
     measure: str
     tasks: tuple[Hashable, ...]
     matrix: Floats
     counts: NDArray[np.intp]
+    errors: Floats
+
+    @classmethod
+    def of_sums(
+        cls,
+        measure: str,
+        tasks: tuple[Hashable, ...],
+        counts: Floats,
+        sums: Floats,
+        squares: Floats,
+    ) -> TaskRelation:
+        """Return the relation whose values were added up, each argument (n_tasks, n_tasks)."""
+        mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
+        left = np.maximum(squares - counts * np.nan_to_num(mean) ** 2, 0.0)
+        free = counts * (counts - 1.0)
+        errors = np.sqrt(np.divide(left, free, out=np.zeros_like(left), where=free > 0))
+        return cls(measure, tasks, mean, counts.astype(np.intp), errors)
 
     @property
     def similarity(self) -> Floats:
         """How alike two tasks are, -1 to 1, symmetric, (n_tasks, n_tasks).
 
-        The cosine; or the geometric mean of both affinities of a pair over that of the
-        affinities of the two tasks with themselves, 0 where their signs differ: for short steps
-        that is the cosine too. 0 where nothing is known.
+        The cosine, or the geometric mean of both affinities of a pair (0 where their signs
+        differ), over the geometric mean of what the two tasks have with themselves: what the rows
+        of a batch add to a gradient by chance lessens both alike (correction for attenuation,
+        Spearman 1904). For short steps affinities say the same as cosines. 0 where nothing is
+        known, which includes tasks whose agreement with themselves is not above twice its
+        standard error.
         """
-        if self.measure == GRADIENTS:
-            found = self.matrix
-        else:
-            both = self.matrix * self.matrix.T
-            own = np.sqrt(np.maximum(np.diagonal(self.matrix), 0.0))
-            size = np.sign(self.matrix) * np.sqrt(np.maximum(both, 0.0))
-            scale = np.outer(own, own)
-            found = np.divide(size, scale, out=np.zeros_like(size), where=scale > 0.0)
-        alike = np.clip(np.nan_to_num(found), -1.0, 1.0)
+        found, own = self.matrix, np.diagonal(self.matrix)
+        if self.measure != GRADIENTS:
+            found = np.sign(found) * np.sqrt(np.maximum(found * found.T, 0.0))
+        known = own > _TOLD * np.diagonal(self.errors)
+        own = np.sqrt(np.where(known, own, 1.0))
+        alike = np.nan_to_num(found / np.outer(own, own)) * np.outer(known, known)
+        alike = np.clip(alike, -1.0, 1.0)
         np.fill_diagonal(alike, 1.0)
-        return alike
+        return np.asarray(alike)
 
     @property
     def seen(self) -> NDArray[np.bool_]:

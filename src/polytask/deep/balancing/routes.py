@@ -67,7 +67,7 @@ class Shared:
 
     def measure(self, terms: Tensor, present: Tensor) -> Measured:
         """Return the Gramian of the gradients with respect to all the tensors."""
-        rows = self._rows(terms)
+        rows = self.rows(terms)
         gramian = sum((outer(of) for of in rows[1:]), outer(rows[0]))
         return Measured(gramian, [_mixed(t, of) for t, of in zip(self.tensors, rows, strict=True)])
 
@@ -90,10 +90,10 @@ class Shared:
         if len(self.tensors) != 1:
             allowed = "one tensor"
             raise IncompatibleError(sentence("through", "Parameters", allowed, len(self.tensors)))
-        at, (rows,) = self.tensors[0], self._rows(terms)
+        at, (rows,) = self.tensors[0], self.rows(terms)
         return Gradients(at, rows.reshape(len(terms), *at.shape), _mixed(at, rows)[1])
 
-    def _rows(self, terms: Tensor) -> list[Tensor]:
+    def rows(self, terms: Tensor) -> list[Tensor]:
         """Return the gradients of all terms, (k, size) for each tensor."""
         heard = contributions(terms, self.tensors[0]) if len(self.tensors) == 1 else None
         if heard is not None:

@@ -90,8 +90,8 @@ def test_two_processes_are_one_with_the_whole_batch(rows, tmp_path):
     steps = 5 * -(-93 // 24)
     assert steps < counts[0, 0] <= 2 * steps
     assert_array_equal(counts, counts.T)
-    assert_allclose(np.diag(matrix), 1.0)
-    assert 0 < abs(matrix[0, 1]) < 1
+    assert_allclose(matrix, matrix.T)
+    assert np.abs(matrix).max() < 1.0
 
 
 class Pair:

@@ -165,9 +165,10 @@ def _squared(output, target):
     return 0.5 * (output[:, 0] - target) ** 2
 
 
-def _trained(network, batches, record):
+def _trained(network, batches, record, lr=0.0):
+    # Steps of length 0 leave the weights where the computation by hand has them.
     plain = Training(
-        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=0.05),
+        optimizer=lambda parameters: torch.optim.SGD(parameters, lr=lr),
         max_epochs=1,
         patience=None,
         record=record,
@@ -180,73 +181,156 @@ def test_identical_tasks_have_cosine_one():
     found = _trained(network, batches, GradientSimilarity(1))
     np.testing.assert_allclose(found.matrix, np.ones((2, 2)), rtol=1e-12)
     network, batches = _linear_network(same=True)
-    affinity = _trained(network, batches, TaskAffinity(1))
+    affinity = _trained(network, batches, TaskAffinity(1), lr=0.05)
     np.testing.assert_allclose(affinity.similarity, np.ones((2, 2)), rtol=1e-12)
 
 
-def test_affinity_is_that_of_a_computation_by_hand():
-    network, batches = _linear_network(same=False)
-    (x, targets), rate = (batches[0][0].numpy(), batches[0][1]), 0.05
+def _by_hand(network, batch):
+    """Return the shared weights, the losses of the two tasks and the gradients, of NumPy."""
+    x, targets = batch[0].numpy(), [batch[1][name].numpy() for name in "ab"]
     V = network.sharing.weight.detach().numpy().copy()
     heads = [head.weight.detach().numpy()[0].copy() for head in network.heads]
-    ys = [targets[name].numpy() for name in "ab"]
 
     def loss(trunk, t):
-        return 0.5 * np.mean((x @ trunk.T @ heads[t] - ys[t]) ** 2)
+        return 0.5 * np.mean((x @ trunk.T @ heads[t] - targets[t]) ** 2)
 
-    def slope(t):
-        misfit = x @ V.T @ heads[t] - ys[t]
-        return np.outer(heads[t], misfit @ x) / len(x)
+    slopes = [np.outer(heads[t], (x @ V.T @ heads[t] - targets[t]) @ x) / len(x) for t in range(2)]
+    return V, loss, slopes
 
-    want = [[1.0 - loss(V - rate * slope(i), j) / loss(V, j) for j in range(2)] for i in range(2)]
-    found = _trained(network, batches, TaskAffinity(1))
-    np.testing.assert_allclose(found.matrix, want, rtol=1e-10, atol=1e-12)
+
+def _second_batch():
+    torch.manual_seed(1)
+    x = torch.randn(5, 3, dtype=torch.float64)
+    return x, {name: torch.randn(5, dtype=torch.float64) for name in "ab"}
+
+
+@pytest.mark.parametrize("several", [False, True], ids=["one batch", "two batches"])
+def test_affinity_is_that_of_a_computation_by_hand(several):
     network, batches = _linear_network(same=False)
-    longer = _trained(network, batches, TaskAffinity(1, step=0.2))
-    assert np.abs(longer.matrix).max() > np.abs(found.matrix).max()
+    batches += [_second_batch()] * several
+    V, loss, _ = _by_hand(network, batches[0])
+    slopes = _by_hand(network, batches[-1])[2]
+    want = [[1.0 - loss(V - 0.05 * slopes[i], j) / loss(V, j) for j in range(2)] for i in range(2)]
+    found = _trained(network, batches, TaskAffinity(1, step=0.05))
+    np.testing.assert_allclose(found.matrix, want, rtol=1e-10, atol=1e-12)
+    np.testing.assert_array_equal(found.counts, np.ones((2, 2)))
 
 
-@pytest.mark.parametrize("at", ["parameters", "representation"])
-def test_cosines_are_those_of_a_computation_by_hand(at):
+def test_a_step_for_affinity_is_as_long_as_the_learning_rate():
+    by_rate, by_step = (
+        _trained(*_linear_network(same=False), TaskAffinity(1, step=step), lr=0.05).matrix
+        for step in (None, 0.05)
+    )
+    np.testing.assert_array_equal(by_rate, by_step)
+
+
+def _cosine(a, b):
+    return np.sum(a * b) / np.linalg.norm(a) / np.linalg.norm(b)
+
+
+def test_cosines_are_those_of_a_computation_by_hand():
+    network, batches = _linear_network(same=False)
+    slopes = _by_hand(network, batches[0])[2]
+    want = _cosine(*slopes)
+    found = _trained(network, batches, GradientSimilarity(1))
+    np.testing.assert_allclose(found.matrix, [[1.0, want], [want, 1.0]], rtol=1e-10)
+    batches.append(_second_batch())
+    others = _by_hand(network, batches[1])[2]
+    across = np.array([[_cosine(one, other) for other in others] for one in slopes])
+    found = _trained(network, batches, GradientSimilarity(1))
+    np.testing.assert_allclose(found.matrix, (across + across.T) / 2, rtol=1e-10)
+    np.testing.assert_array_equal(found.counts, [[1, 2], [2, 1]])
+    spread = abs(across[0, 1] - across[1, 0]) / 2
+    np.testing.assert_allclose(found.errors, spread * (1 - np.eye(2)), atol=1e-12)
+
+
+def test_cosines_at_the_representation_are_those_of_one_batch():
     network, batches = _linear_network(same=False)
     x, (a, b) = batches[0][0].numpy(), [batches[0][1][name].numpy() for name in "ab"]
     V = network.sharing.weight.detach().numpy().copy()
     heads = [head.weight.detach().numpy()[0].copy() for head in network.heads]
     misfits = [x @ V.T @ head - y for head, y in zip(heads, (a, b), strict=True)]
-    turn = x if at == "parameters" else np.eye(len(x))
-    slopes = [np.outer(h, m @ turn).ravel() for h, m in zip(heads, misfits, strict=True)]
-    want = slopes[0] @ slopes[1] / np.linalg.norm(slopes[0]) / np.linalg.norm(slopes[1])
-    found = _trained(network, batches, GradientSimilarity(1, at=at))
+    want = _cosine(*(np.outer(h, m) for h, m in zip(heads, misfits, strict=True)))
+    found = _trained(network, batches, GradientSimilarity(1, at="representation"))
     np.testing.assert_allclose(found.matrix, [[1.0, want], [want, 1.0]], rtol=1e-10)
+
+
+def test_tasks_of_one_batch_after_the_other_meet():
+    network, batches = _linear_network(same=False)
+    (x, targets), second = batches[0], _second_batch()
+    apart = [(x, {"a": targets["a"]}), (second[0], {"b": second[1]["b"]})]
+    found = _trained(network, apart, GradientSimilarity(1))
+    want = _cosine(_by_hand(network, batches[0])[2][0], _by_hand(network, second)[2][1])
+    np.testing.assert_array_equal(found.counts, 1 - np.eye(2))
+    np.testing.assert_allclose(found.matrix[0, 1], want, rtol=1e-10)
+    # Neither met itself, so what the cosine is worth is not known.
+    np.testing.assert_array_equal(found.similarity, np.eye(2))
 
 
 def test_tasks_that_never_meet_are_unknown():
     network, batches = _linear_network(same=False)
     x, targets = batches[0]
-    apart = [(x, {"a": targets["a"]}), (x, {"b": targets["b"]})]
-    found = _trained(network, apart, GradientSimilarity(1))
-    np.testing.assert_array_equal(found.counts, np.eye(2))
+    found = _trained(network, [(x, {"a": targets["a"]})], GradientSimilarity(1))
+    np.testing.assert_array_equal(found.counts, [[1, 0], [0, 0]])
     assert np.isnan(found.matrix[0, 1])
     np.testing.assert_array_equal(found.similarity, np.eye(2))
 
 
 def test_recordings_happen_every_so_many_steps():
+    # Of seven steps the first, which waits for the second, the fourth and the last.
     network, batches = _linear_network(same=False)
     found = _trained(network, batches * 7, TaskAffinity(3))
     np.testing.assert_array_equal(found.counts, np.full((2, 2), 3))
 
 
+def test_groups_are_found_where_each_row_belongs_to_one_task():
+    # Five rows of a task in a batch: cosines within groups are .02, and 0 across.
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((1200, 6)), np.arange(1200) % 6
+    one, other = np.tanh(2 * X[:, 0]) + X[:, 1], np.tanh(2 * X[:, 2]) - X[:, 3]
+    y = np.where(task < 3, one, other) + 0.5 * rng.standard_normal(1200)
+    model = _model(GradientSimilarity(1), batch_size=32, **LONG).fit(X, y, task)
+    assert {frozenset(group) for group in relatedness(model).groups} == {
+        frozenset({0, 1, 2}),
+        frozenset({3, 4, 5}),
+    }
+    relation = model.history_.relations[0]
+    assert np.diag(relation.matrix).max() < 0.2
+    assert relation.similarity[0, 1] > 5 * relation.matrix[0, 1]
+
+
 def test_frame_has_the_names_of_the_tasks():
-    relation = TaskRelation("gradients", ("a", ("b", 1)), np.eye(2), np.ones((2, 2), dtype=int))
+    relation = _relation("gradients", ("a", ("b", 1)), np.eye(2))
     assert relation.frame().index.tolist() == ["a", ("b", 1)]
+
+
+def _relation(measure, tasks, matrix, errors=0.0):
+    one = np.ones((2, 2), dtype=int)
+    return TaskRelation(measure, tasks, np.asarray(matrix), 9 * one, errors * one)
 
 
 def test_signs_that_differ_are_no_similarity():
     matrix = np.array([[0.4, 0.1], [-0.1, 0.1]])
-    relation = TaskRelation("affinity", ("a", "b"), matrix, np.ones((2, 2), dtype=int))
+    relation = _relation("affinity", ("a", "b"), matrix)
     np.testing.assert_array_equal(relation.similarity, np.eye(2))
-    both = TaskRelation("affinity", ("a", "b"), np.abs(matrix), relation.counts)
+    both = _relation("affinity", ("a", "b"), np.abs(matrix))
     np.testing.assert_allclose(both.similarity[0, 1], 0.1 / np.sqrt(0.04), rtol=1e-12)
+
+
+def test_noise_of_batches_lessens_no_similarity():
+    matrix = [[0.04, 0.03], [0.03, 0.09]]
+    known = _relation("gradients", ("a", "b"), matrix, errors=0.01)
+    np.testing.assert_allclose(known.similarity[0, 1], 0.03 / 0.06, rtol=1e-12)
+    unknown = _relation("gradients", ("a", "b"), matrix, errors=0.021)
+    np.testing.assert_array_equal(unknown.similarity, np.eye(2))
+
+
+def test_errors_are_those_of_means():
+    values = np.random.default_rng(0).standard_normal((5, 2, 2))
+    sums = [np.sum(values**power, axis=0) for power in range(3)]
+    found = TaskRelation.of_sums("affinity", ("a", "b"), *sums)
+    np.testing.assert_allclose(found.matrix, values.mean(0), rtol=1e-12)
+    np.testing.assert_allclose(found.errors, values.std(0, ddof=1) / np.sqrt(5), rtol=1e-12)
 
 
 @pytest.mark.parametrize(
