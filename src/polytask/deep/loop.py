@@ -30,7 +30,7 @@ from polytask.deep.guards import (
 from polytask.deep.history import Ending, History, TrainingResult
 from polytask.deep.objective import objective_of
 from polytask.deep.record import Best, Record, Tally
-from polytask.deep.recording import Recorder
+from polytask.deep.recorder import Recorder
 from polytask.deep.regularise import Penalties
 from polytask.deep.state import (
     random_state,
@@ -235,9 +235,8 @@ class _Run:
             score = self._total(held)
         self.best.see(self.epochs, score, self.network)
         advance(self.schedule, self._total(held if held is not None else means))
-        every = self.training.checkpoint_every
-        first = self.engine.rank == 0
-        if first and self.training.checkpoint is not None and self.epochs % every == 0:
+        due = self.epochs % self.training.checkpoint_every == 0
+        if due and self.engine.rank == 0 and self.training.checkpoint is not None:
             self._write(self.training.checkpoint)
 
     def _step(self, group: list[Any], tally: Tally) -> None:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 
 from polytask.deep.engine import Engine
 from polytask.deep.history import History
-from polytask.deep.recording import Recorder
+from polytask.deep.recorder import Recorder
 from polytask.deep.state import copied
 
 # Of the loss of the first epoch: what the loss must fall by to count as progress.

@@ -2,23 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, Protocol, final, runtime_checkable
 
 import torch
 from torch import Tensor
-from torch.optim import Optimizer
 
 from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.deep.balancing.routes import OwnRows, Shared
-from polytask.deep.engine import Engine
-from polytask.deep.relations import AFFINITY, GRADIENTS, TaskRelation
+from polytask.deep.relations import AFFINITY, GRADIENTS
 from polytask.deep.terms import task_means
 from polytask.deep.trainable import Trainable
 from polytask.deep.training import LEVELS
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 
 Pair = tuple[Any, Any]
 
@@ -30,14 +28,17 @@ class Block:
     Attributes
     ----------
     values : Tensor of shape (k, m)
-        The measure.
+        The values, which are added up over the steps.
     rows, columns : Tensor of shape (k,) and (m,), integers
         The tasks of either side.
+    whole : Tensor of shape (m,) or None, default=None
+        What the values are shares of, added up too; None: of one.
     """
 
     values: Tensor
     rows: Tensor
     columns: Tensor
+    whole: Tensor | None = None
 
 
 @runtime_checkable
@@ -190,7 +191,9 @@ class TaskAffinity:
     For tasks i and j, ``1 - L_j(after) / L_j(before)``, the shared parameters having taken one
     plain gradient step on ``L_i``: above 0 where i helps j, below where it harms. The step is by
     one batch, the losses are those of the batch before it in the epoch, so that rows which both
-    happened to see do not count (of the same batch where an epoch has but one).
+    happened to see do not count (of the same batch where an epoch has but one). Losses before and
+    after are added up over the steps first: the ratio of single batches has no mean where a loss
+    may be near 0.
 
     Parameters
     ----------
@@ -203,7 +206,7 @@ class TaskAffinity:
     Notes
     -----
     A measured step costs a backward and a forward pass for each task beside the step itself. The
-    steps are taken back, bit for bit. Losses of 0 say nothing and are left out.
+    steps are taken back, bit for bit. Of a task whose losses are all 0 nothing is known.
 
     References
     ----------
@@ -235,9 +238,9 @@ class TaskAffinity:
         for mean in means:
             slopes = torch.autograd.grad(mean, shared, retain_graph=True, allow_unused=True)
             after = _after(network, other, list(zip(shared, slopes, strict=True)), length)
-            rows.append(1.0 - after / before)
+            rows.append(before - after)
         found = torch.stack(rows) if rows else before.new_zeros(0, len(before))
-        return Block(found, sums.present, present)
+        return Block(found, sums.present, present, whole=before)
 
 
 @torch.no_grad()
@@ -305,97 +308,3 @@ def recordings_of(record: object, owner: str) -> tuple[Recording, ...]:
             raise ParameterError(sentence("record", owner, allowed, repr(one)))
         positive_integer(one.every, "every", type(one).__name__)
     return given
-
-
-class Recorder:
-    """Sums of what is recorded.
-
-    Parameters
-    ----------
-    record : Recording, sequence of Recording, or None
-        What; None is nothing.
-    n_tasks : int
-        Number of tasks.
-    """
-
-    def __init__(self, record: object, n_tasks: int) -> None:
-        self._recordings = recordings_of(record, "Training")
-        shape = (3, n_tasks, n_tasks)
-        # How often the measure was known, its sum, and that of its squares.
-        self._sums = [torch.zeros(shape, dtype=torch.float64) for _ in self._recordings]
-        self._before: Any = None
-        self._waiting: list[int] = []
-
-    def see(self, step: int, network: Trainable, batch: Any, optimizer: Optimizer) -> None:  # noqa: ANN401
-        """Measure the batch of a step, counted from 1, before the step is taken.
-
-        What is due at the first step of an epoch waits for the second, which has a batch before
-        it. Network, gradients and random numbers are afterwards what they were.
-        """
-        if not self._recordings:
-            return
-        due = [k for k, one in enumerate(self._recordings) if (step - 1) % one.every == 0]
-        self._waiting = sorted({*self._waiting, *due})
-        if self._before is not None:
-            self._measure(network, (batch, self._before), optimizer)
-        self._before = batch
-
-    def end_epoch(self, network: Trainable, optimizer: Optimizer) -> None:
-        """Measure what still waits, for want of a second batch, on the only one."""
-        if self._before is not None:
-            self._measure(network, (self._before, self._before), optimizer)
-        self._before = None
-
-    def _measure(self, network: Trainable, batches: Pair, optimizer: Optimizer) -> None:
-        due, self._waiting = self._waiting, []
-        if not due:
-            return
-        rate = float(optimizer.param_groups[0]["lr"])
-        device = next(network.parameters()).device
-        network.eval()
-        # Recurrent layers of a card can go back only in training, but for those of torch itself.
-        cards = [device] if device.type == "cuda" else []
-        with torch.random.fork_rng(devices=cards), torch.backends.cudnn.flags(enabled=False):
-            for k in due:
-                self._add(k, self._recordings[k].of_batches(network, batches, rate))
-        network.train()
-
-    def _add(self, k: int, block: Block) -> None:
-        found, rows, columns = block.values.detach().cpu(), block.rows.cpu(), block.columns.cpu()
-        known = torch.isfinite(found)
-        found = torch.where(known, found, torch.zeros_like(found)).double()
-        sums = torch.stack([known.double(), found, found**2])
-        self._sums[k][:, rows[:, None], columns[None, :]] += sums
-
-    def relations(
-        self, tasks: tuple[Hashable, ...], engine: Engine | None = None
-    ) -> tuple[TaskRelation, ...]:
-        """Return the means over the steps, those of all processes."""
-        found = []
-        for one, sums in zip(self._recordings, self._sums, strict=True):
-            whole = sums
-            if engine is not None and engine.world > 1:
-                whole = engine.total(sums.to(engine.device)).cpu()
-            if one.symmetric:
-                whole = whole + whole.transpose(1, 2)
-                whole.diagonal(dim1=1, dim2=2).mul_(0.5)
-            found.append(TaskRelation.of_sums(one.measure, tasks, *whole.numpy()))
-        return tuple(found)
-
-    def state_dict(self) -> dict[str, Any]:
-        """Return the state, for a checkpoint."""
-        return {"measures": [one.measure for one in self._recordings], "sums": list(self._sums)}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises
-        ------
-        DataError
-            If it is that of other recordings.
-        """
-        own, given = [one.measure for one in self._recordings], list(state["measures"])
-        if given != own:
-            allowed = f"that of the checkpoint, {given}"
-            raise DataError(sentence("record", "the training", allowed, own))
-        self._sums = [sums.clone() for sums in state["sums"]]

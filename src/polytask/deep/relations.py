@@ -33,9 +33,9 @@ class TaskRelation:
     tasks : tuple
         The tasks.
     matrix : ndarray of shape (n_tasks, n_tasks)
-        The mean over the steps recorded. Of gradients the cosine between that of one task on a
+        Over the steps recorded, of gradients the mean cosine between that of one task on a
         batch and that of the other on the batch before, symmetric; of affinity in row i and
-        column j the share of its loss that task j loses by a step for task i. On the diagonal how
+        column j the share of its losses that task j loses by steps for task i. On the diagonal how
         far a task agrees with itself from one batch to the next. NaN for two tasks that never
         met.
     counts : ndarray of int of shape (n_tasks, n_tasks)
@@ -56,15 +56,29 @@ class TaskRelation:
         measure: str,
         tasks: tuple[Hashable, ...],
         counts: Floats,
+        whole: Floats,
         sums: Floats,
         squares: Floats,
     ) -> TaskRelation:
-        """Return the relation whose values were added up, each argument (n_tasks, n_tasks)."""
-        mean = np.divide(sums, counts, out=np.full_like(sums, np.nan), where=counts > 0)
-        left = np.maximum(squares - counts * np.nan_to_num(mean) ** 2, 0.0)
-        free = counts * (counts - 1.0)
-        errors = np.sqrt(np.divide(left, free, out=np.zeros_like(left), where=free > 0))
-        return cls(measure, tasks, mean, counts.astype(np.intp), errors)
+        """Return the relation whose values were added up, each argument (n_tasks, n_tasks).
+
+        Parameters
+        ----------
+        measure : str
+            What was measured.
+        tasks : tuple
+            The tasks.
+        counts, whole, sums, squares : ndarray
+            How many values there were, sums of what they are shares of, of them, and of their
+            squares.
+        """
+        zeros, known = np.zeros_like(sums), whole > 0
+        share = np.divide(sums, whole, out=np.full_like(sums, np.nan), where=known)
+        mean = np.divide(sums, counts, out=zeros.copy(), where=counts > 0)
+        left = np.maximum(squares - counts * mean**2, 0.0)
+        left = np.divide(left, counts - 1.0, out=zeros.copy(), where=counts > 1)
+        errors = np.divide(np.sqrt(counts * left), whole, out=zeros, where=known)
+        return cls(measure, tasks, share, counts.astype(np.intp), errors)
 
     @property
     def similarity(self) -> Floats:

@@ -326,11 +326,22 @@ def test_noise_of_batches_lessens_no_similarity():
 
 
 def test_errors_are_those_of_means():
-    values = np.random.default_rng(0).standard_normal((5, 2, 2))
-    sums = [np.sum(values**power, axis=0) for power in range(3)]
+    rng = np.random.default_rng(0)
+    values, whole = rng.standard_normal((5, 2, 2)), 2.0 + rng.random((5, 2, 2))
+    sums = np.full((2, 2), 5.0), whole.sum(0), values.sum(0), np.sum(values**2, axis=0)
     found = TaskRelation.of_sums("affinity", ("a", "b"), *sums)
-    np.testing.assert_allclose(found.matrix, values.mean(0), rtol=1e-12)
-    np.testing.assert_allclose(found.errors, values.std(0, ddof=1) / np.sqrt(5), rtol=1e-12)
+    np.testing.assert_allclose(found.matrix, values.sum(0) / whole.sum(0), rtol=1e-12)
+    of_mean = values.std(0, ddof=1) / np.sqrt(5)
+    np.testing.assert_allclose(found.errors, of_mean / whole.mean(0), rtol=1e-12)
+
+
+def test_affinity_is_of_losses_added_up():
+    network, batches = _linear_network(same=False)
+    (x, targets), tiny = batches[0], 1e-9
+    exact = {name: network(x)[name].detach()[:, 0] + tiny for name in "ab"}
+    found = _trained(network, [(x, exact), (x, targets)] * 2, TaskAffinity(1, step=0.05))
+    # By the mean of ratios, a step from the second batch multiplies losses of 1e-18 by 1e16.
+    assert -10 < found.matrix.min() < found.matrix.max() < 1
 
 
 @pytest.mark.parametrize(
