@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.places import row_place
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataWarning
@@ -36,9 +37,9 @@ def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
     """
     for name, row, cell, usual in _found_in(data, bound <= _LARGE):
         warnings.warn(
-            f"{name} holds {cell:.3g} in {_place(data, row)}, where its cells are usually of size "
-            f"{usual:.2g}: beside it they count for nothing, and scores say little. Correct or "
-            "drop that row.",
+            f"{name} holds {cell:.3g} in {row_place(data, row)}, counting from 0, where its cells "
+            f"are usually of size {usual:.2g}: beside it they count for nothing, and scores say "
+            "little. Correct or drop that row.",
             DataWarning,
             stacklevel=4,
         )
@@ -53,7 +54,7 @@ def place_of_largest(values: Any, data: TaskData) -> str:  # noqa: ANN401 - dens
     else:
         wide = np.nan_to_num(np.abs(values), nan=0.0).reshape(len(values), -1)
         row, column = divmod(int(np.argmax(wide)), wide.shape[1])
-    where = _place(data, row)
+    where = f"{row_place(data, row)}, counting from 0"
     if values.ndim == 1:
         return where
     feature = values is data.X
@@ -107,11 +108,3 @@ def _far(column: NDArray[Any]) -> tuple[int, float, float]:
     size = np.abs(np.nan_to_num(column.astype(np.float64), nan=0.0))
     row = int(np.argmax(size))
     return row, float(column[row]), float(np.median(size[size > 0]))
-
-
-def _place(data: TaskData, row: int) -> str:
-    if data.form is Form.SEPARATE:
-        task = int(data.row_tasks()[row])
-        own = data.task_slice(task)
-        return f"row {row - own.start} of task {data.tasks[task]!r}, counting from 0"
-    return f"row {int(data.order[row])}, counting from 0"

@@ -11,6 +11,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import sentence
+from polytask._estimator.places import rows_as_given
 from polytask._estimator.query import InputSchema, Query, read_query
 from polytask._estimator.reading import Reading
 from polytask._estimator.scored import scored_data
@@ -104,9 +105,10 @@ class WithGaps(Reading):
         if not tables.is_table(raw.X):
             return raw, None
         holes = _of_table(raw.X)
-        encoder = TableEncoder().fit(
-            raw.X, sample_weight=raw.sample_weight, present=~holes.missing
-        )
+        with rows_as_given(raw):
+            encoder = TableEncoder().fit(
+                raw.X, sample_weight=raw.sample_weight, present=~holes.missing
+            )
         data = dataclasses.replace(encode(raw, encoder), present=None)
         missing = holes.of_columns(_sources(encoder))
         return data.with_X(_with_nan(data.X, missing), data.feature_names), encoder

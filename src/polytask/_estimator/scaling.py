@@ -39,7 +39,7 @@ class FeatureScaling:
     Attributes
     ----------
     mean, scale : ndarray of shape (n_features,)
-        Zeros and ones where nothing is scaled.
+        Zeros and ones where nothing is scaled; constants have the typical scale of the others.
     active : bool
         Whether anything is scaled.
     """
@@ -274,7 +274,7 @@ class TargetScaling:
     Attributes
     ----------
     mean, scale : ndarray of shape (n_tasks,)
-        Zeros and ones where nothing is scaled.
+        Zeros and ones where nothing is scaled; constants have the typical scale of the others.
     """
 
     mean: Array
@@ -358,10 +358,11 @@ def target_scaling(
     mixed = numeric.any() and not numeric.all()
     if choice == "auto":
         choice = "task" if data.form is Form.TARGETS or mixed else "common"
-    if choice is None or not numeric.any():
+    # What is not scaled has no say in what numbers have in common.
+    counts = np.where(numeric, sum_by_task(weight, data), 0.0)
+    if choice is None or not counts.any():
         return unscaled_targets(data.n_tasks)
-    moments = _moments_of(data, outcomes, weight)
-    scaling = MOMENT_SCALES[choice](*moments, sum_by_task(weight, data), centre)
+    scaling = MOMENT_SCALES[choice](*_moments_of(data, outcomes, weight), counts, centre)
     return TargetScaling(
         np.where(numeric, scaling.mean, 0.0), np.where(numeric, scaling.scale, 1.0)
     )
@@ -380,7 +381,9 @@ def _moments_of(data: TaskData, outcomes: Outcomes, weight: Array) -> tuple[Arra
 def _target_scaling(mean: Array, variance: Array, centre: bool) -> TargetScaling:
     deviation = np.sqrt(variance)
     constant = deviation <= 10 * np.finfo(float).eps * np.abs(mean)
-    scale = np.where(constant, 1.0, deviation)
+    # A constant has no unit of its own: among others it has what is typical of them.
+    others = np.log(deviation[~constant])
+    scale = np.where(constant, np.exp(others.mean()) if others.size else 1.0, deviation)
     return TargetScaling(mean if centre else np.zeros_like(mean), scale)
 
 

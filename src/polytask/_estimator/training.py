@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
+from polytask._estimator.places import rows_as_given
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError, DataWarning, ParameterError
 
@@ -192,13 +193,15 @@ def encode_training(data: TaskData) -> tuple[TaskData, TableEncoder | None]:
         return data, None
     exists = cell_mask(data)
     weight = data.sample_weight
-    encoder = TableEncoder().fit(data.X, sample_weight=weight, present=exists)
+    with rows_as_given(data):
+        encoder = TableEncoder().fit(data.X, sample_weight=weight, present=exists)
     return encode(data, encoder), encoder
 
 
 def encode(data: TaskData, encoder: TableEncoder) -> TaskData:
     """Apply a fitted encoder to raw data."""
-    encoded = encoder.encode(data.X, present=cell_mask(data))
+    with rows_as_given(data):
+        encoded = encoder.encode(data.X, present=cell_mask(data))
     names = tuple(str(name) for name in encoder.get_feature_names_out())
     present = data.present
     if present is not None:

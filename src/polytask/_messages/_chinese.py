@@ -102,6 +102,11 @@ CHINESE: Mapping[str, Template] = {
     "adapt.untried": "这些行不足以尝试：{names}。",
     "adapt.use.shared": "没有带目标的行，因此用其他任务共有的部分预测。",
     "adapt.use.adapted": "采用适应后的模型。",
+    "adapt.use.unjudged": "采用适应后的模型；行数太少，没有可留出的行来评判。",
+    "adapt.use.close": "采用适应后的模型：更好者可能只是出于偶然。",
+    "adapt.use.behind": (
+        "按要求采用适应后的模型，但它更差，且超出噪声：若作为新领域来适应，会选用更好者。"
+    ),
     "adapt.layers.stay": "各层保持不变：留出的行并不要求改变，差别未超出噪声。",
     "adapt.layers.change": "{n} 个任务有自己的层。",
     "adapt.use.source": "原模型对新数据的预测更好，且超出噪声，因此采用原模型。",

@@ -141,6 +141,12 @@ ENGLISH: Mapping[str, Template] = {
     "adapt.untried": "The rows do not allow to try: {names}.",
     "adapt.use.shared": "Without rows they are predicted with what the other tasks share.",
     "adapt.use.adapted": "The adapted model is used.",
+    "adapt.use.unjudged": "The adapted model is used; so few rows leave none to judge it by.",
+    "adapt.use.close": ("The adapted model is used: what was better may have been so by chance."),
+    "adapt.use.behind": (
+        "The adapted model is used, as asked for, though it was worse beyond noise: adapting to a "
+        "new domain would choose the better one."
+    ),
     "adapt.layers.stay": (
         "Its layers stay as they are: rows held out do not ask for others, beyond noise."
     ),

@@ -98,7 +98,12 @@ class Folder:
         held = lock.read_bytes() if lock.exists() else None
         new = not os.path.isdir(self.path)
         if new:
-            os.mkdir(self.path)
+            try:
+                os.mkdir(self.path)
+            except OSError as error:
+                raise DataError(
+                    f"Cannot make the folder {self.path}: {error.strerror or error}."
+                ) from error
         if other or not resume:
             self._set_fits_aside()
         if other or held is None:

@@ -126,6 +126,12 @@ class Request:
 
     def _check_splits(self) -> None:
         wanted = self.wanted
+        splits = self.method.splits
+        if self.method.quick and splits is not None and splits != 1:
+            raise ParameterError(
+                f"--quick tries one split, so that --splits {splits} has no meaning: drop one of "
+                "the two."
+            )
         ways = {"--group": wanted.group, "--time": wanted.time, "--unseen": self.method.unseen}
         chosen = [option for option, value in ways.items() if value]
         if len(chosen) > 1:

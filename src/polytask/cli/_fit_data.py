@@ -230,7 +230,12 @@ def labelled_rows(
     """Return the rows that have a target, all others refused or left out."""
     from polytask.data.missing import rows_text
 
-    missing = np.asarray(table[target].isna())
+    missing, infinite = np.asarray(table[target].isna()), _infinite(table[target])
+    if infinite.any():
+        raise DataError(
+            f"Target {target!r} of {source} is infinite in {rows_text(infinite)}, counting from "
+            "0: correct it, or leave the cell empty."
+        )
     if not missing.any():
         return table
     if not drop_missing:
@@ -243,6 +248,13 @@ def labelled_rows(
     if not len(rest):
         raise DataError(f"Target {target!r} of {source} is missing in every row.")
     return rest
+
+
+def _infinite(column: pd.Series[Any]) -> NDArray[np.bool_]:
+    if column.dtype.kind != "f":
+        return np.zeros(len(column), dtype=bool)
+    found: NDArray[np.bool_] = np.isinf(column.to_numpy())
+    return found
 
 
 def _values(table: pd.DataFrame, name: str) -> NDArray[Any]:

@@ -12,6 +12,7 @@ from polytask.cli._kinds import Demand, Problem, problem_of
 from polytask.cli._models import Plan, check_choice, model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
+from polytask.exceptions import IncompatibleError
 from polytask.penalties.parse import parse
 
 
@@ -67,6 +68,37 @@ class Choice:
             jobs=self.jobs,
             criterion=self.criterion,
         )
+
+
+def refuse_folds(
+    criterion: str | None,
+    *,
+    folds: int | None = None,
+    rule: str | None = None,
+    group: str | None = None,
+    time: str | None = None,
+) -> None:
+    """Refuse what only folds can answer where a criterion replaces them.
+
+    Parameters
+    ----------
+    criterion : str or None
+        As given.
+    folds, rule, group, time : int, str or None
+        The options, None where they were not given.
+
+    Raises
+    ------
+    IncompatibleError
+        Naming the first option that was given beside a criterion.
+    """
+    given = {"folds": folds, "rule": rule, "group": group, "time": time}
+    for name, value in given.items():
+        if value is not None and criterion is not None:
+            raise IncompatibleError(
+                f"--criterion {criterion} holds no rows out, so that --{name} {value} has no "
+                "meaning: drop one of the two."
+            )
 
 
 def run_fit(

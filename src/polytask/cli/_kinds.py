@@ -240,7 +240,8 @@ def as_demanded(
     if demand.name in _OF_TWO_CLASSES and kind.n_values > 2:
         raise DataError(
             f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
-            f"{kind.n_values:,} distinct values. Use --loss multinomial or auto."
+            f"{kind.n_values:,} distinct values. Use --loss "
+            f"{'multinomial' if kind.is_class else 'squared'} or auto."
         )
     _refuse_fractions(kind, demand, column, source)
     return TargetKind(kind.name, True, f"is for {demand.option}", kind.n_values)

@@ -131,6 +131,13 @@ Criterion = Annotated[
         "few columns that matter), evidence (quadratic penalties).",
     ),
 ]
+FOLDS = 5
+Folds = Annotated[
+    int | None,
+    typer.Option(
+        min=2, rich_help_panel=LEARNING, show_default=str(FOLDS), help="Folds of a search."
+    ),
+]
 Unseen = Annotated[
     Literal["error", "shared"] | None,
     typer.Option(

@@ -14,7 +14,7 @@ from polytask.cli._models import check_choice, model_named
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
-from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
     from polytask.selection import RegularizationPath
@@ -71,7 +71,6 @@ def run_path(
     """
     source.check("polytask path")
     check_one_way(wanted)
-    _check_criterion(choice, wanted, drawing)
     picture, table = _files(output, source)
     training = read_training(source, wanted, choice.demand(), drop_missing)
     plan = choice.plan(training)
@@ -87,21 +86,6 @@ def run_path(
     _say_path(path)
     say()
     say(f"Wrote {picture} and {table}.")
-
-
-def _check_criterion(choice: Choice, wanted: Wanted, drawing: Drawing) -> None:
-    """Refuse what only folds can answer where a criterion replaces them."""
-    given = {
-        f"--rule {drawing.rule}": drawing.rule != "min",
-        "--group": wanted.group is not None,
-        "--time": wanted.time is not None,
-    }
-    for option, there in given.items():
-        if there and choice.criterion is not None:
-            raise IncompatibleError(
-                f"--criterion {choice.criterion} holds no rows out, so that {option} has no "
-                "meaning: drop one of the two."
-            )
 
 
 def _files(output: Output, source: Source) -> tuple[str, str]:

@@ -78,7 +78,9 @@ def run_related(source: Source, asked: Asked, out: str | None, *, force: bool, j
     if out is not None:
         from polytask import write_report
 
-        write_report(result, out)
+        written = write_report(result, out)
+        if not json:
+            say(f"Wrote {written}.")
 
 
 def _of_table(source: Source, asked: Asked) -> Relatedness:

@@ -68,9 +68,7 @@ def fit(
     ] = None,
     criterion: options.Criterion = None,
     unseen_tasks: options.Unseen = None,
-    folds: Annotated[
-        int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds of a search.")
-    ] = 5,
+    folds: options.Folds = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -88,7 +86,7 @@ def fit(
     force: options.Force = False,
 ) -> None:
     """Learn all tasks of a table and write the model."""
-    from polytask.cli._fit_run import Choice, run_fit
+    from polytask.cli._fit_run import Choice, refuse_folds, run_fit
 
     wanted = Wanted(
         task=task,
@@ -101,5 +99,7 @@ def fit(
     )
     source = Source(data, file_per_task, Style(sep, decimal, encoding))
     unseen = unseen_tasks or "error"
-    choice = Choice(loss, model, penalty, unseen, folds, seed, jobs, criterion)
+    refuse_folds(criterion, folds=folds)
+    n_folds = options.FOLDS if folds is None else folds
+    choice = Choice(loss, model, penalty, unseen, n_folds, seed, jobs, criterion)
     run_fit(source, wanted, choice, Output(out, force), drop_missing_target)

@@ -59,13 +59,14 @@ def path(
     ] = None,
     criterion: options.Criterion = None,
     rule: Annotated[
-        Literal["min", "one_se", "pareto"],
+        Literal["min", "one_se", "pareto"] | None,
         typer.Option(
             rich_help_panel=options.LEARNING,
+            show_default="min",
             help="Which strength: of the smallest error, the strongest within one standard error "
             "of it, or the knee between few coefficients and a small error.",
         ),
-    ] = "min",
+    ] = None,
     strengths: Annotated[
         int,
         typer.Option(
@@ -74,9 +75,7 @@ def path(
     ] = 50,
     time: options.Time = None,
     group: options.Group = None,
-    folds: Annotated[
-        int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds of the search.")
-    ] = 5,
+    folds: options.Folds = None,
     lines: Annotated[
         Literal["features", "entries"],
         typer.Option(
@@ -110,7 +109,7 @@ def path(
     ] = False,
 ) -> None:
     """Draw error and coefficients of a penalty against its strength."""
-    from polytask.cli._fit_run import Choice
+    from polytask.cli._fit_run import Choice, refuse_folds
     from polytask.cli._path_run import Drawing, run_path
 
     wanted = Wanted(
@@ -125,6 +124,8 @@ def path(
         ids=tuple(ids or ()),
     )
     source = Source(data, file_per_task, Style(sep, decimal, encoding))
-    choice = Choice(loss, "search", penalty, "error", folds, seed, jobs, criterion)
-    drawing = Drawing(rule, strengths, lines)
+    refuse_folds(criterion, folds=folds, rule=rule, group=group, time=time)
+    n_folds = options.FOLDS if folds is None else folds
+    choice = Choice(loss, "search", penalty, "error", n_folds, seed, jobs, criterion)
+    drawing = Drawing(rule or "min", strengths, lines)
     run_path(source, wanted, choice, drawing, Output(out, force), drop_missing_target)

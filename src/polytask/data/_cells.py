@@ -14,6 +14,7 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
+from polytask.data.cell_errors import CellError
 from polytask.exceptions import DataError
 
 Series = nw.Series[Any]
@@ -64,10 +65,12 @@ def missing_cells(series: Series) -> Mask:
 
 def date_refusal(name: str, value: object, row: int) -> DataError:
     """Build the error for a column of dates."""
-    return DataError(
-        f"Column {name!r} holds dates or times ({value} in row {row}, counting from 0), which "
-        f"are never encoded silently: name it as the time column (--time {name}), leave it out "
-        f"(--drop {name}, or drop=[{name!r}]), or turn it into numbers first."
+    return CellError(
+        f"Column {name!r} holds dates or times ({value} in ",
+        row,
+        ", counting from 0), which are never encoded silently: name it as the time column "
+        f"(--time {name}), leave it out (--drop {name}, or drop=[{name!r}]), or turn it into "
+        "numbers first.",
     )
 
 
@@ -110,17 +113,21 @@ def _kind_of_objects(series: Series, name: str) -> Kind:
         raise _nested_refusal(name)
     if "other" in words.values():
         at = _first(series, lambda value: words.get(type(value)) == "other")
-        raise DataError(
-            f"Column {name!r} holds {type(series[at]).__name__} in row {at}, counting from 0, "
-            "which cannot be encoded; allowed are numbers, booleans, text and categories."
+        raise CellError(
+            f"Column {name!r} holds {type(series[at]).__name__} in ",
+            at,
+            ", counting from 0, which cannot be encoded; allowed are numbers, booleans, text and "
+            "categories.",
         )
     common = words[type(values[0])]
     if set(words.values()) != {common}:
         at = _first(series, lambda value: words.get(type(value), common) != common)
-        raise DataError(
-            f"Column {name!r} mixes {PLURAL[common]} and {PLURAL[_word(type(series[at]))]}: row "
-            f"{row} holds {series[row]!r}, row {at} holds {series[at]!r} (rows count from 0). "
-            "Make them one kind."
+        raise CellError(
+            f"Column {name!r} mixes {PLURAL[common]} and {PLURAL[_word(type(series[at]))]}: ",
+            row,
+            f" holds {series[row]!r}, ",
+            at,
+            f" holds {series[at]!r} (rows count from 0). Make them one kind.",
         )
     return {"number": Kind.NUMERIC, "boolean": Kind.BOOLEAN, "text": Kind.TEXT}[common]
 

@@ -23,6 +23,7 @@ from polytask.data._cells import (
 )
 from polytask.data._encoding_report import UnknownLevels
 from polytask.data._text_hints import MISSING_MARKERS
+from polytask.data.cell_errors import CellError
 from polytask.exceptions import DataError
 
 N_EXAMPLES = 5
@@ -146,9 +147,11 @@ class NumericCode:
         """Refuse what is not finite, and for true/false what is neither 0 nor 1."""
         bad = np.flatnonzero(np.isinf(values))
         if len(bad):
-            raise DataError(
-                f"Column {self.name!r} holds {values[bad[0]]} in row {bad[0]}, counting from 0; "
-                "numbers must be finite (leave the cell empty if it is missing)."
+            raise CellError(
+                f"Column {self.name!r} holds {values[bad[0]]} in ",
+                int(bad[0]),
+                ", counting from 0; numbers must be finite (leave the cell empty if it is "
+                "missing).",
             )
         if self.boolean:
             bad = np.flatnonzero((values != 0) & (values != 1) & ~np.isnan(values))
@@ -164,9 +167,10 @@ class NumericCode:
 
     def _unlike(self, was: str, value: object, row: int) -> DataError:
         shown = repr(value) if isinstance(value, str) else str(value)
-        return DataError(
-            f"Column {self.name!r} was {was} in training; row {row}, counting from 0, "
-            f"holds {shown}."
+        return CellError(
+            f"Column {self.name!r} was {was} in training; ",
+            row,
+            f", counting from 0, holds {shown}.",
         )
 
     def to_state(self) -> dict[str, Any]:

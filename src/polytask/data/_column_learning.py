@@ -20,6 +20,7 @@ from polytask.data._cells import (
 )
 from polytask.data._column_codes import CategoryCode, ColumnCode, NumericCode, weighted_median
 from polytask.data._encoding_report import ColumnReport
+from polytask.data.cell_errors import CellError
 from polytask.exceptions import DataError
 
 NEARLY_ALL = 0.9
@@ -113,25 +114,29 @@ class ColumnLearner:
     ) -> None:
         if len(levels) <= self.max_levels or len(levels) <= NEARLY_ALL * n_rows:
             return
+        odd = _odd_cell(levels, cells)
+        if odd is not None and clues:
+            word, row = odd
+            sentence = f"{' '.join(clues)} The first such cell, {word!r}, is in "
+            raise CellError(sentence, row, ", counting from 0.")
         advice = " ".join(clues) or (
             f"It looks like an identifier or free text: leave it out (--drop {name}, or "
             f"drop=[{name!r}]), or raise max_levels to {len(levels)} to encode every value."
         )
         raise DataError(
             f"Column {name!r} has {len(levels):,} different values in {n_rows:,} rows, so hardly "
-            f"any value is seen twice. {advice}{_place(levels, cells)}"
+            f"any value is seen twice. {advice}"
         )
 
 
-def _place(levels: list[str], cells: Levels) -> str:
-    """Say where the first cell is that is no number, in a column that is numbers otherwise."""
+def _odd_cell(levels: list[str], cells: Levels) -> tuple[str, int] | None:
+    """Return the first cell that is no number, in a column that is numbers otherwise."""
     odd = hints.odd_ones(levels)
     if not odd:
-        return ""
+        return None
     codes = [cells.labels.index(levels[k]) for k in odd]
     row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
-    word = cells.labels[cells.codes[row]]
-    return f" The first such cell, {word!r}, is in row {row}, counting from 0."
+    return cells.labels[cells.codes[row]], row
 
 
 def _nothing(name: str) -> Learned:

@@ -100,7 +100,9 @@ class WithinTasks(Splitter):
         eligible = int(deck.eligible.sum())
         needed = self.n_splits if self.test_size is None else 1
         if eligible < needed:
-            got = f"{eligible}: each of the others is the only row of its task or class"
+            got = f"{eligible}"
+            if eligible < data.n_rows:
+                got += ": each of the others is the only row of its task or class"
             allowed = f"at least {needed}, the number of test sets"
             raise DataError(sentence("the rows that can be held out", str(data), allowed, got))
         rng = np.random.default_rng(self.random_state)

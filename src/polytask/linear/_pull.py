@@ -24,7 +24,7 @@ from polytask.datafits.base import rows_in_use
 from polytask.linear._moments import pooled_moments
 from polytask.linear._problem import Problem
 from polytask.losses import LogLink
-from polytask.solvers import Solution
+from polytask.solvers import Solution, label_derivatives
 
 Array = NDArray[np.float64]
 
@@ -88,7 +88,7 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     mean, scale = _moments(data, problem)
     groups = _groups(problem.layout.columns.classes, problem)
     rows = float(np.mean(problem.counts[problem.counts > 0])) if problem.counts.any() else 1.0
-    unit = float(np.exp(np.mean(np.log(problem.targets.scale))))
+    unit = _unit(problem)
     if all(len(group) < 2 for group in groups):
         # One task says nothing about how much tasks differ.
         lone = _LONE_ROWS * _curvature_alone(problem) / _factor(problem, unit)
@@ -101,6 +101,16 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
     factor = _factor(problem, unit)
     held_by = strength * problem.features.scale**2 / factor
     return Pull(mean, scale, held_by, level / factor, unit)
+
+
+def _unit(problem: Problem) -> float:
+    """Return the typical unit of scaled targets.
+
+    Those that are not scaled, such as classes and constants among numbers, have none.
+    """
+    scale = problem.targets.scale[problem.counts > 0]
+    scale = scale[scale != 1.0]
+    return float(np.exp(np.mean(np.log(scale)))) if len(scale) else 1.0
 
 
 def _factor(problem: Problem, unit: float) -> float:
@@ -158,6 +168,12 @@ def _gradient_at(
 ) -> tuple[float, Array]:
     """Return value and gradient of the data term, the gradient of some features only."""
     datafit = problem.datafit
+    if isinstance(datafit, KinkedSamples):
+        # Of the slopes that rows on a kink may have, those that the penalty balances.
+        u = label_derivatives(solution, datafit.rows.y.size)
+        if u is not None:
+            at = datafit.evaluate_dual(solution.W, u)
+            return at.value, at.gradient[used]
     if isinstance(datafit, Samples) and _FEW * len(used) < len(solution.W):
         at = narrowed(datafit, used).evaluate(solution.W[used], solution.intercept)
         return at.value, at.gradient

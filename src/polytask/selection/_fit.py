@@ -135,6 +135,9 @@ def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None
     estimator.scores_ = np.stack([c.scores for c in found])
     rivals = [c for c in found if c.differs_in_strength(best)]
     estimator.alpha_scores_ = np.stack([c.scores for c in rivals])
+    # The parameter may be set anew after the fit.
+    scoring = estimator.scoring
+    estimator._judged_by = "score" if callable(scoring) else scoring
     estimator.sizes_ = np.array([c.size for c in found])
     estimator.best_score_ = best.score
 

@@ -93,6 +93,8 @@ def _keep_criterion(
     keep_choice(estimator, found, best)
     estimator.criterion_ = np.array([-c.score for c in found])
     estimator.best_criterion_ = -best.score
+    # The parameter may be set anew after the fit.
+    estimator._judged_by = estimator.criterion
     estimator.sizes_ = np.array([c.size for c in found])
     estimator.criteria_ = judge.table(found)
     rivals = [k for k, c in enumerate(found) if c.differs_in_strength(best)]

@@ -119,7 +119,7 @@ class MultiTaskModelIC(LinearEstimator):
     - aic = sum_t D_t / phi_t + n_t log(2 pi phi_t) + 2 df_t,
     - bic has ``df_t log n_t`` in the place of ``2 df_t``,
     - ebic = bic of the support, refitted without a penalty (one step of Newton's method), +
-      2 log(number of supports of that size); without zeros it is bic,
+      2 log(number of supports of that size); of a penalty that makes no zeros it is bic,
     - aicc = the AIC of Hurvich and Tsai, with the noise that fits each candidate best,
     - gcv = sum_t D_t / (1 - df_t / n_t)^2 / sum_t n_t.
 

@@ -15,7 +15,7 @@ from polytask._estimator.weights import task_scales
 from polytask.datafits import SquaredStatistics
 from polytask.exceptions import IncompatibleError
 from polytask.linear._problem import Problem, Settings
-from polytask.penalties import Nonconvex, Penalty, Quadratic
+from polytask.penalties import Nonconvex, Penalty, Quadratic, RowSeparable, decompose
 from polytask.selection.criteria import CRITERIA, Criterion, Fit, Noise, log_likelihood
 from polytask.selection.deviance import Deviances
 from polytask.selection.evidence import Evidence, evidence
@@ -137,7 +137,7 @@ class InformationJudge(WholeJudge):
             degrees = _degrees(problem, penalty, W)
             levels = intercept_degrees(problem.datafit, W)
             refitted = None
-            if not nonzero.all():
+            if _selects(penalty) or not nonzero.all():
                 gained = by_task(_gained(problem, W)) / label
                 less = np.maximum(deviance - gained, 0.0)
                 parameters = by_task(nonzero.sum(axis=0) + levels)
@@ -235,6 +235,18 @@ def _degrees(problem: Problem, penalty: Penalty, W: Array) -> Array:
             f"The degrees of freedom of {penalty!r} are not known: it is neither smooth nor has "
             "one proximal operator. Choose its strength by cross-validation."
         ) from None
+
+
+def _selects(penalty: Penalty) -> bool:
+    """Say whether rows or coefficients may be zero, each by itself.
+
+    A support of everything is then one among others, to be judged as they are.
+    """
+    rough = decompose(penalty).proximable
+    if not isinstance(rough, RowSeparable):
+        return False
+    faint = np.full((1, 1), np.finfo(float).tiny)
+    return not rough.prox_rows(faint, np.zeros(1, dtype=np.intp), 1.0).all()
 
 
 def _gained(problem: Problem, W: Array) -> Array:

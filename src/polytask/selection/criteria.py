@@ -44,7 +44,7 @@ class Fit:
     nonzero : ndarray of bool of shape (n_features, n_columns)
         Which coefficients are not zero.
     refitted : Fit or None, default=None
-        The fit of the same support without a penalty; None where nothing is zero.
+        The fit of the same support without a penalty; None of penalties that make no zeros.
     """
 
     deviance: Array
@@ -156,8 +156,8 @@ def ebic(fit: Fit, noise: Noise) -> float:
     A support is judged by its best fit without a penalty: what shrinks also lets in coefficients
     that make up for the shrinkage of others. Supports are counted in the way that says them in
     fewer words: any coefficients, or rows and then coefficients within them; whole rows need the
-    first word only. Without zeros it is BIC. A millionth of the BIC of the fit as it is decides
-    between strengths with one support.
+    first word only. Of a penalty that makes no zeros it is BIC. A millionth of the BIC of the fit
+    as it is decides between strengths with one support.
 
     References
     ----------

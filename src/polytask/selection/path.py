@@ -160,16 +160,18 @@ _Judgement = tuple[Array, Measure, Array | None]
 
 
 def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
-    if model.scoring is None:
+    # A model that was saved by an earlier version has its parameter alone.
+    scoring = getattr(model, "_judged_by", model.scoring)
+    if scoring is None:
         measure = Measure("loss", "held-out loss (scaled targets)", greater_is_better=False)
     else:
-        name = "score" if callable(model.scoring) else str(model.scoring)
-        measure = Measure(name, f"held-out {name}", greater_is_better=True)
+        measure = Measure(scoring, f"held-out {scoring}", greater_is_better=True)
     return model.alpha_scores_, measure, None
 
 
 def _by_criterion(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
-    found, name = model.alpha_criteria_, model.criterion
+    found = model.alpha_criteria_
+    name = getattr(model, "_judged_by", model.criterion)
     short = "-2 log evidence" if name == "evidence" else name.upper()
     measure = Measure(name, f"{short} of all rows", greater_is_better=False, best=f"least {short}")
     return -found[name][:, None], measure, found.get("df")

@@ -185,7 +185,7 @@ class RegularizationPath:
         return marks | {name: float(self.alphas[place]) for name, place in rest.items()}
 
     def plot(self, axes: Any = None, kind: str = "features") -> list[Axes]:  # noqa: ANN401
-        """Draw the held-out error above the coefficients, both against strength.
+        """Draw what the strength is judged by above the coefficients, both against strength.
 
         Parameters
         ----------

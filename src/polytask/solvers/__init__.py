@@ -16,7 +16,7 @@ from polytask.solvers.parts_gradient import PartsGradient
 from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.reweighted import Reweighted
 from polytask.solvers.separate_descent import SeparateDescent
-from polytask.solvers.splitting import Splitting
+from polytask.solvers.splitting import Splitting, label_derivatives
 
 __all__ = [
     "AcceleratedGradient",
@@ -37,6 +37,7 @@ __all__ = [
     "Status",
     "choose",
     "degrees_of_freedom",
+    "label_derivatives",
     "null_gradient",
     "on_samples",
 ]

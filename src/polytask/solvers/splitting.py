@@ -217,3 +217,26 @@ class _Run:
         found = self._judged(point, self._length_at(point))
         limit = max(tol, best.certificate.relative)
         return found if found.certificate.relative <= limit else best
+
+
+def label_derivatives(solution: Solution, n_labels: int) -> Array | None:
+    """Return the derivatives of losses with kinks at an answer of :class:`Splitting`.
+
+    A row on its kink has any derivative between two slopes; those of the dual variables are the
+    ones that make the answer stationary.
+
+    Parameters
+    ----------
+    solution : Solution
+        The answer.
+    n_labels : int
+        How many labels its losses with kinks have.
+
+    Returns
+    -------
+    ndarray of shape (n_labels,) or None
+        None if the answer is of another solver, or was saved.
+    """
+    memory = solution.memory
+    found = memory[-2] if len(memory) > 1 else None
+    return found if found is not None and found.shape == (n_labels,) else None

@@ -95,7 +95,7 @@ def adapt(
     A penalised model holds a new task as it holds its own, by the quadratic that has the same
     pull at the fitted coefficients. With five rows or more another strength is taken if it
     predicts rows left out better beyond noise (95%; 99.9% with less than twenty rows, but in a
-    new domain): in closed form for the squared loss, by cross-validation for classes.
+    new domain): in closed form for the squared loss, by cross-validation for others.
 
     In a new domain of two classes a learned prior averages over what the coefficients may be:
     like those of the known tasks, unlike them, or of no use, with any level, each with its

@@ -75,7 +75,7 @@ def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> 
     for fold in given.folds(_REFITS):
         rest = np.setdiff1d(np.arange(given.raw.n_rows), fold)
         pooled = refitted(model, [source, given.raw.rows(rest)])
-        losses[fold] = natural_losses(pooled, given.raw.rows(fold), given.loss)
+        losses[fold] = natural_losses(pooled, given.raw.rows(fold), given.losses)
     return losses
 
 

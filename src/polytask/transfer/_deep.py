@@ -17,10 +17,11 @@ from polytask.deep.added import AddedTask
 from polytask.deep.prediction import DeepTasks
 from polytask.losses import Multinomial
 from polytask.transfer._candidates import alone, held_out
+from polytask.transfer._chance import SURE, beats
 from polytask.transfer._choice import choose, refuse_known_tasks
 from polytask.transfer._deep_heads import Head, HeadPrior, Units, head_prior, units_of
 from polytask.transfer._extend import added_card, indexed
-from polytask.transfer._pulled import FEW, KNOWN, SURE, WIDER, Line, Rows, beats
+from polytask.transfer._pulled import FEW, KNOWN, WIDER, Line, Rows
 from polytask.transfer._report import Adaptation, Trial, report_of
 from polytask.transfer._rows import OWNER, Given, NewTask
 
@@ -101,7 +102,7 @@ class _Work:
         return _Learned(replace(line, own=replace(line.own, reads_features=True)), 0.0)
 
     def _head(self, rows: Rows, units: Units) -> tuple[HeadPrior, Head]:
-        H, scaled = self._features(rows), _scaled(rows, units)
+        H, scaled = self._features(rows), self._scaled(rows, units)
         prior = self.prior.loosened(H, scaled) if self.far else self.prior
         return prior, prior.learned(H, scaled, _WIDER if self.far else KNOWN)
 
@@ -142,8 +143,14 @@ class _Work:
         steps: int | None = None,
     ) -> Course:
         start = Start(prior.mean, prior.root, head.u, head.ridge)
-        given = rows.X, _scaled(rows, units).y, rows.weight
-        return descend(self.tasks, method, start, given, rows.loss, watched=watched, steps=steps)
+        scaled = self._scaled(rows, units)
+        given = rows.X, scaled.y, rows.weight
+        return descend(self.tasks, method, start, given, scaled.loss, watched=watched, steps=steps)
+
+    def _scaled(self, rows: Rows, units: Units) -> Rows:
+        """Return rows with targets, and the loss, in the units of training."""
+        y = (rows.y - units.mean) / units.scale
+        return replace(rows, y=y, loss=self.tasks.loss_of(-1))
 
     def _predictor(self, rows: Rows, units: Units, line: Line) -> _Predictor:
         """Return the predictor of a head in the units of training."""
@@ -154,18 +161,13 @@ class _Work:
         classes = self.tasks.classes_of(-1)
         several = isinstance(rows.loss, Multinomial)
         own = AddedTask(
-            loss=rows.loss,
+            loss=self.tasks.loss_of(-1),
             classes=classes,
             labels=tuple(np.asarray(classes).tolist()) if several else (None,),
             coef=np.asarray(line.coef, dtype=np.float64),
             intercept=np.asarray(line.intercept, dtype=np.float64),
         )
         return _Predictor(self.tasks, own)
-
-
-def _scaled(rows: Rows, units: Units) -> Rows:
-    """Return rows with targets in the units of training."""
-    return replace(rows, y=(rows.y - units.mean) / units.scale)
 
 
 def deep_tasks(model: Any, given: Given, method: object) -> Any:  # noqa: ANN401 - an estimator

@@ -65,7 +65,8 @@ class HeadPrior:
     root : ndarray of shape (width + 1, r)
         A root of the covariance of heads.
     noise : float
-        The variance of a label in the units of training, 1 for classes and counts.
+        The variance of a label in the units of training, of losses but the squared one the scale
+        at which they are a likelihood; 1 for classes and counts.
     """
 
     mean: Array

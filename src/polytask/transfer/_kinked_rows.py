@@ -2,18 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.exceptions import ConvergenceWarning
+
 Array = NDArray[np.float64]
 
 _TOL = 1e-9
+# A value below this share of that at 0 is near enough to 0.
+_FAINT = 1e-5
 _STEPS = 100
+# A gap that is worth a warning.
+_CLOSE = 1e-4
 # Steps in a row that bring nothing.
-_PATIENCE = 5
+_PATIENCE = 10
 # The share of the way to the walls of the box that a step goes at most.
 _SHORT_OF_WALLS = 0.995
 
@@ -31,7 +38,7 @@ class Kinked:
     offset : ndarray of shape (n_rows,)
         Predictor less target at ``u = 0``.
     lower, upper : ndarray of shape (n_rows,)
-        The slopes, times the weight of the row.
+        The slopes, times the weight of the row, which is above 0.
     strength : float
         Of the penalty ``strength / 2`` times the squared length of u; above 0.
     """
@@ -47,27 +54,34 @@ class Kinked:
 
         The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic
         program with a box, solved by a primal-dual interior point method that predicts and
-        corrects, until value and bound are the same to nine digits of the value at 0, or rounding
-        ends it before.
+        corrects, until value and bound agree to nine digits, or many steps in a row improve
+        neither, as rounding has it near the answer. A gap above 1e-4 of the value at 0 is warned
+        of.
 
         References
         ----------
         Mehrotra, S. (1992). On the implementation of a primal-dual interior point method. SIAM
         Journal on Optimization 2.
         """
-        at = _Inside.begin(self)
-        best, least = np.zeros(self.Z.shape[1]), self.value(np.zeros(self.Z.shape[1]))
-        scale, idle = least, 0
+        origin = np.zeros(self.Z.shape[1])
+        best = _Best(origin, self.value(origin))
+        scale, at = best.value, _Inside.begin(self)
         for _ in range(_STEPS):
+            if best.gap <= _TOL * max(best.value, _FAINT * scale) or best.idle > _PATIENCE:
+                break
             at = at.improved(self)
             slope = at.slope(self)
             u = self.coordinates(slope)
-            value = self.value(u)
-            best, least, idle = (u, value, 0) if value < least else (best, least, idle + 1)
-            # Close to the answer rounding can make steps worse than none.
-            if least - self.bound(slope) <= _TOL * scale or idle > _PATIENCE:
-                break
-        return best
+            best = best.seen(u, self.value(u), self.bound(slope))
+        if best.gap > _CLOSE * scale:
+            warnings.warn(
+                f"adapt: the rows of a loss with a kink were fitted to within "
+                f"{best.gap / scale:.1g} of the loss of what they are pulled to; weights or "
+                "targets of very different sizes need rescaling.",
+                ConvergenceWarning,
+                stacklevel=2,
+            )
+        return best.u
 
     def coordinates(self, slope: Array) -> Array:
         """Return the coordinates that go with slopes."""
@@ -87,6 +101,31 @@ class Kinked:
     def excess(self, slope: Array) -> Array:
         """Return the gradient of minus the bound."""
         return np.asarray(-(self.offset + self.Z @ self.coordinates(slope)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Best:
+    """The least value found and where, the best bound, and steps since either got better."""
+
+    u: Array
+    value: float
+    bound: float = -np.inf
+    idle: int = 0
+
+    @property
+    def gap(self) -> float:
+        """What the value is above the bound at most."""
+        return self.value - self.bound
+
+    def seen(self, u: Array, value: float, bound: float) -> _Best:
+        """Return the best of this and another point; numbers that overflowed are none."""
+        lower, higher = value < self.value, bound > self.bound
+        return _Best(
+            u if lower else self.u,
+            value if lower else self.value,
+            bound if higher else self.bound,
+            0 if lower or higher else self.idle + 1,
+        )
 
 
 @dataclass(frozen=True, eq=False)

@@ -64,7 +64,7 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
     if given.raw is None:
         raise DataError(sentence("X_new", OWNER, "rows with targets", "None"))
     work = _Domain(model, given, given.raw)
-    losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw, given.loss)}
+    losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw, given.losses)}
     untried: dict[str, str] = {}
     if _of_one_class(given):
         untried["target"] = _ONE_CLASS
@@ -116,7 +116,7 @@ class _Domain:
         losses, every = np.full(self.raw.n_rows, np.nan), np.arange(self.raw.n_rows)
         for fold in self.given.folds(_FOLDS):
             model, _ = self.adapted(np.setdiff1d(every, fold))
-            losses[fold] = natural_losses(model, self.raw.rows(fold), self.given.loss)
+            losses[fold] = natural_losses(model, self.raw.rows(fold), self.given.losses)
         return losses
 
     def alone(self, task: NewTask, rows: Rows) -> Pulled:

@@ -7,18 +7,16 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.special import stdtrit
 
-from polytask.losses import Loss, PiecewiseLinear, Squared, SquareRoot
+from polytask.losses import LogLink, Loss, PiecewiseLinear, Squared, SquareRoot
 from polytask.transfer._basis import Basis, Quadratic, basis_of
+from polytask.transfer._chance import SURE, SUREST, beats, difference
 from polytask.transfer._kinked_rows import Kinked
 
 Array = NDArray[np.float64]
 
 # Below so many rows candidates are not told apart.
 FEW = 5
-# One side of a 95% interval, and of a 99.9% interval.
-SURE, SUREST = 0.975, 0.9995
 _FOLDS = 5
 _STEPS = 100
 _SETTLED = 1e-12
@@ -169,8 +167,8 @@ def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
 def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
     """Return the log marginal likelihood of rows under a pull, up to a constant.
 
-    The pull is a normal prior. For numbers the noise has its most likely variance, for classes
-    it is Laplace's approximation.
+    The pull is a normal prior. Losses in a unit are the logarithms of densities at their most
+    likely scale: normal for the squared loss, which is exact; for others Laplace's approximation.
 
     Parameters
     ----------
@@ -209,36 +207,6 @@ def _clearly_best(
         if alike and k != 0 and mean <= error:
             return int(k)
     return best
-
-
-def beats(one: Array, other: Array, weight: Array, sure: float = SURE) -> bool:
-    """Say whether losses are lower than others of the same rows beyond chance.
-
-    Parameters
-    ----------
-    one, other : ndarray of shape (n_rows,)
-        Losses.
-    weight : ndarray of shape (n_rows,)
-        Row weights.
-    sure : float, default=0.975
-        Probability below the upper end of the interval.
-
-    Returns
-    -------
-    bool
-        Whether the interval of the mean difference leaves out 0; false for one row.
-    """
-    mean, error = difference(one, other, weight)
-    return len(weight) > 1 and -mean > float(stdtrit(len(weight) - 1, sure)) * error
-
-
-def difference(one: Array, other: Array, weight: Array) -> tuple[float, float]:
-    """Return the weighted mean of a difference of losses, and its standard error."""
-    share = weight / weight.sum()
-    gap = one - other
-    mean = float(gap @ share)
-    spread = float(((gap - mean) ** 2 * share**2).sum())
-    return mean, float(np.sqrt(spread * len(gap) / max(len(gap) - 1, 1)))
 
 
 class _Ridge:
@@ -303,9 +271,19 @@ class _ByFolds:
 
     def log_evidence(self) -> float:
         """Return the log marginal likelihood in Laplace's approximation."""
-        u = self.coordinates(1.0)
+        u, loss = self.coordinates(1.0), self._rows.loss
         fit = _Penalised(self._rows, self.basis.Z, self._eta, 1.0)
-        return -fit.value(u) - 0.5 * float(np.linalg.slogdet(fit.hessian(u)).logabsdet)
+        value, n = fit.value(u), float(self._rows.weight.sum())
+        scale = max(value / n, np.finfo(float).tiny)
+        if isinstance(loss, PiecewiseLinear):
+            # An asymmetric Laplace density has a curvature on average, though no row has.
+            curvature = -loss.lower * loss.upper / scale
+            hessian = fit.hessian_of(np.full((len(self._eta), 1, 1), curvature))
+            fits = n * np.log(scale)
+        else:
+            hessian = fit.hessian(u)
+            fits = 0.5 * n * np.log(2.0 * scale) if _has_scale(loss) else value
+        return float(-fits - 0.5 * np.linalg.slogdet(hessian).logabsdet)
 
     def coordinates(self, strength: float) -> Array:
         """Return the coordinates of the answer, of shape (r, n_columns)."""
@@ -346,9 +324,11 @@ class _Penalised:
         """Return them by Newton's method, every step halved until the value falls."""
         u = np.zeros((self.Z.shape[1], self.eta.shape[1]))
         value, slope, step = self.at(u)
+        first = abs(value)
         for _ in range(_STEPS):
             promise = float((slope * step).sum())
-            if promise <= _SETTLED * (1.0 + abs(value)):
+            # Relative to the losses, whatever their unit.
+            if promise <= _SETTLED * max(first, abs(value)):
                 break
             length = 1.0
             while (
@@ -370,13 +350,27 @@ class _Penalised:
 
     def hessian(self, u: Array) -> Array:
         """Return the second derivatives, of shape (u.size, u.size)."""
-        rows, width = self.rows, u.shape[1]
-        at = _shaped(self.eta + self.Z @ u, rows.loss)
-        curved = np.asarray(rows.loss.curvature(rows.y, at)).reshape(-1, width, width)
-        hessian = np.empty((len(u), width, len(u), width))
+        width = u.shape[1]
+        at = _shaped(self.eta + self.Z @ u, self.rows.loss)
+        curved = np.asarray(self.rows.loss.curvature(self.rows.y, at))
+        return self.hessian_of(curved.reshape(-1, width, width))
+
+    def hessian_of(self, curved: Array) -> Array:
+        """Return the second derivatives for curvatures of rows, of shape (n_rows, k, k)."""
+        size, width = self.Z.shape[1], curved.shape[1]
+        hessian = np.empty((size, width, size, width))
         for k, c in np.ndindex(width, width):
-            hessian[:, k, :, c] = self.Z.T @ ((rows.weight * curved[:, k, c])[:, None] * self.Z)
-        return np.asarray(hessian.reshape(u.size, u.size) + self.strength * np.eye(u.size))
+            weight = self.rows.weight * curved[:, k, c]
+            hessian[:, k, :, c] = self.Z.T @ (weight[:, None] * self.Z)
+        whole = size * width
+        return np.asarray(hessian.reshape(whole, whole) + self.strength * np.eye(whole))
+
+
+def _has_scale(loss: Loss) -> bool:
+    """Say whether the noise of a loss has a free factor: numbers in a unit, or amounts."""
+    if isinstance(loss, LogLink):
+        return loss.has_dispersion
+    return loss.follows_units and not loss.is_classifier
 
 
 def _shaped(eta: Array, loss: Loss) -> Array:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import narwhals as nw
@@ -17,7 +17,7 @@ from polytask._estimator.training import training_data
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData, tables
 from polytask.exceptions import DataError
-from polytask.losses import LogLink, Loss
+from polytask.losses import LogLink, Loss, SquaredHinge
 
 Array = NDArray[np.float64]
 _LEAST = 1e-12
@@ -87,8 +87,19 @@ def refitted(
     X = _stacked([part.X for part in parts])
     plain = bool(np.all(weight == 1.0))
     copy = clone(model)
+    if isinstance(getattr(copy, "loss", None), Mapping):
+        copy.set_params(loss=_losses_of(copy.loss, set(labels)))
     X, task = _with_column(X, labels, copy.task_column)
     return copy.fit(X, y, task=task, sample_weight=None if plain else weight)
+
+
+def _losses_of(losses: Mapping[Hashable, Any], labels: set[Hashable]) -> dict[Hashable, Any]:
+    """Return the losses of some tasks; a new task has that of all others, if they have one."""
+    known = {label: loss for label, loss in losses.items() if label in labels}
+    distinct = list(losses.values())
+    if all(loss == distinct[0] for loss in distinct):
+        known |= dict.fromkeys(labels - set(known), distinct[0])
+    return known
 
 
 def row_labels(data: TaskData) -> list[Hashable]:
@@ -96,8 +107,8 @@ def row_labels(data: TaskData) -> list[Hashable]:
     return [data.tasks[code] for code in data.row_tasks().tolist()]
 
 
-def natural_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN401
-    """Return the loss of every row: that of numbers, or the log loss of its class.
+def natural_losses(model: Any, rows: TaskData, losses: Mapping[Hashable, Loss]) -> Array:  # noqa: ANN401
+    """Return the loss of every row under what a model predicts for it.
 
     Parameters
     ----------
@@ -105,25 +116,45 @@ def natural_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: AN
         Fitted; a task that it does not know is predicted with what the others share.
     rows : TaskData
         Raw, with targets.
-    loss : Loss
-        Of numbers.
+    losses : mapping of task to Loss
+        The loss of each task, in the units of its target.
 
     Returns
     -------
     ndarray of shape (n_rows,)
+        Of classes whose loss is a likelihood the log loss of the probability that is predicted.
     """
-    model = _sharing(model)
+    model, found = _sharing(model), np.empty(rows.n_rows)
+    own = [losses[label] for label in row_labels(rows)]
+    for loss in dict.fromkeys(own):
+        index = np.flatnonzero([other == loss for other in own])
+        part = rows if len(index) == len(own) else rows.rows(index)
+        found[index] = (_class_losses if loss.is_classifier else _number_losses)(model, part, loss)
+    return found
+
+
+def _number_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN401
     X, task = _with_column(rows.X, row_labels(rows), model.task_column)
-    truth = np.asarray(rows.y)
-    if not hasattr(model, "classes_"):
-        found = np.asarray(model.predict(X, task=task), dtype=float)
-        eta = np.log(np.maximum(found, _LEAST)) if isinstance(loss, LogLink) else found
-        return np.asarray(loss.value(truth.astype(float), eta))
+    found = np.asarray(model.predict(X, task=task)).astype(float)
+    eta = np.log(np.maximum(found, _LEAST)) if isinstance(loss, LogLink) else found
+    return np.asarray(loss.value(np.asarray(rows.y).astype(float), eta))
+
+
+def _class_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN401
+    X, task = _with_column(rows.X, row_labels(rows), model.task_column)
+    position = {label: k for k, label in enumerate(np.asarray(_classes(model)).tolist())}
+    own = np.array([position.get(label, -1) for label in np.asarray(rows.y).tolist()])
+    if isinstance(loss, SquaredHinge):
+        eta = np.asarray(model.decision_function(X, task=task), dtype=float)
+        return np.asarray(loss.value(own.astype(float), eta))
     proba = np.asarray(model.predict_proba(X, task=task), dtype=float)
-    position = {label: k for k, label in enumerate(np.asarray(model.classes_).tolist())}
-    own = np.array([position.get(label, -1) for label in truth.tolist()])
     chance = np.where(own >= 0, proba[np.arange(len(own)), own], 0.0)
     return np.asarray(-np.log(np.maximum(chance, _LEAST)))
+
+
+def _classes(model: Any) -> Any:  # noqa: ANN401 - an array of labels
+    """Return the classes that probabilities are of."""
+    return model.classes_ if hasattr(model, "classes_") else model._linear_model().union
 
 
 def _sharing(model: Any) -> Any:  # noqa: ANN401

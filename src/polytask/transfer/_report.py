@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 
 from polytask._messages import Speech
 from polytask._registry import saveable
-from polytask.losses import Squared, SquareRoot
-from polytask.transfer._pulled import FEW, beats, difference
+from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
+from polytask.transfer._chance import beats, beyond_chance, difference
+from polytask.transfer._pulled import FEW
 from polytask.transfer._rows import Given
 
 Array = NDArray[np.float64]
@@ -36,7 +37,8 @@ class Adaptation:
     rows : tuple of int
         The labelled rows of each.
     metric : {"rmse", "deviance", "log_loss"}
-        What `scores` are; "deviance" is the mean loss, of losses of numbers but the squared one.
+        What `scores` are; "deviance" is the mean loss, of all but the squared loss and losses
+        that are likelihoods of classes.
     scores : dict of str to float
         Of "adapted", "source" (the model as it was), "target" (the new rows alone) and
         "pooled" (source and new rows as one), as far as they were tried: on new rows that the
@@ -129,7 +131,17 @@ class Adaptation:
     def _use(self, say: Speech) -> str:
         if not sum(self.rows) and self.domain is None:
             return say("adapt.use.shared")
-        return say(f"adapt.use.{self.chosen}")
+        return say(f"adapt.use.{self._why() if self.chosen == 'adapted' else self.chosen}")
+
+    def _why(self) -> str:
+        """Return the sentence for the adapted model, which needs no reason where it is best."""
+        if not self.scores:
+            return "unjudged" if sum(self.rows) else "adapted"
+        best = min(self.scores, key=lambda name: self.scores[name])
+        if best == "adapted":
+            return best
+        mean, error = self.differences[best]
+        return "behind" if beyond_chance(mean, error, sum(self.rows)) else "close"
 
 
 @dataclass(frozen=True, eq=False)
@@ -202,13 +214,13 @@ def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptati
     """
     losses = [entry.rows.loss for entry in given.tasks]
     squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)
-    classes = any(loss.is_classifier for loss in losses)
+    likely = all(isinstance(loss, Logistic | Multinomial) for loss in losses)
     judged = None if trial is None else trial.judged()
     return Adaptation(
         domain=domain,
         tasks=tuple(entry.label for entry in given.tasks),
         rows=tuple(len(entry.rows.y) for entry in given.tasks),
-        metric="rmse" if squared else "log_loss" if classes else "deviance",
+        metric="rmse" if squared else "log_loss" if likely else "deviance",
         scores={} if judged is None else judged.scores(squared),
         differences={} if judged is None else judged.differences(),
         untried={} if judged is None else dict(judged.untried),

@@ -23,6 +23,7 @@ from polytask.losses import Loss
 from polytask.transfer._pulled import Rows
 
 OWNER = "adapt"
+Floats = NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,9 +69,9 @@ class Given:
         return sum(len(task.rows.y) for task in self.tasks)
 
     @property
-    def loss(self) -> Loss:
-        """The loss of the first task."""
-        return self.tasks[0].rows.loss
+    def losses(self) -> dict[Hashable, Loss]:
+        """The loss of each task, in the units of its target."""
+        return {task.label: task.rows.loss for task in self.tasks}
 
     @property
     def weight(self) -> NDArray[np.float64]:
@@ -126,10 +127,27 @@ def _outcomes(model: MultiTaskEstimator) -> Outcomes:
     return known
 
 
+def losses_of(model: MultiTaskEstimator, tasks: Sequence[Hashable]) -> dict[Hashable, Loss]:
+    """Return the losses of tasks, in the units of their targets.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Fitted; tasks that it does not know have the loss of all others.
+    tasks : sequence of hashable
+        Labels.
+    """
+    codes = np.asarray(model._schema.index.encode(list(tasks), "shared")).tolist()
+    return {label: _loss(model, code) for label, code in zip(tasks, codes, strict=True)}
+
+
 def _loss(model: MultiTaskEstimator, task: int) -> Loss:
-    """Return the loss of a task, in the units of its target unless a network scales it."""
-    pull = getattr(model, "_pull", None)
+    """Return the loss of a task, in the units of its target."""
     loss = _outcomes(model).loss_of(task)
+    if is_deep(model):
+        scale: Floats = model._tasks.target_scale
+        return loss.at_scale(float(scale[task] if task >= 0 else np.exp(np.log(scale).mean())))
+    pull = getattr(model, "_pull", None)
     return loss if pull is None else loss.at_scale(pull.unit)
 
 
@@ -255,9 +273,10 @@ def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: i
     n = part.stop - part.start
     weight = np.ones(n) if raw.sample_weight is None else raw.sample_weight[part]
     if classes is None:
-        whole = regression(raw, loss, OWNER)
-        refuse_huge_values(whole.y, "y", OWNER)
-        return Rows(X, whole.y[part], weight, loss)
+        # The rows of this task alone: another may have classes, or a loss of other targets.
+        own = regression(raw.rows(np.arange(part.start, part.stop)), loss, OWNER)
+        refuse_huge_values(own.y, "y", OWNER)
+        return Rows(X, own.y, weight, loss)
     return Rows(X, _codes(np.asarray(raw.y)[part], classes), weight, loss)
 
 

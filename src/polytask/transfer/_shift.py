@@ -16,7 +16,7 @@ from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError
 from polytask.transfer._refit import natural_losses, refitted
 from polytask.transfer._report import Trial
-from polytask.transfer._rows import Given
+from polytask.transfer._rows import Given, losses_of
 
 Array = NDArray[np.float64]
 
@@ -126,7 +126,7 @@ class Shift:
 
     def _on_new(self) -> Trial:
         """Hold new rows out in turn; the model as it was has seen none of them."""
-        losses = {"source": natural_losses(self.model, self.new, self.given.loss)}
+        losses = {"source": natural_losses(self.model, self.new, self.given.losses)}
         untried: dict[str, str] = {}
         for name in ("adapted", "target", "pooled"):
             try:
@@ -146,17 +146,18 @@ class Shift:
                 # A candidate that does not settle on a few rows is judged by what it predicts.
                 warnings.simplefilter("ignore", ConvergenceWarning)
                 model = self._learned(name, self.source, self.weight, self.new.rows(train))
-            own[test] = natural_losses(model, self.new.rows(test), self.given.loss)
+            own[test] = natural_losses(model, self.new.rows(test), self.given.losses)
         return own
 
     def _on_old(self) -> Trial:
         """Hold old rows out, each counting with its weight (Sugiyama et al. 2007)."""
         losses = {name: np.full(self.source.n_rows, np.nan) for name in ("adapted", "source")}
+        of_task = losses_of(self.model, self.source.tasks)
         for train, test in _folds(self.source):
             rows, held = self.source.rows(train), self.source.rows(test)
             for name, weight in (("adapted", self.weight[train]), ("source", None)):
                 model = refitted(self.model, [rows], None if weight is None else [weight])
-                losses[name][test] = natural_losses(model, held, self.given.loss)
+                losses[name][test] = natural_losses(model, held, of_task)
         return Trial(losses, self.weight)
 
 

@@ -51,6 +51,7 @@ def test_classes_and_mixed_targets_have_theirs(run, plain):
     ("given", "said"),
     [
         (("--criterion", "bicc"), "Did you mean 'bic'?"),
+        (("--criterion", "bic", "--folds", "3"), "so that --folds 3 has no meaning"),
         (("--criterion", "bic", "--model", "learned"), "has none to choose"),
         (("--criterion", "evidence", "--penalty", "L21"), "quadratic penalties"),
         (("--criterion", "aic", "--loss", "huber"), "huber loss is none"),

@@ -79,7 +79,8 @@ def test_a_criterion_replaces_the_folds(run, plain):
             ("--out", "p.png", "--criterion", "bic", "--rule", "one_se"),
             "so that --rule one_se has",
         ),
-        (("--out", "p.png", "--criterion", "bic", "--group", "x"), "so that --group has no"),
+        (("--out", "p.png", "--criterion", "bic", "--group", "x"), "so that --group x has no"),
+        (("--out", "p.png", "--criterion", "bic", "--folds", "5"), "so that --folds 5 has no"),
     ],
 )
 def test_refusals_are_one_sentence_and_write_nothing(run, plain, words, said):

@@ -134,6 +134,29 @@ def test_a_support_is_refitted_whatever_the_tasks_weigh() -> None:
         assert model.criteria_["ebic"][0] == pytest.approx(want, rel=1e-4)
 
 
+def test_a_support_of_everything_is_judged_as_the_others_are() -> None:
+    # Shrunken, all features seem to cost less than they do: the sixth tells nothing.
+    rng = np.random.default_rng(0)
+    X, task = rng.standard_normal((240, 6)), np.arange(240) % 4
+    y = X[:, :5] @ (0.5 + rng.random(5)) + task + rng.standard_normal(240)
+    given = PLAIN | {"task_weight": "size", "scale_targets": "common", "tol": 1e-10}
+    model = MultiTaskRegressorIC(L21(), criterion="ebic", alphas=[0.3, 1e-2, 1e-6], **given)
+    model.fit(X, y, task=task)
+    assert (model.sizes_ == [20, 24, 24]).all() or (model.sizes_[1:] == 24).all()
+    least, kept = 0.0, 6 * 4 + 4
+    for t in range(4):
+        own = np.column_stack([np.ones(60), X[task == t]])
+        least += np.linalg.lstsq(own, y[task == t], rcond=None)[1][0]
+    free = -2.0 * model.criteria_["log_likelihood"][2]
+    weakest = np.sum((y - MultiTaskRegressor(L21(1e-6), **given).fit(X, y, task=task).predict(
+        X, task=task)) ** 2)  # fmt: skip
+    want = free + (least - weakest) / model.noise_variance_[0] + np.log(60) * kept
+    np.testing.assert_allclose(model.criteria_["ebic"][1:], want, rtol=1e-3)
+    # A penalty that makes no zeros has no support to judge.
+    plain = MultiTaskRegressorIC(L2(), alphas=[0.1], **given).fit(X, y, task=task)
+    assert plain.criteria_["ebic"][0] == plain.criteria_["bic"][0]
+
+
 def test_without_a_row_to_spare_nothing_is_gained() -> None:
     noise = Noise(np.zeros(1, dtype=np.intp), np.ones(1))
     full = Fit(np.zeros(1), np.array([5.0]), np.array([5.0]), np.ones((5, 1), dtype=bool))

@@ -19,11 +19,13 @@ from polytask import (
     MultiTaskRegressorCV,
     MultiTaskRegressorIC,
     ParameterError,
+    TaskData,
     load,
     save,
 )
 from polytask.penalties import L2, L21, MCP, TraceNorm, dirty, toward_mean
 from polytask.selection import regularization_path
+from polytask.selection.path import fitted_path
 
 mpl.use("Agg")
 
@@ -213,3 +215,15 @@ def test_picture_and_table_are_both_written_or_neither(path, tmp_path):
         path.write(tmp_path / "absent" / "p.svg", tmp_path / "p.csv")
     assert {file: file.read_bytes() for file in tmp_path.iterdir()} == before
     assert not list(Path(tmp_path).glob(".*"))
+
+
+def test_a_path_is_of_what_was_fitted_whatever_was_set_since():
+    X, Y = targets()
+    data = TaskData.from_targets(X, Y)
+    aic = MultiTaskRegressorIC(L21(), criterion="aic", alphas=6).fit(X, Y)
+    before = fitted_path(aic, data)
+    after = fitted_path(aic.set_params(criterion="evidence"), data)
+    assert after.measure == before.measure
+    np.testing.assert_array_equal(after.scores, before.scores)
+    folds = MultiTaskRegressorCV(L21(), alphas=6, cv=4).fit(X, Y)
+    assert fitted_path(folds.set_params(scoring="r2"), data).measure.name == "loss"

@@ -461,3 +461,24 @@ def test_linear_models_are_adapted_without_torch():
         [sys.executable, "-c", program], capture_output=True, text=True, check=True
     )
     assert done.stdout == "False\n"
+
+
+def test_the_unit_of_the_target_makes_no_difference_to_a_robust_loss():
+    rng = np.random.default_rng(1)
+    X, task = rng.normal(size=(240, 3)), np.repeat(np.arange(6), 40)
+    y = X @ [1.0, 2.0, 3.0] + rng.normal(size=6)[task] + 0.5 * rng.normal(size=240)
+    old, new = task < 5, np.flatnonzero(task == 5)[:20]
+    found = []
+    for unit in (1.0, 1e3):
+        settings = {"trunk": MLP((8,)), "max_epochs": 15, "random_state": 0}
+        model = DeepMultiTaskRegressor(loss="huber", **settings)
+        model.fit(X[old], unit * y[old], task=task[old])
+        more = adapt(model, X[new], -unit * y[new], task=5, domain="new")
+        scores = {name: score / unit**2 for name, score in more.adaptation_.scores.items()}
+        found.append(
+            (more.adaptation_.chosen, scores, more.predict(X[200:], task=[5] * 40) / unit)
+        )
+    (chosen, scores, plain), (again, others, scaled) = found
+    assert chosen == again == "target"
+    assert scores == pytest.approx(others, rel=1e-3)
+    np.testing.assert_allclose(plain, scaled, rtol=1e-3, atol=1e-3)

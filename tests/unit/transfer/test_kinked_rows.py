@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy.optimize import minimize
 
 from polytask import MultiTaskRegressor
+from polytask.exceptions import ConvergenceWarning
 from polytask.penalties import L2
 from polytask.transfer._kinked_rows import Kinked
 
@@ -79,3 +81,29 @@ def test_strengths_and_sizes_far_apart_end_near_the_bound():
             slope = np.clip(slope, given.lower, given.upper)
             start = given.value(np.zeros(12))
             assert given.value(u) - given.bound(slope) < 1e-5 * start
+
+
+# The first steps of these are worse than the start, by value, for longer than rounding would be.
+@pytest.mark.parametrize(("seed", "q", "strength"), [(14, 0.99, 100.0), (95, 0.9, 1.0)])
+def test_weights_of_very_different_sizes_do_not_end_the_search_at_its_start(seed, q, strength):
+    rng = np.random.default_rng(seed)
+    Z, offset = rng.normal(size=(20, 3)), rng.normal(size=20)
+    weight = 10.0 ** (6 * (rng.random(20) - 0.5))
+    given = Kinked(Z, offset, (q - 1) * weight, q * weight, strength)
+    start, found = given.value(np.zeros(3)), given.value(given.solve())
+    dual = minimize(
+        lambda s: (-given.bound(weight * s), weight * given.excess(weight * s)),
+        np.zeros(20),
+        jac=True,
+        method="L-BFGS-B",
+        bounds=[(q - 1, q)] * 20,
+        options={"maxiter": 20000, "maxfun": 50000, "ftol": 1e-16, "gtol": 1e-10, "maxcor": 40},
+    )
+    assert found < 0.99 * start
+    assert found + dual.fun < 1e-5 * start
+
+
+def test_a_search_that_stops_early_says_so(monkeypatch):
+    monkeypatch.setattr("polytask.transfer._kinked_rows._STEPS", 1)
+    with pytest.warns(ConvergenceWarning, match="were fitted to within"):
+        rows(1, 40, 3, 0.3, 0.7).solve()

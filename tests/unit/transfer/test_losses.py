@@ -5,11 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask import MultiTaskRegressor, TaskData, adapt
+from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, TaskData, adapt
+from polytask.linear._pull import _Noise
 from polytask.losses import Huber
 from polytask.metrics.scores import r2
 from polytask.penalties import L2, toward_mean
 from polytask.transfer._refit import natural_losses
+from polytask.transfer._report import Adaptation
 
 FEW = 20
 
@@ -32,7 +34,7 @@ def adapted(loss, cases, unit=1.0, **domain):
     X, y, task, _ = cases
     old, new = task < 11, np.flatnonzero(task == 11)[:FEW]
     fitted = model(loss).fit(X[old], unit * y[old], task=task[old])
-    if domain:
+    if domain.get("domain"):
         domain["source"] = (X[old], unit * y[old], task[old])
     return adapt(fitted, X[new], unit * y[new], task=11, **domain)
 
@@ -45,10 +47,38 @@ def predicted(found, cases, unit=1.0):
 
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 def test_the_unit_of_the_target_makes_no_difference(cases, unit):
-    for loss, close in (("squared", 1e-6), ("huber", 1e-4), ("quantile", 0.05)):
-        plain = predicted(adapted(loss, cases), cases)
-        scaled = predicted(adapted(loss, cases, unit), cases, unit)
-        assert np.abs(plain - scaled).max() < close * np.std(plain), loss
+    for loss, close in (("squared", 1e-9), ("huber", 1e-9), ("quantile", 1e-3)):
+        for domain in (None, "new"):
+            plain = predicted(adapted(loss, cases, domain=domain), cases)
+            scaled = predicted(adapted(loss, cases, unit, domain=domain), cases, unit)
+            assert np.abs(plain - scaled).max() < close * np.std(plain), (loss, domain)
+
+
+@pytest.mark.parametrize("loss", ["squared", "huber", "quantile", "quantile(0.9)"])
+def test_tasks_are_held_as_strongly_as_the_penalty_says(cases, loss, monkeypatch):
+    # A bound from how much the tasks differ would hide it.
+    monkeypatch.setattr(_Noise, "least", lambda self, held, distance: np.zeros_like(held))
+    X, y, task, _ = cases
+    for unit in (1.0, 1e-3):
+        fitted = model(loss).fit(X, unit * y, task=task)
+        pull = fitted._pull
+        factor = pull.unit if "quantile" in loss else 1.0
+        rows = 60 * (0.1 + 1e-3)
+        np.testing.assert_allclose(pull.strength * factor / pull.scale**2, rows, rtol=1e-4)
+
+
+@pytest.mark.parametrize("loss", ["huber", "quantile"])
+def test_a_task_of_constant_targets_has_no_say_in_the_unit(cases, loss):
+    X, y, task, _ = cases
+    y = np.where(task == 0, 2.0, y)
+    found = []
+    for unit in (1.0, 1e-4):
+        fitted = MultiTaskRegressor(toward_mean(0.1) + L2(1e-3), loss=loss, scale_targets="task")
+        fitted.fit(X[task < 11], unit * y[task < 11], task=task[task < 11])
+        new = np.flatnonzero(task == 11)[:15]
+        more = adapt(fitted, X[new], unit * y[new], task=11)
+        found.append(more.predict(X[:70], task=[0] * 60 + [11] * 10) / unit)
+    np.testing.assert_allclose(found[0], found[1], atol=1e-3)
 
 
 @pytest.mark.parametrize("loss", ["huber", "quantile", "quantile(0.8)"])
@@ -84,7 +114,7 @@ def test_losses_of_counts_are_those_of_their_rates():
     loss = fitted._linear_model().loss_of(0)
     assert found.adaptation_.metric == "deviance"
     rate = fitted.predict(X, task=task)
-    natural = natural_losses(fitted, TaskData.from_long(X, y, task), loss)
+    natural = natural_losses(fitted, TaskData.from_long(X, y, task), dict.fromkeys(range(5), loss))
     np.testing.assert_allclose(natural, loss.value(y, np.log(rate)))
     # A task of nothing but zeros has a rate that is finite, and low.
     nothing = adapt(fitted, X[:12], np.zeros(12), task="new", domain="new")
@@ -103,3 +133,68 @@ def test_one_task_that_is_fitted_exactly_still_lets_another_one_differ(cases):
     fitted = MultiTaskRegressor(L2(1e-6), loss="quantile").fit(X[:60], y[:60], task=np.zeros(60))
     found = adapt(fitted, X[60:120], -y[60:120], task=1)
     assert r2(-y[120:], found.predict(X[120:], task=np.ones(600))) > 0.99
+
+
+def test_candidates_of_a_margin_are_judged_by_their_margins():
+    rng = np.random.default_rng(1)
+    X, task = rng.normal(size=(240, 3)), np.repeat(np.arange(6), 40)
+    y = (X @ [1.0, 2.0, 3.0] + rng.normal(size=240) > 0).astype(int)
+    old, new = task < 5, np.flatnonzero(task == 5)[:30]
+    fitted = MultiTaskClassifier(toward_mean(0.1) + L2(1e-3), loss="squared_hinge")
+    fitted.fit(X[old], y[old], task=task[old])
+    given = {"domain": "new", "source": (X[old], y[old], task[old])}
+    report = adapt(fitted, X[new], y[new], task=5, **given).adaptation_
+    assert report.metric == "deviance"
+    margin = (2 * y[new] - 1) * (X[new] @ fitted.coef_.mean(0) + fitted.intercept_.mean())
+    source = np.mean(np.maximum(0.0, 1.0 - margin) ** 2)
+    assert report.scores["source"] == pytest.approx(source, rel=1e-6)
+    fitted.unseen_tasks = "shared"
+    rows = TaskData.from_long(X[new], y[new], task[new])
+    natural = natural_losses(fitted, rows, {5: fitted._linear_model().loss_of(-1)})
+    np.testing.assert_allclose(natural, np.maximum(0.0, 1.0 - margin) ** 2)
+
+
+def test_tasks_of_unlike_losses_are_judged_each_by_its_own():
+    rng = np.random.default_rng(1)
+    X, task = rng.normal(size=(240, 3)), np.repeat(np.arange(6), 40)
+    level = X @ [1.0, 2.0, 3.0] + rng.normal(size=240)
+    count = rng.poisson(np.exp(0.3 * X[:, 0] + 1)).astype(float)
+    y = np.where(task < 2, level, count).astype(object)
+    y[task > 3] = np.where(level[task > 3] > 0, "high", "low")
+    losses = {t: ("squared", "squared", "poisson", "poisson", "logistic", "logistic")[t]
+              for t in range(6)}  # fmt: skip
+    fitted = MultiTaskModel(L2(0.01), loss=losses).fit(X, y, task=task)
+    rows = np.concatenate([np.arange(6), np.arange(80, 86), np.arange(200, 212)])
+    for domain in ("new", "shift"):
+        given = {"domain": domain, "source": (X, y, task)}
+        report = adapt(fitted, X[rows], y[rows], task=task[rows], **given).adaptation_
+        assert report.tasks == (0, 2, 5)
+        assert report.metric == "deviance"
+        assert {"adapted", "source", "target", "pooled"} == set(report.scores)
+        linear, own = fitted._linear_model(), []
+        for t in (0, 2, 5):
+            part = rows[task[rows] == t]
+            truth = (y[part] == "low").astype(float) if t == 5 else y[part].astype(float)
+            eta = linear.eta(X[part], t)
+            own.append(linear.loss_of(t).value(truth, eta.reshape(len(part))))
+        assert report.scores["source"] == pytest.approx(np.concatenate(own).mean(), rel=1e-6)
+
+
+def test_the_sentence_says_why_the_adapted_model_is_used():
+    def report(adapted, source, error, n=30):
+        return Adaptation(
+            domain=None,
+            tasks=("d",),
+            rows=(n,),
+            metric="deviance",
+            scores={"adapted": adapted, "source": source},
+            differences={"source": (adapted - source, error)},
+        ).summary()
+
+    assert report(0.5, 0.6, 0.1).endswith("The adapted model is used.")
+    assert "by chance" in report(0.6, 0.5, 0.1)
+    assert "by chance" in report(0.6, 0.5, 0.01, n=2)
+    assert "worse beyond noise" in report(0.6, 0.5, 0.01)
+    alone = Adaptation(domain=None, tasks=("d",), rows=(1,), metric="deviance")
+    assert "leave none to judge it by" in alone.summary()
+    assert alone.summary("zh") != alone.summary()
