@@ -70,6 +70,14 @@ OPTIONS = {
         ("a.csv", *ONE, "--group", "patient", "--unseen", "--out", "o"),
         "choose one of --group, --time and --unseen; got --group and --unseen",
     ),
+    "quick splits": (
+        ("a.csv", *ONE, "--quick", "--splits", "9", "--out", "o"),
+        "--quick tries one split, so that --splits 9 has no meaning",
+    ),
+    "a folder that cannot be made": (
+        ("a.csv", *ONE, "--quick", "--out", "a.csv/o"),
+        "a.csv",
+    ),
     "unseen targets": (
         ("a.csv", "--targets", "x,z", "--unseen", "--out", "o"),
         "name the column of the tasks with --task",

@@ -31,7 +31,10 @@ def _missing(table, name, row, value):
 
 SPOILED = {
     "target missing": (lambda t: _missing(t, "y", 3, None), "missing in 1 row"),
-    "target infinite": (lambda t: _missing(t, "y", 3, np.inf), "infinity in 1 row"),
+    "target infinite": (
+        lambda t: _missing(t, "y", 3, np.inf),
+        "is infinite in 1 row (3), counting from 0",
+    ),
     "target huge": (lambda t: t.assign(y=t.y * 1e300), "so that sums stay finite"),
     "feature infinite": (lambda t: _missing(t, "x", 5, np.inf), "column 'x'"),
     "feature huge": (lambda t: _missing(t, "x", 5, 1e300), "so that sums stay finite"),
