@@ -104,7 +104,7 @@ def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
 
 
 def _unit(problem: Problem) -> float:
-    """Return the typical unit of scaled targets; those that are not, such as classes, have none."""
+    """Return the typical unit of scaled targets; those of classes and counts have none."""
     scale = problem.targets.scale[problem.counts > 0]
     scale = scale[scale != 1.0]
     return float(np.exp(np.mean(np.log(scale)))) if len(scale) else 1.0
