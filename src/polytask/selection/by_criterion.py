@@ -137,7 +137,7 @@ class InformationJudge(WholeJudge):
             degrees = _degrees(problem, penalty, W)
             levels = intercept_degrees(problem.datafit, W)
             refitted = None
-            if _selects(penalty) or not nonzero.all():
+            if _selects(penalty, W) or not nonzero.all():
                 gained = by_task(_gained(problem, W)) / label
                 less = np.maximum(deviance - gained, 0.0)
                 parameters = by_task(nonzero.sum(axis=0) + levels)
@@ -237,7 +237,7 @@ def _degrees(problem: Problem, penalty: Penalty, W: Array) -> Array:
         ) from None
 
 
-def _selects(penalty: Penalty) -> bool:
+def _selects(penalty: Penalty, W: Array) -> bool:
     """Say whether rows or coefficients may be zero, each by itself.
 
     A support of everything is then one among others, to be judged as they are.
@@ -245,8 +245,7 @@ def _selects(penalty: Penalty) -> bool:
     rough = decompose(penalty).proximable
     if not isinstance(rough, RowSeparable):
         return False
-    faint = np.full((1, 1), np.finfo(float).tiny)
-    return not rough.prox_rows(faint, np.zeros(1, dtype=np.intp), 1.0).all()
+    return not rough.prox(np.full_like(W, np.finfo(float).tiny), 1.0).all()
 
 
 def _gained(problem: Problem, W: Array) -> Array:

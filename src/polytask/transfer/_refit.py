@@ -13,11 +13,13 @@ from sklearn.base import clone
 
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._estimator.query import read_query
 from polytask._estimator.training import training_data
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss, SquaredHinge
+from polytask.transfer._rows import outcomes_of
 
 Array = NDArray[np.float64]
 _LEAST = 1e-12
@@ -145,11 +147,21 @@ def _class_losses(model: Any, rows: TaskData, loss: Loss) -> Array:  # noqa: ANN
     position = {label: k for k, label in enumerate(np.asarray(_classes(model)).tolist())}
     own = np.array([position.get(label, -1) for label in np.asarray(rows.y).tolist()])
     if isinstance(loss, SquaredHinge):
-        eta = np.asarray(model.decision_function(X, task=task), dtype=float)
-        return np.asarray(loss.value(own.astype(float), eta))
+        return np.asarray(loss.value(own.astype(float), _predictors(model, rows)))
     proba = np.asarray(model.predict_proba(X, task=task), dtype=float)
     chance = np.where(own >= 0, proba[np.arange(len(own)), own], 0.0)
     return np.asarray(-np.log(np.maximum(chance, _LEAST)))
+
+
+def _predictors(model: Any, rows: TaskData) -> Array:  # noqa: ANN401
+    """Return the linear predictors of rows whose tasks have one column each."""
+    query, tasks = read_query(model._schema, rows, None, "shared"), outcomes_of(model)
+    codes = np.asarray(query.codes).tolist()
+    parts = [
+        np.asarray(tasks.eta(query.data.X[rows.task_slice(t)], code), dtype=float)[:, 0]
+        for t, code in enumerate(codes)
+    ]
+    return np.concatenate(parts)
 
 
 def _classes(model: Any) -> Any:  # noqa: ANN401 - an array of labels

@@ -141,7 +141,10 @@ class Adaptation:
         if best == "adapted":
             return best
         mean, error = self.differences[best]
-        return "behind" if beyond_chance(mean, error, sum(self.rows)) else "close"
+        # In a new domain the better one would have been chosen.
+        enough = self.domain is None and sum(self.rows) >= FEW
+        clear = enough and beyond_chance(mean, error, sum(self.rows))
+        return "behind" if clear else "close"
 
 
 @dataclass(frozen=True, eq=False)

@@ -116,13 +116,18 @@ class Outcomes(Protocol):
         """Return the classes of a task, None for numbers."""
         ...
 
+    def eta(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
+        """Return the predictors of encoded rows, (n_rows, n_columns)."""
+        ...
+
 
 def is_deep(model: object) -> bool:
     """Say whether a model is a network, without importing PyTorch to find out."""
     return isinstance(model, MultiTaskEstimator) and model._is_network
 
 
-def _outcomes(model: MultiTaskEstimator) -> Outcomes:
+def outcomes_of(model: MultiTaskEstimator) -> Outcomes:
+    """Return what a fitted model knows of its tasks."""
     known: Outcomes = model._tasks if is_deep(model) else linear_model(model)
     return known
 
@@ -143,7 +148,7 @@ def losses_of(model: MultiTaskEstimator, tasks: Sequence[Hashable]) -> dict[Hash
 
 def _loss(model: MultiTaskEstimator, task: int) -> Loss:
     """Return the loss of a task, in the units of its target."""
-    loss = _outcomes(model).loss_of(task)
+    loss = outcomes_of(model).loss_of(task)
     if is_deep(model):
         scale: Floats = model._tasks.target_scale
         return loss.at_scale(float(scale[task] if task >= 0 else np.exp(np.log(scale).mean())))
@@ -266,7 +271,7 @@ def _length(X: Any) -> int:  # noqa: ANN401 - any container
 
 def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401
     """Return the rows of one task with their targets as numbers."""
-    outcomes, loss = _outcomes(model), _loss(model, code)
+    outcomes, loss = outcomes_of(model), _loss(model, code)
     if raw.y is None:
         return Rows(X[:0], np.zeros(0), np.zeros(0), loss)
     classes = outcomes.classes_of(code)

@@ -154,6 +154,19 @@ def test_candidates_of_a_margin_are_judged_by_their_margins():
     np.testing.assert_allclose(natural, np.maximum(0.0, 1.0 - margin) ** 2)
 
 
+def test_margins_of_a_mixed_model_are_judged_too():
+    rng = np.random.default_rng(1)
+    X, task = rng.normal(size=(120, 3)), np.arange(120) % 4
+    y = (X @ [1.0, 2.0, 3.0] + rng.normal(size=120) > 0).astype(int)
+    losses = {0: "squared_hinge", 1: "logistic", 2: "squared_hinge", 3: "logistic"}
+    fitted = MultiTaskModel(toward_mean(0.1) + L2(1e-2), loss=losses).fit(X, y, task=task)
+    rows = np.flatnonzero(task < 2)[:24]
+    given = {"domain": "new", "source": (X, y, task)}
+    report = adapt(fitted, X[rows], y[rows], task=task[rows], **given).adaptation_
+    assert report.metric == "deviance"
+    assert {"adapted", "source", "target", "pooled"} == set(report.scores)
+
+
 def test_tasks_of_unlike_losses_are_judged_each_by_its_own():
     rng = np.random.default_rng(1)
     X, task = rng.normal(size=(240, 3)), np.repeat(np.arange(6), 40)
