@@ -183,10 +183,18 @@ def spectral_norm(W: Array) -> float:
     if not 0 < top < np.inf:
         return top
     scaled = W / top
-    gram = _short_gram(scaled)
-    last = len(gram) - 1
-    values = scipy.linalg.eigvalsh(gram, subset_by_index=[last, last], check_finite=False)
-    return top * float(np.sqrt(max(float(values[0]), 0.0)))
+    return top * float(np.sqrt(max(_largest_eigenvalue(_short_gram(scaled)), 0.0)))
+
+
+def _largest_eigenvalue(matrix: Array) -> float:
+    """Return the largest eigenvalue of a symmetric NumPy matrix."""
+    last = len(matrix) - 1
+    try:
+        values = scipy.linalg.eigvalsh(matrix, subset_by_index=[last, last], check_finite=False)
+    except np.linalg.LinAlgError:
+        # The driver for some eigenvalues fails on some multiples of the identity.
+        values = np.linalg.eigvalsh(matrix)
+    return float(values[-1])
 
 
 def shrunk_values(W: Array, amount: float) -> Array | None:

@@ -28,7 +28,7 @@ def test_solvers_agree():
     for datafit in small_problems(5).values():
         for penalty in _penalties(datafit):
             able = [solver for solver in SOLVERS if not solver.accepts(datafit, penalty)]
-            worth = [s for s in able if type(s) not in WORTH or WORTH[type(s)](datafit)]
+            worth = [s for s in able if type(s) not in WORTH or WORTH[type(s)](datafit, 1)]
             assert choose(datafit, penalty) is worth[0]
             first, *others = (s.solve(datafit, penalty, tol=1e-6).objective for s in able)
             assert others == pytest.approx([first] * len(others), rel=1e-5)

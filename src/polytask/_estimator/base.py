@@ -49,6 +49,13 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse rows
         """Return the natural output of a task for rows of X; task -1 is an unseen one."""
 
+    def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> Labels:  # noqa: ANN401
+        """Return the natural output of rows of several tasks; those of a task stand together.
+
+        A leaf class that has one model for all tasks asks it once.
+        """
+        return outputs.one_by_one(self._predict_task)(X, tasks)
+
     def _largest_cell(self, data: TaskData) -> float:
         """Return a bound of the cells of X that the fit has found, so that none is looked at."""
         return float("inf")
@@ -143,7 +150,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             ``unseen_tasks="error"``.
         """
         query = self._read(X, task)
-        return outputs.predictions(query, self._schema.index.labels, self._predict_task)
+        return outputs.predictions(query, self._schema.index.labels, self._predict_rows)
 
     def score(
         self,

@@ -130,7 +130,7 @@ def decisions(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array,
         every = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
         return np.column_stack([eta[:, 0] for eta in every]) if single else every
     if single:
-        flat = outputs.by_row(query, lambda X, t: linear.eta(X, t)[:, 0])
+        flat = outputs.by_row(query, outputs.one_by_one(lambda X, t: linear.eta(X, t)[:, 0]))
         return outputs.split(query, flat)
     values = outputs.class_values(
         query, np.asarray(linear.union), linear.classes_of, linear.eta, absent=-np.inf

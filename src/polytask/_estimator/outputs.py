@@ -12,11 +12,14 @@ from polytask._estimator.query import Query
 from polytask.data import tables
 
 Labels = NDArray[Any]
+Tasks = NDArray[np.intp]
 # (rows of X, task) -> one prediction per row, or one row of class values per row
 TaskFunction = Callable[[Any, int], NDArray[Any]]
+# (rows of X, the task of each) -> the same; rows of a task stand together
+RowsFunction = Callable[[Any, Tasks], NDArray[Any]]
 
 
-def predictions(query: Query, tasks: tuple[Hashable, ...], function: TaskFunction) -> Any:  # noqa: ANN401 - array, table or mapping
+def predictions(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Any:  # noqa: ANN401 - array, table or mapping
     """Predict every row for its task, or for every task.
 
     Parameters
@@ -26,7 +29,7 @@ def predictions(query: Query, tasks: tuple[Hashable, ...], function: TaskFunctio
     tasks : tuple
         The model's tasks.
     function : callable
-        ``(X, task) -> predictions``, natural outputs.
+        ``(X, task of each row) -> predictions``, natural outputs.
 
     Returns
     -------
@@ -50,9 +53,9 @@ def predictions(query: Query, tasks: tuple[Hashable, ...], function: TaskFunctio
     return flat if query.template is None else _column(query.template, flat)
 
 
-def every_task(query: Query, tasks: tuple[Hashable, ...], function: TaskFunction) -> Labels:
+def every_task(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Labels:
     """Stack the predictions of all tasks as columns."""
-    columns = [function(query.data.X, t) for t in range(len(tasks))]
+    columns = [function(query.data.X, np.full(query.n_rows, t)) for t in range(len(tasks))]
     dtypes = {column.dtype.kind for column in columns}
     mixed = len(dtypes & set("US")) and len(dtypes - set("US"))
     if mixed or "O" in dtypes:
@@ -60,16 +63,43 @@ def every_task(query: Query, tasks: tuple[Hashable, ...], function: TaskFunction
     return np.column_stack(columns)
 
 
-def by_row(query: Query, function: TaskFunction) -> Labels:
-    """Put the predictions of the tasks into the order of the input."""
-    parts = [(function(X, task), places) for task, X, places in query.groups()]
-    kinds = {values.dtype.kind for values, _ in parts}
-    mixed = bool(kinds & set("USO")) and len(kinds) > 1
-    dtype = object if mixed else np.result_type(*[values.dtype for values, _ in parts])
-    out = np.empty((query.n_rows, *parts[0][0].shape[1:]), dtype=dtype)
-    for values, places in parts:
-        out[places] = values
+def by_row(query: Query, function: RowsFunction) -> Labels:
+    """Put the predictions of the rows into the order of the input."""
+    values = function(query.data.X, query.row_tasks())
+    out = np.empty_like(values)
+    out[query.places()] = values
     return out
+
+
+def one_by_one(function: TaskFunction) -> RowsFunction:
+    """Return what predicts rows of several tasks, one task after the other.
+
+    Parameters
+    ----------
+    function : callable
+        ``(X, task) -> predictions``.
+
+    Returns
+    -------
+    callable
+        ``(X, task of each row) -> predictions``; of type object if some tasks have numbers and
+        others have strings.
+    """
+
+    def of_rows(X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
+        parts = [function(X[run], int(tasks[run.start])) for run in runs(tasks)]
+        kinds = {values.dtype.kind for values in parts}
+        if kinds & set("USO") and len(kinds) > 1:
+            parts = [values.astype(object) for values in parts]
+        return np.concatenate(parts)
+
+    return of_rows
+
+
+def runs(tasks: Tasks) -> list[slice]:
+    """Return the stretches of rows that have the same task."""
+    starts = np.append(0, np.flatnonzero(np.diff(tasks)) + 1).tolist()
+    return [slice(*ends) for ends in zip(starts, [*starts[1:], len(tasks)], strict=True)]
 
 
 def class_values(
@@ -107,6 +137,31 @@ def class_values(
             continue
         at = [position[label] for label in classes.tolist()]
         out[np.ix_(places, np.array(at, dtype=np.intp))] = function(X, task)
+    return out
+
+
+def joint_class_values(
+    query: Query, union: Labels, classes: Labels, function: RowsFunction, absent: float
+) -> NDArray[np.float64]:
+    """Spread class values over the union of the classes where all tasks have the same ones.
+
+    Parameters
+    ----------
+    query, union, absent
+        As in :func:`class_values`.
+    classes : ndarray
+        The classes of every task.
+    function : callable
+        ``(X, task of each row) -> (n, len(classes))``.
+
+    Returns
+    -------
+    ndarray of shape (n, n_classes)
+    """
+    out = np.full((query.n_rows, len(union)), absent)
+    position = {label: k for k, label in enumerate(union.tolist())}
+    at = np.array([position[label] for label in classes.tolist()], dtype=np.intp)
+    out[:, at] = by_row(query, function)
     return out
 
 

@@ -97,16 +97,28 @@ class Query:
         """Number of rows."""
         return self.data.n_rows
 
-    def groups(self) -> Iterator[tuple[int, Any, NDArray[np.intp]]]:
-        """Yield (task, its rows of X, their places in the output); tasks without rows left out.
+    def places(self) -> NDArray[np.intp]:
+        """Return where each row stands in the output: they count the rows that are here.
 
-        Places count the rows of the input that are here, for `data` may be a subset.
+        The data may be a subset of the input.
         """
-        if self.codes is None:
-            raise TypeError("A query for every task has no groups.")
         places = np.empty(self.n_rows, dtype=np.intp)
         places[np.argsort(self.data.order, kind="stable")] = np.arange(self.n_rows)
-        for k, code in enumerate(self.codes):
+        return places
+
+    def row_tasks(self) -> NDArray[np.intp]:
+        """Return the model's task of every row, those of a task together."""
+        return np.repeat(self._codes(), self.data.task_rows())
+
+    def _codes(self) -> NDArray[np.intp]:
+        if self.codes is None:
+            raise TypeError("A query for every task has no task for a row.")
+        return self.codes
+
+    def groups(self) -> Iterator[tuple[int, Any, NDArray[np.intp]]]:
+        """Yield (task, its rows of X, their places in the output); tasks without rows left out."""
+        places = self.places()
+        for k, code in enumerate(self._codes()):
             part = self.data.task_slice(k)
             if part.stop > part.start:
                 yield int(code), self.data.X[part], places[part]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator.outputs import TaskFunction
+from polytask._estimator.outputs import RowsFunction
 from polytask._estimator.query import Query
 from polytask.data import Form, TaskData
 from polytask.metrics.scores import Score, TaskScores, scores_by_task
@@ -42,8 +42,14 @@ def rows_by_task(data: TaskData, query: Query) -> list[tuple[int, Any, NDArray[A
 
 
 def natural_scores(
-    data: TaskData, query: Query, predict: TaskFunction, score: Score
+    data: TaskData, query: Query, predict: RowsFunction, score: Score
 ) -> TaskScores:
     """Score the natural outputs of every task."""
     rows = rows_by_task(data, query)
-    return scores_by_task([(y, predict(X, t), w) for t, X, y, w in rows], score)
+    if data.form is Form.TARGETS:
+        found = [predict(X, np.full(len(y), t)) for t, X, y, _ in rows]
+    else:
+        ends = np.cumsum([len(y) for _, _, y, _ in rows])
+        found = np.split(predict(query.data.X, query.row_tasks()), ends[:-1])
+    parts = [(y, own, w) for (_, _, y, w), own in zip(rows, found, strict=True)]
+    return scores_by_task(parts, score)

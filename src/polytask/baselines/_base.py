@@ -30,6 +30,8 @@ from polytask.metrics.scores import TaskScores, accuracy, r2
 
 Labels = NDArray[Any]
 Floats = NDArray[np.float64]
+# (rows of X, their task) -> (n, classes of the task); Pooled takes the task of each row too
+ClassFunction = Callable[[Any, Any], Floats]
 
 
 def inner_has(method: str) -> Callable[[Baseline], bool]:
@@ -82,7 +84,7 @@ class Baseline(MultiTaskEstimator):
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         score = accuracy if is_classifier(self.estimator) else r2
-        return natural_scores(data, query, self._predict_task, score)
+        return natural_scores(data, query, self._predict_rows, score)
 
     @available_if(inner_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
@@ -102,10 +104,11 @@ class Baseline(MultiTaskEstimator):
         query = self._read(X, task)
         if query.codes is None:
             return [self._target_probabilities(query.data.X, t) for t in range(len(self.tasks_))]
-        values = outputs.class_values(
-            query, self.classes_, self._classes_of, self._probabilities, absent=0.0
-        )
-        return outputs.split(query, values)
+        return outputs.split(query, self._class_values(query, self._probabilities, 0.0))
+
+    def _class_values(self, query: Query, function: ClassFunction, absent: float) -> Floats:
+        """Return what the classes of every row are worth, over all classes."""
+        return outputs.class_values(query, self.classes_, self._classes_of, function, absent)
 
     def _target_probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401
         position = {label: k for k, label in enumerate(self.classes_[task].tolist())}
@@ -130,9 +133,7 @@ class Baseline(MultiTaskEstimator):
             classes that a task lacks. A task of one class has the constant 1 or -1.
         """
         query = self._read(X, task)
-        values = outputs.class_values(
-            query, self.classes_, self._classes_of, self._decisions, absent=-np.inf
-        )
+        values = self._class_values(query, self._decisions, -np.inf)
         if len(self.classes_) == 2:
             values = _one_column(values)
         return outputs.split(query, values)

@@ -45,6 +45,7 @@ from polytask.baselines._rows import Rows
 
 Labels = NDArray[Any]
 Floats = NDArray[Any]
+Tasks = NDArray[np.intp]
 
 # Squared loss: centring within tasks is the same as a free intercept per task. Those that
 # search a path by themselves are here because their grid follows the largest column.
@@ -74,12 +75,12 @@ class TaskEffect(ABC):
     sentence: str
 
     @abstractmethod
-    def apply(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
-        """Return the rows of a task as the estimator takes them."""
+    def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
+        """Return rows, each of its task, as the estimator takes them."""
 
     @abstractmethod
-    def restore(self, values: Labels, task: int) -> Labels:
-        """Return the predictions of a task from those of the estimator."""
+    def restore(self, values: Labels, tasks: Tasks) -> Labels:
+        """Return the predictions of the rows from those of the estimator."""
 
 
 @saveable("baseline.effect.none")
@@ -89,11 +90,11 @@ class NoEffect(TaskEffect):
 
     sentence: str
 
-    def apply(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
+    def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         """Return X."""
         return X
 
-    def restore(self, values: Labels, task: int) -> Labels:
+    def restore(self, values: Labels, tasks: Tasks) -> Labels:
         """Return the values."""
         return values
 
@@ -107,13 +108,13 @@ class Centred(TaskEffect):
     levels: Floats
     sentence: str
 
-    def apply(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense
-        """Subtract the task mean from X."""
-        return X - self.means[task]
+    def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense
+        """Subtract the task means from X."""
+        return X - self.means[tasks]
 
-    def restore(self, values: Labels, task: int) -> Labels:
-        """Add the task mean of y."""
-        return np.asarray(values + self.levels[task])
+    def restore(self, values: Labels, tasks: Tasks) -> Labels:
+        """Add the task means of y."""
+        return np.asarray(values + self.levels[tasks])
 
 
 @saveable("baseline.effect.columns")
@@ -124,15 +125,11 @@ class TaskColumns(TaskEffect):
     values: Floats
     sentence: str
 
-    def apply(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
-        """Put the columns beside X."""
-        return self.beside(X, np.full(X.shape[0], task))
-
-    def beside(self, X: Any, tasks: NDArray[np.intp]) -> Any:  # noqa: ANN401 - dense or sparse
+    def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         """Put the columns of the task of each row beside X."""
         return beside(X, self.values[tasks])
 
-    def restore(self, values: Labels, task: int) -> Labels:
+    def restore(self, values: Labels, tasks: Tasks) -> Labels:
         """Return the values."""
         return values
 
@@ -240,7 +237,7 @@ def _task_columns(rows: Rows) -> Floats:
 
 def _with_columns(estimator: Any, rows: Rows, values: Floats, sentence: str) -> Prepared:  # noqa: ANN401
     effect = TaskColumns(values, sentence)
-    return Prepared(effect, estimator, effect.beside(rows.X, rows.tasks), rows.y)
+    return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
 
 
 def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator

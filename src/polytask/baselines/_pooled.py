@@ -12,11 +12,18 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import one_of
-from polytask._estimator import UNSEEN
+from polytask._estimator import UNSEEN, Query, outputs
 from polytask._estimator.export import stand_alone, task_position
 from polytask._registry import saveable
-from polytask.baselines._base import Baseline, class_columns
-from polytask.baselines._effects import EFFECTS, NoEffect, Prepared, as_matrix, no_effect
+from polytask.baselines._base import Baseline, ClassFunction, class_columns
+from polytask.baselines._effects import (
+    EFFECTS,
+    NoEffect,
+    Prepared,
+    Tasks,
+    as_matrix,
+    no_effect,
+)
 from polytask.baselines._fitting import check_estimator_object, fit_copy, fit_steps
 from polytask.baselines._folds import for_all_rows, without_folds
 from polytask.baselines._rows import Rows, stacked_rows
@@ -170,26 +177,36 @@ class Pooled(Baseline):
         fitted, Z = fit_steps(steps, rows, owner)
         return fitted, effect(last, dataclasses.replace(rows, X=as_matrix(Z)))
 
-    def _inputs(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
+    def _inputs(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         if self.steps_ is not None:
             X = as_matrix(self.steps_.transform(X))
-        return self._effect.apply(X, self._learned(task))
+        return self._effect.apply(X, self._learned(tasks))
 
-    def _learned(self, task: int) -> int:
-        """Return the task, or -1 where nothing was learned about it."""
-        return task if task >= 0 and self._known[task] else UNSEEN
+    def _learned(self, tasks: Tasks) -> Tasks:
+        """Return the tasks, -1 where nothing was learned about one."""
+        return np.where(self._known[tasks] & (tasks != UNSEEN), tasks, UNSEEN)
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
-        values = np.asarray(self.estimator_.predict(self._inputs(X, task))).reshape(X.shape[0])
-        return self._effect.restore(values, self._learned(task))
+        return self._predict_rows(X, np.full(X.shape[0], task))
+
+    def _predict_rows(self, X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
+        values = np.asarray(self.estimator_.predict(self._inputs(X, tasks))).reshape(X.shape[0])
+        return self._effect.restore(values, self._learned(tasks))
 
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.estimator_.classes_)
 
-    def _probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
-        return np.asarray(self.estimator_.predict_proba(self._inputs(X, task)))
+    def _class_values(self, query: Query, function: ClassFunction, absent: float) -> Floats:
+        """Ask the one estimator once."""
+        classes = np.asarray(self.estimator_.classes_)
+        return outputs.joint_class_values(query, self.classes_, classes, function, absent)
 
-    def _decisions(self, X: Any, task: int) -> Floats:  # noqa: ANN401 - dense or sparse
-        values = self.estimator_.decision_function(self._inputs(X, task))
+    def _probabilities(self, X: Any, task: int | Tasks) -> Floats:  # noqa: ANN401
+        tasks = np.broadcast_to(task, X.shape[0])
+        return np.asarray(self.estimator_.predict_proba(self._inputs(X, tasks)))
+
+    def _decisions(self, X: Any, task: int | Tasks) -> Floats:  # noqa: ANN401
+        tasks = np.broadcast_to(task, X.shape[0])
+        values = self.estimator_.decision_function(self._inputs(X, tasks))
         n_classes = len(self.estimator_.classes_)
         return class_columns(values, n_classes, self.estimator, type(self).__name__)

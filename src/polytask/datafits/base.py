@@ -254,13 +254,18 @@ def block_preconditioner(
     trace = trace if means is None else trace + np.einsum("ki,ki->k", means, means)
     top = float(np.max(weight * trace, initial=0.0))
 
+    inverted: set[float] = set()
+
     @cache
     def spectral() -> Callable[[float], LinearMap]:
         return _spectral_preconditioner(_with_squares(matrices, means), weight)
 
     def prepare(shift: float) -> LinearMap:
-        if len(matrices) == 1 or shift <= _STIFF * top:
+        # What serves every shift costs as much as a few inverses, and twice their memory.
+        again = matrices.size <= _CHUNK and bool(inverted - {shift})
+        if len(matrices) == 1 or shift <= _STIFF * top or again:
             return spectral()(shift)
+        inverted.add(shift)
         inverse = _shifted_inverses(matrices, weight, means, shift)
         return lambda V: times_each(inverse, V)
 

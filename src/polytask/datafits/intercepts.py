@@ -6,14 +6,44 @@ A free intercept per task is a tie of groups with one member.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
+from polytask.datafits.level_blocks import clean_eigh, least_squares, same_size, solve_each
 
 Groups = NDArray[np.intp]
+
+
+class LevelArrays(NamedTuple):
+    """A Newton step on b as arrays, for compiled loops.
+
+    The step from b is ``direct * r + spread * sums(gather * r)`` with ``r = right - pull`` and
+    ``pull = strength * (b - anchor - share * sums(b))``, where ``sums`` gives every column the
+    sum over its group.
+
+    Attributes
+    ----------
+    groups : ndarray of int of shape (n_columns,)
+        Group of each column.
+    direct, spread, gather, anchor, share : ndarray of shape (n_columns,)
+        See above.
+    strength : float
+        Of the pull, 0 for none.
+    """
+
+    groups: Groups
+    direct: Array
+    spread: Array
+    gather: Array
+    anchor: Array
+    share: Array
+    strength: float
 
 
 class Intercepts(ABC):
@@ -25,8 +55,16 @@ class Intercepts(ABC):
     """
 
     @abstractmethod
+    def solver(self, curvature: Array) -> Callable[[Array], Array]:
+        """Return what solves for a diagonal H, given as `curvature` of shape (n_columns,)."""
+
+    @abstractmethod
+    def arrays(self, curvature: Array) -> LevelArrays:
+        """Return the step for a diagonal H as arrays."""
+
     def solve(self, curvature: Array, right: Array) -> Array:
-        """Solve for a diagonal H given as `curvature` of shape (n_columns,)."""
+        """Solve for a diagonal H once."""
+        return self.solver(curvature)(right)
 
     @abstractmethod
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
@@ -66,9 +104,15 @@ class NoIntercepts(Intercepts):
     centres = False
     held = float("inf")
 
-    def solve(self, curvature: Array, right: Array) -> Array:
-        """Return zeros."""
-        return np.zeros_like(right)
+    def solver(self, curvature: Array) -> Callable[[Array], Array]:
+        """Return what gives zeros."""
+        return np.zeros_like
+
+    def arrays(self, curvature: Array) -> LevelArrays:
+        """Return a step of zeros."""
+        zero = np.zeros_like(curvature)
+        groups = np.zeros(len(curvature), dtype=np.intp)
+        return LevelArrays(groups, zero, zero, zero, zero, zero, 0.0)
 
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
         """Return zeros."""
@@ -113,25 +157,35 @@ class TiedIntercepts(Intercepts):
         """Zero for intercepts that are free, inf for tied ones."""
         return 0.0 if self.centres else float("inf")
 
-    def solve(self, curvature: Array, right: Array) -> Array:
-        """Solve one equation per group."""
+    def solver(self, curvature: Array) -> Callable[[Array], Array]:
+        """Return what solves one equation per group."""
         total = np.bincount(self.groups, curvature)
-        needed = np.bincount(self.groups, right)
         # A group without curvature carries no data: it stays where it is.
-        step = np.divide(needed, total, out=np.zeros_like(needed), where=total > 0)
-        return np.asarray(step[self.groups])
+        inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+
+        def solve(right: Array) -> Array:
+            return np.asarray((np.bincount(self.groups, right) * inverse)[self.groups])
+
+        return solve
+
+    def arrays(self, curvature: Array) -> LevelArrays:
+        """Return the mean misfit of every group."""
+        zero, total = np.zeros_like(curvature), np.bincount(self.groups, curvature)[self.groups]
+        inverse = np.divide(1.0, total, out=np.zeros_like(total), where=total > 0)
+        ones = np.ones_like(zero)
+        return LevelArrays(self.groups, zero, ones, inverse, zero, zero, 0.0)
 
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
         """Solve per task when all groups are single, else one dense system."""
         if self.centres:
-            return _solve_each(blocks, right)
+            return solve_each(blocks, right)
         size = int(self.groups.max(initial=-1)) + 1
         total = np.zeros((size, size))
         for columns, block in blocks:
             index = self.groups[columns]
             np.add.at(total, (index[:, None], index[None, :]), block)
         needed: Array = np.bincount(self.groups, right, minlength=size).astype(float)
-        return np.asarray(_least_squares(total, needed)[self.groups])
+        return np.asarray(least_squares(total, needed)[self.groups])
 
     def penalty(self, b: Array) -> float:
         """Return 0."""
@@ -177,28 +231,43 @@ class PulledIntercepts(Intercepts):
         """The strength, or zero if nothing is pulled."""
         return 0.0 if self.centres else self.strength
 
-    def solve(self, curvature: Array, right: Array) -> Array:
-        """Solve a diagonal plus one rank-one term per group (Sherman-Morrison)."""
-        count = np.bincount(self.groups).astype(float)
+    def solver(self, curvature: Array) -> Callable[[Array], Array]:
+        """Return what solves a diagonal plus one rank-one term per group (Sherman-Morrison)."""
+        inverse, pulled, share = self._factors(curvature)
+
+        def solve(right: Array) -> Array:
+            own = right * inverse
+            mean = np.bincount(self.groups, own) * share
+            return np.asarray(own + pulled * mean[self.groups])
+
+        return solve
+
+    def _factors(self, curvature: Array) -> tuple[Array, Array, Array]:
+        """Return 1 / (h + k), k / (h + k), and what makes sums over groups the means of b."""
         # Eliminate the group mean: b = (r + k m) / (h + k), m = mean of b.
-        single = count[self.groups] == 1
+        single = self._count[self.groups] == 1
         pull = np.where(single, 0.0, self.strength)
         base = curvature + pull
         inverse = np.divide(1.0, base, out=np.zeros_like(base), where=base > 0)
-        own = right * inverse
-        # 1 - (1/n) sum k / (h + k) written without cancellation.
-        lack = np.bincount(self.groups, np.where(single, 1.0, curvature * inverse)) / count
-        mean_own = np.bincount(self.groups, own) / count
-        mean = np.divide(mean_own, lack, out=np.zeros_like(lack), where=lack > 0)
-        return np.asarray(own + pull * inverse * mean[self.groups])
+        # n - sum k / (h + k) written without cancellation.
+        lack = np.bincount(self.groups, np.where(single, 1.0, curvature * inverse))
+        share = np.divide(1.0, lack, out=np.zeros_like(lack), where=lack > 0)
+        return inverse, pull * inverse, share
+
+    def arrays(self, curvature: Array) -> LevelArrays:
+        """Return the step as arrays."""
+        inverse, pulled, share = self._factors(curvature)
+        gather, mean = inverse * share[self.groups], 1.0 / self._count[self.groups]
+        zero = np.zeros_like(inverse)
+        return LevelArrays(self.groups, inverse, pulled, gather, zero, mean, self.strength)
 
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
         """Solve blocks plus one rank-one term per group, eliminating the group means."""
         size = int(self.groups.max(initial=-1)) + 1
         own, response = np.zeros_like(right), []
         middle = np.zeros((size, size))
-        for columns, matrices in _same_size(blocks):
-            values, vectors = _clean_eigh(matrices)
+        for columns, matrices in same_size(blocks):
+            values, vectors = clean_eigh(matrices)
             inverse = 1.0 / (values + self.strength)
             turned = np.swapaxes(vectors, 1, 2)
             inner = inverse[:, :, None] * (turned @ right[columns][:, :, None])
@@ -210,19 +279,29 @@ class PulledIntercepts(Intercepts):
             pulled = (vectors * (self.strength * inverse)[:, None, :]) @ turned
             response.append((columns, pulled))
         sums: Array = np.bincount(self.groups, own, minlength=size).astype(float)
-        means = _least_squares(middle, sums)
+        means = least_squares(middle, sums)
         for columns, matrices in response:
             own[columns] += (matrices @ means[self.groups[columns]][:, :, None])[:, :, 0]
         return own
 
     def penalty(self, b: Array) -> float:
         """Return half the strength times the squared distances to the group means."""
-        away = b - _group_means(b, self.groups)
+        away = self._away(b)
         return 0.5 * self.strength * float(away @ away)
 
     def gradient(self, b: Array) -> Array:
         """Return the strength times the distances to the group means."""
-        return self.strength * (b - _group_means(b, self.groups))
+        return self.strength * self._away(b)
+
+    @cached_property
+    def _count(self) -> Array:
+        return np.bincount(self.groups).astype(float)
+
+    def _away(self, b: Array) -> Array:
+        """Return the distances to the group means."""
+        if not b.size:
+            return b
+        return np.asarray(b - (np.bincount(self.groups, b) / self._count)[self.groups])
 
     def conjugate(self, gradient: Array) -> float:
         """Return the squared norm over twice the strength."""
@@ -256,15 +335,22 @@ class AnchoredIntercepts(Intercepts):
         """The strength."""
         return self.strength
 
-    def solve(self, curvature: Array, right: Array) -> Array:
-        """Divide by the curvature and the strength."""
-        return np.asarray(right / (curvature + self.strength))
+    def solver(self, curvature: Array) -> Callable[[Array], Array]:
+        """Return what divides by the curvature and the strength."""
+        total = curvature + self.strength
+        return lambda right: np.asarray(right / total)
+
+    def arrays(self, curvature: Array) -> LevelArrays:
+        """Return the step as arrays."""
+        zero, direct = np.zeros_like(curvature), 1.0 / (curvature + self.strength)
+        groups = np.zeros(len(curvature), dtype=np.intp)
+        return LevelArrays(groups, direct, zero, zero, self.anchor, zero, self.strength)
 
     def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
         """Solve every block by itself."""
         solved = right / self.strength
-        for columns, matrices in _same_size(blocks):
-            values, vectors = _clean_eigh(matrices)
+        for columns, matrices in same_size(blocks):
+            values, vectors = clean_eigh(matrices)
             turned = np.swapaxes(vectors, 1, 2)
             inner = (turned @ right[columns][:, :, None]) / (values + self.strength)[:, :, None]
             solved[columns] = (vectors @ inner)[:, :, 0]
@@ -292,43 +378,3 @@ def _group_means(b: Array, groups: Groups) -> Array:
     if not b.size:
         return b
     return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])
-
-
-def _same_size(blocks: list[tuple[Groups, Array]]) -> list[tuple[Groups, Array]]:
-    """Stack the blocks of each size: columns of shape (m, k), matrices of shape (m, k, k)."""
-    by_size: dict[int, list[tuple[Groups, Array]]] = {}
-    for columns, block in blocks:
-        by_size.setdefault(len(columns), []).append((columns, block))
-    return [
-        (np.stack([c for c, _ in same]), np.stack([h for _, h in same]))
-        for size, same in by_size.items()
-        if size
-    ]
-
-
-def _solve_each(blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-    solved = np.zeros_like(right)
-    for columns, matrices in _same_size(blocks):
-        solved[columns] = _shortest(matrices, right[columns])
-    return solved
-
-
-def _clean_eigh(matrices: Array) -> tuple[Array, Array]:
-    """Eigenvalues and eigenvectors of each matrix; eigenvalues that are rounding become 0."""
-    values, vectors = np.linalg.eigh(matrices)
-    size = values.shape[-1]
-    floor = np.maximum(values[..., -1:], 0.0) * size * np.finfo(float).eps * 10
-    return np.where(values > floor, values, 0.0), vectors
-
-
-def _shortest(matrices: Array, right: Array) -> Array:
-    """Solve positive semi-definite systems, the shortest solution of each if singular."""
-    values, vectors = _clean_eigh(matrices)
-    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
-    turned = np.swapaxes(vectors, -1, -2)
-    inner = inverse[..., None] * (turned @ right[..., None])
-    return np.asarray((vectors @ inner)[..., 0])
-
-
-def _least_squares(matrix: Array, right: Array) -> Array:
-    return _shortest(matrix, right) if len(matrix) else right

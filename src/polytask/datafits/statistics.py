@@ -19,7 +19,7 @@ from polytask.datafits.base import (
     quadratic_conjugate,
     times_each,
 )
-from polytask.datafits.intercepts import Intercepts
+from polytask.datafits.intercepts import Intercepts, LevelArrays
 from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.moments import TaskStatistics
 
@@ -76,10 +76,11 @@ class SquaredStatistics(Datafit):
         s = self.statistics
         curved = moments_times(s.second, W)
         misfit = self._misfit(W)
-        b = self.intercepts.solve(s.scale, s.scale * misfit - self._push)
+        b = self.level_solver(s.scale * misfit - self._push)
         left = s.scale * (misfit - b)
-        value = self._value(W, curved, misfit, b)
-        gradient = s.scale * (curved - s.cross)
+        residual = curved - s.cross
+        value = self._value(W, residual, misfit, b)
+        gradient = s.scale * residual
         if left.any():
             gradient -= s.x_mean * left
         return Evaluation(
@@ -93,7 +94,13 @@ class SquaredStatistics(Datafit):
 
     def value_at(self, W: Array, b: Array) -> float:
         """Value at `W` with the intercepts `b`."""
-        return self._value(W, moments_times(self.statistics.second, W), self._misfit(W), b)
+        residual = moments_times(self.statistics.second, W) - self.statistics.cross
+        return self._value(W, residual, self._misfit(W), b)
+
+    @cached_property
+    def level_solver(self) -> LinearMap:
+        """Solves for intercepts, the curvature being the weight of the tasks."""
+        return self.intercepts.solver(self.statistics.scale)
 
     def _misfit(self, W: Array) -> Array:
         """Return the intercepts that would put every task's mean right."""
@@ -108,9 +115,15 @@ class SquaredStatistics(Datafit):
         first = self.statistics.x_mean[:, :1]
         return first[:, 0].copy() if np.all(self.statistics.x_mean == first) else None
 
-    def _value(self, W: Array, curved: Array, misfit: Array, b: Array) -> float:
+    @cached_property
+    def level_arrays(self) -> LevelArrays:
+        """The same for compiled loops."""
+        return self.intercepts.arrays(self.statistics.scale)
+
+    def _value(self, W: Array, residual: Array, misfit: Array, b: Array) -> float:
+        """Return the value, `residual` being second moments times W less the cross moments."""
         s = self.statistics
-        about_mean = s.spread + np.einsum("ij,ij->j", curved - 2 * s.cross, W)
+        about_mean = s.spread + np.einsum("ij,ij->j", residual - s.cross, W)
         squares = np.maximum(about_mean, 0.0) + (misfit - b) ** 2
         return 0.5 * float(s.scale @ squares) + self.intercepts.penalty(b)
 
@@ -174,5 +187,5 @@ class SquaredStatistics(Datafit):
     def _hessian(self, V: Array) -> Array:
         s = self.statistics
         misfit = -np.einsum("ij,ij->j", s.x_mean, V)
-        left = s.scale * (misfit - self.intercepts.solve(s.scale, s.scale * misfit))
+        left = s.scale * (misfit - self.level_solver(s.scale * misfit))
         return np.asarray(s.scale * times_each(s.second, V) - s.x_mean * left)

@@ -255,7 +255,7 @@ class DeepMultiTaskRegressor(DeepEstimator):
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         if not by_deviance(self._tasks.losses):
-            return natural_scores(data, query, self._predict_task, r2)
+            return natural_scores(data, query, self._predict_rows, r2)
         # Means of counts and amounts are judged by the deviance that they were fitted by.
         return explained(self._tasks, data, query, type(self).__name__)
 

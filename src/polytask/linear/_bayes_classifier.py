@@ -284,7 +284,7 @@ default="auto"
         return self._tasks.labels_of(X, task)
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, accuracy)
+        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities, averaged over the posterior.

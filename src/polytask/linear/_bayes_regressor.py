@@ -251,7 +251,7 @@ default="auto"
         return np.asarray(X @ coef.astype(precision) + precision.type(intercept))
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, r2)
+        return natural_scores(data, query, self._predict_rows, r2)
 
     def predict(self, X: Any, task: Any = None, return_std: bool = False) -> Any:  # noqa: ANN401
         """Predict with the posterior mean, for unseen tasks with the prior mean.
@@ -280,11 +280,11 @@ default="auto"
             ``unseen_tasks="error"``.
         """
         query, labels = self._read(X, task), self._schema.index.labels
-        mean = outputs.predictions(query, labels, self._predict_task)
+        mean = outputs.predictions(query, labels, self._predict_rows)
         if not return_std:
             return mean
         deviation = partial(deviations, self._tasks, self._given_lines)
-        return mean, outputs.predictions(query, labels, deviation)
+        return mean, outputs.predictions(query, labels, outputs.one_by_one(deviation))
 
     def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
         """Return an interval for the target of every row.
@@ -314,7 +314,8 @@ default="auto"
             return self._predict_task(rows, t) + side * deviation
 
         lower, upper = (
-            outputs.predictions(query, labels, partial(bound, side)) for side in (-half, half)
+            outputs.predictions(query, labels, outputs.one_by_one(partial(bound, side)))
+            for side in (-half, half)
         )
         return lower, upper
 

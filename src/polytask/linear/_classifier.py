@@ -149,7 +149,7 @@ class MultiTaskClassifier(LinearEstimator):
         self._keep(data, *fit_penalised(self, data))
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, accuracy)
+        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.

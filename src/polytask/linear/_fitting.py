@@ -63,9 +63,14 @@ def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
     return bound.resolved(null_gradient(problem.datafit, bound))
 
 
-def chosen_solver(problem: Problem, penalty: Penalty, solver: Any) -> Solver:  # noqa: ANN401
-    """Return the solver, chosen for a bound penalty where it is "auto"."""
-    return solver if isinstance(solver, Solver) else choose(problem.datafit, penalty)
+def chosen_solver(
+    problem: Problem,
+    penalty: Penalty,
+    solver: Any,  # noqa: ANN401 - "auto" or a Solver
+    repeats: int = 1,
+) -> Solver:
+    """Return the solver, chosen for so many bound penalties where it is "auto"."""
+    return solver if isinstance(solver, Solver) else choose(problem.datafit, penalty, repeats)
 
 
 def solve(

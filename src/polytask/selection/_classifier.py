@@ -207,7 +207,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         return scores_table(self)
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, accuracy)
+        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""

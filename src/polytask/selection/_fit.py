@@ -95,7 +95,8 @@ def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) ->
     scoring = _scoring(estimator.scoring, owner)
     cv, seed = estimator.cv, estimator.random_state
     folds = make_folds(raw, data, outcomes, cv, seed, owner)
-    fitter = PathFitter(estimator.solver, estimator.tol, owner)
+    repeats = len(folds.parts) * len(plan.penalties) * plan.n_alphas
+    fitter = PathFitter(estimator.solver, estimator.tol, owner, repeats=repeats)
     judge = CrossValidation(folds, scoring, fitter, estimator.n_jobs)
 
     def whole(settings: Settings) -> Problem:

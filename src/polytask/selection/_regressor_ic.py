@@ -224,7 +224,7 @@ class MultiTaskRegressorIC(LinearEstimator):
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         linear = self._linear_model()
         if not by_deviance(linear.losses):
-            return natural_scores(data, query, self._predict_task, r2)
+            return natural_scores(data, query, self._predict_rows, r2)
         # Means of counts and amounts are judged by the deviance that they were fitted by.
         return explained(linear, data, query, type(self).__name__)
 

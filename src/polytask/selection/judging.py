@@ -82,6 +82,8 @@ class PathFitter:
         How many times as large the tolerance of a path is.
     max_iter : int
         Iterations per strength.
+    repeats : int
+        Fits that the search makes at least.
     """
 
     solver: Any
@@ -89,13 +91,15 @@ class PathFitter:
     owner: str
     looser: float = _PATH_TOL_FACTOR
     max_iter: int = _PATH_MAX_ITER
+    repeats: int = 1
 
     def fits(self, problem: Problem, path: Path) -> Iterator[tuple[Penalty, Solution]]:
         """Yield the bound penalty and the solution of every strength."""
         bound = problem.bound(path.penalty)
         path_tol = min(self.looser * self.tol, max(_LOOSEST_PATH_TOL, self.tol))
         last: Solution | None = None
-        solver = chosen_solver(problem, bound.with_strength(float(path.alphas[0])), self.solver)
+        first = bound.with_strength(float(path.alphas[0]))
+        solver = chosen_solver(problem, first, self.solver, self.repeats)
         for alpha in path.alphas:
             penalty = bound.with_strength(float(alpha))
             last = solve(problem, penalty, solver, path_tol, self.max_iter, last)

@@ -8,28 +8,32 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator import UNSEEN, MultiTaskEstimator
+from polytask._estimator import UNSEEN, MultiTaskEstimator, outputs
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
+Tasks = NDArray[np.intp]
 
 # The label of an unseen task, for models that must be told one.
 _STRANGER = ("a task that was not seen",)
 
 
-def numbers_of(model: MultiTaskEstimator, X: Any, task: int) -> Array:  # noqa: ANN401
-    """Return the numbers that a model predicts for rows of a task, -1 for an unseen one."""
-    return np.asarray(model._predict_task(X, task), dtype=float)
+def numbers_of(model: MultiTaskEstimator, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401
+    """Return the numbers that a model predicts for rows, each of its task, -1 an unseen one.
+
+    Rows of a task stand together.
+    """
+    return np.asarray(model._predict_rows(X, tasks), dtype=float)
 
 
 def probabilities_of(
     model: Any,  # noqa: ANN401 - a fitted classifier
     X: Any,  # noqa: ANN401 - dense or sparse
-    task: int,
+    tasks: Tasks,
     classes: Labels,
     labels: tuple[Hashable, ...] | None,
 ) -> Array:
-    """Return the probabilities of classes for rows of a task.
+    """Return the probabilities of classes for rows, each of its task.
 
     Parameters
     ----------
@@ -37,8 +41,8 @@ def probabilities_of(
         A fitted classifier.
     X : array of shape (n, d)
         Encoded rows.
-    task : int
-        Position of the task, -1 for an unseen one.
+    tasks : ndarray of int of shape (n,)
+        Position of the task of each row, -1 for an unseen one.
     classes : ndarray of shape (C,)
         The classes wanted; those that the model does not know have probability 0.
     labels : tuple or None
@@ -48,13 +52,25 @@ def probabilities_of(
     -------
     ndarray of shape (n, C)
     """
-    if labels is None:
-        table, known = model.predict_proba(X)[task], model.classes_[task]
-    else:
-        label = _STRANGER if task == UNSEEN else labels[task]
-        table, known = model.predict_proba({label: X})[label], model.classes_
-    position = {name: k for k, name in enumerate(known.tolist())}
     found = np.zeros((X.shape[0], len(classes)))
+    order = np.argsort(tasks, kind="stable")
+    rows = {int(tasks[order[run.start]]): order[run] for run in outputs.runs(tasks[order])}
+    if labels is None:
+        for task, own in rows.items():
+            table = model.predict_proba(X[own])[task]
+            found[own] = _columns(table, model.classes_[task], classes)
+        return found
+    names = {task: _STRANGER if task == UNSEEN else labels[task] for task in rows}
+    tables = model.predict_proba({names[task]: X[own] for task, own in rows.items()})
+    for task, own in rows.items():
+        found[own] = _columns(tables[names[task]], model.classes_, classes)
+    return found
+
+
+def _columns(table: Array, known: Labels, classes: Labels) -> Array:
+    """Return the columns of some classes, 0 for one that is not known."""
+    position = {name: k for k, name in enumerate(known.tolist())}
+    found = np.zeros((len(table), len(classes)))
     for k, name in enumerate(classes.tolist()):
         if name in position:
             found[:, k] = table[:, position[name]]

@@ -53,6 +53,11 @@ class SearchPlan:
     rule: Rule
 
     @property
+    def n_alphas(self) -> int:
+        """Number of strengths of a penalty."""
+        return self.alphas if isinstance(self.alphas, int) else len(self.alphas)
+
+    @property
     def first(self) -> Settings:
         """The settings under which all penalties are tried."""
         return replace(

@@ -33,6 +33,7 @@ from polytask.selection.members import numbers_of, probabilities_of
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
+Tasks = NDArray[np.intp]
 
 # Beyond it the correction sees the prediction of the base only.
 _MOST_FEATURES = 300
@@ -174,42 +175,44 @@ class SharedBase(MultiTaskEstimator):
     def _unseen_values(self, data: TaskData, outcomes: Outcomes) -> Array:
         """Return what bases predict for labels that they had not seen, in the long order."""
         masks = _labels_of(data)
+        rows = np.concatenate(masks)
+        tasks = np.repeat(np.arange(data.n_tasks), [len(own) for own in masks])
         width = len(np.asarray(outcomes.union)) - 1 if _classifies(self) else 1
-        found = [np.zeros((len(rows), width)) for rows in masks]
+        found = np.zeros((len(rows), width))
         for train, test in _covering(as_splits(self.cv, data), data.n_rows):
             part = data.rows(train)
             base = self._base("shared").fit(part)
             held = np.zeros(data.n_rows, dtype=bool)
             held[test] = True
-            for t, rows in enumerate(masks):
-                own = held[rows]
-                if own.any():
-                    found[t][own] = self._held_values(base, part, data.X[rows[own]], t)
-        return np.concatenate(found)
+            own = np.flatnonzero(held[rows])
+            found[own] = self._held_values(base, part, data.X[rows[own]], tasks[own])
+        return found
 
-    def _held_values(self, base: Any, part: TaskData, X: Any, task: int) -> Array:  # noqa: ANN401
+    def _held_values(self, base: Any, part: TaskData, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401
         """Return the values for held-out rows of a base that may not know their task."""
         try:
-            return self._values(base, X, task)
+            return self._values(base, X, tasks)
         except PolytaskError as error:
-            if len(_labels_of(part)[task]):
+            seen = [len(rows) > 0 for rows in _labels_of(part)]
+            strange = next((part.tasks[t] for t in np.unique(tasks) if not seen[t]), None)
+            if strange is None:
                 raise
             raise DataError(
-                f"SharedBase holds out all rows of task {part.tasks[task]!r} at once, because it "
+                f"SharedBase holds out all rows of task {strange!r} at once, because it "
                 f"has too few or by its cv, and its base {self.base!r} predicts no task that it "
                 "was not fitted on. Leave that task out, or give a base that can, such as "
                 "Pooled(..., unseen_tasks='shared')."
             ) from error
 
-    def _values(self, base: Any, X: Any, task: int) -> Array:  # noqa: ANN401
+    def _values(self, base: Any, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401
         """Return numbers, or the log odds of every class but the first against it."""
         if not _classifies(self):
-            return numbers_of(base, X, task)[:, None]
+            return numbers_of(base, X, tasks)[:, None]
         targets = isinstance(self.classes_, list)
         classes = np.asarray(self.classes_[0] if targets else self.classes_)
         labels = None if targets else self._schema.index.labels
         logs = np.log(
-            np.maximum(probabilities_of(base, X, task, classes, labels), _LEAST_PROBABILITY)
+            np.maximum(probabilities_of(base, X, tasks, classes, labels), _LEAST_PROBABILITY)
         )
         return np.asarray(logs[:, 1:] - logs[:, :1])
 
@@ -220,23 +223,26 @@ class SharedBase(MultiTaskEstimator):
             return sp.csr_array(sp.hstack([X, sp.csr_array(values)]))
         return np.concatenate([np.asarray(X), values], axis=1)
 
-    def _inputs(self, X: Any, task: int) -> Any:  # noqa: ANN401 - dense or sparse
-        return self._joined(X, self._values(self.base_, X, task))
+    def _inputs(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
+        return self._joined(X, self._values(self.base_, X, tasks))
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
-        return np.asarray(self.correction_._predict_task(self._inputs(X, task), task))
+        return self._predict_rows(X, np.full(X.shape[0], task))
+
+    def _predict_rows(self, X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
+        return np.asarray(self.correction_._predict_rows(self._inputs(X, tasks), tasks))
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
         score = accuracy if _classifies(self) else r2
-        return natural_scores(data, query, self._predict_task, score)
+        return natural_scores(data, query, self._predict_rows, score)
 
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.classes_[0] if isinstance(self.classes_, list) else self.classes_)
 
-    def _probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        labels = self._schema.index.labels
-        inputs = self._inputs(X, task)
-        return probabilities_of(self.correction_, inputs, task, self._classes_of(task), labels)
+    def _probabilities(self, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401 - dense or sparse
+        # The correction is fitted on the long form, with targets as tasks.
+        labels, classes = self._schema.index.labels, self._classes_of(0)
+        return probabilities_of(self.correction_, self._inputs(X, tasks), tasks, classes, labels)
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
@@ -255,10 +261,10 @@ class SharedBase(MultiTaskEstimator):
         """
         query = self._read(X, task)
         if query.codes is None:
-            return [self._probabilities(query.data.X, t) for t in range(len(self.tasks_))]
-        values = outputs.class_values(
-            query, self.classes_, self._classes_of, self._probabilities, absent=0.0
-        )
+            n, X = query.n_rows, query.data.X
+            return [self._probabilities(X, np.full(n, t)) for t in range(len(self.tasks_))]
+        classes = self._classes_of(0)
+        values = outputs.joint_class_values(query, classes, classes, self._probabilities, 0.0)
         return outputs.split(query, values)
 
     def __sklearn_tags__(self) -> Tags:

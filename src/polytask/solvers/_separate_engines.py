@@ -15,6 +15,7 @@ import numpy as np
 from polytask.datafits import Evaluation, Samples, ScalarBlock, SquaredStatistics, Stacked
 from polytask.datafits.base import Array
 from polytask.datafits.designs import Index
+from polytask.solvers import _gram_kernels as gram_kernels
 from polytask.solvers import _separate_kernels as kernels
 from polytask.solvers._separate_terms import LimitedTerms
 
@@ -24,6 +25,8 @@ _FLOOR = 1e-6
 _STALE = 0.05
 _HALVINGS = 20
 _SWEEPS_PER_MODEL = 2
+# Sweeps over statistics in one go: so many products, and no more sweeps than these.
+_SMALL, _MOST_TIMES = 200_000, 5
 # Features that are brought into memory at a time.
 _CHUNK = 64
 
@@ -36,8 +39,14 @@ class Engine(Protocol):
     def begin(self, W: Array, at: Evaluation, active: Index) -> None:
         """Start from W, evaluated at `at`, with the rows that may move."""
 
-    def advance(self) -> float:
-        """Move every active row; return the largest violation seen, 0 if nothing can move."""
+    def advance(self, aim: float) -> tuple[float, int]:
+        """Move every active row, once or until the largest violation is below `aim`.
+
+        Returns
+        -------
+        tuple of (float, int)
+            The violation, 0 if nothing can move, and how often every row was visited.
+        """
 
     def value(self) -> float:
         """Return the objective."""
@@ -176,7 +185,7 @@ class RowsEngine:
         h = self.block.column_curvature(self.eta)
         return h if self.datafit.is_quadratic else np.maximum(h, self._floor)
 
-    def advance(self) -> float:
+    def advance(self, aim: float) -> tuple[float, int]:
         """Take one step: a local quadratic, sweeps over it, and a line search."""
         u, h = self._model()
         before, start, old = u.copy(), self.W[self.active], self.norms[self.active]
@@ -208,8 +217,8 @@ class RowsEngine:
         if self.datafit.is_quadratic:
             self.eta += change
         elif not self._search(start, old, b, change):
-            return 0.0
-        return violation
+            return 0.0, 1
+        return violation, 1
 
     def _move_intercepts(self, u: Array, h: Array) -> None:
         if self.plain:
@@ -303,11 +312,14 @@ class GramEngine:
         self.misfit = s.y_mean - np.einsum("ij,ij->j", s.x_mean, W)
         self.u = np.ascontiguousarray((self.terms.coupled(W) - at.gradient).T)
         self.active = np.ascontiguousarray(active)
+        products = len(active) * self.second[:, 0].size
+        self.times = max(min(_SMALL // max(products, 1), _MOST_TIMES), 1)
 
-    def advance(self) -> float:
-        """Sweep over the active rows, then move the intercepts."""
-        before = self.misfit.copy()
-        violation = kernels.sweep_gram(
+    def advance(self, aim: float) -> tuple[float, int]:
+        """Sweep over the active rows, and move the intercepts, until a call is worth its cost."""
+        violation, sweeps = gram_kernels.sweep_gram_often(
+            self.times,
+            aim,
             self.active,
             self.second,
             self.mean,
@@ -322,17 +334,11 @@ class GramEngine:
             self.norms,
             self.misfit,
             self.u,
+            self.b,
+            self.follow,
+            tuple(self.datafit.level_arrays),
         )
-        self.b += self.follow * (self.misfit - before)
-        self._move_intercepts()
-        return float(violation)
-
-    def _move_intercepts(self) -> None:
-        scale, intercepts = self.datafit.statistics.scale, self.datafit.intercepts
-        right = scale * (self.misfit - self.b) - intercepts.gradient(self.b)
-        step = intercepts.solve(scale, right)
-        self.b += step
-        self.u -= (scale * step)[:, None] * self.mean
+        return float(violation), int(sweeps)
 
     def value(self) -> float:
         """Return the objective."""

@@ -32,7 +32,7 @@ _INNER_STEPS = 20
 _INNER_SHARE = 1e-4
 
 
-def _compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function of numba
+def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function of numba
     """Compile on first use for the types at hand, kept on disk where a folder allows it."""
     try:
         return njit(cache=True, **_OPTIONS)(function)
@@ -40,7 +40,7 @@ def _compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function
         return njit(**_OPTIONS)(function)
 
 
-@_compiled
+@compiled
 def row_norm(z: Array, h: Array, group: float, start: float) -> float:
     """Return the root rho of sum (z / (h rho + group))^2 = 1 for group > 0; 0 if there is none.
 
@@ -70,7 +70,7 @@ def row_norm(z: Array, h: Array, group: float, start: float) -> float:
     return float(rho)
 
 
-@_compiled
+@compiled
 def best_row(
     v: Array,
     h: Array,
@@ -110,7 +110,7 @@ def best_row(
     return float(np.sqrt(square))
 
 
-@_compiled
+@compiled
 def coupled_row(
     v: Array,
     w: Array,
@@ -155,7 +155,7 @@ def coupled_row(
     return norm
 
 
-@_compiled
+@compiled
 def sweep_rows(
     active: Index,
     features: Index,
@@ -234,75 +234,7 @@ def sweep_rows(
     return float(np.sqrt(worst))
 
 
-@_compiled
-def sweep_gram(
-    active: Index,
-    second: Array,
-    mean: Array,
-    scale: Array,
-    held: Array,
-    curvature: Array,
-    strengths: Array,
-    lower: Array,
-    upper: Array,
-    coupling: Array,
-    reach: Array,
-    W: Array,
-    norms: Array,
-    misfit: Array,
-    u: Array,
-) -> float:
-    """Minimise over each of the active rows once; return the largest violation seen.
-
-    Parameters
-    ----------
-    active : rows to visit
-    second : (n_tasks, d, d) second moments about the means
-    mean : (n_tasks, d) means of the features
-    scale : (n_tasks,) weights of the tasks
-    held : (n_tasks,) curvature that is left to a task's mean once its own intercept has moved
-    curvature : (d, n_tasks) of the entries, ridge included
-    strengths, lower, upper, coupling, reach : as in `sweep_rows`
-    W, norms, misfit, u : coefficients, their row norms, intercepts that would put the means
-        right, and minus the gradient (n_tasks, d); changed
-    """
-    n_tasks, d = u.shape
-    v, new, none = np.empty(n_tasks), np.empty(n_tasks), np.zeros(0)
-    work = np.empty((4, n_tasks))
-    worst = 0.0
-    for j in active:
-        k, m = (j if strengths.shape[0] > 1 else 0), (j if lower.shape[0] > 1 else 0)
-        entry, group, ridge = strengths[k, 0], strengths[k, 1], strengths[k, 2]
-        low, high = (lower[m], upper[m]) if lower.shape[0] > 0 else (none, none)
-        w, bend = W[j], curvature[j]
-        for t in range(n_tasks):
-            v[t] = u[t, j] + (bend[t] - ridge) * w[t]
-        norm = coupled_row(
-            v, w, bend, entry, group, low, high, coupling, reach, norms[j], new, work
-        )
-        if norm == 0.0 and norms[j] == 0.0:
-            continue
-        moved = 0.0
-        for t in range(n_tasks):
-            change = new[t] - w[t]
-            if change == 0.0:
-                continue
-            moved += ((bend[t] + reach[t]) * change) ** 2
-            w[t] = new[t]
-            misfit[t] -= change * mean[t, j]
-            row, slopes, pull = second[t, j], u[t], change * scale[t]
-            for k in range(d):
-                slopes[k] -= pull * row[k]
-            if held[t] > 0.0:
-                about, pull = mean[t], change * held[t] * mean[t, j]
-                for k in range(d):
-                    slopes[k] -= pull * about[k]
-        norms[j] = norm
-        worst = max(worst, moved)
-    return float(np.sqrt(worst))
-
-
-@_compiled
+@compiled
 def gather(X: NDArray[Any], columns: Index, out: Array) -> None:
     """Write columns of X (n_rows, d) to the rows of `out`, by blocks that fit in the cache."""
     n = X.shape[0]
@@ -314,7 +246,7 @@ def gather(X: NDArray[Any], columns: Index, out: Array) -> None:
                 place[i] = rows[i, j]
 
 
-@_compiled
+@compiled
 def centre(X: Array, offsets: Index, weight: Array) -> None:
     """Take the weighted mean of every task off each row of X (n_features, n_rows)."""
     for p in range(X.shape[0]):
@@ -330,7 +262,7 @@ def centre(X: Array, offsets: Index, weight: Array) -> None:
                     x[i] -= total
 
 
-@_compiled
+@compiled
 def moments(
     X: NDArray[Any],
     offsets: Index,

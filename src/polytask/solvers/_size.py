@@ -7,6 +7,8 @@ from polytask.datafits import Datafit, Samples, SquaredStatistics
 # Below this many numbers other solvers are done before a compiled one is loaded.
 _LARGE = 1_000_000
 _REPEATS = 20
+# After so many solves its start is paid for, however small they are.
+_MANY = 100
 
 
 def _numbers(datafit: Datafit) -> int:
@@ -19,8 +21,13 @@ def _numbers(datafit: Datafit) -> int:
     return 0
 
 
+def is_many(repeats: int) -> bool:
+    """Say whether so many solves pay for the start of a compiled solver, whatever their size."""
+    return repeats >= _MANY
+
+
 def is_large(datafit: Datafit) -> bool:
-    """Say whether a compiled solver is worth its start."""
+    """Say whether a compiled solver is worth its start for one solve."""
     return _numbers(datafit) >= _LARGE
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from polytask.datafits import Datafit
+from polytask.datafits import Datafit, SquaredStatistics
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import LatentTasks, Penalty, Sum
-from polytask.solvers._size import is_large
+from polytask.solvers._size import is_large, is_many
 from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
@@ -39,23 +39,32 @@ SOLVERS: tuple[Solver, ...] = (
 )
 
 
-def _is_large_quadratic(datafit: Datafit) -> bool:
+def _is_large_or_many(datafit: Datafit, repeats: int) -> bool:
+    return is_large(datafit) or is_many(repeats)
+
+
+def _is_large_or_many_moments(datafit: Datafit, repeats: int) -> bool:
+    # On rows, local quadratics that ProximalNewton makes are faster.
+    return is_large(datafit) or (is_many(repeats) and isinstance(datafit, SquaredStatistics))
+
+
+def _is_large_quadratic(datafit: Datafit, repeats: int) -> bool:
     return datafit.is_quadratic and is_large(datafit)
 
 
-# Solvers that are worth their start on some data only.
-WORTH: Mapping[type[Solver], Callable[[Datafit], bool]] = {
-    BlockDescent: is_large,
-    SeparateDescent: is_large,
+# Solvers that are worth their start on some data only, or if many such problems are solved.
+WORTH: Mapping[type[Solver], Callable[[Datafit, int], bool]] = {
+    BlockDescent: _is_large_or_many,
+    SeparateDescent: _is_large_or_many_moments,
     GroupDescent: _is_large_quadratic,
 }
 
 
-def _always(datafit: Datafit) -> bool:
+def _always(datafit: Datafit, repeats: int) -> bool:
     return True
 
 
-def choose(datafit: Datafit, penalty: Penalty) -> Solver:
+def choose(datafit: Datafit, penalty: Penalty, repeats: int = 1) -> Solver:
     """Return the best solver that accepts the pair.
 
     Parameters
@@ -64,6 +73,8 @@ def choose(datafit: Datafit, penalty: Penalty) -> Solver:
         The data term.
     penalty : Penalty
         Bound, with a strength.
+    repeats : int, default=1
+        How many problems of this kind are solved, as in a search.
 
     Returns
     -------
@@ -76,11 +87,12 @@ def choose(datafit: Datafit, penalty: Penalty) -> Solver:
     """
     reason = ""
     for solver in SOLVERS:
-        if not WORTH.get(type(solver), _always)(datafit):
+        if not WORTH.get(type(solver), _always)(datafit, repeats):
             continue
         reason = solver.accepts(datafit, penalty)
         if not reason:
-            return solver
+            many = isinstance(solver, ProximalNewton) and is_many(repeats)
+            return ProximalNewton(compiled=True) if many else solver
     raise IncompatibleError(_why_none(datafit, penalty) or reason)
 
 

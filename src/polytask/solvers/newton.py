@@ -20,6 +20,8 @@ _PATIENCE = 5
 _ARMIJO = 1e-4
 _FIRST_FORCING = 0.1
 _EXACT = 1e-13
+# From this tolerance on, as along a path, a quadratic is solved to a share of it.
+_LOOSE, _SHARE = 1e-5, 0.1
 
 
 @saveable("solver.newton")
@@ -127,8 +129,7 @@ class _Run:
         best = point = self._point(W, at)
         certificate = self._certificate(best)
         n_iter, idle = 0, 0
-        # A quadratic is solved by one step taken to the end.
-        forcing = _EXACT if self.objective.datafit.is_quadratic else _FIRST_FORCING
+        forcing = self._forcing(tol)
         while certificate.relative > tol and self.products < self.max_iter and idle < _PATIENCE:
             moved = self._line_search(point, self._newton_step(point, forcing))
             n_iter += 1
@@ -147,6 +148,12 @@ class _Run:
             status = Status.CONVERGED
         n_iter = max(n_iter, self.products)
         return self.objective.finish(best.W, best.at, certificate, status, n_iter)
+
+    def _forcing(self, tol: float) -> float:
+        """Return the relative accuracy of the first step: one is the answer to a quadratic."""
+        if not self.objective.datafit.is_quadratic:
+            return _FIRST_FORCING
+        return _EXACT if tol < _LOOSE else _SHARE * tol
 
     def _newton_step(self, point: _Point, forcing: float) -> Array:
         """Solve H step = -gradient to a relative accuracy by preconditioned CG."""

@@ -17,6 +17,7 @@ from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.objective import Objective
+from polytask.solvers.separate_descent import SeparateDescent
 
 _HALVINGS = 30
 _PATIENCE = 5
@@ -41,11 +42,19 @@ class ProximalNewton(Solver):
     and iterations whose cost does not grow with them. A line search makes every step a
     descent. ``max_iter`` bounds the inner iterations of all steps together.
 
+    Parameters
+    ----------
+    compiled : bool, default=False
+        Whether :class:`SeparateDescent` takes the steps that it can take. That pays where many
+        problems are solved, as in a search.
+
     References
     ----------
     J. Lee, Y. Sun and M. Saunders, "Proximal Newton-type methods for minimizing composite
     functions", SIAM Journal on Optimization 24 (2014), algorithm 1.
     """
+
+    compiled: bool = False
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
@@ -87,7 +96,7 @@ class ProximalNewton(Solver):
             objective = Objective(datafit, penalty)
             if objective.settled:
                 return objective.rest()
-            return _Run(datafit, objective, tol, max_iter).loop(start)
+            return _Run(datafit, objective, tol, max_iter, self.compiled).loop(start)
 
 
 def _on_rows(datafit: Datafit) -> Samples | None:
@@ -106,12 +115,12 @@ def _model(datafit: Datafit, W: Array, b: Array) -> Datafit:
     raise IncompatibleError("ProximalNewton needs samples.")
 
 
-def _solver(model: Datafit, penalty: Penalty) -> Solver:
+def _solver(model: Datafit, penalty: Penalty, compiled: bool) -> Solver:
     """Return the solver of a step: parts of W take extrapolated steps where these are known."""
-    whole = ExtrapolatedGradient()
+    whole, rows = ExtrapolatedGradient(), SeparateDescent()
     if isinstance(model, StackedDatafit) and not whole.accepts(model, penalty):
         return whole
-    return AcceleratedGradient()
+    return rows if compiled and not rows.accepts(model, penalty) else AcceleratedGradient()
 
 
 @dataclass(frozen=True, eq=False)
@@ -127,8 +136,11 @@ class _Answer:
 class _Run:
     """One minimisation."""
 
-    def __init__(self, datafit: Datafit, objective: Objective, tol: float, max_iter: int) -> None:
+    def __init__(
+        self, datafit: Datafit, objective: Objective, tol: float, max_iter: int, compiled: bool
+    ) -> None:
         self.datafit = datafit
+        self.compiled = compiled
         self.penalty = objective.penalty
         self.objective = objective
         self.tol = tol
@@ -202,7 +214,7 @@ class _Run:
         if certificate.gap is not None and reference > 0:
             left = certificate.gap / reference
         begin = Solution(W, at.intercept, at.value, certificate, Status.MAX_ITER, 0, 0.0)
-        inner = _solver(model, self.penalty).solve(
+        inner = _solver(model, self.penalty, self.compiled).solve(
             model,
             self.penalty,
             tol=max(_FORCING * left, _INNER_FLOOR),

@@ -39,8 +39,8 @@ _MOST_COUPLED = 200
 _FIRST_ROWS = 512
 # A round ends when violations have fallen by this factor, unless it goes for the tolerance.
 _ROUND = 0.05
-# What a round aims at, as a share of the tolerance.
-_MARGIN = 0.7
+# What a round aims at, as a share of the tolerance, and by how much less if that falls short.
+_MARGIN, _FALLEN_SHORT = 0.7, 0.3
 _MOST_SWEEPS = 200
 # Down to this tolerance features are swept in single precision.
 _COARSE = 1e-7
@@ -208,14 +208,17 @@ class _Run:
             now = best = self._judged(self.objective.null.copy(), self.objective.zero)
         else:
             now = best = self._answer(self.objective.first(start), start.intercept)
-        engine, sweeps, idle = self._engine(tol), 0, 0
+        engine, sweeps, idle, margin = self._engine(tol), 0, 0, _MARGIN
         known: Index = np.zeros(0, dtype=np.intp)
         while best.certificate.relative > tol and sweeps < max_iter and idle < _PATIENCE:
             active = self._working_set(now)
             engine.begin(now.W, now.at, active)
-            share = 0.0 if np.isin(active, known).all() else _ROUND
+            settled = np.isin(active, known).all() or len(active) == len(now.W)
+            share = 0.0 if settled else _ROUND
             most = min(max_iter - sweeps, _MOST_SWEEPS)
-            sweeps += self._descend(engine, self._aim(now, tol), share, most)
+            sweeps += self._descend(engine, margin * self._aim(now, tol), share, most)
+            # What the violations promised and did not keep is asked of smaller ones.
+            margin *= _FALLEN_SHORT if settled else 1.0
             known = active
             now = self._answer(engine.coefficients(), engine.intercept)
             nearer = now.certificate.relative < 0.999 * best.certificate.relative
@@ -249,25 +252,25 @@ class _Run:
         """
         if self.terms.strength <= 0:
             # Without a gap the residual decides: the violation over the root of the curvature.
-            return _MARGIN * tol * self.first * float(np.sqrt(self.bend.min() / self.bend.size))
+            return tol * self.first * float(np.sqrt(self.bend.min() / self.bend.size))
         size = self.objective.rough_value(now.W) / self.terms.strength
-        goal = _MARGIN * tol * self.objective.reference
+        goal = tol * self.objective.reference
         return goal / size if size > 0 else 0.0
 
     def _descend(self, engine: Engine, aim: float, share: float, most: int) -> int:
         """Sweep until violations are below `aim`, or a share of the first; count the sweeps."""
-        extrapolation, first = Extrapolation(), 0.0
+        extrapolation, first, sweeps = Extrapolation(), 0.0, 0
         extrapolation.add(engine.point())
-        for k in range(1, most + 1):
-            violation = engine.advance()
-            first = max(first, violation)
+        while sweeps < most:
+            violation, more = engine.advance(max(aim, share * first))
+            first, sweeps = max(first, violation), sweeps + more
             if violation <= max(aim, share * first):
-                return k
+                break
             jump = extrapolation.add(engine.point())
             if jump is not None:
                 _try(engine, jump)
                 extrapolation.add(engine.point())
-        return most
+        return sweeps
 
 
 def _try(engine: Engine, jump: list[Array]) -> None:

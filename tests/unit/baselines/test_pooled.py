@@ -264,6 +264,26 @@ def test_unseen_task_has_the_mean_intercept(inner):
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
+def test_rows_of_many_tasks_are_predicted_at_once(effect, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, task = rng.normal(size=(90, 3)), np.array(list("cab"))[np.arange(90) % 3]
+    y = np.array(["n", "y"])[(X[:, 0] + (task == "a") > 0).astype(int)]
+    model = Pooled(LogisticRegression(), effect, unseen_tasks="shared").fit(X, y, task=task)
+    strange = np.where(np.arange(90) % 7 == 0, "z", np.where(np.arange(90) % 5 == 0, "aa", task))
+    calls = []
+    asked = type(model.estimator_).predict_proba
+    watched = lambda self, X: calls.append(len(X)) or asked(self, X)  # noqa: E731
+    monkeypatch.setattr(type(model.estimator_), "predict_proba", watched)
+    proba, found = model.predict_proba(X, task=strange), model.predict(X, task=strange)
+    assert calls == [90]
+    one = [model.predict_proba(X[[k]], task=strange[[k]])[0] for k in range(90)]
+    np.testing.assert_allclose(proba, one, rtol=1e-12)
+    assert (found == model.classes_[np.argmax(proba, axis=1)]).all()
+    values = model.decision_function(X, task=strange)
+    np.testing.assert_allclose(1.0 / (1.0 + np.exp(-values)), proba[:, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("effect", EFFECTS)
 def test_task_without_weight_is_as_unseen(effect):
     X, y, task, _ = problem()
     model = Pooled(Ridge(), effect, unseen_tasks="shared")

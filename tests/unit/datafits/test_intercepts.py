@@ -7,7 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.datafits import NoIntercepts, PulledIntercepts, TiedIntercepts
+from polytask.datafits import (
+    AnchoredIntercepts,
+    NoIntercepts,
+    PulledIntercepts,
+    TiedIntercepts,
+)
 
 SEEDS = st.integers(0, 2**32 - 1)
 STRENGTHS = st.sampled_from([1e-8, 1e-3, 1.0, 1e3, 1e8])
@@ -104,6 +109,25 @@ def test_tied_solves(seed):
     blocks = random_blocks(rng, n, rank_deficient=False)
     wanted = E @ np.linalg.solve(E.T @ dense(blocks, n) @ E, E.T @ r)
     np.testing.assert_allclose(tied.solve_blocks(blocks, r), wanted, rtol=1e-8, atol=1e-10)
+
+
+@given(SEEDS)
+def test_steps_as_arrays_are_those_of_the_solver(seed):
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(1, 9))
+    groups, h, b, r = random_groups(rng, n), rng.uniform(0.1, 2.0, n), *rng.normal(size=(2, n))
+    kinds = [NoIntercepts(), TiedIntercepts(groups), PulledIntercepts(groups, 0.7)]
+    for kind in (*kinds, AnchoredIntercepts(rng.normal(size=n), 0.3)):
+        a = kind.arrays(h)
+
+        def sums(values, groups=a.groups):
+            return np.bincount(groups, values)[groups]
+
+        pull = a.strength * (b - a.anchor - a.share * sums(b))
+        np.testing.assert_allclose(pull, kind.gradient(b), atol=1e-12)
+        left = r - pull
+        step = a.direct * left + a.spread * sums(a.gather * left)
+        np.testing.assert_allclose(step, kind.solve(h, left), rtol=1e-9, atol=1e-12)
 
 
 def test_a_group_without_curvature_stays():

@@ -279,3 +279,14 @@ def test_rounding_does_not_make_a_scaled_dual_point_infeasible():
         Z = np.random.default_rng(seed).normal(size=(30, 5)).astype(np.float32)
         for penalty in (L1(0.1), L21(0.1), TraceNorm(0.1), SparseGroup(0.1)):
             assert penalty.conjugate(Z * np.float32(penalty.feasible_scale(Z))) == 0
+
+
+def test_the_norm_where_the_driver_for_some_eigenvalues_gives_up(monkeypatch):
+    # LAPACK's does so on some multiples of the identity, up to rounding.
+    def fails(*given, **options):
+        raise np.linalg.LinAlgError("Internal Error.")
+
+    wanted = np.linalg.norm(W, 2)
+    assert TraceNorm().dual_norm(W) == pytest.approx(wanted, rel=1e-12)
+    monkeypatch.setattr(_linalg.scipy.linalg, "eigvalsh", fails)
+    assert TraceNorm().dual_norm(W) == pytest.approx(wanted, rel=1e-12)

@@ -40,7 +40,14 @@ from polytask.penalties import (
     weighted,
 )
 from polytask.penalties.features import FeatureSpace, bind_features
-from polytask.solvers import AcceleratedGradient, SeparateDescent, Status, choose, null_gradient
+from polytask.solvers import (
+    AcceleratedGradient,
+    ProximalNewton,
+    SeparateDescent,
+    Status,
+    choose,
+    null_gradient,
+)
 from polytask.solvers import _separate_kernels as kernels
 from polytask.solvers import separate_descent as module
 from polytask.testing import check_solver
@@ -310,8 +317,23 @@ def test_it_is_chosen_for_large_data_only(monkeypatch):
     datafit = samples(drawn(0), MODES["free"])
     p = bound(datafit, PENALTIES[0])
     assert not isinstance(choose(datafit, p), SeparateDescent)
-    monkeypatch.setitem(WORTH, SeparateDescent, lambda datafit: True)
+    monkeypatch.setitem(WORTH, SeparateDescent, lambda datafit, repeats: True)
     assert isinstance(choose(datafit, p), SeparateDescent)
+
+
+def test_many_small_problems_pay_for_what_is_compiled():
+    squares = statistics(drawn(0), MODES["free"])
+    p = bound(squares, PENALTIES[0])
+    assert isinstance(choose(squares, p, repeats=99), AcceleratedGradient)
+    assert isinstance(choose(squares, p, repeats=100), SeparateDescent)
+    logs = samples(drawn(0, loss=Logistic()), MODES["pulled"])
+    p = bound(logs, PENALTIES[0])
+    assert choose(logs, p, repeats=99) == ProximalNewton()
+    many = choose(logs, p, repeats=100)
+    assert many == ProximalNewton(compiled=True)
+    found, wanted = (s.solve(logs, p, tol=1e-9) for s in (many, ProximalNewton()))
+    assert found.status is Status.CONVERGED
+    assert found.objective == pytest.approx(wanted.objective, rel=1e-8)
 
 
 def test_numba_is_not_imported_for_a_small_fit():

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
@@ -10,7 +11,7 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import sentence
-from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
+from polytask._estimator import MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
 from polytask._messages import Speech
 from polytask.data import TaskData
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Array = NDArray[np.float64]
+Tasks = NDArray[np.intp]
 
 
 class AutoEstimator(MultiTaskEstimator):
@@ -66,8 +68,14 @@ class AutoEstimator(MultiTaskEstimator):
         self.stopped_ = found.stopped
         self._rows = found.rows
 
-    def _weights(self, task: int) -> Array:
-        return self.shared_weights_ if task == UNSEEN else self.task_weights_[task]
+    def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, MultiTaskEstimator]]:
+        """Yield (weights, their rows, model): the rows of tasks that a model has weight for."""
+        # The last row is that of task -1, an unseen one.
+        of_rows = np.vstack([self.task_weights_, self.shared_weights_])[tasks]
+        for weights, model in zip(of_rows.T, self.members_.values(), strict=True):
+            rows = np.flatnonzero(weights > 0)
+            if rows.size:
+                yield weights[rows], rows, model
 
     def leaderboard(self) -> pd.DataFrame:
         """Return all candidates, the best first.

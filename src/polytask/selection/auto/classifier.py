@@ -17,6 +17,7 @@ from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.members import probabilities_of
 
 Array = NDArray[np.float64]
+Tasks = NDArray[np.intp]
 
 
 @saveable("selection.auto_classifier")
@@ -109,21 +110,29 @@ class AutoMultiTaskClassifier(AutoEstimator):
         targets = isinstance(self.classes_, list)
         return np.asarray(self.classes_[task] if targets else self.classes_)
 
-    def _probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        classes = self._classes_of(task)
-        labels = None if isinstance(self.classes_, list) else self._schema.index.labels
+    def _probabilities(self, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return probabilities of rows of several tasks, or of one target."""
+        targets = isinstance(self.classes_, list)
+        classes = self._classes_of(int(tasks[0]) if targets else 0)
+        labels = None if targets else self._schema.index.labels
         found = np.zeros((X.shape[0], len(classes)))
-        for weight, model in zip(self._weights(task), self.members_.values(), strict=True):
-            if weight > 0:
-                found += weight * probabilities_of(model, X, task, classes, labels)
+        for weights, rows, model in self._shares(tasks):
+            own = probabilities_of(model, X[rows], tasks[rows], classes, labels)
+            found[rows] += weights[:, None] * own
         return found
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
-        best = np.argmax(self._probabilities(X, task), axis=1)
+        best = np.argmax(self._probabilities(X, np.full(X.shape[0], task)), axis=1)
         return np.asarray(self._classes_of(task)[best])
 
+    def _predict_rows(self, X: Any, tasks: Tasks) -> NDArray[Any]:  # noqa: ANN401
+        if isinstance(self.classes_, list):
+            return super()._predict_rows(X, tasks)
+        best = np.argmax(self._probabilities(X, tasks), axis=1)
+        return np.asarray(self.classes_[best])
+
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, accuracy)
+        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.
@@ -141,10 +150,10 @@ class AutoMultiTaskClassifier(AutoEstimator):
         """
         query = self._read(X, task)
         if query.codes is None:
-            return [self._probabilities(query.data.X, t) for t in range(len(self.tasks_))]
-        values = outputs.class_values(
-            query, self.classes_, self._classes_of, self._probabilities, absent=0.0
-        )
+            n, X = query.n_rows, query.data.X
+            return [self._probabilities(X, np.full(n, t)) for t in range(len(self.tasks_))]
+        classes = self._classes_of(0)
+        values = outputs.joint_class_values(query, classes, classes, self._probabilities, 0.0)
         return outputs.split(query, values)
 
     def __sklearn_tags__(self) -> Tags:

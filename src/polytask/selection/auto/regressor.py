@@ -123,14 +123,16 @@ class AutoMultiTaskRegressor(AutoEstimator):
         self._combine(data, raw, outcomes)
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
+        return self._predict_rows(X, np.full(X.shape[0], task))
+
+    def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> NDArray[Any]:  # noqa: ANN401
         found = np.zeros(X.shape[0])
-        for weight, model in zip(self._weights(task), self.members_.values(), strict=True):
-            if weight > 0:
-                found += weight * numbers_of(model, X, task)
+        for weights, rows, model in self._shares(tasks):
+            found[rows] += weights * numbers_of(model, X[rows], tasks[rows])
         return found
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_task, r2)
+        return natural_scores(data, query, self._predict_rows, r2)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""
