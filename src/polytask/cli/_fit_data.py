@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.cli._console import note
 from polytask.cli._kinds import Demand, TargetKind, as_demanded, kind_of
+from polytask.cli._quantities import counted
 from polytask.cli._roles import Roles, Wanted, roles_of
 from polytask.cli._sources import Source
 from polytask.cli._splitting import groups_of, times_of
@@ -151,7 +152,7 @@ def _targets(
     )
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
-        note(f"{int(bare.sum()):,} rows have no target at all and teach nothing.")
+        note(f"{counted(int(bare.sum()), 'row')} without any target, which teach nothing.")
     return Training(
         X=table[list(roles.features)],
         y=table[list(roles.targets)],

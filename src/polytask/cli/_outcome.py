@@ -25,6 +25,11 @@ SPOKEN = {
     r", or raise max_levels to [\d,]+ to encode every value": "",
     r"pass task=, or set task_column before fit": "name its column with --task",
     r"X of TaskData": "The table",
+    r"\b(encoding|sep|decimal) of read_tables?\b": r"--\1",
+    r"\bmethod of adapt\b": "--method",
+    r"\bspace of tune asks for\b": "The search asks for",
+    r"\bsay domain=\.": "say --domain shift or --domain new.",
+    r"domain=\"(new|shift)\"": r"--domain \1",
 }
 
 

@@ -12,6 +12,7 @@ from polytask._checks import nearest
 from polytask.cli._console import note, say
 from polytask.cli._fit_report import named
 from polytask.cli._predict_table import Rows, prediction_table
+from polytask.cli._quantities import counted
 from polytask.cli._roles import matching, require
 from polytask.cli._sources import Output, Source, require_file
 from polytask.cli._task_labels import as_column, known_labels
@@ -200,7 +201,7 @@ def _say_summary(model: Any, rows: Rows, target: str) -> None:  # noqa: ANN401
     if strangers:
         count = sum(label in set(strangers) for label in rows.task or ())
         note(
-            f"{count:,} rows of {len(strangers):,} tasks that were not in training "
-            f"({named([str(s) for s in strangers])}) were predicted from what the tasks share."
+            f"{counted(count, 'row')} of {counted(len(strangers), 'task')} that were not in "
+            f"training ({named([str(s) for s in strangers])}), predicted by what tasks share."
         )
-    say(f"Wrote {rows.n_rows:,} rows to {target}.")
+    say(f"Wrote {counted(rows.n_rows, 'row')} to {target}.")

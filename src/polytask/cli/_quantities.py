@@ -53,3 +53,8 @@ def processes(jobs: int | None) -> int:
     from joblib import cpu_count
 
     return int(cpu_count())
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"

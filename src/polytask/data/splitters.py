@@ -103,8 +103,10 @@ class WithinTasks(Splitter):
             got = f"{eligible}"
             if eligible < data.n_rows:
                 got += ": each of the others is the only row of its task or class"
-            allowed = f"at least {needed}, the number of test sets"
-            raise DataError(sentence("the rows that can be held out", str(data), allowed, got))
+            raise DataError(
+                f"{needed} test sets need as many rows that can be held out; got {got} ({data}). "
+                "Ask for fewer folds or splits."
+            )
         rng = np.random.default_rng(self.random_state)
         if self.test_size is None:
             folds = deck.folds(self.n_splits, rng)

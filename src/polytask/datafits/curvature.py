@@ -9,11 +9,13 @@ import numpy as np
 
 from polytask.datafits.base import (
     Array,
+    LinearMap,
     Preconditioner,
     block_preconditioner,
     diagonal_preconditioner,
+    times_each,
 )
-from polytask.datafits.blocks import Block
+from polytask.datafits.blocks import Block, ScalarBlock
 from polytask.datafits.designs import Shared
 from polytask.datafits.lanczos import largest_of_columns
 from polytask.datafits.stack import Predictions, Stack
@@ -22,6 +24,40 @@ from polytask.datafits.stack import Predictions, Stack
 _ROUNDING = 1e-13
 # Exact blocks of the Hessian are formed while they cost no more operations than this.
 _EXACT_COST = 1e8
+_FEW_FEATURES = 32
+
+
+@dataclass(frozen=True, eq=False)
+class Moments:
+    """What the second derivatives h of the predictions of each column sum to.
+
+    Attributes
+    ----------
+    second : ndarray of shape (n_columns, n_features, n_features)
+        Sums of h x x'.
+    first : ndarray of shape (n_features, n_columns)
+        Sums of h x.
+    total : ndarray of shape (n_columns,)
+        Sums of h.
+    """
+
+    second: Array
+    first: Array
+    total: Array
+
+    def blocks(self, held: float) -> Array:
+        """Return the Hessian of every column by itself, its intercept minimised out."""
+        mean = _ratio(self.first, self.total + held)
+        return np.asarray(self.second - np.einsum("ik,jk->kij", self.first, mean))
+
+    def product(self, solve: LinearMap) -> LinearMap:
+        """Return products with the Hessian, `solve` being Newton's step of the intercepts."""
+
+        def product(V: Array) -> Array:
+            delta = solve(np.einsum("ij,ij->j", self.first, V))
+            return np.asarray(times_each(self.second, V) - self.first * delta)
+
+        return product
 
 
 @dataclass(frozen=True, eq=False)
@@ -79,7 +115,8 @@ class Curvature:
     def lipschitz(self, scale: Array) -> float:
         """Largest curvature in scaled coefficients: exact if cheap."""
         if self._affordable:
-            matrices = self._matrices(self.stack.bounds) / np.multiply.outer(scale, scale)
+            matrices = self._moments(self.stack.bounds).blocks(self.held)
+            matrices = matrices / np.multiply.outer(scale, scale)
             return float(np.linalg.eigvalsh(matrices).max(initial=0.0))
         column = scale[:, None]
         return largest_of_columns(lambda V: self._product(V / column) / column, self.stack.shape)
@@ -102,24 +139,39 @@ class Curvature:
         labels = sum(h.size for h in self.stack.bounds)
         return self.stack.dense and max(labels * d**2, columns * d**3) <= _EXACT_COST
 
-    def preconditioner(self, eta: Predictions) -> Preconditioner:
-        """Return the blocks of the Hessian at `eta` inverted, or its diagonal bound."""
+    def at(self, eta: Predictions) -> Moments | None:
+        """Return the moments at `eta`, None where they cost too much."""
         if not self._affordable:
-            return diagonal_preconditioner(self.diagonal)
+            return None
         pairs = zip(self.stack.blocks, eta, strict=True)
-        H = self._matrices([block.column_curvature(e) for block, e in pairs])
+        return self._moments([block.column_curvature(e) for block, e in pairs])
+
+    @property
+    def in_few_numbers(self) -> bool:
+        """Whether moments cost about as much as a few products with the Hessian on the rows.
+
+        Every prediction has one column then, so that the moments are all there is.
+        """
+        few = self.stack.shape[0] <= _FEW_FEATURES
+        return few and all(isinstance(block, ScalarBlock) for block in self.stack.blocks)
+
+    def preconditioner(self, moments: Moments | None) -> Preconditioner:
+        """Return the blocks of the Hessian inverted, or its diagonal bound."""
+        if moments is None:
+            return diagonal_preconditioner(self.diagonal)
+        H = moments.blocks(self.held)
         return block_preconditioner(H, np.ones(len(H)))
 
-    def _matrices(self, curvatures: Predictions) -> Array:
-        """Return the Hessian of every column by itself, for the curvatures of predictions."""
+    def _moments(self, curvatures: Predictions) -> Moments:
+        """Return the moments for the curvatures of predictions."""
         d, columns = self.stack.shape
-        H = np.zeros((columns, d, d))
+        second, first = np.zeros((columns, d, d)), np.zeros((d, columns))
+        total = np.zeros(columns)
         for block, h in zip(self.stack.blocks, curvatures, strict=True):
-            first = block.design.adjoint(h)
-            mean = _ratio(first, block.design.collect(h) + self.held)
-            outer = np.einsum("ik,jk->kij", first, mean)
-            H[block.columns] = block.design.grams(h) - outer
-        return H
+            second[block.columns] = block.design.grams(h)
+            first[:, block.columns] = block.design.adjoint(h)
+            total[block.columns] = block.design.collect(h)
+        return Moments(second, first, total)
 
 
 def _ratio(above: Array, below: Array) -> Array:

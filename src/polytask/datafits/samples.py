@@ -10,7 +10,7 @@ import numpy as np
 
 from polytask.datafits.base import Array, Datafit, Evaluation, LinearMap, Preconditioner
 from polytask.datafits.blocks import Block
-from polytask.datafits.curvature import Curvature
+from polytask.datafits.curvature import Curvature, Moments
 from polytask.datafits.intercepts import Intercepts
 from polytask.datafits.profile import Profile
 from polytask.datafits.stack import Predictions, Stack
@@ -83,13 +83,14 @@ class Samples(Datafit):
         b = self._profile.minimise(plain, guess, self.is_quadratic)
         eta = stack.shift(plain, b)
         slopes = stack.slopes(eta)
+        moments = cache(lambda: self._curvature.at(eta))
         return Evaluation(
             value=stack.value(eta) + self.intercepts.penalty(b),
             gradient=stack.adjoint(slopes),
             intercept=b,
             conjugate=self._conjugate(eta, slopes),
-            hessian=self._hessian(eta),
-            preconditioner=self._preconditioner(eta),
+            hessian=self._hessian(eta, moments),
+            preconditioner=self._preconditioner(moments),
             predictions=eta,
         )
 
@@ -114,17 +115,31 @@ class Samples(Datafit):
 
         return conjugate
 
-    def _preconditioner(self, eta: Predictions) -> Preconditioner:
+    def _preconditioner(self, moments: Callable[[], Moments | None]) -> Preconditioner:
         @cache
         def prepared() -> Preconditioner:
-            return self._curvature.preconditioner(eta)
+            return self._curvature.preconditioner(moments())
 
         def prepare(shift: float) -> LinearMap:
             return prepared()(shift)
 
         return prepare
 
-    def _hessian(self, eta: Predictions) -> LinearMap:
+    def _hessian(self, eta: Predictions, moments: Callable[[], Moments | None]) -> LinearMap:
+        @cache
+        def made() -> LinearMap:
+            found = moments() if self._curvature.in_few_numbers else None
+            if found is None:
+                return self._on_rows(eta)
+            return found.product(self._stack.intercept_solver(eta, self.intercepts))
+
+        def product(V: Array) -> Array:
+            return made()(V)
+
+        return product
+
+    def _on_rows(self, eta: Predictions) -> LinearMap:
+        """Return products with the Hessian that go over the rows."""
         stack = self._stack
 
         @cache

@@ -22,6 +22,7 @@ from polytask.datafits import (
     TiedIntercepts,
     collect_shared,
     collect_stacked,
+    curvature,
 )
 from polytask.datafits.batched import CubeProducts, GatheredProducts, SegmentProducts
 from polytask.exceptions import DataError
@@ -265,3 +266,24 @@ def test_float32_keeps_its_precision():
     np.testing.assert_allclose(
         single.evaluate(W).gradient, samples.evaluate(W).gradient, atol=1e-4
     )
+
+
+@pytest.mark.parametrize("mode", MODES)
+@pytest.mark.parametrize("shared", [False, True])
+def test_products_with_the_hessian_on_moments_and_on_rows(mode, shared, monkeypatch):
+    rng = np.random.default_rng(0)
+    X, V, n = rng.normal(size=(60, 4)) + 3.0, rng.normal(size=(2, 4, 4)), 60
+    if shared:
+        y = rng.integers(2, size=(n, 4)).astype(float)
+        block = ScalarBlock(
+            Shared(Features(X), np.arange(4)), Logistic(), y, rng.uniform(size=(n, 4)) / n
+        )
+        datafit = Samples((block,), MODES[mode], 4, 4)
+    else:
+        y = rng.integers(2, size=n).astype(float)
+        datafit = stacked(Logistic(), X, y, [0, 9, 10, 40, 60], MODES[mode])
+    found = datafit.evaluate(V[0]).hessian(V[1])
+    monkeypatch.setattr(curvature, "_FEW_FEATURES", 3)
+    wanted = datafit.evaluate(V[0]).hessian(V[1])
+    np.testing.assert_allclose(found, wanted, atol=1e-12 * np.abs(wanted).max())
+    assert (found != wanted).any()  # by another way
