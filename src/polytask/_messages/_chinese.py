@@ -50,6 +50,10 @@ CHINESE: Mapping[str, Template] = {
     "groups.more_some": "（其中 {n} 个各再有约 {rows}即可断定）",
     # What to do.
     "use": "请使用 {model}。",
+    "use.luck": (
+        "{model} 在留出数据上的均值更好，但这不参与选择：选择只在训练数据内部进行，"
+        "因为在留出数据上众多模型中的第一名也有运气成分。"
+    ),
     "use.trees": "请使用 {model}：这一树模型优于{rival}，{amount}。",
     "use.deep": "请使用 {model}：这一神经网络优于{rival}，{amount}。",
     "rule.linear": "最好的线性模型",

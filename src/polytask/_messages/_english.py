@@ -54,6 +54,10 @@ ENGLISH: Mapping[str, Template] = {
     ),
     # What to do.
     "use": "Use {model}.",
+    "use.luck": (
+        "{model} has the better mean on held-out rows, which plays no part in the choice: it is "
+        "made inside the training rows, for the best of many on held-out rows is lucky too."
+    ),
     "use.trees": "Use {model}: this tree model beats {rival} by {amount}.",
     "use.deep": "Use {model}: this network beats {rival} by {amount}.",
     "rule.linear": "the best linear model",

@@ -69,6 +69,7 @@ def summary(result: Comparison, lang: str = "en") -> str:
         _sentences.related(result, speech),
         verdict_sentence(result, lang),
         _sentences.recommendation(result, speech),
+        _sentences.luck(result, speech),
         _sentences.networks(result, speech),
         *_sentences.actions(result, speech),
         _sentences.two_by_two(result, speech),

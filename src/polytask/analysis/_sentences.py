@@ -133,6 +133,23 @@ def recommendation(result: Comparison, speech: Speech) -> str:
     return speech(f"use.{family}", fields | {"rival": _best_of_rule(result, speech)})
 
 
+def luck(result: Comparison, speech: Speech) -> str:
+    """Return why the model with the best mean is not the recommended one, where it is not."""
+    top = _better_mean(result) if result.recommended else ""
+    return speech("use.luck", {"model": speech.name(top)}) if top else ""
+
+
+def _better_mean(result: Comparison) -> str:
+    """Return the model with the best mean of the recommended one's family; "" if that is it."""
+    family, sign = _recommended_family(result), 1.0 if result.setup.greater_is_better else -1.0
+    means = {row.name: sign * row.score.mean for row in result.models if row.family == family}
+    means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
+    top = max(means, key=lambda name: means[name], default="")
+    # What is written alike is no reason to wonder.
+    alike = f"{means.get(top, 0.0):.3g}" == f"{means.get(result.recommended, 0.0):.3g}"
+    return "" if alike else top
+
+
 def _over_rule(result: Comparison) -> dict[str, Interval | None]:
     """Return what the families beside that of the verdict gain over it."""
     return {"trees": result.trees_gain, "deep": result.networks_gain}

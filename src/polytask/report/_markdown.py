@@ -74,7 +74,8 @@ def _advice(result: Comparison, speech: Speech) -> list[str]:
     use = says.recommendation(result, speech)
     if not use and not actions:
         return []
-    return [f"## {speech('section.do')}", f"**{use}**" if use else "", "\n".join(actions)]
+    lines = [f"**{use}**" if use else "", says.luck(result, speech), "\n".join(actions)]
+    return [f"## {speech('section.do')}", *(line for line in lines if line)]
 
 
 def _models(result: Comparison, speech: Speech) -> list[str]:

@@ -133,6 +133,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
         "facts": [speech(f"count.{name}", {"n": n}) for name, n in counts],
         "groups": says.groups(result, speech),
         "use": says.recommendation(result, speech),
+        "luck": says.luck(result, speech),
         "trees": says.trees(result, speech),
         "networks": says.networks(result, speech),
         "actions": says.actions(result, speech),

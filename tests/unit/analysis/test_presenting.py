@@ -85,6 +85,21 @@ def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
     assert "tree" not in presenting.summary(examples.share())
 
 
+def test_a_better_mean_than_that_of_the_recommended_model_is_explained():
+    result = examples.share()
+    linear = [row for row in result.models if row.family == "linear"]
+    best = max(linear, key=lambda row: row.score.mean)
+    other = min(linear, key=lambda row: row.score.mean)
+    words = "has the better mean on held-out rows, which plays no part in the choice"
+    assert words not in presenting.summary(dataclasses.replace(result, recommended=best.name))
+    unlucky = dataclasses.replace(result, recommended=other.name)
+    assert f"{best.name} {words}" in presenting.summary(unlucky)
+    assert "在留出数据上的均值更好" in presenting.summary(unlucky, "zh")
+    alike = [dataclasses.replace(row, score=best.score) for row in result.models]
+    level = dataclasses.replace(unlucky, models=tuple(alike))
+    assert words not in presenting.summary(level)
+
+
 @pytest.mark.parametrize(
     ("tasks", "sentence"),
     [
