@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -32,6 +33,9 @@ from polytask.exceptions import IncompatibleError
 
 Labels = NDArray[Any]
 Floats = NDArray[np.float64]
+
+# Numbers of X that are predicted at a time.
+_AT_ONCE = 10_000_000
 
 
 @saveable("baseline.pooled")
@@ -190,8 +194,15 @@ class Pooled(Baseline):
         return self._predict_rows(X, np.full(X.shape[0], task))
 
     def _predict_rows(self, X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
-        values = np.asarray(self.estimator_.predict(self._inputs(X, tasks))).reshape(X.shape[0])
+        values = self._asked(self.estimator_.predict, X, tasks).reshape(X.shape[0])
         return self._effect.restore(values, self._learned(tasks))
+
+    def _asked(self, method: Callable[[Any], Any], X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401
+        """Return what the estimator says of rows, so many at a time that copies stay small."""
+        step = max(_AT_ONCE // max(X.shape[1], 1), 1)
+        parts = [slice(first, first + step) for first in range(0, X.shape[0], step)]
+        found = [np.asarray(method(self._inputs(X[part], tasks[part]))) for part in parts]
+        return found[0] if len(found) == 1 else np.concatenate(found)
 
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.estimator_.classes_)
@@ -203,10 +214,10 @@ class Pooled(Baseline):
 
     def _probabilities(self, X: Any, task: int | Tasks) -> Floats:  # noqa: ANN401
         tasks = np.broadcast_to(task, X.shape[0])
-        return np.asarray(self.estimator_.predict_proba(self._inputs(X, tasks)))
+        return self._asked(self.estimator_.predict_proba, X, tasks)
 
     def _decisions(self, X: Any, task: int | Tasks) -> Floats:  # noqa: ANN401
         tasks = np.broadcast_to(task, X.shape[0])
-        values = self.estimator_.decision_function(self._inputs(X, tasks))
+        values = self._asked(self.estimator_.decision_function, X, tasks)
         n_classes = len(self.estimator_.classes_)
         return class_columns(values, n_classes, self.estimator, type(self).__name__)

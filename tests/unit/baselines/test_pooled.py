@@ -31,6 +31,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask import DataError, IncompatibleError, ParameterError, Pooled, TaskData
+from polytask.baselines import _pooled
 
 EFFECTS = ("none", "intercept", "category")
 
@@ -279,6 +280,9 @@ def test_rows_of_many_tasks_are_predicted_at_once(effect, monkeypatch):
     one = [model.predict_proba(X[[k]], task=strange[[k]])[0] for k in range(90)]
     np.testing.assert_allclose(proba, one, rtol=1e-12)
     assert (found == model.classes_[np.argmax(proba, axis=1)]).all()
+    monkeypatch.setattr(_pooled, "_AT_ONCE", 100)
+    np.testing.assert_array_equal(model.predict_proba(X, task=strange), proba)
+    assert calls[-3:] == [33, 33, 24]
     values = model.decision_function(X, task=strange)
     np.testing.assert_allclose(1.0 / (1.0 + np.exp(-values)), proba[:, 1], rtol=1e-9)
 
