@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polytask.cli import _fit_report as report
-from polytask.cli._console import say, say_pair, say_table, working
+from polytask.cli._console import note, say, say_pair, say_table, working
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._fit_run import Choice
 from polytask.cli._models import check_choice, model_named
@@ -129,6 +129,19 @@ def _say_path(path: RegularizationPath) -> None:
     rows = list(zip(*columns.values(), strict=True))
     say()
     say_table("From strong to weak", tuple(columns), rows, tuple(range(len(columns) - 1)))
+    if end := _at_an_end(path):
+        note(end)
+
+
+def _at_an_end(path: RegularizationPath) -> str:
+    """Say so where the best strength has no neighbour on one side, which may be better."""
+    if len(path.alphas) < 2 or path.best not in (0, len(path.alphas) - 1):
+        return ""
+    if path.best:
+        return "The best strength is the weakest tried: a weaker penalty, or none, may be better."
+    if not path.kept[0]:
+        return "The best strength leaves no feature: they tell nothing that the intercepts do not."
+    return "The best strength is the strongest tried: a stronger penalty may be better."
 
 
 def _beside(path: RegularizationPath, shown: list[int]) -> dict[str, list[str]]:
