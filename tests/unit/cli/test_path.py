@@ -66,25 +66,21 @@ def test_a_criterion_replaces_the_folds(run, plain):
 
 
 @pytest.mark.parametrize(
-    ("target", "penalty", "said"),
+    ("target", "penalty", "strengths", "said"),
     [
-        ("exact", "L21", "is the weakest tried: a weaker penalty, or none, may be better."),
-        ("noise", "L21", "leaves no feature: they tell nothing that the intercepts do not."),
-        (
-            "alike",
-            "toward_mean + L2(0.001)",
-            "is the strongest tried: a stronger penalty may be better.",
-        ),
-        ("y", "L21", None),
+        ("exact", "L21", "3", "is the weakest tried: a weaker penalty, or none, may be better."),
+        ("noise", "L21", "3", "leaves no feature: they tell nothing that the intercepts do not."),
+        ("alike", "toward_mean", "3", "is the strongest tried: a stronger penalty may be better."),
+        ("alike", "L21", "9", None),
     ],
 )
-def test_a_best_strength_at_an_end_is_noted(run, plain, target, penalty, said):
-    rng = np.random.default_rng(99)
-    plain["exact"], plain["noise"] = plain["x"] - plain["z"], rng.normal(size=120)
-    plain["alike"] = plain["x"] + 3.0 * rng.normal(size=120)
+def test_a_best_strength_at_an_end_is_noted(run, plain, target, penalty, strengths, said):
+    rng, noise = np.random.default_rng(5), np.random.default_rng(1)
+    plain["x"], plain["z"] = rng.normal(size=(2, 120))
+    plain["exact"], plain["noise"] = plain["x"] + plain["z"], rng.normal(size=120)
+    plain["alike"] = plain["exact"] + noise.normal(size=120)
     plain[["g", "x", "z", target]].to_csv("a.csv", index=False)
     words = ("path", "a.csv", "--task", "g", "--target", target, "--penalty", penalty)
-    strengths = {"alike": "2", "y": "6"}.get(target, "3")
     done = run(*words, "--strengths", strengths, "--out", "p.png")
     assert done.status == 0, done.err
     assert ("The best strength" in done.err) == (said is not None)
