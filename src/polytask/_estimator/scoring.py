@@ -47,7 +47,7 @@ def natural_scores(
     """Score the natural outputs of every task."""
     rows = rows_by_task(data, query)
     if data.form is Form.TARGETS:
-        found = [predict(X, np.full(len(y), t)) for t, X, y, _ in rows]
+        found = [predict(X, np.full(len(y), t)) if len(y) else y for t, X, y, _ in rows]
     else:
         ends = np.cumsum([len(y) for _, _, y, _ in rows])
         found = np.split(predict(query.data.X, query.row_tasks()), ends[:-1])

@@ -145,8 +145,8 @@ def test_large_problems_take_it():
     penalty = GroupNorm(groups=np.arange(1000).reshape(100, 10).tolist(), fraction=0.5)
     chosen = []
 
-    def spied(datafit, bound):
-        chosen.append(choose(datafit, bound))
+    def spied(datafit, bound, repeats):
+        chosen.append(choose(datafit, bound, repeats))
         return chosen[-1]
 
     from polytask.linear import _fitting
