@@ -152,7 +152,7 @@ def _targets(
     )
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
-        note(f"{counted(int(bare.sum()), 'row')} without any target, which teach nothing.")
+        note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
     return Training(
         X=table[list(roles.features)],
         y=table[list(roles.targets)],

@@ -200,8 +200,9 @@ def _say_summary(model: Any, rows: Rows, target: str) -> None:  # noqa: ANN401
     strangers = rows.unseen(model)
     if strangers:
         count = sum(label in set(strangers) for label in rows.task or ())
+        were = "was" if len(strangers) == 1 else "were"
         note(
-            f"{counted(count, 'row')} of {counted(len(strangers), 'task')} that were not in "
-            f"training ({named([str(s) for s in strangers])}), predicted by what tasks share."
+            f"{counted(count, 'row')} of {counted(len(strangers), 'task')} that {were} not in "
+            f"training ({named([str(s) for s in strangers])}) had only what tasks share to go by."
         )
     say(f"Wrote {counted(rows.n_rows, 'row')} to {target}.")

@@ -185,7 +185,8 @@ class SharedBase(MultiTaskEstimator):
             held = np.zeros(data.n_rows, dtype=bool)
             held[test] = True
             own = np.flatnonzero(held[rows])
-            found[own] = self._held_values(base, part, data.X[rows[own]], tasks[own])
+            if own.size:
+                found[own] = self._held_values(base, part, data.X[rows[own]], tasks[own])
         return found
 
     def _held_values(self, base: Any, part: TaskData, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401

@@ -39,8 +39,8 @@ class Engine(Protocol):
     def begin(self, W: Array, at: Evaluation, active: Index) -> None:
         """Start from W, evaluated at `at`, with the rows that may move."""
 
-    def advance(self, aim: float) -> tuple[float, int]:
-        """Move every active row, once or until the largest violation is below `aim`.
+    def advance(self, aim: float, most: int) -> tuple[float, int]:
+        """Move every active row, up to `most` times, until the largest violation is below `aim`.
 
         Returns
         -------
@@ -185,7 +185,7 @@ class RowsEngine:
         h = self.block.column_curvature(self.eta)
         return h if self.datafit.is_quadratic else np.maximum(h, self._floor)
 
-    def advance(self, aim: float) -> tuple[float, int]:
+    def advance(self, aim: float, most: int) -> tuple[float, int]:
         """Take one step: a local quadratic, sweeps over it, and a line search."""
         u, h = self._model()
         before, start, old = u.copy(), self.W[self.active], self.norms[self.active]
@@ -315,10 +315,10 @@ class GramEngine:
         products = len(active) * self.second[:, 0].size
         self.times = max(min(_SMALL // max(products, 1), _MOST_TIMES), 1)
 
-    def advance(self, aim: float) -> tuple[float, int]:
+    def advance(self, aim: float, most: int) -> tuple[float, int]:
         """Sweep over the active rows, and move the intercepts, until a call is worth its cost."""
         violation, sweeps = gram_kernels.sweep_gram_often(
-            self.times,
+            min(self.times, most),
             aim,
             self.active,
             self.second,

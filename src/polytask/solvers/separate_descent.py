@@ -262,7 +262,7 @@ class _Run:
         extrapolation, first, sweeps = Extrapolation(), 0.0, 0
         extrapolation.add(engine.point())
         while sweeps < most:
-            violation, more = engine.advance(max(aim, share * first))
+            violation, more = engine.advance(max(aim, share * first), most - sweeps)
             first, sweeps = max(first, violation), sweeps + more
             if violation <= max(aim, share * first):
                 break

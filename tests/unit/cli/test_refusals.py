@@ -102,6 +102,12 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--loss", "logistic"), "is for two classes"),
         (("a.csv", *FIT, "--loss", "multinomial"), "needs classes; target 'y'"),
         (("a.csv", *FIT, "--loss", "hinge"), "--loss must be one of auto"),
+        (("a.csv", *FIT, "--encoding", "nope"), "--encoding must be the name of an encoding"),
+        (("a.csv", *FIT, "--sep", "##"), "--sep must be one character"),
+        (
+            ("a.csv", *FIT[:6], "--penalty", "L21", "--folds", "500"),
+            "500 test sets need as many rows that can be held out; got 120",
+        ),
         (("a.csv", *FIT, "--model", "singel"), "Did you mean 'single'?"),
         (("a.csv", *FIT, "--model", "MultiTaskModel"), "the problem is regression"),
         (("a.csv", *FIT, "--model", "MultiTaskClassifier"), "needs classes; target 'y'"),

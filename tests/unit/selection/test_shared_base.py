@@ -155,3 +155,13 @@ def test_a_correction_without_probabilities_gives_none():
     assert model.score(X, y > 2.0, task=task) > 0.7
     assert not hasattr(model, "predict_proba")
     assert hasattr(SharedBase(base), "predict_proba")
+
+
+def test_a_fold_may_hold_out_rows_without_any_label():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 2))
+    y = X @ [[1.0, 2.0], [0.5, 1.0]] + rng.normal(size=(60, 2))
+    y[:20] = np.nan
+    folds = [(np.setdiff1d(np.arange(60), part), part) for part in np.split(np.arange(60), 3)]
+    model = SharedBase(Ridge(), cv=folds).fit(X, y)
+    assert np.isfinite(model.predict(X)).all()

@@ -35,6 +35,7 @@ from polytask.penalties import (
     along_time,
     bounded,
     coupling,
+    decompose,
     positive,
     toward_mean,
     weighted,
@@ -50,6 +51,8 @@ from polytask.solvers import (
 )
 from polytask.solvers import _separate_kernels as kernels
 from polytask.solvers import separate_descent as module
+from polytask.solvers._separate_engines import GramEngine
+from polytask.solvers._separate_terms import terms_of
 from polytask.testing import check_solver
 
 SEEDS = st.integers(0, 2**32 - 1)
@@ -319,6 +322,16 @@ def test_it_is_chosen_for_large_data_only(monkeypatch):
     assert not isinstance(choose(datafit, p), SeparateDescent)
     monkeypatch.setitem(WORTH, SeparateDescent, lambda datafit, repeats: True)
     assert isinstance(choose(datafit, p), SeparateDescent)
+
+
+@pytest.mark.parametrize("most", [1, 3, 7])
+def test_sweeps_that_go_in_one_call_are_bounded_too(most):
+    datafit = statistics(drawn(0), MODES["free"])
+    terms = terms_of(decompose(bound(datafit, PENALTIES[0])), 5)
+    engine = GramEngine(datafit, terms)
+    engine.begin(np.zeros((7, 5)), datafit.origin, np.arange(7))
+    assert engine.times == 5
+    assert engine.advance(0.0, most)[1] == min(most, 5)
 
 
 def test_many_small_problems_pay_for_what_is_compiled():
