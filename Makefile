@@ -65,7 +65,7 @@ test-slow: $(STAMP)
 	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m slow
 
 test-lowest: $(LOWEST_STAMP)
-	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST)
+	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST) -m "not slow"
 
 check: lint types layers lengths
 

@@ -22,6 +22,7 @@ def test_every_program_is_tested():
     assert {path.name for path in FOLDER.glob("*.py")} == tested
 
 
+@pytest.mark.slow
 def test_shapes(capsys):
     found = run("shapes.py")
     both, weighted, _ = found.values()
@@ -34,6 +35,7 @@ def test_shapes(capsys):
     assert len(capsys.readouterr().out.splitlines()) == 4
 
 
+@pytest.mark.slow
 def test_sequences(capsys):
     found = run("sequences.py")
     assert found["backwards"] > 0.95
@@ -53,6 +55,7 @@ def test_the_loss_of_sequences_leaves_out_padding():
     assert program["right_tokens"](torch.eye(8)[target.clamp_min(0)], target) == 1.0
 
 
+@pytest.mark.slow
 def test_funnel():
     found = run("funnel.py")
     together, apart = found["one network"], found["one for each task"]

@@ -43,6 +43,7 @@ def test_links_of_the_notebook_lead_somewhere(notebook):
             assert (notebook.parent / target).exists(), target
 
 
+@pytest.mark.slow
 def test_notebook_of_compare_runs(tmp_path, monkeypatch, capsys):
     import matplotlib as mpl
 

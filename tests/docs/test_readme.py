@@ -20,11 +20,20 @@ LINK = re.compile(r"\]\(([^)#:]+)(?:#[^)]*)?\)")
 CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 
 
+# These fit and search for more than a few seconds.
+LONG = ("aic_bic_cv", "auto", "cli", "deep", "how_strong", "regularising_nets", "which_penalty")
+
+
 def _name(page):
     return page.name
 
 
-@pytest.mark.parametrize("page", [page for page in PAGES if blocks(page)], ids=_name)
+def _pages_with_code():
+    for page in filter(blocks, PAGES):
+        yield pytest.param(page, marks=[pytest.mark.slow] * (page.stem in LONG))
+
+
+@pytest.mark.parametrize("page", _pages_with_code(), ids=_name)
 def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
     # What the README says besides runs without PyTorch.
     if page.parent != ROOT and "polytask.deep import" in page.read_text(encoding="utf-8"):

@@ -31,7 +31,7 @@ def test_classes(mode):
     check_datafit(_problems.class_samples(_problems.intercept_modes(5)[mode], 1))
 
 
-@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("seed", [0, *(pytest.param(k, marks=pytest.mark.slow) for k in (1, 2))])
 def test_small_problems(seed):
     for datafit in _problems.small_problems(seed).values():
         check_datafit(datafit, random_state=seed)

@@ -120,7 +120,6 @@ WITH_CLASSES = {**MADE, **NAMED}
 
 # Their values take many steps each.
 DIVIDED = {"Parts", "dirty", "robust", "robust_features", "sparse_low_rank"}
-LONG = {"Parts", "robust_features", "sparse_low_rank"}
 COSTLY = [
     dirty(0.6, 0.3, shared=L1Inf),
     Parts([L1(0.2), L21(0.3)]),
@@ -145,17 +144,25 @@ def exported_members():
             yield name
 
 
-@pytest.mark.parametrize("name", some_slow(set(exported_members()), LONG))
+@pytest.mark.parametrize("name", some_slow(set(exported_members()), DIVIDED))
 def test_laws(name):
     check_penalty(MADE[name], features_alike=name != "GroupNorm")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(RELATIVE))
 def test_laws_without_a_strength(name):
     check_penalty(RELATIVE[name], random_state=1)
 
 
-@pytest.mark.parametrize("penalty", [*COMPOSED, *NESTED], ids=repr)
+# One in four at once, the others where there is time.
+SUMS = [
+    pytest.param(penalty, marks=[pytest.mark.slow] * (k % 4 > 0))
+    for k, penalty in enumerate([*COMPOSED, *NESTED])
+]
+
+
+@pytest.mark.parametrize("penalty", SUMS, ids=repr)
 def test_laws_of_composed_penalties(penalty):
     check_penalty(penalty, random_state=2)
 
@@ -166,11 +173,13 @@ def test_laws_of_other_parts(penalty):
     check_penalty(penalty, random_state=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", WITH_BLOCKS, ids=repr)
 def test_laws_of_penalties_with_blocks_of_features(penalty):
     check_penalty(penalty, features_alike=False, random_state=2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("added", [L21(0.2), L1(0.1) + L21(0.2), BLOCKS], ids=repr)
 @pytest.mark.parametrize("name", ["L1Inf", "FusedTasks", "TreeGroup"])
 def test_laws_of_norms_of_rows_with_classes(name, added):
@@ -178,6 +187,7 @@ def test_laws_of_norms_of_rows_with_classes(name, added):
     check_penalty(penalty, columns=CLASSES, features_alike=added is not BLOCKS)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_slow(WITH_CLASSES, DIVIDED))
 def test_laws_with_classes(name):
     check_penalty(WITH_CLASSES[name], columns=CLASSES, features_alike=name != "GroupNorm")
@@ -188,6 +198,7 @@ def test_the_order_of_tasks_matters_to_a_bare_matrix():
     check_penalty(along_graph(0.6, np.abs(COUPLED.matrix)), tasks_alike=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", some_slow(MADE, DIVIDED))
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(name, namespace):
@@ -195,6 +206,7 @@ def test_other_namespaces(name, namespace):
     check_penalty(MADE[name], features_alike=name != "GroupNorm", xp=xp)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["toward_mean", "OutlierTasks", *NAMED])
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces_with_classes(name, namespace):

@@ -4,29 +4,28 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.solvers import Factored, Reweighted, choose
+from polytask.solvers import Factored, choose
 from polytask.solvers.choose import SOLVERS, WORTH
 from polytask.testing import check_solver
 from polytask.testing._problems import small_problems
 from polytask.testing.solver_laws import _penalties
 
-
-def _cases():
-    """What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py."""
-    slow = (Reweighted(),)
-    return [
-        pytest.param(s, marks=[pytest.mark.slow] * (s in slow)) for s in SOLVERS if s != Factored()
-    ]
+# A quick look tries one pair of a problem and a penalty in so many.
+EVERY = [pytest.param(8, id="quick"), pytest.param(1, id="all", marks=pytest.mark.slow)]
+# What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py.
+OF_W = [solver for solver in SOLVERS if solver != Factored()]
 
 
-@pytest.mark.parametrize("solver", _cases(), ids=repr)
-def test_laws(solver):
-    check_solver(solver)
+@pytest.mark.parametrize("every", EVERY)
+@pytest.mark.parametrize("solver", OF_W, ids=repr)
+def test_laws(solver, every):
+    check_solver(solver, every=every)
 
 
-def test_solvers_agree():
-    for datafit in small_problems(5).values():
-        for penalty in _penalties(datafit):
+@pytest.mark.parametrize("every", EVERY)
+def test_solvers_agree(every):
+    for number, datafit in enumerate(small_problems(5).values()):
+        for penalty in list(_penalties(datafit))[number % every :: every]:
             able = [solver for solver in SOLVERS if not solver.accepts(datafit, penalty)]
             worth = [s for s in able if type(s) not in WORTH or WORTH[type(s)](datafit, 1)]
             assert choose(datafit, penalty) is worth[0]

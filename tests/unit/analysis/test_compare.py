@@ -99,6 +99,7 @@ def test_the_score_is_r2_against_the_training_mean_over_rows() -> None:
     assert row.score.mean == pytest.approx(expected)
 
 
+@pytest.mark.slow
 def test_forms_agree() -> None:
     X, y, task = related()
     long = compare(X, y, task=task, models=FEW, cv=2)
@@ -123,6 +124,7 @@ def test_targets_and_their_metric() -> None:
     assert len(result.tasks) == 2
 
 
+@pytest.mark.slow
 def test_the_same_seed_gives_the_same_table_with_any_number_of_processes() -> None:
     X, y, task = related(n_tasks=4)
     one = compare(X, y, task=task, models=FEW, cv=2)
@@ -234,6 +236,7 @@ def test_a_model_that_fails_is_a_row_with_a_note() -> None:
     assert not np.isnan(result.gain.mean)
 
 
+@pytest.mark.slow
 def test_groups_are_never_on_both_sides() -> None:
     X, y, task = related(n=20)
     X, y, task = (np.concatenate([v, v]) for v in (X, y, task))
@@ -245,6 +248,7 @@ def test_groups_are_never_on_both_sides() -> None:
     assert {r.name: r.score.mean for r in grouped.models}["separate"] < best
 
 
+@pytest.mark.slow
 def test_no_model_is_tuned_on_rows_of_the_same_patient() -> None:
     rng = np.random.default_rng(0)
     n, times = 100, 5
@@ -289,6 +293,7 @@ def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
         assert "cannot" not in chinese
 
 
+@pytest.mark.slow
 def test_classes_with_rare_ones_and_one_class_tasks() -> None:
     rng = np.random.default_rng(0)
     X, task = rng.standard_normal((160, 3)), np.repeat(np.arange(8), 20)
@@ -306,6 +311,7 @@ def test_classes_with_rare_ones_and_one_class_tasks() -> None:
     assert all(isinstance(count, int) for count in shown.values())
 
 
+@pytest.mark.slow
 def test_targets_of_both_kinds() -> None:
     rng = np.random.default_rng(0)
     X = rng.standard_normal((80, 3))
@@ -318,6 +324,7 @@ def test_targets_of_both_kinds() -> None:
     assert not np.isnan(rows["model"].score.mean)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("metric", ["mse", "accuracy", "auc", "log_loss"])
 def test_any_metric_can_decide(metric: str) -> None:
     X, y, task = related()

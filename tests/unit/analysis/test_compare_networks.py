@@ -42,6 +42,7 @@ def result(rows):
     return compare(X, y, task=task, models=models(), quick=True)
 
 
+@pytest.mark.slow
 def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result, rows):
     X, y, task = rows
     linear = compare(X, y, task=task, models=["separate", "near the mean"], quick=True)
@@ -73,6 +74,7 @@ def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path)
         assert _sentences.networks(result, Speech("en")).split(":")[0] in text
 
 
+@pytest.mark.slow
 def test_a_comparison_that_was_stopped_goes_on_with_the_same_numbers(result, rows, tmp_path):
     X, y, task = rows
     journal = tmp_path / "journal"
@@ -97,6 +99,7 @@ def test_networks_alone_have_a_verdict_of_their_own(rows):
     assert {row.name for row in alone.models if row.picked} == {"shared net", "net alone"}
 
 
+@pytest.mark.slow
 def test_the_time_of_networks_is_announced(rows, capsys, monkeypatch):
     from polytask.selection import networks
 
@@ -108,6 +111,7 @@ def test_the_time_of_networks_is_announced(rows, capsys, monkeypatch):
     assert "4 models, 1 split, 8 fits:" in said
 
 
+@pytest.mark.slow
 def test_the_time_of_a_model_per_task_is_told_by_some_of_many_tasks(monkeypatch, capsys):
     from polytask.analysis import _estimate
 

@@ -51,6 +51,7 @@ def by_name(result: Comparison) -> dict:
     return {row.name: row for row in result.models}
 
 
+@pytest.mark.slow
 def test_what_goes_beyond_the_verdict_does_not_touch_it(result):
     bare = compared()
     assert bare.learning == bare.ablation == ()
@@ -112,6 +113,7 @@ def test_shares_of_the_rows_are_nested_and_even():
     assert len(some_rows(wide, train, 0.3, 3)) == 30
 
 
+@pytest.mark.slow
 def test_an_ablation_is_the_same_search_without_a_term(result):
     rest = {"toward_mean": L2(), "L2": toward_mean(1.0)}
     others = [(name, MultiTaskRegressorCV(p, alphas=4, cv=3)) for name, p in rest.items()]
@@ -144,6 +146,7 @@ def test_the_path_is_that_of_the_first_split(result):
     assert sum(one.share for one in result.mattered) == pytest.approx(1.0)
 
 
+@pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_finished_one_takes_more(result, tmp_path, monkeypatch):
     place = tmp_path / "journal"
     real, done = _run.run_unit, []
@@ -198,6 +201,7 @@ def test_pictures(result, kind):
         empty.plot(kind=kind)
 
 
+@pytest.mark.slow
 def test_targets_classes_and_one_split_have_them_too():
     X, y, _ = related()
     wide = np.column_stack([y, -y + X[:, 0], X[:, 1]]) + 0.3
@@ -211,6 +215,7 @@ def test_targets_classes_and_one_split_have_them_too():
         assert np.isfinite(found.learning[0].over_separate.low)
 
 
+@pytest.mark.slow
 def test_a_penalty_of_one_term_has_no_ablation():
     with pytest.warns(DataWarning, match="no ablation: .* a penalty of several terms"):
         found = compared(models=["separate", SAME], cv=2, ablation=True)

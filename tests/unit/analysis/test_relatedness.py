@@ -78,6 +78,7 @@ UNRELATED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", UNRELATED)
 def test_p_values_of_unrelated_tasks_are_uniform(name):
     p = p_values(UNRELATED[name], 100)
@@ -133,6 +134,7 @@ def shares(make, count=4):
     return np.mean(parts, axis=0), effective
 
 
+@pytest.mark.slow
 def test_shares_of_unrelated_identical_half_and_opposite_tasks():
     own, n = shares(lambda r: collection(r, r.standard_normal((16, 6)), rows=40))
     assert own[2] > 0.8
@@ -359,6 +361,7 @@ def test_wide_sparse_and_dense_data_agree():
     assert np.allclose(dense.matrix, sparse.matrix, atol=1e-3)
 
 
+@pytest.mark.slow
 def test_a_thousand_tasks():
     rng = np.random.default_rng(0)
     n, d = 1010, 3
@@ -500,6 +503,7 @@ def test_prior_of_a_bayesian_model_names_features():
 # Within a comparison.
 
 
+@pytest.mark.slow
 def test_comparison_keeps_the_facts():
     from polytask import Comparison, compare
 

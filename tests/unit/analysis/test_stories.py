@@ -28,6 +28,7 @@ def patients(n_tasks: int = 6, n: int = 40, d: int = 60) -> tuple[Any, Any, Any,
     return X, y, task, who
 
 
+@pytest.mark.slow
 def test_a_leak_looks_like_sharing_and_groups_undo_it() -> None:
     X, y, task, who = patients()
     near = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.03), standardize=True))

@@ -76,6 +76,7 @@ def test_pooled_intercepts_are_free_of_the_penalty():
     np.testing.assert_allclose(sums, [y[task == t].sum() for t in range(4)], rtol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["poisson", pytest.param("gamma", marks=pytest.mark.slow)])
 def test_a_comparison_has_models_without_sharing_of_the_same_loss(name):
     X, y, task = _rows(name, each=110, n_tasks=3)

@@ -205,6 +205,7 @@ def test_one_row_is_enough_if_the_estimator_can():
         SingleTask(search).fit(X, y, task)
 
 
+@pytest.mark.slow
 def test_failure_names_the_task_also_in_parallel():
     X, y, task, _ = problem()
     y = np.where(y > 0, 1, 0)
@@ -220,6 +221,7 @@ class _Fussy(LogisticRegression):
         return super().fit(X, y, sample_weight)
 
 
+@pytest.mark.slow
 def test_jobs_change_nothing():
     X, y, task, _ = problem()
     one, two = (SingleTask(Ridge(), n_jobs=n).fit(X, y, task).predict(X, task) for n in (None, 2))

@@ -38,6 +38,7 @@ def test_the_likelihood_is_that_of_a_dense_normal_distribution(gaps, weighted):
         assert_allclose(marginal.evaluate(point).log_likelihood, expected, rtol=0, atol=1e-8)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", [0.0, 0.3])
 def test_the_gradient_is_that_of_differences(gaps):
     rows, h = Problem(gaps).rows(), 1e-5

@@ -112,6 +112,7 @@ def test_the_score_test_sees_correlated_coefficients():
     assert gains[1][1] > 20
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
 def test_the_bootstrap_sees_variation_and_its_absence(gaps):
     p_values = []
@@ -125,6 +126,7 @@ def test_the_bootstrap_sees_variation_and_its_absence(gaps):
     assert p_values[1] <= 0.05
 
 
+@pytest.mark.slow
 def test_p_values_are_not_small_by_chance():
     p_values = []
     for seed in range(10):

@@ -82,6 +82,7 @@ def test_learning_curves_name_their_lines():
     ax.figure.savefig(io.BytesIO())
 
 
+@pytest.mark.slow
 def test_an_image_has_the_same_bytes_again():
     def draw(panels):
         for panel in panels:

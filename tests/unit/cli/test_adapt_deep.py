@@ -27,6 +27,7 @@ def network(run, plain):
     return model
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("words", [(), ("--method", "near-source")])
 def test_a_new_task_is_learned_as_in_python(run, network, words):
     done = run("adapt", "m.polytask", "new.csv", "--target", "y", *words, "--out", "more.polytask")

@@ -77,6 +77,7 @@ def test_an_interrupted_run_goes_on(run, exams, monkeypatch):
     np.testing.assert_array_equal(whole.predict(exams), resumed.predict(exams))
 
 
+@pytest.mark.slow
 def test_groups_and_times_leave_no_trace(run, exams):
     words = (
         "auto",
@@ -146,6 +147,7 @@ def test_mixed_targets_are_refused(run, exams):
     assert "one kind" in done.err
 
 
+@pytest.mark.slow
 def test_a_budget_that_ran_out_can_go_on(run, exams):
     words = (
         "auto",

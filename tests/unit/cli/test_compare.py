@@ -54,6 +54,7 @@ def _in_python(path):
     return polytask.compare(X, y, task_column="g", models=NAMES, cv=3)
 
 
+@pytest.mark.slow
 def test_tables_are_those_of_python(finished):
     folder, _, _ = finished
     result = _in_python(folder / "a.csv")
@@ -101,6 +102,7 @@ def test_lock_says_what_was_run(there):
     assert words[:3] == ["polytask", "compare", "a.csv"]
 
 
+@pytest.mark.slow
 def test_saved_model_is_the_recommended_one(there):
     held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     result = _in_python("a.csv")
@@ -113,6 +115,7 @@ def test_saved_model_is_the_recommended_one(there):
     )
 
 
+@pytest.mark.slow
 def test_chinese_names_classes_and_language(run, pupils):
     pupils.to_csv("学生 表.csv", index=False, encoding="gb18030")
     done = comparison(
@@ -128,6 +131,7 @@ def test_chinese_names_classes_and_language(run, pupils):
     assert list(lock["command"]["files"]) == ["学生 表.csv"]
 
 
+@pytest.mark.slow
 def test_targets_form_of_both_kinds(run, pupils):
     pupils.to_csv("p.csv", index=False)
     done = comparison(run, "p.csv", "--targets", "分*,及格", "--drop", "编号,学校", "--quick",
@@ -137,6 +141,7 @@ def test_targets_form_of_both_kinds(run, pupils):
     assert {"分数", "及格"} <= set(predicted(run, done).columns)
 
 
+@pytest.mark.slow
 def test_a_file_per_task_and_one_table_give_the_same(run, folder, plain):
     (folder / "tasks").mkdir()
     plain["day"] = np.arange(len(plain)) % 40
@@ -155,6 +160,7 @@ def test_a_file_per_task_and_one_table_give_the_same(run, folder, plain):
         shutil.rmtree("b")
 
 
+@pytest.mark.slow
 def test_group_and_time_are_no_features_unless_asked(run, plain):
     plain["day"] = pd.date_range("2020-01-01", periods=40).astype(str).tolist() * 3
     plain["k"] = np.arange(len(plain)) // 2
@@ -173,6 +179,7 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
     assert [setting["splits"] for setting in settings] == ["time", "grouped"]
 
 
+@pytest.mark.slow
 def test_unseen_holds_out_whole_tasks(run, plain):
     table = pd.concat([plain, plain.assign(g=plain["g"] + "2")], ignore_index=True)
     table.to_csv("a.csv", index=False)
@@ -183,6 +190,7 @@ def test_unseen_holds_out_whole_tasks(run, plain):
     assert lock["settings"]["splits"] == "unseen"
 
 
+@pytest.mark.slow
 def test_weights_and_missing_targets(run, plain):
     plain["w"] = 1.0
     plain["y"] = plain["y"].astype(object)
@@ -193,6 +201,7 @@ def test_weights_and_missing_targets(run, plain):
     assert len(predicted(run, done)) == 120
 
 
+@pytest.mark.slow
 def test_configuration_file_may_say_everything(run, plain):
     plain.to_csv("a.csv", index=False)
     Path("run.toml").write_text(
@@ -207,6 +216,7 @@ def test_configuration_file_may_say_everything(run, plain):
     assert "--config" not in lock["command"]["line"]
 
 
+@pytest.mark.slow
 def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
     plain["patient"] = [f"patient {k // 2}" for k in range(len(plain))]
     plain.to_csv("a.csv", index=False)
@@ -218,6 +228,7 @@ def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
         assert b"patient" not in path.read_bytes()
 
 
+@pytest.mark.slow
 def test_a_model_that_cannot_be_saved_is_said(run, plain, monkeypatch):
     plain.to_csv("a.csv", index=False)
     monkeypatch.setattr(polytask, "save", raising(polytask.DataError("It holds a lambda.")))

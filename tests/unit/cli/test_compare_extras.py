@@ -17,6 +17,7 @@ def read() -> Comparison:
     return Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
 
 
+@pytest.mark.slow
 def test_they_go_on_from_a_finished_comparison(run, there, monkeypatch):
     before = numbers_of(Path("out/scores.csv").read_text(encoding="utf-8"))
     assert read().learning == read().ablation == ()

@@ -30,6 +30,7 @@ from polytask.exceptions import DataError
 pytestmark = pytest.mark.usefixtures("light")
 
 
+@pytest.mark.slow
 def test_same_command_takes_finished_fits_over(run, there, monkeypatch):
     before = Path("out/scores.csv").read_bytes()
     Path("out/report.html").unlink()
@@ -51,6 +52,7 @@ def test_no_resume_begins_again(run, there, monkeypatch):
     assert (done.status, "a fit" in done.err) == (1, True)
 
 
+@pytest.mark.slow
 def test_a_torn_journal_goes_on_to_the_same_numbers(run, there):
     before = Path("out/scores.csv").read_text(encoding="utf-8")
     content = Path("out/journal").read_bytes()
@@ -72,6 +74,7 @@ def test_folder_of_another_comparison_is_left_alone(run, there):
     assert {name: Path("out", name).read_bytes() for name in FILES} == before
 
 
+@pytest.mark.slow
 def test_force_replaces_another_comparison(run, there):
     comparison(run, *QUICK, "--force")
     lock = json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))
@@ -88,6 +91,7 @@ def test_a_command_that_is_refused_late_changes_nothing(run, there):
     assert {name: Path("out", name).read_bytes() for name in files_of("out")} == before
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("stopped", ["never", "in writing", "in fitting"])
 def test_fits_that_lead_to_no_answer_leave_nothing_in_the_way(run, plain, monkeypatch, stopped):
     plain.to_csv("a.csv", index=False)
@@ -114,6 +118,7 @@ def _stop(run, patch, when):
     assert run("compare", *QUICK, "--out", "out").status == 130
 
 
+@pytest.mark.slow
 def test_targets_that_no_model_can_explain_are_refused_before_the_first_fit(
     run, plain, monkeypatch
 ):
@@ -158,6 +163,7 @@ def test_foreign_files_are_left_alone(run, plain):
     assert files_of(".") == {"a.csv", "scores.csv"}
 
 
+@pytest.mark.slow
 def test_a_budget_that_runs_out_leaves_a_report_and_goes_on(run, plain):
     plain.to_csv("a.csv", index=False)
     done = run("compare", *SAME, "--time-budget", "0.001s", "--out", "out")
@@ -185,6 +191,7 @@ def _interrupt_after(monkeypatch, count):
     monkeypatch.setattr(_run, "run_unit", run_unit)
 
 
+@pytest.mark.slow
 def test_ctrl_c_leaves_a_partial_report(run, plain, monkeypatch):
     plain.to_csv("a.csv", index=False)
     with monkeypatch.context() as patch:
@@ -206,6 +213,7 @@ def test_ctrl_c_leaves_a_partial_report(run, plain, monkeypatch):
     assert numbers_of(texts[0]) == numbers_of(texts[1])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("place", ["before the first fit", "while writing"])
 def test_ctrl_c_elsewhere_keeps_the_journal(run, plain, monkeypatch, place):
     plain.to_csv("a.csv", index=False)

@@ -23,6 +23,7 @@ def test_a_criterion_replaces_the_folds(run, plain):
     assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 0
 
 
+@pytest.mark.slow
 def test_classes_and_mixed_targets_have_theirs(run, plain):
     plain["z"] = plain["y"] > plain["y"].median()
     plain.to_csv("a.csv", index=False)

@@ -49,6 +49,7 @@ def _process(*arguments, folder: Path):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_new_process_predicts_what_python_predicts_bit_for_bit(folder, pupils):
     pupils.to_csv("学生.csv", index=False, encoding="gb18030")
     columns = ["学校", "年龄", "颜色", "住校", "身高"]
@@ -83,6 +84,7 @@ def test_classifier_writes_probabilities_of_each_class(run, pupils):
     assert found["prediction"].tolist() == model.predict(table).tolist()
 
 
+@pytest.mark.slow
 def test_shuffled_rows_give_shuffled_predictions(run, pupils):
     pupils.to_csv("p.csv", index=False)
     order = np.random.default_rng(5).permutation(len(pupils))
@@ -269,6 +271,7 @@ def test_loss_follows_the_target_or_the_option(run, plain, values, loss, expecte
         assert model.loss == loss
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["single", "pooled-intercept"])
 def test_models_without_sharing_take_the_loss_too(run, plain, name):
     # One target in a thousand is not a number of this kind at all.

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+import pytest
 
 from polytask.cli._task_hints import likely_tasks
 
@@ -138,6 +139,7 @@ def test_related_table(run):
     assert json.loads(done.out)["n_features"] == 2
 
 
+@pytest.mark.slow
 def test_related_model(run):
     related_table().to_csv("t.csv", index=False)
     assert run("fit", "t.csv", "--task", "school", "--target", "y", "--out", "m").status == 0

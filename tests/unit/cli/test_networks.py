@@ -41,6 +41,7 @@ def curved(folder) -> pd.DataFrame:
     return table
 
 
+@pytest.mark.slow
 def test_networks_stand_beside_the_others_and_the_best_predicts(run, curved, monkeypatch):
     from polytask.analysis import _unit
 
@@ -113,6 +114,7 @@ def test_targets_of_both_kinds_have_a_network(run, curved):
     assert "DeepMultiTaskModel" in done.out
 
 
+@pytest.mark.slow
 def test_a_network_is_searched(run, curved):
     pytest.importorskip("optuna")
     words = ("tune", "a.csv", *ONE, "--model", "deep", "--folds", "2", "--trials", "2")

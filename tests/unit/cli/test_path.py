@@ -36,6 +36,7 @@ def test_it_writes_what_python_finds(run, plain):
         assert words in done.out
 
 
+@pytest.mark.slow
 def test_rule_lines_groups_and_classes(run, plain):
     plain = plain.assign(pair=np.arange(120) // 2, passed=np.where(plain["y"] > 0, "yes", "no"))
     plain.to_csv("a.csv", index=False)
@@ -65,6 +66,7 @@ def test_a_criterion_replaces_the_folds(run, plain):
     assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "penalty", "strengths", "said"),
     [

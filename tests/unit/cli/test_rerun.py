@@ -65,6 +65,7 @@ def _refused(run, *arguments):
     return done.err
 
 
+@pytest.mark.slow
 def test_every_number_is_the_same(run, there):
     done = run("rerun", "out/run.lock.json", "--out", "again")
     assert done.status == 0, done.err
@@ -79,6 +80,7 @@ def test_every_number_is_the_same(run, there):
     assert locks[0]["command"]["files"] == locks[1]["command"]["files"]
 
 
+@pytest.mark.slow
 def test_from_another_folder_into_the_next_free_one(run, there, monkeypatch):
     (there / "elsewhere").mkdir()
     (there / "out-rerun").mkdir()
@@ -92,6 +94,7 @@ def test_from_another_folder_into_the_next_free_one(run, there, monkeypatch):
     assert words[:3] == ["polytask", "predict", "../out-rerun-2/model/model.polytask"]
 
 
+@pytest.mark.slow
 def test_the_whole_may_move(run, there, tmp_path, monkeypatch):
     (tmp_path / "new").mkdir()
     os.rename(there, tmp_path / "new" / "place")
@@ -102,6 +105,7 @@ def test_the_whole_may_move(run, there, tmp_path, monkeypatch):
     assert list(lock["command"]["files"]) == ["place/data/表 1.csv"]
 
 
+@pytest.mark.slow
 def test_a_number_that_is_not_the_same_is_named(run, there):
     path = Path("out/scores.csv")
     rows = path.read_text(encoding="utf-8").splitlines()
@@ -144,6 +148,7 @@ def test_what_is_no_lock(run, folder, content):
     assert words in _refused(run, "run.lock.json")
 
 
+@pytest.mark.slow
 def test_a_folder_is_no_lock(run, there):
     assert "out is a folder; name the run.lock.json in it" in _refused(run, "out")
 
@@ -164,6 +169,7 @@ def test_unknown_and_spoiled_options_are_refused(run, there):
     assert "--seed" in _refused(run, "out/run.lock.json")
 
 
+@pytest.mark.slow
 def test_other_versions_are_noted(run, there):
     _lock(lambda lock: lock["versions"].update(numpy="1.0.0"))
     done = run("rerun", "out/run.lock.json", "--out", "again")
@@ -171,6 +177,7 @@ def test_other_versions_are_noted(run, there):
     assert f"Note: numpy was 1.0.0 then and is {np.__version__} now." in done.err
 
 
+@pytest.mark.slow
 def test_a_file_that_was_added_is_noticed(run, folder, plain):
     (folder / "tasks").mkdir()
     for name, part in plain.groupby("g"):

@@ -129,6 +129,7 @@ def test_without_kinks_it_is_the_ordinary_data_term():
     assert made.is_smooth
 
 
+@pytest.mark.slow
 def test_a_start_without_dual_variables_is_used():
     datafit = kinked(stacked_samples, "free")
     found = Splitting().solve(datafit, L1(0.01), tol=1e-8)

@@ -96,6 +96,7 @@ def test_the_gap_closes_without_a_penalty_and_beside_free_features(penalty, alph
     assert found.objective == pytest.approx(wanted, rel=2e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", ["task", "toward_mean", "shared", None])
 def test_free_features_with_every_kind_of_intercept(intercept):
     X, y, task = rows()
@@ -104,6 +105,7 @@ def test_free_features_with_every_kind_of_intercept(intercept):
         assert model.fit(X, y, task=task).solution_.status is Status.CONVERGED
 
 
+@pytest.mark.slow
 def test_free_features_beside_another_loss():
     datafit = kinked_problems(0)["quantile beside logistic"]
     penalty = weighted(L1(0.05), [0, 0, 0, 1, 1, 1])
@@ -118,6 +120,7 @@ def test_free_features_beside_another_loss():
     assert free.evaluate(np.zeros(datafit.shape), u, np.zeros((3, N_TASKS))) is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", ["task", "shared", None])
 @pytest.mark.parametrize("penalty", [L1, L21])
 def test_the_null_strength_beside_free_features_is_exact(penalty, intercept):

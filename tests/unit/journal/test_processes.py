@@ -79,6 +79,7 @@ def _kill(process) -> list[str]:
     return told.splitlines()
 
 
+@pytest.mark.slow
 def test_every_finished_piece_survives_kills_at_random_moments(tmp_path):
     path = tmp_path / "journal"
     moments = random.Random(0)

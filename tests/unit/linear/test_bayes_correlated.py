@@ -20,6 +20,7 @@ def model(**settings):
     return BayesianMultiTaskRegressor(noise="correlated", **settings)
 
 
+@pytest.mark.slow
 @parametrize_with_checks([model(), model(structure="diagonal", method="ml")])
 def test_scikit_learn(estimator, check):
     check(estimator)
@@ -50,6 +51,7 @@ def fitted(targets):
     return model().fit(targets.X, targets.Y)
 
 
+@pytest.mark.slow
 def test_gaps_are_filled_by_what_other_targets_say():
     errors = {"task": [], "correlated": []}
     gains = []
@@ -64,6 +66,7 @@ def test_gaps_are_filled_by_what_other_targets_say():
     assert min(gains) > 100
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [{"T": 20, "n": 30}, {"T": 8, "n": 30, "rho": 0.5}])
 def test_differences_of_coefficients_do_not_vanish_into_the_noise(shape):
     errors = {"task": [], "correlated": []}
@@ -75,6 +78,7 @@ def test_differences_of_coefficients_do_not_vanish_into_the_noise(shape):
     assert np.mean(errors["correlated"]) < 0.9 * np.mean(errors["task"])
 
 
+@pytest.mark.slow
 def test_nothing_is_lost_without_correlation():
     errors = {"task": [], "correlated": []}
     for seed in range(5):
@@ -94,6 +98,7 @@ def test_the_noise_is_reported_in_original_units(targets, fitted):
     assert BayesianMultiTaskRegressor().fit(targets.X, targets.Y).noise_covariance_ is None
 
 
+@pytest.mark.slow
 def test_intervals_cover():
     inside = []
     for seed in range(6):
@@ -186,6 +191,7 @@ def test_too_many_patterns_are_refused():
         model().fit(rng.normal(size=(130, 1)), Y)
 
 
+@pytest.mark.slow
 def test_rows_add(targets):
     half = model().fit(targets.X[:50], targets.Y[:50])
     whole = model(prior=half).fit(targets.X, targets.Y)
@@ -237,6 +243,7 @@ def test_new_tasks_have_noise_of_their_own(targets, fitted):
     assert not np.allclose(more.coef_[:5], fitted.coef_, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_saving(targets, fitted, tmp_path):
     save(fitted, tmp_path / "model")
     loaded = load(tmp_path / "model")
@@ -261,6 +268,7 @@ def test_tables(targets):
     assert_allclose(found.to_sklearn("w").predict(table.head(3)), mean["w"])
 
 
+@pytest.mark.slow
 def test_evidence_says_so():
     verdicts = {}
     for spread in (0.0, 0.2):

@@ -284,6 +284,7 @@ def test_a_prior_that_does_not_fit(tasks, prior):
         tasks.fit(prior=prior)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", [{}, {"structure": Full(2.0), "noise": "task"}])
 def test_saving(tasks, tmp_path, settings):
     model = tasks.fit(**settings)

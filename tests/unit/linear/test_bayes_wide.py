@@ -180,6 +180,7 @@ def test_several_classes(monkeypatch):
     agree(found, plain, simulated(5, rows=8)[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("domain", [None, "new"])
 @pytest.mark.parametrize("kind", [BayesianMultiTaskClassifier, BayesianMultiTaskRegressor])
 def test_adapt(kind, domain, monkeypatch):

@@ -106,6 +106,7 @@ def test_no_outlier_is_an_empty_array():
     assert model.outlier_tasks_.shape == (0,)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [dirty(), robust(), sparse_low_rank(radius=3.0)], ids=repr)
 def test_searches_give_the_parts_of_the_choice(penalty):
     only = MultiTaskRegressorCV(penalty, alphas=4, cv=2).fit(X, Y)

@@ -105,6 +105,7 @@ assert threads() == before, (threads(), before)
 """
 
 
+@pytest.mark.slow
 def test_fits_that_overlap_give_the_threads_back():
     place = {**os.environ, "OPENBLAS_NUM_THREADS": "2", "OMP_NUM_THREADS": "2"}
     subprocess.run([sys.executable, "-c", OVERLAP], env=place, check=True, timeout=300)

@@ -192,6 +192,7 @@ def _rows_of_descent(name, X, y, task, weight, alpha, steps=6000):
     return now + alpha * np.linalg.norm(W, axis=1).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_row_sparse_fits_agree_with_long_proximal_gradient_and_the_gap_is_valid(name):
     X, y, task, weight = _rows(name, n_tasks=3, each=30, d=4)
@@ -255,6 +256,7 @@ def test_every_mode_of_intercepts_converges_far_from_one(name, intercept, penalt
     assert np.isfinite(model.coef_).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [L2(1e-3), L21(fraction=0.01), TraceNorm(fraction=0.01)])
 def test_huge_counts_and_rows_far_out_are_safe(penalty):
     X, y, task, _ = _rows("poisson")
@@ -329,6 +331,7 @@ def test_losses_are_mixed_by_task_and_scaling_leaves_counts_alone():
     np.testing.assert_allclose(found[:, 1].astype(float), amounts, rtol=0.1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NAMES)
 def test_cross_validation_and_the_score_are_by_deviance(name):
     X, y, task, _ = _rows(name, n_tasks=5, each=60)

@@ -141,6 +141,7 @@ def test_the_null_strength_is_exact_with_free_intercepts():
     assert below.coef_.any()
 
 
+@pytest.mark.slow
 def test_a_share_q_of_the_targets_is_below():
     X, y, task = rows()
     for q in (0.2, 0.5, 0.9):
@@ -191,6 +192,7 @@ def test_a_missing_label_says_nothing():
     np.testing.assert_allclose(joint.coef_[1], alone.coef_[0], atol=2e-2)
 
 
+@pytest.mark.slow
 def test_comparisons_have_the_same_loss():
     X, y, task = rows()
     names = ["separate, unpenalised", "pooled + intercepts, unpenalised", "boosting pooled"]

@@ -84,6 +84,7 @@ def test_every_kind_of_penalty_is_certified(penalty, classes):
     assert model.solution_.certificate.relative <= 1e-8
 
 
+@pytest.mark.slow
 def test_a_few_wrong_targets_do_not_decide_the_fit():
     X, y, task = rows(wrong=0.1)
     fresh = rows(seed=0)
@@ -110,6 +111,7 @@ def test_the_squared_hinge_is_that_of_the_support_vector_machine(alpha):
         np.testing.assert_array_equal(plain.predict(X[own]), model.predict(X[own], task=task[own]))
 
 
+@pytest.mark.slow
 def test_probabilities_labels_and_saving(tmp_path):
     X, y, task = rows()
     model = MultiTaskClassifierCV(L2(), loss="squared_hinge", alphas=5, cv=3)

@@ -215,6 +215,7 @@ def test_unpenalised_features_and_parts():
     np.testing.assert_allclose(sum(apart.coef_parts_), apart.coef_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("intercept", MODES)
 def test_penalties_that_are_not_convex(intercept):
     # Their stages leave some features alone.
@@ -317,6 +318,7 @@ def test_search_files_a_plain_model_and_a_new_task(tmp_path):
     np.testing.assert_allclose(there, y[own], atol=5.0)
 
 
+@pytest.mark.slow
 def test_comparisons_have_the_same_loss_and_judge_by_squares():
     X, y, task, _ = rows()
     names = ["separate, unpenalised", "boosting pooled", "learned prior"]

@@ -83,6 +83,7 @@ def test_interval_of_a_score_has_no_plus():
     assert Speech().interval(0.81, 0.79, 0.83, signed=False) == "0.810 (0.790 to 0.830)"
 
 
+@pytest.mark.slow
 @given(st.text())
 def test_clean_text_is_one_line_that_can_be_written(text):
     cleaned = clean(text)

@@ -52,6 +52,7 @@ def data(seed=0, n=80, d=10, tasks=3):
     return X, X @ rng.normal(size=(d, tasks)) + rng.normal(size=(n, tasks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "penalty",
     [
@@ -75,6 +76,7 @@ def test_laws_of_all(penalty, box):
     check_penalty(bounded(penalty, *box), features_alike=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(namespace):
     xp = pytest.importorskip(namespace)
@@ -82,6 +84,7 @@ def test_other_namespaces(namespace):
     check_penalty(positive(L21(0.6)), xp=xp)
 
 
+@pytest.mark.slow
 def test_fractions_and_sums():
     check_penalty(positive(L1(0.1) + L21(0.2) + toward_mean(0.1)))
     check_penalty(positive(L21()))

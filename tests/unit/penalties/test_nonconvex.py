@@ -33,6 +33,7 @@ CAPPED = [CappedL21(0.6, 0.5), CappedL21(0.3, 2.0, "l1")]
 LOGS = [reweighted(L21(0.6)), reweighted(L1(0.6), 0.5), reweighted(L1Inf(0.3), 2.0)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "penalty", [SCAD(0.3, 2.1), CAPPED[1], LOGS[0], positive(MCP(0.6))], ids=repr
 )

@@ -235,6 +235,7 @@ def test_texts_that_are_refused(text):
         parse(text)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "penalty",
     [

@@ -114,6 +114,7 @@ def test_the_dual_norm_of_fused_tasks_against_a_linear_program(seed):
     assert FusedTasks(0.4).null_strength(level[None]) == pytest.approx(wanted, rel=1e-9)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "penalty",
     [
@@ -311,6 +312,7 @@ def test_every_coefficient_vanishes_at_the_null_strength(penalty):
     assert 0 < fit.solution_.null_strength < np.inf
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "penalty",
     [
@@ -335,6 +337,7 @@ def test_paths(penalty):
     assert model.best_penalty_.get_params().keys() == penalty.get_params().keys()
 
 
+@pytest.mark.slow
 def test_classes_of_tasks():
     X, Y = problem()
     labels = np.digitize(Y[:, :2], [-1.0, 1.0])

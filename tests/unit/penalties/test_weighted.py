@@ -48,6 +48,7 @@ def data(seed=0, n=60, d=6, tasks=3):
     return X, X @ rng.normal(size=(d, tasks)) + rng.normal(size=(n, tasks))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("penalty", [SparseGroup(0.6), ElasticNet(0.6), MCP(0.6)], ids=repr)
 def test_laws(penalty):
     check_penalty(weighted(penalty, EXTREME), features_alike=False)
@@ -68,6 +69,7 @@ def test_laws_of_fractions():
     check_penalty(weighted(L21(), PLAIN) + toward_mean(0.3), features_alike=False)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(namespace):
     xp = pytest.importorskip(namespace)
@@ -258,6 +260,7 @@ def test_free_features_are_fitted_whatever_the_sizes_of_features(loss, place, si
     assert not effect[1:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("apart", [1e-3, 1e-5, 1e-7, 1e-9])
 def test_nearly_equal_free_features_are_never_certified_wrongly(apart):
     rng = np.random.default_rng(0)

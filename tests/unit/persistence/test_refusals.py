@@ -221,6 +221,7 @@ except DataError as error:
 """
 
 
+@pytest.mark.slow
 @pytest.mark.skipif(sys.platform == "win32", reason="limits of file size are of POSIX")
 def test_a_full_disk_leaves_what_was_there(tmp_path):
     (tmp_path / "m").write_text("before")

@@ -191,6 +191,7 @@ def test_one_array_is_stored_once(tmp_path):
     assert loaded._linear.coef is loaded.coef_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["long", "classes-int", "mixed", "sparse"])
 def test_loading_and_predicting_imports_little(tmp_path, name):
     model, query = CASES[name]()

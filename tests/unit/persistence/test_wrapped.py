@@ -188,6 +188,7 @@ for k, inner in enumerate(OTHERS):
 """
 
 
+@pytest.mark.slow
 def test_two_processes_write_the_same_bytes(tmp_path):
     for name, seed in (("a", "1"), ("b", "2")):
         environment = os.environ | {"PYTHONHASHSEED": seed, "PYTHONPATH": str(TESTS)}

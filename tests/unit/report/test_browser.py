@@ -82,6 +82,7 @@ def opened(browser, tmp_path):
         one.context.close()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", CASES)
 def test_page_opens_without_fault_and_fits(opened, name, view):
@@ -93,6 +94,7 @@ def test_page_opens_without_fault_and_fits(opened, name, view):
     assert found.faults == []
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_numbers_are_those_of_the_frames(opened, view):
     result = examples.share()
@@ -118,6 +120,7 @@ COLUMN = """([table, name]) => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("view", VIEWS)
 def test_hostile_names_are_harmless(opened, view):
     found = opened("hostile", view)
@@ -141,6 +144,7 @@ def test_policy_of_the_page_stops_scripts_that_are_not_its_own(opened):
     assert found.ask("window.ran === undefined")
 
 
+@pytest.mark.slow
 def test_tables_can_be_sorted_with_the_keyboard(opened):
     found = opened("share", "desk")
     button = found.page.locator("#table-scores th[data-column=fit_seconds], #table-costs "
@@ -154,6 +158,7 @@ def test_tables_can_be_sorted_with_the_keyboard(opened):
     assert found.ask("document.activeElement.closest('th').ariaSort") == "ascending"
 
 
+@pytest.mark.slow
 def test_missing_numbers_are_sorted_last(opened):
     found = opened("incomplete", "desk")
     for _ in range(2):
@@ -189,6 +194,7 @@ BASICS = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_page_can_be_used_without_seeing_it(opened, name):
     found = opened(name, "desk")
@@ -235,6 +241,7 @@ CONTRAST = """() => {
 }"""
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_what_is_behind_them(opened, scheme):
     found = opened("unclear", "desk", scheme=scheme)
@@ -243,6 +250,7 @@ def test_words_stand_out_from_what_is_behind_them(opened, scheme):
     assert found.ask(CONTRAST) == []
 
 
+@pytest.mark.slow
 def test_drawing_is_legible_on_a_phone(opened):
     found = opened("share", "phone")
     sizes = found.ask("""[...document.querySelectorAll('svg text')]
@@ -251,6 +259,7 @@ def test_drawing_is_legible_on_a_phone(opened):
     assert min(sizes) >= 8
 
 
+@pytest.mark.slow
 def test_dark_page_is_printed_on_white(opened):
     found = opened("share", "desk", scheme="dark")
     found.page.emulate_media(media="print", color_scheme="dark")

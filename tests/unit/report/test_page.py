@@ -39,6 +39,7 @@ def numbers(values: list[str]) -> np.ndarray:
     return np.array([NAN if value == "" else float(value) for value in values])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_numbers_of_models_are_those_of_the_frame(pages, name):
     result, found, _ = pages(name)

@@ -38,6 +38,7 @@ def test_folder_gets_all_forms(tmp_path, there):
     assert {one.name for one in folder.iterdir()} == {"report.html", "report.md", "report.json"}
 
 
+@pytest.mark.slow
 def test_folder_with_a_dot_in_its_name_is_a_folder(tmp_path):
     folder = tmp_path / "v1.2"
     folder.mkdir()
@@ -78,6 +79,7 @@ def test_folder_that_is_not_there_and_file_in_the_way_are_refused(tmp_path):
         write_report(examples.share(), tmp_path / "file")
 
 
+@pytest.mark.slow
 def test_report_is_written_without_a_plotting_window_or_network(tmp_path):
     code = (
         "import sys; from unit.report import examples; from polytask.report import write_report\n"

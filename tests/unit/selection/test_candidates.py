@@ -33,7 +33,12 @@ def rows(classes: bool) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     return X, (y > 0 if classes else y), task
 
 
-@pytest.mark.parametrize("name", MODELS)
+def _each_model():
+    for name, model in MODELS.items():
+        yield pytest.param(name, marks=[pytest.mark.slow] * (model.family == DEEP))
+
+
+@pytest.mark.parametrize("name", _each_model())
 @pytest.mark.parametrize("problem", ["regression", "classification"])
 def test_every_model_fits_and_predicts(name, problem):
     classes = problem == "classification"

@@ -163,6 +163,7 @@ def test_without_a_row_to_spare_nothing_is_gained() -> None:
     assert CRITERIA["gcv"](full, noise) == CRITERIA["aicc"](full, noise) == np.inf
 
 
+@pytest.mark.slow
 def test_more_features_than_rows_do_not_end_in_a_fit_of_noise() -> None:
     X, Y = sparse(rows=30, d=80)
     for name in ("aic", "bic", "gcv"):
@@ -287,6 +288,7 @@ def test_what_has_no_likelihood_or_degrees_is_refused() -> None:
         MultiTaskRegressorIC(criterion="aci").fit(X, Y)
 
 
+@pytest.mark.slow
 def test_ebic_finds_a_support_that_aic_overshoots() -> None:
     X, Y = sparse(rows=100, d=30, n_tasks=4, seed=2)
     kept = {}

@@ -37,6 +37,7 @@ def test_the_fold_that_lacks_something_is_named(search, y):
     assert "Splits given as cv= can leave rows of every kind in all training parts" in said
 
 
+@pytest.mark.slow
 def test_a_search_over_three_classes_may_leave_no_coefficient():
     y = np.where(TASK == 1, ROWS % 20 // 18, np.random.default_rng(2).integers(0, 3, 60))
     y[ROWS == 39] = 2

@@ -110,6 +110,7 @@ def assert_equal(quick: MultiTaskRegressorCV, slow: MultiTaskRegressorCV) -> Non
     assert quick.alpha_ == pytest.approx(slow.alpha_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", FORMS)
 def test_scores_are_those_of_folds_of_rows(monkeypatch: pytest.MonkeyPatch, form: str) -> None:
     assert_equal(*both(monkeypatch, FORMS[form]()))
@@ -151,6 +152,7 @@ CVS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cv", CVS)
 def test_splits_of_all_kinds(monkeypatch: pytest.MonkeyPatch, cv: str) -> None:
     for form in ("targets", "long"):
@@ -232,6 +234,7 @@ def test_threads_give_the_same_answer() -> None:
     np.testing.assert_array_equal(one.coef_, two.coef_)
 
 
+@pytest.mark.slow
 def test_other_losses_stay_on_rows(monkeypatch: pytest.MonkeyPatch) -> None:
     seen = kinds(monkeypatch)
     X, Y, _ = drawn()

@@ -181,6 +181,7 @@ def test_torch_is_not_imported_unless_it_is_asked_for():
     subprocess.run([sys.executable, "-c", program], check=True)
 
 
+@pytest.mark.slow
 def test_auto_uses_a_network_where_it_predicts_best(rows, tmp_path):
     from polytask.deep import MLP
 

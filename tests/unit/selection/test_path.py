@@ -112,6 +112,7 @@ def test_every_kind_of_penalty_has_a_path(penalty):
         assert found.ranks[0] == 0
 
 
+@pytest.mark.slow
 def test_classes_mixed_losses_and_scores_have_theirs():
     X, Y = targets()
     classes = regularization_path(
@@ -165,6 +166,7 @@ def test_a_criterion_stands_in_the_place_of_the_error(criterion):
     mpl.pyplot.close("all")
 
 
+@pytest.mark.slow
 def test_the_evidence_and_criteria_of_classes_have_paths_that_are_kept_in_files(tmp_path):
     X, Y = targets()
     for model, y in (
@@ -201,6 +203,7 @@ def test_refusals_are_sentences(path, tmp_path):
     assert list(tmp_path.iterdir()) == []
 
 
+@pytest.mark.slow
 def test_picture_and_table_are_both_written_or_neither(path, tmp_path):
     path.write(tmp_path / "p.png", tmp_path / "p.csv")
     assert (tmp_path / "p.png").read_bytes().startswith(b"\x89PNG")

@@ -212,6 +212,7 @@ def test_scoring_by_name_and_by_function() -> None:
     assert by_function.best_score_ < 0.0
 
 
+@pytest.mark.slow
 def test_classes_and_mixed_losses() -> None:
     X, y, task = related(rows=30)
     labels = np.array(["low", "mid", "high"])[np.digitize(y, np.quantile(y, [0.3, 0.7]))]

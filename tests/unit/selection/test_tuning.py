@@ -69,6 +69,7 @@ def test_grid_and_random_search_go_over_penalties_and_strengths() -> None:
     assert drawn.score(np.column_stack([held[0], held[2]]), held[1]) > -1.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("classes", [False, True])
 def test_successive_halving_ends_near_the_best(classes: bool) -> None:
     X, y, task = rows()
@@ -177,6 +178,7 @@ def test_a_resumed_search_ends_as_one_that_was_not_interrupted(tmp_path: Path) -
         near(storage=storage, random_state=1)
 
 
+@pytest.mark.slow
 def test_optuna_is_imported_when_it_is_used() -> None:
     code = "import polytask.selection, sys; sys.exit('optuna' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -92,6 +92,7 @@ def divergence(penalty, X, y, task, intercept=None, strength=1.0):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PENALTIES)
 def test_it_is_the_divergence_of_the_predictions(name):
     X, y, task = sample()
@@ -106,6 +107,7 @@ def test_free_intercepts_add_one_each():
     assert found == pytest.approx(divergence(L21(0.3), X, y, task, "task"), rel=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "intercept"),
     [

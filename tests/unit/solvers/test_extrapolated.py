@@ -35,10 +35,12 @@ def bound(datafit, penalty):
     return penalty.bind(Columns.plain(datafit.shape[1])).resolved(datafit.origin.gradient)
 
 
+@pytest.mark.slow
 def test_the_laws_of_solvers():
     check_solver(ExtrapolatedGradient())
 
 
+@pytest.mark.slow
 @settings(max_examples=20)
 @given(st.integers(0, 2**32 - 1), st.sampled_from(PENALTIES), st.sampled_from(sorted(MODES)))
 def test_the_answer_is_that_of_accelerated_gradient(seed, penalty, mode):
@@ -100,6 +102,7 @@ def ill_conditioned(seed, condition):
     return SquaredStatistics(moments, TiedIntercepts(np.arange(tasks)))
 
 
+@pytest.mark.slow
 @settings(max_examples=12)
 @given(
     seed=st.integers(0, 1000),

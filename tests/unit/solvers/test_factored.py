@@ -112,6 +112,7 @@ def test_starts_never_make_it_worse():
     assert found[1] <= found[0] * (1 + 1e-7)
 
 
+@pytest.mark.slow
 def test_other_losses_intercepts_search_and_saving(tmp_path):
     X, y, task, _ = overlapping(n=20, d=6)
     names = np.where(y > 0, "yes", "no")

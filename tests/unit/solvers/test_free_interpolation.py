@@ -29,6 +29,7 @@ def test_more_free_features_than_rows(loss, kind, free):
     assert not model.coef_[:, free:].any()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(4))
 def test_fewer_free_features_than_rows_with_outliers(seed):
     X, y = _problem(seed)

@@ -76,6 +76,7 @@ def test_the_answer_is_that_with_all_features(name, kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("levels", [2, 3])
 def test_classes(levels):
     X, Y = sample()

@@ -70,6 +70,7 @@ def _objective(W, loss, penalty):
     return losses.sum() / 20 + penalty.value(W)
 
 
+@pytest.mark.slow
 def test_a_search_over_such_a_sum():
     model = MultiTaskRegressorCV(MCP() + L1(), alphas=3, cv=2).fit(X, Y, TASK)
     assert model.solution_.status.ok

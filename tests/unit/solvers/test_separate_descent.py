@@ -195,6 +195,7 @@ def test_rows_that_differ_and_columns_that_are_coupled(case, kind, mode):
     assert again.objective == pytest.approx(found.objective, rel=1e-12)
 
 
+@pytest.mark.slow
 def test_the_laws_of_solvers():
     check_solver(SeparateDescent())
 
@@ -245,6 +246,7 @@ def test_small_tolerances_are_reached_in_double_precision(monkeypatch):
     assert found.status is Status.CONVERGED
 
 
+@pytest.mark.slow
 @given(SEEDS)
 @settings(max_examples=8)
 def test_no_row_is_lost_from_the_working_sets(seed):

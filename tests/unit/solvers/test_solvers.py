@@ -140,6 +140,7 @@ def test_constant_targets_leave_nothing_to_do(make, level, solver):
         assert found.certificate.relative == 0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tol", [1e-12, 1e-15])
 @pytest.mark.parametrize("penalty", [*NORMS, L2(0.1), L21(0.0)], ids=repr)
 def test_tiny_tolerances_end(tol, penalty):
@@ -268,6 +269,7 @@ NORMS = (
 
 
 # The stationary points of Factored may differ with where it starts.
+@pytest.mark.slow
 @pytest.mark.parametrize("solver", [s for s in SOLVERS if s != Factored()], ids=repr)
 def test_warm_starts_along_a_path(solver):
     solved_any = False

@@ -82,6 +82,7 @@ def _new(cases, n=40):
     return cases.new[:n], cases.target[:n]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", METHODS, ids=lambda m: type(m).__name__)
 @pytest.mark.parametrize("domain", [None, "new"])
 def test_known_tasks_are_predicted_as_before_to_the_bit(cases, numbers, method, domain, tmp_path):
@@ -104,6 +105,7 @@ def test_known_tasks_are_predicted_as_before_to_the_bit(cases, numbers, method, 
     assert again.adaptation_ == more.adaptation_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", LAYERS, ids=lambda m: type(m).__name__)
 def test_layers_that_learn_do_better_where_the_representation_lacks_something(
     cases, numbers, method
@@ -134,6 +136,7 @@ def test_gradual_unfreezing_begins_at_the_last_layer(numbers):
     assert [len(stage) for stage in change.stages] == [2, 4]
 
 
+@pytest.mark.slow
 def test_layers_are_held_near_their_source(cases, numbers):
     far = {}
     for strength in (0.0, 10.0):
@@ -238,6 +241,7 @@ def test_several_new_tasks_and_more_of_them_later(cases, numbers):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [2, 3])
 @pytest.mark.parametrize("method", [None, NearSource(0.01, 40)], ids=["head", "layers"])
 def test_classes(cases, count, method, tmp_path):
@@ -447,6 +451,7 @@ def _mixed(cases):
     return model.fit(cases.X, Y)
 
 
+@pytest.mark.slow
 def test_linear_models_are_adapted_without_torch():
     program = (
         "import sys\n"

@@ -121,6 +121,7 @@ def test_known_tasks_of_a_penalised_model_are_replaced():
         adapt(prior, *new[:2], task=3, domain="new")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "estimator", [MultiTaskClassifier(L2(0.02)), BayesianMultiTaskClassifier()]
 )

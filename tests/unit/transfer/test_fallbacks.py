@@ -183,6 +183,7 @@ def test_without_evidence_the_factor_is_that_of_the_prior():
     assert level_factor(lambda factor: 50.0 * np.log(factor)) > 900.0
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "make", [BayesianMultiTaskClassifier, lambda: MultiTaskClassifier(toward_mean(0.1))]
 )

@@ -45,6 +45,7 @@ def predicted(found, cases, unit=1.0):
     return found.predict(X[own], task=task[own]) / unit
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unit", [1e-3, 1e3])
 def test_the_unit_of_the_target_makes_no_difference(cases, unit):
     for loss, close in (("squared", 1e-9), ("huber", 1e-9), ("quantile", 1e-3)):
@@ -54,6 +55,7 @@ def test_the_unit_of_the_target_makes_no_difference(cases, unit):
             assert np.abs(plain - scaled).max() < close * np.std(plain), (loss, domain)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["squared", "huber", "quantile", "quantile(0.9)"])
 def test_tasks_are_held_as_strongly_as_the_penalty_says(cases, loss, monkeypatch):
     # A bound from how much the tasks differ would hide it.
@@ -81,6 +83,7 @@ def test_a_task_of_constant_targets_has_no_say_in_the_unit(cases, loss):
     np.testing.assert_allclose(found[0], found[1], atol=1e-3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", ["huber", "quantile", "quantile(0.8)"])
 def test_a_new_task_is_near_what_fitting_all_rows_again_gives(cases, loss):
     X, y, task, level = cases
@@ -94,6 +97,7 @@ def test_a_new_task_is_near_what_fitting_all_rows_again_gives(cases, loss):
     assert r2(aim, predicted(adapted(loss, cases), cases)) > 0.9
 
 
+@pytest.mark.slow
 def test_scores_are_mean_losses_in_one_measure(cases):
     for domain in ("new", "shift"):
         report = adapted("quantile", cases, domain=domain).adaptation_
@@ -105,6 +109,7 @@ def test_scores_are_mean_losses_in_one_measure(cases):
         assert report.scores["adapted"] < report.scores["source"]
 
 
+@pytest.mark.slow
 def test_losses_of_counts_are_those_of_their_rates():
     rng = np.random.default_rng(0)
     X, task = rng.normal(size=(200, 2)), np.repeat(np.arange(5), 40)
@@ -167,6 +172,7 @@ def test_margins_of_a_mixed_model_are_judged_too():
     assert {"adapted", "source", "target", "pooled"} == set(report.scores)
 
 
+@pytest.mark.slow
 def test_tasks_of_unlike_losses_are_judged_each_by_its_own():
     rng = np.random.default_rng(1)
     X, task = rng.normal(size=(240, 3)), np.repeat(np.arange(6), 40)

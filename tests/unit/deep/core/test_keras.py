@@ -45,6 +45,7 @@ def targets():
     return X, np.tanh(X[:, :3] + X[:, 1:4])
 
 
+@pytest.mark.slow
 def test_it_learns_as_trunk_the_same_each_time_and_is_not_changed(targets):
     model = layers()
     before = [weight.copy() for weight in model.get_weights()]
@@ -85,6 +86,7 @@ def test_a_saved_model_is_loaded_with_a_model_of_the_same_layers(targets, tmp_pa
     assert_array_equal(again.predict(targets[0]), fitted.predict(targets[0]))
 
 
+@pytest.mark.slow
 def test_the_rows_of_a_penalty_are_the_inputs(targets):
     X, Y = targets
     X = np.column_stack([X, np.random.default_rng(1).normal(size=(200, 4))])

@@ -72,6 +72,7 @@ def test_the_alignment_is_the_mean_squared_distance():
     assert network.extra_loss is None
 
 
+@pytest.mark.slow
 def test_what_was_trained_on_both_predicts_from_one():
     torch.manual_seed(0)
     n = 512

@@ -46,6 +46,7 @@ def test_every_way_of_sharing_in_every_form(way, tmp_path):
     assert_array_equal(load(tmp_path / "model.polytask").predict(X), targets.predict(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("way", [sharing.Hard(), sharing.MMoE(2)], ids=repr)
 def test_heads_with_layers_of_their_own(way, tmp_path):
     settings = {**QUICK, "sharing": way, "heads": MLP((5,)), "unseen_tasks": "shared"}

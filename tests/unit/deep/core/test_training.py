@@ -269,6 +269,7 @@ def test_label_smoothing_is_that_of_the_formula(rows):
     assert smooth.predict_proba(X, task).shape == (200, 2)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("across", [False, True])
 def test_mixup_keeps_the_weight_of_tasks_and_trains(rows, across):
     X, y, task = rows
@@ -279,6 +280,7 @@ def test_mixup_keeps_the_weight_of_tasks_and_trains(rows, across):
     assert_same_weights(model, small(**model.get_params(deep=False)).fit(X, y, task))
 
 
+@pytest.mark.slow
 def test_a_norm_for_each_task_undoes_its_units():
     rng = np.random.default_rng(0)
     task = np.repeat([0, 1, 2], 100)

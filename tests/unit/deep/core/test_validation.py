@@ -166,6 +166,7 @@ def test_a_loss_that_creeps_is_no_reason_to_go_on():
     assert "next to nothing" in model.solution_.message
 
 
+@pytest.mark.slow
 def test_training_goes_on_over_a_plateau():
     """Twenty epochs of few steps are no reason to stop."""
     rng = np.random.default_rng(5)

@@ -51,6 +51,7 @@ def recorded(two_groups):
     return _model(BOTH, **LONG).fit(*two_groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", [0, 1])
 def test_two_planted_groups_are_told_apart(recorded, number):
     alike = recorded.history_.relations[number].similarity
@@ -70,6 +71,7 @@ def test_relatedness_suggests_the_groups(recorded):
     np.testing.assert_allclose(np.diag(found.matrix), 1.0)
 
 
+@pytest.mark.slow
 def test_relatedness_by_affinity(two_groups):
     found = relatedness(_model(TaskAffinity(3), **LONG).fit(*two_groups))
     assert found.source == "affinity"
@@ -283,6 +285,7 @@ def test_recordings_happen_every_so_many_steps():
     np.testing.assert_array_equal(found.counts, np.full((2, 2), 3))
 
 
+@pytest.mark.slow
 def test_groups_are_found_where_each_row_belongs_to_one_task():
     # Five rows of a task in a batch: cosines within groups are .02, and 0 across.
     rng = np.random.default_rng(0)

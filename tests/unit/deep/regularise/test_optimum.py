@@ -234,6 +234,7 @@ def fitted(penalty, optimizer_of, n_features=20, seed=0, steps=400):
     return net.trunk[0].weight.detach().abs().sum(0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", range(3))
 @pytest.mark.parametrize(
     "optimizer_of",

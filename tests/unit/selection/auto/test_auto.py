@@ -99,6 +99,7 @@ def test_classes_have_mixed_probabilities():
     assert model.score(X, y, task=task) > 0.7
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
 def test_target_matrices(kind):
     X, eta, _, rng = alike(tasks=1, rows=120)
@@ -149,6 +150,7 @@ def test_tables_and_task_columns():
     assert np.corrcoef(found, y)[0, 1] > 0.8
 
 
+@pytest.mark.slow
 def test_a_saved_choice_is_the_same(tmp_path: Path):
     X, y, task = classes()
     model = AutoMultiTaskClassifier(["separate", "pooled", "learned prior"]).fit(X, y, task=task)
@@ -251,6 +253,7 @@ def test_wrong_choices_are_named():
         AutoMultiTaskRegressor(FEW, time_budget=-1.0).fit(X, y, task=task)
 
 
+@pytest.mark.slow
 def test_one_row_tasks_and_one_class_tasks_do_not_stop_it():
     X, y, task = numbers()
     task = task.astype(object)
@@ -271,6 +274,7 @@ def test_a_clone_is_not_fitted():
     assert trees.get_params()["cv"] == 5
 
 
+@pytest.mark.slow
 def test_every_candidate_can_be_asked_for_by_name():
     # Boosting is slow, and networks have tests of their own.
     names = {name for name, c in MODELS.items() if "boosting" not in name and c.family != "deep"}
@@ -279,6 +283,7 @@ def test_every_candidate_can_be_asked_for_by_name():
     assert set(model.fit(X[:, :2], y, task=task).leaderboard()["model"]) == names
 
 
+@pytest.mark.slow
 def test_folds_that_say_nothing_of_a_target_do_not_count():
     X, eta, _, rng = alike(tasks=1, rows=80)
     Y = np.column_stack([eta, eta]) + 0.3 * rng.standard_normal((80, 2))
