@@ -1,7 +1,8 @@
 # Everything sets itself up: a clean checkout, Python 3.11 or newer and make are enough.
 #   make demo     a short tour on real data
 #   make test     the tests (POLYTASK_DATA, if set, names the folder of the real data sets)
-#   make test-slow  those that take longer, a few minutes
+#   make test-slow  those that take longer, some twenty minutes
+#   make test-exhaustive  every law of every pair of a solver and a penalty
 #   make check    lint, types, layers and lengths
 # Another interpreter: make test PYTHON=/path/to/python
 
@@ -40,10 +41,10 @@ endef
 pip_install = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) PIP_DISABLE_PIP_VERSION_CHECK=1 \
 	$(2)/bin/python -m pip install --quiet -c $(1)
 
-.PHONY: help demo test test-slow test-lowest check lint types layers lengths format wheel changelog clean
+.PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers lengths format wheel changelog clean
 
 help:
-	@sed -n '2,6s/^# //p' Makefile
+	@sed -n '2,7s/^# //p' Makefile
 
 $(STAMP): pyproject.toml constraints.txt
 	@$(find_python); echo "Setting up $(VENV) (a minute or two)"; "$$python" -m venv --clear $(VENV)
@@ -59,13 +60,16 @@ demo: $(STAMP)
 	@$(BIN)/python examples/demo.py
 
 test: $(STAMP)
-	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m "not slow"
+	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m "not slow and not exhaustive"
 
 test-slow: $(STAMP)
-	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m slow
+	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m "slow and not exhaustive"
+
+test-exhaustive: $(STAMP)
+	@$(ONE_THREAD) $(BIN)/python $(PYTEST) -m exhaustive
 
 test-lowest: $(LOWEST_STAMP)
-	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST) -m "not slow"
+	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST) -m "not slow and not exhaustive"
 
 check: lint types layers lengths
 

@@ -130,8 +130,8 @@ COSTLY = [
 ]
 
 
-def some_slow(names, slow):
-    return [pytest.param(n, marks=[pytest.mark.slow] * (n in slow)) for n in sorted(names)]
+def some(mark, names, marked):
+    return [pytest.param(n, marks=[mark] * (n in marked)) for n in sorted(names)]
 
 
 def exported_members():
@@ -144,7 +144,7 @@ def exported_members():
             yield name
 
 
-@pytest.mark.parametrize("name", some_slow(set(exported_members()), DIVIDED))
+@pytest.mark.parametrize("name", some(pytest.mark.slow, set(exported_members()), DIVIDED))
 def test_laws(name):
     check_penalty(MADE[name], features_alike=name != "GroupNorm")
 
@@ -167,7 +167,7 @@ def test_laws_of_composed_penalties(penalty):
     check_penalty(penalty, random_state=2)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("penalty", COSTLY, ids=repr)
 def test_laws_of_other_parts(penalty):
     check_penalty(penalty, random_state=3)
@@ -188,7 +188,7 @@ def test_laws_of_norms_of_rows_with_classes(name, added):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some_slow(WITH_CLASSES, DIVIDED))
+@pytest.mark.parametrize("name", some(pytest.mark.exhaustive, WITH_CLASSES, DIVIDED))
 def test_laws_with_classes(name):
     check_penalty(WITH_CLASSES[name], columns=CLASSES, features_alike=name != "GroupNorm")
 
@@ -199,7 +199,7 @@ def test_the_order_of_tasks_matters_to_a_bare_matrix():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", some_slow(MADE, DIVIDED))
+@pytest.mark.parametrize("name", some(pytest.mark.exhaustive, MADE, DIVIDED))
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(name, namespace):
     xp = pytest.importorskip(namespace)

@@ -11,7 +11,7 @@ from polytask.testing._problems import small_problems
 from polytask.testing.solver_laws import _penalties
 
 # A quick look tries one pair of a problem and a penalty in so many.
-EVERY = [pytest.param(8, id="quick"), pytest.param(1, id="all", marks=pytest.mark.slow)]
+EVERY = [pytest.param(8, id="quick"), pytest.param(1, id="all", marks=pytest.mark.exhaustive)]
 # What Factored minimises has no value at W; its laws are in unit/solvers/test_factored.py.
 OF_W = [solver for solver in SOLVERS if solver != Factored()]
 

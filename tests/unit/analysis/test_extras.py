@@ -17,6 +17,7 @@ from polytask.penalties import L2, L21, toward_mean
 from polytask.selection import regularization_path
 
 mpl.use("Agg")
+pytestmark = pytest.mark.slow
 NEAR = ("near", MultiTaskRegressorCV(toward_mean(1.0) + L2(0.01), alphas=4, cv=3))
 SAME = ("same", MultiTaskRegressorCV(L21(), alphas=4, cv=3))
 FEW = ["separate", "pooled", NEAR, SAME]
@@ -51,7 +52,6 @@ def by_name(result: Comparison) -> dict:
     return {row.name: row for row in result.models}
 
 
-@pytest.mark.slow
 def test_what_goes_beyond_the_verdict_does_not_touch_it(result):
     bare = compared()
     assert bare.learning == bare.ablation == ()
@@ -113,7 +113,6 @@ def test_shares_of_the_rows_are_nested_and_even():
     assert len(some_rows(wide, train, 0.3, 3)) == 30
 
 
-@pytest.mark.slow
 def test_an_ablation_is_the_same_search_without_a_term(result):
     rest = {"toward_mean": L2(), "L2": toward_mean(1.0)}
     others = [(name, MultiTaskRegressorCV(p, alphas=4, cv=3)) for name, p in rest.items()]
@@ -146,7 +145,6 @@ def test_the_path_is_that_of_the_first_split(result):
     assert sum(one.share for one in result.mattered) == pytest.approx(1.0)
 
 
-@pytest.mark.slow
 def test_a_killed_run_goes_on_and_a_finished_one_takes_more(result, tmp_path, monkeypatch):
     place = tmp_path / "journal"
     real, done = _run.run_unit, []
@@ -201,7 +199,6 @@ def test_pictures(result, kind):
         empty.plot(kind=kind)
 
 
-@pytest.mark.slow
 def test_targets_classes_and_one_split_have_them_too():
     X, y, _ = related()
     wide = np.column_stack([y, -y + X[:, 0], X[:, 1]]) + 0.3
@@ -215,7 +212,6 @@ def test_targets_classes_and_one_split_have_them_too():
         assert np.isfinite(found.learning[0].over_separate.low)
 
 
-@pytest.mark.slow
 def test_a_penalty_of_one_term_has_no_ablation():
     with pytest.warns(DataWarning, match="no ablation: .* a penalty of several terms"):
         found = compared(models=["separate", SAME], cv=2, ablation=True)

@@ -21,6 +21,7 @@ def rows(n: int = 120, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.
     return X, np.array(["a", "b", "c"])[scores.argmax(axis=1)]
 
 
+@pytest.mark.slow
 @parametrize_with_checks([TunedLogistic(cv=3)])
 def test_estimator_checks(estimator, check):
     check(estimator)

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask import BayesianMultiTaskClassifier
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         BayesianMultiTaskClassifier(),

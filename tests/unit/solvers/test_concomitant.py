@@ -12,7 +12,7 @@ from polytask.testing._problems import rooted_problems
 from polytask.testing.solver_laws import _LAWS, _apart, _Case, _divided, _penalties
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", rooted_problems(0))
 def test_laws_with_every_penalty(name):
     datafit, solver = rooted_problems(1)[name], Concomitant()
