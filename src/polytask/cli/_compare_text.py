@@ -84,8 +84,11 @@ def say_leaderboard(result: Comparison) -> None:
         The answer.
     """
     names = _beside(result)
-    header = ("model", *_labels((result.setup.metric,)), "95% interval", *_labels(names))
-    rows = [_row(row, names) for row in result.models if not math.isnan(row.score.mean)]
+    scored = [row for row in result.models if not math.isnan(row.score.mean)]
+    # One split has no spread, so no interval either.
+    spread = ["95% interval"] if any(not math.isnan(row.score.low) for row in scored) else []
+    header = ("model", *_labels((result.setup.metric,)), *spread, *_labels(names))
+    rows = [_row(row, names, bool(spread)) for row in scored]
     right = tuple(range(1, len(header) + 2))
     title = f"Held-out scores, {result.setup.n_splits} of {result.setup.planned} splits"
     say_table(title, (*header, "chosen", "fit CPU"), rows, right=right)
@@ -107,12 +110,13 @@ def _labels(names: tuple[str, ...]) -> list[str]:
     return [METRICS[name].label for name in names]
 
 
-def _row(row: ModelRow, names: tuple[str, ...]) -> list[str]:
+def _row(row: ModelRow, names: tuple[str, ...], spread: bool) -> list[str]:
     score = row.score
     interval = "" if math.isnan(score.low) else f"{score.low:.4g} to {score.high:.4g}"
     beside = [_number(row.metrics.get(name, math.nan)) for name in names]
     picked = f"{row.picked}x" if row.picked else ""
-    return [row.name, _number(score.mean), interval, *beside, picked, f"{row.fit_seconds:.2g} s"]
+    scores = [_number(score.mean), interval] if spread else [_number(score.mean)]
+    return [row.name, *scores, *beside, picked, f"{row.fit_seconds:.2g} s"]
 
 
 def _number(value: float) -> str:

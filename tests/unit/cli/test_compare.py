@@ -43,6 +43,7 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
         "polytask predict out/model/model.polytask a.csv --task g --out out/predictions.csv"
     )
     assert "\x1b" not in out
+    assert "95% interval" in out
     for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "36 fits: "):
         assert words in err
     assert files_of(folder / "out") == FILES
@@ -138,6 +139,9 @@ def test_targets_form_of_both_kinds(run, pupils):
                     "--jobs", "1")  # fmt: skip
     assert "'及格' holds text (否, 是): classification." in done.err
     assert "--task" not in next_words(done)
+    # One split has no spread to show.
+    assert "chosen" in done.out
+    assert "95% interval" not in done.out
     assert {"分数", "及格"} <= set(predicted(run, done).columns)
 
 
