@@ -120,6 +120,7 @@ WITH_CLASSES = {**MADE, **NAMED}
 
 # Their values take many steps each.
 DIVIDED = {"Parts", "dirty", "robust", "robust_features", "sparse_low_rank"}
+LONG = {"Parts", "robust_features", "sparse_low_rank"}
 COSTLY = [
     dirty(0.6, 0.3, shared=L1Inf),
     Parts([L1(0.2), L21(0.3)]),
@@ -130,8 +131,10 @@ COSTLY = [
 ]
 
 
-def some(mark, names, marked):
-    return [pytest.param(n, marks=[mark] * (n in marked)) for n in sorted(names)]
+def some(names, slow, exhaustive):
+    for name in sorted(names):
+        marks = [pytest.mark.exhaustive] if name in exhaustive else []
+        yield pytest.param(name, marks=marks or [pytest.mark.slow] * (name in slow))
 
 
 def exported_members():
@@ -144,12 +147,12 @@ def exported_members():
             yield name
 
 
-@pytest.mark.parametrize("name", some(pytest.mark.slow, set(exported_members()), DIVIDED))
+@pytest.mark.parametrize("name", some(set(exported_members()), DIVIDED, LONG))
 def test_laws(name):
     check_penalty(MADE[name], features_alike=name != "GroupNorm")
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", sorted(RELATIVE))
 def test_laws_without_a_strength(name):
     check_penalty(RELATIVE[name], random_state=1)
@@ -179,7 +182,7 @@ def test_laws_of_penalties_with_blocks_of_features(penalty):
     check_penalty(penalty, features_alike=False, random_state=2)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("added", [L21(0.2), L1(0.1) + L21(0.2), BLOCKS], ids=repr)
 @pytest.mark.parametrize("name", ["L1Inf", "FusedTasks", "TreeGroup"])
 def test_laws_of_norms_of_rows_with_classes(name, added):
@@ -187,8 +190,7 @@ def test_laws_of_norms_of_rows_with_classes(name, added):
     check_penalty(penalty, columns=CLASSES, features_alike=added is not BLOCKS)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", some(pytest.mark.exhaustive, WITH_CLASSES, DIVIDED))
+@pytest.mark.parametrize("name", some(WITH_CLASSES, WITH_CLASSES, DIVIDED))
 def test_laws_with_classes(name):
     check_penalty(WITH_CLASSES[name], columns=CLASSES, features_alike=name != "GroupNorm")
 
@@ -198,15 +200,14 @@ def test_the_order_of_tasks_matters_to_a_bare_matrix():
     check_penalty(along_graph(0.6, np.abs(COUPLED.matrix)), tasks_alike=False)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("name", some(pytest.mark.exhaustive, MADE, DIVIDED))
+@pytest.mark.parametrize("name", some(MADE, MADE, DIVIDED))
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces(name, namespace):
     xp = pytest.importorskip(namespace)
     check_penalty(MADE[name], features_alike=name != "GroupNorm", xp=xp)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("name", ["toward_mean", "OutlierTasks", *NAMED])
 @pytest.mark.parametrize("namespace", ["array_api_strict", "torch"])
 def test_other_namespaces_with_classes(name, namespace):

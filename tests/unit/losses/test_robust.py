@@ -158,7 +158,7 @@ def test_what_is_refused():
         MultiTaskRegressor(loss="squared_hinge").fit(X, y, task=task)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("loss", [Huber(1.0), "squared_hinge"])
 def test_models_without_sharing_have_the_same_loss(loss):
     X, y, task = rows(wrong=0.1)

@@ -67,7 +67,7 @@ def test_laws(penalty):
     check_penalty(penalty, features_alike=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("box", [BOX, SIGNS, (0, np.inf)], ids=["box", "signs", "positive"])
 @pytest.mark.parametrize("penalty", [*OF_ROWS, *OF_ENTRIES], ids=repr)
 def test_laws_of_all(penalty, box):

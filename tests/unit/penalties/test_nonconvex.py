@@ -41,7 +41,7 @@ def test_laws(penalty):
     check_penalty(penalty)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("penalty", [*SOME, *CAPPED, *LOGS, MCP(), SCAD(), CappedL21()], ids=repr)
 def test_laws_of_all(penalty):
     check_penalty(penalty)

@@ -54,7 +54,7 @@ def test_laws(penalty):
     check_penalty(weighted(penalty, EXTREME), features_alike=False)
 
 
-@pytest.mark.slow
+@pytest.mark.exhaustive
 @pytest.mark.parametrize("weights", [PLAIN, EXTREME], ids=["plain", "extreme"])
 @pytest.mark.parametrize("penalty", [*NORMS, ElasticNet(0.6), MCP(0.6), L1(0.3) + L21(0.3)])
 def test_laws_of_all(penalty, weights):

@@ -115,6 +115,7 @@ def test_a_second_process_recompiles_nothing(site, home, first):
     np.testing.assert_allclose(second["coef"], first["coef"], rtol=1e-12, atol=1e-15)
 
 
+@pytest.mark.exhaustive
 def test_without_any_folder_the_answer_is_the_same(site, first, tmp_path):
     nowhere = tmp_path / "nowhere"
     nowhere.touch()
