@@ -5,10 +5,14 @@ from __future__ import annotations
 import difflib
 import math
 import numbers
+import os
 from collections.abc import Iterable
 from typing import TypeGuard
 
 from polytask.exceptions import ParameterError
+
+# How alike a name must be to be suggested, from 0 to 1.
+_ALIKE = 0.6
 
 
 def sentence(parameter: str, owner: str, allowed: str, got: object, where: str = "") -> str:
@@ -109,5 +113,21 @@ def _equal(value: object, option: object) -> bool:
 def nearest(name: object, candidates: Iterable[object]) -> str:
     """Suggest the closest of `candidates` to `name`, as words, or nothing."""
     by_text = {str(candidate): candidate for candidate in candidates}
-    close = difflib.get_close_matches(str(name), list(by_text), n=1, cutoff=0.6)
+    close = difflib.get_close_matches(str(name), list(by_text), n=1, cutoff=_ALIKE)
     return f" Did you mean {by_text[close[0]]!r}?" if close else ""
+
+
+def nearest_file(path: str) -> str:
+    """Suggest a file beside `path`, which is not there: closest by name, or the only of its kind.
+
+    Suffixes do not count: most files have the same, which would make any two names alike.
+    """
+    folder, name = os.path.split(path)
+    stem, suffix = os.path.splitext(name)
+    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
+    alike = {os.path.splitext(file)[0]: file for file in sorted(there) if file.endswith(suffix)}
+    if len(alike) == 1:
+        return f" Did you mean {next(iter(alike.values()))!r}?"
+    stems = {os.path.splitext(file)[0]: file for file in sorted(there)} | alike
+    close = difflib.get_close_matches(stem, list(stems), n=1, cutoff=_ALIKE)
+    return f" Did you mean {stems[close[0]]!r}?" if close else ""

@@ -177,6 +177,8 @@ def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[st
     report = rows.met(model)
     for name, found in report.unknown.items():
         yield np.flatnonzero(found.rows), [f"new level {name}={level}" for level in found.levels]
+    for name, far in report.far.items():
+        yield np.flatnonzero(far.rows), [f"far outside training {name}={v:g}" for v in far.values]
     for name in report.missing:
         places = np.flatnonzero(_missing(rows, name))
         yield places, [f"{name} missing"] * len(places)

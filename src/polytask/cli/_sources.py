@@ -7,7 +7,7 @@ import tempfile
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from polytask._checks import nearest
+from polytask._checks import nearest_file
 from polytask.cli._console import note
 from polytask.exceptions import DataError, ParameterError
 
@@ -189,6 +189,4 @@ def require_file(path: str, what: str) -> None:
     if os.path.isdir(path):
         raise DataError(f"{path} is a folder; name {what}.")
     if not os.path.exists(path):
-        folder = os.path.dirname(path) or "."
-        beside = os.listdir(folder) if os.path.isdir(folder) else []
-        raise DataError(f"There is no file {path}.{nearest(os.path.basename(path), beside)}")
+        raise DataError(f"There is no file {path}.{nearest_file(path)}")

@@ -21,22 +21,26 @@ from polytask.data._cells import (
     kind_of,
     missing_cells,
 )
-from polytask.data._encoding_report import UnknownLevels
+from polytask.data._encoding_report import FarCells, UnknownLevels
 from polytask.data._text_hints import MISSING_MARKERS
 from polytask.data.cell_errors import CellError
 from polytask.exceptions import DataError
 
 N_EXAMPLES = 5
 
+# How many times the range of the training column a cell may lie outside of it, unremarked.
+_FAR = 5
+
 
 @dataclass(frozen=True)
 class Met:
-    """What a column held when it was encoded: missing cells, and new levels if any."""
+    """What a column held when it was encoded: missing cells, new levels, far numbers if any."""
 
     missing: Mask
     expected: bool
     levels: Levels | None = None
     new: Mask | None = None
+    outside: FarCells | None = None
 
     def unknown(self, counted: Mask | None) -> UnknownLevels | None:
         """Return the new levels among the counted rows, None if there are none."""
@@ -51,6 +55,12 @@ class Met:
         found = labels[self.levels.codes[rows]]
         examples = tuple(sorted(set(found.tolist()))[:N_EXAMPLES])
         return UnknownLevels(int(rows.sum()), examples, rows, found)
+
+    def far(self, counted: Mask | None) -> FarCells | None:
+        """Return the far numbers among the counted rows, None if there are none."""
+        if self.outside is None or counted is None:
+            return self.outside
+        return self.outside.among(counted)
 
 
 class ColumnCode(Protocol):
@@ -110,13 +120,17 @@ def free_label(word: str, taken: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class NumericCode:
-    """A number, or 0 and 1, with the median for missing cells and a flag if there were any."""
+    """A number, or 0 and 1, with the median for missing cells and a flag if there were any.
+
+    `seen` has the smallest and the largest number of the training column.
+    """
 
     tag: ClassVar[str] = "numeric"
     name: str
     fill: float
     flag: bool
     boolean: bool = False
+    seen: tuple[float, float] | None = None
 
     @property
     def is_real(self) -> bool:
@@ -141,7 +155,17 @@ class NumericCode:
         out[:, 0] = np.where(missing, self.fill, values) if missing.any() else values
         if self.flag:
             out[:, 1] = missing
-        return Met(missing, self.flag)
+        return Met(missing, self.flag, outside=self._far(values))
+
+    def _far(self, values: Reals) -> FarCells | None:
+        """Return the numbers far outside those of training; a constant column has no scale."""
+        if self.seen is None or self.seen[0] == self.seen[1]:
+            return None
+        low, high = self.seen
+        # Of numbers near the largest there are the reach is infinite, and nothing is far.
+        reach = _FAR * (high - low)
+        rows = (values < low - reach) | (values > high + reach)
+        return FarCells.of(values, rows, self.seen) if rows.any() else None
 
     def check(self, values: Reals) -> None:
         """Refuse what is not finite, and for true/false what is neither 0 nor 1."""
@@ -175,12 +199,17 @@ class NumericCode:
 
     def to_state(self) -> dict[str, Any]:
         """Return the fields."""
-        return {"name": self.name, "fill": self.fill, "flag": self.flag, "boolean": self.boolean}
+        seen = None if self.seen is None else list(self.seen)
+        state = {"name": self.name, "fill": self.fill, "flag": self.flag, "boolean": self.boolean}
+        return state | {"seen": seen}
 
     @classmethod
     def from_state(cls, state: Mapping[str, Any]) -> NumericCode:
         """Rebuild from :meth:`to_state`."""
-        return cls(state["name"], state["fill"], state["flag"], state["boolean"])
+        # Files of before the range was kept have none.
+        seen = state.get("seen")
+        range_ = None if seen is None else (float(seen[0]), float(seen[1]))
+        return cls(state["name"], state["fill"], state["flag"], state["boolean"], range_)
 
 
 def _only_markers(series: Series) -> bool:

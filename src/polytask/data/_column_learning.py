@@ -67,8 +67,9 @@ class ColumnLearner:
         n_missing = int((missing & counts).sum())
         seen = values if used.all() else values[used]
         fill = weighted_median(seen, None if weight is None else weight[used])
-        code = NumericCode(name, fill, n_missing > 0, kind is Kind.BOOLEAN)
-        constant = bool(seen.min() == seen.max()) and not n_missing
+        low, high = float(seen.min()), float(seen.max())
+        code = NumericCode(name, fill, n_missing > 0, kind is Kind.BOOLEAN, (low, high))
+        constant = low == high and not n_missing
         return code, ColumnReport(
             name, kind.value, code.features(), n_missing, fill, constant=constant
         )

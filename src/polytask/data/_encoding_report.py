@@ -118,6 +118,50 @@ class UnknownLevels:
 
 
 @dataclass(frozen=True, eq=False)
+class FarCells:
+    """The cells of one column of numbers that lie far outside those of the training table.
+
+    Attributes
+    ----------
+    count : int
+        The number of cells.
+    farthest : float
+        The one that is farthest outside.
+    seen : tuple of float
+        The smallest and the largest number of the training table.
+    rows : ndarray of shape (n_rows,)
+        The mask of the rows concerned.
+    values : ndarray of shape (count,)
+        The numbers in these rows, in row order.
+    """
+
+    count: int
+    farthest: float
+    seen: tuple[float, float]
+    rows: npt.NDArray[np.bool_]
+    values: npt.NDArray[np.float64]
+
+    @classmethod
+    def of(
+        cls,
+        values: npt.NDArray[np.float64],
+        rows: npt.NDArray[np.bool_],
+        seen: tuple[float, float],
+    ) -> FarCells:
+        """Return the cells of the rows that a mask marks, one or more."""
+        far = values[rows]
+        by = np.maximum(far / 2 - seen[1] / 2, seen[0] / 2 - far / 2)
+        return cls(len(far), float(far[np.argmax(by)]), seen, rows, far)
+
+    def among(self, counted: npt.NDArray[np.bool_]) -> FarCells | None:
+        """Return those of the counted rows, None if there are none."""
+        values = np.full(len(self.rows), np.nan)
+        values[self.rows] = self.values
+        rows = self.rows & counted
+        return FarCells.of(values, rows, self.seen) if rows.any() else None
+
+
+@dataclass(frozen=True, eq=False)
 class TransformReport:
     """What an encoder met in a table that it encoded.
 
@@ -132,18 +176,23 @@ class TransformReport:
         feature to say so, and the model sees a usual row.
     unknown : dict
         :class:`UnknownLevels` per column, for columns that have any.
+    far : dict
+        :class:`FarCells` per column of numbers, for columns that have any: more than five times
+        the range of the training table outside of it, as another unit or a code for "missing" is.
     """
 
     n_rows: int
     missing: dict[str, int] = field(default_factory=dict)
     imputed: dict[str, int] = field(default_factory=dict)
     unknown: dict[str, UnknownLevels] = field(default_factory=dict)
+    far: dict[str, FarCells] = field(default_factory=dict)
 
     @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about new levels and unexpected missing values."""
+        """Sentences about new levels, unexpected missing values and far numbers."""
         new = (_unknown_sentence(name, found) for name, found in self.unknown.items())
-        return (*new, *(_imputed_sentence(name, count) for name, count in self.imputed.items()))
+        imputed = (_imputed_sentence(name, count) for name, count in self.imputed.items())
+        return (*new, *imputed, *(_far_sentence(name, found) for name, found in self.far.items()))
 
 
 def cells(count: int) -> str:
@@ -162,4 +211,12 @@ def _imputed_sentence(name: str, count: int) -> str:
     return (
         f"Column {name!r} is missing in {cells(count)} but was never missing in training; "
         "the median was put in its place (for categories: no level at all)."
+    )
+
+
+def _far_sentence(name: str, found: FarCells) -> str:
+    low, high = found.seen
+    return (
+        f"Column {name!r} lies far outside what training held ({low:g} to {high:g}) in "
+        f"{cells(found.count)}, such as {found.farthest:g}."
     )

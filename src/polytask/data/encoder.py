@@ -28,6 +28,7 @@ from polytask.data._encoder_input import (
 from polytask.data._encoding_report import (
     ColumnReport,
     EncodingReport,
+    FarCells,
     TransformReport,
     UnknownLevels,
 )
@@ -37,6 +38,7 @@ __all__ = [
     "ColumnReport",
     "Encoded",
     "EncodingReport",
+    "FarCells",
     "TableEncoder",
     "TransformReport",
     "UnknownLevels",
@@ -58,7 +60,7 @@ class Encoded:
     X : ndarray of shape (n_rows, n_features_out)
         The features.
     report : TransformReport
-        Missing cells and new levels.
+        Missing cells, new levels and far numbers.
     """
 
     X: Floats
@@ -220,7 +222,8 @@ class TableEncoder(BaseEstimator):
         Warns
         -----
         DataWarning
-            If there are new levels, or missing cells where none were missing in training.
+            If there are new levels, missing cells where none were missing in training, or numbers
+            far outside those of training.
         """
         encoded = self.encode(table)
         if encoded.report.warnings:
@@ -275,7 +278,7 @@ class TableEncoder(BaseEstimator):
         return Encoded(X, _report(len(frame), met))
 
     def transform_report(self, table: object) -> TransformReport:
-        """Return what :meth:`encode` meets in a table: missing cells and new levels."""
+        """Return what :meth:`encode` meets: missing cells, new levels and far numbers."""
         return self.encode(table).report
 
     def unknown_levels(self, table: object) -> dict[str, UnknownLevels]:
@@ -373,4 +376,7 @@ def _report(n_rows: int, met: dict[str, tuple[Met, Mask | None]]) -> TransformRe
         unknown = found.unknown(counted)
         if unknown is not None:
             report.unknown[name] = unknown
+        far = found.far(counted)
+        if far is not None:
+            report.far[name] = far
     return report

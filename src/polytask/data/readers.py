@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from polytask._checks import nearest
+from polytask._checks import nearest, nearest_file
 from polytask.data._csv_text import RawTable, decode, parse
 from polytask.data._csv_types import type_columns
 from polytask.data._table_writing import write_table
@@ -211,9 +211,7 @@ def _suffix(source: str) -> str:
             f"{os.path.join(source, '*.csv')}."
         )
     if not os.path.exists(source):
-        folder = os.path.dirname(source) or "."
-        beside = os.listdir(folder) if os.path.isdir(folder) else []
-        raise DataError(f"There is no file {source}.{nearest(os.path.basename(source), beside)}")
+        raise DataError(f"There is no file {source}.{nearest_file(source)}")
     name = source.lower()
     suffix = os.path.splitext(name[:-3] if name.endswith(".gz") else name)[1]
     zipped = name.endswith(".gz")

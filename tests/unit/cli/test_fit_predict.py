@@ -150,10 +150,16 @@ def test_new_levels_are_noted(run, plain):
     _fit(run, "a.csv", "--task", "g", "--target", "y", *QUICK)
     plain.loc[7, "colour"] = "green"
     plain.loc[8, "x"] = np.nan
+    plain.loc[9, "x"] = 1e300
     plain.to_csv("b.csv", index=False)
     done = _predict(run, "m.polytask", "b.csv")
     assert "levels that were not in training in 1 row: 'green'" in done.err
-    assert _notes()[7:9] == ["new level colour=green", "x missing"]
+    assert "in 1 row, such as 1e+300." in done.err
+    assert _notes()[7:10] == [
+        "new level colour=green",
+        "x missing",
+        "far outside training x=1e+300",
+    ]
 
 
 @pytest.mark.parametrize(

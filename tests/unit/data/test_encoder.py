@@ -228,6 +228,31 @@ def test_new_levels_are_counted_and_named():
     assert found.levels.tolist() == ["green", "绿", "green"]
 
 
+def test_numbers_far_outside_those_of_training_are_named():
+    table = pd.DataFrame({"x": [-1.0, 0.0, np.nan, 1.0], "one": 7.0, "big": [-1e308, 1e308] * 2})
+    encoder = TableEncoder.from_state(json.loads(json.dumps(TableEncoder().fit(table).to_state())))
+    new = pd.DataFrame({"x": [11.0, np.nan, 11.1, -1e300], "one": 1e9, "big": 1.7e308})
+    with pytest.warns(DataWarning) as caught:
+        encoder.transform(new)
+    assert str(caught[0].message) == (
+        "Column 'x' lies far outside what training held (-1 to 1) in 2 rows, such as -1e+300."
+    )
+    found = encoder.transform_report(new).far["x"]
+    assert (found.count, found.farthest, found.seen) == (2, -1e300, (-1.0, 1.0))
+    assert found.rows.tolist() == [False, False, True, True]
+    assert found.values.tolist() == [11.1, -1e300]
+
+
+def test_far_numbers_of_tasks_without_the_column_do_not_count():
+    encoder = TableEncoder().fit(pd.DataFrame({"x": [0.0, 1.0], "z": [1.0, 2.0]}))
+    new = pd.DataFrame({"x": [50.0, 99.0, 0.5], "z": 1.5})
+    present = np.array([[True, True], [False, True], [True, True]])
+    found = encoder.encode(new, present=present).report.far["x"]
+    assert (found.count, found.farthest, found.values.tolist()) == (1, 50.0, [50.0])
+    present[0, 0] = False
+    assert not encoder.encode(new, present=present).report.far
+
+
 def test_a_whole_number_or_a_boolean_finds_its_level():
     encoder = TableEncoder().fit(
         pd.DataFrame({"c": ["1", "2", "x", "1"], "t": ["true", "no", "maybe", "no"]})

@@ -369,6 +369,10 @@ def test_files_that_are_not_there(tmp_path):
     put(tmp_path, "scores.csv", "a\n1\n")
     wrong = tmp_path / "score.csv"
     assert refusal(read_table, wrong) == (f"There is no file {wrong}. Did you mean 'scores.csv'?")
+    put(tmp_path, "inf_feat.csv", "a\n1\n")
+    assert refusal(read_table, wrong) == (f"There is no file {wrong}. Did you mean 'scores.csv'?")
+    unlike = tmp_path / "nope.csv"
+    assert refusal(read_table, unlike) == f"There is no file {unlike}."
     nowhere = tmp_path / "no" / "x.csv"
     assert refusal(read_table, nowhere) == f"There is no file {nowhere}."
     assert refusal(read_table, tmp_path) == (
