@@ -69,7 +69,7 @@ def progress(
     Parameters
     ----------
     total : int
-        How many pieces there are.
+        How many pieces there are; of none nothing is shown.
     description : str
         What is done: "compare".
     enabled : bool
@@ -89,7 +89,7 @@ def progress(
     """
     tally = _Tally(total, float(total) if cost is None else cost, clock)
     shown: contextlib.AbstractContextManager[Progress]
-    if not enabled:
+    if not enabled or not total:
         shown = contextlib.nullcontext(_Pieces(tally, _silent))
     elif (terminal := _terminal(console)) is not None:
         shown = _bar(tally, _plain(description), terminal)

@@ -50,7 +50,7 @@ def error_curve(
     strengths : array-like of shape (n,)
         Above 0, in any order.
     mean, spread : array-like of shape (n,)
-        The error and its standard error; NaN is not drawn.
+        The error and its standard error; NaN is not drawn, infinite ones are arrows at the edge.
     marks : mapping of str to float
         Strengths to mark, by what is written at them; the first is what is used.
     labels : (str, str), default=("Strength", "Held-out error")
@@ -72,6 +72,7 @@ def error_curve(
     ax.fill_between(x, y - error, y + error, color=COLOURS["unclear"], alpha=0.2, linewidth=0)
     ax.plot(x, y, color=COLOURS["ink"], linewidth=1.2, marker="o", markersize=2.5)
     _limit_upward(ax, y, error, -1.0 if greater_is_better else 1.0)
+    _point_at_infinite(ax, x, y)
     _mark(ax, marks, named=named)
     _falling(ax, x)
     return _finished(ax, *labels)
@@ -198,6 +199,15 @@ def _limit_upward(ax: Axes, mean: Array, spread: Array, sign: float) -> None:
     top = min(high, float(mean[best]) + reach) if reach > 0 else high
     margin = 0.06 * (top - low) or 1.0
     ax.set_ylim(*sorted((sign * (low - margin), sign * (top + margin))))
+
+
+def _point_at_infinite(ax: Axes, x: Array, y: Array) -> None:
+    """Put arrows where the axis ends, so that nobody takes what is infinite for missing."""
+    for sign, edge, arrow in ((1.0, 1.0, "^"), (-1.0, 0.0, "v")):
+        at = x[np.isinf(y) & (np.sign(y) == sign)]
+        if len(at):
+            ax.plot(at, np.full(len(at), edge), arrow, transform=ax.get_xaxis_transform(),
+                    color=COLOURS["ink"], markersize=4, clip_on=False, label="infinite")  # fmt: skip
 
 
 def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:

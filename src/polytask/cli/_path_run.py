@@ -6,6 +6,8 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from polytask.cli import _fit_report as report
 from polytask.cli._console import note, say, say_pair, say_table, working
 from polytask.cli._fit_data import Training, read_training
@@ -131,6 +133,11 @@ def _say_path(path: RegularizationPath) -> None:
     say_table("From strong to weak", tuple(columns), rows, tuple(range(len(columns) - 1)))
     if end := _at_an_end(path):
         note(end)
+    if infinite := int(np.isinf(path.value).sum()):
+        note(
+            f"{path.measure.label[:1].upper() + path.measure.label[1:]} is infinite at {infinite} "
+            f"of the {n} strengths: too few rows for that many degrees of freedom."
+        )
 
 
 def _at_an_end(path: RegularizationPath) -> str:

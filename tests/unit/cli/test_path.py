@@ -66,6 +66,19 @@ def test_a_criterion_replaces_the_folds(run, plain):
     assert found["chosen"].tolist() == (np.arange(6) == path.chosen).tolist()
 
 
+def test_an_infinite_criterion_is_said(run, plain):
+    rng = np.random.default_rng(0)
+    wide = pd.DataFrame(rng.normal(size=(24, 25))).add_prefix("x")
+    wide["g"], wide["y"] = np.tile(["p", "q"], 12), wide["x0"] + 0.3 * rng.normal(size=24)
+    wide.to_csv("a.csv", index=False)
+    words = ("path", "a.csv", "--task", "g", "--target", "y", "--penalty", "L21")
+    done = run(*words, "--criterion", "aicc", "--strengths", "8", "--out", "p.svg")
+    assert done.status == 0, done.err
+    count = int(np.isinf(pd.read_csv("p.csv")["score"]).sum())
+    assert 0 < count < 8
+    assert f"AICC of all rows is infinite at {count} of the 8 strengths: too few rows" in done.err
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("target", "penalty", "strengths", "said"),
