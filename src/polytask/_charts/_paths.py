@@ -206,8 +206,9 @@ def _point_at_infinite(ax: Axes, x: Array, y: Array) -> None:
     for sign, edge, arrow in ((1.0, 1.0, "^"), (-1.0, 0.0, "v")):
         at = x[np.isinf(y) & (np.sign(y) == sign)]
         if len(at):
-            ax.plot(at, np.full(len(at), edge), arrow, transform=ax.get_xaxis_transform(),
-                    color=COLOURS["ink"], markersize=4, clip_on=False, label="infinite")  # fmt: skip
+            edges = np.full(len(at), edge)
+            ax.plot(at, edges, arrow, transform=ax.get_xaxis_transform(), color=COLOURS["ink"],
+                    markersize=4, clip_on=False, label="infinite")  # fmt: skip
 
 
 def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:
