@@ -12,9 +12,10 @@ import numpy as np
 from polytask._estimator.card import checksum, versions
 from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.training import encode_training
+from polytask._identity import steady
 from polytask.analysis._extras import Extras
 from polytask.analysis._plan import Choices, Plan, scheme_of
-from polytask.selection.entries import steady, told
+from polytask.selection.entries import told
 from polytask.selection.held import Study
 
 

@@ -19,11 +19,13 @@ from polytask._checks import (
     positive_integer,
     sentence,
 )
+from polytask._identity import steady, weights_of
 from polytask.deep.plan import PRECISIONS
 from polytask.deep.recording import recordings_of
 from polytask.deep.regularise import weight_decay_groups
 from polytask.deep.rows import Mixing
 from polytask.deep.sampling import SAMPLINGS, Sampling
+from polytask.deep.state import BEGINNING
 from polytask.deep.training import FUSED, Training
 from polytask.exceptions import ParameterError
 
@@ -223,14 +225,5 @@ _FREE = frozenset(
 def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
     """Return the parameters that a checkpoint must agree about, as text."""
     params = model.get_params(deep=False)
-    return {name: _told(value) for name, value in params.items() if name not in _FREE}
-
-
-def _told(value: Any) -> str:  # noqa: ANN401 - any parameter
-    """Return a text that is the same in another process."""
-    if isinstance(value, functools.partial):
-        return f"{_told(value.func)}{value.args}{sorted(value.keywords.items())}"
-    if hasattr(value, "__qualname__"):
-        return str(value.__qualname__)
-    text = repr(value)
-    return type(value).__name__ if " at 0x" in text else text
+    told = {n: steady(value, weights=False) for n, value in params.items() if n not in _FREE}
+    return told | {BEGINNING: weights_of(params)}

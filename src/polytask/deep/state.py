@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -12,10 +13,12 @@ import torch
 from torch import Tensor
 
 from polytask.data._atomic import write_whole
-from polytask.exceptions import DataError, IncompatibleError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError
 
 FORMAT = "polytask-checkpoint"
 VERSION = 1
+# What tells the weights that given modules began with, among what a training is known by.
+BEGINNING = "the weights of the modules given"
 _TENSOR = "$tensor"
 _PAIRS = "$pairs"
 _TUPLE = "$tuple"
@@ -91,8 +94,23 @@ def require_same(
     ------
     DataError
         Naming in what it differs.
+
+    Warns
+    -----
+    DataWarning
+        If it differs in no more than the weights that modules were given with: in a new process
+        those of a module that is made without a seed are others, and the training is not.
     """
     differs = [name for name, value in identity.items() if found.get(name) != value]
+    if differs == [BEGINNING]:
+        warnings.warn(
+            f"The checkpoint {os.fspath(path)} began with modules of other weights than these. "
+            "The training goes on from the weights in the file; to begin anew, delete it or give "
+            "the path of a new one.",
+            DataWarning,
+            stacklevel=2,
+        )
+        return
     if differs:
         raise DataError(
             f"The checkpoint {os.fspath(path)} is of another training: it differs in "

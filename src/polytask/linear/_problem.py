@@ -141,6 +141,27 @@ class Problem:
             b[columns] -= b[columns].mean()
         return (coef * scale).T, b
 
+    def served(self, W: Array, intercept: Array) -> tuple[Array, Array]:
+        """Return coefficients with those that unseen tasks get in tasks without rows.
+
+        What was fitted without a row is the penalty's word alone, and no prediction uses it:
+        such a task has the mean of the others, weighted by their rows, in original units.
+        """
+        idle = self.counts == 0
+        if not idle.any() or idle.all():
+            return W, intercept
+        owners, labels = self._owners, np.array(self.layout.columns.classes, dtype=object)
+        scale, mean = self.targets.scale[owners], self.targets.mean[owners]
+        W, b = W.copy(), intercept.copy()
+        for column in np.flatnonzero(idle[owners]):
+            share = self.counts[owners] * (labels == labels[column])
+            if not share.any():
+                continue
+            share = share / share.sum()
+            W[:, column] = (W * scale) @ share / scale[column]
+            b[column] = ((b * scale + mean) @ share - mean[column]) / scale[column]
+        return W, b
+
 
 def build_problem(
     data: TaskData, outcomes: Outcomes, settings: Settings, owner: str, term: Term | None = None

@@ -166,7 +166,9 @@ def _calibration(rows: Columns) -> float:
     p = rows.probabilities
     if p.shape[1] == 2:
         return ranking.calibration_error(p[:, 1], rows.y == 1, rows.weight)
-    confidence = p[np.arange(len(p)), rows.prediction]
+    # What is left is the probability of the classes that are not among these.
+    left = np.column_stack([p, np.maximum(1.0 - p.sum(axis=1), 0.0)])
+    confidence = left[np.arange(len(p)), rows.prediction]
     return ranking.calibration_error(confidence, rows.y == rows.prediction, rows.weight)
 
 

@@ -27,7 +27,8 @@ class HeldOut:
     y : array of shape (n,)
         The truth: numbers, or codes of `classes` as whole numbers.
     prediction : array of shape (n,)
-        Numbers, or codes of `classes`. Predicted numbers may be NaN or infinite: the scores
+        Numbers, or codes of `classes`, -1 for a class that is none of them (only other tasks
+        have it), which is always wrong. Predicted numbers may be NaN or infinite: the scores
         then show it.
     baseline : float or array of shape (K,)
         What a constant model learned on the training rows predicts: their mean, or the share
@@ -82,7 +83,7 @@ class HeldOut:
         y = _codes(self.y, "y", k)
         values: dict[str, Any] = {
             "y": y,
-            "prediction": _codes(self.prediction, "prediction", k),
+            "prediction": _codes(self.prediction, "prediction", k, -1),
             "baseline": _shaped(_numbers(self.baseline, "baseline"), "baseline", (k,)),
             "classes": np.asarray(self.classes),
         }
@@ -198,15 +199,15 @@ def _weights(values: object) -> Array:
     return weight
 
 
-def _codes(values: object, parameter: str, n_classes: int) -> NDArray[np.intp]:
+def _codes(values: object, parameter: str, n_classes: int, least: int = 0) -> NDArray[np.intp]:
     given = np.asarray(values)
     if given.dtype.kind not in "biuf":
         given = _numbers(given, parameter)
     with np.errstate(invalid="ignore"):
         codes = given.astype(np.intp)
-    wrong = (codes != given) | (codes < 0) | (codes >= n_classes)
+    wrong = (codes != given) | (codes < least) | (codes >= n_classes)
     if wrong.any():
-        allowed = f"codes of the {n_classes} classes, 0 to {n_classes - 1}"
+        allowed = f"codes of the {n_classes} classes, {least} to {n_classes - 1}"
         raise DataError(sentence(parameter, OWNER, allowed, repr(given[wrong][0].item())))
     return codes
 

@@ -7,10 +7,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
-from polytask._checks import one_of, sentence
+from polytask._checks import is_whole, one_of, sentence
 from polytask._estimator import Outcomes
 from polytask.data import Form, TaskData
-from polytask.exceptions import ParameterError
+from polytask.exceptions import DataError, ParameterError
 from polytask.linear._fitting import (
     bound_penalty,
     check_solver_settings,
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
 SCORINGS: dict[str | None, Scoring] = {
     None: HeldOutLoss(),
     "r2": HeldOutR2(),
-    "accuracy": HeldOutMetric(accuracy),
+    "accuracy": HeldOutMetric(accuracy, weighted=True),
 }
 
 
@@ -92,7 +92,8 @@ def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) ->
     one_of(estimator.rule, "rule", owner, RULES)
     outcomes = estimator._outcomes(data)
     plan = plan_of(estimator, data, outcomes, RULES[estimator.rule])
-    scoring = _scoring(estimator.scoring, owner)
+    scoring = _scoring(estimator.scoring, outcomes, owner)
+    _check_jobs(estimator.n_jobs, owner)
     cv, seed = estimator.cv, estimator.random_state
     folds = make_folds(raw, data, outcomes, cv, seed, owner)
     repeats = len(folds.parts) * len(plan.penalties) * plan.n_alphas
@@ -116,7 +117,14 @@ def refitted(estimator: ChoosingEstimator, problem: Problem, best: Candidate) ->
 
 
 def keep_choice(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
-    """Set the fitted attributes that every search has."""
+    """Set the fitted attributes that every search has.
+
+    Raises
+    ------
+    DataError
+        If no candidate has a score.
+    """
+    _check_scored(estimator, best)
     estimator.alpha_ = best.alpha
     estimator.best_penalty_ = best.penalty
     estimator.task_weight_ = best.settings.task_weight
@@ -128,6 +136,22 @@ def keep_choice(estimator: Any, found: list[Candidate], best: Candidate) -> None
         (c.penalty, c.settings.task_weight, c.settings.intercept_strength) for c in found
     )
     estimator.intercept_modes_ = tuple(c.settings.intercept for c in found)
+
+
+def _check_scored(estimator: Any, best: Candidate) -> None:  # noqa: ANN401 - a search
+    """Refuse to choose where nothing can be told: the strongest penalty would seem the best."""
+    if np.isfinite(best.score):
+        return
+    owner, criterion = type(estimator).__name__, getattr(estimator, "criterion", None)
+    if criterion is not None:
+        raise DataError(
+            f"{criterion} of {owner} is infinite for every candidate: no task has a row to spare "
+            "beside its degrees of freedom. Rows count by their weights, which should be about 1."
+        )
+    raise DataError(
+        f"No candidate of {owner} has a score on every fold: it is undefined where too few labels "
+        "are held out. Hold out more rows, or take scoring=None, the loss."
+    )
 
 
 def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
@@ -243,8 +267,18 @@ def _penalties(penalty: object, owner: str) -> tuple[Penalty, ...]:
     return tuple(given)
 
 
-def _scoring(scoring: object, owner: str) -> Scoring:
+def _check_jobs(n_jobs: object, owner: str) -> None:
+    if n_jobs is not None and (not is_whole(n_jobs) or int(n_jobs) == 0):
+        raise ParameterError(
+            sentence("n_jobs", owner, "None or an integer other than 0", repr(n_jobs))
+        )
+
+
+def _scoring(scoring: object, outcomes: Outcomes, owner: str) -> Scoring:
     if callable(scoring):
         return HeldOutMetric(scoring)
     one_of(scoring, "scoring", owner, [*SCORINGS, "a function (y, prediction) -> float"])
+    if scoring == "accuracy" and any(classes is None for classes in outcomes.classes):
+        allowed = "None or 'r2' where tasks are numbers"
+        raise ParameterError(sentence("scoring", owner, allowed, repr(scoring)))
     return SCORINGS[scoring if scoring is None else str(scoring)]

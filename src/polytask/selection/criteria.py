@@ -27,6 +27,8 @@ Index = NDArray[np.intp]
 _PULL = 1.0
 # What the fit as it is counts where a support decides.
 _TIE = 1e-6
+# A share of the rows below which none is to spare: degrees of freedom are known to rounding.
+_FULL = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,10 +66,18 @@ class Noise:
         Tasks with one variance; -1 where the loss says that it is 1.
     variance : ndarray of shape (n_tasks,)
         In the scaling of the targets.
+    silent : ndarray of bool of shape (n_tasks,) or None, default=None
+        Tasks without a row to spare in any candidate, such as one with a single label: what
+        their intercepts alone fit tells no candidate from another, and counts nowhere.
     """
 
     groups: Index
     variance: Array
+    silent: NDArray[np.bool_] | None = None
+
+    def tells(self, counts: Array) -> NDArray[np.bool_]:
+        """Return the tasks that have labels and are not silent."""
+        return (counts > 0) if self.silent is None else (counts > 0) & ~self.silent
 
     @classmethod
     def of(cls, groups: Index, fits: Sequence[Fit]) -> Noise:
@@ -76,7 +86,9 @@ class Noise:
         It is the deviance over the rows less the degrees of freedom there. Along a path the
         criteria need one variance: that of each candidate itself would reward a fit of noise.
         """
-        unit = cls(groups, np.ones(len(groups)))
+        spare = np.stack([fit.degrees < fit.counts * (1.0 - _FULL) for fit in fits])
+        silent = ~spare.any(axis=0)
+        unit = cls(groups, np.ones(len(groups)), silent)
         best = min(fits, key=lambda fit: gcv(fit, unit))
         left = np.maximum(best.counts - best.degrees, 0.0)
         free = groups >= 0
@@ -88,7 +100,7 @@ class Noise:
             squares, rows = best.deviance[own].sum(), left[own].sum()
             variance[own] = (squares + _PULL * level) / (rows + _PULL)
         # A fit without residuals leaves no noise to compare anything with.
-        return cls(groups, np.maximum(variance, np.finfo(float).tiny))
+        return cls(groups, np.maximum(variance, np.finfo(float).tiny), silent)
 
 
 Criterion = Callable[[Fit, Noise], float]
@@ -125,8 +137,11 @@ def aicc(fit: Fit, noise: Noise) -> float:
     samples. Biometrika 76, 297-307.
     """
     total = 0.0
-    for group in np.unique(noise.groups):
-        own = noise.groups == group
+    telling = noise.tells(fit.counts)
+    if not telling.any():
+        return float("inf")
+    for group in np.unique(noise.groups[telling]):
+        own = (noise.groups == group) & telling
         n, df = float(fit.counts[own].sum()), float(fit.degrees[own].sum())
         deviance = max(float(fit.deviance[own].sum()), np.finfo(float).tiny)
         spare = n - df - (2.0 if group >= 0 else 1.0)
@@ -187,11 +202,11 @@ def gcv(fit: Fit, noise: Noise) -> float:
     choosing a good ridge parameter. Technometrics 21, 215-223.
     Hastie, T. and Tibshirani, R. (1990). Generalized Additive Models, section 6.9 (deviance).
     """
-    seen = fit.counts > 0
+    seen = noise.tells(fit.counts)
     left = 1.0 - fit.degrees[seen] / fit.counts[seen]
-    if not np.all(left > 0):
+    if not seen.any() or not np.all(left > _FULL):
         return float("inf")
-    return float(np.sum(fit.deviance[seen] / left**2) / fit.counts.sum())
+    return float(np.sum(fit.deviance[seen] / left**2) / fit.counts[seen].sum())
 
 
 def _log_choices(n: int, k: int) -> float:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -11,6 +10,7 @@ from sklearn.base import clone
 
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator
+from polytask._identity import steady
 from polytask._messages import Said
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter
@@ -21,7 +21,6 @@ from polytask.selection.networks import HELD_OUT
 
 # What stands for a splitter that is taken out; for searches it is None.
 _USUAL = {"validation": HELD_OUT}
-_PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 
 
 @dataclass(frozen=True, eq=False)
@@ -158,16 +157,8 @@ def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
 
 
 def told(estimator: Any) -> str:  # noqa: ANN401 - an unfitted estimator
-    """Return the parameters of an estimator as text that is the same in another process.
-
-    The splitter of a search holds groups or times, which the folds tell already.
-    """
-    return steady(without_splitters(clone(estimator)).get_params())
-
-
-def steady(value: object) -> str:
-    """Return a value as text, without the places of functions in memory."""
-    return _PLACE.sub("", repr(value))
+    """Return the parameters of an estimator as text that is the same in another process."""
+    return steady(clone(estimator).get_params())
 
 
 def _last(name: str) -> str:

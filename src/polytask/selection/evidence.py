@@ -162,6 +162,9 @@ def _(intercepts: PulledIntercepts, scale: Array) -> Volume:
         # diag(scale + pull) less pull / size in every entry.
         share = float(np.mean(own / (own + pull)))
         posterior += float(np.log(own + pull).sum()) + np.log(share)
+        # The flat prior is one of their mean, as that of a tied intercept is, and a direction of
+        # length one moves the mean by the root of their number.
+        posterior += float(np.log(len(own)))
         prior += (len(own) - 1) * float(np.log(intercepts.strength))
         free += 1
     return Volume(posterior, prior, free)

@@ -11,13 +11,13 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import is_whole
+from polytask._checks import is_whole, sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode, encode_training
 from polytask._estimator.weights import label_weights
 from polytask.data import TaskData, WithinTasks, as_splits, tables
 from polytask.datafits import all_but_one
-from polytask.exceptions import DataError, DataWarning
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.linear._moments import Moments, collect, collectable
 from polytask.linear._parts import all_roots, suits_statistics
 from polytask.linear._problem import Problem, Settings, build_problem
@@ -151,9 +151,7 @@ def make_folds(
     if is_whole(cv):
         classes = all(c is not None for c in outcomes.classes)
         cv = WithinTasks(int(cv), stratify=True if classes else None, random_state=random_state)
-    elif not hasattr(cv, "split") and isinstance(cv, list | tuple):
-        cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
-    splits = [(_sorted(a), _sorted(b)) for a, b in as_splits(cv, raw)]
+    splits = [(_sorted(a), _sorted(b)) for a, b in given_splits(cv, raw, owner)]
     if tables.is_table(raw.X):
         parts = [_light(_row_fold(raw, outcomes, a, b), len(splits), owner) for a, b in splits]
         return Folds(tuple(parts), _whole(data, outcomes, owner))
@@ -168,6 +166,36 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
     """Return the data term of numbers; that of classes depends on the settings."""
     numbers = all(classes is None for classes in outcomes.classes)
     return term_of(data, outcomes, None, owner) if numbers else None
+
+
+def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
+    """Return folds as pairs of rows; pairs that are given may name rows of weight zero.
+
+    Parameters
+    ----------
+    cv : splitter, or iterable of (train, test)
+        The folds; numbers of rows as the user counts them.
+    raw : TaskData
+        The rows in use.
+    owner : str
+        Who asks, for messages.
+
+    Returns
+    -------
+    list of (train, test)
+
+    Raises
+    ------
+    ParameterError
+        If there is none.
+    DataError
+        If the rows cannot be split so.
+    """
+    if not hasattr(cv, "split") and isinstance(cv, list | tuple):
+        if not cv:
+            raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
+        cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
+    return as_splits(cv, raw)
 
 
 def _known_rows(rows: Any, raw: TaskData) -> NDArray[np.intp]:  # noqa: ANN401 - indices or mask

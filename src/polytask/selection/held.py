@@ -233,8 +233,9 @@ def _one(
 
 
 def _codes(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.intp]:
+    """Return positions among the classes of a task, -1 for a class that only other tasks have."""
     position: dict[Hashable, int] = {label: k for k, label in enumerate(classes.tolist())}
-    return np.array([position[label] for label in labels.tolist()], dtype=np.intp)
+    return np.array([position.get(label, -1) for label in labels.tolist()], dtype=np.intp)
 
 
 def _probabilities(study: Study, model: Any, rows: TaskData) -> Any:  # noqa: ANN401

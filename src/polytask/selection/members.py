@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable
 from typing import Any
 
@@ -60,6 +61,9 @@ def probabilities_of(
             table = model.predict_proba(X[own])[task]
             found[own] = _columns(table, model.classes_[task], classes)
         return found
+    if UNSEEN in rows:
+        # The combination has been asked for them, whatever its members would do on their own.
+        model = copy.copy(model).set_params(unseen_tasks="shared")
     names = {task: _STRANGER if task == UNSEEN else labels[task] for task in rows}
     tables = model.predict_proba({names[task]: X[own] for task, own in rows.items()})
     for task, own in rows.items():

@@ -21,7 +21,6 @@ from polytask.metrics import r2
 from polytask.selection.folds import Fold, MomentFold, RowFold
 
 Array = NDArray[np.float64]
-Metric = Callable[[Any, Any], float]
 # From scaled coefficients and intercepts to a score, greater is better; None if there is none.
 Scorer = Callable[[Array, Array], float]
 PartialScorer = Callable[[Array, Array], float | None]
@@ -65,6 +64,13 @@ def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Sco
     callable
         ``(W, intercept) -> score``.
     """
+    score = _scorer(scoring, fold, problem, owner)
+    if np.all(problem.counts > 0):
+        return score
+    return lambda W, intercept: score(*problem.served(W, intercept))
+
+
+def _scorer(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
     if isinstance(fold, RowFold):
         return scoring.on_rows(fold, problem, owner)
     quick = scoring.on_moments(fold, problem)
@@ -119,13 +125,16 @@ class HeldOutMetric(Scoring):
     ----------
     metric : callable
         ``(y, prediction) -> float`` of one task.
+    weighted : bool, default=False
+        Whether it takes the weights of the rows, or None, as a third argument.
     """
 
-    metric: Metric
+    metric: Callable[..., float]
+    weighted: bool = False
 
     def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
         """Return what scores a problem on the held-out rows."""
-        return _averaged(self.metric, fold, problem)
+        return _averaged(self.metric, fold, problem, self.weighted)
 
     def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
         """Return None: a metric needs predictions."""
@@ -138,7 +147,7 @@ class HeldOutR2(Scoring):
 
     def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
         """Return what scores a problem on the held-out rows."""
-        return _averaged(r2, fold, problem)
+        return _averaged(r2, fold, problem, weighted=True)
 
     def on_moments(self, fold: MomentFold, problem: Problem) -> PartialScorer | None:
         """Return what scores it on their moments; R2 knows no weights of rows."""
@@ -181,7 +190,9 @@ class Residual:
         return squares, s.spread + np.abs(crossed) + explained + misfit**2
 
 
-def _averaged(metric: Metric, fold: RowFold, problem: Problem) -> Scorer:
+def _averaged(
+    metric: Callable[..., float], fold: RowFold, problem: Problem, weighted: bool
+) -> Scorer:
     """Return the mean of a metric over the tasks with held-out labels."""
     outcomes, rows = fold.test_outcomes, _rows_by_task(fold)
 
@@ -197,21 +208,24 @@ def _averaged(metric: Metric, fold: RowFold, problem: Problem) -> Scorer:
             counts=problem.counts,
             union=outcomes.union,
         )
-        scores = [float(metric(truth, linear.labels_of(X, t))) for t, X, truth in rows]
+        scores = [
+            float(metric(truth, linear.labels_of(X, t), *([weight] if weighted else [])))
+            for t, X, truth, weight in rows
+        ]
         defined = [found for found in scores if not np.isnan(found)]
         return float(np.mean(defined)) if defined else float("nan")
 
     return score
 
 
-def _rows_by_task(fold: RowFold) -> list[tuple[int, Any, NDArray[Any]]]:
-    """Return (task, features, labels) of every task with held-out labels."""
-    found, truth = [], np.asarray(fold.test.y)
+def _rows_by_task(fold: RowFold) -> list[tuple[int, Any, NDArray[Any], Array | None]]:
+    """Return (task, features, labels, weights) of every task with held-out labels."""
+    found, truth, weight = [], np.asarray(fold.test.y), fold.test.sample_weight
     for t in range(fold.test.n_tasks):
         rows = _held_out_rows(fold.test, fold.test_outcomes.y, t)
         if len(rows):
             own = truth[rows, t] if truth.ndim == 2 else truth[rows]
-            found.append((t, fold.test.X[rows], own))
+            found.append((t, fold.test.X[rows], own, None if weight is None else weight[rows]))
     return found
 
 

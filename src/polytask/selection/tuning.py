@@ -13,11 +13,14 @@ from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 
 from polytask._checks import is_whole, positive, positive_integer, sentence
+from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.card import checksum
 from polytask._estimator.ranges import Between
 from polytask._estimator.training import encode_training, training_data
-from polytask.data import TaskData, WithinTasks, as_splits
+from polytask._identity import steady
+from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
+from polytask.selection.folds import given_splits
 from polytask.selection.held import digest_of, seen_tasks_only
 from polytask.selection.trial_store import stored
 
@@ -160,6 +163,7 @@ def tune(
     positive_integer(n_trials, "n_trials", "tune")
     if seconds is not None:
         positive(seconds, "seconds", "tune")
+    _check_kinds(estimator, random_state)
     raw = training_data(X, y, task, sample_weight, estimator.task_column, "tune")
     if is_whole(cv):
         cv = WithinTasks(
@@ -168,7 +172,8 @@ def tune(
     # The rows know their tasks by now.
     plain = clone(estimator).set_params(task_column=None)
     _check_ends(plain, space)
-    search = _Search(optuna, plain, dict(space), raw, as_splits(cv, raw), scoring, random_state)
+    splits = given_splits(cv, raw, "tune")
+    search = _Search(optuna, plain, dict(space), raw, splits, scoring, random_state)
     began = time.monotonic()
     with stored(optuna, storage) as place:
         study = search.study(place, storage, prune)
@@ -181,6 +186,17 @@ def tune(
     fitted = clone(estimator).set_params(**params)
     fitted.fit(X, y, task=task, sample_weight=sample_weight)
     return Tuned(fitted, params, score, trials, dict(space))
+
+
+def _check_kinds(estimator: object, random_state: object) -> None:
+    if not isinstance(estimator, MultiTaskEstimator):
+        allowed = "an estimator of polytask"
+        raise ParameterError(sentence("estimator", "tune", allowed, repr(estimator)))
+    if not is_whole(random_state) or int(random_state) < 0:
+        # Trials that go on another day must draw as the first would have done.
+        raise ParameterError(
+            sentence("random_state", "tune", "an integer >= 0", repr(random_state))
+        )
 
 
 def _check_ends(estimator: Any, space: Mapping[str, Between | Sequence[Any]]) -> None:  # noqa: ANN401
@@ -205,8 +221,7 @@ def _ends(given: Between | Sequence[Any]) -> Sequence[Any]:
 
 def _name_of(scoring: Scorer | None) -> str:
     """Return what tells a scoring function apart in another process too."""
-    module, name = getattr(scoring, "__module__", ""), getattr(scoring, "__qualname__", "")
-    return f"{module}.{name}" if name else type(scoring).__name__
+    return f"{getattr(scoring, '__module__', '')} {steady(scoring)}"
 
 
 def load_optuna() -> ModuleType:
@@ -277,7 +292,7 @@ class _Search:
 
     def _check_same(self, study: Any, storage: str | None, prune: bool) -> None:  # noqa: ANN401
         data, _ = encode_training(self.raw)
-        parts = [repr(self.estimator), repr(self.space), checksum(data), str(self.seed)]
+        parts = [steady(self.estimator), steady(self.space), checksum(data), str(self.seed)]
         parts += [digest_of(self.splits), _name_of(self.scoring), f"prune={prune}"]
         settings = "; ".join(parts)
         known = study.user_attrs.get(_SETTINGS)

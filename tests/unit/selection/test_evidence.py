@@ -84,7 +84,9 @@ def density(data: TaskData, settings: Settings, A: np.ndarray) -> float:
             left = y - fixed @ np.linalg.solve(inner, fixed.T @ inverse @ y)
         return float(0.5 * (total + left @ inverse @ left))
 
-    return -minimize_scalar(lacking, bounds=(-12, 5), method="bounded").fun
+    # The flat prior is of the mean of intercepts, not of a direction of length one.
+    volume = 0.5 * np.log(TASKS) if settings.intercept == "toward_mean" else 0.0
+    return -minimize_scalar(lacking, bounds=(-12, 5), method="bounded").fun - volume
 
 
 def found(data: TaskData, settings: Settings, penalty: Penalty) -> float:
@@ -117,6 +119,13 @@ def test_it_is_the_normal_density_of_the_targets(form: str, name: str, intercept
         settings = Settings(weight, intercept, intercept_strength=4.0)
         want = density(DATA[form], settings, A)
         assert found(DATA[form], settings, penalty) == pytest.approx(want, abs=1e-5)
+
+
+def test_intercepts_pulled_without_end_are_shared() -> None:
+    data = DATA["long"]
+    tied = found(data, Settings("size", "shared"), L2(0.3))
+    pulled = found(data, Settings("size", "toward_mean", intercept_strength=1e9), L2(0.3))
+    assert pulled == pytest.approx(tied, abs=1e-5)
 
 
 def test_strength_that_the_data_are_drawn_from_is_found() -> None:

@@ -9,8 +9,14 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from polytask import MultiTaskModelCV, MultiTaskRegressorCV
-from polytask.data import TimeOrdered, WithinTasks
+from polytask import (
+    MultiTaskClassifierCV,
+    MultiTaskModelCV,
+    MultiTaskRegressor,
+    MultiTaskRegressorCV,
+)
+from polytask.data import LeaveTasksOut, TaskData, TimeOrdered, WithinTasks
+from polytask.exceptions import DataError
 from polytask.metrics import r2
 from polytask.penalties import L2, L21, toward_mean
 from polytask.selection import folds as module
@@ -189,11 +195,61 @@ def test_metrics_that_need_predictions_get_them(monkeypatch: pytest.MonkeyPatch)
     np.testing.assert_allclose(named.scores_, asked.scores_, rtol=1e-10)
 
 
-def test_r2_of_weighted_rows_is_that_of_the_rows() -> None:
-    given = weighted()
-    named = MultiTaskRegressorCV(L21(), alphas=4, cv=3, scoring="r2").fit(**given)
-    asked = MultiTaskRegressorCV(L21(), alphas=4, cv=3, scoring=r2).fit(**given)
-    np.testing.assert_array_equal(named.scores_, asked.scores_)
+@pytest.mark.parametrize("scoring_name", ["r2", "accuracy"])
+def test_a_score_counts_a_row_of_weight_two_twice(scoring_name: str) -> None:
+    rng = np.random.default_rng(3)
+    X, task = rng.normal(size=(90, D)), np.arange(90) % 3
+    y = X[:, 0] + 0.3 * task + rng.normal(size=90)
+    y, kind = (y, MultiTaskRegressorCV) if scoring_name == "r2" else (y > 0, MultiTaskClassifierCV)
+    times = 1 + rng.integers(0, 2, 90)
+    rows = np.repeat(np.arange(90), times)
+    held = np.arange(90) // 30
+    search = kind(L21(), alphas=4, scoring=scoring_name, tol=1e-12)
+    scores = []
+    for at, given in ((np.arange(90), {"sample_weight": times.astype(float)}), (rows, {})):
+        folds = [(np.flatnonzero(held[at] != k), np.flatnonzero(held[at] == k)) for k in range(3)]
+        search.set_params(cv=folds).fit(X[at], y[at], task=task[at], **given)
+        scores.append(search.scores_)
+    np.testing.assert_allclose(*scores, atol=1e-7)
+
+
+def test_tasks_without_training_rows_are_scored_as_they_are_predicted() -> None:
+    rng = np.random.default_rng(1)
+    n_tasks, each = 12, 20
+    X, task = rng.normal(size=(n_tasks * each, D)), np.repeat(np.arange(n_tasks), each)
+    W = 2 * rng.normal(size=D) + 0.3 * rng.normal(size=(n_tasks, D))
+    y = np.einsum("ij,ij->i", X, W[task]) + 10 + rng.normal(size=len(X))
+    # Of a penalty that is a sum over tasks, tasks without rows change nothing of the others.
+    model = MultiTaskRegressor(
+        L2(0.1),
+        unseen_tasks="shared",
+        task_weight="size",
+        intercept="task",
+        scale_targets=None,
+        standardize=False,
+    )
+    search = MultiTaskRegressorCV(
+        L2(), alphas=[0.1], cv=LeaveTasksOut(3), task_weight="size", intercept="task",
+        scale_targets=None, standardize=False, scoring=lambda y, p: -np.mean((y - p) ** 2),
+    )  # fmt: skip
+    splits = list(LeaveTasksOut(3).split(TaskData.from_long(X, y, task)))
+    by_hand = []
+    for train, test in splits:
+        model.fit(X[train], y[train], task=task[train])
+        squares = (y[test] - model.predict(X[test], task=task[test])) ** 2
+        by_hand.append(-np.mean([squares[task[test] == t].mean() for t in np.unique(task[test])]))
+    search.fit(X, y, task=task)
+    np.testing.assert_allclose(search.scores_[0], by_hand, rtol=1e-6)
+    # As many rows in every task: minus half of the mean square.
+    search.set_params(scoring=None).fit(X, y, task=task)
+    np.testing.assert_allclose(search.scores_[0], 0.5 * np.array(by_hand), rtol=1e-6)
+
+
+def test_folds_without_a_score_are_refused() -> None:
+    X, Y, _ = drawn()
+    alone = [(np.delete(np.arange(len(X)), k), [k]) for k in range(5)]
+    with pytest.raises(DataError, match="No candidate of MultiTaskRegressorCV has a score on ev"):
+        MultiTaskRegressorCV(L2(), alphas=3, scoring="r2", cv=alone).fit(X, Y)
 
 
 def test_a_constant_target_has_no_r2() -> None:

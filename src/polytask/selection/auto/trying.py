@@ -21,12 +21,13 @@ from polytask._estimator.card import checksum, versions
 from polytask._journal import Journal
 from polytask._messages import Said
 from polytask._progress import Progress, progress
-from polytask.data import Form, Splitter, TaskData, WithinTasks, as_splits
+from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
 from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
 from polytask.selection.entries import Entry, told
+from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out, parts_of
 
 Array = NDArray[np.float64]
@@ -98,7 +99,7 @@ def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Spl
     DataError
         If there is none, or two hold out the same row.
     """
-    splits = [pair if unseen else _servable(raw, *pair) for pair in as_splits(cv, raw)]
+    splits = [pair if unseen else _servable(raw, *pair) for pair in given_splits(cv, raw, owner)]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if not splits:
         raise DataError(
