@@ -14,6 +14,8 @@ import numpy as np
 
 _PLACE = re.compile(r" at 0x[0-9a-fA-F]+")
 _DIGITS = 16
+# By place, kept alive (the place of what is gone goes to something else), and what was found.
+_Seen = dict[int, tuple[object, list[bytes]]]
 # What its text tells whole.
 _PLAIN = (str, bytes, bool, int, float, complex)
 
@@ -36,14 +38,14 @@ def steady(value: object, *, weights: bool = True) -> str:
     str
         The text; the digest behind a number sign, if something is hidden.
     """
-    inside = list(_hidden(value, weights, set()))
+    inside = _hidden(value, weights, {})
     text = _PLACE.sub("", repr(value))
     return f"{text} #{_digest(inside)}" if inside else text
 
 
 def weights_of(value: object) -> str:
     """Return a digest of the weights of the modules in a value, empty if there are none."""
-    found = [piece for piece in _hidden(value, True, set()) if piece.startswith(b"weights ")]
+    found = [piece for piece in _hidden(value, True, {}) if piece.startswith(b"weights ")]
     return _digest(found) if found else ""
 
 
@@ -51,33 +53,45 @@ def _digest(pieces: list[bytes]) -> str:
     return hashlib.sha256(b"\0".join(pieces)).hexdigest()[:_DIGITS]
 
 
-def _hidden(value: Any, weights: bool, seen: set[int]) -> Iterator[bytes]:  # noqa: ANN401
-    """Yield what the text of a value does not tell."""
+def _hidden(value: Any, weights: bool, seen: _Seen) -> list[bytes]:  # noqa: ANN401
+    """Return what the text of a value does not tell; nothing where it holds itself."""
     if value is None or isinstance(value, (*_PLAIN, type)):
-        return
-    if id(value) in seen:
-        return
-    seen.add(id(value))
+        return []
+    if id(value) not in seen:
+        found: list[bytes] = []
+        seen[id(value)] = value, found
+        found.extend(list(_told(value, weights, seen)))
+    return seen[id(value)][1]
+
+
+def _told(value: Any, weights: bool, seen: _Seen) -> Iterator[bytes]:  # noqa: ANN401
     if isinstance(value, np.ndarray):
         yield from _array(value, weights, seen)
     elif isinstance(value, types.FunctionType):
         yield from _function(value, weights, seen)
-    elif callable(getattr(value, "state_dict", None)):
-        if weights:
-            yield from _weights(value)
-    elif callable(getattr(value, "get_params", None)) and not isinstance(value, type):
-        # The text of an estimator of scikit-learn ends after 700 characters.
-        params = value.get_params(deep=False)
-        yield _text(sorted(params.items()))
-        yield from _hidden(params, weights, seen)
+    elif _can(value, "detach"):
+        yield _numbers(value).tobytes()
+    elif _can(value, "state_dict"):
+        yield from _weights(value) if weights else ()
     else:
-        if type(value).__repr__ is object.__repr__:
-            yield _text(sorted(getattr(value, "__dict__", {}).items()))
-        for part in _parts(value):
-            yield from _hidden(part, weights, seen)
+        yield from _object(value, weights, seen)
 
 
-def _array(array: np.ndarray[Any, Any], weights: bool, seen: set[int]) -> Iterator[bytes]:
+def _can(value: object, method: str) -> bool:
+    return callable(getattr(value, method, None))
+
+
+def _object(value: Any, weights: bool, seen: _Seen) -> Iterator[bytes]:  # noqa: ANN401
+    if _can(value, "get_params"):
+        # The text of an estimator of scikit-learn ends after 700 characters.
+        yield _text(sorted(value.get_params(deep=False).items()))
+    elif _text(value) == _text(object.__repr__(value)):
+        yield _text(sorted(getattr(value, "__dict__", {}).items()))
+    for part in _parts(value):
+        yield from _hidden(part, weights, seen)
+
+
+def _array(array: np.ndarray[Any, Any], weights: bool, seen: _Seen) -> Iterator[bytes]:
     if array.dtype.hasobject:
         yield from _hidden(array.tolist(), weights, seen)
         yield _text(array.tolist())
@@ -85,7 +99,7 @@ def _array(array: np.ndarray[Any, Any], weights: bool, seen: set[int]) -> Iterat
         yield f"{array.dtype} {array.shape} ".encode() + np.ascontiguousarray(array).tobytes()
 
 
-def _function(function: types.FunctionType, weights: bool, seen: set[int]) -> Iterator[bytes]:
+def _function(function: types.FunctionType, weights: bool, seen: _Seen) -> Iterator[bytes]:
     """Yield code and what is held on to; a function of a module is told by its name."""
     if "<" in function.__qualname__:
         yield from _code(function.__code__, function.__globals__)
@@ -117,7 +131,7 @@ def _weights(module: Any) -> Iterator[bytes]:  # noqa: ANN401 - whatever has a s
 
 
 def _numbers(tensor: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - a tensor or an array
-    if callable(getattr(tensor, "detach", None)):
+    if _can(tensor, "detach"):
         # NumPy has no bfloat16; double holds every smaller type.
         tensor = tensor.detach().cpu().double().numpy()
     return np.ascontiguousarray(tensor)
@@ -134,7 +148,9 @@ def _parts(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any object
         yield from (value.__func__, value.__self__)
     elif dataclasses.is_dataclass(value):
         yield from (getattr(value, field.name, None) for field in dataclasses.fields(value))
-    elif callable(getattr(value, "to_numpy", None)):
+    elif _can(value, "to_numpy"):
         yield value.to_numpy()
+    elif _can(value, "get_params"):
+        yield value.get_params(deep=False)
     elif not isinstance(value, types.ModuleType | types.BuiltinFunctionType):
         yield getattr(value, "__dict__", None)

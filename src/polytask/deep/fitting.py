@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import warnings
 import zlib
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -35,12 +36,13 @@ from polytask.deep.network import Network
 from polytask.deep.plan import PRECISIONS, Plan, heads_of, sharing_of, trunk_of
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.regularise import Penalties
+from polytask.deep.regularise.names import INPUT, resolve
 from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
 from polytask.deep.sampling import Proportional
 from polytask.deep.settings import Settings, identity_of, settings_of
 from polytask.deep.state import read_checkpoint
 from polytask.deep.training import LEVELS
-from polytask.exceptions import DataError, DataWarning, IncompatibleError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
@@ -210,7 +212,10 @@ def _trained(
         task_weights=place.numbers(prepared.task_weights),
         balancer=model.balancer,
         penalties=Penalties(
-            network, model.penalties or {}, columns=columns, feature_names=data.feature_names
+            network,
+            model.penalties or {},
+            columns=columns,
+            feature_names=_names_of_input(network, model.penalties or {}, data),
         ),
         seed=seed,
         identity={
@@ -221,6 +226,16 @@ def _trained(
         },
         engine=engine,
     )
+
+
+def _names_of_input(
+    network: Network, penalties: Mapping[str, Any], data: TaskData
+) -> tuple[str, ...] | None:
+    """Return the names of the features, None where the first layer reads something else."""
+    if INPUT not in penalties:
+        return None
+    read = {matrix.shape[0] for matrix in resolve(network, INPUT)}
+    return data.feature_names if read == {data.n_features} else None
 
 
 def _sides(
@@ -238,12 +253,15 @@ def _sides(
         if not splits:
             raise DataError(sentence("validation", owner, "at least one split", "none"))
         return splits[0]
+    # Rows without a label judge nothing; all of them stay where they do no harm.
+    told = np.flatnonzero(data.labelled().any(axis=1)) if data.form is Form.TARGETS else everything
     try:
-        fit, held = next(WithinTasks(1, validation, random_state=seed).split(data))
+        _, held = next(WithinTasks(1, validation, random_state=seed).split(data.rows(told)))
     except DataError:
         # Every row is the only one of its task or class.
         return everything, None
-    return (fit, held) if len(held) else (everything, None)
+    held = told[held]
+    return (np.setdiff1d(everything, held), held) if len(held) else (everything, None)
 
 
 def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
@@ -252,7 +270,12 @@ def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
         found = read_checkpoint(model.checkpoint)
         if found is not None and "seed" in found["identity"]:
             return int(found["identity"]["seed"])
-    return int(check_random_state(model.random_state).randint(_SEEDS))
+    try:
+        return int(check_random_state(model.random_state).randint(_SEEDS))
+    except ValueError as error:
+        allowed, owner = "an integer >= 0, a RandomState or None", type(model).__name__
+        got = repr(model.random_state)
+        raise ParameterError(sentence("random_state", owner, allowed, got)) from error
 
 
 def _tell_idle(model: Any, data: TaskData, owner: str) -> None:  # noqa: ANN401

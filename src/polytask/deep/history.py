@@ -41,8 +41,8 @@ class Ending(Enum):
         "were held out to judge epochs by."
     )
     INTERRUPTED = (
-        "Training was interrupted; the weights are those of the best epoch so far. Fit again "
-        "with the same checkpoint to go on."
+        "Training was interrupted; the weights are those of the best epoch so far. With a "
+        "checkpoint it can be gone on with: fit again with the same one."
     )
 
 

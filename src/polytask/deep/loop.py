@@ -31,8 +31,9 @@ from polytask.deep.history import Ending, History, TrainingResult
 from polytask.deep.objective import objective_of
 from polytask.deep.record import Best, Record, Tally
 from polytask.deep.recorder import Recorder
-from polytask.deep.regularise import Penalties
+from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
 from polytask.deep.state import (
+    known_by,
     random_state,
     read_checkpoint,
     require_same,
@@ -58,7 +59,7 @@ def fit_network(
     tasks: tuple[Hashable, ...] | None = None,
     task_weights: Tensor | NDArray[np.float64] | None = None,
     balancer: AnyBalancer | Balance | None = None,
-    penalties: Penalties | None = None,
+    penalties: AnyPenalties | None = None,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
@@ -91,8 +92,8 @@ def fit_network(
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
         Weights of the tasks, which multiply s_t; a ``Balance`` goes on from its state. None: the
         plain sum.
-    penalties : Penalties or None, default=None
-        Penalties of layers of the network.
+    penalties : Penalties, mapping of str to Penalty, or None, default=None
+        Penalties of layers of the network, by name as in :class:`Penalties`.
     seed : int, default=0
         Of torch's own generators, which are put back afterwards.
     identity : mapping or None, default=None
@@ -133,7 +134,7 @@ def fit_network(
         run.held_out, run.balance = held_out, balance_of(balancer, count)
         run.everything = batches if everything is None else everything
         run.engine = Alone(device) if engine is None else engine
-        run.penalties = Penalties(network, {}) if penalties is None else penalties
+        run.penalties = penalties_of(network, penalties)
         run.refuse_unfit()
         run.resume(dict(identity or {}))
         if training.compile:
@@ -379,22 +380,21 @@ class _Run:
         content = {
             "identity": self.identity,
             "steps": self.steps,
-            "random": random_state(),
+            "random": random_state(self.batches),
             "parts": {name: part.state_dict() for name, part in self._parts().items()},
         }
         write_checkpoint(path, content)
 
     def resume(self, identity: dict[str, Any]) -> None:
         """Go on from the checkpoint, if there is one."""
-        shapes = {name: list(value.shape) for name, value in self.network.state_dict().items()}
-        self.identity = {**identity, "shapes": shapes, "tasks": [repr(t) for t in self.tasks]}
+        own = known_by(self.network, self.tasks, self.penalties, self.balance)
+        self.identity = {**identity, **own, "parts": sorted(self._parts())}
         path = self.training.checkpoint
-        found = None if path is None else read_checkpoint(path)
-        if found is None or path is None:
+        if path is None or (found := read_checkpoint(path)) is None:
             return
         require_same(path, found["identity"], self.identity)
         for name, part in self._parts().items():
             part.load_state_dict(found["parts"][name])
         self.steps = found["steps"]
         self.began -= self.record.seconds[-1]
-        set_random_state(found["random"])
+        set_random_state(found["random"], self.batches)

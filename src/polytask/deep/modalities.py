@@ -100,7 +100,8 @@ class Modalities(nn.Module):
         """Refuse: features of unlike inputs cannot stand in one row of a matrix."""
         raise IncompatibleError(
             "The name 'input' in penalties needs one input; this trunk has several: name the "
-            "layers of their encoders, as in 'trunk.encoders.NAME.0'."
+            "layers of their encoders by the places of their inputs, as in 'trunk.encoders.0.0', "
+            f"which is of {self.names[0]!r}."
         )
 
     def forward(self, x: Inputs) -> Tensor:
@@ -156,9 +157,20 @@ class Modalities(nn.Module):
             value = x.get(name)
             if value is not None and len(rows):
                 # A row without the input must not enter the norms of its encoder.
+                self._refuse_one_row(m, len(rows))
                 whole = whole.index_copy(0, rows, self.encoders[m](value[rows]).to(whole.dtype))
             found.append(whole)
         return found
+
+    def _refuse_one_row(self, m: int, count: int) -> None:
+        """Refuse a single row for a batch norm, which has no variance to learn."""
+        if count > 1 or not self.training:
+            return
+        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in
+               self.encoders[m].modules()):  # fmt: skip
+            allowed = f"of 2 rows or more with the input {self.names[m]!r}, for its batch norm"
+            advice = " Choose a larger batch_size, or another norm for this encoder."
+            raise DataError(sentence("A batch", "training", allowed, "1 row") + advice)
 
     def _kept(self, there: Tensor) -> Tensor:
         """Return which inputs are left when some are hidden; each row keeps one of its own."""

@@ -89,12 +89,14 @@ class TaskRelation:
         of a batch add to a gradient by chance lessens both alike (correction for attenuation,
         Spearman 1904). For short steps affinities say the same as cosines. 0 where nothing is
         known, which includes tasks whose agreement with themselves is not above twice its
-        standard error.
+        standard error, and tasks that were measured once.
         """
         found, own = self.matrix, np.diagonal(self.matrix)
         if self.measure != GRADIENTS:
             found = np.sign(found) * np.sqrt(np.maximum(found * found.T, 0.0))
         known = own > _TOLD * np.diagonal(self.errors)
+        # Of a single value the error is not known.
+        known &= np.diagonal(self.counts) > 1
         own = np.sqrt(np.where(known, own, 1.0))
         alike = np.nan_to_num(found / np.outer(own, own)) * np.outer(known, known)
         alike = np.clip(alike, -1.0, 1.0)

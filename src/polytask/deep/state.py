@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
+from polytask._identity import steady
 from polytask.data._atomic import write_whole
+from polytask.deep.balancing import Balance
+from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 
 FORMAT = "polytask-checkpoint"
@@ -83,6 +86,25 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         )
     decoded: dict[str, Any] = _decoded(content, tensors)
     return decoded
+
+
+def known_by(
+    network: nn.Module,
+    tasks: Sequence[Hashable],
+    penalties: Penalties,
+    balance: Balance | None,
+) -> dict[str, Any]:
+    """Return what tells a training from another, whoever asks for it."""
+    parts = [
+        f"{found.name}: {steady(found.parting.smooth)}, {steady(found.parting.proximable)}"
+        for found in penalties.terms
+    ]
+    return {
+        "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
+        "tasks": [repr(task) for task in tasks],
+        "penalties of layers": parts,
+        "balancer": steady(None if balance is None else balance.balancer, weights=False),
+    }
 
 
 def require_same(
@@ -160,16 +182,28 @@ def copied(state: Mapping[str, Any]) -> dict[str, Any]:
     }
 
 
-def random_state() -> dict[str, Tensor]:
-    """Return the state of torch's own generators."""
-    state = {"cpu": torch.get_rng_state()}
+def random_state(batches: object = None) -> dict[str, Any]:
+    """Return the state of torch's own generators, and of those that batches are drawn by."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    state["batches"] = [found.get_state() for found in _generators(batches)]
     if torch.cuda.is_available():
         state["cuda"] = torch.cuda.get_rng_state()
     return state
 
 
-def set_random_state(state: Mapping[str, Tensor]) -> None:
-    """Put torch's own generators into a state."""
+def set_random_state(state: Mapping[str, Any], batches: object = None) -> None:
+    """Put torch's own generators, and those that batches are drawn by, into a state."""
     torch.set_rng_state(state["cpu"])
+    for found, kept in zip(_generators(batches), state["batches"], strict=True):
+        found.set_state(kept)
     if "cuda" in state and torch.cuda.is_available():
         torch.cuda.set_rng_state(state["cuda"])
+
+
+def _generators(batches: object) -> list[torch.Generator]:
+    """Return the generators of a DataLoader and its samplers, each once."""
+    samplers = [getattr(batches, name, None) for name in ("sampler", "batch_sampler")]
+    inner = [getattr(found, "sampler", None) for found in samplers]
+    held = [getattr(found, "generator", None) for found in (batches, *samplers, *inner)]
+    found = {id(g): g for g in held if isinstance(g, torch.Generator)}
+    return list(found.values())

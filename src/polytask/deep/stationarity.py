@@ -55,6 +55,10 @@ def residual_of(
     smooth = penalties.smooth()
     if isinstance(smooth, Tensor):
         smooth.backward()  # type: ignore[no-untyped-call]
+    for parameter in (p for term in penalties.terms for p in term.matrix.parameters):
+        if parameter.grad is None:
+            # It takes no part in the loss.
+            parameter.grad = torch.zeros_like(parameter)
     found = penalties.residual()
     network.zero_grad(set_to_none=True)
     return float(sum(value**2 for value in found.values()) ** 0.5)

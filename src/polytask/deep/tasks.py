@@ -44,8 +44,8 @@ class Task:
     mask : callable or None, default=None
         ``mask(target)``: True where there is a label, of the shape of the target or of its first
         axes. Each True then is one label, by which the task's mean loss is taken. What stands
-        elsewhere (padding, NaN) becomes 0 before the loss sees it, and counts for nothing. See
-        :func:`labelled` and :class:`Except`.
+        elsewhere (padding, NaN) becomes a label of the batch before the loss sees it (0 if there
+        is none), and counts for nothing. See :func:`labelled` and :class:`Except`.
     """
 
     name: Hashable
@@ -266,7 +266,10 @@ def _summed(task: Task, output: Any, target: Any) -> tuple[Tensor, int]:  # noqa
         return _by_label(losses, 1).sum(), count
     mask = task.mask(target)
     seen = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim))
-    losses = task.loss(output, torch.where(seen, target, torch.zeros_like(target)))
+    observed = target[mask]
+    # A loss need not be finite at 0, and 0 times an infinite slope is no number.
+    filler = observed[0] if len(observed) else torch.zeros_like(target[(0,) * mask.ndim])
+    losses = task.loss(output, torch.where(seen, target, filler))
     if losses.shape[: mask.ndim] != mask.shape:
         allowed = f"one loss for each entry of the mask, a tensor of shape {tuple(mask.shape)}"
         advice = ' A loss of torch gives one for each with reduction="none".'

@@ -87,7 +87,7 @@ class Noise:
         criteria need one variance: that of each candidate itself would reward a fit of noise.
         """
         spare = np.stack([fit.degrees < fit.counts * (1.0 - _FULL) for fit in fits])
-        silent = ~spare.any(axis=0)
+        silent = np.logical_not(spare.any(axis=0))
         unit = cls(groups, np.ones(len(groups)), silent)
         best = min(fits, key=lambda fit: gcv(fit, unit))
         left = np.maximum(best.counts - best.degrees, 0.0)

@@ -151,7 +151,9 @@ def _loss(model: MultiTaskEstimator, task: int) -> Loss:
     loss = outcomes_of(model).loss_of(task)
     if is_deep(model):
         scale: Floats = model._tasks.target_scale
-        return loss.at_scale(float(scale[task] if task >= 0 else np.exp(np.log(scale).mean())))
+        # Tasks that were added to it, which are refused elsewhere, have a scale of their own.
+        own = 0 <= task < len(scale)
+        return loss.at_scale(float(scale[task] if own else np.exp(np.log(scale).mean())))
     pull = getattr(model, "_pull", None)
     return loss if pull is None else loss.at_scale(pull.unit)
 

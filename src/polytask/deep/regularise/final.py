@@ -23,6 +23,13 @@ _UP, _DOWN = 2.0, 0.9
 _STEEPEST = 1e30
 
 
+_TOLD = {
+    Status.MAX_ITER: "ended with its last step before it met its tolerance: allow more steps, or "
+    "accept the residual as it is",
+    Status.STALLED: "ended where no step lowers the objective before it met its tolerance",
+}
+
+
 @final
 @dataclass(frozen=True)
 class FinalPhase:
@@ -273,5 +280,5 @@ def final_phase(
     found = FinalPhase(descent.objective, _residuals(penalties, smooth), n_iter, status)
     if not status.ok:
         left = f"residual {max(found.residual.values(), default=0.0):.2g}"
-        warnings.warn(f"final_phase: {status.value} ({left}.)", ConvergenceWarning, stacklevel=2)
+        warnings.warn(f"final_phase {_TOLD[status]} ({left}).", ConvergenceWarning, stacklevel=2)
     return found

@@ -114,6 +114,16 @@ def _not_held(name: str) -> IncompatibleError:
     )
 
 
+def require_held(
+    optimizers: Iterable[object], name: str, parameters: Iterable[nn.Parameter]
+) -> None:
+    """Refuse a name of layers of which no optimiser has a parameter: none can be penalised."""
+    groups = [group for found in optimizers for group in getattr(found, "param_groups", [])]
+    held = {id(parameter) for group in groups for parameter in group["params"]}
+    if not any(id(parameter) in held for parameter in parameters):
+        raise _not_held(name)
+
+
 def metric_of(optimizers: Iterable[object], matrix: Matrix) -> tuple[float, Tensor | None] | None:
     """Return the step of the optimiser that a matrix belongs to.
 

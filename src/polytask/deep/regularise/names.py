@@ -175,6 +175,9 @@ def resolve(network: nn.Module, pattern: str) -> list[Matrix]:
     ParameterError
         If nothing matches.
     """
+    if not isinstance(pattern, str):
+        allowed = "the name of a layer or a pattern, as text"
+        raise ParameterError(sentence("A key", "penalties", allowed, repr(pattern)))
     if pattern in _SPECIAL:
         return _SPECIAL[pattern](network)
     # A module stands for all that is in it, so "trunk.*" is "trunk".

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from polytask._checks import positive
 from polytask.deep.regularise.matrices import Matrix, layout_of
+from polytask.deep.regularise.metric import require_held
 from polytask.deep.regularise.names import HEADS, INPUT, resolve, weights_of
 from polytask.deep.regularise.parting import smooth_value
 from polytask.deep.regularise.terms import PenaltyTerm, term
@@ -147,6 +148,9 @@ class Penalties:
         IncompatibleError
             As :func:`proximal_step` would.
         """
+        for name in self.names:
+            own = [found.matrix for found in self.terms if found.name == name]
+            require_held(optimizers, name, [p for matrix in own for p in matrix.parameters])
         for found in self.terms:
             found.check(optimizers)
 
@@ -301,3 +305,11 @@ def proximal_step(
     terms = penalties.terms if isinstance(penalties, Penalties) else _pair_terms(penalties)
     for found in terms:
         found.proximal_step(*optimizers)
+
+
+AnyPenalties = Penalties | Mapping[str, Penalty]
+
+
+def penalties_of(network: nn.Module, given: AnyPenalties | None) -> Penalties:
+    """Return penalties of a network, from a mapping by name or as they are."""
+    return given if isinstance(given, Penalties) else Penalties(network, given or {})

@@ -183,7 +183,7 @@ def test_identical_tasks_have_cosine_one():
     found = _trained(network, batches, GradientSimilarity(1))
     np.testing.assert_allclose(found.matrix, np.ones((2, 2)), rtol=1e-12)
     network, batches = _linear_network(same=True)
-    affinity = _trained(network, batches, TaskAffinity(1), lr=0.05)
+    affinity = _trained(network, 3 * batches, TaskAffinity(1), lr=0.05)
     np.testing.assert_allclose(affinity.similarity, np.ones((2, 2)), rtol=1e-12)
 
 

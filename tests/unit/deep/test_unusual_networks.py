@@ -1,0 +1,254 @@
+"""Unusual networks and settings: what is said, and what is not silently gone on with."""
+
+from __future__ import annotations
+
+import functools
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from torch import nn  # noqa: E402
+from torch.utils.data import DataLoader, TensorDataset  # noqa: E402
+
+from polytask import adapt  # noqa: E402
+from polytask.deep import (  # noqa: E402
+    MLP,
+    DeepMultiTaskRegressor,
+    Modalities,
+    Task,
+    TaskNetwork,
+    Training,
+    balancing,
+    fit_network,
+    recording,
+)
+from polytask.deep.regularise import Penalties  # noqa: E402
+from polytask.exceptions import (  # noqa: E402
+    ConvergenceWarning,
+    DataError,
+    DataWarning,
+    IncompatibleError,
+    ParameterError,
+)
+from polytask.penalties import L1, L2, L21, TraceNorm, coupling  # noqa: E402
+
+RNG = np.random.default_rng(0)
+X = RNG.standard_normal((120, 6))
+TASK = np.arange(120) % 4
+Y = X[:, 0] + 0.3 * TASK * X[:, 1]
+
+
+def net(**settings: Any) -> DeepMultiTaskRegressor:
+    usual = {"trunk": MLP((8,)), "max_epochs": 2, "early_stopping": False, "random_state": 0}
+    return DeepMultiTaskRegressor(**(usual | settings))
+
+
+def sgd(rate: float) -> Callable[[Any], Any]:
+    return lambda parameters: torch.optim.SGD(parameters, lr=rate)
+
+
+@pytest.mark.parametrize(
+    ("name", "make"),
+    [
+        ("penalties", lambda k: {"penalties": {"heads": coupling(0.1, (1.0 + k) * np.eye(4))}}),
+        ("optimizer", lambda k: {"optimizer": sgd(0.01 * (1 + k))}),
+        ("schedule", lambda k: {"schedule": lambda o: torch.optim.lr_scheduler.StepLR(o, 1 + k)}),
+        ("task_weight", lambda k: {"task_weight": np.array([1.0, 2.0, 3.0, 4.0 + k])}),
+    ],
+)
+def test_a_checkpoint_of_other_settings_is_refused(
+    tmp_path: Path, name: str, make: Callable[[int], dict[str, Any]]
+) -> None:
+    fit = functools.partial(net, checkpoint=tmp_path / "c")
+    fit(**make(0)).fit(X, Y, task=TASK)
+    fit(**make(0), max_epochs=3).fit(X, Y, task=TASK)
+    with pytest.raises(DataError, match=f"of another training: it differs in {name}"):
+        fit(**make(1), max_epochs=4).fit(X, Y, task=TASK)
+
+
+def test_a_checkpoint_with_modules_of_other_weights_warns(tmp_path: Path) -> None:
+    first, second = nn.Linear(6, 8), nn.Linear(6, 8)
+    path = tmp_path / "c"
+    net(trunk=first, checkpoint=path).fit(X, Y, task=TASK)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", DataWarning)
+        want = net(trunk=first, checkpoint=path, max_epochs=3).fit(X, Y, task=TASK)
+    with pytest.warns(DataWarning, match="began with modules of other weights than these"):
+        found = net(trunk=second, checkpoint=path, max_epochs=3).fit(X, Y, task=TASK)
+    np.testing.assert_array_equal(found.predict(X, task=TASK), want.predict(X, task=TASK))
+
+
+@pytest.mark.parametrize("penalty", [L1(0.01), L21(0.05), L2(0.1)])
+def test_penalties_of_the_input_may_follow_vectors_of_categories(penalty: Any) -> None:
+    table = pd.DataFrame(X, columns=list("abcdef"))
+    table["k"] = RNG.choice(list("uvwxyz"), len(X))
+    model = net(trunk=MLP((8,), embedding=2), penalties={"input": penalty})
+    assert np.isfinite(model.fit(table, Y, task=TASK).solution_.objective)
+
+
+def test_adapting_an_added_task_again_is_refused() -> None:
+    added = adapt(net().fit(X, Y, task=TASK), X[:30], Y[:30], task=9)
+    with pytest.raises(DataError, match="adapt adds new tasks; the model knows 9 already"):
+        adapt(added, X[:30], Y[:30], task=9)
+
+
+class PartlyUsed(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.used, self.unused = nn.Linear(6, 8), nn.Linear(3, 3)
+
+    def forward(self, x: Any) -> Any:
+        return torch.relu(self.used(x))
+
+
+def test_a_layer_that_takes_no_part_may_be_penalised() -> None:
+    model = net(trunk=PartlyUsed(), penalties={"*": L1(0.01)}).fit(X, Y, task=TASK)
+    assert np.isfinite(model.solution_.residual)
+
+
+def test_a_penalty_of_frozen_layers_alone_is_refused() -> None:
+    trunk = nn.Sequential(nn.Linear(6, 8), nn.ReLU(), nn.Linear(8, 8))
+    trunk[0].requires_grad_(False)
+    with pytest.raises(IncompatibleError, match="'input' has a penalty but its parameters are"):
+        net(trunk=trunk, penalties={"input": L2(0.1)}).fit(X, Y, task=TASK)
+    frozen = trunk[0].weight.clone()
+    model = net(trunk=trunk, penalties={"*": L2(0.1)}).fit(X, Y, task=TASK)
+    assert torch.equal(next(model.network_.parameters()), frozen)
+
+
+def test_one_measured_step_tells_no_groups() -> None:
+    rng = np.random.default_rng(1)
+    features, noise, task = (
+        rng.standard_normal((240, 4)),
+        rng.standard_normal(240),
+        np.arange(240) % 6,
+    )
+    record = recording.GradientSimilarity(every=1000)
+    model = net(trunk=MLP((16,)), record=record).fit(features, noise, task=task)
+    (relation,) = model.history_.relations
+    assert np.diagonal(relation.counts).tolist() == [1] * 6
+    np.testing.assert_array_equal(relation.similarity, np.eye(6))
+
+
+def test_the_end_of_a_final_phase_is_told_in_its_own_words() -> None:
+    model = net(penalties={"heads": TraceNorm(0.1)}, final_phase=2)
+    with pytest.warns(ConvergenceWarning, match="^final_phase ended with its last step before"):
+        model.fit(X, Y, task=TASK)
+
+
+@pytest.mark.parametrize(
+    ("settings", "words"),
+    [
+        ({"penalties": {0: L1(0.1)}}, "A key of penalties must be the name of a layer"),
+        ({"random_state": "a"}, "random_state of DeepMultiTaskRegressor must be an integer"),
+    ],
+)
+def test_settings_of_another_kind_are_refused(settings: dict[str, Any], words: str) -> None:
+    with pytest.raises(ParameterError, match=words):
+        net(**settings).fit(X, Y, task=TASK)
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_rows_without_labels_are_not_held_out(seed: int) -> None:
+    rng = np.random.default_rng(seed)
+    targets = np.full((120, 3), np.nan)
+    for column in range(3):
+        targets[rng.choice(120, 3, replace=False), column] = rng.standard_normal(3)
+    model = net(early_stopping=True, random_state=seed).fit(X, targets)
+    assert np.isfinite(model.predict(X)).all()
+
+
+def test_a_masked_label_counts_for_nothing_where_the_loss_is_endless_at_zero() -> None:
+    def share(output: Any, target: Any) -> Any:
+        return ((output - target) / target).abs()
+
+    def parts(target: Any) -> Any:
+        return ~torch.isnan(target)
+
+    target = torch.tensor(np.abs(Y[:40]) + 1.0).float()[:, None]
+    target[::3] = float("nan")
+    inputs = torch.tensor(X[:40]).float()
+    network = TaskNetwork(nn.Linear(6, 4), [Task("n", nn.Linear(4, 1), share, mask=parts)])
+    batches = [(inputs, {"n": target})]
+    solution = fit_network(network, batches, Training(max_epochs=3))[1]
+    assert np.isfinite(solution.objective)
+
+
+def batches_of(generator: Any) -> DataLoader[Any]:
+    data = TensorDataset(torch.tensor(X).float(), torch.tensor(Y).float()[:, None])
+
+    def together(rows: list[Any]) -> Any:
+        inputs, targets = zip(*rows, strict=True)
+        return torch.stack(inputs), {"n": torch.stack(targets)}
+
+    return DataLoader(data, 16, shuffle=True, generator=generator, collate_fn=together)
+
+
+def small() -> Any:
+    torch.manual_seed(3)
+    return TaskNetwork(nn.Linear(6, 4), [Task("n", nn.Linear(4, 1), squares)])
+
+
+def squares(output: Any, target: Any) -> Any:
+    return (output - target) ** 2
+
+
+def test_batches_with_a_generator_of_their_own_are_gone_on_with(tmp_path: Path) -> None:
+    def trained(epochs: int, path: Path | None) -> Any:
+        network, own = small(), torch.Generator().manual_seed(5)
+        fit_network(network, batches_of(own), Training(max_epochs=epochs, checkpoint=path))
+        return network.state_dict()
+
+    whole = trained(4, None)
+    trained(2, tmp_path / "c")
+    parted = trained(4, tmp_path / "c")
+    assert all(torch.equal(whole[name], parted[name]) for name in whole)
+
+
+def test_a_loop_refuses_the_checkpoint_of_another_balancer_or_penalty(tmp_path: Path) -> None:
+    path = tmp_path / "c"
+
+    def train(epochs: int, **others: Any) -> None:
+        training = Training(max_epochs=epochs, checkpoint=path)
+        fit_network(small(), batches_of(torch.Generator()), training, **others)
+
+    train(1, penalties={"heads": L2(0.1)})
+    train(2, penalties={"heads": L2(0.1)})
+    for others, told in (
+        ({"penalties": {"heads": L2(5.0)}}, "penalties of layers"),
+        ({"penalties": {"heads": L2(0.1)}, "balancer": balancing.FAMO()}, "balancer, parts"),
+    ):
+        with pytest.raises(DataError, match=f"differs in {told}"):
+            train(3, **others)
+
+
+def test_penalties_of_another_network_are_refused() -> None:
+    with pytest.raises(IncompatibleError, match="its parameters are not in the optimiser"):
+        fit_network(
+            small(),
+            batches_of(None),
+            Training(max_epochs=1),
+            penalties=Penalties(small(), {"heads": L2(5.0)}),
+        )
+
+
+def test_one_row_for_the_batch_norm_of_an_encoder_is_refused() -> None:
+    def encoder() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+
+    trunk = Modalities({"a": encoder(), "b": encoder()}, {"a": 4, "b": 4})
+    inputs = {"a": torch.randn(5, 3), "b": torch.full((5, 3), float("nan"))}
+    inputs["b"][2] = 1.0
+    with pytest.raises(DataError, match="2 rows or more with the input 'b', for its batch norm"):
+        trunk(inputs)
+    trunk.eval()
+    assert trunk(inputs).shape == (5, 8)
+    with pytest.raises(IncompatibleError, match=r"'trunk.encoders.0.0', which is of 'a'"):
+        trunk.input_layers()
