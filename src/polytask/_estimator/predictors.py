@@ -14,6 +14,10 @@ from polytask.losses import LogLink, Loss, Multinomial
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
+_UNKNOWN = (
+    'A task that a model does not know is predicted (unseen_tasks="shared") and added (adapt) by '
+    "the mean coefficients of the others, which"
+)
 
 
 def refuse_unlike(losses: Sequence[Loss], classes: Sequence[Labels | None]) -> None:
@@ -34,16 +38,12 @@ def refuse_unlike(losses: Sequence[Loss], classes: Sequence[Labels | None]) -> N
     names = sorted({loss.name for loss in losses})
     if len(names) > 1:
         raise IncompatibleError(
-            'unseen_tasks="shared" needs one loss for all tasks, because an unseen task '
-            f"is predicted with their mean coefficients; the tasks have {', '.join(names)}."
+            f"{_UNKNOWN} needs one loss for all tasks; the tasks have {', '.join(names)}."
         )
     pairs = {tuple(c.tolist()) for c in classes if c is not None and len(c)}
     if len(pairs) > 1 and not isinstance(losses[0], Multinomial):
         shown = " and ".join(str(list(pair)) for pair in list(pairs)[:2])
-        raise IncompatibleError(
-            'unseen_tasks="shared" needs tasks with the same two classes, because an '
-            f"unseen task is predicted with their mean coefficients; got {shown}."
-        )
+        raise IncompatibleError(f"{_UNKNOWN} needs tasks with the same two classes; got {shown}.")
 
 
 def labels_from(eta: Array, classes: Labels | None, loss: Loss) -> Labels:

@@ -115,7 +115,8 @@ class Modalities(nn.Module):
         Raises
         ------
         DataError
-            If an input is unknown, or none is there.
+            If an input is unknown, or none is there, or their rows differ in number, or an
+            encoding has another width than was said.
         """
         there = self._seen(x)
         encodings = self._encoded(x, there)
@@ -144,8 +145,12 @@ class Modalities(nn.Module):
         there = torch.zeros(n, len(self.names), dtype=torch.bool, device=given[0].device)
         for m, name in enumerate(self.names):
             value = x.get(name)
-            if value is not None:
-                there[:, m] = ~_holed(value)
+            if value is None:
+                continue
+            if len(value) != n:
+                told = sentence(f"The input {name!r}", "Modalities", f"of {n} rows", len(value))
+                raise DataError(told)
+            there[:, m] = ~_holed(value)
         return there
 
     def _encoded(self, x: Inputs, there: Tensor) -> list[Tensor]:
@@ -158,8 +163,16 @@ class Modalities(nn.Module):
             if value is not None and len(rows):
                 # A row without the input must not enter the norms of its encoder.
                 self._refuse_one_row(m, len(rows))
-                whole = whole.index_copy(0, rows, self.encoders[m](value[rows]).to(whole.dtype))
+                whole = whole.index_copy(0, rows, self._encoding(m, value[rows]).to(whole.dtype))
             found.append(whole)
+        return found
+
+    def _encoding(self, m: int, value: Tensor) -> Tensor:
+        found: Tensor = self.encoders[m](value)
+        wanted = (len(value), self.stand_ins[m].shape[0])
+        if tuple(found.shape) != wanted:
+            name = f"The encoding of {self.names[m]!r}"
+            raise DataError(sentence(name, "Modalities", f"of shape {wanted}", tuple(found.shape)))
         return found
 
     def _refuse_one_row(self, m: int, count: int) -> None:

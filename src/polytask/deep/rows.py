@@ -139,10 +139,26 @@ def table_rows(
     return TableRows(
         design=design_of(features, place),
         y=place.numbers(np.where(np.isnan(y), 1.0, y)),
-        weight=place.numbers(weight),
+        weight=place.numbers(_within_reach(weight, task, n_tasks)),
         task=None if task is None else place.integers(task),
         sizes=np.asarray(sizes, dtype=np.intp),
     )
+
+
+def _within_reach(
+    weight: NDArray[np.float64], task: NDArray[np.intp] | None, n_tasks: int
+) -> NDArray[np.float64]:
+    """Scale the weights of each task to at most 2, for numbers of less reach than double.
+
+    Means do not depend on the unit of weights; a power of two changes no digit of them.
+    """
+    if task is None:
+        largest = weight.max(axis=0, initial=0.0)
+    else:
+        largest = np.zeros(n_tasks)
+        np.maximum.at(largest, task, weight)
+    power = np.where(largest > 0, 1 - np.frexp(largest)[1], 0)
+    return np.ldexp(weight, power if task is None else power[task])
 
 
 @dataclass(frozen=True)

@@ -29,7 +29,7 @@ from polytask.deep import (  # noqa: E402
     fit_network,
     recording,
 )
-from polytask.deep.regularise import Penalties  # noqa: E402
+from polytask.deep.regularise import Penalties, final_phase  # noqa: E402
 from polytask.exceptions import (  # noqa: E402
     ConvergenceWarning,
     DataError,
@@ -252,3 +252,52 @@ def test_one_row_for_the_batch_norm_of_an_encoder_is_refused() -> None:
     assert trunk(inputs).shape == (5, 8)
     with pytest.raises(IncompatibleError, match=r"'trunk.encoders.0.0', which is of 'a'"):
         trunk.input_layers()
+
+
+@pytest.mark.parametrize("unit", [1e-46, 1e-300, 1e39, 1e300])
+@pytest.mark.parametrize("form", ["long", "targets"])
+def test_weights_may_have_any_unit(unit: float, form: str) -> None:
+    rng = np.random.default_rng(3)
+    X, weight = rng.normal(size=(40, 3)), rng.uniform(0.5, 2.0, size=40)
+    model = DeepMultiTaskRegressor(MLP((4,)), max_epochs=3, patience=None, random_state=0)
+
+    def fitted(weight: np.ndarray) -> np.ndarray:
+        if form == "targets":
+            return model.fit(X, X[:, :2], sample_weight=weight).predict(X)
+        task = np.arange(40) % 2
+        return model.fit(X, X[:, 0], task=task, sample_weight=weight).predict(X, task=task)
+
+    np.testing.assert_allclose(fitted(weight * unit), fitted(weight), rtol=1e-4, atol=1e-6)
+
+
+@pytest.mark.parametrize("kind", [torch.optim.SGD, torch.optim.Adam])
+def test_penalties_leave_frozen_layers_as_they_are(kind: Callable[..., Any]) -> None:
+    net = nn.Sequential(nn.Linear(6, 5), nn.Linear(5, 4), nn.Linear(4, 1))
+    net[0].weight.requires_grad_(False)
+    before = net[0].weight.clone()
+    penalties = Penalties(net, {"*": L1(0.3)})
+    X = torch.randn(30, 6)
+    for optimizer in (kind(net.parameters(), lr=0.1), kind(net[1:].parameters(), lr=0.1)):
+        penalties.check(optimizer)
+        assert penalties.applicable(optimizer) is penalties
+        for _ in range(30):
+            optimizer.zero_grad()
+            net(X).square().mean().backward()
+            optimizer.step()
+            penalties.proximal_step(optimizer)
+    assert torch.equal(net[0].weight, before)
+    assert (net[1].weight == 0).any()
+    net.zero_grad()
+    net(X).square().mean().backward()
+    assert penalties.residual()["*"] >= 0.0
+    end = final_phase(penalties, lambda: net(X).square().mean())
+    assert end.status.ok
+    assert torch.equal(net[0].weight, before)
+
+
+def test_inputs_of_unlike_length_and_encodings_of_another_width_are_named() -> None:
+    trunk = Modalities({"a": nn.Linear(3, 4), "b": nn.Linear(2, 4)}, {"a": 4, "b": 5})
+    with pytest.raises(DataError, match="input 'b' of Modalities must be of 4 rows; got 5"):
+        trunk({"a": torch.ones(4, 3), "b": torch.ones(5, 2)})
+    with pytest.raises(DataError, match=r"encoding of 'b' .* of shape \(4, 5\); got \(4, 4\)"):
+        trunk({"a": torch.ones(4, 3), "b": torch.ones(4, 2)})

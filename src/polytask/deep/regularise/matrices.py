@@ -147,6 +147,11 @@ class Matrix:
         return tuple(parameter for parameter, _ in self.blocks)
 
     @property
+    def frozen(self) -> bool:
+        """Whether no parameter is to be trained."""
+        return not any(parameter.requires_grad for parameter in self.parameters)
+
+    @property
     def shape(self) -> tuple[int, int]:
         """The number of features and of columns."""
         n_features = len(self.blocks[0][1].matrix(self.blocks[0][0].detach()))

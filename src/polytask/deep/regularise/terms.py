@@ -20,7 +20,7 @@ from polytask.deep.regularise.metric import (
 )
 from polytask.deep.regularise.parting import Parting, parted
 from polytask.exceptions import ParameterError
-from polytask.penalties import Columns, Penalty
+from polytask.penalties import Columns, Penalty, Proximable
 from polytask.penalties.features import FeatureSpace, bind_features
 
 
@@ -47,8 +47,10 @@ class PenaltyTerm:
     def proximal_step(self, *optimizers: object) -> None:
         """Apply the part with a prox, with the step and in the metric of its optimiser."""
         part = self.parting.proximable
-        found = None if part is None else metric_of(optimizers, self.matrix)
-        if part is None or found is None:
+        if part is None or self.matrix.frozen:
+            return
+        found = metric_of(optimizers, self.matrix)
+        if found is None:
             return
         step, scale = found
         W = self.matrix.value()
@@ -58,15 +60,21 @@ class PenaltyTerm:
     def check(self, optimizers: Sequence[object]) -> None:
         """Refuse optimisers that cannot apply the part with a prox."""
         part = self.parting.proximable
-        if part is not None and adapts(optimizers, self.matrix) and not in_metric(part):
+        if part is not None and self._beyond(optimizers, part):
             raise no_metric(part)
 
     def applicable(self, optimizers: Sequence[object]) -> PenaltyTerm:
         """Return the term, without the part with a prox if optimisers cannot apply it."""
         part = self.parting.proximable
-        if part is None or not adapts(optimizers, self.matrix) or in_metric(part):
+        if part is None or not self._beyond(optimizers, part):
             return self
         return PenaltyTerm(self.name, self.matrix, Parting(self.parting.smooth, None))
+
+    def _beyond(self, optimizers: Sequence[object], part: Proximable) -> bool:
+        """Tell whether optimisers cannot apply a part; nothing is applied to a frozen layer."""
+        if self.matrix.frozen:
+            return False
+        return adapts(optimizers, self.matrix) and not in_metric(part)
 
     @torch.no_grad()
     def residual(self, step: float) -> float:
@@ -80,13 +88,15 @@ class PenaltyTerm:
         Returns
         -------
         float
-            ||W - prox(W - step * gradient)|| / step.
+            ||W - prox(W - step * gradient)|| / step; 0 of what is frozen.
 
         Raises
         ------
         ParameterError
             If there is no gradient.
         """
+        if self.matrix.frozen:
+            return 0.0
         gradient = self.matrix.gradient()
         if gradient is None:
             raise ParameterError(
