@@ -6,6 +6,7 @@ import dataclasses
 import functools
 import hashlib
 import re
+import sys
 import types
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -18,13 +19,21 @@ _DIGITS = 16
 _Seen = dict[int, tuple[object, list[bytes]]]
 # What its text tells whole.
 _PLAIN = (str, bytes, bool, int, float, complex)
+# What a name tells whole.
+_NAMED = (type, types.BuiltinFunctionType, types.ModuleType)
+# Inside of these a set may be, whose order is not that of another process.
+_NESTED = (list, tuple, dict, set, frozenset)
+_PLAIN_TEXT = (list.__repr__, tuple.__repr__, dict.__repr__)
+_DEEP = 8
+_WEIGHTS = b"weights "
 
 
 def steady(value: object, *, weights: bool = True) -> str:
     """Return a value as text, without places in memory, with a digest of what its text hides.
 
     Arrays are shortened by their text, and functions that stand in no module, what they hold on
-    to, and modules of networks do not tell their content at all.
+    to, objects without a text of their own, and modules of networks do not tell their content at
+    all.
 
     Parameters
     ----------
@@ -39,13 +48,12 @@ def steady(value: object, *, weights: bool = True) -> str:
         The text; the digest behind a number sign, if something is hidden.
     """
     inside = _hidden(value, weights, {})
-    text = _PLACE.sub("", repr(value))
-    return f"{text} #{_digest(inside)}" if inside else text
+    return f"{_shown(value)} #{_digest(inside)}" if inside else _shown(value)
 
 
 def weights_of(value: object) -> str:
     """Return a digest of the weights of the modules in a value, empty if there are none."""
-    found = [piece for piece in _hidden(value, True, {}) if piece.startswith(b"weights ")]
+    found = [piece for piece in _hidden(value, True, {}) if piece.startswith(_WEIGHTS)]
     return _digest(found) if found else ""
 
 
@@ -55,7 +63,7 @@ def _digest(pieces: list[bytes]) -> str:
 
 def _hidden(value: Any, weights: bool, seen: _Seen) -> list[bytes]:  # noqa: ANN401
     """Return what the text of a value does not tell; nothing where it holds itself."""
-    if value is None or isinstance(value, (*_PLAIN, type)):
+    if value is None or isinstance(value, (*_PLAIN, *_NAMED)):
         return []
     if id(value) not in seen:
         found: list[bytes] = []
@@ -69,26 +77,52 @@ def _told(value: Any, weights: bool, seen: _Seen) -> Iterator[bytes]:  # noqa: A
         yield from _array(value, weights, seen)
     elif isinstance(value, types.FunctionType):
         yield from _function(value, weights, seen)
-    elif _can(value, "detach"):
-        yield _numbers(value).tobytes()
-    elif _can(value, "state_dict"):
-        yield from _weights(value) if weights else ()
+    elif _is_torch(value, "Tensor"):
+        yield _numbers(value)
+    elif _is_torch(value, "nn", "Module"):
+        yield from _module(value)
+        yield from _weights(value, seen) if weights else ()
+    elif _has(value, "state_dict"):
+        # What such an object has learned is in its state; its settings are what is plain.
+        settings = ((k, v) for k, v in _fields(value).items() if _is_setting(v))
+        yield _text(sorted(settings))
     else:
         yield from _object(value, weights, seen)
 
 
-def _can(value: object, method: str) -> bool:
-    return callable(getattr(value, method, None))
+def _is_setting(value: object) -> bool:
+    return isinstance(value, _PLAIN) or dataclasses.is_dataclass(value)
+
+
+def _is_torch(value: object, *place: str) -> bool:
+    """Tell whether a value is of a class of torch, which need not be installed."""
+    kind: Any = sys.modules.get("torch")
+    for name in place:
+        kind = getattr(kind, name, None)
+    return isinstance(kind, type) and isinstance(value, kind)
+
+
+def _has(value: object, method: str) -> bool:
+    """Tell whether a class has a method; objects may pretend to have any."""
+    return callable(getattr(type(value), method, None))
 
 
 def _object(value: Any, weights: bool, seen: _Seen) -> Iterator[bytes]:  # noqa: ANN401
-    if _can(value, "get_params"):
+    if _has(value, "get_params"):
         # The text of an estimator of scikit-learn ends after 700 characters.
         yield _text(sorted(value.get_params(deep=False).items()))
-    elif _text(value) == _text(object.__repr__(value)):
-        yield _text(sorted(getattr(value, "__dict__", {}).items()))
+    elif repr(value) == object.__repr__(value):
+        yield _text(sorted(_fields(value).items()))
     for part in _parts(value):
         yield from _hidden(part, weights, seen)
+
+
+def _fields(value: object) -> dict[str, Any]:
+    """Return what an object holds."""
+    slots = [getattr(kind, "__slots__", ()) for kind in type(value).__mro__]
+    names = [name for own in slots for name in ([own] if isinstance(own, str) else own)]
+    held = {name: getattr(value, name) for name in names if hasattr(value, name)}
+    return held | getattr(value, "__dict__", {})
 
 
 def _array(array: np.ndarray[Any, Any], weights: bool, seen: _Seen) -> Iterator[bytes]:
@@ -102,39 +136,90 @@ def _array(array: np.ndarray[Any, Any], weights: bool, seen: _Seen) -> Iterator[
 def _function(function: types.FunctionType, weights: bool, seen: _Seen) -> Iterator[bytes]:
     """Yield code and what is held on to; a function of a module is told by its name."""
     if "<" in function.__qualname__:
-        yield from _code(function.__code__, function.__globals__)
-    cells = [cell.cell_contents for cell in function.__closure__ or ()]
+        yield from _code(function.__code__, function.__globals__, weights, seen)
+    cells = [cell.cell_contents for cell in function.__closure__ or () if _is_filled(cell)]
     held = [*cells, *(function.__defaults__ or ()), *(function.__kwdefaults__ or {}).values()]
     for part in held:
         yield _text(part)
         yield from _hidden(part, weights, seen)
 
 
-def _code(code: types.CodeType, known: Mapping[str, Any]) -> Iterator[bytes]:
-    """Yield instructions, constants and the numbers and words of the module that are named."""
+def _is_filled(cell: types.CellType) -> bool:
+    try:
+        _ = cell.cell_contents
+    except ValueError:
+        return False
+    return True
+
+
+def _code(
+    code: types.CodeType, known: Mapping[str, Any], weights: bool, seen: _Seen
+) -> Iterator[bytes]:
+    """Yield instructions, constants and what the names of the module stand for."""
     plain = [c for c in code.co_consts if not isinstance(c, types.CodeType)]
-    named = {name: known.get(name) for name in code.co_names}
-    used = [(name, v) for name, v in named.items() if v is None or isinstance(v, _PLAIN)]
-    yield code.co_code + _text((plain, used))
+    yield code.co_code + _text((plain, code.co_names))
+    for name in code.co_names:
+        value = known.get(name)
+        if isinstance(value, (*_PLAIN, *_NAMED, types.FunctionType)):
+            yield _text((name, value))
+            yield from _hidden(value, weights, seen)
     for inner in code.co_consts:
         if isinstance(inner, types.CodeType):
-            yield from _code(inner, known)
+            yield from _code(inner, known, weights, seen)
 
 
 def _text(value: object) -> bytes:
-    return _PLACE.sub("", repr(value)).encode("utf-8", "surrogatepass")
+    return _shown(value).encode("utf-8", "surrogatepass")
 
 
-def _weights(module: Any) -> Iterator[bytes]:  # noqa: ANN401 - whatever has a state
-    for name, tensor in module.state_dict().items():
-        yield b"weights " + str(name).encode() + b" " + _numbers(tensor).tobytes()
+def _nests(value: list[Any] | tuple[Any, ...] | dict[Any, Any]) -> bool:
+    own = type(value).__repr__ in _PLAIN_TEXT
+    parts = value.values() if isinstance(value, dict) else value
+    return own and any(isinstance(part, _NESTED) for part in parts)
 
 
-def _numbers(tensor: Any) -> np.ndarray[Any, Any]:  # noqa: ANN401 - a tensor or an array
-    if _can(tensor, "detach"):
-        # NumPy has no bfloat16; double holds every smaller type.
-        tensor = tensor.detach().cpu().double().numpy()
-    return np.ascontiguousarray(tensor)
+def _shown(value: object, depth: int = 0) -> str:
+    """Return the text of a value without places in memory, sets in order."""
+    inner = functools.partial(_shown, depth=depth + 1)
+    if isinstance(value, set | frozenset):
+        return f"{type(value).__name__}({{{', '.join(sorted(map(inner, value)))}}})"
+    # Of what holds itself, text goes no deeper.
+    if isinstance(value, list | tuple | dict) and depth < _DEEP and _nests(value):
+        if isinstance(value, dict):
+            return f"{{{', '.join(f'{inner(k)}: {inner(v)}' for k, v in value.items())}}}"
+        inside = ", ".join(map(inner, value))
+        return f"[{inside}]" if isinstance(value, list) else f"({inside})"
+    if isinstance(value, (*_NAMED, types.FunctionType)):
+        module = getattr(value, "__module__", None)
+        return f"{module}.{getattr(value, '__qualname__', getattr(value, '__name__', ''))}"
+    return _PLACE.sub("", repr(value))
+
+
+def _module(module: Any) -> Iterator[bytes]:  # noqa: ANN401 - a module of torch
+    """Yield what a network and its layers are, and their settings."""
+    for name, inner in module.named_modules():
+        own = {
+            key: value
+            for key, value in vars(inner).items()
+            if isinstance(value, _PLAIN) and not key.startswith("_") and key != "training"
+        }
+        yield _text((name, _shown(type(inner)), sorted(own.items())))
+
+
+def _weights(module: Any, seen: _Seen) -> Iterator[bytes]:  # noqa: ANN401 - a module of torch
+    for name, entry in module.state_dict().items():
+        told = [_numbers(entry)] if _is_torch(entry, "Tensor") else [_text(entry)]
+        yield (
+            _WEIGHTS + str(name).encode() + b" " + b" ".join([*told, *_hidden(entry, True, seen)])
+        )
+
+
+def _numbers(tensor: Any) -> bytes:  # noqa: ANN401 - a tensor
+    if _is_torch(tensor, "nn", "parameter", "UninitializedTensorMixin"):
+        return b"not yet known"
+    # NumPy has no bfloat16; double holds every smaller type.
+    values = np.asarray(tensor.detach().cpu().double().numpy())
+    return f"{tensor.dtype} {tuple(tensor.shape)} ".encode() + values.tobytes()
 
 
 def _parts(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any object
@@ -148,9 +233,9 @@ def _parts(value: Any) -> Iterator[Any]:  # noqa: ANN401 - any object
         yield from (value.__func__, value.__self__)
     elif dataclasses.is_dataclass(value):
         yield from (getattr(value, field.name, None) for field in dataclasses.fields(value))
-    elif _can(value, "to_numpy"):
+    elif _has(value, "to_numpy"):
         yield value.to_numpy()
-    elif _can(value, "get_params"):
+    elif _has(value, "get_params"):
         yield value.get_params(deep=False)
-    elif not isinstance(value, types.ModuleType | types.BuiltinFunctionType):
-        yield getattr(value, "__dict__", None)
+    else:
+        yield _fields(value)

@@ -24,6 +24,8 @@ def settings(scale: float = 2.0, values: np.ndarray = LONG) -> dict:
         "function": lambda x: scale * x,
         "call": partial(np.add, values),
         "penalties": {"*": L2(0.1)},
+        "named": lambda name: scale if name in {"one", "two", "three", "four"} else 0.0,
+        "sets": [({"one", "two", "three"},)],
     }
 
 
@@ -75,3 +77,66 @@ def test_text_is_the_same_in_another_process():
         for seed in "12"
     }
     assert len(texts) == 1
+
+
+class Power:
+    """An object whose text says nothing."""
+
+    def __init__(self, power: int) -> None:
+        self.power = power
+
+
+class Slots:
+    """The same without a dictionary."""
+
+    __slots__ = ("power",)
+
+    def __init__(self, power: int) -> None:
+        self.power = power
+
+
+@pytest.mark.parametrize("kind", [Power, Slots])
+def test_what_an_object_holds_counts(kind):
+    assert steady(kind(1)) == steady(kind(1))
+    assert steady(kind(1)) != steady(kind(2))
+
+
+def test_what_a_function_calls_counts():
+    names = {"absolute": np.absolute, "square": np.square}
+    one, other = (eval(f"lambda x: {name}(x)", names) for name in list(names)[:2])
+    assert steady(one) != steady(other)
+    again = eval("lambda x: absolute(x)", names)
+    assert steady(one) == steady(again)
+
+
+def test_no_method_of_what_is_looked_at_is_called(tmp_path):
+    with (tmp_path / "log.txt").open("w") as log:
+        held = Power(1)
+        held.log = log
+        steady([held, lambda: log, np])
+        log.write("still open")
+    assert (tmp_path / "log.txt").read_text() == "still open"
+
+
+def test_a_function_that_is_not_complete_yet_has_a_text():
+    def outer():
+        function = lambda: later  # noqa: E731
+        text = steady(function)
+        later = 1
+        return text, later
+
+    assert "lambda" in outer()[0]
+
+
+def test_networks_tell_their_settings_and_their_weights_only_if_asked():
+    torch = pytest.importorskip("torch")
+
+    def layer(rate: float):
+        found = torch.nn.Dropout(rate)
+        found.scale = rate
+        return torch.nn.Sequential(torch.nn.Linear(2, 2), found, torch.nn.LazyLinear(2))
+
+    one, same, other = layer(0.1), layer(0.1), layer(0.2)
+    assert steady(one, weights=False) == steady(same, weights=False)
+    assert steady(one) != steady(same)
+    assert steady(one, weights=False) != steady(other, weights=False)

@@ -167,7 +167,7 @@ def _without_weightless(data: TaskData, owner: str) -> TaskData:
             DataWarning,
             stacklevel=4,
         )
-    return kept
+    return dataclasses.replace(kept, n_input=data.n_rows)
 
 
 def _shown(labels: list[Hashable]) -> str:

@@ -26,6 +26,8 @@ _BLOCK_ENTRIES = 2**21
 _KEPT_ENTRIES = 6 * 2**20
 # Tasks are padded to at most this multiple of their rows, and a few more.
 _PADDING, _FEW = 1.25, 4
+# Rows of so many columns, of which at most this share is not zero, are worked on as sparse ones.
+_WIDE, _THIN = 100, 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -273,6 +275,21 @@ class SparseRows(RowBlock):
         return np.asarray(self._Z.toarray() - self._shift)[None]
 
 
+def is_thin(X: Any) -> bool:  # noqa: ANN401 - dense or sparse
+    """Tell whether rows are so many zeros that sums over the others alone are less work.
+
+    Parameters
+    ----------
+    X : ndarray or sparse matrix of shape (n_rows, p)
+        The rows.
+    """
+    n, p = X.shape
+    if p < _WIDE:
+        return False
+    filled = X.nnz if is_sparse(X) else np.count_nonzero(X)
+    return bool(filled <= _THIN * n * p)
+
+
 def row_blocks(source: Labelled) -> list[RowBlock]:
     """Group the tasks that have labels into blocks of like size.
 
@@ -290,10 +307,14 @@ def row_blocks(source: Labelled) -> list[RowBlock]:
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
     keep = int(counts.sum()) * p <= _KEPT_ENTRIES
+    thin = is_sparse(source.Z) and is_thin(source.Z)
     blocks: list[RowBlock] = []
     start = 0
     while start < len(order):
         end = _end_of_block(counts[order], start, p)
+        if thin and counts[order[start]] >= p:
+            # Padded with others it would be dense.
+            end = start + 1
         tasks = np.sort(order[start:end])
         alone = len(tasks) == 1 and is_sparse(source.Z) and source.width > _FEW
         blocks.append(

@@ -129,7 +129,7 @@ def _from_input(rows: object, data: TaskData, told: tuple[str, str]) -> NDArray[
     given = np.asarray(rows)
     if given.dtype == np.bool_:
         given = np.flatnonzero(given)
-    last = int(data.order.max(initial=-1))
+    last = int(data.order.max(initial=-1)) if data.n_input is None else data.n_input - 1
     if given.ndim != 1 or given.dtype.kind not in "iu" or not _within(given, last):
         allowed = f"pairs of 1-D arrays of row numbers from 0 to {last}"
         raise DataError(sentence(*told, allowed, repr(given)))

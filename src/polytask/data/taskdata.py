@@ -56,6 +56,8 @@ class TaskData:
         The column names of a data frame.
     present : ndarray of shape (T, d), booleans, or None
         Which columns a task has; None if every task has every column.
+    n_input : int or None
+        How many rows the input had, where some of weight zero were left out; else None.
     """
 
     X: Design
@@ -67,6 +69,7 @@ class TaskData:
     order: NDArray[np.intp]
     feature_names: tuple[str, ...] | None = None
     present: NDArray[np.bool_] | None = None
+    n_input: int | None = None
 
     @classmethod
     def from_long(

@@ -218,14 +218,24 @@ def _trained(
             feature_names=_names_of_input(network, model.penalties or {}, data),
         ),
         seed=seed,
-        identity={
-            "seed": seed,
-            "data": checksum(data),
-            **identity_of(model),
-            "rows held out": None if held is None else zlib.crc32(held.tobytes()),
-        },
+        identity=None if model.checkpoint is None else _identity(model, data, held, seed),
         engine=engine,
     )
+
+
+def _identity(
+    model: Any,  # noqa: ANN401 - a deep estimator
+    data: TaskData,
+    held: NDArray[np.intp] | None,
+    seed: int,
+) -> dict[str, Any]:
+    """Return what tells a training from another, for its checkpoint."""
+    return {
+        "seed": seed,
+        "data": checksum(data),
+        **identity_of(model),
+        "rows held out": None if held is None else zlib.crc32(held.tobytes()),
+    }
 
 
 def _names_of_input(

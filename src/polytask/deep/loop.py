@@ -165,8 +165,7 @@ class _Run:
         self.penalties = self.during = Penalties(network, {})
         self.engine: Engine = Alone(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
-        self.steps = 0
-        self.identity: dict[str, Any] = {}
+        self.steps, self.identity = 0, dict[str, Any]()
         self.began = time.monotonic()
 
     @property
@@ -387,10 +386,11 @@ class _Run:
 
     def resume(self, identity: dict[str, Any]) -> None:
         """Go on from the checkpoint, if there is one."""
-        own = known_by(self.network, self.tasks, self.penalties, self.balance)
+        if (path := self.training.checkpoint) is None:
+            return
+        own = known_by(self.network, self.tasks, self.penalties, self.balance, self.batches)
         self.identity = {**identity, **own, "parts": sorted(self._parts())}
-        path = self.training.checkpoint
-        if path is None or (found := read_checkpoint(path)) is None:
+        if (found := read_checkpoint(path)) is None:
             return
         require_same(path, found["identity"], self.identity)
         for name, part in self._parts().items():

@@ -162,28 +162,25 @@ class Modalities(nn.Module):
             value = x.get(name)
             if value is not None and len(rows):
                 # A row without the input must not enter the norms of its encoder.
-                self._refuse_one_row(m, len(rows))
                 whole = whole.index_copy(0, rows, self._encoding(m, value[rows]).to(whole.dtype))
             found.append(whole)
         return found
 
     def _encoding(self, m: int, value: Tensor) -> Tensor:
-        found: Tensor = self.encoders[m](value)
+        try:
+            found: Tensor = self.encoders[m](value)
+        except ValueError as error:
+            if len(value) > 1 or "more than 1 value" not in str(error):
+                raise
+            allowed = f"of 2 rows or more with the input {self.names[m]!r}, for its batch norm"
+            advice = " Choose a larger batch_size, or another norm for this encoder."
+            told = sentence("A batch", "training", allowed, "1 row") + advice
+            raise DataError(told) from error
         wanted = (len(value), self.stand_ins[m].shape[0])
         if tuple(found.shape) != wanted:
             name = f"The encoding of {self.names[m]!r}"
             raise DataError(sentence(name, "Modalities", f"of shape {wanted}", tuple(found.shape)))
         return found
-
-    def _refuse_one_row(self, m: int, count: int) -> None:
-        """Refuse a single row for a batch norm, which has no variance to learn."""
-        if count > 1 or not self.training:
-            return
-        if any(isinstance(layer, nn.modules.batchnorm._BatchNorm) for layer in
-               self.encoders[m].modules()):  # fmt: skip
-            allowed = f"of 2 rows or more with the input {self.names[m]!r}, for its batch norm"
-            advice = " Choose a larger batch_size, or another norm for this encoder."
-            raise DataError(sentence("A batch", "training", allowed, "1 row") + advice)
 
     def _kept(self, there: Tensor) -> Tensor:
         """Return which inputs are left when some are hidden; each row keeps one of its own."""

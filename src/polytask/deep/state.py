@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import warnings
+import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -93,6 +94,7 @@ def known_by(
     tasks: Sequence[Hashable],
     penalties: Penalties,
     balance: Balance | None,
+    batches: object,
 ) -> dict[str, Any]:
     """Return what tells a training from another, whoever asks for it."""
     parts = [
@@ -101,10 +103,17 @@ def known_by(
     ]
     return {
         "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
+        "kinds of layers": zlib.crc32(repr(_kinds(network)).encode()),
         "tasks": [repr(task) for task in tasks],
         "penalties of layers": parts,
         "balancer": steady(None if balance is None else balance.balancer, weights=False),
+        "generators of batches": len(_generators(batches)),
     }
+
+
+def _kinds(network: nn.Module) -> list[str]:
+    """Return the kinds of layers, also after a first pass has made lazy ones real."""
+    return [type(module).__name__.removeprefix("Lazy") for module in network.modules()]
 
 
 def require_same(

@@ -268,7 +268,7 @@ def _summed(task: Task, output: Any, target: Any) -> tuple[Tensor, int]:  # noqa
     seen = mask.reshape(*mask.shape, *[1] * (target.ndim - mask.ndim))
     observed = target[mask]
     # A loss need not be finite at 0, and 0 times an infinite slope is no number.
-    filler = observed[0] if len(observed) else torch.zeros_like(target[(0,) * mask.ndim])
+    filler = observed[0] if len(observed) else target.new_zeros(target.shape[mask.ndim :])
     losses = task.loss(output, torch.where(seen, target, filler))
     if losses.shape[: mask.ndim] != mask.shape:
         allowed = f"one loss for each entry of the mask, a tensor of shape {tuple(mask.shape)}"

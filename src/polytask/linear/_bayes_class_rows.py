@@ -14,7 +14,7 @@ from polytask._estimator.scaling import FeatureScaling, wide_enough
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights
 from polytask._linalg import is_sparse
-from polytask.bayes.laplace_rows import Labelled
+from polytask.bayes.laplace_rows import Labelled, is_thin
 from polytask.data import Form, TaskData
 from polytask.datafits import Features
 
@@ -98,7 +98,10 @@ def class_labels(
     -------
     ClassLabels
     """
-    Z, shift = with_ones(scaling.features(wide_enough(data.X), cell_mask(data)))
+    X, mask = wide_enough(data.X), cell_mask(data)
+    if mask is None and not is_sparse(X) and is_thin(X):
+        X = sp.csr_array(X)
+    Z, shift = with_ones(scaling.features(X, mask))
     weight = label_weights(data, outcomes, None, owner)
     if data.form is Form.TARGETS:
         task, rows = np.nonzero(weight.T > 0)

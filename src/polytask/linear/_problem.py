@@ -152,15 +152,19 @@ class Problem:
             return W, intercept
         owners, labels = self._owners, np.array(self.layout.columns.classes, dtype=object)
         scale, mean = self.targets.scale[owners], self.targets.mean[owners]
-        W, b = W.copy(), intercept.copy()
+        coef, b = self.features.restore(W, intercept, self.present)
+        coef, b = coef * scale, b * scale + mean
+        W, intercept = W.copy(), intercept.copy()
         for column in np.flatnonzero(idle[owners]):
             share = self.counts[owners] * (labels == labels[column])
             if not share.any():
                 continue
             share = share / share.sum()
-            W[:, column] = (W * scale) @ share / scale[column]
-            b[column] = ((b * scale + mean) @ share - mean[column]) / scale[column]
-        return W, b
+            own = coef @ share if self.present is None else self.present[column] * (coef @ share)
+            W[:, column] = self.features.scale * own / scale[column]
+            level = b @ share + self.features.mean @ own
+            intercept[column] = (level - mean[column]) / scale[column]
+        return W, intercept
 
 
 def build_problem(

@@ -169,7 +169,7 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
 
 
 def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
-    """Return folds as pairs of rows; pairs that are given may name rows of weight zero.
+    """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out.
 
     Parameters
     ----------
@@ -191,21 +191,9 @@ def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]
     DataError
         If the rows cannot be split so.
     """
-    if not hasattr(cv, "split") and isinstance(cv, list | tuple):
-        if not cv:
-            raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
-        cv = [(_known_rows(a, raw), _known_rows(b, raw)) for a, b in cv]
-    return as_splits(cv, raw)
-
-
-def _known_rows(rows: Any, raw: TaskData) -> NDArray[np.intp]:  # noqa: ANN401 - indices or mask
-    """Drop rows past the last one in use: those of weight zero were left out."""
-    given = np.asarray(rows)
-    given = np.flatnonzero(given) if given.dtype == np.bool_ else given
-    last = int(raw.order.max(initial=-1))
-    every = len(raw.order) > last
-    kept = (given >= 0) & (given <= last) if every else np.isin(given, raw.order)
-    return np.asarray(given[kept], dtype=np.intp)
+    if isinstance(cv, list | tuple) and not cv:
+        raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
+    return as_splits(cv, raw, "cv", owner)
 
 
 def _sorted(rows: Index) -> Index:

@@ -65,7 +65,9 @@ def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Sco
         ``(W, intercept) -> score``.
     """
     score = _scorer(scoring, fold, problem, owner)
-    if np.all(problem.counts > 0):
+    # Targets are never unseen, and the scale of one without a label is not known.
+    form = fold.train.form if isinstance(fold, RowFold) else fold.like.form
+    if np.all(problem.counts > 0) or form is Form.TARGETS:
         return score
     return lambda W, intercept: score(*problem.served(W, intercept))
 

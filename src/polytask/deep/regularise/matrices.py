@@ -151,6 +151,15 @@ class Matrix:
         """Whether no parameter is to be trained."""
         return not any(parameter.requires_grad for parameter in self.parameters)
 
+    def require_free(self) -> None:
+        """Refuse parameters of which some are to be trained and some are not."""
+        kinds = {parameter.requires_grad for parameter in self.parameters}
+        if len(kinds) > 1:
+            raise IncompatibleError(
+                f"A part of {self.name!r} is frozen, and a penalty with zeros is for the whole of "
+                "it: put penalties on the layers that are trained, by their own names."
+            )
+
     @property
     def shape(self) -> tuple[int, int]:
         """The number of features and of columns."""

@@ -49,6 +49,7 @@ class PenaltyTerm:
         part = self.parting.proximable
         if part is None or self.matrix.frozen:
             return
+        self.matrix.require_free()
         found = metric_of(optimizers, self.matrix)
         if found is None:
             return
@@ -74,6 +75,7 @@ class PenaltyTerm:
         """Tell whether optimisers cannot apply a part; nothing is applied to a frozen layer."""
         if self.matrix.frozen:
             return False
+        self.matrix.require_free()
         return adapts(optimizers, self.matrix) and not in_metric(part)
 
     @torch.no_grad()
