@@ -301,3 +301,80 @@ def test_inputs_of_unlike_length_and_encodings_of_another_width_are_named() -> N
         trunk({"a": torch.ones(4, 3), "b": torch.ones(5, 2)})
     with pytest.raises(DataError, match=r"encoding of 'b' .* of shape \(4, 5\); got \(4, 4\)"):
         trunk({"a": torch.ones(4, 3), "b": torch.ones(4, 2)})
+
+
+def test_one_image_for_the_batch_norm_of_an_encoder_is_enough() -> None:
+    picture = nn.Sequential(nn.Conv2d(1, 2, 3), nn.BatchNorm2d(2), nn.Flatten(), nn.Linear(32, 4))
+    frozen = nn.Sequential(nn.Linear(3, 4), nn.BatchNorm1d(4))
+    trunk = Modalities({"image": picture, "row": frozen}, {"image": 4, "row": 4})
+    frozen.eval()
+    inputs = {"image": torch.randn(3, 1, 6, 6), "row": torch.randn(3, 3)}
+    inputs["image"][:2] = float("nan")
+    inputs["row"][1:] = float("nan")
+    assert trunk(inputs).shape == (3, 8)
+
+
+def test_lazy_layers_can_be_trained(tmp_path: Path) -> None:
+    X = np.random.default_rng(0).normal(size=(40, 3))
+    for checkpoint in (None, tmp_path / "c"):
+        trunk = nn.Sequential(nn.LazyLinear(4), nn.ReLU())
+        model = DeepMultiTaskRegressor(trunk, max_epochs=2, checkpoint=checkpoint)
+        assert model.fit(X, X[:, :2]).predict(X).shape == (40, 2)
+
+
+def test_a_checkpoint_of_a_trunk_with_other_settings_is_refused(tmp_path: Path) -> None:
+    class Scaled(nn.Module):
+        def __init__(self, size: float) -> None:
+            super().__init__()
+            self.layer, self.size = nn.Linear(3, 4), size
+
+        def forward(self, x: Any) -> Any:
+            return self.layer(x) * self.size
+
+    X = np.random.default_rng(0).normal(size=(40, 3))
+
+    def fit(size: float, epochs: int) -> None:
+        path, trunk = tmp_path / "c", Scaled(size)
+        DeepMultiTaskRegressor(trunk, max_epochs=epochs, checkpoint=path, random_state=0).fit(
+            X, X[:, :2]
+        )
+
+    fit(1.0, 1)
+    with pytest.raises(DataError, match="differs in trunk"):
+        fit(2.0, 2)
+
+
+def test_a_loop_refuses_the_checkpoint_of_other_layers_or_batches(tmp_path: Path) -> None:
+    def train(layer: nn.Module, own: Any, epochs: int) -> None:
+        network = TaskNetwork(
+            nn.Sequential(nn.Linear(6, 4), layer), [Task("n", nn.Linear(4, 1), squares)]
+        )
+        training = Training(max_epochs=epochs, checkpoint=tmp_path / "c")
+        fit_network(network, batches_of(own), training)
+
+    train(nn.ReLU(), torch.Generator(), 1)
+    with pytest.raises(DataError, match="differs in kinds of layers"):
+        train(nn.Tanh(), torch.Generator(), 2)
+    with pytest.raises(DataError, match="differs in generators of batches"):
+        train(nn.ReLU(), None, 2)
+
+
+@pytest.mark.parametrize("penalty", [L21(0.5), L1(0.1)])
+def test_penalties_with_zeros_of_partly_frozen_heads_are_refused(penalty: Any) -> None:
+    network = TaskNetwork(nn.Linear(6, 4), [Task(name, nn.Linear(4, 1), squares) for name in "ab"])
+    network.heads[0].weight.requires_grad_(False)
+    penalties = Penalties(network, {"heads": penalty})
+    optimizer = torch.optim.SGD(network.parameters(), lr=0.1)
+    for ask in (
+        lambda: penalties.check(optimizer),
+        lambda: penalties.proximal_step(optimizer),
+        lambda: final_phase(penalties, lambda: network.trunk(torch.ones(2, 6)).sum()),
+    ):
+        with pytest.raises(IncompatibleError, match="A part of 'heads' is frozen"):
+            ask()
+
+
+def test_a_batch_of_no_rows_has_no_labels() -> None:
+    task = Task("n", nn.Linear(4, 1), squares, mask=lambda target: ~torch.isnan(target))
+    network = TaskNetwork(nn.Linear(6, 4), [task])
+    assert len(network.sums((torch.zeros(0, 6), {"n": torch.zeros(0, 1)})).losses) == 0

@@ -5,7 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+import pandas as pd
 import pytest
+from sklearn.model_selection import KFold
 
 from polytask import (
     AutoMultiTaskClassifier,
@@ -15,8 +17,9 @@ from polytask import (
     MultiTaskRegressorIC,
     compare,
 )
+from polytask.data import LeaveTasksOut, TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.penalties import L2, L21, coupling
+from polytask.penalties import L2, L21, coupling, toward_mean
 from polytask.selection import Between, tune
 
 RNG = np.random.default_rng(0)
@@ -143,3 +146,62 @@ def test_results_of_another_estimator_are_not_gone_on_with(tmp_path: Any) -> Non
         assert again(one) == again(one)
         with pytest.raises((DataError, IncompatibleError)):
             again(other)
+
+
+FIRST = np.arange(50)
+WRONG_PAIRS = {
+    "past the end": (FIRST, np.arange(50, 900)),
+    "negative": (FIRST, np.array([-1, -2, 60])),
+    "fractions": (FIRST + 0.5, np.arange(50, 90) + 0.5),
+    "counted from 1": (FIRST + 1, np.arange(51, 91)),
+    "columns": (FIRST[:, None], np.arange(50, 90)[:, None]),
+}
+
+
+@pytest.mark.parametrize("pair", WRONG_PAIRS.values(), ids=WRONG_PAIRS)
+def test_pairs_that_are_no_rows_are_refused(pair: Any) -> None:
+    with pytest.raises(DataError, match="row numbers from 0 to 89"):
+        AutoMultiTaskRegressor(["separate", "pooled"], cv=[pair]).fit(X, Y, task=TASK)
+    space = {"penalty__alpha": Between(0.01, 1.0)}
+    with pytest.raises(DataError, match="row numbers from 0 to 89"):
+        tune(MultiTaskRegressor(L2()), space, X, Y, task=TASK, cv=[pair], n_trials=1)
+    weight = np.ones(90)
+    weight[80:] = 0.0
+    with pytest.raises(DataError, match="row numbers from 0 to 89"):
+        MultiTaskRegressorCV(L2(), cv=[pair]).fit(X, Y, task=TASK, sample_weight=weight)
+
+
+def test_whole_tasks_that_lack_features_are_scored_by_what_unseen_tasks_are_given() -> None:
+    tables = {}
+    for k in range(6):
+        own = np.arange(90) % 6 == k
+        table = pd.DataFrame(X[own] + 1.0, columns=list("abc")).drop(columns="abc"[k % 3])
+        tables[k] = table, Y[own] + k
+    penalty = toward_mean(0.3) + L2(0.05)
+    folds = LeaveTasksOut(3, random_state=0)
+    plain = {"unseen_tasks": "shared", "tol": 1e-10}
+
+    def score(y: np.ndarray, predicted: np.ndarray) -> float:
+        return -float(np.mean((y - predicted) ** 2))
+
+    model = MultiTaskRegressorCV(penalty, alphas=[0.1], cv=folds, scoring=score, **plain)
+    model.fit(tables)
+    data = TaskData.from_tasks(tables)
+    for k, (train, test) in enumerate(folds.split(data)):
+        codes = data.row_tasks()
+        seen = {data.tasks[c]: tables[data.tasks[c]] for c in np.unique(codes[train])}
+        fitted = MultiTaskRegressor(model.best_penalty_, **plain).fit(seen)
+        left = {data.tasks[c]: tables[data.tasks[c]] for c in np.unique(codes[test])}
+        found = fitted.predict({name: table for name, (table, _) in left.items()})
+        wanted = np.mean([score(y, found[name]) for name, (_, y) in left.items()])
+        # The penalty of tasks without rows moves the mean a little.
+        assert model.scores_[0][k] == pytest.approx(wanted, rel=0.02)
+
+
+def test_the_unit_of_a_target_that_a_fold_does_not_know_chooses_nothing() -> None:
+    def chosen(unit: float) -> float:
+        targets = np.column_stack([Y, X[:, 1], np.full(90, np.nan)])
+        targets[7, 2] = unit
+        return MultiTaskRegressorCV(L21(), cv=KFold(5)).fit(X, targets).alpha_
+
+    assert chosen(1e4) == pytest.approx(chosen(1.0))
