@@ -250,7 +250,7 @@ def test_pooled_and_separate_are_both_reached() -> None:
         ({"penalty": []}, "penalty of MultiTaskRegressorCV must be None"),
         ({"scoring": "auc"}, "scoring of MultiTaskRegressorCV must be one of"),
         ({"cv": 1}, "n_splits"),
-        ({"cv": "five"}, "cv of the search"),
+        ({"cv": "five"}, "cv of MultiTaskRegressorCV"),
     ],
 )
 def test_bad_parameters_are_refused(parameters: dict[str, object], sentence: str) -> None:
