@@ -224,6 +224,6 @@ _FREE = frozenset(
 
 def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
     """Return the parameters that a checkpoint must agree about, as text."""
-    params = model.get_params(deep=False)
-    told = {n: steady(value, weights=False) for n, value in params.items() if n not in _FREE}
+    params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
+    told = {n: steady(value, weights=False) for n, value in params.items()}
     return told | {BEGINNING: weights_of(params)}
