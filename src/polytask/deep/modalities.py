@@ -116,7 +116,7 @@ class Modalities(nn.Module):
         ------
         DataError
             If an input is unknown, or none is there, or their rows differ in number, or an
-            encoding has another width than was said.
+            encoder cannot take its input, or an encoding has another width than was said.
         """
         there = self._seen(x)
         encodings = self._encoded(x, there)
@@ -175,6 +175,12 @@ class Modalities(nn.Module):
             allowed = f"of 2 rows or more with the input {self.names[m]!r}, for its batch norm"
             advice = " Choose a larger batch_size, or another norm for this encoder."
             told = sentence("A batch", "training", allowed, "1 row") + advice
+            raise DataError(told) from error
+        except torch.OutOfMemoryError:
+            raise
+        except RuntimeError as error:
+            name, got = f"The input {self.names[m]!r}", f"a batch of shape {tuple(value.shape)}"
+            told = sentence(name, "Modalities", "what its encoder takes", f"{got} ({error})")
             raise DataError(told) from error
         wanted = (len(value), self.stand_ins[m].shape[0])
         if tuple(found.shape) != wanted:

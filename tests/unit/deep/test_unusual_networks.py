@@ -301,6 +301,9 @@ def test_inputs_of_unlike_length_and_encodings_of_another_width_are_named() -> N
         trunk({"a": torch.ones(4, 3), "b": torch.ones(5, 2)})
     with pytest.raises(DataError, match=r"encoding of 'b' .* of shape \(4, 5\); got \(4, 4\)"):
         trunk({"a": torch.ones(4, 3), "b": torch.ones(4, 2)})
+    wrong = r"input 'a' .* must be what its encoder takes; got a batch of shape \(4, 7\) \(mat1"
+    with pytest.raises(DataError, match=wrong):
+        trunk({"a": torch.ones(4, 7), "b": torch.ones(4, 2)})
 
 
 def test_one_image_for_the_batch_norm_of_an_encoder_is_enough() -> None:
