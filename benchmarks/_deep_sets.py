@@ -6,7 +6,7 @@ import dataclasses
 from typing import Any
 
 import numpy as np
-from _sets import RealSet, load_set
+from _sets import RealSet, load_table
 
 from polytask import TaskData
 from polytask.data import WithinTasks
@@ -21,19 +21,12 @@ DIGIT_LABELS = 100
 
 
 def load(name: str) -> RealSet:
-    """Load a set, all its rows, dense.
+    """Load a set, all its rows.
 
-    The third target of hillstrom is a number and left out. "digits" has three questions about
-    the same images; in "digits_apart" each question is answered for images of its own.
+    "digits" has three questions about the same images; in "digits_apart" each question is
+    answered for images of its own.
     """
-    if name.startswith("digits"):
-        return _digits(name)
-    data = load_set(name)
-    if name == "hillstrom":
-        data = dataclasses.replace(data, y=data.y[:, :2], classes=True)
-    if hasattr(data.X, "indptr"):
-        data = dataclasses.replace(data, X=data.X.toarray())
-    return data
+    return _digits(name) if name.startswith("digits") else load_table(name)
 
 
 def _digits(name: str) -> RealSet:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
+
+# Sparse sets with at most so many columns are made dense, so that trees and nets can take them.
+_DENSE = 2000
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,19 @@ def load_set(name: str, max_rows: int | None = None) -> RealSet:
     if classes and y.ndim == 1:
         y = y.astype(int)
     return RealSet(name, X, y, task, classes)
+
+
+def load_table(name: str) -> RealSet:
+    """Load a set as a user would bring it: dense, but for thousands of columns.
+
+    The third target of hillstrom is a number and left out.
+    """
+    data = load_set(name)
+    if name == "hillstrom":
+        data = replace(data, y=data.y[:, :2], classes=True)
+    if hasattr(data.X, "indptr") and data.X.shape[1] <= _DENSE:
+        data = replace(data, X=data.X.toarray())
+    return data
 
 
 def _design(arrays: dict[str, np.ndarray]) -> Any:

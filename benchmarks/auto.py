@@ -4,7 +4,8 @@
 training part. Numbers: R2 against the grand mean of the test rows (mean over targets in the
 targets form); classes: mean over tasks of the area under the ROC curve. The intervals are of the
 paired difference "auto minus this", corrected for overlapping training parts (Nadeau and Bengio).
-A second table has the ranks over the sets. ``--keep FILE`` goes on with a run that was stopped.
+Two tables at the end have Auto beside the best of each set, and the ranks.
+``--keep FILE`` goes on with a run that was stopped.
 statsmodels, where it is installed, adds a mixed model with an intercept per task.
 """
 
@@ -23,11 +24,16 @@ from typing import Any
 import numpy as np
 import sklearn
 from _kept import Kept
-from _sets import RealSet, load_set
+from _sets import RealSet, load_table
 from learned_prior_classes import interval
 from real_data import score, single, splits, take
 from scipy.stats import rankdata
-from sklearn.ensemble import HistGradientBoostingClassifier, HistGradientBoostingRegressor
+from sklearn.ensemble import (
+    HistGradientBoostingClassifier,
+    HistGradientBoostingRegressor,
+    RandomForestClassifier,
+    RandomForestRegressor,
+)
 from sklearn.linear_model import MultiTaskElasticNetCV, MultiTaskLassoCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -45,11 +51,13 @@ from polytask.baselines import Joint, TunedLogistic
 
 SETS = (
     "school", "computer", "exam65", "radon", "sarcos_sub", "mtr_enb", "mtr_scpf", "mtr_wq",
-    "mtr_rf1", "mtr_atp1d", "heart4", "landmine", "bank_conjoint",
+    "mtr_rf1", "mtr_atp1d", "heart4", "landmine", "bank_conjoint", "hillstrom", "adult_mmoe",
+    "mfeat_pix", "tox21", "amazon_sentiment",
 )  # fmt: skip
 AUTO = "auto"
 PLAIN = ("separate", "pooled", "pooled + intercepts", "pooled + category")
 Make = Callable[[], Any]
+Scores = dict[str, np.ndarray]
 
 
 class MixedModel:
@@ -76,8 +84,8 @@ class MixedModel:
         return np.column_stack([np.ones(len(X)), X])
 
 
-def models(data: RealSet) -> dict[str, Make]:
-    """Return the models by name."""
+def models(data: RealSet, budget: float | None) -> dict[str, Make]:
+    """Return the models by name; `budget` is the seconds that Auto may take."""
     dense = not hasattr(data.X, "indptr")
     if data.classes:
         learner = make_pipeline(StandardScaler(with_mean=dense), TunedLogistic())
@@ -99,26 +107,35 @@ def models(data: RealSet) -> dict[str, Make]:
         "pooled + intercepts": lambda: Pooled(learner, "intercept"),
         "pooled + category": lambda: Pooled(learner, "category"),
         "learned prior": learned,
-        AUTO: auto,
+        AUTO: partial(auto, time_budget=budget),
     }
     if dense:
         rows["boosting per task"] = lambda: SingleTask(boosting(random_state=0))
         rows["boosting pooled"] = lambda: Pooled(boosting(random_state=0), "category")
+        rows["random forest"] = partial(_forest, data)
     return rows | (_for_matrix(data) if data.task is None else _for_long(data))
 
 
-def _for_matrix(data: RealSet) -> dict[str, Make]:
-    from sklearn.ensemble import RandomForestClassifier, RandomForestRegressor
+def _forest(data: RealSet) -> Any:
+    """Return one forest for all tasks, but where targets have gaps, which it does not take."""
+    forest = (RandomForestClassifier if data.classes else RandomForestRegressor)(
+        200, random_state=0
+    )
+    if data.task is not None:
+        return Pooled(forest, "category")
+    return SingleTask(forest) if np.isnan(data.y).any() else Joint(forest)
 
-    if hasattr(data.X, "indptr") or np.isnan(data.y).any():
+
+def _for_matrix(data: RealSet) -> dict[str, Make]:
+    if data.classes or hasattr(data.X, "indptr") or np.isnan(data.y).any():
         return {}
-    forest = RandomForestClassifier if data.classes else RandomForestRegressor
-    rows: dict[str, Make] = {"random forest": lambda: Joint(forest(200, random_state=0))}
-    if not data.classes:
-        for name, lasso in (("Lasso", MultiTaskLassoCV), ("ElasticNet", MultiTaskElasticNetCV)):
-            made = make_pipeline(StandardScaler(), lasso(cv=5, max_iter=5000))
-            rows[f"scikit-learn MultiTask{name}CV"] = lambda made=made: Joint(made)
-    return rows
+    lassos = {"Lasso": MultiTaskLassoCV, "ElasticNet": MultiTaskElasticNetCV}
+    return {
+        f"scikit-learn MultiTask{name}CV": lambda lasso=lasso: Joint(
+            make_pipeline(StandardScaler(), lasso(cv=5, max_iter=5000))
+        )
+        for name, lasso in lassos.items()
+    }
 
 
 def _for_long(data: RealSet) -> dict[str, Make]:
@@ -145,49 +162,65 @@ def measure(make: Make, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> t
         return score(model, data, test), seconds
 
 
-def run(name: str, count: int, keep: str | None) -> dict[str, float]:
-    """Print the table of one set; return the means."""
-    data = load_set(name)
-    pairs = splits(data, count)
-    kept = Kept(keep, name)
+def run(name: str, options: argparse.Namespace) -> Scores:
+    """Print the table of one set; return the scores of every model that could be fitted."""
+    data = load_table(name)
+    pairs = splits(data, options.splits)
+    kept = Kept(options.keep, name)
     found = {
         label: np.array(
             [kept.get(label, k, partial(measure, make, data, p)) for k, p in enumerate(pairs)]
         )
-        for label, make in models(data).items()
+        for label, make in models(data, options.budget).items()
     }
+    found = {label: own for label, own in found.items() if not np.isnan(own).any()}
     metric = "AUC" if data.classes else "R2"
     shape = f"{data.X.shape[0]:,} rows, {data.X.shape[1]} features"
-    print(f"\n## {name} ({shape}): {metric}, {count} splits\n")
+    print(f"\n## {name} ({shape}): {metric}, {len(pairs)} splits\n")
     print("| model | mean | sd | auto minus this | 95% interval | CPU s per fit |")
     print("|---|---|---|---|---|---|")
-    order = sorted(found, key=lambda label: -np.nan_to_num(found[label][:, 0].mean(), nan=-9.0))
-    for label in order:
-        values = found[label][:, 0]
-        gap = found[AUTO][:, 0] - values
-        shown = "|  |  |"
-        if label != AUTO and count > 1:
-            low, high = interval(gap, 0.25)
-            shown = f"| {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
-        seconds = found[label][:, 1].mean()
-        print(f"| {label} | {values.mean():.4f} | {values.std():.4f} {shown} {seconds:.1f} |")
+    for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
+        values, seconds = found[label].T
+        shown = "  |  |" if label == AUTO else _gap(found[AUTO][:, 0], values)
+        print(
+            f"| {label} | {values.mean():.4f} | {values.std():.4f} |{shown} {seconds.mean():.1f} |"
+        )
     sys.stdout.flush()
-    return {label: float(values[:, 0].mean()) for label, values in found.items()}
+    return {label: own[:, 0] for label, own in found.items()}
 
 
-def print_ranks(means: dict[str, dict[str, float]]) -> None:
-    """Print the mean rank of every model over the sets, the worst rank where it is missing."""
-    labels = sorted({label for own in means.values() for label in own})
-    table = np.array(
-        [
-            [np.nan_to_num(own.get(label, -9.0), nan=-9.0) for label in labels]
-            for own in means.values()
-        ]
-    )
-    ranks = rankdata(-table, axis=1)
-    print(f"\n## Ranks over {len(means)} sets\n\n| model | mean rank | first on |\n|---|---|---|")
-    for k in np.argsort(ranks.mean(axis=0)):
-        print(f"| {labels[k]} | {ranks[:, k].mean():.2f} | {int((ranks[:, k] == 1).sum())} |")
+def _gap(auto: np.ndarray, values: np.ndarray) -> str:
+    """Return two cells: the mean of what Auto has more, and its interval."""
+    gap = auto - values
+    low, high = interval(gap, 0.25)
+    return f" {gap.mean():+.4f} | {low:+.4f} to {high:+.4f} |"
+
+
+def print_bests(found: dict[str, Scores]) -> None:
+    """Print, for every set, Auto against the best of the others and of those without sharing."""
+    print(f"\n## Auto against the best, {len(found)} sets\n")
+    print("| set | best of the others | auto minus it | 95% interval | ", end="")
+    print("best of separate and pooled | auto minus it | 95% interval |")
+    print("|---|---|---|---|---|---|---|")
+    for name, own in found.items():
+        cells = ""
+        for rivals in (own.keys() - {AUTO}, PLAIN):
+            best = max(sorted(rivals), key=lambda label: own[label].mean())
+            cells += f" {best} |{_gap(own[AUTO], own[best])}"
+        print(f"| {name} |{cells}")
+
+
+def print_ranks(found: dict[str, Scores]) -> None:
+    """Print the mean rank of every model over the sets, each among the models that it has."""
+    ranks: dict[str, list[float]] = {}
+    for own in found.values():
+        for label, rank in zip(own, rankdata([-v.mean() for v in own.values()]), strict=True):
+            ranks.setdefault(label, []).append(rank)
+    print(f"\n## Ranks over {len(found)} sets\n\n| model | mean rank | sets | first on |")
+    print("|---|---|---|---|")
+    for label in sorted(ranks, key=lambda label: float(np.mean(ranks[label]))):
+        places = ranks[label]
+        print(f"| {label} | {np.mean(places):.2f} | {len(places)} | {places.count(1.0)} |")
 
 
 def main() -> None:
@@ -196,6 +229,7 @@ def main() -> None:
     parser.add_argument("sets", nargs="*", default=SETS)
     parser.add_argument("--splits", type=int, default=10)
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
+    parser.add_argument("--budget", type=float, default=None, help="seconds that Auto may take")
     chosen = parser.parse_args()
     print(
         f"`python benchmarks/auto.py {shlex.join(sys.argv[1:])}`, "
@@ -203,7 +237,9 @@ def main() -> None:
         f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}"
     )
-    print_ranks({name: run(name, chosen.splits, chosen.keep) for name in chosen.sets})
+    found = {name: run(name, chosen) for name in chosen.sets}
+    print_bests(found)
+    print_ranks(found)
 
 
 if __name__ == "__main__":
