@@ -27,6 +27,7 @@ from _kept import Kept
 from _sets import RealSet, load_table
 from learned_prior_classes import interval
 from real_data import score, single, splits, take
+from scipy.linalg import qr
 from scipy.stats import rankdata
 from sklearn.ensemble import (
     HistGradientBoostingClassifier,
@@ -61,13 +62,23 @@ Scores = dict[str, np.ndarray]
 
 
 class MixedModel:
-    """A linear mixed model of statsmodels with an intercept per task."""
+    """A linear mixed model of statsmodels with an intercept per task.
+
+    It gets what it needs to converge: standard units, no columns that others make up, and an
+    optimiser without gradients (with them it ends early, or at a variance of zero with an
+    infinite likelihood, on radon and exam65).
+    """
 
     def fit(self, X: Any, y: np.ndarray, task: np.ndarray) -> MixedModel:
         """Fit by restricted likelihood; refuse what does not converge."""
         from statsmodels.regression.mixed_linear_model import MixedLM
 
-        found = MixedLM(y, self._design(X), groups=task).fit()
+        rows = np.asarray(X, dtype=float)
+        self.scaler = StandardScaler().fit(rows)
+        self.own = _independent(self.scaler.transform(rows))
+        self.mean, self.unit = y.mean(), y.std()
+        model = MixedLM((y - self.mean) / self.unit, self._design(X), groups=task)
+        found = model.fit(method="powell")
         if not found.converged:
             raise ValueError("the mixed model did not converge")
         self.coef = np.asarray(found.fe_params)
@@ -76,12 +87,19 @@ class MixedModel:
 
     def predict(self, X: Any, task: np.ndarray) -> np.ndarray:
         """Return fixed effects and the intercept of the task."""
-        return np.asarray(self._design(X) @ self.coef + [self.level[t] for t in task])
+        levels = np.array([self.level[t] for t in task])
+        return np.asarray(self.mean + self.unit * (self._design(X) @ self.coef + levels))
 
-    @staticmethod
-    def _design(X: Any) -> np.ndarray:
-        X = np.asarray(X, dtype=float)
-        return np.column_stack([np.ones(len(X)), X])
+    def _design(self, X: Any) -> np.ndarray:
+        scaled = self.scaler.transform(np.asarray(X, dtype=float))[:, self.own]
+        return np.column_stack([np.ones(len(scaled)), scaled])
+
+
+def _independent(X: np.ndarray) -> np.ndarray:
+    """Return columns that span all, none made up by the others and the intercept."""
+    _, triangle, order = qr(X - X.mean(axis=0), mode="economic", pivoting=True)
+    sizes = np.abs(np.diag(triangle))
+    return np.sort(order[: len(sizes)][sizes > 1e-8 * sizes[0]])
 
 
 def models(data: RealSet, budget: float | None) -> dict[str, Make]:
