@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,7 +16,13 @@ from polytask.datafits import Datafit
 from polytask.datafits.base import Array, LinearMap
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
-from polytask.solvers.level_degrees import data_hessian, with_moments
+from polytask.solvers._free_rows import hessian_product
+from polytask.solvers.level_degrees import (
+    data_hessian,
+    hessian_matrices,
+    matrix_of,
+    with_moments,
+)
 from polytask.solvers.objective import Objective, with_smooth
 
 Index = NDArray[np.intp]
@@ -131,8 +138,10 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     data, bent = data_hessian(local, W), local.evaluate(W)
     bent = bent if objective.curved is None else with_smooth(bent, objective.curved, W)
     if objective.rough is None:
-        inner = _Inner(bent.hessian, data, np.arange(W.size), W.shape, bent.preconditioner(0.0))
-        return inner.by_column(effort)
+        free = np.arange(W.size)
+        hessians = partial(_hessians, local, objective.curved, W, free)
+        about = bent.preconditioner(0.0)
+        return _Inner(bent.hessian, data, free, W.shape, hessians, about).by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
     point = W - step * objective.smooth(W, None).gradient
     held = _held(objective.rough, point, step)
@@ -144,7 +153,17 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     def right(V: Array) -> Array:
         return np.asarray(derivative(step * data(V)))
 
-    return _Inner(system, right, np.flatnonzero(~held.ravel()), W.shape).by_column(effort)
+    free = np.flatnonzero(~held.ravel())
+
+    def matrices() -> tuple[Array, Array]:
+        whole, own = _hessians(local, objective.curved, W, free)
+        times = _derivative_times(objective.rough, derivative, free, W.shape)
+        over = step * times(own)
+        left = over if own is whole else step * times(whole)
+        unit = np.eye(free.size)
+        return unit - times(unit) + left, over
+
+    return _Inner(system, right, free, W.shape, matrices).by_column(effort)
 
 
 def _curvature(objective: Objective, datafit: Datafit) -> float:
@@ -178,6 +197,32 @@ def _derivative(rough: Proximable | None, point: Array, step: float) -> LinearMa
     return apply
 
 
+def _hessians(
+    datafit: Datafit, curved: Smooth | None, W: Array, free: Index
+) -> tuple[Array, Array]:
+    """Return the matrices of the Hessian of the smooth part and of that of the data in it."""
+    whole, data = hessian_matrices(datafit, W, free)
+    if curved is None:
+        return whole, data
+    return whole + matrix_of(partial(hessian_product, curved), free, W.shape), data
+
+
+def _derivative_times(
+    rough: Proximable | None, derivative: LinearMap, free: Index, shape: tuple[int, int]
+) -> LinearMap:
+    """Return what multiplies matrices of n_free rows by the derivative of a prox.
+
+    That of rows by themselves is made of a block for each row, and all rows are moved at once.
+    """
+    if not isinstance(rough, RowSeparable):
+        matrix = matrix_of(derivative, free, shape)
+        return lambda A: matrix @ A
+    columns = shape[1]
+    moved = [derivative(np.broadcast_to(unit, shape)) for unit in np.eye(columns)]
+    blocks = np.stack(moved, axis=2)[free[::columns] // columns]
+    return lambda A: np.matmul(blocks, A.reshape(-1, columns, A.shape[1])).reshape(A.shape)
+
+
 @dataclass(frozen=True, eq=False)
 class _Inner:
     """The diagonal of system^-1 right for some coefficients.
@@ -190,6 +235,8 @@ class _Inner:
         The coefficients that are not held at zero.
     shape : tuple of int
         Shape of W.
+    matrices : callable
+        Returns the matrices of both for these coefficients.
     preconditioner : callable or None
         About the inverse of a system that is symmetric and positive; None for any system.
     """
@@ -198,6 +245,7 @@ class _Inner:
     right: LinearMap
     free: Index
     shape: tuple[int, int]
+    matrices: Callable[[], tuple[Array, Array]]
     preconditioner: LinearMap | None = None
 
     def by_column(self, effort: Effort) -> Array:
@@ -212,7 +260,7 @@ class _Inner:
         """Return the diagonal from both matrices."""
         if not self.free.size:
             return np.zeros(0)
-        left, over = self._matrix(self.system), self._matrix(self.right)
+        left, over = self.matrices()
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("error", LinAlgWarning)
@@ -220,10 +268,6 @@ class _Inner:
         except (LinAlgError, LinAlgWarning):
             # Directions in which nothing holds W have no part in the data either.
             return np.asarray(np.diagonal(np.linalg.lstsq(left, over, rcond=None)[0]))
-
-    def _matrix(self, of: LinearMap) -> Array:
-        units = np.eye(self.free.size)
-        return np.column_stack([self._on_free(of, unit) for unit in units])
 
     def _on_free(self, of: LinearMap, v: Array) -> Array:
         V = np.zeros(self.shape)

@@ -158,15 +158,90 @@ def data_hessian(datafit: Datafit, W: Array) -> LinearMap:
     whole = datafit.evaluate(W).hessian
     if not isinstance(datafit, SquaredStatistics | Samples) or not _is_pulled(datafit.intercepts):
         return whole
-    levels, intercepts = _levels(datafit, W), datafit.intercepts
-    at_rest = intercepts.gradient(np.zeros(W.shape[1]))
+    levels, pull = _levels(datafit, W), _pull(datafit.intercepts, W.shape[1])
 
     def product(V: Array) -> Array:
-        pull = intercepts.gradient(levels.solve(levels.mixed(V))) - at_rest
-        return np.asarray(whole(V) - levels.mixed_adjoint(levels.solve(pull)))
+        pulled = levels.solve(pull(levels.solve(levels.mixed(V))))
+        return np.asarray(whole(V) - levels.mixed_adjoint(pulled))
 
     return product
 
 
 def _is_pulled(intercepts: Intercepts) -> bool:
     return 0.0 < intercepts.held < np.inf
+
+
+def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Array]:
+    """Return the Hessian of the data term for some coefficients, whole and as `data_hessian`.
+
+    Parameters
+    ----------
+    datafit : Datafit
+        The data term; that of moments is written down, of others it is found by products.
+    W : ndarray of shape (n_features, n_columns)
+        The coefficients.
+    free : ndarray of int of shape (n_free,)
+        Places in `W.ravel()`.
+
+    Returns
+    -------
+    whole, data : ndarray of shape (n_free, n_free)
+    """
+    if not isinstance(datafit, SquaredStatistics):
+        found = matrix_of(datafit.evaluate(W).hessian, free, W.shape)
+        if not isinstance(datafit, Samples) or not _is_pulled(datafit.intercepts):
+            return found, found
+        return found, matrix_of(data_hessian(datafit, W), free, W.shape)
+    levels, s = _levels(datafit, W), datafit.statistics
+    row, column = np.divmod(free, W.shape[1])
+    own = np.zeros((free.size, free.size))
+    for k in np.unique(column):
+        places = np.flatnonzero(column == k)
+        second = s.second[k if len(s.second) > 1 else 0]
+        own[np.ix_(places, places)] = s.scale[k] * second[np.ix_(row[places], row[places])]
+    mean = s.x_mean[row, column]
+
+    def with_levels(answer: LinearMap) -> Array:
+        between = np.column_stack([answer(unit) for unit in np.eye(len(s.scale))])
+        between = between[np.ix_(column, column)]
+        return np.asarray(own + mean[:, None] * between * mean)
+
+    def left(m: Array) -> Array:
+        return np.asarray(s.scale * (m - levels.solve(s.scale * m)))
+
+    whole = with_levels(left)
+    if not _is_pulled(datafit.intercepts):
+        return whole, whole
+    pull = _pull(datafit.intercepts, len(s.scale))
+    return whole, with_levels(
+        lambda m: left(m) - s.scale * levels.solve(pull(levels.solve(s.scale * m)))
+    )
+
+
+def matrix_of(product: LinearMap, free: Index, shape: tuple[int, int]) -> Array:
+    """Return the matrix of a linear map for some coefficients, found by its products.
+
+    Parameters
+    ----------
+    product : callable
+        Of arrays of `shape`.
+    free : ndarray of int of shape (n_free,)
+        Places in such an array.
+    shape : tuple of int
+
+    Returns
+    -------
+    ndarray of shape (n_free, n_free)
+    """
+    found = np.empty((free.size, free.size))
+    for k, place in enumerate(free):
+        unit = np.zeros(shape)
+        unit.flat[place] = 1.0
+        found[:, k] = product(unit).ravel()[free]
+    return found
+
+
+def _pull(intercepts: Intercepts, columns: int) -> LinearMap:
+    """Return the curvature of the pull on intercepts."""
+    at_rest = intercepts.gradient(np.zeros(columns))
+    return lambda b: intercepts.gradient(b) - at_rest

@@ -32,7 +32,12 @@ from polytask.penalties import (
 )
 from polytask.solvers import degrees, degrees_of_freedom
 from polytask.solvers.degrees import Effort, column_degrees
-from polytask.solvers.level_degrees import intercept_degrees
+from polytask.solvers.level_degrees import (
+    data_hessian,
+    hessian_matrices,
+    intercept_degrees,
+    matrix_of,
+)
 
 ROWS, FEATURES, TASKS = 9, 6, 4
 PENALTIES = {
@@ -141,6 +146,28 @@ def test_rows_count_as_their_moments_do():
     np.testing.assert_allclose(column_degrees(rows, bound, W, careful), by_moments, rtol=1e-6)
     levels = intercept_degrees(problem.datafit, W)
     np.testing.assert_allclose(intercept_degrees(rows, W), levels, rtol=1e-9)
+
+
+@pytest.mark.parametrize("intercept", [None, "task", "toward_mean", "shared"])
+@pytest.mark.parametrize("form", ["long", "targets"])
+def test_the_hessians_that_are_written_down_are_those_of_the_products(form, intercept):
+    rng = np.random.default_rng(1)
+    if form == "long":
+        X, y, task = sample(1)
+        data = TaskData.from_long(X + task[:, None], y, task)
+    else:
+        X = rng.standard_normal((20, FEATURES)) + 1.0
+        data = TaskData.from_targets(X, rng.standard_normal((20, TASKS)))
+    settings = Settings("size", intercept, intercept_strength=5.0)
+    problem = build_problem(data, regression(data, Squared(), "the test"), settings, "the test")
+    W, free = rng.standard_normal((FEATURES, TASKS)), np.array([0, 1, 5, 6, 11, 20, 23])
+    moments = problem.datafit
+    for datafit in (moments, problem.samples()):
+        whole, own = hessian_matrices(datafit, W, free)
+        products = moments.evaluate(W).hessian, data_hessian(moments, W)
+        np.testing.assert_allclose(whole, matrix_of(products[0], free, W.shape), atol=1e-12)
+        np.testing.assert_allclose(own, matrix_of(products[1], free, W.shape), atol=1e-12)
+    assert np.array_equal(whole, own) == (intercept != "toward_mean")
 
 
 def test_probing_ends_when_it_is_as_sure_as_was_asked_for():
