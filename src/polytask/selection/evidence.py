@@ -45,6 +45,8 @@ Array = NDArray[np.float64]
 _LARGEST = 3000
 # Eigenvalues below this share of the largest are zero.
 _ZERO = 1e-10
+# Relative to the largest, and for each row of a matrix, what an eigenvalue of zero may come to.
+_EPSILON = 20 * np.finfo(float).eps
 
 
 @dataclass(frozen=True)
@@ -214,15 +216,23 @@ def _log_determinant(datafit: SquaredStatistics, matrices: Array) -> float:
 
 def _kronecker(s: TaskStatistics, matrix: Array) -> float:
     """Return it for one design, all labels seen and free intercepts: eigenvalues add."""
-    data = s.scale[0] * np.maximum(np.linalg.eigvalsh(s.second[0]), 0.0)
-    prior = np.maximum(np.linalg.eigvalsh(matrix), 0.0)
-    return _log_sum(np.add.outer(data, prior).ravel())
+    data = s.scale[0] * np.linalg.eigvalsh(s.second[0])
+    prior = np.linalg.eigvalsh(matrix)
+    # What is rounding in one of them must not pass for what the other is without.
+    data[data <= _rounding(data)] = 0.0
+    prior[prior <= _ZERO * prior.max(initial=0.0)] = 0.0
+    return _log_sum(np.add.outer(data, prior).ravel(), 0.0)
 
 
-def _log_sum(values: NDArray[Any]) -> float:
-    if not np.all(values > _ZERO**2 * values.max(initial=0.0)):
+def _log_sum(values: NDArray[Any], rounding: float) -> float:
+    if not np.all(values > rounding):
         raise _undefined()
     return float(np.log(values).sum())
+
+
+def _rounding(values: NDArray[Any]) -> float:
+    """Return what zero comes to among the eigenvalues or pivots of a matrix, of this diagonal."""
+    return _EPSILON * len(values) * float(values.max(initial=0.0))
 
 
 def _undefined() -> IncompatibleError:
@@ -259,7 +269,7 @@ def _by_tasks(datafit: SquaredStatistics, top: float, U: Array) -> float:
         right = np.hstack([np.kron(U[t], np.eye(d)), np.outer(s.x_mean[:, t], joined[t])])
         half = np.linalg.solve(factor, right)
         inner -= half.T @ half
-    return total + _log_sum(np.linalg.eigvalsh(inner))
+    return total + _log_sum(np.linalg.eigvalsh(inner), _rounding(np.ones(size)))
 
 
 def _task_matrix(datafit: SquaredStatistics, t: int) -> Array:
@@ -296,11 +306,12 @@ def _whole(datafit: SquaredStatistics, matrices: Array) -> float:
     by_row = np.broadcast_to(matrices, (d, columns, columns))
     for j in range(d):
         H[:, j, :, j] += by_row[j]
+    whole = (H - taken).reshape(d * columns, d * columns)
     try:
-        factor = np.linalg.cholesky((H - taken).reshape(d * columns, d * columns))
+        pivots = np.square(np.diagonal(np.linalg.cholesky(whole)))
     except np.linalg.LinAlgError:
         raise _undefined() from None
-    return 2.0 * _log_sum(np.diagonal(factor))
+    return _log_sum(pivots, _rounding(np.diagonal(whole)))
 
 
 def _refuse_large(size: int) -> None:

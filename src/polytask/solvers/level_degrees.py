@@ -121,10 +121,10 @@ class _Levels:
 
 def _levels(datafit: Datafit, W: Array) -> _Levels:
     if isinstance(datafit, SquaredStatistics):
-        s, intercepts = datafit.statistics, datafit.intercepts
+        s = datafit.statistics
         return _Levels(
             [(np.arange(len(s.scale)), s.scale)],
-            lambda right: intercepts.solve(s.scale, right),
+            datafit.level_solver,
             lambda V: s.scale * np.einsum("ij,ij->j", s.x_mean, V),
             lambda u: s.x_mean * (s.scale * u),
         )

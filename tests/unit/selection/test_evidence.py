@@ -186,7 +186,23 @@ def test_what_is_no_normal_prior_is_refused(monkeypatch: pytest.MonkeyPatch) -> 
         MultiTaskRegressorIC(along_time() + L2(), criterion="evidence").fit(X, DATA["gaps"].y)
 
 
-def test_a_direction_that_nothing_holds_is_refused() -> None:
-    X = np.column_stack([DATA["targets"].X, DATA["targets"].X[:, 0]])
+@pytest.mark.parametrize("penalty", [toward_mean(), along_time()])
+@pytest.mark.parametrize("intercept", ["task", "toward_mean"])
+@pytest.mark.parametrize("seed", range(3))
+def test_a_direction_that_nothing_holds_is_refused(
+    seed: int, intercept: str, penalty: Penalty
+) -> None:
+    # Rounding of either sign must not pass for a direction that is told.
+    rng = np.random.default_rng(seed)
+    X = rng.standard_normal((30, 3 + seed)) * 10.0 ** rng.uniform(-2, 2, 3 + seed)
+    Y, task = rng.standard_normal((30, 4)), np.repeat(np.arange(3), 10)
+    model = MultiTaskRegressorIC(
+        penalty, criterion="evidence", alphas=10, intercept=intercept, task_weight="size"
+    )
+    model.fit(X, Y)
+    model.fit(X, Y[:, 0], task=task)
+    wide = np.column_stack([X, X @ rng.standard_normal(3 + seed)])
     with pytest.raises(IncompatibleError, match="neither the data nor the penalty"):
-        MultiTaskRegressorIC(toward_mean(), criterion="evidence").fit(X, DATA["targets"].y)
+        model.fit(wide, Y)
+    with pytest.raises(IncompatibleError, match="neither the data nor the penalty"):
+        model.fit(wide, Y[:, 0], task=task)
