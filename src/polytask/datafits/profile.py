@@ -17,6 +17,8 @@ _POLISH = 1e-15
 _FLAT = 1e-10
 _SHORT = 0.1
 _REACH = 4.0
+# Steps by slopes alone, each to halve them at least.
+_SETTLING = 10
 
 
 @dataclass
@@ -104,13 +106,23 @@ class Profile:
                 # step squares the error, which leaves rounding only.
                 return point.b + way.step
             moved = self._halved(plain, point, way)
-            if moved is None:
-                return point.b
-            stuck = moved.value >= point.value and way.pure
+            if moved is None or (moved.value >= point.value and way.pure):
+                return self._settled(plain, point)
             point = moved
-            if stuck:
-                return point.b
         return point.b
+
+    def _settled(self, plain: Predictions, point: _Point) -> Array:
+        """Go on by slopes where values are level for rounding: they tell far smaller steps."""
+        best, steepest = point.b, np.inf
+        for _ in range(_SETTLING):
+            gradient = self._gradient(point.eta, point.b)
+            slope = float(np.max(np.abs(self.intercepts.project(gradient)), initial=0.0))
+            if not slope < 0.5 * steepest:
+                break
+            best, steepest = point.b, slope
+            solve = self.stack.intercept_solver(point.eta, self.intercepts)
+            point = self._at(plain, best - solve(gradient))
+        return best
 
     def _begin(self, plain: Predictions, b: Array) -> _Point:
         """Return the lower of the guess and the intercepts that would be best if free.
