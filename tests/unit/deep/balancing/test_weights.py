@@ -38,6 +38,10 @@ from polytask.deep.balancing.cones import projected_in_order  # noqa: E402
 from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
 
 PROBLEMS = list(torchjd_values.PROBLEMS)
+# TorchJD's CAGrad needs the other two.
+LACKING = [
+    name for name in ("torchjd", "cvxpy", "clarabel") if importlib.util.find_spec(name) is None
+]
 KEPT = json.loads(torchjd_values.FILE.read_text(encoding="utf-8"))
 
 
@@ -95,7 +99,7 @@ def test_weights_are_those_kept_from_torchjd(name, method):
 
 
 @pytest.mark.slow
-@pytest.mark.skipif(importlib.util.find_spec("torchjd") is None, reason="TorchJD is not installed")
+@pytest.mark.skipif(LACKING, reason=f"{', '.join(LACKING)} not installed")
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_kept_weights_are_what_torchjd_gives(name):
     for method, values in torchjd_values.weights(name).items():
