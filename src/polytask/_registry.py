@@ -31,6 +31,7 @@ T = TypeVar("T", bound=type)
 FORMATS: Mapping[str, str] = {
     "baseline.effect.centred": "polytask.baselines._effects:Centred",
     "baseline.effect.columns": "polytask.baselines._effects:TaskColumns",
+    "baseline.effect.indicators": "polytask.baselines._effects:TaskIndicators",
     "baseline.effect.none": "polytask.baselines._effects:NoEffect",
     "baseline.feature_blocks": "polytask.baselines._feature_blocks:FeatureBlocks",
     "baseline.joint": "polytask.baselines._joint:Joint",

@@ -34,6 +34,7 @@ from sklearn.linear_model import (
 )
 from sklearn.model_selection import GridSearchCV, RandomizedSearchCV
 from sklearn.svm import LinearSVC, LinearSVR
+from sklearn.utils import get_tags
 
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
@@ -65,6 +66,8 @@ _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 # A column this many times as long as the longest feature makes the penalty on its coefficient
 # the square of it smaller.
 _LONG = 1000.0
+# Columns of tasks with more numbers than this (80 MB) are stored without their zeros.
+_MANY_NUMBERS = 10_000_000
 # Newton's matrix has this many rows at most.
 _NEWTON_COLUMNS = 3000
 
@@ -73,6 +76,11 @@ class TaskEffect(ABC):
     """A learned task effect; task -1 is one that nothing is known about."""
 
     sentence: str
+
+    @property
+    @abstractmethod
+    def width(self) -> int:
+        """Dense columns that it puts beside X."""
 
     @abstractmethod
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
@@ -89,6 +97,11 @@ class NoEffect(TaskEffect):
     """The estimator sees the features only."""
 
     sentence: str
+
+    @property
+    def width(self) -> int:
+        """No column."""
+        return 0
 
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         """Return X."""
@@ -108,6 +121,11 @@ class Centred(TaskEffect):
     levels: Floats
     sentence: str
 
+    @property
+    def width(self) -> int:
+        """No column."""
+        return 0
+
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense
         """Subtract the task means from X."""
         return X - self.means[tasks]
@@ -125,6 +143,11 @@ class TaskColumns(TaskEffect):
     values: Floats
     sentence: str
 
+    @property
+    def width(self) -> int:
+        """All columns."""
+        return int(self.values.shape[1])
+
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         """Put the columns of the task of each row beside X."""
         return beside(X, self.values[tasks])
@@ -132,6 +155,41 @@ class TaskColumns(TaskEffect):
     def restore(self, values: Labels, tasks: Tasks) -> Labels:
         """Return the values."""
         return values
+
+
+@saveable("baseline.effect.indicators")
+@dataclass(frozen=True, eq=False)
+class TaskIndicators(TaskEffect):
+    """One column per task, `length` in its rows and 0 elsewhere; task -1 is a mixture of all."""
+
+    shares: Floats
+    length: float
+    sparse: bool
+    sentence: str
+
+    @property
+    def width(self) -> int:
+        """All columns, unless only what is not 0 is stored."""
+        return 1 if self.sparse else len(self.shares)
+
+    def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
+        """Put the columns beside X."""
+        columns = self._columns(tasks)
+        return beside(X, columns if self.sparse else columns.toarray())
+
+    def restore(self, values: Labels, tasks: Tasks) -> Labels:
+        """Return the values."""
+        return values
+
+    def _columns(self, tasks: Tasks) -> sp.csr_array:
+        n_tasks = len(self.shares)
+        unknown = np.flatnonzero(tasks < 0)
+        known = np.flatnonzero(tasks >= 0)
+        rows = np.concatenate([known, np.repeat(unknown, n_tasks)])
+        columns = np.concatenate([tasks[known], np.tile(np.arange(n_tasks), len(unknown))])
+        values = np.concatenate([np.ones(len(known)), np.tile(self.shares, len(unknown))])
+        shape = (len(tasks), n_tasks)
+        return sp.csr_array((self.length * values, (rows, columns)), shape=shape)
 
 
 @dataclass(frozen=True, eq=False)
@@ -163,7 +221,7 @@ def own_intercepts(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an
         f"One 0/1 column per task: {type(inner).__name__} is not known to be linear, so that its "
         "own intercept and penalty, if any, act as usual."
     )
-    return _with_columns(estimator, rows, _task_columns(rows), sentence)
+    return _with_indicators(estimator, rows, 1.0, sentence)
 
 
 def task_category(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
@@ -172,7 +230,7 @@ def task_category(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         return _one_task(estimator, rows)
     if not isinstance(estimator, _BOOSTING):
         sentence = "The task is a category: one 0/1 column per task."
-        return _with_columns(estimator, rows, _task_columns(rows), sentence)
+        return _with_indicators(estimator, rows, 1.0, sentence)
     if rows.n_tasks <= min(estimator.max_bins, 255):
         mask = category_mask(estimator.categorical_features, rows.X.shape[1])
         copy = clone(estimator).set_params(categorical_features=mask)
@@ -194,11 +252,11 @@ EFFECTS: Mapping[str, Callable[[Any, Rows], Prepared]] = {
 }
 
 
-def beside(X: Any, columns: Floats) -> Any:  # noqa: ANN401 - dense or sparse
-    """Put dense columns beside a design of either kind, in its precision."""
+def beside(X: Any, columns: Any) -> Any:  # noqa: ANN401 - dense or sparse, both of them
+    """Put columns beside a design, in its precision; sparse if one of the two is."""
     columns = columns.astype(X.dtype) if X.dtype.kind == "f" else columns
-    if is_sparse(X):
-        return sp.hstack([X, sp.csr_array(columns)], format="csr")
+    if is_sparse(X) or is_sparse(columns):
+        return sp.hstack([sp.csr_array(X), sp.csr_array(columns)], format="csr")
     return np.hstack([X, columns])
 
 
@@ -230,9 +288,13 @@ def _with_overall(rows: Rows, values: Floats) -> Floats:
     return np.vstack([means, rows.task_shares() @ means])
 
 
-def _task_columns(rows: Rows) -> Floats:
-    """Return the 0/1 columns of every task; an unseen one is a mixture of all."""
-    return np.vstack([np.eye(rows.n_tasks), rows.task_shares()])
+def _with_indicators(estimator: Any, rows: Rows, length: float, sentence: str) -> Prepared:  # noqa: ANN401
+    """Add one column per task, without its zeros where they would not fit."""
+    inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
+    able = isinstance(inner, _LINEAR) and get_tags(inner).input_tags.sparse
+    sparse = able and rows.n_rows * rows.n_tasks > _MANY_NUMBERS
+    effect = TaskIndicators(rows.task_shares(), length, sparse, sentence)
+    return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
 
 
 def _with_columns(estimator: Any, rows: Rows, values: Floats, sentence: str) -> Prepared:  # noqa: ANN401
@@ -255,8 +317,7 @@ def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         "One intercept per task, as a column so long that the penalty on it is negligible "
         f"({1 / _LONG**2:g} of that on the longest feature)."
     )
-    values = _LONG * _longest(rows) * _task_columns(rows)
-    return _with_columns(copy, rows, values, sentence)
+    return _with_indicators(copy, rows, _LONG * _longest(rows), sentence)
 
 
 def _fits_newton(rows: Rows, estimator: Any) -> bool:  # noqa: ANN401 - an estimator

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -19,7 +20,8 @@ from polytask._checks import is_whole
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
-from polytask.baselines._newton import logistic_path
+from polytask.baselines._disjoint import Disjoint, split_tail
+from polytask.baselines._newton import PathPoint, logistic_path
 
 Array = NDArray[np.float64]
 
@@ -33,6 +35,8 @@ _FALLBACK = 1.0
 _NEWTON_COLUMNS = 1000
 # Rows or columns up to which scikit-learn's checks of every fit take longer than the fit.
 _FEW = 200
+# Columns of which no row has two, from so many on worth a diagonal block of their own.
+_MANY = 50
 
 
 @saveable("baseline.tuned_logistic")
@@ -98,22 +102,38 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, X)
-        self.C_ = self._search(X, labels, weight)
-        model = self._learner(X.shape[1], len(np.unique(labels))).set_params(C=self.C_)
+        self.classes_ = np.unique(labels)
+        split = _split(X) if len(self.classes_) == 2 else None
+        self.C_ = self._search(X, split, labels, weight)
+        if split is not None:
+            # The strengths before it on the path, for a start.
+            until = [C for C in _STRENGTHS if C < self.C_] + [self.C_]
+            *_, last = self._newton(split, labels, weight, until)
+            self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
+            self.n_iter_ = last.steps
+            return self
+        model = self._learner(X.shape[1], len(self.classes_)).set_params(C=self.C_)
         model.fit(X, labels, sample_weight=weight)
-        self.coef_, self.intercept_, self.classes_ = model.coef_, model.intercept_, model.classes_
+        self.coef_, self.intercept_ = model.coef_, model.intercept_
         self.n_iter_ = int(np.max(model.n_iter_))
         return self
 
-    def _search(self, X: Any, labels: NDArray[Any], weight: Array) -> float:  # noqa: ANN401
-        classes = np.unique(labels)
+    def _search(
+        self,
+        X: Any,  # noqa: ANN401 - dense or sparse
+        split: _Split | None,
+        labels: NDArray[Any],
+        weight: Array,
+    ) -> float:
+        classes = self.classes_
         losses = np.zeros(len(_STRENGTHS))
         folds = self._folds(labels)
         if not folds:
             return _FALLBACK
         for train, test in folds:
             codes = np.searchsorted(classes, labels[test])
-            path = self._path(X[train], labels[train], weight[train], X[test], classes)
+            fold = X[train] if split is None else split[train]
+            path = self._path(fold, labels[train], weight[train], X[test])
             for k, decision in enumerate(path):
                 logs = _log_probabilities(decision)
                 losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
@@ -121,23 +141,31 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def _path(
         self,
-        X: Any,  # noqa: ANN401 - dense or sparse
+        X: Any,  # noqa: ANN401 - dense, sparse, or _Split
         labels: NDArray[Any],
         weight: Array,
         held: Any,  # noqa: ANN401 - dense or sparse
-        classes: NDArray[Any],
     ) -> Iterator[Array]:
         """Yield the linear predictors of held-out rows for every strength."""
-        if len(classes) == 2 and not is_sparse(X) and min(X.shape) <= _FEW:
-            y = np.where(labels == classes[1], 1.0, -1.0)
-            X, weight = np.asarray(X, dtype=float), np.asarray(weight, dtype=float)
-            path = logistic_path(X, y, weight, _STRENGTHS, intercept=self.fit_intercept)
-            yield from (held @ coef + level for coef, level in path)
+        few = len(self.classes_) == 2 and not is_sparse(X)
+        if isinstance(X, _Split) or (few and min(X.shape) <= _FEW):
+            split = X if isinstance(X, _Split) else _Split(X, None)
+            for point in self._newton(split, labels, weight, _STRENGTHS):
+                yield held @ point.coef + point.intercept
             return
-        model = self._learner(X.shape[1], len(classes))
+        model = self._learner(X.shape[1], len(self.classes_))
         for C in _STRENGTHS:
             model.set_params(C=C).fit(X, labels, sample_weight=weight)
             yield _decision(model, held)
+
+    def _newton(
+        self, split: _Split, labels: NDArray[Any], weight: Array, strengths: Sequence[float]
+    ) -> Iterator[PathPoint]:
+        y = np.where(labels == self.classes_[1], 1.0, -1.0)
+        X, weight = np.asarray(split.head, dtype=float), np.asarray(weight, dtype=float)
+        return logistic_path(
+            X, y, weight, strengths, intercept=self.fit_intercept, tail=split.tail
+        )
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
         cv: Any = _FOLDS if self.cv is None else self.cv
@@ -193,6 +221,27 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
+
+
+@dataclass(frozen=True, eq=False)
+class _Split:
+    """Dense columns, and columns of which no row has two."""
+
+    head: Array
+    tail: Disjoint | None
+
+    def __getitem__(self, rows: NDArray[Any]) -> _Split:
+        return _Split(self.head[rows], None if self.tail is None else self.tail[rows])
+
+
+def _split(X: Any) -> _Split | None:  # noqa: ANN401 - dense or sparse
+    """Return a design with many columns of which no row has two, None for any other."""
+    if X.shape[1] < _MANY:
+        return None
+    head, tail = split_tail(X)
+    if tail.width < _MANY or head.shape[1] > _NEWTON_COLUMNS:
+        return None
+    return _Split(head.toarray() if is_sparse(head) else head, tail)
 
 
 def _decision(model: Any, X: Any) -> Array:  # noqa: ANN401 - any linear classifier

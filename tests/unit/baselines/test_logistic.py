@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from sklearn.linear_model import LogisticRegression
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -93,3 +94,25 @@ def test_a_number_of_folds_of_numpy_is_a_number():
     y = X[:, 0] + rng.standard_normal(60) > 0
     found = TunedLogistic(cv=np.int64(3)).fit(X, y)
     np.testing.assert_array_equal(found.coef_, TunedLogistic(cv=3).fit(X, y).coef_)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_one_column_per_group_is_scikit_learns_minimum(kind, fit_intercept):
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 60, 600)
+    X = np.hstack([rng.normal(size=(600, 4)), np.eye(60)[groups]])
+    y = (X[:, 0] + rng.normal(size=60)[groups] + rng.logistic(size=600) > 0).astype(int)
+    weight = rng.uniform(0.5, 2.0, 600)
+    model = TunedLogistic(fit_intercept=fit_intercept).fit(kind(X), y, weight)
+    other = LogisticRegression(C=model.C_, fit_intercept=fit_intercept, tol=1e-10, max_iter=10_000)
+    other.fit(X, y, weight)
+    np.testing.assert_allclose(model.coef_, other.coef_, atol=1e-4)
+    np.testing.assert_allclose(model.intercept_, other.intercept_, atol=1e-4)
+    assert 1 <= model.n_iter_ < 20
+    folds = StratifiedKFold(5, shuffle=True, random_state=0)
+    exact = LogisticRegression(solver="newton-cholesky", fit_intercept=fit_intercept)
+    grid = {"C": np.logspace(-4, 3, 10)}
+    search = GridSearchCV(exact, grid, scoring="neg_log_loss", cv=folds).fit(X, y)
+    found = TunedLogistic(fit_intercept=fit_intercept).fit(kind(X), y)
+    assert pytest.approx(search.best_params_["C"]) == found.C_

@@ -30,8 +30,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from polytask import DataError, IncompatibleError, ParameterError, Pooled, TaskData
-from polytask.baselines import _pooled
+from polytask import DataError, IncompatibleError, ParameterError, Pooled, TaskData, load, save
+from polytask.baselines import TunedLogistic, _effects, _pooled
 
 EFFECTS = ("none", "intercept", "category")
 
@@ -282,9 +282,30 @@ def test_rows_of_many_tasks_are_predicted_at_once(effect, monkeypatch):
     assert (found == model.classes_[np.argmax(proba, axis=1)]).all()
     monkeypatch.setattr(_pooled, "_AT_ONCE", 100)
     np.testing.assert_array_equal(model.predict_proba(X, task=strange), proba)
-    assert calls[-3:] == [33, 33, 24]
+    most = 100 // (3 + model._effect.width)
+    sizes = [min(most, 90 - first) for first in range(0, 90, most)]
+    assert calls[-len(sizes) :] == sizes
     values = model.decision_function(X, task=strange)
     np.testing.assert_allclose(1.0 / (1.0 + np.exp(-values)), proba[:, 1], rtol=1e-9)
+
+
+@pytest.mark.parametrize("effect", ["intercept", "category"])
+@pytest.mark.parametrize("inner", [TunedLogistic(), LogisticRegression(), RidgeCV()])
+def test_many_tasks_are_columns_without_zeros(inner, effect, monkeypatch, tmp_path):
+    X, y, task, weight = problem(n=300)
+    y = (y > np.median(y)).astype(int) if hasattr(inner, "predict_proba") else y
+    dense = Pooled(inner, effect, unseen_tasks="shared").fit(X, y, task, weight)
+    monkeypatch.setattr(_effects, "_MANY_NUMBERS", 100)
+    model = Pooled(inner, effect, unseen_tasks="shared").fit(X, y, task, weight)
+    assert model._effect.sparse
+    assert not dense._effect.sparse
+    value = "decision_function" if hasattr(inner, "predict_proba") else "predict"
+    strange = np.where(np.arange(300) % 7 == 0, 77, task)
+    expected = getattr(dense, value)(X, task=strange)
+    np.testing.assert_allclose(getattr(model, value)(X, task=strange), expected, atol=2e-3)
+    save(model, tmp_path / "m.polytask")
+    again = load(tmp_path / "m.polytask")
+    np.testing.assert_array_equal(again.predict(X, task=strange), model.predict(X, task=strange))
 
 
 @pytest.mark.parametrize("effect", EFFECTS)
