@@ -67,6 +67,10 @@ class CandidateModel:
         Whether a quick comparison has it; of each kind it has the first that can be tried.
     compared : bool
         Whether a comparison has it unless it is asked for other models.
+    cost : int
+        How much time it takes beside others: 0 for a linear model with its strength, 1 for up
+        to ten times that, 2 for a base that is fitted many times, 3 for a search over the
+        strengths of penalties, and networks. A choice tries those that take least first.
     """
 
     name: str
@@ -76,6 +80,7 @@ class CandidateModel:
     unfit: Callable[[Facts], Said | None]
     quick: bool = False
     compared: bool = True
+    cost: int = 0
 
 
 def _corrected(base: Callable[[Facts], Any]) -> Callable[[Facts], Any]:
@@ -208,7 +213,9 @@ def _needs_dense(facts: Facts) -> Said | None:
 
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
-    CandidateModel("separate, one strength", "separate", "linear", _one_strength, _needs_own_rows),
+    CandidateModel(
+        "separate, one strength", "separate", "linear", _one_strength, _needs_own_rows, cost=1
+    ),
     CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind),
     CandidateModel(
         "pooled + intercepts",
@@ -221,17 +228,23 @@ _CANDIDATES = (
     CandidateModel(
         "pooled + category", "pooled", "linear", _pooled(linear, "category"), _needs_one_kind
     ),
-    CandidateModel("learned prior", "shared", "linear", _learned, _needs_few_features, True),
-    CandidateModel("near the mean", "shared", "linear", _searched(_near_mean), _always, True),
-    CandidateModel("same features", "shared", "linear", _searched(L21), _always),
-    CandidateModel("common subspace", "shared", "linear", _searched(TraceNorm), _always),
     CandidateModel(
-        "boosting per task", "separate", "trees", _separate(boosting), _needs_many_rows
+        "learned prior", "shared", "linear", _learned, _needs_few_features, True, cost=1
     ),
     CandidateModel(
-        "boosting pooled", "pooled", "trees", _pooled(boosting, "category"), _needs_dense
+        "near the mean", "shared", "linear", _searched(_near_mean), _always, True, cost=3
     ),
-    CandidateModel("joint forest", "shared", "trees", forest, _needs_matrix, compared=False),
+    CandidateModel("same features", "shared", "linear", _searched(L21), _always, cost=3),
+    CandidateModel("common subspace", "shared", "linear", _searched(TraceNorm), _always, cost=3),
+    CandidateModel(
+        "boosting per task", "separate", "trees", _separate(boosting), _needs_many_rows, cost=1
+    ),
+    CandidateModel(
+        "boosting pooled", "pooled", "trees", _pooled(boosting, "category"), _needs_dense, cost=1
+    ),
+    CandidateModel(
+        "joint forest", "shared", "trees", forest, _needs_matrix, compared=False, cost=1
+    ),
     CandidateModel(
         "pooled, corrected",
         "shared",
@@ -239,6 +252,7 @@ _CANDIDATES = (
         _corrected(linear),
         _needs_learnable,
         compared=False,
+        cost=2,
     ),
     CandidateModel(
         "boosting, corrected",
@@ -247,6 +261,7 @@ _CANDIDATES = (
         _corrected(boosting),
         _needs_dense_learnable,
         compared=False,
+        cost=2,
     ),
     CandidateModel(
         "network per task",
@@ -256,6 +271,7 @@ _CANDIDATES = (
         _needs_seen_tasks,
         quick=True,
         compared=False,
+        cost=3,
     ),
     CandidateModel(
         "network pooled",
@@ -264,6 +280,7 @@ _CANDIDATES = (
         _pooled(networks.alone, "category"),
         _needs_one_kind,
         compared=False,
+        cost=3,
     ),
     CandidateModel(
         "network, shared trunk",
@@ -273,9 +290,10 @@ _CANDIDATES = (
         _always,
         quick=True,
         compared=False,
+        cost=3,
     ),
     CandidateModel(
-        "network, experts", "shared", "deep", networks.experts, _always, compared=False
+        "network, experts", "shared", "deep", networks.experts, _always, compared=False, cost=3
     ),
     CandidateModel(
         "separate, unpenalised",

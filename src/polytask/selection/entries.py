@@ -35,6 +35,8 @@ class Entry:
         Unfitted; None if it is left out.
     left_out : Said or None
         Why it is left out; None if it is not.
+    cost : int
+        As in :class:`CandidateModel`; 0 for models of the user.
     """
 
     name: str
@@ -42,6 +44,7 @@ class Entry:
     family: str
     estimator: Any
     left_out: Said | None = None
+    cost: int = 0
 
 
 def make_entries(
@@ -118,7 +121,7 @@ def _expanded(
 def _known(model: CandidateModel, facts: Facts) -> Entry:
     reason = model.unfit(facts)
     made = None if reason else model.make(facts)
-    return Entry(model.name, model.kind, model.family, made, reason)
+    return Entry(model.name, model.kind, model.family, made, reason, model.cost)
 
 
 def _added(name: str, estimator: Any, facts: Facts) -> list[Entry]:  # noqa: ANN401

@@ -34,8 +34,9 @@ class AutoMultiTaskClassifier(AutoEstimator):
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, by class.
     time_budget : float or None, default=None
-        Seconds after which no further candidate is tried; fitting the chosen ones on all rows
-        comes on top.
+        Seconds after which no further fit is begun; what takes least is tried first, a
+        candidate that lacks a fold is left out, and fitting the chosen ones on all rows comes
+        on top.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.

@@ -40,8 +40,9 @@ class AutoMultiTaskRegressor(AutoEstimator):
         preferred as far as groups, tasks or folds bear it out rather than rows. No row may be
         held out twice.
     time_budget : float or None, default=None
-        Seconds after which no further candidate is tried; fitting the chosen ones on all rows
-        comes on top.
+        Seconds after which no further fit is begun; what takes least is tried first, a
+        candidate that lacks a fold is left out, and fitting the chosen ones on all rows comes
+        on top.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.

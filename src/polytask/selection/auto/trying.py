@@ -184,7 +184,7 @@ def try_all(
     deadline: float | None,
     verbose: bool,
 ) -> list[Tried]:
-    """Fit every candidate on every fold, one candidate after the other.
+    """Fit every candidate on every fold, one after the other, those that take least first.
 
     Parameters
     ----------
@@ -199,8 +199,8 @@ def try_all(
     n_jobs : int or None
         Folds fitted at the same time, as in joblib.
     deadline : float or None
-        When no further candidate is begun, in seconds of ``time.monotonic``; the first one
-        that can be tried always is.
+        When no further fit is begun, in seconds of ``time.monotonic``, and the candidate that
+        lacks one is left out; the first one that can be tried is always finished.
     verbose : bool
         Whether to show progress on stderr.
 
@@ -210,17 +210,15 @@ def try_all(
         In the order of `entries`.
     """
     running = [entry for entry in entries if entry.estimator is not None]
-    found: list[Tried] = []
+    found: dict[str, Tried] = {}
     with progress(len(running) * len(splits), "Choosing", verbose) as bar:
-        for entry in entries:
-            late = deadline is not None and time.monotonic() > deadline
-            if entry.estimator is None:
-                found.append(Tried(entry, None, 0.0, entry.left_out))
-            elif late and any(one.values is not None for one in found):
-                found.append(Tried(entry, None, 0.0, Said("left_out.time")))
-            else:
-                found.append(_tried(study, entry, splits, store, n_jobs, bar))
-    return found
+        for entry in sorted(running, key=lambda entry: entry.cost):
+            # One candidate is finished, however long it takes.
+            until = deadline if any(one.values is not None for one in found.values()) else None
+            found[entry.name] = _tried(study, entry, splits, store, n_jobs, until, bar)
+    left_out = [Tried(e, None, 0.0, e.left_out) for e in entries if e.estimator is None]
+    found |= {one.entry.name: one for one in left_out}
+    return [found[entry.name] for entry in entries]
 
 
 def _tried(
@@ -229,6 +227,7 @@ def _tried(
     splits: Sequence[Split],
     store: Store,
     n_jobs: int | None,
+    until: float | None,
     bar: Progress,
 ) -> Tried:
     keys = [f"{number}/{entry.name}" for number in range(len(splits))]
@@ -236,17 +235,30 @@ def _tried(
     for _ in range(len(keys) - len(missing)):
         bar.skip(entry.name)
     pool = Parallel(n_jobs=n_jobs or 1, return_as="generator")
-    work = pool(delayed(_fold)(study, entry.estimator, *splits[k]) for k in missing)
-    for k, record in zip(missing, work, strict=True):
+    work = pool(
+        delayed(_fold)(study, entry.estimator, *splits[k]) for k in _before(missing, until)
+    )
+    # Those begun in time are the first of them.
+    for k, record in zip(missing, work, strict=False):
         store.put(keys[k], record)
         bar.advance(entry.name)
     # As they are read back, so that a resumed choice has the same bits.
     records = [store.get(key) for key in keys]
+    if any(record is None for record in records):
+        return Tried(entry, None, 0.0, Said("left_out.time"))
     failed = next((record["failed"] for record in records if "failed" in record), None)
     if failed is not None:
         return Tried(entry, None, 0.0, failed)
     values = np.concatenate([record["values"] for record in records])
     return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
+
+
+def _before(folds: Sequence[int], until: float | None) -> Iterator[int]:
+    """Yield folds until the time is over."""
+    for k in folds:
+        if until is not None and time.monotonic() > until:
+            return
+        yield k
 
 
 def _fold(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -18,6 +19,7 @@ from polytask._messages import Speech
 from polytask.data import GroupedRows, TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, ParameterError
 from polytask.penalties import L21
+from polytask.selection.auto import fitting, trying
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.trying import units_of
@@ -181,6 +183,33 @@ def test_no_time_tries_one_candidate():
     assert model.stopped_
     assert (model.leaderboard()["note"] == "the time was over").sum() == 2
     assert "time was over" in model.explain()
+
+
+def test_what_takes_least_is_tried_first():
+    X, y, task = numbers()
+    asked = ["near the mean", "learned prior", "separate"]
+    model = AutoMultiTaskRegressor(asked, time_budget=0.0).fit(X, y, task=task)
+    assert list(model.members_) == ["separate"]
+
+
+def test_a_candidate_that_time_cut_off_is_left_out_and_gone_on_with(monkeypatch, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    whole = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
+    ticks = iter(range(1000))
+    clock = SimpleNamespace(monotonic=lambda: next(ticks), process_time=lambda: 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(trying, "time", clock)
+        patch.setattr(fitting, "time", clock)
+        # The budget ends at 2.5: folds of the second candidate are begun at 1 and 2.
+        cut = AutoMultiTaskRegressor(FEW, journal=path, time_budget=2.5).fit(X, y, task=task)
+    assert cut.stopped_
+    assert (cut.leaderboard()["note"] == "the time was over").sum() == 2
+    kept = path.read_text()
+    assert [sum(f"{fold}/{name}" in kept for fold in range(5)) for name in FEW] == [5, 2, 0]
+    again = AutoMultiTaskRegressor(FEW, journal=path).fit(X, y, task=task)
+    assert not again.stopped_
+    assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
 
 
 def test_groups_stay_together():
