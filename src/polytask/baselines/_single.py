@@ -124,6 +124,10 @@ class SingleTask(Baseline):
     def _estimator_of(self, task: int) -> Any:  # noqa: ANN401 - an estimator
         if task < 0:
             self._refuse_sharing()
+            raise DataError(
+                f"{type(self).__name__} has a model per task, and none for a task that it has "
+                "not seen."
+            )
         label = self._schema.index.labels[task]
         if label not in self.estimators_:
             raise DataError(

@@ -11,11 +11,11 @@ from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import sentence
-from polytask._estimator import MultiTaskEstimator, Outcomes
+from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
 from polytask._messages import Speech
 from polytask.data import TaskData
-from polytask.exceptions import ParameterError
+from polytask.exceptions import DataError, ParameterError
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
 
@@ -70,12 +70,25 @@ class AutoEstimator(MultiTaskEstimator):
 
     def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, MultiTaskEstimator]]:
         """Yield (weights, their rows, model): the rows of tasks that a model has weight for."""
+        self._refuse_strangers(tasks)
         # The last row is that of task -1, an unseen one.
         of_rows = np.vstack([self.task_weights_, self.shared_weights_])[tasks]
         for weights, model in zip(of_rows.T, self.members_.values(), strict=True):
             rows = np.flatnonzero(weights > 0)
             if rows.size:
                 yield weights[rows], rows, model
+
+    def _refuse_strangers(self, tasks: Tasks) -> None:
+        """Refuse unseen tasks if models per task have weight: they were not allowed in fit."""
+        if not np.any(tasks == UNSEEN):
+            return
+        apart = {row.name for row in self._rows if row.kind == "separate"}
+        for name, weight in zip(self.members_, self.shared_weights_, strict=True):
+            if weight > 0 and name in apart:
+                raise DataError(
+                    f"{type(self).__name__} uses {name!r}, a model per task, which predicts no "
+                    "task that it has not seen; fit it with unseen_tasks='shared'."
+                )
 
     def leaderboard(self) -> pd.DataFrame:
         """Return all candidates, the best first.

@@ -212,6 +212,18 @@ def test_a_candidate_that_time_cut_off_is_left_out_and_gone_on_with(monkeypatch,
     assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
 
 
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_models_per_task_predict_no_task_that_is_allowed_too_late(kind):
+    X, y, task = {"numbers": numbers, "classes": classes}[kind]()
+    estimator = {"numbers": AutoMultiTaskRegressor, "classes": AutoMultiTaskClassifier}[kind]
+    model = estimator(["separate"]).fit(X, y, task=task).set_params(unseen_tasks="shared")
+    assert model.predict(X[:2], task=task[:2]).shape == (2,)
+    with pytest.raises(DataError, match="uses 'separate', a model per task, which predicts no"):
+        model.predict(X[:2], task=["new", task[0]])
+    other = estimator(["pooled"]).fit(X, y, task=task).set_params(unseen_tasks="shared")
+    assert other.predict(X[:2], task=["new", task[0]]).shape == (2,)
+
+
 def test_groups_stay_together():
     X, y, task = numbers()
     X, y, task = (np.concatenate([part, part]) for part in (X, y, task))
