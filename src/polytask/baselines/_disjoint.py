@@ -14,6 +14,9 @@ from polytask._linalg import is_sparse
 Array = NDArray[np.float64]
 Places = NDArray[np.intp]
 
+# Columns of which no row has two, from so many on worth a diagonal block of their own.
+_MANY = 50
+
 
 @dataclass(frozen=True, eq=False)
 class Disjoint:
@@ -50,6 +53,56 @@ class Disjoint:
         n = len(self.codes)
         parts = (self.values, self.codes, np.arange(n + 1))
         return sp.csr_array(parts, shape=(n, self.width))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A design in two parts.
+
+    Attributes
+    ----------
+    head : ndarray of shape (n, d)
+        Dense columns.
+    tail : Disjoint
+        Columns behind them of which no row has two.
+    """
+
+    head: Array
+    tail: Disjoint
+
+    def __getitem__(self, rows: NDArray[Any]) -> Split:
+        """Return some of the rows."""
+        return Split(self.head[rows], self.tail[rows])
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        d = self.head.shape[1]
+        return np.asarray(self.head @ w[:d] + self.tail.times(w[d:]))
+
+
+def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or sparse
+    """Split a design if that pays.
+
+    Parameters
+    ----------
+    X : array or sparse matrix of shape (n, d)
+        A design.
+    most : int
+        The most dense columns.
+
+    Returns
+    -------
+    Split or None
+        None if few columns at the end have no row with two, or more than `most` are before
+        them.
+    """
+    # The last columns alone say no to most designs.
+    if X.shape[1] < _MANY or split_tail(X[:, -_MANY:])[1].width < _MANY:
+        return None
+    head, tail = split_tail(X)
+    if head.shape[1] > most:
+        return None
+    return Split(head.toarray() if is_sparse(head) else head, tail)
 
 
 def split_tail(X: Any) -> tuple[Any, Disjoint]:  # noqa: ANN401 - dense or sparse

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -20,7 +19,7 @@ from polytask._checks import is_whole
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
-from polytask.baselines._disjoint import Disjoint, split_tail
+from polytask.baselines._disjoint import Split, split_columns
 from polytask.baselines._newton import PathPoint, logistic_path
 
 Array = NDArray[np.float64]
@@ -35,8 +34,6 @@ _FALLBACK = 1.0
 _NEWTON_COLUMNS = 1000
 # Rows or columns up to which scikit-learn's checks of every fit take longer than the fit.
 _FEW = 200
-# Columns of which no row has two, from so many on worth a diagonal block of their own.
-_MANY = 50
 
 
 @saveable("baseline.tuned_logistic")
@@ -103,7 +100,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, X)
         self.classes_ = np.unique(labels)
-        split = _split(X) if len(self.classes_) == 2 else None
+        split = split_columns(X, _NEWTON_COLUMNS) if len(self.classes_) == 2 else None
         self.C_ = self._search(X, split, labels, weight)
         if split is not None:
             # The strengths before it on the path, for a start.
@@ -121,7 +118,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
     def _search(
         self,
         X: Any,  # noqa: ANN401 - dense or sparse
-        split: _Split | None,
+        split: Split | None,
         labels: NDArray[Any],
         weight: Array,
     ) -> float:
@@ -141,16 +138,15 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def _path(
         self,
-        X: Any,  # noqa: ANN401 - dense, sparse, or _Split
+        X: Any,  # noqa: ANN401 - dense, sparse, or Split
         labels: NDArray[Any],
         weight: Array,
         held: Any,  # noqa: ANN401 - dense or sparse
     ) -> Iterator[Array]:
         """Yield the linear predictors of held-out rows for every strength."""
         few = len(self.classes_) == 2 and not is_sparse(X)
-        if isinstance(X, _Split) or (few and min(X.shape) <= _FEW):
-            split = X if isinstance(X, _Split) else _Split(X, None)
-            for point in self._newton(split, labels, weight, _STRENGTHS):
+        if isinstance(X, Split) or (few and min(X.shape) <= _FEW):
+            for point in self._newton(X, labels, weight, _STRENGTHS):
                 yield held @ point.coef + point.intercept
             return
         model = self._learner(X.shape[1], len(self.classes_))
@@ -159,12 +155,21 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             yield _decision(model, held)
 
     def _newton(
-        self, split: _Split, labels: NDArray[Any], weight: Array, strengths: Sequence[float]
+        self,
+        X: Any,  # noqa: ANN401 - dense, or Split
+        labels: NDArray[Any],
+        weight: Array,
+        strengths: Sequence[float],
     ) -> Iterator[PathPoint]:
         y = np.where(labels == self.classes_[1], 1.0, -1.0)
-        X, weight = np.asarray(split.head, dtype=float), np.asarray(weight, dtype=float)
+        head, tail = (X.head, X.tail) if isinstance(X, Split) else (X, None)
         return logistic_path(
-            X, y, weight, strengths, intercept=self.fit_intercept, tail=split.tail
+            np.asarray(head, dtype=float),
+            y,
+            np.asarray(weight, dtype=float),
+            strengths,
+            intercept=self.fit_intercept,
+            tail=tail,
         )
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
@@ -221,27 +226,6 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         tags = super().__sklearn_tags__()
         tags.input_tags.sparse = True
         return tags
-
-
-@dataclass(frozen=True, eq=False)
-class _Split:
-    """Dense columns, and columns of which no row has two."""
-
-    head: Array
-    tail: Disjoint | None
-
-    def __getitem__(self, rows: NDArray[Any]) -> _Split:
-        return _Split(self.head[rows], None if self.tail is None else self.tail[rows])
-
-
-def _split(X: Any) -> _Split | None:  # noqa: ANN401 - dense or sparse
-    """Return a design with many columns of which no row has two, None for any other."""
-    if X.shape[1] < _MANY:
-        return None
-    head, tail = split_tail(X)
-    if tail.width < _MANY or head.shape[1] > _NEWTON_COLUMNS:
-        return None
-    return _Split(head.toarray() if is_sparse(head) else head, tail)
 
 
 def _decision(model: Any, X: Any) -> Array:  # noqa: ANN401 - any linear classifier

@@ -19,6 +19,8 @@ _HALVINGS = 30
 # Largest entry of the gradient, relative to that at zero coefficients.
 _ACCURACY = 1e-9
 _RIDGE = 1e-12
+# Of the value: what a step near the minimum may add to it by rounding.
+_ROUNDING = 1e-13
 
 
 @dataclass(frozen=True, eq=False)
@@ -165,7 +167,7 @@ def _minimised(
         moved = design.times(step)
         for _ in range(_HALVINGS):
             trial = _value(f + moved, y, weight, penalty, w + step)
-            if trial <= value:
+            if trial <= value + _ROUNDING * abs(value):
                 break
             step, moved = 0.5 * step, 0.5 * moved
         else:

@@ -1,4 +1,4 @@
-"""Ridge regression whose strength is found on folds that are given, all strengths at once."""
+"""Ridge regression whose strength is found on held-out rows, all strengths at once."""
 
 from __future__ import annotations
 
@@ -8,21 +8,21 @@ from typing import Any, Self
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
-from sklearn.linear_model import Ridge
 from sklearn.model_selection import KFold
+from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._checks import is_whole, sentence
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._registry import State, saveable
+from polytask.baselines._disjoint import split_columns
+from polytask.baselines._ridge_rows import RidgeRows, ridge_rows
 from polytask.exceptions import ParameterError
 
 Array = NDArray[np.float64]
 
-# What None means, as in scikit-learn.
-_FOLDS = 5
-# Of the largest singular value: directions below it are rounding errors.
-_TINY = 1e-12
+# Dense columns beside many of which no row has two: their matrix is factored at every strength.
+_HEAD_COLUMNS = 300
 
 
 @saveable("baseline.tuned_ridge")
@@ -31,14 +31,16 @@ class TunedRidge(RegressorMixin, BaseEstimator):
 
     ``RidgeCV`` leaves one row out, or fits every strength on every fold anew; this class
     decomposes the training rows of a fold once for all strengths, so that folds that keep
-    groups together cost little.
+    groups together cost little. Columns of which no row has two, such as those of thousands of
+    tasks, cost little more than the rows.
 
     Parameters
     ----------
     alphas : sequence of float, default=(0.01, 0.1, 1.0, 10.0, 100.0)
         Strengths, in units of scikit-learn's alpha.
     cv : int, iterable of (train, test), or None, default=None
-        Number of folds, or the folds themselves; None means 5.
+        Number of folds, or the folds themselves; None leaves every row out once, as in
+        ``RidgeCV``.
     fit_intercept : bool, default=True
         Whether there is an intercept.
 
@@ -69,7 +71,7 @@ class TunedRidge(RegressorMixin, BaseEstimator):
 
         Parameters
         ----------
-        X : array of shape (n, d)
+        X : array or sparse matrix of shape (n, d)
             Features.
         y : array of shape (n,)
             Targets.
@@ -86,52 +88,50 @@ class TunedRidge(RegressorMixin, BaseEstimator):
             If a strength is not positive.
         """
         dtypes = (np.float64, np.float32)
-        X, targets = validate_data(self, X, y, dtype=dtypes, y_numeric=True)
+        X, targets = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, y_numeric=True)
         weight = _check_sample_weight(sample_weight, X)
         alphas = np.asarray(self.alphas, dtype=np.float64)
         if alphas.ndim != 1 or not len(alphas) or not (alphas > 0).all():
             allowed = "a sequence of positive numbers"
             raise ParameterError(sentence("alphas", "TunedRidge", allowed, repr(self.alphas)))
-        # One row cannot be divided: all strengths give the same constant.
+        split = split_columns(X, _HEAD_COLUMNS)
+        rows = X if split is None else split
+        whole = self._prepared(rows, targets, weight)
         several = len(targets) > 1
-        errors = self._errors(X, targets, weight, alphas) if several else np.zeros(len(alphas))
+        # One row cannot be divided: all strengths give the same constant.
+        errors = np.zeros(len(alphas))
+        if several and self.cv is None:
+            errors = whole.left_out(alphas)
+        elif several:
+            errors = self._errors(rows, targets, weight, alphas)
         self.alpha_ = float(alphas[int(errors.argmin())])
-        model = Ridge(self.alpha_, fit_intercept=self.fit_intercept)
-        model.fit(X, targets, sample_weight=weight)
-        self.coef_, self.intercept_ = np.asarray(model.coef_), float(model.intercept_)
+        self.coef_, self.intercept_ = whole.fit(self.alpha_)
         return self
 
-    def _errors(self, X: Array, y: Array, weight: Array, alphas: Array) -> Array:
+    def _prepared(self, rows: Any, y: Array, weight: Array) -> RidgeRows:  # noqa: ANN401
+        return ridge_rows(rows, y, weight, intercept=self.fit_intercept)
+
+    def _errors(self, rows: Any, y: Array, weight: Array, alphas: Array) -> Array:  # noqa: ANN401
         """Return the weighted sum of squared held-out errors, shape (n_alphas,)."""
         total = np.zeros(len(alphas))
         for train, test in self._folds(len(y)):
-            predicted = self._paths(X[train], y[train], weight[train], X[test], alphas)
+            part = self._prepared(rows[train], y[train], weight[train])
+            predicted = part.predictions(rows[test], alphas)
             total += weight[test] @ (y[test][:, None] - predicted) ** 2
         return total
 
     def _folds(self, n: int) -> list[tuple[Any, Any]]:
-        cv: Any = _FOLDS if self.cv is None else self.cv
+        cv: Any = self.cv
         if not is_whole(cv):
             return list(cv)
         # Rows may come in an order that means something, and a fold must not be a part of it.
         return list(KFold(min(int(cv), n), shuffle=True, random_state=0).split(np.zeros(n)))
 
-    def _paths(self, X: Array, y: Array, weight: Array, new: Array, alphas: Array) -> Array:
-        """Return predictions of new rows for every strength, shape (n_new, n_alphas)."""
-        mean, level = np.zeros(X.shape[1]), 0.0
-        if self.fit_intercept:
-            mean, level = np.average(X, axis=0, weights=weight), np.average(y, weights=weight)
-        root = np.sqrt(weight)
-        U, s, Vt = np.linalg.svd(root[:, None] * (X - mean), full_matrices=False)
-        held = s > _TINY * s.max(initial=0.0)
-        s, scores = s[held], (root * (y - level)) @ U[:, held]
-        shrunk = (s * scores)[:, None] / (s[:, None] ** 2 + alphas)
-        return np.asarray(((new - mean) @ Vt[held].T) @ shrunk + level)
-
     def predict(self, X: Any) -> Array:  # noqa: ANN401 - array-like
         """Return predictions, shape (n,)."""
         check_is_fitted(self)
-        X = validate_data(self, X, dtype=(np.float64, np.float32), reset=False)
+        dtypes = (np.float64, np.float32)
+        X = validate_data(self, X, accept_sparse="csr", dtype=dtypes, reset=False)
         return np.asarray(X @ self.coef_ + self.intercept_)
 
     def to_state(self) -> State:
@@ -142,3 +142,9 @@ class TunedRidge(RegressorMixin, BaseEstimator):
     def from_state(cls, state: State) -> Self:
         """Rebuild the estimator from :meth:`to_state`."""
         return from_estimator_state(cls, state)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that X may be sparse."""
+        tags = super().__sklearn_tags__()
+        tags.input_tags.sparse = True
+        return tags

@@ -53,7 +53,7 @@ def tuned_linear(
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    from polytask.baselines import TunedLogistic, TunedMeans
+    from polytask.baselines import TunedLogistic, TunedMeans, TunedRidge
 
     scaler = StandardScaler(with_mean=not sparse)
     if of_means(loss):
@@ -62,7 +62,7 @@ def tuned_linear(
         searched = class_of(problem, searched=True)
         return make_pipeline(scaler, searched(L2(), loss=loss, alphas=ALPHAS, cv=cv))
     if problem == "regression":
-        return make_pipeline(scaler, _ridge(sparse, cv))
+        return make_pipeline(scaler, TunedRidge(_RIDGE, None if is_whole(cv) else cv))
     return make_pipeline(scaler, TunedLogistic(cv))
 
 
@@ -73,18 +73,6 @@ def class_of(problem: str, *, searched: bool) -> Any:  # noqa: ANN401 - a class
     names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
     module: Any = selection if searched else linear
     return getattr(module, f"MultiTask{names[problem]}{'CV' if searched else ''}")
-
-
-def _ridge(sparse: bool, cv: Any) -> Any:  # noqa: ANN401 - an estimator
-    from sklearn.linear_model import RidgeCV
-
-    from polytask.baselines import TunedRidge
-
-    if is_whole(cv):
-        return RidgeCV(alphas=_RIDGE)
-    if sparse:
-        return RidgeCV(alphas=_RIDGE, cv=cv, scoring="neg_mean_squared_error")
-    return TunedRidge(_RIDGE, cv)
 
 
 def linear(facts: Facts) -> Any:  # noqa: ANN401 - an estimator of scikit-learn

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 from sklearn.linear_model import Ridge
 from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask.baselines import TunedRidge
+from polytask.baselines._disjoint import split_columns
+from polytask.baselines._ridge_rows import ridge_rows
 from polytask.exceptions import ParameterError
 
 ALPHAS = (0.01, 1.0, 30.0, 1e3)
@@ -56,6 +59,60 @@ def test_rows_that_cannot_be_divided():
     model = TunedRidge(ALPHAS).fit([[1.0, 2.0]], [3.0])
     assert model.predict([[5.0, 5.0]]) == pytest.approx([3.0])
     assert TunedRidge(ALPHAS, cv=None).fit(*problem(3, 2)[:2]).alpha_ in ALPHAS
+
+
+def grouped(n, d, width, seed=0):
+    rng = np.random.default_rng(seed)
+    X, y, w = problem(n, d, seed)
+    codes = rng.integers(0, width, n)
+    return X, np.eye(width)[codes], y + rng.standard_normal(width)[codes], w
+
+
+@pytest.mark.parametrize("kind", ["dense", "sparse", "columns", "sparse columns"])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_leaving_rows_out_is_leaving_rows_out(kind, fit_intercept):
+    X, columns, y, w = grouped(90, 4, 60)
+    X = X / 5
+    design = np.hstack([X, 3.0 * columns]) if "columns" in kind else X
+    given = sp.csr_array(design) if "sparse" in kind else design
+    model = TunedRidge(ALPHAS, None, fit_intercept).fit(given, y, w)
+    errors = np.zeros(len(ALPHAS))
+    for k, alpha in enumerate(ALPHAS):
+        for i in range(90):
+            a = np.flatnonzero(np.arange(90) != i)
+            one = Ridge(alpha, fit_intercept=fit_intercept, solver="cholesky")
+            one.fit(design[a], y[a], sample_weight=w[a])
+            errors[k] += w[i] * (y[i] - one.predict(design[[i]])[0]) ** 2
+    rows = split_columns(given, 300) or given
+    found = ridge_rows(rows, y, w, intercept=fit_intercept).left_out(np.array(ALPHAS))
+    np.testing.assert_allclose(found, errors, rtol=1e-7)
+    assert model.alpha_ == ALPHAS[int(errors.argmin())]
+    best = Ridge(model.alpha_, fit_intercept=fit_intercept, solver="cholesky")
+    best.fit(design, y, sample_weight=w)
+    np.testing.assert_allclose(model.predict(given), best.predict(design), rtol=1e-4, atol=1e-4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_folds_of_many_columns_are_those_of_ridge(kind, fit_intercept):
+    X, columns, y, w = grouped(200, 3, 60)
+    design = np.hstack([X, columns])
+    model = TunedRidge(ALPHAS, folds(200), fit_intercept).fit(kind(design), y, w)
+    errors = np.zeros(len(ALPHAS))
+    for k, alpha in enumerate(ALPHAS):
+        for a, b in folds(200):
+            one = Ridge(alpha, fit_intercept=fit_intercept).fit(design[a], y[a], w[a])
+            errors[k] += w[b] @ (y[b] - one.predict(design[b])) ** 2
+    assert model.alpha_ == ALPHAS[int(errors.argmin())]
+    best = Ridge(model.alpha_, fit_intercept=fit_intercept).fit(design, y, w)
+    np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-8)
+
+
+def test_a_row_with_all_the_weight_says_nothing_when_left_out():
+    X, y, _ = problem(5, 2)
+    model = TunedRidge(ALPHAS).fit(X, y, np.eye(5)[0])
+    assert model.alpha_ in ALPHAS
+    assert model.predict(X[:1]) == pytest.approx(y[:1])
 
 
 @pytest.mark.parametrize("alphas", [(), (1.0, 0.0), 1.0])
