@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
 import numpy as np
@@ -21,8 +21,11 @@ from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
 from polytask.baselines._disjoint import Split, split_columns
 from polytask.baselines._newton import PathPoint, logistic_path
+from polytask.baselines._scaled import scaled_path, unequal
 
 Array = NDArray[np.float64]
+# From rows, labels, row weights and strengths to the minima.
+Path = Callable[[Any, NDArray[Any], Array, Sequence[float]], Iterator[PathPoint]]
 
 # Strengths in units of scikit-learn's C, strongest first: each starts from the one before.
 _STRENGTHS = tuple(float(c) for c in np.logspace(-4, 3, 10))
@@ -100,12 +103,12 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         check_classification_targets(labels)
         weight = _check_sample_weight(sample_weight, X)
         self.classes_ = np.unique(labels)
-        split = split_columns(X, _NEWTON_COLUMNS) if len(self.classes_) == 2 else None
-        self.C_ = self._search(X, split, labels, weight)
-        if split is not None:
+        rows, path = self._own(X) if len(self.classes_) == 2 else (X, None)
+        self.C_ = self._search(X, rows, path, labels, weight)
+        if path is not None:
             # The strengths before it on the path, for a start.
             until = [C for C in _STRENGTHS if C < self.C_] + [self.C_]
-            *_, last = self._newton(split, labels, weight, until)
+            *_, last = path(rows, labels, weight, until)
             self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
             self.n_iter_ = last.steps
             return self
@@ -115,10 +118,20 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         self.n_iter_ = int(np.max(model.n_iter_))
         return self
 
+    def _own(self, X: Any) -> tuple[Any, Path | None]:  # noqa: ANN401 - dense or sparse
+        """Return the rows and the solver of two classes, None for that of scikit-learn."""
+        split = split_columns(X, _NEWTON_COLUMNS)
+        if split is not None:
+            return split, self._newton
+        if X.shape[1] > _NEWTON_COLUMNS and unequal(X):
+            return X, self._scaled
+        return X, None
+
     def _search(
         self,
         X: Any,  # noqa: ANN401 - dense or sparse
-        split: Split | None,
+        rows: Any,  # noqa: ANN401 - X, or Split
+        path: Path | None,
         labels: NDArray[Any],
         weight: Array,
     ) -> float:
@@ -129,48 +142,68 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             return _FALLBACK
         for train, test in folds:
             codes = np.searchsorted(classes, labels[test])
-            fold = X[train] if split is None else split[train]
-            path = self._path(fold, labels[train], weight[train], X[test])
-            for k, decision in enumerate(path):
+            decisions = self._decisions(rows[train], path, labels[train], weight[train], X[test])
+            for k, decision in enumerate(decisions):
                 logs = _log_probabilities(decision)
                 losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
         return _STRENGTHS[int(losses.argmin())]
 
-    def _path(
+    def _decisions(
         self,
-        X: Any,  # noqa: ANN401 - dense, sparse, or Split
+        rows: Any,  # noqa: ANN401 - dense, sparse, or Split
+        path: Path | None,
         labels: NDArray[Any],
         weight: Array,
         held: Any,  # noqa: ANN401 - dense or sparse
     ) -> Iterator[Array]:
         """Yield the linear predictors of held-out rows for every strength."""
-        few = len(self.classes_) == 2 and not is_sparse(X)
-        if isinstance(X, Split) or (few and min(X.shape) <= _FEW):
-            for point in self._newton(X, labels, weight, _STRENGTHS):
+        few = path is None and len(self.classes_) == 2 and not is_sparse(rows)
+        if few and min(rows.shape) <= _FEW:
+            path = self._newton
+        if path is not None:
+            for point in path(rows, labels, weight, _STRENGTHS):
                 yield held @ point.coef + point.intercept
             return
-        model = self._learner(X.shape[1], len(self.classes_))
+        model = self._learner(rows.shape[1], len(self.classes_))
         for C in _STRENGTHS:
-            model.set_params(C=C).fit(X, labels, sample_weight=weight)
+            model.set_params(C=C).fit(rows, labels, sample_weight=weight)
             yield _decision(model, held)
 
     def _newton(
         self,
-        X: Any,  # noqa: ANN401 - dense, or Split
+        rows: Any,  # noqa: ANN401 - dense, or Split
         labels: NDArray[Any],
         weight: Array,
         strengths: Sequence[float],
     ) -> Iterator[PathPoint]:
-        y = np.where(labels == self.classes_[1], 1.0, -1.0)
-        head, tail = (X.head, X.tail) if isinstance(X, Split) else (X, None)
+        head, tail = (rows.head, rows.tail) if isinstance(rows, Split) else (rows, None)
         return logistic_path(
             np.asarray(head, dtype=float),
-            y,
+            self._signs(labels),
             np.asarray(weight, dtype=float),
             strengths,
             intercept=self.fit_intercept,
             tail=tail,
         )
+
+    def _scaled(
+        self,
+        rows: Any,  # noqa: ANN401 - dense or sparse
+        labels: NDArray[Any],
+        weight: Array,
+        strengths: Sequence[float],
+    ) -> Iterator[PathPoint]:
+        return scaled_path(
+            rows,
+            self._signs(labels),
+            np.asarray(weight, dtype=float),
+            strengths,
+            intercept=self.fit_intercept,
+            max_iter=self.max_iter,
+        )
+
+    def _signs(self, labels: NDArray[Any]) -> Array:
+        return np.where(labels == self.classes_[1], 1.0, -1.0)
 
     def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
         cv: Any = _FOLDS if self.cv is None else self.cv

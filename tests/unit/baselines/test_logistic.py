@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask import Pooled, SingleTask, load, save
-from polytask.baselines import TunedLogistic
+from polytask.baselines import TunedLogistic, _logistic
 
 
 def rows(n: int = 120, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -116,3 +116,24 @@ def test_one_column_per_group_is_scikit_learns_minimum(kind, fit_intercept):
     search = GridSearchCV(exact, grid, scoring="neg_log_loss", cv=folds).fit(X, y)
     found = TunedLogistic(fit_intercept=fit_intercept).fit(kind(X), y)
     assert pytest.approx(search.best_params_["C"]) == found.C_
+
+
+@pytest.mark.parametrize("kind", [np.asarray, sp.csr_array])
+@pytest.mark.parametrize("fit_intercept", [True, False])
+def test_long_columns_beside_many_do_not_slow_it_down(kind, fit_intercept, monkeypatch):
+    rng = np.random.default_rng(0)
+    groups = rng.integers(0, 5, 400)
+    X = np.hstack([rng.normal(size=(400, 60)), 1000.0 * np.eye(5)[groups]])
+    y = (X[:, 0] + groups - 2 + rng.logistic(size=400) > 0).astype(int)
+    weight = rng.uniform(0.5, 2.0, 400)
+    exact = TunedLogistic(fit_intercept=fit_intercept).fit(X, y, weight)
+    monkeypatch.setattr(_logistic, "_NEWTON_COLUMNS", 20)
+    monkeypatch.setattr(_logistic, "_FEW", 0)
+    model = TunedLogistic(fit_intercept=fit_intercept).fit(kind(X), y, weight)
+    assert model.C_ == exact.C_
+    assert model.n_iter_ < 100
+    found, expected = model.decision_function(kind(X)), exact.decision_function(X)
+    np.testing.assert_allclose(found, expected, atol=2e-3)
+    # Plain columns of one length are left to scikit-learn.
+    plain = TunedLogistic(fit_intercept=fit_intercept)._own(kind(X[:, :60]))
+    assert plain[1] is None
