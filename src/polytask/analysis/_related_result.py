@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Relatedness:
     """The answer of :func:`polytask.relatedness`.
 
@@ -199,6 +199,17 @@ class Relatedness:
 
         rebuilt: Self = _plain.from_json(text, cls)
         return rebuilt
+
+    def __repr__(self) -> str:
+        """Return the answer in a line: all fields would be a number for every pair of tasks."""
+        return (
+            f"Relatedness(source={self.source!r}, p_value={self.p_value:.3g}, "
+            f"effective_tasks={self.effective_tasks:.3g}, {len(self.tasks)} tasks)"
+        )
+
+    def __str__(self) -> str:
+        """Return :meth:`summary`."""
+        return self.summary()
 
     def _repr_html_(self) -> str:
         """Return the tasks as a plain table, for notebooks."""

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Comparison:
     """The answer of :func:`polytask.compare`.
 
@@ -218,6 +218,18 @@ class Comparison:
         from polytask.analysis import _plain
 
         return _plain.from_json(text, cls)
+
+    def __repr__(self) -> str:
+        """Return the verdict in a line: all fields would be a number for every task and more."""
+        sizes = f"{len(self.models)} models, {len(self.tasks)} tasks"
+        return (
+            f"Comparison(verdict={self.verdict!r}, recommended={self.recommended!r}, "
+            f"gain={self.gain!r}, {sizes})"
+        )
+
+    def __str__(self) -> str:
+        """Return :meth:`summary`."""
+        return self.summary()
 
     def _repr_html_(self) -> str:
         """Return the leaderboard as a plain table, for notebooks."""

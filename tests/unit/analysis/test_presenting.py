@@ -35,6 +35,14 @@ def said(lang: str = "en", **fields) -> str:
     return presenting.summary(examples.change(examples.share(), fields), lang)
 
 
+@pytest.mark.parametrize("case", CASES)
+def test_a_comparison_is_a_line_where_it_is_shown_and_sentences_where_it_is_printed(case):
+    result = examples.ALL[case]()
+    assert len(repr(result)) < 250
+    assert repr(result).startswith(f"Comparison(verdict={result.verdict!r}, recommended=")
+    assert str(result) == result.summary()
+
+
 # Sentences.
 
 

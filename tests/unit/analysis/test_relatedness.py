@@ -265,6 +265,14 @@ def test_the_same_seed_gives_the_same_answer_and_another_another():
     assert relatedness(data, random_state=1) != relatedness(data)
 
 
+def test_an_answer_is_a_line_where_it_is_shown_and_sentences_where_it_is_printed():
+    data = collection(np.random.default_rng(0), np.random.default_rng(1).standard_normal((6, 4)))
+    result = relatedness(data)
+    assert repr(result).startswith("Relatedness(source='data', p_value=")
+    assert repr(result).endswith(f"{len(result.tasks)} tasks)")
+    assert str(result) == result.summary()
+
+
 # Nasty data.
 
 
