@@ -5,6 +5,7 @@ training part. Numbers: R2 against the grand mean of the test rows (mean over ta
 targets form); classes: mean over tasks of the area under the ROC curve. The intervals are of the
 paired difference "auto minus this", corrected for overlapping training parts (Nadeau and Bengio).
 Two tables at the end have Auto beside the best of each set, and the ranks.
+A set is a name, or NAME:SPLITS, or NAME:SPLITS:SECONDS with a time budget for Auto.
 ``--keep FILE`` goes on with a run that was stopped.
 statsmodels, where it is installed, adds a mixed model with an intercept per task.
 """
@@ -18,6 +19,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -180,21 +182,40 @@ def measure(make: Make, data: RealSet, pair: tuple[np.ndarray, np.ndarray]) -> t
         return score(model, data, test), seconds
 
 
-def run(name: str, options: argparse.Namespace) -> Scores:
+@dataclass(frozen=True)
+class Plan:
+    """A set, its splits, and the seconds that Auto may take."""
+
+    name: str
+    n_splits: int
+    budget: float | None
+
+    @classmethod
+    def read(cls, text: str) -> Plan:
+        """Read NAME, NAME:SPLITS or NAME:SPLITS:SECONDS."""
+        name, *more = text.split(":")
+        if name not in SETS or len(more) > 2:
+            raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(SETS)}")
+        n_splits = int(more[0]) if more else 10
+        return cls(name, n_splits, float(more[1]) if len(more) == 2 else None)
+
+
+def run(plan: Plan, keep: str | None) -> Scores:
     """Print the table of one set; return the scores of every model that could be fitted."""
-    data = load_table(name)
-    pairs = splits(data, options.splits)
-    kept = Kept(options.keep, name)
+    data = load_table(plan.name)
+    pairs = splits(data, plan.n_splits)
+    kept = Kept(keep, plan.name)
     found = {
         label: np.array(
             [kept.get(label, k, partial(measure, make, data, p)) for k, p in enumerate(pairs)]
         )
-        for label, make in models(data, options.budget).items()
+        for label, make in models(data, plan.budget).items()
     }
     found = {label: own for label, own in found.items() if not np.isnan(own).any()}
     metric = "AUC" if data.classes else "R2"
     shape = f"{data.X.shape[0]:,} rows, {data.X.shape[1]} features"
-    print(f"\n## {name} ({shape}): {metric}, {len(pairs)} splits\n")
+    limit = "" if plan.budget is None else f", Auto given {plan.budget:g} s"
+    print(f"\n## {plan.name} ({shape}): {metric}, {len(pairs)} splits{limit}\n")
     print("| model | mean | sd | auto minus this | 95% interval | CPU s per fit |")
     print("|---|---|---|---|---|---|")
     for label in sorted(found, key=lambda label: -found[label][:, 0].mean()):
@@ -244,10 +265,9 @@ def print_ranks(found: dict[str, Scores]) -> None:
 def main() -> None:
     """Run the chosen sets."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("sets", nargs="*", default=SETS)
-    parser.add_argument("--splits", type=int, default=10)
+    everything = tuple(Plan(name, 10, None) for name in SETS)
+    parser.add_argument("sets", nargs="*", type=Plan.read, default=everything)
     parser.add_argument("--keep", default=None, help="file of results, to continue a run")
-    parser.add_argument("--budget", type=float, default=None, help="seconds that Auto may take")
     chosen = parser.parse_args()
     print(
         f"`python benchmarks/auto.py {shlex.join(sys.argv[1:])}`, "
@@ -255,7 +275,7 @@ def main() -> None:
         f"scikit-learn {sklearn.__version__}, numpy {np.__version__}, "
         f"Python {platform.python_version()}"
     )
-    found = {name: run(name, chosen) for name in chosen.sets}
+    found = {plan.name: run(plan, chosen.keep) for plan in chosen.sets}
     print_bests(found)
     print_ranks(found)
 
