@@ -151,7 +151,7 @@ def _always_there(train: Rows, test: Rows) -> np.ndarray:
 
 METHODS: dict[str, Callable[[Rows, Rows], np.ndarray]] = {
     "MissingBlocks": _blocks(_search()),
-    "a ridge per task and combination": _blocks(SingleTask(TunedRidge())),
+    "a ridge per task and combination": _blocks(SingleTask(TunedRidge(cv=5))),
     "mean imputation": _imputed(SimpleImputer()),
     "mean imputation and flags": _imputed(SimpleImputer(add_indicator=True)),
     "iterative imputation": _imputed(IterativeImputer(max_iter=5)),
