@@ -60,14 +60,16 @@ _LINEAR = (
     LinearSVC, TunedLogistic, TunedMeans, TunedRidge,
 )  # fmt: skip
 _NEWTON = (LogisticRegression, PoissonRegressor, GammaRegressor, TweedieRegressor)
+# Linear models whose sparse solvers bear columns of very unequal length.
+_STEADY = (*_NEWTON, TunedLogistic, TunedMeans, TunedRidge)
 _SEARCHES = (GridSearchCV, RandomizedSearchCV)
 _BOOSTING = (HistGradientBoostingClassifier, HistGradientBoostingRegressor)
 
 # A column this many times as long as the longest feature makes the penalty on its coefficient
 # the square of it smaller.
 _LONG = 1000.0
-# Columns of tasks with more numbers than this (80 MB) are stored without their zeros.
-_MANY_NUMBERS = 10_000_000
+# Columns of so many tasks, with more numbers than this (80 MB), are stored without their zeros.
+_MANY_TASKS, _MANY_NUMBERS = 50, 10_000_000
 # Newton's matrix has this many rows at most.
 _NEWTON_COLUMNS = 3000
 
@@ -291,8 +293,10 @@ def _with_overall(rows: Rows, values: Floats) -> Floats:
 def _with_indicators(estimator: Any, rows: Rows, length: float, sentence: str) -> Prepared:  # noqa: ANN401
     """Add one column per task, without its zeros where they would not fit."""
     inner = estimator.estimator if isinstance(estimator, _SEARCHES) else estimator
-    able = isinstance(inner, _LINEAR) and get_tags(inner).input_tags.sparse
-    sparse = able and rows.n_rows * rows.n_tasks > _MANY_NUMBERS
+    bears = _LINEAR if length == 1.0 else _STEADY
+    able = isinstance(inner, bears) and get_tags(inner).input_tags.sparse
+    many = rows.n_tasks >= _MANY_TASKS and rows.n_rows * rows.n_tasks > _MANY_NUMBERS
+    sparse = able and many
     effect = TaskIndicators(rows.task_shares(), length, sparse, sentence)
     return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
 

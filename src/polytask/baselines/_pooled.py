@@ -60,7 +60,8 @@ class Pooled(Baseline):
         - "category": the task is one more feature: a category of histogram gradient boosting
           up to 255 tasks, beyond that the mean target of the task (cross-fitted
           ``TargetEncoder``); 0/1 columns for any other estimator. Linear models that take
-          sparse rows get the columns of many tasks (ten million numbers) without their zeros.
+          sparse rows get the columns of many tasks (ten million numbers) without their zeros,
+          as does "intercept" where their solver bears long columns.
 
         In a pipeline this concerns the last step; the steps before it see the features only.
     task_column : str, int or None, default=None
