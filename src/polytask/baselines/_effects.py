@@ -79,10 +79,9 @@ class TaskEffect(ABC):
 
     sentence: str
 
-    @property
     @abstractmethod
-    def width(self) -> int:
-        """Dense columns that it puts beside X."""
+    def width(self, tasks: Tasks) -> int:
+        """Return how many numbers it puts beside a row of these tasks at most."""
 
     @abstractmethod
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
@@ -100,9 +99,8 @@ class NoEffect(TaskEffect):
 
     sentence: str
 
-    @property
-    def width(self) -> int:
-        """No column."""
+    def width(self, tasks: Tasks) -> int:
+        """Return 0."""
         return 0
 
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
@@ -123,9 +121,8 @@ class Centred(TaskEffect):
     levels: Floats
     sentence: str
 
-    @property
-    def width(self) -> int:
-        """No column."""
+    def width(self, tasks: Tasks) -> int:
+        """Return 0."""
         return 0
 
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense
@@ -145,9 +142,8 @@ class TaskColumns(TaskEffect):
     values: Floats
     sentence: str
 
-    @property
-    def width(self) -> int:
-        """All columns."""
+    def width(self, tasks: Tasks) -> int:
+        """Return the number of columns."""
         return int(self.values.shape[1])
 
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
@@ -169,10 +165,10 @@ class TaskIndicators(TaskEffect):
     sparse: bool
     sentence: str
 
-    @property
-    def width(self) -> int:
-        """All columns, unless only what is not 0 is stored."""
-        return 1 if self.sparse else len(self.shares)
+    def width(self, tasks: Tasks) -> int:
+        """Return the number of tasks, but 1 where only what is not 0 is stored."""
+        few = self.sparse and not np.any(tasks < 0)
+        return 1 if few else len(self.shares)
 
     def apply(self, X: Any, tasks: Tasks) -> Any:  # noqa: ANN401 - dense or sparse
         """Put the columns beside X."""

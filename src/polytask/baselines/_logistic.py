@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Self
 
@@ -22,6 +23,7 @@ from polytask._registry import State, saveable
 from polytask.baselines._disjoint import Split, split_columns
 from polytask.baselines._newton import PathPoint, logistic_path
 from polytask.baselines._scaled import scaled_path, unequal
+from polytask.exceptions import ConvergenceWarning
 
 Array = NDArray[np.float64]
 # From rows, labels, row weights and strengths to the minima.
@@ -111,6 +113,13 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             *_, last = path(rows, labels, weight, until)
             self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
             self.n_iter_ = last.steps
+            if not last.converged:
+                warnings.warn(
+                    f"TunedLogistic did not converge in {last.steps} iterations at C={self.C_:g}: "
+                    "scale the features, or give a larger max_iter.",
+                    ConvergenceWarning,
+                    stacklevel=2,
+                )
             return self
         model = self._learner(X.shape[1], len(self.classes_)).set_params(C=self.C_)
         model.fit(X, labels, sample_weight=weight)

@@ -34,12 +34,15 @@ class PathPoint:
     intercept : float
         0 where there is none.
     steps : int
-        Newton steps from the strength before.
+        Steps from the strength before.
+    converged : bool
+        Whether the gradient is as small as it was to be, or as rounding lets it be.
     """
 
     coef: Array
     intercept: float
     steps: int
+    converged: bool
 
 
 def logistic_path(
@@ -89,10 +92,10 @@ def logistic_path(
     penalty[width : Z.shape[1]] = 0.0
     w = np.zeros(design.width)
     for C in strengths:
-        w, steps = _minimised(design, y, C * weight, penalty, w)
+        w, steps, converged = _minimised(design, y, C * weight, penalty, w)
         coef = w[:width] if basis is None else basis @ w[:width]
         level = float(w[width]) if intercept else 0.0
-        yield PathPoint(np.concatenate([coef, w[Z.shape[1] :]]), level, steps)
+        yield PathPoint(np.concatenate([coef, w[Z.shape[1] :]]), level, steps, converged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -154,7 +157,7 @@ class _RowsAndTail:
 
 def _minimised(
     design: _Rows | _RowsAndTail, y: Array, weight: Array, penalty: Array, w: Array
-) -> tuple[Array, int]:
+) -> tuple[Array, int, bool]:
     goal = _ACCURACY * float(np.max(np.abs(design.adjoint(0.5 * weight)), initial=0.0))
     f = design.times(w)
     value = _value(f, y, weight, penalty, w)
@@ -162,7 +165,7 @@ def _minimised(
         share = expit(-y * f)
         gradient = penalty * w - design.adjoint(weight * y * share)
         if np.max(np.abs(gradient)) <= goal:
-            return w, taken
+            return w, taken, True
         step = design.solve(weight * share * (1.0 - share), penalty, -gradient)
         moved = design.times(step)
         for _ in range(_HALVINGS):
@@ -171,9 +174,10 @@ def _minimised(
                 break
             step, moved = 0.5 * step, 0.5 * moved
         else:
-            return w, taken
+            # No step along Newton's direction is lower: what is left is rounding.
+            return w, taken, True
         w, f, value = w + step, f + moved, trial
-    return w, _STEPS
+    return w, _STEPS, False
 
 
 def _value(f: Array, y: Array, weight: Array, penalty: Array, w: Array) -> float:

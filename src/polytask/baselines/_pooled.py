@@ -201,7 +201,8 @@ class Pooled(Baseline):
 
     def _asked(self, method: Callable[[Any], Any], X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401
         """Return what the estimator says of rows, so many at a time that copies stay small."""
-        step = max(_AT_ONCE // max(X.shape[1] + self._effect.width, 1), 1)
+        width = self._effect.width(self._learned(tasks))
+        step = max(_AT_ONCE // max(X.shape[1] + width, 1), 1)
         parts = [slice(first, first + step) for first in range(0, X.shape[0], step)]
         found = [np.asarray(method(self._inputs(X[part], tasks[part]))) for part in parts]
         return found[0] if len(found) == 1 else np.concatenate(found)

@@ -213,7 +213,7 @@ class TailedRidge(RidgeRows):
             block=block,
             shares=shares,
             rest=rest,
-            lower=scipy.linalg.cholesky(matrix, lower=True, check_finite=False),
+            lower=_factor(matrix),
             head_target=self.Z.T @ weighted - shares.T @ target,
             tail_target=target,
         )
@@ -259,6 +259,16 @@ class _Reduced:
         )
         own = self.tail.values**2 / self.block[self.tail.codes]
         return np.asarray(own + np.sum(half**2, axis=0))
+
+
+def _factor(matrix: Array) -> Array:
+    """Return the Cholesky factor of a matrix that only rounding keeps from being positive."""
+    try:
+        return np.asarray(scipy.linalg.cholesky(matrix, lower=True, check_finite=False))
+    except np.linalg.LinAlgError:
+        # In proportion, for columns may be of very unequal size.
+        raised = matrix + 10 * len(matrix) * np.finfo(float).eps * np.diag(np.diag(matrix))
+        return np.asarray(scipy.linalg.cholesky(raised, lower=True))
 
 
 def _without(residuals: Array, leverages: Array) -> Array:

@@ -13,6 +13,7 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask import Pooled, SingleTask, load, save
 from polytask.baselines import TunedLogistic, _logistic
+from polytask.exceptions import ConvergenceWarning
 
 
 def rows(n: int = 120, classes: int = 2, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -134,6 +135,8 @@ def test_long_columns_beside_many_do_not_slow_it_down(kind, fit_intercept, monke
     assert model.n_iter_ < 100
     found, expected = model.decision_function(kind(X)), exact.decision_function(X)
     np.testing.assert_allclose(found, expected, atol=2e-3)
+    with pytest.warns(ConvergenceWarning, match="did not converge in 3 iterations at C="):
+        TunedLogistic(fit_intercept=fit_intercept, max_iter=3).fit(kind(X), y, weight)
     # Plain columns of one length are left to scikit-learn.
     plain = TunedLogistic(fit_intercept=fit_intercept)._own(kind(X[:, :60]))
     assert plain[1] is None

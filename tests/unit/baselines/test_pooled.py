@@ -282,7 +282,7 @@ def test_rows_of_many_tasks_are_predicted_at_once(effect, monkeypatch):
     assert (found == model.classes_[np.argmax(proba, axis=1)]).all()
     monkeypatch.setattr(_pooled, "_AT_ONCE", 100)
     np.testing.assert_array_equal(model.predict_proba(X, task=strange), proba)
-    most = 100 // (3 + model._effect.width)
+    most = 100 // (3 + model._effect.width(np.array([0, -1])))
     sizes = [min(most, 90 - first) for first in range(0, 90, most)]
     assert calls[-len(sizes) :] == sizes
     values = model.decision_function(X, task=strange)
@@ -305,6 +305,9 @@ def test_many_tasks_are_columns_without_zeros(inner, effect, monkeypatch, tmp_pa
     strange = np.where(np.arange(300) % 7 == 0, 77, task)
     expected = getattr(dense, value)(X, task=strange)
     np.testing.assert_allclose(getattr(model, value)(X, task=strange), expected, atol=2e-3)
+    # A row of an unseen task has a number for every task.
+    assert model._effect.width(np.arange(6)) == (1 if model._effect.sparse else 6)
+    assert model._effect.width(np.array([0, -1])) == 6
     save(model, tmp_path / "m.polytask")
     again = load(tmp_path / "m.polytask")
     np.testing.assert_array_equal(again.predict(X, task=strange), model.predict(X, task=strange))

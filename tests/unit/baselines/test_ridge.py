@@ -108,6 +108,16 @@ def test_folds_of_many_columns_are_those_of_ridge(kind, fit_intercept):
     np.testing.assert_allclose(model.coef_, best.coef_, atol=1e-8)
 
 
+@pytest.mark.parametrize("scale", [1e3, 1e6, 1e9])
+def test_large_columns_that_say_the_same_are_no_failure(scale):
+    X, columns, y, w = grouped(200, 3, 60)
+    once = np.hstack([scale * X, columns])
+    twice = np.hstack([scale * X, scale * X[:, :1], columns])
+    model, other = TunedRidge(ALPHAS).fit(twice, y, w), TunedRidge(ALPHAS).fit(once, y, w)
+    assert model.alpha_ == other.alpha_
+    np.testing.assert_allclose(model.predict(twice), other.predict(once), atol=1e-3)
+
+
 def test_a_row_with_all_the_weight_says_nothing_when_left_out():
     X, y, _ = problem(5, 2)
     model = TunedRidge(ALPHAS).fit(X, y, np.eye(5)[0])
