@@ -67,7 +67,9 @@ def load_table(name: str) -> RealSet:
 
 def _design(arrays: dict[str, np.ndarray]) -> Any:
     if "X_data" in arrays:
-        parts = (arrays["X_data"], arrays["X_indices"], arrays["X_indptr"])
+        # Trees of scikit-learn take no 64-bit places.
+        places = (arrays[name].astype(np.int32) for name in ("X_indices", "X_indptr"))
+        parts = (arrays["X_data"], *places)
         return sp.csr_array(parts, shape=tuple(arrays["X_shape"])).astype(float)
     X = arrays["X"].astype(float)
     if np.isnan(X).any():
