@@ -24,8 +24,8 @@ AUTO_CHINESE: Mapping[str, Template] = {
     "auto.kind.deep": "神经网络",
     "auto.kind.other": "其他",
     "auto.missing": "有 {n} 个候选模型被略去或拟合失败；排行榜说明了原因。",
-    "auto.stopped": "在试完所有候选模型之前时间已到。",
-    "left_out.time": "时间已到",
+    "auto.stopped": "时间不够试完所有候选模型。",
+    "left_out.time": "时间不够",
     "left_out.forest_gaps": "联合森林需要没有缺失的目标矩阵",
     "left_out.forest_form": "联合森林用于目标矩阵",
 }

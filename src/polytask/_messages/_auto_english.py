@@ -39,8 +39,8 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "1 candidate was left out or failed; the leaderboard says why.",
         "{n} candidates were left out or failed; the leaderboard says why.",
     ),
-    "auto.stopped": "The time was over before all candidates were tried.",
-    "left_out.time": "the time was over",
+    "auto.stopped": "There was not time for all candidates.",
+    "left_out.time": "there was not time for it",
     "left_out.forest_gaps": "a joint forest takes a target matrix without gaps",
     "left_out.forest_form": "a joint forest is for a target matrix",
 }

@@ -191,7 +191,7 @@ Budget = Annotated[
     typer.Option(
         metavar="TIME",
         rich_help_panel=RUNNING,
-        help="Start no fit after this time: 600 (seconds), 90s, 10m, 1h30m; the same command "
-        "goes on from there.",
+        help="Time it may take, but for a fit that has begun: 600 (seconds), 90s, 10m, 1h30m; "
+        "the same command goes on from there.",
     ),
 ]

@@ -34,9 +34,9 @@ class AutoMultiTaskClassifier(AutoEstimator):
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, by class.
     time_budget : float or None, default=None
-        Seconds after which no further fit is begun; what takes least is tried first, a
-        candidate that lacks a fold is left out, and fitting the chosen ones on all rows comes
-        on top.
+        Seconds for all of it. What takes least is tried first, and time is kept for fitting
+        what was tried on all rows; a candidate that is not expected to end before that is left
+        out. The first candidate is always finished, and so is a fit that was begun.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.

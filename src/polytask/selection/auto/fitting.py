@@ -102,7 +102,7 @@ class Combination:
         Average rows that the rows of a task were weighed against; infinite if all tasks have
         the same weights.
     stopped : bool
-        Whether the time was over before all candidates were tried.
+        Whether there was not time for all candidates.
     """
 
     members: dict[str, MultiTaskEstimator]

@@ -40,9 +40,9 @@ class AutoMultiTaskRegressor(AutoEstimator):
         preferred as far as groups, tasks or folds bear it out rather than rows. No row may be
         held out twice.
     time_budget : float or None, default=None
-        Seconds after which no further fit is begun; what takes least is tried first, a
-        candidate that lacks a fold is left out, and fitting the chosen ones on all rows comes
-        on top.
+        Seconds for all of it. What takes least is tried first, and time is kept for fitting
+        what was tried on all rows; a candidate that is not expected to end before that is left
+        out. The first candidate is always finished, and so is a fit that was begun.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.
@@ -71,7 +71,7 @@ class AutoMultiTaskRegressor(AutoEstimator):
         Average rows that the rows of a task were weighed against; infinite if all tasks have
         the same weights.
     stopped_ : bool
-        Whether the time was over before all candidates were tried.
+        Whether there was not time for all candidates.
     tasks_ : ndarray of shape (n_tasks,)
         The tasks.
     n_features_in_ : int

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
@@ -25,6 +25,7 @@ from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
+from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
 from polytask.selection.entries import Entry, told
 from polytask.selection.folds import given_splits
@@ -199,8 +200,8 @@ def try_all(
     n_jobs : int or None
         Folds fitted at the same time, as in joblib.
     deadline : float or None
-        When no further fit is begun, in seconds of ``time.monotonic``, and the candidate that
-        lacks one is left out; the first one that can be tried is always finished.
+        When all is to be over, in seconds of ``time.monotonic``, fits on all rows among it; a
+        candidate that is not expected to end in time is left out, but for the first.
     verbose : bool
         Whether to show progress on stderr.
 
@@ -211,11 +212,12 @@ def try_all(
     """
     running = [entry for entry in entries if entry.estimator is not None]
     found: dict[str, Tried] = {}
+    clock = Clock(deadline, len(splits), effective_n_jobs(n_jobs))
     with progress(len(running) * len(splits), "Choosing", verbose) as bar:
         for entry in sorted(running, key=lambda entry: entry.cost):
             # One candidate is finished, however long it takes.
-            until = deadline if any(one.values is not None for one in found.values()) else None
-            found[entry.name] = _tried(study, entry, splits, store, n_jobs, until, bar)
+            hurried = any(one.values is not None for one in found.values())
+            found[entry.name] = _tried(study, entry, splits, store, clock, hurried, bar)
     left_out = [Tried(e, None, 0.0, e.left_out) for e in entries if e.estimator is None]
     found |= {one.entry.name: one for one in left_out}
     return [found[entry.name] for entry in entries]
@@ -226,18 +228,23 @@ def _tried(
     entry: Entry,
     splits: Sequence[Split],
     store: Store,
-    n_jobs: int | None,
-    until: float | None,
+    clock: Clock,
+    hurried: bool,
     bar: Progress,
 ) -> Tried:
     keys = [f"{number}/{entry.name}" for number in range(len(splits))]
     missing = [k for k, key in enumerate(keys) if store.get(key) is None]
     for _ in range(len(keys) - len(missing)):
         bar.skip(entry.name)
-    pool = Parallel(n_jobs=n_jobs or 1, return_as="generator")
-    work = pool(
-        delayed(_fold)(study, entry.estimator, *splits[k]) for k in _before(missing, until)
-    )
+
+    def in_time(folds: Sequence[int]) -> Iterator[int]:
+        for done, k in enumerate(folds):
+            if hurried and not clock.allows(_spent(store, keys), len(folds) - done):
+                return
+            yield k
+
+    pool = Parallel(n_jobs=clock.n_jobs, return_as="generator")
+    work = pool(delayed(_fold)(study, entry.estimator, *splits[k]) for k in in_time(missing))
     # Those begun in time are the first of them.
     for k, record in zip(missing, work, strict=False):
         store.put(keys[k], record)
@@ -249,16 +256,15 @@ def _tried(
     failed = next((record["failed"] for record in records if "failed" in record), None)
     if failed is not None:
         return Tried(entry, None, 0.0, failed)
+    clock.reserve(_spent(store, keys))
     values = np.concatenate([record["values"] for record in records])
     return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
 
 
-def _before(folds: Sequence[int], until: float | None) -> Iterator[int]:
-    """Yield folds until the time is over."""
-    for k in folds:
-        if until is not None and time.monotonic() > until:
-            return
-        yield k
+def _spent(store: Store, keys: Sequence[str]) -> list[float]:
+    """Return the seconds that finished folds took by the clock."""
+    records = (store.get(key) for key in keys)
+    return [record["clock"] for record in records if record and "clock" in record]
 
 
 def _fold(
@@ -271,7 +277,7 @@ def _fold(
     # Two threads of linear algebra on small matrices cost more than one.
     with threadpool_limits(1), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        started = time.process_time()
+        started, begun = time.process_time(), time.monotonic()
         try:
             model = clone(estimator).fit(study.part(train))
             parts = held_out(study, model, train, test)
@@ -280,7 +286,8 @@ def _fold(
         values = np.concatenate([_values(held) for _, held in parts])
     if not np.isfinite(values).all():
         return {"failed": "its predictions are not finite"}
-    return {"values": values, "seconds": time.process_time() - started}
+    seconds, clock = time.process_time() - started, time.monotonic() - begun
+    return {"values": values, "seconds": seconds, "clock": clock}
 
 
 def _values(held: HeldOut) -> Array:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -19,13 +20,15 @@ from polytask._messages import Speech
 from polytask.data import GroupedRows, TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, ParameterError
 from polytask.penalties import L21
-from polytask.selection.auto import fitting, trying
+from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.trying import units_of
 from polytask.selection.candidates import MODELS
+from polytask.selection.held import held_out
 
 FEW = ["separate", "pooled", "learned prior"]
+TOO_LATE = "there was not time for it"
 
 
 def alike(seed: int = 0, tasks: int = 6, rows: int = 25):
@@ -181,8 +184,8 @@ def test_no_time_tries_one_candidate():
     model = AutoMultiTaskRegressor(FEW, time_budget=0.0).fit(X, y, task=task)
     assert list(model.members_) == ["separate"]
     assert model.stopped_
-    assert (model.leaderboard()["note"] == "the time was over").sum() == 2
-    assert "time was over" in model.explain()
+    assert (model.leaderboard()["note"] == TOO_LATE).sum() == 2
+    assert "There was not time for all candidates." in model.explain()
 
 
 def test_what_takes_least_is_tried_first():
@@ -192,21 +195,59 @@ def test_what_takes_least_is_tried_first():
     assert list(model.members_) == ["separate"]
 
 
-def test_a_candidate_that_time_cut_off_is_left_out_and_gone_on_with(monkeypatch, tmp_path):
+@pytest.fixture
+def hours(monkeypatch):
+    """A clock by which every fold takes one second, or what a test says, and nothing else any."""
+    now = SimpleNamespace(seconds=0.0, folds=0, lengths={})
+    fake = SimpleNamespace(monotonic=lambda: now.seconds, process_time=time.process_time)
+    for module in (trying, fitting, clock):
+        monkeypatch.setattr(module, "time", fake)
+
+    def one_fold(*args):
+        now.seconds += now.lengths.get(now.folds, 1.0)
+        now.folds += 1
+        return held_out(*args)
+
+    monkeypatch.setattr(trying, "held_out", one_fold)
+    return now
+
+
+# A candidate takes five seconds, and 5/4 on all rows.
+@pytest.mark.parametrize(
+    ("budget", "begun"),
+    [
+        (6.2, [5, 0, 0]),  # 1.25 of the first are over the rest
+        (7.2, [5, 1, 0]),  # nothing is known of the second before its first fold
+        (12.4, [5, 1, 1]),
+        (12.6, [5, 5, 1]),
+        (18.8, [5, 5, 5]),
+    ],
+)
+def test_a_time_budget_keeps_time_for_fits_on_all_rows(budget, begun, hours, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=budget).fit(X, y, task=task)
+    kept = path.read_text()
+    assert [sum(f"{fold}/{name}" in kept for fold in range(5)) for name in FEW] == begun
+    assert model.stopped_ == (begun[2] < 5)
+    assert (model.leaderboard()["note"] == TOO_LATE).sum() == begun.count(0) + begun.count(1)
+
+
+def test_one_slow_fold_leaves_time_for_others(hours):
+    X, y, task = numbers()
+    # The last fold of the first candidate: the median of its folds is one second still.
+    hours.lengths = {4: 8.0}
+    model = AutoMultiTaskRegressor(FEW[:2], time_budget=19.6).fit(X, y, task=task)
+    assert not model.stopped_
+
+
+def test_a_candidate_that_time_cut_off_is_gone_on_with(hours, tmp_path):
     X, y, task = numbers()
     path = tmp_path / "auto.journal"
     whole = AutoMultiTaskRegressor(FEW).fit(X, y, task=task)
-    ticks = iter(range(1000))
-    clock = SimpleNamespace(monotonic=lambda: next(ticks), process_time=lambda: 0.0)
-    with monkeypatch.context() as patch:
-        patch.setattr(trying, "time", clock)
-        patch.setattr(fitting, "time", clock)
-        # The budget ends at 2.5: folds of the second candidate are begun at 1 and 2.
-        cut = AutoMultiTaskRegressor(FEW, journal=path, time_budget=2.5).fit(X, y, task=task)
+    hours.seconds = 0.0
+    cut = AutoMultiTaskRegressor(FEW, journal=path, time_budget=12.4).fit(X, y, task=task)
     assert cut.stopped_
-    assert (cut.leaderboard()["note"] == "the time was over").sum() == 2
-    kept = path.read_text()
-    assert [sum(f"{fold}/{name}" in kept for fold in range(5)) for name in FEW] == [5, 2, 0]
     again = AutoMultiTaskRegressor(FEW, journal=path).fit(X, y, task=task)
     assert not again.stopped_
     assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
