@@ -14,6 +14,7 @@ from polytask.selection.learners import (
     boosting,
     class_of,
     forest,
+    joint_forest,
     linear,
     unpenalised_alone,
     unpenalised_together,
@@ -196,6 +197,13 @@ def _needs_matrix(facts: Facts) -> Said | None:
     return _needs_dense(facts)
 
 
+def _needs_gaps(facts: Facts) -> Said | None:
+    """Leave it to the joint forest, which shares, wherever that can be fitted."""
+    if not facts.targets or facts.unseen:
+        return Said("left_out.forest_form")
+    return _needs_dense(facts) if facts.gaps else Said("left_out.forest_whole")
+
+
 def _needs_learnable(facts: Facts) -> Said | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
@@ -243,7 +251,16 @@ _CANDIDATES = (
         "boosting pooled", "pooled", "trees", _pooled(boosting, "category"), _needs_dense, cost=1
     ),
     CandidateModel(
-        "joint forest", "shared", "trees", forest, _needs_matrix, compared=False, cost=1
+        "joint forest", "shared", "trees", joint_forest, _needs_matrix, compared=False, cost=1
+    ),
+    CandidateModel(
+        "forest per task",
+        "separate",
+        "trees",
+        _separate(forest),
+        _needs_gaps,
+        compared=False,
+        cost=1,
     ),
     CandidateModel(
         "pooled, corrected",

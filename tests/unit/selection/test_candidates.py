@@ -47,8 +47,8 @@ def test_every_model_fits_and_predicts(name, problem):
     if model.family == DEEP:
         pytest.importorskip("torch")
     if model.unfit(facts):
-        # The one for its few rows, the other because this is no target matrix.
-        assert name in ("boosting per task", "joint forest")
+        # The one for its few rows, the others because this is no target matrix.
+        assert name in ("boosting per task", "joint forest", "forest per task")
         return
     X, y, task = rows(classes)
     made = model.make(facts)
@@ -65,8 +65,11 @@ def test_what_cannot_be_tried_says_why():
     assert "sparse" in str(MODELS["boosting per task"].unfit(wide))
     matrix = dataclasses.replace(FACTS, targets=True)
     assert not MODELS["joint forest"].unfit(matrix)
+    assert "no gaps" in str(MODELS["forest per task"].unfit(matrix))
     gaps = dataclasses.replace(matrix, gaps=True)
     assert "without gaps" in str(MODELS["joint forest"].unfit(gaps))
+    assert not MODELS["forest per task"].unfit(gaps)
+    assert "sparse" in str(MODELS["forest per task"].unfit(dataclasses.replace(gaps, sparse=True)))
     mixed = dataclasses.replace(FACTS, problem="mixed")
     assert "pooled" in str(MODELS["pooled"].unfit(mixed))
     assert not MODELS["separate"].unfit(mixed)

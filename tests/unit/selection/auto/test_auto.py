@@ -121,6 +121,21 @@ def test_target_matrices(kind):
         assert fitted.score(X, Y > 0) > 0.7
 
 
+@pytest.mark.parametrize("kind", ["numbers", "classes"])
+def test_a_matrix_with_gaps_has_a_forest_per_target(kind):
+    X, _, _, rng = alike(tasks=1, rows=150)
+    # What no linear model can say.
+    Y = np.column_stack([X[:, 0] * X[:, 1], X[:, 1] * X[:, 2]])
+    Y = Y if kind == "numbers" else (Y > 0).astype(float)
+    Y[rng.permutation(150)[:40], 0] = np.nan
+    estimator = {"numbers": AutoMultiTaskRegressor, "classes": AutoMultiTaskClassifier}[kind]
+    model = estimator(["separate", "joint forest", "forest per task"], cv=3).fit(X, Y)
+    board = model.leaderboard().set_index("model")
+    assert board.index[0] == "forest per task"
+    assert board.loc["forest per task", "score"] > 0.1 > board.loc["separate", "score"]
+    assert "without gaps" in board.loc["joint forest", "note"]
+
+
 def test_targets_count_alike_whatever_their_unit():
     X, eta, _, rng = alike(tasks=1, rows=150)
     Y = np.column_stack([eta, eta**2]) + 0.3 * rng.standard_normal((150, 2))
