@@ -70,8 +70,9 @@ class CandidateModel:
         Whether a comparison has it unless it is asked for other models.
     cost : int
         How much time it takes beside others: 0 for a linear model with its strength, 1 for up
-        to ten times that, 2 for a base that is fitted many times, 3 for a search over the
-        strengths of penalties, and networks. A choice tries those that take least first.
+        to ten times that, 2 for a base that is fitted many times and for one strength of all
+        tasks, 3 for a search over the strengths of penalties that share, and networks. A choice
+        tries those that take least first.
     """
 
     name: str
@@ -222,7 +223,7 @@ def _needs_dense(facts: Facts) -> Said | None:
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
     CandidateModel(
-        "separate, one strength", "separate", "linear", _one_strength, _needs_own_rows, cost=1
+        "separate, one strength", "separate", "linear", _one_strength, _needs_own_rows, cost=2
     ),
     CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind),
     CandidateModel(
