@@ -27,6 +27,6 @@ AUTO_CHINESE: Mapping[str, Template] = {
     "auto.stopped": "时间不够试完所有候选模型。",
     "left_out.time": "时间不够",
     "left_out.forest_gaps": "联合森林需要没有缺失的目标矩阵",
-    "left_out.forest_form": "森林用于目标矩阵",
+    "left_out.forest_form": "仅对目标矩阵尝试森林",
     "left_out.forest_whole": "该目标矩阵没有缺失，由联合森林处理",
 }

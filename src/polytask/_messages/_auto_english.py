@@ -42,6 +42,6 @@ AUTO_ENGLISH: Mapping[str, Template] = {
     "auto.stopped": "There was not time for all candidates.",
     "left_out.time": "there was not time for it",
     "left_out.forest_gaps": "a joint forest takes a target matrix without gaps",
-    "left_out.forest_form": "forests are for a target matrix",
+    "left_out.forest_form": "forests are tried for target matrices only",
     "left_out.forest_whole": "a joint forest takes this target matrix, which has no gaps",
 }

@@ -23,12 +23,16 @@ class Clock:
         Folds that are fitted at the same time.
     reserved : float
         Seconds that the candidates tried so far take on all rows.
+    begun : bool
+        Whether this run has begun a fit. Without one it would end where an earlier run did,
+        and never finish what fits into no single run.
     """
 
     deadline: float | None
     n_folds: int
     n_jobs: int
     reserved: float = 0.0
+    begun: bool = False
 
     def allows(self, spent: Sequence[float], missing: int) -> bool:
         """Return whether a candidate is expected to be finished in time.
@@ -40,7 +44,7 @@ class Clock:
         missing : int
             Folds that it lacks.
         """
-        if self.deadline is None:
+        if self.deadline is None or not self.begun:
             return True
         rest = ceil(missing / self.n_jobs) * median(spent) if spent else 0.0
         needed = rest + self._on_all_rows(spent) + self.reserved

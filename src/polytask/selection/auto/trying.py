@@ -241,6 +241,7 @@ def _tried(
         for done, k in enumerate(folds):
             if hurried and not clock.allows(_spent(store, keys), len(folds) - done):
                 return
+            clock.begun = True
             yield k
 
     pool = Parallel(n_jobs=clock.n_jobs, return_as="generator")

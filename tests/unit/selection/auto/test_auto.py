@@ -268,6 +268,19 @@ def test_a_candidate_that_time_cut_off_is_gone_on_with(hours, tmp_path):
     assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
 
 
+@pytest.mark.usefixtures("hours")
+def test_what_fits_into_no_single_run_is_finished_by_several(tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    kept = []
+    for _ in range(11):
+        model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=0.0).fit(X, y, task=task)
+        text = path.read_text()
+        kept.append(sum(f"{fold}/{name}" in text for fold in range(5) for name in FEW))
+    assert kept == list(range(5, 16))
+    assert not model.stopped_
+
+
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
 def test_models_per_task_predict_no_task_that_is_allowed_too_late(kind):
     X, y, task = {"numbers": numbers, "classes": classes}[kind]()
