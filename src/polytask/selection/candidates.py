@@ -72,7 +72,8 @@ class CandidateModel:
         How much time it takes beside others: 0 for a linear model with its strength, 1 for up
         to ten times that, 2 for a base that is fitted many times and for one strength of all
         tasks, 3 for a search over the strengths of penalties that share, and networks. A choice
-        tries those that take least first.
+        tries those that take least first, and expects no candidate to take less than the
+        quickest of its cost.
     """
 
     name: str

@@ -19,16 +19,9 @@ from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
+from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.mixing import Mix, best_mix
-from polytask.selection.auto.trying import (
-    Bench,
-    Tried,
-    make_bench,
-    make_splits,
-    opened,
-    try_all,
-    units_of,
-)
+from polytask.selection.auto.trying import Tried, make_splits, opened, try_all, units_of
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
 from polytask.selection.facts import Facts

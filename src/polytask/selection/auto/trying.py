@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -26,10 +26,9 @@ from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
 from polytask.selection.auto.clock import Clock
-from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
 from polytask.selection.entries import Entry, told
 from polytask.selection.folds import given_splits
-from polytask.selection.held import Study, digest_of, held_out, parts_of
+from polytask.selection.held import Study, digest_of, held_out
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
@@ -239,7 +238,7 @@ def _tried(
 
     def in_time(folds: Sequence[int]) -> Iterator[int]:
         for done, k in enumerate(folds):
-            if hurried and not clock.allows(_spent(store, keys), len(folds) - done):
+            if hurried and not clock.allows(entry.cost, _spent(store, keys), len(folds) - done):
                 return
             clock.begun = True
             yield k
@@ -250,6 +249,7 @@ def _tried(
     for k, record in zip(missing, work, strict=False):
         store.put(keys[k], record)
         bar.advance(entry.name)
+    clock.note(entry.cost, _spent(store, keys))
     # As they are read back, so that a resumed choice has the same bits.
     records = [store.get(key) for key in keys]
     if any(record is None for record in records):
@@ -299,92 +299,3 @@ def _values(held: HeldOut) -> Array:
         raise DataError("it gives no probabilities")
     seen: Array = np.asarray(held.probabilities, dtype=float)[np.arange(len(held.y)), held.y]
     return seen
-
-
-@dataclass(frozen=True, eq=False)
-class Bench:
-    """The held-out rows, before any model: truth, owners, and what a constant loses."""
-
-    y: Array
-    weight: Array
-    task: NDArray[np.intp]
-    fold: NDArray[np.intp]
-    unit: NDArray[np.intp]
-    constant: Array
-    n_tasks: int
-    loss: MixLoss
-
-    def held(self, columns: Sequence[Array]) -> HeldRows:
-        """Return the rows with the predictions of some models."""
-        return HeldRows(
-            Z=np.column_stack(columns),
-            y=self.y,
-            weight=self.weight,
-            task=self.task,
-            fold=self.fold,
-            unit=self.unit,
-            n_tasks=self.n_tasks,
-            loss=self.loss,
-        )
-
-    @property
-    def null_loss(self) -> float:
-        """The mean loss of the constant of the training rows."""
-        losses = self.loss.losses(self.constant, self.y)
-        return float(np.average(losses, weights=self.weight))
-
-
-def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
-    """Return the held-out labels of all folds, in the order of the records of a candidate.
-
-    Targets count alike, whatever their unit and however many labels they have; rows of tasks
-    of one quantity count alike.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    splits : sequence of (train, test)
-        The folds.
-    unit_of : ndarray of shape (n_rows,) or None
-        What the rows belong to, as in :meth:`polytask.data.Splitter.units`.
-
-    Returns
-    -------
-    Bench
-    """
-    classes = study.outcomes.union is not None
-    loss: MixLoss = LogMix() if classes else SquaredMix()
-    pieces: list[tuple[NDArray[Any], ...]] = []
-    for fold, (train, test) in enumerate(splits):
-        for part, constant in zip(
-            parts_of(study, test), study.constants(train, test), strict=True
-        ):
-            labels, n = study.labels(part), len(part.rows)
-            weight = study.data.sample_weight
-            own = np.ones(n) if weight is None else weight[part.rows]
-            known = constant[labels.astype(int)] if classes else np.full(n, constant)
-            if np.isnan(known).any():
-                # A target that the fold does not train on: no candidate can know it there.
-                own, known = np.zeros(n), labels
-            truth = np.ones(n) if classes else labels
-            owner, when = np.full(n, part.task), np.full(n, fold)
-            unit = when if unit_of is None else unit_of[part.rows]
-            pieces.append((truth, own, owner, when, unit, known))
-    y, weight, task, fold_of, units, known = map(np.concatenate, zip(*pieces, strict=True))
-    bench = Bench(y, weight, task, fold_of, units, known, study.data.n_tasks, loss)
-    return bench if study.data.form is not Form.TARGETS else _alike(bench)
-
-
-def _alike(bench: Bench) -> Bench:
-    """Weigh targets by what their constant loses in all."""
-    losses = bench.weight * bench.loss.losses(bench.constant, bench.y)
-    totals = np.bincount(bench.task, losses, bench.n_tasks)
-    known = totals > 0
-    factor = np.zeros(bench.n_tasks)
-    factor[known] = totals[known].mean() / totals[known]
-    if not known.any():
-        return bench
-    weight = bench.weight * factor[bench.task]
-    parts: Mapping[str, Any] = vars(bench)
-    return Bench(**{**parts, "weight": weight})

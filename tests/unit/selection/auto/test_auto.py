@@ -210,6 +210,12 @@ def test_what_takes_least_is_tried_first():
     assert list(model.members_) == ["separate"]
 
 
+def folds_in(path, names=FEW):
+    """Return how many folds of every candidate a journal has."""
+    text = path.read_text()
+    return [sum(f"{fold}/{name}" in text for fold in range(5)) for name in names]
+
+
 @pytest.fixture
 def hours(monkeypatch):
     """A clock by which every fold takes one second, or what a test says, and nothing else any."""
@@ -227,25 +233,46 @@ def hours(monkeypatch):
     return now
 
 
-# A candidate takes five seconds, and 5/4 on all rows.
+# A candidate takes five seconds, and 5/4 on all rows; one that was not begun is expected to take
+# as long as the others.
 @pytest.mark.parametrize(
-    ("budget", "begun"),
+    ("budget", "tried"),
     [
-        (6.2, [5, 0, 0]),  # 1.25 of the first are over the rest
-        (7.2, [5, 1, 0]),  # nothing is known of the second before its first fold
-        (12.4, [5, 1, 1]),
-        (12.6, [5, 5, 1]),
+        (6.2, [5, 0, 0]),
+        (12.4, [5, 0, 0]),
+        (12.6, [5, 5, 0]),
+        (18.6, [5, 5, 0]),
         (18.8, [5, 5, 5]),
     ],
 )
-def test_a_time_budget_keeps_time_for_fits_on_all_rows(budget, begun, hours, tmp_path):
+def test_a_time_budget_keeps_time_for_fits_on_all_rows(budget, tried, hours, tmp_path):
     X, y, task = numbers()
     path = tmp_path / "auto.journal"
     model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=budget).fit(X, y, task=task)
-    kept = path.read_text()
-    assert [sum(f"{fold}/{name}" in kept for fold in range(5)) for name in FEW] == begun
-    assert model.stopped_ == (begun[2] < 5)
-    assert (model.leaderboard()["note"] == TOO_LATE).sum() == begun.count(0) + begun.count(1)
+    assert folds_in(path) == tried
+    assert model.stopped_ == (tried[2] < 5)
+    assert (model.leaderboard()["note"] == TOO_LATE).sum() == tried.count(0)
+
+
+def test_a_slow_candidate_is_given_up_and_a_quick_one_behind_it_tried(hours, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    hours.lengths = {5: 4.0}
+    model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=18.0).fit(X, y, task=task)
+    # 9 seconds of 18 are over: four more of the second are 16, five of the third are 5.
+    assert folds_in(path) == [5, 1, 5]
+    assert set(model.members_) <= {"separate", "learned prior"}
+
+
+def test_what_cannot_end_in_time_is_not_begun(hours, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    asked = ["separate", "near the mean", "same features"]
+    hours.lengths = dict.fromkeys(range(5, 10), 4.0)
+    model = AutoMultiTaskRegressor(asked, journal=path, time_budget=35.0).fit(X, y, task=task)
+    # One like the second takes 20 seconds, of 10 that are left.
+    assert folds_in(path, asked) == [5, 5, 0]
+    assert model.stopped_
 
 
 def test_one_slow_fold_leaves_time_for_others(hours):
@@ -275,8 +302,7 @@ def test_what_fits_into_no_single_run_is_finished_by_several(tmp_path):
     kept = []
     for _ in range(11):
         model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=0.0).fit(X, y, task=task)
-        text = path.read_text()
-        kept.append(sum(f"{fold}/{name}" in text for fold in range(5) for name in FEW))
+        kept.append(sum(folds_in(path)))
     assert kept == list(range(5, 16))
     assert not model.stopped_
 

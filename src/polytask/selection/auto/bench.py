@@ -1,0 +1,104 @@
+"""The rows that the folds of a choice hold out, before any candidate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.data import Form
+from polytask.data.splits import Split
+from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
+from polytask.selection.held import Study, parts_of
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Bench:
+    """The held-out rows, before any model: truth, owners, and what a constant loses."""
+
+    y: Array
+    weight: Array
+    task: NDArray[np.intp]
+    fold: NDArray[np.intp]
+    unit: NDArray[np.intp]
+    constant: Array
+    n_tasks: int
+    loss: MixLoss
+
+    def held(self, columns: Sequence[Array]) -> HeldRows:
+        """Return the rows with the predictions of some models."""
+        return HeldRows(
+            Z=np.column_stack(columns),
+            y=self.y,
+            weight=self.weight,
+            task=self.task,
+            fold=self.fold,
+            unit=self.unit,
+            n_tasks=self.n_tasks,
+            loss=self.loss,
+        )
+
+    @property
+    def null_loss(self) -> float:
+        """The mean loss of the constant of the training rows."""
+        losses = self.loss.losses(self.constant, self.y)
+        return float(np.average(losses, weights=self.weight))
+
+
+def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
+    """Return the held-out labels of all folds, in the order of the records of a candidate.
+
+    Targets count alike, whatever their unit and however many labels they have; rows of tasks
+    of one quantity count alike.
+
+    Parameters
+    ----------
+    study : Study
+        The data.
+    splits : sequence of (train, test)
+        The folds.
+    unit_of : ndarray of shape (n_rows,) or None
+        What the rows belong to, as in :meth:`polytask.data.Splitter.units`.
+
+    Returns
+    -------
+    Bench
+    """
+    classes = study.outcomes.union is not None
+    loss: MixLoss = LogMix() if classes else SquaredMix()
+    pieces: list[tuple[NDArray[Any], ...]] = []
+    for fold, (train, test) in enumerate(splits):
+        for part, constant in zip(
+            parts_of(study, test), study.constants(train, test), strict=True
+        ):
+            labels, n = study.labels(part), len(part.rows)
+            weight = study.data.sample_weight
+            own = np.ones(n) if weight is None else weight[part.rows]
+            known = constant[labels.astype(int)] if classes else np.full(n, constant)
+            if np.isnan(known).any():
+                # A target that the fold does not train on: no candidate can know it there.
+                own, known = np.zeros(n), labels
+            truth = np.ones(n) if classes else labels
+            owner, when = np.full(n, part.task), np.full(n, fold)
+            unit = when if unit_of is None else unit_of[part.rows]
+            pieces.append((truth, own, owner, when, unit, known))
+    y, weight, task, fold_of, units, known = map(np.concatenate, zip(*pieces, strict=True))
+    bench = Bench(y, weight, task, fold_of, units, known, study.data.n_tasks, loss)
+    return bench if study.data.form is not Form.TARGETS else _alike(bench)
+
+
+def _alike(bench: Bench) -> Bench:
+    """Weigh targets by what their constant loses in all."""
+    losses = bench.weight * bench.loss.losses(bench.constant, bench.y)
+    totals = np.bincount(bench.task, losses, bench.n_tasks)
+    known = totals > 0
+    factor = np.zeros(bench.n_tasks)
+    factor[known] = totals[known].mean() / totals[known]
+    if not known.any():
+        return bench
+    return replace(bench, weight=bench.weight * factor[bench.task])
