@@ -15,6 +15,9 @@ AUTO_CHINESE: Mapping[str, Template] = {
         "各任务有自己的权重，任务自己的行与平均任务的 {pull} 行相权衡：{n} 个任务中有 {leaning} 个"
         "比平均任务更偏向其他模型。"
     ),
+    "auto.scaled": "概率在使用前经过缩放，这样对留出行的预测更好：{parts}。",
+    "auto.bolder": "{name} 更大胆（温度 {temperature}）",
+    "auto.more_careful": "{name} 更谨慎（温度 {temperature}）",
     "auto.kinds": "每一类中最好的：{parts}。",
     "auto.kind": "{kind}：{name}（{score}）",
     "auto.kind.separate": "单独",

@@ -26,6 +26,12 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "Tasks have weights of their own, their rows weighed against {pull} rows of the average "
         "task: {leaning} of {n} tasks lean to other models than the average task does."
     ),
+    "auto.scaled": (
+        "Probabilities are scaled before they are used, for held-out rows are then predicted "
+        "better: {parts}."
+    ),
+    "auto.bolder": "{name} bolder (temperature {temperature})",
+    "auto.more_careful": "{name} more careful (temperature {temperature})",
     "auto.kinds": "The best of each kind: {parts}.",
     "auto.kind": "{kind}: {name} ({score})",
     "auto.kind.separate": "separate",

@@ -68,15 +68,15 @@ class AutoEstimator(MultiTaskEstimator):
         self.stopped_ = found.stopped
         self._rows = found.rows
 
-    def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, MultiTaskEstimator]]:
-        """Yield (weights, their rows, model): the rows of tasks that a model has weight for."""
+    def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, str]]:
+        """Yield (weights, their rows, name): the rows of tasks that a member has weight for."""
         self._refuse_strangers(tasks)
         # The last row is that of task -1, an unseen one.
         of_rows = np.vstack([self.task_weights_, self.shared_weights_])[tasks]
-        for weights, model in zip(of_rows.T, self.members_.values(), strict=True):
+        for weights, name in zip(of_rows.T, self.members_, strict=True):
             rows = np.flatnonzero(weights > 0)
             if rows.size:
-                yield weights[rows], rows, model
+                yield weights[rows], rows, name
 
     def _refuse_strangers(self, tasks: Tasks) -> None:
         """Refuse unseen tasks if models per task have weight: they were not allowed in fit."""

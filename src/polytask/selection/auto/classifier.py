@@ -14,6 +14,7 @@ from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection.auto.base import AutoEstimator
+from polytask.selection.auto.temperature import tempered
 from polytask.selection.members import probabilities_of
 
 Array = NDArray[np.float64]
@@ -25,7 +26,10 @@ class AutoMultiTaskClassifier(AutoEstimator):
     """Classification of many tasks by the best combination of candidates.
 
     The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, with the log
-    loss of the combined probabilities in place of the squared error.
+    loss of the combined probabilities in place of the squared error. Before they are combined,
+    the probabilities of a candidate are made bolder or more careful, in proportion to
+    ``p ** (1 / temperature)``, where that predicts held-out rows better by more than one
+    standard error.
 
     Parameters
     ----------
@@ -56,10 +60,18 @@ class AutoMultiTaskClassifier(AutoEstimator):
     ----------
     members_, shared_weights_, task_weights_, score_, pull_, stopped_, tasks_, n_features_in_
         As in :class:`AutoMultiTaskRegressor`.
+    temperatures_ : dict of str to float
+        What the probabilities of every member are scaled by: below 1 bolder, above 1 more
+        careful, 1 as they are.
     classes_ : ndarray of shape (n_classes,), or list of ndarray
         The sorted union of the classes; for a target matrix a list with one array each.
     task_classes_ : dict of task to ndarray
         The classes that can be predicted for each task.
+
+    References
+    ----------
+    Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, eq. 9,
+    and those of :class:`AutoMultiTaskRegressor`.
 
     Examples
     --------
@@ -76,6 +88,7 @@ class AutoMultiTaskClassifier(AutoEstimator):
     _problem = "classification"
 
     classes_: Any  # an array, or a list with one per target
+    temperatures_: dict[str, float]
 
     def __init__(
         self,
@@ -107,6 +120,9 @@ class AutoMultiTaskClassifier(AutoEstimator):
         self.classes_ = known if targets else outcomes.union
         self.task_classes_ = dict(zip(data.tasks, known, strict=True))
         self._combine(data, raw, outcomes)
+        self.temperatures_ = {
+            row.name: row.temperature for row in self._rows if row.name in self.members_
+        }
 
     def _classes_of(self, task: int) -> NDArray[Any]:
         targets = isinstance(self.classes_, list)
@@ -118,9 +134,9 @@ class AutoMultiTaskClassifier(AutoEstimator):
         classes = self._classes_of(int(tasks[0]) if targets else 0)
         labels = None if targets else self._schema.index.labels
         found = np.zeros((X.shape[0], len(classes)))
-        for weights, rows, model in self._shares(tasks):
-            own = probabilities_of(model, X[rows], tasks[rows], classes, labels)
-            found[rows] += weights[:, None] * own
+        for weights, rows, name in self._shares(tasks):
+            own = probabilities_of(self.members_[name], X[rows], tasks[rows], classes, labels)
+            found[rows] += weights[:, None] * tempered(own, self.temperatures_[name])
         return found
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse

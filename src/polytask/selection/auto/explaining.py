@@ -29,7 +29,7 @@ def explain(found: Combination, speech: Speech) -> list[str]:
     sentences = [_best(known, speech), _combined(found, known, speech)]
     if np.isfinite(found.pull) and len(found.members) > 1:
         sentences.append(_by_task(found, speech))
-    sentences += [_kinds(known, speech)]
+    sentences += [_scaled(found, speech), _kinds(known, speech)]
     missing = len(found.rows) - len(known)
     if missing:
         sentences.append(speech("auto.missing", {"n": missing}))
@@ -65,6 +65,19 @@ def _by_task(found: Combination, speech: Speech) -> str:
     apart = np.abs(found.by_task - found.shared).max(axis=1) > _LEANS
     fields = {"pull": int(found.pull), "leaning": int(apart.sum()), "n": len(apart)}
     return speech("auto.by_task", fields)
+
+
+def _scaled(found: Combination, speech: Speech) -> str:
+    """Name the members whose probabilities are not taken as they are."""
+    parts = [
+        speech(
+            "auto.bolder" if row.temperature < 1.0 else "auto.more_careful",
+            {"name": row.name, "temperature": speech.number(row.temperature, 2)},
+        )
+        for row in found.rows
+        if row.name in found.members and row.temperature != 1.0
+    ]
+    return speech("auto.scaled", {"parts": speech.listed(parts)}) if parts else ""
 
 
 def _kinds(known: list[AutoRow], speech: Speech) -> str:

@@ -21,6 +21,7 @@ from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.mixing import Mix, best_mix
+from polytask.selection.auto.temperature import calibrated
 from polytask.selection.auto.trying import Tried, make_splits, opened, try_all, units_of
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
@@ -49,6 +50,8 @@ class AutoRow:
         Processor time of its fits on the folds.
     note : str
         Why it was not tried, or failed.
+    temperature : float
+        What its probabilities are scaled by before they are combined; 1 for numbers.
     """
 
     name: str
@@ -59,6 +62,7 @@ class AutoRow:
     weight: float
     seconds: float
     note: str
+    temperature: float = 1.0
 
 
 @dataclass(frozen=True, eq=False)
@@ -179,7 +183,7 @@ def combine(
         )
     _check_any(tried, data, owner)
     bench = make_bench(study, splits, units_of(raw, settings.cv))
-    tried = [_measured(one, bench) for one in tried]
+    tried = [_measured(_calibrated(one, bench), bench) for one in tried]
     usable = _check_any(tried, data, owner)
     held = bench.held([one.values for one in usable if one.values is not None])
     mix = best_mix(held, [kind_of(one.entry) for one in usable])
@@ -227,6 +231,14 @@ def _late(one: Tried) -> bool:
     return getattr(one.note, "key", "") == "left_out.time"
 
 
+def _calibrated(one: Tried, bench: Bench) -> Tried:
+    """Scale the probabilities of classes; numbers are as they were predicted."""
+    if one.values is None or one.values.ndim == 1:
+        return one
+    values, temperature = calibrated(one.values, bench.held([one.values[:, 0]]))
+    return replace(one, values=values, temperature=temperature)
+
+
 def _measured(one: Tried, bench: Bench) -> Tried:
     """Leave out a candidate whose loss is beyond what numbers can hold."""
     if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
@@ -263,6 +275,7 @@ def _leaderboard(
                 weight=weight.get(one.entry.name, 0.0),
                 seconds=one.seconds,
                 note="" if one.note is None else str(one.note),
+                temperature=one.temperature,
             )
         )
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))

@@ -22,7 +22,7 @@ Index = NDArray[np.intp]
 # Weights below it are not worth a fit of the model, and are given to the others.
 _LEAST_WEIGHT = 0.01
 # A probability of 0 for what happened would decide everything.
-_LEAST_PROBABILITY = 1e-6
+LEAST_PROBABILITY = 1e-6
 # Rows of the average task that each task's own rows are weighed against. Fewer look better on
 # the folds than they are, for what models say of one fold they have learned from the others.
 PULLS = (1000.0, 300.0, 100.0, 30.0)
@@ -71,15 +71,15 @@ class LogMix(MixLoss):
 
     def losses(self, mixed: Array, y: Array) -> Array:
         """Return the loss of every row."""
-        return np.asarray(-np.log(np.maximum(mixed, _LEAST_PROBABILITY)))
+        return np.asarray(-np.log(np.maximum(mixed, LEAST_PROBABILITY)))
 
     def slopes(self, mixed: Array, y: Array) -> Array:
         """Return its derivative."""
-        return np.asarray(-1.0 / np.maximum(mixed, _LEAST_PROBABILITY))
+        return np.asarray(-1.0 / np.maximum(mixed, LEAST_PROBABILITY))
 
     def squares(self, Z: Array, y: Array, mixed: Array) -> tuple[Array, Array]:
         """Return rows over the combined probability, with targets of 2."""
-        scaled = Z / np.maximum(mixed, _LEAST_PROBABILITY)[:, None]
+        scaled = Z / np.maximum(mixed, LEAST_PROBABILITY)[:, None]
         return scaled, np.full(len(Z), 2.0)
 
 
@@ -211,12 +211,12 @@ def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     }
     best = nested[min(losses, key=lambda policy: losses[policy])]
     # The simplest that is as good as the best, within the noise of their difference.
-    policy = next(p for p, own in nested.items() if _as_good(own - best, held))
+    policy = next(p for p, own in nested.items() if as_good(own - best, held))
     shared, by_task = learn(held, kinds, policy)
     return Mix(shared, by_task, policy, losses)
 
 
-def _as_good(excess: Array, held: HeldRows) -> bool:
+def as_good(excess: Array, held: HeldRows) -> bool:
     """Say whether the mean excess is within one standard error, of independent units."""
     share = held.weight / held.weight.sum()
     mean = float(share @ excess)

@@ -129,8 +129,8 @@ class AutoMultiTaskRegressor(AutoEstimator):
 
     def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> NDArray[Any]:  # noqa: ANN401
         found = np.zeros(X.shape[0])
-        for weights, rows, model in self._shares(tasks):
-            found[rows] += weights * numbers_of(model, X[rows], tasks[rows])
+        for weights, rows, name in self._shares(tasks):
+            found[rows] += weights * numbers_of(self.members_[name], X[rows], tasks[rows])
         return found
 
     def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:

@@ -42,18 +42,23 @@ class Tried:
     ----------
     entry : Entry
         The candidate.
-    values : ndarray of shape (N,) or None
-        Its predictions for the held-out labels; None if it was left out or failed.
+    values : ndarray of shape (N,) or (N, K), or None
+        Its predictions for the held-out labels: numbers, or the probability of the class that
+        was seen, with those of the others after it while they are not calibrated; None if it
+        was left out or failed.
     seconds : float
         Processor time of its fits on the folds.
     note : Said or str or None
         Why there are no predictions.
+    temperature : float
+        What its probabilities are scaled by.
     """
 
     entry: Entry
     values: Array | None
     seconds: float
     note: Said | str | None
+    temperature: float = 1.0
 
 
 class Store(Protocol):
@@ -258,7 +263,7 @@ def _tried(
     if failed is not None:
         return Tried(entry, None, 0.0, failed)
     clock.reserve(_spent(store, keys))
-    values = np.concatenate([record["values"] for record in records])
+    values = _stacked([record["values"] for record in records])
     return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
 
 
@@ -284,18 +289,29 @@ def _fold(
             parts = held_out(study, model, train, test)
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             return {"failed": f"{type(error).__name__}: {error}"}
-        values = np.concatenate([_values(held) for _, held in parts])
-    if not np.isfinite(values).all():
+        values = [_values(held) for _, held in parts]
+    if not all(np.isfinite(own).all() for own in values):
         return {"failed": "its predictions are not finite"}
     seconds, clock = time.process_time() - started, time.monotonic() - begun
-    return {"values": values, "seconds": seconds, "clock": clock}
+    return {"values": _stacked(values), "seconds": seconds, "clock": clock}
 
 
 def _values(held: HeldOut) -> Array:
-    """Return predicted numbers, or the probabilities of the classes that were seen."""
+    """Return predicted numbers, or probabilities with the class that was seen in front."""
     if held.classes is None:
         return np.asarray(held.prediction, dtype=float)
     if held.probabilities is None:
         raise DataError("it gives no probabilities")
-    seen: Array = np.asarray(held.probabilities, dtype=float)[np.arange(len(held.y)), held.y]
-    return seen
+    P = np.asarray(held.probabilities, dtype=float)
+    seen = held.y[:, None] == np.arange(P.shape[1])
+    return np.column_stack([P[seen], P[~seen].reshape(len(P), -1)])
+
+
+def _stacked(values: Sequence[Array]) -> Array:
+    """Return all rows below each other, NaN for a class that only others can have."""
+    if values[0].ndim == 1:
+        return np.concatenate(values)
+    width = max(own.shape[1] for own in values)
+    gaps = [((0, 0), (0, width - own.shape[1])) for own in values]
+    padded = [np.pad(v, gap, constant_values=np.nan) for v, gap in zip(values, gaps, strict=True)]
+    return np.concatenate(padded)
