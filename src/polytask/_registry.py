@@ -181,6 +181,7 @@ FORMATS: Mapping[str, str] = {
     "penalty.weighted.norm": "polytask.penalties.weighted:WeightedNorm",
     "penalty.weighted.ridge": "polytask.penalties.weighted:WeightedRidge",
     "penalty.weighted.rows": "polytask.penalties.weighted:WeightedRows",
+    "selection.auto_calibration": "polytask.selection.auto.calibration:Calibration",
     "selection.auto_classifier": "polytask.selection.auto.classifier:AutoMultiTaskClassifier",
     "selection.auto_regressor": "polytask.selection.auto.regressor:AutoMultiTaskRegressor",
     "selection.auto_row": "polytask.selection.auto.fitting:AutoRow",

@@ -16,8 +16,8 @@ AUTO_CHINESE: Mapping[str, Template] = {
         "比平均任务更偏向其他模型。"
     ),
     "auto.scaled": "概率在使用前经过缩放，这样对留出行的预测更好：{parts}。",
-    "auto.bolder": "{name} 更大胆（温度 {temperature}）",
-    "auto.more_careful": "{name} 更谨慎（温度 {temperature}）",
+    "auto.bolder": "{name} 更大胆（优势比的 {boldness} 次方）",
+    "auto.more_careful": "{name} 更谨慎（优势比的 {boldness} 次方）",
     "auto.kinds": "每一类中最好的：{parts}。",
     "auto.kind": "{kind}：{name}（{score}）",
     "auto.kind.separate": "单独",

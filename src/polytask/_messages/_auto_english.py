@@ -30,8 +30,8 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "Probabilities are scaled before they are used, for held-out rows are then predicted "
         "better: {parts}."
     ),
-    "auto.bolder": "{name} bolder (temperature {temperature})",
-    "auto.more_careful": "{name} more careful (temperature {temperature})",
+    "auto.bolder": "{name} bolder (odds to the power {boldness})",
+    "auto.more_careful": "{name} more careful (odds to the power {boldness})",
     "auto.kinds": "The best of each kind: {parts}.",
     "auto.kind": "{kind}: {name} ({score})",
     "auto.kind.separate": "separate",

@@ -103,13 +103,13 @@ class Study:
         """Return some rows, without tasks that have none of them."""
         return seen_tasks_only(self.data.rows(rows))
 
-    def constants(self, train: Rows, test: Rows) -> list[Any]:
-        """Return what the best constant predicts for each part of the test rows.
+    def constants(self, train: Rows) -> list[Any]:
+        """Return for every task what the best constant of some rows predicts.
 
-        A number, or the share of each class, of the training rows.
+        A number, or the share of each class. Tasks of one quantity share it: the constant knows
+        nothing about the task.
         """
-        known = _constants(self, train)
-        return [known[part.task] for part in parts_of(self, test)]
+        return _constants(self, train)
 
 
 def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
@@ -178,7 +178,7 @@ def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[in
     rows = study.part(test)
     predicted = np.asarray(model.predict(rows))
     probabilities = _probabilities(study, model, rows)
-    constants = _constants(study, train)
+    constants = study.constants(train)
     return [
         (part.task, _one(study, part, predicted, probabilities, constants[part.task]))
         for part in parts_of(study, test)
@@ -188,7 +188,7 @@ def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[in
 def constant_parts(study: Study) -> list[tuple[int, HeldOut]]:
     """Return all labels as if they were held out, predicted by their best constant."""
     everything = np.arange(study.data.n_rows)
-    constants = _constants(study, everything)
+    constants = study.constants(everything)
     parts = parts_of(study, everything)
     return [(part.task, _as_constant(study, part, constants[part.task])) for part in parts]
 

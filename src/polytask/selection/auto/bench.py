@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.data import Form
 from polytask.data.splits import Split
+from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
 from polytask.selection.held import Study, parts_of
 
@@ -19,14 +20,18 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The held-out rows, before any model: truth, owners, and what a constant loses."""
+    """The held-out rows, before any model: truth, owners, and what a constant says of them.
+
+    `constants` has shape (N, 1) for numbers; for classes its columns are their shares among the
+    training rows, the class that was seen in front, NaN for a class that the row cannot have.
+    """
 
     y: Array
     weight: Array
     task: NDArray[np.intp]
     fold: NDArray[np.intp]
     unit: NDArray[np.intp]
-    constant: Array
+    constants: Array
     n_tasks: int
     loss: MixLoss
 
@@ -46,8 +51,11 @@ class Bench:
     @property
     def null_loss(self) -> float:
         """The mean loss of the constant of the training rows."""
-        losses = self.loss.losses(self.constant, self.y)
-        return float(np.average(losses, weights=self.weight))
+        return float(np.average(self.constant_losses(), weights=self.weight))
+
+    def constant_losses(self) -> Array:
+        """Return what the constant loses on every row."""
+        return self.loss.losses(self.constants[:, 0], self.y)
 
 
 def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
@@ -72,29 +80,32 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
     classes = study.outcomes.union is not None
     loss: MixLoss = LogMix() if classes else SquaredMix()
     pieces: list[tuple[NDArray[Any], ...]] = []
+    tables: list[Array] = []
     for fold, (train, test) in enumerate(splits):
-        for part, constant in zip(
-            parts_of(study, test), study.constants(train, test), strict=True
-        ):
+        constants = study.constants(train)
+        for part in parts_of(study, test):
             labels, n = study.labels(part), len(part.rows)
             weight = study.data.sample_weight
             own = np.ones(n) if weight is None else weight[part.rows]
-            known = constant[labels.astype(int)] if classes else np.full(n, constant)
-            if np.isnan(known).any():
+            known = np.tile(constants[part.task], (n, 1))
+            if classes:
+                known = seen_first(known, labels.astype(int))
+            elif np.isnan(known).any():
                 # A target that the fold does not train on: no candidate can know it there.
-                own, known = np.zeros(n), labels
+                own, known = np.zeros(n), labels[:, None]
             truth = np.ones(n) if classes else labels
             owner, when = np.full(n, part.task), np.full(n, fold)
             unit = when if unit_of is None else unit_of[part.rows]
-            pieces.append((truth, own, owner, when, unit, known))
-    y, weight, task, fold_of, units, known = map(np.concatenate, zip(*pieces, strict=True))
-    bench = Bench(y, weight, task, fold_of, units, known, study.data.n_tasks, loss)
+            pieces.append((truth, own, owner, when, unit))
+            tables.append(known)
+    y, weight, task, fold_of, units = map(np.concatenate, zip(*pieces, strict=True))
+    bench = Bench(y, weight, task, fold_of, units, stacked(tables), study.data.n_tasks, loss)
     return bench if study.data.form is not Form.TARGETS else _alike(bench)
 
 
 def _alike(bench: Bench) -> Bench:
     """Weigh targets by what their constant loses in all."""
-    losses = bench.weight * bench.loss.losses(bench.constant, bench.y)
+    losses = bench.weight * bench.constant_losses()
     totals = np.bincount(bench.task, losses, bench.n_tasks)
     known = totals > 0
     factor = np.zeros(bench.n_tasks)

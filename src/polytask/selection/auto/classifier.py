@@ -14,7 +14,8 @@ from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection.auto.base import AutoEstimator
-from polytask.selection.auto.temperature import tempered
+from polytask.selection.auto.calibration import Calibration
+from polytask.selection.held import Study
 from polytask.selection.members import probabilities_of
 
 Array = NDArray[np.float64]
@@ -28,8 +29,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
     The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, with the log
     loss of the combined probabilities in place of the squared error. Before they are combined,
     the probabilities of a candidate are made bolder or more careful, in proportion to
-    ``p ** (1 / temperature)``, where that predicts held-out rows better by more than one
-    standard error.
+    ``p ** boldness * share ** base`` with the shares of the classes among all rows, where that
+    predicts held-out rows better by more than one standard error.
 
     Parameters
     ----------
@@ -60,9 +61,12 @@ class AutoMultiTaskClassifier(AutoEstimator):
     ----------
     members_, shared_weights_, task_weights_, score_, pull_, stopped_, tasks_, n_features_in_
         As in :class:`AutoMultiTaskRegressor`.
-    temperatures_ : dict of str to float
-        What the probabilities of every member are scaled by: below 1 bolder, above 1 more
-        careful, 1 as they are.
+    calibrations_ : dict of str to Calibration
+        How the probabilities of every member are scaled: ``boldness`` above 1 makes them
+        bolder, below 1 more careful; 1 with a ``base`` of 0 leaves them as they are.
+    class_prior_ : ndarray of shape (n_classes,), or list of ndarray
+        The shares of the classes among all rows; for a target matrix a list with one array
+        each.
     classes_ : ndarray of shape (n_classes,), or list of ndarray
         The sorted union of the classes; for a target matrix a list with one array each.
     task_classes_ : dict of task to ndarray
@@ -70,8 +74,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
 
     References
     ----------
-    Guo, Pleiss, Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, eq. 9,
-    and those of :class:`AutoMultiTaskRegressor`.
+    Platt, "Probabilistic outputs for support vector machines", 1999; and those of
+    :class:`AutoMultiTaskRegressor`.
 
     Examples
     --------
@@ -88,7 +92,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
     _problem = "classification"
 
     classes_: Any  # an array, or a list with one per target
-    temperatures_: dict[str, float]
+    class_prior_: Any  # likewise
+    calibrations_: dict[str, Calibration]
 
     def __init__(
         self,
@@ -120,8 +125,10 @@ class AutoMultiTaskClassifier(AutoEstimator):
         self.classes_ = known if targets else outcomes.union
         self.task_classes_ = dict(zip(data.tasks, known, strict=True))
         self._combine(data, raw, outcomes)
-        self.temperatures_ = {
-            row.name: row.temperature for row in self._rows if row.name in self.members_
+        shares = Study(raw, outcomes).constants(np.arange(raw.n_rows))
+        self.class_prior_ = shares if targets else shares[0]
+        self.calibrations_ = {
+            row.name: row.calibration for row in self._rows if row.name in self.members_
         }
 
     def _classes_of(self, task: int) -> NDArray[Any]:
@@ -133,10 +140,11 @@ class AutoMultiTaskClassifier(AutoEstimator):
         targets = isinstance(self.classes_, list)
         classes = self._classes_of(int(tasks[0]) if targets else 0)
         labels = None if targets else self._schema.index.labels
+        prior = self.class_prior_[tasks[0]] if targets else self.class_prior_
         found = np.zeros((X.shape[0], len(classes)))
         for weights, rows, name in self._shares(tasks):
             own = probabilities_of(self.members_[name], X[rows], tasks[rows], classes, labels)
-            found[rows] += weights[:, None] * tempered(own, self.temperatures_[name])
+            found[rows] += weights[:, None] * self.calibrations_[name].applied(own, prior)
         return found
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from polytask._messages import Speech
+from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination, kind_of
 
 # What a task's weights must differ by to be worth a word.
@@ -71,11 +72,11 @@ def _scaled(found: Combination, speech: Speech) -> str:
     """Name the members whose probabilities are not taken as they are."""
     parts = [
         speech(
-            "auto.bolder" if row.temperature < 1.0 else "auto.more_careful",
-            {"name": row.name, "temperature": speech.number(row.temperature, 2)},
+            "auto.bolder" if row.calibration.boldness > 1.0 else "auto.more_careful",
+            {"name": row.name, "boldness": speech.number(row.calibration.boldness, 2)},
         )
         for row in found.rows
-        if row.name in found.members and row.temperature != 1.0
+        if row.name in found.members and row.calibration != AS_GIVEN
     ]
     return speech("auto.scaled", {"parts": speech.listed(parts)}) if parts else ""
 

@@ -20,8 +20,8 @@ from polytask._registry import saveable
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.selection.auto.bench import Bench, make_bench
+from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
 from polytask.selection.auto.mixing import Mix, best_mix
-from polytask.selection.auto.temperature import calibrated
 from polytask.selection.auto.trying import Tried, make_splits, opened, try_all, units_of
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
@@ -50,8 +50,8 @@ class AutoRow:
         Processor time of its fits on the folds.
     note : str
         Why it was not tried, or failed.
-    temperature : float
-        What its probabilities are scaled by before they are combined; 1 for numbers.
+    calibration : Calibration
+        How its probabilities are scaled before they are combined; numbers are not.
     """
 
     name: str
@@ -62,7 +62,7 @@ class AutoRow:
     weight: float
     seconds: float
     note: str
-    temperature: float = 1.0
+    calibration: Calibration = AS_GIVEN
 
 
 @dataclass(frozen=True, eq=False)
@@ -235,8 +235,8 @@ def _calibrated(one: Tried, bench: Bench) -> Tried:
     """Scale the probabilities of classes; numbers are as they were predicted."""
     if one.values is None or one.values.ndim == 1:
         return one
-    values, temperature = calibrated(one.values, bench.held([one.values[:, 0]]))
-    return replace(one, values=values, temperature=temperature)
+    values, calibration = calibrated(one.values, bench.constants, bench.held([one.values[:, 0]]))
+    return replace(one, values=values, calibration=calibration)
 
 
 def _measured(one: Tried, bench: Bench) -> Tried:
@@ -275,7 +275,7 @@ def _leaderboard(
                 weight=weight.get(one.entry.name, 0.0),
                 seconds=one.seconds,
                 note="" if one.note is None else str(one.note),
-                temperature=one.temperature,
+                calibration=one.calibration,
             )
         )
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))

@@ -25,6 +25,7 @@ from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
+from polytask.selection.auto.calibration import AS_GIVEN, Calibration, seen_first, stacked
 from polytask.selection.auto.clock import Clock
 from polytask.selection.entries import Entry, told
 from polytask.selection.folds import given_splits
@@ -50,15 +51,15 @@ class Tried:
         Processor time of its fits on the folds.
     note : Said or str or None
         Why there are no predictions.
-    temperature : float
-        What its probabilities are scaled by.
+    calibration : Calibration
+        How its probabilities are scaled.
     """
 
     entry: Entry
     values: Array | None
     seconds: float
     note: Said | str | None
-    temperature: float = 1.0
+    calibration: Calibration = AS_GIVEN
 
 
 class Store(Protocol):
@@ -302,16 +303,8 @@ def _values(held: HeldOut) -> Array:
         return np.asarray(held.prediction, dtype=float)
     if held.probabilities is None:
         raise DataError("it gives no probabilities")
-    P = np.asarray(held.probabilities, dtype=float)
-    seen = held.y[:, None] == np.arange(P.shape[1])
-    return np.column_stack([P[seen], P[~seen].reshape(len(P), -1)])
+    return seen_first(np.asarray(held.probabilities, dtype=float), held.y)
 
 
-def _stacked(values: Sequence[Array]) -> Array:
-    """Return all rows below each other, NaN for a class that only others can have."""
-    if values[0].ndim == 1:
-        return np.concatenate(values)
-    width = max(own.shape[1] for own in values)
-    gaps = [((0, 0), (0, width - own.shape[1])) for own in values]
-    padded = [np.pad(v, gap, constant_values=np.nan) for v, gap in zip(values, gaps, strict=True)]
-    return np.concatenate(padded)
+def _stacked(values: list[Array]) -> Array:
+    return np.concatenate(values) if values[0].ndim == 1 else stacked(values)

@@ -1,0 +1,241 @@
+"""Probabilities made bolder or more careful."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+from numpy.testing import assert_allclose, assert_array_equal
+from scipy.optimize import minimize
+from scipy.special import softmax
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.linear_model import LogisticRegression
+
+import polytask
+from polytask import AutoMultiTaskClassifier
+from polytask.selection.auto.calibration import (
+    Calibration,
+    best_calibration,
+    calibrated,
+    seen_first,
+)
+from polytask.selection.auto.mixing import HeldRows, LogMix
+
+
+def drawn(classes: int, n: int = 6000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
+    """Return true probabilities and shares, those of the class that was drawn in front."""
+    rng = np.random.default_rng(seed)
+    levels = 0.7 * np.arange(classes)
+    P = softmax(1.5 * rng.standard_normal((n, classes)) + levels, axis=1)
+    seen = np.array([rng.choice(classes, p=row) for row in P])
+    shares = np.tile(P.mean(axis=0), (n, 1))
+    return seen_first(P, seen), seen_first(shares, seen)
+
+
+def held_rows(P: np.ndarray, folds: int = 5) -> HeldRows:
+    n = len(P)
+    return HeldRows(
+        Z=P[:, :1],
+        y=np.ones(n),
+        weight=np.ones(n),
+        task=np.zeros(n, dtype=int),
+        fold=np.arange(n) % folds,
+        unit=np.arange(n),
+        n_tasks=1,
+        loss=LogMix(),
+    )
+
+
+def even(P: np.ndarray) -> np.ndarray:
+    """Return the shares of classes that are all alike."""
+    return np.where(np.isnan(P), np.nan, 1.0) / np.sum(~np.isnan(P), axis=1, keepdims=True)
+
+
+@pytest.mark.parametrize("boldness", [0.4, 0.8, 1.7, 3.0])
+def test_scaling_multiplies_log_odds_and_adds_those_of_shares(boldness: float) -> None:
+    P = np.random.default_rng(1).dirichlet(np.ones(3), size=50) * 0.97 + 0.01
+    shares = np.array([0.7, 0.1, 0.2])
+    found = Calibration(boldness, 0.5).applied(P, shares)
+    assert_allclose(found.sum(axis=1), 1.0)
+    odds = boldness * np.log(P[:, 1:] / P[:, :1]) + 0.5 * np.log(shares[1:] / shares[0])
+    assert_allclose(np.log(found[:, 1:] / found[:, :1]), odds, atol=1e-9)
+    assert Calibration().applied(P, shares) is P
+
+
+def test_the_order_of_rows_stays_with_two_classes() -> None:
+    p = np.sort(np.random.default_rng(1).uniform(size=100))
+    found = Calibration(0.3, -2.0).applied(np.column_stack([p, 1.0 - p]), np.array([0.9, 0.1]))
+    assert (np.diff(found[:, 0]) > 0).all()
+
+
+def test_a_class_that_a_row_cannot_have_stays_without() -> None:
+    P = np.array([[0.7, 0.3, np.nan], [0.2, 0.5, 0.3], [1.0, np.nan, np.nan]])
+    found = Calibration(0.5, 1.0).applied(P, even(P))
+    assert_array_equal(np.isnan(found), np.isnan(P))
+    assert_allclose(np.nansum(found, axis=1), 1.0)
+    assert_allclose(found[0, :2], Calibration(0.5).applied(P[:1, :2], np.ones(2))[0])
+
+
+@pytest.mark.parametrize("classes", [2, 3, 6])
+@pytest.mark.parametrize(("boldness", "base"), [(0.4, 0.0), (1.0, 0.7), (2.5, -0.5)])
+def test_what_undoes_a_distortion_is_found(classes: int, boldness: float, base: float) -> None:
+    P, common = drawn(classes)
+    distorted = Calibration(1 / boldness, -base / boldness).applied(P, common)
+    found = best_calibration(distorted, common, np.ones(len(P)))
+    assert found.boldness == pytest.approx(boldness, rel=0.1)
+    assert found.base == pytest.approx(base, abs=0.1)
+
+
+def test_it_has_the_least_log_loss() -> None:
+    (P, common), rng = drawn(3, n=800), np.random.default_rng(2)
+    for table in (P, common):
+        table[:200, 2] = np.nan
+        table[:200, :2] /= table[:200, :2].sum(axis=1, keepdims=True)
+    P, weight = Calibration(0.6, 0.3).applied(P, common), rng.uniform(0.0, 2.0, 800)
+
+    def loss(at: np.ndarray) -> float:
+        front = Calibration(*at).applied(P, common)[:, 0]
+        return float(np.average(-np.log(front), weights=weight))
+
+    least = minimize(loss, [1.0, 0.0], method="Nelder-Mead", options={"xatol": 1e-8})
+    found = best_calibration(P, common, weight)
+    # The doubt about 1 row in 802 makes it a little more careful.
+    assert found.boldness == pytest.approx(least.x[0], rel=0.05)
+    assert loss([found.boldness, found.base]) <= least.fun + 1e-4
+
+
+def test_one_scale_and_one_level_of_two_classes_are_a_logistic_regression() -> None:
+    P, common = drawn(2)
+    P = Calibration(0.5, 1.0).applied(P, common)
+    rare = common[:, 0] < 0.5
+    log_odds = np.where(rare, 1.0, -1.0) * np.log(P[:, 0] / P[:, 1])
+    known = LogisticRegression(C=np.inf, tol=1e-10).fit(log_odds[:, None], rare)
+    found = best_calibration(P, common, np.ones(len(P)))
+    level = found.base * np.log(common[rare][0, 0] / common[rare][0, 1])
+    assert found.boldness == pytest.approx(known.coef_[0, 0], rel=0.02)
+    assert level == pytest.approx(known.intercept_[0], abs=0.02)
+
+
+def test_a_model_that_was_never_wrong_is_not_made_certain() -> None:
+    P = np.tile([0.9, 0.1], (48, 1))
+    found = best_calibration(P, even(P), np.ones(48)).applied(P, even(P))
+    # One row in fifty is in doubt.
+    assert_allclose(found[0], [0.98, 0.02], atol=1e-4)
+
+
+def test_a_model_that_knows_nothing_is_as_careful_as_can_be() -> None:
+    P = np.array([[0.1, 0.9], [0.2, 0.8]])
+    assert best_calibration(P, even(P), np.ones(2)).boldness == 0.05
+
+
+@pytest.mark.parametrize("classes", [2, 4])
+def test_held_out_rows_decide_whether_it_is_scaled(classes: int) -> None:
+    P, common = drawn(classes)
+    values, found = calibrated(P, common, held_rows(P))
+    assert found == Calibration()
+    assert_array_equal(values, P[:, 0])
+    careful = Calibration(1 / 3).applied(P, common)
+    values, found = calibrated(careful, common, held_rows(careful))
+    assert found.boldness == pytest.approx(3.0, rel=0.1)
+    assert_allclose(values, P[:, 0], atol=0.03)
+
+
+def test_no_fold_is_scaled_by_itself() -> None:
+    P, common = drawn(2)
+    P = Calibration(0.4).applied(P, common)
+    held = held_rows(P, folds=40)
+    one, changed, shares = held.fold == 2, P.copy(), common.copy()
+    # What happened in one fold is turned round.
+    changed[one], shares[one] = P[one][:, ::-1], common[one][:, ::-1]
+    before, _ = calibrated(P, common, held)
+    after, _ = calibrated(changed, shares, replace(held, Z=changed[:, :1]))
+    assert_allclose(after[one], 1.0 - before[one], atol=1e-4)
+    assert np.abs(after[~one] - before[~one]).max() > 1e-3
+
+
+def test_one_fold_says_nothing_of_its_own_calibration() -> None:
+    P, common = drawn(2)
+    P = Calibration(0.4).applied(P, common)
+    values, found = calibrated(P, common, held_rows(P, folds=1))
+    assert found == Calibration()
+    assert_array_equal(values, P[:, 0])
+
+
+class Timid(ClassifierMixin, BaseEstimator):
+    """A logistic regression that dares say little."""
+
+    def fit(self, X, y):
+        self.model_ = LogisticRegression().fit(X, y)
+        self.classes_ = self.model_.classes_
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+    def predict_proba(self, X):
+        shares = np.full(len(self.classes_), 1.0 / len(self.classes_))
+        return Calibration(0.25).applied(self.model_.predict_proba(X), shares)
+
+
+def rows_of_classes(classes: int):
+    rng = np.random.default_rng(3)
+    X, task = rng.standard_normal((600, 3)), np.repeat(["a", "b", "c"], 200)
+    scores = 2.0 * X @ rng.standard_normal((3, classes)) + rng.gumbel(size=(600, classes))
+    return X, np.array(["low", "mid", "top"])[scores.argmax(axis=1)], task
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_timid_probabilities_are_made_bolder(classes: int, tmp_path) -> None:
+    X, y, task = rows_of_classes(classes)
+    auto = AutoMultiTaskClassifier([("timid", Timid()), "pooled"]).fit(X, y, task=task)
+    known = {row.name: row.calibration.boldness for row in auto._rows}
+    assert known["timid pooled"] == pytest.approx(4.0, rel=0.25)
+    assert known["pooled"] == pytest.approx(1.0, rel=0.2)
+    board = auto.leaderboard().set_index("model")["score"]
+    assert board["timid pooled"] == pytest.approx(board["pooled"], abs=0.03)
+    alone = AutoMultiTaskClassifier([("timid", Timid())]).fit(X, y, task=task)
+    assert min(own.boldness for own in alone.calibrations_.values()) > 2.0
+    assert "bolder (odds to the power " in alone.explain()
+    assert "更大胆" in alone.explain("zh")
+    weights = alone.weights()
+    parts = [
+        alone.calibrations_[name].applied(member.predict_proba(X, task=task), alone.class_prior_)
+        for name, member in alone.members_.items()
+    ]
+    expected = sum(
+        weights.loc[task, name].to_numpy()[:, None] * p
+        for name, p in zip(weights, parts, strict=True)
+    )
+    assert_allclose(alone.predict_proba(X, task=task), expected, rtol=1e-10)
+
+
+def test_a_saved_choice_has_its_calibration(tmp_path) -> None:
+    X, y, task = rows_of_classes(3)
+    auto = AutoMultiTaskClassifier(["boosting per task"]).fit(X, y, task=task)
+    assert auto.calibrations_["boosting per task"].boldness < 0.8
+    assert_allclose(auto.class_prior_, [np.mean(y == label) for label in auto.classes_])
+    polytask.save(auto, tmp_path / "m.polytask")
+    loaded = polytask.load(tmp_path / "m.polytask")
+    assert loaded.calibrations_ == auto.calibrations_
+    assert loaded.explain() == auto.explain()
+    assert_array_equal(loaded.predict_proba(X, task=task), auto.predict_proba(X, task=task))
+
+
+def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
+    X, y, _ = rows_of_classes(3)
+    Y = np.column_stack([np.searchsorted(["low", "mid", "top"], y), X[:, 0] > 0.2]).astype(float)
+    Y[:150, 0] = np.nan
+    models = [("timid", Timid()), "boosting per task"]
+    path = tmp_path / "auto.journal"
+    auto = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
+    assert [P.shape for P in auto.predict_proba(X)] == [(600, 3), (600, 2)]
+    for P in auto.predict_proba(X):
+        assert_allclose(P.sum(axis=1), 1.0)
+    assert any(own != Calibration() for own in auto.calibrations_.values())
+    lines = path.read_bytes().splitlines(keepends=True)
+    path.write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    again = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
+    assert again.calibrations_ == auto.calibrations_
+    for first, second in zip(auto.predict_proba(X), again.predict_proba(X), strict=True):
+        assert_array_equal(first, second)
