@@ -226,7 +226,7 @@ def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
     X, y, _ = rows_of_classes(3)
     Y = np.column_stack([np.searchsorted(["low", "mid", "top"], y), X[:, 0] > 0.2]).astype(float)
     Y[:150, 0] = np.nan
-    models = [("timid", Timid()), "boosting per task"]
+    models = ["boosting per task"]
     path = tmp_path / "auto.journal"
     auto = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
     assert [P.shape for P in auto.predict_proba(X)] == [(600, 3), (600, 2)]
@@ -234,8 +234,11 @@ def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
         assert_allclose(P.sum(axis=1), 1.0)
     assert any(own != Calibration() for own in auto.calibrations_.values())
     lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:6]) + lines[6][:20])
+    path.write_bytes(b"".join(lines[:4]) + lines[4][:20])
     again = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
     assert again.calibrations_ == auto.calibrations_
-    for first, second in zip(auto.predict_proba(X), again.predict_proba(X), strict=True):
-        assert_array_equal(first, second)
+    polytask.save(auto.set_params(journal=None), tmp_path / "m.polytask")
+    loaded = polytask.load(tmp_path / "m.polytask")
+    for other in (again, loaded):
+        for first, second in zip(auto.predict_proba(X), other.predict_proba(X), strict=True):
+            assert_array_equal(first, second)
