@@ -89,6 +89,17 @@ def test_boosted_classifier_with_a_task_of_one_class(tmp_path):
     np.testing.assert_array_equal(again(model, tmp_path).predict_proba(X, task=t), want)
 
 
+def test_boosted_classifier_of_three_classes(tmp_path):
+    X, y, _ = rows()
+    t = tasks(["a", "b"])
+    target = np.digitize(y, np.quantile(y, [0.3, 0.6]))
+    inner = HistGradientBoostingClassifier(max_iter=3, min_samples_leaf=5)
+    model = SingleTask(inner).fit(X, target, task=t)
+    want = model.predict_proba(X, task=t)
+    assert want.shape == (len(X), 3)
+    np.testing.assert_array_equal(again(model, tmp_path).predict_proba(X, task=t), want)
+
+
 def test_float32_linear_models_stay_float32(tmp_path):
     model, X, t = fitted(SingleTask(Ridge()), dtype=np.float32)
     np.testing.assert_array_equal(
