@@ -171,6 +171,8 @@ def opened(
         return
     header = {
         "kind": "auto",
+        # The first format had the probability of the class that was seen alone.
+        "format": 2,
         "data": checksum(data),
         "splits": digest_of(splits),
         "models": {entry.name: told(entry.estimator) for entry in entries if entry.estimator},
