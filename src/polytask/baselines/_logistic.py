@@ -22,12 +22,13 @@ from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
 from polytask.baselines._disjoint import Split, split_columns
 from polytask.baselines._newton import PathPoint, logistic_path
-from polytask.baselines._scaled import scaled_path, unequal
+from polytask.baselines._repeated import without_repeats
+from polytask.baselines._scaled import Design, Plain, scaled_path, unequal
 from polytask.exceptions import ConvergenceWarning
 
 Array = NDArray[np.float64]
-# From rows, labels, row weights and strengths to the minima.
-Path = Callable[[Any, NDArray[Any], Array, Sequence[float]], Iterator[PathPoint]]
+# From rows, labels, row weights, strengths and whether they are searched to the minima.
+Path = Callable[[Any, NDArray[Any], Array, Sequence[float], bool], Iterator[PathPoint]]
 
 # Strengths in units of scikit-learn's C, strongest first: each starts from the one before.
 _STRENGTHS = tuple(float(c) for c in np.logspace(-4, 3, 10))
@@ -37,6 +38,9 @@ _FOLDS = 5
 _FALLBACK = 1.0
 # Up to here Newton's matrix is cheaper than the many steps of a quasi-Newton method.
 _NEWTON_COLUMNS = 1000
+# Largest entry of the scaled gradient, relative to that at zero coefficients. What held-out rows
+# lose is flat near the minimum.
+_SEARCHED, _CHOSEN = 1e-4, 1e-5
 # Rows or columns up to which scikit-learn's checks of every fit take longer than the fit.
 _FEW = 200
 
@@ -110,7 +114,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         if path is not None:
             # The strengths before it on the path, for a start.
             until = [C for C in _STRENGTHS if C < self.C_] + [self.C_]
-            *_, last = path(rows, labels, weight, until)
+            *_, last = path(rows, labels, weight, until, False)
             self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
             self.n_iter_ = last.steps
             if not last.converged:
@@ -132,14 +136,16 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         split = split_columns(X, _NEWTON_COLUMNS)
         if split is not None:
             return split, self._newton
-        if X.shape[1] > _NEWTON_COLUMNS and unequal(X):
-            return X, self._scaled
-        return X, None
+        if X.shape[1] <= _NEWTON_COLUMNS:
+            return X, None
+        bare = None if is_sparse(X) or len(X) <= 2 * _FEW else without_repeats(X)
+        design = bare or Plain(X)
+        return (design, self._scaled) if bare or unequal(design) else (X, None)
 
     def _search(
         self,
         X: Any,  # noqa: ANN401 - dense or sparse
-        rows: Any,  # noqa: ANN401 - X, or Split
+        rows: Any,  # noqa: ANN401 - X, Split or Design
         path: Path | None,
         labels: NDArray[Any],
         weight: Array,
@@ -159,7 +165,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def _decisions(
         self,
-        rows: Any,  # noqa: ANN401 - dense, sparse, or Split
+        rows: Any,  # noqa: ANN401 - X, Split or Design
         path: Path | None,
         labels: NDArray[Any],
         weight: Array,
@@ -170,7 +176,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         if few and min(rows.shape) <= _FEW:
             path = self._newton
         if path is not None:
-            for point in path(rows, labels, weight, _STRENGTHS):
+            for point in path(rows, labels, weight, _STRENGTHS, True):
                 yield held @ point.coef + point.intercept
             return
         model = self._learner(rows.shape[1], len(self.classes_))
@@ -184,6 +190,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         labels: NDArray[Any],
         weight: Array,
         strengths: Sequence[float],
+        _searched: bool,  # Newton's last step is exact: a rougher one saves nothing
     ) -> Iterator[PathPoint]:
         head, tail = (rows.head, rows.tail) if isinstance(rows, Split) else (rows, None)
         return logistic_path(
@@ -197,10 +204,11 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def _scaled(
         self,
-        rows: Any,  # noqa: ANN401 - dense or sparse
+        rows: Design,
         labels: NDArray[Any],
         weight: Array,
         strengths: Sequence[float],
+        searched: bool,
     ) -> Iterator[PathPoint]:
         return scaled_path(
             rows,
@@ -209,6 +217,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             strengths,
             intercept=self.fit_intercept,
             max_iter=self.max_iter,
+            accuracy=_SEARCHED if searched else _CHOSEN,
         )
 
     def _signs(self, labels: NDArray[Any]) -> Array:

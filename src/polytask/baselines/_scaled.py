@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.optimize
@@ -16,33 +16,78 @@ from polytask.baselines._newton import PathPoint
 
 Array = NDArray[np.float64]
 
-# Largest entry of the scaled gradient, relative to that at zero coefficients.
-_ACCURACY = 1e-5
 _HISTORY = 20
 # A column this many times as long as most is what slows down a method without scales.
 _LONG = 100.0
 
 
-def unequal(X: Any) -> bool:  # noqa: ANN401 - dense or sparse
+class Design(Protocol):
+    """Rows as the path needs them."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of rows and columns."""
+        ...
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        ...
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (d,)."""
+        ...
+
+    def squares(self, weight: Array) -> Array:
+        """Return the weighted sums of squares of the columns, shape (d,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """Rows of an array or sparse matrix."""
+
+    X: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the shape of the matrix."""
+        n, d = self.X.shape
+        return int(n), int(d)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Plain:
+        """Return some of the rows."""
+        return Plain(self.X[rows])
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        return np.asarray(self.X @ w)
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (d,)."""
+        return np.asarray(self.X.T @ r)
+
+    def squares(self, weight: Array) -> Array:
+        """Return the weighted sums of squares of the columns, shape (d,)."""
+        squared = self.X.multiply(self.X) if is_sparse(self.X) else np.square(self.X)
+        return np.asarray(squared.T @ weight, dtype=float)
+
+
+def unequal(design: Design) -> bool:
     """Say whether some columns are far longer than most that are not zero."""
-    squares = _squares(X, np.ones(X.shape[0]))
+    squares = design.squares(np.ones(design.shape[0]))
     held = squares[squares > 0]
     return bool(held.size) and bool(held.max() > _LONG**2 * np.median(held))
 
 
-def _squares(X: Any, weight: Array) -> Array:  # noqa: ANN401 - dense or sparse
-    squared = X.multiply(X) if is_sparse(X) else np.square(X)
-    return np.asarray(squared.T @ weight, dtype=float)
-
-
 def scaled_path(
-    X: Any,  # noqa: ANN401 - dense or sparse
+    X: Design,
     y: Array,
     weight: Array,
     strengths: Sequence[float],
     *,
     intercept: bool,
     max_iter: int,
+    accuracy: float,
 ) -> Iterator[PathPoint]:
     """Yield the minimum for inverse strengths C, each found from the one before.
 
@@ -52,7 +97,7 @@ def scaled_path(
 
     Parameters
     ----------
-    X : array or sparse matrix of shape (n, d)
+    X : Design of shape (n, d)
         Features.
     y : ndarray of shape (n,)
         -1 or 1, both of them.
@@ -64,18 +109,20 @@ def scaled_path(
         Whether there is one, without a penalty.
     max_iter : int
         Iterations per strength.
+    accuracy : float
+        Largest entry of the scaled gradient, relative to that at zero coefficients.
 
     Yields
     ------
     PathPoint
     """
-    squares = _squares(X, weight)
+    squares = X.squares(weight)
     w = np.zeros(X.shape[1] + intercept)
     for C in strengths:
         bend = 0.25 * C * np.append(squares, np.full(int(intercept), weight.sum()))
         bend[: X.shape[1]] += 1.0
         problem = _Scaled(X, y, C * weight, np.sqrt(np.where(bend > 0, bend, 1.0)))
-        goal = _ACCURACY * float(np.abs(problem(np.zeros(len(w)))[1]).max(initial=0.0))
+        goal = accuracy * float(np.abs(problem(np.zeros(len(w)))[1]).max(initial=0.0))
         found = scipy.optimize.minimize(
             problem,
             w * problem.scale,
@@ -94,15 +141,15 @@ def scaled_path(
 class _Scaled:
     """Value and gradient in scaled coefficients, the intercept last if there is one."""
 
-    X: Any
+    X: Design
     y: Array
     weight: Array
     scale: Array
 
     def __call__(self, u: Array) -> tuple[float, Array]:
         w, d = u / self.scale, self.X.shape[1]
-        margin = self.y * (self.X @ w[:d] + w[d:].sum())
+        margin = self.y * (self.X.times(w[:d]) + w[d:].sum())
         slope = -self.weight * self.y * expit(-margin)
         value = self.weight @ np.logaddexp(0.0, -margin) + 0.5 * w[:d] @ w[:d]
-        gradient = np.append(self.X.T @ slope + w[:d], np.full(len(w) - d, slope.sum()))
+        gradient = np.append(self.X.adjoint(slope) + w[:d], np.full(len(w) - d, slope.sum()))
         return float(value), gradient / self.scale

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from math import ceil
 from statistics import median
+
+from polytask.selection.entries import Entry
 
 
 @dataclass
@@ -22,12 +24,16 @@ class Clock:
     n_jobs : int
         Folds that are fitted at the same time.
     reserved : float
-        Seconds that the candidates tried so far take on all rows.
+        Seconds that the candidates which would have weight take on all rows.
     begun : bool
         Whether this run has begun a fit. Without one it would end where an earlier run did,
         and never finish what fits into no single run.
+    folds : dict of str to float
+        Seconds of a fold of every finished candidate, by name.
     quickest : dict of int to float
         Seconds of a fold of the quickest candidate so far, by cost.
+    given_up : dict of int to float
+        Seconds of a fold of the slowest that time cut off, by cost.
     """
 
     deadline: float | None
@@ -35,7 +41,9 @@ class Clock:
     n_jobs: int
     reserved: float = 0.0
     begun: bool = False
+    folds: dict[str, float] = field(default_factory=dict)
     quickest: dict[int, float] = field(default_factory=dict)
+    given_up: dict[int, float] = field(default_factory=dict)
 
     def allows(self, cost: int, spent: Sequence[float], missing: int) -> bool:
         """Return whether a candidate is expected to be finished in time.
@@ -44,7 +52,8 @@ class Clock:
         ----------
         cost : int
             How much time it takes beside others. One without a finished fold is expected to
-            take what the quickest of its cost did, or else of the cost below.
+            take what the quickest of its cost did; or else what the quickest of the cost below
+            did, and no less than any that was given up although it costs less.
         spent : sequence of float
             Seconds of its finished folds.
         missing : int
@@ -57,19 +66,29 @@ class Clock:
         needed = rest + self._on_all_rows(fold) + self.reserved
         return time.monotonic() + needed <= self.deadline
 
-    def note(self, cost: int, spent: Sequence[float]) -> None:
-        """Remember what the finished folds of a candidate took."""
-        if spent:
-            self.quickest[cost] = min(median(spent), self.quickest.get(cost, float("inf")))
+    def note(self, entry: Entry, spent: Sequence[float], finished: bool) -> None:
+        """Remember what the folds of a candidate took that time was spent on."""
+        if not spent:
+            return
+        # The median, because the first fold of all may compile.
+        fold, cost = median(spent), entry.cost
+        self.quickest[cost] = min(fold, self.quickest.get(cost, fold))
+        if finished:
+            self.folds[entry.name] = fold
+        else:
+            self.given_up[cost] = max(fold, self.given_up.get(cost, fold))
 
-    def reserve(self, spent: Sequence[float]) -> None:
-        """Keep the time that a finished candidate takes on all rows, should it be chosen."""
-        self.reserved += self._on_all_rows(median(spent)) if spent else 0.0
+    def reserve(self, names: Iterable[str]) -> None:
+        """Keep the time that these candidates take on all rows, and no other's."""
+        self.reserved = sum(self._on_all_rows(self.folds.get(name, 0.0)) for name in names)
 
     def _expected(self, cost: int) -> float:
-        below = [known for known in self.quickest if known <= cost]
-        return self.quickest[max(below)] if below else 0.0
+        if cost in self.quickest:
+            return self.quickest[cost]
+        below = [known for known in self.quickest if known < cost]
+        cheaper = (fold for known, fold in self.given_up.items() if known < cost)
+        return max(self.quickest[max(below)] if below else 0.0, *cheaper, 0.0)
 
     def _on_all_rows(self, fold: float) -> float:
-        # A training part lacks one fold. The median, because the first fold of all may compile.
+        # A training part lacks one fold.
         return fold * self.n_folds / max(self.n_folds - 1, 1)

@@ -6,7 +6,8 @@ import numpy as np
 
 from polytask._messages import Speech
 from polytask.selection.auto.calibration import AS_GIVEN
-from polytask.selection.auto.fitting import AutoRow, Combination, kind_of
+from polytask.selection.auto.fitting import AutoRow, Combination
+from polytask.selection.auto.weighing import kind_to_lean_to
 
 # What a task's weights must differ by to be worth a word.
 _LEANS = 0.1
@@ -85,7 +86,7 @@ def _kinds(known: list[AutoRow], speech: Speech) -> str:
     """Compare the best of each kind."""
     best: dict[str, AutoRow] = {}
     for row in known:
-        best.setdefault(kind_of(row), row)
+        best.setdefault(kind_to_lean_to(row.kind, row.family), row)
     if len(best) < 2:
         return ""
     shares = [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -20,9 +20,9 @@ from polytask._registry import saveable
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.selection.auto.bench import Bench, make_bench
-from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
-from polytask.selection.auto.mixing import Mix, best_mix
-from polytask.selection.auto.trying import Tried, make_splits, opened, try_all, units_of
+from polytask.selection.auto.calibration import AS_GIVEN, Calibration
+from polytask.selection.auto.trying import make_splits, opened, try_all, units_of
+from polytask.selection.auto.weighing import Tried, Weighed, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import Entry, make_entries, without_splitters
 from polytask.selection.facts import Facts
@@ -171,48 +171,33 @@ def combine(
     groups = {DEFAULT: auto_models(), DEEP: deep_models()}
     entries = make_entries(settings.models, facts, groups, owner)
     splits = make_splits(raw, settings.cv, settings.unseen, owner)
+    bench = make_bench(study, splits, units_of(raw, settings.cv))
     with opened(settings.journal, data, splits, entries, owner) as store:
         tried = try_all(
             study,
             entries,
             splits,
             store,
+            bench,
             n_jobs=settings.n_jobs,
             deadline=deadline,
             verbose=settings.verbose,
         )
-    _check_any(tried, data, owner)
-    bench = make_bench(study, splits, units_of(raw, settings.cv))
-    tried = [_measured(_calibrated(one, bench), bench) for one in tried]
-    usable = _check_any(tried, data, owner)
-    held = bench.held([one.values for one in usable if one.values is not None])
-    mix = best_mix(held, [kind_of(one.entry) for one in usable])
-    used = np.flatnonzero((mix.shared > 0) | (mix.by_task > 0).any(axis=0))
-    names = [usable[m].entry.name for m in used]
-    members = {name: _refitted(data, usable[m].entry) for name, m in zip(names, used, strict=True)}
+    weighed = weigh(tried, bench)
+    if weighed is None:
+        refuse_huge_values(data.X, "X", owner, data)
+        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+    mix, used = weighed.mix, weighed.used
+    chosen = [weighed.usable[m].entry for m in used]
     return Combination(
-        members=members,
+        members={entry.name: _refitted(data, entry) for entry in chosen},
         shared=mix.shared[used],
         by_task=mix.by_task[:, used],
-        rows=_leaderboard(tried, usable, mix, bench),
+        rows=_leaderboard(tried, weighed, bench),
         score=1.0 - mix.losses[mix.policy] / _known(bench),
         pull=mix.policy.pull,
         stopped=any(_late(one) for one in tried),
     )
-
-
-def _check_any(tried: Sequence[Tried], data: TaskData, owner: str) -> list[Tried]:
-    """Return the candidates that could be fitted, or say why there is none."""
-    usable = [one for one in tried if one.values is not None]
-    if not usable:
-        refuse_huge_values(data.X, "X", owner, data)
-        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
-    return usable
-
-
-def kind_of(model: Entry | AutoRow) -> str:
-    """Return the kind that a task may lean to: trees and networks are each one of their own."""
-    return model.family if model.family in ("trees", "deep") else model.kind
 
 
 def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
@@ -231,34 +216,18 @@ def _late(one: Tried) -> bool:
     return getattr(one.note, "key", "") == "left_out.time"
 
 
-def _calibrated(one: Tried, bench: Bench) -> Tried:
-    """Scale the probabilities of classes; numbers are as they were predicted."""
-    if one.values is None or one.values.ndim == 1:
-        return one
-    values, calibration = calibrated(one.values, bench.constants, bench.held([one.values[:, 0]]))
-    return replace(one, values=values, calibration=calibration)
-
-
-def _measured(one: Tried, bench: Bench) -> Tried:
-    """Leave out a candidate whose loss is beyond what numbers can hold."""
-    if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
-        return one
-    return replace(one, values=None, note="its predictions are too far off to be squared")
-
-
 def _known(bench: Bench) -> float:
     """Return the loss of the constants; NaN if there is nothing but rounding to explain."""
     least = np.finfo(float).eps * float(np.average(bench.y**2, weights=bench.weight))
     return bench.null_loss if bench.null_loss > least else float("nan")
 
 
-def _leaderboard(
-    tried: Sequence[Tried], usable: Sequence[Tried], mix: Mix, bench: Bench
-) -> tuple[AutoRow, ...]:
+def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tuple[AutoRow, ...]:
+    usable = weighed.usable
     losses = {one.entry.name: _fold_losses(one, bench) for one in usable}
     best = min(losses.values(), key=lambda own: float(own.mean()))
     share = bench.weight / bench.weight.sum()
-    weights = share @ mix.by_task[bench.task]
+    weights = share @ weighed.mix.by_task[bench.task]
     weight = {one.entry.name: float(w) for one, w in zip(usable, weights, strict=True)}
     null, count = _known(bench), len(best)
     rows = []

@@ -41,9 +41,9 @@ class AutoMultiTaskRegressor(AutoEstimator):
         held out twice.
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
-        what was tried on all rows; a candidate that is not expected to end before that is left
-        out. The first candidate is always finished, and so is a fit that was begun; with a
-        journal every call gets further.
+        on all rows what would have weight; a candidate that is not expected to end before
+        that is left out. The first candidate is always finished, and so is a fit that was
+        begun; with a journal every call gets further.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.

@@ -7,7 +7,6 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from typing import Any, Protocol
 
 import numpy as np
@@ -25,41 +24,16 @@ from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError
 from polytask.metrics import HeldOut
-from polytask.selection.auto.calibration import AS_GIVEN, Calibration, seen_first, stacked
+from polytask.selection.auto.bench import Bench
+from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
+from polytask.selection.auto.weighing import Tried, judged, weigh
 from polytask.selection.entries import Entry, told
 from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
-
-
-@dataclass(frozen=True, eq=False)
-class Tried:
-    """A candidate and what became of it.
-
-    Attributes
-    ----------
-    entry : Entry
-        The candidate.
-    values : ndarray of shape (N,) or (N, K), or None
-        Its predictions for the held-out labels: numbers, or the probability of the class that
-        was seen, with those of the others after it while they are not calibrated; None if it
-        was left out or failed.
-    seconds : float
-        Processor time of its fits on the folds.
-    note : Said or str or None
-        Why there are no predictions.
-    calibration : Calibration
-        How its probabilities are scaled.
-    """
-
-    entry: Entry
-    values: Array | None
-    seconds: float
-    note: Said | str | None
-    calibration: Calibration = AS_GIVEN
 
 
 class Store(Protocol):
@@ -187,6 +161,7 @@ def try_all(
     entries: Sequence[Entry],
     splits: Sequence[Split],
     store: Store,
+    bench: Bench,
     *,
     n_jobs: int | None,
     deadline: float | None,
@@ -204,6 +179,8 @@ def try_all(
         The folds.
     store : Store
         Finished fits, of this run and of one that was killed.
+    bench : Bench
+        The held-out rows, by which time is kept for those that would have weight.
     n_jobs : int or None
         Folds fitted at the same time, as in joblib.
     deadline : float or None
@@ -215,7 +192,7 @@ def try_all(
     Returns
     -------
     list of Tried
-        In the order of `entries`.
+        In the order of `entries`, judged.
     """
     running = [entry for entry in entries if entry.estimator is not None]
     found: dict[str, Tried] = {}
@@ -224,7 +201,11 @@ def try_all(
         for entry in sorted(running, key=lambda entry: entry.cost):
             # One candidate is finished, however long it takes.
             hurried = any(one.values is not None for one in found.values())
-            found[entry.name] = _tried(study, entry, splits, store, clock, hurried, bar)
+            one = _tried(study, entry, splits, store, clock, hurried, bar)
+            found[entry.name] = judged(one, bench)
+            if deadline is not None:
+                weighed = weigh(found.values(), bench)
+                clock.reserve(weighed.names() if weighed else ())
     left_out = [Tried(e, None, 0.0, e.left_out) for e in entries if e.estimator is None]
     found |= {one.entry.name: one for one in left_out}
     return [found[entry.name] for entry in entries]
@@ -257,15 +238,15 @@ def _tried(
     for k, record in zip(missing, work, strict=False):
         store.put(keys[k], record)
         bar.advance(entry.name)
-    clock.note(entry.cost, _spent(store, keys))
     # As they are read back, so that a resumed choice has the same bits.
     records = [store.get(key) for key in keys]
-    if any(record is None for record in records):
+    finished = all(record is not None for record in records)
+    clock.note(entry, _spent(store, keys), finished)
+    if not finished:
         return Tried(entry, None, 0.0, Said("left_out.time"))
     failed = next((record["failed"] for record in records if "failed" in record), None)
     if failed is not None:
         return Tried(entry, None, 0.0, failed)
-    clock.reserve(_spent(store, keys))
     values = _stacked([record["values"] for record in records])
     return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
 

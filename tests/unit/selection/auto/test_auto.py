@@ -257,10 +257,32 @@ def test_a_time_budget_keeps_time_for_fits_on_all_rows(budget, tried, hours, tmp
 def test_a_slow_candidate_is_given_up_and_a_quick_one_behind_it_tried(hours, tmp_path):
     X, y, task = numbers()
     path = tmp_path / "auto.journal"
+    asked = ["separate", "pooled + category", "pooled + intercepts"]
+    hours.lengths = {5: 4.0}
+    model = AutoMultiTaskRegressor(asked, journal=path, time_budget=18.0).fit(X, y, task=task)
+    # 9 seconds of 18 are over: four more of the second are 16, five of the third are 5.
+    assert folds_in(path, asked) == [5, 1, 5]
+    assert set(model.members_) <= {"separate", "pooled + intercepts"}
+
+
+def test_nothing_that_costs_more_is_begun_after_one_that_was_given_up(hours, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
     hours.lengths = {5: 4.0}
     model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=18.0).fit(X, y, task=task)
-    # 9 seconds of 18 are over: four more of the second are 16, five of the third are 5.
-    assert folds_in(path) == [5, 1, 5]
+    # Five seconds would do for the third, were it as quick as the first.
+    assert folds_in(path) == [5, 1, 0]
+    assert set(model.members_) == {"separate"}
+
+
+def test_no_time_is_kept_for_candidates_without_weight(hours, tmp_path):
+    X, y, task = numbers()
+    path = tmp_path / "auto.journal"
+    asked = ["separate", ("stump", DecisionTreeRegressor(max_depth=1)), "learned prior"]
+    names = ["separate", "stump pooled", "stump per task", "learned prior"]
+    # 20 seconds of folds, 5/4 for the first on all rows and 5/4 for the last: none for stumps.
+    model = AutoMultiTaskRegressor(asked, journal=path, time_budget=22.6).fit(X, y, task=task)
+    assert folds_in(path, names) == [5, 5, 5, 5]
     assert set(model.members_) <= {"separate", "learned prior"}
 
 

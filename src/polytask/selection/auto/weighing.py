@@ -1,0 +1,125 @@
+"""What tried candidates are worth: measured on the rows they had not seen, and combined."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._messages import Said
+from polytask.selection.auto.bench import Bench
+from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
+from polytask.selection.auto.mixing import Mix, best_mix
+from polytask.selection.entries import Entry
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, eq=False)
+class Tried:
+    """A candidate and what became of it.
+
+    Attributes
+    ----------
+    entry : Entry
+        The candidate.
+    values : ndarray of shape (N,) or (N, K), or None
+        Its predictions for the held-out labels: numbers, or the probability of the class that
+        was seen, with those of the others after it while they are not calibrated; None if it
+        was left out or failed.
+    seconds : float
+        Processor time of its fits on the folds.
+    note : Said or str or None
+        Why there are no predictions.
+    calibration : Calibration
+        How its probabilities are scaled.
+    """
+
+    entry: Entry
+    values: Array | None
+    seconds: float
+    note: Said | str | None
+    calibration: Calibration = AS_GIVEN
+
+
+@dataclass(frozen=True, eq=False)
+class Weighed:
+    """Candidates with predictions, and how they are combined.
+
+    Attributes
+    ----------
+    usable : tuple of Tried
+        Those that could be fitted.
+    mix : Mix
+        Their weights.
+    """
+
+    usable: tuple[Tried, ...]
+    mix: Mix
+
+    @property
+    def used(self) -> NDArray[np.intp]:
+        """Return the places of those that have weight for any task."""
+        return np.flatnonzero((self.mix.shared > 0) | (self.mix.by_task > 0).any(axis=0))
+
+    def names(self) -> list[str]:
+        """Return the names of those that have weight for any task."""
+        return [self.usable[m].entry.name for m in self.used]
+
+
+def judged(one: Tried, bench: Bench) -> Tried:
+    """Return a candidate with its probabilities calibrated, or left out if it is far off.
+
+    Parameters
+    ----------
+    one : Tried
+        As it was tried.
+    bench : Bench
+        The held-out rows.
+
+    Returns
+    -------
+    Tried
+        Without predictions where their loss is beyond what numbers can hold.
+    """
+    one = _calibrated(one, bench)
+    if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
+        return one
+    return replace(one, values=None, note="its predictions are too far off to be squared")
+
+
+def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
+    """Combine the candidates that have predictions; None if there is none.
+
+    Parameters
+    ----------
+    tried : iterable of Tried
+        The candidates, judged.
+    bench : Bench
+        The held-out rows.
+
+    Returns
+    -------
+    Weighed or None
+    """
+    usable = tuple(one for one in tried if one.values is not None)
+    if not usable:
+        return None
+    held = bench.held([one.values for one in usable if one.values is not None])
+    kinds = [kind_to_lean_to(one.entry.kind, one.entry.family) for one in usable]
+    return Weighed(usable, best_mix(held, kinds))
+
+
+def kind_to_lean_to(kind: str, family: str) -> str:
+    """Return the kind that a task may lean to: trees and networks are each one of their own."""
+    return family if family in ("trees", "deep") else kind
+
+
+def _calibrated(one: Tried, bench: Bench) -> Tried:
+    """Scale the probabilities of classes; numbers are as they were predicted."""
+    if one.values is None or one.values.ndim == 1:
+        return one
+    values, calibration = calibrated(one.values, bench.constants, bench.held([one.values[:, 0]]))
+    return replace(one, values=values, calibration=calibration)
