@@ -55,18 +55,18 @@ def test_an_interrupted_run_goes_on(run, exams, monkeypatch):
         *FEW,
     )
     assert run(*words, "--out", "whole.polytask").status == 0
-    from polytask.selection.auto import fitting
+    from polytask.selection.auto import weighing
 
-    learned = fitting.best_mix
+    learned = weighing.best_mix
 
     def stop(*_):
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(fitting, "best_mix", stop)
+    monkeypatch.setattr(weighing, "best_mix", stop)
     assert run(*words, "--out", "m.polytask").status == 130
     assert Path("m.polytask.journal").exists()
     assert not Path("m.polytask").exists()
-    monkeypatch.setattr(fitting, "best_mix", learned)
+    monkeypatch.setattr(weighing, "best_mix", learned)
 
     def never(*_):
         raise AssertionError("every fit was finished before")
