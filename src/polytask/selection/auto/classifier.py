@@ -30,7 +30,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
     loss of the combined probabilities in place of the squared error. Before they are combined,
     the probabilities of a candidate are made bolder or more careful, in proportion to
     ``p ** boldness * share ** base`` with the shares of the classes among all rows, where that
-    predicts held-out rows better by more than one standard error.
+    predicts held-out rows better by more than one standard error, and where the combination,
+    too, loses less on folds that had no part in it than one of probabilities as they were given.
 
     Parameters
     ----------

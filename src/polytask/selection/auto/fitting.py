@@ -194,7 +194,7 @@ def combine(
         shared=mix.shared[used],
         by_task=mix.by_task[:, used],
         rows=_leaderboard(tried, weighed, bench),
-        score=1.0 - mix.losses[mix.policy] / _known(bench),
+        score=1.0 - weighed.loss / _known(bench),
         pull=mix.policy.pull,
         stopped=any(_late(one) for one in tried),
     )
@@ -223,15 +223,15 @@ def _known(bench: Bench) -> float:
 
 
 def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tuple[AutoRow, ...]:
-    usable = weighed.usable
-    losses = {one.entry.name: _fold_losses(one, bench) for one in usable}
+    usable = {one.entry.name: one for one in weighed.usable}
+    losses = {name: _fold_losses(one, bench) for name, one in usable.items()}
     best = min(losses.values(), key=lambda own: float(own.mean()))
     share = bench.weight / bench.weight.sum()
     weights = share @ weighed.mix.by_task[bench.task]
-    weight = {one.entry.name: float(w) for one, w in zip(usable, weights, strict=True)}
+    weight = {name: float(w) for name, w in zip(usable, weights, strict=True)}
     null, count = _known(bench), len(best)
     rows = []
-    for one in tried:
+    for one in (usable.get(one.entry.name, one) for one in tried):
         own = losses.get(one.entry.name)
         gap = None if own is None or count < 2 else np.std(own - best, ddof=1) / np.sqrt(count)
         rows.append(

@@ -35,6 +35,8 @@ class Tried:
         Why there are no predictions.
     calibration : Calibration
         How its probabilities are scaled.
+    given : ndarray of shape (N,) or None
+        The values before they were calibrated; None if they were not.
     """
 
     entry: Entry
@@ -42,6 +44,13 @@ class Tried:
     seconds: float
     note: Said | str | None
     calibration: Calibration = AS_GIVEN
+    given: Array | None = None
+
+    def as_given(self) -> Tried:
+        """Return the candidate with its probabilities as it predicted them."""
+        if self.given is None:
+            return self
+        return replace(self, values=self.given, calibration=AS_GIVEN, given=None)
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +60,7 @@ class Weighed:
     Attributes
     ----------
     usable : tuple of Tried
-        Those that could be fitted.
+        Those that could be fitted, with their predictions as they are combined.
     mix : Mix
         Their weights.
     """
@@ -63,6 +72,11 @@ class Weighed:
     def used(self) -> NDArray[np.intp]:
         """Return the places of those that have weight for any task."""
         return np.flatnonzero((self.mix.shared > 0) | (self.mix.by_task > 0).any(axis=0))
+
+    @property
+    def loss(self) -> float:
+        """Return the mean loss of this way of combining, on folds that had no part in it."""
+        return self.mix.losses[self.mix.policy]
 
     def names(self) -> list[str]:
         """Return the names of those that have weight for any task."""
@@ -93,6 +107,10 @@ def judged(one: Tried, bench: Bench) -> Tried:
 def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
     """Combine the candidates that have predictions; None if there is none.
 
+    Models that are too bold on their own may be right on average, which those that were made
+    careful are not: probabilities are calibrated only where their combination loses less, on
+    folds that had no part in it, than that of the probabilities as they were given.
+
     Parameters
     ----------
     tried : iterable of Tried
@@ -107,6 +125,14 @@ def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
     usable = tuple(one for one in tried if one.values is not None)
     if not usable:
         return None
+    found = _mixed(usable, bench)
+    if all(one.given is None for one in usable):
+        return found
+    plain = _mixed(tuple(one.as_given() for one in usable), bench)
+    return min(plain, found, key=lambda weighed: weighed.loss)
+
+
+def _mixed(usable: tuple[Tried, ...], bench: Bench) -> Weighed:
     held = bench.held([one.values for one in usable if one.values is not None])
     kinds = [kind_to_lean_to(one.entry.kind, one.entry.family) for one in usable]
     return Weighed(usable, best_mix(held, kinds))
@@ -121,5 +147,8 @@ def _calibrated(one: Tried, bench: Bench) -> Tried:
     """Scale the probabilities of classes; numbers are as they were predicted."""
     if one.values is None or one.values.ndim == 1:
         return one
-    values, calibration = calibrated(one.values, bench.constants, bench.held([one.values[:, 0]]))
-    return replace(one, values=values, calibration=calibration)
+    given = one.values[:, 0]
+    values, calibration = calibrated(one.values, bench.constants, bench.held([given]))
+    if calibration == AS_GIVEN:
+        return replace(one, values=given)
+    return replace(one, values=values, calibration=calibration, given=given)

@@ -14,13 +14,16 @@ from sklearn.linear_model import LogisticRegression
 
 import polytask
 from polytask import AutoMultiTaskClassifier
+from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import (
     Calibration,
     best_calibration,
     calibrated,
     seen_first,
 )
-from polytask.selection.auto.mixing import HeldRows, LogMix
+from polytask.selection.auto.mixing import HeldRows, LogMix, best_mix
+from polytask.selection.auto.weighing import Tried, judged, weigh
+from polytask.selection.entries import Entry
 
 
 def drawn(classes: int, n: int = 6000, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
@@ -141,6 +144,46 @@ def test_held_out_rows_decide_whether_it_is_scaled(classes: int) -> None:
     assert_allclose(values, P[:, 0], atol=0.03)
 
 
+def on_bench(tables: list[np.ndarray], common: np.ndarray) -> tuple[list[Tried], Bench]:
+    held = held_rows(tables[0])
+    bench = Bench(
+        held.y, held.weight, held.task, held.fold, held.unit, common, n_tasks=1, loss=LogMix()
+    )
+    entries = [Entry(f"model {m}", "pooled", "linear", None) for m in range(len(tables))]
+    return [
+        judged(Tried(entry, P, 1.0, None), bench) for entry, P in zip(entries, tables, strict=True)
+    ], bench
+
+
+def test_bold_models_that_are_right_on_average_are_combined_as_they_are() -> None:
+    P, common = drawn(2)
+    rng = np.random.default_rng(4)
+    # Each is all but sure of what it draws, and as often right as it should be.
+    votes = [np.where(rng.uniform(size=len(P)) < P[:, 0], 0.98, 0.02) for _ in range(8)]
+    tried, bench = on_bench([np.column_stack([p, 1.0 - p]) for p in votes], common)
+    assert all(one.calibration.boldness < 0.7 for one in tried)
+    found = weigh(tried, bench)
+    assert found is not None
+    assert all(one.calibration == Calibration() for one in found.usable)
+    assert_array_equal(found.usable[0].values, votes[0])
+    careful = best_mix(bench.held([one.values for one in tried]), ["pooled"] * 8)
+    assert found.loss < careful.losses[careful.policy] - 0.01
+
+
+def test_timid_models_are_combined_as_calibrated() -> None:
+    P, common = drawn(2)
+    rng = np.random.default_rng(5)
+    shifted = [
+        Calibration(0.3).applied(np.clip(P + shift[:, None] * [1, -1], 0.01, 0.99), common)
+        for shift in 0.05 * rng.standard_normal((3, len(P)))
+    ]
+    tried, bench = on_bench(shifted, common)
+    found = weigh(tried, bench)
+    assert found is not None
+    assert [one.calibration for one in found.usable] == [one.calibration for one in tried]
+    assert all(one.calibration.boldness > 2.0 for one in found.usable)
+
+
 def test_no_fold_is_scaled_by_itself() -> None:
     P, common = drawn(2)
     P = Calibration(0.4).applied(P, common)
@@ -188,13 +231,13 @@ def rows_of_classes(classes: int):
 @pytest.mark.parametrize("classes", [2, 3])
 def test_timid_probabilities_are_made_bolder(classes: int, tmp_path) -> None:
     X, y, task = rows_of_classes(classes)
-    auto = AutoMultiTaskClassifier([("timid", Timid()), "pooled"]).fit(X, y, task=task)
-    known = {row.name: row.calibration.boldness for row in auto._rows}
-    assert known["timid pooled"] == pytest.approx(4.0, rel=0.25)
-    assert known["pooled"] == pytest.approx(1.0, rel=0.2)
-    board = auto.leaderboard().set_index("model")["score"]
-    assert board["timid pooled"] == pytest.approx(board["pooled"], abs=0.03)
     alone = AutoMultiTaskClassifier([("timid", Timid())]).fit(X, y, task=task)
+    known = {row.name: row.calibration.boldness for row in alone._rows}
+    assert known["timid pooled"] == pytest.approx(4.0, rel=0.25)
+    plain = AutoMultiTaskClassifier(["pooled"]).fit(X, y, task=task)
+    (score,) = plain.leaderboard()["score"]
+    board = alone.leaderboard().set_index("model")["score"]
+    assert board["timid pooled"] == pytest.approx(score, abs=0.03)
     assert min(own.boldness for own in alone.calibrations_.values()) > 2.0
     assert "bolder (odds to the power " in alone.explain()
     assert "更大胆" in alone.explain("zh")
