@@ -11,6 +11,7 @@ AUTO_CHINESE: Mapping[str, Template] = {
     "auto.alone": "只使用 {name}：任何候选模型的组合都没有超出偶然的更好预测。",
     "auto.mixed": "使用一个组合，在不参与确定权重的折上解释了 {score}：{parts}。",
     "auto.part": "{name} {percent}%",
+    "auto.part_small": "{name} 不到 1%",
     "auto.by_task": (
         "各任务有自己的权重，任务自己的行与平均任务的 {pull} 行相权衡：{n} 个任务中有 {leaning} 个"
         "比平均任务更偏向其他模型。"

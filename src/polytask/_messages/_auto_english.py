@@ -22,6 +22,7 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "{parts}."
     ),
     "auto.part": "{name} {percent}%",
+    "auto.part_small": "{name} under 1%",
     "auto.by_task": (
         "Tasks have weights of their own, their rows weighed against {pull} rows of the average "
         "task: {leaning} of {n} tasks lean to other models than the average task does."

@@ -54,13 +54,17 @@ def _combined(found: Combination, known: list[AutoRow], speech: Speech) -> str:
         name = next(iter(found.members))
         return speech("auto.alone", {"name": name})
     parts = sorted(known, key=lambda row: -row.weight)
-    shares = [
-        speech("auto.part", {"name": row.name, "percent": round(100 * row.weight)})
-        for row in parts
-        if row.name in found.members
-    ]
+    shares = [_share(row, speech) for row in parts if row.name in found.members]
     score = speech.number(found.score, 3)
     return speech("auto.mixed", {"parts": speech.listed(shares), "score": score})
+
+
+def _share(row: AutoRow, speech: Speech) -> str:
+    """Give the weight of a member; one that only some tasks use has next to none on average."""
+    percent = round(100 * row.weight)
+    if percent == 0:
+        return speech("auto.part_small", {"name": row.name})
+    return speech("auto.part", {"name": row.name, "percent": percent})
 
 
 def _by_task(found: Combination, speech: Speech) -> str:

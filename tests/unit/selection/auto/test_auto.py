@@ -399,6 +399,18 @@ def test_the_best_of_each_kind_is_said():
     assert "树：boosting, corrected（0.610）" in explain(found, Speech("zh"))[-1]
 
 
+def test_a_member_with_little_weight_is_not_said_to_have_none():
+    rows = [
+        AutoRow("learned prior", "shared", "linear", 0.5, 0.0, 0.997, 1.0, ""),
+        AutoRow("separate", "separate", "linear", 0.3, 0.1, 0.003, 1.0, ""),
+    ]
+    shared = np.array([0.997, 0.003])
+    found = Combination({"learned prior": None, "separate": None}, shared, np.tile(shared, (2, 1)),
+                        tuple(rows), 0.51, np.inf, False)  # fmt: skip
+    assert "learned prior 100%, separate under 1%" in explain(found, Speech("en"))[1]
+    assert "不到 1%" in explain(found, Speech("zh"))[1]
+
+
 def test_wrong_choices_are_named():
     X, y, task = numbers()
     with pytest.raises(ParameterError, match="random_state"):
