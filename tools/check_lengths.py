@@ -13,8 +13,8 @@ from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-MAX_FILE = 400
-MAX_BODY = 45
+MAX_FILE = 700
+MAX_BODY = 60
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}
 SKIPPED = {".git", "__pycache__", "_build", "auto_examples"}

@@ -235,8 +235,8 @@ def test_length_check_names_what_is_too_long(tmp_path, capsys):
     (folder / "short.py").write_text("def f():\n    return 1\n")
     main = _tool("check_lengths").main
     assert main(tmp_path) == 0
-    (folder / "long.py").write_text("def g():\n" + "    x = 1\n" * 500)
+    (folder / "long.py").write_text("def g():\n" + "    x = 1\n" * 800)
     assert main(tmp_path) == 1
     printed = capsys.readouterr().out
-    assert "long.py: 501 lines, at most 400" in printed
-    assert "long.py:1: g has a body of 500 lines, at most 45" in printed
+    assert "long.py: 801 lines, at most 700" in printed
+    assert "long.py:1: g has a body of 800 lines, at most 60" in printed
