@@ -17,42 +17,59 @@ CHINESE: Mapping[str, Template] = {
     "list.sentence": "",
     "list.more": "{names} 等，另有 {n} 个",
     # The verdict: a headline, what it rests on, and both in one sentence.
-    "headline.share": "共享有益",
-    "headline.separate": "各任务应分开建模",
-    "headline.pool": "各任务应合并建模",
-    "headline.unclear": "尚不能断定共享是否有益",
+    "headline.share": "共享：各任务一起学习",
+    "headline.separate": "分开：每个任务一个模型",
+    "headline.pool": "合并：全部任务共用一个模型",
+    "headline.no practical difference": "没有实际差别",
+    "headline.inconclusive": "无法定论",
     "headline.none": "尚无结论",
-    "verdict": "{headline}：{detail}",
-    "rival": "分开与合并两类模型中较好的一个",
-    "detail.share": "与{rival}相比，{amount}。",
-    "detail.loses": "与{rival}相比，共享更差，{amount}。",
-    "detail.separate": (
-        "与{rival}相比，共享没有明显差别，{amount}；而每个任务一个模型比全部任务共用一个模型好 "
-        "{other}。"
+    "verdict": "{headline}。{detail}",
+    "rival.both": "分开与合并两类模型中较好的一个",
+    "rival.separate": "分开的模型",
+    "rival.pooled": "合并的模型",
+    "detail.share": "共享的模型优于{rival}：{amount}。",
+    "detail.share_small": (
+        "共享的模型优于{rival}：{amount}。收益可能小到没有实际意义：区间的下端低于界限 {margin}。"
     ),
-    "detail.pool": (
-        "与{rival}相比，共享没有明显差别，{amount}；而全部任务共用一个模型比每个任务一个模型好 "
-        "{other}。"
+    "detail.nothing": "与{rival}相比，共享没有带来有实际意义的改进：{amount}。",
+    "detail.loses": "共享不如{rival}：{amount}。",
+    "detail.separate": "每个任务一个模型比全部任务共用一个模型好 {other}。",
+    "detail.pool": "全部任务共用一个模型比每个任务一个模型好 {other}。",
+    "detail.pool_open": "共享能否优于{rival}尚无定论：{amount}。",
+    "detail.no practical difference": (
+        "共享的模型与{rival}相差不到界限 {margin}：{amount}。用最简单的模型即可。"
     ),
-    "detail.unclear": "与{rival}相比，{amount}，可能只是偶然。",
+    "detail.inconclusive": "与{rival}相比，这些数据不能确定共享是否有益：{amount}。",
+    "detail.which_plain": "分开与合并的模型哪个更好尚无定论。",
+    "detail.more": "若差异保持不变，再有{more}即可确定。",
+    "detail.no_more": "若差异保持不变，十倍的数据也不能确定。",
     "detail.none": "还没有可供判断的已完成划分。",
+    "detail.perfect": (
+        "每个模型对留出数据的预测都没有误差：目标没有剩余的变化可以解释。请检查是否有一列泄露了目标。"
+    ),
     "amount.more": "{metric} {value}",
     "amount.less": "{metric} {value}（正号表示误差更小）",
+    # How much more data.
+    "more.rows": "约 {n} 行数据",
+    "more.tasks": "约 {n} 个任务",
+    "more.times": "约 {n} 个时间点的数据",
+    "more.seconds": "约 {n} 秒的数据",
+    "more.minutes": "约 {n} 分钟的数据",
+    "more.hours": "约 {n} 小时的数据",
+    "more.days": "约 {n} 天的数据",
+    "more.weeks": "约 {n} 周的数据",
+    "more.months": "约 {n} 个月的数据",
+    "more.years": "约 {n} 年的数据",
     # Tasks.
-    "groups": "{gain}，{lose}。",
-    "groups.open": "{gain}，{lose}，{unclear}{more}。",
-    "groups.gain": Plural("n", "1 个任务受益", "{n} 个任务受益", "没有任务受益"),
-    "groups.lose": Plural("n", "1 个受损", "{n} 个受损", "没有任务受损"),
-    "groups.unclear": "{n} 个尚不能断定",
-    "rows.more": "{n} 行",
-    "groups.more": "（各再有约 {rows}即可断定）",
-    "groups.more_one": "（再有约 {rows}即可断定）",
-    "groups.more_some": "（其中 {n} 个各再有约 {rows}即可断定）",
+    "groups": "逐个任务来看：{gain}，{lose}，{unclear}。",
+    "groups.gain": Plural("n", "1 个受益", "{n} 个受益", "没有受益的"),
+    "groups.lose": Plural("n", "1 个受损", "{n} 个受损", "没有受损的"),
+    "groups.unclear": Plural("n", "1 个未定", "{n} 个未定", "没有未定的"),
     # What to do.
     "use": "请使用 {model}。",
     "use.luck": (
-        "{model} 在留出数据上的均值更好，但这不参与选择：选择只在训练数据内部进行，"
-        "因为在留出数据上众多模型中的第一名也有运气成分。"
+        "{model} 在留出数据上得分最高，但选择是在训练数据内部做出的：在留出数据上从众多模型中"
+        "选出的第一名看起来会比实际更好（选择偏差）。"
     ),
     "use.trees": "请使用 {model}：这一树模型优于{rival}，{amount}。",
     "use.deep": "请使用 {model}：这一神经网络优于{rival}，{amount}。",
@@ -76,9 +93,7 @@ CHINESE: Mapping[str, Template] = {
     "action.share": "{n} 个任务宜共同学习",
     "action.separate": "{n} 个任务宜各自建模",
     "action.pool": "{n} 个任务宜用合并模型",
-    "action.collect": "{n} 个任务宜收集更多数据",
-    "action.collect_rows": "{n} 个任务宜各再收集约 {rows}数据",
-    "action.any": "{n} 个任务用哪种方式都看不出差别",
+    "action.collect": "{n} 个任务宜各再收集{more}",
     "action.named": "{action}：{names}。",
     # Shrinkage and sharing.
     "two": "收缩（调节惩罚，仍是每个任务一个模型）带来 {shrinkage}；共享再增加 {sharing}。",
@@ -92,7 +107,7 @@ CHINESE: Mapping[str, Template] = {
     "stopped.interrupt": "比较被中断。",
     "warn.incomplete": "尚未完成：{planned} 次划分中完成了 {done} 次，数字仍可能变化。",
     "warn.partial": "尚未完成：部分模型还没有结果，数字仍可能变化。",
-    "warn.quick": "只用了一次划分，仅供初步了解。行动之前请运行完整的比较。",
+    "warn.quick": "只比较了三种模型（快速）；完整的比较会尝试全部模型。",
     # Adaptation.
     "adapt.tasks": "已用 {rows}适应 {n} 个任务（{names}）。",
     "adapt.rows": "{n} 行数据",

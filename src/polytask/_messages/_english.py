@@ -17,46 +17,67 @@ ENGLISH: Mapping[str, Template] = {
     "list.sentence": " ",
     "list.more": Plural("n", "{names} and 1 more", "{names} and {n} more"),
     # The verdict: a headline, what it rests on, and both in one sentence.
-    "headline.share": "Sharing helps",
-    "headline.separate": "Keep the tasks separate",
-    "headline.pool": "Pool the tasks",
-    "headline.unclear": "It cannot be told whether sharing helps",
+    "headline.share": "Share: learn the tasks together",
+    "headline.separate": "Separate: one model per task",
+    "headline.pool": "Pool: one model for all tasks",
+    "headline.no practical difference": "No practical difference",
+    "headline.inconclusive": "Inconclusive",
     "headline.none": "No verdict yet",
-    "verdict": "{headline}: {detail}",
-    "rival": "the better of separate and pooled models",
-    "detail.share": "{amount} over {rival}.",
-    "detail.loses": "sharing is worse, {amount} against {rival}.",
-    "detail.separate": (
-        "sharing makes no clear difference, {amount} against {rival}, and one model per task "
-        "is better than one model for all by {other}."
+    "verdict": "{headline}. {detail}",
+    "rival.both": "the better of separate and pooled models",
+    "rival.separate": "separate models",
+    "rival.pooled": "pooled models",
+    "detail.share": "Models that share are better than {rival}: {amount}.",
+    "detail.share_small": (
+        "Models that share are better than {rival}: {amount}. The gain may be too small to "
+        "matter: the interval begins below the margin of {margin}."
     ),
-    "detail.pool": (
-        "sharing makes no clear difference, {amount} against {rival}, and one model for all "
-        "is better than one model per task by {other}."
+    "detail.nothing": "Sharing adds nothing that matters to {rival}: {amount}.",
+    "detail.loses": "Sharing is worse than {rival}: {amount}.",
+    "detail.separate": "One model per task is better than one model for all tasks by {other}.",
+    "detail.pool": "One model for all tasks is better than one model per task by {other}.",
+    "detail.pool_open": "Whether sharing improves on {rival} is not decided: {amount}.",
+    "detail.no practical difference": (
+        "Models that share and {rival} differ by less than the margin of {margin}: {amount}. "
+        "The simplest model is enough."
     ),
-    "detail.unclear": "{amount} against {rival}, which may be chance.",
-    "detail.none": "no finished split allows a judgement.",
+    "detail.inconclusive": (
+        "These data do not decide whether sharing helps: {amount} against {rival}."
+    ),
+    "detail.which_plain": "Whether separate or pooled models are better is not decided.",
+    "detail.more": "If the difference stays as it is, {more} would decide.",
+    "detail.no_more": (
+        "If the difference stays as it is, ten times as many data would not decide either."
+    ),
+    "detail.none": "No finished split allows a judgement.",
+    "detail.perfect": (
+        "Every model predicts the held-out rows without error: the target has no variation left "
+        "to explain. Look for a column that gives the target away."
+    ),
     "amount.more": "{value} of {metric}",
     "amount.less": "{value} in {metric} (plus means a smaller error)",
+    # How much more data.
+    "more.rows": Plural("n", "1 more row", "about {n} more rows"),
+    "more.tasks": Plural("n", "1 more task", "about {n} more tasks"),
+    "more.times": Plural("n", "1 more point in time", "about {n} more points in time"),
+    "more.seconds": Plural("n", "1 more second of data", "about {n} more seconds of data"),
+    "more.minutes": Plural("n", "1 more minute of data", "about {n} more minutes of data"),
+    "more.hours": Plural("n", "1 more hour of data", "about {n} more hours of data"),
+    "more.days": Plural("n", "1 more day of data", "about {n} more days of data"),
+    "more.weeks": Plural("n", "1 more week of data", "about {n} more weeks of data"),
+    "more.months": Plural("n", "1 more month of data", "about {n} more months of data"),
+    "more.years": Plural("n", "1 more year of data", "about {n} more years of data"),
     # Tasks.
-    "groups": "{gain}, {lose}.",
-    "groups.open": "{gain}, {lose}, {unclear}{more}.",
-    "groups.gain": Plural("n", "1 task gains", "{n} tasks gain", "No task gains"),
+    "groups": "Task by task: {gain}, {lose}, {unclear}.",
+    "groups.gain": Plural("n", "1 gains", "{n} gain", "none gains"),
     "groups.lose": Plural("n", "1 loses", "{n} lose", "none loses"),
-    "groups.unclear": Plural("n", "1 cannot be told", "{n} cannot be told"),
-    "rows.more": Plural("n", "1 more row", "{n} more rows"),
-    "groups.more": " (about {rows} each would tell)",
-    "groups.more_one": " (about {rows} would tell)",
-    "groups.more_some": Plural(
-        "n",
-        " (for 1 of them about {rows} would tell)",
-        " (for {n} of them about {rows} each would tell)",
-    ),
+    "groups.unclear": Plural("n", "1 is undecided", "{n} are undecided", "none is undecided"),
     # What to do.
     "use": "Use {model}.",
     "use.luck": (
-        "{model} has the better mean on held-out rows, which plays no part in the choice: it is "
-        "made inside the training rows, for the best of many on held-out rows is lucky too."
+        "{model} has the best score on the held-out rows, but the choice was made inside the "
+        "training rows: the best of many on held-out rows looks better than it is (selection "
+        "bias)."
     ),
     "use.trees": "Use {model}: this tree model beats {rival} by {amount}.",
     "use.deep": "Use {model}: this network beats {rival} by {amount}.",
@@ -91,17 +112,7 @@ ENGLISH: Mapping[str, Template] = {
         "Serve {n} tasks with the one model for all",
     ),
     "action.collect": Plural(
-        "n", "Collect more rows for 1 task", "Collect more rows for {n} tasks"
-    ),
-    "action.collect_rows": Plural(
-        "n",
-        "Collect about {rows} for 1 task",
-        "Collect about {rows} each for {n} tasks",
-    ),
-    "action.any": Plural(
-        "n",
-        "For 1 task the choice makes no visible difference",
-        "For {n} tasks the choice makes no visible difference",
+        "n", "Collect {more} for 1 task", "Collect {more} for each of {n} tasks"
     ),
     "action.named": "{action}: {names}.",
     # Shrinkage and sharing.
@@ -123,9 +134,7 @@ ENGLISH: Mapping[str, Template] = {
         "Not finished: {done} of {planned} splits are in, and the numbers can still change.",
     ),
     "warn.partial": "Not finished: some models are missing, and the numbers can still change.",
-    "warn.quick": (
-        "From one split only: a first look. Run the full comparison before you act on it."
-    ),
+    "warn.quick": "Three models were compared (quick); the full comparison tries all of them.",
     # Adaptation.
     "adapt.tasks": Plural(
         "n", "Adapted to 1 task ({names}) by {rows}.", "Adapted to {n} tasks ({names}) by {rows}."

@@ -37,15 +37,15 @@ REPORT_CHINESE: Mapping[str, Template] = {
     # Groups of tasks.
     "group.gain": "受益",
     "group.lose": "受损",
-    "group.unclear": "尚不能断定",
+    "group.unclear": "未定",
     "group_of.gain": "受益",
     "group_of.lose": "受损",
-    "group_of.unclear": "尚不能断定",
+    "group_of.unclear": "未定",
     "verb.share": "共享",
     "verb.separate": "分开",
     "verb.pool": "合并",
     "verb.collect": "收集更多数据",
-    "verb.any": "均可",
+    "verb.any": "与全部任务一致",
     "kind.separate": "分开",
     "kind.pooled": "合并",
     "kind.shared": "共享",
@@ -69,8 +69,8 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "column.high": "上限",
     # Models.
     "models.note": (
-        "线段为各次划分的 95% 区间；同一次划分中各模型的分数同升同降，因此线段重叠也可能有差别。"
-        "推荐的模型已标出。"
+        "所有模型都在相同的留出行上评分。线段为 95% 区间；相同行上的分数同升同降，因此线段重叠的"
+        "模型也可能有差别。推荐的模型已标出。"
     ),
     "models.scores": "分数（{metric}）",
     "models.metrics": "其他指标（各次划分的平均）",
@@ -134,7 +134,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "two.sharing": "共享：共同学习，与每个任务一个模型相比，惩罚均经调节",
     # Coefficients.
     "features.note": (
-        "最佳共享模型在等离散度特征上的系数。蓝色提高预测值，橙色降低预测值。"
+        "用全部行拟合的 {model} 在等离散度特征上的系数。蓝色提高预测值，橙色降低预测值。"
         "整行同色的特征在所有任务中作用相同。"
     ),
     "features.cut": "图中为 {all_rows} 个特征中的 {rows} 个、{all_columns} 列中的 {columns} 列。",
@@ -151,6 +151,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "card.metric": "结论所用指标",
     "card.splits": "划分",
     "card.rule": "规则",
+    "card.margin": "界限：更小的差异没有实际意义",
     "card.weighted": "行权重",
     "card.seed": "随机种子",
     "card.seconds": "用时",
@@ -159,7 +160,8 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "card.n_splits": "{planned} 次中完成 {done} 次；{how}",
     "card.rule_text": (
         "在每个训练部分中，由内层划分选出最好的共享模型，以及分开与合并两类中最好的模型；"
-        "两者在留出数据上的配对差异决定结论。"
+        "两者在留出数据上的配对差异决定结论：95% 区间高于 0 则共享；"
+        "90% 区间在界限之内则用较简单的模型。"
     ),
     "card.yes": "有",
     "card.no": "无",
@@ -170,7 +172,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "problem.regression": "回归",
     "problem.classification": "分类",
     "problem.mixed": "回归与分类",
-    "splits.within": "每个任务随机留出若干行",
+    "splits.within": "把每个任务的行分成若干份，每行留出一次",
     "splits.grouped": "整组留出",
     "splits.time": "以过去训练，以其后检验",
     "splits.unseen": "整个任务留出",

@@ -38,15 +38,15 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     # Groups of tasks.
     "group.gain": "gains",
     "group.lose": "loses",
-    "group.unclear": "cannot be told",
+    "group.unclear": "undecided",
     "group_of.gain": "gain",
     "group_of.lose": "lose",
-    "group_of.unclear": "cannot be told",
+    "group_of.unclear": "undecided",
     "verb.share": "share",
     "verb.separate": "keep separate",
     "verb.pool": "pool",
     "verb.collect": "collect more rows",
-    "verb.any": "either way",
+    "verb.any": "as for all tasks",
     "kind.separate": "separate",
     "kind.pooled": "pooled",
     "kind.shared": "sharing",
@@ -70,8 +70,9 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "column.high": "High",
     # Models.
     "models.note": (
-        "Lines are 95% intervals over splits; models of one split rise and fall together, so "
-        "overlapping lines may still differ. The recommended model is marked."
+        "All models are scored on the same held-out rows. Lines are 95% intervals; scores on the "
+        "same rows rise and fall together, so models with overlapping lines may still differ. "
+        "The recommended model is marked."
     ),
     "models.scores": "Scores, in {metric}",
     "models.metrics": "Further metrics, means over the splits",
@@ -122,7 +123,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "column.raw": "Gain before shrinkage",
     "column.group": "Group",
     "column.action": "Action",
-    "column.more_rows": "More rows that would tell",
+    "column.more_rows": "More rows that would decide",
     # Gain and size.
     "size.across": "Labelled rows of the task",
     "size.upward": "Gain, in {metric}",
@@ -145,8 +146,8 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "two.sharing": "Sharing: learned together, over one model per task, both tuned",
     # Coefficients.
     "features.note": (
-        "Coefficients of the best sharing model on features of equal spread. Blue raises the "
-        "prediction, orange lowers it. A row of one colour is a feature that works alike in "
+        "Coefficients of {model}, fitted to all rows, on features of equal spread. Blue raises "
+        "the prediction, orange lowers it. A row of one colour is a feature that works alike in "
         "all tasks."
     ),
     "features.cut": "Shown: {rows} of {all_rows} features and {columns} of {all_columns} columns.",
@@ -163,6 +164,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "card.metric": "Metric of the verdict",
     "card.splits": "Splits",
     "card.rule": "Rule",
+    "card.margin": "Margin: a smaller difference does not matter",
     "card.weighted": "Row weights",
     "card.seed": "Seed",
     "card.seconds": "Time",
@@ -171,7 +173,9 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "card.n_splits": "{done} of {planned}; {how}",
     "card.rule_text": (
         "In every training part, inner splits choose the best sharing model and the best of "
-        "the separate and pooled ones. Their paired difference on held-out rows decides."
+        "the separate and pooled ones. Their paired difference on the held-out rows decides: "
+        "share if its 95% interval lies above 0, no more than the simpler model if its 90% "
+        "interval lies within the margin."
     ),
     "card.yes": "yes",
     "card.no": "no",
@@ -182,7 +186,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "problem.regression": "regression",
     "problem.classification": "classification",
     "problem.mixed": "regression and classification",
-    "splits.within": "random rows of every task held out",
+    "splits.within": "folds of the rows of every task, each row held out once",
     "splits.grouped": "whole groups of rows held out",
     "splits.time": "trained on the past, tested on what follows",
     "splits.unseen": "whole tasks held out",

@@ -114,5 +114,7 @@ def ablated_terms(
         if done and len(done) == len(fits):
             judge = Judge(plan, replace(board, records={**board.records, **done}), metric)
             rest, whole = judge.always(word), judge.always(name)
-            found.append(Ablated(name, term, judge.scores(rest), judge.interval(whole, rest)))
+            found.append(
+                Ablated(name, term, judge.scores(rest), judge.gain(whole, rest).interval())
+            )
     return tuple(sorted(found, key=lambda one: -np.nan_to_num(one.gain.mean)))

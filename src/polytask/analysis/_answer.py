@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polytask.analysis._choosing import (
     Board,
@@ -16,18 +15,31 @@ from polytask.analysis._choosing import (
     most_frequent,
     ruling_family,
 )
-from polytask.analysis._gains import TaskTable, row_differences, task_table
-from polytask.analysis._intervals import corrected_interval, row_interval
+from polytask.analysis._held_labels import (
+    HeldLabels,
+    Names,
+    TaskTable,
+    held_labels,
+    losses_of,
+    task_table,
+    task_table_of_scores,
+)
+from polytask.analysis._intervals import (
+    NOTHING,
+    Estimate,
+    Floats,
+    clustered_mean,
+    corrected_mean,
+    mean_of_tasks,
+)
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
 from polytask.analysis._plan import Plan
 from polytask.analysis._task_rows import task_rows
-from polytask.analysis._unit import Record, is_relative
-from polytask.analysis._verdict import verdict
+from polytask.analysis._unit import Record, is_relative, whole_key
+from polytask.analysis._verdict import margin_of, rows_to_decide, verdict
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
 
-Array = NDArray[np.float64]
-NOTHING = Interval(float("nan"), float("nan"), float("nan"))
 # The models whose four scores make the table of shrinkage and sharing; the fourth is the
 # chosen sharing model.
 _SEPARATE_NONE, _SEPARATE, _JOINT_NONE = (
@@ -35,6 +47,8 @@ _SEPARATE_NONE, _SEPARATE, _JOINT_NONE = (
     "separate",
     "pooled + intercepts, unpenalised",
 )
+# Kinds of models without sharing, the simplest first.
+_SIMPLE = ("pooled", "separate")
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,9 +58,13 @@ class Answer:
     Attributes
     ----------
     verdict : str
-        "share", "separate", "pool" or "unclear".
-    gain, pooling_gain : Interval
+        One of VERDICTS.
+    gain, gain_90, pooling_gain : Interval
         See :class:`Comparison`.
+    margin : float
+        See :class:`Comparison`.
+    times_more : float or None
+        How many times the data would decide an inconclusive comparison.
     trees_gain, networks_gain, networks_sharing : Interval or None
         See :class:`Comparison`.
     plain : str
@@ -65,6 +83,9 @@ class Answer:
 
     verdict: str
     gain: Interval
+    gain_90: Interval
+    margin: float
+    times_more: float | None
     pooling_gain: Interval
     trees_gain: Interval | None
     networks_gain: Interval | None
@@ -78,77 +99,71 @@ class Answer:
 
 
 class Judge:
-    """Compares models on the splits that are complete."""
+    """Compares models on the splits that are complete: all on the same rows."""
 
     def __init__(self, plan: Plan, board: Board, metric: str) -> None:
         self.plan, self.board, self.metric = plan, board, metric
-        unit = plan.units[0]
-        self.by_task = unit.by_task
+        self.by_task = plan.units[0].by_task
         self.relative = is_relative(METRICS[metric])
+        self.labels = held_labels(plan, board, self.relative, self.by_task)
 
-    def interval(self, first: Sequence[str | None], second: Sequence[str | None]) -> Interval:
-        """Return the gain of the first models over the second ones."""
-        scores = self.board.scores(first) - self.board.scores(second)
-        differences = self.board.sign * scores
-        seen = np.flatnonzero(~np.isnan(differences))
-        if len(seen) != 1:
-            return corrected_interval(differences, self.plan.test_share) if len(seen) else NOTHING
-        return self._one_split(float(differences[seen[0]]), int(seen[0]), first, second)
+    def gain(self, first: Names, second: Names) -> Estimate:
+        """Return by how much the first models are better than the second ones, more is better."""
+        if self.labels is None:
+            scores = self.board.scores(first) - self.board.scores(second)
+            return corrected_mean(self.board.sign * scores, self.plan.test_share)
+        gains = self._gains(first, second, self.labels)
+        return NOTHING if gains is None else self._mean(gains, self.labels)
 
-    def _one_split(
-        self,
-        difference: float,
-        at: int,
-        first: Sequence[str | None],
-        second: Sequence[str | None],
-    ) -> Interval:
-        """Let the rows say what a single split cannot."""
-        split = self.board.splits[at]
-        pair = self.board.record(split, str(first[at])), self.board.record(split, str(second[at]))
-        if pair[0] is None or pair[1] is None:
-            return NOTHING
-        rows = row_differences(pair[0], pair[1], self.by_task, self.relative)
-        if rows is None:
-            return Interval(difference, float("nan"), float("nan"))
-        share = self.plan.test_share
-        return row_interval(rows.values, rows.weights, rows.tasks, 1.0, share)
+    def _gains(self, first: Names, second: Names, labels: HeldLabels) -> Floats | None:
+        mine, theirs = (losses_of(self.board, names, labels) for names in (first, second))
+        return None if mine is None or theirs is None else (theirs - mine) / labels.scale
 
-    def over(self, names: Sequence[str | None], rival: Sequence[str | None]) -> Interval | None:
+    def _mean(self, values: Floats, labels: HeldLabels) -> Estimate:
+        if self.by_task:
+            return mean_of_tasks(values, labels.weights, labels.clusters, labels.tasks)
+        return clustered_mean(values, labels.weights, labels.clusters)
+
+    def over(self, names: Names, rival: Names) -> Interval | None:
         """Return the gain of models over others, None where there is none to compare."""
         there = any(name is not None for name in names)
-        return self.interval(names, rival) if there else None
+        return self.gain(names, rival).interval() if there else None
 
-    def inner(self, names: Sequence[str | None]) -> float:
+    def inner(self, names: Names) -> float:
         """Return the mean inner score of the models named for each split."""
         board = self.board
         pairs = zip(board.splits, names, strict=True)
         values = [board.inner(split, name) for split, name in pairs if name is not None]
         return float(np.mean(values)) if values else float("-inf")
 
-    def by_tasks(self, first: Sequence[str | None], second: Sequence[str | None]) -> TaskTable:
-        """Return the gains of the first models over the second ones by split and task."""
-        return task_table(
-            self.board,
-            first,
-            second,
-            metric=self.metric,
-            n_tasks=self.plan.study.data.n_tasks,
-            by_task=self.by_task,
-            relative=self.relative,
-        )
+    def by_tasks(self, first: Names, second: Names) -> TaskTable:
+        """Return the gains of the first models over the second ones by task."""
+        n_tasks, share = self.plan.study.data.n_tasks, self.plan.test_share
+        if self.labels is None:
+            return task_table_of_scores(self.board, first, second, self.metric, n_tasks, share)
+        gains = self._gains(first, second, self.labels)
+        if gains is None:
+            return TaskTable(*np.full((3, n_tasks), np.nan))
+        return task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
 
-    def scores(self, names: Sequence[str | None]) -> Interval:
-        """Return the score of models with the spread over splits."""
-        values = self.board.scores(names)
-        values = values[~np.isnan(values)]
-        if len(values) > 1:
-            return corrected_interval(values, self.plan.test_share)
-        return Interval(float(values[0]), float("nan"), float("nan")) if len(values) else NOTHING
+    def scores(self, names: Names) -> Interval:
+        """Return the score of models over all held-out rows, with its interval."""
+        if self.labels is None:
+            return corrected_mean(self.board.scores(names), self.plan.test_share).interval()
+        losses = losses_of(self.board, names, self.labels)
+        if losses is None:
+            return NOTHING.interval()
+        # Metrics of which more is better are kept as losses with a minus.
+        sign = -self.board.sign
+        found = self._mean(sign * losses / self.labels.scale, self.labels)
+        start = 1.0 if self.relative else 0.0
+        return found._replace(mean=start + found.mean).interval()
 
-    def unit_of(self, names: Sequence[str | None]) -> float:
-        """Return what counts as much of the metric: 1 for shares, else the score itself."""
-        share = METRICS[self.metric].greater_is_better
-        return 1.0 if share else abs(self.scores(names).mean)
+    def margin(self, names: Names) -> float:
+        """Return the margin of practical equivalence by the score of the best plain models."""
+        if self.plan.margin is not None:
+            return self.plan.margin
+        return margin_of(self.scores(names).mean, METRICS[self.metric].greater_is_better)
 
     def always(self, name: str) -> tuple[str, ...]:
         """Return one name for every split."""
@@ -158,7 +173,9 @@ class Judge:
 def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple[Board, Board]:
     """Return the splits in which every model ran, which are judged, and those to show.
 
-    After an interruption in the first split, what there is can be shown but not judged.
+    A model that failed in one of the splits takes no part in them: means over other rows than
+    those of the other models would compare what cannot be compared. After an interruption in the
+    first split, what there is can be shown but not judged.
     """
     found = {(unit.split, unit.model): records.get(unit.key) for unit in plan.units}
     numbers = range(plan.n_splits)
@@ -167,7 +184,9 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
     some = [j for j in numbers if any(found.get((j, name)) is not None for name in names)]
     kept = {key: record for key, record in found.items() if record is not None}
     sign = 1.0 if METRICS[metric].greater_is_better else -1.0
-    judged = Board(plan.running, kept, tuple(whole), sign)
+    failed = {name for (_, name), record in kept.items() if "failed" in record}
+    entries = tuple(entry for entry in plan.running if entry.name not in failed)
+    judged = Board(entries, kept, tuple(whole), sign)
     return judged, replace(judged, splits=tuple(whole or some))
 
 
@@ -186,19 +205,21 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     Returns
     -------
     Answer
-        With the verdict "unclear" if no split can be judged.
+        With the verdict "inconclusive" if no split can be judged.
     """
     board, shown = make_boards(plan, records, metric)
     judge, chosen = Judge(plan, board, metric), choose_all(board)
-    gain = judge.interval(chosen.shared, chosen.plain)
-    pooling = judge.interval(chosen.pooled, chosen.separate)
+    gain = judge.gain(chosen.shared, chosen.plain)
+    pooling = judge.gain(chosen.pooled, chosen.separate)
     plain = _kind(plan.entries, most_frequent(chosen.plain))
-    said = verdict(gain, pooling, plain)
+    margin = judge.margin(chosen.plain)
+    said = verdict(gain, pooling, margin, plain)
     ruled = {
         "share": chosen.shared,
         "separate": chosen.separate,
         "pool": chosen.pooled,
-        "unclear": chosen.plain,
+        "no practical difference": (_simplest(judge, chosen, margin),) * len(board.splits),
+        "inconclusive": chosen.plain,
     }[said]
     ruling = ruling_family(board.entries)
     trees = judge.over(chosen.trees, ruled)
@@ -210,8 +231,11 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     best = max(better, key=judge.inner, default=ruled)
     return Answer(
         verdict=said,
-        gain=gain,
-        pooling_gain=pooling,
+        gain=gain.interval(),
+        gain_90=gain.interval(0.90),
+        margin=margin,
+        times_more=rows_to_decide(gain, pooling, margin) if said == "inconclusive" else None,
+        pooling_gain=pooling.interval(),
         trees_gain=trees,
         networks_gain=networks,
         networks_sharing=judge.over(chosen.deep_shared, chosen.deep_plain) if both else None,
@@ -219,18 +243,29 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
         sharing=most_frequent(chosen.shared),
         models=_leaderboard(Judge(plan, shown, metric), chosen),
-        tasks=_tasks(judge, chosen, gain),
+        tasks=_tasks(judge, chosen, gain, margin, said),
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
     )
 
 
+def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
+    """Return the simplest plain model that is no more than the margin behind the chosen ones."""
+    ruling = ruling_family(judge.board.entries)
+    plain = [e for e in judge.board.entries if e.family == ruling and e.kind in _SIMPLE]
+    plain.sort(key=lambda entry: _SIMPLE.index(entry.kind))
+    able = (e.name for e in plain
+            if judge.gain(judge.always(e.name), chosen.plain).mean > -margin)  # fmt: skip
+    return next(able, most_frequent(chosen.plain))
+
+
 def shared_features(records: Mapping[str, Record], name: str | None) -> Coefficients | None:
-    """Return the coefficients of a model as it was fitted in the first split."""
-    record = records.get(f"0/{name}", {})
+    """Return the coefficients of a model as it was fitted to all rows."""
+    record = records.get(whole_key(name), {})
     found = record.get("coefficients")
     if found is None:
         return None
     return Coefficients(
+        model=str(name),
         features=tuple(found["features"]),
         columns=tuple(found["columns"]),
         values=tuple(tuple(row) for row in found["values"]),
@@ -244,19 +279,25 @@ def _kind(entries: Sequence[Entry], name: str | None) -> str:
     return kinds.get(name or "", "separate")
 
 
-def _tasks(judge: Judge, chosen: Chosen, gain: Interval) -> tuple[TaskGain, ...]:
-    if gain is NOTHING:
+def _tasks(
+    judge: Judge, chosen: Chosen, gain: Estimate, margin: float, said: str
+) -> tuple[TaskGain, ...]:
+    if np.isnan(gain.mean):
         return ()
     study = judge.plan.study
-    gains = judge.by_tasks(chosen.shared, chosen.plain)
+    if any(name is not None for name in chosen.separate):
+        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).raw)
+    else:
+        # No model of a task alone was compared: it may not be able to predict.
+        pooling = np.full(study.data.n_tasks, np.inf)
     return task_rows(
         study.data.tasks,
         study.data.task_rows(),
-        gains,
-        judge.by_tasks(chosen.pooled, chosen.separate).values,
-        judge.plan.test_share,
-        gain,
-        scale=judge.unit_of(chosen.plain),
+        judge.by_tasks(chosen.shared, chosen.plain),
+        pooling,
+        gain.interval(),
+        margin,
+        undecided=said == "inconclusive",
     )
 
 
@@ -270,8 +311,8 @@ def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
         separate_tuned=judge.scores(tuned),
         joint_none=judge.scores(judge.always(_JOINT_NONE)),
         joint_tuned=judge.scores(chosen.shared),
-        shrinkage_gain=judge.interval(tuned, bare),
-        sharing_gain=judge.interval(chosen.shared, tuned),
+        shrinkage_gain=judge.gain(tuned, bare).interval(),
+        sharing_gain=judge.gain(chosen.shared, tuned).interval(),
     )
     missing = np.isnan([cells.shrinkage_gain.mean, cells.sharing_gain.mean]).any()
     return None if missing else cells
@@ -290,35 +331,31 @@ def _leaderboard(judge: Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
 
 def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
     board = judge.board
-    if entry.estimator is None:
-        return ModelRow(
-            name=entry.name,
-            kind=entry.kind,
-            family=entry.family,
-            score=NOTHING,
-            splits=(),
-            note=str(entry.left_out),
-            left_out=entry.left_out,
-        )
-    held = [board.record(split, entry.name) for split in board.splits]
+    left = entry.estimator is None
+    held = [] if left else [board.record(split, entry.name) for split in board.splits]
     done = [record for record in held if record is not None]
+    # What failed in one split has no score that could stand beside those of the others.
+    whole = bool(done) and len(done) == len(held)
     names = judge.always(entry.name)
     sizes = [r["file_bytes"] for r in done if r.get("file_bytes") is not None]
     return ModelRow(
         name=entry.name,
         kind=entry.kind,
         family=entry.family,
-        score=judge.scores(names),
-        splits=tuple(float(v) for v in board.scores(names)),
-        inner=tuple(board.sign * board.inner(split, entry.name) for split in board.splits),
+        score=judge.scores(names) if whole else NOTHING.interval(),
+        splits=() if left else tuple(float(v) for v in board.scores(names)),
+        inner=tuple(board.sign * board.inner(split, entry.name) for split in board.splits)
+        if whole
+        else (),
         picked=picked,
-        metrics=_mean_metrics(done),
-        undefined=_undefined(done),
+        metrics=_mean_metrics(done) if whole else {},
+        undefined=_undefined(done) if whole else {},
         fit_seconds=_mean([r["fit_seconds"] for r in done]),
         predict_seconds=_mean([r["predict_seconds"] for r in done]),
         nonzero=done[-1]["nonzero"] if done else None,
         file_bytes=sizes[-1] if sizes else None,
-        note=_note(board, entry.name, done),
+        note=str(entry.left_out) if left else _note(board, entry.name, done),
+        left_out=entry.left_out,
     )
 
 

@@ -11,8 +11,7 @@ from polytask.analysis._parts import Interval
 class StrengthPath:
     """Held-out error and coefficients of a penalty against its strength.
 
-    It is the search of a model in the training part of the first outer split; the strongest
-    comes first.
+    It is the search of a model on all rows; the strongest comes first.
 
     Attributes
     ----------
@@ -59,7 +58,7 @@ class StrengthPath:
 
 @dataclass(frozen=True)
 class Kept:
-    """What is left of the coefficients of a linear model in the first outer split.
+    """What is left of the coefficients of a linear model of all rows.
 
     Attributes
     ----------

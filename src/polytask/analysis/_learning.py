@@ -149,8 +149,6 @@ def _point(
     metric: str,
     share: float,
 ) -> LearningPoint:
-    # Smaller parts of the training rows overlap less between splits than all of them do, so
-    # the correction for their overlap is that of all, and wide enough.
     judge = Judge(plan, replace(board, records=records), metric)
     return LearningPoint(
         share=share,
@@ -158,8 +156,8 @@ def _point(
         separate=judge.scores(chosen.separate),
         pooled=judge.scores(chosen.pooled),
         shared=judge.scores(chosen.shared),
-        over_separate=judge.interval(chosen.shared, chosen.separate),
-        over_pooled=judge.interval(chosen.shared, chosen.pooled),
+        over_separate=judge.gain(chosen.shared, chosen.separate).interval(),
+        over_pooled=judge.gain(chosen.shared, chosen.pooled).interval(),
     )
 
 

@@ -58,6 +58,9 @@ def make_lock(
             "splits": scheme_of(choices),
             "cv": _said(choices.cv),
             "quick": choices.quick,
+            "margin": choices.margin,
+            # What the keys of finished fits mean: 2 since every row is held out once.
+            "plan": 2,
             "models": _said(choices.models),
             "groups": _digest(choices.groups),
             "time": _digest(choices.time),
@@ -75,6 +78,7 @@ def _call(choices: Choices, loss: object, metric: str, extras: Extras) -> str:
         "models": (choices.models, "default"),
         "cv": (choices.cv, None),
         "metric": (metric, "d2"),
+        "margin": (choices.margin, None),
         "unseen": (bool(choices.unseen), False),
         "quick": (bool(choices.quick), False),
         "random_state": (choices.seed, 0),

@@ -10,7 +10,7 @@ from polytask._messages import Said
 
 
 class Interval(NamedTuple):
-    """A mean and its 95% interval; the ends are NaN where one split gives no spread.
+    """A mean and its 95% interval; the ends are NaN where nothing tells them.
 
     Attributes
     ----------
@@ -33,6 +33,9 @@ class Interval(NamedTuple):
         return self.high < 0
 
 
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+
+
 @dataclass(frozen=True)
 class ModelRow:
     """One model of the leaderboard.
@@ -48,7 +51,8 @@ class ModelRow:
         where there are no others); "reference" models have no penalty to speak of and are never
         recommended.
     score : Interval
-        The verdict's metric over the outer splits; NaN if no split finished.
+        The verdict's metric over all held-out rows; NaN if the model failed in one of the splits,
+        for then it was not scored on the same rows as the others.
     splits : tuple of float
         Its value in every outer split, NaN where the model failed or was not run.
     inner : tuple of float
@@ -107,7 +111,7 @@ class TaskGain:
     group : {"gain", "lose", "unclear"}
         Whether the interval is above 0, below 0, or holds it.
     action : {"share", "separate", "pool", "collect", "any"}
-        What to do; "any": it makes no difference that more rows would show.
+        What to do; "any": its own rows ask for nothing beside what is said of all tasks.
     more_rows : int or None
         How many more rows would tell, where it is unclear and they would.
     """
@@ -146,12 +150,13 @@ class TwoByTwo:
 
 @dataclass(frozen=True)
 class Coefficients:
-    """Coefficients of the best sharing model on standardised features, for the heat map.
-
-    It is the model as fitted in the first outer split.
+    """Coefficients of a sharing model of all rows on standardised features, for the heat map.
 
     Attributes
     ----------
+    model : str
+        Its name: the recommended model if that shares, else the sharing model that was chosen
+        most often.
     features : tuple of str
         Those with the largest coefficients, largest first.
     columns : tuple of str
@@ -167,6 +172,7 @@ class Coefficients:
     values: tuple[tuple[float, ...], ...]
     n_features: int
     n_columns: int
+    model: str = ""
 
 
 @dataclass(frozen=True)
@@ -199,6 +205,12 @@ class Setup:
         Whether rows have weights.
     of_deviance : bool
         Whether numbers are counts or amounts that are judged by their deviance.
+    quick : bool
+        Whether three models were compared instead of all.
+    times : int
+        How many distinct times there are, where rows are held out by time; else 0.
+    time_gap : float
+        Usual seconds between consecutive times; NaN if they are no dates.
     """
 
     form: str
@@ -215,3 +227,6 @@ class Setup:
     rows_per_task: tuple[int, float, int]
     weighted: bool = False
     of_deviance: bool = False
+    quick: bool = False
+    times: int = 0
+    time_gap: float = float("nan")

@@ -38,8 +38,10 @@ VERSION = 1
 _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "kept", "mattered", "learning", "ablation"}
-        | {"networks_gain", "networks_sharing"}
+        | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more"}
     ),
+    "Coefficients": frozenset({"model"}),
+    "Setup": frozenset({"quick", "times", "time_gap"}),
     "ModelRow": frozenset({"left_out"}),
 }
 _DATES: Mapping[str, Any] = {

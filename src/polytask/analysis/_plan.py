@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask._checks import is_whole, sentence
 from polytask._linalg import is_sparse
 from polytask.analysis._problem import OWNER
-from polytask.analysis._unit import Unit
+from polytask.analysis._unit import ALL_ROWS, Unit
 from polytask.data import (
     Form,
     GroupedRows,
@@ -35,11 +37,16 @@ from polytask.selection.entries import Entry, make_entries
 from polytask.selection.facts import Facts
 from polytask.selection.held import Rows, Study, seen_tasks_only
 
-# Fractions and numbers of splits, fixed before any data are seen.
-_TEST = 0.25
+# Numbers of folds, fixed before any data are seen: outer ones, inner ones, and how many of the
+# latter are held out.
 _SPLITS = 5
 _FOLDS = 4
 _INNER = 3
+# Distinct times to learn from before the first that are held out: the inner split that chooses
+# the models leaves two, and of these the search for a strength learns from one.
+_PAST, _INNER_PAST = 3, 2
+# Of the training rows, what an inner split by time holds out.
+_RECENT = {1: 1 / 4, _INNER: 1 / 6}
 # Above it one inner split tells the models apart well enough.
 _INNER_ROWS = 5000
 
@@ -55,6 +62,7 @@ class Choices:
     unseen: bool
     quick: bool
     seed: int
+    margin: float | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,21 +79,37 @@ class Plan:
         The models, those that are left out among them.
     units : tuple of Unit
         The work, split by split.
+    wholes : tuple of Unit
+        Linear models that share, fitted to all rows to show what they find.
     scheme : str
         "within", "grouped", "time", "unseen" or "given".
     n_splits : int
         Outer splits.
     test_share : float
         Test rows per training row, mean.
+    clusters : ndarray of int of shape (n,)
+        For every row of the data the number of the part that is independent of others: the row
+        itself, its group, its block of time or its task.
+    margin : float or None
+        The margin of practical equivalence as the user set it.
+    quick : bool
+        Whether there are three models only.
+    times : ndarray of shape (n_times,)
+        The distinct times, where rows are held out by time; else empty.
     """
 
     study: Study
     facts: Facts
     entries: tuple[Entry, ...]
     units: tuple[Unit, ...]
+    wholes: tuple[Unit, ...]
     scheme: str
     n_splits: int
     test_share: float
+    clusters: NDArray[np.intp]
+    margin: float | None
+    quick: bool
+    times: NDArray[Any]
 
     @property
     def running(self) -> tuple[Entry, ...]:
@@ -118,36 +142,53 @@ def scheme_of(choices: Choices) -> str:
 
 
 def count_of(choices: Choices) -> int:
-    """Return the number of outer splits where the user may choose it."""
-    if choices.cv is not None and (isinstance(choices.cv, bool) or choices.cv == 0):
-        allowed = "None, a number of splits, a splitter, or pairs of training and test rows"
+    """Return the number of outer splits where the user may choose it.
+
+    Raises
+    ------
+    ParameterError
+        If it is no number of folds.
+    """
+    if not is_whole(choices.cv):
+        return _SPLITS
+    if choices.cv < (1 if choices.time is not None else 2):
+        allowed = (
+            "None, a splitter, pairs of training and test rows, or a number of folds: 2 or more, "
+            "so that every row is held out once, or with time= 1 or more"
+        )
         raise ParameterError(sentence("cv", OWNER, allowed, repr(choices.cv)))
-    if choices.quick:
-        return 1
-    return int(choices.cv) if is_whole(choices.cv) else _SPLITS
+    return int(choices.cv)
 
 
-def _splitter(scheme: str, choices: Choices, count: int, seed: int) -> Splitter:
-    """Return what makes `count` splits or more."""
-    folds = max(count, _FOLDS)
-    makers: dict[str, Any] = {
-        "within": lambda: WithinTasks(count, test_size=_TEST, random_state=seed),
-        "grouped": lambda: GroupedRows(choices.groups, n_splits=folds, random_state=seed),
-        "time": lambda: TimeOrdered(choices.time, n_splits=count),
-        "unseen": lambda: LeaveTasksOut(n_splits=folds, random_state=seed),
+def _outer_splitter(scheme: str, choices: Choices, data: TaskData) -> Splitter:
+    """Return what holds every row out once, in fewer folds where the data have no more."""
+    count, seed = count_of(choices), choices.seed
+    makers: dict[str, Callable[[], Splitter]] = {
+        "within": lambda: WithinTasks(count, random_state=seed),
+        "grouped": lambda: GroupedRows(choices.groups, n_splits=count, random_state=seed),
+        "time": lambda: TimeOrdered(choices.time, count, min_train_times=_PAST),
+        "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
     }
-    splitter: Splitter = makers[scheme]()
-    return splitter
+    splitter = makers[scheme]()
+    return splitter if is_whole(choices.cv) else _fewer(splitter, data, 2)
 
 
-def outer_splits(data: TaskData, choices: Choices) -> list[Split]:
-    """Return training and test rows of every outer split."""
-    scheme, count = scheme_of(choices), count_of(choices)
-    given = scheme == "given"
-    cv = choices.cv if given else _splitter(scheme, choices, count, choices.seed)
+def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN401 - with n_splits
+    """Return it with as many folds as the data allow, or `least`, with which it refuses them."""
+    fewer = splitter.reduced(data)
+    enough = fewer is not None and fewer.n_splits >= least
+    found: Splitter = fewer if enough else replace(splitter, n_splits=least)
+    return found
+
+
+def outer_splits(data: TaskData, choices: Choices) -> tuple[list[Split], NDArray[np.intp]]:
+    """Return training and test rows of every outer split, and the independent part of each row."""
+    scheme = scheme_of(choices)
+    cv = choices.cv if scheme == "given" else _outer_splitter(scheme, choices, data)
     splits = as_splits(cv, data)
-    wanted = splits[:count] if choices.quick or not given else splits
-    return wanted if choices.unseen else [_servable(data, *pair) for pair in wanted]
+    units = cv.units(data) if isinstance(cv, Splitter) else None
+    clusters = np.arange(data.n_rows) if units is None else units
+    return (splits if choices.unseen else [_servable(data, *pair) for pair in splits]), clusters
 
 
 def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
@@ -165,14 +206,25 @@ def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
 
 
 def inner_splits(data: TaskData, train: Rows, choices: Choices, number: int) -> tuple[Split, ...]:
-    """Split the training rows of an outer split in the same way, as rows of `data`."""
-    scheme = scheme_of(choices)
-    way = "within" if scheme == "given" else scheme
-    count = 1 if choices.quick or len(train) > _INNER_ROWS else _INNER
-    seed = choices.seed + 1 + number
-    pairs = as_splits(_splitter(way, choices, count, seed), seen_tasks_only(data.rows(train)))[
-        :count
-    ]
+    """Split the training rows of an outer split in the same way, as rows of `data`.
+
+    Raises
+    ------
+    DataError
+        If they cannot be split.
+    """
+    scheme, seed = scheme_of(choices), choices.seed + 1 + number
+    count = 1 if len(train) > _INNER_ROWS else _INNER
+    makers: dict[str, Callable[[], Splitter]] = {
+        "within": lambda: WithinTasks(_FOLDS, random_state=seed),
+        "grouped": lambda: GroupedRows(choices.groups, n_splits=_FOLDS, random_state=seed),
+        "time": lambda: TimeOrdered(choices.time, count, _RECENT[count], _INNER_PAST),
+        "unseen": lambda: LeaveTasksOut(n_splits=_FOLDS, random_state=seed),
+    }
+    part = seen_tasks_only(data.rows(train))
+    splitter = makers["within" if scheme == "given" else scheme]()
+    least = 1 if scheme == "time" else 2
+    pairs = as_splits(_fewer(splitter, part, least), part)[:count]
     found = [(train[a], train[b]) for a, b in pairs]
     return tuple(found if choices.unseen else [_servable(data, *pair) for pair in found])
 
@@ -182,7 +234,9 @@ def inner_folds(choices: Choices) -> Any:  # noqa: ANN401 - int or Splitter
     scheme = scheme_of(choices)
     if scheme == "grouped":
         return GroupedRows(choices.groups, n_splits=_FOLDS, random_state=choices.seed)
-    return TimeOrdered(choices.time, n_splits=_INNER) if scheme == "time" else _SPLITS
+    if scheme == "time":
+        return TimeOrdered(choices.time, n_splits=_INNER, test_size=_RECENT[_INNER])
+    return _SPLITS
 
 
 def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts:  # noqa: ANN401
@@ -202,6 +256,14 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
         cv=inner_folds(choices),
         gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
     )
+
+
+def _distinct_times(time: object) -> NDArray[Any]:
+    """Return the times that rows are held out by, sorted; empty without any."""
+    if time is None:
+        return np.empty(0)
+    values = np.asarray(time)
+    return np.unique(values.astype("datetime64[us]") if values.dtype.kind == "O" else values)
 
 
 def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
@@ -234,7 +296,7 @@ def make_plan(
     Plan
     """
     entries = make_entries(choices.models, facts, _groups(facts, choices.quick), OWNER)
-    splits = outer_splits(study.data, choices)
+    splits, clusters = outer_splits(study.data, choices)
     by_task = facts.targets or facts.problem == "mixed"
     units = []
     for number, (train, test) in enumerate(splits):
@@ -254,6 +316,25 @@ def make_plan(
             for entry in entries
             if entry.estimator is not None
         ]
+    everything, nothing = np.arange(study.data.n_rows), np.empty(0, dtype=np.intp)
+    whole = replace(units[0], split=0, train=everything, test=nothing, inner=(), variant=ALL_ROWS)
+    wholes = tuple(
+        replace(whole, model=entry.name, estimator=entry.estimator)
+        for entry in entries
+        if entry.estimator is not None and (entry.kind, entry.family) == ("shared", "linear")
+    )
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
-    scheme = scheme_of(choices)
-    return Plan(study, facts, entries, tuple(units), scheme, len(splits), share)
+    return Plan(
+        study,
+        facts,
+        entries,
+        tuple(units),
+        wholes,
+        scheme_of(choices),
+        len(splits),
+        share,
+        clusters,
+        choices.margin,
+        choices.quick,
+        _distinct_times(choices.time),
+    )

@@ -30,7 +30,7 @@ _COUNTS = ("nonzero", "file_bytes")
 
 
 def verdict_sentence(result: Comparison, lang: str = "en") -> str:
-    """Return the verdict, the gain, and how many tasks gain and lose.
+    """Return the verdict, what it rests on, and how many tasks gain and lose.
 
     Parameters
     ----------
@@ -50,7 +50,7 @@ def verdict_sentence(result: Comparison, lang: str = "en") -> str:
 
 
 def summary(result: Comparison, lang: str = "en") -> str:
-    """Return whether the tasks are related, the verdict, what to do, why, and a caution.
+    """Return the verdict, what to do, why, whether the tasks are related, and a caution.
 
     Parameters
     ----------
@@ -66,7 +66,6 @@ def summary(result: Comparison, lang: str = "en") -> str:
     """
     speech = Speech(lang)
     lines = [
-        _sentences.related(result, speech),
         verdict_sentence(result, lang),
         _sentences.recommendation(result, speech),
         _sentences.luck(result, speech),
@@ -75,6 +74,7 @@ def summary(result: Comparison, lang: str = "en") -> str:
         _sentences.two_by_two(result, speech),
         _extra_sentences.learning(result, speech),
         *_extra_sentences.ablation(result, speech),
+        _sentences.related(result, speech),
         *_sentences.warnings(result, speech),
     ]
     return "\n".join(line for line in lines if line)

@@ -7,7 +7,7 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from polytask._messages import Speech
+from polytask._messages import Speech, plain_number
 from polytask.analysis import _related_sentences
 from polytask.analysis._choosing import ruling_family
 from polytask.analysis._parts import Interval, ModelRow, Setup, TaskGain
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
-_ACTIONS = ("share", "separate", "pool", "collect", "any")
+_ACTIONS = ("share", "separate", "pool", "collect")
 
 
 def metric_word(setup: Setup, speech: Speech) -> str:
@@ -48,28 +48,74 @@ def headline(result: Comparison, speech: Speech) -> str:
 
 
 def detail(result: Comparison, speech: Speech) -> str:
-    """Return what the verdict rests on, a sentence that may follow the headline."""
-    if not math.isfinite(result.gain.mean):
+    """Return what the verdict rests on, in a sentence or more."""
+    gain, said = result.gain, result.verdict
+    if not math.isfinite(gain.mean):
         return speech("detail.none")
-    fields = {"amount": amount(result.gain, result.setup, speech), "rival": speech("rival")}
-    if result.verdict in ("share", "unclear"):
-        return speech(f"detail.{result.verdict}", fields)
-    if result.gain.below:
-        return speech("detail.loses", fields)
-    pooling = result.pooling_gain
-    better = pooling if result.verdict == "pool" else _turned(pooling)
-    return speech(
-        f"detail.{result.verdict}",
-        fields | {"other": interval_words(better, speech, signed=False)},
-    )
+    fields: dict[str, str | int] = {
+        "amount": amount(gain, result.setup, speech),
+        "margin": plain_number(result.margin),
+    }
+    both = math.isfinite(result.pooling_gain.mean)
+    fields["rival"] = speech("rival.both" if both else f"rival.{result.plain}")
+    if said == "share":
+        small = gain.low < result.margin
+        return speech("detail.share_small" if small else "detail.share", fields)
+    if said == "no practical difference":
+        return speech(f"detail.{said}", fields)
+    return _of_plain_models(result, fields, speech)
 
 
-def _turned(gain: Interval) -> Interval:
-    return Interval(-gain.mean, -gain.high, -gain.low)
+def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: Speech) -> str:
+    """Return what is known of sharing and of its rivals where it is not shown to be better."""
+    gain, pooling, said = result.gain, result.pooling_gain, result.verdict
+    loses = gain.below and gain.mean < -result.margin
+    lost = speech("detail.loses" if loses else "detail.nothing", fields)
+    if said == "inconclusive":
+        if gain.below:
+            return speech.joined([lost, speech("detail.which_plain")])
+        return speech.joined([speech(f"detail.{said}", fields), _to_decide(result, speech)])
+    if not math.isfinite(pooling.mean):
+        return lost
+    better = pooling if said == "pool" else Interval(-pooling.mean, -pooling.high, -pooling.low)
+    other = {"other": interval_words(better, speech, signed=False)}
+    settled = min(gain.high, result.gain_90.high) < result.margin
+    sharing = lost if settled else speech("detail.pool_open", fields)
+    return speech.joined([speech(f"detail.{said}", other), sharing])
+
+
+def _to_decide(result: Comparison, speech: Speech) -> str:
+    """Say how many more rows, tasks or times would decide."""
+    if result.times_more is None:
+        return speech("detail.no_more")
+    setup, times = result.setup, result.times_more - 1
+    if setup.splits == "unseen":
+        more = speech("more.tasks", {"n": about(times * setup.n_tasks)})
+    else:
+        more = _more_data(times, times * setup.n_rows, setup, speech)
+    return speech("detail.more", {"more": more})
+
+
+# Seconds of what durations are told in, the longest first.
+_DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days": 86_400,
+              "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
+
+
+def _more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
+    """Say how much more data that is: as time where rows come one time after the other."""
+    if not setup.times:
+        return speech("more.rows", {"n": about(rows)})
+    if not math.isfinite(setup.time_gap):
+        return speech("more.times", {"n": about(share * setup.times)})
+    seconds = share * setup.times * setup.time_gap
+    # In the unit of the data, as a week, unless it makes more than two years.
+    units = [u for u, s in _DURATIONS.items() if s <= 1.05 * setup.time_gap or u == "seconds"]
+    unit = "years" if seconds > 2 * _DURATIONS["years"] else units[0]
+    return speech(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
 
 
 def verdict(result: Comparison, speech: Speech) -> str:
-    """Return the verdict with what it rests on, one sentence."""
+    """Return the verdict with what it rests on."""
     parts = {"headline": headline(result, speech), "detail": detail(result, speech)}
     return speech("verdict", parts)
 
@@ -81,44 +127,21 @@ def related(result: Comparison, speech: Speech) -> str:
 
 
 def groups(result: Comparison, speech: Speech) -> str:
-    """Return how many tasks gain, lose and cannot be told; nothing if there is no task."""
-    if not result.tasks:
-        return ""
+    """Return how many tasks gain, lose and are undecided; nothing if all are undecided."""
     counts = Counter(task.group for task in result.tasks)
-    fields = {
-        "gain": speech("groups.gain", {"n": counts["gain"]}),
-        "lose": speech("groups.lose", {"n": counts["lose"]}),
-    }
-    if not counts["unclear"]:
-        return speech("groups", fields)
-    fields["unclear"] = speech("groups.unclear", {"n": counts["unclear"]})
-    open_tasks = [task for task in result.tasks if task.group == "unclear"]
-    return speech("groups.open", fields | {"more": _more(open_tasks, speech)})
-
-
-def _more(tasks: list[TaskGain], speech: Speech) -> str:
-    wanted = _more_rows(tasks)
-    if not wanted:
+    if not counts["gain"] and not counts["lose"]:
         return ""
-    fields: dict[str, str | int] = {"rows": _rows(wanted, speech), "n": len(wanted)}
-    if len(wanted) < len(tasks):
-        return speech("groups.more_some", fields)
-    return speech("groups.more_one" if len(wanted) == 1 else "groups.more", fields)
+    names = ("gain", "lose", "unclear")
+    return speech(
+        "groups", {name: speech(f"groups.{name}", {"n": counts[name]}) for name in names}
+    )
 
 
-def _more_rows(tasks: list[TaskGain]) -> list[int]:
-    return [task.more_rows for task in tasks if task.more_rows is not None]
-
-
-def _rows(wanted: list[int], speech: Speech) -> str:
-    return speech("rows.more", {"n": about(median(wanted))})
-
-
-def about(rows: float) -> int:
-    """Round a number of rows to what an estimate is worth: tens, then two digits."""
-    if rows < 20:
-        return max(round(rows), 1)
-    return int(round(rows, -max(math.floor(math.log10(rows)) - 1, 1)))
+def about(number: float) -> int:
+    """Round a number to what an estimate is worth: tens, then two digits."""
+    if number < 20:
+        return max(math.ceil(number), 1)
+    return int(round(number, -max(math.floor(math.log10(number)) - 1, 1)))
 
 
 def recommendation(result: Comparison, speech: Speech) -> str:
@@ -135,7 +158,8 @@ def recommendation(result: Comparison, speech: Speech) -> str:
 
 def luck(result: Comparison, speech: Speech) -> str:
     """Return why the model with the best mean is not the recommended one, where it is not."""
-    top = _better_mean(result) if result.recommended else ""
+    chosen = result.recommended and result.verdict != "no practical difference"
+    top = _better_mean(result) if chosen else ""
     return speech("use.luck", {"model": speech.name(top)}) if top else ""
 
 
@@ -196,16 +220,16 @@ def _beside(result: Comparison, family: str, speech: Speech) -> str:
 def actions(result: Comparison, speech: Speech) -> list[str]:
     """Return one sentence for every action that some tasks call for, with their first names."""
     found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in _ACTIONS)
-    return [_action(kind, tasks, speech) for kind, tasks in found if tasks]
+    return [_action(kind, tasks, result.setup, speech) for kind, tasks in found if tasks]
 
 
-def _action(kind: str, tasks: list[TaskGain], speech: Speech) -> str:
+def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Speech) -> str:
     fields: dict[str, str | int] = {"n": len(tasks)}
-    wanted = _more_rows(tasks)
-    if kind == "collect" and wanted:
-        action = speech("action.collect_rows", fields | {"rows": _rows(wanted, speech)})
-    else:
-        action = speech(f"action.{kind}", fields)
+    wanted = [(t.more_rows / t.rows, t.more_rows) for t in tasks if t.more_rows]
+    if wanted:
+        share, rows = (median(values) for values in zip(*wanted, strict=True))
+        fields["more"] = _more_data(share, rows, setup, speech)
+    action = speech(f"action.{kind}", fields)
     return speech("action.named", {"action": action, "names": _names(tasks, speech)})
 
 
@@ -231,7 +255,7 @@ def two_by_two(result: Comparison, speech: Speech) -> str:
 def warnings(result: Comparison, speech: Speech) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, speech), _incomplete(result, speech)]
-    if result.setup.n_splits == 1:
+    if result.setup.quick:
         found.append(speech("warn.quick"))
     return [sentence for sentence in found if sentence]
 

@@ -9,13 +9,13 @@ import numpy as np
 from polytask.analysis._choosing import Board
 from polytask.analysis._extra_parts import Kept, Mattered, StrengthPath
 from polytask.analysis._parts import ModelRow
-from polytask.analysis._unit import Record
+from polytask.analysis._unit import Record, whole_key
 from polytask.selection.entries import Entry
 
 
 def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPath | None:
-    """Return the path of a model as it was searched in the first split; None if it has none."""
-    found = records.get(f"0/{name}", {}).get("path")
+    """Return the path of a model as it was searched on all rows; None if it has none."""
+    found = records.get(whole_key(name), {}).get("path")
     if found is None:
         return None
     return StrengthPath(
@@ -38,13 +38,13 @@ def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPa
 
 def what_mattered(records: Mapping[str, Record], name: str | None) -> tuple[Mattered, ...]:
     """Return how far each hyper-parameter of a searched model decided, largest first."""
-    found = records.get(f"0/{name}", {}).get("mattered") or []
+    found = records.get(whole_key(name), {}).get("mattered") or []
     return tuple(Mattered(*row) for row in found)
 
 
 def kept_by(records: Mapping[str, Record], rows: Sequence[ModelRow]) -> tuple[Kept, ...]:
     """Return what is left of the coefficients of every linear sharing model, best first."""
-    found = [(row.name, records.get(f"0/{row.name}", {}).get("kept"))
+    found = [(row.name, records.get(whole_key(row.name), {}).get("kept"))
              for row in rows if row.kind == "shared"]  # fmt: skip
     return tuple(Kept(name, **kept) for name, kept in found if kept is not None)
 
@@ -79,4 +79,4 @@ def preferred(board: Board, names: Sequence[str], first: str | None) -> str | No
 def searched(records: Mapping[str, Record], entries: Sequence[Entry]) -> tuple[str, ...]:
     """Return the names of the sharing models whose path is known."""
     shared = [entry.name for entry in entries if entry.kind == "shared"]
-    return tuple(name for name in shared if records.get(f"0/{name}", {}).get("path"))
+    return tuple(name for name in shared if records.get(whole_key(name), {}).get("path"))

@@ -7,7 +7,8 @@ from collections.abc import Hashable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.analysis._gains import TaskTable
+from polytask.analysis._held_labels import TaskTable
+from polytask.analysis._intervals import normal_quantile
 from polytask.analysis._parts import Interval, TaskGain
 from polytask.analysis._task_gains import TaskGains, task_gains
 from polytask.analysis._verdict import group_and_action, more_rows
@@ -20,9 +21,9 @@ def task_rows(
     rows: NDArray[np.intp],
     gains: TaskTable,
     pooling: Array,
-    test_share: float,
     overall: Interval,
-    scale: float,
+    margin: float,
+    undecided: bool,
 ) -> tuple[TaskGain, ...]:
     """Return what sharing does for each task, largest gain first.
 
@@ -33,53 +34,54 @@ def task_rows(
     rows : ndarray of int of shape (n_tasks,)
         Labelled rows of each.
     gains : TaskTable
-        Gains of sharing by split and task.
-    pooling : ndarray of shape (n_splits, n_tasks)
-        Gains of the pooled model over the separate one.
-    test_share : float
-        Test rows per training row.
+        Gains of sharing by task.
+    pooling : ndarray of shape (n_tasks,)
+        Gain of the pooled model over the separate one; infinite where there is no other.
     overall : Interval
         The gain over all tasks.
-    scale : float
-        What counts as much in the metric, see :func:`more_rows`.
+    margin : float
+        A gain below it does not matter.
+    undecided : bool
+        Whether the verdict is: only then are more rows a thing to collect.
 
     Returns
     -------
     tuple of TaskGain
         Tasks that were never held out are left out.
     """
-    found = task_gains(gains.values, gains.variance, test_share, overall, rows=rows)
-    better_pooled = _mean(pooling)
+    found = task_gains(gains, overall, rows=rows)
     order = np.argsort(-np.nan_to_num(found.gain, nan=-np.inf), kind="stable")
     return tuple(
-        _row(found, int(t), tasks[t], int(rows[t]), float(better_pooled[t]), scale)
+        _row(found, int(t), tasks[t], int(rows[t]), float(pooling[t]), margin, undecided)
         for t in order
         if not np.isnan(found.raw[t])
     )
 
 
 def _row(
-    found: TaskGains, t: int, task: Hashable, rows: int, pooling: float, scale: float
+    found: TaskGains,
+    t: int,
+    task: Hashable,
+    rows: int,
+    pooling: float,
+    margin: float,
+    undecided: bool,
 ) -> TaskGain:
     gain, low, high = (float(values[t]) for values in (found.gain, found.low, found.high))
-    error = float(found.error[t])
-    more = more_rows(gain, low, high, error, float(found.spread[t]), found.common, rows, scale)
-    advice = group_and_action(low, high, more, separate=0.0, pooled=pooling)
+    raw, error = float(found.raw[t]), float(found.error[t])
+    reach = normal_quantile(0.95) * error
+    more = more_rows(gain, low, high, error, float(found.spread[t]), found.common, rows, margin)
+    own = int(raw > reach) - int(raw < -reach)
+    better = "pool" if pooling > 0 else "separate"
+    advice = group_and_action(low, high, own, more if undecided else None, better)
     return TaskGain(
         task=task,
         rows=rows,
         gain=gain,
         low=low,
         high=high,
-        raw=float(found.raw[t]),
+        raw=raw,
         group=advice.group,
         action=advice.action,
         more_rows=more,
     )
-
-
-def _mean(values: Array) -> Array:
-    """Return means over splits, 0 where there is none."""
-    seen = ~np.isnan(values)
-    total = np.where(seen, values, 0.0).sum(axis=0)
-    return np.asarray(total / np.maximum(seen.sum(axis=0), 1))

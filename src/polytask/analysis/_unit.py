@@ -21,6 +21,7 @@ from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.persistence import save
+from polytask.selection.entries import with_fewer_folds
 from polytask.selection.held import Rows, Study, held_out
 
 Array = NDArray[np.float64]
@@ -28,6 +29,13 @@ Record = dict[str, Any]
 
 # Rows that the time of a prediction is stated for.
 _ROWS = 1000
+ALL_ROWS = "all rows"
+"""The variant of a unit that describes a model of all rows, and scores nothing."""
+
+
+def whole_key(name: str | None) -> str:
+    """Return the key of the record that describes a model of all rows."""
+    return f"0/{name}/{ALL_ROWS}"
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,7 +51,7 @@ class Unit:
     estimator : MultiTaskEstimator
         Unfitted.
     train, test : ndarray of int
-        Row numbers of the data.
+        Row numbers of the data; without test rows the fitted model is described, not scored.
     inner : tuple of (train, test)
         Splits of the training rows, as row numbers of the data.
     metric : str
@@ -53,7 +61,8 @@ class Unit:
     by_task : bool
         Whether the score of a split is the mean over tasks rather than over rows.
     variant : str, default=""
-        What is other than in the comparison itself: fewer rows, or a penalty without a term.
+        What is other than in the comparison itself: all rows, fewer rows, or a penalty without
+        a term.
     """
 
     model: str
@@ -75,8 +84,8 @@ class Unit:
     @property
     def label(self) -> str:
         """What progress shows."""
-        varied = self.variant and f", {self.variant}"
-        return f"{self.model}{varied}, split {self.split + 1}"
+        where = [] if self.variant == ALL_ROWS else [f"split {self.split + 1}"]
+        return ", ".join([self.model, *([self.variant] if self.variant else []), *where])
 
 
 def run_unit(study: Study, unit: Unit) -> Record:
@@ -96,7 +105,7 @@ def run_unit(study: Study, unit: Unit) -> Record:
         ``{"failed": sentence}``.
     """
     try:
-        return _run(study, unit)
+        return _run(study, unit) if len(unit.test) else _described(study, unit)
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
         return {"failed": f"{type(error).__name__}: {error}"}
@@ -112,30 +121,31 @@ def _run(study: Study, unit: Unit) -> Record:
         "fit_seconds": cost,
         "predict_seconds": seconds,
         "nonzero": nonzero(model),
-        **(_described(study, unit, model) if unit.split == 0 and not unit.variant else {}),
+        "file_bytes": file_bytes(model) if unit.split == 0 and not unit.variant else None,
         "notes": notes,
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
     }
 
 
-def _described(study: Study, unit: Unit, model: Any) -> Record:  # noqa: ANN401
-    """Say what takes time to find out and is much the same in every split."""
+def _described(study: Study, unit: Unit) -> Record:
+    """Say what a model makes of its rows: coefficients, path, zeros."""
     data = study.part(unit.train)
+    model, _, _ = _fitted(study, unit, unit.train)
     found = coefficients(data, model)
     return {
-        "file_bytes": file_bytes(model),
         "coefficients": None if found is None else asdict(found),
         **described(data, model),
     }
 
 
 def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:
-    model = clone(unit.estimator)
+    data = study.part(rows)
+    model = with_fewer_folds(clone(unit.estimator), data)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         started = time.process_time()
-        model.fit(study.part(rows))
+        model.fit(data)
         cost = time.process_time() - started
     return model, cost, _notes(caught)
 
@@ -213,11 +223,21 @@ def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:
     weights = [np.ones(len(p.y)) if p.weight is None else p.weight for p in held]
     return {
         "losses": np.concatenate([rows(part) for part in held]),
-        "null": np.array([np.average(p.baseline_losses(), weights=p.weight) for p in held]),
-        "weights": np.array([part.total for part in held]),
+        "null": np.array([_null(metric, part) for part in held]),
         "counts": np.array([len(part.y) for part in held], dtype=np.int64),
         "row_weights": None if plain else np.concatenate(weights),
     }
+
+
+def _null(metric: Metric, part: HeldOut) -> float:
+    """Return the mean loss of the constant; 0 where it is that but for rounding."""
+    losses = part.losses()
+    without = is_relative(metric) and np.isfinite(losses).any() and np.isnan(metric.by_task(part))
+    return (
+        0.0
+        if without or not part.total
+        else float(np.average(part.baseline_losses(), weights=part.weight))
+    )
 
 
 def row_losses(metric: Metric) -> Callable[[HeldOut], Array] | None:

@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from polytask.analysis._intervals import normal_quantile
-from polytask.analysis._parts import Interval
+from polytask.analysis._intervals import NAN, Estimate, normal_quantile
 
-# Below this a gain is practically none, as a share of the scale of the metric: a gain of that
-# size in D2 disappears when D2 is rounded to two decimals.
-PRACTICAL = 0.005
+VERDICTS = ("share", "pool", "separate", "no practical difference", "inconclusive")
+"""What a comparison can come to."""
+
+# A difference in D2 of 0.01, or of a tenth of what is explained, matters to hardly anybody; one
+# below 0.001 to nobody.
+MOST_MARGIN, LEAST_MARGIN = 0.01, 0.001
 # More rows than this many times those at hand are no advice.
 MOST = 10
 # A task with more than this share of the objective's gradient rules the fit,
 DOMINANT = 0.5
 # unless there are so few tasks that it is less than this many times an equal share.
 _OVER_EQUAL = 1.5
-
-_NAMES = {"separate": "separate", "pooled": "pool"}
 
 
 class Advice(NamedTuple):
@@ -31,40 +32,123 @@ class Advice(NamedTuple):
     group : {"gain", "lose", "unclear"}
         Whether the interval is above 0, below 0, or holds it.
     action : {"share", "separate", "pool", "collect", "any"}
-        What to do.
+        What to do; "any": what is said of all tasks.
     """
 
     group: str
     action: str
 
 
-def verdict(gain: Interval, pooling_gain: Interval, plain_kind: str) -> str:
+def margin_of(score: float, share: bool) -> float:
+    """Return the margin of practical equivalence.
+
+    Parameters
+    ----------
+    score : float
+        The verdict's metric of the best plain model.
+    share : bool
+        Whether it is a share, such as D2 or accuracy, rather than a loss.
+
+    Returns
+    -------
+    float
+        Of a share: 0.01 or a tenth of it, whatever is less, but 0.001 at least; of a loss: a
+        hundredth of it.
+    """
+    if not share:
+        return 0.01 * abs(score) if score == score else 0.0
+    tenth = 0.1 * score if score == score else 0.0
+    return max(LEAST_MARGIN, min(MOST_MARGIN, tenth))
+
+
+def verdict(gain: Estimate, pooling: Estimate, margin: float, plain: str) -> str:
     """Apply the rule that was fixed beforehand.
 
     Parameters
     ----------
-    gain : Interval
+    gain : Estimate
         The chosen sharing model against the chosen plain one.
-    pooling_gain : Interval
-        The chosen pooled model against the chosen separate one.
-    plain_kind : {"separate", "pooled"}
-        What the rule without sharing chose most often.
+    pooling : Estimate
+        The chosen pooled model against the chosen separate one; NaN if models of one of these
+        kinds only were compared.
+    margin : float
+        A difference that is smaller does not matter.
+    plain : {"separate", "pooled"}
+        The kind of plain models that were compared, where it is one only.
 
     Returns
     -------
-    {"share", "separate", "pool", "unclear"}
-        "share" if the gain is above 0; the plain kind if it is below 0. If it cannot be told
-        from 0, the simpler model is enough, provided that it can be told which one:
-        "pool" if pooling is better than separate models, "separate" if it is worse, else
-        "unclear". Ends that are NaN tell nothing.
+    str
+        One of VERDICTS, by the first of these that holds:
+
+        1. The 90% interval of the gain lies within the margin: "pool" or "separate" if the 95%
+           interval of pooling lies beyond the margin on that side, else "no practical
+           difference". (Two one-sided tests of equivalence, each at 5%.)
+        2. The 95% interval of the gain lies above 0: "share".
+        3. It lies below the margin, and the 95% interval of pooling excludes 0: "pool" or
+           "separate", by its sign.
+        4. The 95% interval of pooling lies above the margin: "pool".
+        5. "inconclusive".
+
+        Where only pooled, or only separate, models were compared, that kind is taken for the
+        better of the two in 1 and 3.
+
+    References
+    ----------
+    D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach,
+    Journal of Pharmacokinetics and Biopharmaceutics 15, 1987.
     """
-    if gain.above:
+    wide, narrow, pooled = gain.interval(), gain.interval(0.90), pooling.interval()
+    alone = math.isnan(pooling.mean)
+    only = {"pooled": 1, "separate": -1}[plain] if alone else 0
+    if -margin < narrow.low and narrow.high < margin:
+        beyond = only or int(pooled.low > margin) - int(pooled.high < -margin)
+        return _BY_SIDE.get(beyond, "no practical difference")
+    if wide.above:
         return "share"
-    if gain.below:
-        return _NAMES[plain_kind]
-    if pooling_gain.above:
-        return "pool"
-    return "separate" if pooling_gain.below else "unclear"
+    side = only or int(pooled.above) - int(pooled.below)
+    if wide.high < margin and side:
+        return _BY_SIDE[side]
+    return "pool" if pooled.low > margin else "inconclusive"
+
+
+_BY_SIDE = {1: "pool", -1: "separate"}
+
+
+def rows_to_decide(gain: Estimate, pooling: Estimate, margin: float) -> float | None:
+    """Return how many times the present data would decide, if the differences stay as they are.
+
+    Standard errors fall like the root of the number of rows (or tasks); the smallest multiple
+    with which one of the rules of :func:`verdict` holds counts.
+
+    Parameters
+    ----------
+    gain, pooling, margin : Estimate, Estimate, float
+        As for the verdict.
+
+    Returns
+    -------
+    float or None
+        Above 1; None if ten times the present data would not do.
+    """
+    wide, narrow = normal_quantile(0.95), normal_quantile(0.90)
+    to_exclude = {
+        # What an error is to be multiplied with, and how far it may then reach.
+        "share": [(wide * gain.error, gain.mean)],
+        "no practical difference": [(narrow * gain.error, margin - abs(gain.mean))],
+        "pool or separate": [
+            (wide * gain.error, margin - gain.mean),
+            (wide * pooling.error, abs(pooling.mean)),
+        ],
+        "pool": [(wide * pooling.error, pooling.mean - margin)],
+    }
+    times = [
+        max((reach / room) ** 2 for reach, room in needs)
+        for needs in to_exclude.values()
+        if all(room > 0 for _, room in needs)
+    ]
+    least = min((k for k in times if k > 1), default=NAN)
+    return least if least <= 1 + MOST else None
 
 
 def more_rows(
@@ -75,7 +159,7 @@ def more_rows(
     spread: float,
     common: float,
     rows: int,
-    scale: float = 1.0,
+    margin: float = 0.01,
     level: float = 0.95,
 ) -> int | None:
     """Return how many more labelled rows would make a task's interval exclude 0.
@@ -99,21 +183,20 @@ def more_rows(
         tasks, standard error of the overall gain; see `TaskGains`.
     rows : int
         Labelled rows of the task.
-    scale : float, default=1.0
-        What counts as 1 in the metric: 1 for D2, R2 and accuracy, the loss of the training mean
-        for a loss.
+    margin : float, default=0.01
+        A gain below it does not matter.
     level : float, default=0.95
         Level of the interval.
 
     Returns
     -------
     int or None
-        None if the interval excludes 0 as it is, if the gain is practically none (below 0.005 of
-        `scale`), if it would take more than ten times the present rows, or if an input is NaN.
+        None if the interval excludes 0 as it is, if the gain is within the margin, if it would
+        take more than ten times the present rows, or if an input is NaN.
     """
     told = low > 0 or high < 0
     known = not np.isnan([gain, low, high, error, spread]).any()
-    if told or not known or abs(gain) < PRACTICAL * scale:
+    if told or not known or abs(gain) <= margin:
         return None
     target = (gain / normal_quantile(level)) ** 2
     a, c, between = error**2, np.nan_to_num(common) ** 2, spread**2
@@ -127,32 +210,32 @@ def more_rows(
     return needed if needed <= MOST * rows else None
 
 
-def group_and_action(
-    low: float, high: float, more: int | None, separate: float, pooled: float
-) -> Advice:
+def group_and_action(low: float, high: float, own: int, more: int | None, better: str) -> Advice:
     """Say what an interval means for a task, and what to do.
 
     Parameters
     ----------
     low, high : float
-        Interval of its gain.
+        Interval of its shrunken gain.
+    own : {-1, 0, 1}
+        On which side of 0 the interval of its gain before shrinkage is; 0 if it holds 0. What
+        is known from the other tasks only is no reason to treat this one otherwise.
     more : int or None
         Answer of `more_rows`.
-    separate, pooled : float
-        Scores of the two plain models on this task, more is better; NaN where there is none.
+    better : {"separate", "pool"}
+        The plain models that serve this task better, of those that can predict it.
 
     Returns
     -------
     Advice
-        A task that gains shares; one that loses takes the better plain model (a model of its own
-        if they are level or unknown). Where it cannot be told: "collect" if a reasonable number of
-        rows would tell, else "any".
+        A task that gains shares; one that loses takes the better plain models, both if its own
+        rows say so too. Where it cannot be told: "collect" if a reasonable number of rows would
+        tell. Else "any".
     """
     if low > 0:
-        return Advice("gain", "share")
+        return Advice("gain", "share" if own > 0 else "any")
     if high < 0:
-        better_pooled = pooled > separate or (np.isnan(separate) and not np.isnan(pooled))
-        return Advice("lose", "pool" if better_pooled else "separate")
+        return Advice("lose", better if own < 0 else "any")
     return Advice("unclear", "any" if more is None else "collect")
 
 

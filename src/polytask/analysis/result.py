@@ -15,6 +15,7 @@ from polytask.analysis._extra_parts import (
 )
 from polytask.analysis._parts import (
     Coefficients,
+    UNKNOWN,
     Interval,
     ModelRow,
     Setup,
@@ -35,14 +36,14 @@ class Comparison:
 
     Attributes
     ----------
-    verdict : {"share", "separate", "pool", "unclear"}
+    verdict : {"share", "pool", "separate", "no practical difference", "inconclusive"}
         By the rule that was fixed beforehand.
     gain : Interval
-        The chosen sharing model against the chosen one without (corrected interval).
+        The chosen sharing model against the chosen one without, on the held-out rows.
     plain : {"separate", "pooled"}
         What the rule without sharing chose most often.
     pooling_gain : Interval
-        The chosen pooled model against the separate one.
+        The chosen pooled model against the separate one; NaN if there is but one kind of them.
     recommended : str
         The model to use, a name of the leaderboard.
     trees_gain : Interval or None
@@ -64,7 +65,8 @@ class Comparison:
     dominance : tuple of (task, share)
         The share of each task in the gradient of the objective, largest first.
     coefficients : Coefficients or None
-        For the heat map; None if no linear sharing model was fitted.
+        Of the recommended or else the chosen sharing model, fitted to all rows; None if that is
+        not linear, or was not reached.
     diagnostics : tuple of str
         Warnings and certificates in sentences.
     complete : bool
@@ -79,16 +81,23 @@ class Comparison:
         Whether the tasks are related at all, by a test that knows no models; None where it was
         not tested.
     path : StrengthPath or None
-        Error and coefficients against strength of the chosen sharing model, or of the best one
-        that is searched, in the first split; None if none is.
+        Error and coefficients against strength of the model of `coefficients`, or of the best
+        sharing one that is searched, on all rows; None if none is.
     kept : tuple of Kept
-        What is left of the coefficients of every linear sharing model in the first split.
+        What is left of the coefficients of every linear sharing model of all rows.
     mattered : tuple of Mattered
         How far each hyper-parameter of the model of `path` decided, largest first.
     learning : tuple of LearningPoint
         Scores and gains against rows per task, fewest first; empty unless it was asked for.
     ablation : tuple of Ablated
         What every term of a penalty adds, the most first; empty unless it was asked for.
+    gain_90 : Interval
+        The 90% interval of `gain`: within the margin, sharing makes no practical difference.
+    margin : float
+        A difference in the metric that is too small to matter.
+    times_more : float or None
+        With how many times the present data an inconclusive comparison would be decided if the
+        differences stay as they are; None if it is decided, or ten times would not do.
     """
 
     verdict: str
@@ -116,6 +125,9 @@ class Comparison:
     ablation: tuple[Ablated, ...] = ()
     networks_gain: Interval | None = None
     networks_sharing: Interval | None = None
+    gain_90: Interval = UNKNOWN
+    margin: float = 0.0
+    times_more: float | None = None
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

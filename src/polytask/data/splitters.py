@@ -6,6 +6,7 @@ import abc
 import dataclasses
 import heapq
 import itertools
+import math
 from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
@@ -23,6 +24,9 @@ from polytask.data.taskdata import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 Split = tuple[NDArray[np.intp], NDArray[np.intp]]
+
+# More blocks of time make an interval hardly shorter, and shorter ones are less independent.
+_MOST_BLOCKS = 50
 
 
 class Splitter(abc.ABC):
@@ -198,7 +202,10 @@ class TimeOrdered(Splitter):
     n_splits : int, default=5
         The number of test sets.
     test_size : float, default=None
-        The fraction of the rows in one test set; None means ``1 / (n_splits + 1)``.
+        The fraction of the rows in one test set; None means ``1 / (n_splits + 1)``. Where
+        there are few distinct times, test sets are larger or smaller than that.
+    min_train_times : int, default=1
+        Distinct times before the first test set, at least.
 
     Raises
     ------
@@ -209,9 +216,11 @@ class TimeOrdered(Splitter):
     time: Any
     n_splits: int = 5
     test_size: float | None = None
+    min_train_times: int = 1
 
     def __post_init__(self) -> None:
         _check_splits(self.n_splits, 1, "TimeOrdered")
+        positive_integer(self.min_train_times, "min_train_times", "TimeOrdered")
         _check_fraction(self.test_size, "TimeOrdered")
         if self.test_size is not None and self.test_size * self.n_splits >= 1:
             allowed = f"below 1 / n_splits = {1 / self.n_splits:.3g}, so that a past is left"
@@ -221,40 +230,46 @@ class TimeOrdered(Splitter):
 
     def split(self, data: TaskData) -> Iterator[Split]:
         """Yield pairs of training and test rows of `data`."""
-        codes, moments = self._moments(data)
-        begins = self._begins(codes, moments, self.n_splits)
-        if begins is None:
-            allowed = f"distinct enough for {self.n_splits} test sets and a past"
-            got = f"{moments} moments in {len(codes)} rows"
+        codes, n_times = self._numbered_times(data)
+        if n_times < self.n_splits + self.min_train_times:
+            allowed = (
+                f"of {self.n_splits + self.min_train_times} distinct values or more, for "
+                f"{self.n_splits} test sets after {self.min_train_times} to learn from"
+            )
+            got = f"{n_times} in {len(codes)} rows"
             raise DataError(sentence("time", "TimeOrdered", allowed, got))
-        for begin, end in itertools.pairwise(begins):
+        for begin, end in itertools.pairwise(self._begins(codes, n_times)):
             yield np.flatnonzero(codes < begin), np.flatnonzero((codes >= begin) & (codes < end))
 
     def reduced(self, data: TaskData) -> Splitter | None:
-        """Return it with as many test sets as the moments allow."""
-        codes, moments = self._moments(data)
-        for n_splits in range(self.n_splits, 0, -1):
-            if self._begins(codes, moments, n_splits) is not None:
-                return dataclasses.replace(self, n_splits=n_splits)
-        return None
+        """Return it with as many test sets as there are distinct times for."""
+        most = self._numbered_times(data)[1] - self.min_train_times
+        return dataclasses.replace(self, n_splits=min(self.n_splits, most)) if most > 0 else None
 
-    def _moments(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
-        """Return the moment of every row of `data`, numbered, and their number."""
+    def units(self, data: TaskData) -> NDArray[np.intp] | None:
+        """Return blocks of consecutive times, at most 50.
+
+        Times that follow each other have errors in common: as for a block bootstrap, a block has
+        as many of them as the cube root of their number, or more.
+        """
+        codes, n_times = self._numbered_times(data)
+        each = max(math.ceil(n_times ** (1 / 3) - 1e-9), math.ceil(n_times / _MOST_BLOCKS))
+        return np.asarray(codes // each, dtype=np.intp)
+
+    def _numbered_times(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
+        """Return the position of the time of every row of `data` among them, and their number."""
         time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
-        moments, codes = np.unique(time, return_inverse=True)
-        return codes, len(moments)
+        distinct, codes = np.unique(time, return_inverse=True)
+        return codes, len(distinct)
 
-    def _begins(
-        self, codes: NDArray[np.intp], moments: int, n_splits: int
-    ) -> NDArray[np.intp] | None:
-        """Return where each test set begins and the last ends; None if one would be empty."""
-        n = len(codes)
-        share = 1 / (n_splits + 1) if self.test_size is None else self.test_size
-        cuts = n - max(1, int(n * share)) * np.arange(n_splits, 0, -1)
-        if not n:
-            return None
-        begins = np.append(np.sort(codes)[np.maximum(cuts, 0)], moments)
-        return None if begins[0] == 0 or (np.diff(begins) == 0).any() else begins
+    def _begins(self, codes: NDArray[np.intp], n_times: int) -> NDArray[np.intp]:
+        """Return where each test set begins and the last ends, a time apart at least."""
+        n, each = len(codes), np.arange(self.n_splits)
+        share = 1 / (self.n_splits + 1) if self.test_size is None else self.test_size
+        cuts = n - max(1, int(n * share)) * (self.n_splits - each)
+        wanted = np.sort(codes)[np.maximum(cuts, 0)]
+        begins = np.maximum.accumulate(np.maximum(wanted - each, self.min_train_times)) + each
+        return np.append(np.minimum(begins, n_times - self.n_splits + each), n_times)
 
 
 @saveable("split.leave_tasks_out")

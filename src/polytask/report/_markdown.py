@@ -37,11 +37,11 @@ def markdown(result: Comparison, lang: str = "en") -> str:
     speech = Speech(lang, escaped)
     blocks = [
         f"# {says.headline(result, speech)}",
-        says.related(result, speech),
         _tables.capital(says.detail(result, speech)),
         says.groups(result, speech),
         *(f"> **!** {warning}" for warning in says.warnings(result, speech)),
         *_advice(result, speech),
+        says.related(result, speech),
         *_models(result, speech),
         *_tasks(result, speech),
         *_sharing(result, speech),
@@ -124,6 +124,7 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
         counts = {"all_rows": found.n_features, "all_columns": found.n_columns}
         blocks += [
             f"## {speech('section.features')}",
+            speech("features.note", {"model": speech.name(found.model)}),
             speech("features.cut", shown | counts),
             table_text(_tables.coefficient_table(found, _COLUMNS, speech)),
         ]

@@ -13,8 +13,8 @@ from polytask._estimator import MultiTaskEstimator
 from polytask._identity import steady
 from polytask._messages import Said
 from polytask.baselines import Pooled, SingleTask
-from polytask.data import Splitter
-from polytask.exceptions import ParameterError
+from polytask.data import Splitter, TaskData
+from polytask.exceptions import DataError, ParameterError
 from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
 from polytask.selection.facts import Facts
 from polytask.selection.networks import HELD_OUT
@@ -157,6 +157,26 @@ def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
     params = estimator.get_params(deep=True)
     held = [name for name, value in params.items() if isinstance(value, Splitter)]
     return estimator.set_params(**{name: _USUAL.get(_last(name)) for name in held})
+
+
+def with_fewer_folds(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an estimator
+    """Give the splitters of an estimator no more folds than a part of the rows allows.
+
+    Raises
+    ------
+    DataError
+        If it allows none.
+    """
+    params = estimator.get_params(deep=True)
+    held = {name: value for name, value in params.items() if isinstance(value, Splitter)}
+    fewer = {name: value.reduced(data) for name, value in held.items()}
+    lacking = [name for name, value in fewer.items() if value is None]
+    if lacking:
+        raise DataError(
+            f"{type(estimator).__name__} cannot hold out rows of {data} for its search as "
+            f"{type(held[lacking[0]]).__name__} does: they have too few distinct groups or times."
+        )
+    return estimator.set_params(**fewer)
 
 
 def told(estimator: Any) -> str:  # noqa: ANN401 - an unfitted estimator

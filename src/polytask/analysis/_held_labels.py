@@ -1,0 +1,162 @@
+"""Held-out labels of the judged splits, and what models lose on them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask.analysis._choosing import Board
+from polytask.analysis._intervals import Codes, Floats, GroupMeans, group_means
+from polytask.analysis._plan import Plan
+from polytask.analysis._unit import Record
+from polytask.selection.held import parts_of
+
+Names = Sequence[str | None]
+
+
+@dataclass(frozen=True, eq=False)
+class HeldLabels:
+    """Every label that is held out in a judged split and counts in the score.
+
+    Attributes
+    ----------
+    counted : ndarray of bool of shape (m,)
+        Which labels of the records these are: those of weight zero, and those of tasks that
+        the constant predicts without error, are left out.
+    tasks : ndarray of int of shape (k,)
+        The task of each that counts.
+    clusters, rows : ndarray of int of shape (k,)
+        What it shares errors with: the number of an independent part of the data, and the row.
+    weights : ndarray of shape (k,)
+        Row weights.
+    scale : ndarray of shape (k,)
+        What a loss of 1 of the metric is: the mean loss of the training mean on all held-out
+        rows (by task where tasks count alike); 1 for metrics that are no share of it.
+    """
+
+    counted: NDArray[np.bool_]
+    tasks: Codes
+    clusters: Codes
+    rows: Codes
+    weights: Floats
+    scale: Floats
+
+
+def held_labels(plan: Plan, board: Board, relative: bool, by_task: bool) -> HeldLabels | None:
+    """Gather what all models have in common: the labels that they are scored on.
+
+    Parameters
+    ----------
+    plan : Plan
+        The splits.
+    board : Board
+        The records.
+    relative : bool
+        Whether the metric is 1 - loss / loss of the constant.
+    by_task : bool
+        Whether every task counts alike in the score.
+
+    Returns
+    -------
+    HeldLabels or None
+        None if the metric is no mean over rows, or nothing was judged.
+    """
+    found = [_of_split(plan, board, split) for split in board.splits]
+    if not found or any(part is None for part in found):
+        return None
+    tasks, rows, weights, null = map(np.concatenate, zip(*filter(None, found), strict=True))
+    scale = np.ones(len(tasks))
+    if relative:
+        groups = tasks if by_task else np.zeros(len(tasks), dtype=np.intp)
+        totals = np.bincount(groups, weights)
+        means = np.bincount(groups, weights * null) / np.where(totals > 0, totals, 1.0)
+        scale = means[groups]
+    counted = (weights > 0) & (scale > 0)
+    return HeldLabels(
+        counted,
+        tasks[counted],
+        plan.clusters[rows[counted]],
+        rows[counted],
+        weights[counted],
+        scale[counted],
+    )
+
+
+def _of_split(plan: Plan, board: Board, split: int) -> tuple[Any, ...] | None:
+    """Return task, row, weight and loss of the constant of every held-out label of a split."""
+    records = (board.record(split, entry.name) for entry in board.entries)
+    record = next((r for r in records if r is not None and "losses" in r), None)
+    if record is None:
+        return None
+    test = next(unit.test for unit in plan.units if unit.split == split)
+    rows = np.concatenate([part.rows for part in parts_of(plan.study, test)])
+    counts, weights = record["counts"], record["row_weights"]
+    tasks = np.repeat(np.asarray(record["tasks"], dtype=np.intp), counts)
+    weights = np.ones(len(rows)) if weights is None else weights
+    return tasks, rows, weights, np.repeat(record["null"], counts)
+
+
+def losses_of(board: Board, names: Names, labels: HeldLabels) -> Floats | None:
+    """Return what the models named for each split lose on the labels that count.
+
+    None if one of them is missing or has no losses.
+    """
+    records = [None if name is None else board.record(split, name)
+               for split, name in zip(board.splits, names, strict=True)]  # fmt: skip
+    known = [record for record in records if record is not None and "losses" in record]
+    if len(known) < len(records):
+        return None
+    return np.concatenate([record["losses"] for record in known])[labels.counted]
+
+
+@dataclass(frozen=True, eq=False)
+class TaskTable:
+    """Gains of every task, arrays of shape (T,); NaN where a task was not held out.
+
+    Attributes
+    ----------
+    raw, variance : ndarray
+        The mean over the held-out rows of the task, and the variance of that mean.
+    freedom : ndarray
+        Degrees of freedom of the variance.
+    """
+
+    raw: Floats
+    variance: Floats
+    freedom: Floats
+
+
+def task_table(labels: HeldLabels, gains: Floats, n_tasks: int, whole_tasks: bool) -> TaskTable:
+    """Return gains by task from those of labels.
+
+    Where whole tasks are independent of each other, the rows of one stand for themselves.
+    """
+    clusters = labels.rows if whole_tasks else labels.clusters
+    found: GroupMeans = group_means(gains, labels.weights, clusters, labels.tasks, n_tasks)
+    return TaskTable(*found)
+
+
+def task_table_of_scores(
+    board: Board, first: Names, second: Names, metric: str, n_tasks: int, share: float
+) -> TaskTable:
+    """Return gains by task of a metric that is no mean over rows, from the scores of splits."""
+    values = np.full((len(board.splits), n_tasks), np.nan)
+    for j, (split, *names) in enumerate(zip(board.splits, first, second, strict=True)):
+        pair: list[Record | None] = [
+            None if name is None else board.record(split, name) for name in names
+        ]
+        if pair[0] is not None and pair[1] is not None:
+            held = np.asarray(pair[0]["tasks"], dtype=np.intp)
+            mine, theirs = (np.asarray(r["by_task"][metric], dtype=float) for r in pair if r)
+            values[j, held] = board.sign * (mine - theirs)
+    count = (~np.isnan(values)).sum(axis=0)
+    mean = np.where(count > 0, np.nansum(values, axis=0) / np.maximum(count, 1), np.nan)
+    squares = np.nansum((values - mean) ** 2, axis=0)
+    freedom = np.maximum(count - 1.0, 0.0)
+    # As for the overall gain, see corrected_mean.
+    variance = (1 / np.maximum(count, 1) + share) * squares / np.maximum(freedom, 1.0)
+    return TaskTable(mean, np.where(freedom > 0, variance, np.nan), freedom)
