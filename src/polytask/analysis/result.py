@@ -14,8 +14,8 @@ from polytask.analysis._extra_parts import (
     StrengthPath,
 )
 from polytask.analysis._parts import (
-    Coefficients,
     UNKNOWN,
+    Coefficients,
     Interval,
     ModelRow,
     Setup,
