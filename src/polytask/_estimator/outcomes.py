@@ -219,7 +219,7 @@ def _all_numbers(values: Labels) -> bool:
     if values.dtype.kind in "iuf":
         return True
     kinds = {type(value) for value in values[_observed(values)].tolist()}
-    return all(issubclass(kind, numbers.Real) and kind is not bool for kind in kinds)
+    return bool not in kinds and all(issubclass(kind, numbers.Real) for kind in kinds)
 
 
 def _check_loss_names(

@@ -170,9 +170,9 @@ def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
 
 
 def read_column(
-    name: str, columns: Sequence[Column], decimal: str
+    name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], tuple[str, ...]]:
-    """Read a column of one file or several; all its words decide what it means.
+    """Read a column of one file or several; all its words but `missing` decide what it means.
 
     Returns
     -------
@@ -184,7 +184,7 @@ def read_column(
     import pyarrow.compute as pc
 
     words = words_of(columns)
-    marked = words.among(MISSING_MARKERS)
+    marked = words.among((*MISSING_MARKERS, *missing))
     met = words.count(marked)
     known = _where(pc.invert(marked), words.trimmed) if met else words.trimmed
     blank = known.null_count == len(known)
@@ -196,10 +196,14 @@ def read_column(
         if values is not None:
             return split(words.spread(values)), (*_dated(name, meaning), *_lost(name, met))
     cells = words.cells
+    gaps = (*TEXT_MARKERS, *missing)
     if met:
-        cells = _where(pc.invert(words.spread(words.among(TEXT_MARKERS))), cells)
-    distinct = pc.unique(known).drop_null()
-    return split(cells), (*_kept(name, met), *_text_notes(name, distinct))
+        cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
+    notes = _text_notes(name, pc.unique(known).drop_null())
+    lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
+    if notes:
+        return split(cells), (*lost, *notes)
+    return split(cells), (*_kept(name, {w: n for w, n in met.items() if w not in gaps}), *lost)
 
 
 def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
@@ -218,11 +222,8 @@ def _lost(name: str, met: dict[str, int]) -> tuple[str, ...]:
 
 
 def _kept(name: str, met: dict[str, int]) -> tuple[str, ...]:
-    kept = {word: count for word, count in met.items() if word and word not in TEXT_MARKERS}
-    lost = {word: count for word, count in met.items() if word in TEXT_MARKERS}
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(kept.items()))
-    notes = (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
-    return (*notes, *_lost(name, lost))
+    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
+    return (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
 
 
 def _text_notes(name: str, words: Column) -> tuple[str, ...]:
@@ -238,7 +239,9 @@ def _text_notes(name: str, words: Column) -> tuple[str, ...]:
     return () if hint is None else (hint,)
 
 
-def type_columns(raws: Sequence[RawTable], decimal: str) -> tuple[list[pa.Table], tuple[str, ...]]:
+def type_columns(
+    raws: Sequence[RawTable], decimal: str, missing: tuple[str, ...] = ()
+) -> tuple[list[pa.Table], tuple[str, ...]]:
     """Read the columns of text tables; a column of several tables means the same in all.
 
     Returns
@@ -257,7 +260,7 @@ def type_columns(raws: Sequence[RawTable], decimal: str) -> tuple[list[pa.Table]
             holders.setdefault(name, []).append(k)
 
     def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
-        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal)
+        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal, missing)
 
     # pyarrow works without the interpreter's lock; map keeps the order of the notes.
     with ThreadPoolExecutor(max(1, min(WORKERS, pa.cpu_count(), len(holders)))) as pool:

@@ -42,7 +42,7 @@ class TargetWords:
     classes, numbers : str
         How to ask for classes, and what to do where the values are numbers.
     missing : callable
-        From words to the advice that treats them as missing.
+        From words to what reads them as missing.
     mark : callable
         From a decimal mark to what chooses it.
     place : callable
@@ -134,7 +134,7 @@ def read_target(
     real = all(issubclass(kind, numbers.Real | decimals.Decimal) for kind in kinds)
     if real and not declared and bool not in kinds:
         return _of_numbers(values, np.unique(np.asarray(cells, dtype=float)), wanted)
-    distinct = Counter(cells)
+    distinct = _counted(cells, words)
     if wanted != "classes" and not declared:
         found = _written(values, distinct, words, wanted, decimal)
         if found is not None:
@@ -143,6 +143,13 @@ def read_target(
         _refuse_many(distinct, words, declared)
     kind = "categories" if declared else "text"
     return TargetReading(True, f"holds {kind} ({shown(distinct)})", len(distinct), values)
+
+
+def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
+    try:
+        return Counter(cells)
+    except TypeError as error:
+        raise DataError(f"{words.name} must hold numbers or labels: {error}.") from None
 
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
@@ -166,7 +173,7 @@ def _written(
     text = Counter({word: n for word, n in distinct.items() if isinstance(word, str)})
     markers = {w: n for w, n in text.items() if w.strip() in (*MISSING_MARKERS, "")}
     column = read_words({w: n for w, n in text.items() if w not in markers}, decimal)
-    plain = {v for v in distinct if isinstance(v, numbers.Real) and not isinstance(v, bool)}
+    plain = {v for v in distinct if isinstance(v, numbers.Real) and type(v) is not bool}
     odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
     n_odd = sum(distinct[value] for value in odd)
     mostly = 2 * n_odd < distinct.total() - sum(markers.values())
@@ -222,7 +229,8 @@ def _but_for(
     classes = "" if asked else f" If the values are classes, say {words.classes}."
     return (
         f"{words.name} holds numbers but for {listed}, counting from 0{more}: correct "
-        f"{'these cells' if len(rows) > 1 else 'the cell'}, or {advice}.{classes}"
+        f"{'these cells' if len(rows) > 1 else 'the cell'}; where a value is missing, {advice}."
+        f"{classes}"
     )
 
 
@@ -286,7 +294,7 @@ def python_words(name: str, place: Callable[[int], str] = "row {}".format) -> Ta
         asked="",
         classes="loss='multinomial'",
         numbers="turn them into numbers with polytask.data.read_numbers",
-        missing=lambda _: "put None or NaN where a value is missing",
+        missing=lambda _: "put None or NaN",
         mark=lambda mark: f"read_numbers(..., decimal={mark!r})",
         place=place,
     )
