@@ -195,7 +195,8 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
 
 def _has_classes(values: Labels, data: TaskData, owner: str, start: int) -> bool:
     """Say whether targets are classes; `start` is the row of the data that they begin with."""
-    words = python_words(f"y of {owner}", lambda row: row_place(data, start + row))
+    gaps = data.form is Form.TARGETS
+    words = python_words(f"y of {owner}", lambda row: row_place(data, start + row), gaps=gaps)
     found = read_target(values, words)
     if found.written:
         raise DataError(

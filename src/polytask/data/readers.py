@@ -307,7 +307,8 @@ def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, tup
         if count:
             nothing = pa.scalar(None, column.type)
             table = table.set_column(k, name, pc.if_else(found, nothing, column))
-            notes.append(f"Column {name!r}: {count:,} cells read as missing.")
+            cells = "1 cell" if count == 1 else f"{count:,} cells"
+            notes.append(f"Column {name!r}: {cells} read as missing.")
     return table, tuple(notes)
 
 

@@ -14,7 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import one_of
+from polytask._checks import one_of, sentence
 from polytask.data._text_hints import MISSING_MARKERS
 from polytask.data.missing import missing_mask
 from polytask.data.written_numbers import WrittenColumn, parse_number, read_words
@@ -219,7 +219,7 @@ def _but_for(
     """Name the cells that are no numbers, and say what can be done about them."""
     among = set(odd)
     rows = [k for k in np.flatnonzero(~missing_mask(values)) if values[k] in among]
-    cells = [f"{values[k]!r} in {words.place(int(k))}" for k in rows[:SHOWN]]
+    cells = [f"{_plain(values[k])!r} in {words.place(int(k))}" for k in rows[:SHOWN]]
     listed = f"{', '.join(cells[:-1])} and {cells[-1]}" if len(cells) > 1 else cells[0]
     more = f" ({len(rows) - SHOWN:,} more such cells)" if len(rows) > SHOWN else ""
     if not mostly:
@@ -234,6 +234,10 @@ def _but_for(
     )
 
 
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any label
+    return value.item() if isinstance(value, np.generic) else value
+
+
 def _refuse_unclear(values: NDArray[Any], column: WrittenColumn, words: TargetWords) -> None:
     """Refuse two currencies, percent beside plain numbers, and an unclear decimal mark."""
     signs = column.signs()
@@ -243,10 +247,11 @@ def _refuse_unclear(values: NDArray[Any], column: WrittenColumn, words: TargetWo
     if "%" in signs and "" in signs and len(pair) < 2:
         pair = [signs["%"], signs[""]]
     if len(pair) > 1:
-        where = [words.place(int(np.flatnonzero(values == word)[0])) for word in pair]
+        rows = sorted(int(np.flatnonzero(values == word)[0]) for word in pair)
+        cells = [f"{_plain(values[row])!r} in {words.place(row)}" for row in rows]
         raise DataError(
-            f"{words.name} holds numbers of different units: {pair[0]!r} in {where[0]} and "
-            f"{pair[1]!r} in {where[1]}, counting from 0. Write all cells in one unit."
+            f"{words.name} holds numbers of different units: {cells[0]} and {cells[1]}, counting "
+            "from 0. Write all cells in one unit."
         )
     if column.unsettled:
         both = {mark: parse_number(column.unsettled, mark) for mark in (".", ",")}
@@ -287,14 +292,16 @@ def shown(distinct: Any) -> str:  # noqa: ANN401 - any collection of labels
     return ", ".join(map(str, labels[:4])) + (", ..." if len(labels) > 4 else "")
 
 
-def python_words(name: str, place: Callable[[int], str] = "row {}".format) -> TargetWords:
-    """Return what messages in Python advise about a target of this name."""
+def python_words(
+    name: str, place: Callable[[int], str] = "row {}".format, *, gaps: bool = True
+) -> TargetWords:
+    """Return what messages in Python advise about a target of this name; `gaps` may be in it."""
     return TargetWords(
         name=name,
         asked="",
         classes="loss='multinomial'",
         numbers="turn them into numbers with polytask.data.read_numbers",
-        missing=lambda _: "put None or NaN",
+        missing=lambda _: "put None" if gaps else "leave the row out",
         mark=lambda mark: f"read_numbers(..., decimal={mark!r})",
         place=place,
     )
@@ -334,5 +341,8 @@ def read_numbers(values: object, decimal: str | None = None) -> NDArray[np.float
     if decimal is not None:
         one_of(decimal, "decimal", "read_numbers", (".", ","))
     cells = outcome_values(values, "values", "read_numbers")
-    found = read_target(cells, python_words("values of read_numbers"), "numbers", decimal)
+    if cells.ndim != 1:
+        got = f"shape {cells.shape}"
+        raise DataError(sentence("values", "read_numbers", "1-D, one column", got))
+    found = read_target(cells, python_words("The input of read_numbers"), "numbers", decimal)
     return found.values.astype(np.float64)
