@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskModel, compare, relatedness
+from polytask.analysis._problem import read_outcomes, read_problem
 from polytask.data import read_numbers
 from polytask.data.target_kinds import python_words, read_target
 from polytask.exceptions import DataError
@@ -144,5 +145,7 @@ def test_a_cell_of_a_target_matrix_and_of_a_mapping_is_named_where_it_stands():
 def test_rows_of_numbers_and_of_classes_are_a_mixed_problem():
     X, task, y = _rows()
     both = np.where(task == "a", y.astype(object), np.where(y > 60, "high", "low"))
-    result = compare(X, both, task=task, quick=True)
-    assert result.setup.problem == "mixed"
+    problem, outcomes, losses = read_outcomes(read_problem(X, both, task, None, None), "auto")
+    assert problem == "mixed"
+    assert [loss.name for loss in outcomes.losses] == ["squared", "logistic"]
+    assert [losses[label].name for label in "ab"] == ["squared", "logistic"]
