@@ -102,10 +102,13 @@ class Demand:
         One of LOSSES, perhaps with numbers in brackets, or "classes": logistic or multinomial.
     option : str
         The option that says so.
+    for_classes : str, default="--loss multinomial"
+        The option of the command that asks for classes.
     """
 
     loss: str
     option: str
+    for_classes: str = "--loss multinomial"
 
     def __post_init__(self) -> None:
         """Refuse losses that there are not."""
@@ -184,10 +187,14 @@ def target_of(
             f"Target {name!r} of {source} holds dates or times ({values.iloc[0]}): turn them "
             "into numbers or classes first."
         )
+    if isinstance(values.iloc[0], list | dict | np.ndarray):
+        raise DataError(
+            f"Target {name!r} of {source} holds lists or records: a target has one value per row."
+        )
     words = TargetWords(
         name=f"Target {name!r} of {source}",
         asked="" if demand.name == "auto" else demand.option,
-        classes="--loss multinomial",
+        classes=demand.for_classes,
         numbers="write them as plain numbers, and say --decimal , for decimal commas",
         missing=reading.missing_advice,
         mark=lambda mark: f"--decimal {mark}",
@@ -245,11 +252,10 @@ def _as_demanded(
         written = f" and holds numbers written {kind.written}" if kind.written else ""
         return replace(kind, is_class=False, reason=f"is for {demand.option}{written}")
     if demand.name in _OF_TWO_CLASSES and kind.n_values > 2:
-        looks = column.dtype.kind in "iuf"
         raise DataError(
             f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
             f"{kind.n_values:,} distinct values. Use --loss "
-            f"{'squared' if looks else 'multinomial'} or auto."
+            f"{'squared' if column.dtype.kind in 'iuf' else 'multinomial'} or auto."
         )
     _refuse_fractions(kind, demand, column, source)
     return replace(kind, is_class=True, reason=f"is for {demand.option}")

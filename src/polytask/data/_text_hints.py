@@ -57,7 +57,8 @@ def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
             f"(such as {commas[0]!r}): remove the commas, or read it with decimal=',' "
             "(--decimal ,)."
         )
-    if commas and _most(commas + plain, labels):
+    # One comma among full stops is a slip.
+    if len(commas) > sum("." in x for x in plain) and _most(commas + plain, labels):
         return (
             f"Column {name!r} looks numeric, with decimal commas (such as {commas[0]!r}): read "
             "it with decimal=',' (--decimal ,)."

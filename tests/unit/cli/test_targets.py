@@ -87,7 +87,8 @@ def test_every_command_names_the_cells(run, price, command):
     assert (
         "Target 'y' of a.csv holds numbers but for 'n/a?' in row 7 and 'n/a?' in row 30, counting "
         "from 0: correct these cells; where a value is missing, say --missing-values 'n/a?' "
-        "--drop-missing-target. If the values are classes, say --loss multinomial."
+        "--drop-missing-target. If the values are classes, say "
+        f"{'--classes' if command[0] == 'auto' else '--loss multinomial'}."
     ) in done.err
 
 
@@ -184,3 +185,17 @@ def test_adapt_reads_the_target_as_the_model_does(run, price):
     new.assign(y="u").to_csv("new.csv", index=False)
     refused = run(*words, "--force")
     assert "must hold numbers for the model, which predicts numbers; got 'u' in row" in refused.err
+
+
+def test_a_target_of_lists_is_refused(run, price):
+    price.assign(y=[[1, 2]] * len(price)).to_parquet("a.parquet")
+    refused = run("fit", "a.parquet", *FIT)
+    assert refused.status == 2
+    assert "Target 'y' of a.parquet holds lists or records" in refused.err
+
+
+def test_one_comma_among_full_stops_is_a_slip(run, price):
+    _dirty(price, "1,5").to_csv("a.csv", index=False)
+    refused = run("fit", "a.csv", *FIT)
+    assert "holds numbers but for '1,5' in row 7" in refused.err
+    assert "decimal commas" not in refused.err

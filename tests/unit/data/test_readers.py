@@ -597,7 +597,9 @@ def test_tables_that_cannot_be_written(tmp_path):
 @pytest.mark.parametrize("suffix", [".csv", ".parquet"])
 def test_words_that_mean_missing(tmp_path, suffix):
     path = tmp_path / f"t{suffix}"
-    table = pd.DataFrame({"a": ["1.5", "n/a?", "2"], "b": [-999, 1, 2], "c": ["x", "n/a?", "None"]})
+    table = pd.DataFrame(
+        {"a": ["1.5", "n/a?", "2"], "b": [-999, 1, 2], "c": ["x", "n/a?", "None"]}
+    )
     table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
     result = read_table(path, missing_values=["n/a?", " -999"])
     gaps = result.table.isna()

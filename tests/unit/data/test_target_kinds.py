@@ -132,7 +132,7 @@ def test_python_refuses_a_dirty_target(call, spoil, words):
 
 
 def test_a_cell_of_a_target_matrix_and_of_a_mapping_is_named_where_it_stands():
-    X, task, y = _rows()
+    X, _, y = _rows()
     dirty = y.astype(object)
     dirty[150] = "n/a?"
     with pytest.raises(DataError, match=r"task 1 holds numbers but for 'n/a\?' in row 150,"):
