@@ -16,6 +16,7 @@ from polytask._estimator.places import row_place
 from polytask.data import Form, TaskData
 from polytask.data._text_hints import odd_ones
 from polytask.data.target_kinds import python_words, read_target
+from polytask.data.written_numbers import parse_number
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 from polytask.losses.parse import parse as parse_loss
@@ -366,10 +367,10 @@ def _numbers(
         first = min((bad[k] for k in odd_ones(texts)), default=bad[0])
         row = first // (array.size // max(len(array), 1))
         where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
-        raise DataError(
-            sentence("y", owner, "numbers", repr(cells[first]), where)
-            + f" For labels use {_for_labels(owner)}."
-        )
+        advice = f" For labels use {_for_labels(owner)}."
+        if any(parse_number(str(cells[first]), mark) for mark in (".", ",")):
+            advice += " Text such as this is read as numbers by polytask.data.read_numbers."
+        raise DataError(sentence("y", owner, "numbers", repr(cells[first]), where) + advice)
     return array.astype(np.float64)
 
 

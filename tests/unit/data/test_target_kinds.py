@@ -7,7 +7,7 @@ import string
 import numpy as np
 import pytest
 
-from polytask import MultiTaskModel, compare, relatedness
+from polytask import MultiTaskModel, MultiTaskRegressor, compare, relatedness
 from polytask.analysis._problem import read_outcomes, read_problem
 from polytask.data import read_numbers
 from polytask.data.target_kinds import python_words, read_target
@@ -129,6 +129,12 @@ def test_python_refuses_a_dirty_target(call, spoil, words):
     with pytest.raises(DataError) as refusal:
         call(X, dirty, task)
     assert words in str(refusal.value)
+
+
+def test_a_regressor_names_what_reads_money():
+    X, task, y = _rows()
+    with pytest.raises(DataError, match=r"got '\$.*is read as numbers by polytask.data.read_num"):
+        MultiTaskRegressor().fit(X, [f"${v}" for v in y], task)
 
 
 def test_a_cell_of_a_target_matrix_and_of_a_mapping_is_named_where_it_stands():
