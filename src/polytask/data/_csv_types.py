@@ -33,6 +33,8 @@ FLOAT = (
     r"^[+-]?((0|[1-9][0-9]{0,14})([eE][+-]?[0-9]+)?"
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
+# Numbers with full stops that may stand between thousands.
+THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"
 
@@ -194,7 +196,8 @@ def read_column(
     for meaning in () if blank else _meanings(decimal, bool(met)):
         values = meaning.read(known)
         if values is not None:
-            return split(words.spread(values)), (*_dated(name, meaning), *_lost(name, met))
+            notes = (*_dated(name, meaning), *_unclear(name, meaning, known), *_lost(name, met))
+            return split(words.spread(values)), notes
     cells = words.cells
     gaps = (*TEXT_MARKERS, *missing)
     if met:
@@ -214,6 +217,26 @@ def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
 
 def _dated(name: str, meaning: Meaning) -> tuple[str, ...]:
     return (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
+
+
+def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
+    """Say where full stops may stand between thousands: all before three digits, or absent."""
+    import pyarrow.compute as pc
+
+    if meaning.pattern != FLOAT:
+        return ()
+    for part in (words.slice(0, SAMPLE), words):
+        if not pc.all(pc.match_substring_regex(part, THOUSANDS), min_count=0).as_py():
+            return ()
+    seen = words.drop_null()
+    dotted = pc.match_substring(seen, ".")
+    if not pc.any(pc.invert(dotted)).as_py():
+        return ()
+    example, whole = (seen.filter(mask)[0].as_py() for mask in (dotted, pc.invert(dotted)))
+    return (
+        f"Column {name!r}: {example!r} is read as a number with three decimals, beside "
+        f"{whole!r}. If full stops stand between thousands, say --decimal , (decimal=',').",
+    )
 
 
 def _lost(name: str, met: dict[str, int]) -> tuple[str, ...]:
