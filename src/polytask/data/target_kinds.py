@@ -164,7 +164,7 @@ def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) ->
 
 def _written(
     values: NDArray[Any],
-    distinct: Counter[Hashable],
+    distinct: Counter[Any],
     words: TargetWords,
     wanted: Wanted,
     decimal: str | None,
@@ -173,7 +173,7 @@ def _written(
     text = Counter({word: n for word, n in distinct.items() if isinstance(word, str)})
     markers = {w: n for w, n in text.items() if w.strip() in (*MISSING_MARKERS, "")}
     column = read_words({w: n for w, n in text.items() if w not in markers}, decimal)
-    plain = {v for v in distinct if isinstance(v, numbers.Real) and type(v) is not bool}
+    plain = {v for v in distinct if not isinstance(v, bool) and isinstance(v, numbers.Real)}
     odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
     n_odd = sum(distinct[value] for value in odd)
     mostly = 2 * n_odd < distinct.total() - sum(markers.values())
