@@ -12,8 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest, sentence
+from polytask._estimator.places import row_place
 from polytask.data import Form, TaskData
 from polytask.data._text_hints import odd_ones
+from polytask.data.target_kinds import python_words, read_target
+from polytask.data.written_numbers import parse_number
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared
 from polytask.losses.parse import parse as parse_loss
@@ -104,7 +107,7 @@ def classification(data: TaskData, loss: object, owner: str) -> Outcomes:
 def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
     """Read targets whose tasks have losses of their own."""
     columns = _columns(data)
-    chosen = _losses_by_task(data, columns, loss, owner)
+    chosen = _losses_by_task(data, loss, owner)
     found = [
         None if own is not None and not own.is_classifier else _distinct(column, f"{owner}, {at}")
         for at, column, own in zip(_names(data), columns, chosen, strict=True)
@@ -151,44 +154,74 @@ def _counted_losses(
     return tuple(losses)
 
 
-def looks_like_classes(values: Labels) -> bool:
-    """Say whether targets are classes: not numbers, or numbers with two distinct values."""
-    if values.dtype.kind in "biuf":
-        seen = values[~np.isnan(values)] if values.dtype.kind == "f" else values
-        return values.dtype.kind == "b" or len(np.unique(seen)) == 2
-    seen = values[_observed(values)]
-    return not _all_numbers(seen) or len(set(seen.tolist())) == 2
+def class_tasks(data: TaskData, owner: str) -> list[bool]:
+    """Say for every task whether it has classes; the tasks of a column are judged together.
+
+    Parameters
+    ----------
+    data : TaskData
+        Raw.
+    owner : str
+        The estimator or function, for messages.
+
+    Returns
+    -------
+    list of bool
+
+    Raises
+    ------
+    DataError
+        If the targets are neither numbers nor classes; see `read_target`.
+    """
+    columns = _columns(data)
+    if data.form is Form.TARGETS:
+        names = _names(data)
+        return [
+            _has_classes(columns[t], data, f"{owner}, {names[t]}", 0) for t in range(len(columns))
+        ]
+    numeric = [_all_numbers(column) for column in columns]
+    if not any(numeric):
+        return [_has_classes(np.asarray(data.y), data, owner, 0)] * data.n_tasks
+    rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
+    together = _has_classes(np.concatenate(rows), data, owner, 0)
+    return [
+        together
+        if is_numeric
+        else _has_classes(column, data, f"{owner}, task {label!r}", data.task_slice(t).start)
+        for t, (label, column, is_numeric) in enumerate(
+            zip(data.tasks, columns, numeric, strict=True)
+        )
+    ]
 
 
-def _losses_by_task(
-    data: TaskData, columns: list[Labels], loss: object, owner: str
-) -> list[Loss | None]:
+def _has_classes(values: Labels, data: TaskData, owner: str, start: int) -> bool:
+    """Say whether targets are classes; `start` is the row of the data that they begin with."""
+    gaps = data.form is Form.TARGETS
+    words = python_words(f"y of {owner}", lambda row: row_place(data, start + row), gaps=gaps)
+    found = read_target(values, words)
+    if found.written:
+        raise DataError(
+            f"{words.name} holds numbers written {found.written}: {words.numbers}, or say "
+            f"{words.classes} if they are classes."
+        )
+    return found.is_class
+
+
+def _losses_by_task(data: TaskData, loss: object, owner: str) -> list[Loss | None]:
     """Return the loss of each task; None stands for classes still to be counted."""
     if isinstance(loss, Mapping):
         _check_loss_names(loss, data.tasks, owner)
         return [loss_object(loss[label], owner) for label in data.tasks]
     if not (isinstance(loss, str) and loss == "auto"):
         return [loss_object(loss, owner)] * data.n_tasks
-    if data.form is Form.TARGETS:
-        kinds = [looks_like_classes(column) for column in columns]
-    else:
-        kinds = _kinds_of_rows(columns)
-    return [None if classes else Squared() for classes in kinds]
-
-
-def _kinds_of_rows(columns: list[Labels]) -> list[bool]:
-    """Say which tasks have classes; the tasks of numbers are judged by all their rows."""
-    numeric = [_all_numbers(column) for column in columns]
-    rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
-    together = bool(rows) and looks_like_classes(np.concatenate(rows))
-    return [together if is_numeric else True for is_numeric in numeric]
+    return [None if classes else Squared() for classes in class_tasks(data, owner)]
 
 
 def _all_numbers(values: Labels) -> bool:
     if values.dtype.kind in "iuf":
         return True
     kinds = {type(value) for value in values[_observed(values)].tolist()}
-    return kinds <= {int, float}
+    return bool not in kinds and all(issubclass(kind, numbers.Real) for kind in kinds)
 
 
 def _check_loss_names(
@@ -334,10 +367,10 @@ def _numbers(
         first = min((bad[k] for k in odd_ones(texts)), default=bad[0])
         row = first // (array.size // max(len(array), 1))
         where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
-        raise DataError(
-            sentence("y", owner, "numbers", repr(cells[first]), where)
-            + f" For labels use {_for_labels(owner)}."
-        )
+        advice = f" For labels use {_for_labels(owner)}."
+        if any(parse_number(str(cells[first]), mark) for mark in (".", ",")):
+            advice += " Text such as this is read as numbers by polytask.data.read_numbers."
+        raise DataError(sentence("y", owner, "numbers", repr(cells[first]), where) + advice)
     return array.astype(np.float64)
 
 

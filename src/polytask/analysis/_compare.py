@@ -97,7 +97,9 @@ def compare(
     task_column : str, int or None, default=None
         The column of X that holds the task labels, instead of `task`.
     loss : name of a loss, Loss, or mapping of task to these, default="auto"
-        "auto": text, booleans and numbers with exactly two distinct values are classes.
+        "auto": text, booleans and numbers with exactly two distinct values are classes; text
+        that is numbers but for a few cells is refused, and so are more than 20 classes with
+        fewer than ten rows each on average unless "multinomial" asks for them.
         A mapping gives each task its own.
     models : "default", "deep", or sequence, default="default"
         Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs

@@ -5,20 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from polytask._checks import sentence
 from polytask._estimator.outcomes import (
     Outcomes,
+    class_tasks,
     classification,
     loss_object,
     mixed,
     regression,
 )
 from polytask._estimator.training import training_data
-from polytask.data import Form, TaskData
-from polytask.data.missing import missing_mask
+from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError
 
 OWNER = "compare"
@@ -78,35 +75,22 @@ def read_outcomes(data: TaskData, loss: object, owner: str = OWNER) -> tuple[str
     """
     if isinstance(loss, Mapping):
         return "mixed", mixed(data, loss, owner), dict(loss)
-    kinds = _looks_like_classes(data)
     if loss != "auto":
         return _demanded(data, loss, owner)
+    kinds = class_tasks(data, owner)
     if all(kinds):
         return "classification", classification(data, "auto", owner), "auto"
     if not any(kinds):
         return "regression", regression(data, "squared", owner), "squared"
-    return "mixed", mixed(data, "auto", owner), "auto"
+    outcomes = mixed(data, "auto", owner)
+    # By name: what the rows of a training part look like must not decide anew.
+    return "mixed", outcomes, dict(zip(data.tasks, outcomes.losses, strict=True))
 
 
 def _demanded(data: TaskData, loss: object, owner: str) -> tuple[str, Outcomes, Any]:
     if loss_object(loss, owner).is_classifier:
         return "classification", classification(data, loss, owner), loss
     return "regression", regression(data, loss, owner), loss
-
-
-def _looks_like_classes(data: TaskData) -> list[bool]:
-    y = np.asarray(data.y)
-    columns = [y[:, t] for t in range(data.n_tasks)] if data.form is Form.TARGETS else [y]
-    return [_is_classes(column) for column in columns]
-
-
-def _is_classes(column: NDArray[Any]) -> bool:
-    if column.dtype.kind in "USb":
-        return True
-    seen = column[~missing_mask(column)]
-    if column.dtype.kind == "O" and any(isinstance(v, str | bool | np.bool_) for v in seen):
-        return True
-    return len(np.unique(seen)) == 2
 
 
 def check_metric(name: object, names: Mapping[str, Any]) -> str:

@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.cli._console import say, say_json, working
+from polytask.cli._console import note, say, say_json, working
 from polytask.cli._fit_data import labelled_rows, row_weights
+from polytask.cli._kinds import Demand, TargetOptions, target_of
 from polytask.cli._predict_run import is_targets, needed_columns, task_column_of
 from polytask.cli._roles import require
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source, require_file
@@ -147,7 +148,7 @@ def _rows(model: Any, source: Source, asked: Asked) -> New:  # noqa: ANN401
     table = source.table()
     name = _target(asked, table, source)
     if name is not None:
-        table = labelled_rows(table, name, source.name, asked.drop_missing)
+        table = _labelled(model, table, name, source, asked)
     if asked.weight is not None:
         require(asked.weight, list(table.columns), source.name)
     weight = row_weights(table, asked.weight, source.name)
@@ -163,6 +164,29 @@ def _rows(model: Any, source: Source, asked: Asked) -> New:  # noqa: ANN401
     labels = known_labels(table[column], model.tasks_)
     X = _features(model, table, source.name, column, labels)
     return New(X, y, None if column == model.task_column else _objects(labels), weight)
+
+
+def _labelled(
+    model: Any,  # noqa: ANN401
+    table: pd.DataFrame,
+    name: str,
+    source: Source,
+    asked: Asked,
+) -> pd.DataFrame:
+    """Return the rows that have a target, which is read as what the model has learned."""
+    classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
+    if classes is None:
+        demand = Demand("squared", "the model, which predicts numbers")
+    elif isinstance(classes, dict) and any(own is None for own in classes.values()):
+        demand = Demand("auto", "--loss auto")
+    else:
+        demand = Demand("classes", "the model, which predicts classes")
+    options = TargetOptions(source.style.decimal, asked.drop_missing)
+    found = target_of(table[name], name, source.name, demand, options)
+    if found.kind.written:
+        note(f"Target {name!r} holds numbers written {found.kind.written}: read as numbers.")
+    table = table.assign(**{name: found.column})
+    return labelled_rows(table, name, source.name, asked.drop_missing)
 
 
 def _target(asked: Asked, table: pd.DataFrame, source: Source) -> str | None:
@@ -211,7 +235,7 @@ def _old_rows(model: Any, old: Source, asked: Asked) -> Any:  # noqa: ANN401
             "count as rows without targets."
         )
     require(name, list(table.columns), old.name)
-    table = labelled_rows(table, name, old.name, asked.drop_missing)
+    table = _labelled(model, table, name, old, asked)
     column = task_column_of(model, asked.task, table, old.name)
     labels = known_labels(table[str(column)], model.tasks_)
     X = _features(model, table, old.name, str(column), labels)

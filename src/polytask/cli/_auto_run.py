@@ -85,7 +85,8 @@ def run_auto(
     choice.check()
     check_one_way(wanted)
     path = output.check(f"model{MODEL_SUFFIX}", source.data)
-    demand = Demand(choice.loss, "--classes" if choice.loss == "classes" else "--numbers")
+    option = "--classes" if choice.loss == "classes" else "--numbers"
+    demand = Demand(choice.loss, option, for_classes="--classes")
     training = read_training(source, wanted, demand, drop_missing)
     report.say_data(training)
     journal = Path(f"{path}{_JOURNAL}")

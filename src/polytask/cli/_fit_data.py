@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.cli._console import note
-from polytask.cli._kinds import Demand, TargetKind, as_demanded, kind_of
+from polytask.cli._kinds import Demand, Target, TargetKind, TargetOptions, target_of
 from polytask.cli._quantities import counted
 from polytask.cli._roles import Roles, Wanted, roles_of
 from polytask.cli._sources import Source
@@ -91,8 +90,8 @@ def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: 
     roles = roles_of(wanted, list(table.columns), source.name)
     _check_form(roles, table, source.name)
     if roles.task is not None:
-        return _long(table, roles, wanted, source.name, demand, drop_missing)
-    return _targets(table, roles, wanted, source.name, demand)
+        return _long(table, roles, wanted, source, demand, drop_missing)
+    return _targets(table, roles, wanted, source, demand)
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
@@ -120,21 +119,22 @@ def _long(
     table: pd.DataFrame,
     roles: Roles,
     wanted: Wanted,
-    source: str,
+    origin: Source,
     demand: Demand,
     drop_missing: bool,
 ) -> Training:
-    target, task = roles.targets[0], str(roles.task)
+    target, task, source = roles.targets[0], str(roles.task), origin.name
     _refuse_unlabelled(table, task, source)
-    table = labelled_rows(table, target, source, drop_missing)
-    kind = as_demanded(kind_of(table[target], target, source), demand, table[target], source)
+    options = TargetOptions(origin.style.decimal, drop_missing)
+    found = target_of(table[target], target, source, demand, options)
+    table = labelled_rows(table.assign(**{target: found.column}), target, source, drop_missing)
     counts = table[task].value_counts(sort=False)
     return Training(
         X=table[[task, *roles.features]],
         y=_values(table, target),
         weight=row_weights(table, roles.weight, source),
         task_column=task,
-        kinds=(kind,),
+        kinds=(found.kind,),
         sizes={label: int(n) for label, n in counts.items()},
         n_rows=len(table),
         n_columns=len(roles.features),
@@ -144,12 +144,11 @@ def _long(
 
 
 def _targets(
-    table: pd.DataFrame, roles: Roles, wanted: Wanted, source: str, demand: Demand
+    table: pd.DataFrame, roles: Roles, wanted: Wanted, origin: Source, demand: Demand
 ) -> Training:
-    kinds = tuple(
-        as_demanded(kind_of(table[name], name, source), demand, table[name], source)
-        for name in roles.targets
-    )
+    source, options = origin.name, TargetOptions(origin.style.decimal)
+    found = {name: target_of(table[name], name, source, demand, options) for name in roles.targets}
+    table = table.assign(**{name: target.column for name, target in found.items()})
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
@@ -158,7 +157,7 @@ def _targets(
         y=table[list(roles.targets)],
         weight=row_weights(table, roles.weight, source),
         task_column=None,
-        kinds=kinds,
+        kinds=tuple(target.kind for target in found.values()),
         sizes={name: int(table[name].notna().sum()) for name in roles.targets},
         n_rows=len(table),
         n_columns=len(roles.features),
@@ -173,14 +172,9 @@ def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool
     if len(wanted.targets) != 1 or wanted.target_patterns:
         raise ParameterError("--file-per-task needs exactly one --target, the same in all files.")
     target = wanted.targets[0]
-    tables = {
-        name: labelled_rows(table, _required(table, target, name), name, drop_missing)
-        for name, table in source.tables().items()
-    }
+    found, tables = _target_of_files(source, target, demand, drop_missing)
     union = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
     roles = roles_of(wanted, union, source.name)
-    column = _joined([table[target] for table in tables.values()])
-    kind = as_demanded(kind_of(column, target, source.name), demand, column, source.name)
     kept = {name: [c for c in roles.features if c in t.columns] for name, t in tables.items()}
     weight = None
     if roles.weight is not None:
@@ -193,13 +187,42 @@ def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool
         y=None,
         weight=weight,
         task_column=None,
-        kinds=(kind,),
+        kinds=(found.kind,),
         sizes={name: len(table) for name, table in tables.items()},
-        n_rows=len(column),
+        n_rows=sum(map(len, tables.values())),
         n_columns=len(roles.features),
         group=groups_of(_below(tables, wanted.group), wanted.group, source.name),
         time=times_of(_below(tables, wanted.time), wanted.time, source.name),
     )
+
+
+def _target_of_files(
+    source: Source, target: str, demand: Demand, drop_missing: bool
+) -> tuple[Target, dict[str, pd.DataFrame]]:
+    """Read the target of all files as one column; return it, and the rows that have one."""
+    import pandas as pd
+
+    tables = source.tables()
+    for name, table in tables.items():
+        _required(table, target, name)
+    starts = np.cumsum([0, *map(len, tables.values())])
+
+    def place(row: int) -> str:
+        file = int(np.searchsorted(starts, row, side="right")) - 1
+        return f"row {row - starts[file]} of {list(tables)[file]}"
+
+    whole = pd.concat([table[target] for table in tables.values()], ignore_index=True)
+    options = TargetOptions(source.style.decimal, drop_missing, place)
+    found = target_of(whole, target, source.name, demand, options)
+    parts = {
+        name: table.assign(**{target: found.column.iloc[start : start + len(table)].to_numpy()})
+        if found.kind.written
+        else table
+        for start, (name, table) in zip(starts, tables.items(), strict=False)
+    }
+    return found, {
+        name: labelled_rows(table, target, name, drop_missing) for name, table in parts.items()
+    }
 
 
 def _required(table: pd.DataFrame, name: str, source: str) -> str:
@@ -217,12 +240,6 @@ def _below(tables: dict[str, pd.DataFrame], name: str | None) -> pd.DataFrame:
         return pd.DataFrame()
     cells = [table[[_required(table, name, file)]] for file, table in tables.items()]
     return pd.concat(cells, ignore_index=True)
-
-
-def _joined(columns: Sequence[pd.Series[Any]]) -> pd.Series[Any]:
-    import pandas as pd
-
-    return pd.concat(columns, ignore_index=True)
 
 
 def labelled_rows(

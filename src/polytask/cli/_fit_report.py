@@ -52,7 +52,10 @@ def _kind_sentences(kinds: tuple[TargetKind, ...]) -> list[str]:
     if len(kinds) <= SHOWN:
         return [kind.sentence for kind in kinds]
     classes = sum(kind.is_class for kind in kinds)
-    return [f"{classes:,} classification, {len(kinds) - classes:,} regression."]
+    read = [kind for kind in kinds if kind.written]
+    more = [f"{len(read) - SHOWN:,} more are read in such a way."] if len(read) > SHOWN else []
+    first = f"{classes:,} classification, {len(kinds) - classes:,} regression."
+    return [first, *(kind.sentence for kind in read[:SHOWN]), *more]
 
 
 def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any estimator

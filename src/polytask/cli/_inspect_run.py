@@ -38,7 +38,7 @@ def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json
         facts = model_facts(source.name)
         say_json(facts) if json else say_model_facts(facts)
         return
-    found = table_facts(source.table(), source.name, task, targets)
+    found = table_facts(source.table(), source.name, task, targets, source.style.decimal)
     say_json(asdict(found)) if json else say_table_facts(found)
 
 

@@ -1,24 +1,25 @@
-"""Whether a target is a number or a class, and why."""
+"""What the targets of a command are, by their values and by its options."""
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from enum import Enum
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
 from polytask._checks import nearest
-from polytask.data._text_hints import odd_ones
+from polytask.cli._console import note
+from polytask.data._text_hints import missing_option
+from polytask.data.target_kinds import TargetWords, read_target
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
-MANY_CLASSES = 20
+# Words that a message names one by one.
+MOST_WORDS = 5
 LOSSES = (
     "auto",
     "squared",
@@ -59,12 +60,15 @@ class TargetKind:
         Why, as part of a sentence.
     n_values : int
         Distinct values.
+    written : str
+        How its numbers are written where they are text; empty where they are not.
     """
 
     name: str
     is_class: bool
     reason: str
     n_values: int
+    written: str = ""
 
     @property
     def sentence(self) -> str:
@@ -88,91 +92,6 @@ def problem_of(kinds: Sequence[TargetKind]) -> Problem:
     return Problem.CLASSIFICATION if True in classes else Problem.REGRESSION
 
 
-def kind_of(column: pd.Series[Any], name: str, source: str) -> TargetKind:
-    """Tell whether a target is a number or a class.
-
-    Text, true/false, categories and numbers with exactly two distinct values are classes; all
-    other numbers are numbers.
-
-    Parameters
-    ----------
-    column : pandas.Series of shape (n,)
-        The target.
-    name : str
-        Its name.
-    source : str
-        The file, for messages.
-
-    Returns
-    -------
-    TargetKind
-
-    Raises
-    ------
-    DataError
-        If it holds dates, or nothing.
-    """
-    import pandas as pd
-
-    values = column.dropna()
-    if not len(values):
-        raise DataError(f"Target {name!r} of {source} is missing in every row.")
-    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
-        raise DataError(
-            f"Target {name!r} of {source} holds dates or times ({values.iloc[0]}): turn them "
-            "into numbers or classes first."
-        )
-    distinct = values.unique()
-    shown = _shown(distinct)
-    if isinstance(column.dtype, pd.CategoricalDtype):
-        return TargetKind(name, True, f"holds categories ({shown})", len(distinct))
-    if pd.api.types.is_bool_dtype(values):
-        return TargetKind(name, True, "holds true/false", len(distinct))
-    if pd.api.types.is_numeric_dtype(values):
-        few = {1: f"holds one value only ({shown})", 2: f"has two distinct values ({shown})"}
-        reason = few.get(len(distinct), "holds numbers")
-        return TargetKind(name, len(distinct) == 2, reason, len(distinct))
-    _refuse_free_text(name, column, distinct, source)
-    return TargetKind(name, True, f"holds text ({shown})", len(distinct))
-
-
-def _refuse_free_text(
-    name: str, column: pd.Series[Any], distinct: NDArray[Any], source: str
-) -> None:
-    n = int(column.notna().sum())
-    if len(distinct) <= max(MANY_CLASSES, n / 2):
-        return
-    odd = _odd_rows(column)
-    if odd:
-        raise DataError(
-            f"Target {name!r} of {source} holds numbers{_but_for(column, odd)}: correct the cell, "
-            "or leave it blank if it is missing."
-        )
-    raise DataError(
-        f"Target {name!r} of {source} is text with {len(distinct):,} different values in {n:,} "
-        f"rows ({_shown(distinct)}): that is neither a number nor a class. If they are numbers, "
-        "see --decimal and mark missing cells with blanks."
-    )
-
-
-def _odd_rows(column: pd.Series[Any]) -> list[int]:
-    """Return the rows with text that is no number, in a column that is numbers otherwise."""
-    rows = np.flatnonzero(column.notna())
-    return [int(rows[k]) for k in odd_ones([str(cell) for cell in column.iloc[rows]])]
-
-
-def _but_for(column: pd.Series[Any], rows: list[int]) -> str:
-    more = f" and {len(rows) - 1:,} more" if len(rows) > 1 else ""
-    return f" but for {column.iloc[rows[0]]!r} in row {rows[0]}, counting from 0{more}"
-
-
-def _shown(distinct: NDArray[Any]) -> str:
-    words = [str(value) for value in list(distinct)[:4]]
-    with contextlib.suppress(TypeError):
-        words = [str(value) for value in sorted(list(distinct)[:1000])[:4]]
-    return ", ".join(words) + (", ..." if len(distinct) > 4 else "")
-
-
 @dataclass(frozen=True)
 class Demand:
     """What the user wants the targets to be.
@@ -183,10 +102,13 @@ class Demand:
         One of LOSSES, perhaps with numbers in brackets, or "classes": logistic or multinomial.
     option : str
         The option that says so.
+    for_classes : str, default="--loss multinomial"
+        The option of the command that asks for classes.
     """
 
     loss: str
     option: str
+    for_classes: str = "--loss multinomial"
 
     def __post_init__(self) -> None:
         """Refuse losses that there are not."""
@@ -201,50 +123,142 @@ class Demand:
         """The loss without numbers in brackets."""
         return name_of(self.loss)
 
+    @property
+    def wanted(self) -> Literal["auto", "numbers", "classes"]:
+        """What the targets are to be."""
+        if self.name == "auto":
+            return "auto"
+        return "numbers" if self.name in _OF_NUMBERS else "classes"
+
 
 def name_of(loss: object) -> str:
     """Return the name of a loss as written: ``"quantile"`` of ``"quantile(0.9)"``."""
     return str(loss).partition("(")[0].strip()
 
 
-def as_demanded(
-    kind: TargetKind, demand: Demand, column: pd.Series[Any], source: str
-) -> TargetKind:
-    """Let an option decide instead of the values.
+@dataclass(frozen=True, eq=False)
+class Target:
+    """A target as it was read: what it is, and its values."""
+
+    kind: TargetKind
+    column: pd.Series[Any]
+
+
+def target_of(
+    column: pd.Series[Any],
+    name: str,
+    source: str,
+    demand: Demand,
+    reading: TargetOptions,
+) -> Target:
+    """Tell whether a target is a number or a class, and read numbers that are text.
 
     Parameters
     ----------
-    kind : TargetKind
-        What the values look like.
-    demand : Demand
-        What the user wants.
     column : pandas.Series of shape (n,)
         The target.
+    name : str
+        Its name.
     source : str
         The file, for messages.
+    demand : Demand
+        What the user wants.
+    reading : TargetOptions
+        The options that matter for it.
 
     Returns
     -------
-    TargetKind
+    Target
 
     Raises
     ------
     DataError
-        If the values do not allow it.
+        If it holds dates, or nothing, or is neither numbers nor classes; see `read_target`.
     """
+    import pandas as pd
+
+    from polytask.data.tables import column_values
+
+    values = column.dropna()
+    if not len(values):
+        raise DataError(f"Target {name!r} of {source} is missing in every row.")
+    if pd.api.types.is_datetime64_any_dtype(values) or pd.api.types.is_timedelta64_dtype(values):
+        raise DataError(
+            f"Target {name!r} of {source} holds dates or times ({values.iloc[0]}): turn them "
+            "into numbers or classes first."
+        )
+    if isinstance(values.iloc[0], list | dict | np.ndarray):
+        raise DataError(
+            f"Target {name!r} of {source} holds lists or records: a target has one value per row."
+        )
+    words = TargetWords(
+        name=f"Target {name!r} of {source}",
+        asked="" if demand.name == "auto" else demand.option,
+        classes=demand.for_classes,
+        numbers="write them as plain numbers, and say --decimal , for decimal commas",
+        missing=reading.missing_advice,
+        mark=lambda mark: f"--decimal {mark}",
+        place=reading.place,
+    )
+    declared = isinstance(column.dtype, pd.CategoricalDtype)
+    found = read_target(
+        column_values(column), words, demand.wanted, reading.decimal, declared=declared
+    )
+    if found.missing:
+        shown = ", ".join(f"{word.strip()!r} ({n}x)" for word, n in sorted(found.missing.items()))
+        note(f"Target {name!r}: {shown} read as missing.")
+    if found.written:
+        column = pd.Series(found.values, index=column.index, name=column.name)
+    kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
+    return Target(_as_demanded(kind, demand, column, source), column)
+
+
+@dataclass(frozen=True)
+class TargetOptions:
+    """What the user said that matters for reading a target.
+
+    Attributes
+    ----------
+    decimal : str or None
+        The decimal mark, if it was given.
+    drop_missing : bool or None
+        Whether rows without a target are left out; None where gaps are allowed.
+    place : callable
+        From the position of a cell to where it stands.
+    """
+
+    decimal: str | None = None
+    drop_missing: bool | None = None
+    place: Callable[[int], str] = "row {}".format
+
+    def missing_advice(self, words: Sequence[str]) -> str:
+        """Return how to read words as missing, as options that can be pasted."""
+        options = missing_option(words[:MOST_WORDS])
+        rest = " --drop-missing-target" if self.drop_missing is False else ""
+        if len(words) <= MOST_WORDS:
+            return f"say {options}{rest}"
+        return (
+            f"say {options} and so on for {len(words):,} different values{rest and ', and'}{rest}"
+        )
+
+
+def _as_demanded(
+    kind: TargetKind, demand: Demand, column: pd.Series[Any], source: str
+) -> TargetKind:
+    """Let an option decide instead of the values."""
     if demand.name == "auto":
         return kind
-    if demand.name in _OF_NUMBERS:
-        _require_numbers(kind, demand, column, source)
-        return TargetKind(kind.name, False, f"is for {demand.option}", kind.n_values)
+    if demand.wanted == "numbers":
+        written = f" and holds numbers written {kind.written}" if kind.written else ""
+        return replace(kind, is_class=False, reason=f"is for {demand.option}{written}")
     if demand.name in _OF_TWO_CLASSES and kind.n_values > 2:
         raise DataError(
             f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
             f"{kind.n_values:,} distinct values. Use --loss "
-            f"{'multinomial' if kind.is_class else 'squared'} or auto."
+            f"{'squared' if column.dtype.kind in 'iuf' else 'multinomial'} or auto."
         )
     _refuse_fractions(kind, demand, column, source)
-    return TargetKind(kind.name, True, f"is for {demand.option}", kind.n_values)
+    return replace(kind, is_class=True, reason=f"is for {demand.option}")
 
 
 def _refuse_fractions(
@@ -261,19 +275,3 @@ def _refuse_fractions(
             f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {demand.option} "
             "out, or turn the numbers into classes."
         )
-
-
-def _require_numbers(
-    kind: TargetKind, demand: Demand, column: pd.Series[Any], source: str
-) -> None:
-    import pandas as pd
-
-    if pd.api.types.is_numeric_dtype(column):
-        return
-    odd = _odd_rows(column)
-    row = odd[0] if odd else int(np.flatnonzero(column.notna())[0])
-    raise DataError(
-        f"{demand.option} needs numbers; target {kind.name!r} of {source} holds "
-        f"{column.iloc[row]!r} in row {row}, counting from 0. Leave {demand.option} out, or "
-        "correct the column."
-    )

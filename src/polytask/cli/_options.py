@@ -34,7 +34,20 @@ Sep = Annotated[
     ),
 ]
 Decimal = Annotated[
-    str, typer.Option(metavar="CHAR", rich_help_panel=READING, help="Decimal mark: . or ,")
+    str | None,
+    typer.Option(
+        metavar="CHAR",
+        rich_help_panel=READING,
+        help="Decimal mark: . or , (default: . and, in targets of text, what their numbers tell).",
+    ),
+]
+MissingValues = Annotated[
+    list[str] | None,
+    typer.Option(
+        metavar="WORD",
+        rich_help_panel=READING,
+        help="A word that means missing in every column, such as 'n/a?'; give it once per word.",
+    ),
 ]
 Encoding = Annotated[
     str | None,
@@ -119,7 +132,8 @@ Loss = Annotated[
         "gamma (positive amounts), quantile (the median; quantile(0.9): what nine in ten stay "
         "below), square_root (tasks with unlike noise), logistic, squared_hinge or multinomial. "
         "auto: text, true/false, categories and numbers with exactly two values are classes; "
-        "other numbers are numbers.",
+        "other numbers are numbers, also written like $1,234.50. More than 20 classes with fewer "
+        "than ten rows each on average must be asked for with multinomial.",
     ),
 ]
 Criterion = Annotated[

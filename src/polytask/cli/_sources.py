@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import tempfile
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest_file
 from polytask.cli._console import note
@@ -25,21 +25,34 @@ class Style:
     ----------
     sep : str or None
         The separator.
-    decimal : str
+    decimal : str or None
         The decimal mark.
     encoding : str or None
         The encoding.
+    missing : tuple of str
+        Words that mean "missing" beside the usual ones.
     """
 
     sep: str | None = None
-    decimal: str = "."
+    decimal: str | None = None
     encoding: str | None = None
+    missing: tuple[str, ...] = ()
 
     def arguments(self) -> list[str]:
         """Return the options that say the same."""
         words = [] if self.sep is None else ["--sep", self.sep]
-        words += [] if self.decimal == "." else ["--decimal", self.decimal]
-        return words + ([] if self.encoding is None else ["--encoding", self.encoding])
+        words += [] if self.decimal is None else ["--decimal", self.decimal]
+        words += [] if self.encoding is None else ["--encoding", self.encoding]
+        return words + [f"--missing-values={word}" for word in self.missing]
+
+    def reading(self) -> dict[str, Any]:
+        """Return the arguments of `read_table` and `read_tables`."""
+        return {
+            "sep": self.sep,
+            "decimal": self.decimal or ".",
+            "encoding": self.encoding,
+            "missing_values": self.missing,
+        }
 
 
 @dataclass(frozen=True)
@@ -88,10 +101,7 @@ class Source:
         """Read the one table and say how."""
         from polytask.data.readers import read_table
 
-        style = self.style
-        result = read_table(
-            self.name, sep=style.sep, decimal=style.decimal, encoding=style.encoding
-        )
+        result = read_table(self.name, **self.style.reading())
         for line in result.notes:
             note(line)
         return result.table
@@ -100,10 +110,7 @@ class Source:
         """Read one table per task and say how."""
         from polytask.data.readers import read_tables
 
-        style = self.style
-        result = read_tables(
-            self.name, sep=style.sep, decimal=style.decimal, encoding=style.encoding
-        )
+        result = read_tables(self.name, **self.style.reading())
         for line in result.notes:
             note(line)
         return result.tables

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from polytask.cli._kinds import kind_of
+from polytask.cli._kinds import Demand, TargetOptions, target_of
 from polytask.cli._roles import matching, require
 from polytask.cli._task_hints import likely_tasks, looks_like_identifier
 
@@ -110,7 +110,11 @@ class TableFacts:
 
 
 def table_facts(
-    table: pd.DataFrame, path: str, task: str | None, targets: tuple[str, ...]
+    table: pd.DataFrame,
+    path: str,
+    task: str | None,
+    targets: tuple[str, ...],
+    decimal: str | None = None,
 ) -> TableFacts:
     """Look at a table.
 
@@ -124,6 +128,8 @@ def table_facts(
         The column that names the task.
     targets : tuple of str
         Targets, by name or pattern.
+    decimal : str or None, default=None
+        The decimal mark, if it was given.
 
     Returns
     -------
@@ -146,7 +152,7 @@ def table_facts(
         rows=len(table),
         columns=tuple(_column(table[name], name, twins.get(name), task) for name in names),
         tasks=None if task is None else _tasks(table[task], task),
-        targets=tuple(_target(table[name], name, path) for name in chosen),
+        targets=tuple(_target(table[name], name, path, decimal) for name in chosen),
         likely_tasks=tuple((hint.name, hint.n_values) for hint in likely),
     )
 
@@ -232,7 +238,8 @@ def _tasks(column: pd.Series[Any], name: str) -> TaskFacts:
     )
 
 
-def _target(column: pd.Series[Any], name: str, path: str) -> TargetFacts:
-    kind = kind_of(column, name, path)
-    word = "classification" if kind.is_class else "regression"
-    return TargetFacts(name, word, kind.reason, int(column.isna().sum()))
+def _target(column: pd.Series[Any], name: str, path: str, decimal: str | None) -> TargetFacts:
+    demand = Demand("auto", "--loss auto")
+    found = target_of(column, name, path, demand, TargetOptions(decimal))
+    word = "classification" if found.kind.is_class else "regression"
+    return TargetFacts(name, word, found.kind.reason, int(found.column.isna().sum()))

@@ -75,8 +75,9 @@ def adapt(
         ),
     ] = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     out: Annotated[
         str | None,
         typer.Option(
@@ -92,7 +93,7 @@ def adapt(
     """Adapt a model to new tasks, or to a new domain."""
     from polytask.cli._adapt_run import Asked, run_adapt
 
-    style = Style(sep, decimal, encoding)
+    style = Style(sep, decimal, encoding, tuple(missing_values or ()))
     old = None if source is None else Source(source, None, style)
     asked = Asked(task, target, weight, drop_missing_target, domain, method)
     run_adapt(model, Source(data, None, style), old, asked, Output(out, force), json=json)

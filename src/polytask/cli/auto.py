@@ -41,8 +41,9 @@ def auto(
     drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     classes: Annotated[
         bool | None,
         typer.Option(
@@ -114,5 +115,7 @@ def auto(
         jobs=processes(jobs),
         lang=lang,
     )
-    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    source = Source(
+        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+    )
     run_auto(source, wanted, choice, Output(out, force), drop_missing_target)

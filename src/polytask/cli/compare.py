@@ -122,8 +122,9 @@ def compare(
     drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     loss: options.Loss = "auto",
     metric: Metric = None,
     models: Models = None,
@@ -181,7 +182,9 @@ def compare(
         ids=tuple(ids or ()),
     )
     request = Request(
-        source=Source(data, file_per_task, Style(sep, decimal, encoding)),
+        source=Source(
+            data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+        ),
         wanted=wanted,
         drop_missing=drop_missing_target,
         method=Method(

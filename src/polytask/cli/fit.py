@@ -44,8 +44,9 @@ def fit(
     drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     loss: options.Loss = "auto",
     model: Annotated[
         str,
@@ -97,7 +98,9 @@ def fit(
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
     )
-    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    source = Source(
+        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+    )
     unseen = unseen_tasks or "error"
     refuse_folds(criterion, folds=folds)
     n_folds = options.FOLDS if folds is None else folds

@@ -52,14 +52,15 @@ def inspect(
         bool, typer.Option("--json", rich_help_panel=options.RUNNING, help="Print JSON.")
     ] = False,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
 ) -> None:
     """Say what is in a table or a saved model, and whether its tasks are related."""
     from polytask.cli._inspect_run import refuse_without_related, run_inspect
     from polytask.cli._related_run import Asked, run_related
 
-    source = Source(path, None, Style(sep, decimal, encoding))
+    source = Source(path, None, Style(sep, decimal, encoding, tuple(missing_values or ())))
     targets = tuple(target or ())
     if related:
         asked = Asked(task, targets, tuple(drop or ()), tuple(ids or ()), drop_missing)

@@ -45,8 +45,9 @@ def path(
     drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     loss: options.Loss = "auto",
     penalty: Annotated[
         str | None,
@@ -123,7 +124,9 @@ def path(
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
     )
-    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    source = Source(
+        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+    )
     refuse_folds(criterion, folds=folds, rule=rule, group=group, time=time)
     n_folds = options.FOLDS if folds is None else folds
     choice = Choice(loss, "search", penalty, "error", n_folds, seed, jobs, criterion)

@@ -45,8 +45,9 @@ def predict(
     ] = None,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     unseen_tasks: options.Unseen = None,
     out: Annotated[
         str | None,
@@ -62,6 +63,8 @@ def predict(
     """Predict the rows of a table, in their order."""
     from polytask.cli._predict_run import Copied, run_predict
 
-    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    source = Source(
+        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+    )
     copied = Copied(task, tuple(ids or ()), tuple(keep or ()))
     run_predict(model, source, copied, Output(out, force), unseen_tasks)

@@ -46,8 +46,9 @@ def tune(
     drop_missing_target: options.DropMissing = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
-    decimal: options.Decimal = ".",
+    decimal: options.Decimal = None,
     encoding: options.Encoding = None,
+    missing_values: options.MissingValues = None,
     loss: options.Loss = "auto",
     model: Annotated[
         Literal["multitask", "deep"],
@@ -166,5 +167,7 @@ def tune(
         budget=None if time_budget is None else seconds(time_budget),
         storage=storage,
     )
-    source = Source(data, file_per_task, Style(sep, decimal, encoding))
+    source = Source(
+        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
+    )
     run_tune(source, wanted, choice, search, Output(out, force), drop_missing_target)

@@ -14,6 +14,7 @@ from polytask.data.splits import (
     as_splits,
     train_test_split_tasks,
 )
+from polytask.data.target_kinds import read_numbers
 from polytask.data.taskdata import TaskData
 
 __all__ = [
@@ -28,4 +29,5 @@ __all__ = [
     "LeaveTasksOut",
     "as_splits",
     "train_test_split_tasks",
+    "read_numbers",
 ]

@@ -33,6 +33,8 @@ FLOAT = (
     r"^[+-]?((0|[1-9][0-9]{0,14})([eE][+-]?[0-9]+)?"
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
+# Numbers with full stops that may stand between thousands.
+THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"
 
@@ -170,9 +172,9 @@ def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
 
 
 def read_column(
-    name: str, columns: Sequence[Column], decimal: str
+    name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], tuple[str, ...]]:
-    """Read a column of one file or several; all its words decide what it means.
+    """Read a column of one file or several; all its words but `missing` decide what it means.
 
     Returns
     -------
@@ -184,7 +186,7 @@ def read_column(
     import pyarrow.compute as pc
 
     words = words_of(columns)
-    marked = words.among(MISSING_MARKERS)
+    marked = words.among((*MISSING_MARKERS, *missing))
     met = words.count(marked)
     known = _where(pc.invert(marked), words.trimmed) if met else words.trimmed
     blank = known.null_count == len(known)
@@ -194,12 +196,17 @@ def read_column(
     for meaning in () if blank else _meanings(decimal, bool(met)):
         values = meaning.read(known)
         if values is not None:
-            return split(words.spread(values)), (*_dated(name, meaning), *_lost(name, met))
+            notes = (*_dated(name, meaning), *_unclear(name, meaning, known), *_lost(name, met))
+            return split(words.spread(values)), notes
     cells = words.cells
+    gaps = (*TEXT_MARKERS, *missing)
     if met:
-        cells = _where(pc.invert(words.spread(words.among(TEXT_MARKERS))), cells)
-    distinct = pc.unique(known).drop_null()
-    return split(cells), (*_kept(name, met), *_text_notes(name, distinct))
+        cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
+    notes = _text_notes(name, pc.unique(known).drop_null())
+    lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
+    if notes:
+        return split(cells), (*lost, *notes)
+    return split(cells), (*_kept(name, {w: n for w, n in met.items() if w not in gaps}), *lost)
 
 
 def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
@@ -212,17 +219,34 @@ def _dated(name: str, meaning: Meaning) -> tuple[str, ...]:
     return (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
 
 
+def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
+    """Say where full stops may stand between thousands: all before three digits, or absent."""
+    import pyarrow.compute as pc
+
+    if meaning.pattern != FLOAT:
+        return ()
+    for part in (words.slice(0, SAMPLE), words):
+        if not pc.all(pc.match_substring_regex(part, THOUSANDS), min_count=0).as_py():
+            return ()
+    seen = words.drop_null()
+    dotted = pc.match_substring(seen, ".")
+    if not pc.any(pc.invert(dotted)).as_py():
+        return ()
+    example, whole = (seen.filter(mask)[0].as_py() for mask in (dotted, pc.invert(dotted)))
+    return (
+        f"Column {name!r}: {example!r} is read as a number with three decimals, beside "
+        f"{whole!r}. If full stops stand between thousands, say --decimal , (decimal=',').",
+    )
+
+
 def _lost(name: str, met: dict[str, int]) -> tuple[str, ...]:
     shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
     return (f"Column {name!r}: {shown} read as missing.",) if shown else ()
 
 
 def _kept(name: str, met: dict[str, int]) -> tuple[str, ...]:
-    kept = {word: count for word, count in met.items() if word and word not in TEXT_MARKERS}
-    lost = {word: count for word, count in met.items() if word in TEXT_MARKERS}
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(kept.items()))
-    notes = (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
-    return (*notes, *_lost(name, lost))
+    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
+    return (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
 
 
 def _text_notes(name: str, words: Column) -> tuple[str, ...]:
@@ -238,7 +262,9 @@ def _text_notes(name: str, words: Column) -> tuple[str, ...]:
     return () if hint is None else (hint,)
 
 
-def type_columns(raws: Sequence[RawTable], decimal: str) -> tuple[list[pa.Table], tuple[str, ...]]:
+def type_columns(
+    raws: Sequence[RawTable], decimal: str, missing: tuple[str, ...] = ()
+) -> tuple[list[pa.Table], tuple[str, ...]]:
     """Read the columns of text tables; a column of several tables means the same in all.
 
     Returns
@@ -257,7 +283,7 @@ def type_columns(raws: Sequence[RawTable], decimal: str) -> tuple[list[pa.Table]
             holders.setdefault(name, []).append(k)
 
     def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
-        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal)
+        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal, missing)
 
     # pyarrow works without the interpreter's lock; map keeps the order of the notes.
     with ThreadPoolExecutor(max(1, min(WORKERS, pa.cpu_count(), len(holders)))) as pool:

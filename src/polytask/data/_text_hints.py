@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from shlex import quote
+
+from polytask.data.written_numbers import read_words
 
 MOSTLY = 0.9
 # Among numbers, dates or true/false these words can only mean "missing".
@@ -54,14 +57,32 @@ def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
             f"(such as {commas[0]!r}): remove the commas, or read it with decimal=',' "
             "(--decimal ,)."
         )
-    if commas and _most(commas + plain, labels):
+    # One comma among full stops is a slip.
+    if len(commas) > sum("." in x for x in plain) and _most(commas + plain, labels):
         return (
             f"Column {name!r} looks numeric, with decimal commas (such as {commas[0]!r}): read "
             "it with decimal=',' (--decimal ,)."
         )
+    written = _written_hint(name, labels)
+    if written is not None:
+        return written
     if len(plain) > MANY_NUMBERS and _most(plain, labels):
         return _plain_hint(name, plain, labels)
     return None
+
+
+def _written_hint(name: str, labels: Sequence[str]) -> str | None:
+    """Return a sentence if nearly all labels are numbers with signs, else None."""
+    for part in (labels[:100], labels):
+        found = read_words(Counter(part), None)
+        if not _most([label for label in part if label in found.numbers], part):
+            return None
+    if not any(n.sign or n.group or n.brackets for n in found.numbers.values()):
+        return None
+    return (
+        f"Column {name!r} is text that looks like numbers written {found.how()}. As a feature, "
+        "each of its values is a level of its own: write quantities as plain numbers."
+    )
 
 
 def _most(some: Sequence[str], labels: Sequence[str]) -> bool:
@@ -79,7 +100,16 @@ def _plain_hint(name: str, plain: Sequence[str], labels: Sequence[str]) -> str:
     shown = ", ".join(repr(label) for label in others[:3])
     return (
         f"Column {name!r} holds numbers except for {shown}: mark these as missing if the column "
-        "is a quantity."
+        f"is a quantity ({missing_option(others[:3])})."
+    )
+
+
+def missing_option(words: Sequence[str]) -> str:
+    """Return the options of a command that read words as missing, as a shell takes them."""
+    # A word like -x would be taken for an option.
+    texts = [quote(word.strip()) for word in words]
+    return " ".join(
+        f"--missing-values{'=' if text.startswith('-') else ' '}{text}" for text in texts
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import glob
 import gzip
 import io
@@ -78,6 +79,7 @@ def read_table(
     decimal: str = ".",
     encoding: str | None = None,
     columns: Sequence[str] | None = None,
+    missing_values: Sequence[str] = (),
 ) -> ReadResult:
     """Read one table from a file.
 
@@ -90,6 +92,9 @@ def read_table(
     numbers, dates and true/false the usual markers ("NA", "NaN", "null", "?", "-") are missing
     too; in text only "NaN", "NULL", "null", "<NA>" and "#N/A" are, because "NA" or "None" may be
     answers. What was decided is said in the notes.
+
+    A sign of money, a percent sign or a comma between thousands makes a column text too; as a
+    target it is read by :func:`polytask.data.read_numbers`.
 
     Parameters
     ----------
@@ -104,6 +109,8 @@ def read_table(
         The encoding of a text file. None tries UTF-8, UTF-16 with a mark, then GB18030.
     columns : sequence of str, default=None
         The columns to keep, in this order; None keeps all.
+    missing_values : sequence of str, default=()
+        Words that mean "missing" in every column, beside the usual ones.
 
     Returns
     -------
@@ -119,16 +126,18 @@ def read_table(
     """
     source = os.fspath(path)
     suffix = _suffix(source)
+    absent = tuple(word.strip() for word in missing_values)
     if suffix not in TEXT_SUFFIXES:
         table, notes = _read_binary(source, suffix)
-        return ReadResult(_frame(_select(table, columns, source)), notes)
+        table, said = _with_gaps(_select(table, columns, source), absent)
+        return ReadResult(_frame(table), (*notes, *said))
     raw = _read_text(source, suffix, Style(sep, decimal, encoding))
     if columns is not None:
         _check_columns(columns, list(raw.columns), source)
         raw = RawTable(
             source, {c: raw.columns[c] for c in columns}, raw.encoding, raw.separator, raw.notes
         )
-    tables, notes = type_columns([raw], decimal)
+    tables, notes = type_columns([raw], decimal, absent)
     return ReadResult(_frame(tables[0]), (*raw.notes, *notes), raw.encoding, raw.separator)
 
 
@@ -138,6 +147,7 @@ def read_tables(
     sep: str | None = None,
     decimal: str = ".",
     encoding: str | None = None,
+    missing_values: Sequence[str] = (),
 ) -> TablesResult:
     """Read one table per task: all files that match a pattern.
 
@@ -148,7 +158,7 @@ def read_tables(
     ----------
     pattern : path-like
         A file name with ``*``, ``?`` or ``[...]``; ``**`` stands for any folders.
-    sep, decimal, encoding
+    sep, decimal, encoding, missing_values
         As in :func:`read_table`.
 
     Returns
@@ -162,6 +172,7 @@ def read_tables(
         If no file matches, two files have the same name without suffix, or one cannot be read.
     """
     files = _matches(os.fspath(pattern))
+    absent = tuple(word.strip() for word in missing_values)
     raws: dict[str, RawTable] = {}
     ready: dict[str, pa.Table] = {}
     notes: list[str] = []
@@ -171,9 +182,10 @@ def read_tables(
             raws[stem] = _read_text(file, suffix, Style(sep, decimal, encoding))
             notes.extend(raws[stem].notes)
         else:
-            ready[stem], said = _read_binary(file, suffix)
-            notes.extend(said)
-    typed, said = type_columns(list(raws.values()), decimal)
+            table, said = _read_binary(file, suffix)
+            ready[stem], gaps = _with_gaps(table, absent)
+            notes.extend((*said, *gaps))
+    typed, said = type_columns(list(raws.values()), decimal, absent)
     ready.update(zip(raws, typed, strict=True))
     return TablesResult({stem: _frame(ready[stem]) for stem in files}, (*notes, *said))
 
@@ -270,6 +282,34 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, tuple[str, ...]]:
     if not table.num_rows or not table.num_columns:
         raise DataError(f"{source} has a header but no rows.")
     return table, notes
+
+
+def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, tuple[str, ...]]:
+    """Return a table whose cells that hold one of the words are missing."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    notes = []
+    numbers = []
+    for word in missing:
+        with contextlib.suppress(ValueError):
+            numbers.append(float(word))
+    for k, name in enumerate(table.column_names if missing else []):
+        column, kind = table.column(k), table.column(k).type
+        kind = kind.value_type if pa.types.is_dictionary(kind) else kind
+        if pa.types.is_string(kind) or pa.types.is_large_string(kind):
+            found = pc.is_in(pc.utf8_trim_whitespace(column.cast(pa.string())), pa.array(missing))
+        elif numbers and (pa.types.is_integer(kind) or pa.types.is_floating(kind)):
+            found = pc.is_in(column.cast(pa.float64(), safe=False), pa.array(numbers))
+        else:
+            continue
+        count = pc.sum(found).as_py()
+        if count:
+            nothing = pa.scalar(None, column.type)
+            table = table.set_column(k, name, pc.if_else(found, nothing, column))
+            cells = "1 cell" if count == 1 else f"{count:,} cells"
+            notes.append(f"Column {name!r}: {cells} read as missing.")
+    return table, tuple(notes)
 
 
 def _parquet(data: bytes) -> pa.Table:

@@ -141,7 +141,7 @@ REFUSED = {
         ("m.polytask", "new.csv", "--target", "y", "--task", "x"),
         "The model reads the tasks from column 'g'",
     ),
-    "text for numbers": (("m.polytask", "text.csv", "--target", "y"), "must be numbers"),
+    "text for numbers": (("m.polytask", "text.csv", "--target", "y"), "must hold numbers"),
 }
 
 

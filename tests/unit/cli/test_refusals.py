@@ -40,14 +40,19 @@ SPOILED = {
     "feature huge": (lambda t: _missing(t, "x", 5, 1e300), "so that sums stay finite"),
     "task missing": (lambda t: _missing(t, "g", 4, None), "every row needs a task"),
     "one class": (lambda t: t.assign(y="k"), "one class only"),
-    "free text": (lambda t: t.assign(y=[f"t{i}" for i in t.index]), "neither a number nor a"),
+    "free text": (
+        lambda t: t.assign(y=[f"t{i}" for i in t.index]),
+        "is text with 120 different values in 120 rows",
+    ),
     "one target is text": (
         lambda t: _missing(t, "y", 7, "12 kg"),
-        "holds numbers but for '12 kg' in row 7, counting from 0:",
+        "holds numbers but for '12 kg' in row 7, counting from 0: correct the cell; where a value "
+        "is missing, say --missing-values '12 kg' --drop-missing-target. If the values are "
+        "classes, say --loss multinomial.",
     ),
     "two targets are text": (
         lambda t: _missing(_missing(t, "y", 7, "1O"), "y", 9, "many"),
-        "holds numbers but for '1O' in row 7, counting from 0 and 1 more:",
+        "holds numbers but for '1O' in row 7 and 'many' in row 9, counting from 0:",
     ),
     "one cell is text": (
         lambda t: _missing(t, "x", 5, "twelve"),
@@ -147,7 +152,7 @@ def test_options_of_fit(run, folder, plain, arguments, words):
 def test_text_as_the_target_of_a_regression(run, plain):
     plain.assign(y=np.resize(["u", "v", "w"], 120)).to_csv("a.csv", index=False)
     error = _refused(run, "fit", "a.csv", *FIT, "--loss", "squared")
-    assert "needs numbers; target 'y' of a.csv holds 'u' in row 0" in error
+    assert "Target 'y' of a.csv must hold numbers for --loss squared; got 'u' in row 0" in error
 
 
 @pytest.fixture

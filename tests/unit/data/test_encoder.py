@@ -373,7 +373,7 @@ def test_scikit_learn_can_copy_and_chain_it():
         (
             [*(str(i) for i in range(15)), "n.a."],
             "Column 'x' holds numbers except for 'n.a.': mark these as missing if the column is a "
-            "quantity.",
+            "quantity (--missing-values n.a.).",
         ),
         (
             ["Red", "red ", "blue"],

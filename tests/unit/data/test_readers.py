@@ -592,3 +592,39 @@ def test_tables_that_cannot_be_written(tmp_path):
     assert refusal(write_table, mixed, path).startswith(f"Cannot write {path}: ")
     assert refusal(write_table, np.zeros(2), path).startswith(f"Cannot write {path}: ")
     assert os.listdir(tmp_path) == ["f.csv"]
+
+
+@pytest.mark.parametrize("suffix", [".csv", ".parquet"])
+def test_words_that_mean_missing(tmp_path, suffix):
+    path = tmp_path / f"t{suffix}"
+    table = pd.DataFrame(
+        {"a": ["1.5", "n/a?", "2"], "b": [-999, 1, 2], "c": ["x", "n/a?", "None"]}
+    )
+    table.to_csv(path, index=False) if suffix == ".csv" else table.to_parquet(path)
+    result = read_table(path, missing_values=["n/a?", " -999"])
+    gaps = result.table.isna()
+    assert gaps.a.tolist() == gaps.c.tolist() == [False, True, False]
+    assert gaps.b.tolist() == [True, False, False]
+    # What is left decides what a column of a text file is.
+    assert (result.table.a.dtype == float) is (suffix == ".csv")
+    assert sum("read as missing" in line for line in result.notes) == 3
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (["1.234", "999", "12.500"], True),
+        (["1.234", "2.345", "12.500"], False),
+        (["1.234", "999", "1500"], False),
+        (["1.234", "999", "0.5"], False),
+        (["1", "2", "3"], False),
+    ],
+)
+def test_full_stops_that_may_stand_between_thousands_are_told(tmp_path, cells, said):
+    (tmp_path / "t.csv").write_text("a,y\n" + "".join(f"1,{cell}\n" for cell in cells))
+    notes = read_table(tmp_path / "t.csv").notes
+    expected = (
+        "Column 'y': '1.234' is read as a number with three decimals, beside '999'. If full stops "
+        "stand between thousands, say --decimal , (decimal=',')."
+    )
+    assert notes == ((expected,) if said else ())

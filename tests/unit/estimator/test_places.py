@@ -42,7 +42,8 @@ def test_text_among_numbers_of_a_file_is_told_in_one_sentence(table):
         MultiTaskRegressor(task_column="g").fit(many.assign(x=words)[["g", "x"]], many["y"])
     assert str(refusal.value) == (
         "Column 'x' holds numbers except for 'high': mark these as missing if the column is a "
-        "quantity. The first such cell, 'high', is in row 3, counting from 0."
+        "quantity (--missing-values high). "
+        "The first such cell, 'high', is in row 3, counting from 0."
     )
 
 

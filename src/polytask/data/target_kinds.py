@@ -1,0 +1,348 @@
+"""Whether a target is a number or a class, and why: one rule for Python and the command line."""
+
+from __future__ import annotations
+
+import contextlib
+import decimal as decimals
+import numbers
+import re
+from collections import Counter
+from collections.abc import Callable, Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import one_of, sentence
+from polytask.data._text_hints import MISSING_MARKERS
+from polytask.data.missing import missing_mask
+from polytask.data.written_numbers import WrittenColumn, parse_number, read_words
+from polytask.exceptions import DataError
+
+# More classes than these need this many rows each, on average, unless classes are asked for.
+MANY_CLASSES = 20
+ROWS_PER_CLASS = 10
+SHOWN = 3
+
+_CODE = re.compile(r"[+-]?0[0-9]+")
+Wanted = Literal["auto", "numbers", "classes"]
+
+
+@dataclass(frozen=True)
+class TargetWords:
+    """How messages name a target, and what they advise.
+
+    Attributes
+    ----------
+    name : str
+        The target, such as "Target 'price' of sales.csv" or "y of compare".
+    asked : str
+        The option that says what it is to be, such as "--loss huber"; empty where there is none.
+    classes, numbers : str
+        How to ask for classes, and what to do where the values are numbers.
+    missing : callable
+        From words to what reads them as missing.
+    mark : callable
+        From a decimal mark to what chooses it.
+    place : callable
+        From the position of a cell to where it stands, such as "row 7".
+    """
+
+    name: str
+    asked: str
+    classes: str
+    numbers: str
+    missing: Callable[[Sequence[str]], str]
+    mark: Callable[[str], str]
+    place: Callable[[int], str] = "row {}".format
+
+
+@dataclass(frozen=True, eq=False)
+class TargetReading:
+    """What a target is.
+
+    Attributes
+    ----------
+    is_class : bool
+        Whether it holds classes rather than numbers.
+    reason : str
+        Why, as part of a sentence: "holds numbers".
+    n_values : int
+        Distinct values.
+    values : ndarray of shape (n,)
+        As given; floats, NaN where missing, where text was read as numbers.
+    written : str
+        How text that was read as numbers is written; empty where nothing was read.
+    missing : dict
+        Words in it that were read as missing, with the number of cells that hold them.
+    """
+
+    is_class: bool
+    reason: str
+    n_values: int
+    values: NDArray[Any]
+    written: str = ""
+    missing: dict[str, int] | None = None
+
+
+def read_target(
+    values: NDArray[Any],
+    words: TargetWords,
+    wanted: Wanted = "auto",
+    decimal: str | None = None,
+    *,
+    declared: bool = False,
+) -> TargetReading:
+    """Tell whether a target is a number or a class, and read numbers that are written as text.
+
+    Text, true/false, categories and numbers with exactly two distinct values are classes; all
+    other numbers are numbers, also those written with signs of money, percent signs, marks
+    between thousands, or brackets around negative ones.
+
+    Parameters
+    ----------
+    values : ndarray of shape (n,)
+        The target, missing cells None or NaN.
+    words : TargetWords
+        For messages.
+    wanted : {"auto", "numbers", "classes"}, default="auto"
+        What the target is to be; "auto" lets its values decide.
+    decimal : {".", ","} or None, default=None
+        The decimal mark of numbers in text; None finds it, or refuses where it is unclear.
+    declared : bool, default=False
+        Whether its type says that it holds categories.
+
+    Returns
+    -------
+    TargetReading
+
+    Raises
+    ------
+    DataError
+        If it holds numbers but for some cells, two currencies, numbers that may mean two
+        things, or classes of few rows each that nobody has asked for.
+    """
+    seen = values[~missing_mask(values)]
+    if seen.dtype.kind in "iuf":
+        return _of_numbers(values, np.unique(seen), wanted)
+    cells = seen.tolist()
+    kinds = {type(cell) for cell in cells}
+    if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
+        return TargetReading(wanted != "numbers", "holds true/false", len(set(cells)), values)
+    declared = declared and wanted != "numbers"
+    real = all(issubclass(kind, numbers.Real | decimals.Decimal) for kind in kinds)
+    if real and not declared and bool not in kinds:
+        return _of_numbers(values, np.unique(np.asarray(cells, dtype=float)), wanted)
+    distinct = _counted(cells, words)
+    if wanted != "classes" and not declared:
+        found = _written(values, distinct, words, wanted, decimal)
+        if found is not None:
+            return found
+    if wanted == "auto":
+        _refuse_many(distinct, words, declared)
+    kind = "categories" if declared else "text"
+    return TargetReading(True, f"holds {kind} ({shown(distinct)})", len(distinct), values)
+
+
+def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
+    try:
+        return Counter(cells)
+    except TypeError as error:
+        raise DataError(f"{words.name} must hold numbers or labels: {error}.") from None
+
+
+def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
+    few = {
+        1: f"holds one value only ({shown(distinct.tolist())})",
+        2: f"has two distinct values ({shown(distinct.tolist())})",
+    }
+    reason = few.get(len(distinct), "holds numbers")
+    is_class = wanted == "classes" or (wanted == "auto" and len(distinct) == 2)
+    return TargetReading(is_class, reason, len(distinct), values)
+
+
+def _written(
+    values: NDArray[Any],
+    distinct: Counter[Any],
+    words: TargetWords,
+    wanted: Wanted,
+    decimal: str | None,
+) -> TargetReading | None:
+    """Read text as numbers; None if it is to be taken as classes."""
+    text = Counter({word: n for word, n in distinct.items() if isinstance(word, str)})
+    markers = {w: n for w, n in text.items() if w.strip() in (*MISSING_MARKERS, "")}
+    column = read_words({w: n for w, n in text.items() if w not in markers}, decimal)
+    plain = {v for v in distinct if not isinstance(v, bool) and isinstance(v, numbers.Real)}
+    odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
+    n_odd = sum(distinct[value] for value in odd)
+    mostly = 2 * n_odd < distinct.total() - sum(markers.values())
+    if not mostly and wanted == "auto":
+        return None
+    labels = [word for word in text if word not in markers]
+    if wanted == "auto" and any(_CODE.fullmatch(word.strip()) for word in labels):
+        return None
+    if odd or (plain and wanted == "auto"):
+        # Text beside values of a numeric type does not belong there, whatever it says.
+        odd = odd or list(text)
+        raise DataError(_but_for(values, odd, words, mostly=mostly, asked=wanted != "auto"))
+    if wanted == "auto" and not markers and _are_classes(column, labels, text):
+        return None
+    _refuse_unclear(values, column, words)
+    read = np.full(len(values), np.nan)
+    for row in np.flatnonzero(~missing_mask(values)):
+        word = values[row]
+        number = column.numbers.get(word)
+        read[row] = number.value if number else np.nan if word in markers else float(word)
+    found = _of_numbers(read, np.unique(read[~np.isnan(read)]), wanted)
+    missing = {word: n for word, n in markers.items() if word.strip()}
+    reason = found.reason if found.is_class else f"holds numbers written {column.how()}"
+    return TargetReading(found.is_class, reason, found.n_values, read, column.how(), missing)
+
+
+def _are_classes(column: WrittenColumn, labels: list[str], text: Counter[str]) -> bool:
+    """Say whether words that are numbers are classes: two of them, or few whole numbers."""
+    if len(labels) == 2:
+        return len({number.value for number in column.numbers.values()}) == 2
+    whole = all(word.strip().isdecimal() for word in labels)
+    return whole and len(labels) > 1 and not _too_many(len(labels), text.total())
+
+
+def _but_for(
+    values: NDArray[Any],
+    odd: Sequence[Hashable],
+    words: TargetWords,
+    *,
+    mostly: bool,
+    asked: bool,
+) -> str:
+    """Name the cells that are no numbers, and say what can be done about them."""
+    among = set(odd)
+    rows = [k for k in np.flatnonzero(~missing_mask(values)) if values[k] in among]
+    cells = [f"{_plain(values[k])!r} in {words.place(int(k))}" for k in rows[:SHOWN]]
+    listed = f"{', '.join(cells[:-1])} and {cells[-1]}" if len(cells) > 1 else cells[0]
+    more = f" ({len(rows) - SHOWN:,} more such cells)" if len(rows) > SHOWN else ""
+    if not mostly:
+        purpose = f" for {words.asked}" if words.asked else ""
+        return f"{words.name} must hold numbers{purpose}; got {listed}, counting from 0{more}."
+    advice = words.missing(list(dict.fromkeys(str(values[k]) for k in rows)))
+    classes = "" if asked else f" If the values are classes, say {words.classes}."
+    return (
+        f"{words.name} holds numbers but for {listed}, counting from 0{more}: correct "
+        f"{'these cells' if len(rows) > 1 else 'the cell'}; where a value is missing, {advice}."
+        f"{classes}"
+    )
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - any label
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _refuse_unclear(values: NDArray[Any], column: WrittenColumn, words: TargetWords) -> None:
+    """Refuse two currencies, percent beside plain numbers, and an unclear decimal mark."""
+    signs = column.signs()
+    money = [sign for sign in signs if sign not in ("", "%")]
+    mixed = [*money, "%"] if "%" in signs else money
+    pair = [signs[sign] for sign in mixed][:2]
+    if "%" in signs and "" in signs and len(pair) < 2:
+        pair = [signs["%"], signs[""]]
+    if len(pair) > 1:
+        rows = sorted(int(np.flatnonzero(values == word)[0]) for word in pair)
+        cells = [f"{_plain(values[row])!r} in {words.place(row)}" for row in rows]
+        raise DataError(
+            f"{words.name} holds numbers of different units: {cells[0]} and {cells[1]}, counting "
+            "from 0. Write all cells in one unit."
+        )
+    if column.unsettled:
+        both = {mark: parse_number(column.unsettled, mark) for mark in (".", ",")}
+        ways = " or ".join(
+            f"{words.mark(mark)} ({number.value:.15g})"
+            for mark, number in both.items()
+            if number is not None
+        )
+        raise DataError(
+            f"{words.name} holds numbers that can be read in two ways: {column.unsettled!r} in "
+            f"{words.place(int(np.flatnonzero(values == column.unsettled)[0]))}, counting from 0. "
+            f"Say which one is meant: {ways}."
+        )
+
+
+def _too_many(n_classes: int, n_rows: int) -> bool:
+    return n_classes > MANY_CLASSES and n_rows < ROWS_PER_CLASS * n_classes
+
+
+def _refuse_many(distinct: Counter[Hashable], words: TargetWords, declared: bool) -> None:
+    n_rows = distinct.total()
+    if not _too_many(len(distinct), n_rows):
+        return
+    kind = "categories" if declared else "text"
+    raise DataError(
+        f"{words.name} is {kind} with {len(distinct):,} different values in {n_rows:,} rows "
+        f"({shown(distinct)}). More than {MANY_CLASSES} classes with fewer than {ROWS_PER_CLASS} "
+        f"rows each on average are learned only if you ask for them: {words.classes}. If the "
+        f"values are numbers, {words.numbers}."
+    )
+
+
+def shown(distinct: Any) -> str:  # noqa: ANN401 - any collection of labels
+    """Return the first few of the values, in order."""
+    labels = list(distinct)
+    with contextlib.suppress(TypeError):
+        labels = sorted(labels[:1000])
+    return ", ".join(map(str, labels[:4])) + (", ..." if len(labels) > 4 else "")
+
+
+def python_words(
+    name: str, place: Callable[[int], str] = "row {}".format, *, gaps: bool = True
+) -> TargetWords:
+    """Return what messages in Python advise about a target of this name; `gaps` may be in it."""
+    return TargetWords(
+        name=name,
+        asked="",
+        classes="loss='multinomial'",
+        numbers="turn them into numbers with polytask.data.read_numbers",
+        missing=lambda _: "put None" if gaps else "leave the row out",
+        mark=lambda mark: f"read_numbers(..., decimal={mark!r})",
+        place=place,
+    )
+
+
+def read_numbers(values: object, decimal: str | None = None) -> NDArray[np.float64]:
+    """Read text such as "$1,234.50" as numbers.
+
+    Signs of money and percent are left out (35% is 35), and so are marks between thousands
+    (commas, full stops, apostrophes, spaces); brackets mean a negative number. What can be read
+    in two ways is refused. Blank cells and words such as "NA" are NaN.
+
+    Parameters
+    ----------
+    values : array-like of shape (n,)
+        Text or numbers.
+    decimal : {".", ","} or None, default=None
+        The decimal mark. None finds it from numbers that can be read in one way only.
+
+    Returns
+    -------
+    ndarray of shape (n,)
+
+    Raises
+    ------
+    DataError
+        If a cell is no number, the numbers have different units, or the decimal mark is unclear.
+
+    Examples
+    --------
+    >>> from polytask.data import read_numbers
+    >>> read_numbers(["$1,234.50", "($69.00)", None])
+    array([1234.5,  -69. ,     nan])
+    """
+    from polytask.data.outcomes import outcome_values
+
+    if decimal is not None:
+        one_of(decimal, "decimal", "read_numbers", (".", ","))
+    cells = outcome_values(values, "values", "read_numbers")
+    if cells.ndim != 1:
+        got = f"shape {cells.shape}"
+        raise DataError(sentence("values", "read_numbers", "1-D, one column", got))
+    found = read_target(cells, python_words("The input of read_numbers"), "numbers", decimal)
+    return found.values.astype(np.float64)

@@ -1,0 +1,166 @@
+"""Numbers as people write them: with signs of money, percent, thousands and brackets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+CURRENCIES = (
+    *("US$", "$", "€", "£", "¥", "￥", "₹"),
+    *("USD", "EUR", "GBP", "JPY", "CNY", "CHF", "CAD", "AUD", "INR", "SEK", "NOK", "DKK"),
+)
+# Of the cells that a full stop and a comma read differently, so many must be readable in one way
+# only: a single slip of the pen does not decide about a column.
+SETTLING = 0.1
+
+_BLANKS = " \u00a0\u2007\u2009\u202f"
+_NAMES = {**dict.fromkeys(_BLANKS, "a space"), ",": "','", ".": "'.'", "'": "an apostrophe"}
+_MINUS = "-\u2212"  # first in a set of letters, for "-" means a range elsewhere
+
+
+def _pattern(decimal: str) -> re.Pattern[str]:
+    mark, thousands = re.escape(decimal), "." if decimal == "," else ","
+    blanks = f"[{_BLANKS}]*"
+    money = "|".join(re.escape(sign) for sign in CURRENCIES)
+    grouped = (
+        rf"[1-9]\d{{0,2}}(?:(?P<group>[{thousands}'’{_BLANKS}])\d{{3}})(?:(?P=group)\d{{3}})*"
+    )
+    plain = rf"(?:(?:0|[1-9]\d*)(?:{mark}\d*)?|{mark}\d+)(?:[eE][+-]?\d+)?"
+    return re.compile(
+        rf"(?P<open>\()?{blanks}(?P<sign>[{_MINUS}+])?{blanks}(?P<before>{money})?{blanks}"
+        rf"(?P<inner>\()?(?P<late>[{_MINUS}+])?{blanks}(?P<digits>{grouped}(?:{mark}\d*)?|{plain})"
+        rf"{blanks}(?P<after>{money}|%)?{blanks}(?P<close>\))?",
+        re.ASCII,
+    )
+
+
+_PATTERNS = {".": _pattern("."), ",": _pattern(",")}
+
+
+@dataclass(frozen=True)
+class WrittenNumber:
+    """A number and how it is written.
+
+    Attributes
+    ----------
+    value : float
+        The number; 35 for "35%".
+    sign : str
+        The sign of money, or "%"; empty without one.
+    group : str
+        What stands between thousands; empty if nothing does.
+    brackets : bool
+        Whether brackets say that it is negative.
+    """
+
+    value: float
+    sign: str
+    group: str
+    brackets: bool
+
+
+def parse_number(word: str, decimal: str) -> WrittenNumber | None:
+    """Return the number that a word is with this decimal mark, None if it is none."""
+    found = _PATTERNS[decimal].fullmatch(word.strip())
+    if found is None:
+        return None
+    part = found.groupdict(default="")
+    n_open = len(part["open"] + part["inner"])
+    signs = part["sign"] + part["late"]
+    if n_open != len(part["close"]) or len(signs) + n_open > 1:
+        return None
+    if part["before"] and part["after"]:
+        return None
+    digits = part["digits"].replace(part["group"], "") if part["group"] else part["digits"]
+    value = float(digits.replace(decimal, "."))
+    negative = bool(n_open) or (signs != "" and signs in _MINUS)
+    sign = part["before"] or part["after"]
+    return WrittenNumber(-value if negative else value, sign, part["group"], bool(n_open))
+
+
+@dataclass(frozen=True)
+class WrittenColumn:
+    """The words of a column that are numbers, under one decimal mark.
+
+    Attributes
+    ----------
+    decimal : str
+        The mark, as given or found.
+    numbers : dict
+        From each word that is a number to it.
+    unsettled : str
+        A word that means something else with the other mark, where nothing tells which one is
+        meant; empty if it is settled.
+    """
+
+    decimal: str
+    numbers: Mapping[str, WrittenNumber] = field(default_factory=dict)
+    unsettled: str = ""
+
+    def signs(self) -> dict[str, str]:
+        """Return each sign in use with a word that has it, those without a sign under ""."""
+        first: dict[str, str] = {}
+        for word, number in self.numbers.items():
+            first.setdefault(number.sign, word)
+        return first
+
+    def how(self) -> str:
+        """Return how the numbers are written, with an example and what it is read as."""
+        numbers = self.numbers.values()
+        ways = [f"{sign!r}" for sign in sorted({n.sign for n in numbers if n.sign})]
+        groups = {_NAMES.get(n.group, "an apostrophe") for n in numbers if n.group}
+        ways += [f"{name} between thousands" for name in sorted(groups)]
+        if self.decimal == "," and any("," in word for word in self.numbers):
+            ways.append("decimal commas")
+        if any(n.brackets for n in numbers):
+            ways.append("brackets around negative numbers")
+        # The example shows as much as one word can.
+        word = max(self.numbers, key=lambda w: (len(_marks(w)), self.numbers[w].brackets))
+        listed = " and ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
+        shown = f"{word.strip()!r} is {self.numbers[word].value:.15g}"
+        return f"{f'with {listed}' if ways else 'as text'} ({shown})"
+
+
+def _marks(word: str) -> set[str]:
+    return {letter for letter in word.strip() if not letter.isdigit()}
+
+
+def read_words(counts: Mapping[str, int], decimal: str | None) -> WrittenColumn:
+    """Find the numbers among words.
+
+    Parameters
+    ----------
+    counts : mapping of str to int
+        The distinct words and how many cells hold each.
+    decimal : {".", ","} or None
+        The decimal mark; None finds it from the words that can be read in one way only.
+
+    Returns
+    -------
+    WrittenColumn
+    """
+    found = {mark: _numbers(counts, mark) for mark in (".", ",")}
+    if decimal is not None:
+        return WrittenColumn(decimal, found[decimal])
+    point, comma = found["."], found[","]
+    cells = {
+        ".": sum(counts[word] for word in point if word not in comma),
+        ",": sum(counts[word] for word in comma if word not in point),
+    }
+    mark = "," if cells[","] > cells["."] else "."
+    both = [word for word in point if word in comma and point[word].value != comma[word].value]
+    plain = all(_is_plain(number, word) for word, number in point.items())
+    open_cells = sum(counts[word] for word in both)
+    # Digits with a full stop and nothing else are numbers in every program.
+    settled = (plain and mark == ".") or cells[mark] > SETTLING * open_cells or not both
+    return WrittenColumn(mark, found[mark], "" if settled else both[0])
+
+
+def _numbers(words: Mapping[str, int], mark: str) -> dict[str, WrittenNumber]:
+    parsed = {word: parse_number(word, mark) for word in words}
+    return {word: number for word, number in parsed.items() if number is not None}
+
+
+def _is_plain(number: WrittenNumber, word: str) -> bool:
+    return not (number.sign or number.group or number.brackets or "," in word)
