@@ -13,7 +13,7 @@ from polytask.metrics.catalogue import METRICS, Metric
 from polytask.metrics.held_out import HeldOut
 from polytask.metrics.scores import TaskScores
 
-OF_NUMBERS = ("r2", "r2_within", "rmse", "mae")
+OF_NUMBERS = ("r2_within", "rmse", "mae")
 OF_CLASSES = ("accuracy", "majority", "auc", "log_loss", "calibration")
 RARE = 0.2
 

@@ -46,8 +46,10 @@ class MultiTaskClassifierCV(LinearEstimator):
         or, over all penalties, the knee of the front between few coefficients and a good score:
         past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
-        None: the held-out loss on scaled targets, every label counting the same. A callable
-        takes (y, prediction) of one task, greater is better; tasks are averaged.
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
     loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         As in :class:`MultiTaskClassifier`.
     solver : "auto" or Solver, default="auto"
@@ -95,7 +97,7 @@ class MultiTaskClassifierCV(LinearEstimator):
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float
-        Mean score of the chosen candidate.
+        Mean over the folds of what is optimised, of the chosen candidate.
     sizes_ : ndarray of shape (n_candidates,)
         Coefficients other than zero, the mean over the folds.
     task_weight_, intercept_mode_, intercept_strength_

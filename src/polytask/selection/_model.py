@@ -45,8 +45,10 @@ class MultiTaskModelCV(LinearEstimator):
         or, over all penalties, the knee of the front between few coefficients and a good score:
         past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
-        None: the held-out loss on scaled targets, every label counting the same. A callable
-        takes (y, prediction) of one task, greater is better; tasks are averaged.
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
         As in :class:`MultiTaskModel`.
     solver : "auto" or Solver, default="auto"
@@ -97,7 +99,11 @@ class MultiTaskModelCV(LinearEstimator):
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float
-        Mean score of the chosen candidate.
+        Mean over the folds of what is optimised, of the chosen candidate.
+    held_out_score_, held_out_error_ : float
+        What :meth:`score` is, of the held-out rows of all folds predicted by the chosen
+        candidate, each fold against its own training mean; and its standard error over the
+        folds, NaN with one. The best of many candidates looks better than it is.
     sizes_ : ndarray of shape (n_candidates,)
         Coefficients other than zero, the mean over the folds.
     task_weight_, intercept_mode_, intercept_strength_
