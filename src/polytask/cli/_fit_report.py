@@ -161,7 +161,8 @@ def score_name(estimator: Any) -> str:  # noqa: ANN401 - a fitted estimator
         return "mean over tasks of the share of the loss explained"
     judged = judged_by(loss_object(loss, type(estimator).__name__))
     if judged is None:
-        return f"{'mean R2 of the targets' if several else 'R2'} against the training mean"
+        one = "R2 against the training mean"
+        return "mean R2 of the targets, each against its training mean" if several else one
     what = "deviance" if isinstance(judged, LogLink) else f"{judged.name} loss"
     return f"{'mean over targets of the ' if several else ''}share of the {what} explained"
 
