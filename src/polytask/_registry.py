@@ -102,6 +102,7 @@ FORMATS: Mapping[str, str] = {
     "deep.task_relation": "polytask.deep.relations:TaskRelation",
     "deep.tasks": "polytask.deep.prediction:DeepTasks",
     "deep.training_result": "polytask.deep.history:TrainingResult",
+    "estimator.baseline": "polytask._estimator.scoring:Baseline",
     "estimator.data_card": "polytask._estimator.card:DataCard",
     "estimator.input_schema": "polytask._estimator.query:InputSchema",
     "linear.bayes_class_tasks": "polytask.linear._bayes_class_tasks:BayesClassTasks",

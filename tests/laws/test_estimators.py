@@ -125,7 +125,22 @@ def test_targets_with_gaps_agree_with_long(kind, mode):
             assert_allclose(predicted[:, t], expected, atol=1e-9)
         else:
             assert_array_equal(predicted[:, t], expected)
-    assert targets.score(p.X, Y) == pytest.approx(long.score(p.X[rows], Y[rows, tasks], tasks))
+    apart = np.array(targets.task_scores(p.X, Y).values)
+    together = np.array(long.task_scores(p.X[rows], Y[rows, tasks], tasks).values)
+    assert targets.score(p.X, Y) == pytest.approx(np.mean(apart))
+    if kind != "numbers":
+        assert_allclose(apart, together)
+        return
+    # The same errors; a target is compared with its own mean, a task with the mean of all rows.
+    grand = np.average(Y[rows, tasks], weights=p.weight[rows])
+    for t in range(4):
+        y = Y[seen[:, t], t]
+        own = np.average(y, weights=p.weight[seen[:, t]])
+        errors = [
+            (1 - apart[t]) * np.sum((y - own) ** 2),
+            (1 - together[t]) * np.sum((y - grand) ** 2),
+        ]
+        assert errors[0] == pytest.approx(errors[1])
 
 
 def test_mixed_losses_agree_in_all_forms():

@@ -9,7 +9,6 @@ from polytask._estimator.outcomes import (
     regression,
 )
 from polytask._estimator.query import UNSEEN, Query
-from polytask._estimator.scoring import natural_scores, rows_by_task
 
 __all__ = [
     "UNSEEN",
@@ -18,8 +17,6 @@ __all__ = [
     "Query",
     "classification",
     "mixed",
-    "natural_scores",
     "refuse_forbidden",
     "regression",
-    "rows_by_task",
 ]

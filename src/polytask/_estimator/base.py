@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable
 from typing import Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, is_classifier
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
@@ -19,11 +20,13 @@ from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query
 from polytask._estimator.reading import Reading, WithoutGaps
+from polytask._estimator.scoring import Baseline, LossTasks, Scoring, labelled_rows
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import check_task_column, warn_of_key
 from polytask._registry import State
-from polytask.data import LabelIndex, TaskData, tables
-from polytask.exceptions import ParameterError
+from polytask.data import Form, LabelIndex, TaskData, tables
+from polytask.exceptions import DataWarning, ParameterError
+from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
 
 Labels = NDArray[Any]
@@ -60,9 +63,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Return a bound of the cells of X that the fit has found, so that none is looked at."""
         return float("inf")
 
-    @abstractmethod
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        """Score every task of raw data, `query` being the same rows encoded."""
+    def _by_loss(self) -> LossTasks | None:
+        """Return what predicts by losses of the tasks, None for plain numbers or classes."""
+        return None
 
     def fit(
         self,
@@ -122,6 +125,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             present=raw.present,
         )
         self._fit_data(data, raw)
+        # Classes are scored by their accuracy, which needs nothing to compare with.
+        if not is_classifier(self):
+            self._baseline = self._scoring().baseline(labelled_rows(raw))
         # What is refused says so itself.
         warn_of_far_cells(data, self._largest_cell(data))
         self.data_card_ = describe_data(data)
@@ -159,10 +165,18 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         task: Any = None,  # noqa: ANN401
         sample_weight: Any = None,  # noqa: ANN401
     ) -> float:
-        """Return the mean over tasks of the score of each task.
+        """Return how good the predictions are: 1 is perfect, for numbers 0 is a constant.
 
-        R2 for numbers, accuracy for classes, explained deviance for mixed losses; tasks for
-        which it is undefined are left out (:meth:`task_scores` counts them).
+        For numbers the share of the squared error of the *training mean* that is explained, 1 -
+        sum((y - prediction)^2) / sum((y - training mean)^2): R2 against the mean of all training
+        rows, whatever their task. For counts and amounts the share of the deviance, for
+        quantiles that of their loss. The rows of all tasks count alike; the columns of a target
+        matrix are different quantities: each is scored against its own training mean, and the
+        scores are averaged. So are those of tasks with different losses, classes by the share
+        of the log loss.
+
+        For classifiers the accuracy: the share of all rows, or the mean over the columns of a
+        target matrix.
 
         Parameters
         ----------
@@ -172,9 +186,16 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         Returns
         -------
         float
-            NaN if it is undefined for every task.
+            NaN if it is undefined, such as where all rows are equal to the training mean.
+
+        Notes
+        -----
+        It is "d2" of :func:`polytask.metrics.evaluate`, and what :func:`polytask.compare`
+        judges by. ``r2_score`` of scikit-learn compares with the mean of the rows that are
+        scored, which no model could know. A model saved by polytask 0.1 keeps no training mean:
+        its score is against the mean of the rows given, with a warning.
         """
-        return self.task_scores(X, y, task, sample_weight).mean
+        return self._evaluation(X, y, task, sample_weight).overall
 
     def task_scores(
         self,
@@ -183,7 +204,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         task: Any = None,  # noqa: ANN401
         sample_weight: Any = None,  # noqa: ANN401
     ) -> TaskScores:
-        """Return the score of every task.
+        """Return the score of every task: that of :meth:`score` on its rows alone.
 
         Parameters
         ----------
@@ -194,11 +215,37 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         -------
         TaskScores
             In the order of the tasks of the data given.
+
+        Notes
+        -----
+        In the long and separate forms the constant that tasks are compared with is the mean of
+        the training rows of *all* tasks: a task whose level is far from it has a high score by
+        its intercept alone. R2 around the task's own mean is "r2_within" of
+        :func:`polytask.metrics.evaluate`.
         """
+        return self._evaluation(X, y, task, sample_weight).by_task
+
+    def _evaluation(self, X: object, y: object, task: object, sample_weight: object) -> Evaluation:
         check_is_fitted(self)
         data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
-        return self._score_tasks(data, query)
+        if is_classifier(self):
+            return self._scoring().accuracy(data, query)
+        baseline: Baseline | None = getattr(self, "_baseline", None)
+        if baseline is None:
+            warnings.warn(
+                f"This {type(self).__name__} was saved by an earlier version of polytask, which "
+                "kept no training mean: its score is against the mean of the rows that are "
+                "scored. Fit it again to have the score against the training mean.",
+                DataWarning,
+                stacklevel=3,
+            )
+        return self._scoring().explained(data, query, baseline)
+
+    def _scoring(self) -> Scoring:
+        schema = self._schema
+        targets, n_tasks = schema.form is Form.TARGETS, len(schema.index.labels)
+        return Scoring(self._predict_rows, self._by_loss(), n_tasks, targets, schema.owner)
 
     def card(self) -> Card:
         """Return the model card: data, settings, versions, seed, result and certificate.

@@ -82,7 +82,7 @@ def regression(data: TaskData, loss: object, owner: str) -> Outcomes:
             "classes: use MultiTaskClassifier."
         )
     n = data.n_tasks
-    y = _numbers(data.y, owner, data.order)
+    y = numbers_of(data.y, owner, data.order)
     refuse_forbidden(y, (chosen,) * n, data, owner)
     return Outcomes(y, (chosen,) * n, (None,) * n, None)
 
@@ -120,7 +120,7 @@ def mixed(data: TaskData, loss: object, owner: str) -> Outcomes:
         for seen, own in zip(found, losses, strict=True)
     )
     parts = [
-        _numbers(column, f"{owner}, {at}") if own is None else _codes(column, own)
+        numbers_of(column, f"{owner}, {at}") if own is None else _codes(column, own)
         for at, column, own in zip(_names(data), columns, classes, strict=True)
     ]
     y = _joined(parts, data)
@@ -350,7 +350,7 @@ def _codes(values: Labels, classes: Labels) -> NDArray[np.float64]:
     return codes
 
 
-def _numbers(
+def numbers_of(
     y: Any,  # noqa: ANN401 - any array of labels
     owner: str,
     rows: NDArray[np.intp] | None = None,
@@ -403,7 +403,7 @@ def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: s
         if loss.is_classifier or loss.follows_units:
             continue
         own = y[:, t] if data.form is Form.TARGETS else y[data.task_slice(t)]
-        own = _numbers(own, owner)
+        own = numbers_of(own, owner)
         bad = np.flatnonzero(~np.isnan(own) & ~np.asarray(loss.allows(own), dtype=bool))
         if len(bad):
             rows = f"{len(bad)} such rows" if len(bad) > 1 else "1 such row"

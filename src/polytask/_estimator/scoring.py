@@ -1,55 +1,292 @@
-"""Scores of natural outputs: truth beside prediction, task by task."""
+"""The score of every estimator: against what a constant learned on the training rows predicts."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.outcomes import numbers_of, refuse_forbidden
 from polytask._estimator.outputs import RowsFunction
+from polytask._estimator.predictors import labels_from, probabilities_from
 from polytask._estimator.query import Query
+from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, TaskData
-from polytask.metrics.scores import Score, TaskScores, scores_by_task
+from polytask.exceptions import DataError
+from polytask.losses import LogLink, Loss, PiecewiseLinear
+from polytask.metrics.evaluation import Evaluation, evaluate
+from polytask.metrics.held_out import HeldOut, JudgedLoss
+from polytask.metrics.scores import accuracy, best_constant, scores_by_task
 
-Weights = NDArray[np.float64] | None
+Array = NDArray[np.float64]
+Labels = NDArray[Any]
+Weights = Array | None
 
 
-def rows_by_task(data: TaskData, query: Query) -> list[tuple[int, Any, NDArray[Any], Weights]]:
-    """Return (task of the model, rows of X, labels, weights) for every task with rows.
+class LossTasks(Protocol):
+    """What predicts the rows of one task by a loss."""
+
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task."""
+        ...
+
+    def classes_of(self, task: int) -> Labels | None:
+        """Return the classes of a task, None for numbers."""
+        ...
+
+    def eta(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
+        """Return the predictors, shape (n_rows, columns of the task)."""
+        ...
+
+
+class Labelled(NamedTuple):
+    """The labelled rows of a task: its number in the model, its rows, labels and weights."""
+
+    task: int
+    rows: Any
+    y: Labels
+    weight: Weights
+
+
+def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list[Labelled]:
+    """Return the labelled rows of every task.
 
     Parameters
     ----------
     data : TaskData
-        Raw, with labels.
-    query : Query
-        The same rows, encoded.
+        Raw or encoded, with labels.
+    codes : ndarray of int or None
+        The number of each of its tasks in the model, -1 if the model does not know it; None:
+        they are in the order of the model.
     """
     truth, weight = np.asarray(data.y), data.sample_weight
     if data.form is Form.TARGETS:
-        masks = list(enumerate(data.labelled().T))
         return [
-            (t, query.data.X[m], truth[m, t], None if weight is None else weight[m])
-            for t, m in masks
+            Labelled(t, seen, truth[seen, t], None if weight is None else weight[seen])
+            for t, seen in enumerate(data.labelled().T)
         ]
-    parts = []
-    for k, code in enumerate(np.asarray(query.codes)):
-        rows = data.task_slice(k)
-        if rows.stop > rows.start:
-            own = None if weight is None else weight[rows]
-            parts.append((int(code), query.data.X[rows], truth[rows], own))
-    return parts
+    known = np.arange(data.n_tasks) if codes is None else np.asarray(codes)
+    slices = [data.task_slice(k) for k in range(data.n_tasks)]
+    return [
+        Labelled(int(code), rows, truth[rows], None if weight is None else weight[rows])
+        for code, rows in zip(known, slices, strict=True)
+        if rows.stop > rows.start
+    ]
 
 
-def natural_scores(
-    data: TaskData, query: Query, predict: RowsFunction, score: Score
-) -> TaskScores:
-    """Score the natural outputs of every task."""
-    rows = rows_by_task(data, query)
-    if data.form is Form.TARGETS:
-        found = [predict(X, np.full(len(y), t)) if len(y) else y for t, X, y, _ in rows]
-    else:
-        ends = np.cumsum([len(y) for _, _, y, _ in rows])
-        found = np.split(predict(query.data.X, query.row_tasks()), ends[:-1])
-    parts = [(y, own, w) for (_, _, y, w), own in zip(rows, found, strict=True)]
-    return scores_by_task(parts, score)
+def judged_by(loss: Loss) -> JudgedLoss | None:
+    """Return the loss that numbers predicted by a loss are judged by; None: squared errors.
+
+    Huber's and the square root of the squared loss are ways to fit a mean, and where the first
+    one turns depends on how targets were scaled.
+    """
+    return loss if isinstance(loss, LogLink | PiecewiseLinear) else None
+
+
+@saveable("estimator.baseline")
+@dataclass(frozen=True, eq=False)
+class Baseline:
+    """What a constant learned on the training rows predicts: what `score` compares with.
+
+    Attributes
+    ----------
+    constants : tuple of float or dict
+        One for each task of different quantities, else one for the rows of all tasks. For
+        numbers the mean, or the best constant by a piecewise-linear loss; for classes the share
+        of each.
+    weights : tuple of float
+        The sum of the weights of the labels that each was learned on.
+    """
+
+    constants: tuple[float | dict[Hashable, float], ...]
+    weights: tuple[float, ...]
+
+    def to_state(self) -> State:
+        """Return the fields by name."""
+        return fields_of(self)
+
+    @classmethod
+    def from_state(cls, state: State) -> Baseline:
+        """Rebuild the object from :meth:`to_state`."""
+        return cls(**state)
+
+    def of_task(self, task: int) -> float | dict[Hashable, float]:
+        """Return the constant of a task; -1 is an unseen one."""
+        return self.constants[0 if len(self.constants) == 1 else task]
+
+    def extended(self, other: Baseline) -> Baseline:
+        """Return the constants of further tasks behind these."""
+        return Baseline(self.constants + other.constants, self.weights + other.weights)
+
+    def merged(self, other: Baseline) -> Baseline:
+        """Return the means of the rows of two, for numbers."""
+        pairs = zip(self.constants, self.weights, other.constants, other.weights, strict=True)
+        # A target without labels has no mean yet.
+        means = [b if not n else a if not m else (a * n + b * m) / (n + m) for a, n, b, m in pairs]
+        weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
+        return Baseline(tuple(means), tuple(weights))
+
+
+# Whether targets are classes, and the loss that predicted numbers are judged by.
+_Unit = tuple[bool, JudgedLoss | None]
+
+
+def _unit(known: LossTasks | None, task: int) -> _Unit:
+    if known is None:
+        return False, None
+    classes = known.classes_of(task) is not None
+    return classes, None if classes else judged_by(known.loss_of(task))
+
+
+def _constant(
+    unit: _Unit, parts: Sequence[Labelled], owner: str
+) -> tuple[float | dict[Hashable, float], float]:
+    """Return what predicts labels best without features, and the sum of their weights."""
+    weights = [np.ones(len(p.y)) if p.weight is None else p.weight for p in parts]
+    weight = np.concatenate([np.empty(0), *weights])
+    total, (is_class, loss) = float(weight.sum()), unit
+    if is_class:
+        shares: dict[Hashable, float] = {}
+        for part, own in zip(parts, weights, strict=True):
+            labels = part.y.tolist()
+            for label in dict.fromkeys(labels):
+                seen = np.array([one == label for one in labels])
+                shares[label] = shares.get(label, 0.0) + float(own[seen].sum()) / total
+        return shares, total
+    if not total > 0:
+        return float("nan"), 0.0
+    y = np.concatenate([numbers_of(part.y, owner) for part in parts])
+    if isinstance(loss, PiecewiseLinear):
+        return best_constant(loss, y, weight), total
+    return float(np.average(y, weights=weight)), total
+
+
+@dataclass(frozen=True, eq=False)
+class Scoring:
+    """Scores rows by what a model predicts.
+
+    Attributes
+    ----------
+    predict : callable or None
+        ``(X, task of each row) -> natural outputs``; None: by the losses of the tasks alone.
+    known : LossTasks or None
+        The losses of the tasks; None for squared errors of numbers.
+    n_tasks : int
+        Tasks of the model.
+    targets : bool
+        Whether they are the columns of a target matrix, over which scores are averaged: they are
+        different quantities.
+    owner : str
+        The estimator, for messages.
+    """
+
+    predict: RowsFunction | None
+    known: LossTasks | None
+    n_tasks: int
+    targets: bool
+    owner: str
+
+    def baseline(self, parts: Sequence[Labelled]) -> Baseline:
+        """Learn what a constant predicts, on the rows of all tasks where these are alike."""
+        units = [_unit(self.known, t) for t in range(self.n_tasks)]
+        if not self.targets and len(set(units)) == 1:
+            groups = [(units[0], list(parts))]
+        else:
+            groups = [(unit, [p for p in parts if p.task == t]) for t, unit in enumerate(units)]
+        found = [_constant(unit, own, self.owner) for unit, own in groups]
+        return Baseline(tuple(c for c, _ in found), tuple(weight for _, weight in found))
+
+    def explained(self, data: TaskData, query: Query, baseline: Baseline | None) -> Evaluation:
+        """Return the share of the loss of a constant that is explained: "d2" of the metrics.
+
+        Parameters
+        ----------
+        data : TaskData
+            Raw, with labels.
+        query : Query
+            The same rows, encoded.
+        baseline : Baseline or None
+            Of the training rows; None: of these rows.
+        """
+        parts = labelled_rows(data, query.codes)
+        if self.known is not None:
+            codes = range(data.n_tasks) if query.codes is None else query.codes.tolist()
+            losses = [self.known.loss_of(t) for t in codes]
+            refuse_forbidden(np.asarray(data.y), losses, data, self.owner)
+        baseline = self.baseline(parts) if baseline is None else baseline
+        found: Sequence[Labels | None] = [None] * len(parts)
+        # Numbers beside classes are predicted task by task: beside text they are no array.
+        if self.known is None or not any(_unit(self.known, p.task)[0] for p in parts):
+            found = self._natural(parts, query)
+        held = [
+            self.held_out(part, query.data.X, baseline, own)
+            for part, own in zip(parts, found, strict=True)
+        ]
+        return evaluate(held, ["d2"], mean_over_tasks=self.targets)["d2"]
+
+    def accuracy(self, data: TaskData, query: Query) -> Evaluation:
+        """Return the share of rows of which the class is predicted right."""
+        parts = labelled_rows(data, query.codes)
+        found = zip(parts, self._natural(parts, query), strict=True)
+        by_task = scores_by_task(((part.y, own, part.weight) for part, own in found), accuracy)
+        overall = by_task.mean
+        if not self.targets and parts:
+            weights = [len(p.y) if p.weight is None else p.weight.sum() for p in parts]
+            overall = float(np.average(by_task.values, weights=weights))
+        return Evaluation(overall, by_task, by_task.undefined)
+
+    def _natural(self, parts: Sequence[Labelled], query: Query) -> list[Labels]:
+        X = query.data.X
+        if query.codes is None:
+            return [
+                self.predict(X[p.rows], np.full(len(p.y), p.task)) if len(p.y) else p.y
+                for p in parts
+            ]
+        found = self.predict(X, query.row_tasks())
+        return [found[part.rows] for part in parts]
+
+    def held_out(
+        self,
+        part: Labelled,
+        X: Any,  # noqa: ANN401 - dense or sparse
+        baseline: Baseline,
+        predicted: Labels | None = None,
+    ) -> HeldOut:
+        """Return rows of a task beside what is predicted; None: by the loss of the task."""
+        known, t = self.known, part.task
+        constant = baseline.of_task(t)
+        classes = None if known is None else known.classes_of(t)
+        loss = None if known is None or classes is not None else judged_by(known.loss_of(t))
+        if known is None or classes is None or isinstance(constant, float):
+            if predicted is None and known is not None:
+                predicted = labels_from(known.eta(X[part.rows], t), None, known.loss_of(t))
+            return HeldOut(
+                y=numbers_of(part.y, self.owner),
+                prediction=np.asarray(predicted),
+                baseline=constant,
+                loss=loss,
+                weight=part.weight,
+            )
+        table = probabilities_from(known.eta(X[part.rows], t), classes, known.loss_of(t))
+        labels = classes.tolist()
+        return HeldOut(
+            y=_codes(part.y, labels, self.owner),
+            prediction=np.argmax(table, axis=1),
+            baseline=np.array([constant.get(label, 0.0) for label in labels]),
+            probabilities=table,
+            classes=classes,
+            weight=part.weight,
+        )
+
+
+def _codes(labels: Labels, classes: list[Hashable], owner: str) -> NDArray[np.intp]:
+    position = {label: k for k, label in enumerate(classes)}
+    unknown = [label for label in labels.tolist() if label not in position]
+    if unknown:
+        raise DataError(
+            f"y of {owner} must hold classes seen in fit ({classes}); got {unknown[0]!r}."
+        )
+    return np.array([position[label] for label in labels.tolist()], dtype=np.intp)

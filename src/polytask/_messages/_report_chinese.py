@@ -191,7 +191,7 @@ REPORT_CHINESE: Mapping[str, Template] = {
     "short.r2": "R2",
     "short.r2_within": "任务内 R2",
     "short.mse": "均方误差",
-    "short.rmse": "均方根误差（任务平均）",
+    "short.rmse": "均方根误差",
     "short.mae": "平均绝对误差",
     "short.deviance": "平均损失",
     "short.accuracy": "准确率",

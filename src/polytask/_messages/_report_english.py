@@ -207,7 +207,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "short.r2": "R2",
     "short.r2_within": "R2 within tasks",
     "short.mse": "MSE",
-    "short.rmse": "RMSE, mean over tasks",
+    "short.rmse": "RMSE",
     "short.mae": "MAE",
     "short.deviance": "Mean loss",
     "short.accuracy": "Accuracy",

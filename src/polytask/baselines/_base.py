@@ -18,7 +18,6 @@ from polytask._estimator import (
     Outcomes,
     Query,
     classification,
-    natural_scores,
     outputs,
     regression,
 )
@@ -26,7 +25,6 @@ from polytask.baselines._fitting import check_estimator_object
 from polytask.data import Form, TaskData
 from polytask.exceptions import ParameterError
 from polytask.losses import Squared
-from polytask.metrics.scores import TaskScores, accuracy, r2
 
 Labels = NDArray[Any]
 Floats = NDArray[np.float64]
@@ -81,10 +79,6 @@ class Baseline(MultiTaskEstimator):
             return regression(data, Squared(), owner)
         allowed = "a scikit-learn regressor or classifier"
         raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        score = accuracy if is_classifier(self.estimator) else r2
-        return natural_scores(data, query, self._predict_rows, score)
 
     @available_if(inner_has("predict_proba"))  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401

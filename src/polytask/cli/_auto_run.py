@@ -140,7 +140,10 @@ def _say_choice(estimator: Any, lang: str) -> None:  # noqa: ANN401 - an automat
         if not math.isnan(row.score)
     ]
     say()
-    say_table("Rows held out", ("model", "score", "weight", "seconds"), rows, (1, 2, 3))
+    # The candidates are compared by their losses, also where the score is the accuracy.
+    classes = hasattr(estimator, "classes_")
+    score = "share of the log loss explained" if classes else report.score_name(estimator)
+    say_table("Rows held out", ("model", score, "weight", "seconds"), rows, (1, 2, 3))
     for row in board.itertuples():
         if math.isnan(row.score):
             say_pair("Left out", f"{row.model}: {row.note}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 import shlex
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -69,7 +70,7 @@ def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any
         What it was fitted on.
     """
     say_pair("Model", describe(estimator))
-    for sentence in (*_searched(estimator), *_certified(estimator)):
+    for sentence in (*searched(estimator), *_certified(estimator)):
         say_pair(*sentence)
     say_pair("Features", _features(estimator))
 
@@ -111,22 +112,27 @@ def short(penalty: object) -> str:
     return re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda m: f"{float(m[0]):.4g}", repr(penalty))
 
 
-def _searched(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
+def searched(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator
+    """Return what a search chose, and its score on the rows that it held out."""
     scores = getattr(estimator, "scores_", None)
     if scores is None:
         return _judged(estimator)
     means = np.nan_to_num(scores.mean(axis=1), nan=-np.inf)
     best = scores[int(np.argmin(np.abs(means - estimator.best_score_)))]
     n, folds = scores.shape
-    error = float(np.std(best, ddof=1) / np.sqrt(folds)) if folds > 1 else 0.0
-    value, spoken = _score(estimator, float(estimator.best_score_))
-    error = 2 * error if spoken.startswith("R2") else error
+    error = float(np.std(best, ddof=1) / np.sqrt(folds)) if folds > 1 else math.nan
+    held = getattr(estimator, "held_out_score_", None)
+    if held is None:
+        value, spoken = -float(estimator.best_score_), "log loss"
+    else:
+        value, error, spoken = held, estimator.held_out_error_, score_name(estimator)
+    known = "" if math.isnan(error) else f" (standard error {error:.2g})"
     return [
         ("Alpha", f"{estimator.alpha_:.4g}, task_weight={estimator.task_weight_!r}"),
         (
             "Held out",
-            f"{spoken} {value:.4g} (standard error {error:.2g}), the best of {n:,} "
-            f"candidates in {folds} folds",
+            f"{spoken} {value:.4g}{known}, the best of {n:,} candidates in {folds} "
+            f"{'folds' if folds > 1 else 'fold'}",
         ),
     ]
 
@@ -142,13 +148,26 @@ def _judged(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any esti
     ]
 
 
-def _score(estimator: Any, score: float) -> tuple[float, str]:  # noqa: ANN401 - any estimator
-    """Return the held-out score in familiar terms."""
-    if not hasattr(estimator, "task_classes_"):
-        # The loss is half the squared error on targets of variance 1.
-        return 1.0 + 2.0 * score, "R2"
-    mixed = "mean loss on scaled targets"
-    return -score, "log loss" if not hasattr(estimator, "scale_targets") else mixed
+def score_name(estimator: Any) -> str:  # noqa: ANN401 - a fitted estimator
+    """Return what ``estimator.score`` is, and what numbers are compared with."""
+    from sklearn.base import is_classifier
+
+    from polytask._estimator.outcomes import loss_object
+    from polytask._estimator.scoring import judged_by
+    from polytask.losses import LogLink
+
+    several = estimator.data_card_.form == "targets" and len(estimator.tasks_) > 1
+    if is_classifier(estimator):
+        return "mean accuracy of the targets" if several else "accuracy"
+    loss = getattr(estimator, "loss", "squared")
+    if isinstance(loss, Mapping) or loss == "auto":
+        return "mean over tasks of the share of the loss explained"
+    judged = judged_by(loss_object(loss, type(estimator).__name__))
+    if judged is None:
+        one = "R2 against the training mean"
+        return "mean R2 of the targets, each against its training mean" if several else one
+    what = "deviance" if isinstance(judged, LogLink) else f"{judged.name} loss"
+    return f"{'mean over targets of the ' if several else ''}share of the {what} explained"
 
 
 def _certified(estimator: Any) -> list[tuple[str, str]]:  # noqa: ANN401 - any estimator

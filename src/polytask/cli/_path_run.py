@@ -86,6 +86,8 @@ def run_path(
     path = _path(estimator, training)
     path.write(picture, table, kind=drawing.lines)
     _say_path(path)
+    for pair in report.searched(estimator):
+        say_pair(*pair)
     say()
     say(f"Wrote {picture} and {table}.")
 
@@ -105,6 +107,7 @@ def _path(estimator: Any, training: Training) -> RegularizationPath:  # noqa: AN
     from polytask.selection import regularization_path
 
     with working(f"Fitting {type(estimator).__name__} ..."):
+        estimator.fit(training.X, training.y, sample_weight=training.weight)
         return regularization_path(
             estimator, training.X, training.y, sample_weight=training.weight
         )

@@ -12,7 +12,6 @@ from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table, working
 from polytask.cli._fit_data import Training, read_training
 from polytask.cli._fit_run import Choice
-from polytask.cli._kinds import Problem, problem_of
 from polytask.cli._leftovers import removed_if_refused
 from polytask.cli._models import check_choice, model_named
 from polytask.cli._roles import Wanted
@@ -118,7 +117,7 @@ def run_tune(
     whole = len(found.trials) >= search.trials
     if whole and search.storage is None:
         Path(storage).unlink(missing_ok=True)
-    _say_found(found, _score_name(estimator, problem_of(training.kinds)), whole)
+    _say_found(found, report.score_name(found.estimator), whole)
     report.say_model(found.estimator, training)
     say(f"Wrote the trials to {trials}.")
     report.say_next(path, source, wanted)
@@ -147,17 +146,6 @@ def _written(found: Tuned) -> Any:  # noqa: ANN401 - a data frame
         if frame[name].dtype == object:
             frame[name] = frame[name].map(str)
     return frame
-
-
-def _score_name(estimator: Any, problem: Problem) -> str:  # noqa: ANN401 - any estimator
-    """Return what ``estimator.score`` is, the mean over tasks, for the head of a column."""
-    from polytask._estimator.mixed_score import by_deviance
-    from polytask._estimator.outcomes import loss_object
-
-    if problem is Problem.CLASSIFICATION:
-        return "accuracy"
-    unusual = problem is Problem.MIXED or by_deviance([loss_object(estimator.loss, "tune")])
-    return "explained deviance" if unusual else "R2"
 
 
 def _say_found(found: Tuned, measure: str, whole: bool) -> None:

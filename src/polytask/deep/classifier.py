@@ -9,7 +9,7 @@ from typing import Any
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 
-from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator import Outcomes, classification
 from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
@@ -18,7 +18,6 @@ from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import Sharing
 from polytask.deep.training import MakeOptimizer, MakeSchedule
 from polytask.deep.trunk import MLP
-from polytask.metrics.scores import TaskScores, accuracy
 from polytask.penalties import Penalty
 
 
@@ -259,9 +258,6 @@ class DeepMultiTaskClassifier(DeepEstimator):
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return classification(data, self.loss, type(self).__name__)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.

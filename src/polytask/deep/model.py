@@ -8,9 +8,9 @@ from typing import Any
 
 from sklearn.utils.metaestimators import available_if
 
-from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator import Outcomes, mixed
 from polytask._estimator.classes import has_classes, probabilities
-from polytask._estimator.mixed_score import explained
+from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.base import DeepEstimator
@@ -18,7 +18,6 @@ from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import Sharing
 from polytask.deep.training import MakeOptimizer, MakeSchedule
 from polytask.deep.trunk import MLP
-from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 
 
@@ -265,8 +264,8 @@ class DeepMultiTaskModel(DeepEstimator):
     def _outcomes(self, data: TaskData) -> Outcomes:
         return mixed(data, self.loss, type(self).__name__)
 
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return explained(self._tasks, data, query, type(self).__name__)
+    def _by_loss(self) -> LossTasks:
+        return self._tasks
 
     @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401

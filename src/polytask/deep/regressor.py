@@ -8,8 +8,8 @@ from typing import Any
 
 from sklearn.utils import RegressorTags, Tags
 
-from polytask._estimator import Outcomes, Query, natural_scores, regression
-from polytask._estimator.mixed_score import by_deviance, explained
+from polytask._estimator import Outcomes, regression
+from polytask._estimator.scoring import LossTasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.base import DeepEstimator
@@ -17,7 +17,6 @@ from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import Sharing
 from polytask.deep.training import MakeOptimizer, MakeSchedule
 from polytask.deep.trunk import MLP
-from polytask.metrics.scores import TaskScores, r2
 from polytask.penalties import Penalty
 
 
@@ -253,11 +252,8 @@ class DeepMultiTaskRegressor(DeepEstimator):
     def _outcomes(self, data: TaskData) -> Outcomes:
         return regression(data, self.loss, type(self).__name__)
 
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        if not by_deviance(self._tasks.losses):
-            return natural_scores(data, query, self._predict_rows, r2)
-        # Means of counts and amounts are judged by the deviance that they were fitted by.
-        return explained(self._tasks, data, query, type(self).__name__)
+    def _by_loss(self) -> LossTasks:
+        return self._tasks
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

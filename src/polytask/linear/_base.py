@@ -84,6 +84,9 @@ class LinearEstimator(MultiTaskEstimator):
         check_is_fitted(self)
         return self._linear
 
+    def _by_loss(self) -> LinearTasks:
+        return self._linear
+
     def __sklearn_clone__(self) -> Self:
         """Return a copy that is not fitted; a model that it learns from stays as it is."""
         copy: Self = super().__sklearn_clone__()

@@ -15,9 +15,7 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._estimator import (
     MultiTaskEstimator,
     Outcomes,
-    Query,
     classification,
-    natural_scores,
 )
 from polytask._estimator.base import label_array
 from polytask._estimator.classes import decisions, probabilities
@@ -35,7 +33,6 @@ from polytask.linear._bayes_class_update import check_classes, updated_state
 from polytask.linear._export import coefficient_table
 from polytask.linear._given_lines import with_lines_of
 from polytask.linear._threads import blas_threads
-from polytask.metrics.scores import TaskScores, accuracy
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -282,9 +279,6 @@ default="auto"
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._tasks.labels_of(X, task)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities, averaged over the posterior.

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import MultiTaskEstimator, Query, natural_scores, outputs, regression
+from polytask._estimator import MultiTaskEstimator, outputs, regression
 from polytask._estimator.base import label_array
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._registry import saveable
@@ -24,7 +24,6 @@ from polytask.linear._bayes_update import updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
 from polytask.linear._threads import blas_threads
-from polytask.metrics.scores import TaskScores, r2
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -235,12 +234,15 @@ default="auto"
         if not hasattr(self, "_tasks"):
             return self.fit(X, y, task, sample_weight)
         with blas_threads(self.n_jobs, type(self).__name__, usual=1):
-            schema, tasks = updated(self._schema, self._tasks, (X, y, task, sample_weight))
+            schema, tasks, rows = updated(self._schema, self._tasks, (X, y, task, sample_weight))
             linear = updated_linear(self._linear, self._tasks, tasks)
             linear, self._given_lines = with_lines_of(linear, self._linear, self._given_lines)
         self._schema = schema
         self.tasks_ = label_array(schema.index.labels)
         self._set_tasks(tasks, linear)
+        # A model of an earlier version kept none.
+        if hasattr(self, "_baseline"):
+            self._baseline = self._baseline.merged(self._scoring().baseline(rows))
         return self
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
@@ -249,9 +251,6 @@ default="auto"
         coef, intercept = self._tasks.typical()
         precision = self._linear.coef.dtype
         return np.asarray(X @ coef.astype(precision) + precision.type(intercept))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, r2)
 
     def predict(self, X: Any, task: Any = None, return_std: bool = False) -> Any:  # noqa: ANN401
         """Predict with the posterior mean, for unseen tasks with the prior mean.

@@ -13,6 +13,7 @@ from polytask._estimator import Query, regression
 from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scaling import refuse_huge
 from polytask._estimator.scored import scored_data
+from polytask._estimator.scoring import Labelled, labelled_rows
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.blocks import Block, renumbered
 from polytask.bayes.collect import collect_shared, collect_stacked, merged, opened_block
@@ -35,8 +36,8 @@ _FEW = 20
 
 def updated(
     schema: InputSchema, tasks: BayesTasks, given: tuple[Any, Any, Any, Any]
-) -> tuple[InputSchema, BayesTasks]:
-    """Return what a fitted model knows after further rows.
+) -> tuple[InputSchema, BayesTasks, list[Labelled]]:
+    """Return what a fitted model knows after further rows, and these.
 
     Parameters
     ----------
@@ -49,8 +50,8 @@ def updated(
 
     Returns
     -------
-    tuple of (InputSchema, BayesTasks)
-        New objects.
+    tuple of (InputSchema, BayesTasks, list of Labelled)
+        New objects; the labelled rows by the numbers of their tasks.
 
     Raises
     ------
@@ -78,7 +79,8 @@ def updated(
     )
     if joint is not None:
         blocks = tuple(_beyond(blocks, joint.n_tasks))
-    return new, dataclasses.replace(wide, blocks=merged(wide.blocks, blocks), joint=joint)
+    known = dataclasses.replace(wide, blocks=merged(wide.blocks, blocks), joint=joint)
+    return new, known, labelled_rows(raw, numbers)
 
 
 def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:

@@ -7,7 +7,7 @@ from typing import Any
 from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 
-from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator import Outcomes, classification
 from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
@@ -16,7 +16,6 @@ from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, accuracy
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
@@ -147,9 +146,6 @@ class MultiTaskClassifier(LinearEstimator):
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.

@@ -6,9 +6,8 @@ from typing import Any
 
 from sklearn.utils.metaestimators import available_if
 
-from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator import Outcomes, mixed
 from polytask._estimator.classes import has_classes, probabilities
-from polytask._estimator.mixed_score import explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -16,7 +15,6 @@ from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
@@ -141,9 +139,6 @@ class MultiTaskModel(LinearEstimator):
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return explained(self._linear_model(), data, query, type(self).__name__)
 
     @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401

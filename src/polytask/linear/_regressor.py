@@ -6,8 +6,7 @@ from typing import Any
 
 from sklearn.utils import RegressorTags, Tags
 
-from polytask._estimator import Outcomes, Query, natural_scores, regression
-from polytask._estimator.mixed_score import by_deviance, explained
+from polytask._estimator import Outcomes, regression
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -15,7 +14,6 @@ from polytask.linear._fitting import check_solver_settings
 from polytask.linear._penalised import fit_penalised
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, r2
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
@@ -174,13 +172,6 @@ class MultiTaskRegressor(LinearEstimator):
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
         self._keep(data, *fit_penalised(self, data))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        linear = self._linear_model()
-        if not by_deviance(linear.losses):
-            return natural_scores(data, query, self._predict_rows, r2)
-        # Means of counts and amounts are judged by the deviance that they were fitted by.
-        return explained(linear, data, query, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

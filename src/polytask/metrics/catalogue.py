@@ -16,10 +16,11 @@ from polytask.metrics.summaries import (
     Columns,
     Explained,
     Joined,
+    RootMean,
     RowMean,
     RowValues,
     Summary,
-    TaskMean,
+    Within,
     explained_rows,
     mean_over_tasks,
 )
@@ -132,14 +133,6 @@ def _squared_distance(held: HeldOut) -> Array:
     return np.asarray(squares(off).sum(axis=1) * (0.5 if off.shape[1] < 3 else 1.0))
 
 
-def _root_mean_square(held: HeldOut) -> float:
-    return float(np.sqrt(RowMean(_squared_error).of_task(held)))
-
-
-def _r2_within(held: HeldOut) -> float:
-    return r2_of_rows(held.y, held.prediction, held.weight)
-
-
 def _r2(rows: Columns) -> float:
     return r2_of_rows(rows.y, rows.prediction, rows.weight)
 
@@ -191,9 +184,9 @@ def _labels(name: str, label: str, rows: RowValues) -> Metric:
 _TABLE = (
     Metric("d2", "D2", True, "both", True, Explained(), explained_rows),
     _numbers("r2", "R2", True, Joined(_r2)),
-    _numbers("r2_within", "R2 within tasks", True, TaskMean(_r2_within)),
+    _numbers("r2_within", "R2 within tasks", True, Within()),
     _numbers("mse", "MSE", False, RowMean(_squared_error), _squared_error),
-    _numbers("rmse", "RMSE (mean over tasks)", False, TaskMean(_root_mean_square)),
+    _numbers("rmse", "RMSE", False, RootMean(_squared_error)),
     _numbers("mae", "MAE", False, RowMean(_absolute_error), _absolute_error),
     Metric("deviance", "Mean loss", False, "both", True, RowMean(HeldOut.losses), HeldOut.losses),
     _labels("accuracy", "Accuracy", _hit),

@@ -13,7 +13,7 @@ from polytask.metrics.catalogue import METRICS, Metric
 from polytask.metrics.held_out import HeldOut
 from polytask.metrics.scores import TaskScores
 
-OF_NUMBERS = ("r2", "r2_within", "rmse", "mae")
+OF_NUMBERS = ("r2_within", "rmse", "mae")
 OF_CLASSES = ("accuracy", "majority", "auc", "log_loss", "calibration")
 RARE = 0.2
 
@@ -25,8 +25,8 @@ class Evaluation:
     Attributes
     ----------
     overall : float
-        Over the rows of all tasks together where that has a meaning, else the mean over
-        tasks; NaN if undefined.
+        Over the rows of all tasks together where that has a meaning and no mean over tasks was
+        asked for, else the mean over tasks; NaN if undefined.
     by_task : TaskScores
         One value per task, in the order of the parts; NaN where it is undefined, and for
         tasks whose kind of outcome the metric is not for. ``by_task.mean`` is the mean over
@@ -40,8 +40,12 @@ class Evaluation:
     undefined: int
 
 
-def evaluate(parts: Sequence[HeldOut], names: Sequence[str]) -> dict[str, Evaluation]:
+def evaluate(
+    parts: Sequence[HeldOut], names: Sequence[str], *, mean_over_tasks: bool = False
+) -> dict[str, Evaluation]:
     """Score held-out predictions of one model by several metrics.
+
+    The score of a regressor, ``model.score(X, y)``, is "d2".
 
     Parameters
     ----------
@@ -49,6 +53,9 @@ def evaluate(parts: Sequence[HeldOut], names: Sequence[str]) -> dict[str, Evalua
         One for each task.
     names : sequence of str
         Keys of :data:`METRICS`.
+    mean_over_tasks : bool, default=False
+        Whether the overall score is the mean over tasks: for the columns of a target matrix,
+        which are different quantities.
 
     Returns
     -------
@@ -72,7 +79,7 @@ def evaluate(parts: Sequence[HeldOut], names: Sequence[str]) -> dict[str, Evalua
     >>> found["r2_within"].overall, found["r2_within"].undefined
     (0.5, 1)
     """
-    return {name: _evaluation(_metric(name), parts) for name in names}
+    return {name: _evaluation(_metric(name), parts, mean_over_tasks) for name in names}
 
 
 def default_metrics(parts: Sequence[HeldOut]) -> tuple[str, ...]:
@@ -108,10 +115,12 @@ def _metric(name: str) -> Metric:
     return METRICS[name]
 
 
-def _evaluation(metric: Metric, parts: Sequence[HeldOut]) -> Evaluation:
+def _evaluation(metric: Metric, parts: Sequence[HeldOut], mean_over_tasks: bool) -> Evaluation:
     values = tuple(metric.by_task(held) for held in parts)
     own = [v for v, held in zip(values, parts, strict=True) if metric.fits(held)]
-    return Evaluation(metric.overall(parts), TaskScores(values), int(np.isnan(own).sum()))
+    by_task = TaskScores(values)
+    overall = by_task.mean if mean_over_tasks else metric.overall(parts)
+    return Evaluation(overall, by_task, int(np.isnan(own).sum()))
 
 
 def _of_classes(parts: Sequence[HeldOut]) -> tuple[str, ...]:

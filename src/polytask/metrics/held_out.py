@@ -10,9 +10,11 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError
-from polytask.losses import LogLink
+from polytask.losses import LogLink, PiecewiseLinear
 
 Array = NDArray[np.float64]
+# What numbers are judged by instead of their squared error.
+JudgedLoss = LogLink | PiecewiseLinear
 OWNER = "HeldOut"
 # Predicted means are at least this share of the constant's, as probabilities are kept from 0.
 _LEAST = float(np.finfo(np.float64).eps)
@@ -31,16 +33,17 @@ class HeldOut:
         have it), which is always wrong. Predicted numbers may be NaN or infinite: the scores
         then show it.
     baseline : float or array of shape (K,)
-        What a constant model learned on the training rows predicts: their mean, or the share
-        of each class among them.
+        What a constant model learned on the training rows predicts: their mean (the best
+        constant of a piecewise-linear loss), or the share of each class among them.
     probabilities : array of shape (n, K) or None, default=None
         Of the classes; None for numbers, and for a model that has none.
     classes : array of shape (K,) or None, default=None
         The labels, in sorted order; the second of two is the positive class. They include
         those that only held-out rows have, with probability 0. None for numbers.
-    loss : LogLink or None, default=None
-        The loss of numbers that are counts or amounts, such as ``Poisson()``; predictions are
-        means, and their deviance is scored. None: the squared error of numbers.
+    loss : Loss or None, default=None
+        The loss of numbers that are counts or amounts, such as ``Poisson()``: predictions are
+        means, and their deviance is scored. Or that of quantiles, such as ``Quantile(0.9)``,
+        which is scored itself. None: the squared error of numbers.
     weight : array of shape (n,) or None, default=None
         Row weights >= 0. A row of weight 2 counts as the row twice, of weight 0 not at all.
 
@@ -56,7 +59,7 @@ class HeldOut:
     probabilities: NDArray[Any] | None = None
     classes: NDArray[Any] | None = None
     weight: Array | None = None
-    loss: LogLink | None = None
+    loss: JudgedLoss | None = None
 
     def __post_init__(self) -> None:
         """Convert to arrays and check them."""
@@ -100,7 +103,7 @@ class HeldOut:
         return "numbers" if self.classes is None else "classes"
 
     @property
-    def unit(self) -> tuple[str, LogLink | None]:
+    def unit(self) -> tuple[str, JudgedLoss | None]:
         """What tells losses apart that cannot be added up."""
         return self.kind, self.loss
 
@@ -121,12 +124,12 @@ class HeldOut:
         Returns
         -------
         ndarray of shape (n,)
-            The squared error of numbers, or their deviance if there is a loss of them; the
-            log loss of classes, NaN without probabilities. A predicted mean counts as at
+            The squared error of numbers, or their deviance or loss if there is a loss of them;
+            the log loss of classes, NaN without probabilities. A predicted mean counts as at
             least 2e-16 of the baseline, just as probabilities are kept away from 0.
         """
         if self.loss is not None:
-            return self._deviances(self.loss, self.prediction)
+            return self._by_loss(self.loss, self.prediction)
         if self.classes is None:
             return squares(self.y - self.prediction)
         if self.probabilities is None:
@@ -139,18 +142,20 @@ class HeldOut:
         Returns
         -------
         ndarray of shape (n,)
-            The squared error of numbers or their deviance, the log loss of classes.
+            The squared error of numbers, their deviance or loss, the log loss of classes.
         """
         if self.loss is not None:
-            return self._deviances(self.loss, np.full(len(self.y), self.baseline))
+            return self._by_loss(self.loss, np.full(len(self.y), self.baseline))
         if self.classes is None:
             return squares(self.y - self.baseline)
         by_class = _log_losses(np.asarray(self.baseline), self.precision)
         losses: Array = by_class[self.y]
         return losses
 
-    def _deviances(self, loss: LogLink, means: NDArray[Any]) -> Array:
-        """Return twice the loss of every row, the deviance."""
+    def _by_loss(self, loss: JudgedLoss, means: NDArray[Any]) -> Array:
+        """Return twice the loss of every row, the deviance, or the loss of quantiles itself."""
+        if isinstance(loss, PiecewiseLinear):
+            return np.asarray(loss.value(self.y, means))
         least = max(_LEAST * float(self.baseline), float(np.finfo(np.float64).tiny))
         # Not np.maximum alone: a mean of NaN stays one.
         kept = np.where(means < least, least, means)

@@ -38,6 +38,8 @@ def task_scorer(
     metric : {"r2", "accuracy"} or callable, default="r2"
         A callable takes ``(y_true, y_pred)`` and, to be used with weights,
         ``sample_weight``.
+        "r2" compares with the mean of the rows that are scored. ``estimator.score``, which
+        scikit-learn takes where no scorer is given, with the training mean.
     average : {"task", "rows"}, default="task"
         "task" is the mean of the scores of the tasks, those left out for which the score is
         undefined (NaN); "rows" is one score of the rows of all tasks together.

@@ -9,8 +9,9 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask.losses import LogLink
 from polytask.metrics.held_out import HeldOut, squares
-from polytask.metrics.scores import TaskScores
+from polytask.metrics.scores import TaskScores, r2
 
 Array = NDArray[np.float64]
 RowValues = Callable[[HeldOut], Array]
@@ -58,24 +59,51 @@ class RowMean:
 
 
 @dataclass(frozen=True)
-class TaskMean:
-    """A score of one task, and the mean over the tasks that have it.
+class RootMean:
+    """The root of the weighted mean over rows, of one task or of all together.
 
     Attributes
     ----------
-    score : callable
-        Takes the held-out rows of a task.
+    rows : callable
+        Takes held-out rows, returns one value for each.
     """
 
-    score: Callable[[HeldOut], float]
+    rows: RowValues
 
     def of_task(self, held: HeldOut) -> float:
-        """Return the score of one task."""
-        return self.score(held)
+        """Return the root of the mean over the rows of one task."""
+        return self.of_tasks([held])
 
     def of_tasks(self, parts: Sequence[HeldOut]) -> float:
-        """Return the mean over tasks."""
-        return mean_over_tasks(self, parts)
+        """Return the root of the mean over the rows of all tasks together."""
+        return float(np.sqrt(RowMean(self.rows).of_tasks(parts)))
+
+
+@dataclass(frozen=True)
+class Within:
+    """R2 around the mean of the task's own held-out rows, of one task or pooled over tasks.
+
+    Pooled, the squared errors of all rows are divided by all squares around the means of their
+    tasks: of a few rows a ratio of its own is mostly chance.
+    """
+
+    def of_task(self, held: HeldOut) -> float:
+        """Return the R2 of one task; NaN with under two rows or a constant outcome."""
+        return r2(held.y, held.prediction, held.weight)
+
+    def of_tasks(self, parts: Sequence[HeldOut]) -> float:
+        """Return the R2 within tasks; a task of one row has nothing around its mean."""
+        errors = around = 0.0
+        for held in parts:
+            y = held.y if held.weight is None else held.y[held.weight > 0]
+            if len(y) < 2:
+                continue
+            errors += weighted_sum(squares(held.y - held.prediction), held.weight)
+            # The mean of three 0.1s is not 0.1.
+            if not np.all(y == y[0]):
+                mean = np.average(held.y, weights=held.weight)
+                around += weighted_sum(squares(held.y - mean), held.weight)
+        return 1.0 - errors / around if around > 0 else float("nan")
 
 
 @dataclass(frozen=True)
@@ -146,19 +174,19 @@ def joined(parts: Sequence[HeldOut]) -> Columns:
 def explained_rows(held: HeldOut) -> Array:
     """Return one value per row, whose weighted mean is the share explained in the task."""
     null = weighted_sum(held.baseline_losses(), held.weight)
-    if null <= _rounding(held):
+    if null <= rounding(held):
         return np.full(len(held.y), np.nan)
     return 1.0 - held.losses() * (held.total / null)
 
 
 def _share(parts: Sequence[HeldOut]) -> float:
     null = sum(weighted_sum(held.baseline_losses(), held.weight) for held in parts)
-    if null <= sum(_rounding(held) for held in parts):
+    if null <= sum(rounding(held) for held in parts):
         return float("nan")
     return 1.0 - sum(weighted_sum(held.losses(), held.weight) for held in parts) / null
 
 
-def _rounding(held: HeldOut) -> float:
+def rounding(held: HeldOut) -> float:
     """Return the loss of a constant that is right in every row, but for rounding.
 
     Without this a task with one class, or whose rows are all 0.1, would get a score in the
@@ -167,8 +195,10 @@ def _rounding(held: HeldOut) -> float:
     if held.classes is not None:
         return 8.0 * held.precision * held.total
     unit = 32.0 * float(np.finfo(np.float64).eps)
-    if held.loss is not None:
+    if isinstance(held.loss, LogLink):
         return unit**2 * max(float(held.baseline), 1.0) * held.total
+    if held.loss is not None:
+        return unit * abs(float(held.baseline)) * held.total
     width = unit * np.asarray(held.baseline)
     return float(squares(width)) * held.total
 

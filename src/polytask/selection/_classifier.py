@@ -8,14 +8,13 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator import Outcomes, classification
 from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection._fit import fit_searched, intercept_modes, keep_search, scores_table
 from polytask.solvers import Solver
 
@@ -47,8 +46,10 @@ class MultiTaskClassifierCV(LinearEstimator):
         or, over all penalties, the knee of the front between few coefficients and a good score:
         past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
-        None: the held-out loss on scaled targets, every label counting the same. A callable
-        takes (y, prediction) of one task, greater is better; tasks are averaged.
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
     loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         As in :class:`MultiTaskClassifier`.
     solver : "auto" or Solver, default="auto"
@@ -96,7 +97,7 @@ class MultiTaskClassifierCV(LinearEstimator):
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float
-        Mean score of the chosen candidate.
+        Mean over the folds of what is optimised, of the chosen candidate.
     sizes_ : ndarray of shape (n_candidates,)
         Coefficients other than zero, the mean over the folds.
     task_weight_, intercept_mode_, intercept_strength_
@@ -205,9 +206,6 @@ class MultiTaskClassifierCV(LinearEstimator):
         """
         check_is_fitted(self)
         return scores_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""

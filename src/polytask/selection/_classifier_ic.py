@@ -8,14 +8,13 @@ from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, classification, natural_scores
+from polytask._estimator import Outcomes, classification
 from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection._fit import intercept_modes
 from polytask.selection._fit_whole import criteria_table, fit_by_criterion
 from polytask.solvers import Solver
@@ -215,9 +214,6 @@ class MultiTaskClassifierIC(LinearEstimator):
         """
         check_is_fitted(self)
         return criteria_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""

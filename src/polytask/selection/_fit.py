@@ -22,6 +22,7 @@ from polytask.linear._problem import Problem, Settings, build_problem
 from polytask.metrics import accuracy
 from polytask.penalties import Penalty
 from polytask.selection.candidates import default_penalties
+from polytask.selection.explained import HeldOutScore, held_out_score
 from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
 from polytask.selection.judging import CrossValidation, PathFitter
@@ -104,6 +105,9 @@ def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) ->
         return build_problem(data, outcomes, settings, owner, folds.whole)
 
     found, best = search(plan, whole, judge)
+    if any(classes is None for classes in outcomes.classes):
+        exact = replace(fitter, max_iter=estimator.max_iter)
+        best = replace(best, detail=held_out_score(folds.parts, best, exact))
     problem = whole(best.settings)
     return outcomes, problem, refitted(estimator, problem, best), found, best
 
@@ -165,6 +169,10 @@ def keep_search(estimator: Any, found: list[Candidate], best: Candidate) -> None
     estimator._judged_by = "score" if callable(scoring) else scoring
     estimator.sizes_ = np.array([c.size for c in found])
     estimator.best_score_ = best.score
+    # Classifiers are scored by their accuracy, which no search of the loss has computed.
+    if isinstance(best.detail, HeldOutScore):
+        estimator.held_out_score_ = best.detail.score
+        estimator.held_out_error_ = best.detail.error
 
 
 def choices_table(estimator: Any, columns: dict[str, Any]) -> pd.DataFrame:  # noqa: ANN401

@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator import Outcomes, mixed
 from polytask._estimator.classes import has_classes, probabilities
-from polytask._estimator.mixed_score import explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores
 from polytask.selection._fit import fit_searched, intercept_modes, keep_search, scores_table
 from polytask.solvers import Solver
 
@@ -47,8 +45,10 @@ class MultiTaskModelCV(LinearEstimator):
         or, over all penalties, the knee of the front between few coefficients and a good score:
         past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
-        None: the held-out loss on scaled targets, every label counting the same. A callable
-        takes (y, prediction) of one task, greater is better; tasks are averaged.
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
         As in :class:`MultiTaskModel`.
     solver : "auto" or Solver, default="auto"
@@ -99,7 +99,11 @@ class MultiTaskModelCV(LinearEstimator):
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float
-        Mean score of the chosen candidate.
+        Mean over the folds of what is optimised, of the chosen candidate.
+    held_out_score_, held_out_error_ : float
+        What :meth:`score` is, of the held-out rows of all folds predicted by the chosen
+        candidate, each fold against its own training mean; and its standard error over the
+        folds, NaN with one. The best of many candidates looks better than it is.
     sizes_ : ndarray of shape (n_candidates,)
         Coefficients other than zero, the mean over the folds.
     task_weight_, intercept_mode_, intercept_strength_
@@ -210,9 +214,6 @@ class MultiTaskModelCV(LinearEstimator):
         """
         check_is_fitted(self)
         return scores_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return explained(self._linear_model(), data, query, type(self).__name__)
 
     @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401

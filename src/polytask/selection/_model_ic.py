@@ -7,15 +7,13 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, mixed
+from polytask._estimator import Outcomes, mixed
 from polytask._estimator.classes import has_classes, probabilities
-from polytask._estimator.mixed_score import explained
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores
 from polytask.selection._fit import intercept_modes
 from polytask.selection._fit_whole import criteria_table, fit_by_criterion
 from polytask.solvers import Solver
@@ -219,9 +217,6 @@ class MultiTaskModelIC(LinearEstimator):
         """
         check_is_fitted(self)
         return criteria_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return explained(self._linear_model(), data, query, type(self).__name__)
 
     @available_if(has_classes)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401

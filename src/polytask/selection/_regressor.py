@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, natural_scores, regression
-from polytask._estimator.mixed_score import by_deviance, explained
+from polytask._estimator import Outcomes, regression
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, r2
 from polytask.selection._fit import fit_searched, intercept_modes, keep_search, scores_table
 from polytask.solvers import Solver
 
@@ -46,8 +44,10 @@ class MultiTaskRegressorCV(LinearEstimator):
         or, over all penalties, the knee of the front between few coefficients and a good score:
         past it a coefficient buys less than the average one.
     scoring : {"r2", "accuracy"}, callable or None, default=None
-        None: the held-out loss on scaled targets, every label counting the same. A callable
-        takes (y, prediction) of one task, greater is better; tasks are averaged.
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
     loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
             default="squared"
         The loss of every row, as in :class:`MultiTaskRegressor`.
@@ -97,7 +97,11 @@ class MultiTaskRegressorCV(LinearEstimator):
     candidates_ : tuple of (Penalty, task weight, intercept strength)
         What the rows of ``scores_`` are.
     best_score_ : float
-        Mean score of the chosen candidate.
+        Mean over the folds of what is optimised, of the chosen candidate.
+    held_out_score_, held_out_error_ : float
+        What :meth:`score` is, of the held-out rows of all folds predicted by the chosen
+        candidate, each fold against its own training mean; and its standard error over the
+        folds, NaN with one. The best of many candidates looks better than it is.
     sizes_ : ndarray of shape (n_candidates,)
         Coefficients other than zero, the mean over the folds.
     task_weight_, intercept_mode_, intercept_strength_
@@ -204,13 +208,6 @@ class MultiTaskRegressorCV(LinearEstimator):
         """
         check_is_fitted(self)
         return scores_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        linear = self._linear_model()
-        if not by_deviance(linear.losses):
-            return natural_scores(data, query, self._predict_rows, r2)
-        # Means of counts and amounts are judged by the deviance that they were fitted by.
-        return explained(linear, data, query, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

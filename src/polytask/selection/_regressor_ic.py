@@ -7,14 +7,12 @@ from typing import TYPE_CHECKING, Any
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import Outcomes, Query, natural_scores, regression
-from polytask._estimator.mixed_score import by_deviance, explained
+from polytask._estimator import Outcomes, regression
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
 from polytask.linear._problem import Settings
 from polytask.linear._transfer import source_of
-from polytask.metrics.scores import TaskScores, r2
 from polytask.selection._fit import intercept_modes
 from polytask.selection._fit_whole import criteria_table, fit_by_criterion
 from polytask.solvers import Solver
@@ -220,13 +218,6 @@ class MultiTaskRegressorIC(LinearEstimator):
         """
         check_is_fitted(self)
         return criteria_table(self)
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        linear = self._linear_model()
-        if not by_deviance(linear.losses):
-            return natural_scores(data, query, self._predict_rows, r2)
-        # Means of counts and amounts are judged by the deviance that they were fitted by.
-        return explained(linear, data, query, type(self).__name__)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

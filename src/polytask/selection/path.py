@@ -165,7 +165,8 @@ def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     if scoring is None:
         measure = Measure("loss", "held-out loss (scaled targets)", greater_is_better=False)
     else:
-        measure = Measure(scoring, f"held-out {scoring}", greater_is_better=True)
+        label = "mean over tasks of the R2 within each" if scoring == "r2" else scoring
+        measure = Measure(scoring, f"held-out {label}", greater_is_better=True)
     return model.alpha_scores_, measure, None
 
 

@@ -15,9 +15,7 @@ from polytask._checks import sentence
 from polytask._estimator import (
     MultiTaskEstimator,
     Outcomes,
-    Query,
     classification,
-    natural_scores,
     outputs,
     regression,
 )
@@ -28,7 +26,6 @@ from polytask.data import Form, TaskData, as_splits
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
-from polytask.metrics.scores import TaskScores, accuracy, r2
 from polytask.selection.members import numbers_of, probabilities_of
 
 Array = NDArray[np.float64]
@@ -232,10 +229,6 @@ class SharedBase(MultiTaskEstimator):
 
     def _predict_rows(self, X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
         return np.asarray(self.correction_._predict_rows(self._inputs(X, tasks), tasks))
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        score = accuracy if _classifies(self) else r2
-        return natural_scores(data, query, self._predict_rows, score)
 
     def _classes_of(self, task: int) -> Labels:
         return np.asarray(self.classes_[0] if isinstance(self.classes_, list) else self.classes_)

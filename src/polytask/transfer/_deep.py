@@ -253,7 +253,7 @@ def _extended(model: Any, given: Given, fresh: Sequence[AddedTask]) -> Any:  # n
     new = copy.copy(model)
     old: DeepTasks = model._tasks
     new._tasks = tasks = dataclasses.replace(old, added=(*old.added, *fresh))
-    indexed(new, model, tuple(entry.label for entry in given.tasks))
+    indexed(new, model, given.tasks)
     labels = new._schema.index.labels[-len(fresh) :]
     columns = [(t, c) for t, own in zip(labels, fresh, strict=True) for c in own.labels]
     new.columns_ = (*model.columns_, *columns)

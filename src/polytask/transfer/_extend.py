@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import dataclasses
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +12,7 @@ import numpy as np
 
 from polytask._estimator.base import MultiTaskEstimator, label_array
 from polytask._estimator.card import DataCard, added_checksum, checksum
+from polytask._estimator.scoring import Baseline, Labelled
 from polytask.data import Form, LabelIndex
 from polytask.linear._base import LinearEstimator
 from polytask.linear._given_lines import GivenLine
@@ -65,9 +66,8 @@ def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -
     known = [entry for entry in learned if entry.task.position >= 0]
     fresh = [entry for entry in learned if entry.task.position < 0]
     linear = _replaced(model._linear_model(), known)
-    labels = tuple(entry.task.label for entry in fresh)
     new._linear = linear = _appended(linear, fresh)
-    indexed(new, model, labels)
+    indexed(new, model, [entry.task for entry in fresh])
     new.coef_, new.intercept_ = linear.coef, linear.intercept
     _columns(new, linear)
     rows = np.array([entry.task.rows.weight.sum() for entry in fresh])
@@ -143,9 +143,12 @@ def _appended(linear: LinearTasks, fresh: Sequence[Learned]) -> LinearTasks:
     )
 
 
-def indexed(new: Any, model: MultiTaskEstimator, labels: tuple[Hashable, ...]) -> None:  # noqa: ANN401
-    """Let a copy of a model know the labels of further tasks, which have all features."""
-    schema = model._schema
+def indexed(new: Any, model: MultiTaskEstimator, added: Sequence[NewTask]) -> None:  # noqa: ANN401
+    """Let a copy of a model know further tasks, which have all features.
+
+    New targets are scored against their own mean, other tasks against that of the training rows.
+    """
+    schema, labels = model._schema, tuple(task.label for task in added)
     present = schema.present
     if present is not None:
         has = np.ones((len(labels), present.shape[1]), dtype=bool)
@@ -153,6 +156,19 @@ def indexed(new: Any, model: MultiTaskEstimator, labels: tuple[Hashable, ...]) -
     tasks = (*schema.index.labels, *labels)
     new._schema = dataclasses.replace(schema, index=LabelIndex(tasks), present=present)
     new.tasks_ = label_array(tasks)
+    baseline: Baseline | None = getattr(model, "_baseline", None)
+    if baseline is not None and schema.form is Form.TARGETS:
+        known = model._by_loss()
+        classes = None if known is None else known.classes_of(-1)
+        labels_of = [
+            t.rows.y if classes is None else classes[t.rows.y.astype(np.intp)] for t in added
+        ]
+        rows = [
+            Labelled(k, slice(None), y, task.rows.weight)
+            for k, (y, task) in enumerate(zip(labels_of, added, strict=True))
+        ]
+        own = dataclasses.replace(model._scoring(), n_tasks=len(added)).baseline(rows)
+        new._baseline = baseline.extended(own)
 
 
 def _columns(new: Any, linear: LinearTasks) -> None:  # noqa: ANN401

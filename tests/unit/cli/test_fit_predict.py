@@ -197,7 +197,9 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
     plain.to_csv("a.csv", index=False)
     done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--penalty", "L21", "--folds", "2")
     assert "MultiTaskRegressorCV with L21(alpha=" in done.out
-    assert "R2 0.9" in done.out
+    assert "R2 against the training mean 0.9" in done.out
+    model = load("m.polytask")
+    assert f"training mean {model.held_out_score_:.4g} (standard error" in done.out
     assert "relative duality gap" in done.out
     assert repr(load("m.polytask").best_penalty_).startswith("L21(")
 

@@ -312,6 +312,13 @@ def test_undefined_scores_are_left_out_and_counted(rows):
     X, y, task = rows
     model = MultiTaskRegressor().fit(X, y, task)
     few = np.r_[np.flatnonzero(task == "north"), np.flatnonzero(task == "west")[:1]]
-    scores = model.task_scores(X[few], y[few], task[few])
+    truth = y[few]
+    # The constant of the training rows explains a row that is equal to their mean.
+    truth[-1] = y.mean()
+    scores = model.task_scores(X[few], truth, task[few])
     assert scores.undefined == 1
-    assert scores.mean == scores.values[0] == model.score(X[few], y[few], task[few])
+    wide = MultiTaskRegressor().fit(X, np.column_stack([y, y]))
+    Y = np.column_stack([y, np.full(len(y), y.mean())])
+    found = wide.task_scores(X, Y)
+    assert found.undefined == 1
+    assert found.mean == found.values[0] == wide.score(X, Y)

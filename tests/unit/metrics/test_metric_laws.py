@@ -139,9 +139,15 @@ def test_scores_over_rows_see_the_level_of_tasks():
     found = evaluate(parts, ["r2", "r2_within", "rmse"])
     assert found["r2"].overall == pytest.approx(r2(y, p, weight))
     assert found["r2"].overall > found["r2_within"].overall
-    for name in ("r2_within", "rmse"):
-        assert found[name].overall == found[name].by_task.mean
     assert found["r2"].by_task == found["r2_within"].by_task
+    # Pooled over the rows of all tasks, each around its own mean.
+    means = [np.average(held.y, weights=held.weight) for held in parts]
+    own = np.concatenate([np.full(len(h.y), m) for h, m in zip(parts, means, strict=True)])
+    within = 1 - weight @ (y - p) ** 2 / (weight @ (y - own) ** 2)
+    assert found["r2_within"].overall == pytest.approx(within)
+    assert found["rmse"].overall == pytest.approx(
+        np.sqrt(np.average((y - p) ** 2, weights=weight))
+    )
 
 
 def test_areas_over_rows_take_all_tasks_as_one_sample():

@@ -354,14 +354,14 @@ RARE = changed(labelled(weighted=False), y=np.arange(60) == 0)
 @pytest.mark.parametrize(
     ("parts", "expected"),
     [
-        ([numbers()], "d2 r2 r2_within rmse mae"),
+        ([numbers()], "d2 r2_within rmse mae"),
         ([labelled()], "d2 accuracy majority auc log_loss calibration"),
         ([labelled(k=3)], "d2 accuracy majority auc log_loss calibration"),
         ([RARE], "d2 accuracy majority auc average_precision log_loss calibration"),
         ([RARE, labelled(k=3)], "d2 accuracy majority auc log_loss calibration"),
         (
             [numbers(), labelled()],
-            "d2 r2 r2_within rmse mae accuracy majority auc log_loss calibration",
+            "d2 r2_within rmse mae accuracy majority auc log_loss calibration",
         ),
     ],
 )

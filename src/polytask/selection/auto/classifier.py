@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import ClassifierTags, Tags
 
-from polytask._estimator import Query, classification, natural_scores, outputs
+from polytask._estimator import classification, outputs
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
-from polytask.metrics.scores import TaskScores, accuracy
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.calibration import Calibration
 from polytask.selection.held import Study
@@ -157,9 +156,6 @@ class AutoMultiTaskClassifier(AutoEstimator):
             return super()._predict_rows(X, tasks)
         best = np.argmax(self._probabilities(X, tasks), axis=1)
         return np.asarray(self.classes_[best])
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, accuracy)
 
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return class probabilities.

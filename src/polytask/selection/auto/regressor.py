@@ -9,10 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import RegressorTags, Tags
 
-from polytask._estimator import Query, natural_scores, regression
+from polytask._estimator import regression
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.metrics.scores import TaskScores, r2
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.members import numbers_of
 
@@ -132,9 +131,6 @@ class AutoMultiTaskRegressor(AutoEstimator):
         for weights, rows, name in self._shares(tasks):
             found[rows] += weights * numbers_of(self.members_[name], X[rows], tasks[rows])
         return found
-
-    def _score_tasks(self, data: TaskData, query: Query) -> TaskScores:
-        return natural_scores(data, query, self._predict_rows, r2)
 
     def __sklearn_tags__(self) -> Tags:
         """Say that this is a regressor."""

@@ -1,0 +1,134 @@
+"""How much of the held-out rows the chosen candidate of a search explains."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator.scoring import Scoring, labelled_rows
+from polytask.data import Form
+from polytask.linear._prediction import LinearTasks
+from polytask.linear._problem import Problem
+from polytask.metrics.summaries import rounding, weighted_sum
+from polytask.selection.folds import Fold, MomentFold, RowFold
+from polytask.selection.judging import Path, PathFitter
+from polytask.selection.rules import Candidate
+from polytask.selection.scoring import LOST, Residual
+
+Array = NDArray[np.float64]
+
+_EPS = 32.0 * float(np.finfo(np.float64).eps)
+
+
+@dataclass(frozen=True)
+class HeldOutScore:
+    """The score of a candidate over the held-out rows of all folds.
+
+    Attributes
+    ----------
+    score : float
+        What ``score`` of the estimator is, of the rows of all folds together, each predicted by
+        the fit of its fold and compared with the training mean of it.
+    error : float
+        Its standard error over the folds; NaN with one fold.
+    """
+
+    score: float
+    error: float
+
+
+def held_out_score(folds: Sequence[Fold], best: Candidate, fitter: PathFitter) -> HeldOutScore:
+    """Fit one candidate on every fold and score all held-out rows.
+
+    Parameters
+    ----------
+    folds : sequence of RowFold or MomentFold
+        The folds.
+    best : Candidate
+        The candidate.
+    fitter : PathFitter
+        How it is fitted.
+    """
+    path = Path(best.family, best.penalty, np.array([best.alpha]), best.settings, best.position)
+    found = []
+    for fold in folds:
+        problem = fold.problem(best.settings, fitter.owner)
+        ((_, solution),) = fitter.fits(problem, path)
+        targets = (fold.train if isinstance(fold, RowFold) else fold.like).form is Form.TARGETS
+        # Targets are never unseen.
+        fitted = solution.W, solution.intercept
+        W, b = fitted if targets else problem.served(*fitted)
+        sums = _of_moments(fold, problem, W, b, targets) if isinstance(fold, MomentFold) else None
+        if sums is None:
+            rows = fold.rows if isinstance(fold, MomentFold) else fold
+            sums = _of_rows(rows, problem, W, b, fitter.owner)
+        found.append(sums)
+    return _summary(np.stack(found))
+
+
+def _of_moments(
+    fold: MomentFold, problem: Problem, W: Array, b: Array, targets: bool
+) -> Array | None:
+    """Return squared errors, those of the training mean, and what is rounding, (3, quantities)."""
+    raw, counts = fold.test.statistics, fold.test.counts
+    squares, size = Residual.of(fold.test, problem).at(W, b)
+    if not float(counts @ squares) >= LOST * float(counts @ size):
+        return None
+    known = fold.train.counts
+    means = np.where(known > 0, fold.train.statistics.y_mean, np.nan)
+    if not targets:
+        means = np.full(len(means), np.average(means[known > 0], weights=known[known > 0]))
+    around = np.where(counts > 0, raw.spread + (raw.y_mean - means) ** 2, 0.0)
+    sums = counts * np.stack([squares * problem.targets.scale**2, around, (_EPS * means) ** 2])
+    return sums if targets else sums.sum(axis=1, keepdims=True)
+
+
+def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) -> Array:
+    """Return the losses of the rows, of the training constant, and what is rounding."""
+    outcomes, data = fold.test_outcomes, fold.test
+    coef, intercept = problem.original_units(W, b)
+    linear = LinearTasks(
+        coef=coef,
+        intercept=intercept,
+        slices=problem.layout.slices,
+        losses=outcomes.losses,
+        classes=outcomes.classes,
+        labels=problem.layout.columns.classes,
+        counts=problem.counts,
+        union=outcomes.union,
+    )
+    targets = data.form is Form.TARGETS
+    scoring = Scoring(None, linear, data.n_tasks, targets, owner)
+    baseline = scoring.baseline(labelled_rows(fold.train))
+    sums = np.zeros((3, data.n_tasks))
+    for part in labelled_rows(data):
+        held = scoring.held_out(part, data.X, baseline)
+        losses = weighted_sum(held.losses(), held.weight)
+        sums[:, part.task] = (
+            losses,
+            weighted_sum(held.baseline_losses(), held.weight),
+            rounding(held),
+        )
+    pooled = not targets and len(baseline.constants) == 1
+    return sums.sum(axis=1, keepdims=True) if pooled else sums
+
+
+def _summary(sums: Array) -> HeldOutScore:
+    """Return the mean over quantities of the share explained, and its standard error."""
+    losses, null, least = np.moveaxis(sums, 1, 0)
+    total = null.sum(axis=0)
+    known = total > least.sum(axis=0)
+    if not known.any():
+        return HeldOutScore(float("nan"), float("nan"))
+    losses, null, total = losses[:, known], null[:, known], total[known]
+    left = losses.sum(axis=0) / total
+    folds = len(losses)
+    if folds < 2:
+        return HeldOutScore(float(np.mean(1.0 - left)), float("nan"))
+    # Of a ratio of sums over folds, linearised.
+    away = ((losses - left * null) / total).mean(axis=1)
+    error = float(np.sqrt(folds / (folds - 1) * np.sum(away**2)))
+    return HeldOutScore(float(np.mean(1.0 - left)), error)
