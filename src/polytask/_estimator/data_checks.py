@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
 from polytask._estimator.number_columns import NumberColumns
-from polytask.data import Form, TaskData, tables
+from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError
 
 # Nearly every cell of a row id is different; a column of fewer rows proves nothing.
@@ -128,7 +128,8 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
             present = len(frame) - frame[:, j].null_count()
             if kind.is_numeric() or kind.is_temporal() or present < _FEW_ROWS:
                 continue
-            if frame[:, j].n_unique() > _NEARLY_ALL * present:
+            # With more levels, the encoder refuses the column.
+            if _NEARLY_ALL * present < frame[:, j].n_unique() <= TableEncoder().max_levels:
                 found.append((repr(name), "text", ""))
     return [
         f"Column {label} holds a different {what} in nearly every row{span}, as row numbers and "

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -152,12 +153,19 @@ def _far_sentence(data: TaskData, name: str, column: NDArray[np.float64]) -> str
     row, cell, usual = _far(column) if np.isfinite(column).any() else (0, 0.0, 0.0)
     if abs(cell) > _LARGE and usual < _LOST * abs(cell):
         return _drowning(data, name, row, cell, usual)
+    text = decisive_text(column, lambda i: row_place(data, i))
+    return text and f"{name} holds {text}"
+
+
+def decisive_text(column: NDArray[np.float64], place: Callable[[int], str]) -> str:
+    """Name the cells that decide a column, the range of the others, and what to do; else ""."""
     decisive = decisive_cells(column)
     if decisive is None:
         return ""
     rows, share = decisive
     others = np.delete(column, rows)
-    cells = " and ".join(f"{column[i]:.7g} in {row_place(data, i)}" for i in rows)
+    others = others[np.isfinite(others)]
+    cells = " and ".join(f"{column[i]:.7g} in {place(i)}" for i in rows)
     # Never all of the variation: the other cells vary too.
     percent = f"{min(100 * share, 99.9):.3g}%"
     who, it, those = (
@@ -166,10 +174,10 @@ def _far_sentence(data: TaskData, name: str, column: NDArray[np.float64]) -> str
         else (f"those {len(rows)} cells make", "them", "those rows")
     )
     return (
-        f"{name} holds {cells}, counting from 0, where all other cells lie between "
-        f"{np.nanmin(others):.7g} and {np.nanmax(others):.7g}: {who} up {percent} of the "
-        f"variation, and so decide{'s' if len(rows) == 1 else ''} what is learned and how it is "
-        f"scored. Correct {it}, or leave {those} out."
+        f"{cells}, counting from 0, where all other cells lie between {others.min():.7g} and "
+        f"{others.max():.7g}: {who} up {percent} of the variation, and so "
+        f"decide{'s' if len(rows) == 1 else ''} what is learned and how it is scored. "
+        f"Correct {it}, or leave {those} out."
     )
 
 

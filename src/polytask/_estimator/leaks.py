@@ -182,7 +182,7 @@ def _candidates(
 
 
 def _full_enough(columns: NumberColumns, targets: list[Target], starts: Places) -> Places:
-    """Return the columns to look at: a sparse one is 0, so the target constant, where it has no cell."""
+    """Return the columns to look at: sparse ones with a cell wherever the target varies."""
     stored = columns.stored()
     if stored is None:
         return np.arange(len(columns))
@@ -238,7 +238,7 @@ def _explained_within(X: Array, y: Array, begins: Places) -> NDArray[np.bool_]:
 
 
 def _copy(x: Array, y: Array, starts: Places, n: int) -> tuple[bool, int, int, int] | None:
-    """Return whether one is a copy within tasks only, in how many rows, of how many, with how many values."""
+    """Return `within`, `rows`, `of` and `n_values` of a :class:`Leak`, None if it is none."""
     both = np.isfinite(x) & np.isfinite(y)
     present = int(both.sum())
     if present < _SPARE:
@@ -340,7 +340,7 @@ def _one_to_one(a: Places, b: Places) -> bool:
 
 
 def _codes(cells: NDArray[Any]) -> Places | None:
-    """Return the number of each cell's value, -1 if it is missing; None if there are many values."""
+    """Number the distinct cells, -1 for missing ones; None if there are many, or just one."""
     missing, labels = missing_mask(cells), dict[Any, int]()
     codes = np.full(len(cells), -1)
     if cells.dtype.kind == "f" and len(np.unique(cells[~missing][:_RUN])) > _MOST_CLASSES:

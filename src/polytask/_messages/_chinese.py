@@ -22,6 +22,11 @@ CHINESE: Mapping[str, Template] = {
     "headline.pool": "各任务应合并建模",
     "headline.unclear": "尚不能断定共享是否有益",
     "headline.none": "尚无结论",
+    "headline.perfect": "目标已没有可解释的变异",
+    "verdict.perfect": (
+        "目标已没有可解释的变异：每个模型对留出行的预测都没有误差，因此各模型不分优劣。是否有某个特征就是"
+        "目标本身，或由目标计算而来？"
+    ),
     "verdict": "{headline}：{detail}",
     "rival": "分开与合并两类模型中较好的一个",
     "detail.share": "与{rival}相比，{amount}。",

@@ -22,6 +22,12 @@ ENGLISH: Mapping[str, Template] = {
     "headline.pool": "Pool the tasks",
     "headline.unclear": "It cannot be told whether sharing helps",
     "headline.none": "No verdict yet",
+    "headline.perfect": "The target has no variation left to explain",
+    "verdict.perfect": (
+        "The target has no variation left to explain: every model predicts the held-out rows "
+        "without error, so that no model is better than another. Is one of the features the "
+        "target itself, or computed from it?"
+    ),
     "verdict": "{headline}: {detail}",
     "rival": "the better of separate and pooled models",
     "detail.share": "{amount} over {rival}.",
