@@ -37,7 +37,10 @@ _FIRST_LOOK = 0.9
 _RUN = 2000
 # Steps of arithmetic of a first look.
 _WORK = 5e7
+# Numbers of 32 bits hold seven digits.
 _DIGITS = 1e-7
+_EXACT = 1e-6
+_ONE_UNIT = 0.01
 _MOST_CLASSES = 50
 
 
@@ -274,9 +277,35 @@ def _is_linear(x: Array, y: Array, begins: Places) -> bool:
     left, rows = dy - slope * dx, np.repeat(tells, sizes)
     if np.sum(left[rows] ** 2) > _COARSE * yy[tells].sum():
         return False
-    # The fitted line is off by no more than the rounding of the cells that it is fitted to.
-    allowed = 2 * (half_y + np.abs(slope) * half_x) + 1e-12 * (1 + np.abs(slope))
-    return bool(np.all(np.abs(left) <= allowed, where=rows))
+    size, left, rounding_x = np.abs(slope[rows]), left[rows], (np.abs(slope) * half_x)[rows]
+    rounding_y = half_y[rows]
+    exact = _EXACT * np.sqrt(yy[tells].sum() / counted) + 1e-12 * (1 + size)
+    if np.all(np.abs(left) <= exact):
+        return True
+    # In one unit a copy has the same digits: counts that differ by 1 are two counts.
+    if np.mean(np.abs(rounding_x - rounding_y) < _ONE_UNIT * rounding_y) > 0.5:
+        return False
+    # The fitted line is off as well, most of all at its ends.
+    ends = dx**2 / np.repeat(np.where(xx > 0, xx, 1.0), sizes)
+    slack = 1 + 2 * np.sqrt(1 / np.repeat(sizes, sizes) + ends)[rows]
+    free = (counted - 2 * tells.sum()) / counted
+    paired = _is_paired(x[rows], y[rows])
+    for off, square in (
+        (rounding_x, rounding_x**2),
+        (rounding_y, rounding_y**2),
+        (rounding_x + rounding_y, rounding_x**2 + rounding_y**2),
+    ):
+        # Rounding errors are uniform: those of a trend over whole weeks are mostly less.
+        uniform = np.sum(left**2) >= 0.5 * free * np.sum(square) / 3
+        if (uniform or paired) and np.all(np.abs(left) <= slack * off + exact):
+            return True
+    return False
+
+
+def _is_paired(x: Array, y: Array) -> bool:
+    """Say whether values that occur twice and more go with one value of the other each."""
+    (levels, a), (_, b) = (np.unique(values, return_inverse=True) for values in (x, y))
+    return 2 * len(levels) <= len(x) and _one_to_one(a, b)
 
 
 def half_digit(values: Array) -> Array:
@@ -294,7 +323,6 @@ def half_digit(values: Array) -> Array:
 
 
 def _are_whole(values: Array) -> bool:
-    # Numbers of 32 bits hold seven digits.
     return bool(np.all(np.abs(values - np.rint(values)) <= _DIGITS * np.abs(values) + 1e-9))
 
 
@@ -340,7 +368,7 @@ def _one_to_one(a: Places, b: Places) -> bool:
 
 
 def _codes(cells: NDArray[Any]) -> Places | None:
-    """Number the distinct cells, -1 for missing ones; None if there are many, or just one."""
+    """Return the number of every cell's value, -1 if missing; None for many values, or one."""
     missing, labels = missing_mask(cells), dict[Any, int]()
     codes = np.full(len(cells), -1)
     if cells.dtype.kind == "f" and len(np.unique(cells[~missing][:_RUN])) > _MOST_CLASSES:
