@@ -26,31 +26,9 @@ _ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编
 def data_warnings(
     data: TaskData, owner: str, *, allow_leak: bool, option: bool = False, target: str = ""
 ) -> tuple[str, ...]:
-    """Refuse copies of the target among the features, and return what else misleads.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    owner : str
-        Who refuses, for the message.
-    allow_leak : bool
-        Whether copies of the target are named rather than refused.
-    option : bool, default=False
-        Whether the message tells of options of the command line rather than of arguments.
-    target : str, default=""
-        The name of the target, where the data do not know it.
-
-    Returns
-    -------
-    tuple of str
-        One sentence, or two, about each.
-
-    Raises
-    ------
-    DataError
-        If a column is a copy of the target and `allow_leak` is false.
-    """
+    """Refuse copies of the target among the features, and return what else misleads."""
+    # `option`: the message tells of options of the command line; `target`: the name of the
+    # target, where the data do not know it.
     columns = NumberColumns(data)
     leaks = find_leaks(data, columns)
     if not allow_leak:

@@ -117,6 +117,12 @@ def _far(column: NDArray[Any]) -> tuple[int, float, float]:
 
 # Cells that decide ---------------------------------------------------------------------------
 
+# Cells decide a column if they carry more than half of its sum of squares around the median and
+# are farther off than a heavy tail explains. With distances t_1 >= t_2 >= ... from the median,
+# the steps log t_j - log t_(j+1) of a Pareto tail are independent exponential variables with
+# means in proportion to 1 / j, whatever its index (Renyi, 1953). The step below the cells must
+# be so long, beside the steps that follow it, that its chance is below 1 in 1,000; in lighter
+# tails long steps are rarer. FALSE_ALARMS
 # A column of fewer cells, or with fewer that differ from its median, says too little.
 _FEWEST = 20
 _MOST_DECISIVE = 3
@@ -125,19 +131,7 @@ _CHANCE = 1e-3
 
 
 def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[str]:
-    """Return a sentence for every column and target that a few far cells decide.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    columns : NumberColumns
-        Its columns of numbers.
-
-    Returns
-    -------
-    list of str
-    """
+    """Return a sentence for every column and target of raw data that far cells decide or drown."""
     found = []
     for chosen, block in columns.blocks(_stored_enough(columns)):
         for k in np.flatnonzero(_may_be_decided(block)):
@@ -182,16 +176,7 @@ def decisive_text(column: NDArray[np.float64], place: Callable[[int], str]) -> s
 
 
 def decisive_cells(column: NDArray[np.float64]) -> tuple[list[int], float] | None:
-    """Return the rows of at most three cells that carry more than half of a column's variation.
-
-    The variation is the sum of squares around the median. Cells are named only if they are
-    also farther off than a heavy tail explains: with t_1 >= t_2 >= ... the distances from the
-    median, the steps log t_j - log t_(j+1) of a Pareto tail are independent exponential
-    variables with means in proportion to 1 / j, whatever its index (Renyi 1953), and the step
-    after the cells must be so long that it has a chance below 1 in 1,000. Tails lighter than
-    Pareto's make long steps rarer. On 5,000 simulated columns each of 100, 1,000, 10,000 and
-    100,000 rows (see FALSE_ALARMS in the tests) ...
-    """
+    """Return the rows of one to three cells that decide a column, and their share of it."""
     finite = np.isfinite(column)
     rows = np.flatnonzero(finite)
     if len(rows) < _FEWEST:

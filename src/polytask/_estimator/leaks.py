@@ -79,19 +79,7 @@ class Leak:
 
 
 def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
-    """Return the columns that hold a target in another unit or under other names.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    columns : NumberColumns
-        Its columns of numbers.
-
-    Returns
-    -------
-    list of Leak
-    """
+    """Return the columns that hold a target in another unit or under other names."""
     targets, offsets = targets_of(data), data.offsets
     starts = np.zeros(1, dtype=np.intp) if offsets is None else offsets[:-1]
     found = {}

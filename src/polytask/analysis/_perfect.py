@@ -11,22 +11,8 @@ _LEFT = 1e-4
 
 
 def all_perfect(losses: ArrayLike, constant: ArrayLike, weight: ArrayLike | None = None) -> bool:
-    """Say whether every model predicts the held-out rows without error, up to rounding.
-
-    Parameters
-    ----------
-    losses : array of shape (n_models, n_rows)
-        The held-out loss of every model in every row, NaN where it has none.
-    constant : array of shape (n_rows,)
-        The loss of the constant of the training rows.
-    weight : array of shape (n_rows,) or None, default=None
-        Row weights.
-
-    Returns
-    -------
-    bool
-        False where the constant is without error too, or a loss is not known.
-    """
+    """Say whether no model has a held-out loss, up to rounding; losses (n_models, n_rows)."""
+    # False where the constant of the training rows has none either, or a loss is not known.
     each, least = np.atleast_2d(np.asarray(losses, float)), np.asarray(constant, float)
     size = np.ones(len(least)) if weight is None else np.asarray(weight, float)
     # Scaled, so that no sum overflows.
