@@ -1,13 +1,16 @@
-"""Single cells so far from the others of their column that these are lost beside them."""
+"""Single cells so far from the others of their column that they decide or drown it."""
 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.leaks import targets_of
+from polytask._estimator.number_columns import NumberColumns
 from polytask._estimator.places import row_place
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
@@ -36,13 +39,15 @@ def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
         the largest.
     """
     for name, row, cell, usual in _found_in(data, bound <= _LARGE):
-        warnings.warn(
-            f"{name} holds {cell:.3g} in {row_place(data, row)}, counting from 0, where its cells "
-            f"are usually of size {usual:.2g}: beside it they count for nothing, and scores say "
-            "little. Correct or drop that row.",
-            DataWarning,
-            stacklevel=4,
-        )
+        warnings.warn(_drowning(data, name, row, cell, usual), DataWarning, stacklevel=4)
+
+
+def _drowning(data: TaskData, name: str, row: int, cell: float, usual: float) -> str:
+    return (
+        f"{name} holds {cell:.3g} in {row_place(data, row)}, counting from 0, where its cells "
+        f"are usually of size {usual:.2g}: beside it they count for nothing, and scores say "
+        "little. Correct or drop that row."
+    )
 
 
 def place_of_largest(values: Any, data: TaskData) -> str:  # noqa: ANN401 - dense or sparse
@@ -108,3 +113,121 @@ def _far(column: NDArray[Any]) -> tuple[int, float, float]:
     size = np.abs(np.nan_to_num(column.astype(np.float64), nan=0.0))
     row = int(np.argmax(size))
     return row, float(column[row]), float(np.median(size[size > 0]))
+
+
+# Cells that decide ---------------------------------------------------------------------------
+
+# Cells decide a column if they carry more than half of its sum of squares around the median and
+# are farther off than a heavy tail explains. With distances t_1 >= t_2 >= ... from the median,
+# the steps log t_j - log t_(j+1) of a Pareto tail are independent exponential variables with
+# means in proportion to 1 / j, whatever its index (Renyi, 1953). The step below the cells must
+# be so long, beside the steps that follow it, that its chance is below 1 in 1,000; in lighter
+# tails long steps are rarer. FALSE_ALARMS
+# A column of fewer cells, or with fewer that differ from its median, says too little.
+_FEWEST = 20
+_MOST_DECISIVE = 3
+_TAIL = 50
+_CHANCE = 1e-3
+
+
+def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[str]:
+    """Return a sentence for every column and target of raw data that far cells decide or drown."""
+    found = []
+    for chosen, block in columns.blocks(_stored_enough(columns)):
+        for k in np.flatnonzero(_may_be_decided(block)):
+            name = f"Column {columns.labels[chosen[k]]} of X"
+            found.append(_far_sentence(data, name, block[k]))
+    for target in targets_of(data):
+        name = f"The target {target.label}".strip()
+        found.append(_far_sentence(data, name, target.numbers))
+    return [sentence for sentence in found if sentence]
+
+
+def _far_sentence(data: TaskData, name: str, column: NDArray[np.float64]) -> str:
+    row, cell, usual = _far(column) if np.isfinite(column).any() else (0, 0.0, 0.0)
+    if abs(cell) > _LARGE and usual < _LOST * abs(cell):
+        return _drowning(data, name, row, cell, usual)
+    text = decisive_text(column, lambda i: row_place(data, i))
+    return text and f"{name} holds {text}"
+
+
+def decisive_text(column: NDArray[np.float64], place: Callable[[int], str]) -> str:
+    """Name the cells that decide a column, the range of the others, and what to do; else ""."""
+    decisive = decisive_cells(column)
+    if decisive is None:
+        return ""
+    rows, share = decisive
+    others = np.delete(column, rows)
+    others = others[np.isfinite(others)]
+    cells = " and ".join(f"{column[i]:.7g} in {place(i)}" for i in rows)
+    # Never all of the variation: the other cells vary too.
+    percent = f"{min(100 * share, 99.9):.3g}%"
+    who, it, those = (
+        ("that one cell makes", "it", "that row")
+        if len(rows) == 1
+        else (f"those {len(rows)} cells make", "them", "those rows")
+    )
+    return (
+        f"{cells}, counting from 0, where all other cells lie between {others.min():.7g} and "
+        f"{others.max():.7g}: {who} up {percent} of the variation, and so "
+        f"decide{'s' if len(rows) == 1 else ''} what is learned and how it is scored. "
+        f"Correct {it}, or leave {those} out."
+    )
+
+
+def decisive_cells(column: NDArray[np.float64]) -> tuple[list[int], float] | None:
+    """Return the rows of one to three cells that decide a column, and their share of it."""
+    finite = np.isfinite(column)
+    rows = np.flatnonzero(finite)
+    if len(rows) < _FEWEST:
+        return None
+    values = column[rows] / (np.abs(column[rows]).max() or 1.0)
+    distance = np.abs(values - np.median(values))
+    k = min(_TAIL, int(np.count_nonzero(distance)) // 2)
+    if 2 * k < _FEWEST:
+        return None
+    total = float(np.sum(distance**2))
+    top = np.argpartition(distance, -k)[-k:]
+    top = top[np.argsort(-distance[top], kind="stable")]
+    t = distance[top]
+    for m in range(1, min(_MOST_DECISIVE, max(1, len(rows) // 100)) + 1):
+        share = float(np.sum(t[:m] ** 2)) / total
+        # Values of few digits leave no step between them: half the size is within any tail.
+        spread = max(float(np.log(t[m] / t[-1])), float(np.log(2)))
+        steps = m * float(np.log(t[m - 1] / t[m])) / spread
+        j = np.arange(m + 1, k)
+        if share > 0.5 and np.prod(j / (j + steps)) < _CHANCE:
+            return [int(rows[i]) for i in sorted(top[:m])], share
+    return None
+
+
+def _stored_enough(columns: NumberColumns) -> NDArray[np.intp]:
+    """Return the columns to look at: of sparse ones those that one cell may decide."""
+    stored = columns.stored()
+    if stored is None:
+        return np.arange(len(columns))
+    # Cells that are not stored are 0, which is the median where most are not.
+    near = (columns.largest_share() > 0.5 / _MOST_DECISIVE) | (2 * stored > columns.n_rows)
+    return np.flatnonzero((stored >= _FEWEST) & near)
+
+
+def _may_be_decided(block: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say in which rows of a block a cell may carry a sixth of the squares around the median.
+
+    A median is at most one standard deviation from the mean, so such a cell is far from the
+    mean as well, which is found without sorting.
+    """
+    has = np.isfinite(block)
+    whole = bool(has.all())
+    size = np.max(np.abs(block), axis=1, where=has, initial=0.0)
+    scaled = block / np.where(size > 0, size, 1.0)[:, None]
+    if not whole:
+        scaled[~has] = 0.0
+    n = has.sum(axis=1) if not whole else np.full(len(block), block.shape[1])
+    scaled -= (scaled.sum(axis=1) / np.maximum(n, 1))[:, None]
+    if not whole:
+        scaled[~has] = 0.0
+    squares = np.einsum("ij,ij->i", scaled, scaled)
+    peak = np.maximum(scaled.max(axis=1), -scaled.min(axis=1))
+    least = np.maximum(np.sqrt(0.5 / _MOST_DECISIVE) - 1 / np.sqrt(np.maximum(n, 1)), 0.0)
+    return np.asarray((peak**2 >= least**2 * squares) & (size > 0))

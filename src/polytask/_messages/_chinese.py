@@ -23,6 +23,7 @@ CHINESE: Mapping[str, Template] = {
     "headline.no practical difference": "没有实际差别",
     "headline.inconclusive": "无法定论",
     "headline.none": "尚无结论",
+    "headline.perfect": "目标已没有可解释的变异",
     "verdict": "{headline}。{detail}",
     "rival.both": "分开与合并两类模型中较好的一个",
     "rival.separate": "分开的模型",
@@ -45,7 +46,7 @@ CHINESE: Mapping[str, Template] = {
     "detail.no_more": "若差异保持不变，十倍的数据也不能确定。",
     "detail.none": "还没有可供判断的已完成划分。",
     "detail.perfect": (
-        "每个模型对留出数据的预测都没有误差：目标没有剩余的变化可以解释。请检查是否有一列泄露了目标。"
+        "共享与不共享的最好模型对留出行的预测都没有误差。是否有某个特征就是目标本身，或由目标计算而来？"
     ),
     "amount.more": "{metric} {value}",
     "amount.less": "{metric} {value}（正号表示误差更小）",
@@ -67,6 +68,18 @@ CHINESE: Mapping[str, Template] = {
     "groups.unclear": Plural("n", "1 个未定", "{n} 个未定", "没有未定的"),
     # What to do.
     "use": "请使用 {model}。",
+    "use.what": "请使用 {model}：{what}。",
+    "model_is.separate": "每个任务一个线性模型，惩罚强度各自在本任务的行上调节",
+    "model_is.separate, one strength": "每个任务一个线性模型，共用一个惩罚强度",
+    "model_is.pooled": "全部任务共用一个线性模型",
+    "model_is.pooled + intercepts": "全部任务共用一个线性模型，每个任务有自己的截距",
+    "model_is.pooled + category": "全部任务共用一个线性模型，任务作为一个特征",
+    "model_is.learned prior": "每个任务一个线性模型，并按数据显示的程度拉向各任务的共同部分",
+    "model_is.near the mean": "每个任务一个线性模型，并拉向全部任务的平均",
+    "model_is.same features": "每个任务一个线性模型，全部使用同样的少数特征",
+    "model_is.common subspace": "每个任务一个线性模型，都由同样的少数特征组合构成",
+    "model_is.boosting per task": "每个任务一组梯度提升树",
+    "model_is.boosting pooled": "全部任务共用一组梯度提升树，任务作为一个特征",
     "use.luck": (
         "{model} 在留出数据上得分最高，但选择是在训练数据内部做出的：在留出数据上从众多模型中"
         "选出的第一名看起来会比实际更好（选择偏差）。"

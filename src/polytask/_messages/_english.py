@@ -23,6 +23,7 @@ ENGLISH: Mapping[str, Template] = {
     "headline.no practical difference": "No practical difference",
     "headline.inconclusive": "Inconclusive",
     "headline.none": "No verdict yet",
+    "headline.perfect": "The target has no variation left to explain",
     "verdict": "{headline}. {detail}",
     "rival.both": "the better of separate and pooled models",
     "rival.separate": "separate models",
@@ -51,8 +52,8 @@ ENGLISH: Mapping[str, Template] = {
     ),
     "detail.none": "No finished split allows a judgement.",
     "detail.perfect": (
-        "Every model predicts the held-out rows without error: the target has no variation left "
-        "to explain. Look for a column that gives the target away."
+        "The best models with and without sharing predict the held-out rows without error. Is one "
+        "of the features the target itself, or computed from it?"
     ),
     "amount.more": "{value} of {metric}",
     "amount.less": "{value} in {metric} (plus means a smaller error)",
@@ -74,6 +75,25 @@ ENGLISH: Mapping[str, Template] = {
     "groups.unclear": Plural("n", "1 is undecided", "{n} are undecided", "none is undecided"),
     # What to do.
     "use": "Use {model}.",
+    "use.what": "Use {model}: {what}.",
+    "model_is.separate": "one linear model per task, each with a penalty tuned on its own rows",
+    "model_is.separate, one strength": (
+        "one linear model per task, with one strength of the penalty for all"
+    ),
+    "model_is.pooled": "one linear model for all tasks",
+    "model_is.pooled + intercepts": "one linear model for all tasks, with an intercept per task",
+    "model_is.pooled + category": "one linear model for all tasks, with the task as a feature",
+    "model_is.learned prior": (
+        "one linear model per task, drawn towards what the tasks have in common as far as the "
+        "data show it"
+    ),
+    "model_is.near the mean": "one linear model per task, drawn towards the mean of all tasks",
+    "model_is.same features": "one linear model per task, all with the same few features",
+    "model_is.common subspace": (
+        "one linear model per task, all made of the same few combinations of features"
+    ),
+    "model_is.boosting per task": "gradient-boosted trees for each task",
+    "model_is.boosting pooled": "gradient-boosted trees for all tasks, with the task as a feature",
     "use.luck": (
         "{model} has the best score on the held-out rows, but the choice was made inside the "
         "training rows: the best of many on held-out rows looks better than it is (selection "

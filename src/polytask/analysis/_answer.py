@@ -33,6 +33,7 @@ from polytask.analysis._intervals import (
     mean_of_tasks,
 )
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
+from polytask.analysis._perfect import all_perfect
 from polytask.analysis._plan import Plan
 from polytask.analysis._task_rows import task_rows
 from polytask.analysis._unit import Record, is_relative, whole_key
@@ -59,6 +60,8 @@ class Answer:
     ----------
     verdict : str
         One of VERDICTS.
+    perfect : bool
+        See :class:`Comparison`.
     gain, gain_90, pooling_gain : Interval
         See :class:`Comparison`.
     margin : float
@@ -82,6 +85,7 @@ class Answer:
     """
 
     verdict: str
+    perfect: bool
     gain: Interval
     gain_90: Interval
     margin: float
@@ -159,6 +163,15 @@ class Judge:
         start = 1.0 if self.relative else 0.0
         return found._replace(mean=start + found.mean).interval()
 
+    def perfect(self, *roles: Names) -> bool:
+        """Say whether the models of all roles have no loss on the held-out rows, up to rounding."""
+        labels = self.labels if self.relative else None
+        losses = [None if labels is None else losses_of(self.board, names, labels)
+                  for names in roles]  # fmt: skip
+        known = [values for values in losses if values is not None]
+        whole = labels is not None and len(known) == len(roles)
+        return whole and all_perfect(known, labels.scale, labels.weights)
+
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""
         if self.plan.margin is not None:
@@ -213,7 +226,8 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     pooling = judge.gain(chosen.pooled, chosen.separate)
     plain = _kind(plan.entries, most_frequent(chosen.plain))
     margin = judge.margin(chosen.plain)
-    said = verdict(gain, pooling, margin, plain)
+    perfect = judge.perfect(chosen.shared, chosen.plain)
+    said = "no practical difference" if perfect else verdict(gain, pooling, margin, plain)
     ruled = {
         "share": chosen.shared,
         "separate": chosen.separate,
@@ -231,6 +245,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     best = max(better, key=judge.inner, default=ruled)
     return Answer(
         verdict=said,
+        perfect=perfect,
         gain=gain.interval(),
         gain_90=gain.interval(0.90),
         margin=margin,

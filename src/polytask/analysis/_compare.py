@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import os
 import time as clock
+import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -15,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, sentence
+from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._journal import Journal
 from polytask._progress import progress
@@ -40,7 +42,7 @@ from polytask.analysis._strength import (
 )
 from polytask.analysis._unit import ALL_ROWS, Record, Unit, is_relative
 from polytask.analysis.result import Comparison
-from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.held import Study, constant_parts
@@ -72,6 +74,7 @@ def compare(
     verbose: bool = False,
     learning_curve: Any = False,  # noqa: ANN401 - bool or shares
     ablation: bool = False,
+    allow_leak: bool = False,
 ) -> Comparison:
     """Compare separate, pooled and multi-task models, and say whether sharing helps.
 
@@ -146,6 +149,10 @@ def compare(
         Search the penalty of the chosen sharing model (or of the best one whose penalty has
         several terms) without each of its terms as well, to see what every term adds. A
         :class:`DataWarning` says so where there is none.
+    allow_leak : bool, default=False
+        Whether a feature may equal the target up to a factor and a constant, over all rows or
+        within every task, which otherwise is refused: no score of such data says anything,
+        unless the feature is known before the target.
 
     Returns
     -------
@@ -155,7 +162,8 @@ def compare(
     Raises
     ------
     DataError
-        If the data cannot be compared, or the journal is of another comparison.
+        If the data cannot be compared, a feature is a copy of the target, or the journal is of
+        another comparison.
     ParameterError
         If a choice does not exist.
     IncompatibleError
@@ -199,7 +207,10 @@ def compare(
     if extras.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(data, outcomes, OWNER)
-    lock = make_lock(study, choices, loss, chosen, extras)
+    found = data_warnings(data, OWNER, allow_leak=allow_leak)
+    for doubt in found:
+        warnings.warn(doubt, DataWarning, stacklevel=2)
+    lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
     related = _related(study, random_state, deadline)
     work = _Work(lock, journal, n_jobs, deadline, verbose, started)
     records, stopped, before = work.done(plan, plan.units)
@@ -215,6 +226,7 @@ def compare(
     return dataclasses.replace(
         result,
         relatedness=related,
+        diagnostics=(*found, *result.diagnostics),
         learning=learning_points(plan, records, more, chosen, extras.shares),
         ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
     )
@@ -359,6 +371,7 @@ def _result(
         verdict=answer.verdict,
         gain=answer.gain,
         gain_90=answer.gain_90,
+        perfect=answer.perfect,
         margin=answer.margin,
         times_more=answer.times_more,
         plain=answer.plain,

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from polytask._estimator.card import checksum, versions
-from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.training import encode_training
 from polytask._identity import steady
 from polytask.analysis._extras import Extras
@@ -20,7 +19,12 @@ from polytask.selection.held import Study
 
 
 def make_lock(
-    study: Study, choices: Choices, loss: object, metric: str, extras: Extras
+    study: Study,
+    choices: Choices,
+    loss: object,
+    metric: str,
+    extras: Extras,
+    allow_leak: bool = False,
 ) -> dict[str, Any]:
     """Return seed, data, settings, versions and threads as JSON values.
 
@@ -36,16 +40,16 @@ def make_lock(
         The verdict's metric.
     extras : Extras
         What is asked for beyond the verdict.
+    allow_leak : bool, default=False
+        Whether copies of the target are allowed among the features.
 
     Returns
     -------
     dict
     """
     encoded, _ = encode_training(study.data)
-    # Nowhere else are all rows encoded at once; the fits on parts of them are silent.
-    warn_of_far_cells(encoded)
     return {
-        "call": _call(choices, loss, metric, extras),
+        "call": _call(choices, loss, metric, extras, allow_leak),
         "data": {
             "checksum": checksum(encoded),
             "rows": study.data.n_rows,
@@ -71,7 +75,7 @@ def make_lock(
     }
 
 
-def _call(choices: Choices, loss: object, metric: str, extras: Extras) -> str:
+def _call(choices: Choices, loss: object, metric: str, extras: Extras, allow_leak: bool) -> str:
     """Return the call in Python, without what is as by default; data stand as names."""
     given = {
         "loss": (loss, "auto"),
@@ -84,6 +88,7 @@ def _call(choices: Choices, loss: object, metric: str, extras: Extras) -> str:
         "random_state": (choices.seed, 0),
         "learning_curve": (list(extras.shares) or False, False),
         "ablation": (extras.ablation, False),
+        "allow_leak": (bool(allow_leak), False),
     }
     said = [f"{name}={v!r}" for name, (v, usual) in given.items() if repr(v) != repr(usual)]
     said += [name for name in ("groups", "time") if getattr(choices, name) is not None]

@@ -38,7 +38,7 @@ VERSION = 1
 _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "kept", "mattered", "learning", "ablation"}
-        | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more"}
+        | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
     ),
     "Coefficients": frozenset({"model"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),

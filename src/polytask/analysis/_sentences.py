@@ -7,7 +7,7 @@ from collections import Counter
 from statistics import median
 from typing import TYPE_CHECKING
 
-from polytask._messages import Speech, plain_number
+from polytask._messages import Speech
 from polytask.analysis import _related_sentences
 from polytask.analysis._choosing import ruling_family
 from polytask.analysis._parts import Interval, ModelRow, Setup, TaskGain
@@ -44,7 +44,8 @@ def amount(gain: Interval, setup: Setup, speech: Speech) -> str:
 def headline(result: Comparison, speech: Speech) -> str:
     """Return the verdict in a few words."""
     judged = math.isfinite(result.gain.mean)
-    return speech.word("headline", result.verdict if judged else "none")
+    said = "perfect" if result.perfect else result.verdict
+    return speech.word("headline", said if judged else "none")
 
 
 def detail(result: Comparison, speech: Speech) -> str:
@@ -54,13 +55,15 @@ def detail(result: Comparison, speech: Speech) -> str:
         return speech("detail.none")
     fields: dict[str, str | int] = {
         "amount": amount(gain, result.setup, speech),
-        "margin": plain_number(result.margin),
+        "margin": f"{result.margin:.3g}",
     }
     both = math.isfinite(result.pooling_gain.mean)
     fields["rival"] = speech("rival.both" if both else f"rival.{result.plain}")
     if said == "share":
         small = gain.low < result.margin
         return speech("detail.share_small" if small else "detail.share", fields)
+    if result.perfect:
+        return speech("detail.perfect")
     if said == "no practical difference":
         return speech(f"detail.{said}", fields)
     return _of_plain_models(result, fields, speech)
@@ -151,7 +154,9 @@ def recommendation(result: Comparison, speech: Speech) -> str:
     model, family = speech.name(result.recommended), _recommended_family(result)
     gain = _over_rule(result).get(family)
     if gain is None or not gain.above:
-        return speech("use", {"model": model})
+        what = speech.word("model_is", result.recommended)
+        known = what != speech.name(result.recommended)
+        return speech("use.what" if known else "use", {"model": model, "what": what})
     fields = {"model": model, "amount": amount(gain, result.setup, speech)}
     return speech(f"use.{family}", fields | {"rival": _best_of_rule(result, speech)})
 

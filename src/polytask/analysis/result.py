@@ -98,6 +98,9 @@ class Comparison:
     times_more : float or None
         With how many times the present data an inconclusive comparison would be decided if the
         differences stay as they are; None if it is decided, or ten times would not do.
+    perfect : bool
+        Whether the best models with and without sharing predict the held-out rows without error,
+        so that the target has no variation left to explain.
     """
 
     verdict: str
@@ -128,6 +131,7 @@ class Comparison:
     gain_90: Interval = UNKNOWN
     margin: float = 0.0
     times_more: float | None = None
+    perfect: bool = False
     _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
 
     @property

@@ -16,7 +16,16 @@ from polytask.cli._sources import Source
 # What may differ between two runs of one comparison: the numbers do not depend on it. Files are
 # told apart by their content.
 _FREE = frozenset(
-    {"jobs", "lang", "time_budget", "data", "file_per_task", "learning_curve", "ablation"}
+    {
+        "jobs",
+        "lang",
+        "time_budget",
+        "data",
+        "file_per_task",
+        "learning_curve",
+        "ablation",
+        "allow_leak",
+    }
 )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from polytask.cli._command import Command, command_of
@@ -76,7 +77,7 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
     from polytask import compare
 
     method = request.method
-    return compare(
+    result = compare(
         training.X,
         training.y,
         sample_weight=training.weight,
@@ -96,7 +97,9 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
         verbose=True,
         learning_curve=method.learning_curve,
         ablation=method.ablation,
+        allow_leak=request.wanted.allow_leak,
     )
+    return dataclasses.replace(result, diagnostics=(*training.notes, *result.diagnostics))
 
 
 def _write(request: Request, result: Comparison, folder: Folder, command: Command) -> None:

@@ -15,7 +15,7 @@ from polytask.cli._roles import Roles, Wanted, roles_of
 from polytask.cli._sources import Source
 from polytask.cli._splitting import groups_of, times_of
 from polytask.cli._task_hints import likely_tasks
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -45,6 +45,8 @@ class Training:
         Columns that become features.
     group, time : ndarray of shape (n,) or None
         What rows are held out by in a comparison, in the order of the rows.
+    notes : tuple of str
+        What a reader of the result must know about the rows that were left out.
     """
 
     X: Any
@@ -57,6 +59,7 @@ class Training:
     n_columns: int
     group: NDArray[Any] | None = None
     time: NDArray[Any] | None = None
+    notes: tuple[str, ...] = ()
 
 
 def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
@@ -85,13 +88,42 @@ def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: 
         If the options do not fit together.
     """
     if source.pattern is not None:
-        return _separate(source, wanted, demand, drop_missing)
+        return _checked(_separate(source, wanted, demand, drop_missing), wanted, source)
     table = source.table()
     roles = roles_of(wanted, list(table.columns), source.name)
     _check_form(roles, table, source.name)
     if roles.task is not None:
-        return _long(table, roles, wanted, source, demand, drop_missing)
-    return _targets(table, roles, wanted, source, demand)
+        training = _long(table, roles, wanted, source, demand, drop_missing)
+    else:
+        training = _targets(table, roles, wanted, source, demand)
+    return _checked(training, wanted, source)
+
+
+def _checked(training: Training, wanted: Wanted, source: Source) -> Training:
+    """Refuse copies of the target among the features, and say what else misleads."""
+    import warnings
+
+    from polytask._estimator.data_checks import data_warnings
+    from polytask._estimator.training import training_data
+
+    X, y, weight = training.X, training.y, training.weight
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            data = training_data(X, y, None, weight, training.task_column, "polytask")
+    except PolytaskError:
+        # Refused where it is learned from, in words of what learns.
+        return training
+    found = data_warnings(
+        data,
+        source.name,
+        allow_leak=wanted.allow_leak,
+        option=True,
+        target=training.kinds[0].name if len(training.kinds) == 1 else "",
+    )
+    for sentence in found:
+        warnings.warn(sentence, DataWarning, stacklevel=2)
+    return training
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
@@ -125,9 +157,12 @@ def _long(
 ) -> Training:
     target, task, source = roles.targets[0], str(roles.task), origin.name
     _refuse_unlabelled(table, task, source)
+    tasks = table[task].unique().tolist()
     options = TargetOptions(origin.style.decimal, drop_missing)
     found = target_of(table[target], target, source, demand, options)
     table = labelled_rows(table.assign(**{target: found.column}), target, source, drop_missing)
+    learned = set(table[task])
+    notes = _without_target([label for label in tasks if label not in learned])
     counts = table[task].value_counts(sort=False)
     return Training(
         X=table[[task, *roles.features]],
@@ -140,7 +175,22 @@ def _long(
         n_columns=len(roles.features),
         group=groups_of(table, wanted.group, source),
         time=times_of(table, wanted.time, source),
+        notes=notes,
     )
+
+
+def _without_target(tasks: Sequence[Any]) -> tuple[str, ...]:
+    """Say which tasks are left out with all their rows."""
+    if not tasks:
+        return ()
+    names = ", ".join(repr(name) for name in tasks[:10]) + (", ..." if len(tasks) > 10 else "")
+    one = len(tasks) == 1
+    text = (
+        f"{counted(len(tasks), 'task')} {'has' if one else 'have'} no target at all and "
+        f"{'is' if one else 'are'} left out: {names}."
+    )
+    note(text)
+    return (text,)
 
 
 def _targets(

@@ -114,6 +114,15 @@ DropMissing = Annotated[
         help="Leave rows without a target out instead of refusing them.",
     ),
 ]
+AllowLeak = Annotated[
+    bool,
+    typer.Option(
+        "--allow-leak",
+        rich_help_panel=COLUMNS,
+        help="Learn from a column that equals the target up to a factor and a constant, instead "
+        "of refusing it.",
+    ),
+]
 Ids = Annotated[
     list[str] | None,
     typer.Option(

@@ -18,6 +18,7 @@ UsageError = typer.BadParameter.__bases__[0]
 
 # How the options of Python are called on the command line.
 SPOKEN = {
+    r"\btime of TimeOrdered\b": "--time",
     r'unseen_tasks="shared"': "--unseen-tasks shared",
     r"encoding=, such as": "--encoding, such as",
     r"decimal=',' \(--decimal ,\)": "--decimal ,",

@@ -89,7 +89,14 @@ def _of_table(source: Source, asked: Asked) -> Relatedness:
     from polytask.cli._fit_data import read_training
     from polytask.cli._roles import Wanted
 
-    wanted = Wanted(task=asked.task, target_patterns=asked.targets, drop=asked.drop, ids=asked.ids)
+    wanted = Wanted(
+        task=asked.task,
+        target_patterns=asked.targets,
+        drop=asked.drop,
+        ids=asked.ids,
+        # What is asked here is what the table holds: a copy of the target is named.
+        allow_leak=True,
+    )
     choices = Method("auto", None, (), unseen=False, quick=False, splits=None, seed=0)
     data = read_training(source, wanted, choices.demand(), asked.drop_missing)
     return relatedness(

@@ -25,6 +25,8 @@ class Wanted:
         Columns, by name.
     target_patterns, features, drop, ids : tuple of str
         Names or patterns, possibly several behind commas.
+    allow_leak : bool
+        Whether a feature may be a copy of the target.
     """
 
     task: str | None = None
@@ -36,6 +38,7 @@ class Wanted:
     features: tuple[str, ...] = ()
     drop: tuple[str, ...] = ()
     ids: tuple[str, ...] = ()
+    allow_leak: bool = False
 
 
 @dataclass(frozen=True)

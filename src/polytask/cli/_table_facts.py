@@ -158,6 +158,8 @@ def table_facts(
 
 
 def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | None) -> ColumnFacts:
+    from polytask._estimator.far_cells import decisive_text
+
     distinct = int(column.nunique())
     missing = float(column.isna().mean())
     remarks = []
@@ -170,6 +172,9 @@ def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | Non
     if name != task and looks_like_identifier(column, distinct):
         remarks.append("nearly every value different: an identifier? (--id)")
     kind = _kind(column)
+    if kind in ("numbers", "whole numbers"):
+        far = decisive_text(column.to_numpy(float, na_value=np.nan), lambda row: f"row {row}")
+        remarks += [far] if far else []
     if kind == "dates":
         remarks.append("not encoded: --drop, or turn into numbers")
     return ColumnFacts(name, kind, missing, distinct, _example(column, kind), tuple(remarks))

@@ -6,6 +6,8 @@ import re
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 if TYPE_CHECKING:
     import pandas as pd
 
@@ -83,7 +85,12 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 
 def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
-    """Tell whether nearly every cell of a column of text or whole numbers is different."""
+    """Tell whether a column names its rows by text, or numbers them."""
+    from polytask._estimator.data_checks import numbers_rows
+
+    if _is_number(column):
+        values = column.to_numpy(float, na_value=np.nan)
+        return numbers_rows(values, str(column.name))
     present = int(column.notna().sum())
     few = present < FEW_ROWS or n_values <= NEARLY_ALL * present
     return not few and may_be_labels(column)

@@ -39,6 +39,7 @@ def auto(
     ids: options.Ids = None,
     weight: options.Weight = None,
     drop_missing_target: options.DropMissing = False,
+    allow_leak: options.AllowLeak = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = None,
@@ -104,6 +105,7 @@ def auto(
         features=tuple(features or ()),
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
+        allow_leak=allow_leak,
     )
     choice = Choice(
         loss="auto" if classes is None else ("classes" if classes else "squared"),

@@ -120,6 +120,7 @@ def compare(
     ids: options.Ids = None,
     weight: options.Weight = None,
     drop_missing_target: options.DropMissing = False,
+    allow_leak: options.AllowLeak = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = None,
@@ -180,6 +181,7 @@ def compare(
         features=tuple(features or ()),
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
+        allow_leak=allow_leak,
     )
     request = Request(
         source=Source(

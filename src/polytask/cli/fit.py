@@ -42,6 +42,7 @@ def fit(
     ids: options.Ids = None,
     weight: options.Weight = None,
     drop_missing_target: options.DropMissing = False,
+    allow_leak: options.AllowLeak = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = None,
@@ -97,6 +98,7 @@ def fit(
         features=tuple(features or ()),
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
+        allow_leak=allow_leak,
     )
     source = Source(
         data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))

@@ -43,6 +43,7 @@ def path(
     ids: options.Ids = None,
     weight: options.Weight = None,
     drop_missing_target: options.DropMissing = False,
+    allow_leak: options.AllowLeak = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = None,
@@ -123,6 +124,7 @@ def path(
         features=tuple(features or ()),
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
+        allow_leak=allow_leak,
     )
     source = Source(
         data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))

@@ -44,6 +44,7 @@ def tune(
     ids: options.Ids = None,
     weight: options.Weight = None,
     drop_missing_target: options.DropMissing = False,
+    allow_leak: options.AllowLeak = False,
     file_per_task: options.FilePerTask = None,
     sep: options.Sep = None,
     decimal: options.Decimal = None,
@@ -155,6 +156,7 @@ def tune(
         features=tuple(features or ()),
         drop=tuple(drop or ()),
         ids=tuple(ids or ()),
+        allow_leak=allow_leak,
     )
     if penalty is None and model == "multitask":
         penalty = "toward_mean + L2"

@@ -39,7 +39,7 @@ def data_card(result: Comparison, speech: Speech) -> list[tuple[str, str]]:
         "metric": _metric(setup, speech),
         "splits": speech("card.n_splits", splits | {"how": how}),
         "rule": speech("card.rule_text"),
-        "margin": plain_number(result.margin),
+        "margin": f"{result.margin:.3g}",
         "weighted": speech("card.yes" if setup.weighted else "card.no"),
         "seed": str(setup.seed),
         "seconds": speech("card.time", {"value": plain_number(result.seconds)}),

@@ -11,7 +11,8 @@ import pytest
 import scipy.sparse as sp
 
 from polytask import MultiTaskRegressor, compare
-from polytask._estimator.far_cells import warn_of_far_cells
+from polytask._estimator.data_checks import data_warnings
+from polytask._estimator.far_cells import decisive_cells, warn_of_far_cells
 from polytask._estimator.training import encode_training
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning
@@ -88,3 +89,73 @@ def test_what_is_refused_is_named_by_its_place(kind):
         MultiTaskRegressor().fit(X[:, :1], pd.DataFrame({"a": -y / 1e99, "b": y}))
     with pytest.raises(DataError, match=r"y of .* got 1e\+200 \(row 9, counting from 0\)"):
         MultiTaskRegressor().fit(np.zeros((30, 1)), y, task=task)
+
+
+def decided(X, y, task=None):
+    data = TaskData.from_targets(X, y) if np.ndim(y) == 2 else TaskData.from_long(X, y, task)
+    return [text for text in data_warnings(data, "f", allow_leak=True) if " holds " in text]
+
+
+def prices(n=400):
+    rng = np.random.default_rng(0)
+    X = np.column_stack([np.round(rng.lognormal(3, 0.7, n), 2), rng.integers(18, 90, n)])
+    return X.astype(float), np.round(rng.normal(50, 10, n), 1), np.tile(np.arange(4), n // 4)
+
+
+@pytest.mark.parametrize("kind", [np.asarray, pd.DataFrame, sp.csr_array])
+def test_a_cell_that_decides_its_column_is_named(kind):
+    X, y, task = prices()
+    X[17, 0] = 999999
+    usual = np.delete(X[:, 0], 17)
+    X = pd.DataFrame(X, columns=["0", "1"]) if kind is pd.DataFrame else kind(X)
+    (text,) = decided(X, y, task)
+    name = "'0'" if kind is pd.DataFrame else "0"
+    assert text == (
+        f"Column {name} of X holds 999999 in row 17, counting from 0, where all other cells lie "
+        f"between {usual.min():.7g} and {usual.max():.7g}: that one cell makes up 99.9% of the "
+        "variation, and so decides what is learned and how it is scored. Correct it, or leave "
+        "that row out."
+    )
+
+
+def test_codes_of_missing_cells_and_targets():
+    X, y, task = prices()
+    X[[3, 90, 200], 1] = 9999
+    y[5] = 1e6
+    ages, target = decided(X, y, task)
+    assert all(f"9999 in row {row}" in ages for row in (3, 90, 200))
+    assert "those 3 cells make up" in ages
+    assert target.startswith("The target holds 1000000 in row 5, counting from 0")
+    (_, target) = decided(X, np.column_stack([X[:, 0] + X[:, 1] % 7, y]))
+    assert target.startswith("The target 1 holds 1000000 in row 5")
+
+
+HONEST = {
+    "normal": lambda rng, n: rng.standard_normal(n),
+    "exponential": lambda rng, n: rng.exponential(1, n),
+    "lognormal": lambda rng, n: rng.lognormal(0, 1.5, n),
+    "counts": lambda rng, n: rng.negative_binomial(0.2, 0.02, n),
+    "rare counts": lambda rng, n: rng.poisson(0.05, n),
+    "rare amounts": lambda rng, n: (rng.random(n) < 0.1) * rng.lognormal(0, 1.5, n),
+    "rare signs": lambda rng, n: rng.random(n) < 0.01,
+    "constant": lambda rng, n: np.ones(n),
+    "one in a constant": lambda rng, n: np.arange(n) == 7,
+}
+
+
+@pytest.mark.parametrize("name", HONEST)
+@pytest.mark.parametrize("n", [40, 1000])
+def test_heavy_tails_are_honest(name, n):
+    rng = np.random.default_rng(5)
+    columns = [np.asarray(HONEST[name](rng, n), dtype=float) for _ in range(300)]
+    assert [decisive_cells(column) for column in columns] == [None] * 300
+
+
+def test_a_far_cell_does_not_matter_among_many():
+    y = np.random.default_rng(0).normal(50, 10, 100_000)
+    y[7] = 999
+    assert decisive_cells(y) is None
+    y[7] = 1e6
+    rows, share = decisive_cells(y)
+    assert rows == [7]
+    assert share > 0.99

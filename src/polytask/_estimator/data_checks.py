@@ -1,0 +1,138 @@
+"""What in the data would make a result misleading: refused, or said in a sentence."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._estimator.far_cells import far_cell_sentences
+from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
+from polytask._estimator.number_columns import NumberColumns
+from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.exceptions import DataError
+
+# Nearly every cell of a row id is different; a column of fewer rows proves nothing.
+_NEARLY_ALL = 0.95
+_FEW_ROWS = 20
+_SHOWN = 5
+# Names of row ids: id, user_id, PatientID, row, uuid, key.
+_ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编号$|行号$")
+
+
+def data_warnings(
+    data: TaskData, owner: str, *, allow_leak: bool, option: bool = False, target: str = ""
+) -> tuple[str, ...]:
+    """Refuse copies of the target among the features, and return what else misleads."""
+    # `option`: the message tells of options of the command line; `target`: the name of the
+    # target, where the data do not know it.
+    columns = NumberColumns(data)
+    leaks = find_leaks(data, columns)
+    if not allow_leak:
+        _refuse([leak for leak in leaks if leak.refused], owner, option, target)
+    copies = find_target_copies(data) if data.form is Form.TARGETS else []
+    return (
+        *(f"Column {leak.column} {_relation(leak, '')}: {_LEAK_ADVICE}" for leak in leaks),
+        *(f"The target {copy.column} {_relation(copy, '')}: {_COPY_ADVICE}" for copy in copies),
+        *_row_ids(data, columns, {leak.column for leak in leaks}),
+        *far_cell_sentences(data, columns),
+    )
+
+
+_LEAK_ADVICE = (
+    "scores say something only if that column is known before the target is. If it is not, leave "
+    "it out (on the command line with --drop)."
+)
+_COPY_ADVICE = (
+    "the two count as two tasks that agree, and each makes sharing look good. Leave one of them "
+    "out."
+)
+
+
+def _refuse(leaks: Sequence[Leak], owner: str, option: bool, target: str) -> None:
+    if not leaks:
+        return
+    named = target and repr(target)
+    said = "; ".join(f"column {leak.column} {_relation(leak, named)}" for leak in leaks[:_SHOWN])
+    more = f"; and {len(leaks) - _SHOWN:,} more columns" if len(leaks) > _SHOWN else ""
+    names = ",".join(leak.column.strip("'\"") for leak in leaks)
+    one = len(leaks) == 1
+    if option:
+        drop = f" with --drop '{names}'" if len(leaks) <= _SHOWN else " with --drop"
+        allow = "--allow-leak"
+    else:
+        drop, allow = "", "allow_leak=True"
+    raise DataError(
+        f"{owner} has the target among its features: {said}{more}. Scores would say nothing about "
+        f"new rows. Leave {'it' if one else 'them'} out{drop}, or say {allow} if "
+        f"{'it is' if one else 'they are'} known before the target."
+    )
+
+
+def _relation(leak: Leak, target: str) -> str:
+    """Say of a column that it is the target, in which way and in which rows."""
+    what = f"the target {leak.target or target}".strip()
+    rows = "all rows"
+    if leak.rows < leak.of:
+        rows = f"all {leak.rows:,} rows (of {leak.of:,}) in which neither is missing"
+    if leak.as_label:
+        return f"has one value for each value of {what}, in {rows}"
+    if leak.within:
+        return (
+            f"equals {what} up to a factor and a constant within every task, each with its own, "
+            f"in {rows}"
+        )
+    return f"equals {what} up to a factor and a constant, in {rows}"
+
+
+def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[str]:
+    """Return sentences about columns that number or name the rows."""
+    found = []
+    if columns.stored() is None:
+        for chosen, block in columns.blocks(np.arange(len(columns))):
+            for k in np.flatnonzero(_may_number(block)):
+                label = columns.labels[chosen[k]]
+                if label not in known and numbers_rows(block[k], label.strip("'\"")):
+                    cells = block[k][np.isfinite(block[k])]
+                    found.append(
+                        (label, "whole number", f" ({cells.min():.0f} to {cells.max():.0f})")
+                    )
+    if tables.is_table(data.X):
+        frame = tables.open_frame(data.X)
+        for j, (name, kind) in enumerate(frame.schema.items()):
+            present = len(frame) - frame[:, j].null_count()
+            if kind.is_numeric() or kind.is_temporal() or present < _FEW_ROWS:
+                continue
+            # With more levels, the encoder refuses the column.
+            if _NEARLY_ALL * present < frame[:, j].n_unique() <= TableEncoder().max_levels:
+                found.append((repr(name), "text", ""))
+    return [
+        f"Column {label} holds a different {what} in nearly every row{span}, as row numbers and "
+        "identifiers do: what is learned from it holds for no new row. If it is one, leave it "
+        "out (on the command line with --id or --drop)."
+        for label, what, span in found
+    ]
+
+
+def _may_number(block: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Say which rows of a block begin with whole numbers."""
+    start = block[:, :_FEW_ROWS]
+    return np.asarray(((start == np.rint(start)) | ~np.isfinite(start)).all(axis=1))
+
+
+def numbers_rows(cells: NDArray[Any], name: str) -> bool:
+    """Say whether numbers are those of rows: whole, different, and without gaps or called so.
+
+    Whole numbers that differ in nearly every row may be measured, such as incomes or
+    populations; those of a series leave nearly no number between the least and the greatest out.
+    """
+    values = np.asarray(cells, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < _FEW_ROWS or not np.array_equal(values, np.rint(values)):
+        return False
+    distinct = len(np.unique(values))
+    dense = values.max() - values.min() + 1 <= distinct / _NEARLY_ALL
+    return distinct > _NEARLY_ALL * len(values) and bool(dense or _ID_NAME.search(name))

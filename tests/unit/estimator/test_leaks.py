@@ -1,0 +1,219 @@
+"""Copies of the target among the features: found whatever their unit, and nothing else."""
+
+from __future__ import annotations
+
+import numpy as np
+import pandas as pd
+import polars as pl
+import pytest
+import scipy.sparse as sp
+
+from polytask import MultiTaskRegressor, compare
+from polytask._estimator.data_checks import data_warnings
+from polytask._estimator.leaks import find_leaks, find_target_copies, half_digit
+from polytask._estimator.number_columns import NumberColumns
+from polytask.data import TaskData
+from polytask.exceptions import DataError, DataWarning
+
+
+def problem(n_tasks=6, rows=40, seed=0):
+    """Return features, target and task: honest data with two decimals, the tasks interleaved."""
+    rng = np.random.default_rng(seed)
+    n = n_tasks * rows
+    X, task = rng.standard_normal((n, 3)), np.tile(np.arange(n_tasks), rows)
+    return X, np.round(20 + X @ [3, 2, 1] + rng.standard_normal(n), 2), task
+
+
+def found(X, y, task=None):
+    data = TaskData.from_targets(X, y) if np.ndim(y) == 2 else TaskData.from_long(X, y, task)
+    return find_leaks(data, NumberColumns(data))
+
+
+def beside(X, column):
+    return np.column_stack([X, column])
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [
+        lambda y: y,
+        lambda y: -y,
+        lambda y: np.round(1.08 * y + 3, 2),
+        lambda y: np.round(y * 1.8 + 32, 1),
+        lambda y: 1e200 * y,
+        lambda y: 1e-200 * y + 3e-199,
+        lambda y: (100 * y + 1e6).astype(np.float32),
+        lambda y: np.array([float(f"{value:.5g}") for value in 12345.678 * y]),
+        lambda y: np.where(np.arange(len(y)) % 12, np.nan, 2 * y),
+    ],
+)
+@pytest.mark.parametrize("table", [pd.DataFrame, pl.DataFrame])
+def test_copies_over_all_rows(copy, table):
+    X, y, task = problem()
+    columns = beside(X, copy(y)).T
+    X = table(dict(zip(["a", "b", "c", "price"], columns, strict=True)))
+    (leak,) = found(X, y, task)
+    assert (leak.column, leak.within, leak.refused) == ("'price'", False, True)
+    assert leak.of == len(y)
+    assert leak.rows == int(np.isfinite(columns[3]).sum())
+
+
+@pytest.mark.parametrize("rows", [3, 40])
+def test_copies_within_every_task(rows):
+    X, y, task = problem(n_tasks=30, rows=rows)
+    factor = np.random.default_rng(1).uniform(1, 9, 30)[task]
+    (leak,) = found(beside(X, np.round(factor * y - 7 * factor, 2)), y, task)
+    assert (leak.column, leak.within, leak.refused) == ("3", True, True)
+    # One task in which it is no copy.
+    factor = np.where(task == 4, np.random.default_rng(2).uniform(1, 9, len(y)), factor)
+    assert found(beside(X, factor * y), y, task) == []
+
+
+def test_two_rows_per_task_prove_nothing():
+    X, y, task = problem(n_tasks=100, rows=2)
+    assert found(X, y, task) == []
+
+
+def test_separate_tasks_and_sparse_columns():
+    X, y, task = problem()
+    wide = beside(X, 2 * y)
+    parts = TaskData.from_tasks({t: (wide[task == t], y[task == t]) for t in range(6)})
+    assert [leak.column for leak in find_leaks(parts, NumberColumns(parts))] == ["3"]
+    y[::2] = 0
+    wide = np.where(np.abs(wide) > 1, wide, 0)
+    wide[:, 3] = 3 * y
+    assert [leak.column for leak in found(sp.csr_array(wide), y, task)] == ["3"]
+
+
+def test_every_target_has_its_own_copies():
+    X, y, _ = problem()
+    Y = np.column_stack([X[:, 0] + y, y, X[:, 1] - y])
+    Y[::3, 1] = np.nan
+    (leak,) = found(beside(X, 5 * y), Y)
+    assert (leak.column, leak.target, leak.rows) == ("3", "1", 160)
+    data = TaskData.from_targets(X, np.column_stack([Y, 2 - 3 * y]))
+    (copy,) = find_target_copies(data)
+    assert (copy.column, copy.target) == ("3", "1")
+
+
+def honest():
+    rng = np.random.default_rng(3)
+    n, task = 400, np.repeat(np.arange(8), 50)
+    x = rng.standard_normal((n, 2))
+    people = np.round(rng.lognormal(9, 2, n))
+    days = np.tile(np.arange(1.0, 51), 8)
+    counter = np.cumsum(rng.integers(0, 2, n)) + 1000.0
+    yield "no noise", x, x @ [2.0, 3.0], task
+    yield "last year", people[:, None], np.round(people * rng.normal(1.01, 0.002, n)), task
+    yield "a counter, and one step later", counter[:, None], counter + rng.integers(0, 2, n), task
+    yield "two ratings", rng.integers(1, 6, (n, 1)).repeat(2, 1), rng.integers(1, 6, n), task
+    yield "near ratings", (counter % 5)[:, None], counter % 5 + rng.integers(0, 2, n), task
+    yield "a trend", days[:, None], np.round(3 * days + rng.standard_normal(n) / 4, 1), task
+    yield "a strong trend", days[:, None] * 7, 3 * days + 0.3 * rng.random(n).round(3), task
+    yield "thermometers", x[:, :1].round(2), (x[:, 0] + 0.02 * x[:, 1]).round(2), task
+    yield "constants", np.column_stack([np.ones(n), x]), x[:, 0] + x[:, 1], task
+    yield "a constant target", x, np.ones(n), task
+    yield "a target of the task", x, np.arange(8.0)[task] ** 2, task
+    yield "rare events", rng.poisson(0.05, (n, 2)), rng.poisson(0.05, n), task
+    yield "signs", (x[:, :1] > 0) ^ (x[:, 1:] > 0), np.where(x[:, 0] * x[:, 1] > 1, "a", "b"), task
+
+
+@pytest.mark.parametrize(("name", "X", "y", "task"), honest())
+def test_honest_tables_are_not_refused(name, X, y, task):
+    assert found(np.asarray(X, float), y, task) == [], name
+
+
+def test_two_counts_that_differ_by_one_are_two_counts():
+    rng = np.random.default_rng(0)
+    received = rng.integers(0, 5000, 600).astype(float)
+    answered = received - rng.integers(0, 2, 600)
+    assert found(received[:, None], answered, np.tile(np.arange(6), 100)) == []
+
+
+def test_few_values_are_named_and_not_refused():
+    X, _, task = problem()
+    y = np.tile([0.0, 1.0, 2.0, 5.0], 60)
+    (leak,) = found(beside(X, 3 * y + 1), y, task)
+    assert not leak.refused
+    data = TaskData.from_long(beside(X, 3 * y + 1), y, task)
+    (text,) = data_warnings(data, "compare", allow_leak=False)
+    assert text.startswith("Column 3 equals the target up to a factor and a constant, in all rows")
+
+
+@pytest.mark.parametrize("count", [2, 3, 12])
+def test_copies_of_labels(count):
+    X, _, task = problem()
+    codes = np.random.default_rng(0).permutation(np.arange(240) % count)
+    labels = np.array([f"class {code}" for code in codes])
+    table = pd.DataFrame(X).add_prefix("x")
+    for copy in (codes, -(codes**3), codes.astype(str), pd.Categorical(codes.astype(str))):
+        (leak,) = found(table.assign(answer=copy), labels, task)
+        assert (leak.column, leak.as_label) == ("'answer'", True)
+        # A perfect feature of two classes may be honest, and so may one of few.
+        assert leak.refused == (count >= 10)
+    other = np.where(np.arange(240) == 7, (codes + 1) % count, codes)
+    assert found(table.assign(answer=other), labels, task) == []
+
+
+def test_prices_of_products_are_no_copies():
+    product = np.random.default_rng(0).permutation(np.arange(240) % 20)
+    price = np.round(np.random.default_rng(1).lognormal(2, 1, 20), 2)[product]
+    table = pd.DataFrame({"product": [f"p{k}" for k in product]})
+    (leak,) = found(table, price, np.arange(240) % 6)
+    assert not leak.refused
+
+
+def test_half_of_the_last_digit():
+    assert half_digit(np.array([1.5, 2.0, 30.25])).tolist() == [0.005] * 3
+    assert half_digit(np.array([1.0, 23.0])).tolist() == [0.5, 0.5]
+    assert half_digit(np.array([12_000.0, 57_000.0])).tolist() == [500, 500]
+    assert half_digit(np.array([1234500.0, 1.2346])) == pytest.approx([50, 5e-5])
+    assert half_digit(np.random.default_rng(0).random(50)).max() < 1e-7
+
+
+def test_compare_refuses_and_allows():
+    X, y, task = problem()
+    table = pd.DataFrame(beside(X, 2 * y), columns=["a", "b", "c", "price"])
+    with pytest.raises(DataError) as refused:
+        compare(table, y, task=task, quick=True)
+    assert str(refused.value) == (
+        "compare has the target among its features: column 'price' equals the target up to a "
+        "factor and a constant, in all rows. Scores would say nothing about new rows. Leave it "
+        "out, or say allow_leak=True if it is known before the target."
+    )
+    with pytest.warns(DataWarning, match="Column 'price' equals the target") as said:
+        result = compare(
+            table, y, task=task, quick=True, models=["separate", "near the mean"], allow_leak=True
+        )
+    assert [str(one.message) for one in said] == [result.diagnostics[0]]
+    assert result.lock["call"].endswith("allow_leak=True)")
+
+
+def test_fit_is_silent():
+    X, y, task = problem()
+    MultiTaskRegressor().fit(beside(X, 2 * y), y, task=task)
+
+
+def ids(table, y, task):
+    texts = data_warnings(TaskData.from_long(table, y, task), "compare", allow_leak=False)
+    return [text.split("'")[1] for text in texts if "nearly every row" in text]
+
+
+def test_row_ids_are_named_and_measurements_are_not():
+    X, y, task = problem()
+    rng = np.random.default_rng(0)
+    n = len(y)
+    table = pd.DataFrame(X, columns=["a", "b", "c"]).assign(
+        row=np.arange(n),
+        patient_id=rng.choice(10**6, n, replace=False),
+        OrderID=rng.choice(10**6, n, replace=False),
+        serial=rng.permutation(n) + 1000.0,
+        income=rng.choice(10**6, n, replace=False),
+        week=np.arange(n) // 6,
+        age=rng.integers(20, 60, n),
+        step=np.arange(n) * 100,
+        grid=np.arange(n) / 10,
+    )
+    assert ids(table, y, task) == ["row", "patient_id", "OrderID", "serial"]
+    few = pd.DataFrame({"a": X[:25, 0], "code": [f"T{k}" for k in range(25)]})
+    assert ids(few, y[:25], task[:25]) == ["code"]
