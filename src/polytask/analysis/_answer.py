@@ -164,13 +164,13 @@ class Judge:
         return found._replace(mean=start + found.mean).interval()
 
     def perfect(self, *roles: Names) -> bool:
-        """Say whether the models of all roles have no loss on the held-out rows, up to rounding."""
-        labels = self.labels if self.relative else None
-        losses = [None if labels is None else losses_of(self.board, names, labels)
-                  for names in roles]  # fmt: skip
+        """Say whether the models of all roles are right on all held-out rows, but for rounding."""
+        if self.labels is None or not self.relative:
+            return False
+        losses = [losses_of(self.board, names, self.labels) for names in roles]
         known = [values for values in losses if values is not None]
-        whole = labels is not None and len(known) == len(roles)
-        return whole and all_perfect(known, labels.scale, labels.weights)
+        scale, weights = self.labels.scale, self.labels.weights
+        return len(known) == len(roles) and all_perfect(known, scale, weights)
 
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""
