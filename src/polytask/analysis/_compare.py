@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time as clock
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, sentence
 from polytask._estimator.scaling import refuse_huge_values
+from polytask._estimator.training import is_task_mapping
 from polytask._journal import Journal
 from polytask._progress import progress
 from polytask.analysis._ablation import ablated_terms, warn_without_terms
@@ -40,6 +42,7 @@ from polytask.analysis._strength import (
 )
 from polytask.analysis._unit import Record, Unit, is_relative
 from polytask.analysis.result import Comparison
+from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
@@ -47,6 +50,8 @@ from polytask.selection.held import Study, constant_parts
 
 # Numbers in the features from which a second tells, at least, whether tasks are related.
 _PER_SECOND = 1e6
+# When fits that have begun are ended, as a share of the time budget.
+_OVERTIME = 1.25
 
 
 def compare(
@@ -115,7 +120,8 @@ def compare(
     quick : bool, default=False
         One split and three models.
     time_budget : float or None, default=None
-        Seconds after which no new fit is started; what is finished is judged.
+        Seconds after which no new fit is started; one that has begun is ended when a quarter
+        more is over. What is finished is judged.
     n_jobs : int or None, default=None
         Fits at the same time, as in joblib.
     random_state : int, default=0
@@ -167,9 +173,10 @@ def compare(
     started = clock.monotonic()
     _check(n_jobs, random_state)
     extras = check_extras(learning_curve, ablation)
-    deadline = None
+    deadline = end = None
     if time_budget is not None:
-        deadline = started + nonnegative(time_budget, "time_budget", OWNER)
+        budget = nonnegative(time_budget, "time_budget", OWNER)
+        deadline, end = started + budget, started + _OVERTIME * budget
     choices = Choices(models, cv, groups, time, unseen, quick, random_state)
     data = read_problem(X, y, task, sample_weight, task_column)
     problem, outcomes, losses = read_outcomes(data, loss)
@@ -185,7 +192,7 @@ def compare(
     shares = gradient_shares(data, outcomes, OWNER)
     lock = make_lock(study, choices, loss, chosen, extras)
     related = _related(study, random_state, deadline)
-    work = _Work(lock, journal, n_jobs, deadline, verbose, started)
+    work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
     records, stopped, before = work.done(plan, plan.units)
     with _useless_if_refused(journal):
         answer = make_answer(plan, records, chosen)
@@ -196,8 +203,13 @@ def compare(
     seconds = before + clock.monotonic() - started
     with _useless_if_refused(journal):
         result = _result(plan, answer, records, chosen, stopped, lock, seconds, shares)
+    given = {"X": X, "y": y, "task": task, "sample_weight": sample_weight}
+    # Task data and mappings tell the tasks by themselves.
+    column = None if isinstance(X, TaskData) or is_task_mapping(X) else task_column
+    refit = Refit(given, column, {entry.name: entry.estimator for entry in plan.running})
     return dataclasses.replace(
         result,
+        _refit=lambda: refit(answer.recommended),
         relatedness=related,
         learning=learning_points(plan, records, more, chosen, extras.shares),
         ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
@@ -253,6 +265,7 @@ class _Work:
     journal: str | os.PathLike[str] | None
     n_jobs: int | None
     deadline: float | None
+    end: float | None
     verbose: bool
     started: float
 
@@ -275,6 +288,7 @@ class _Work:
                 store,
                 n_jobs=self.n_jobs,
                 deadline=self.deadline,
+                end=self.end,
                 watcher=bar,
                 costs=costs,
                 started=self.started,
@@ -288,8 +302,8 @@ class _Work:
         if any(unit.variant for unit in units):
             say_extras(len(units))
             return {}
-        costs = costs_of(plan, self.n_jobs)
-        remaining = sum(costs[unit.model] for unit in units)
+        costs = costs_of(plan, self.n_jobs, self.end)
+        remaining = sum(costs.get(unit.model, math.inf) for unit in units)
         say_plan(plan, remaining, clock.monotonic() - self.started, self.n_jobs)
         return costs
 
@@ -332,7 +346,6 @@ def _result(
     shares: NDArray[np.float64],
 ) -> Comparison:
     data = plan.study.data
-    refit = Refit(data, {entry.name: entry.estimator for entry in plan.running})
     board, _ = make_boards(plan, records, metric)
     shown = preferred(board, searched(records, plan.entries), answer.sharing)
     return Comparison(
@@ -358,7 +371,6 @@ def _result(
         path=strength_path(records, shown),
         kept=kept_by(records, answer.models),
         mattered=what_mattered(records, shown),
-        _refit=lambda: refit(answer.recommended),
     )
 
 
