@@ -78,9 +78,10 @@ class Workers:
         patience = BRIEF if _forks() else _STARTED
         if alone or (deadline is None and (self.count == 1 or self._here < patience)):
             for piece in left:
-                started = time.monotonic()
-                yield piece, self._work(self._shared, piece)
-                self._here += time.monotonic() - started
+                started = time.process_time()
+                record = self._work(self._shared, piece)
+                self._here += time.process_time() - started
+                yield piece, record
                 if not alone and self.count > 1 and self._here >= patience:
                     break
                 if alone and deadline is not None and time.monotonic() > deadline:
