@@ -19,6 +19,10 @@ class IncompatibleError(PolytaskError, ValueError):
     """Two valid choices cannot be combined."""
 
 
+class TimeBudgetError(PolytaskError):
+    """Nothing could be finished within the time budget; finished fits stay in the journal."""
+
+
 class ConvergenceWarning(UserWarning):
     """A solver stopped before it reached its tolerance."""
 

@@ -28,6 +28,10 @@ AUTO_CHINESE: Mapping[str, Template] = {
     "auto.kind.deep": "神经网络",
     "auto.kind.other": "其他",
     "auto.missing": "有 {n} 个候选模型被略去或拟合失败；排行榜说明了原因。",
+    "auto.unfitted": (
+        "虽然用 {names} 对留出行的预测最好，但时间不够在全部行上拟合：只使用按时拟合完的模型，"
+        "预测较差。"
+    ),
     "auto.stopped": "时间不够试完所有候选模型。",
     "left_out.time": "时间不够",
     "left_out.forest_gaps": "联合森林需要没有缺失的目标矩阵",

@@ -46,6 +46,10 @@ AUTO_ENGLISH: Mapping[str, Template] = {
         "1 candidate was left out or failed; the leaderboard says why.",
         "{n} candidates were left out or failed; the leaderboard says why.",
     ),
+    "auto.unfitted": (
+        "There was not time to fit {names} on all rows, although held-out rows are predicted best "
+        "with it: only models that were fitted in time are used, and predict worse."
+    ),
     "auto.stopped": "There was not time for all candidates.",
     "left_out.time": "there was not time for it",
     "left_out.forest_gaps": "a joint forest takes a target matrix without gaps",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import os
 import time as clock
 import warnings
@@ -18,6 +19,7 @@ from numpy.typing import NDArray
 from polytask._checks import nonnegative, sentence
 from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.scaling import refuse_huge_values
+from polytask._estimator.training import is_task_mapping
 from polytask._journal import Journal
 from polytask._progress import progress
 from polytask.analysis._ablation import ablated_terms, warn_without_terms
@@ -42,6 +44,7 @@ from polytask.analysis._strength import (
 )
 from polytask.analysis._unit import ALL_ROWS, Record, Unit, is_relative
 from polytask.analysis.result import Comparison
+from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
@@ -49,6 +52,8 @@ from polytask.selection.held import Study, constant_parts
 
 # Numbers in the features from which a second tells, at least, whether tasks are related.
 _PER_SECOND = 1e6
+# When fits that have begun are ended, as a share of the time budget.
+_OVERTIME = 1.25
 
 
 def compare(
@@ -131,7 +136,8 @@ def compare(
     quick : bool, default=False
         Three models instead of all: one per task, one pooled, one that shares.
     time_budget : float or None, default=None
-        Seconds after which no new fit is started; what is finished is judged.
+        Seconds after which no new fit is started; one that has begun is ended when a quarter
+        more is over. What is finished is judged.
     n_jobs : int or None, default=None
         Fits at the same time, as in joblib.
     random_state : int, default=0
@@ -189,9 +195,10 @@ def compare(
     started = clock.monotonic()
     _check(n_jobs, random_state)
     extras = check_extras(learning_curve, ablation)
-    deadline = None
+    deadline = end = None
     if time_budget is not None:
-        deadline = started + nonnegative(time_budget, "time_budget", OWNER)
+        budget = nonnegative(time_budget, "time_budget", OWNER)
+        deadline, end = started + budget, started + _OVERTIME * budget
     if margin is not None:
         margin = float(nonnegative(margin, "margin", OWNER))
     choices = Choices(models, cv, groups, time, unseen, quick, random_state, margin)
@@ -212,7 +219,7 @@ def compare(
         warnings.warn(doubt, DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
     related = _related(study, random_state, deadline)
-    work = _Work(lock, journal, n_jobs, deadline, verbose, started)
+    work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
     records, stopped, before = work.done(plan, plan.units)
     with _useless_if_refused(journal):
         answer = make_answer(plan, records, chosen)
@@ -223,8 +230,13 @@ def compare(
     seconds = before + clock.monotonic() - started
     with _useless_if_refused(journal):
         result = _result(plan, answer, {**records, **more}, chosen, stopped, lock, seconds, shares)
+    given = {"X": X, "y": y, "task": task, "sample_weight": sample_weight}
+    # Task data and mappings tell the tasks by themselves.
+    column = None if isinstance(X, TaskData) or is_task_mapping(X) else task_column
+    refit = Refit(given, column, {entry.name: entry.estimator for entry in plan.running})
     return dataclasses.replace(
         result,
+        _refit=lambda: refit(answer.recommended),
         relatedness=related,
         diagnostics=(*found, *result.diagnostics),
         learning=learning_points(plan, records, more, chosen, extras.shares),
@@ -281,6 +293,7 @@ class _Work:
     journal: str | os.PathLike[str] | None
     n_jobs: int | None
     deadline: float | None
+    end: float | None
     verbose: bool
     started: float
 
@@ -303,6 +316,7 @@ class _Work:
                 store,
                 n_jobs=self.n_jobs,
                 deadline=self.deadline,
+                end=self.end,
                 watcher=bar,
                 costs=costs,
                 started=self.started,
@@ -318,8 +332,8 @@ class _Work:
             say_extras(extra)
         if any(unit.variant for unit in units):
             return {}
-        costs = costs_of(plan, self.n_jobs)
-        remaining = sum(costs[unit.model] for unit in units)
+        costs = costs_of(plan, self.n_jobs, self.end)
+        remaining = sum(costs.get(unit.model, math.inf) for unit in units)
         say_plan(plan, remaining, clock.monotonic() - self.started, self.n_jobs)
         return costs
 
@@ -364,7 +378,6 @@ def _result(
     data = plan.study.data
     shared = {entry.name for entry in plan.running if entry.kind == "shared"}
     found = answer.recommended if answer.recommended in shared else answer.sharing
-    refit = Refit(data, {entry.name: entry.estimator for entry in plan.running})
     board, _ = make_boards(plan, records, metric)
     shown = preferred(board, searched(records, plan.entries), found)
     return Comparison(
@@ -394,7 +407,6 @@ def _result(
         path=strength_path(records, shown),
         kept=kept_by(records, answer.models),
         mattered=what_mattered(records, shown),
-        _refit=lambda: refit(answer.recommended),
     )
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import time
 import warnings
@@ -11,11 +10,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from joblib import Parallel, delayed
+from joblib import effective_n_jobs
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from polytask._progress import duration
+from polytask._workers import BRIEF, Workers
 from polytask.analysis._plan import Plan
 from polytask.analysis._unit import Unit
 from polytask.baselines import SingleTask
@@ -28,20 +28,16 @@ from polytask.selection.trials import trial_of
 # A trial fit has this share of the rows, and this many at least.
 _SHARE = 1 / 8
 _LEAST = 2000
-# A trial that takes fewer seconds is made twice.
-_SHORT = 1.0
 # Of more tasks, models that are fitted to each by itself are tried on as many.
 _FEW_TASKS = 8
 
 
-def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
+def costs_of(plan: Plan, n_jobs: int | None, end: float | None) -> dict[str, float]:
     """Estimate the seconds that one piece of work of every model takes.
 
     Every model is fitted on two small samples of the rows of all tasks, searches with few
     strengths and folds; from there its time grows along the line through both. What is fitted
-    to every task by itself is fitted to some of many tasks, with all their rows. The trials run
-    in the processes that do the work after them, which are then ready, and beside each other
-    as the work will.
+    to every task by itself is fitted to some of many tasks, with all their rows.
 
     Parameters
     ----------
@@ -49,11 +45,14 @@ def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
         The work.
     n_jobs : int or None
         Processes, as in joblib.
+    end : float or None
+        When trials are ended, in seconds of ``time.monotonic``.
 
     Returns
     -------
     dict
-        Seconds by model: its outer fit and its inner ones in one split.
+        Seconds by model: its outer fit and its inner ones in one split; without those whose
+        trial was ended.
     """
     unit = plan.units[0]
     sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
@@ -61,13 +60,14 @@ def costs_of(plan: Plan, n_jobs: int | None) -> dict[str, float]:
     sample = np.random.default_rng(0).permutation(unit.train)[:n]
     rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
     samples = _Samples(rows[0], rows[1], _of_few_tasks(plan, unit))
-    pool = Parallel(n_jobs=n_jobs, batch_size=1)
-    entries = plan.running
-    # One small fit in every process loads what all fits need.
-    first = entries[0]
-    pool(delayed(_limited)(plan.facts, first, samples, sizes) for _ in range(_workers(n_jobs)))
-    costs = pool(delayed(_limited)(plan.facts, entry, samples, sizes) for entry in entries)
-    return {entry.name: cost for entry, cost in zip(entries, costs, strict=True)}
+    shared = (plan.facts, plan.running, samples, sizes)
+    with Workers(_limited, shared, n_jobs) as workers:
+        found = dict(workers.results(range(len(plan.running)), end))
+    return {
+        plan.running[k].name: cost["seconds"]
+        for k, cost in sorted(found.items())
+        if "seconds" in cost
+    }
 
 
 @dataclass(frozen=True)
@@ -97,37 +97,40 @@ def _of_few_tasks(plan: Plan, unit: Unit) -> TaskData | None:
     return plan.study.part(unit.train[np.isin(owners, chosen)])
 
 
-def _limited(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
+def _limited(
+    shared: tuple[Facts, Sequence[Entry], _Samples, Sequence[int]], place: int
+) -> dict[str, float]:
+    facts, entries, samples, sizes = shared
     with threadpool_limits(1):
-        return _cost(facts, entry, samples, sizes)
+        return {"seconds": _cost(facts, entries[place], samples, sizes)}
 
 
 def _cost(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
     """Return the seconds of fits to samples of some sizes, from trials on small ones."""
-    whole, few = samples.whole, samples.few
-    if few is not None and isinstance(entry.estimator, SingleTask):
+    half, whole, few = samples.half, samples.whole, samples.few
+    model = entry.estimator
+    if few is not None and isinstance(model, SingleTask):
+        _fit_seconds(model, half)
         share = facts.n_tasks / few.n_tasks
-        return _seconds(clone(entry.estimator), few) * share * sum(sizes) / sizes[0]
-    trial = trial_of(entry.estimator)
+        return _fit_seconds(model, few) * share * sum(sizes) / sizes[0]
+    trial = trial_of(model)
     if trial is None:
-        small, large = (_seconds(clone(entry.estimator), part) for part in (samples.half, whole))
-        slope = max(large - small, 0.0) / max(whole.n_rows - samples.half.n_rows, 1)
+        # The first fit of a kind loads what later ones have.
+        small = min(_fit_seconds(model, half), _fit_seconds(model, half))
+        large = _fit_seconds(model, whole)
+        slope = max(large - small, 0.0) / max(whole.n_rows - half.n_rows, 1)
         return sum(large + slope * (size - whole.n_rows) for size in sizes)
-    once = trial.whole(_seconds(trial.small, whole), _seconds(trial.large, whole))
+    once = min(_fit_seconds(trial.small, whole), _fit_seconds(trial.small, whole))
+    once = trial.whole(once, _fit_seconds(trial.large, whole))
     if facts.problem == "regression":
         # With the squared loss a search works on sums that are as large for any number of rows.
         return once * len(sizes)
     return sum(once * max(size / whole.n_rows, 1.0) for size in sizes)
 
 
-def _seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
-    """Return the CPU seconds of a fit, which other programs do not lengthen."""
-    once = _fit_seconds(clone(trial), rows)
-    # The first fit of a kind loads what later ones have.
-    return min(once, _fit_seconds(trial, rows)) if once < _SHORT else once
-
-
 def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
+    """Return the CPU seconds of a fit, which other programs do not lengthen."""
+    trial = clone(trial)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         started = time.process_time()
@@ -147,7 +150,7 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     plan : Plan
         The work.
     remaining : float
-        Seconds that the fits will take one after the other.
+        Seconds that the fits will take one after the other; infinite if it is unknown.
     elapsed : float
         Seconds since the call.
     n_jobs : int or None
@@ -155,7 +158,8 @@ def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -
     """
     data = plan.study.data
     fits = sum(1 + len(unit.inner) for unit in plan.units)
-    jobs = _workers(n_jobs)
+    # Less work is done in this process.
+    jobs = effective_n_jobs(n_jobs) if remaining > BRIEF else 1
     lines = [
         f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
         f"{plan.facts.problem}.",
@@ -174,10 +178,3 @@ def say_extras(fits: int) -> None:
 
 def _counted(number: int, word: str) -> str:
     return f"{number} {word}" if number == 1 else f"{number} {word}s"
-
-
-def _workers(n_jobs: int | None) -> int:
-    processors = os.cpu_count() or 1
-    if n_jobs is None:
-        return 1
-    return max(1, min(processors, n_jobs if n_jobs > 0 else processors + 1 + n_jobs))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -21,18 +22,27 @@ _COLUMNS = 100
 
 
 class Refit:
-    """Fits models of a comparison on all rows, each once."""
+    """Fits models of a comparison on all rows, each once, on what `compare` was given.
 
-    def __init__(self, data: TaskData, estimators: dict[str, Any]) -> None:
-        self._data = data
+    A model that is fitted on X with its task column finds the tasks there when it predicts.
+    """
+
+    def __init__(
+        self, given: Mapping[str, Any], column: str | int | None, estimators: dict[str, Any]
+    ) -> None:
+        self._given = given
+        self._column = column
         self._estimators = estimators
         self._fitted: dict[str, Any] = {}
 
     def __call__(self, name: str) -> Any:  # noqa: ANN401 - a fitted estimator
         """Return the model of a name, fitted on all rows."""
         if name not in self._fitted:
+            model = clone(self._estimators[name])
+            if self._column is not None:
+                model.set_params(task_column=self._column)
             with threadpool_limits(1):
-                model = clone(self._estimators[name]).fit(self._data)
+                model.fit(**self._given)
             # Groups or times are the data of others, and of no use for predicting.
             self._fitted[name] = without_splitters(model)
         return self._fitted[name]

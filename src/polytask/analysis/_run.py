@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
-from joblib import Parallel, delayed
 from threadpoolctl import threadpool_limits
 
+from polytask._workers import Workers
 from polytask.analysis._unit import Record, Unit, run_unit
 from polytask.selection.held import Study
 
@@ -36,6 +36,7 @@ def run_units(
     *,
     n_jobs: int | None,
     deadline: float | None,
+    end: float | None,
     watcher: Watcher,
     costs: Mapping[str, float],
     started: float,
@@ -54,7 +55,9 @@ def run_units(
     n_jobs : int or None
         Processes, as in joblib.
     deadline : float or None
-        When to stop, in seconds of ``time.monotonic``.
+        When no further fit is begun, in seconds of ``time.monotonic``.
+    end : float or None
+        When fits that have begun are ended.
     watcher : Watcher
         Told of every finished unit.
     costs : dict
@@ -80,39 +83,30 @@ def run_units(
             records[unit.key] = record
             watcher.skip(unit.label, costs.get(unit.model, 1.0))
     before = max([earlier, *(record["clock"] for record in records.values())])
-    work = _finished(study, [unit for unit in units if unit.key not in records], n_jobs)
-    try:
-        for unit, record in work:
-            store.put(unit.key, record | {"clock": before + time.monotonic() - started})
-            # As it is read back, so that a resumed run has the same bits.
-            records[unit.key] = store.get(unit.key)
-            watcher.advance(unit.label, costs.get(unit.model, 1.0))
-            if deadline is not None and time.monotonic() > deadline:
-                return records, "" if len(records) == len(units) else "time", before
-    except KeyboardInterrupt:
-        return records, "interrupt", before
-    finally:
-        work.close()
-    return records, "", before
+    missing = [k for k, unit in enumerate(units) if unit.key not in records]
+
+    def in_time() -> Iterator[int]:
+        for k in missing:
+            if k != missing[0] and deadline is not None and time.monotonic() > deadline:
+                return
+            yield k
+
+    with Workers(_limited, (study, units), n_jobs) as workers:
+        try:
+            for k, record in workers.results(in_time(), end):
+                unit = units[k]
+                store.put(unit.key, record | {"clock": before + time.monotonic() - started})
+                # As it is read back, so that a resumed run has the same bits.
+                records[unit.key] = store.get(unit.key)
+                watcher.advance(unit.label, costs.get(unit.model, 1.0))
+        except KeyboardInterrupt:
+            return records, "interrupt", before
+    return records, "" if len(records) == len(units) else "time", before
 
 
-def _finished(
-    study: Study, units: Sequence[Unit], n_jobs: int | None
-) -> Generator[tuple[Unit, Record], None, None]:
-    if n_jobs in (None, 1) or len(units) < 2:
-        for unit in units:
-            yield unit, _limited(study, unit)
-        return
-    pool = Parallel(n_jobs=n_jobs, return_as="generator_unordered", pre_dispatch="n_jobs")
-    yield from pool(delayed(_numbered)(study, unit) for unit in units)
-
-
-def _numbered(study: Study, unit: Unit) -> tuple[Unit, Record]:
-    return unit, _limited(study, unit)
-
-
-def _limited(study: Study, unit: Unit) -> Record:
+def _limited(shared: tuple[Study, Sequence[Unit]], place: int) -> Record:
+    study, units = shared
     # Two threads of linear algebra on small matrices cost more than one, ten times more where
     # the machine is busy; and sums come out the same on every machine.
     with threadpool_limits(1):
-        return run_unit(study, unit)
+        return run_unit(study, units[place])

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import math
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from polytask._progress import duration
 from polytask.cli import _fit_report as report
 from polytask.cli._console import digits, say, say_pair, say_table
 from polytask.cli._fit_data import Training, read_training
@@ -16,7 +18,7 @@ from polytask.cli._model_names import check_models
 from polytask.cli._roles import Wanted
 from polytask.cli._sources import MODEL_SUFFIX, Output, Source
 from polytask.cli._splitting import check_one_way, folds_of
-from polytask.exceptions import IncompatibleError
+from polytask.exceptions import IncompatibleError, TimeBudgetError
 
 if TYPE_CHECKING:
     import os
@@ -81,6 +83,7 @@ def run_auto(
     """
     from polytask import save
 
+    started = time.monotonic()
     source.check("polytask auto")
     choice.check()
     check_one_way(wanted)
@@ -91,17 +94,26 @@ def run_auto(
     report.say_data(training)
     journal = Path(f"{path}{_JOURNAL}")
     estimator = _estimator(training, choice, journal)
+    if choice.budget is not None:
+        left = choice.budget - (time.monotonic() - started)
+        if left <= 0:
+            raise TimeBudgetError(
+                f"Reading {source.name} took all of --time-budget, {duration(choice.budget)}: "
+                "give more time or fewer rows."
+            )
+        estimator.set_params(time_budget=left)
     lock = Path(f"{journal}.lock")
     with removed_if_refused(journal, lock):
         estimator.fit(training.X, training.y, sample_weight=training.weight)
     # The journal, and groups or times in the splitter, are nothing that the model has to know.
-    save(estimator.set_params(journal=None, cv=choice.folds), path)
+    kept = {"journal": None, "cv": choice.folds, "time_budget": choice.budget}
+    save(estimator.set_params(**kept), path)
     if not estimator.stopped_:
         for spent in (journal, lock):
             spent.unlink(missing_ok=True)
     _say_choice(estimator, choice.lang)
     if estimator.stopped_:
-        say("The same command with --force tries the others, and keeps what was tried.")
+        say("The same command with --force and more time goes on from what was tried.")
     say()
     report.say_next(path, source, wanted)
 

@@ -161,7 +161,6 @@ def predict_line(request: Request, folder: Folder) -> str:
     source, wanted = request.source, request.wanted
     words = ["predict", folder.file(MODEL)]
     words += [source.data] if source.data is not None else ["--file-per-task", source.name]
-    words += [] if wanted.task is None else ["--task", wanted.task]
     for name in wanted.ids:
         words += ["--id", name]
     target = folder.file("predictions.csv")

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from polytask.exceptions import PolytaskError
+from polytask.exceptions import PolytaskError, TimeBudgetError
 
 
 @contextmanager
@@ -14,7 +14,8 @@ def removed_if_refused(*files: str | Path) -> Iterator[None]:
     """Remove files that were not there before, if the work ends in a refusal.
 
     What was finished until then belongs to a command that cannot be; the mended one would find
-    files of another search. An interruption leaves them, to go on from.
+    files of another search. An interruption, and the end of a time budget, leave them, to go on
+    from.
 
     Parameters
     ----------
@@ -24,6 +25,8 @@ def removed_if_refused(*files: str | Path) -> Iterator[None]:
     new = [Path(file) for file in files if not Path(file).exists()]
     try:
         yield
+    except TimeBudgetError:
+        raise
     except PolytaskError:
         for file in new:
             file.unlink(missing_ok=True)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from typing import Any
 
 import numpy as np
@@ -153,6 +154,18 @@ def linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - unt
     return model
 
 
+def _skops() -> Any:  # noqa: ANN401 - an untyped module
+    """Import skops, whose list of trusted types loads what scikit-learn may work with."""
+    # PyTorch takes a second and 100 MB, and no program can fork after it.
+    absent = [name for name in ("torch", "dask", "cupy") if name not in sys.modules]
+    sys.modules.update(dict.fromkeys(absent))  # type: ignore[arg-type]
+    try:
+        return importlib.import_module("skops.io")
+    finally:
+        for name in absent:
+            del sys.modules[name]
+
+
 def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
     """Return what skops writes for an estimator, as bytes that depend on nothing else.
 
@@ -161,7 +174,7 @@ def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
     DataError
         If it holds types outside the fixed list.
     """
-    from skops import io
+    io = _skops()
 
     try:
         content = steady(io.dumps(value))
@@ -187,7 +200,7 @@ def from_skops(content: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - any estimat
     DataError
         If it holds types outside the fixed list.
     """
-    from skops import io
+    io = _skops()
 
     data = content.tobytes()
     strange = _untrusted(data)
@@ -200,6 +213,6 @@ def from_skops(content: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - any estimat
 
 
 def _untrusted(content: bytes) -> list[str]:
-    from skops import io
+    io = _skops()
 
     return sorted(set(io.get_untrusted_types(data=content)) - TRUSTED)

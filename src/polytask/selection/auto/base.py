@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,7 +43,25 @@ class AutoEstimator(MultiTaskEstimator):
     members_: dict[str, MultiTaskEstimator]
     shared_weights_: Array
     task_weights_: Array
+    unfitted_: tuple[str, ...] = ()
     _rows: tuple[AutoRow, ...]
+
+    def fit(
+        self,
+        X: Any,  # noqa: ANN401
+        y: Any = None,  # noqa: ANN401
+        task: Any = None,  # noqa: ANN401
+        sample_weight: Any = None,  # noqa: ANN401
+    ) -> Self:
+        """Learn all tasks; see :meth:`MultiTaskEstimator.fit`."""
+        # The time budget is that of reading and encoding, too.
+        self._started = time.monotonic()
+        try:
+            return super().fit(X, y, task, sample_weight)
+        finally:
+            del self._started
+
+    fit.__doc__ = MultiTaskEstimator.fit.__doc__
 
     def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
         """Learn and keep the combination."""
@@ -55,6 +74,7 @@ class AutoEstimator(MultiTaskEstimator):
             cv=self.cv,
             unseen=self.unseen_tasks == "shared",
             time_budget=self.time_budget,
+            spent=time.monotonic() - self._started,
             journal=self.journal,
             n_jobs=self.n_jobs,
             seed=int(seed),
@@ -65,7 +85,7 @@ class AutoEstimator(MultiTaskEstimator):
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
         self.score_, self.pull_ = found.score, found.pull
-        self.stopped_ = found.stopped
+        self.stopped_, self.unfitted_ = found.stopped, found.unfitted
         self._rows = found.rows
 
     def _shares(self, tasks: Tasks) -> Iterator[tuple[Array, Tasks, str]]:
@@ -148,6 +168,7 @@ class AutoEstimator(MultiTaskEstimator):
             score=self.score_,
             pull=self.pull_,
             stopped=self.stopped_,
+            unfitted=self.unfitted_,
         )
         speech = Speech(lang)
         return speech.joined(explain(found, speech))

@@ -10,6 +10,10 @@ from statistics import median
 
 from polytask.selection.entries import Entry
 
+# The share of the time budget when whatever still runs is ended: with what comes after the last
+# fit, all of it stays below 1.25.
+_OVERTIME = 1.15
+
 
 @dataclass
 class Clock:
@@ -19,6 +23,8 @@ class Clock:
     ----------
     deadline : float or None
         When all is to be over, in seconds of ``time.monotonic``; None if nobody waits.
+    end : float or None
+        When fits that still run are ended.
     n_folds : int
         Folds that every candidate is fitted on.
     n_jobs : int
@@ -37,6 +43,7 @@ class Clock:
     """
 
     deadline: float | None
+    end: float | None
     n_folds: int
     n_jobs: int
     reserved: float = 0.0
@@ -44,6 +51,34 @@ class Clock:
     folds: dict[str, float] = field(default_factory=dict)
     quickest: dict[int, float] = field(default_factory=dict)
     given_up: dict[int, float] = field(default_factory=dict)
+
+    @classmethod
+    def of_budget(cls, budget: float | None, spent: float, n_folds: int, n_jobs: int) -> Clock:
+        """Return a clock of a time budget, of which some seconds are spent."""
+        if budget is None:
+            return cls(None, None, n_folds, n_jobs)
+        started = time.monotonic() - spent
+        return cls(started + budget, started + _OVERTIME * budget, n_folds, n_jobs)
+
+    def folds_end(self, spent: Sequence[float], usable: bool) -> float | None:
+        """Return when folds that still run are ended, for others are to be fitted on all rows.
+
+        Parameters
+        ----------
+        spent : sequence of float
+            Seconds of the finished folds of their candidate.
+        usable : bool
+            Whether a candidate is finished.
+        """
+        if self.deadline is None or self.end is None:
+            return None
+        if usable:
+            return self.deadline - self.reserved
+        return self.end - self._on_all_rows(median(spent) if spent else 0.0)
+
+    def least(self, fold: float) -> float:
+        """Return the seconds that one candidate takes, at least, whose fold takes so many."""
+        return ceil(self.n_folds / self.n_jobs) * fold + self._on_all_rows(fold)
 
     def allows(self, cost: int, spent: Sequence[float], missing: int) -> bool:
         """Return whether a candidate is expected to be finished in time.

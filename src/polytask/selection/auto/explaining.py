@@ -35,7 +35,10 @@ def explain(found: Combination, speech: Speech) -> list[str]:
     missing = len(found.rows) - len(known)
     if missing:
         sentences.append(speech("auto.missing", {"n": missing}))
-    if found.stopped:
+    if found.unfitted:
+        names = speech.listed(list(found.unfitted))
+        sentences.append(speech("auto.unfitted", {"names": names}))
+    elif found.stopped:
         sentences.append(speech("auto.stopped"))
     return [sentence for sentence in sentences if sentence]
 

@@ -3,28 +3,28 @@
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import clone
 
 from polytask._checks import nonnegative
 from polytask._estimator import MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
+from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
 from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
-from polytask.selection.auto.trying import make_splits, opened, try_all, units_of
+from polytask.selection.auto.clock import Clock
+from polytask.selection.auto.trying import Trials, do_fit, make_splits, opened, units_of
 from polytask.selection.auto.weighing import Tried, Weighed, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
-from polytask.selection.entries import Entry, make_entries, without_splitters
+from polytask.selection.entries import make_entries
 from polytask.selection.facts import Facts
 from polytask.selection.held import Study
 
@@ -67,12 +67,13 @@ class AutoRow:
 
 @dataclass(frozen=True, eq=False)
 class Settings:
-    """What the user chose; see :class:`AutoMultiTaskRegressor`."""
+    """What the user chose, see :class:`AutoMultiTaskRegressor`; `spent` seconds of it are over."""
 
     models: Any
     cv: Any
     unseen: bool
     time_budget: float | None
+    spent: float
     journal: str | os.PathLike[str] | None
     n_jobs: int | None
     seed: int
@@ -100,6 +101,8 @@ class Combination:
         the same weights.
     stopped : bool
         Whether there was not time for all candidates.
+    unfitted : tuple of str
+        Chosen models that there was not time to fit on all rows; others stand in for them.
     """
 
     members: dict[str, MultiTaskEstimator]
@@ -109,6 +112,7 @@ class Combination:
     score: float
     pull: float
     stopped: bool
+    unfitted: tuple[str, ...] = ()
 
 
 def facts_of(data: TaskData, problem: str, settings: Settings) -> Facts:
@@ -161,59 +165,58 @@ def combine(
     ------
     DataError
         If no candidate could be fitted.
+    TimeBudgetError
+        If there was not time for a single one.
     """
-    deadline = None
-    if settings.time_budget is not None:
-        budget = nonnegative(settings.time_budget, "time_budget", owner)
-        deadline = time.monotonic() + budget
+    budget = settings.time_budget
+    if budget is not None:
+        budget = nonnegative(budget, "time_budget", owner)
     study = Study(raw, outcomes)
     facts = facts_of(data, problem, settings)
     groups = {DEFAULT: auto_models(), DEEP: deep_models()}
     entries = make_entries(settings.models, facts, groups, owner)
     splits = make_splits(raw, settings.cv, settings.unseen, owner)
     bench = make_bench(study, splits, units_of(raw, settings.cv))
-    with opened(settings.journal, data, splits, entries, owner) as store:
-        tried = try_all(
-            study,
-            entries,
-            splits,
-            store,
-            bench,
-            n_jobs=settings.n_jobs,
-            deadline=deadline,
-            verbose=settings.verbose,
-        )
-    weighed = weigh(tried, bench)
-    if weighed is None:
-        refuse_huge_values(data.X, "X", owner, data)
-        raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+    with (
+        opened(settings.journal, data, splits, entries, owner) as store,
+        Workers(do_fit, (study, data, entries, splits), settings.n_jobs) as workers,
+    ):
+        clock = Clock.of_budget(budget, settings.spent, len(splits), workers.count)
+        trials = Trials(study, entries, splits, store, bench, clock, workers, owner)
+        tried = trials.all(settings.verbose)
+        weighed = weigh(tried, bench)
+        if weighed is None:
+            refuse_huge_values(data.X, "X", owner, data)
+            raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+        chosen = weighed.names()
+        trials.fit(chosen)
+    members = trials.members
+    unfitted = tuple(name for name in chosen if name not in members)
+    if unfitted:
+        found = weigh([one for one in tried if one.entry.name in members], bench)
+        if found is None:
+            raise DataError(
+                f"{owner} could not fit {' and '.join(map(repr, unfitted))} on all rows: the "
+                "process was ended from outside, perhaps for lack of memory."
+            )
+        weighed = found.beside(weighed)
     mix, used = weighed.mix, weighed.used
-    chosen = [weighed.usable[m].entry for m in used]
     return Combination(
-        members={entry.name: _refitted(data, entry) for entry in chosen},
+        members={name: members[name] for name in weighed.names()},
         shared=mix.shared[used],
         by_task=mix.by_task[:, used],
         rows=_leaderboard(tried, weighed, bench),
         score=1.0 - weighed.loss / _known(bench),
         pull=mix.policy.pull,
-        stopped=any(_late(one) for one in tried),
+        stopped=bool(unfitted) or any(one.late for one in tried),
+        unfitted=unfitted,
     )
-
-
-def _refitted(data: TaskData, entry: Entry) -> MultiTaskEstimator:
-    # Groups or times are the data of others, and of no use for predicting.
-    fitted: MultiTaskEstimator = without_splitters(clone(entry.estimator).fit(data))
-    return fitted
 
 
 def _reasons(tried: Sequence[Tried]) -> str:
     # The first line of a reason is the reason; others give advice on other packages.
     said = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
     return "; ".join(said) or "there was none"
-
-
-def _late(one: Tried) -> bool:
-    return getattr(one.note, "key", "") == "left_out.time"
 
 
 def _known(bench: Bench) -> float:

@@ -7,10 +7,11 @@ import time
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass, field
+from statistics import median
 from typing import Any, Protocol
 
 import numpy as np
-from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from sklearn.base import clone
 from threadpoolctl import threadpool_limits
@@ -19,16 +20,17 @@ from polytask._checks import is_whole, sentence
 from polytask._estimator.card import checksum, versions
 from polytask._journal import Journal
 from polytask._messages import Said
-from polytask._progress import Progress, progress
+from polytask._progress import Progress, duration, progress
+from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
-from polytask.exceptions import DataError, PolytaskError
+from polytask.exceptions import DataError, PolytaskError, TimeBudgetError
 from polytask.metrics import HeldOut
 from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import seen_first, stacked
 from polytask.selection.auto.clock import Clock
 from polytask.selection.auto.weighing import Tried, judged, weigh
-from polytask.selection.entries import Entry, told
+from polytask.selection.entries import Entry, told, without_splitters
 from polytask.selection.folds import given_splits
 from polytask.selection.held import Study, digest_of, held_out
 
@@ -156,105 +158,164 @@ def opened(
         yield journal
 
 
-def try_all(
-    study: Study,
-    entries: Sequence[Entry],
-    splits: Sequence[Split],
-    store: Store,
-    bench: Bench,
-    *,
-    n_jobs: int | None,
-    deadline: float | None,
-    verbose: bool,
-) -> list[Tried]:
-    """Fit every candidate on every fold, one after the other, those that take least first.
+@dataclass(frozen=True, eq=False)
+class Trials:
+    """Fits of candidates, on folds and on all rows, each in time or not at all.
 
-    Parameters
+    Attributes
     ----------
     study : Study
-        The data.
+        All rows as they were given.
     entries : sequence of Entry
         The candidates, those that are left out among them.
     splits : sequence of (train, test)
         The folds.
     store : Store
-        Finished fits, of this run and of one that was killed.
+        Finished fits on folds, of this run and of one that was killed.
     bench : Bench
         The held-out rows, by which time is kept for those that would have weight.
-    n_jobs : int or None
-        Folds fitted at the same time, as in joblib.
-    deadline : float or None
-        When all is to be over, in seconds of ``time.monotonic``, fits on all rows among it; a
-        candidate that is not expected to end in time is left out, but for the first.
-    verbose : bool
-        Whether to show progress on stderr.
-
-    Returns
-    -------
-    list of Tried
-        In the order of `entries`, judged.
+    clock : Clock
+        What time there is.
+    workers : Workers
+        Fits: ``(place, fold)`` for candidates by their place among `entries`, the fold -1 for all
+        rows.
+    owner : str
+        The estimator, for messages.
+    members : dict of str to estimator
+        Candidates that are fitted on all rows, by name.
     """
-    running = [entry for entry in entries if entry.estimator is not None]
-    found: dict[str, Tried] = {}
-    clock = Clock(deadline, len(splits), effective_n_jobs(n_jobs))
-    with progress(len(running) * len(splits), "Choosing", verbose) as bar:
-        for entry in sorted(running, key=lambda entry: entry.cost):
-            # One candidate is finished, however long it takes.
-            hurried = any(one.values is not None for one in found.values())
-            one = _tried(study, entry, splits, store, clock, hurried, bar)
-            found[entry.name] = judged(one, bench)
-            if deadline is not None:
-                weighed = weigh(found.values(), bench)
-                clock.reserve(weighed.names() if weighed else ())
-    left_out = [Tried(e, None, 0.0, e.left_out) for e in entries if e.estimator is None]
-    found |= {one.entry.name: one for one in left_out}
-    return [found[entry.name] for entry in entries]
 
+    study: Study
+    entries: Sequence[Entry]
+    splits: Sequence[Split]
+    store: Store
+    bench: Bench
+    clock: Clock
+    workers: Workers
+    owner: str
+    members: dict[str, Any] = field(default_factory=dict)
 
-def _tried(
-    study: Study,
-    entry: Entry,
-    splits: Sequence[Split],
-    store: Store,
-    clock: Clock,
-    hurried: bool,
-    bar: Progress,
-) -> Tried:
-    keys = [f"{number}/{entry.name}" for number in range(len(splits))]
-    missing = [k for k, key in enumerate(keys) if store.get(key) is None]
-    for _ in range(len(keys) - len(missing)):
-        bar.skip(entry.name)
+    def all(self, verbose: bool) -> list[Tried]:
+        """Fit every candidate on every fold, one after the other, those that take least first.
 
-    def in_time(folds: Sequence[int]) -> Iterator[int]:
-        for done, k in enumerate(folds):
-            if hurried and not clock.allows(entry.cost, _spent(store, keys), len(folds) - done):
-                return
-            clock.begun = True
-            yield k
+        Within a time budget the first that is finished is fitted on all rows at once, so that
+        there is a model whatever comes.
 
-    pool = Parallel(n_jobs=clock.n_jobs, return_as="generator")
-    work = pool(delayed(_fold)(study, entry.estimator, *splits[k]) for k in in_time(missing))
-    # Those begun in time are the first of them.
-    for k, record in zip(missing, work, strict=False):
-        store.put(keys[k], record)
-        bar.advance(entry.name)
-    # As they are read back, so that a resumed choice has the same bits.
-    records = [store.get(key) for key in keys]
-    finished = all(record is not None for record in records)
-    clock.note(entry, _spent(store, keys), finished)
-    if not finished:
-        return Tried(entry, None, 0.0, Said("left_out.time"))
-    failed = next((record["failed"] for record in records if "failed" in record), None)
-    if failed is not None:
-        return Tried(entry, None, 0.0, failed)
-    values = _stacked([record["values"] for record in records])
-    return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
+        Returns
+        -------
+        list of Tried
+            In the order of `entries`, judged.
+
+        Raises
+        ------
+        TimeBudgetError
+            If there was not time for a single one.
+        """
+        places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
+        places.sort(key=lambda k: self.entries[k].cost)
+        found: dict[str, Tried] = {}
+        with progress(len(places) * len(self.splits), "Choosing", verbose) as bar:
+            for place in places:
+                entry = self.entries[place]
+                usable = [one.entry.name for one in found.values() if one.values is not None]
+                one = judged(self._tried(place, bool(usable), bar), self.bench)
+                found[entry.name] = one
+                if self.clock.deadline is None or one.values is None:
+                    continue
+                if not usable and not self.fit([entry.name]):
+                    raise self._too_late(place)
+                weighed = weigh(found.values(), self.bench)
+                self.clock.reserve(
+                    name
+                    for name in (weighed.names() if weighed else ())
+                    if name not in self.members
+                )
+        if not any(one.values is not None for one in found.values()):
+            for place in places:
+                if found[self.entries[place].name].late:
+                    raise self._too_late(place)
+        left_out = [Tried(e, None, 0.0, e.left_out) for e in self.entries if e.estimator is None]
+        found |= {one.entry.name: one for one in left_out}
+        return [found[entry.name] for entry in self.entries]
+
+    def fit(self, names: Sequence[str]) -> bool:
+        """Fit candidates on all rows; say whether all of them are in :attr:`members` now."""
+        places = {entry.name: k for k, entry in enumerate(self.entries)}
+        pieces = [(places[name], -1) for name in names if name not in self.members]
+        for (place, _), record in self.workers.results(pieces, self.clock.end):
+            for message in record.get("warnings", ()):
+                warnings.warn(message, stacklevel=2)
+            if "model" in record:
+                self.members[self.entries[place].name] = record["model"]
+        return all(name in self.members for name in names)
+
+    def _too_late(self, place: int) -> TimeBudgetError:
+        name = self.entries[place].name
+        spent = _spent(self.store, [f"{k}/{name}" for k in range(len(self.splits))])
+        if not spent:
+            return TimeBudgetError(
+                f"{self.owner} ended with its time budget before a model was finished: not even "
+                f"one fit of {name!r} was. Give more time or fewer rows."
+            )
+        fold = median(spent)
+        return TimeBudgetError(
+            f"{self.owner} ended with its time budget before a model was finished: a fit of "
+            f"{name!r} takes {duration(fold)}, so that all of its fits take "
+            f"{duration(self.clock.least(fold))}. Give more time than that, or fewer rows."
+        )
+
+    def _tried(self, place: int, hurried: bool, bar: Progress) -> Tried:
+        entry, store, clock = self.entries[place], self.store, self.clock
+        keys = [f"{number}/{entry.name}" for number in range(len(self.splits))]
+        missing = [k for k, key in enumerate(keys) if store.get(key) is None]
+        for _ in range(len(keys) - len(missing)):
+            bar.skip(entry.name)
+
+        def in_time() -> Iterator[tuple[int, int]]:
+            for done, k in enumerate(missing):
+                spent = _spent(store, keys)
+                if hurried and not clock.allows(entry.cost, spent, len(missing) - done):
+                    return
+                clock.begun = True
+                yield place, k
+
+        end = clock.folds_end(_spent(store, keys), hurried)
+        for (_, k), record in self.workers.results(in_time(), end):
+            store.put(keys[k], record)
+            bar.advance(entry.name)
+        # As they are read back, so that a resumed choice has the same bits.
+        records = [store.get(key) for key in keys]
+        finished = all(record is not None for record in records)
+        clock.note(entry, _spent(store, keys), finished)
+        if not finished:
+            return Tried(entry, None, 0.0, Said("left_out.time"))
+        failed = next((record["failed"] for record in records if "failed" in record), None)
+        if failed is not None:
+            return Tried(entry, None, 0.0, failed)
+        values = _stacked([record["values"] for record in records])
+        return Tried(entry, values, float(sum(record["seconds"] for record in records)), None)
 
 
 def _spent(store: Store, keys: Sequence[str]) -> list[float]:
     """Return the seconds that finished folds took by the clock."""
     records = (store.get(key) for key in keys)
     return [record["clock"] for record in records if record and "clock" in record]
+
+
+Given = tuple[Study, TaskData, Sequence[Entry], Sequence[Split]]
+
+
+def do_fit(given: Given, piece: tuple[int, int]) -> Record:
+    """Fit a candidate on a fold, or on all rows: the work of :class:`Trials`."""
+    study, data, entries, splits = given
+    place, fold = piece
+    if fold >= 0:
+        return _fold(study, entries[place].estimator, *splits[fold])
+    with threadpool_limits(1), warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        model = clone(entries[place].estimator).fit(data)
+    # Groups or times are the data of others, and of no use for predicting.
+    return {"model": without_splitters(model), "warnings": [w.message for w in caught]}
 
 
 def _fold(

@@ -46,6 +46,11 @@ class Tried:
     calibration: Calibration = AS_GIVEN
     given: Array | None = None
 
+    @property
+    def late(self) -> bool:
+        """Whether there was not time for it."""
+        return getattr(self.note, "key", "") == "left_out.time"
+
     def as_given(self) -> Tried:
         """Return the candidate with its probabilities as it predicted them."""
         if self.given is None:
@@ -81,6 +86,18 @@ class Weighed:
     def names(self) -> list[str]:
         """Return the names of those that have weight for any task."""
         return [self.usable[m].entry.name for m in self.used]
+
+    def beside(self, others: Weighed) -> Weighed:
+        """Return the same weights with the candidates of another, which have none."""
+        own = {one.entry.name: m for m, one in enumerate(self.usable)}
+        places = [own.get(one.entry.name, -1) for one in others.usable]
+        usable = tuple(
+            one if m < 0 else self.usable[m] for m, one in zip(places, others.usable, strict=True)
+        )
+        # The column that is added is that of those without weight.
+        shared = np.append(self.mix.shared, 0.0)[places]
+        by_task = np.pad(self.mix.by_task, ((0, 0), (0, 1)))[:, places]
+        return Weighed(usable, replace(self.mix, shared=shared, by_task=by_task))
 
 
 def judged(one: Tried, bench: Bench) -> Tried:
