@@ -84,6 +84,12 @@ def written(how: str, column: str = "score", **settings: float) -> pd.DataFrame:
     return frame
 
 
+def euros() -> pd.DataFrame:
+    """Return pupils with a target such as '2 394.20 €'."""
+    frame = written("{:,.2f} €", level=2400.0)
+    return frame.assign(score=frame["score"].str.replace(",", " "))
+
+
 def with_words(word: str, *rows: int) -> pd.DataFrame:
     """Return pupils with a word in some cells of the target."""
     frame = schools()
