@@ -21,6 +21,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -121,6 +122,8 @@ class Case:
         A command that runs first and must end with status 0.
     honest : bool
         Whether nothing may be said against the table.
+    alone : bool
+        Whether nothing else may run meanwhile, because time counts.
     """
 
     name: str
@@ -134,6 +137,7 @@ class Case:
     checks: tuple[Check, ...] = ()
     before: str = ""
     honest: bool = False
+    alone: bool = False
 
 
 def same_splits(got: Got) -> str:
@@ -271,22 +275,22 @@ PATTERNS = {
 PLANTED = ("score", "1,000,000", "the row")
 AGED = ("age", "999,999", "the row")
 SCHOOL = "{t} --task school --target score"
-QUICK = f"compare {SCHOOL} --quick --out out"
+QUICK = f"compare {SCHOOL} --quick --jobs 1 --out out"
 FIT = f"fit {SCHOOL} --out out.polytask"
 INSPECT = f"inspect {SCHOOL}"
-STORE = "{t} --task store --target sales --time week"
-FULL = "compare {t} --task clinic --target effect --out"
-PLANT = "compare {t} --task plant --target yield --out"
+STORE = "{t} --task store --target sales --time week --jobs 1"
+FULL = "compare {t} --task clinic --target effect --jobs 1 --out"
+PLANT = "compare {t} --task plant --target yield --jobs 1 --out"
 FEW_MODELS = "--models separate --models pooled --models 'near the mean'"
 
 
 def honest(
     name: str, point: int, table: Maker, words: str, *says: Phrase, never: tuple[Phrase, ...] = (),
-    checks: tuple[Check, ...] = (), before: str = "",
+    checks: tuple[Check, ...] = (), before: str = "", alone: bool = False,
 ) -> Case:  # fmt: skip
     """Return a case of a table that must pass with nothing said against it."""
     against = (*AGAINST, *never)
-    return Case(name, point, table, words, 0, says, against, (), checks, before, honest=True)
+    return Case(name, point, table, words, 0, says, against, (), checks, before, True, alone)
 
 
 def refused(name: str, point: int, table: Maker, words: str, *says: Phrase) -> Case:
@@ -313,7 +317,7 @@ SPLITS: tuple[Case, ...] = (
     honest("10 stores, 6 weeks", 1, make(tables.stores, 10, 6), f"compare {STORE} --out out",
            checks=(same_splits, in_weeks)),
     warned("a class of the last weeks only", 1, tables.late_class,
-           "compare {t} --task machine --target state --time week --out out",
+           "compare {t} --task machine --target state --time week --jobs 1 --out out",
            checks=(same_splits,)),
     honest("the model of schools", 2, tables.schools, QUICK, checks=(shared_part_names_model,)),
     honest("stores that change", 2, tables.drifting_stores,
@@ -339,7 +343,7 @@ TARGETS: tuple[Case, ...] = (
            never=("classification",)),
     refused("a dash in one cell", 3, make(tables.with_words, "-", ROW), FIT, "score", "the row"),
     refused("200 cities as classes", 3, make(tables.city_names, 200, 600),
-            "compare {t} --task region --target city --quick --out out", "city", "200",
+            "compare {t} --task region --target city --quick --jobs 1 --out out", "city", "200",
             "--loss multinomial"),
     refused("150 cities as classes", 3, make(tables.city_names, 150, 600),
             "fit {t} --task region --target city --out out.polytask", "city", "150",
@@ -351,7 +355,7 @@ TARGETS: tuple[Case, ...] = (
            "classification", never=("regression",)),
     honest("yes and no", 3, make(tables.classes, "no", "yes"), INSPECT, "classification"),
     honest("0 and 1", 3, tables.zero_one, QUICK, "classification"),
-    honest("counts", 3, tables.counts, "compare {t} --task ward --target visits --quick --out out",
+    honest("counts", 3, tables.counts, "compare {t} --task ward --target visits --quick --jobs 1 --out out",
            "regression"),
     honest("two decimals", 3, make(tables.written, "{:.2f}"), INSPECT, "regression"),
     honest("decimal commas", 3, tables.decimal_commas, f"{FIT} --decimal ,", "regression"),
@@ -385,7 +389,7 @@ LEAKS: tuple[Case, ...] = (
     honest("a feature with r = .98", 4, tables.strong_feature, QUICK),
     honest("last week's sales", 4, tables.lagged, f"compare {STORE} --quick --out out"),
     honest("claims with a heavy tail", 4, tables.lognormal,
-           "compare {t} --task region --target claim --quick --out out"),
+           "compare {t} --task region --target claim --quick --jobs 1 --out out"),
     honest("claims with a heavy tail: inspect", 4, tables.lognormal,
            "inspect {t} --task region --target claim"),
     honest("a feature without two equal cells", 4, make(tables.with_column, "dose", "float"), FIT),
@@ -405,7 +409,7 @@ VERDICTS: tuple[Case, ...] = (
     honest("related tasks of 15 rows", 5, tables.few_rows, f"{FULL} out",
            checks=(verdict("share"), advice_within_reach)),
     honest("20,000 rows, hardly a difference", 5, tables.many_rows,
-           "compare {t} --task branch --target spend --out out " + FEW_MODELS,
+           "compare {t} --task branch --target spend --jobs 1 --out out " + FEW_MODELS,
            checks=(verdict("pool", "no practical difference"),)),
 )  # fmt: skip
 
@@ -425,17 +429,17 @@ ADVICE: tuple[Case, ...] = (
     honest("wages of small firms: fit", 7, tables.wages,
            "fit {t} --task firm --target wage --out out.polytask", "R2", checks=(told_r2,)),
     honest("wages of small firms: compare", 7, tables.wages,
-           "compare {t} --task firm --target wage --out out", "R2", checks=(told_r2, bounded_r2)),
+           "compare {t} --task firm --target wage --jobs 1 --out out", "R2", checks=(told_r2, bounded_r2)),
     honest("predict after compare", 8, tables.schools,
            "predict out/model/model.polytask {t} --out new.csv", before=QUICK),
     honest("predict classes after compare", 8, make(tables.classes, "low", "high"),
            "predict out/model/model.polytask {t} --out new.csv", before=QUICK),
     honest("60,000 rows in 10 s", 8, make(tables.mid_size, 60_000, 20),
            "auto {t} --task site --target load --time-budget 10s --out out.polytask",
-           checks=(within(15.5),)),
+           checks=(within(15.5),), alone=True),
     honest("30,000 rows in 6 s", 8, make(tables.mid_size, 30_000, 12),
            "auto {t} --task site --target load --time-budget 6s --out out.polytask",
-           checks=(within(10.5),)),
+           checks=(within(10.5),), alone=True),
 )  # fmt: skip
 
 NONSENSE: tuple[Case, ...] = (
@@ -540,6 +544,7 @@ HEADER = (
 
 def row(case: Case, folder: Path) -> tuple[bool, str]:
     """Run a case; return whether it is right, and its row of the result."""
+    folder = folder / re.sub(r"\W+", "_", case.name)
     folder.mkdir(parents=True)
     started = time.perf_counter()
     status, wrong = run(case, folder)
@@ -567,6 +572,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("names", nargs="*", help="parts of the names of cases; none: all of them")
     parser.add_argument("--point", type=int, action="append", default=[], choices=POINTS)
+    parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="commands at once")
     parser.add_argument("--keep", type=Path, help="a new folder to work in and leave there")
     parser.add_argument("--write", type=Path, help="a file for the result, in Markdown")
     chosen = parser.parse_args()
@@ -575,9 +581,13 @@ def main() -> int:
     found: list[tuple[bool, str]] = []
     print(*HEADER, sep="\n")
     with tempfile.TemporaryDirectory() as temporary:
-        for number, case in enumerate(cases):
-            found.append(row(case, (chosen.keep or Path(temporary)) / f"{number:02d}"))
-            print(found[-1][1], flush=True)
+        folder = chosen.keep or Path(temporary)
+        for alone, at_once in ((False, chosen.at_once), (True, 1)):
+            part = [case for case in cases if case.alone == alone]
+            with ThreadPoolExecutor(at_once) as pool:
+                for one in pool.map(partial(row, folder=folder), part):
+                    found.append(one)
+                    print(one[1], flush=True)
     right = sum(fine for fine, _ in found)
     n_honest = sum(case.honest for case in cases)
     minutes = (time.perf_counter() - started) / 60
