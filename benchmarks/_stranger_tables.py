@@ -103,7 +103,7 @@ def decimal_commas() -> str:
     return schools(rows=30).to_csv(index=False, sep=";", decimal=",")
 
 
-def classes(*names: str, rows: int = 50) -> pd.DataFrame:
+def classes(*names: str | int, rows: int = 50) -> pd.DataFrame:
     """Return pupils whose target has a few values, by the size of what was a number."""
     frame = schools(rows=rows)
     cuts = pd.qcut(frame["score"], len(names), labels=list(names))

@@ -357,6 +357,7 @@ TARGETS: tuple[Case, ...] = (
     honest("0 and 1", 3, tables.zero_one, QUICK, "classification"),
     honest("counts", 3, tables.counts,
            "compare {t} --task ward --target visits --quick --jobs 1 --out out", "regression"),
+    honest("one to five stars", 3, make(tables.classes, 1, 2, 3, 4, 5), INSPECT, "regression"),
     honest("two decimals", 3, make(tables.written, "{:.2f}"), INSPECT, "regression"),
     honest("decimal commas", 3, tables.decimal_commas, f"{FIT} --decimal ,", "regression"),
 )  # fmt: skip
@@ -368,7 +369,8 @@ LEAKS: tuple[Case, ...] = (
     refused("other units in each school", 4, make(tables.copied, None, True), QUICK, "points",
             "leak", "school"),
     warned("a leak that is allowed", 4, tables.copied, f"{QUICK} --allow-leak",
-           "no variation left to explain", never=("sharing helps",)),
+           "no variation left to explain", never=("sharing helps",),
+           checks=(verdict("separate", "pool", "no practical difference", "inconclusive"),)),
     warned("row numbers", 4, make(tables.with_column, "rowno", "rows"), QUICK, "rowno",
            ("--id", "--drop")),
     warned("customer numbers", 4, make(tables.with_column, "custno", "numbers"), FIT, "custno",
@@ -393,7 +395,10 @@ LEAKS: tuple[Case, ...] = (
     honest("claims with a heavy tail: inspect", 4, tables.lognormal,
            "inspect {t} --task region --target claim"),
     honest("a feature without two equal cells", 4, make(tables.with_column, "dose", "float"), FIT),
-    honest("salaries in whole euros", 4, make(tables.with_column, "salary", "salary"), INSPECT),
+    honest("salaries in whole euros: inspect", 4,
+           make(tables.with_column, "salary", "salary"), INSPECT),
+    honest("salaries in whole euros: compare", 4,
+           make(tables.with_column, "salary", "salary"), QUICK),
     honest("one temperature in two units", 4, tables.two_units, f"{PLANT} out --quick"),
 )  # fmt: skip
 
@@ -578,21 +583,25 @@ def main() -> int:
     parser.add_argument("--write", type=Path, help="a file for the result, in Markdown")
     chosen = parser.parse_args()
     cases = chosen_cases(chosen.names, chosen.point)
+    together, alone = ([case for case in cases if case.alone is a] for a in (False, True))
+    order = [*together, *alone]
     started = time.perf_counter()
     found: list[tuple[bool, str]] = []
     print(*HEADER, sep="\n")
     with tempfile.TemporaryDirectory() as temporary:
         folder = chosen.keep or Path(temporary)
-        for alone, at_once in ((False, chosen.at_once), (True, 1)):
-            part = [case for case in cases if case.alone == alone]
+        for part, at_once in ((together, chosen.at_once), (alone, 1)):
             with ThreadPoolExecutor(at_once) as pool:
                 for one in pool.map(partial(row, folder=folder), part):
                     found.append(one)
                     print(one[1], flush=True)
     right = sum(fine for fine, _ in found)
-    n_honest = sum(case.honest for case in cases)
+    passed = [fine for case, (fine, _) in zip(order, found, strict=True) if case.honest]
     minutes = (time.perf_counter() - started) / 60
-    told = f"{right} of {len(cases)} are right, {n_honest} of them honest; {minutes:.1f} minutes."
+    told = (
+        f"{right} of {len(order)} cases are right, and {sum(passed)} of the {len(passed)} among "
+        f"them that are honest; {minutes:.1f} minutes."
+    )
     print(f"\n{told}")
     if chosen.write is not None:
         head = INTRODUCTION.format(
@@ -605,7 +614,7 @@ def main() -> int:
         )
         lines = (head, told, "", *HEADER, *(line for _, line in found))
         chosen.write.write_text("\n".join(lines) + "\n", encoding="utf-8")
-    return 0 if right == len(cases) else 1
+    return 0 if right == len(order) else 1
 
 
 INTRODUCTION = """# Tables of strangers
