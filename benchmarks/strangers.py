@@ -395,6 +395,9 @@ LEAKS: tuple[Case, ...] = (
     honest("claims with a heavy tail: inspect", 4, tables.lognormal,
            "inspect {t} --task region --target claim"),
     honest("a feature without two equal cells", 4, make(tables.with_column, "dose", "float"), FIT),
+    # Any feature is an affine copy of a target of two rows.
+    honest("pairs of twins", 4, make(tables.related, "pair", "weight diet", "height", 60, 2),
+           "fit {t} --task pair --target height --out out.polytask"),
     honest("salaries in whole euros: inspect", 4,
            make(tables.with_column, "salary", "salary"), INSPECT),
     honest("salaries in whole euros: compare", 4,
