@@ -66,11 +66,12 @@ def drifting_stores() -> pd.DataFrame:
     return frame
 
 
-def late_class() -> pd.DataFrame:
-    """Draw machines that fail in the last weeks only."""
+def failures(first_week: int, early: int = 0) -> pd.DataFrame:
+    """Draw machines that fail from a week on, and so many times in the first week."""
     frame = stores(5, 30).rename(columns={"store": "machine", "sales": "state"})
-    late = (frame["week"] > 22) & (frame["price"] > 0)
-    frame["state"] = np.where(late, "failed", "fine")
+    late = (frame["week"] >= first_week) & (frame["price"] > 0)
+    first = frame.index[frame["week"] == 1][:early]
+    frame["state"] = np.where(late | frame.index.isin(first), "failed", "fine")
     return frame
 
 
