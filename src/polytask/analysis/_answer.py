@@ -35,9 +35,11 @@ from polytask.analysis._intervals import (
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
 from polytask.analysis._perfect import all_perfect
 from polytask.analysis._plan import Plan
+from polytask.analysis._problem import OWNER
 from polytask.analysis._task_rows import task_rows
 from polytask.analysis._unit import Record, is_relative, whole_key
 from polytask.analysis._verdict import margin_of, rows_to_decide, verdict
+from polytask.exceptions import DataError
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
 
@@ -197,8 +199,14 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
     some = [j for j in numbers if any(found.get((j, name)) is not None for name in names)]
     kept = {key: record for key, record in found.items() if record is not None}
     sign = 1.0 if METRICS[metric].greater_is_better else -1.0
-    failed = {name for (_, name), record in kept.items() if "failed" in record}
+    failed = {name: r["failed"] for (_, name), r in kept.items() if "failed" in r}
     entries = tuple(entry for entry in plan.running if entry.name not in failed)
+    if failed and not entries:
+        name, reason = next(iter(failed.items()))
+        raise DataError(
+            f"{OWNER} has nothing to compare: each of the {len(failed)} models failed in a split, "
+            f"such as {name}: {reason}"
+        )
     judged = Board(entries, kept, tuple(whole), sign)
     return judged, replace(judged, splits=tuple(whole or some))
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from sklearn.linear_model import LinearRegression
+
 from polytask import compare
 from polytask.exceptions import DataError
 
@@ -53,3 +55,13 @@ def test_targets_whose_squares_overflow_are_named() -> None:
     y[5] = 1e300
     with pytest.raises(DataError, match=r"y of compare must be of size up to .* \(row 5"):
         compare(X, y, task=task, models=FEW, quick=True)
+
+
+def test_a_comparison_in_which_every_model_fails_is_refused() -> None:
+    class Broken(LinearRegression):
+        def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+            raise ValueError("no such sensor")
+
+    X, y, task = related(n_tasks=3)
+    with pytest.raises(DataError, match="each of the 2 models failed .* no such sensor"):
+        compare(X, y, task=task, models=[("broken", Broken())])
