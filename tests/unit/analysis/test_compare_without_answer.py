@@ -6,7 +6,6 @@ from typing import Any
 
 import numpy as np
 import pytest
-
 from sklearn.linear_model import LinearRegression
 
 from polytask import compare
@@ -63,5 +62,5 @@ def test_a_comparison_in_which_every_model_fails_is_refused() -> None:
             raise ValueError("no such sensor")
 
     X, y, task = related(n_tasks=3)
-    with pytest.raises(DataError, match="each of the 2 models failed .* no such sensor"):
+    with pytest.raises(DataError, match=r"each of the 2 models failed .* no such sensor"):
         compare(X, y, task=task, models=[("broken", Broken())])
