@@ -345,7 +345,7 @@ def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[A
         row = int(np.flatnonzero(bad)[0])
         raise DataError(
             f"Weight {name!r} of {source} must be a finite number >= 0 in every row; got "
-            f"{table[name].iloc[row]!r} in row {row}, counting from 0."
+            f"{table[name].tolist()[row]!r} in row {row}, counting from 0."
         )
     return values
 
