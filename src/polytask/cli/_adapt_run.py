@@ -185,7 +185,7 @@ def _labelled(
     found = target_of(table[name], name, source.name, demand, options)
     if found.kind.written:
         note(f"Target {name!r} holds numbers written {found.kind.written}: read as numbers.")
-    table = table.assign(**{name: found.column})
+    table[name] = found.column
     return labelled_rows(table, name, source.name, asked.drop_missing)
 
 

@@ -161,7 +161,8 @@ def _long(
     tasks = table[task].unique().tolist()
     options = TargetOptions(origin.style.decimal, drop_missing)
     found = target_of(table[target], target, source, demand, options)
-    table = labelled_rows(table.assign(**{target: found.column}), target, source, drop_missing)
+    table[target] = found.column
+    table = labelled_rows(table, target, source, drop_missing)
     learned = set(table[task])
     notes = _without_target([label for label in tasks if label not in learned])
     counts = table[task].value_counts(sort=False)
@@ -199,7 +200,8 @@ def _targets(
 ) -> Training:
     source, options = origin.name, TargetOptions(origin.style.decimal)
     found = {name: target_of(table[name], name, source, demand, options) for name in roles.targets}
-    table = table.assign(**{name: target.column for name, target in found.items()})
+    for name, target in found.items():
+        table[name] = target.column
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
@@ -265,14 +267,10 @@ def _target_of_files(
     whole = pd.concat([table[target] for table in tables.values()], ignore_index=True)
     options = TargetOptions(source.style.decimal, drop_missing, place)
     found = target_of(whole, target, source.name, demand, options)
-    parts = {
-        name: table.assign(**{target: found.column.iloc[start : start + len(table)].to_numpy()})
-        if found.kind.written
-        else table
-        for start, (name, table) in zip(starts, tables.items(), strict=False)
-    }
+    for start, table in zip(starts if found.kind.written else (), tables.values(), strict=False):
+        table[target] = found.column.iloc[start : start + len(table)].to_numpy()
     return found, {
-        name: labelled_rows(table, target, name, drop_missing) for name, table in parts.items()
+        name: labelled_rows(table, target, name, drop_missing) for name, table in tables.items()
     }
 
 
