@@ -321,8 +321,8 @@ def _label_copies(
     data: TaskData, columns: NumberColumns, targets: list[Target], known: set[tuple[int, str]]
 ) -> list[Leak]:
     """Return the columns that hold the classes under other names."""
-    classes = {t: _codes(target.cells) for t, target in enumerate(targets)}
-    classes = {t: codes for t, codes in classes.items() if codes is not None}
+    coded = {t: _codes(target.cells) for t, target in enumerate(targets)}
+    classes = {t: codes for t, codes in coded.items() if codes is not None}
     if not classes or columns.stored() is not None:
         return []
     found = []
