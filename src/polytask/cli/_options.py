@@ -175,7 +175,7 @@ Jobs = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=RUNNING,
-        help="Processes to use (default: one per processor).",
+        help="Processes to use at most (default: one per processor); small work takes one.",
     ),
 ]
 Config = Annotated[
@@ -214,7 +214,7 @@ Budget = Annotated[
     typer.Option(
         metavar="TIME",
         rich_help_panel=RUNNING,
-        help="Time it may take, but for a fit that has begun: 600 (seconds), 90s, 10m, 1h30m; "
-        "the same command goes on from there.",
+        help="Time it may take: 600 (seconds), 90s, 10m, 1h30m. Fits that have begun may take a "
+        "quarter more (those of tune end first); the same command goes on from there.",
     ),
 ]

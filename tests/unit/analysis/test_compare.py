@@ -5,11 +5,14 @@ from __future__ import annotations
 import dataclasses
 import itertools
 import re
+import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.base import BaseEstimator, RegressorMixin
 from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
@@ -19,10 +22,13 @@ from polytask import (
     MultiTaskModel,
     MultiTaskRegressor,
     compare,
+    load,
+    save,
 )
 from polytask._messages import Speech
 from polytask.analysis import _run
 from polytask.analysis._sentences import notes
+from polytask.baselines import Pooled
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, ParameterError
 from polytask.metrics import METRICS
@@ -372,6 +378,54 @@ def test_the_recommended_model_is_fitted_on_all_rows() -> None:
     model = result.best_model()
     assert model.predict(X, task=task).shape == (len(y),)
     assert model is result.best_model()
+
+
+@pytest.mark.parametrize("position", [False, True])
+@pytest.mark.parametrize("name", ["separate", "pooled", "near the mean", "learned prior"])
+def test_the_recommended_model_knows_the_task_column(
+    name: str, position: bool, tmp_path: Path
+) -> None:
+    X, y, task = related(n_tasks=3)
+    numbers = np.unique(task, return_inverse=True)[1]
+    table = pd.DataFrame(X, columns=[f"x{k}" for k in range(X.shape[1])])
+    table.insert(1, "store", task)
+    given, column = (np.insert(X, 1, numbers, axis=1), 1) if position else (table, "store")
+    model = compare(given, y, task_column=column, models=[name], quick=True).best_model()
+    assert model.task_column == column
+    beside = compare(X, y, task=numbers, models=[name], quick=True).best_model()
+    assert beside.task_column is None
+    predicted = np.asarray(model.predict(given))
+    np.testing.assert_allclose(predicted, beside.predict(X, task=numbers), rtol=1e-9)
+    save(model, tmp_path / "model.polytask")
+    np.testing.assert_array_equal(load(tmp_path / "model.polytask").predict(given), predicted)
+
+
+def test_tasks_that_are_no_column_leave_the_model_without_one() -> None:
+    X, y, task = related(n_tasks=3)
+    given = {name: (X[task == name], y[task == name]) for name in np.unique(task)}
+    result = compare(given, task_column="store", models=["separate"], quick=True)
+    model = result.best_model()
+    assert model.task_column is None
+    assert set(model.predict({name: x for name, (x, _) in given.items()})) == set(given)
+
+
+class Slow(RegressorMixin, BaseEstimator):  # type: ignore[misc]
+    """Takes longer than anybody waits."""
+
+    def fit(self, X: Any, y: Any) -> Slow:
+        time.sleep(600)
+        return self
+
+    def predict(self, X: Any) -> Any:
+        return np.zeros(len(X))
+
+
+def test_a_fit_that_outlasts_the_time_budget_is_ended() -> None:
+    X, y, task = related(n_tasks=3)
+    models = ["separate", ("slow", Pooled(Slow()))]
+    result = compare(X, y, task=task, models=models, quick=True, time_budget=5.0)
+    assert result.stopped == "time"
+    assert [row.name for row in result.models if np.isfinite(row.score.mean)] == ["separate"]
 
 
 @pytest.mark.parametrize(

@@ -41,8 +41,10 @@ class AutoMultiTaskClassifier(AutoEstimator):
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
         on all rows what would have weight; a candidate that is not expected to end before
-        that is left out. The first candidate is always finished, and so is a fit that was
-        begun; with a journal every call gets further.
+        that is left out. A fit that outlasts it is ended, so that all of it takes a quarter
+        more at most. If a chosen model could not be fitted on all rows in time, the best of
+        those that were is used and ``unfitted_`` names the others. If no model was finished,
+        ``fit`` raises ``TimeBudgetError``; with a journal the next call gets further.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.
@@ -59,7 +61,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
 
     Attributes
     ----------
-    members_, shared_weights_, task_weights_, score_, pull_, stopped_, tasks_, n_features_in_
+    members_, shared_weights_, task_weights_, score_, pull_, stopped_, unfitted_, tasks_,
+    n_features_in_
         As in :class:`AutoMultiTaskRegressor`.
     calibrations_ : dict of str to Calibration
         How the probabilities of every member are scaled: ``boldness`` above 1 makes them

@@ -60,21 +60,14 @@ class Clock:
         started = time.monotonic() - spent
         return cls(started + budget, started + _OVERTIME * budget, n_folds, n_jobs)
 
-    def folds_end(self, spent: Sequence[float], usable: bool) -> float | None:
-        """Return when folds that still run are ended, for others are to be fitted on all rows.
+    def folds_end(self, usable: bool) -> float | None:
+        """Return when folds that still run are ended.
 
-        Parameters
-        ----------
-        spent : sequence of float
-            Seconds of the finished folds of their candidate.
-        usable : bool
-            Whether a candidate is finished.
+        Once a candidate is usable, time is kept for fitting those with weight on all rows.
         """
-        if self.deadline is None or self.end is None:
-            return None
-        if usable:
-            return self.deadline - self.reserved
-        return self.end - self._on_all_rows(median(spent) if spent else 0.0)
+        if self.deadline is None or not usable:
+            return self.end
+        return self.deadline - self.reserved
 
     def least(self, fold: float) -> float:
         """Return the seconds that one candidate takes, at least, whose fold takes so many."""

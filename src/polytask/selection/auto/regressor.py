@@ -41,8 +41,10 @@ class AutoMultiTaskRegressor(AutoEstimator):
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
         on all rows what would have weight; a candidate that is not expected to end before
-        that is left out. The first candidate is always finished, and so is a fit that was
-        begun; with a journal every call gets further.
+        that is left out. A fit that outlasts it is ended, so that all of it takes a quarter
+        more at most. If a chosen model could not be fitted on all rows in time, the best of
+        those that were is used and ``unfitted_`` names the others. If no model was finished,
+        ``fit`` raises ``TimeBudgetError``; with a journal the next call gets further.
     journal : path or None, default=None
         A file that keeps finished fits. A choice that was killed goes on from it, with the
         same result.
@@ -72,6 +74,9 @@ class AutoMultiTaskRegressor(AutoEstimator):
         the same weights.
     stopped_ : bool
         Whether there was not time for all candidates.
+    unfitted_ : tuple of str
+        Models that were chosen but could not be fitted on all rows in time, so that others are
+        used in their place.
     tasks_ : ndarray of shape (n_tasks,)
         The tasks.
     n_features_in_ : int

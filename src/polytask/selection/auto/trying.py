@@ -279,7 +279,7 @@ class Trials:
                 clock.begun = True
                 yield place, k
 
-        end = clock.folds_end(_spent(store, keys), hurried)
+        end = clock.folds_end(hurried)
         for (_, k), record in self.workers.results(in_time(), end):
             store.put(keys[k], record)
             bar.advance(entry.name)

@@ -11,14 +11,23 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin, clone
+from sklearn.linear_model import LinearRegression
 from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
-from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor
+from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor, _workers
 from polytask._messages import Speech
+from polytask._workers import Workers
+from polytask.baselines import Pooled
 from polytask.data import GroupedRows, TaskData
-from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, ParameterError
+from polytask.exceptions import (
+    ConvergenceWarning,
+    DataError,
+    DataWarning,
+    ParameterError,
+    TimeBudgetError,
+)
 from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain
@@ -194,19 +203,21 @@ def test_a_journal_goes_on_where_it_was(tmp_path: Path):
         AutoMultiTaskRegressor(FEW, journal=path).fit(X, y + 1.0, task=task)
 
 
-def test_no_time_tries_one_candidate():
+@pytest.mark.usefixtures("hours")
+def test_little_time_tries_one_candidate():
     X, y, task = numbers()
-    model = AutoMultiTaskRegressor(FEW, time_budget=0.0).fit(X, y, task=task)
+    model = AutoMultiTaskRegressor(FEW, time_budget=6.0).fit(X, y, task=task)
     assert list(model.members_) == ["separate"]
     assert model.stopped_
     assert (model.leaderboard()["note"] == TOO_LATE).sum() == 2
     assert "There was not time for all candidates." in model.explain()
 
 
+@pytest.mark.usefixtures("hours")
 def test_what_takes_least_is_tried_first():
     X, y, task = numbers()
     asked = ["near the mean", "learned prior", "separate"]
-    model = AutoMultiTaskRegressor(asked, time_budget=0.0).fit(X, y, task=task)
+    model = AutoMultiTaskRegressor(asked, time_budget=6.0).fit(X, y, task=task)
     assert list(model.members_) == ["separate"]
 
 
@@ -218,10 +229,10 @@ def folds_in(path, names=FEW):
 
 @pytest.fixture
 def hours(monkeypatch):
-    """A clock by which every fold takes one second, or what a test says, and nothing else any."""
+    """A clock by which a fold takes a second, or what a test says, and all rows 5/4 of one."""
     now = SimpleNamespace(seconds=0.0, folds=0, lengths={})
     fake = SimpleNamespace(monotonic=lambda: now.seconds, process_time=time.process_time)
-    for module in (trying, fitting, clock):
+    for module in (trying, clock):
         monkeypatch.setattr(module, "time", fake)
 
     def one_fold(*args):
@@ -229,7 +240,19 @@ def hours(monkeypatch):
         now.folds += 1
         return held_out(*args)
 
+    class InThisProcess(Workers):
+        """Workers whose fits share the clock with the test, ended as those of others are."""
+
+        def results(self, pieces, deadline=None):
+            for piece in pieces:
+                record = self._work(self._shared, piece)
+                now.seconds += 1.25 if piece[1] < 0 else 0.0
+                if deadline is not None and now.seconds > deadline:
+                    return
+                yield piece, record
+
     monkeypatch.setattr(trying, "held_out", one_fold)
+    monkeypatch.setattr(fitting, "Workers", InThisProcess)
     return now
 
 
@@ -317,16 +340,86 @@ def test_a_candidate_that_time_cut_off_is_gone_on_with(hours, tmp_path):
     assert_array_equal(again.predict(X, task=task), whole.predict(X, task=task))
 
 
-@pytest.mark.usefixtures("hours")
-def test_what_fits_into_no_single_run_is_finished_by_several(tmp_path):
+def test_what_fits_into_no_single_run_is_finished_by_several(hours, tmp_path):
     X, y, task = numbers()
     path = tmp_path / "auto.journal"
     kept = []
-    for _ in range(11):
-        model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=0.0).fit(X, y, task=task)
+    for run in range(11):
+        hours.seconds = 0.0
+        model = AutoMultiTaskRegressor(FEW, journal=path, time_budget=5.0)
+        if run == 0:
+            # Five folds take 5 seconds, and there is none left for all rows.
+            with pytest.raises(TimeBudgetError, match=r"fit of 'separate' takes .*Give more time"):
+                model.fit(X, y, task=task)
+        else:
+            model.fit(X, y, task=task)
         kept.append(sum(folds_in(path)))
-    assert kept == list(range(5, 16))
+        if kept[-1] == 15:
+            break
+    assert kept[0] == 5
+    assert kept == sorted(set(kept))
+    assert kept[-1] == 15
     assert not model.stopped_
+
+
+class Slow(RegressorMixin, BaseEstimator):
+    """Takes time: on all rows other time than on folds."""
+
+    def __init__(self, fold=0.0, whole=0.0):
+        self.fold = fold
+        self.whole = whole
+
+    def fit(self, X, y):
+        time.sleep(self.whole if len(X) == 150 else self.fold)
+        self.model_ = LinearRegression().fit(X, y)
+        return self
+
+    def predict(self, X):
+        return self.model_.predict(X)
+
+
+FOREVER = 600.0
+
+
+@pytest.mark.parametrize("forks", [True, False])
+def test_a_fit_that_takes_too_long_is_ended(forks, monkeypatch):
+    if not forks:
+        monkeypatch.setattr(_workers, "_forks", lambda: False)
+    X, y, task = numbers()
+    asked = ["separate", ("slow", Pooled(Slow(FOREVER, FOREVER)))]
+    model = AutoMultiTaskRegressor(asked, time_budget=8.0 if forks else 30.0)
+    model.fit(X, y, task=task)
+    assert model.stopped_
+    assert list(model.members_) == ["separate"]
+    assert set(model.leaderboard().query("note != ''")["model"]) == {"slow"}
+
+
+def test_what_cannot_be_fitted_on_all_rows_in_time_is_not_used_and_named(tmp_path):
+    X, y, task = numbers()
+    asked = ["separate", ("slow", Pooled(Slow(0.0, FOREVER)))]
+    model = AutoMultiTaskRegressor(asked, time_budget=8.0).fit(X, y, task=task)
+    assert model.unfitted_ == ("slow",)
+    assert list(model.members_) == ["separate"]
+    assert_allclose(model.task_weights_, 1.0)
+    assert "There was not time to fit slow on all rows" in model.explain()
+    assert "slow" in model.explain("zh")
+    board = model.leaderboard().set_index("model")
+    assert board["score"].notna().all()
+    assert_allclose(board["weight"][["separate", "slow"]], [1.0, 0.0])
+    polytask.save(model, tmp_path / "model.polytask")
+    again = polytask.load(tmp_path / "model.polytask")
+    assert again.explain() == model.explain()
+
+
+def test_a_budget_in_which_nothing_is_finished_is_refused():
+    X, y, task = numbers()
+    asked = [("slow", Pooled(Slow(FOREVER, FOREVER)))]
+    with pytest.raises(TimeBudgetError, match="not even one fit of 'slow' was"):
+        AutoMultiTaskRegressor(asked, time_budget=2.0).fit(X, y, task=task)
+    with pytest.raises(TimeBudgetError, match=r"a fit of 'slow' takes .*Give more time than that"):
+        AutoMultiTaskRegressor([("slow", Pooled(Slow(0.5, FOREVER)))], time_budget=6.0).fit(
+            X, y, task=task
+        )
 
 
 @pytest.mark.parametrize("kind", ["numbers", "classes"])
