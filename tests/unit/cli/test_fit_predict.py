@@ -11,9 +11,11 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
+from sklearn.linear_model import LinearRegression
 
 import polytask
-from polytask import MultiTaskClassifier, MultiTaskRegressor, load
+from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
+from polytask.cli._fit_report import score_name
 from polytask.data.readers import read_table, write_table
 
 QUICK = ("--model", "multitask")
@@ -202,6 +204,34 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
     assert f"training mean {model.held_out_score_:.4g} (standard error" in done.out
     assert "relative duality gap" in done.out
     assert repr(load("m.polytask").best_penalty_).startswith("L21(")
+
+
+@pytest.mark.parametrize(
+    ("model", "several", "name"),
+    [
+        (MultiTaskRegressor(), False, "R2 against the training mean"),
+        (MultiTaskRegressor(loss="huber"), False, "R2 against the training mean"),
+        (MultiTaskRegressor(), True, "mean R2 of the targets, each against its training mean"),
+        (MultiTaskRegressor(loss="poisson"), False, "share of the deviance explained"),
+        (
+            MultiTaskRegressor(loss="quantile(0.9)"),
+            True,
+            "mean over targets of the share of the quantile loss explained",
+        ),
+        (MultiTaskModel(), True, "mean over tasks of the share of the loss explained"),
+        (SingleTask(LinearRegression()), False, "R2 against the training mean"),
+        (MultiTaskClassifier(), False, "accuracy"),
+        (MultiTaskClassifier(), True, "mean accuracy of the targets"),
+    ],
+)
+def test_a_score_is_named_by_what_it_is_against(model, several, name):
+    rng = np.random.default_rng(0)
+    X, y = rng.standard_normal((30, 2)), rng.poisson(2.0, 30) + 1.0
+    y = (y > 2).astype(int) if isinstance(model, MultiTaskClassifier) else y
+    given = (
+        {"y": np.column_stack([y, y[::-1]])} if several else {"y": y, "task": np.arange(30) % 3}
+    )
+    assert score_name(model.fit(X, **given)) == name
 
 
 def test_penalty_is_used_as_written_by_the_plain_model(run, plain):
