@@ -142,7 +142,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
         "notes": says.notes(result, speech),
         "metric": says.metric_word(setup, speech),
         "features_note": ""
-        if result.coefficients is None
+        if result.coefficients is None or not result.coefficients.model
         else speech("features.note", {"model": speech.name(result.coefficients.model)}),
     }
 
