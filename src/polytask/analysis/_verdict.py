@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polytask.analysis._intervals import NAN, Estimate, normal_quantile
+from polytask.analysis._intervals import Estimate, normal_quantile
 
 VERDICTS = ("share", "pool", "separate", "no practical difference", "inconclusive")
 """What a comparison can come to."""
@@ -144,13 +144,14 @@ def rows_to_decide(gain: Estimate, pooling: Estimate, margin: float) -> float | 
         loses + better,
         [(pooled, pooling.mean - margin)],
     )
+    # Nothing further away than this is asked for, and what has no error does not decide.
+    furthest = math.sqrt(1 + MOST)
     times = [
-        float(np.max([(reach / room) ** 2 for reach, room in needs]))
+        max((reach / room) ** 2 for reach, room in needs)
         for needs in rules
-        if all(room > 0 for _, room in needs)
+        if all(room > 0 and reach <= furthest * room for reach, room in needs)
     ]
-    least = min((k for k in times if not math.isnan(k)), default=NAN)
-    return least if least <= 1 + MOST else None
+    return min(times, default=None)
 
 
 def more_rows(

@@ -261,7 +261,7 @@ class TimeOrdered(Splitter):
         return np.unique(_of_rows(_times(self.time), data, "time", "TimeOrdered"))
 
     def _positions(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
-        """Return where in the distinct times each row of `data` is, and how many times there are."""
+        """Return the place of every row of `data` among the distinct times, and their number."""
         time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
         distinct, codes = np.unique(time, return_inverse=True)
         return codes, len(distinct)
