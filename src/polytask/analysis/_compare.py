@@ -436,9 +436,9 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
 
 
 def _gap(times: NDArray[Any]) -> float:
-    """Return the usual number of seconds between consecutive times; NaN if they are no dates."""
+    """Return the usual number of seconds between consecutive times; 0 if they are no dates."""
     if times.dtype.kind != "M" or len(times) < 2:
-        return float("nan")
+        return 0.0
     return float(np.median(np.diff(times)) / np.timedelta64(1, "s"))
 
 

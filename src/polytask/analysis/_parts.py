@@ -210,7 +210,7 @@ class Setup:
     times : int
         How many distinct times there are, where rows are held out by time; else 0.
     time_gap : float
-        Usual seconds between consecutive times; NaN if they are no dates.
+        Usual seconds between consecutive times; 0 if they are no dates.
     """
 
     form: str
@@ -229,4 +229,4 @@ class Setup:
     of_deviance: bool = False
     quick: bool = False
     times: int = 0
-    time_gap: float = float("nan")
+    time_gap: float = 0.0

@@ -109,6 +109,9 @@ def from_json(text: str, kind: type[R]) -> R:
         raise DataError(
             f"This {word} is of format version {version!r}; this polytask reads {VERSION}."
         )
+    # Before there was a margin, "no practical difference" was not told from "inconclusive".
+    if content.get("verdict") == "unclear":
+        content["verdict"] = "inconclusive"
     try:
         rebuilt: R = _codec_of(kind).read(content)
     except (KeyError, TypeError, ValueError, AttributeError) as error:

@@ -258,14 +258,6 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
     )
 
 
-def _distinct_times(time: object) -> NDArray[Any]:
-    """Return the times that rows are held out by, sorted; empty without any."""
-    if time is None:
-        return np.empty(0)
-    values = np.asarray(time)
-    return np.unique(values.astype("datetime64[us]") if values.dtype.kind == "O" else values)
-
-
 def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
     """Return what stands for several models."""
     if quick:
@@ -323,6 +315,11 @@ def make_plan(
         for entry in entries
         if entry.estimator is not None and (entry.kind, entry.family) == ("shared", "linear")
     )
+    times = (
+        np.empty(0)
+        if choices.time is None
+        else TimeOrdered(choices.time).distinct_times(study.data)
+    )
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
     return Plan(
         study,
@@ -336,5 +333,5 @@ def make_plan(
         clusters,
         choices.margin,
         choices.quick,
-        _distinct_times(choices.time),
+        times,
     )

@@ -88,9 +88,9 @@ def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: S
 
 
 def _to_decide(result: Comparison, speech: Speech) -> str:
-    """Say how many more rows, tasks or times would decide."""
+    """Say how many more rows, tasks or times would decide; nothing where no error is known."""
     if result.times_more is None:
-        return speech("detail.no_more")
+        return speech("detail.no_more") if math.isfinite(result.gain_90.low) else ""
     setup, times = result.setup, result.times_more - 1
     if setup.splits == "unseen":
         more = speech("more.tasks", {"n": about(times * setup.n_tasks)})
@@ -108,7 +108,7 @@ def _more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
     """Say how much more data that is: as time where rows come one time after the other."""
     if not setup.times:
         return speech("more.rows", {"n": about(rows)})
-    if not math.isfinite(setup.time_gap):
+    if not setup.time_gap:
         return speech("more.times", {"n": about(share * setup.times)})
     seconds = share * setup.times * setup.time_gap
     # In the unit of the data, as a week, unless it makes more than two years.

@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from polytask.analysis._intervals import NAN, Estimate, normal_quantile
+from polytask.analysis._intervals import Estimate, normal_quantile
 
 VERDICTS = ("share", "pool", "separate", "no practical difference", "inconclusive")
 """What a comparison can come to."""
@@ -129,26 +129,29 @@ def rows_to_decide(gain: Estimate, pooling: Estimate, margin: float) -> float | 
     Returns
     -------
     float or None
-        Above 1; None if ten times the present data would not do.
+        Above 1 if nothing is decided yet; None if ten times the present data would not do.
     """
-    wide, narrow = normal_quantile(0.95), normal_quantile(0.90)
-    to_exclude = {
-        # What an error is to be multiplied with, and how far it may then reach.
-        "share": [(wide * gain.error, gain.mean)],
-        "no practical difference": [(narrow * gain.error, margin - abs(gain.mean))],
-        "pool or separate": [
-            (wide * gain.error, margin - gain.mean),
-            (wide * pooling.error, abs(pooling.mean)),
-        ],
-        "pool": [(wide * pooling.error, pooling.mean - margin)],
-    }
+    wide, narrow, pooled = (
+        estimate.interval(level).high - estimate.mean
+        for estimate, level in ((gain, 0.95), (gain, 0.90), (pooling, 0.95))
+    )
+    # How far intervals reach to either side now, and how far they may, by the rules of `verdict`.
+    loses = [(wide, margin - gain.mean)]
+    better = [] if math.isnan(pooling.mean) else [(pooled, abs(pooling.mean))]
+    rules = (
+        [(narrow, margin - abs(gain.mean))],
+        [(wide, gain.mean)],
+        loses + better,
+        [(pooled, pooling.mean - margin)],
+    )
+    # Nothing further away than this is asked for, and what has no error does not decide.
+    furthest = math.sqrt(1 + MOST)
     times = [
         max((reach / room) ** 2 for reach, room in needs)
-        for needs in to_exclude.values()
-        if all(room > 0 for _, room in needs)
+        for needs in rules
+        if all(room > 0 and reach <= furthest * room for reach, room in needs)
     ]
-    least = min((k for k in times if k > 1), default=NAN)
-    return least if least <= 1 + MOST else None
+    return min(times, default=None)
 
 
 def more_rows(

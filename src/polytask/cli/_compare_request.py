@@ -32,15 +32,17 @@ class Method:
     unseen : bool
         Whether whole tasks are held out.
     quick : bool
-        One split, three models.
+        Whether there are three models only.
     splits : int or None
-        How often rows are held out.
+        The number of folds.
     seed : int
         Of splits and models.
     learning_curve : bool, default=False
         Whether the chosen models are fitted on fewer rows too.
     ablation : bool, default=False
         Whether a penalty is tried without each of its terms too.
+    margin : float or None, default=None
+        A difference that is too small to matter.
     """
 
     loss: str
@@ -52,6 +54,7 @@ class Method:
     seed: int
     learning_curve: bool = False
     ablation: bool = False
+    margin: float | None = None
 
     def demand(self) -> Demand:
         """Return what the targets are to be."""
@@ -126,12 +129,6 @@ class Request:
 
     def _check_splits(self) -> None:
         wanted = self.wanted
-        splits = self.method.splits
-        if self.method.quick and splits is not None and splits != 1:
-            raise ParameterError(
-                f"--quick tries one split, so that --splits {splits} has no meaning: drop one of "
-                "the two."
-            )
         ways = {"--group": wanted.group, "--time": wanted.time, "--unseen": self.method.unseen}
         chosen = [option for option, value in ways.items() if value]
         if len(chosen) > 1:

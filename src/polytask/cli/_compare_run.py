@@ -86,6 +86,7 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
         models=list(method.models) or "default",
         cv=method.splits,
         metric=method.metric,
+        margin=method.margin,
         groups=training.group,
         time=training.time,
         unseen=method.unseen,

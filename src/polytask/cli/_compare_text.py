@@ -85,12 +85,13 @@ def say_leaderboard(result: Comparison) -> None:
     """
     names = _beside(result)
     scored = [row for row in result.models if not math.isnan(row.score.mean)]
-    # One split has no spread, so no interval either.
+    # Scores that are no means over rows have no interval from one split.
     spread = ["95% interval"] if any(not math.isnan(row.score.low) for row in scored) else []
     header = ("model", *_labels((result.setup.metric,)), *spread, *_labels(names))
     rows = [_row(row, names, bool(spread)) for row in scored]
     right = tuple(range(1, len(header) + 2))
-    title = f"Held-out scores, {result.setup.n_splits} of {result.setup.planned} splits"
+    done, planned = result.setup.n_splits, result.setup.planned
+    title = f"Scores on held-out rows ({done} of {planned} folds)"
     say_table(title, (*header, "chosen", "fit CPU"), rows, right=right)
     for row in result.models:
         if math.isnan(row.score.mean) and row.note:

@@ -18,7 +18,7 @@ Tables come in the three forms of polytask fit.
 
 EPILOG = """[bold]Examples[/bold]
 
-A first look, one split and three models:
+A first look, with three models:
 
   polytask compare exams.csv --task school --target score --out exams --quick
 
@@ -71,7 +71,7 @@ Quick = Annotated[
     typer.Option(
         "--quick",
         rich_help_panel=options.COMPARING,
-        help="A first look: one split, three models.",
+        help="A first look: three models instead of all.",
     ),
 ]
 Splits = Annotated[
@@ -80,7 +80,17 @@ Splits = Annotated[
         metavar="N",
         min=1,
         rich_help_panel=options.COMPARING,
-        help="How often rows are held out (default: 5).",
+        help="How many folds (default: 5).",
+    ),
+]
+Margin = Annotated[
+    float | None,
+    typer.Option(
+        metavar="NUMBER",
+        min=0,
+        rich_help_panel=options.COMPARING,
+        help="A difference in the metric that is too small to matter (default: a tenth of the "
+        "score without sharing, from 0.001 to 0.01; of a loss a hundredth).",
     ),
 ]
 LearningCurve = Annotated[
@@ -132,6 +142,7 @@ def compare(
     time: options.Time = None,
     group: options.Group = None,
     unseen: UnseenTasks = False,
+    margin: Margin = None,
     splits: Splits = None,
     quick: Quick = False,
     learning_curve: LearningCurve = False,
@@ -199,6 +210,7 @@ def compare(
             seed,
             learning_curve,
             ablation,
+            margin,
         ),
         given=given_options(context),
         budget=None if time_budget is None else seconds(time_budget),

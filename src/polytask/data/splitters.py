@@ -230,7 +230,7 @@ class TimeOrdered(Splitter):
 
     def split(self, data: TaskData) -> Iterator[Split]:
         """Yield pairs of training and test rows of `data`."""
-        codes, n_times = self._numbered_times(data)
+        codes, n_times = self._positions(data)
         if n_times < self.n_splits + self.min_train_times:
             allowed = (
                 f"of {self.n_splits + self.min_train_times} distinct values or more, for "
@@ -243,7 +243,7 @@ class TimeOrdered(Splitter):
 
     def reduced(self, data: TaskData) -> Splitter | None:
         """Return it with as many test sets as there are distinct times for."""
-        most = self._numbered_times(data)[1] - self.min_train_times
+        most = len(self.distinct_times(data)) - self.min_train_times
         return dataclasses.replace(self, n_splits=min(self.n_splits, most)) if most > 0 else None
 
     def units(self, data: TaskData) -> NDArray[np.intp] | None:
@@ -252,12 +252,16 @@ class TimeOrdered(Splitter):
         Times that follow each other have errors in common: as for a block bootstrap, a block has
         as many of them as the cube root of their number, or more.
         """
-        codes, n_times = self._numbered_times(data)
+        codes, n_times = self._positions(data)
         each = max(math.ceil(n_times ** (1 / 3) - 1e-9), math.ceil(n_times / _MOST_BLOCKS))
         return np.asarray(codes // each, dtype=np.intp)
 
-    def _numbered_times(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
-        """Return the position of the time of every row of `data` among them, and their number."""
+    def distinct_times(self, data: TaskData) -> NDArray[Any]:
+        """Return the distinct times of the rows of `data`, the earliest first."""
+        return np.unique(_of_rows(_times(self.time), data, "time", "TimeOrdered"))
+
+    def _positions(self, data: TaskData) -> tuple[NDArray[np.intp], int]:
+        """Return the place of every row of `data` among the distinct times, and their number."""
         time = _of_rows(_times(self.time), data, "time", "TimeOrdered")
         distinct, codes = np.unique(time, return_inverse=True)
         return codes, len(distinct)

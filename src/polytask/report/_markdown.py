@@ -124,7 +124,7 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
         counts = {"all_rows": found.n_features, "all_columns": found.n_columns}
         blocks += [
             f"## {speech('section.features')}",
-            speech("features.note", {"model": speech.name(found.model)}),
+            speech("features.note", {"model": speech.name(found.model)}) if found.model else "",
             speech("features.cut", shown | counts),
             table_text(_tables.coefficient_table(found, _COLUMNS, speech)),
         ]

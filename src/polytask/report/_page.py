@@ -126,7 +126,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
     counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
               ("splits", setup.n_splits), ("models", len(result.models)))  # fmt: skip
     return {
-        "tone": result.verdict if math.isfinite(result.gain.mean) else "none",
+        "tone": result.verdict.replace(" ", "-") if math.isfinite(result.gain.mean) else "none",
         "headline": says.headline(result, speech),
         "detail": says.detail(result, speech),
         "related": says.related(result, speech),
@@ -142,7 +142,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
         "notes": says.notes(result, speech),
         "metric": says.metric_word(setup, speech),
         "features_note": ""
-        if result.coefficients is None
+        if result.coefficients is None or not result.coefficients.model
         else speech("features.note", {"model": speech.name(result.coefficients.model)}),
     }
 

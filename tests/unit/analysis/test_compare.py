@@ -28,6 +28,7 @@ from polytask import (
 from polytask._messages import Speech
 from polytask.analysis import _run
 from polytask.analysis._sentences import notes
+from polytask.analysis._verdict import VERDICTS
 from polytask.baselines import Pooled
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, ParameterError
@@ -77,13 +78,14 @@ def test_related_tasks_are_better_shared() -> None:
 
 def test_the_gain_is_the_paired_difference_of_what_inner_splits_chose() -> None:
     X, y, task = related()
-    result = compare(X, y, task=task, models=FEW, cv=3)
+    # Folds of 60 rows each, so that a mean over rows is the mean over folds.
+    result = compare(X, y, task=task, models=FEW, cv=3, metric="mse")
     rows = {row.name: row for row in result.models}
     plains = ["separate", "pooled", "pooled + intercepts"]
     differences = []
     for j in range(3):
-        chosen = max(plains, key=lambda name: rows[name].inner[j])
-        differences.append(rows["near"].splits[j] - rows[chosen].splits[j])
+        chosen = min(plains, key=lambda name: rows[name].inner[j])
+        differences.append(rows[chosen].splits[j] - rows["near"].splits[j])
     assert result.gain.mean == pytest.approx(np.mean(differences))
     low, mean, _ = sorted(differences)
     assert result.gain.low < mean
@@ -93,16 +95,17 @@ def test_the_gain_is_the_paired_difference_of_what_inner_splits_chose() -> None:
 def test_the_score_is_r2_against_the_training_mean_over_rows() -> None:
     X, y, task = related()
     data = TaskData.from_long(X, y, task)
-    train, test = next(WithinTasks(1, 0.25, random_state=0).split(data))
-    model = NEAR[1].fit(data.rows(train))
-    held = data.rows(test)
-    ranks = np.argsort(np.argsort(held.order))
-    prediction = model.predict(held)[ranks]
-    constant = np.asarray(data.y)[train].mean()
-    expected = 1 - np.sum((held.y - prediction) ** 2) / np.sum((held.y - constant) ** 2)
-    result = compare(X, y, task=task, models=["separate", NEAR], quick=True)
+    squares = np.zeros(2)
+    for train, test in WithinTasks(5, random_state=0).split(data):
+        model = NEAR[1].fit(data.rows(train))
+        held = data.rows(test)
+        ranks = np.argsort(np.argsort(held.order))
+        prediction = model.predict(held)[ranks]
+        constant = np.asarray(data.y)[train].mean()
+        squares += [np.sum((held.y - guess) ** 2) for guess in (prediction, constant)]
+    result = compare(X, y, task=task, models=["separate", NEAR])
     row = next(row for row in result.models if row.name == "near")
-    assert row.score.mean == pytest.approx(expected)
+    assert row.score.mean == pytest.approx(1 - squares[0] / squares[1])
 
 
 @pytest.mark.slow
@@ -123,10 +126,15 @@ def test_targets_and_their_metric() -> None:
     Y[::9, 0] = np.nan
     result = compare(X, Y, models=["separate", "pooled", NEAR], cv=2)
     assert result.setup.form == "targets"
-    separate = next(row for row in result.models if row.name == "separate")
     # The mean over tasks of each task's own score.
-    assert separate.score.mean == pytest.approx(np.mean(separate.splits))
-    assert -1 < separate.score.mean < 1
+    data = TaskData.from_targets(X, Y)
+    squares = np.zeros((2, 2))
+    for train, test in WithinTasks(2, random_state=0).split(data):
+        prediction = NEAR[1].fit(data.rows(train)).predict(X[test])
+        for guess, sums in zip((prediction, np.nanmean(Y[train], axis=0)), squares, strict=True):
+            sums += np.nansum((Y[test] - guess) ** 2, axis=0)
+    near = next(row for row in result.models if row.name == "near")
+    assert near.score.mean == pytest.approx(np.mean(1 - squares[0] / squares[1]))
     assert len(result.tasks) == 2
 
 
@@ -164,7 +172,7 @@ def test_an_interruption_leaves_what_is_finished_and_a_journal_goes_on(
     assert not part.complete
     assert part.setup.n_splits == 2
     assert part.setup.planned == 3
-    assert part.verdict in {"share", "separate", "pool", "unclear"}
+    assert part.verdict in VERDICTS
     assert part.stopped == "interrupt"
     assert "interrupted" in part.summary()
     counted: list[str] = []
@@ -177,10 +185,11 @@ def test_an_interruption_leaves_what_is_finished_and_a_journal_goes_on(
     monkeypatch.setattr(_run, "run_unit", counting)
     resumed = compare(X, y, task=task, models=FEW, cv=3, journal=journal)
     assert same(whole, resumed)
-    assert len(counted) == 12 - 9
+    # And the model that shares is described as of all rows.
+    assert counted[3:] == ["0/near/all rows"]
     # Reading what is finished takes next to no time; the time said is that of all runs.
     clocks = [float(c) for c in re.findall(r'"clock":\{?[^0-9]*([0-9.]+)', journal.read_text())]
-    assert len(clocks) == 12
+    assert len(clocks) == 12 + 1
     assert max(clocks[:9]) < min(clocks[9:]) < resumed.seconds
 
 
@@ -191,7 +200,7 @@ def test_an_interruption_inside_the_first_split_is_no_verdict(
     X, y, task = related(n_tasks=4)
     interrupted(monkeypatch, after)
     result = compare(X, y, task=task, models=FEW)
-    assert result.verdict == "unclear"
+    assert result.verdict == "inconclusive"
     assert not result.complete
     assert np.isnan(result.gain.mean)
     # What there is can be seen all the same.
@@ -267,7 +276,7 @@ def test_no_model_is_tuned_on_rows_of_the_same_patient() -> None:
     models = ["separate", "pooled", "pooled + intercepts", "near the mean"]
     result = compare(X, y, task=task, models=models, groups=who)
     assert all(row.score.mean > -0.25 for row in result.models)
-    assert result.verdict == "unclear"
+    assert result.verdict == "inconclusive"
     model = result.best_model()
     assert "patient" not in repr(model.get_params(deep=True))
 
@@ -437,6 +446,10 @@ def test_a_fit_that_outlasts_the_time_budget_is_ended() -> None:
         ({"models": 3}, "models of compare"),
         ({"metric": "r3"}, "metric of compare"),
         ({"cv": "five"}, "cv"),
+        ({"cv": 1}, "a number of folds: 2 or more, so that every row is held out once"),
+        ({"cv": 0, "time": np.arange(180)}, "with time= 1 or more; got 0"),
+        ({"margin": -0.01}, "margin of compare"),
+        ({"margin": "wide"}, "margin of compare"),
         ({"unseen": True, "time": np.arange(180)}, "one way"),
         ({"groups": np.arange(4)}, "groups"),
         ({"loss": "absolute"}, "loss of compare"),

@@ -5,22 +5,31 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask.analysis._intervals import corrected_interval, normal_error
+from polytask.analysis._held_labels import TaskTable
+from polytask.analysis._intervals import clustered_mean, normal_error
 from polytask.analysis._moderation import moderate
 from polytask.analysis._parts import Interval
 from polytask.analysis._shrinkage import posterior, shrink
 from polytask.analysis._task_gains import task_gains
+from polytask.analysis._task_rows import task_rows
 
-NOWHERE = Interval(0.0, float("nan"), float("nan"))
+NAN = float("nan")
+NOWHERE = Interval(0.0, NAN, NAN)
 
 
-def _example(n_tasks=6, n_splits=5, seed=0, spread=0.3, noise=0.2):
+def _example(n_tasks=6, n=40, seed=0, spread=0.3, noise=0.2):
+    """Gains of tasks with `n` held-out rows each, and the gain over all rows."""
     rng = np.random.default_rng(seed)
     true = rng.normal(0.1, spread, n_tasks)
-    values = true + rng.normal(0, noise, (n_splits, n_tasks))
-    row_variance = np.full((n_splits, n_tasks), noise**2) * rng.uniform(0.5, 1.5, n_tasks)
-    overall = corrected_interval(values.mean(axis=1), 1 / 3)
-    return values, row_variance, overall
+    rows = true[:, None] + rng.normal(0, noise * np.sqrt(n), (n_tasks, n))
+    table = TaskTable(rows.mean(axis=1), rows.var(axis=1, ddof=1) / n, np.full(n_tasks, n - 1.0))
+    overall = clustered_mean(rows.ravel(), np.ones(rows.size), np.arange(rows.size))
+    return table, overall.interval()
+
+
+def _without_variance(table):
+    nothing = np.full(len(table.raw), NAN)
+    return TaskTable(table.raw, nothing, np.zeros(len(table.raw)))
 
 
 class TestModerate:
@@ -145,91 +154,125 @@ class TestShrink:
 
 class TestTaskGains:
     def test_one_task_has_at_least_the_overall_interval(self):
-        values, row_variance, _ = _example(1)
-        overall = corrected_interval(values[:, 0], 1 / 3)
-        found = task_gains(values, row_variance, 1 / 3, overall, np.array([40]))
+        table, overall = _example(1)
+        found = task_gains(table, overall, np.array([40]))
         assert found.gain[0] == pytest.approx(overall.mean)
         assert found.low[0] <= overall.low + 1e-12
         assert found.high[0] >= overall.high - 1e-12
 
-    def test_with_the_variance_of_splits_alone_one_task_has_the_corrected_interval(self):
-        values = np.array([[0.1], [0.4], [0.2], [0.6], [0.3]])
-        overall = corrected_interval(values[:, 0], 1 / 3)
-        found = task_gains(values, None, 1 / 3, overall)
-        # Its own variance is all that there is, known with 4 degrees of freedom and a weak prior.
-        assert found.error[0] == pytest.approx(np.sqrt(8 / 15 * values.var(ddof=1)), rel=0.15)
+    def test_one_task_keeps_its_own_error(self):
+        table, overall = _example(1)
+        found = task_gains(table, overall)
+        # Its own variance is all that there is, with 39 degrees of freedom and a weak prior.
+        assert found.error[0] == pytest.approx(np.sqrt(table.variance[0]), rel=0.05)
 
     @pytest.mark.parametrize("n_tasks", [1, 2, 3])
-    @pytest.mark.parametrize("rows_known", [True, False])
-    def test_few_tasks_work(self, n_tasks, rows_known):
-        values, row_variance, overall = _example(n_tasks)
-        found = task_gains(values, row_variance if rows_known else None, 1 / 3, overall)
+    @pytest.mark.parametrize("n", [2, 40])
+    def test_few_tasks_work(self, n_tasks, n):
+        table, overall = _example(n_tasks, n)
+        found = task_gains(table, overall)
         assert (found.low < found.gain).all()
         assert (found.gain < found.high).all()
 
     def test_shrunken_gains_are_closer_together(self):
-        values, row_variance, overall = _example(20, noise=0.5)
-        found = task_gains(values, row_variance, 1 / 3, overall)
+        table, overall = _example(20, noise=0.5)
+        found = task_gains(table, overall)
         assert found.gain.std() < found.raw.std()
-        assert found.raw == pytest.approx(values.mean(axis=0))
+        assert found.raw == pytest.approx(table.raw)
 
     def test_a_task_never_held_out_is_unknown_and_disturbs_nobody(self):
-        values, row_variance, overall = _example()
-        rows, share = np.arange(20, 26), np.full(6, 1 / 3)
-        without = task_gains(values[:, 1:], row_variance[:, 1:], share[1:], overall, rows[1:])
-        values[:, 0] = row_variance[:, 0] = np.nan
-        found = task_gains(values, row_variance, share, overall, rows)
+        table, overall = _example()
+        rows = np.arange(20, 26)
+        without = task_gains(
+            TaskTable(*(field[1:] for field in _fields(table))), overall, rows[1:]
+        )
+        for field in _fields(table):
+            field[0] = NAN
+        found = task_gains(table, overall, rows)
         for ours, theirs in zip(found[:5], without[:5], strict=True):
             assert np.isnan(ours[0])
             assert ours[1:] == pytest.approx(theirs)
 
-    def test_a_task_held_out_once_takes_the_variance_of_the_others(self):
-        values, _, overall = _example(noise=0.2)
-        values[1:, 0] = np.nan
-        found = task_gains(values, None, 1 / 3, overall)
+    def test_a_task_held_out_in_one_row_takes_the_variance_of_the_others(self):
+        table, overall = _example()
+        table.variance[0], table.freedom[0] = NAN, 0.0
+        found = task_gains(table, overall)
         assert np.isfinite(found.low[0])
         assert found.error[0] > found.error[1:].min()
 
-    def test_one_split_lives_on_its_rows(self):
-        values, row_variance, _ = _example()
-        rows = np.full(6, 40)
-        found = task_gains(values[:1], row_variance[:1], 1 / 3, NOWHERE, rows)
+    def test_without_an_overall_interval_tasks_live_on_their_own_rows(self):
+        table, _ = _example()
+        found = task_gains(table, NOWHERE, np.full(6, 40))
         assert np.isfinite(found.low).all()
-        assert found.error.mean() == pytest.approx(
-            np.sqrt(4 / 3 * row_variance[0].mean()), rel=0.2
-        )
+        assert found.error.mean() == pytest.approx(np.sqrt(table.variance.mean()), rel=0.2)
 
-    def test_one_split_and_no_rows_tell_nothing(self):
-        values, _, _ = _example()
-        found = task_gains(values[:1], None, 1 / 3, NOWHERE)
-        assert found.gain == pytest.approx(values[0])
+    def test_without_any_variance_nothing_is_told(self):
+        table, overall = _example()
+        found = task_gains(_without_variance(table), overall)
+        assert found.gain == pytest.approx(table.raw)
         assert np.isnan(found.low).all()
 
-    def test_one_row_per_test_part_tells_nothing_of_rows(self):
-        values, row_variance, overall = _example()
-        nothing = np.full_like(row_variance, np.nan)
-        found = task_gains(values, nothing, 1 / 3, overall)
-        plain = task_gains(values, None, 1 / 3, overall)
-        assert found.low == pytest.approx(plain.low)
-
-    def test_rows_are_a_floor(self):
-        values, row_variance, overall = _example(noise=0.05)
-        low = task_gains(values, row_variance, 1 / 3, overall)
-        high = task_gains(values, 100 * row_variance, 1 / 3, overall)
-        assert (high.error > 3 * low.error).all()
-
     def test_equal_models_have_gains_of_zero(self):
-        overall = corrected_interval(np.zeros(5), 1 / 3)
-        found = task_gains(np.zeros((5, 4)), np.zeros((5, 4)), 1 / 3, overall, np.full(4, 30))
+        nothing = Interval(0.0, 0.0, 0.0)
+        table = TaskTable(np.zeros(4), np.zeros(4), np.full(4, 9.0))
+        found = task_gains(table, nothing, np.full(4, 30))
         assert not found.gain.any()
         assert not found.low.any()
         assert not found.high.any()
 
     def test_a_doubtful_mean_makes_all_intervals_wide(self):
-        values, row_variance, _ = _example(30, spread=0.0)
+        table, _ = _example(30, spread=0.0)
         sure, doubtful = Interval(0.1, 0.09, 0.11), Interval(0.1, -0.9, 1.1)
-        narrow = task_gains(values, row_variance, 1 / 3, sure)
-        wide = task_gains(values, row_variance, 1 / 3, doubtful)
+        narrow, wide = (task_gains(table, overall) for overall in (sure, doubtful))
         assert (wide.high - wide.low > narrow.high - narrow.low).all()
-        assert (wide.high - wide.low).mean() > 0.7 * (doubtful.high - doubtful.low)
+        assert (wide.high - wide.low).mean() > 0.6 * (doubtful.high - doubtful.low)
         assert wide.common == normal_error(doubtful)
+
+
+def _fields(table):
+    return table.raw, table.variance, table.freedom
+
+
+class TestTaskRows:
+    """What is said of a task rests on its own rows, and on what the verdict is."""
+
+    def rows(self, table, overall, undecided=True, pooling=-1.0, margin=0.01):
+        n = len(table.raw)
+        return task_rows(
+            range(n), np.full(n, 40), table, np.full(n, pooling), overall, margin, undecided
+        )
+
+    def test_more_rows_are_asked_for_only_if_the_verdict_is_open(self):
+        table, overall = _example(12, spread=0.2, noise=0.2)
+        asked, settled = (self.rows(table, overall, undecided) for undecided in (True, False))
+        assert any(task.action == "collect" for task in asked)
+        assert not any(task.action == "collect" for task in settled)
+        # The number itself is there either way.
+        assert [task.more_rows for task in asked] == [task.more_rows for task in settled]
+
+    @pytest.mark.parametrize("seed", range(5))
+    def test_a_task_whose_own_interval_holds_zero_calls_for_nothing_of_its_own(self, seed):
+        # Tasks alike: the mean of all is known, that of one alone hardly.
+        table, overall = _example(30, 60, seed=seed, spread=0.01, noise=0.05)
+        gains = task_gains(table, overall, np.full(30, 40))
+        own = np.abs(table.raw) > 1.959963985 * gains.error
+        found = self.rows(table, overall, undecided=False)
+        actions = {(task.group, bool(own[task.task]), task.action) for task in found}
+        assert ("gain", False, "any") in actions
+        assert ("gain", True, "share") in actions
+        assert {action for _, told, action in actions if not told} == {"any"}
+
+    def test_a_task_that_loses_takes_the_plain_models_that_serve_it_better(self):
+        table, overall = _example(8, 400, spread=0.5, noise=0.02)
+        for pooling, action in ((1.0, "pool"), (-1.0, "separate")):
+            found = self.rows(table, overall, undecided=False, pooling=pooling)
+            assert {task.action for task in found if task.group == "lose"} == {action}
+            assert {task.action for task in found if task.group == "gain"} == {"share"}
+
+    def test_a_task_never_held_out_is_left_out(self):
+        table, overall = _example()
+        for field in _fields(table):
+            field[2] = NAN
+        found = self.rows(table, overall)
+        assert sorted(task.task for task in found) == [0, 1, 3, 4, 5]
+        assert [task.gain for task in found] == sorted((t.gain for t in found), reverse=True)

@@ -7,55 +7,189 @@ import math
 import numpy as np
 import pytest
 
-from polytask.analysis._parts import Interval
-from polytask.analysis._verdict import dominant_task, group_and_action, more_rows, verdict
+from polytask.analysis._intervals import NOTHING, Estimate
+from polytask.analysis._verdict import (
+    VERDICTS,
+    dominant_task,
+    group_and_action,
+    margin_of,
+    more_rows,
+    rows_to_decide,
+    verdict,
+)
 
 NAN = float("nan")
-UP, DOWN, ZERO = Interval(0.2, 0.1, 0.3), Interval(-0.2, -0.3, -0.1), Interval(0.0, -0.1, 0.1)
-LOST = Interval(0.2, NAN, NAN)
-EXACT = Interval(0.0, 0.0, 0.0)
+MARGIN = 0.01
+# So many degrees of freedom that quantiles are normal: 1.645 and 1.960 times the error.
+LOST, EXACT = Estimate(0.2, NAN, 0.0), Estimate(0.0, 0.0, 99.0)
+
+
+def about(mean: float, error: float) -> Estimate:
+    return Estimate(mean, error, 1e9)
+
+
+NOISE = about(0.0, 0.05)
+POOLS, SEPARATES = about(0.1, 0.01), about(-0.1, 0.01)
+# Beyond 0, but not beyond the margin.
+BARELY_POOLS, BARELY_SEPARATES = about(0.012, 0.005), about(-0.012, 0.005)
 
 
 @pytest.mark.parametrize("plain", ["separate", "pooled"])
-@pytest.mark.parametrize("pooling", [UP, DOWN, ZERO, LOST])
-def test_a_gain_above_zero_shares(plain, pooling):
-    assert verdict(UP, pooling, plain) == "share"
-
-
-@pytest.mark.parametrize("pooling", [UP, DOWN, ZERO, LOST])
-def test_a_loss_keeps_to_what_the_rule_without_sharing_chose(pooling):
-    assert verdict(DOWN, pooling, "separate") == "separate"
-    assert verdict(DOWN, pooling, "pooled") == "pool"
-
-
-@pytest.mark.parametrize("gain", [ZERO, LOST, EXACT])
-@pytest.mark.parametrize("plain", ["separate", "pooled"])
 @pytest.mark.parametrize(
-    ("pooling", "expected"),
-    [(UP, "pool"), (DOWN, "separate"), (ZERO, "unclear"), (LOST, "unclear"), (EXACT, "unclear")],
-)
-def test_noise_takes_the_simpler_model_if_it_can_be_told_which(gain, plain, pooling, expected):
-    assert verdict(gain, pooling, plain) == expected
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "more", "separate", "pooled", "expected"),
+    ("gain", "pooling", "expected"),
     [
-        (0.1, 0.3, None, 0.5, 0.6, ("gain", "share")),
-        (-0.3, -0.1, None, 0.5, 0.6, ("lose", "pool")),
-        (-0.3, -0.1, None, 0.6, 0.5, ("lose", "separate")),
-        (-0.3, -0.1, None, 0.5, 0.5, ("lose", "separate")),
-        (-0.3, -0.1, None, NAN, 0.5, ("lose", "pool")),
-        (-0.3, -0.1, None, 0.5, NAN, ("lose", "separate")),
-        (-0.3, -0.1, None, NAN, NAN, ("lose", "separate")),
-        (-0.1, 0.3, 40, 0.5, 0.6, ("unclear", "collect")),
-        (-0.1, 0.3, None, 0.5, 0.6, ("unclear", "any")),
-        (NAN, NAN, None, 0.5, 0.6, ("unclear", "any")),
-        (0.0, 0.0, None, 0.5, 0.6, ("unclear", "any")),
+        # 1. Within the margin, by the 90% interval: 0.006 + 1.645 * 0.002 < 0.01.
+        (about(0.006, 0.002), NOISE, "no practical difference"),
+        (about(-0.006, 0.002), NOISE, "no practical difference"),
+        (about(0.006, 0.0023), POOLS, "pool"),
+        (about(0.006, 0.0023), SEPARATES, "separate"),
+        (about(0.0, 0.002), BARELY_POOLS, "no practical difference"),
+        (about(0.0, 0.002), BARELY_SEPARATES, "no practical difference"),
+        (EXACT, POOLS, "pool"),
+        (EXACT, EXACT, "no practical difference"),
+        # A gain beyond chance that is too small to matter: 0.003 to 0.008.
+        (about(0.0055, 0.00125), NOISE, "no practical difference"),
+        # 2. Above 0 by the 95% interval, and not within the margin.
+        (about(0.2, 0.05), NOISE, "share"),
+        (about(0.2, 0.05), POOLS, "share"),
+        (about(0.2, 0.05), SEPARATES, "share"),
+        (about(0.2, 0.05), NOTHING, "share"),
+        (about(0.008, 0.003), POOLS, "share"),
+        # 3. Below the margin, and the sign of pooling is known.
+        (about(-0.2, 0.05), POOLS, "pool"),
+        (about(-0.2, 0.05), SEPARATES, "separate"),
+        (about(-0.2, 0.05), BARELY_POOLS, "pool"),
+        (about(-0.2, 0.05), BARELY_SEPARATES, "separate"),
+        (about(-0.02, 0.014), POOLS, "pool"),
+        # 4. Pooling is better by more than the margin, whatever sharing does.
+        (about(0.0, 0.05), POOLS, "pool"),
+        (about(0.09, 0.05), POOLS, "pool"),
+        # 5. None of them.
+        (about(0.0, 0.05), NOISE, "inconclusive"),
+        (about(0.0, 0.05), BARELY_POOLS, "inconclusive"),
+        (about(0.0, 0.05), SEPARATES, "inconclusive"),
+        (about(-0.2, 0.05), NOISE, "inconclusive"),
+        (about(0.05, 0.026), NOISE, "inconclusive"),
+        (LOST, NOISE, "inconclusive"),
+        (LOST, POOLS, "pool"),
+        (LOST, LOST, "inconclusive"),
+        (about(0.0, 0.05), LOST, "inconclusive"),
     ],
 )
-def test_group_and_action(low, high, more, separate, pooled, expected):
-    assert group_and_action(low, high, more, separate, pooled) == expected
+def test_the_rule_where_separate_and_pooled_models_were_compared(gain, pooling, plain, expected):
+    assert verdict(gain, pooling, MARGIN, plain) == expected
+    assert expected in VERDICTS
+
+
+@pytest.mark.parametrize(("plain", "simple"), [("pooled", "pool"), ("separate", "separate")])
+@pytest.mark.parametrize(
+    ("gain", "expected"),
+    [
+        (about(0.2, 0.05), "share"),
+        (about(0.0, 0.002), "the simple one"),
+        (about(-0.2, 0.05), "the simple one"),
+        (about(-0.02, 0.014), "the simple one"),
+        (about(0.0, 0.05), "inconclusive"),
+        (LOST, "inconclusive"),
+        (NOTHING, "inconclusive"),
+    ],
+)
+def test_the_only_kind_of_plain_models_is_the_better_one(gain, plain, simple, expected):
+    found = verdict(gain, NOTHING, MARGIN, plain)
+    assert found == (simple if expected == "the simple one" else expected)
+
+
+def test_a_margin_of_zero_asks_for_the_sign_alone():
+    assert verdict(about(0.0005, 0.0001), NOISE, 0.0, "pooled") == "share"
+    assert verdict(about(-0.0005, 0.0001), BARELY_POOLS, 0.0, "pooled") == "pool"
+    assert verdict(about(0.0, 0.0001), NOISE, 0.0, "pooled") == "inconclusive"
+    # With a margin the same three make no practical difference.
+    for mean in (0.0005, -0.0005, 0.0):
+        found = verdict(about(mean, 0.0001), NOISE, MARGIN, "pooled")
+        assert found == "no practical difference"
+
+
+def test_few_degrees_of_freedom_are_taken_into_account():
+    # 0.2 is 4 errors above 0: enough by the normal distribution, not by Student's with two.
+    assert verdict(about(0.2, 0.05), NOISE, MARGIN, "pooled") == "share"
+    assert verdict(Estimate(0.2, 0.05, 2.0), NOISE, MARGIN, "pooled") == "inconclusive"
+
+
+@pytest.mark.parametrize(
+    ("score", "share", "expected"),
+    [
+        (0.5, True, 0.01),
+        (0.1, True, 0.01),
+        (0.05, True, 0.005),
+        (0.01, True, 0.001),
+        (0.001, True, 0.001),
+        (-3.0, True, 0.001),
+        (NAN, True, 0.001),
+        (250.0, False, 2.5),
+        (NAN, False, 0.0),
+    ],
+)
+def test_margin(score, share, expected):
+    assert margin_of(score, share) == pytest.approx(expected)
+
+
+class TestRowsToDecide:
+    def test_a_gain_beyond_the_margin_by_hand(self):
+        # Half width 1.96 * 0.05 = 0.098 is to fall to 0.05.
+        found = rows_to_decide(about(0.05, 0.05), NOISE, MARGIN)
+        assert found == pytest.approx((1.959963985 * 0.05 / 0.05) ** 2)
+
+    def test_equality_by_hand(self):
+        # Half width 1.645 * 0.01 is to fall to 0.01.
+        found = rows_to_decide(about(0.0, 0.01), NOISE, MARGIN)
+        assert found == pytest.approx(1.644853627**2)
+
+    def test_both_conditions_of_a_loss_count(self):
+        # The loss is known; which of the plain models is better takes (1.96 * 0.05 / 0.04)^2.
+        found = rows_to_decide(about(-0.2, 0.05), about(-0.04, 0.05), MARGIN)
+        assert found == pytest.approx((1.959963985 * 0.05 / 0.04) ** 2)
+
+    def test_with_one_kind_of_plain_models_the_gain_decides(self):
+        found = rows_to_decide(about(-0.03, 0.03), NOTHING, MARGIN)
+        assert found == pytest.approx((1.959963985 * 0.03 / 0.04) ** 2)
+
+    def test_what_is_unknown_about_pooling_does_not_decide(self):
+        assert rows_to_decide(about(-0.2, 0.05), Estimate(-0.5, NAN, 0.0), MARGIN) is None
+
+    def test_more_than_ten_times_as_many_are_no_advice(self):
+        # Eleven times the data are ten times as many more.
+        error = 0.05 * math.sqrt(11) / 1.959963985
+        assert rows_to_decide(about(0.05, 0.999 * error), NOISE, MARGIN) is not None
+        assert rows_to_decide(about(0.05, 1.001 * error), NOISE, MARGIN) is None
+
+    @pytest.mark.parametrize(
+        ("gain", "pooling"), [(NOTHING, NOTHING), (LOST, NOISE), (LOST, LOST)]
+    )
+    def test_without_an_error_nothing_is_said(self, gain, pooling):
+        assert rows_to_decide(gain, pooling, MARGIN) is None
+
+
+@pytest.mark.parametrize("better", ["separate", "pool"])
+@pytest.mark.parametrize(
+    ("low", "high", "own", "more", "expected"),
+    [
+        (0.1, 0.3, 1, None, ("gain", "share")),
+        (0.1, 0.3, 0, None, ("gain", "any")),
+        (0.1, 0.3, -1, None, ("gain", "any")),
+        (-0.3, -0.1, -1, None, ("lose", "better")),
+        (-0.3, -0.1, 0, None, ("lose", "any")),
+        (-0.3, -0.1, 1, None, ("lose", "any")),
+        (-0.1, 0.3, 0, 40, ("unclear", "collect")),
+        (-0.1, 0.3, 1, 40, ("unclear", "collect")),
+        (-0.1, 0.3, 0, None, ("unclear", "any")),
+        (NAN, NAN, 0, None, ("unclear", "any")),
+        (0.0, 0.0, 0, None, ("unclear", "any")),
+    ],
+)
+def test_group_and_action(low, high, own, more, better, expected):
+    group, action = expected
+    action = better if action == "better" else action
+    assert group_and_action(low, high, own, more, better) == (group, action)
 
 
 class TestMoreRows:
@@ -92,12 +226,12 @@ class TestMoreRows:
         assert more_rows(0.2, 0.1, 0.3, 0.05, 0.2, 0.02, 50) is None
         assert more_rows(-0.2, -0.3, -0.1, 0.05, 0.2, 0.02, 50) is None
 
-    def test_a_gain_of_practically_nothing_needs_none(self):
-        assert more_rows(0.0049, -0.001, 0.0108, 0.003, 0.2, 0.001, 50) is None
-        assert more_rows(0.0051, -0.001, 0.0112, 0.003, 0.2, 0.001, 50) is not None
-
-    def test_what_is_practically_nothing_follows_the_scale(self):
-        assert more_rows(0.0051, -0.001, 0.0112, 0.003, 0.2, 0.001, 50, scale=9.0) is None
+    def test_a_gain_within_the_margin_needs_none(self):
+        values = (-0.001, 0.0108, 0.003, 0.2, 0.001, 50)
+        assert more_rows(0.0049, *values, margin=0.005) is None
+        assert more_rows(0.0051, *values, margin=0.005) is not None
+        assert more_rows(-0.0049, -0.0108, 0.001, *values[2:], margin=0.005) is None
+        assert more_rows(0.0049, *values, margin=0.0) is not None
 
     def test_ten_times_the_rows_is_no_advice(self):
         assert more_rows(0.1, -0.2, 0.4, 0.15, 1e6, 0.0, 100) is not None

@@ -9,6 +9,8 @@ import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
+from hypothesis import given
+from hypothesis import strategies as st
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
 from polytask.data import (
@@ -224,10 +226,55 @@ def test_time_with_ties_and_sizes():
     assert (len(train), len(test)) == (8, 2)
     (train, test), *_ = as_splits(TimeOrdered([0, 1, 2, 3, 4, 5, 6, 7, 7, 7], 1, 0.1), data)
     assert (len(train), len(test)) == (7, 3)
-    with pytest.raises(DataError, match="distinct enough"):
+    few = "of 4 distinct values or more, for 3 test sets after 1 to learn from; got 2 in 10 rows"
+    with pytest.raises(DataError, match=few):
         as_splits(TimeOrdered([0, 0, 0, 0, 0, 1, 1, 1, 1, 1], 3), data)
-    with pytest.raises(DataError, match="distinct enough"):
+    with pytest.raises(DataError, match="of 2 distinct values or more"):
         as_splits(TimeOrdered(np.zeros(10), 1), data)
+    with pytest.raises(DataError, match="for 1 test sets after 8 to learn from; got 8 in 10"):
+        as_splits(TimeOrdered([0, 1, 2, 3, 4, 5, 6, 7, 7, 7], 1, min_train_times=8), data)
+    with pytest.raises(ParameterError, match="min_train_times of TimeOrdered"):
+        TimeOrdered(np.arange(10), min_train_times=0)
+
+
+@given(st.data())
+def test_as_many_times_as_test_sets_and_a_past_are_enough(draw):
+    n_splits, past = draw.draw(st.integers(1, 8)), draw.draw(st.integers(1, 5))
+    n_times = draw.draw(st.integers(n_splits + past, n_splits + past + 30))
+    rows = st.one_of(st.integers(1, 4), st.integers(1, 200))
+    counts = draw.draw(st.lists(rows, min_size=n_times, max_size=n_times))
+    size = draw.draw(st.one_of(st.none(), st.floats(0.001, 0.999 / n_splits)))
+    rng = np.random.default_rng(draw.draw(st.integers(0, 2**32 - 1)))
+    time = rng.permutation(np.repeat(rng.permutation(1000)[:n_times], counts))
+    data = TaskData.from_long(np.zeros((len(time), 1)), np.zeros(len(time)), time % 3)
+    splits = as_splits(TimeOrdered(time, n_splits, size, past), data)
+    assert len(splits) == n_splits
+    times, last = time[data.order], []
+    for train, test in splits:
+        # All rows before are learned from, whole times are held out, none twice.
+        assert len(test) > 0
+        assert sorted(train) == np.flatnonzero(times < times[test].min()).tolist()
+        assert set(times[test]).isdisjoint({*times[train], *last})
+        last += times[test].tolist()
+    assert len(np.unique(times[splits[0][0]])) >= past
+    assert max(last) == time.max()
+
+
+@pytest.mark.parametrize("n_times", [1, 2, 7, 8, 27, 60, 365, 5000])
+def test_blocks_of_time_are_what_is_independent(n_times):
+    rng = np.random.default_rng(0)
+    time = rng.permutation(np.repeat(10 * np.arange(n_times), 2))
+    data = TaskData.from_long(np.zeros((2 * n_times, 1)), np.zeros(2 * n_times))
+    splitter = TimeOrdered(time)
+    blocks = splitter.units(data)
+    assert splitter.distinct_times(data).tolist() == (10 * np.arange(n_times)).tolist()
+    assert len(np.unique(blocks)) <= 50
+    # Consecutive, and each as long as the cube root of their number.
+    by_time = blocks[np.argsort(time[data.order], kind="stable")]
+    assert set(np.diff(by_time)) <= {0, 1}
+    sizes = np.bincount(by_time) / 2
+    assert (sizes[:-1] >= n_times ** (1 / 3) - 1e-9).all()
+    assert len(set(sizes[:-1])) <= 1
 
 
 @pytest.mark.parametrize(
@@ -379,7 +426,7 @@ def test_what_is_dealt_is_what_is_independent():
         day[data.order][:, None] == day[data.order]
     ).tolist()
     assert LeaveTasksOut(2).units(data).tolist() == [0, 0, 0, 1, 1, 1]
-    assert TimeOrdered(day, n_splits=2).units(data) is None
+    assert TimeOrdered(day, n_splits=2).units(data).tolist() == [0, 0, 1, 0, 0, 1]
 
 
 def test_a_row_on_both_sides_is_refused():

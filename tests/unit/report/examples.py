@@ -138,6 +138,7 @@ def coefficients(columns: Sequence[Any], n_features: int = 14) -> Coefficients:
         values=tuple(tuple(float(v) for v in row) for row in values),
         n_features=27,
         n_columns=max(len(columns), 139),
+        model="near the mean, shrunk intercepts",
     )  # fmt: skip
 
 
@@ -260,6 +261,8 @@ def share() -> Comparison:
     return Comparison(
         verdict="share",
         gain=Interval(0.031, 0.012, 0.050),
+        gain_90=Interval(0.031, 0.015, 0.047),
+        margin=0.01,
         plain="pooled",
         pooling_gain=interval(0.080, 0.016),
         recommended="near the mean, shrunk intercepts",
@@ -282,18 +285,20 @@ def change(result: Comparison, fields: dict[str, Any]) -> Comparison:
     return dataclasses.replace(result, **fields)
 
 
-def unclear() -> Comparison:
-    """Four tasks, one of which dominates; one split."""
+def inconclusive() -> Comparison:
+    """Four tasks, one of which dominates; three models."""
     found = tasks(4, mean=0.0, spread=0.01, names=("north", "east", "south", "west"))
     return change(
         share(),
         {
-            "verdict": "unclear",
+            "verdict": "inconclusive",
             "gain": interval(0.0042, 0.016),
+            "gain_90": interval(0.0042, 0.0134),
+            "times_more": 5.32,
             "pooling_gain": interval(-0.003, 0.02),
             "trees_gain": interval(0.052, 0.021),
             "recommended": "pooled boosting, category",
-            "setup": dataclasses.replace(setup(4, 640), n_splits=1, planned=1),
+            "setup": dataclasses.replace(setup(4, 640), quick=True),
             "tasks": found,
             "dominance": (("north", 0.83), ("east", 0.09), ("south", 0.05), ("west", 0.03)),
             "coefficients": coefficients([task.task for task in found]),
@@ -304,7 +309,29 @@ def unclear() -> Comparison:
 
 def separate() -> Comparison:
     """Sharing loses."""
-    return change(share(), {"verdict": "separate", "gain": interval(-0.04, 0.01)})
+    return change(
+        share(),
+        {
+            "verdict": "separate",
+            "gain": interval(-0.04, 0.01),
+            "gain_90": interval(-0.04, 0.008),
+            "pooling_gain": Interval(-0.08, -0.11, -0.05),
+        },
+    )
+
+
+def no_difference() -> Comparison:
+    """Sharing differs by less than the margin."""
+    return change(
+        share(),
+        {
+            "verdict": "no practical difference",
+            "gain": interval(0.0021, 0.0052),
+            "gain_90": interval(0.0021, 0.0044),
+            "pooling_gain": interval(0.001, 0.004),
+            "recommended": "pooled",
+        },
+    )
 
 
 def pool() -> Comparison:
@@ -314,6 +341,8 @@ def pool() -> Comparison:
         {
             "verdict": "pool",
             "gain": interval(1.2, 7.5),
+            "gain_90": interval(1.2, 6.3),
+            "margin": 3.1,
             "pooling_gain": interval(52.1, 9.4),
             "trees_gain": None,
             "recommended": "pooled + intercepts",
@@ -388,8 +417,9 @@ def nothing() -> Comparison:
     return change(
         share(),
         {
-            "verdict": "unclear",
+            "verdict": "inconclusive",
             "gain": none,
+            "gain_90": none,
             "pooling_gain": none,
             "trees_gain": None,
             "recommended": "",
@@ -436,8 +466,9 @@ def one_model() -> Comparison:
 
 ALL = {
     "share": share,
-    "unclear": unclear,
+    "inconclusive": inconclusive,
     "separate": separate,
+    "no_difference": no_difference,
     "pool": pool,
     "hostile": hostile,
     "incomplete": incomplete,

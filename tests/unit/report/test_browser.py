@@ -26,7 +26,7 @@ QUIET = [
     "--disable-sync",
 ]
 VIEWS = {"phone": (390, 844), "desk": (1280, 900)}
-CASES = ("share", "unclear", "hostile", "incomplete", "nothing", "many", "one_model", "pool")
+CASES = ("share", "inconclusive", "hostile", "incomplete", "nothing", "many", "one_model", "pool")
 NAN = float("nan")
 
 
@@ -86,7 +86,7 @@ def opened(browser, tmp_path):
 @pytest.mark.parametrize("view", VIEWS)
 @pytest.mark.parametrize("name", CASES)
 def test_page_opens_without_fault_and_fits(opened, name, view):
-    found = opened(name, view, lang="zh" if name == "unclear" else "en")
+    found = opened(name, view, lang="zh" if name == "inconclusive" else "en")
     found.ask("document.querySelectorAll('details').forEach(one => one.open = true)")
     width, inner = found.ask("[document.documentElement.scrollWidth, window.innerWidth]")
     assert inner == VIEWS[view][0]
@@ -244,7 +244,7 @@ CONTRAST = """() => {
 @pytest.mark.slow
 @pytest.mark.parametrize("scheme", ["light", "dark"])
 def test_words_stand_out_from_what_is_behind_them(opened, scheme):
-    found = opened("unclear", "desk", scheme=scheme)
+    found = opened("inconclusive", "desk", scheme=scheme)
     paper = found.ask("getComputedStyle(document.body).backgroundColor")
     assert (paper == "rgb(255, 255, 255)") is (scheme == "light")
     assert found.ask(CONTRAST) == []

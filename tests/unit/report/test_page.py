@@ -191,7 +191,7 @@ def test_page_begins_with_the_verdict_and_what_to_do(pages):
 
 
 def test_warnings_stand_before_the_advice(pages):
-    text = pages("unclear")[1].top.text
+    text = pages("inconclusive")[1].top.text
     assert text.index("One task dominates: north") < text.index("What to do")
     assert text.index("From one split only") < text.index("What to do")
 

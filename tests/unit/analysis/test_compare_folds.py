@@ -1,0 +1,271 @@
+"""All models are scored on the same rows, each of which is held out once."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+from sklearn.dummy import DummyRegressor
+
+from polytask import Comparison, MultiTaskClassifier, MultiTaskRegressor, compare
+from polytask._messages import Speech
+from polytask.analysis import _run
+from polytask.analysis._plan import Choices, facts_of, make_plan
+from polytask.analysis._problem import read_outcomes, read_problem
+from polytask.analysis._sentences import notes
+from polytask.data import TaskData
+from polytask.exceptions import DataError
+from polytask.penalties import L2, toward_mean
+from polytask.report import write_report
+from polytask.selection.held import Study
+
+NEAR = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.01), standardize=True))
+DAYS = np.arange(180) % 30
+WAYS = {
+    "within": lambda n: {},
+    "three folds": lambda n: {"cv": 3},
+    "grouped": lambda n: {"groups": np.arange(n) % 11},
+    "three groups": lambda n: {"groups": np.arange(n) % 3},
+    "unseen": lambda n: {"unseen": True},
+    "time": lambda n: {"time": np.arange(n) % 24},
+    "five times": lambda n: {"time": np.arange(n) % 5},
+    "days": lambda n: {"time": pd.Timestamp("2024-01-01") + pd.to_timedelta(DAYS, unit="D")},
+}
+
+
+def related(n_tasks: int = 6, n: int = 30) -> tuple[Any, Any, Any]:
+    rng = np.random.default_rng(0)
+    task = np.repeat(np.arange(n_tasks), n)
+    X = rng.standard_normal((len(task), 4))
+    coef = np.array([1.0, -1.0, 0.5, 0.0]) + 0.3 * rng.standard_normal((n_tasks, 4))
+    return X, (X * coef[task]).sum(axis=1) + rng.standard_normal(len(task)) + task, task
+
+
+def panel(weeks: int) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
+    """40 stores, whose sales follow price and season in nearly the same way, week by week."""
+    rng = np.random.default_rng(0)
+    store, week = np.repeat(np.arange(40), weeks), np.tile(np.arange(weeks), 40)
+    price, promotion = rng.normal(size=len(store)), rng.random(len(store)) < 0.2
+    effect = -1 + 0.2 * rng.standard_normal(40)
+    sales = effect[store] * price + 0.8 * promotion + np.sin(week / 4) + rng.normal(size=len(store))
+    X = pd.DataFrame({"store": store, "price": price, "promotion": promotion.astype(float)})
+    days = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(7 * week, unit="D"))
+    return X, pd.Series(sales), X.pop("store"), days
+
+
+def plan_of(X: Any, y: Any, task: Any, **given: Any) -> Any:
+    """Return what a comparison would do."""
+    asked = {"cv": None, "groups": None, "time": None, "unseen": False} | given
+    choices = Choices(["pooled", NEAR], quick=False, seed=0, **asked)
+    data = read_problem(X, y, task, None, None)
+    problem, outcomes, losses = read_outcomes(data, "auto")
+    study = Study(data, outcomes)
+    return make_plan(study, facts_of(study, problem, losses, choices), choices, "d2", ("d2",))
+
+
+@pytest.mark.parametrize("way", WAYS)
+def test_every_row_is_held_out_once(way: str) -> None:
+    X, y, task = related()
+    given = WAYS[way](180)
+    plan = plan_of(X, y, task, **given)
+    tests = [unit.test for unit in plan.units if unit.model == "near"]
+    held = np.concatenate(tests)
+    assert len(tests) == plan.n_splits <= 5
+    if "time" in given:
+        # Once the first stretch, of three times or more, has been learned from.
+        times = np.asarray(given["time"])[plan.study.data.order]
+        distinct, first = np.unique(times), times[held].min()
+        assert sorted(held) == np.flatnonzero(times >= first).tolist()
+        assert np.searchsorted(distinct, first) >= 3
+    else:
+        assert sorted(held) == list(range(180))
+    for unit in plan.units:
+        assert set(unit.test).isdisjoint(unit.train)
+        for train, test in unit.inner:
+            assert {*train, *test} <= set(unit.train)
+    # What belongs together has one number, and is held out together.
+    if "groups" in given or given.get("unseen"):
+        for one in tests:
+            assert set(plan.clusters[one]).isdisjoint(plan.clusters[np.setdiff1d(held, one)])
+
+
+def cases() -> dict[str, tuple[Any, Any, dict[str, Any]]]:
+    X, y, task = related()
+    near: Any = ("near", MultiTaskClassifier(toward_mean(0.1) + L2(0.01)))
+    weights = np.random.default_rng(1).uniform(0, 2, 180)
+    wide = np.column_stack([y, 100 * X[:, 0] - y, X[:, 1] + y])
+    wide[::7, 1] = np.nan
+    classes = y > np.median(y)
+    return {
+        "d2": (X, y, {"task": task}),
+        "weighted": (X, y, {"task": task, "sample_weight": weights}),
+        "mse": (X, y, {"task": task, "metric": "mse"}),
+        "mae": (X, y, {"task": task, "metric": "mae", "groups": np.arange(180) % 7}),
+        "time": (X, y, {"task": task, "time": np.arange(180) % 17}),
+        "unseen": (X, y, {"task": task, "unseen": True}),
+        "accuracy": (X, classes, {"task": task, "metric": "accuracy", "models": ["pooled", near]}),
+        "classes": (X, classes, {"task": task, "models": ["pooled", near]}),
+        "targets": (X, wide, {"models": ["separate", NEAR]}),
+        "targets mse": (X, wide, {"models": ["separate", NEAR], "metric": "mse"}),
+    }
+
+
+@pytest.mark.parametrize("name", sorted(cases()))
+def test_the_gain_is_the_difference_of_the_scores(name: str) -> None:
+    X, y, given = cases()[name]
+    result = compare(X, y, **({"models": ["pooled", NEAR]} | given))
+    plain, near = (
+        next(row.score for row in result.models if row.name in names)
+        for names in (("pooled", "separate"), ("near",))
+    )
+    sign = 1 if result.setup.greater_is_better else -1
+    assert result.gain.mean == pytest.approx(sign * (near.mean - plain.mean), abs=1e-9, rel=1e-9)
+    assert np.isfinite([*result.gain, *result.gain_90, *plain, *near]).all()
+    assert result.gain.low < result.gain_90.low < result.gain.mean
+    assert result.gain.mean < result.gain_90.high < result.gain.high
+    scores = [abs(row.score.mean) for row in result.models if row.name != "near"]
+    share = max(0.001, min(0.01, scores[0] / 10)) if sign > 0 else scores[0] / 100
+    assert result.margin == pytest.approx(share)
+
+
+def test_the_margin_is_the_users() -> None:
+    X, y, task = related()
+    wide, none = (
+        compare(X, y, task=task, models=["separate", NEAR], margin=margin) for margin in (5, 0)
+    )
+    assert wide.verdict == "separate"
+    assert (wide.margin, none.margin) == (5.0, 0.0)
+    assert wide.gain == none.gain
+    assert none.verdict != "no practical difference"
+    assert "margin=5.0" in wide.lock["call"]
+    assert wide.lock["settings"]["margin"] == 5.0
+
+
+@pytest.mark.parametrize(
+    "weeks", [6, pytest.param(24, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow)]
+)
+def test_a_panel_of_stores_is_judged_by_time_without_failures(weeks: int) -> None:
+    X, y, store, day = panel(weeks)
+    models = ["pooled + intercepts", "near the mean"]
+    result = compare(X, y, task=store, time=day, models=models)
+    assert [row.note for row in result.models if "failed" in row.note] == []
+    assert all(np.isfinite(row.score.mean) for row in result.models)
+    assert all(np.isfinite(row.splits).all() for row in result.models)
+    assert result.setup.n_splits == result.setup.planned == min(5, weeks - 3)
+    assert (result.setup.times, result.setup.time_gap) == (weeks, 7 * 86_400)
+    # However many stores there are: weeks are what is independent.
+    assert np.isfinite(result.gain.low)
+
+
+@pytest.mark.slow
+def test_no_model_of_a_full_comparison_fails_on_a_panel() -> None:
+    X, y, store, day = panel(12)
+    result = compare(X, y, task=store, time=day)
+    assert [row.note for row in result.models if "failed" in row.note] == []
+    scored = [row for row in result.models if row.left_out is None]
+    assert all(np.isfinite(row.score.mean) for row in scored)
+
+
+@pytest.mark.parametrize("weeks", [2, 4])
+def test_fewer_than_five_times_are_refused(weeks: int) -> None:
+    X, y, store, day = panel(weeks)
+    few = f"time of TimeOrdered must be of 5 distinct values or more, .*; got {weeks} in"
+    with pytest.raises(DataError, match=few):
+        compare(X, y, task=store, time=day, models=["pooled", NEAR])
+
+
+class Fragile(DummyRegressor):
+    """Cannot be fitted to one of the rows."""
+
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:
+        if np.any(np.isclose(np.asarray(X)[:, 0], MARK)):
+            raise ValueError("not this row")
+        return super().fit(X, y, sample_weight)
+
+
+MARK = 77.0
+
+
+def test_a_model_that_fails_in_one_split_is_not_ranked(tmp_path: Any) -> None:
+    X, y, task = related()
+    X[0, 0] = MARK
+    result = compare(X, y, task=task, models=["separate", NEAR, ("fragile", Fragile())])
+    rows = {row.name: row for row in result.models}
+    fragile = rows["fragile pooled"]
+    # It was scored in a split, but not on the rows that the others were scored on.
+    assert np.isfinite(fragile.splits).sum() == 1
+    assert np.isnan(fragile.score).all()
+    assert fragile.metrics == {}
+    assert [row.name for row in result.models[-2:]] == ["fragile per task", "fragile pooled"]
+    assert "failed in 4 of 5 splits" in fragile.note
+    assert "not this row" in fragile.note
+    assert fragile.picked == 0
+    assert not result.recommended.startswith("fragile")
+    alone = compare(X, y, task=task, models=["separate", NEAR])
+    assert result.gain == alone.gain
+    for kind in ("html", "md"):
+        write_report(result, tmp_path / f"report.{kind}")
+        assert "not this row" in (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
+    assert any("fragile pooled" in note for note in notes(result, Speech()))
+
+
+def test_a_linear_model_that_fails_in_one_split_is_never_chosen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    X, y, task = related()
+    work = _run.run_unit
+
+    def failing(study: Any, unit: Any) -> Any:
+        best = unit.model == "pooled + intercepts"
+        return {"failed": "ValueError: no"} if best and unit.split == 3 else work(study, unit)
+
+    models = ["separate", "pooled + intercepts", NEAR]
+    assert {row.name for row in compare(X, y, task=task, models=models).models if row.picked} > {
+        "near"
+    }
+    monkeypatch.setattr(_run, "run_unit", failing)
+    result = compare(X, y, task=task, models=models)
+    rows = {row.name: row for row in result.models}
+    assert rows["separate"].picked == 5
+    assert rows["pooled + intercepts"].picked == 0
+    assert np.isnan(rows["pooled + intercepts"].score.mean)
+    assert result.recommended != "pooled + intercepts"
+    # The one kind of plain models that is left is no reason to say that pooling is worse.
+    assert np.isnan(result.pooling_gain.mean)
+
+
+def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
+    X, y, task = related()
+    result = compare(X, y, task=task, models=["separate", NEAR, "near the mean"], cv=2)
+    shown = result.coefficients
+    assert shown is not None
+    sharing = {row.name: row.picked for row in result.models if row.kind == "shared"}
+    chosen = result.recommended if result.recommended in sharing else max(sharing, key=sharing.get)
+    assert shown.model == chosen
+    only = compare(X, y, task=task, models=["separate", NEAR], cv=2)
+    found = only.coefficients
+    assert found is not None
+    assert found.model == "near"
+    model = NEAR[1].fit(TaskData.from_long(X, y, task))
+    places = [int(name.strip("x")) for name in found.features]
+    expected = np.asarray(model.coef_).T[places] * X.std(axis=0)[places, None]
+    assert np.array(found.values) == pytest.approx(expected, rel=1e-6)
+    for kind in ("html", "md"):
+        write_report(only, tmp_path / f"report.{kind}")
+        text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
+        assert "fitted to all rows, on features of equal spread" in text
+        assert "Coefficients of near" in text or "Coefficients of <bdi>near" in text
+
+
+def test_a_comparison_read_again_is_the_one_that_was_written() -> None:
+    X, y, task = related()
+    result = compare(X, y, task=task, models=["separate", "pooled", NEAR], cv=2)
+    again = Comparison.from_json(result.to_json())
+    assert (again.setup, again.margin, again.gain_90) == (
+        result.setup,
+        result.margin,
+        result.gain_90,
+    )
+    assert again.summary() == result.summary()
