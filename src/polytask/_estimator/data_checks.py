@@ -37,9 +37,18 @@ def data_warnings(
     return (
         *(f"Column {leak.column} {_relation(leak, '')}: {_LEAK_ADVICE}" for leak in leaks),
         *(f"The target {copy.column} {_relation(copy, '')}: {_COPY_ADVICE}" for copy in copies),
-        *_row_ids(data, columns, {leak.column for leak in leaks}),
-        *far_cell_sentences(data, columns),
+        *_first(
+            _row_ids(data, columns, {leak.column for leak in leaks}), "number or name the rows"
+        ),
+        *_first(far_cell_sentences(data, columns), "hold cells that far off"),
     )
+
+
+def _first(sentences: list[str], what: str) -> list[str]:
+    """Return the first sentences, and how many more columns there are."""
+    if len(sentences) <= _SHOWN + 1:
+        return sentences
+    return [*sentences[:_SHOWN], f"{len(sentences) - _SHOWN:,} more columns {what}."]
 
 
 _LEAK_ADVICE = (

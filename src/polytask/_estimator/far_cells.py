@@ -136,13 +136,13 @@ _CHANCE = 1e-3
 def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[str]:
     """Return a sentence for every column and target of raw data that far cells decide or drown."""
     found = []
+    for target in targets_of(data):
+        name = f"The target {target.label}".strip()
+        found.append(_far_sentence(data, name, target.numbers))
     for chosen, block in columns.blocks(_stored_enough(columns)):
         for k in np.flatnonzero(_may_be_decided(block)):
             name = f"Column {columns.labels[chosen[k]]} of X"
             found.append(_far_sentence(data, name, block[k]))
-    for target in targets_of(data):
-        name = f"The target {target.label}".strip()
-        found.append(_far_sentence(data, name, target.numbers))
     return [sentence for sentence in found if sentence]
 
 

@@ -310,7 +310,10 @@ def labelled_rows(
             f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
             "correct them, or leave these rows out with --drop-missing-target."
         )
-    note(f"{source}: {rows_text(missing)} without target {target!r} left out.")
+    note(
+        f"{source}: {rows_text(missing)} without target {target!r} left out; row numbers below "
+        "count the other rows."
+    )
     rest = table[~missing].reset_index(drop=True)
     if not len(rest):
         raise DataError(f"Target {target!r} of {source} is missing in every row.")

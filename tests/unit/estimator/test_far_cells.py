@@ -122,12 +122,21 @@ def test_codes_of_missing_cells_and_targets():
     X, y, task = prices()
     X[[3, 90, 200], 1] = 9999
     y[5] = 1e6
-    ages, target = decided(X, y, task)
+    target, ages = decided(X, y, task)
     assert all(f"9999 in row {row}" in ages for row in (3, 90, 200))
     assert "those 3 cells make up" in ages
     assert target.startswith("The target holds 1000000 in row 5, counting from 0")
-    (_, target) = decided(X, np.column_stack([X[:, 0] + X[:, 1] % 7, y]))
+    (target, _) = decided(X, np.column_stack([X[:, 0] + X[:, 1] % 7, y]))
     assert target.startswith("The target 1 holds 1000000 in row 5")
+
+
+def test_many_columns_are_counted():
+    rng = np.random.default_rng(0)
+    X, y, task = rng.standard_normal((200, 30)), rng.standard_normal(200), np.arange(200) % 4
+    X[9] = 1e6
+    texts = data_warnings(TaskData.from_long(X, y, task), "f", allow_leak=False)
+    assert len(texts) == 6
+    assert texts[-1] == "25 more columns hold cells that far off."
 
 
 HONEST = {
