@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import gc
 import multiprocessing
@@ -13,7 +14,7 @@ import time
 import traceback
 import warnings
 from collections.abc import Callable, Iterable, Iterator
-from multiprocessing.connection import Connection, wait
+from multiprocessing.connection import wait
 from typing import Any, TypeVar
 
 from joblib import effective_n_jobs, parallel_config
@@ -21,6 +22,8 @@ from joblib.externals.loky.backend import get_context
 from joblib.externals.loky.backend.reduction import dumps
 
 P = TypeVar("P")
+# An end of a pipe: of another class on Windows.
+Channel = Any
 Record = dict[str, Any]
 
 # Seconds of work in this process before others are started: about what starting them takes.
@@ -55,7 +58,7 @@ class Workers:
         self.count: int = effective_n_jobs(n_jobs)
         self._work, self._shared = work, shared
         self._here = 0.0
-        self._idle: list[tuple[Any, Connection]] = []
+        self._idle: list[tuple[Any, Channel]] = []
 
     def __enter__(self) -> Workers:
         return self
@@ -89,27 +92,28 @@ class Workers:
         yield from self._elsewhere(left, deadline)
 
     def _elsewhere(self, left: Iterator[P], deadline: float | None) -> Iterator[tuple[P, Record]]:
-        busy: dict[Connection, tuple[Any, P]] = {}
+        busy: dict[Channel, tuple[Any, P]] = {}
         try:
             while True:
                 while len(busy) < self.count and (more := next(left, self)) is not self:
                     process, channel = self._idle.pop() if self._idle else self._start()
                     busy[channel] = process, more  # type: ignore[assignment]
-                    channel.send_bytes(dumps(more))
+                    # One that has died since is met when its answer is read.
+                    with contextlib.suppress(OSError):
+                        channel.send_bytes(dumps(more))
                 if not busy:
                     return
                 seconds = None if deadline is None else max(deadline - time.monotonic(), 0.0)
-                ready = wait(list(busy), seconds)
+                ready: list[Channel] = wait(list(busy), seconds)
                 if not ready:
                     return
                 for channel in ready:
-                    assert isinstance(channel, Connection)
                     process, piece = busy.pop(channel)
                     yield piece, self._answer(process, channel)
         finally:
             _end([(process, channel) for channel, (process, _) in busy.items()])
 
-    def _answer(self, process: Any, channel: Connection) -> Record:  # noqa: ANN401
+    def _answer(self, process: Any, channel: Channel) -> Record:  # noqa: ANN401
         try:
             content = channel.recv_bytes()
         except (EOFError, OSError):
@@ -121,7 +125,7 @@ class Workers:
             raise answer
         return dict(answer)
 
-    def _start(self) -> tuple[Any, Connection]:
+    def _start(self) -> tuple[Any, Channel]:
         context: Any = multiprocessing.get_context("fork") if _forks() else get_context("loky")
         mine, theirs = context.Pipe()
         what = (self._work, self._shared, theirs)
@@ -142,7 +146,7 @@ def _forks() -> bool:
     return sys.platform == "linux" and threading.active_count() == 1 and not loaded
 
 
-def _serve(work: Callable[[Any, Any], Record], shared: object, channel: Connection) -> None:
+def _serve(work: Callable[[Any, Any], Record], shared: object, channel: Channel) -> None:
     # Ctrl-C reaches all processes of a terminal; the first one ends the others.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGTERM, signal.SIG_DFL)
@@ -164,7 +168,7 @@ def _serve(work: Callable[[Any, Any], Record], shared: object, channel: Connecti
             channel.send_bytes(content)
 
 
-def _end(workers: list[tuple[Any, Connection]]) -> None:
+def _end(workers: list[tuple[Any, Channel]]) -> None:
     for process, channel in workers:
         process.terminate()
         channel.close()

@@ -9,6 +9,8 @@ import pandas as pd
 import pytest
 
 from polytask import AutoMultiTaskRegressor, load
+from polytask._workers import Workers
+from polytask.selection.auto import fitting
 
 FEW = ("--models", "pooled + intercepts", "--models", "separate")
 
@@ -148,8 +150,60 @@ def test_mixed_targets_are_refused(run, exams):
     assert "one kind" in done.err
 
 
+class LittleTime(Workers):
+    """Workers that finish so many fits before time is over."""
+
+    fits = 0
+
+    def results(self, pieces, deadline=None):
+        for piece in pieces:
+            if deadline is not None and LittleTime.fits == 0:
+                return
+            LittleTime.fits -= 1
+            yield piece, self._work(self._shared, piece)
+
+
+def test_a_budget_that_reading_takes_is_refused(run, exams):
+    words = ("--task", "school", "--target", "score", "--time-budget", "0.000001s")
+    done = run("auto", "exams.csv", *words, "--out", "m.polytask", *FEW)
+    assert done.status == 2
+    assert "Reading exams.csv took all of --time-budget" in done.err
+    assert not list(Path().glob("m.polytask*"))
+
+
+def test_a_budget_in_which_no_model_is_finished_is_refused_and_can_go_on(run, exams, monkeypatch):
+    monkeypatch.setattr(fitting, "Workers", LittleTime)
+    monkeypatch.setattr(LittleTime, "fits", 3)
+    words = ("auto", "exams.csv", "--task", "school", "--target", "score", *FEW)
+    done = run(*words, "--time-budget", "1h", "--out", "m.polytask")
+    assert done.status == 2
+    assert "ended with its time budget before a model was finished: a fit of '" in done.err
+    assert not Path("m.polytask").exists()
+    assert Path("m.polytask.journal").exists()
+    monkeypatch.setattr(fitting, "Workers", Workers)
+    assert run(*words, "--out", "m.polytask").status == 0
+    assert not Path("m.polytask.journal").exists()
+
+
+def test_a_model_that_is_not_fitted_in_time_is_named(run, exams, monkeypatch):
+    monkeypatch.setattr(fitting, "Workers", LittleTime)
+    # Both models on five folds, and one of them on all rows.
+    monkeypatch.setattr(LittleTime, "fits", 11)
+    words = ("auto", "exams.csv", "--task", "school", "--target", "score", *FEW)
+    done = run(*words, "--time-budget", "1h", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    model = load("m.polytask")
+    assert len(model.members_) == 1
+    assert model.time_budget == 3600.0
+    assert len(model.unfitted_) == 1
+    assert f"There was not time to fit {model.unfitted_[0]} on all rows" in done.out
+    assert "--force and more time" in done.out
+
+
 @pytest.mark.slow
-def test_a_budget_that_ran_out_can_go_on(run, exams):
+def test_a_budget_that_ran_out_can_go_on(run, exams, monkeypatch):
+    monkeypatch.setattr(fitting, "Workers", LittleTime)
+    monkeypatch.setattr(LittleTime, "fits", 6)
     words = (
         "auto",
         "exams.csv",
@@ -161,10 +215,11 @@ def test_a_budget_that_ran_out_can_go_on(run, exams):
         "passed",
         *FEW,
     )
-    first = run(*words, "--time-budget", "0.001", "--out", "m.polytask")
+    first = run(*words, "--time-budget", "1h", "--out", "m.polytask")
     assert first.status == 0, first.err
     assert "--force" in first.out
     assert Path("m.polytask.journal").exists()
+    monkeypatch.setattr(fitting, "Workers", Workers)
     assert run(*words, "--out", "m.polytask", "--force").status == 0
     assert not Path("m.polytask.journal").exists()
     assert len(load("m.polytask").leaderboard().query("note == ''")) == 2
