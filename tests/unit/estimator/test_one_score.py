@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import warnings
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,7 +158,7 @@ def test_huber_is_scored_by_squares_as_what_it_estimates_is_a_mean(rows):
 
 
 @pytest.mark.parametrize("form", ["targets", "separate"])
-def test_mixed_tasks_are_averaged_each_by_its_loss(rows, form):
+def test_mixed_tasks_are_averaged_each_by_its_loss(rows, form, tmp_path):
     X, y, _, _ = rows
     label = np.where(X[:, 1] + 0.5 * y > 1.5, "yes", "no")
     if form == "targets":
@@ -171,6 +172,8 @@ def test_mixed_tasks_are_averaged_each_by_its_loss(rows, form):
     found = evaluate(parts, ["d2"], mean_over_tasks=form == "targets")["d2"]
     assert model.score(data.rows(test)) == pytest.approx(found.overall)
     assert found.overall == pytest.approx(found.by_task.mean)
+    save(model, tmp_path / "model.polytask")
+    assert load(tmp_path / "model.polytask").score(data.rows(test)) == model.score(data.rows(test))
     assert model.task_scores(data.rows(test)).values == pytest.approx(found.by_task.values)
 
 
@@ -275,6 +278,15 @@ def test_a_model_without_a_training_mean_says_what_its_score_is_against(rows):
     assert found == pytest.approx(
         1 - np.sum((y[few] - p) ** 2) / np.sum((y[few] - y[few].mean()) ** 2)
     )
+
+
+def test_a_model_saved_by_the_first_version_can_be_scored():
+    model = load(Path(__file__).parents[2] / "saved_models" / "0.1" / "regressor.polytask")
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((20, model.n_features_in_))
+    with pytest.warns(DataWarning, match="kept no training mean"):
+        score = model.score(X, rng.standard_normal(20), task=np.resize(model.tasks_, 20))
+    assert np.isfinite(score)
 
 
 def test_rows_equal_to_the_training_mean_have_no_score(rows):
