@@ -107,8 +107,8 @@ OPTIONS = {
     "no split": (("a.csv", *ONE, "--splits", "0", "--out", "o"), "--splits"),
     "one fold": (("a.csv", *ONE, "--splits", "1", "--out", "o"), "a number of folds: 2 or more"),
     "margin below 0": (("a.csv", *ONE, "--margin", "-0.1", "--out", "o"), "--margin"),
-    "margin of nothing": (("a.csv", *ONE, "--margin", "nan", "--out", "o"), "margin"),
-    "margin without end": (("a.csv", *ONE, "--margin", "inf", "--out", "o"), "margin"),
+    "margin of nothing": (("a.csv", *ONE, "--margin", "nan", "--out", "o"), "--margin must be a"),
+    "margin without end": (("a.csv", *ONE, "--margin", "inf", "--out", "o"), "--margin must be a"),
     "margin of words": (("a.csv", *ONE, "--margin", "small", "--out", "o"), "--margin"),
     "too few times": (
         ("a.csv", *ONE, "--time", "third", "--out", "o"),
