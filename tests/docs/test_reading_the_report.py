@@ -8,6 +8,7 @@ import pytest
 
 from polytask._messages._extra_english import EXTRA_ENGLISH
 from polytask._messages._report_english import REPORT_ENGLISH
+from polytask.analysis._verdict import VERDICTS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reading_the_report.md"
 # What follows from the verdict and needs no words of its own.
@@ -31,6 +32,6 @@ def test_every_action_has_a_row(key):
     assert f"| {WORDS[key]} |" in PAGE.read_text(encoding="utf-8")
 
 
-@pytest.mark.parametrize("verdict", ["share", "separate", "pool", "unclear"])
+@pytest.mark.parametrize("verdict", VERDICTS)
 def test_every_verdict_has_a_row(verdict):
     assert f"| {verdict} |" in PAGE.read_text(encoding="utf-8")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -125,6 +126,9 @@ class Request:
         _check_rule(self.method.models)
         if self.method.metric is not None:
             require("--metric", self.method.metric, tuple(METRICS))
+        margin = self.method.margin
+        if margin is not None and not math.isfinite(margin):
+            raise ParameterError(f"--margin must be a number >= 0; got {margin}.")
         self._check_splits()
 
     def _check_splits(self) -> None:

@@ -450,6 +450,7 @@ def test_a_fit_that_outlasts_the_time_budget_is_ended() -> None:
         ({"cv": 0, "time": np.arange(180)}, "with time= 1 or more; got 0"),
         ({"margin": -0.01}, "margin of compare"),
         ({"margin": "wide"}, "margin of compare"),
+        ({"margin": float("inf")}, "margin of compare must be a finite number"),
         ({"unseen": True, "time": np.arange(180)}, "one way"),
         ({"groups": np.arange(4)}, "groups"),
         ({"loss": "absolute"}, "loss of compare"),

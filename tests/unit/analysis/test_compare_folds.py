@@ -49,7 +49,9 @@ def panel(weeks: int) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
     store, week = np.repeat(np.arange(40), weeks), np.tile(np.arange(weeks), 40)
     price, promotion = rng.normal(size=len(store)), rng.random(len(store)) < 0.2
     effect = -1 + 0.2 * rng.standard_normal(40)
-    sales = effect[store] * price + 0.8 * promotion + np.sin(week / 4) + rng.normal(size=len(store))
+    sales = (
+        effect[store] * price + 0.8 * promotion + np.sin(week / 4) + rng.normal(size=len(store))
+    )
     X = pd.DataFrame({"store": store, "price": price, "promotion": promotion.astype(float)})
     days = pd.Series(pd.Timestamp("2024-01-01") + pd.to_timedelta(7 * week, unit="D"))
     return X, pd.Series(sales), X.pop("store"), days
@@ -144,7 +146,8 @@ def test_the_margin_is_the_users() -> None:
 
 
 @pytest.mark.parametrize(
-    "weeks", [6, pytest.param(24, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow)]
+    "weeks",
+    [6, pytest.param(24, marks=pytest.mark.slow), pytest.param(60, marks=pytest.mark.slow)],
 )
 def test_a_panel_of_stores_is_judged_by_time_without_failures(weeks: int) -> None:
     X, y, store, day = panel(weeks)

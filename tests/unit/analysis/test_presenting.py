@@ -21,6 +21,7 @@ from polytask.analysis import Comparison, _sentences
 from polytask.analysis import _presenting as presenting
 from polytask.analysis._parts import Interval, TaskGain
 from polytask.exceptions import DataError, ParameterError
+from polytask.report._markdown import markdown
 
 matplotlib.use("Agg")
 NAN = float("nan")
@@ -49,47 +50,117 @@ def test_a_comparison_is_a_line_where_it_is_shown_and_sentences_where_it_is_prin
 def test_verdict_sentence_says_gain_interval_metric_and_groups():
     tasks = (
         *[task(f"a{j}", "gain", "share") for j in range(52)],
-        *[task(f"b{j}", "unclear", "collect", 41) for j in range(84)],
+        *[task(f"b{j}", "unclear", "any", 41) for j in range(84)],
         *[task(f"c{j}", "lose", "separate") for j in range(3)],
     )
     result = examples.change(examples.share(), {"tasks": tasks})
     assert presenting.verdict_sentence(result) == (
-        "Sharing helps: +0.031 (0.012 to 0.050) of explained variance over the better of separate "
-        "and pooled models. 52 tasks gain, 3 lose, 84 cannot be told (about 40 more rows each "
-        "would tell)."
+        "Share: learn the tasks together. Models that share are better than the better of "
+        "separate and pooled models: +0.031 (0.012 to 0.050) of explained variance. Task by task: "
+        "52 gain, 3 lose, 84 are undecided."
     )
     assert presenting.verdict_sentence(result, "zh") == (
-        "共享有益：与分开与合并两类模型中较好的一个相比，解释方差 +0.031（0.012 至 0.050）。"
-        "52 个任务受益，3 个受损，84 个尚不能断定（各再有约 40 行即可断定）。"
+        "共享：各任务一起学习。共享的模型优于分开与合并两类模型中较好的一个：解释方差 +0.031"
+        "（0.012 至 0.050）。逐个任务来看：52 个受益，3 个受损，84 个未定。"
     )
 
 
-def test_sharing_that_loses_is_told_from_sharing_that_makes_no_difference():
-    loses = presenting.verdict_sentence(examples.separate())
-    assert "sharing is worse, -0.040 (-0.050 to -0.030) of explained variance" in loses
-    fields = {"verdict": "separate", "gain": examples.interval(0.001, 0.02),
-              "pooling_gain": Interval(-0.08, -0.11, -0.05)}  # fmt: skip
-    enough = presenting.verdict_sentence(examples.change(examples.share(), fields))
-    assert enough.startswith(
-        "Keep the tasks separate: sharing makes no clear difference, +0.001 ("
+NAN_INTERVAL = Interval(NAN, NAN, NAN)
+
+
+def verdict_of(base=examples.share, lang: str = "en", **fields) -> str:
+    return _sentences.verdict(examples.change(base(), fields), Speech(lang))
+
+
+def test_a_gain_that_may_be_too_small_to_matter_says_so():
+    assert "too small" not in verdict_of()
+    small = Interval(0.031, 0.004, 0.058)
+    text = "the interval begins below the margin of 0.0100."
+    assert verdict_of(gain=small).endswith(text)
+    assert "区间的下端低于界限 0.0100" in verdict_of(gain=small, lang="zh")
+
+
+def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
+    loses = verdict_of(examples.separate)
+    better = "One model per task is better than one model for all tasks by 0.080 (0.050 to 0.110)."
+    assert loses.startswith(f"Separate: one model per task. {better} ")
+    assert "Sharing is worse than the better of separate and pooled models: -0.040" in loses
+    enough = verdict_of(examples.separate, gain=examples.interval(0.001, 0.005))
+    assert better in enough
+    assert "Sharing adds nothing that matters to the better of separate and pooled" in enough
+    # A loss that is known but too small to matter is none to speak of.
+    tiny = verdict_of(examples.separate, gain=examples.interval(-0.003, 0.001))
+    assert "Sharing adds nothing that matters" in tiny
+
+
+def test_one_kind_of_plain_models_is_not_called_better_than_another():
+    text = verdict_of(examples.separate, verdict="pool", plain="pooled", pooling_gain=NAN_INTERVAL)
+    assert text == (
+        "Pool: one model for all tasks. Sharing is worse than pooled models: -0.040 (-0.050 to "
+        "-0.030) of explained variance."
     )
-    assert (
-        "one model per task is better than one model for all by 0.080 (0.050 to 0.110)." in enough
+
+
+def test_a_difference_within_the_margin_is_called_so():
+    assert verdict_of(examples.no_difference) == (
+        "No practical difference. Models that share and the better of separate and pooled models "
+        "differ by less than the margin of 0.0100: +0.0021 (-0.0031 to 0.0073) of explained "
+        "variance. The simplest model is enough."
     )
+
+
+def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
+    def more(**fields):
+        setup = dataclasses.replace(examples.inconclusive().setup, **fields)
+        return verdict_of(examples.inconclusive, setup=setup, times_more=3.0)
+
+    assert verdict_of(examples.inconclusive) == (
+        "Inconclusive. These data do not decide whether sharing helps: +0.004 (-0.012 to 0.020) of "
+        "explained variance against the better of separate and pooled models. If the difference "
+        "stays as it is, about 2,800 more rows would decide."
+    )
+    assert "about 1,300 more rows would decide" in more()
+    assert "about 8 more tasks would decide" in more(splits="unseen")
+    weeks = {"splits": "time", "times": 60, "time_gap": 7 * 86_400.0}
+    assert "about 50 more weeks of data would decide" in more(**weeks | {"times": 24})
+    assert "about 50 more days of data" in more(**weeks | {"times": 24, "time_gap": 86_400.0})
+    # More than two years are told in years.
+    assert "more years of data would decide" in more(**weeks | {"times": 400})
+    assert "about 50 more points in time" in more(**weeks | {"times": 24, "time_gap": 0.0})
+
+
+def test_no_number_is_given_where_ten_times_as_much_would_not_do():
+    text = verdict_of(examples.inconclusive, times_more=None)
+    assert text.endswith("ten times as many data would not decide either.")
+    assert "十倍的数据也不能确定" in verdict_of(examples.inconclusive, "zh", times_more=None)
+    # Where nothing tells the error, nothing is known of more data either.
+    lost = Interval(0.0042, NAN, NAN)
+    text = verdict_of(examples.inconclusive, times_more=None, gain=lost, gain_90=lost)
+    assert "ten times" not in text
+    assert text.endswith("against the better of separate and pooled models.")
+
+
+def test_a_loss_whose_better_rival_is_open_says_both():
+    text = verdict_of(examples.inconclusive, gain=Interval(-0.04, -0.05, -0.03), pooling_gain=OPEN)
+    assert "Sharing is worse than the better of separate and pooled models" in text
+    assert text.endswith("Whether separate or pooled models are better is not decided.")
 
 
 def test_an_error_is_said_to_fall():
     text = presenting.verdict_sentence(examples.pool())
-    assert text.startswith("Pool the tasks: sharing makes no clear difference, +1.2 (-6.3 to 8.7)")
-    assert "in root mean squared error (plus means a smaller error)" in text
-    assert "one model for all is better than one model per task by 52.1 (42.7 to 61.5)." in text
+    assert text.startswith(
+        "Pool: one model for all tasks. One model for all tasks is better than one model per task "
+        "by 52.1 (42.7 to 61.5). Whether sharing improves on the better of separate and pooled "
+        "models is not decided: +1.2 (-6.3 to 8.7) in root mean squared error (plus means a "
+        "smaller error)."
+    )
 
 
 def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
     assert (
         "Use pooled boosting, category: this tree model beats the best linear model by +0.052 "
         "(0.031 to 0.073) of explained variance."
-    ) in presenting.summary(examples.unclear())
+    ) in presenting.summary(examples.inconclusive())
     assert "tree" not in presenting.summary(examples.share())
 
 
@@ -98,48 +169,67 @@ def test_a_better_mean_than_that_of_the_recommended_model_is_explained():
     linear = [row for row in result.models if row.family == "linear"]
     best = max(linear, key=lambda row: row.score.mean)
     other = min(linear, key=lambda row: row.score.mean)
-    words = "has the better mean on held-out rows, which plays no part in the choice"
+    words = "has the best score on the held-out rows, but the choice was made inside the training"
     assert words not in presenting.summary(dataclasses.replace(result, recommended=best.name))
     unlucky = dataclasses.replace(result, recommended=other.name)
     assert f"{best.name} {words}" in presenting.summary(unlucky)
-    assert "在留出数据上的均值更好" in presenting.summary(unlucky, "zh")
+    assert "在留出数据上得分最高" in presenting.summary(unlucky, "zh")
     alike = [dataclasses.replace(row, score=best.score) for row in result.models]
     level = dataclasses.replace(unlucky, models=tuple(alike))
     assert words not in presenting.summary(level)
 
 
 @pytest.mark.parametrize(
-    ("tasks", "sentence"),
+    ("groups", "sentence"),
     [
-        ([task(1, "gain", "share")], "1 task gains, none loses."),
-        ([task(1, "unclear", "any")], "No task gains, none loses, 1 cannot be told."),
-        (
-            [task(1, "unclear", "collect", 1)],
-            "No task gains, none loses, 1 cannot be told (about 1 more row would tell).",
-        ),
-        (
-            [task(1, "unclear", "collect", 137), task(2, "unclear", "any")],
-            "2 cannot be told (for 1 of them about 140 more rows would tell).",
-        ),
-        (
-            [*(task(j, "unclear", "collect", 200) for j in (1, 2)), task(3, "unclear", "any")],
-            "3 cannot be told (for 2 of them about 200 more rows each would tell).",
-        ),
+        (["gain"], "Task by task: 1 gains, none loses, none is undecided."),
+        (["gain", "lose", "unclear"], "Task by task: 1 gains, 1 loses, 1 is undecided."),
+        (["lose", "lose", "unclear", "unclear"], "none gains, 2 lose, 2 are undecided."),
     ],
 )
-def test_groups_of_few_tasks(tasks, sentence):
-    assert sentence in said(tasks=tuple(tasks))
+def test_groups_of_few_tasks(groups, sentence):
+    assert sentence in said(tasks=tuple(task(k, g, "any") for k, g in enumerate(groups)))
+
+
+def test_tasks_that_are_all_undecided_are_not_counted():
+    assert "Task by task" not in said(tasks=(task(1, "unclear", "any"),))
+    assert "Task by task" not in said(tasks=())
+
+
+@pytest.mark.parametrize(
+    ("more", "sentence"),
+    [
+        ((1,), "Collect 1 more row for 1 task: 0."),
+        ((137,), "Collect about 140 more rows for 1 task: 0."),
+        ((200, 200), "Collect about 200 more rows for each of 2 tasks: 0, 1."),
+    ],
+)
+def test_how_much_is_to_be_collected(more, sentence):
+    tasks = tuple(task(k, "unclear", "collect", n) for k, n in enumerate(more))
+    assert sentence in said(tasks=tasks)
+
+
+def test_time_is_collected_where_rows_come_in_time():
+    setup = dataclasses.replace(examples.setup(), splits="time", times=24, time_gap=7 * 86_400.0)
+    # 50 rows of a task and 100 more: twice as long as the 24 weeks.
+    tasks = (task("a", "unclear", "collect", 100),)
+    assert "Collect about 50 more weeks of data for 1 task: a." in said(tasks=tasks, setup=setup)
+    assert "1 个任务宜各再收集约 50 周的数据" in said("zh", tasks=tasks, setup=setup)
+    numbered = dataclasses.replace(setup, time_gap=0.0)
+    assert "Collect about 50 more points in time" in said(tasks=tasks, setup=numbered)
 
 
 def test_every_action_has_a_sentence_with_some_names():
     kinds = ("share", "separate", "pool", "collect", "any")
-    tasks = [task(f"{kind} {j}", "gain", kind) for kind in kinds for j in range(7)]
+    tasks = [task(f"{kind} {j}", "gain", kind, 40) for kind in kinds for j in range(7)]
     text = said(tasks=tuple(tasks))
     for start in ("Learn 7 tasks together: ", "Give 7 tasks a model of their own: ",
-                  "Serve 7 tasks with the one model for all: ", "Collect more rows for 7 tasks: ",
-                  "For 7 tasks the choice makes no visible difference: "):  # fmt: skip
+                  "Serve 7 tasks with the one model for all: ",
+                  "Collect about 40 more rows for each of 7 tasks: "):  # fmt: skip
         assert start in text
     assert "share 0, share 1, share 2, share 3, share 4 and 2 more." in text
+    # What holds for all tasks is said once, by the verdict.
+    assert "any 0" not in text
 
 
 def test_shrinkage_that_explains_everything_is_named():
@@ -162,8 +252,9 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 def test_what_is_not_finished_is_said():
     assert "Not finished: 2 of 5 splits are in" in presenting.summary(examples.incomplete())
     assert "The verdict, from 5 splits, stands." in said(complete=False)
-    assert "From one split only" in presenting.summary(examples.unclear())
-    assert presenting.summary(examples.nothing()).startswith("No verdict yet: no finished split")
+    assert "Three models were compared (quick)" in presenting.summary(examples.inconclusive())
+    assert "(quick)" not in said()
+    assert presenting.summary(examples.nothing()).startswith("No verdict yet. No finished split")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
@@ -178,7 +269,7 @@ def test_every_summary_is_lines_that_can_be_printed(name, lang):
 
 def test_metric_of_the_user_is_named_as_it_is():
     setup = dataclasses.replace(examples.setup(), metric="profit")
-    assert "(0.012 to 0.050) of profit over" in said(setup=setup)
+    assert "(0.012 to 0.050) of profit." in said(setup=setup)
 
 
 # Tables.
@@ -400,6 +491,28 @@ def test_label_that_json_cannot_hold_is_refused():
 def test_text_that_is_no_comparison_is_refused(text, reason):
     with pytest.raises(DataError, match=reason):
         Comparison.from_json(text)
+
+
+def test_a_comparison_of_an_older_version_can_be_read():
+    content = json.loads(examples.inconclusive().to_json())
+    for name in ("gain_90", "margin", "times_more"):
+        del content[name]
+    for name in ("quick", "times", "time_gap"):
+        del content["setup"][name]
+    del content["coefficients"]["model"]
+    old = Comparison.from_json(json.dumps(content | {"verdict": "unclear"}))
+    assert old.verdict == "inconclusive"
+    assert old.margin == 0
+    assert np.isnan(old.gain_90).all()
+    assert old.times_more is None
+    # What it does not hold is not made up.
+    for lang in ("en", "zh"):
+        for text in (old.summary(lang), markdown(old, lang)):
+            assert "nan" not in text
+            assert "ten times" not in text
+            assert "十倍" not in text
+    assert "Coefficients of" not in markdown(old)
+    assert same(Comparison.from_json(old.to_json()), old)
 
 
 def test_refit_is_no_part_of_the_json():

@@ -26,6 +26,7 @@ from unit.cli._comparing import (
 )
 
 import polytask
+from polytask.analysis import _run
 from polytask.data.readers import read_table
 
 pytestmark = pytest.mark.usefixtures("light")
@@ -44,6 +45,7 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
     )
     assert "\x1b" not in out
     assert "95% interval" in out
+    assert "Scores on held-out rows (3 of 3 folds)" in out
     for words in ("120 rows, 3 tasks", "Tasks        3 (40 rows each)", "36 fits: "):
         assert words in err
     assert files_of(folder / "out") == FILES
@@ -138,9 +140,8 @@ def test_targets_form_of_both_kinds(run, pupils):
                     "--jobs", "1")  # fmt: skip
     assert "'及格' holds text (否, 是): classification." in done.err
     assert "--task" not in next_words(done)
-    # One split has no spread to show.
     assert "chosen" in done.out
-    assert "95% interval" not in done.out
+    assert "95% interval" in done.out
     assert {"分数", "及格"} <= set(predicted(run, done).columns)
 
 
@@ -180,6 +181,35 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
         for name in ("out", "b")
     ]
     assert [setting["splits"] for setting in settings] == ["time", "grouped"]
+
+
+def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = comparison(run, *QUICK, "--splits", "2", "--margin", "7.5")
+    assert "(2 of 2 folds)" in done.out
+    # Nothing is as far apart as that.
+    assert verdict_of(done).startswith("Verdict: No practical difference.")
+    assert "the margin of 7.50" in verdict_of(done)
+    held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
+    assert (held.margin, held.setup.planned, held.setup.quick) == (7.5, 2, True)
+    assert json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))["command"]["options"][
+        "margin"
+    ] == pytest.approx(7.5)
+
+
+def test_a_model_that_fails_in_one_split_is_named_on_the_terminal(run, plain, monkeypatch):
+    work = _run.run_unit
+
+    def failing(study, unit):
+        lost = unit.model == "separate" and unit.split == 1
+        return {"failed": "ValueError: no luck"} if lost else work(study, unit)
+
+    monkeypatch.setattr(_run, "run_unit", failing)
+    plain.to_csv("a.csv", index=False)
+    done = comparison(run, *SAME)
+    (line,) = [line for line in done.out.splitlines() if line.startswith("Not scored")]
+    assert line == "Not scored: separate (failed in 1 of 3 splits: ValueError: no luck)."
+    assert "Use separate" not in done.out
 
 
 @pytest.mark.slow

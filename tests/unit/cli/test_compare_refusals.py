@@ -70,10 +70,6 @@ OPTIONS = {
         ("a.csv", *ONE, "--group", "patient", "--unseen", "--out", "o"),
         "choose one of --group, --time and --unseen; got --group and --unseen",
     ),
-    "quick splits": (
-        ("a.csv", *ONE, "--quick", "--splits", "9", "--out", "o"),
-        "--quick tries one split, so that --splits 9 has no meaning",
-    ),
     "unseen targets": (
         ("a.csv", "--targets", "x,z", "--unseen", "--out", "o"),
         "name the column of the tasks with --task",
@@ -109,13 +105,22 @@ OPTIONS = {
     ),
     "no budget": (("a.csv", *ONE, "--time-budget", "0", "--out", "o"), "a time above 0"),
     "no split": (("a.csv", *ONE, "--splits", "0", "--out", "o"), "--splits"),
+    "one fold": (("a.csv", *ONE, "--splits", "1", "--out", "o"), "a number of folds: 2 or more"),
+    "margin below 0": (("a.csv", *ONE, "--margin", "-0.1", "--out", "o"), "--margin"),
+    "margin of nothing": (("a.csv", *ONE, "--margin", "nan", "--out", "o"), "--margin must be a"),
+    "margin without end": (("a.csv", *ONE, "--margin", "inf", "--out", "o"), "--margin must be a"),
+    "margin of words": (("a.csv", *ONE, "--margin", "small", "--out", "o"), "--margin"),
+    "too few times": (
+        ("a.csv", *ONE, "--time", "third", "--out", "o"),
+        "time of TimeOrdered must be of 5 distinct values or more",
+    ),
     "negative seed": (("a.csv", *ONE, "--seed", "-1", "--out", "o"), "--seed"),
     "no process": (("a.csv", *ONE, "--jobs", "0", "--out", "o"), "--jobs"),
     "language": (("a.csv", *ONE, "--lang", "fr", "--out", "o"), "--lang"),
     "wrong loss": (("a.csv", *ONE, "--loss", "logistic", "--out", "o"), "is for two classes"),
     "too few groups": (
         ("a.csv", *ONE, "--group", "half", "--out", "o"),
-        "at least 4 groups",
+        "groups",
     ),
 }
 
@@ -124,6 +129,7 @@ OPTIONS = {
 def table(plain):
     plain["patient"] = np.arange(120) // 3
     plain["half"] = np.arange(120) % 2
+    plain["third"] = np.arange(120) % 3
     plain["day"] = np.arange(120.0)
     plain["gap"] = plain["day"].where(~plain.index.isin([3, 7]))
     plain["word"] = "monday"

@@ -71,7 +71,7 @@ def test_every_sentence_can_be_said_for_every_number(lang, key):
 def test_number_chooses_the_form():
     speech = Speech("en")
     said = [speech("groups.gain", {"n": n}) for n in (0, 1, 2, 1200)]
-    assert said == ["No task gains", "1 task gains", "2 tasks gain", "1,200 tasks gain"]
+    assert said == ["none gains", "1 gains", "2 gain", "1,200 gain"]
 
 
 def test_missing_field_is_an_error():

@@ -183,17 +183,33 @@ def test_page_is_in_its_language(pages, lang, said):
 
 def test_page_begins_with_the_verdict_and_what_to_do(pages):
     _, found, _ = pages("share")
-    assert found.all("h1")[0].text == "Sharing helps"
+    assert found.all("h1")[0].text == "Share: learn the tasks together"
     header = found.by_id("verdict").text
-    assert "+0.031 (0.012 to 0.050) of explained variance over" in header
-    assert "74 tasks gain, 12 lose, 53 cannot be told" in header
+    assert "than the better of separate and pooled models: +0.031 (0.012 to 0.050) of" in header
+    assert "Task by task: 74 gain, 12 lose, 53 are undecided." in header
     assert "Use near the mean, shrunk intercepts." in found.top.text
 
 
 def test_warnings_stand_before_the_advice(pages):
     text = pages("inconclusive")[1].top.text
     assert text.index("One task dominates: north") < text.index("What to do")
-    assert text.index("From one split only") < text.index("What to do")
+    assert text.index("Three models were compared (quick)") < text.index("What to do")
+
+
+def test_the_model_of_the_coefficients_is_named(pages):
+    said = "Coefficients of near the mean, shrunk intercepts, fitted to all rows"
+    assert said in pages("share")[1].top.text
+    # An older file does not say of which model they are.
+    shown = dataclasses.replace(examples.share().coefficients, model="")
+    text = Page(page(examples.change(examples.share(), {"coefficients": shown}))).top.text
+    assert "Coefficients of" not in text
+
+
+def test_tasks_are_counted_only_where_one_can_be_told(pages):
+    tasks = [dataclasses.replace(one, group="unclear") for one in examples.share().tasks]
+    found = Page(page(examples.change(examples.share(), {"tasks": tuple(tasks)})))
+    assert "Task by task" not in found.by_id("verdict").text
+    assert "Task by task" in pages("share")[1].by_id("verdict").text
 
 
 def bars(found: Page, kind: str):

@@ -20,7 +20,11 @@ CASES = sorted(examples.ALL)
 
 @pytest.mark.parametrize(
     ("name", "begins"),
-    [("a.html", "<!DOCTYPE html>"), ("a.md", "# Sharing helps"), ("a.JSON", '{\n "format"')],
+    [
+        ("a.html", "<!DOCTYPE html>"),
+        ("a.md", "# Share: learn the tasks"),
+        ("a.JSON", '{\n "format"'),
+    ],
 )
 def test_suffix_chooses_the_form(tmp_path, name, begins):
     path = write_report(examples.share(), str(tmp_path / name))
@@ -56,7 +60,7 @@ def test_file_that_was_there_is_replaced(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("before")
     write_report(examples.share(), path, lang="zh")
-    assert path.read_text(encoding="utf-8").startswith("# 共享有益")
+    assert path.read_text(encoding="utf-8").startswith("# 共享：各任务一起学习")
 
 
 def test_unknown_suffix_is_refused_with_those_known(tmp_path):
