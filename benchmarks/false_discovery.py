@@ -182,7 +182,6 @@ def true_gains(found: Judged, truth: Truth, rng: np.random.Generator) -> tuple[f
     lost: dict[tuple[int, str], Array] = {}
     gains, counts = [], []
     for split in found.board.splits:
-        train = plan.study.part(plan.units[0].train)
         for name in {found.chosen.shared[split], found.chosen.plain[split]}:
             unit = units[split, str(name)]
             train = plan.study.part(unit.train)
@@ -220,9 +219,9 @@ def one(kind: str, models: str, seed: int) -> Outcome:
         pooling=tuple(answer.pooling_gain),
         margin=answer.margin,
         called=len(calls),
-        wrong=sum((group == "gain") != (value > 0) for group, value in calls),
+        wrong=sum(bool((group == "gain") != (value > 0)) for group, value in calls),
         helped=len(helped),
-        falsely=sum(value <= 0 for value in helped),
+        falsely=sum(bool(value <= 0) for value in helped),
         seconds=seconds,
     )
 
