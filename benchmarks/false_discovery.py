@@ -1,270 +1,315 @@
-"""How often `compare` says that sharing helps: ``python benchmarks/false_discovery.py``.
+"""How often the verdicts of `compare` are true: ``python benchmarks/false_discovery.py``.
 
-Collections of tasks are simulated. Tasks have coefficients ``sqrt(r) * common + sqrt(1 - r) *
-own`` with relatedness r: at r = 0 they are unrelated. A verdict "share" is false unless the
-measured true gain is above 0. The truth of every collection is measured on many fresh rows of
-the same tasks, with the sharing model and with the models without sharing, each of these counted
-as often as the rule chose it, all trained on fresh rows, as many as in a split. The table shows
-the verdicts, the coverage of the interval of the gain, and the calls of single tasks: how many
-of all tasks are called, how many are called to gain, and how many of these two do not. Ctrl-C
-or SIGTERM ends it with the row of what is finished.
+Collections of tasks are simulated, and judged as `compare` does. The truth is that of the gain as
+`compare` states it: the mean paired difference in loss, on new rows of these tasks, of the models
+that were fitted in the folds, the best sharing one against the best plain one, in units of the
+held-out loss of the training mean. So the models that the rule chose are fitted again on the
+training rows of every fold. For numbers what they lose on new rows follows from their
+coefficients; for classes it is the mean over new rows, given the true probabilities.
+
+A verdict "share" is false where the true gain is at most 0. One line per collection is written
+to the file ``--raw`` as soon as it is known, and what is there already is not done again.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import platform
-import signal
 import time
 import warnings
-from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Any
+from collections import Counter, defaultdict
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
 import sklearn
-from joblib import Parallel, delayed
+from numpy.typing import NDArray
+from scipy.special import expit
 from sklearn.base import clone
 
 import polytask
-from polytask import Comparison, MultiTaskClassifierCV, MultiTaskRegressorCV, TaskData, compare
-from polytask.penalties import L2, toward_mean
-from polytask.selection.candidates import MODELS
-from polytask.selection.facts import Facts
+from polytask.analysis._answer import Answer, Judge, make_answer, make_boards
+from polytask.analysis._choosing import Board, Chosen, choose_all
+from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
+from polytask.analysis._problem import read_outcomes, read_problem
+from polytask.analysis._unit import Record, run_unit
+from polytask.analysis._verdict import VERDICTS
+from polytask.selection.candidates import compared_models
+from polytask.selection.entries import with_fewer_folds
+from polytask.selection.held import Study
 
-PLAIN = [
-    "separate",
-    "separate, one strength",
-    "pooled",
-    "pooled + intercepts",
-    "pooled + category",
-]
-FEATURES = 5
-# Fresh rows per task, and fresh training sets, by which the truth is measured.
-FRESH, PARTS = 400, 4
-# Of the rows of a task, those that a split trains on.
-TRAINED = 0.75
+Array = NDArray[np.float64]
 
-
-# Features, targets and tasks; and what draws so many rows of every task.
-Rows = tuple[np.ndarray, np.ndarray, np.ndarray]
-Draw = Callable[[int], Rows]
+METRIC = "d2"
+# New rows per task, for classes.
+NEW = 1000
+LISTS: dict[str, Any] = {
+    # Separate, pooled with intercepts, and the learned prior: compare --quick.
+    "quick": "default",
+    # Of the default those that the verdict is about: trees and models for reference are not.
+    "default": [model.name for model in compared_models() if model.family == "linear"],
+}
 
 
 @dataclass(frozen=True)
 class Setting:
-    """One kind of collection."""
+    """One kind of collection: coefficients ``sqrt(r) * common + sqrt(1 - r) * own``."""
 
-    classes: bool
-    relatedness: float
     n_tasks: int
     n_rows: int
+    relatedness: float
+    n_features: int = 5
+    noise: float = 2.0
+    level: float = 0.5
+    classes: bool = False
+    signal: float = 1.0
+
+
+UNRELATED = Setting(8, 30, 0.0)
+SETTINGS = {
+    "unrelated": UNRELATED,
+    "unrelated, classes": Setting(4, 30, 0.0, classes=True),
+    "unrelated, 60 rows": Setting(8, 60, 0.0),
+    "identical": Setting(10, 20, 1.0, n_features=6, noise=1.5, level=2.0),
+    "noise": Setting(8, 40, 0.0, signal=0.0, level=0.0),
+    **{
+        f"related {r:g}, {n} rows": Setting(8, n, r)
+        for r in (0.25, 0.5, 0.75, 0.9)
+        for n in (15, 30, 60)
+    },
+}
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What was said of one collection, and what is true."""
+    """What was said of one collection, and what is true; intervals are (mean, low, high)."""
 
+    kind: str
+    models: str
+    seed: int
     verdict: str
-    covered: bool
+    gain: tuple[float, float, float]
     true_gain: float
+    pooling: tuple[float, float, float]
+    margin: float
     called: int
     wrong: int
     helped: int
     falsely: int
+    seconds: float
 
 
-def simulate(setting: Setting, seed: int) -> Draw:
-    """Draw the tasks of a collection, and return what draws rows of them."""
-    rng = np.random.default_rng(seed)
-    r, n_tasks = setting.relatedness, setting.n_tasks
-    common = rng.standard_normal(FEATURES)
-    coef = np.sqrt(r) * common + np.sqrt(1 - r) * rng.standard_normal((n_tasks, FEATURES))
-    level = 0.5 * rng.standard_normal(n_tasks)
+class Truth(NamedTuple):
+    """The tasks of a collection."""
 
-    def rows(n: int) -> Rows:
-        task = np.repeat(np.arange(n_tasks), n)
-        X = rng.standard_normal((len(task), FEATURES))
-        eta = (X * coef[task]).sum(axis=1) + level[task]
-        if setting.classes:
-            return X, (rng.random(len(eta)) < 1 / (1 + np.exp(-eta))).astype(int), task
-        return X, eta + 2.0 * rng.standard_normal(len(eta)), task
+    coef: Array
+    level: Array
+    noise: float
+    classes: bool
 
-    return rows
+    @classmethod
+    def drawn(cls, setting: Setting, rng: np.random.Generator) -> Truth:
+        """Draw coefficients and levels."""
+        r, shape = setting.relatedness, (setting.n_tasks, setting.n_features)
+        common = rng.standard_normal(setting.n_features)
+        coef = np.sqrt(r) * common + np.sqrt(1 - r) * rng.standard_normal(shape)
+        level = setting.level * rng.standard_normal(setting.n_tasks)
+        return cls(setting.signal * coef, level, setting.noise, setting.classes)
 
+    def rows(self, n: int, rng: np.random.Generator) -> tuple[Array, Array, NDArray[np.intp]]:
+        """Draw so many rows of every task."""
+        task = np.repeat(np.arange(len(self.level)), n)
+        X = rng.standard_normal((len(task), self.coef.shape[1]))
+        eta = self.level[task] + (X * self.coef[task]).sum(axis=1)
+        if self.classes:
+            return X, (rng.random(len(eta)) < expit(eta)).astype(int), task
+        return X, eta + self.noise * rng.standard_normal(len(eta)), task
 
-def sharing(setting: Setting, full: bool) -> Any:
-    """Return the sharing model: the candidate itself, or the same with a small search."""
-    if full:
-        return "near the mean"
-    cv: Any = MultiTaskClassifierCV if setting.classes else MultiTaskRegressorCV
-    penalties = [toward_mean(1.0) + L2(share) for share in (1e-3, 0.1)]
-    model = cv(penalties, alphas=8, cv=3, task_weight="size", intercept_strength=1.0)
-    return ("near the mean", model)
-
-
-def losses(model: Any, rows: Rows, classes: bool) -> np.ndarray:
-    """Return the loss of every row."""
-    X, y, task = rows
-    if not classes:
-        return np.asarray((y - model.predict(X, task=task)) ** 2)
-    p = model.predict_proba(X, task=task)
-    at = np.searchsorted(model.classes_, y)
-    return np.asarray(-np.log(np.clip(p[np.arange(len(y)), at], 1e-15, 1)))
-
-
-def constant_loss(y: np.ndarray, fresh: np.ndarray, classes: bool) -> float:
-    """Return the mean loss of the training mean."""
-    mean = y.mean()
-    if classes:
-        return float(-(fresh * np.log(mean) + (1 - fresh) * np.log(1 - mean)).mean())
-    return float(((fresh - mean) ** 2).mean())
-
-
-def picks(result: Comparison) -> dict[str, float]:
-    """Return how often the rule chose each model without sharing."""
-    kinds = ("separate", "pooled")
-    rows = [row for row in result.models if row.kind in kinds and row.family == "linear"]
-    total = sum(row.picked for row in rows)
-    return {row.name: row.picked / total for row in rows if row.picked}
+    def loss(self, model: Any, X: Array) -> Array:
+        """Return what a linear model loses on new rows of every task; X are those of a task."""
+        n_tasks, n_features = self.coef.shape
+        if self.classes:
+            task = np.repeat(np.arange(n_tasks), len(X))
+            p = expit(self.level[task] + (np.tile(X, (n_tasks, 1)) * self.coef[task]).sum(axis=1))
+            q = np.zeros((len(p), 2))
+            q[:, model.classes_] = model.predict_proba(np.tile(X, (n_tasks, 1)), task=task)
+            q = np.log(np.clip(q, 1e-15, 1.0))
+            return -(p * q[:, 1] + (1 - p) * q[:, 0]).reshape(n_tasks, -1).mean(axis=1)
+        # The predictions at 0 and at the unit vectors tell the coefficients; features are
+        # independent, of mean 0 and variance 1.
+        probes = np.vstack([np.zeros(n_features), np.eye(n_features)])
+        task = np.repeat(np.arange(n_tasks), len(probes))
+        found = model.predict(np.tile(probes, (n_tasks, 1)), task=task).reshape(n_tasks, -1)
+        level, coef = found[:, 0], found[:, 1:] - found[:, :1]
+        bias = (level - self.level) ** 2 + ((coef - self.coef) ** 2).sum(axis=1)
+        return np.asarray(bias + self.noise**2)
 
 
-def facts_of(setting: Setting) -> Facts:
-    """Return what decides about the models."""
-    return Facts(
-        problem="classification" if setting.classes else "regression",
-        losses="auto" if setting.classes else "squared",
-        n_rows=setting.n_rows * setting.n_tasks,
-        n_features=FEATURES,
-        n_tasks=setting.n_tasks,
-        median_rows=setting.n_rows,
-        targets=False,
-        sparse=False,
-        unseen=False,
-        seed=0,
-    )
+@dataclass(frozen=True)
+class Judged:
+    """A comparison with all that it was made from."""
+
+    plan: Plan
+    board: Board
+    chosen: Chosen
+    judge: Judge
+    answer: Answer
 
 
-def truth(setting: Setting, own: Any, draw: Draw, result: Comparison) -> np.ndarray:
-    """Return the true gain of every task."""
-    facts = facts_of(setting)
-    shared = MODELS[own].make(facts) if isinstance(own, str) else own[1]
-    plain = {name: MODELS[name].make(facts) for name in picks(result)}
-    fresh, gains = draw(FRESH), []
-    for _ in range(PARTS):
-        rows = draw(round(TRAINED * setting.n_rows))
-        data = TaskData.from_long(*rows)
-
-        def lost(model: Any, data: TaskData = data) -> np.ndarray:
-            return losses(clone(model).fit(data), fresh, setting.classes)
-
-        without = sum(share * lost(plain[name]) for name, share in picks(result).items())
-        gain = (without - lost(shared)) / constant_loss(rows[1], fresh[1], setting.classes)
-        gains.append([gain[fresh[2] == t].mean() for t in range(setting.n_tasks)])
-    return np.mean(gains, axis=0)
+def judged(X: Array, y: Array, task: NDArray[np.intp], models: str) -> Judged:
+    """Compare as `compare` does, without what is found beside the verdict."""
+    data = read_problem(X, y, task, None, None)
+    problem, outcomes, losses = read_outcomes(data, "auto")
+    study = Study(data, outcomes)
+    choices = Choices(LISTS[models], None, None, None, False, models == "quick", 0)
+    facts = facts_of(study, problem, losses, choices)
+    plan = make_plan(study, facts, choices, METRIC, (METRIC,))
+    records: dict[str, Record] = {unit.key: run_unit(study, unit) for unit in plan.units}
+    answer = make_answer(plan, records, METRIC)
+    board, _ = make_boards(plan, records, METRIC)
+    return Judged(plan, board, choose_all(board), Judge(plan, board, METRIC), answer)
 
 
-def one(setting: Setting, seed: int, full: bool) -> Outcome:
+def true_gains(found: Judged, truth: Truth, rng: np.random.Generator) -> tuple[float, Array]:
+    """Return the true gain of all tasks, and that of every task."""
+    plan, labels = found.plan, found.judge.labels
+    assert labels is not None
+    X = rng.standard_normal((NEW, truth.coef.shape[1]))
+    units = {(unit.split, unit.model): unit for unit in plan.units}
+    lost: dict[tuple[int, str], Array] = {}
+    gains, counts = [], []
+    for split in found.board.splits:
+        for name in {found.chosen.shared[split], found.chosen.plain[split]}:
+            unit = units[split, str(name)]
+            train = plan.study.part(unit.train)
+            model = with_fewer_folds(clone(unit.estimator), train).fit(train)
+            lost[split, str(name)] = truth.loss(model, X)
+        better, plain = (str(names[split]) for names in (found.chosen.shared, found.chosen.plain))
+        gains.append(lost[split, plain] - lost[split, better])
+        owners = plan.study.data.row_tasks()[units[split, plain].test]
+        counts.append(np.bincount(owners, minlength=len(truth.level)))
+    table, weights = np.array(gains) / labels.scale[0], np.array(counts)
+    return float(np.average(table, weights=weights)), np.average(table, axis=0, weights=weights)
+
+
+def one(kind: str, models: str, seed: int) -> Outcome:
     """Simulate, compare and judge one collection."""
-    draw = simulate(setting, seed)
-    rows, own = draw(setting.n_rows), sharing(setting, full)
+    rng, started = np.random.default_rng(seed), time.process_time()
+    truth = Truth.drawn(SETTINGS[kind], rng)
     # Checks of many tiny fits take longer than the fits.
     quick = sklearn.config_context(assume_finite=True, skip_parameter_validation=True)
     with warnings.catch_warnings(), quick:
         warnings.simplefilter("ignore")
-        result = compare(*rows[:2], task=rows[2], models=[*PLAIN, own])
-        if result.stopped:  # compare keeps an interruption to itself
-            raise KeyboardInterrupt
-        true = truth(setting, own, draw, result)
-    gain = float(true.mean())
-    calls = [(row.group, true[row.task]) for row in result.tasks if row.group != "unclear"]
+        found = judged(*truth.rows(SETTINGS[kind].n_rows, rng), models)
+        seconds = time.process_time() - started
+        gain, tasks = true_gains(found, truth, rng)
+    answer = found.answer
+    calls = [(row.group, tasks[row.task]) for row in answer.tasks if row.group != "unclear"]
     helped = [value for group, value in calls if group == "gain"]
     return Outcome(
-        verdict=result.verdict,
-        covered=bool(result.gain.low <= gain <= result.gain.high),
+        kind=kind,
+        models=models,
+        seed=seed,
+        verdict=answer.verdict,
+        gain=tuple(answer.gain),
         true_gain=gain,
+        pooling=tuple(answer.pooling_gain),
+        margin=answer.margin,
         called=len(calls),
-        wrong=sum((group == "gain") != (value > 0) for group, value in calls),
+        wrong=sum(bool((group == "gain") != (value > 0)) for group, value in calls),
         helped=len(helped),
-        falsely=sum(value <= 0 for value in helped),
+        falsely=sum(bool(value <= 0) for value in helped),
+        seconds=seconds,
     )
 
 
-def show(setting: Setting, outcomes: list[Outcome]) -> str:
-    """Return one row of the table."""
-    n = len(outcomes)
-    said = Counter(outcome.verdict for outcome in outcomes)
-    false = sum(o.verdict == "share" and o.true_gain <= 0 for o in outcomes)
-    tasks = n * setting.n_tasks
-    cells = [
-        "classes" if setting.classes else "numbers",
-        f"{setting.relatedness:g}",
-        str(setting.n_tasks),
-        str(setting.n_rows),
-        str(n),
-        *(str(said[word]) for word in ("share", "pool", "separate", "unclear")),
-        str(false),
-        f"{np.median([o.true_gain for o in outcomes]):+.4f}",
-        f"{np.mean([o.true_gain > 0 for o in outcomes]):.2f}",
-        f"{np.mean([o.covered for o in outcomes]):.2f}",
-        f"{sum(o.called for o in outcomes)} ({sum(o.wrong for o in outcomes)})",
-        f"{sum(o.helped for o in outcomes)} ({sum(o.falsely for o in outcomes)})",
-        str(tasks),
-    ]
-    return "| " + " | ".join(cells) + " |"
-
-
 HEAD = (
-    "| target | relatedness | tasks | rows per task | collections | share | pool | separate "
-    "| unclear | false share | true gain, median | true gain > 0 | coverage "
-    "| tasks called (wrongly) | called to gain (wrongly) | of tasks |"
+    "| collection | models | collections | share | pool | separate | no practical difference "
+    "| inconclusive | false share | true gain, median | true gain > 0 | covered "
+    "| tasks called (wrongly) | to gain (wrongly) | of tasks | CPU s each |"
 )
 
 
-def simulated(setting: Setting, chosen: argparse.Namespace) -> tuple[list[Outcome], bool]:
-    """Return the outcomes of all collections, after Ctrl-C those that are finished."""
-    pool = Parallel(n_jobs=chosen.jobs, return_as="generator")
-    seeds, outcomes = range(chosen.collections), []
-    try:
-        for outcome in pool(delayed(one)(setting, seed, chosen.full) for seed in seeds):
-            outcomes.append(outcome)
-    except KeyboardInterrupt:
-        return outcomes, False
-    return outcomes, True
+def show(outcomes: Sequence[Outcome]) -> str:
+    """Return one row of the table."""
+    n, first = len(outcomes), outcomes[0]
+    said = Counter(outcome.verdict for outcome in outcomes)
+    true = np.array([outcome.true_gain for outcome in outcomes])
+    cells = [
+        first.kind,
+        first.models,
+        n,
+        *(said[word] for word in VERDICTS),
+        sum(o.verdict == "share" and o.true_gain <= 0 for o in outcomes),
+        f"{np.median(true):+.4f}",
+        f"{np.mean(true > 0):.2f}",
+        f"{np.mean([covered(o) for o in outcomes]):.3f}",
+        f"{sum(o.called for o in outcomes)} ({sum(o.wrong for o in outcomes)})",
+        f"{sum(o.helped for o in outcomes)} ({sum(o.falsely for o in outcomes)})",
+        n * SETTINGS[first.kind].n_tasks,
+        f"{np.mean([o.seconds for o in outcomes]):.1f}",
+    ]
+    return "| " + " | ".join(map(str, cells)) + " |"
+
+
+def covered(outcome: Outcome) -> bool:
+    """Say whether the interval of the gain holds the true one."""
+    return outcome.gain[1] <= outcome.true_gain <= outcome.gain[2]
+
+
+def contradictions(outcomes: Sequence[Outcome]) -> Iterator[str]:
+    """Name the collections of which the two lists of models say opposite things."""
+    said = {(o.kind, o.seed, o.models): o.verdict for o in outcomes}
+    pairs = [
+        (kind, seed, verdict, said[kind, seed, "default"])
+        for (kind, seed, models), verdict in said.items()
+        if models == "quick" and (kind, seed, "default") in said
+    ]
+    decided = {"share", "pool", "separate"}
+    for kind, seed, quick, full in pairs:
+        if quick != full and {quick, full} <= decided:
+            yield f"{kind}, seed {seed}: quick {quick}, default {full}"
+    same = sum(quick == full for _, _, quick, full in pairs)
+    yield f"{len(pairs)} collections judged with both lists, {same} alike"
+
+
+def read(path: Path) -> list[Outcome]:
+    """Return what is finished."""
+    lines = path.read_text("utf-8").splitlines() if path.exists() else []
+    return [Outcome(**json.loads(line)) for line in lines]
 
 
 def main() -> None:
-    """Run all settings."""
+    """Simulate what is asked for, then show all that is finished."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--collections", type=int, default=100)
-    parser.add_argument("--relatedness", type=float, nargs="*", default=[0.0])
-    parser.add_argument("--rows", type=int, nargs="*", default=[30])
-    parser.add_argument("--tasks", type=int, default=8)
-    parser.add_argument("--targets", nargs="*", default=["numbers", "classes"])
-    parser.add_argument("--jobs", type=int, default=2)
-    parser.add_argument("--full", action="store_true", help="the whole search of compare")
+    parser.add_argument("--kinds", nargs="*", default=["unrelated"], choices=list(SETTINGS))
+    parser.add_argument("--models", default="quick", choices=list(LISTS))
+    parser.add_argument("--collections", type=int, default=10)
+    parser.add_argument("--first", type=int, default=0, help="the first seed")
+    parser.add_argument("--raw", type=Path, default=Path("false_discovery.jsonl"))
     chosen = parser.parse_args()
-    # A run in the background does not hear Ctrl-C unless it says so.
-    for kind in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(kind, signal.default_int_handler)
     print(
         f"polytask {polytask.__version__}, scikit-learn {sklearn.__version__}, "
         f"numpy {np.__version__}, Python {platform.python_version()}, {platform.machine()}"
     )
-    print(HEAD)
-    print("|" + "---|" * (HEAD.count("|") - 1))
-    started = time.perf_counter()
-    for target in chosen.targets:
-        for relatedness in chosen.relatedness:
-            for n_rows in chosen.rows:
-                setting = Setting(target == "classes", relatedness, chosen.tasks, n_rows)
-                outcomes, whole = simulated(setting, chosen)
-                if outcomes:
-                    print(show(setting, outcomes), flush=True)
-                if not whole:
-                    return
-    print(f"\n{time.perf_counter() - started:.0f} s")
+    done = {(o.kind, o.models, o.seed) for o in read(chosen.raw)}
+    # Seeds first: an interrupted run has seen all kinds equally often.
+    for seed in range(chosen.first, chosen.first + chosen.collections):
+        for kind in chosen.kinds:
+            if (kind, chosen.models, seed) not in done:
+                line = json.dumps(asdict(one(kind, chosen.models, seed)))
+                with chosen.raw.open("a", encoding="utf-8") as file:
+                    file.write(line + "\n")
+    grouped: dict[tuple[str, str], list[Outcome]] = defaultdict(list)
+    outcomes = read(chosen.raw)
+    for outcome in outcomes:
+        grouped[outcome.kind, outcome.models].append(outcome)
+    print(HEAD + "\n|" + "---|" * (HEAD.count("|") - 1))
+    print("\n".join(show(grouped[key]) for key in sorted(grouped)))
+    print("\n" + "\n".join(contradictions(outcomes)))
 
 
 if __name__ == "__main__":

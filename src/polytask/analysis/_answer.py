@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -17,9 +19,12 @@ from polytask.analysis._choosing import (
 )
 from polytask.analysis._held_labels import (
     HeldLabels,
+    InnerLabels,
     Names,
     TaskTable,
     held_labels,
+    inner_labels,
+    inner_losses_of,
     losses_of,
     task_table,
     task_table_of_scores,
@@ -31,6 +36,7 @@ from polytask.analysis._intervals import (
     clustered_mean,
     corrected_mean,
     mean_of_tasks,
+    mutual_covariance,
 )
 from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain, TwoByTwo
 from polytask.analysis._perfect import all_perfect
@@ -119,7 +125,49 @@ class Judge:
             scores = self.board.scores(first) - self.board.scores(second)
             return corrected_mean(self.board.sign * scores, self.plan.test_share)
         gains = self._gains(first, second, self.labels)
-        return NOTHING if gains is None else self._mean(gains, self.labels)
+        if gains is None:
+            return NOTHING
+        found = self._mean(gains, self.labels)
+        common = self._common_variance(first, second, gains, self.labels, found.freedom)
+        return found._replace(error=math.sqrt(found.error**2 + common))
+
+    @cached_property
+    def _inner(self) -> InnerLabels:
+        assert self.labels is not None
+        return inner_labels(self.plan, self.board, self.labels)
+
+    def _common_variance(
+        self, first: Names, second: Names, gains: Floats, labels: HeldLabels, freedom: float
+    ) -> float:
+        """Return what folds add to the variance of a gain because they fit each other's models.
+
+        How the gain on a row changes without the rows of another fold is told by the rows that
+        inner splits hold out too. The covariances are estimates: they are taken for no less than
+        nothing, and for no more than the variance of these changes, which bounds them.
+        """
+        inner, at = self._inner, self._inner.labels
+        lost = [inner_losses_of(self.board, names, labels, inner) for names in (second, first)]
+        if lost[0] is None or lost[1] is None or not len(at):
+            return 0.0
+        changes = gains[at] - (lost[0] - lost[1]) / labels.scale[at]
+        n_splits = len(self.board.splits)
+        again = replace(
+            labels,
+            tasks=labels.tasks[at],
+            clusters=labels.clusters[at] * n_splits + inner.splits,
+            weights=labels.weights[at],
+        )
+        most = self._mean(changes, again)
+        if math.isnan(most.error):
+            return 0.0
+        shares = labels.weights / labels.weights.sum()
+        if self.by_task:
+            totals = np.bincount(labels.tasks, labels.weights)
+            shares = labels.weights / totals[labels.tasks] / np.count_nonzero(totals)
+        common = mutual_covariance(
+            changes - most.mean, at, inner.splits, labels.splits, labels.tasks, shares
+        )
+        return min(max(common, 0.0), most.error**2 * (most.freedom + 1) / (freedom + 1))
 
     def _gains(self, first: Names, second: Names, labels: HeldLabels) -> Floats | None:
         mine, theirs = (losses_of(self.board, names, labels) for names in (first, second))

@@ -91,6 +91,9 @@ def compare(
 
     The interval is one of the mean paired difference in loss, on new rows of these tasks, of the
     models that were fitted in the folds, in units of the loss of the training mean (Bayle et al.).
+    The rows of each fold help to fit the models of the other folds, so losses in different folds
+    are correlated; how much is estimated from the rows that inner splits hold out too (Bates et
+    al.). It matters where tasks have few rows.
 
     Parameters
     ----------
@@ -179,6 +182,9 @@ def compare(
     ----------
     P. Bayle, A. Bayle, L. Janson and L. Mackey, "Cross-validation confidence intervals for test
     error", Advances in Neural Information Processing Systems 33, 2020.
+
+    S. Bates, T. Hastie and R. Tibshirani, "Cross-validation: what does it estimate and how well
+    does it do it?", JASA 119, 2024 (why few rows need a larger error).
 
     Examples
     --------

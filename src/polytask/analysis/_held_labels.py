@@ -36,6 +36,8 @@ class HeldLabels:
     scale : ndarray of shape (k,)
         What a loss of 1 of the metric is: the mean loss of the training mean on all held-out
         rows (by task where tasks count alike); 1 for metrics that are no share of it.
+    splits : ndarray of int of shape (k,)
+        Which of the judged splits holds it out, by position.
     """
 
     counted: NDArray[np.bool_]
@@ -44,6 +46,7 @@ class HeldLabels:
     rows: Codes
     weights: Floats
     scale: Floats
+    splits: Codes
 
 
 def held_labels(plan: Plan, board: Board, relative: bool, by_task: bool) -> HeldLabels | None:
@@ -68,7 +71,9 @@ def held_labels(plan: Plan, board: Board, relative: bool, by_task: bool) -> Held
     found = [_of_split(plan, board, split) for split in board.splits]
     if not found or any(part is None for part in found):
         return None
-    tasks, rows, weights, null = map(np.concatenate, zip(*filter(None, found), strict=True))
+    kept = list(filter(None, found))
+    tasks, rows, weights, null = map(np.concatenate, zip(*kept, strict=True))
+    splits = np.repeat(np.arange(len(kept)), [len(part[0]) for part in kept])
     scale = np.ones(len(tasks))
     if relative:
         groups = tasks if by_task else np.zeros(len(tasks), dtype=np.intp)
@@ -83,6 +88,7 @@ def held_labels(plan: Plan, board: Board, relative: bool, by_task: bool) -> Held
         rows[counted],
         weights[counted],
         scale[counted],
+        splits[counted],
     )
 
 
@@ -111,6 +117,61 @@ def losses_of(board: Board, names: Names, labels: HeldLabels) -> Floats | None:
     if len(known) < len(records):
         return None
     return np.concatenate([record["losses"] for record in known])[labels.counted]
+
+
+@dataclass(frozen=True, eq=False)
+class InnerLabels:
+    """Labels that are held out a second time, by inner splits of the other outer splits.
+
+    Attributes
+    ----------
+    labels : ndarray of int of shape (r,)
+        Which of the held-out labels that count.
+    splits : ndarray of int of shape (r,)
+        Position of the outer split whose training rows it was held out from.
+    places : ndarray of int of shape (r,)
+        Where it is among the inner losses of that split.
+    """
+
+    labels: Codes
+    splits: Codes
+    places: Codes
+
+
+def inner_labels(plan: Plan, board: Board, labels: HeldLabels) -> InnerLabels:
+    """Find the labels that inner splits hold out too."""
+    n = plan.study.data.n_rows
+    known = labels.tasks * n + labels.rows
+    order = np.argsort(known, kind="stable")
+    found = []
+    for position, split in enumerate(board.splits):
+        unit = next(unit for unit in plan.units if unit.split == split)
+        parts = [part for _, test in unit.inner for part in parts_of(plan.study, test)]
+        codes = np.concatenate([part.task * n + part.rows for part in parts] or [known[:0]])
+        at = np.minimum(np.searchsorted(known[order], codes), len(known) - 1)
+        places = np.flatnonzero(known[order][at] == codes)
+        found.append((order[at[places]], np.full(len(places), position), places))
+    return InnerLabels(*map(np.concatenate, zip(*found, strict=True)))
+
+
+def inner_losses_of(
+    board: Board, names: Names, labels: HeldLabels, inner: InnerLabels
+) -> Floats | None:
+    """Return what the model named for the outer split of each label loses on it in inner splits.
+
+    None if one of them has no such losses.
+    """
+    out = np.empty(len(inner.labels))
+    own = labels.splits[inner.labels]
+    for position, split in enumerate(board.splits):
+        for name in dict.fromkeys(names):
+            named = np.array([other == name for other in names])
+            mine = (inner.splits == position) & named[own]
+            record = None if name is None else board.record(split, name)
+            if record is None or "inner_losses" not in record:
+                return None
+            out[mine] = record["inner_losses"][inner.places[mine]]
+    return out
 
 
 @dataclass(frozen=True, eq=False)

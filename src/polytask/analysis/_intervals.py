@@ -150,6 +150,51 @@ def mean_of_tasks(values: Floats, weights: Floats, clusters: Codes, tasks: Codes
     return Estimate(mean, math.sqrt((np.bincount(codes, residuals) ** 2).sum()), freedom)
 
 
+def mutual_covariance(
+    changes: Floats, at: Codes, others: Codes, folds: Codes, tasks: Codes, shares: Floats
+) -> float:
+    """Return how much the covariances between folds add to the variance of a mean over rows.
+
+    Row i of one fold helps to fit the model that row j of another fold is held out from, and the
+    reverse. To second order both losses change by the same ``u_ij``, so the variance of the mean
+    has the terms ``E[u_ij^2]`` beside those of independent rows. A fold's mean change without the
+    rows of another fold holds the sum of these ``u_ij``, and so does the reverse; all else that
+    they hold is independent. Their product estimates the covariance. Within a task it is large;
+    between tasks it is left out, as noise in an estimate that one task hardly changes for another.
+
+    Parameters
+    ----------
+    changes : ndarray of shape (r,)
+        Of what is gained on a label, when rows of another fold leave the training rows too.
+    at, others : ndarray of int of shape (r,)
+        Which label, and which other fold.
+    folds, tasks : ndarray of int of shape (k,)
+        Of every label.
+    shares : ndarray of shape (k,)
+        Its share in the mean.
+
+    Returns
+    -------
+    float
+        Of either sign; 0 where folds do not help each other both ways, as with folds by time.
+
+    References
+    ----------
+    S. Bates, T. Hastie and R. Tibshirani, Cross-validation: what does it estimate and how well
+    does it do it?, Journal of the American Statistical Association 119, 2024 (how much shorter
+    intervals are without it).
+    """
+    n_folds, n_tasks = int(folds.max()) + 1, int(tasks.max()) + 1
+    shape = (n_tasks, n_folds, n_folds)
+    cells = (tasks[at] * n_folds + folds[at]) * n_folds + others
+    told = np.bincount(cells, shares[at], math.prod(shape))
+    sums = np.bincount(cells, shares[at] * changes, math.prod(shape))
+    means = np.divide(sums, told, out=np.zeros_like(sums), where=told > 0).reshape(shape)
+    whole = np.bincount(tasks * n_folds + folds, shares, n_tasks * n_folds)
+    sums = means * whole.reshape(n_tasks, n_folds, 1)
+    return float((sums * sums.transpose(0, 2, 1)).sum())
+
+
 def corrected_mean(differences: NDArray[Any], test_share: float) -> Estimate:
     """Return the mean of differences of repeated splits, with the corrected resampled error.
 

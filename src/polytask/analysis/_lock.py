@@ -63,8 +63,9 @@ def make_lock(
             "cv": _said(choices.cv),
             "quick": choices.quick,
             "margin": choices.margin,
-            # What the keys of finished fits mean: 2 since every row is held out once.
-            "plan": 2,
+            # What finished fits hold: 2 since every row is held out once, 3 since the losses of
+            # inner splits are kept.
+            "plan": 3,
             "models": _said(choices.models),
             "groups": _digest(choices.groups),
             "time": _digest(choices.time),

@@ -112,11 +112,12 @@ def run_unit(study: Study, unit: Unit) -> Record:
 
 
 def _run(study: Study, unit: Unit) -> Record:
-    inner = [_score(unit, _fitted(study, unit, a)[0], study, a, b)[0] for a, b in unit.inner]
+    inner = [_score(unit, _fitted(study, unit, a)[0], study, a, b)[:2] for a, b in unit.inner]
+    again = [part for _, parts in inner for _, part in parts]
     model, cost, notes = _fitted(study, unit, unit.train)
     value, parts, seconds = _score(unit, model, study, unit.train, unit.test)
     return {
-        "inner": inner,
+        "inner": [score for score, _ in inner],
         "score": value,
         "fit_seconds": cost,
         "predict_seconds": seconds,
@@ -125,6 +126,7 @@ def _run(study: Study, unit: Unit) -> Record:
         "notes": notes,
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
+        **_inner_losses(METRICS[unit.metric], again),
     }
 
 
@@ -227,6 +229,12 @@ def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:
         "counts": np.array([len(part.y) for part in held], dtype=np.int64),
         "row_weights": None if plain else np.concatenate(weights),
     }
+
+
+def _inner_losses(metric: Metric, held: Sequence[HeldOut]) -> Record:
+    """Return what every label held out by an inner split loses, in the order of the splits."""
+    rows = row_losses(metric)
+    return {"inner_losses": np.concatenate([rows(part) for part in held])} if rows and held else {}
 
 
 def _null(metric: Metric, part: HeldOut) -> float:

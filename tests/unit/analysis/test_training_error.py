@@ -1,0 +1,116 @@
+"""The error of a gain counts what losses in different folds have in common."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask.analysis._answer import Judge, make_boards
+from polytask.analysis._choosing import choose_all
+from polytask.analysis._intervals import mutual_covariance
+from polytask.analysis._plan import Choices, facts_of, make_plan
+from polytask.analysis._problem import read_outcomes, read_problem
+from polytask.analysis._unit import run_unit
+from polytask.selection.held import Study
+
+MODELS = ["separate", "pooled + intercepts", "learned prior"]
+
+
+def judge_of(X, y, task, **choices):
+    data = read_problem(X, y, task, None, None)
+    problem, outcomes, losses = read_outcomes(data, "auto")
+    study = Study(data, outcomes)
+    asked = {"cv": None, "groups": None, "time": None, "unseen": False, **choices}
+    chosen = Choices(models=MODELS, quick=False, seed=0, **asked)
+    plan = make_plan(study, facts_of(study, problem, losses, chosen), chosen, "d2", ("d2",))
+    records = {unit.key: run_unit(study, unit) for unit in plan.units}
+    board, _ = make_boards(plan, records, "d2")
+    return Judge(plan, board, "d2")
+
+
+def identical(rng, n_tasks=6, n_rows=15, n_features=4, noise=1.5):
+    coef, task = rng.standard_normal(n_features), np.repeat(np.arange(n_tasks), n_rows)
+    X = rng.standard_normal((len(task), n_features))
+    return X, X @ coef + noise * rng.standard_normal(len(task)), task
+
+
+def losses_by_hand(judge, name, fold, rows, train):
+    plan = judge.plan
+    unit = next(u for u in plan.units if u.split == fold and u.model == name)
+    model = unit.estimator.fit(plan.study.data.rows(train))
+    held = plan.study.data.rows(rows)
+    return (plan.study.outcomes.y[rows] - model.predict(held)) ** 2
+
+
+def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models():
+    judge = judge_of(*identical(np.random.default_rng(0)))
+    plan, chosen = judge.plan, choose_all(judge.board)
+    data, scale = plan.study.data, judge.labels.scale[0]
+    n, owners = data.n_rows, data.row_tasks()
+    outer = {u.split: u for u in plan.units}
+    gains, fold = np.empty(n), np.empty(n, int)
+
+    def gain(k, rows, train):
+        first, second = chosen.shared[k], chosen.plain[k]
+        lost = [losses_by_hand(judge, name, k, rows, train) for name in (second, first)]
+        return (lost[0] - lost[1]) / scale
+
+    for k, unit in outer.items():
+        gains[unit.test], fold[unit.test] = gain(k, unit.test, unit.train), k
+    changes = {}
+    for other, unit in outer.items():
+        for train, test in unit.inner:
+            for k in np.unique(fold[test]):
+                rows = test[fold[test] == k]
+                for row, change in zip(rows, gains[rows] - gain(k, rows, train), strict=True):
+                    changes[row, other] = change
+    values = np.array(list(changes.values()))
+    sums = {}
+    for t in range(data.n_tasks):
+        for k in outer:
+            for other in outer:
+                found = [changes[i, other] for i in range(n)
+                         if owners[i] == t and fold[i] == k and (i, other) in changes]  # fmt: skip
+                count = np.sum((owners == t) & (fold == k))
+                sums[t, k, other] = count * (np.mean(found) - values.mean()) if found else 0.0
+    common = sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / n
+    common = min(max(common, 0.0), values.var(ddof=1))
+    found = judge.gain(chosen.shared, chosen.plain)
+    assert found.mean == pytest.approx(gains.mean())
+    assert common > 0
+    assert found.error**2 == pytest.approx((gains.var(ddof=1) + common) / n)
+
+
+def test_products_tell_the_covariance_of_quadratic_forms():
+    # What row i gains is the sum over the rows j of other folds of u_ij = u_ji, no more.
+    rng, n_folds, size = np.random.default_rng(0), 5, 12
+    folds = np.repeat(np.arange(n_folds), size)
+    n = len(folds)
+    others = np.arange(n_folds)
+    at, other = (a.ravel() for a in np.meshgrid(np.arange(n), others, indexing="ij"))
+    at, other = at[folds[at] != other], other[folds[at] != other]
+    means, stated, found = [], [], []
+    for _ in range(400):
+        z = rng.standard_normal((n, 3))
+        u = z @ z.T * (folds[:, None] != folds)
+        gains = u.sum(axis=1)
+        changes = np.array([u[i, folds == k].sum() for i, k in zip(at, other, strict=True)])
+        shares = np.full(n, 1 / n)
+        means.append(gains.mean())
+        stated.append(gains.var(ddof=1) / n)
+        found.append(
+            mutual_covariance(changes, at, other, folds, np.zeros(n, dtype=np.intp), shares)
+        )
+    assert np.var(means) == pytest.approx(2 * np.mean(stated), rel=0.25)
+    assert np.mean(stated) + np.mean(found) == pytest.approx(np.var(means), rel=0.25)
+
+
+def test_folds_by_time_have_no_covariance():
+    rng = np.random.default_rng(0)
+    X, y, task = identical(rng, n_tasks=3, n_rows=30)
+    time = np.tile(np.arange(30), 3)
+    judge = judge_of(X, y, task, time=time)
+    names = choose_all(judge.board)
+    gains = judge._gains(names.shared, names.plain, judge.labels)
+    alone = judge._mean(gains, judge.labels)
+    assert judge.gain(names.shared, names.plain) == alone
