@@ -353,7 +353,7 @@ TARGETS: tuple[Case, ...] = (
             "fit {t} --task region --target city --out out.polytask", "city", "150",
             "--loss multinomial"),
     warned("60 classes, asked for", 3, make(tables.city_names, 60, 600),
-           "fit {t} --task region --target city --loss multinomial --alpha 1"
+           "fit {t} --task region --target city --loss multinomial"
            " --out out.polytask", "classification"),
     honest("three classes", 3, make(tables.classes, "low", "middle", "high"), QUICK,
            "classification", never=("regression",)),
@@ -371,7 +371,7 @@ LEAKS: tuple[Case, ...] = (
             "--allow-leak"),
     refused("the same, rounded", 4, make(tables.copied, 2), FIT, "points", "leak"),
     refused("other units in each school", 4, make(tables.copied, None, True), QUICK, "points",
-            "leak", "school"),
+            "leak", "task"),
     warned("a leak that is allowed", 4, tables.copied, f"{QUICK} --allow-leak",
            "no variation left to explain", never=("sharing helps",),
            checks=(verdict("separate", "pool", "no practical difference", "inconclusive"),)),
