@@ -101,14 +101,14 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
     """Return sentences about columns that number or name the rows."""
     found = []
     if columns.stored() is None:
-        for chosen, block in columns.blocks(np.arange(len(columns))):
-            for k in np.flatnonzero(_may_number(block)):
-                label = columns.labels[chosen[k]]
-                if label not in known and numbers_rows(block[k], label.strip("'\"")):
-                    cells = block[k][np.isfinite(block[k])]
-                    found.append(
-                        (label, "whole number", f" ({cells.min():.0f} to {cells.max():.0f})")
-                    )
+        first = np.arange(min(_FEW_ROWS, columns.n_rows))
+        for chosen, start in columns.blocks(np.arange(len(columns)), first):
+            whole = ((start == np.rint(start)) | ~np.isfinite(start)).all(axis=1)
+            for j in chosen[whole]:
+                label, cells = columns.labels[j], columns.column(int(j))
+                if label not in known and numbers_rows(cells, label.strip("'\"")):
+                    span = f" ({np.nanmin(cells):.0f} to {np.nanmax(cells):.0f})"
+                    found.append((label, "whole number", span))
     if tables.is_table(data.X):
         frame = tables.open_frame(data.X)
         for j, (name, kind) in enumerate(frame.schema.items()):
@@ -124,12 +124,6 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
         "out (on the command line with --id or --drop)."
         for label, what, span in found
     ]
-
-
-def _may_number(block: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say which rows of a block begin with whole numbers."""
-    start = block[:, :_FEW_ROWS]
-    return np.asarray(((start == np.rint(start)) | ~np.isfinite(start)).all(axis=1))
 
 
 def numbers_rows(cells: NDArray[Any], name: str) -> bool:

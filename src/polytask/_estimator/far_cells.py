@@ -147,9 +147,10 @@ def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[str]:
 
 
 def _far_sentence(data: TaskData, name: str, column: NDArray[np.float64]) -> str:
-    row, cell, usual = _far(column) if np.isfinite(column).any() else (0, 0.0, 0.0)
-    if abs(cell) > _LARGE and usual < _LOST * abs(cell):
-        return _drowning(data, name, row, cell, usual)
+    if np.max(np.abs(column), where=np.isfinite(column), initial=0.0) > _LARGE:
+        row, cell, usual = _far(column)
+        if usual < _LOST * abs(cell):
+            return _drowning(data, name, row, cell, usual)
     text = decisive_text(column, lambda i: row_place(data, i))
     return text and f"{name} holds {text}"
 
