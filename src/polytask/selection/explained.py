@@ -84,7 +84,7 @@ def _of_moments(
         means = np.full(len(means), np.average(means[known > 0], weights=known[known > 0]))
     around = np.where(counts > 0, raw.spread + (raw.y_mean - means) ** 2, 0.0)
     sums = counts * np.stack([squares * problem.targets.scale**2, around, (_EPS * means) ** 2])
-    return sums if targets else sums.sum(axis=1, keepdims=True)
+    return np.asarray(sums if targets else sums.sum(axis=1, keepdims=True))
 
 
 def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) -> Array:
