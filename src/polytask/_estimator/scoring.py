@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -125,7 +125,10 @@ class Baseline:
         """Return the means of the rows of two, for numbers."""
         pairs = zip(self.constants, self.weights, other.constants, other.weights, strict=True)
         # A target without labels has no mean yet.
-        means = [b if not n else a if not m else (a * n + b * m) / (n + m) for a, n, b, m in pairs]
+        means = [
+            b if not n else a if not m else float(np.average(np.array([a, b]), weights=[n, m]))
+            for a, n, b, m in pairs
+        ]
         weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
         return Baseline(tuple(means), tuple(weights))
 
@@ -170,8 +173,8 @@ class Scoring:
 
     Attributes
     ----------
-    predict : callable or None
-        ``(X, task of each row) -> natural outputs``; None: by the losses of the tasks alone.
+    predict : callable
+        ``(X, task of each row) -> natural outputs``.
     known : LossTasks or None
         The losses of the tasks; None for squared errors of numbers.
     n_tasks : int
@@ -183,7 +186,7 @@ class Scoring:
         The estimator, for messages.
     """
 
-    predict: RowsFunction | None
+    predict: RowsFunction
     known: LossTasks | None
     n_tasks: int
     targets: bool
@@ -260,24 +263,24 @@ class Scoring:
         constant = baseline.of_task(t)
         classes = None if known is None else known.classes_of(t)
         loss = None if known is None or classes is not None else judged_by(known.loss_of(t))
-        if known is None or classes is None or isinstance(constant, float):
-            if predicted is None and known is not None:
-                predicted = labels_from(known.eta(X[part.rows], t), None, known.loss_of(t))
+        if known is not None and classes is not None and isinstance(constant, dict):
+            table = probabilities_from(known.eta(X[part.rows], t), classes, known.loss_of(t))
+            labels = classes.tolist()
             return HeldOut(
-                y=numbers_of(part.y, self.owner),
-                prediction=np.asarray(predicted),
-                baseline=constant,
-                loss=loss,
+                y=_codes(part.y, labels, self.owner),
+                prediction=np.argmax(table, axis=1),
+                baseline=np.array([constant.get(label, 0.0) for label in labels]),
+                probabilities=table,
+                classes=classes,
                 weight=part.weight,
             )
-        table = probabilities_from(known.eta(X[part.rows], t), classes, known.loss_of(t))
-        labels = classes.tolist()
+        if predicted is None and known is not None:
+            predicted = labels_from(known.eta(X[part.rows], t), None, known.loss_of(t))
         return HeldOut(
-            y=_codes(part.y, labels, self.owner),
-            prediction=np.argmax(table, axis=1),
-            baseline=np.array([constant.get(label, 0.0) for label in labels]),
-            probabilities=table,
-            classes=classes,
+            y=numbers_of(part.y, self.owner),
+            prediction=np.asarray(predicted),
+            baseline=cast("float", constant),
+            loss=loss,
             weight=part.weight,
         )
 

@@ -189,7 +189,7 @@ def _finite(values: Array, parameter: str) -> None:
         raise DataError(sentence(parameter, OWNER, "finite", got))
 
 
-def _allowed(values: Array, loss: LogLink) -> None:
+def _allowed(values: Array, loss: JudgedLoss) -> None:
     wrong = ~np.asarray(loss.allows(values), dtype=bool)
     if wrong.any():
         allowed = f"{loss.allowed} for loss={loss.name!r}"

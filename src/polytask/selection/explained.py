@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.outputs import one_by_one
 from polytask._estimator.scoring import Scoring, labelled_rows
 from polytask.data import Form
 from polytask.linear._prediction import LinearTasks
@@ -83,7 +84,7 @@ def _of_moments(
         means = np.full(len(means), np.average(means[known > 0], weights=known[known > 0]))
     around = np.where(counts > 0, raw.spread + (raw.y_mean - means) ** 2, 0.0)
     sums = counts * np.stack([squares * problem.targets.scale**2, around, (_EPS * means) ** 2])
-    return sums if targets else sums.sum(axis=1, keepdims=True)
+    return np.asarray(sums if targets else sums.sum(axis=1, keepdims=True))
 
 
 def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) -> Array:
@@ -101,7 +102,7 @@ def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) ->
         union=outcomes.union,
     )
     targets = data.form is Form.TARGETS
-    scoring = Scoring(None, linear, data.n_tasks, targets, owner)
+    scoring = Scoring(one_by_one(linear.labels_of), linear, data.n_tasks, targets, owner)
     baseline = scoring.baseline(labelled_rows(fold.train))
     sums = np.zeros((3, data.n_tasks))
     for part in labelled_rows(data):
