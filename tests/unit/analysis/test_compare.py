@@ -126,7 +126,7 @@ def test_targets_and_their_metric() -> None:
     for train, test in WithinTasks(2, random_state=0).split(data):
         prediction = NEAR[1].fit(data.rows(train)).predict(X[test])
         for guess, sums in zip((prediction, np.nanmean(Y[train], axis=0)), squares, strict=True):
-            sums += np.nansum((Y[test] - guess) ** 2, axis=0)
+            np.add(sums, np.nansum((Y[test] - guess) ** 2, axis=0), out=sums)
     near = next(row for row in result.models if row.name == "near")
     assert near.score.mean == pytest.approx(np.mean(1 - squares[0] / squares[1]))
     assert len(result.tasks) == 2
