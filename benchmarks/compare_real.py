@@ -122,7 +122,8 @@ def school_is_not_worse(result: Comparison) -> tuple[bool, str]:
 def heart_pools(result: Comparison) -> tuple[bool, str]:
     best = best_shared(result)
     rows = [row.name for row in result.models if row.kind == "pooled" and row.family == "linear"]
-    said = f"the verdict is {result.verdict!r}; {rows[0]} - {best}: {above(result, rows[0], best):+.4f}"
+    gain = above(result, rows[0], best)
+    said = f"the verdict is {result.verdict!r}; {rows[0]} - {best}: {gain:+.4f}"
     return result.verdict == "pool", said
 
 
@@ -144,8 +145,8 @@ def section(done: Run) -> str:
         f"{setup.n_rows:,} rows, {setup.n_tasks:,} tasks, {setup.n_features} features, "
         f"{setup.problem}" + (", quick=True" if done.quick else "") + "\n",
         f"> {result.summary().splitlines()[0]}\n",
-        f"- gain {interval(result.gain)}, margin {result.margin:.4f}, pooling gain {interval(result.pooling_gain)}, trees "
-        f"gain {interval(result.trees_gain)}",
+        f"- gain {interval(result.gain)}, margin {result.margin:.4f}, pooling gain "
+        f"{interval(result.pooling_gain)}, trees gain {interval(result.trees_gain)}",
         f"- recommended: {result.recommended}",
         f"- tasks: {said(groups)}; to do: {said(actions)}",
     ]

@@ -115,9 +115,9 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
         return verdict_of(examples.inconclusive, setup=setup, times_more=3.0)
 
     assert verdict_of(examples.inconclusive) == (
-        "Inconclusive. These data do not decide whether sharing helps: +0.004 (-0.012 to 0.020) of "
-        "explained variance against the better of separate and pooled models. If the difference "
-        "stays as it is, about 2,800 more rows would decide."
+        "Inconclusive. These data do not decide whether sharing helps: +0.004 (-0.012 to 0.020) "
+        "of explained variance against the better of separate and pooled models. If the "
+        "difference stays as it is, about 2,800 more rows would decide."
     )
     assert "about 1,300 more rows would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")

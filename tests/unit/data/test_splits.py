@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import datetime
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import polars as pl
 import pytest
 import scipy.sparse as sp
-from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.model_selection import KFold, ShuffleSplit, StratifiedKFold
 
@@ -237,7 +237,7 @@ def test_time_with_ties_and_sizes():
         TimeOrdered(np.arange(10), min_train_times=0)
 
 
-@given(st.data())
+@hypothesis.given(st.data())
 def test_as_many_times_as_test_sets_and_a_past_are_enough(draw):
     n_splits, past = draw.draw(st.integers(1, 8)), draw.draw(st.integers(1, 5))
     n_times = draw.draw(st.integers(n_splits + past, n_splits + past + 30))
