@@ -192,7 +192,7 @@ def compare(
     >>> from polytask import compare
     >>> rng = np.random.default_rng(0)
     >>> X, school = rng.standard_normal((200, 5)), np.repeat(np.arange(10), 20)
-    >>> coef = 1 + 0.1 * rng.standard_normal((10, 5))
+    >>> coef = 1 + 0.3 * rng.standard_normal((10, 5))
     >>> y = (X * coef[school]).sum(axis=1) + rng.standard_normal(200)
     >>> result = compare(X, y, task=school, quick=True)
     >>> result.verdict
