@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import atexit
+import gc
 import os
 import sys
 from collections.abc import Sequence
@@ -66,6 +68,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         interrupted.
     """
     use_utf8()
+    # The collection of all modules at exit takes a second and frees what ends anyway.
+    atexit.unregister(gc.freeze)
+    atexit.register(gc.freeze)
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("POLYTASK_DEBUG", "") not in ("", "0")
     arguments = [word for word in arguments if word != "--debug"]

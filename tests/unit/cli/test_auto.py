@@ -187,16 +187,17 @@ def test_a_budget_in_which_no_model_is_finished_is_refused_and_can_go_on(run, ex
 
 def test_a_model_that_is_not_fitted_in_time_is_named(run, exams, monkeypatch):
     monkeypatch.setattr(fitting, "Workers", LittleTime)
-    # Both models on five folds, and one of them on all rows.
+    # Both models on five folds, and the one that predicts worse on all rows.
     monkeypatch.setattr(LittleTime, "fits", 11)
-    words = ("auto", "exams.csv", "--task", "school", "--target", "score", *FEW)
+    words = ("auto", "exams.csv", "--task", "school", "--target", "score")
+    words = (*words, "--models", "pooled", "--models", "pooled + intercepts")
     done = run(*words, "--time-budget", "1h", "--out", "m.polytask")
     assert done.status == 0, done.err
     model = load("m.polytask")
-    assert len(model.members_) == 1
+    assert list(model.members_) == ["pooled"]
     assert model.time_budget == 3600.0
-    assert len(model.unfitted_) == 1
-    assert f"There was not time to fit {model.unfitted_[0]} on all rows" in done.out
+    assert model.unfitted_ == ("pooled + intercepts",)
+    assert "There was not time to fit pooled + intercepts on all rows" in done.out
     assert "--force and more time" in done.out
 
 

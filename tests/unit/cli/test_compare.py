@@ -175,7 +175,12 @@ def test_group_and_time_are_no_features_unless_asked(run, plain):
     done = comparison(run, *QUICK, "--group", "k", "--features", "x,z,k", out="b")
     assert "Columns      3 to learn from" in done.err
     assert "whole groups of 'k', of 60" in done.err
-    assert polytask.load("b/model/model.polytask").feature_names_in_.tolist() == ["x", "z", "k"]
+    assert polytask.load("b/model/model.polytask").feature_names_in_.tolist() == [
+        "g",
+        "x",
+        "z",
+        "k",
+    ]
     settings = [
         json.loads(Path(name, "run.lock.json").read_text(encoding="utf-8"))["settings"]
         for name in ("out", "b")
