@@ -145,10 +145,10 @@ CHINESE: Mapping[str, Template] = {
     "adapt.use.target": "仅用新数据预测得更好，且超出噪声，因此只用新数据。",
     "adapt.use.pooled": "新旧数据合并为一个模型更好，且超出噪声，因此采用合并模型。",
     # Metrics within a sentence.
-    "metric.d2.regression": "解释方差",
+    "metric.d2.regression": "R2",
     "metric.d2.deviance": "解释偏差",
-    "metric.d2.classification": "解释的不确定性",
-    "metric.d2.mixed": "解释的方差与不确定性",
+    "metric.d2.classification": "解释的对数损失",
+    "metric.d2.mixed": "解释的损失",
     "metric.r2": "R2",
     "metric.r2_within": "任务内 R2",
     "metric.mse": "均方误差",

@@ -198,10 +198,10 @@ ENGLISH: Mapping[str, Template] = {
         "One model of the old and new rows is better, beyond noise, so it is used."
     ),
     # Metrics within a sentence.
-    "metric.d2.regression": "explained variance",
+    "metric.d2.regression": "R2",
     "metric.d2.deviance": "explained deviance",
-    "metric.d2.classification": "explained uncertainty",
-    "metric.d2.mixed": "explained variance and uncertainty",
+    "metric.d2.classification": "explained log loss",
+    "metric.d2.mixed": "explained loss",
     "metric.r2": "R2",
     "metric.r2_within": "R2 within tasks",
     "metric.mse": "mean squared error",

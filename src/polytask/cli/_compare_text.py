@@ -13,7 +13,7 @@ from polytask.cli._given import command_line
 
 if TYPE_CHECKING:
     from polytask.analysis import Comparison
-    from polytask.analysis._parts import ModelRow
+    from polytask.analysis._parts import ModelRow, Setup
     from polytask.cli._compare_request import Request
     from polytask.cli._fit_data import Training
 
@@ -87,15 +87,25 @@ def say_leaderboard(result: Comparison) -> None:
     scored = [row for row in result.models if not math.isnan(row.score.mean)]
     # Scores that are no means over rows have no interval from one split.
     spread = ["95% interval"] if any(not math.isnan(row.score.low) for row in scored) else []
-    header = ("model", *_labels((result.setup.metric,)), *spread, *_labels(names))
+    first = "R2" if _against(result.setup) else _labels((result.setup.metric,))[0]
+    header = ("model", first, *spread, *_labels(names))
     rows = [_row(row, names, bool(spread)) for row in scored]
     right = tuple(range(1, len(header) + 2))
     done, planned = result.setup.n_splits, result.setup.planned
-    title = f"Scores on held-out rows ({done} of {planned} folds)"
+    title = f"Scores on held-out rows ({done} of {planned} folds){_against(result.setup)}"
     say_table(title, (*header, "chosen", "fit CPU"), rows, right=right)
     for row in result.models:
         if math.isnan(row.score.mean) and row.note:
             say(f"Not scored: {row.name} ({row.note}).")
+
+
+def _against(setup: Setup) -> str:
+    """Return what R2 compares with, where it is the score of the verdict; else nothing."""
+    if setup.metric != "d2" or setup.problem != "regression" or setup.of_deviance:
+        return ""
+    if setup.form == "targets":
+        return ": mean R2 of the targets, each against its training mean"
+    return ": R2 against the training mean"
 
 
 def _beside(result: Comparison) -> tuple[str, ...]:

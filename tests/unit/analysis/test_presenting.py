@@ -56,11 +56,11 @@ def test_verdict_sentence_says_gain_interval_metric_and_groups():
     result = examples.change(examples.share(), {"tasks": tasks})
     assert presenting.verdict_sentence(result) == (
         "Share: learn the tasks together. Models that share are better than the better of "
-        "separate and pooled models: +0.031 (0.012 to 0.050) of explained variance. Task by task: "
+        "separate and pooled models: +0.031 (0.012 to 0.050) of R2. Task by task: "
         "52 gain, 3 lose, 84 are undecided."
     )
     assert presenting.verdict_sentence(result, "zh") == (
-        "共享：各任务一起学习。共享的模型优于分开与合并两类模型中较好的一个：解释方差 +0.031"
+        "共享：各任务一起学习。共享的模型优于分开与合并两类模型中较好的一个：R2 +0.031"
         "（0.012 至 0.050）。逐个任务来看：52 个受益，3 个受损，84 个未定。"
     )
 
@@ -97,7 +97,7 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
     text = verdict_of(examples.separate, verdict="pool", plain="pooled", pooling_gain=NAN_INTERVAL)
     assert text == (
         "Pool: one model for all tasks. Sharing is worse than pooled models: -0.040 (-0.050 to "
-        "-0.030) of explained variance."
+        "-0.030) of R2."
     )
 
 
@@ -116,7 +116,7 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
 
     assert verdict_of(examples.inconclusive) == (
         "Inconclusive. These data do not decide whether sharing helps: +0.004 (-0.012 to 0.020) "
-        "of explained variance against the better of separate and pooled models. If the "
+        "of R2 against the better of separate and pooled models. If the "
         "difference stays as it is, about 2,800 more rows would decide."
     )
     assert "about 1,300 more rows would decide" in more()
@@ -159,7 +159,7 @@ def test_an_error_is_said_to_fall():
 def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
     assert (
         "Use pooled boosting, category: this tree model beats the best linear model by +0.052 "
-        "(0.031 to 0.073) of explained variance."
+        "(0.031 to 0.073) of R2."
     ) in presenting.summary(examples.inconclusive())
     assert "tree" not in presenting.summary(examples.share())
 
