@@ -75,9 +75,9 @@ def verdict_of(base=examples.share, lang: str = "en", **fields) -> str:
 def test_a_gain_that_may_be_too_small_to_matter_says_so():
     assert "too small" not in verdict_of()
     small = Interval(0.031, 0.004, 0.058)
-    text = "the interval begins below the margin of 0.0100."
+    text = "the interval begins below the margin of 0.01."
     assert verdict_of(gain=small).endswith(text)
-    assert "区间的下端低于界限 0.0100" in verdict_of(gain=small, lang="zh")
+    assert "区间的下端低于界限 0.01" in verdict_of(gain=small, lang="zh")
 
 
 def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
@@ -104,8 +104,8 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
 def test_a_difference_within_the_margin_is_called_so():
     assert verdict_of(examples.no_difference) == (
         "No practical difference. Models that share and the better of separate and pooled models "
-        "differ by less than the margin of 0.0100: +0.0021 (-0.0031 to 0.0073) of explained "
-        "variance. The simplest model is enough."
+        "differ by less than the margin of 0.01: +0.0021 (-0.0031 to 0.0073) of R2. "
+        "The simplest model is enough."
     )
 
 
