@@ -12,9 +12,12 @@ import xxhash
 from numpy.typing import NDArray
 
 from polytask._estimator import Outcomes
+from polytask._estimator.scoring import judged_by
 from polytask.data import Form, TaskData
 from polytask.losses import LogLink
 from polytask.metrics import HeldOut
+from polytask.metrics.held_out import JudgedLoss
+from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
 Rows = NDArray[np.intp]
@@ -79,17 +82,20 @@ class Study:
         own = self.outcomes.classes[task]
         return own if own is None or not self.one_quantity else self.outcomes.union
 
-    def loss(self, task: int) -> LogLink | None:
-        """Return the loss whose deviance is scored instead of the squared error."""
-        own = self.outcomes.losses[task]
-        return own if isinstance(own, LogLink) else None
+    def loss(self, task: int) -> JudgedLoss | None:
+        """Return the loss that is scored instead of the squared error."""
+        return (
+            None
+            if self.outcomes.classes[task] is not None
+            else judged_by(self.outcomes.losses[task])
+        )
 
     @cached_property
     def one_quantity(self) -> bool:
         """Whether the tasks are about the same thing, as rows with a task label are."""
         losses, classes = self.outcomes.losses, self.outcomes.classes
         kinds = {
-            own.name if isinstance(own, LogLink) else labels is None
+            labels is None if judged_by(own) is None else own.name
             for own, labels in zip(losses, classes, strict=True)
         }
         return self.data.form is not Form.TARGETS and len(kinds) == 1
@@ -268,18 +274,24 @@ def _constants(study: Study, train: Rows) -> list[Any]:
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     y, weight = study.codes[train], weight[train]
     if data.form is Form.TARGETS:
-        return [_constant(y[:, t], weight, study.classes(t)) for t in tasks]
+        return [_constant(study, t, y[:, t], weight) for t in tasks]
     if study.one_quantity:
-        return [_constant(y, weight, study.classes(0))] * data.n_tasks
+        return [_constant(study, 0, y, weight)] * data.n_tasks
     owners = data.row_tasks()[train]
-    return [_constant(y[owners == t], weight[owners == t], study.classes(t)) for t in tasks]
+    return [_constant(study, t, y[owners == t], weight[owners == t]) for t in tasks]
 
 
-def _constant(y: Array, weight: Array, classes: NDArray[Any] | None) -> Any:  # noqa: ANN401
+def _constant(study: Study, task: int, y: Array, weight: Array) -> Any:  # noqa: ANN401
     seen = ~np.isnan(y)
     y, weight = y[seen], weight[seen]
+    classes, loss = study.classes(task), study.loss(task)
+    if classes is None and not len(y):
+        return float("nan")
     if classes is None:
-        return float(np.average(y, weights=weight)) if len(y) else float("nan")
+        # The mean is the best constant of a deviance too.
+        if loss is None or isinstance(loss, LogLink):
+            return float(np.average(y, weights=weight))
+        return best_constant(loss, y, weight)
     counts = np.bincount(y.astype(int), weights=weight, minlength=len(classes))
     total = counts.sum()
     return counts / total if total > 0 else np.full(len(counts), 1.0 / len(counts))

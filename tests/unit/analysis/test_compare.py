@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import BaseEstimator, RegressorMixin, clone
 from sklearn.dummy import DummyRegressor
 from sklearn.tree import DecisionTreeRegressor
 
@@ -463,3 +463,15 @@ def test_refusals(given: dict[str, Any], message: str) -> None:
     X, y, task = related()
     with pytest.raises((DataError, ParameterError), match=message):
         compare(X, y, **({"task": task, "models": FEW} | given))
+
+
+def test_a_comparison_judges_by_the_loss_as_the_score_of_its_models_does() -> None:
+    X, y, task = related(n_tasks=3, n=20)
+    model = MultiTaskRegressor(L2(0.1), loss="quantile(0.9)")
+    found = compare(X, y, task=task, loss="quantile(0.9)", models=[("own", model)], cv=2)
+    data = TaskData.from_long(X, y, task)
+    expected = [
+        clone(model).fit(data.rows(train)).score(data.rows(test))
+        for train, test in WithinTasks(2, random_state=0).split(data)
+    ]
+    assert found.scores["score"].to_numpy() == pytest.approx(expected)
