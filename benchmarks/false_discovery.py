@@ -49,6 +49,13 @@ NEW = 1000
 LISTS: dict[str, Any] = {
     # Separate, pooled with intercepts, and the learned prior: compare --quick.
     "quick": "default",
+    # And separate models with a common strength of their penalties.
+    "quick, one strength": [
+        "separate",
+        "separate, one strength",
+        "pooled + intercepts",
+        "learned prior",
+    ],
     # Of the default those that the verdict is about: trees and models for reference are not.
     "default": [model.name for model in compared_models() if model.family == "linear"],
 }
