@@ -122,15 +122,17 @@ class Baseline:
         return Baseline(self.constants + other.constants, self.weights + other.weights)
 
     def merged(self, other: Baseline) -> Baseline:
-        """Return the means of the rows of two, for numbers."""
-        pairs = zip(self.constants, self.weights, other.constants, other.weights, strict=True)
+        """Return the means of the rows of both, for numbers; the other one may know more tasks."""
+        more = len(other.constants) - len(self.constants)
+        constants, weights = (*self.constants, *[np.nan] * more), (*self.weights, *[0.0] * more)
+        pairs = zip(constants, weights, other.constants, other.weights, strict=True)
         # A target without labels has no mean yet.
         means = [
             b if not n else a if not m else float(np.average(np.array([a, b]), weights=[n, m]))
             for a, n, b, m in pairs
         ]
-        weights = [a + b for a, b in zip(self.weights, other.weights, strict=True)]
-        return Baseline(tuple(means), tuple(weights))
+        total = [a + b for a, b in zip(weights, other.weights, strict=True)]
+        return Baseline(tuple(means), tuple(total))
 
 
 # Whether targets are classes, and the loss that predicted numbers are judged by.

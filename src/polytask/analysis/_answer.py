@@ -376,7 +376,9 @@ def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
     names = {entry.name for entry in judge.plan.running}
     if not {_SEPARATE_NONE, _SEPARATE, _JOINT_NONE} <= names:
         return None
-    bare, tuned = judge.always(_SEPARATE_NONE), judge.always(_SEPARATE)
+    # The best of the separate models: a strength that is tuned on one task's few rows is noise,
+    # and to do without that is no sharing.
+    bare, tuned = judge.always(_SEPARATE_NONE), chosen.separate
     cells = TwoByTwo(
         separate_none=judge.scores(bare),
         separate_tuned=judge.scores(tuned),

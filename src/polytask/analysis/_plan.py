@@ -45,6 +45,9 @@ _INNER = 3
 # Distinct times to learn from before the first that are held out: the inner split that chooses
 # the models leaves two, and of these the search for a strength learns from one.
 _PAST, _INNER_PAST = 3, 2
+# Groups and tasks that are needed at least: some are held out, some of the others by the inner
+# split, and of groups a search holds out some of the rest.
+_LEAST = {"grouped": ("groups", 4), "unseen": ("tasks", 3)}
 # Of the training rows, what an inner split by time holds out.
 _RECENT = {1: 1 / 4, _INNER: 1 / 6}
 # Above it one inner split tells the models apart well enough.
@@ -170,6 +173,14 @@ def _outer_splitter(scheme: str, choices: Choices, data: TaskData) -> Splitter:
         "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
     }
     splitter = makers[scheme]()
+    if scheme in _LEAST:
+        what, least = _LEAST[scheme]
+        units = splitter.units(data) if scheme == "grouped" else np.arange(data.n_tasks)
+        count = len(np.unique(np.asarray(units)))
+        if count < least:
+            raise DataError(
+                f"{OWNER} needs at least {least} {what} to hold out whole {what}; got {count}."
+            )
     return splitter if is_whole(choices.cv) else _fewer(splitter, data, 2)
 
 

@@ -103,7 +103,9 @@ def test_unrelated_tasks_gain_by_shrinkage_and_not_by_sharing() -> None:
     y = (X * coef[task]).sum(axis=1) + 2.0 * rng.standard_normal(len(task))
     near = ("near", MultiTaskRegressor(toward_mean(1.0) + L2(0.1), standardize=True))
     bare = ["separate, unpenalised", "pooled + intercepts, unpenalised"]
-    result = compare(X, y, task=task, models=["separate", near, *bare], quick=True)
+    result = compare(
+        X, y, task=task, models=["separate", "separate, one strength", near, *bare], quick=True
+    )
     assert result.shrinkage_gain is not None
     assert result.sharing_gain is not None
     assert result.shrinkage_gain.low > 0

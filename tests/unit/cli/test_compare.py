@@ -194,7 +194,7 @@ def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     assert "(2 of 2 folds)" in done.out
     # Nothing is as far apart as that.
     assert verdict_of(done).startswith("Verdict: No practical difference.")
-    assert "the margin of 7.50" in verdict_of(done)
+    assert "the margin of 7.5" in verdict_of(done)
     held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     assert (held.margin, held.setup.planned, held.setup.quick) == (7.5, 2, True)
     assert json.loads(Path("out/run.lock.json").read_text(encoding="utf-8"))["command"]["options"][

@@ -123,13 +123,13 @@ def test_picture_of_nothing_is_refused():
 KIN = Kinship(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 
-def test_comparison_opens_with_the_sentence(tmp_path):
+def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
     said = "The tasks are related (p = 0.002): of what the features do, 70% is common"
-    assert one.summary().startswith(said)
-    assert one.summary("zh").startswith("各任务相关（p = 0.002）")
+    assert f"\n{said}" in one.summary()
+    assert "\n各任务相关（p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
-    assert re.match(rf"# .*\n\n{re.escape(said)}", text)
+    assert f"\n\n{said}" in text
     page = Page(write_report(one, tmp_path / "a.html").read_text(encoding="utf-8"))
     (line,) = [e for e in page.elements if e.get("class") == "related"]
     assert line.text.startswith(said)
