@@ -28,7 +28,7 @@ WAYS = {
     "within": lambda n: {},
     "three folds": lambda n: {"cv": 3},
     "grouped": lambda n: {"groups": np.arange(n) % 11},
-    "three groups": lambda n: {"groups": np.arange(n) % 3},
+    "four groups": lambda n: {"groups": np.arange(n) % 4},
     "unseen": lambda n: {"unseen": True},
     "time": lambda n: {"time": np.arange(n) % 24},
     "five times": lambda n: {"time": np.arange(n) % 5},
