@@ -27,7 +27,7 @@ RELATED_CHINESE: Mapping[str, Template] = {
     "related.p": "p = {value}",
     "related.p_least": "p ≤ {value}",
     "related.effective": Plural(
-        "n", "只有 1 个任务提供信息。", "这 {n} 个任务大约相当于 {value} 个互不相关的任务。"
+        "n", "只有 1 个任务提供信息。", "有效任务数：{n} 个中的 {value} 个。"
     ),
     # What else.
     "related.aspects": "共同之处：{names}。",

@@ -39,7 +39,7 @@ RELATED_ENGLISH: Mapping[str, Template] = {
     "related.effective": Plural(
         "n",
         "1 task has something to say.",
-        "The {n} tasks are worth about {value} unrelated ones.",
+        "Effective number of tasks: {value} of {n}.",
     ),
     # What else.
     "related.aspects": "What they have in common: {names}.",
