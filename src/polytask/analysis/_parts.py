@@ -109,7 +109,7 @@ class TaskGain:
     raw : float
         The gain before shrinkage.
     group : {"gain", "lose", "unclear"}
-        Whether the interval is above 0, below 0, or holds it.
+        Whether the interval is above 0 or below 0 and the gain larger than the margin, or not.
     action : {"share", "separate", "pool", "collect", "any"}
         What to do; "any": its own rows ask for nothing beside what is said of all tasks.
     more_rows : int or None

@@ -11,7 +11,7 @@ from polytask.analysis._held_labels import TaskTable
 from polytask.analysis._intervals import normal_quantile
 from polytask.analysis._parts import Interval, TaskGain
 from polytask.analysis._task_gains import TaskGains, task_gains
-from polytask.analysis._verdict import group_and_action, more_rows
+from polytask.analysis._verdict import Advice, group_and_action, more_rows
 
 Array = NDArray[np.float64]
 
@@ -74,6 +74,8 @@ def _row(
     own = int(raw > reach) - int(raw < -reach)
     better = "pool" if pooling > 0 else "separate"
     advice = group_and_action(low, high, own, more if undecided else None, better)
+    if abs(gain) <= margin:
+        advice = Advice("unclear", "any")
     return TaskGain(
         task=task,
         rows=rows,
