@@ -82,7 +82,7 @@ def test_a_comparison_has_models_without_sharing_of_the_same_loss(name):
     X, y, task = _rows(name, each=110, n_tasks=3)
     names = ["separate", "pooled + intercepts", "learned prior", "boosting pooled"]
     names += ["separate, unpenalised", "near the mean"]
-    result = compare(X, y, task=task, loss=name, models=names, cv=1)
+    result = compare(X, y, task=task, loss=name, models=names, cv=4)
     held = {row.name: row for row in result.models}
     assert result.setup.metric == "d2"
     assert result.setup.of_deviance

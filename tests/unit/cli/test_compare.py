@@ -260,7 +260,7 @@ def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
     plain.to_csv("a.csv", index=False)
     monkeypatch.setattr("polytask.analysis._answer.verdict", lambda *_: "share")
     done = comparison(run, *QUICK, "--group", "patient")
-    assert "Use near the mean." in done.out
+    assert "Use near the mean: " in done.out
     assert len(predicted(run, done)) == 120
     for path in Path("out/model").iterdir():
         assert b"patient" not in path.read_bytes()

@@ -39,7 +39,7 @@ def test_they_go_on_from_a_finished_comparison(run, there, monkeypatch):
     count = len(done)
     again = run("rerun", "out/run.lock.json", "--out", "again")
     assert again.status == 0, again.err
-    assert len(done) == 2 * count + 9
+    assert len(done) == 2 * count + 10
     same = Comparison.from_json(Path("again/report.json").read_text(encoding="utf-8"))
     assert same.learning == result.learning
     assert same.ablation == result.ablation

@@ -67,7 +67,7 @@ def test_networks_stand_beside_the_others_and_the_best_predicts(run, curved, mon
     assert "this network beats the best linear model" in done.out
     written = predicted(run, done)
     model = load(next_words(done)[1])
-    expected = model.predict(curved[["x", "z"]], task=curved["g"])
+    expected = model.predict(curved[["g", "x", "z"]])
     np.testing.assert_allclose(written["prediction"], expected)
     # What an interruption left ends with the numbers of a run without one.
     again = run("rerun", "out/run.lock.json", "--out", "again")
