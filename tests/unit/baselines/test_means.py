@@ -79,7 +79,7 @@ def test_pooled_intercepts_are_free_of_the_penalty():
 @pytest.mark.slow
 @pytest.mark.parametrize("name", ["poisson", pytest.param("gamma", marks=pytest.mark.slow)])
 def test_a_comparison_has_models_without_sharing_of_the_same_loss(name):
-    X, y, task = _rows(name, each=110, n_tasks=3)
+    X, y, task = _rows(name, each=250, n_tasks=3)
     names = ["separate", "pooled + intercepts", "learned prior", "boosting pooled"]
     names += ["separate, unpenalised", "near the mean"]
     result = compare(X, y, task=task, loss=name, models=names, cv=4)
