@@ -44,7 +44,7 @@ SETS = (
     "bank_conjoint",
     "hillstrom",
 )
-# A full comparison of these takes long: three models.
+# A full comparison of these takes long: few models.
 QUICK = frozenset({"bank_conjoint", "hillstrom"})
 SECONDS = {"s": 1, "minute": 60, "hour": 3600, "day": 86400}
 

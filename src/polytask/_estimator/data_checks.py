@@ -19,6 +19,9 @@ from polytask.exceptions import DataError
 _NEARLY_ALL = 0.95
 _FEW_ROWS = 20
 _SHOWN = 5
+# Rows with many different targets and features that are equal in both are copies, if they are
+# more than this share; so many columns are compared.
+_COPIES, _COMPARED = 0.1, 20
 # Names of row ids: id, user_id, PatientID, row, uuid, key.
 _ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编号$|行号$")
 
@@ -41,7 +44,34 @@ def data_warnings(
             _row_ids(data, columns, {leak.column for leak in leaks}), "number or name the rows"
         ),
         *_first(far_cell_sentences(data, columns), "hold cells that far off"),
+        *_repeated_rows(data, columns),
     )
+
+
+def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[str]:
+    """Say that many rows are copies of others, where features and target are measured numbers."""
+    y = np.asarray(data.y)
+    finite = y.dtype.kind == "f" and y.ndim == 1 and len(columns) > 0
+    if not finite or len(np.unique(y)) < _FEW_ROWS or columns.stored() is not None:
+        return []
+    cells = [columns.column(j) for j in range(min(len(columns), _COMPARED))]
+    # Rows with the same sum by weights at random have the same cells.
+    weights = np.random.default_rng(0).uniform(1.0, 2.0, len(cells) + 1)
+    with np.errstate(over="ignore", invalid="ignore"):
+        sums = sum(w * cell for w, cell in zip(weights, [y, *cells], strict=True))
+    # A cell that is missing is like no other.
+    distinct = len(np.unique(sums, equal_nan=False))
+    # Few columns of few values repeat by chance; measured ones do not.
+    varied = max(len(np.unique(cell)) for cell in cells) >= min(_FEW_ROWS, distinct)
+    repeats = len(y) - distinct
+    if not varied or repeats < _COPIES * len(y):
+        return []
+    return [
+        f"{repeats:,} of {len(y):,} rows repeat the features and the target of another row, some "
+        "perhaps in another task. Copies on both sides of a split make scores and verdicts look "
+        "better and more certain than they are: drop them, or keep copies together (groups=, on "
+        "the command line --group)."
+    ]
 
 
 def _first(sentences: list[str], what: str) -> list[str]:

@@ -120,7 +120,10 @@ CHINESE: Mapping[str, Template] = {
     "stopped.interrupt": "比较被中断。",
     "warn.incomplete": "尚未完成：{planned} 次划分中完成了 {done} 次，数字仍可能变化。",
     "warn.partial": "尚未完成：部分模型还没有结果，数字仍可能变化。",
-    "warn.quick": "只比较了三种模型（快速）；完整的比较会尝试全部模型。",
+    "warn.quick": "快速比较只有少数模型，其中一个共享；完整的比较会尝试全部模型。",
+    "warn.nothing": (
+        "没有模型对留出行的预测优于训练数据的均值：用这些特征和行数还得不到任何改进。"
+    ),
     # Adaptation.
     "adapt.tasks": "已用 {rows}适应 {n} 个任务（{names}）。",
     "adapt.rows": "{n} 行数据",

@@ -154,7 +154,13 @@ ENGLISH: Mapping[str, Template] = {
         "Not finished: {done} of {planned} splits are in, and the numbers can still change.",
     ),
     "warn.partial": "Not finished: some models are missing, and the numbers can still change.",
-    "warn.quick": "Three models were compared (quick); the full comparison tries all of them.",
+    "warn.quick": (
+        "A quick comparison has few models, one of which shares; the full comparison tries all."
+    ),
+    "warn.nothing": (
+        "No model predicts the held-out rows better than the training mean does: with these "
+        "features and rows there is nothing to gain yet."
+    ),
     # Adaptation.
     "adapt.tasks": Plural(
         "n", "Adapted to 1 task ({names}) by {rows}.", "Adapted to {n} tasks ({names}) by {rows}."

@@ -45,7 +45,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "verb.share": "share",
     "verb.separate": "keep separate",
     "verb.pool": "pool",
-    "verb.collect": "collect more rows",
+    "verb.collect": "collect more data",
     "verb.any": "as for all tasks",
     "kind.separate": "separate",
     "kind.pooled": "pooled",
@@ -123,7 +123,7 @@ REPORT_ENGLISH: Mapping[str, Template] = {
     "column.raw": "Gain before shrinkage",
     "column.group": "Group",
     "column.action": "Action",
-    "column.more_rows": "More rows that would decide",
+    "column.more_rows": "More data that would decide",
     # Gain and size.
     "size.across": "Labelled rows of the task",
     "size.upward": "Gain, in {metric}",

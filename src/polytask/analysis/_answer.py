@@ -45,6 +45,7 @@ from polytask.analysis._problem import OWNER
 from polytask.analysis._task_rows import task_rows
 from polytask.analysis._unit import Record, is_relative, whole_key
 from polytask.analysis._verdict import margin_of, rows_to_decide, verdict
+from polytask.data import Form
 from polytask.exceptions import DataError
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
@@ -221,6 +222,23 @@ class Judge:
         known = [values for values in losses if values is not None]
         scale, weights = self.labels.scale, self.labels.weights
         return len(known) == len(roles) and all_perfect(known, scale, weights)
+
+    def within_tasks(self, names: Names) -> dict[str, float]:
+        """Return R2 within tasks over all held-out rows: of one fold a task may have but one."""
+        labels, study = self.labels, self.plan.study
+        squares = all(study.classes(t) is None and study.loss(t) is None
+                      for t in range(study.data.n_tasks))  # fmt: skip
+        losses = None if labels is None else losses_of(self.board, names, labels)
+        if labels is None or losses is None or not (self.relative and squares):
+            return {}
+        targets = study.data.form is Form.TARGETS
+        y = study.codes[(labels.rows, labels.tasks) if targets else labels.rows]
+        w, t = labels.weights, labels.tasks
+        means = np.bincount(t, w * y) / np.maximum(np.bincount(t, w), np.finfo(float).tiny)
+        several = np.bincount(t)[t] > 1
+        around = float((w * (y - means[t]) ** 2)[several].sum())
+        left = float((w * losses)[several].sum())
+        return {"r2_within": 1.0 - left / around} if around > 0 else {}
 
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""
@@ -421,7 +439,7 @@ def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
         if whole
         else (),
         picked=picked,
-        metrics=_mean_metrics(done) if whole else {},
+        metrics=_mean_metrics(done) | judge.within_tasks(names) if whole else {},
         undefined=_undefined(done) if whole else {},
         fit_seconds=_mean([r["fit_seconds"] for r in done]),
         predict_seconds=_mean([r["predict_seconds"] for r in done]),

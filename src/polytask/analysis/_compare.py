@@ -137,7 +137,7 @@ def compare(
     unseen : bool, default=False
         Hold out whole tasks: how well is a new task served?
     quick : bool, default=False
-        Three models instead of all: one per task, one pooled, one that shares.
+        Few models instead of all: one per task, pooled ones, one that shares.
     time_budget : float or None, default=None
         Seconds after which no new fit is started; one that has begun is ended when a quarter
         more is over. What is finished is judged.

@@ -206,7 +206,7 @@ class Setup:
     of_deviance : bool
         Whether numbers are counts or amounts that are judged by their deviance.
     quick : bool
-        Whether three models were compared instead of all.
+        Whether few models were compared instead of all.
     times : int
         How many distinct times there are, where rows are held out by time; else 0.
     time_gap : float

@@ -96,7 +96,7 @@ class Plan:
     margin : float or None
         The margin of practical equivalence as the user set it.
     quick : bool
-        Whether there are three models only.
+        Whether there are few models only.
     times : ndarray of shape (n_times,)
         The distinct times, where rows are held out by time; else empty.
     """

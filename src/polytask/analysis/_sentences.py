@@ -95,7 +95,7 @@ def _to_decide(result: Comparison, speech: Speech) -> str:
     if setup.splits == "unseen":
         more = speech("more.tasks", {"n": about(times * setup.n_tasks)})
     else:
-        more = _more_data(times, times * setup.n_rows, setup, speech)
+        more = more_data(times, times * setup.n_rows, setup, speech)
     return speech("detail.more", {"more": more})
 
 
@@ -104,7 +104,7 @@ _DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days"
               "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
 
 
-def _more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
+def more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
     """Say how much more data that is: as time where rows come one time after the other."""
     if not setup.times:
         return speech("more.rows", {"n": about(rows)})
@@ -233,7 +233,7 @@ def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Speech) -> s
     wanted = [(t.more_rows / t.rows, t.more_rows) for t in tasks if t.more_rows]
     if wanted:
         share, rows = (median(values) for values in zip(*wanted, strict=True))
-        fields["more"] = _more_data(share, rows, setup, speech)
+        fields["more"] = more_data(share, rows, setup, speech)
     action = speech(f"action.{kind}", fields)
     return speech("action.named", {"action": action, "names": _names(tasks, speech)})
 
@@ -260,6 +260,9 @@ def two_by_two(result: Comparison, speech: Speech) -> str:
 def warnings(result: Comparison, speech: Speech) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, speech), _incomplete(result, speech)]
+    scores = [r.score.mean for r in result.models if math.isfinite(r.score.mean)]
+    if result.setup.metric == "d2" and scores and max(scores) <= 0:
+        found.insert(0, speech("warn.nothing"))
     if result.setup.quick:
         found.append(speech("warn.quick"))
     return [sentence for sentence in found if sentence]

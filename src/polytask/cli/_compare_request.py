@@ -33,7 +33,7 @@ class Method:
     unseen : bool
         Whether whole tasks are held out.
     quick : bool
-        Whether there are three models only.
+        Whether there are few models only.
     splits : int or None
         The number of folds.
     seed : int

@@ -18,7 +18,7 @@ Tables come in the three forms of polytask fit.
 
 EPILOG = """[bold]Examples[/bold]
 
-A first look, with three models:
+A first look, with few models:
 
   polytask compare exams.csv --task school --target score --out exams --quick
 
@@ -71,7 +71,7 @@ Quick = Annotated[
     typer.Option(
         "--quick",
         rich_help_panel=options.COMPARING,
-        help="A first look: three models instead of all.",
+        help="A first look: few models, one of which shares.",
     ),
 ]
 Splits = Annotated[

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from polytask._messages import Speech, clean, decimals, plain_number
 from polytask.analysis import Comparison
-from polytask.analysis._parts import Coefficients, Interval, ModelRow, TaskGain
+from polytask.analysis._parts import Coefficients, Interval, ModelRow, Setup, TaskGain
 from polytask.analysis._presenting import further_metrics, task_names
-from polytask.analysis._sentences import metric_word
+from polytask.analysis._sentences import metric_word, more_data
 
 Value = float | int | str | None
 
@@ -177,19 +177,25 @@ def task_table(result: Comparison, speech: Speech) -> Table:
     numeric = ("rows", "gain", "low", "high", "more_rows", "raw")
     caption = speech("tasks.caption", {"metric": metric_word(result.setup, speech)})
     named = zip(task_names(result), tasks, strict=True)
-    rows = tuple(_task_row(name, task, places, speech) for name, task in named)
+    rows = tuple(_task_row(name, task, places, result.setup, speech) for name, task in named)
     return Table("tasks", caption, _columns(speech, names, numeric), rows)
 
 
-def _task_row(name: str, task: TaskGain, places: int, speech: Speech) -> tuple[Cell, ...]:
+def _task_row(
+    name: str, task: TaskGain, places: int, setup: Setup, speech: Speech
+) -> tuple[Cell, ...]:
     more = task.more_rows
+    # Where rows come in time, nobody can collect so many at once.
+    words = f"{more:,}" if more else ""
+    if more and setup.times:
+        words = more_data(more / task.rows, more, setup, speech)
     return (
         own(name),
         _count(task.rows, speech),
         *_interval_cells(Interval(task.gain, task.low, task.high), places, speech, signed=True),
         Cell(speech.word("group", task.group), task.group),
         Cell(speech.word("verb", task.action), task.action),
-        Cell("" if more is None else f"{more:,}", more),
+        Cell(words, more),
         Cell(speech.number(task.raw, places, signed=True), float(task.raw)),
     )
 

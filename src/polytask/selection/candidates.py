@@ -65,7 +65,7 @@ class CandidateModel:
     unfit : callable
         From facts to the reason why it cannot be tried, None if it can.
     quick : bool
-        Whether a quick comparison has it; of each kind it has the first that can be tried.
+        Whether a quick comparison has it; of those that share it has the first that can be tried.
     compared : bool
         Whether a comparison has it unless it is asked for other models.
     cost : int
@@ -226,7 +226,7 @@ _CANDIDATES = (
     CandidateModel(
         "separate, one strength", "separate", "linear", _one_strength, _needs_own_rows, cost=2
     ),
-    CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind),
+    CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind, True),
     CandidateModel(
         "pooled + intercepts",
         "pooled",
@@ -365,13 +365,14 @@ def quick_models(facts: Facts, *, deep: bool = False) -> tuple[CandidateModel, .
     Returns
     -------
     tuple of CandidateModel
-        Of each kind the first that can be tried, and those before it that cannot.
+        Those without sharing, the first that shares and can be tried, and those before it that
+        cannot.
     """
     found: list[CandidateModel] = []
-    tried: set[str] = set()
+    shares = False
     for model in _CANDIDATES:
         meant = model.quick and (model.family == DEEP) is deep
-        if meant and model.kind not in tried:
+        if meant and not (shares and model.kind == "shared"):
             found.append(model)
-            tried |= set() if model.unfit(facts) else {model.kind}
+            shares |= model.kind == "shared" and not model.unfit(facts)
     return tuple(found)

@@ -252,7 +252,7 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 def test_what_is_not_finished_is_said():
     assert "Not finished: 2 of 5 splits are in" in presenting.summary(examples.incomplete())
     assert "The verdict, from 5 splits, stands." in said(complete=False)
-    assert "Three models were compared (quick)" in presenting.summary(examples.inconclusive())
+    assert "A quick comparison has few models" in presenting.summary(examples.inconclusive())
     assert "(quick)" not in said()
     assert presenting.summary(examples.nothing()).startswith("No verdict yet. No finished split")
 

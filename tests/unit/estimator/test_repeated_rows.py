@@ -1,0 +1,40 @@
+"""Rows that are copies of others are named: they make results look surer than they are."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from polytask._estimator.data_checks import data_warnings
+from polytask.data import TaskData
+
+
+def _said(X, y, task):
+    said = data_warnings(TaskData.from_long(X, y, task), "compare", allow_leak=False)
+    return [sentence for sentence in said if "repeat" in sentence]
+
+
+def _rows(n=60):
+    rng = np.random.default_rng(0)
+    X = rng.standard_normal((n, 3))
+    return X, X.sum(axis=1) + rng.standard_normal(n)
+
+
+@pytest.mark.parametrize("task", [np.arange(120) % 4, np.repeat([0, 1], 60)])
+def test_copies_within_a_task_and_across_tasks_are_counted(task):
+    X, y = _rows()
+    (sentence,) = _said(np.vstack([X, X]), np.tile(y, 2), task)
+    assert "60 of 120 rows" in sentence
+
+
+def test_honest_rows_are_passed():
+    X, y = _rows(120)
+    task = np.arange(120) % 4
+    assert not _said(X, y, task)
+    # A visit or two that was entered twice.
+    assert not _said(np.vstack([X, X[:2]]), np.append(y, y[:2]), np.append(task, task[:2]))
+    # Answers on short scales are often equal.
+    rng = np.random.default_rng(1)
+    answers = rng.integers(1, 4, (400, 2)).astype(float)
+    assert not _said(answers, rng.integers(1, 6, 400).astype(float), np.arange(400) % 5)
+    assert not _said(answers, rng.integers(1, 60, 400).astype(float), np.arange(400) % 5)
