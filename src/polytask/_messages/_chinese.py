@@ -37,9 +37,8 @@ CHINESE: Mapping[str, Template] = {
     "detail.separate": "每个任务一个模型比全部任务共用一个模型好 {other}。",
     "detail.pool": "全部任务共用一个模型比每个任务一个模型好 {other}。",
     "detail.pool_open": "共享能否优于{rival}尚无定论：{amount}。",
-    "detail.no practical difference": (
-        "共享的模型与{rival}相差不到界限 {margin}：{amount}。用最简单的模型即可。"
-    ),
+    "detail.no practical difference": ("共享的模型与{rival}相差不到界限 {margin}：{amount}。"),
+    "detail.simplest": "用最简单的模型即可。",
     "detail.inconclusive": "与{rival}相比，这些数据不能确定共享是否有益：{amount}。",
     "detail.which_plain": "分开与合并的模型哪个更好尚无定论。",
     "detail.more": "若差异保持不变，再有{more}即可确定。",

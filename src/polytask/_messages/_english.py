@@ -39,9 +39,9 @@ ENGLISH: Mapping[str, Template] = {
     "detail.pool": "One model for all tasks is better than one model per task by {other}.",
     "detail.pool_open": "Whether sharing improves on {rival} is not decided: {amount}.",
     "detail.no practical difference": (
-        "Models that share and {rival} differ by less than the margin of {margin}: {amount}. "
-        "The simplest model is enough."
+        "Models that share and {rival} differ by less than the margin of {margin}: {amount}."
     ),
+    "detail.simplest": "The simplest model is enough.",
     "detail.inconclusive": (
         "These data do not decide whether sharing helps: {amount} against {rival}."
     ),

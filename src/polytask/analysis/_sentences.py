@@ -65,7 +65,10 @@ def detail(result: Comparison, speech: Speech) -> str:
     if result.perfect:
         return speech("detail.perfect")
     if said == "no practical difference":
-        return speech(f"detail.{said}", fields)
+        # Beside the models of the verdict, trees or networks may be better than all of them.
+        simple = _recommended_family(result) not in _over_rule(result)
+        enough = speech("detail.simplest") if simple else ""
+        return speech.joined([speech(f"detail.{said}", fields), enough])
     return _of_plain_models(result, fields, speech)
 
 
