@@ -238,9 +238,9 @@ def bounded_r2(got: Got) -> str:
     """No model has a score that only a division by nearly nothing explains."""
     for model in got.report()["models"]:
         for metric in ("r2", "r2_within"):
-            # Levels of firms make up 92% of the variation, and a model that knows none of them
-            # is twelve times as far off within a firm.
-            least = -13 if model["name"] == "pooled" else -5
+            # Levels of firms make up 92% of the variation: a model that knows none of them is
+            # twelve times as far off within a firm as its mean, and -11 to -15 is true.
+            least = -15 if model["name"] in ("pooled", "boosting pooled") else -5
             if (value := model["metrics"].get(metric)) is not None and value < least:
                 return f"{metric} of {model['name']} is {value:.3g}"
     return ""
