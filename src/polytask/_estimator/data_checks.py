@@ -27,11 +27,17 @@ _ID_NAME = re.compile(r"(?:(?:^|[\W_])(?i:id|uuid|guid|row|key)|[a-z]I[Dd])$|编
 
 
 def data_warnings(
-    data: TaskData, owner: str, *, allow_leak: bool, option: bool = False, target: str = ""
+    data: TaskData,
+    owner: str,
+    *,
+    allow_leak: bool,
+    option: bool = False,
+    target: str = "",
+    grouped: bool = False,
 ) -> tuple[str, ...]:
     """Refuse copies of the target among the features, and return what else misleads."""
     # `option`: the message tells of options of the command line; `target`: the name of the
-    # target, where the data do not know it.
+    # target, where the data do not know it; `grouped`: copies can be kept on one side of a split.
     columns = NumberColumns(data)
     leaks = find_leaks(data, columns)
     if not allow_leak:
@@ -44,7 +50,7 @@ def data_warnings(
             _row_ids(data, columns, {leak.column for leak in leaks}), "number or name the rows"
         ),
         *_first(far_cell_sentences(data, columns), "hold cells that far off"),
-        *_repeated_rows(data, columns),
+        *([] if grouped else _repeated_rows(data, columns)),
     )
 
 

@@ -220,7 +220,7 @@ def compare(
     if extras.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(data, outcomes, OWNER)
-    found = data_warnings(data, OWNER, allow_leak=allow_leak)
+    found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
     for doubt in found:
         warnings.warn(doubt, DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)

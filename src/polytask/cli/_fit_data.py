@@ -121,6 +121,7 @@ def _checked(training: Training, wanted: Wanted, source: Source) -> Training:
         allow_leak=wanted.allow_leak,
         option=True,
         target=training.kinds[0].name if len(training.kinds) == 1 else "",
+        grouped=training.group is not None,
     )
     for sentence in found:
         warnings.warn(sentence, DataWarning, stacklevel=2)

@@ -38,3 +38,10 @@ def test_honest_rows_are_passed():
     answers = rng.integers(1, 4, (400, 2)).astype(float)
     assert not _said(answers, rng.integers(1, 6, 400).astype(float), np.arange(400) % 5)
     assert not _said(answers, rng.integers(1, 60, 400).astype(float), np.arange(400) % 5)
+
+
+def test_copies_that_groups_keep_together_are_passed():
+    X, y = _rows()
+    data = TaskData.from_long(np.vstack([X, X]), np.tile(y, 2), np.arange(120) % 4)
+    said = data_warnings(data, "compare", allow_leak=False, grouped=True)
+    assert not [sentence for sentence in said if "repeat" in sentence]
