@@ -16,26 +16,7 @@ _ALIKE = 0.6
 
 
 def sentence(parameter: str, owner: str, allowed: str, got: object, where: str = "") -> str:
-    """Say which parameter, of whom, what is allowed, what came, and where.
-
-    Parameters
-    ----------
-    parameter : str
-        The name of the parameter, column or file.
-    owner : str
-        The class, function or file that it belongs to.
-    allowed : str
-        What would have been accepted.
-    got : object
-        What came; shown with ``repr`` unless it is a string of words.
-    where : str, default=""
-        The row, column or task concerned.
-
-    Returns
-    -------
-    str
-        One sentence.
-    """
+    """Say which parameter, of whom, what is allowed, what came, and where."""
     place = f" ({where})" if where else ""
     return f"{parameter} of {owner} must be {allowed}; got {got}{place}."
 
@@ -118,10 +99,8 @@ def nearest(name: object, candidates: Iterable[object]) -> str:
 
 
 def nearest_file(path: str) -> str:
-    """Suggest a file beside `path`, which is not there: closest by name, or the only of its kind.
-
-    Suffixes do not count: most files have the same, which would make any two names alike.
-    """
+    """Suggest a file beside the missing `path`: closest by name, or the only one of its kind."""
+    # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
     there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []

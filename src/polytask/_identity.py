@@ -29,24 +29,10 @@ _WEIGHTS = b"weights "
 
 
 def steady(value: object, *, weights: bool = True) -> str:
-    """Return a value as text, without places in memory, with a digest of what its text hides.
-
-    Arrays are shortened by their text, and functions that stand in no module, what they hold on
-    to, objects without a text of their own, and modules of networks do not tell their content at
-    all.
-
-    Parameters
-    ----------
-    value : object
-        A parameter, or a mapping of them.
-    weights : bool, default=True
-        Whether the weights of modules count.
-
-    Returns
-    -------
-    str
-        The text; the digest behind a number sign, if something is hidden.
-    """
+    """Return a value as text, without places in memory, with a digest of what its text hides."""
+    # Arrays are shortened by their text, and functions that stand in no module, what they hold on
+    # to, objects without a text of their own, and modules of networks do not tell their content at
+    # all.
     inside = _hidden(value, weights, {})
     return f"{_shown(value)} #{_digest(inside)}" if inside else _shown(value)
 

@@ -39,10 +39,8 @@ def is_sparse(X: object) -> bool:
 
 
 def elementary(values: Array) -> Any:  # noqa: ANN401 - a module
-    """Return the namespace with exp, log, where, abs, sum and max; NumPy itself for its arrays.
-
-    What prediction needs, without importing more.
-    """
+    """Return the namespace with exp, log, where, abs, sum and max; NumPy itself for its arrays."""
+    # What prediction needs, without importing more.
     return np if isinstance(values, np.ndarray | np.generic) else namespace(values)
 
 
@@ -147,11 +145,9 @@ def shrink_rows(W: Array, amount: Array) -> Array:
 
 
 def thin_svd(W: Array) -> tuple[Array, Array, Array]:
-    """Return U, s and V' of the thin singular value decomposition.
-
-    The fast driver (divide and conquer) fails on rare finite matrices; the slow one,
-    on the host, then takes over.
-    """
+    """Return U, s and V' of the thin singular value decomposition."""
+    # The fast driver (divide and conquer) fails on rare finite matrices; the slow one,
+    # on the host, then takes over.
     xp = namespace(W)
     try:
         return tuple(xp.linalg.svd(W, full_matrices=False))
@@ -198,11 +194,9 @@ def _largest_eigenvalue(matrix: Array) -> float:
 
 
 def shrunk_values(W: Array, amount: float) -> Array | None:
-    """Return W with every singular value lowered by `amount` from the eigenvectors of W'W.
-
-    Eigenvalues of the squared matrix are exact to rounding of the largest one. None where
-    that is too coarse for singular values near `amount`, and for arrays other than NumPy's.
-    """
+    """Return W with every singular value lowered by `amount` from the eigenvectors of W'W."""
+    # Eigenvalues of the squared matrix are exact to rounding of the largest one. None where
+    # that is too coarse for singular values near `amount`, and for arrays other than NumPy's.
     if not isinstance(W, np.ndarray) or not amount > 0:
         return None
     gram = _short_gram(W)

@@ -34,15 +34,7 @@ class Progress(Protocol):
     """What long work tells of its pieces; threads may share it."""
 
     def advance(self, label: str, weight: float = 1.0) -> None:
-        """Tell that a piece is finished.
-
-        Parameters
-        ----------
-        label : str
-            Its name, shown as plain text.
-        weight : float, default=1.0
-            The part of the expected cost that it had.
-        """
+        """Tell that a piece is finished."""
         ...
 
     def skip(self, label: str, weight: float = 1.0) -> None:
@@ -60,33 +52,10 @@ def progress(
     console: Console | None = None,
     clock: Callable[[], float] = time.monotonic,
 ) -> Iterator[Progress]:
-    """Show how far a piece of work is while the block runs.
-
-    In a terminal it is a bar with the pieces finished, the time so far and the time left.
-    Elsewhere it is a plain line when the work begins, when it ends, and at most every 30 seconds
-    in between. A stream that cannot be written never stops the work.
-
-    Parameters
-    ----------
-    total : int
-        How many pieces there are; of none nothing is shown.
-    description : str
-        What is done: "compare".
-    enabled : bool
-        False shows nothing.
-    cost : float or None, default=None
-        The sum of the weights of all pieces; None for `total`. The time left is the time so far,
-        divided by the weight done, times the weight to do.
-    console : rich.console.Console or None, default=None
-        Where to show it; None for the error stream.
-    clock : callable, default=time.monotonic
-        Returns the time in seconds.
-
-    Yields
-    ------
-    Progress
-        To be told of every piece.
-    """
+    """Show how far a piece of work is while the block runs."""
+    # In a terminal it is a bar with the pieces finished, the time so far and the time left.
+    # Elsewhere it is a plain line when the work begins, when it ends, and at most every 30 seconds
+    # in between. A stream that cannot be written never stops the work.
     tally = _Tally(total, float(total) if cost is None else cost, clock)
     shown: contextlib.AbstractContextManager[Progress]
     if not enabled or not total:
@@ -102,19 +71,7 @@ def progress(
 
 
 def duration(seconds: float) -> str:
-    """Say how long something takes, to the precision that a person plans with.
-
-    Parameters
-    ----------
-    seconds : float
-        A negative time counts as 0.
-
-    Returns
-    -------
-    str
-        "under 1 s", "40 s", "about 3 minutes", "about 2.5 hours", "about 3 days"; "an unknown
-        time" if it is not finite.
-    """
+    """Say how long something takes, to the precision that a person plans with."""
     if not math.isfinite(seconds):
         return "an unknown time"
     if seconds < 1:

@@ -270,13 +270,7 @@ def registered() -> dict[type, str]:
 
 
 def resolve(name: str) -> type:
-    """Return the class of a format name.
-
-    Raises
-    ------
-    DataError
-        If the name is neither in the fixed table nor registered by the caller.
-    """
+    """Return the class of a format name."""
     if name in _outside:
         return _outside[name]
     if name not in FORMATS:

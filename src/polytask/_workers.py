@@ -35,22 +35,12 @@ _LOST = "the process that fitted it was ended from outside, perhaps for lack of 
 
 
 class Workers:
-    """Do pieces of one kind of work in this process or, side by side, in others.
+    """Do pieces of one kind of work in this process or, side by side, in others."""
 
-    Without a deadline, work of a second or so is done in this process: starting others would
-    take longer. With one, every piece is done in another process, which is ended when time is
-    over. Linux forks where nothing that is loaded forbids it, so that others begin with all that
-    is loaded here; elsewhere `shared` is copied into every process, once.
-
-    Parameters
-    ----------
-    work : callable
-        ``work(shared, piece)`` returns a dict of what can be pickled.
-    shared : object
-        What all pieces need, such as the data; pieces themselves should be small.
-    n_jobs : int or None
-        Pieces at the same time, as in joblib.
-    """
+    # Without a deadline, work of a second or so is done in this process: starting others would
+    # take longer. With one, every piece is done in another process, which is ended when time is
+    # over. Linux forks where nothing that is loaded forbids it, so that others begin with all that
+    # is loaded here; elsewhere `shared` is copied into every process, once.
 
     def __init__(
         self, work: Callable[[Any, Any], Record], shared: object, n_jobs: int | None
@@ -69,12 +59,10 @@ class Workers:
     def results(
         self, pieces: Iterable[P], deadline: float | None = None
     ) -> Iterator[tuple[P, Record]]:
-        """Yield pieces as they are finished, with what the work returned.
-
-        A piece is asked for when there is a process free for it. What is not finished at the
-        deadline, in seconds of ``time.monotonic``, is ended and not yielded. A piece whose process
-        dies comes back as ``{"failed": reason}``.
-        """
+        """Yield pieces as they are finished, with what the work returned."""
+        # A piece is asked for when there is a process free for it. What is not finished at the
+        # deadline, in seconds of ``time.monotonic``, is ended and not yielded. A piece whose
+        # process dies comes back as ``{"failed": reason}``.
         left = iter(pieces)
         # A process of a pool may have no processes of its own.
         alone = multiprocessing.current_process().daemon

@@ -39,17 +39,7 @@ _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 
 def new_axes(width: float, height: float) -> Axes:
-    """Return Axes that a notebook shows by itself.
-
-    Parameters
-    ----------
-    width, height : float
-        Of the figure, in inches.
-
-    Returns
-    -------
-    Axes
-    """
+    """Return Axes that a notebook shows by itself."""
     from matplotlib import pyplot
 
     _, ax = pyplot.subplots(figsize=(width, height), layout="constrained")
@@ -57,20 +47,7 @@ def new_axes(width: float, height: float) -> Axes:
 
 
 def new_panels(width: float, height: float, n: int) -> list[Axes]:
-    """Return Axes below each other, with one axis across, that a notebook shows by itself.
-
-    Parameters
-    ----------
-    width, height : float
-        Of the figure, in inches.
-    n : int
-        How many.
-
-    Returns
-    -------
-    list of Axes
-        From top to bottom.
-    """
+    """Return Axes below each other, with one axis across, that a notebook shows by itself."""
     from matplotlib import pyplot
 
     _, panels = pyplot.subplots(
@@ -82,23 +59,7 @@ def new_panels(width: float, height: float, n: int) -> list[Axes]:
 def image(
     draw: Callable[[list[Axes]], object], width: float, height: float, n: int, form: str
 ) -> bytes:
-    """Return panels below each other as the content of a file.
-
-    Parameters
-    ----------
-    draw : callable
-        Draws on the list of `n` Axes that it is called with.
-    width, height : float
-        In inches.
-    n : int
-        How many panels.
-    form : {"png", "svg"}
-        Of the file. The same drawing gives the same bytes.
-
-    Returns
-    -------
-    bytes
-    """
+    """Return panels below each other as the content of a file."""
     import matplotlib
     from matplotlib.figure import Figure
 
@@ -119,24 +80,7 @@ def svg(
     height: float,
     box: tuple[float, float, float, float] | None = None,
 ) -> str:
-    """Return a chart as an ``<svg>`` element to be put into a page.
-
-    Parameters
-    ----------
-    draw : callable
-        Draws on the Axes that it is called with.
-    width, height : float
-        In inches; the element scales with the page.
-    box : tuple of four floats, default=None
-        Left, bottom, width and height of the Axes as shares of the chart, for charts whose axes
-        are to stand below each other; None leaves room for what is written.
-
-    Returns
-    -------
-    str
-        Markup without a prolog, metadata, style sheet, size or font: the page decides. Its
-        texts are those that `draw` wrote, escaped.
-    """
+    """Return a chart as an ``<svg>`` element to be put into a page."""
     import matplotlib
     from matplotlib.figure import Figure
 

@@ -43,20 +43,7 @@ _MARKS = frozenset({"Mn", "Mc"})
 
 
 def families_for(text: str) -> tuple[list[str], frozenset[str]]:
-    """Choose fonts for a text.
-
-    Parameters
-    ----------
-    text : str
-        All that will be written.
-
-    Returns
-    -------
-    families : list of str
-        Those of the user's settings, then as few others as give the rest.
-    absent : frozenset of str
-        Characters that no installed font has.
-    """
+    """Choose fonts for a text."""
     import matplotlib
 
     families = list(matplotlib.rcParams["font.family"])

@@ -20,22 +20,8 @@ _NAMED = 40
 
 
 def heat_map(ax: Axes, values: ArrayLike, rows: Sequence[str], columns: Sequence[str]) -> Axes:
-    """Draw a matrix: blue above 0, orange below, white at 0, grey where it is NaN.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty; a scale of colours is put beside it.
-    values : array-like of shape (n, m)
-        Any numbers, at least one.
-    rows, columns : sequence of str of length n, m
-        Written as text; more than 40 columns are not named.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw a matrix: blue above 0, orange below, white at 0, grey where it is NaN."""
+    # Shapes: values (n, m).
     from matplotlib.colors import LinearSegmentedColormap
 
     matrix = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))

@@ -32,28 +32,7 @@ def gain_forest(
     numbers: Sequence[int] | None = None,
     label: str = "Gain",
 ) -> Axes:
-    """Draw one gain with its interval per line, the first on top.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty.
-    names : sequence of str of length n
-        Written as text, never as mathematics.
-    mean, low, high : array-like of shape (n,)
-        NaN ends give a point without a line.
-    groups : sequence of {"gain", "lose", "unclear"}
-        Colour and shape.
-    numbers : sequence of int or None, default=None
-        What stands for a name that no font can write; None: 0, 1, 2, ...
-    label : str, default="Gain"
-        Of the horizontal axis.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw one gain with its interval per line, the first on top. Shapes: mean, low, high (n,)."""
     mean, low, high = _floats(mean), _floats(low), _floats(high)
     places = np.arange(len(mean))
     ax.axvline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
@@ -75,26 +54,7 @@ def gain_against_size(
     *,
     labels: tuple[str, str] = ("Rows of the task", "Gain"),
 ) -> Axes:
-    """Draw the gain of every task against its rows.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty.
-    rows : array-like of shape (n,)
-        Above a tenfold range the axis is logarithmic.
-    mean, low, high : array-like of shape (n,)
-        NaN ends give a point without a line.
-    groups : sequence of {"gain", "lose", "unclear"}
-        Colour and shape.
-    labels : (str, str), default=("Rows of the task", "Gain")
-        Of the axes.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw the gain of every task against its rows. Shapes: rows (n,), mean, low, high (n,)."""
     rows, mean, low, high = _floats(rows), _floats(mean), _floats(low), _floats(high)
     ax.axhline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
     for group in ("unclear", "lose", "gain"):
@@ -116,26 +76,8 @@ def leaderboard_intervals(
     marked: str | None = None,
     label: str = "Score",
 ) -> Axes:
-    """Draw one score with its interval per line, the first on top.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty.
-    names : sequence of str of length n
-        The models.
-    mean, low, high : array-like of shape (n,)
-        A model without a score keeps an empty line.
-    marked : str or None, default=None
-        The name drawn in colour: the model that is recommended.
-    label : str, default="Score"
-        Of the horizontal axis.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw one score with its interval per line, the first on top."""
+    # Shapes: mean, low, high (n,).
     mean, low, high = _floats(mean), _floats(low), _floats(high)
     arms, places = _arms(mean, low, high), np.arange(len(mean))
     chosen = np.array([name == marked for name in names], dtype=bool)

@@ -17,17 +17,7 @@ _ELLIPSIS = "…"
 
 
 class Labels(NamedTuple):
-    """What is written in place of names.
-
-    Attributes
-    ----------
-    texts : list of str
-        The names, shortened; ``#3`` for one that no font can write.
-    families : list of str
-        Fonts that together have every character, the usual one first.
-    replaced : bool
-        Whether a number stands for a name.
-    """
+    """What is written in place of names."""
 
     texts: list[str]
     families: list[str]
@@ -35,19 +25,7 @@ class Labels(NamedTuple):
 
 
 def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels:
-    """Make names fit for the axis of a chart.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As the user wrote them.
-    numbers : sequence of int or None, default=None
-        The number that stands for each of them if need be; None: 0, 1, 2, ...
-
-    Returns
-    -------
-    Labels
-    """
+    """Make names fit for the axis of a chart."""
     numbers = range(len(names)) if numbers is None else numbers
     texts = [shortened(_one_line(name)) for name in names]
     families, absent = _fonts.families_for("".join(texts) + "#0123456789")
@@ -60,10 +38,8 @@ def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels
 
 
 def shortened(text: str, widest: int = _WIDEST) -> str:
-    """Return a text that is at most so many letters wide, with its middle left out if not.
-
-    The ends of names tell them apart: both are kept. East Asian letters count twice.
-    """
+    """Return a text that is at most so many letters wide, with its middle left out if not."""
+    # The ends of names tell them apart: both are kept. East Asian letters count twice.
     if sum(_width(c) for c in text) <= widest:
         return text
     tail = _fitting(text[::-1], widest // 3)[::-1]

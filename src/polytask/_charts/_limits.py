@@ -14,21 +14,7 @@ _MARGIN = 0.04
 def axis_limits(
     mean: Sequence[float], low: Sequence[float], high: Sequence[float], *, around_zero: bool
 ) -> tuple[float, float]:
-    """Return the ends of an axis for means with intervals.
-
-    Parameters
-    ----------
-    mean, low, high : sequence of float of length n
-        NaN is left out.
-    around_zero : bool
-        Whether the axis holds 0.
-
-    Returns
-    -------
-    (float, float)
-        Points much farther from the median than the rest are beyond them, and so are the ends
-        of lines that reach farther than all points do.
-    """
+    """Return the ends of an axis for means with intervals."""
     found = [triple for triple in zip(mean, low, high, strict=True) if math.isfinite(triple[0])]
     if not found:
         return -1.0, 1.0

@@ -21,26 +21,8 @@ def loss_curves(
     kept: int | None = None,
     words: tuple[str, str, str, str] = ("Epoch", "Loss", "training", "held out"),
 ) -> Axes:
-    """Draw losses by epoch: thin lines for tasks, thick ones for their mean.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty.
-    training : array-like of shape (n_epochs, n_tasks)
-        Losses of the rows trained on; NaN is not drawn.
-    held_out : array-like of shape (n_epochs, n_tasks) or None, default=None
-        Losses of the rows held out.
-    kept : int or None, default=None
-        The epoch that was kept, from 1; marked by an upright line.
-    words : tuple of str
-        For the two axes and the two kinds of losses.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw losses by epoch: thin lines for tasks, thick ones for their mean."""
+    # Shapes: training (n_epochs, n_tasks), held_out (n_epochs, n_tasks).
     for values, name, group in ((training, words[2], "unclear"), (held_out, words[3], "gain")):
         if values is None:
             continue

@@ -41,30 +41,8 @@ def error_curve(
     greater_is_better: bool = False,
     named: bool = True,
 ) -> Axes:
-    """Draw a held-out error with its standard error against the strength of a penalty.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty; its axis across becomes logarithmic, the strongest to the left.
-    strengths : array-like of shape (n,)
-        Above 0, in any order.
-    mean, spread : array-like of shape (n,)
-        The error and its standard error; NaN is not drawn, infinite ones are arrows at the edge.
-    marks : mapping of str to float
-        Strengths to mark, by what is written at them; the first is what is used.
-    labels : (str, str), default=("Strength", "Held-out error")
-        Of the axes.
-    greater_is_better : bool, default=False
-        Whether it is a score rather than an error.
-    named : bool, default=True
-        Whether a legend says what the marks are.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw a held-out error with its standard error against the strength of a penalty."""
+    # Shapes: strengths (n,), mean, spread (n,).
     x, y, error = _floats(strengths), _floats(mean), _floats(spread)
     order = np.argsort(x)
     x, y, error = x[order], y[order], np.nan_to_num(error[order])
@@ -87,28 +65,8 @@ def coefficient_lines(
     *,
     labels: tuple[str, str] = ("Strength", "Size of the coefficients"),
 ) -> Axes:
-    """Draw one line per coefficient, or per row of them, against the strength of a penalty.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty; its axis across becomes logarithmic, the strongest to the left.
-    strengths : array-like of shape (n,)
-        Above 0, in any order.
-    sizes : array-like of shape (n, m)
-        One column per line.
-    names : sequence of str of length m
-        The 8 lines that reach farthest from 0 are named and coloured.
-    marks : mapping of str to float
-        Strengths to mark.
-    labels : (str, str), default=("Strength", "Size of the coefficients")
-        Of the axes.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw one line per coefficient, or per row of them, against the strength of a penalty."""
+    # Shapes: strengths (n,), sizes (n, m).
     x, lines = _floats(strengths), _floats(sizes)
     order = np.argsort(x)
     x, lines = x[order], lines[order]
@@ -133,28 +91,8 @@ def learning_curves(
     labels: tuple[str, str] = ("Rows per task", "Score"),
     named: bool = True,
 ) -> Axes:
-    """Draw scores against the rows that were learned from, one line per model.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty; its axis across becomes logarithmic.
-    rows : array-like of shape (n,)
-        Rows per task, above 0, ascending.
-    scores : mapping of str to array-like of shape (n,)
-        By the name of the line; NaN is not drawn.
-    marked : str or None, default=None
-        The line that is drawn in colour.
-    labels : (str, str), default=("Rows per task", "Score")
-        Of the axes.
-    named : bool, default=True
-        Whether the lines are named at their ends.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw scores against the rows that were learned from, one line per model."""
+    # Shapes: rows (n,), scores (n,).
     x = _floats(rows)
     ax.set_xscale("log")
     ends, others = [], itertools.cycle(_DASHES[1:])

@@ -19,18 +19,7 @@ Bracket = tuple[tuple[float, float], tuple[float, float], tuple[float, float], t
 
 
 def brackets(tree: Sequence[Merge]) -> list[Bracket]:
-    """Return the lines of a tree: for every merge four points, up, across and down.
-
-    Parameters
-    ----------
-    tree : sequence of (int, int, float, int) of length k - 1
-        As SciPy writes it, leaf i being the i-th from the left.
-
-    Returns
-    -------
-    list of 4 points (across, height)
-        Leaves at 0, 1, ..., k - 1 and height 0.
-    """
+    """Return the lines of a tree: for every merge four points, up, across and down."""
     places = {leaf: (float(leaf), 0.0) for leaf in range(len(tree) + 1)}
     found: list[Bracket] = []
     for number, (first, second, height, _) in enumerate(tree):
@@ -43,24 +32,8 @@ def brackets(tree: Sequence[Merge]) -> list[Bracket]:
 def task_map(
     ax: Axes, values: ArrayLike, names: Sequence[str], tree: Sequence[Merge] = ()
 ) -> Axes:
-    """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it.
-
-    Parameters
-    ----------
-    ax : Axes
-        Empty.
-    values : array-like of shape (k, k)
-        From -1 to 1.
-    names : sequence of str of length k
-        Written as text, to the left.
-    tree : sequence of (int, int, float, int), default=()
-        As SciPy writes it, leaf i being row i.
-
-    Returns
-    -------
-    Axes
-        The same.
-    """
+    """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it."""
+    # Shapes: values (k, k).
     heat_map(ax, values, names, names)
     ax.images[0].set_clim(-1.0, 1.0)
     if len(names) > 1:

@@ -33,10 +33,9 @@ Labels = NDArray[Any]
 
 
 class MultiTaskEstimator(BaseEstimator, ABC):
-    """Base of all estimators: reads the data, keeps order and kind of what is returned.
+    """Base of all estimators: reads the data, keeps order and kind of what is returned."""
 
-    A leaf class says how to fit encoded data and how to predict the rows of one task.
-    """
+    # A leaf class says how to fit encoded data and how to predict the rows of one task.
 
     task_column: str | int | None
     unseen_tasks: str
@@ -53,10 +52,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         """Return the natural output of a task for rows of X; task -1 is an unseen one."""
 
     def _predict_rows(self, X: Any, tasks: NDArray[np.intp]) -> Labels:  # noqa: ANN401
-        """Return the natural output of rows of several tasks; those of a task stand together.
-
-        A leaf class that has one model for all tasks asks it once.
-        """
+        """Return the natural output of rows of several tasks; those of a task stand together."""
+        # A leaf class that has one model for all tasks asks it once.
         return outputs.one_by_one(self._predict_task)(X, tasks)
 
     def _largest_cell(self, data: TaskData) -> float:

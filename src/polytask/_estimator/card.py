@@ -36,26 +36,7 @@ _CHOSEN = (
 @saveable("estimator.data_card")
 @dataclass(frozen=True)
 class DataCard:
-    """What a model was fitted on.
-
-    Attributes
-    ----------
-    n_rows : int
-        Rows of positive weight.
-    n_features : int
-        Features after encoding.
-    form : str
-        ``"long"``, ``"targets"`` or ``"separate"``.
-    tasks : tuple
-        The tasks.
-    rows_per_task : tuple of int
-        Labelled rows of each task.
-    checksum : str
-        XXH3 (128 bits, named in front) of features (encoded), targets, task labels and weights,
-        rows sorted by task. It tells data apart; it is no signature.
-    versions : dict of str to str
-        Python and the packages with which the model was fitted.
-    """
+    """What a model was fitted on."""
 
     n_rows: int
     n_features: int
@@ -80,15 +61,7 @@ class DataCard:
 
 @dataclass(frozen=True)
 class Card:
-    """A model card.
-
-    Attributes
-    ----------
-    model : str
-        The class of the model.
-    content : dict
-        The sections: data, settings, seed, result, versions; JSON values only.
-    """
+    """A model card."""
 
     model: str
     content: Mapping[str, Any]
@@ -110,23 +83,7 @@ class Card:
         return "\n".join(parts)
 
     def write(self, path: str | os.PathLike[str]) -> tuple[Path, Path]:
-        """Write the card as Markdown and as JSON, next to each other.
-
-        Parameters
-        ----------
-        path : path-like
-            ``model`` or ``model.md``; the suffixes ``.md`` and ``.json`` are put in place.
-
-        Returns
-        -------
-        tuple of Path
-            The two files.
-
-        Raises
-        ------
-        DataError
-            If a file cannot be written.
-        """
+        """Write the card as Markdown and as JSON, next to each other."""
         stem = Path(path)
         stem = stem.with_suffix("") if stem.suffix in (".md", ".json") else stem
         files = stem.with_name(stem.name + ".md"), stem.with_name(stem.name + ".json")
@@ -141,17 +98,7 @@ def _write(content: bytes, out: BinaryIO) -> None:
 
 
 def describe_data(data: TaskData) -> DataCard:
-    """Describe encoded training data.
-
-    Parameters
-    ----------
-    data : TaskData
-        With an array as X.
-
-    Returns
-    -------
-    DataCard
-    """
+    """Describe encoded training data."""
     return DataCard(
         n_rows=data.n_rows,
         n_features=data.n_features,
@@ -164,17 +111,7 @@ def describe_data(data: TaskData) -> DataCard:
 
 
 def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which is above
-    """Collect the card of a fitted estimator.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Fitted.
-
-    Returns
-    -------
-    Card
-    """
+    """Collect the card of a fitted estimator."""
     data: DataCard = model.data_card_
     params = model.get_params(deep=False)
     content = {
@@ -214,10 +151,8 @@ def versions() -> dict[str, str]:
 
 
 def checksum(data: TaskData) -> str:
-    """Return the XXH3 of encoded data; the same values give the same digits anywhere.
-
-    A checksum with the strength of a signature would take longer than many a fit.
-    """
+    """Return the XXH3 of encoded data; the same values give the same digits anywhere."""
+    # A checksum with the strength of a signature would take longer than many a fit.
     # Where a model is only loaded, nothing is summed.
     import xxhash
 

@@ -17,15 +17,7 @@ from polytask.losses import LOSSES, Loss, Multinomial
 
 
 def keep_classes(model: Any, outcomes: Outcomes) -> None:  # noqa: ANN401 - a fitted estimator
-    """Set ``classes_`` and ``task_classes_``, or remove those of an earlier fit.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Being fitted.
-    outcomes : Outcomes
-        Its targets.
-    """
+    """Set ``classes_`` and ``task_classes_``, or remove those of an earlier fit."""
     if all(classes is None for classes in outcomes.classes):
         for name in ("classes_", "task_classes_"):
             if hasattr(model, name):
@@ -89,21 +81,7 @@ class ClassTasks(Protocol):
 
 
 def probabilities(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
-    """Return class probabilities.
-
-    Parameters
-    ----------
-    linear : ClassTasks
-        The model.
-    query : Query
-        The rows.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes), list of ndarray, or mapping
-        Over the union of the classes, 0 for classes that a task lacks and NaN for tasks of
-        numbers; a list with one array per target if every task predicts every row.
-    """
+    """Return class probabilities. Shapes: result (n, n_classes)."""
     if query.codes is None:
         X = query.data.X
         return [
@@ -117,14 +95,7 @@ def probabilities(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - ar
 
 
 def decisions(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping
-    """Return linear predictors.
-
-    Returns
-    -------
-    ndarray, list of ndarray, or mapping
-        Two classes: shape (n,), or (n, n_tasks) if every task predicts every row. Several
-        classes: (n, n_classes) with -inf for classes that a task lacks, or a list.
-    """
+    """Return linear predictors."""
     single = all(not isinstance(loss, Multinomial) for loss in linear.losses)
     if query.codes is None:
         every = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]

@@ -163,11 +163,9 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
 
 
 def numbers_rows(cells: NDArray[Any], name: str) -> bool:
-    """Say whether numbers are those of rows: whole, different, and without gaps or called so.
-
-    Whole numbers that differ in nearly every row may be measured, such as incomes or
-    populations; those of a series leave nearly no number between the least and the greatest out.
-    """
+    """Say whether numbers are those of rows: whole, different, and without gaps or called so."""
+    # Whole numbers that differ in nearly every row may be measured, such as incomes or
+    # populations; those of a series leave nearly no number between the least and the greatest out.
     values = np.asarray(cells, dtype=np.float64)
     values = values[np.isfinite(values)]
     if len(values) < _FEW_ROWS or not np.array_equal(values, np.rint(values)):

@@ -12,13 +12,7 @@ from polytask.data import TableEncoder
 
 
 def task_position(schema: InputSchema, task: object) -> int:
-    """Return the position of a task.
-
-    Raises
-    ------
-    DataError
-        If there is no such task; the nearest is named.
-    """
+    """Return the position of a task."""
     return int(schema.index.encode([task], "error", "task", f"{schema.owner}.to_sklearn")[0])
 
 
@@ -30,22 +24,7 @@ def own_features(schema: InputSchema, task: int) -> NDArray[np.intp] | None:
 
 
 def stand_alone(schema: InputSchema, task: int, model: Any) -> Any:  # noqa: ANN401 - an estimator
-    """Put the encoding of a table in front of a model of one task.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        Of the multi-task model.
-    task : int
-        The position of the task.
-    model : estimator
-        Takes the features of :func:`own_features`.
-
-    Returns
-    -------
-    estimator
-        The model itself, or a pipeline that takes tables with the columns of the task.
-    """
+    """Put the encoding of a table in front of a model of one task."""
     if schema.encoder is None:
         return model
     from sklearn.pipeline import Pipeline

@@ -23,21 +23,7 @@ _LOST = float(np.finfo(np.float64).eps)
 
 
 def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
-    """Warn of cells of encoded features and of targets that drown their column.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    bound : float, default=inf
-        No cell of X is larger, as far as is known without looking.
-
-    Warns
-    -----
-    DataWarning
-        Naming column and row, if the median of the other cells is less than the rounding of
-        the largest.
-    """
+    """Warn of cells of encoded features and of targets that drown their column."""
     for name, row, cell, usual in _found_in(data, bound <= _LARGE):
         warnings.warn(_drowning(data, name, row, cell, usual), DataWarning, stacklevel=4)
 
@@ -72,10 +58,8 @@ def _column(data: TaskData, j: int) -> str:
 
 
 def _found_in(data: TaskData, fine: bool) -> list[tuple[str, int, float, float]]:
-    """Return column, row, cell and usual size of the cells that drown others.
-
-    X is left out where it is known to be `fine`.
-    """
+    """Return column, row, cell and usual size of the cells that drown others."""
+    # X is left out where it is known to be `fine`.
     found = []
     for j in () if fine else _large_columns(data.X):
         column = data.X[:, [j]].toarray().ravel() if is_sparse(data.X) else data.X[:, j]
@@ -216,11 +200,9 @@ def _stored_enough(columns: NumberColumns) -> NDArray[np.intp]:
 
 
 def _may_be_decided(block: NDArray[np.float64]) -> NDArray[np.bool_]:
-    """Say in which rows of a block a cell may carry a sixth of the squares around the median.
-
-    A median is at most one standard deviation from the mean, so such a cell is far from the
-    mean as well, which is found without sorting.
-    """
+    """Say in which rows of a block a cell may carry a sixth of the squares around the median."""
+    # A median is at most one standard deviation from the mean, so such a cell is far from the
+    # mean as well, which is found without sorting.
     has = np.isfinite(block)
     whole = bool(has.all())
     size = np.max(np.abs(block), axis=1, where=has, initial=0.0)

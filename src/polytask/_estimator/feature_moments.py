@@ -22,17 +22,8 @@ _LOOKED_AT = 64
 def dense_moments(
     X: NDArray[Any], rows: Array, exists: NDArray[np.bool_] | None
 ) -> tuple[Array, Array]:
-    """Return weighted means and variances of the columns, in one pass while that is exact.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n_rows, n_features)
-        The features.
-    rows : ndarray of shape (n_rows,)
-        Weights.
-    exists : ndarray of bool of shape (n_rows, n_features) or None
-        Which cells count; None for all.
-    """
+    """Return weighted means and variances of the columns, in one pass while that is exact."""
+    # Shapes: X (n_rows, n_features), rows (n_rows,), exists (n_rows, n_features).
     mean, variance, lost = _moments_about(X, rows, exists, None)
     if lost.any():
         again = None if exists is None else exists[:, lost]
@@ -52,10 +43,8 @@ def _near(cells: Array, seen: NDArray[np.bool_] | None) -> Array:
 def _moments_about(
     X: NDArray[Any], rows: Array, exists: NDArray[np.bool_] | None, shift: Array | None
 ) -> tuple[Array, Array, NDArray[np.bool_]]:
-    """Return means, variances, and which variances lost digits to a shift far from the mean.
-
-    Without a shift the first rows tell what is near.
-    """
+    """Return means, variances, and which variances lost digits to a shift far from the mean."""
+    # Without a shift the first rows tell what is near.
     n, d = X.shape
     height = min(max(_CHUNK // max(d, 1), _FEWEST_ROWS), n)
     width = max(_CHUNK // height, 1)
@@ -82,15 +71,7 @@ def _moments_about(
 
 
 def sparse_moments(X: Any, rows: Array) -> tuple[Array, Array]:  # noqa: ANN401 - CSR
-    """Return the same of a sparse matrix.
-
-    Parameters
-    ----------
-    X : CSR of shape (n_rows, n_features)
-        The features.
-    rows : ndarray of shape (n_rows,)
-        Weights.
-    """
+    """Return the same of a sparse matrix. Shapes: X (n_rows, n_features), rows (n_rows,)."""
     total = rows.sum()
     mean = np.asarray(X.T @ rows, dtype=float) / total
     # Stored entries about the mean, plus the zeros about it.

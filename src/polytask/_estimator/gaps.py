@@ -26,15 +26,9 @@ Rows = NDArray[np.intp]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class GappedRows:
-    """Rows of encoded features with gaps, which know their places in the input.
+    """Rows of encoded features with gaps, which know their places in the input."""
 
-    Attributes
-    ----------
-    values : ndarray of shape (n, d)
-        NaN where a feature is missing.
-    numbers : ndarray of int of shape (n,)
-        The row of the input that each is.
-    """
+    # Shapes: values (n, d), numbers (n,).
 
     values: NDArray[Any]
     numbers: Rows
@@ -51,17 +45,7 @@ class GappedRows:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Holes:
-    """Which cells of the input are missing.
-
-    Attributes
-    ----------
-    missing : ndarray of bool of shape (n, n_columns)
-        Rows in the order of the input.
-    names : tuple of str or None
-        The columns of a table; None for an array.
-    order : ndarray of int of shape (n,) or None
-        For a TaskData, what its rows were in the input before it.
-    """
+    """Which cells of the input are missing. Shapes: missing (n, n_columns), order (n,)."""
 
     missing: Mask
     names: tuple[str, ...] | None
@@ -82,10 +66,9 @@ class Holes:
 
 
 class WithGaps(Reading):
-    """NaN marks what is missing: nothing is filled in, and rows come as :class:`GappedRows`.
+    """NaN marks what is missing: nothing is filled in, and rows come as :class:`GappedRows`."""
 
-    Only the rows of a query do; those of `fit` are an array with NaN.
-    """
+    # Only the rows of a query do; those of `fit` are an array with NaN.
 
     def training(
         self,
@@ -159,17 +142,7 @@ def _put_back(data: TaskData, holes: Holes) -> TaskData:
 
 
 def _without_holes(X: object, labels: object, owner: str) -> tuple[Any, Holes]:
-    """Fill the gaps of arrays with 0, and say where they are.
-
-    Parameters
-    ----------
-    X : object
-        What the user gave.
-    labels : object
-        What he gave as task labels: a position means that X holds them.
-    owner : str
-        For messages.
-    """
+    """Fill the gaps of arrays with 0, and say where they are."""
     if isinstance(X, TaskData):
         design, holes = _without_holes(X.X, None, owner)
         rows = np.arange(X.n_rows, dtype=np.intp)

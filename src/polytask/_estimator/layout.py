@@ -14,15 +14,7 @@ from polytask.penalties import Columns
 
 @dataclass(frozen=True, eq=False)
 class Layout:
-    """Which columns of W each task owns.
-
-    Attributes
-    ----------
-    columns : Columns
-        Task and class of every column.
-    slices : tuple of slice
-        The columns of each task.
-    """
+    """Which columns of W each task owns."""
 
     columns: Columns
     slices: tuple[slice, ...]

@@ -46,23 +46,7 @@ _MOST_CLASSES = 50
 
 @dataclass(frozen=True)
 class Leak:
-    """A column that holds the target.
-
-    Attributes
-    ----------
-    column : str
-        Its name in messages.
-    target : str
-        The name of the target in messages, "" where there is one.
-    within : bool
-        Whether it holds within every task only, with a factor of each task's own.
-    rows, of : int
-        Rows in which both are present, and all rows.
-    n_values : int
-        Distinct values of the target in these rows.
-    as_label : bool
-        Whether every value goes with one value of the target, rather than by a factor.
-    """
+    """A column that holds the target."""
 
     column: str
     target: str
@@ -297,10 +281,8 @@ def _is_paired(x: Array, y: Array) -> bool:
 
 
 def half_digit(values: Array) -> Array:
-    """Return half a unit of the last digit that each value is written with.
-
-    The digits are those after the point, or the significant ones, whichever are coarser.
-    """
+    """Return half a unit of the last digit that each value is written with."""
+    # The digits are those after the point, or the significant ones, whichever are coarser.
     with np.errstate(all="ignore"):
         decimals = next((k for k in range(-6, 10) if _are_whole(values * 10.0**k)), None)
         size = np.floor(np.log10(np.abs(np.where(values == 0, 1.0, values))))

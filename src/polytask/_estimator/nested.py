@@ -25,25 +25,7 @@ def _is_description(held: object) -> bool:
 
 
 def changed(held: Any, name: str, value: Any, owner: str) -> Any:  # noqa: ANN401 - any parameter
-    """Return a copy of an immutable parameter with another value in it.
-
-    Parameters
-    ----------
-    held : Penalty, mapping of str to Penalty, or dataclass
-        The parameter.
-    name : str
-        What to change in it: ``alpha``, ``heads__alpha`` of a mapping, ``penalty__alpha`` of a
-        description that holds a penalty.
-    value : object
-        The new value.
-    owner : str
-        The parameter's name, for messages.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such thing in it, or it cannot have the value.
-    """
+    """Return a copy of an immutable parameter with another value in it."""
     if isinstance(held, Penalty):
         return held.replace(name, value)
     if not is_immutable(held):
@@ -66,20 +48,7 @@ def _fields(held: Any) -> dict[str, Any]:  # noqa: ANN401 - a dataclass
 
 
 def strengths(held: Any, name: str) -> dict[str, float]:  # noqa: ANN401 - any parameter
-    """Return the strengths in an immutable parameter, by names as in ``set_params``.
-
-    Parameters
-    ----------
-    held : object
-        The parameter.
-    name : str
-        Its name.
-
-    Returns
-    -------
-    dict of str to float
-        Those that are above 0.
-    """
+    """Return the strengths in an immutable parameter, by names as in ``set_params``."""
     if isinstance(held, Penalty):
         found = {f"{name}{_BETWEEN}{key}": value for key, value in held.get_params().items()}
         named = {key: v for key, v in found.items() if key.rpartition(_BETWEEN)[2] == "alpha"}

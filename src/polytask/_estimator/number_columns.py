@@ -19,10 +19,9 @@ _BLOCK = 2**22
 
 
 class NumberColumns:
-    """Columns of numbers, by position, with infinite cells as missing ones.
+    """Columns of numbers, by position, with infinite cells as missing ones."""
 
-    `labels` are their names in messages, `position` their places in X.
-    """
+    # `labels` are their names in messages, `position` their places in X.
 
     def __init__(self, data: TaskData) -> None:
         X = data.X

@@ -28,19 +28,7 @@ _EXACT_INTEGERS = 2.0**53
 
 @dataclass(frozen=True, eq=False)
 class Outcomes:
-    """Targets as numbers.
-
-    Attributes
-    ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_tasks)
-        Numbers, or positions in the task's classes; NaN where a label is missing.
-    losses : tuple of Loss
-        The loss of each task.
-    classes : tuple of ndarray or None
-        The classes of each task, None for regression.
-    union : ndarray or None
-        The sorted union of all classes; None if no task has classes.
-    """
+    """Targets as numbers. Shapes: y (n_rows,)."""
 
     y: NDArray[np.float64]
     losses: tuple[Loss, ...]
@@ -55,13 +43,7 @@ class Outcomes:
 
 
 def loss_object(loss: object, owner: str) -> Loss:
-    """Return the loss of a name, or the loss itself.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such loss.
-    """
+    """Return the loss of a name, or the loss itself."""
     if isinstance(loss, Loss):
         return loss
     named = parse_loss(loss, LOSSES) if isinstance(loss, str) else None
@@ -155,24 +137,7 @@ def _counted_losses(
 
 
 def class_tasks(data: TaskData, owner: str) -> list[bool]:
-    """Say for every task whether it has classes; the tasks of a column are judged together.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    owner : str
-        The estimator or function, for messages.
-
-    Returns
-    -------
-    list of bool
-
-    Raises
-    ------
-    DataError
-        If the targets are neither numbers nor classes; see `read_target`.
-    """
+    """Say for every task whether it has classes; the tasks of a column are judged together."""
     columns = _columns(data)
     if data.form is Form.TARGETS:
         names = _names(data)
@@ -381,24 +346,7 @@ def _for_labels(owner: str) -> str:
 
 
 def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: str) -> None:
-    """Refuse targets for which the loss of their task is not defined.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_tasks)
-        Targets; NaN or None where one is missing.
-    losses : sequence of Loss
-        The loss of each task of the data.
-    data : TaskData
-        What the targets belong to.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        Naming the first such target.
-    """
+    """Refuse targets for which the loss of their task is not defined. Shapes: y (n_rows,)."""
     for t, (label, loss) in enumerate(zip(data.tasks, losses, strict=True)):
         if loss.is_classifier or loss.follows_units:
             continue

@@ -20,22 +20,7 @@ RowsFunction = Callable[[Any, Tasks], NDArray[Any]]
 
 
 def predictions(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Any:  # noqa: ANN401 - array, table or mapping
-    """Predict every row for its task, or for every task.
-
-    Parameters
-    ----------
-    query : Query
-        The rows.
-    tasks : tuple
-        The model's tasks.
-    function : callable
-        ``(X, task of each row) -> predictions``, natural outputs.
-
-    Returns
-    -------
-    ndarray of shape (n,) or (n, n_tasks), table, or mapping
-        A table if a table was given; a mapping if a mapping was.
-    """
+    """Predict every row for its task, or for every task. Shapes: result (n,)."""
     if query.codes is None:
         values = every_task(query, tasks, function)
         if query.template is None:
@@ -72,19 +57,7 @@ def by_row(query: Query, function: RowsFunction) -> Labels:
 
 
 def one_by_one(function: TaskFunction) -> RowsFunction:
-    """Return what predicts rows of several tasks, one task after the other.
-
-    Parameters
-    ----------
-    function : callable
-        ``(X, task) -> predictions``.
-
-    Returns
-    -------
-    callable
-        ``(X, task of each row) -> predictions``; of type object if some tasks have numbers and
-        others have strings.
-    """
+    """Return what predicts rows of several tasks, one task after the other."""
 
     def of_rows(X: Any, tasks: Tasks) -> Labels:  # noqa: ANN401 - dense or sparse
         parts = [function(X[run], int(tasks[run.start])) for run in runs(tasks)]
@@ -109,25 +82,8 @@ def class_values(
     function: TaskFunction,
     absent: float,
 ) -> NDArray[np.float64]:
-    """Spread class values over the union of the classes, shape (n, n_classes).
-
-    Parameters
-    ----------
-    query : Query
-        The rows; each has a task.
-    union : ndarray of shape (n_classes,)
-        All classes.
-    task_classes : callable
-        The classes of a task, None for a task of numbers, whose rows become NaN.
-    function : callable
-        ``(X, task) -> (n, classes of the task)``.
-    absent : float
-        The value of classes that a task lacks.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes)
-    """
+    """Spread class values over the union of the classes, shape (n, n_classes)."""
+    # Shapes: union (n_classes,), result (n, n_classes).
     out = np.full((query.n_rows, len(union)), absent)
     position = {label: k for k, label in enumerate(union.tolist())}
     for task, X, places in query.groups():
@@ -143,21 +99,8 @@ def class_values(
 def joint_class_values(
     query: Query, union: Labels, classes: Labels, function: RowsFunction, absent: float
 ) -> NDArray[np.float64]:
-    """Spread class values over the union of the classes where all tasks have the same ones.
-
-    Parameters
-    ----------
-    query, union, absent
-        As in :func:`class_values`.
-    classes : ndarray
-        The classes of every task.
-    function : callable
-        ``(X, task of each row) -> (n, len(classes))``.
-
-    Returns
-    -------
-    ndarray of shape (n, n_classes)
-    """
+    """Spread class values over the union of the classes where all tasks have the same ones."""
+    # Shapes: result (n, n_classes).
     out = np.full((query.n_rows, len(union)), absent)
     position = {label: k for k, label in enumerate(union.tolist())}
     at = np.array([position[label] for label in classes.tolist()], dtype=np.intp)

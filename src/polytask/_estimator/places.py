@@ -11,15 +11,7 @@ from polytask.exceptions import DataError
 
 
 def row_place(data: TaskData, row: int) -> str:
-    """Name a row as in what was given, counted from 0.
-
-    Parameters
-    ----------
-    data : TaskData
-        The rows, in the order of the tasks.
-    row : int
-        Row number of `data`.
-    """
+    """Name a row as in what was given, counted from 0."""
     if data.form is not Form.SEPARATE:
         return f"row {int(data.order[row])}"
     task = int(data.row_tasks()[row])
@@ -28,18 +20,7 @@ def row_place(data: TaskData, row: int) -> str:
 
 @contextmanager
 def rows_as_given(data: TaskData) -> Iterator[None]:
-    """Name a cell that cannot be used by its row in what was given.
-
-    Parameters
-    ----------
-    data : TaskData
-        Whose rows are being read.
-
-    Raises
-    ------
-    DataError
-        In the place of the error of the cell.
-    """
+    """Name a cell that cannot be used by its row in what was given."""
     try:
         yield
     except CellError as error:

@@ -21,20 +21,7 @@ _UNKNOWN = (
 
 
 def refuse_unlike(losses: Sequence[Loss], classes: Sequence[Labels | None]) -> None:
-    """Refuse a mean over tasks of which the losses or the two classes differ.
-
-    Parameters
-    ----------
-    losses : sequence of Loss
-        The loss of each task.
-    classes : sequence of ndarray or None
-        The classes of each task, None for numbers.
-
-    Raises
-    ------
-    IncompatibleError
-        Naming the losses or the classes.
-    """
+    """Refuse a mean over tasks of which the losses or the two classes differ."""
     names = sorted({loss.name for loss in losses})
     if len(names) > 1:
         raise IncompatibleError(
@@ -47,17 +34,7 @@ def refuse_unlike(losses: Sequence[Loss], classes: Sequence[Labels | None]) -> N
 
 
 def labels_from(eta: Array, classes: Labels | None, loss: Loss) -> Labels:
-    """Return numbers or class labels, shape (n_rows,).
-
-    Parameters
-    ----------
-    eta : ndarray of shape (n_rows, n_columns)
-        Predictors of one task.
-    classes : ndarray or None
-        Its classes, None for numbers.
-    loss : Loss
-        Its loss.
-    """
+    """Return numbers or class labels, shape (n_rows,). Shapes: eta (n_rows, n_columns)."""
     if classes is None:
         return _means(loss, eta[:, 0])
     if isinstance(loss, Multinomial):
@@ -68,13 +45,7 @@ def labels_from(eta: Array, classes: Labels | None, loss: Loss) -> Labels:
 
 
 def probabilities_from(eta: Array, classes: Labels | None, loss: Loss) -> Array:
-    """Return class probabilities, shape (n_rows, classes of the task).
-
-    Parameters
-    ----------
-    eta, classes, loss
-        As in :func:`labels_from`.
-    """
+    """Return class probabilities, shape (n_rows, classes of the task)."""
     if classes is not None and len(classes) == 1:
         return np.ones((len(eta), 1))
     if isinstance(loss, Multinomial):
@@ -91,30 +62,9 @@ def mean_columns(
     counts: NDArray[np.float64],
     union: Labels | None,
 ) -> tuple[Array, Array]:
-    """Return mean coefficients and intercepts over tasks, per class.
-
-    Parameters
-    ----------
-    coef : ndarray of shape (n_columns, n_features)
-        Coefficients.
-    intercept : ndarray of shape (n_columns,)
-        Intercepts.
-    slices : sequence of slice
-        The columns of each task.
-    labels : sequence
-        The class of each column, None where it has none.
-    counts : ndarray of shape (n_tasks,)
-        What each task is weighted with.
-    union : ndarray or None
-        All classes, which order the rows of the result.
-
-    Returns
-    -------
-    coef : ndarray of shape (n_classes, n_features) or (1, n_features)
-        Per class over the tasks that have it.
-    intercept : ndarray of shape (n_classes,) or (1,)
-        Likewise.
-    """
+    """Return mean coefficients and intercepts over tasks, per class."""
+    # Shapes: coef (n_columns, n_features), intercept (n_columns,), counts (n_tasks,), coef
+    # (n_classes, n_features), intercept (n_classes,).
     owners = np.repeat(np.arange(len(slices)), [s.stop - s.start for s in slices])
     weight = counts[owners]
     several = union is not None and any(label is not None for label in labels)

@@ -22,27 +22,7 @@ UNSEEN = -1
 @saveable("estimator.input_schema")
 @dataclass(frozen=True, eq=False)
 class InputSchema:
-    """What `predict` must be given, as learned in `fit`.
-
-    Attributes
-    ----------
-    owner : str
-        The estimator, for messages.
-    index : LabelIndex
-        The tasks.
-    form : Form
-        The form of the training data.
-    n_features : int
-        Columns of X as given, a task column included.
-    names : tuple of str or None
-        Column names of a training table.
-    task_column : str, int or None
-        The column that holds the task labels.
-    encoder : TableEncoder or None
-        Turns tables into numbers.
-    present : ndarray of shape (n_tasks, n_columns) or None
-        Which columns of the table each task had.
-    """
+    """What `predict` must be given, as learned in `fit`. Shapes: present (n_tasks, n_columns)."""
 
     owner: str
     index: LabelIndex
@@ -73,19 +53,7 @@ class Part(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Query:
-    """Rows to predict.
-
-    Attributes
-    ----------
-    data : TaskData
-        Encoded, rows sorted by task; for "every task on every row" one nominal task.
-    codes : ndarray of int or None
-        The model's task of each task of `data`, -1 if unseen; None means every task.
-    template : table or None
-        The table that was given.
-    parts : tuple of Part or None
-        For a mapping: where each task's rows stand in the input order.
-    """
+    """Rows to predict."""
 
     data: TaskData
     codes: NDArray[np.intp] | None
@@ -98,10 +66,8 @@ class Query:
         return self.data.n_rows
 
     def places(self) -> NDArray[np.intp]:
-        """Return where each row stands in the output: they count the rows that are here.
-
-        The data may be a subset of the input.
-        """
+        """Return where each row stands in the output: they count the rows that are here."""
+        # The data may be a subset of the input.
         places = np.empty(self.n_rows, dtype=np.intp)
         places[np.argsort(self.data.order, kind="stable")] = np.arange(self.n_rows)
         return places
@@ -125,28 +91,7 @@ class Query:
 
 
 def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
-    """Read what `predict` was given.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        What the model expects.
-    X : TaskData, mapping, array or table
-        The rows.
-    task : array of shape (n,) or None
-        A task label per row.
-    unseen : {"error", "shared"}
-        What to do with tasks that the model does not know.
-
-    Returns
-    -------
-    Query
-
-    Raises
-    ------
-    DataError
-        If the input does not fit the model.
-    """
+    """Read what `predict` was given. Shapes: task (n,)."""
     if isinstance(X, TaskData):
         return _finish(schema, X, X, unseen, None)
     if is_task_mapping(X):
@@ -218,22 +163,7 @@ def _name_unseen(schema: InputSchema, X: object, task: object, unseen: str) -> N
 
 
 def check_columns(schema: InputSchema, X: object, task: object = None) -> None:
-    """Refuse columns other than those in `fit`, before anything else is read.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        What the model expects.
-    X : TaskData, mapping, array or table
-        TaskData and mappings are checked once they are read.
-    task : object
-        A name or position of a column of X that `fit` was not given in X.
-
-    Raises
-    ------
-    DataError
-        If names are lacking, or the number of columns differs.
-    """
+    """Refuse columns other than those in `fit`, before anything else is read."""
     if isinstance(X, TaskData) or is_task_mapping(X):
         return
     if tables.is_table(X) and schema.names is not None:

@@ -29,14 +29,7 @@ class Between:
     integer: bool = False
 
     def __post_init__(self) -> None:
-        """Refuse an empty range.
-
-        Raises
-        ------
-        ParameterError
-            If low is not below high, not above 0 where factors matter, or not whole where
-            values are.
-        """
+        """Refuse an empty range."""
         ordered = math.isfinite(self.low) and math.isfinite(self.high) and self.low < self.high
         if not ordered or (self.log and self.low <= 0):
             allowed = "low < high, and low > 0 unless log=False"

@@ -13,23 +13,8 @@ _OF_MEAN = 1.2533141373155001
 
 
 def robust_moments(y: Array, weight: Array) -> tuple[float, float]:
-    """Return the median, and the squared spread that a few targets cannot change.
-
-    Parameters
-    ----------
-    y, weight : ndarray of shape (n,)
-        Targets of one task and their weights.
-
-    Returns
-    -------
-    centre, variance : float
-        The variance of normal targets with the same median distance from the median; if
-        more than half of them are equal, with the same mean distance.
-
-    References
-    ----------
-    P. J. Huber, "Robust Statistics" (1981), section 5.1.
-    """
+    """Return the median, and the squared spread that a few targets cannot change."""
+    # Shapes: y, weight (n,).
     seen = weight > 0
     y, weight = y[seen], weight[seen]
     if not len(y):

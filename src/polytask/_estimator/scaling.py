@@ -34,30 +34,17 @@ _LOOKED_AT = 200
 
 @dataclass(frozen=True, eq=False)
 class FeatureScaling:
-    """Subtract `mean` and divide by `scale`, per feature, the same for all tasks.
+    """Subtract `mean` and divide by `scale`, per feature, the same for all tasks."""
 
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (n_features,)
-        Zeros and ones where nothing is scaled; constants have the typical scale of the others.
-    active : bool
-        Whether anything is scaled.
-    """
+    # Shapes: mean, scale (n_features,).
 
     mean: Array
     scale: Array
     active: bool
 
     def features(self, X: Any, exists: NDArray[np.bool_] | None) -> Features:  # noqa: ANN401
-        """Return the scaled rows; a sparse X carries its means as an offset.
-
-        Parameters
-        ----------
-        X : ndarray or CSR of shape (n_rows, n_features)
-            Original units.
-        exists : ndarray of bool of shape (n_rows, n_features) or None
-            Cells that do not exist become 0 after scaling.
-        """
+        """Return the scaled rows; a sparse X carries its means as an offset."""
+        # Shapes: X (n_rows, n_features), exists (n_rows, n_features).
         if is_sparse(X):
             if not self.active:
                 return Features(X)
@@ -74,17 +61,9 @@ class FeatureScaling:
     def restore(
         self, W: Array, intercept: Array, present: NDArray[np.bool_] | None
     ) -> tuple[Array, Array]:
-        """Return coefficients and intercepts in original units.
-
-        Parameters
-        ----------
-        W : ndarray of shape (n_features, n_columns)
-            Of the scaled features.
-        intercept : ndarray of shape (n_columns,)
-            Of the scaled features.
-        present : ndarray of bool of shape (n_columns, n_features) or None
-            Which features each column's task has.
-        """
+        """Return coefficients and intercepts in original units."""
+        # Shapes: W (n_features, n_columns), intercept (n_columns,), present (n_columns,
+        # n_features).
         coef = W / self.scale[:, None]
         if present is not None:
             coef = np.where(present.T, coef, 0.0)
@@ -98,26 +77,9 @@ def scaled_point(
     owners: NDArray[np.intp],
     present: NDArray[np.bool_] | None,
 ) -> tuple[Array, Array]:
-    """Return the scaled coefficients and intercepts that predict as given ones do.
-
-    Parameters
-    ----------
-    point : tuple of ndarray
-        Coefficients of shape (n_columns, n_features) and intercepts, in original units.
-    features, targets
-        The scaling.
-    owners : ndarray of int of shape (n_columns,)
-        The task of each column.
-    present : ndarray of bool of shape (n_columns, n_features) or None
-        Which features each column's task has.
-
-    Returns
-    -------
-    W : ndarray of shape (n_features, n_columns)
-        Scaled.
-    intercept : ndarray of shape (n_columns,)
-        Scaled.
-    """
+    """Return the scaled coefficients and intercepts that predict as given ones do."""
+    # Shapes: owners (n_columns,), present (n_columns, n_features), W (n_features, n_columns),
+    # intercept (n_columns,).
     coef, intercept = point
     if present is not None:
         coef = np.where(present, coef, 0.0)
@@ -128,23 +90,15 @@ def scaled_point(
 
 
 def wide_enough(X: Any) -> Any:  # noqa: ANN401 - ndarray or CSR
-    """Return rows in which the default tolerance can be reached.
-
-    Sums in float32 are good to six digits, about what ``tol`` asks for, so rows are solved
-    in float64 unless they are too many to be copied; answers come back in float32.
-    """
+    """Return rows in which the default tolerance can be reached."""
+    # Sums in float32 are good to six digits, about what ``tol`` asks for, so rows are solved
+    # in float64 unless they are too many to be copied; answers come back in float32.
     entries = X.nnz if is_sparse(X) else X.size
     return X.astype(np.float64, copy=False) if entries <= _COPIED_ENTRIES else X
 
 
 def refuse_huge(data: TaskData, outcomes: Outcomes, owner: str) -> None:
-    """Refuse values whose squares, summed over the rows, would overflow.
-
-    Raises
-    ------
-    DataError
-        Naming the largest value and what is allowed.
-    """
+    """Refuse values whose squares, summed over the rows, would overflow."""
     refuse_huge_values(data.X, "X", owner, data)
     refuse_huge_values(outcomes.y, "y", owner, data)
 
@@ -156,22 +110,7 @@ def safe_limit(kind: np.dtype[Any]) -> float:
 
 
 def refuse_huge_values(values: Any, name: str, owner: str, data: TaskData | None = None) -> None:  # noqa: ANN401
-    """Refuse values whose squares, summed over the rows, would overflow.
-
-    Parameters
-    ----------
-    values : ndarray or CSR
-        Features or targets.
-    name, owner : str
-        The parameter and whose it is, for the message.
-    data : TaskData or None, default=None
-        What the values are a part of, to name the place of the largest.
-
-    Raises
-    ------
-    DataError
-        Naming the largest value and what is allowed.
-    """
+    """Refuse values whose squares, summed over the rows, would overflow."""
     stored = values.data if is_sparse(values) else np.asarray(values)
     limit = safe_limit(stored.dtype)
     largest = max(float(np.nanmax(stored, initial=0.0)), -float(np.nanmin(stored, initial=0.0)))
@@ -184,25 +123,8 @@ def refuse_huge_values(values: Any, name: str, owner: str, data: TaskData | None
 def feature_scaling(
     data: TaskData, weight: Array, standardize: bool, centre: bool, level: bool = False
 ) -> FeatureScaling:
-    """Learn one mean and one standard deviation per feature over all training rows.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    weight : ndarray of shape (n_rows,) or (n_rows, n_tasks)
-        Weights of the labels; a row counts with the sum of its labels' weights.
-    standardize : bool
-        False keeps the features as they are.
-    centre : bool
-        False divides only.
-    level : bool, default=False
-        Subtract the means also where nothing is divided.
-
-    Returns
-    -------
-    FeatureScaling
-    """
+    """Learn one mean and one standard deviation per feature over all training rows."""
+    # Shapes: weight (n_rows,).
     d = data.n_features
     if not standardize and not level:
         return FeatureScaling(np.zeros(d), np.ones(d), active=False)
@@ -215,21 +137,7 @@ def feature_scaling(
 
 
 def scaling_of(mean: Array, variance: Array, standardize: bool, centre: bool) -> FeatureScaling:
-    """Return the scaling of features with these moments.
-
-    Parameters
-    ----------
-    mean, variance : ndarray of shape (n_features,)
-        Of the features.
-    standardize : bool
-        False subtracts the means only.
-    centre : bool
-        False divides only.
-
-    Returns
-    -------
-    FeatureScaling
-    """
+    """Return the scaling of features with these moments. Shapes: mean, variance (n_features,)."""
     d = len(mean)
     if not standardize:
         return FeatureScaling(mean, np.ones(d), active=True)
@@ -242,16 +150,9 @@ def scaling_of(mean: Array, variance: Array, standardize: bool, centre: bool) ->
 
 
 def far_from_zero(data: TaskData) -> bool:
-    """Say whether the mean of some dense feature dwarfs what it varies by.
-
-    Intercepts of their own that are free make up for any shift of the features, so that taking
-    the means off such features changes no answer, and keeps its digits.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    """
+    """Say whether the mean of some dense feature dwarfs what it varies by."""
+    # Intercepts of their own that are free make up for any shift of the features, so that taking
+    # the means off such features changes no answer, and keeps its digits.
     if is_sparse(data.X) or data.present is not None:
         return False
     rows = np.asarray(data.X)
@@ -269,13 +170,9 @@ def _exists(data: TaskData) -> NDArray[np.bool_] | None:
 
 @dataclass(frozen=True, eq=False)
 class TargetScaling:
-    """Subtract `mean` and divide by `scale`, per task; classes are left alone.
+    """Subtract `mean` and divide by `scale`, per task; classes are left alone."""
 
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (n_tasks,)
-        Zeros and ones where nothing is scaled; constants have the typical scale of the others.
-    """
+    # Shapes: mean, scale (n_tasks,).
 
     mean: Array
     scale: Array
@@ -332,27 +229,10 @@ MOMENT_SCALES = {"task": each_alone, "common": all_alike}
 def target_scaling(
     data: TaskData, outcomes: Outcomes, weight: Array, choice: str | None, centre: bool
 ) -> TargetScaling:
-    """Return the scaling that a user chose; of several losses, only numbers are scaled.
-
-    Counts and amounts with a logarithmic link are not: they keep their units. Tasks of a
-    robust loss are scaled by the median and its distances: a few wrong targets must not decide
-    what counts as far off.
-
-    Parameters
-    ----------
-    data, outcomes
-        The training rows.
-    weight : ndarray
-        Weights of the labels, shaped as the targets.
-    choice : {"task", "common", "auto", None}
-        "auto" is "task" where the targets are different quantities, else "common".
-    centre : bool
-        False divides only.
-
-    Returns
-    -------
-    TargetScaling
-    """
+    """Return the scaling that a user chose; of several losses, only numbers are scaled."""
+    # Counts and amounts with a logarithmic link are not: they keep their units. Tasks of a
+    # robust loss are scaled by the median and its distances: a few wrong targets must not decide
+    # what counts as far off.
     pairs = zip(outcomes.losses, outcomes.classes, strict=True)
     numeric = np.array([classes is None and loss.follows_units for loss, classes in pairs])
     mixed = numeric.any() and not numeric.all()

@@ -23,25 +23,7 @@ Labels = NDArray[Any]
 def scored_data(
     schema: InputSchema, X: object, y: object, task: object, sample_weight: object
 ) -> TaskData:
-    """Read data to score; as in `fit`, but a target may have no label.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        What the model expects.
-    X, y, task, sample_weight : object
-        As given to `score`.
-
-    Returns
-    -------
-    TaskData
-        Raw. A target matrix has the columns of the model's tasks, gaps where none were given.
-
-    Raises
-    ------
-    DataError
-        If the data do not fit the model.
-    """
+    """Read data to score; as in `fit`, but a target may have no label."""
     check_columns(schema, X, task)
     labelled = isinstance(X, TaskData) or is_task_mapping(X)
     names: tuple[Hashable, ...] | None = None

@@ -52,16 +52,7 @@ class Labelled(NamedTuple):
 
 
 def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list[Labelled]:
-    """Return the labelled rows of every task.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw or encoded, with labels.
-    codes : ndarray of int or None
-        The number of each of its tasks in the model, -1 if the model does not know it; None:
-        they are in the order of the model.
-    """
+    """Return the labelled rows of every task."""
     truth, weight = np.asarray(data.y), data.sample_weight
     if data.form is Form.TARGETS:
         return [
@@ -78,28 +69,16 @@ def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list
 
 
 def judged_by(loss: Loss) -> JudgedLoss | None:
-    """Return the loss that numbers predicted by a loss are judged by; None: squared errors.
-
-    Huber's and the square root of the squared loss are ways to fit a mean, and where the first
-    one turns depends on how targets were scaled.
-    """
+    """Return the loss that numbers predicted by a loss are judged by; None: squared errors."""
+    # Huber's and the square root of the squared loss are ways to fit a mean, and where the first
+    # one turns depends on how targets were scaled.
     return loss if isinstance(loss, LogLink | PiecewiseLinear) else None
 
 
 @saveable("estimator.baseline")
 @dataclass(frozen=True, eq=False)
 class Baseline:
-    """What a constant learned on the training rows predicts: what `score` compares with.
-
-    Attributes
-    ----------
-    constants : tuple of float or dict
-        One for each task of different quantities, else one for the rows of all tasks. For
-        numbers the mean, or the best constant by a piecewise-linear loss; for classes the share
-        of each.
-    weights : tuple of float
-        The sum of the weights of the labels that each was learned on.
-    """
+    """What a constant learned on the training rows predicts: what `score` compares with."""
 
     constants: tuple[float | dict[Hashable, float], ...]
     weights: tuple[float, ...]
@@ -171,22 +150,7 @@ def _constant(
 
 @dataclass(frozen=True, eq=False)
 class Scoring:
-    """Scores rows by what a model predicts.
-
-    Attributes
-    ----------
-    predict : callable
-        ``(X, task of each row) -> natural outputs``.
-    known : LossTasks or None
-        The losses of the tasks; None for squared errors of numbers.
-    n_tasks : int
-        Tasks of the model.
-    targets : bool
-        Whether they are the columns of a target matrix, over which scores are averaged: they are
-        different quantities.
-    owner : str
-        The estimator, for messages.
-    """
+    """Scores rows by what a model predicts."""
 
     predict: RowsFunction
     known: LossTasks | None
@@ -205,17 +169,7 @@ class Scoring:
         return Baseline(tuple(c for c, _ in found), tuple(weight for _, weight in found))
 
     def explained(self, data: TaskData, query: Query, baseline: Baseline | None) -> Evaluation:
-        """Return the share of the loss of a constant that is explained: "d2" of the metrics.
-
-        Parameters
-        ----------
-        data : TaskData
-            Raw, with labels.
-        query : Query
-            The same rows, encoded.
-        baseline : Baseline or None
-            Of the training rows; None: of these rows.
-        """
+        """Return the share of the loss of a constant that is explained: "d2" of the metrics."""
         parts = labelled_rows(data, query.codes)
         if self.known is not None:
             codes = range(data.n_tasks) if query.codes is None else query.codes.tolist()

@@ -13,31 +13,14 @@ E = TypeVar("E", bound=BaseEstimator)
 
 
 def estimator_state(estimator: BaseEstimator) -> State:
-    """Return parameters and fitted attributes by name.
-
-    Parameters
-    ----------
-    estimator : BaseEstimator
-        Fitted or not.
-
-    Returns
-    -------
-    dict
-        ``"params"`` as the constructor takes them, and ``"fitted"``: every other attribute.
-    """
+    """Return parameters and fitted attributes by name."""
     params: dict[str, Any] = estimator.get_params(deep=False)
     fitted = {name: value for name, value in vars(estimator).items() if name not in params}
     return {"params": params, "fitted": fitted}
 
 
 def from_estimator_state(cls: type[E], state: State) -> E:
-    """Rebuild an estimator from :func:`estimator_state`.
-
-    Raises
-    ------
-    DataError
-        If the state sets something else than fitted attributes.
-    """
+    """Rebuild an estimator from :func:`estimator_state`."""
     estimator: E = cls(**state["params"])
     for name, value in state["fitted"].items():
         if not _is_fitted_name(name):

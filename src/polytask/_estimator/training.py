@@ -22,33 +22,7 @@ TaskColumn = str | int | None
 def training_data(
     X: object, y: object, task: object, sample_weight: object, task_column: TaskColumn, owner: str
 ) -> TaskData:
-    """Read the three data forms.
-
-    Parameters
-    ----------
-    X : TaskData, mapping of task to (X, y), array or table
-        The features.
-    y : array of shape (n,) or (n, T), or None
-        The targets.
-    task : array of shape (n,) or None
-        A task label per row.
-    sample_weight : array of shape (n,), mapping or None
-        Row weights.
-    task_column : str, int or None
-        The column of X that holds the task labels.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    TaskData
-        Rows of weight zero are left out: they count as absent.
-
-    Raises
-    ------
-    DataError
-        If the parts do not fit together.
-    """
+    """Read the three data forms. Shapes: y (n,), task (n,), sample_weight (n,)."""
     if isinstance(X, TaskData):
         _refuse_extra(owner, "a TaskData", y=y, task=task, sample_weight=sample_weight)
         data = X
@@ -175,20 +149,7 @@ def _shown(labels: list[Hashable]) -> str:
 
 
 def encode_training(data: TaskData) -> tuple[TaskData, TableEncoder | None]:
-    """Turn a table into numbers; arrays and sparse matrices stay as they are.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-
-    Returns
-    -------
-    data : TaskData
-        With an array as X.
-    encoder : TableEncoder or None
-        The fitted encoder, None for arrays.
-    """
+    """Turn a table into numbers; arrays and sparse matrices stay as they are."""
     if not tables.is_table(data.X):
         return data, None
     exists = cell_mask(data)

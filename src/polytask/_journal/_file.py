@@ -12,13 +12,7 @@ _FLAGS = os.O_RDWR | os.O_CREAT | os.O_APPEND | getattr(os, "O_BINARY", 0)
 
 
 class AppendFile:
-    """An open file; every fault is an ``OSError``.
-
-    Parameters
-    ----------
-    path : path-like
-        Made if it is not there.
-    """
+    """An open file; every fault is an ``OSError``."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._fd = os.open(path, _FLAGS, 0o666)
@@ -50,11 +44,9 @@ class AppendFile:
         self._loose = False
 
     def append(self, line: bytes) -> int:
-        """Add a line and wait until it is on the disk; return where it begins.
-
-        If that fails, or is interrupted, what was written of the line is cut away: at once, or
-        before the next line.
-        """
+        """Add a line and wait until it is on the disk; return where it begins."""
+        # If that fails, or is interrupted, what was written of the line is cut away: at once, or
+        # before the next line.
         start = self._end
         if self._loose:
             self.cut(start)

@@ -17,33 +17,7 @@ from polytask.exceptions import DataError
 
 
 class Journal:
-    """The finished pieces of a long piece of work, by key; made by :meth:`open`.
-
-    Attributes
-    ----------
-    torn : int
-        How many records the last writer left cut short (0 or 1); they are dropped, and their
-        pieces are to be done again.
-
-    Notes
-    -----
-    When :meth:`put` returns, the piece is on the disk as far as ``fsync`` of the operating system
-    promises: neither a killed process nor a lost machine takes it away. A process killed within
-    ``put`` loses that one piece at most. Every record has a checksum (CRC-32), so that a changed
-    byte is noticed when the file is opened and when a piece is read.
-
-    One process at a time writes, the one that opened the journal: another is refused, and so is
-    a forked child. Threads of this process may share it. The lock is that of the operating system
-    on a file beside the journal (``.lock``), so a killed holder leaves none behind. Where a file
-    system has no locks, filelock warns and takes the existence of that file for one.
-
-    A value is made of None, bool, int, float (every NaN bit for bit), str, lists, dictionaries
-    with text as keys, and NumPy arrays of booleans, integers, floats or complex numbers, which
-    keep their type, shape, every bit and their order in memory. Tuples come back as lists and
-    NumPy numbers as those of Python. What ``get`` returns is read from the file each time, so it
-    is the caller's own; work that uses it in the first run as well as in a resumed one has the
-    same numbers in both.
-    """
+    """The finished pieces of a long piece of work, by key; made by :meth:`open`."""
 
     def __init__(
         self,
@@ -67,32 +41,7 @@ class Journal:
     def open(
         cls, path: str | os.PathLike[str], header: Mapping[str, Any], *, owner: str
     ) -> Journal:
-        """Make a journal, or read the one that is there to go on with it.
-
-        Parameters
-        ----------
-        path : path-like
-            The file.
-        header : mapping
-            What the pieces depend on, such as a hash of the data and the settings; dictionaries
-            may be nested. A file with another header is refused.
-        owner : str
-            The work, for the sentences of errors: "compare", "search".
-
-        Returns
-        -------
-        Journal
-            To be closed; it is a context manager.
-
-        Raises
-        ------
-        DataError
-            If the file belongs to other data or settings, is none of a journal, is damaged, of a
-            newer format, held by another writer, or cannot be read or written. What is in it
-            stays as it is.
-        ParameterError
-            If the header has a value that a journal cannot hold.
-        """
+        """Make a journal, or read the one that is there to go on with it."""
         name, first = os.fspath(path), header_line(header)
         folder = os.path.dirname(os.path.abspath(name))
         if not os.path.isdir(folder):
@@ -109,24 +58,7 @@ class Journal:
             return cls(name, owner, file, contents, held.pop_all())
 
     def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was stored
-        """Return a finished piece.
-
-        Parameters
-        ----------
-        key : str
-            Its name.
-
-        Returns
-        -------
-        object or None
-            A new copy of what was stored; None if there is no such piece.
-
-        Raises
-        ------
-        DataError
-            If the file was changed by something else since it was opened, cannot be read, or the
-            journal is closed.
-        """
+        """Return a finished piece."""
         with self._turn:
             self._check_own()
             if key not in self._places:
@@ -144,24 +76,7 @@ class Journal:
         return piece[1]
 
     def put(self, key: str, value: object) -> None:
-        """Store a finished piece and wait until it is on the disk.
-
-        Parameters
-        ----------
-        key : str
-            Its name; a piece of the same name is replaced.
-        value : object
-            What to store; see the notes of the class.
-
-        Raises
-        ------
-        DataError
-            If the disk is full or fails: the half-written piece is cut away again, the pieces
-            before it stay, and the journal may be used further. Also in another process than the
-            one that opened the journal, and when it is closed.
-        ParameterError
-            If the value has a part that a journal cannot hold.
-        """
+        """Store a finished piece and wait until it is on the disk."""
         line = piece_line(key, value)
         with self._turn:
             self._check_own()

@@ -18,19 +18,7 @@ _MAGIC = b"polytask-journal "
 
 @dataclass
 class Contents:
-    """What a journal file holds.
-
-    Parameters
-    ----------
-    header : object or None
-        What the pieces belong to; None if the file is empty, or its making was cut short.
-    places : dict of str to (int, int)
-        Where the line of each key begins, and how long it is.
-    end : int
-        Where the last whole line ends.
-    torn : int
-        How many lines were cut short at the end of the file: 0 or 1.
-    """
+    """What a journal file holds."""
 
     header: Any = None
     places: dict[str, tuple[int, int]] = field(default_factory=dict)
@@ -61,20 +49,7 @@ def read_piece(line: bytes) -> tuple[str, Any] | None:
 
 
 def read_all(file: BinaryIO, path: str | os.PathLike[str]) -> Contents:
-    """Read and check every line of a file.
-
-    Parameters
-    ----------
-    file : binary file
-        At its beginning.
-    path : path-like
-        How an error names it.
-
-    Raises
-    ------
-    DataError
-        If it is no journal, one of a newer format, or has a damaged line that is not the last.
-    """
+    """Read and check every line of a file."""
     contents = _read_header(file, path)
     if contents.header is None:
         return contents

@@ -22,20 +22,7 @@ _PATIENCE = 0.5
 
 
 class WriterLock:
-    """The lock of one file.
-
-    Parameters
-    ----------
-    path : path-like
-        The file that is written; the lock file beside it has ``.lock`` at its end.
-    owner : str
-        The work that writes: "compare", "search".
-
-    Raises
-    ------
-    DataError
-        If another writer holds the lock, or no file can be made in the folder.
-    """
+    """The lock of one file."""
 
     def __init__(self, path: str | os.PathLike[str], owner: str) -> None:
         # Of filelock before 3.30, release removes the file on POSIX, and a contender empties it.

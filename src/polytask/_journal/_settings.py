@@ -13,17 +13,7 @@ _WIDTH = 60
 
 
 def check_same(held: object, wanted: object, path: str | os.PathLike[str], owner: str) -> None:
-    """Raise :class:`DataError` unless the header of a file is that of this run.
-
-    Parameters
-    ----------
-    held, wanted : object
-        What the file holds, and what this run has; dictionaries may be nested.
-    path : path-like
-        The file.
-    owner : str
-        The work that wants to resume: "compare", "search".
-    """
+    """Raise :class:`DataError` unless the header of a file is that of this run."""
     there, here = dict(_leaves(held)), dict(_leaves(wanted))
     names = [name for name in here | there if there.get(name) != here.get(name)]
     if not names:

@@ -7,17 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Plural:
-    """The forms of a sentence that counts something.
-
-    Attributes
-    ----------
-    field : str
-        The field that holds the number.
-    one, other : str
-        The sentence for 1 and for other numbers.
-    zero : str or None, default=None
-        The sentence for 0, if it is not that for other numbers.
-    """
+    """The forms of a sentence that counts something."""
 
     field: str
     one: str

@@ -13,21 +13,7 @@ _MOST = 6
 
 
 def decimals(spreads: Iterable[float], values: Iterable[float] = ()) -> int:
-    """Return how many digits after the point tell numbers of some uncertainty.
-
-    Parameters
-    ----------
-    spreads : iterable of float
-        Half-widths of intervals. Two digits of their median are shown.
-    values : iterable of float, default=()
-        The numbers themselves, of whose median three digits are shown where no half-width
-        is known.
-
-    Returns
-    -------
-    int
-        From 0 to 6.
-    """
+    """Return how many digits after the point tell numbers of some uncertainty."""
     for numbers, digits in ((spreads, _OF_SPREAD), (values, _ALONE)):
         sizes = [abs(v) for v in numbers if math.isfinite(v) and v != 0]
         if sizes:
@@ -37,22 +23,7 @@ def decimals(spreads: Iterable[float], values: Iterable[float] = ()) -> int:
 
 
 def fixed(value: float, places: int, *, signed: bool = False) -> str:
-    """Return a number with a fixed number of digits after the point.
-
-    Parameters
-    ----------
-    value : float
-        Finite.
-    places : int
-        Digits after the point.
-    signed : bool, default=False
-        Whether a positive number gets a plus.
-
-    Returns
-    -------
-    str
-        Thousands are set apart by commas, and a number that rounds to 0 has no sign.
-    """
+    """Return a number with a fixed number of digits after the point."""
     text = f"{value:,.{places}f}"
     if not any(digit in text for digit in "123456789"):
         return text.lstrip("-")

@@ -9,15 +9,7 @@ from polytask._messages._speech import Speech
 
 @dataclass(frozen=True)
 class Said:
-    """A key of the table with its fields.
-
-    Attributes
-    ----------
-    key : str
-        Which sentence.
-    fields : dict
-        Whole numbers that go into it.
-    """
+    """A key of the table with its fields."""
 
     key: str
     fields: dict[str, int] = field(default_factory=dict)

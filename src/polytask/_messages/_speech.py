@@ -46,26 +46,7 @@ _NO_FIELDS: Mapping[str, str | int] = MappingProxyType({})
 
 
 class Speech:
-    """Says things in one language.
-
-    Parameters
-    ----------
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-    mark : callable or None, default=None
-        Applied to every cleaned name of a user before it joins a sentence, so that a page can
-        tell it from the words around it.
-
-    Attributes
-    ----------
-    lang : str
-        The language.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such language.
-    """
+    """Says things in one language."""
 
     def __init__(self, lang: str = "en", mark: Callable[[str], str] | None = None) -> None:
         if lang not in TABLE:
@@ -76,24 +57,7 @@ class Speech:
         self._mark = mark
 
     def __call__(self, key: str, fields: Mapping[str, str | int] = _NO_FIELDS) -> str:
-        """Return a sentence.
-
-        Parameters
-        ----------
-        key : str
-            Which one.
-        fields : mapping, default={}
-            What goes into it; numbers get commas between thousands.
-
-        Returns
-        -------
-        str
-
-        Raises
-        ------
-        KeyError
-            If there is no such sentence, or a field is missing.
-        """
+        """Return a sentence."""
         template = self._table[key]
         if isinstance(template, Plural):
             template = template.form(int(fields[template.field]))
@@ -123,19 +87,7 @@ class Speech:
         return fixed(value, places, signed=signed)
 
     def interval(self, mean: float, low: float, high: float, *, signed: bool = True) -> str:
-        """Return a mean with its interval, in as many digits as it allows.
-
-        Parameters
-        ----------
-        mean, low, high : float
-            NaN ends mean that there is no interval.
-        signed : bool, default=True
-            Whether a positive mean gets a plus.
-
-        Returns
-        -------
-        str
-        """
+        """Return a mean with its interval, in as many digits as it allows."""
         places = decimals([(high - low) / 2], [mean])
         middle = self.number(mean, places, signed=signed)
         if not math.isfinite(high - low):

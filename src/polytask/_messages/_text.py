@@ -11,19 +11,7 @@ _TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def clean(text: str) -> str:
-    """Return a string without line breaks, control characters and direction overrides.
-
-    Parameters
-    ----------
-    text : str
-        A name that a user chose.
-
-    Returns
-    -------
-    str
-        White space is joined to single spaces; other unfit characters become U+FFFD. An
-        empty name becomes a pair of quotes, so that it can be seen.
-    """
+    """Return a string without line breaks, control characters and direction overrides."""
     joined = " ".join(text.split())
     kept = "".join(_fit(character) for character in joined)
     return kept or '""'

@@ -34,20 +34,7 @@ def warn_without_terms(plan: Plan) -> None:
 
 
 def ablation_units(plan: Plan, board: Board) -> tuple[Unit, ...]:
-    """Return the searches without each term of the penalties of a model.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was done.
-    board : Board
-        Its splits.
-
-    Returns
-    -------
-    tuple of Unit
-        Split by split; empty if no sharing model has a penalty of several terms.
-    """
+    """Return the searches without each term of the penalties of a model."""
     blanks = {unit.split: unit for unit in plan.units}
     name, estimator, rests = _ablated(plan, board)
     return tuple(
@@ -88,22 +75,7 @@ def _several(plan: Plan) -> dict[str, tuple[Any, Mapping[str, list[Penalty]]]]:
 def ablated_terms(
     plan: Plan, records: Mapping[str, Record], more: Mapping[str, Record], metric: str
 ) -> tuple[Ablated, ...]:
-    """Return what every term of the penalty adds, the most first.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was done.
-    records, more : dict
-        What came of the comparison, and of the fits without a term.
-    metric : str
-        The verdict's metric.
-
-    Returns
-    -------
-    tuple of Ablated
-        Of the terms that are finished in every split.
-    """
+    """Return what every term of the penalty adds, the most first."""
     board, _ = make_boards(plan, records, metric)
     name, _, rests = _ablated(plan, board)
     found = []

@@ -63,35 +63,7 @@ _SIMPLE = ("pooled", "separate")
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What the finished splits say.
-
-    Attributes
-    ----------
-    verdict : str
-        One of VERDICTS.
-    perfect : bool
-        See :class:`Comparison`.
-    gain, gain_90, pooling_gain : Interval
-        See :class:`Comparison`.
-    margin : float
-        See :class:`Comparison`.
-    times_more : float or None
-        How many times the data would decide an inconclusive comparison.
-    trees_gain, networks_gain, networks_sharing : Interval or None
-        See :class:`Comparison`.
-    plain : str
-        Kind of the model without sharing chosen most often.
-    recommended : str
-        A name.
-    sharing : str or None
-        The sharing model chosen most often.
-    models : tuple of ModelRow
-        Best first.
-    tasks : tuple of TaskGain
-        Largest gain first.
-    two_by_two : TwoByTwo or None
-        None where a part is missing.
-    """
+    """What the finished splits say."""
 
     verdict: str
     perfect: bool
@@ -140,12 +112,10 @@ class Judge:
     def _common_variance(
         self, first: Names, second: Names, gains: Floats, labels: HeldLabels, freedom: float
     ) -> float:
-        """Return what folds add to the variance of a gain because they fit each other's models.
-
-        How the gain on a row changes without the rows of another fold is told by the rows that
-        inner splits hold out too. The covariances are estimates: they are taken for no less than
-        nothing, and for no more than the variance of these changes, which bounds them.
-        """
+        """Return what folds add to the variance of a gain because they fit each other's models."""
+        # How the gain on a row changes without the rows of another fold is told by the rows that
+        # inner splits hold out too. The covariances are estimates: they are taken for no less than
+        # nothing, and for no more than the variance of these changes, which bounds them.
         inner, at = self._inner, self._inner.labels
         lost = [inner_losses_of(self.board, names, labels, inner) for names in (second, first)]
         if lost[0] is None or lost[1] is None or not len(at):
@@ -252,12 +222,10 @@ class Judge:
 
 
 def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple[Board, Board]:
-    """Return the splits in which every model ran, which are judged, and those to show.
-
-    A model that failed in one of the splits takes no part in them: means over other rows than
-    those of the other models would compare what cannot be compared. After an interruption in the
-    first split, what there is can be shown but not judged.
-    """
+    """Return the splits in which every model ran, which are judged, and those to show."""
+    # A model that failed in one of the splits takes no part in them: means over other rows than
+    # those of the other models would compare what cannot be compared. After an interruption in the
+    # first split, what there is can be shown but not judged.
     found = {(unit.split, unit.model): records.get(unit.key) for unit in plan.units}
     numbers = range(plan.n_splits)
     names = [entry.name for entry in plan.running]
@@ -278,22 +246,7 @@ def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple
 
 
 def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answer:
-    """Apply the rule to what is finished.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was to be done.
-    records : dict
-        What is finished.
-    metric : str
-        The verdict's metric.
-
-    Returns
-    -------
-    Answer
-        With the verdict "inconclusive" if no split can be judged.
-    """
+    """Apply the rule to what is finished."""
     board, shown = make_boards(plan, records, metric)
     judge, chosen = Judge(plan, board, metric), choose_all(board)
     gain = judge.gain(chosen.shared, chosen.plain)

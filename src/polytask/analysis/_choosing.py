@@ -21,19 +21,7 @@ _RULING = ("linear", "deep")
 
 @dataclass(frozen=True, eq=False)
 class Board:
-    """The records of the splits that are complete.
-
-    Attributes
-    ----------
-    entries : tuple of Entry
-        The models that ran.
-    records : dict of (split, model) to dict
-        What they did.
-    splits : tuple of int
-        The splits in which every model ran (or failed).
-    sign : float
-        1 if more of the verdict's metric is better, else -1.
-    """
+    """The records of the splits that are complete."""
 
     entries: tuple[Entry, ...]
     records: Mapping[tuple[int, str], Record]
@@ -73,18 +61,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Chosen:
-    """The model of each role in every split, None where no model can play it.
-
-    Attributes
-    ----------
-    shared, plain, pooled, separate : tuple of str or None
-        Best sharing, best of separate and pooled, best pooled, best separate of the family that
-        the verdict is about.
-    trees, deep : tuple of str or None
-        Best trees, best network.
-    deep_shared, deep_plain : tuple of str or None
-        Best network that shares, best that does not.
-    """
+    """The model of each role in every split, None where no model can play it."""
 
     shared: tuple[str | None, ...]
     plain: tuple[str | None, ...]
@@ -107,19 +84,7 @@ class _Made(Protocol):
 
 
 def ruling_family(models: Iterable[_Made]) -> str:
-    """Return the family that the verdict is about.
-
-    Parameters
-    ----------
-    models : iterable of Entry or ModelRow
-        Those that run.
-
-    Returns
-    -------
-    {"linear", "deep"}
-        "deep" only where networks that share and networks that do not are compared, but no
-        linear models of both sorts.
-    """
+    """Return the family that the verdict is about."""
     seen = {(model.family, model.kind != "shared") for model in models}
     whole = [family for family in _RULING if {(family, True), (family, False)} <= seen]
     return whole[0] if whole else _RULING[0]

@@ -269,13 +269,7 @@ def _check(n_jobs: object, random_state: object) -> None:
 
 
 def _check_judgeable(study: Study, metric: str) -> None:
-    """Refuse targets that the best constant fits without error: no model explains any of it.
-
-    Raises
-    ------
-    DataError
-        If the verdict's metric is a share of that error; if squares of targets overflow.
-    """
+    """Refuse targets that the best constant fits without error: no model explains any of it."""
     refuse_huge_values(study.outcomes.y, "y", OWNER, study.data)
     parts = [part for _, part in constant_parts(study)]
     if is_relative(METRICS[metric]) and np.isnan(METRICS[metric].overall(parts)):

@@ -20,20 +20,7 @@ _NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 
 
 def described(data: TaskData, model: Any) -> dict[str, Any]:  # noqa: ANN401 - fitted
-    """Return JSON values about a fitted model.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw, what it was fitted on.
-    model : estimator
-        Fitted.
-
-    Returns
-    -------
-    dict
-        "path", "kept" and "mattered"; None each where a model has no such thing.
-    """
+    """Return JSON values about a fitted model."""
     searched = isinstance(model, SEARCHES)
     path = fitted_path(model, data, exact=False) if searched and _small(model) else None
     shares = search_shares(model) if searched else []

@@ -35,27 +35,10 @@ _SHORT = 1.0
 
 
 def costs_of(plan: Plan, n_jobs: int | None, end: float | None) -> dict[str, float]:
-    """Estimate the seconds that one piece of work of every model takes.
-
-    Every model is fitted on two small samples of the rows of all tasks, searches with few
-    strengths and folds; from there its time grows along the line through both. What is fitted
-    to every task by itself is fitted to some of many tasks, with all their rows.
-
-    Parameters
-    ----------
-    plan : Plan
-        The work.
-    n_jobs : int or None
-        Processes, as in joblib.
-    end : float or None
-        When trials are ended, in seconds of ``time.monotonic``.
-
-    Returns
-    -------
-    dict
-        Seconds by model: its outer fit and its inner ones in one split; without those whose
-        trial was ended.
-    """
+    """Estimate the seconds that one piece of work of every model takes."""
+    # Every model is fitted on two small samples of the rows of all tasks, searches with few
+    # strengths and folds; from there its time grows along the line through both. What is fitted
+    # to every task by itself is fitted to some of many tasks, with all their rows.
     unit = plan.units[0]
     sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
     n = min(len(unit.train), max(_LEAST, int(_SHARE * len(unit.train))))
@@ -74,15 +57,7 @@ def costs_of(plan: Plan, n_jobs: int | None, end: float | None) -> dict[str, flo
 
 @dataclass(frozen=True)
 class _Samples:
-    """Rows that trials are fitted on.
-
-    Attributes
-    ----------
-    half, whole : TaskData
-        Of all tasks.
-    few : TaskData or None
-        All training rows of some tasks; None where there are not many, or they are targets.
-    """
+    """Rows that trials are fitted on."""
 
     half: TaskData
     whole: TaskData
@@ -146,19 +121,7 @@ def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any est
 
 
 def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -> None:
-    """Print rows, tasks, models, fits and an estimate of the time on stderr.
-
-    Parameters
-    ----------
-    plan : Plan
-        The work.
-    remaining : float
-        Seconds that the fits will take one after the other; infinite if it is unknown.
-    elapsed : float
-        Seconds since the call.
-    n_jobs : int or None
-        Processes, as in joblib.
-    """
+    """Print rows, tasks, models, fits and an estimate of the time on stderr."""
     data = plan.study.data
     fits = sum(1 + len(unit.inner) for unit in plan.units)
     # Less work is done in this process.

@@ -22,15 +22,7 @@ _SHARES = (0.125, 0.25, 0.5)
 
 @dataclass(frozen=True)
 class Extras:
-    """What is asked for beyond the verdict.
-
-    Attributes
-    ----------
-    shares : tuple of float
-        Shares of the training rows to learn from, ascending; empty for no learning curve.
-    ablation : bool
-        Whether penalties are tried without each of their terms.
-    """
+    """What is asked for beyond the verdict."""
 
     shares: tuple[float, ...]
     ablation: bool
@@ -41,13 +33,7 @@ class Extras:
 
 
 def check_extras(learning_curve: object, ablation: object) -> Extras:
-    """Read what a user asked for.
-
-    Raises
-    ------
-    ParameterError
-        If it is none of what can be asked for.
-    """
+    """Read what a user asked for."""
     if not isinstance(ablation, bool | np.bool_):
         raise ParameterError(sentence("ablation", OWNER, "True or False", repr(ablation)))
     if isinstance(learning_curve, bool | np.bool_):
@@ -66,24 +52,7 @@ def check_extras(learning_curve: object, ablation: object) -> Extras:
 def extra_units(
     plan: Plan, records: Mapping[str, Record], metric: str, extras: Extras
 ) -> tuple[Unit, ...]:
-    """Return the work beyond the verdict, once all of the comparison is done.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was done.
-    records : dict
-        What came of it.
-    metric : str
-        The verdict's metric.
-    extras : Extras
-        What is asked for.
-
-    Returns
-    -------
-    tuple of Unit
-        Split by split.
-    """
+    """Return the work beyond the verdict, once all of the comparison is done."""
     board, _ = make_boards(plan, records, metric)
     units = curve_units(plan, board, extras.shares)
     return (*units, *ablation_units(plan, board)) if extras.ablation else units

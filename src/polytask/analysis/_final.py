@@ -22,10 +22,9 @@ _COLUMNS = 100
 
 
 class Refit:
-    """Fits models of a comparison on all rows, each once, on what `compare` was given.
+    """Fits models of a comparison on all rows, each once, on what `compare` was given."""
 
-    A model that is fitted on X with its task column finds the tasks there when it predicts.
-    """
+    # A model that is fitted on X with its task column finds the tasks there when it predicts.
 
     def __init__(
         self, given: Mapping[str, Any], column: str | int | None, estimators: dict[str, Any]
@@ -49,20 +48,7 @@ class Refit:
 
 
 def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: ANN401
-    """Return the largest coefficients of a fitted model, on features of unit deviation.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw, what the model was fitted on.
-    model : estimator
-        Fitted.
-
-    Returns
-    -------
-    Coefficients or None
-        None if the model is not linear in the features.
-    """
+    """Return the largest coefficients of a fitted model, on features of unit deviation."""
     if not hasattr(model, "coef_"):
         return None
     values = np.asarray(model.coef_) * _deviations(data, model)

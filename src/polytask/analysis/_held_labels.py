@@ -20,25 +20,9 @@ Names = Sequence[str | None]
 
 @dataclass(frozen=True, eq=False)
 class HeldLabels:
-    """Every label that is held out in a judged split and counts in the score.
+    """Every label that is held out in a judged split and counts in the score."""
 
-    Attributes
-    ----------
-    counted : ndarray of bool of shape (m,)
-        Which labels of the records these are: those of weight zero, and those of tasks that
-        the constant predicts without error, are left out.
-    tasks : ndarray of int of shape (k,)
-        The task of each that counts.
-    clusters, rows : ndarray of int of shape (k,)
-        What it shares errors with: the number of an independent part of the data, and the row.
-    weights : ndarray of shape (k,)
-        Row weights.
-    scale : ndarray of shape (k,)
-        What a loss of 1 of the metric is: the mean loss of the training mean on all held-out
-        rows (by task where tasks count alike); 1 for metrics that are no share of it.
-    splits : ndarray of int of shape (k,)
-        Which of the judged splits holds it out, by position.
-    """
+    # Shapes: counted (m,), tasks (k,), clusters, rows (k,), weights (k,), scale (k,), splits (k,).
 
     counted: NDArray[np.bool_]
     tasks: Codes
@@ -50,24 +34,7 @@ class HeldLabels:
 
 
 def held_labels(plan: Plan, board: Board, relative: bool, by_task: bool) -> HeldLabels | None:
-    """Gather what all models have in common: the labels that they are scored on.
-
-    Parameters
-    ----------
-    plan : Plan
-        The splits.
-    board : Board
-        The records.
-    relative : bool
-        Whether the metric is 1 - loss / loss of the constant.
-    by_task : bool
-        Whether every task counts alike in the score.
-
-    Returns
-    -------
-    HeldLabels or None
-        None if the metric is no mean over rows, or nothing was judged.
-    """
+    """Gather what all models have in common: the labels that they are scored on."""
     found = [_of_split(plan, board, split) for split in board.splits]
     if not found or any(part is None for part in found):
         return None
@@ -107,10 +74,8 @@ def _of_split(plan: Plan, board: Board, split: int) -> tuple[Any, ...] | None:
 
 
 def losses_of(board: Board, names: Names, labels: HeldLabels) -> Floats | None:
-    """Return what the models named for each split lose on the labels that count.
-
-    None if one of them is missing or has no losses.
-    """
+    """Return what the models named for each split lose on the labels that count."""
+    # None if one of them is missing or has no losses.
     records = [None if name is None else board.record(split, name)
                for split, name in zip(board.splits, names, strict=True)]  # fmt: skip
     known = [record for record in records if record is not None and "losses" in record]
@@ -121,17 +86,9 @@ def losses_of(board: Board, names: Names, labels: HeldLabels) -> Floats | None:
 
 @dataclass(frozen=True, eq=False)
 class InnerLabels:
-    """Labels that are held out a second time, by inner splits of the other outer splits.
+    """Labels that are held out a second time, by inner splits of the other outer splits."""
 
-    Attributes
-    ----------
-    labels : ndarray of int of shape (r,)
-        Which of the held-out labels that count.
-    splits : ndarray of int of shape (r,)
-        Position of the outer split whose training rows it was held out from.
-    places : ndarray of int of shape (r,)
-        Where it is among the inner losses of that split.
-    """
+    # Shapes: labels (r,), splits (r,), places (r,).
 
     labels: Codes
     splits: Codes
@@ -157,10 +114,8 @@ def inner_labels(plan: Plan, board: Board, labels: HeldLabels) -> InnerLabels:
 def inner_losses_of(
     board: Board, names: Names, labels: HeldLabels, inner: InnerLabels
 ) -> Floats | None:
-    """Return what the model named for the outer split of each label loses on it in inner splits.
-
-    None if one of them has no such losses.
-    """
+    """Return the inner losses of the model that is named for the outer split of each label."""
+    # None if one of them has no such losses.
     out = np.empty(len(inner.labels))
     own = labels.splits[inner.labels]
     for position, split in enumerate(board.splits):
@@ -176,15 +131,7 @@ def inner_losses_of(
 
 @dataclass(frozen=True, eq=False)
 class TaskTable:
-    """Gains of every task, arrays of shape (T,); NaN where a task was not held out.
-
-    Attributes
-    ----------
-    raw, variance : ndarray
-        The mean over the held-out rows of the task, and the variance of that mean.
-    freedom : ndarray
-        Degrees of freedom of the variance.
-    """
+    """Gains of every task, arrays of shape (T,); NaN where a task was not held out."""
 
     raw: Floats
     variance: Floats
@@ -192,10 +139,8 @@ class TaskTable:
 
 
 def task_table(labels: HeldLabels, gains: Floats, n_tasks: int, whole_tasks: bool) -> TaskTable:
-    """Return gains by task from those of labels.
-
-    Where whole tasks are independent of each other, the rows of one stand for themselves.
-    """
+    """Return gains by task from those of labels."""
+    # Where whole tasks are independent of each other, the rows of one stand for themselves.
     clusters = labels.rows if whole_tasks else labels.clusters
     found: GroupMeans = group_means(gains, labels.weights, clusters, labels.tasks, n_tasks)
     return TaskTable(*found)

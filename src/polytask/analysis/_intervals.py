@@ -18,17 +18,7 @@ NAN = float("nan")
 
 
 class Estimate(NamedTuple):
-    """A mean with its standard error.
-
-    Attributes
-    ----------
-    mean : float
-        NaN if there is none.
-    error : float
-        Its standard error; NaN if nothing tells it.
-    freedom : float
-        Degrees of freedom of the error.
-    """
+    """A mean with its standard error."""
 
     mean: float
     error: float
@@ -44,16 +34,7 @@ NOTHING = Estimate(NAN, NAN, 0.0)
 
 
 class GroupMeans(NamedTuple):
-    """Weighted means of several groups, each array of shape (n_groups,).
-
-    Attributes
-    ----------
-    mean, variance : ndarray
-        The means and the variances of these means; NaN where a group has no rows, or one
-        cluster only.
-    freedom : ndarray
-        Degrees of freedom of the variances.
-    """
+    """Weighted means of several groups, each array of shape (n_groups,)."""
 
     mean: Floats
     variance: Floats
@@ -63,29 +44,10 @@ class GroupMeans(NamedTuple):
 def group_means(
     values: Floats, weights: Floats, clusters: Codes, groups: Codes, n_groups: int
 ) -> GroupMeans:
-    """Return the weighted mean of every group and its variance, robust to clusters of rows.
-
-    With ``r_c`` the weighted sum of the residuals in cluster c, and as many equal clusters as
-    would spread the weights alike, ``C``: ``variance = C / (C - 1) sum_c r_c^2``.
-
-    Parameters
-    ----------
-    values, weights : ndarray of shape (m,)
-        One of each per held-out label; weights are positive.
-    clusters, groups : ndarray of int of shape (m,)
-        Labels of one cluster may have errors in common; those of different ones do not.
-    n_groups : int
-        The groups are numbered from 0.
-
-    Returns
-    -------
-    GroupMeans
-
-    References
-    ----------
-    K.-Y. Liang and S. L. Zeger, Longitudinal data analysis using generalized linear models,
-    Biometrika 73, 1986 (the variance from clusters).
-    """
+    """Return the weighted mean of every group and its variance, robust to clusters of rows."""
+    # Shapes: values, weights (m,), clusters, groups (m,).
+    # With ``r_c`` the weighted sum of the residuals in cluster c, and as many equal clusters as
+    # would spread the weights alike, ``C``: ``variance = C / (C - 1) sum_c r_c^2``.
     shares = weights / np.bincount(groups, weights, n_groups)[groups]
     width = int(clusters.max(initial=0)) + 1
     distinct, pairs = np.unique(groups * width + clusters, return_inverse=True)
@@ -116,20 +78,8 @@ def clustered_mean(values: Floats, weights: Floats, clusters: Codes) -> Estimate
 
 
 def mean_of_tasks(values: Floats, weights: Floats, clusters: Codes, tasks: Codes) -> Estimate:
-    """Return the mean over tasks of their weighted means; a cluster may span several tasks.
-
-    Parameters
-    ----------
-    values, weights : ndarray of shape (m,)
-        One of each per held-out label.
-    clusters, tasks : ndarray of int of shape (m,)
-        A row with labels of several tasks is one cluster.
-
-    Returns
-    -------
-    Estimate
-        The residuals are taken around the mean of their task.
-    """
+    """Return the mean over tasks of their weighted means; a cluster may span several tasks."""
+    # Shapes: values, weights (m,), clusters, tasks (m,).
     if not len(values):
         return NOTHING
     seen, own = np.unique(tasks, return_inverse=True)
@@ -153,37 +103,15 @@ def mean_of_tasks(values: Floats, weights: Floats, clusters: Codes, tasks: Codes
 def mutual_covariance(
     changes: Floats, at: Codes, others: Codes, folds: Codes, tasks: Codes, shares: Floats
 ) -> float:
-    """Return how much the covariances between folds add to the variance of a mean over rows.
-
-    Row i of one fold helps to fit the model that row j of another fold is held out from, and the
-    reverse. To second order both losses change by the same ``u_ij``, so the variance of the mean
-    has the terms ``E[u_ij^2]`` beside those of independent rows. A fold's mean change without the
-    rows of another fold holds the sum of these ``u_ij``, and so does the reverse; all else that
-    they hold is independent. Their product estimates the covariance. Within a task it is large;
-    between tasks it is left out, as noise in an estimate that one task hardly changes for another.
-
-    Parameters
-    ----------
-    changes : ndarray of shape (r,)
-        Of what is gained on a label, when rows of another fold leave the training rows too.
-    at, others : ndarray of int of shape (r,)
-        Which label, and which other fold.
-    folds, tasks : ndarray of int of shape (k,)
-        Of every label.
-    shares : ndarray of shape (k,)
-        Its share in the mean.
-
-    Returns
-    -------
-    float
-        Of either sign; 0 where folds do not help each other both ways, as with folds by time.
-
-    References
-    ----------
-    S. Bates, T. Hastie and R. Tibshirani, Cross-validation: what does it estimate and how well
-    does it do it?, Journal of the American Statistical Association 119, 2024 (how much shorter
-    intervals are without it).
-    """
+    """Return how much the covariances between folds add to the variance of a mean over rows."""
+    # Shapes: changes (r,), at, others (r,), folds, tasks (k,), shares (k,).
+    # Row i of one fold helps to fit the model that row j of another fold is held out from, and the
+    # reverse. To second order both losses change by the same ``u_ij``, so the variance of the mean
+    # has the terms ``E[u_ij^2]`` beside those of independent rows. A fold's mean change without
+    # the rows of another fold holds the sum of these ``u_ij``, and so does the reverse; all else
+    # that they hold is independent. Their product estimates the covariance. Within a task it is
+    # large; between tasks it is left out, as noise in an estimate that one task hardly changes for
+    # another.
     n_folds, n_tasks = int(folds.max()) + 1, int(tasks.max()) + 1
     shape = (n_tasks, n_folds, n_folds)
     cells = (tasks[at] * n_folds + folds[at]) * n_folds + others
@@ -196,31 +124,12 @@ def mutual_covariance(
 
 
 def corrected_mean(differences: NDArray[Any], test_share: float) -> Estimate:
-    """Return the mean of differences of repeated splits, with the corrected resampled error.
-
-    For metrics that are no means over rows, such as the area under the ROC curve. Splits of the
-    same rows share most of their training rows, so their differences are correlated and the
-    variance of their mean does not fall like ``1 / J``. Nadeau and Bengio set it to
-    ``(1 / J + n_test / n_train) S^2``, where ``S^2`` is the variance between splits.
-
-    Parameters
-    ----------
-    differences : ndarray of shape (J,)
-        One per split; NaN marks a split without a value and is left out.
-    test_share : float
-        ``n_test / n_train``.
-
-    Returns
-    -------
-    Estimate
-        Without an error if there is one split, all NaN without any. Equal differences have an
-        error of 0.
-
-    References
-    ----------
-    C. Nadeau and Y. Bengio, Inference for the generalization error, Machine Learning 52, 2003,
-    Section 3, the corrected resampled t-test.
-    """
+    """Return the mean of differences of repeated splits, with the corrected resampled error."""
+    # Shapes: differences (J,).
+    # For metrics that are no means over rows, such as the area under the ROC curve. Splits of the
+    # same rows share most of their training rows, so their differences are correlated and the
+    # variance of their mean does not fall like ``1 / J``. Nadeau and Bengio set it to
+    # ``(1 / J + n_test / n_train) S^2``, where ``S^2`` is the variance between splits.
     values = np.asarray(differences, dtype=np.float64)
     values = values[~np.isnan(values)]
     if values.size < 2:

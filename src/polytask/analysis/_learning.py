@@ -17,22 +17,7 @@ from polytask.selection.held import Rows
 
 
 def curve_units(plan: Plan, board: Board, shares: Sequence[float]) -> tuple[Unit, ...]:
-    """Return the fits of the chosen models on shares of the training rows.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was done.
-    board : Board
-        Its splits.
-    shares : sequence of float
-        Above 0 and below 1.
-
-    Returns
-    -------
-    tuple of Unit
-        Split by split.
-    """
+    """Return the fits of the chosen models on shares of the training rows."""
     blanks = {unit.split: unit for unit in plan.units}
     chosen = choose_all(board)
     estimators = {entry.name: entry.estimator for entry in plan.running}
@@ -67,24 +52,7 @@ def _share(plan: Plan, unit: Unit, share: float) -> Rows:
 
 
 def some_rows(data: TaskData, train: Rows, share: float, seed: int) -> Rows:
-    """Return a share of the training rows of every task; smaller shares are part of larger ones.
-
-    Parameters
-    ----------
-    data : TaskData
-        The data.
-    train : ndarray of int
-        Training rows.
-    share : float
-        Above 0 and below 1. Every task keeps one row at least.
-    seed : int
-        Decides which.
-
-    Returns
-    -------
-    ndarray of int
-        Sorted.
-    """
+    """Return a share of the training rows of every task; shares are nested."""
     order = np.random.default_rng(seed).permutation(train)
     if data.form is Form.TARGETS:
         return np.sort(order[: max(round(share * len(order)), 1)])
@@ -106,24 +74,7 @@ def learning_points(
     metric: str,
     shares: Sequence[float],
 ) -> tuple[LearningPoint, ...]:
-    """Return scores and gains against rows, the fewest first.
-
-    Parameters
-    ----------
-    plan : Plan
-        What was done.
-    records, more : dict
-        What came of the comparison, and of the fits on fewer rows.
-    metric : str
-        The verdict's metric.
-    shares : sequence of float
-        Of the training rows; empty for no curve.
-
-    Returns
-    -------
-    tuple of LearningPoint
-        Of the shares that are finished, and of all rows.
-    """
+    """Return scores and gains against rows, the fewest first."""
     if not shares:
         return ()
     board, _ = make_boards(plan, records, metric)

@@ -26,27 +26,7 @@ def make_lock(
     extras: Extras,
     allow_leak: bool = False,
 ) -> dict[str, Any]:
-    """Return seed, data, settings, versions and threads as JSON values.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    choices : Choices
-        The user's choices.
-    loss : object
-        As given.
-    metric : str
-        The verdict's metric.
-    extras : Extras
-        What is asked for beyond the verdict.
-    allow_leak : bool, default=False
-        Whether copies of the target are allowed among the features.
-
-    Returns
-    -------
-    dict
-    """
+    """Return seed, data, settings, versions and threads as JSON values."""
     encoded, _ = encode_training(study.data)
     return {
         "call": _call(choices, loss, metric, extras, allow_leak),

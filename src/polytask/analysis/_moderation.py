@@ -14,34 +14,12 @@ _SLOWEST, _FASTEST = 1.0, 2.0
 
 
 def moderate(variance: Floats, freedom: Floats, size: Floats) -> tuple[Floats, Floats]:
-    """Pull sample variances to a common trend as far as the data say that there is one.
-
-    True variances are taken as drawn from ``d0 s0^2 / chi^2_{d0}`` times ``size^-e``. The
-    exponent ``e`` is a least squares fit of the logarithms, held between 1 and 2; ``d0`` and
-    ``s0^2`` are fitted to mean and variance of the logarithms. ``d0`` is held below the degrees
-    of freedom of all tasks together, so a common variance is never taken as known.
-
-    Parameters
-    ----------
-    variance : ndarray of shape (T,)
-        Sample variances of means; not used where `freedom` is 0.
-    freedom : ndarray of shape (T,)
-        Their degrees of freedom.
-    size : ndarray of shape (T,)
-        Rows of the tasks, positive.
-
-    Returns
-    -------
-    variance, freedom : ndarray of shape (T,)
-        ``(d0 s0^2 + d_t variance_t) / (d0 + d_t)`` and ``d0 + d_t``. Without any degrees of
-        freedom at all: NaN and 0.
-
-    References
-    ----------
-    G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression
-    in microarray experiments, Statistical Applications in Genetics and Molecular Biology 3, 2004,
-    Section 6.2.
-    """
+    """Pull sample variances to a common trend as far as the data say that there is one."""
+    # Shapes: variance (T,), freedom (T,), size (T,), variance, freedom (T,).
+    # True variances are taken as drawn from ``d0 s0^2 / chi^2_{d0}`` times ``size^-e``. The
+    # exponent ``e`` is a least squares fit of the logarithms, held between 1 and 2; ``d0`` and
+    # ``s0^2`` are fitted to mean and variance of the logarithms. ``d0`` is held below the degrees
+    # of freedom of all tasks together, so a common variance is never taken as known.
     seen = freedom > 0
     if not seen.any():
         return np.full(len(variance), np.nan), np.zeros(len(variance))

@@ -52,23 +52,7 @@ _DATES: Mapping[str, Any] = {
 
 
 def to_json(result: Comparison | Relatedness) -> str:
-    """Return a result as JSON text.
-
-    Parameters
-    ----------
-    result : Comparison or Relatedness
-        Any; the data and models themselves are no part of it.
-
-    Returns
-    -------
-    str
-        Strict JSON in a fixed order; names keep their own script.
-
-    Raises
-    ------
-    DataError
-        If a label of a task, or a value of the lock, is of a type that JSON cannot hold.
-    """
+    """Return a result as JSON text."""
     kind = type(result)
     head = {"format": FORMATS[kind.__name__], "version": VERSION}
     content = head | _codec_of(kind).write(result)
@@ -78,25 +62,7 @@ def to_json(result: Comparison | Relatedness) -> str:
 
 
 def from_json(text: str, kind: type[R]) -> R:
-    """Rebuild a result from :func:`to_json`; it can do all but refit its model.
-
-    Parameters
-    ----------
-    text : str
-        The JSON text.
-    kind : type
-        Its class.
-
-    Returns
-    -------
-    Comparison or Relatedness
-        Equal to the one that was written.
-
-    Raises
-    ------
-    DataError
-        If the text is no such result, or of a newer version.
-    """
+    """Rebuild a result from :func:`to_json`; it can do all but refit its model."""
     wanted, word = FORMATS[kind.__name__], kind.__name__.lower()
     try:
         content = json.loads(text)

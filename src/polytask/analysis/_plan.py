@@ -70,36 +70,7 @@ class Choices:
 
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """All that will be done.
-
-    Attributes
-    ----------
-    study : Study
-        The data.
-    facts : Facts
-        What decides about the models.
-    entries : tuple of Entry
-        The models, those that are left out among them.
-    units : tuple of Unit
-        The work, split by split.
-    wholes : tuple of Unit
-        Linear models that share, fitted to all rows to show what they find.
-    scheme : str
-        "within", "grouped", "time", "unseen" or "given".
-    n_splits : int
-        Outer splits.
-    test_share : float
-        Test rows per training row, mean.
-    clusters : ndarray of int of shape (n,)
-        For every row of the data the number of the part that is independent of others: the row
-        itself, its group, its block of time or its task.
-    margin : float or None
-        The margin of practical equivalence as the user set it.
-    quick : bool
-        Whether there are few models only.
-    times : ndarray of shape (n_times,)
-        The distinct times, where rows are held out by time; else empty.
-    """
+    """All that will be done. Shapes: clusters (n,), times (n_times,)."""
 
     study: Study
     facts: Facts
@@ -121,13 +92,7 @@ class Plan:
 
 
 def scheme_of(choices: Choices) -> str:
-    """Say how rows are held out.
-
-    Raises
-    ------
-    ParameterError
-        If two ways are asked for.
-    """
+    """Say how rows are held out."""
     given = choices.cv is not None and not is_whole(choices.cv)
     asked = {
         "grouped": choices.groups is not None,
@@ -145,13 +110,7 @@ def scheme_of(choices: Choices) -> str:
 
 
 def count_of(choices: Choices) -> int:
-    """Return the number of outer splits where the user may choose it.
-
-    Raises
-    ------
-    ParameterError
-        If it is no number of folds.
-    """
+    """Return the number of outer splits where the user may choose it."""
     if not is_whole(choices.cv):
         return _SPLITS
     if choices.cv < (1 if choices.time is not None else 2):
@@ -217,13 +176,7 @@ def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
 
 
 def inner_splits(data: TaskData, train: Rows, choices: Choices, number: int) -> tuple[Split, ...]:
-    """Split the training rows of an outer split in the same way, as rows of `data`.
-
-    Raises
-    ------
-    DataError
-        If they cannot be split.
-    """
+    """Split the training rows of an outer split in the same way, as rows of `data`."""
     scheme, seed = scheme_of(choices), choices.seed + 1 + number
     count = 1 if len(train) > _INNER_ROWS else _INNER
     makers: dict[str, Callable[[], Splitter]] = {
@@ -279,25 +232,7 @@ def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
 def make_plan(
     study: Study, facts: Facts, choices: Choices, metric: str, shown: tuple[str, ...]
 ) -> Plan:
-    """Lay out all the work before any of it is done.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    facts : Facts
-        What decides about the models.
-    choices : Choices
-        The user's choices.
-    metric : str
-        The verdict's metric.
-    shown : tuple of str
-        All metrics.
-
-    Returns
-    -------
-    Plan
-    """
+    """Lay out all the work before any of it is done."""
     entries = make_entries(choices.models, facts, _groups(facts, choices.quick), OWNER)
     splits, clusters = outer_splits(study.data, choices)
     by_task = facts.targets or facts.problem == "mixed"

@@ -30,40 +30,14 @@ _COUNTS = ("nonzero", "file_bytes")
 
 
 def verdict_sentence(result: Comparison, lang: str = "en") -> str:
-    """Return the verdict, what it rests on, and how many tasks gain and lose.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        One or two sentences on one line.
-    """
+    """Return the verdict, what it rests on, and how many tasks gain and lose."""
     speech = Speech(lang)
     said = [_sentences.verdict(result, speech), _sentences.groups(result, speech)]
     return speech.joined(said)
 
 
 def summary(result: Comparison, lang: str = "en") -> str:
-    """Return the verdict, what to do, why, whether the tasks are related, and a caution.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        One line for each of them.
-    """
+    """Return the verdict, what to do, why, whether the tasks are related, and a caution."""
     speech = Speech(lang)
     lines = [
         verdict_sentence(result, lang),
@@ -81,20 +55,7 @@ def summary(result: Comparison, lang: str = "en") -> str:
 
 
 def leaderboard(result: Comparison) -> pd.DataFrame:
-    """Return the models, best first.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-
-    Returns
-    -------
-    DataFrame
-        Columns model, kind, family, score, low, high, picked, one per further metric, one
-        ``undefined: metric`` per metric that some tasks left undefined, fit_seconds,
-        predict_seconds, nonzero, file_bytes, note.
-    """
+    """Return the models, best first."""
     import pandas as pd
 
     models = result.models
@@ -127,19 +88,7 @@ def further_metrics(result: Comparison) -> tuple[str, ...]:
 
 
 def task_table(result: Comparison) -> pd.DataFrame:
-    """Return what sharing does for every task, the largest gain first.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-
-    Returns
-    -------
-    DataFrame
-        Columns task (labels keep their types), rows, gain, low, high, raw, group, action,
-        more_rows.
-    """
+    """Return what sharing does for every task, the largest gain first."""
     import pandas as pd
 
     tasks = result.tasks
@@ -169,18 +118,7 @@ def task_names(result: Comparison) -> list[str]:
 
 
 def split_scores(result: Comparison) -> pd.DataFrame:
-    """Return the verdict's metric of every model in every outer split.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-
-    Returns
-    -------
-    DataFrame
-        Columns model, split (from 0), score; NaN where a model failed or was not run.
-    """
+    """Return the verdict's metric of every model in every outer split."""
     import pandas as pd
 
     found = [(row.name, j, v) for row in result.models for j, v in enumerate(row.splits)]
@@ -225,33 +163,7 @@ def _seconds(value: float) -> str:
 
 
 def plot(result: Comparison, ax: Axes | None = None, kind: str = "tasks") -> Axes:
-    """Draw a comparison.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    ax : Axes or None, default=None
-        Where to draw; None: a new figure.
-    kind : {"tasks", "sizes", "models", "features", "strength", "path", "learning", "ablation"}, \
-            default="tasks"
-        The gain of every task with its interval, largest first (of more than 60 tasks those
-        at both ends); gains against rows per task; the scores of the models; the largest
-        coefficients of the best sharing model; held-out error, and coefficients, against the
-        strength of the penalty; scores against training rows; what each term adds.
-
-    Returns
-    -------
-    Axes
-        What was drawn on.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such kind.
-    DataError
-        If there is nothing of that kind to draw.
-    """
+    """Draw a comparison."""
     one_of(kind, "kind", "Comparison.plot", _DRAWINGS)
     lines, draw = _DRAWINGS[kind]
     if ax is None:

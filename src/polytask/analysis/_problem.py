@@ -24,25 +24,7 @@ OWNER = "compare"
 def read_problem(
     X: object, y: object, task: object, sample_weight: object, task_column: str | int | None
 ) -> TaskData:
-    """Read the three data forms, and refuse what cannot be compared.
-
-    Parameters
-    ----------
-    X, y, task, sample_weight : object
-        As in ``fit`` of the estimators.
-    task_column : str, int or None
-        The column of X that holds the task labels.
-
-    Returns
-    -------
-    TaskData
-        Raw: tables are not encoded, for encoding belongs to the training parts.
-
-    Raises
-    ------
-    DataError
-        If there is one task only, or too few rows.
-    """
+    """Read the three data forms, and refuse what cannot be compared."""
     data = training_data(X, y, task, sample_weight, task_column, OWNER)
     if data.n_tasks < 2:
         raise DataError(
@@ -53,26 +35,7 @@ def read_problem(
 
 
 def read_outcomes(data: TaskData, loss: object, owner: str = OWNER) -> tuple[str, Outcomes, Any]:
-    """Tell what the targets are and code them.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    loss : "auto", name, Loss or mapping of task to loss
-        "auto": text, booleans and numbers with two distinct values are classes.
-    owner : str, default="compare"
-        The function, for messages.
-
-    Returns
-    -------
-    problem : {"regression", "classification", "mixed"}
-        What they are together.
-    outcomes : Outcomes
-        The targets of all rows as numbers.
-    losses : object
-        What estimators take as ``loss``.
-    """
+    """Tell what the targets are and code them."""
     if isinstance(loss, Mapping):
         return "mixed", mixed(data, loss, owner), dict(loss)
     if loss != "auto":
@@ -94,13 +57,7 @@ def _demanded(data: TaskData, loss: object, owner: str) -> tuple[str, Outcomes, 
 
 
 def check_metric(name: object, names: Mapping[str, Any]) -> str:
-    """Return the name of the verdict's metric.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such metric.
-    """
+    """Return the name of the verdict's metric."""
     if name is None:
         return "d2"
     if isinstance(name, str) and name in names:

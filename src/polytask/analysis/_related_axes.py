@@ -20,24 +20,7 @@ _SPARE, _ROUNDS = 10, 3
 
 
 def mixed_axes(size: Array, axes: Array, rng: np.random.Generator) -> Array:
-    """Choose at random among axes of equal size.
-
-    Parameters
-    ----------
-    size : ndarray of shape (m,)
-        At least 0, in rising order.
-    axes : ndarray of shape (m, m)
-        In columns.
-    rng : Generator
-        Where chance comes from.
-
-    Returns
-    -------
-    ndarray of shape (m, m)
-        Axes of equal size span the same space as before. Software returns the features
-        themselves as axes of an orthogonal design; flips of signs along these would keep what
-        the tasks have in common in single features.
-    """
+    """Choose at random among axes of equal size. Shapes: size (m,), axes (m, m), result (m, m)."""
     ends = [0, *(np.flatnonzero(np.diff(size) > _EQUAL * size[1:]) + 1).tolist(), len(size)]
     if len(ends) == len(size) + 1:
         return axes
@@ -52,31 +35,8 @@ def mixed_axes(size: Array, axes: Array, rng: np.random.Generator) -> Array:
 def common_axes(
     data: TaskData, y: Array, scale: Array, n_axes: int, rng: np.random.Generator
 ) -> Array:
-    """Find the leading principal axes of wide features within tasks.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded, d features.
-    y : ndarray of shape (n,) or (n, T)
-        The targets; only where they are missing matters.
-    scale : ndarray of shape (d,)
-        The spread of the features.
-    n_axes : int
-        How many.
-    rng : Generator
-        Where the search starts.
-
-    Returns
-    -------
-    ndarray of shape (d, n_axes)
-        In columns.
-
-    References
-    ----------
-    Halko, Martinsson, Tropp, "Finding structure with randomness", SIAM Review 53, 2011,
-    algorithm 4.4.
-    """
+    """Find the leading principal axes of wide features within tasks."""
+    # Shapes: y (n,), scale (d,), result (d, n_axes).
     guess = rng.standard_normal((data.n_features, n_axes + _SPARE))
     for _ in range(_ROUNDS):
         guess = np.linalg.qr(_applied(data, scale, guess))[0]

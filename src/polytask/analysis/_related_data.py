@@ -35,21 +35,7 @@ _NOTHING = Shared(float("nan"), float("nan"), float("nan"), float("nan"))
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The tasks as coefficients, and what the test and the moments say.
-
-    Attributes
-    ----------
-    slopes : Slopes
-        Of the tasks that say anything.
-    telling : ndarray of bool of shape (T,)
-        Which these are.
-    p_value : float
-        NaN if fewer than two say anything.
-    parts : dict
-        By aspect.
-    shared : Shared
-        Shares and effective tasks.
-    """
+    """The tasks as coefficients, and what the test and the moments say. Shapes: telling (T,)."""
 
     slopes: Slopes
     telling: NDArray[np.bool_]
@@ -64,23 +50,7 @@ class Judged:
 
 
 def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judged:
-    """Test and measure the relatedness of tasks.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    outcomes : Outcomes
-        Its targets; classes at most two per task.
-    n_flips : int
-        Random choices of signs.
-    seed : int
-        Of these, and of axes.
-
-    Returns
-    -------
-    Judged
-    """
+    """Test and measure the relatedness of tasks."""
     encoded, _ = encode_training(data)
     names = encoded.feature_names or tuple(f"x{j}" for j in range(encoded.n_features))
     every = slopes_of(encoded, outcomes.y, names, seed)
@@ -99,23 +69,7 @@ def binary_at_most(outcomes: Outcomes) -> bool:
 
 
 def related_sentence_facts(data: TaskData, outcomes: Outcomes, seed: int) -> Kinship | None:
-    """Return what a comparison says of the relatedness of its tasks.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    outcomes : Outcomes
-        Its targets.
-    seed : int
-        Of the test.
-
-    Returns
-    -------
-    Kinship or None
-        None where nothing can be said: more than two classes, or fewer than two tasks with
-        rows that differ.
-    """
+    """Return what a comparison says of the relatedness of its tasks."""
     if not binary_at_most(outcomes):
         return None
     found = judged(data, outcomes, _BRIEF, seed)

@@ -21,19 +21,9 @@ ASPECTS = ("direction", "structure", "features")
 
 @dataclass(frozen=True, eq=False)
 class Estimates:
-    """Coefficients of the tasks, drawn to zero as far as noise asks.
+    """Coefficients of the tasks, drawn to zero as far as noise asks."""
 
-    Attributes
-    ----------
-    along : ndarray of shape (T, m)
-        Along the axes of each task, in units of the spread of its target.
-    kept : ndarray of shape (T, m)
-        The share of a true coefficient that is left of it, 0 to 1.
-    noise : ndarray of shape (T, m)
-        Variance of the noise in `along`.
-    scale : ndarray of shape (T,)
-        The spread of each target.
-    """
+    # Shapes: along (T, m), kept (T, m), noise (T, m), scale (T,).
 
     along: Array
     kept: Array
@@ -42,20 +32,7 @@ class Estimates:
 
 
 def estimates_of(slopes: Slopes) -> Estimates:
-    """Estimate the coefficients of all tasks.
-
-    Parameters
-    ----------
-    slopes : Slopes
-        Telling tasks only.
-
-    Returns
-    -------
-    Estimates
-        Posterior means under one normal distribution around zero, the same along all axes,
-        whose ratio to the noise is the likeliest over all tasks. Nothing in it but the signs
-        of `along` changes if signs of ``slopes.score`` change, which the test relies on.
-    """
+    """Estimate the coefficients of all tasks."""
     freedom = np.maximum(slopes.rows - 1, 1).astype(float)
     squares, strength = slopes.score**2, slopes.strength
     total = squares.sum(axis=1) + slopes.rest
@@ -95,32 +72,7 @@ def _likeliest(
 
 
 def flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
-    """Test whether the tasks have nothing to do with each other.
-
-    Parameters
-    ----------
-    slopes : Slopes
-        Telling tasks only, two or more.
-    n_flips : int
-        How many random choices of signs.
-    seed : int
-        Of these.
-
-    Returns
-    -------
-    p_value : float
-        Of the smallest of the three p-values below (then of the next) among those of all
-        choices of signs.
-    parts : dict
-        The p-value of each aspect: "direction" (coefficients alike on average), "structure"
-        (coefficients along the same directions, with either sign), "features" (coefficients
-        large for the same features, with either sign).
-
-    References
-    ----------
-    Westfall and Young, "Resampling-Based Multiple Testing", Wiley, 1993, section 2.3 (the
-    smallest p-value of several tests, judged by the same randomisations).
-    """
+    """Test whether the tasks have nothing to do with each other."""
     along = estimates_of(slopes).along
     rng = np.random.default_rng(seed)
     found = [_statistics(slopes, along[None])]
@@ -131,10 +83,8 @@ def flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str,
 
 
 def _as_small(p_values: Array) -> float:
-    """Return the share of rows whose smallest p-value is as small as that of the first.
-
-    The smallest ones have few values; where they are equal the next smallest decide.
-    """
+    """Return the share of rows whose smallest p-value is as small as that of the first."""
+    # The smallest ones have few values; where they are equal the next smallest decide.
     ranked = np.sort(p_values, axis=1)
     first = ranked[0]
     less, equal = np.zeros(len(ranked), dtype=bool), np.ones(len(ranked), dtype=bool)
@@ -173,12 +123,10 @@ def _statistics(slopes: Slopes, along: Array) -> Array:
 
 
 def _profiles_alike(slopes: Slopes, along: Array, B: Array) -> Array:
-    """Return how alike tasks are in which features have large coefficients.
-
-    Squares of coefficients about their means over all flips, each task's brought to its own
-    size, so that tasks with few large coefficients of their own do not look alike by chance
-    more often than flips do.
-    """
+    """Return how alike tasks are in which features have large coefficients."""
+    # Squares of coefficients about their means over all flips, each task's brought to its own
+    # size, so that tasks with few large coefficients of their own do not look alike by chance
+    # more often than flips do.
     squares = _on_features(slopes, B) ** 2
     usual = _on_features(slopes, slopes.axes.transpose(0, 2, 1)) ** 2
     away = squares - np.matmul((along[0] ** 2)[:, None, :], usual)[:, 0]

@@ -15,21 +15,8 @@ _ORDERED = 200
 
 
 def merges_of(similarity: Array, *, ordered: bool = False) -> Array:
-    """Return the tree of average linkage, as SciPy does.
-
-    Parameters
-    ----------
-    similarity : ndarray of shape (T, T)
-        Correlations; two tasks or more.
-    ordered : bool, default=False
-        Whether neighbours are as alike as the tree allows (of up to 200 tasks: the time grows
-        with their cube).
-
-    Returns
-    -------
-    ndarray of shape (T - 1, 4)
-        Two nodes, their distance (1 - correlation), and the tasks in both together.
-    """
+    """Return the tree of average linkage, as SciPy does."""
+    # Shapes: similarity (T, T), result (T - 1, 4).
     from scipy.cluster.hierarchy import linkage, optimal_leaf_ordering
     from scipy.spatial.distance import squareform
 
@@ -50,26 +37,7 @@ def leaves_of(merges: Array) -> Labels:
 
 
 def groups_of(similarity: Array, merges: Array) -> Labels:
-    """Cut a tree into groups.
-
-    Parameters
-    ----------
-    similarity : ndarray of shape (T, T)
-        Correlations.
-    merges : ndarray of shape (T - 1, 4)
-        The tree.
-
-    Returns
-    -------
-    ndarray of int of shape (T,)
-        A group of each task, from 0, by the cut with the largest mean silhouette; one group
-        if no cut is above 0.25.
-
-    References
-    ----------
-    Rousseeuw, "Silhouettes", Journal of Computational and Applied Mathematics 20, 1987.
-    Kaufman and Rousseeuw, "Finding Groups in Data", Wiley, 1990, table 4 of chapter 2.
-    """
+    """Cut a tree into groups. Shapes: similarity (T, T), merges (T - 1, 4), result (T,)."""
     from scipy.cluster.hierarchy import fcluster
 
     n = len(similarity)

@@ -23,19 +23,7 @@ _FAINT, _DIGITS = 0.02, 4
 
 @dataclass(frozen=True, eq=False)
 class Map:
-    """Who is like whom.
-
-    Attributes
-    ----------
-    order : ndarray of int of shape (k,)
-        The tasks in the order of the tree.
-    similarity : ndarray of shape (k, k)
-        Correlations in that order.
-    tree : tuple of (int, int, float, int)
-        Average linkage of them: two nodes, their distance, the tasks in both.
-    labels : ndarray of int of shape (k,) or None
-        Their groups; None if there are none.
-    """
+    """Who is like whom. Shapes: order (k,), similarity (k, k), labels (k,)."""
 
     order: Positions
     similarity: Array
@@ -44,21 +32,7 @@ class Map:
 
 
 def map_of(similarity: Array, places: Positions, *, grouped: bool) -> Map:
-    """Order tasks by the tree of their correlations.
-
-    Parameters
-    ----------
-    similarity : ndarray of shape (k, k)
-        Correlations.
-    places : ndarray of int of shape (k,)
-        Which tasks these are.
-    grouped : bool
-        Whether to look for groups.
-
-    Returns
-    -------
-    Map
-    """
+    """Order tasks by the tree of their correlations. Shapes: similarity (k, k), places (k,)."""
     n = len(places)
     if n < 2:
         return Map(places, np.round(similarity, _DIGITS), (), None)
@@ -139,17 +113,8 @@ def pairs_of(tasks: Sequence[Hashable], found: Map) -> tuple[tuple[Pair, ...], t
 def features_of(
     names: Sequence[str], mean: Array, common: Array, total: Array
 ) -> tuple[FeatureEffect, ...]:
-    """Describe the features with the largest effects, the largest first.
-
-    Parameters
-    ----------
-    names : sequence of str of length d
-        The features.
-    mean : ndarray of shape (d,)
-        Mean coefficients.
-    common, total : ndarray of shape (d,)
-        Squared coefficients: what two tasks have in common, and of a task.
-    """
+    """Describe the features with the largest effects, the largest first."""
+    # Shapes: mean (d,), common, total (d,).
     size = np.maximum(total, 0.0)
     ranked = np.argsort(-size, kind="stable")[:_FEATURES]
     whole = float(size.sum())

@@ -20,21 +20,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """The coefficients of a model, task by task.
-
-    Attributes
-    ----------
-    tasks : tuple of length T
-        Labels.
-    rows : ndarray of int of shape (T,)
-        Rows in training, 0 where the model does not say.
-    features : tuple of str of length d
-        Names.
-    W : ndarray of shape (T, c, d)
-        Coefficients, for each of c classes that are matched between tasks.
-    units : {"standardised", "given"}
-        Whether the model knows the spread of its features.
-    """
+    """The coefficients of a model, task by task. Shapes: rows (T,), W (T, c, d)."""
 
     tasks: tuple[Hashable, ...]
     rows: NDArray[np.intp]
@@ -54,13 +40,7 @@ def is_model(value: object) -> bool:
 
 
 def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
-    """Read the coefficients of a fitted model.
-
-    Raises
-    ------
-    IncompatibleError
-        If it has none per task.
-    """
+    """Read the coefficients of a fitted model."""
     check_is_fitted(model)
     if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
         raise IncompatibleError(
@@ -101,22 +81,7 @@ def map_of_model(found: Learned) -> Map:
 
 
 def shares_of_model(found: Learned, chart: Map) -> tuple[Shares, float]:
-    """Split the squared coefficients, and count effective tasks.
-
-    Parameters
-    ----------
-    found : Learned
-        The coefficients.
-    chart : Map
-        The tasks with coefficients, and their groups.
-
-    Returns
-    -------
-    shares : Shares
-        Of the mean of all, the means of groups about it, and the rest.
-    effective : float
-        From the mean squared correlation beyond that of random directions.
-    """
+    """Split the squared coefficients, and count effective tasks."""
     flat, groups = found.W.reshape(len(found.tasks), -1)[chart.order], chart.labels
     n = len(flat)
     total = float((flat**2).sum())

@@ -20,26 +20,10 @@ _ROUNDING = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Fits:
-    """Least squares of every task, T tasks and m columns; filled task by task.
+    """Least squares of every task, T tasks and m columns; filled task by task."""
 
-    Attributes
-    ----------
-    rows : ndarray of int of shape (T,)
-        Labelled rows.
-    vectors : ndarray of shape (T, m, m)
-        The principal axes of the rows, in columns.
-    values : ndarray of shape (T, m)
-        Sums of squares along them, 0 where there are no rows.
-    score : ndarray of shape (T, m)
-        Projections of the target on unit vectors along them.
-    rest : ndarray of shape (T,)
-        Sums of squares of the residuals.
-    moments : ndarray of shape (m, m)
-        Second moments of the rows of all tasks.
-    shape : ndarray of shape (m, m)
-        Sum of the noise of the scores seen in the residuals, in units of its variance, times
-        the degrees of freedom.
-    """
+    # Shapes: rows (T,), vectors (T, m, m), values (T, m), score (T, m), rest (T,), moments (m, m),
+    # shape (m, m).
 
     rows: NDArray[np.intp]
     vectors: Array
@@ -96,31 +80,8 @@ def empty_fits(rows: NDArray[np.intp], m: int) -> Fits:
 
 
 def noise_axes(fits: Fits, rng: np.random.Generator) -> tuple[Array, Array, Array]:
-    """Find axes along which the coefficients of a task have uncorrelated noise.
-
-    Parameters
-    ----------
-    fits : Fits
-        Of all tasks. Noise that depends on the features alike in all tasks would look like
-        coefficients that are alike; its shape is therefore taken from the residuals of all
-        tasks, leverage removed (White's estimator in the form HC2).
-    rng : Generator
-        Chooses among axes of equal noise.
-
-    Returns
-    -------
-    axes : ndarray of shape (T, m, m)
-        In columns.
-    strength : ndarray of shape (T, m)
-        One over the variance of the noise in units of that of the task; 0 without rows.
-    score : ndarray of shape (T, m)
-        The least-squares coefficients along the axes, times the root of the strength.
-
-    References
-    ----------
-    MacKinnon and White, "Some heteroskedasticity-consistent covariance matrix estimators
-    with improved finite sample properties", Journal of Econometrics 29, 1985.
-    """
+    """Find axes along which the coefficients of a task have uncorrelated noise."""
+    # Shapes: axes (T, m, m), strength (T, m), score (T, m).
     held = fits.values > 0
     inverse = np.divide(1.0, np.sqrt(fits.values), out=np.zeros_like(fits.values), where=held)
     shape, axes = fits.noise_shape(), np.empty_like(fits.vectors)

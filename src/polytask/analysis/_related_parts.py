@@ -12,17 +12,7 @@ LEVEL = 0.05
 
 @dataclass(frozen=True)
 class Shares:
-    """Whose the effects of the features are; in sum 1, NaN where nothing is explained.
-
-    Attributes
-    ----------
-    common : float
-        Alike in all tasks.
-    clustered : float
-        Beyond it, alike in clear groups of tasks, and not by chance.
-    own : float
-        The rest.
-    """
+    """Whose the effects of the features are; in sum 1, NaN where nothing is explained."""
 
     common: float
     clustered: float
@@ -31,19 +21,7 @@ class Shares:
 
 @dataclass(frozen=True)
 class Kinship:
-    """What a comparison keeps of the relatedness of its tasks.
-
-    Attributes
-    ----------
-    n_tasks : int
-        Tasks that say anything about their coefficients.
-    p_value : float
-        That the tasks have nothing to do with each other; NaN if not tested.
-    shares : Shares
-        Common, clustered, own.
-    effective_tasks : float
-        The number of unrelated tasks that they are worth.
-    """
+    """What a comparison keeps of the relatedness of its tasks."""
 
     n_tasks: int
     p_value: float
@@ -53,23 +31,7 @@ class Kinship:
 
 @dataclass(frozen=True)
 class TaskKin:
-    """One task among the others.
-
-    Attributes
-    ----------
-    task : hashable
-        The task.
-    rows : int
-        Its labelled rows; 0 where a model does not say.
-    closeness : float
-        Its mean correlation with the others, NaN if it says nothing about its coefficients.
-    nearest : hashable or None
-        The task that is most like it.
-    similarity : float
-        Its correlation with that one.
-    group : int or None
-        Its suggested group, from 0 in the order of the tree; None if there are no groups.
-    """
+    """One task among the others."""
 
     task: Hashable
     rows: int
@@ -90,19 +52,7 @@ class Pair:
 
 @dataclass(frozen=True)
 class FeatureEffect:
-    """What a feature does in the tasks.
-
-    Attributes
-    ----------
-    feature : str
-        Its name.
-    mean : float
-        Its mean coefficient.
-    spread : float
-        Standard deviation of its coefficients between tasks, without noise.
-    shared : bool
-        Whether what is common is more than what varies.
-    """
+    """What a feature does in the tasks."""
 
     feature: str
     mean: float

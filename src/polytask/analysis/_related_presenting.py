@@ -28,19 +28,7 @@ _CELLS = 60
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """A map that fits on a picture.
-
-    Attributes
-    ----------
-    values : ndarray of shape (k, k)
-        Correlations of tasks, or means over runs of neighbours.
-    names : tuple of str
-        Tasks, or the first one of each run.
-    tree : tuple of (int, int, float, int)
-        Of the tasks; empty where runs are shown.
-    binned : bool
-        Whether runs are shown.
-    """
+    """A map that fits on a picture. Shapes: values (k, k)."""
 
     values: NDArray[np.float64]
     names: tuple[str, ...]
@@ -85,18 +73,7 @@ def summary(result: Relatedness, lang: str = "en") -> str:
 
 
 def task_table(result: Relatedness) -> pd.DataFrame:
-    """Return one row per task, as in the data.
-
-    Parameters
-    ----------
-    result : Relatedness
-        The result.
-
-    Returns
-    -------
-    DataFrame
-        Columns task (labels keep their types), rows, closeness, nearest, similarity, group.
-    """
+    """Return one row per task, as in the data."""
     import pandas as pd
 
     tasks = result.tasks

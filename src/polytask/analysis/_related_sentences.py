@@ -40,22 +40,7 @@ def shares_words(shares: Shares, speech: Speech) -> str:
 
 
 def kinship(found: Kinship, speech: Speech, n_permutations: int = 0) -> str:
-    """Return whether tasks are related, and how much they share.
-
-    Parameters
-    ----------
-    found : Kinship
-        Of data.
-    speech : Speech
-        The language.
-    n_permutations : int, default=0
-        Behind the p-value, if it is to be told that it cannot be smaller.
-
-    Returns
-    -------
-    str
-        One or two sentences.
-    """
+    """Return whether tasks are related, and how much they share."""
     if math.isnan(found.p_value):
         return speech("related.nothing")
     p = p_words(found.p_value, n_permutations, speech)

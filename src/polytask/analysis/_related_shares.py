@@ -26,19 +26,7 @@ _LEAST = 1e-3
 
 @dataclass(frozen=True)
 class Moments:
-    """Moments of coefficients, as variances of predictions, free of noise.
-
-    Attributes
-    ----------
-    total : float
-        Of a task's coefficients, mean over tasks.
-    common : float
-        Of what two tasks have in common, mean over pairs.
-    grouped : float
-        The same over pairs of one group, times the share of tasks in groups.
-    square : float
-        Of the squared product of two tasks, mean over pairs.
-    """
+    """Moments of coefficients, as variances of predictions, free of noise."""
 
     total: float
     common: float
@@ -48,16 +36,7 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Shared:
-    """What tasks share.
-
-    Attributes
-    ----------
-    common, clustered, own : float
-        Shares of the variance that the features explain, in sum 1; NaN if they explain
-        nothing that can be told from noise.
-    effective : float
-        The number of unrelated tasks that they are worth, 1 to T.
-    """
+    """What tasks share."""
 
     common: float
     clustered: float
@@ -81,21 +60,7 @@ class _Metric:
 
 
 def shared_of(slopes: Slopes, seed: int, *, common_units: bool) -> Shared:
-    """Split the variance of the tasks' coefficients.
-
-    Parameters
-    ----------
-    slopes : Slopes
-        Telling tasks only, two or more.
-    seed : int
-        Of splits and flips.
-    common_units : bool
-        Whether all targets are in the same units; if not, each is divided by its spread.
-
-    Returns
-    -------
-    Shared
-    """
+    """Split the variance of the tasks' coefficients."""
     rng = np.random.default_rng(seed)
     estimates = estimates_of(slopes)
     if common_units:

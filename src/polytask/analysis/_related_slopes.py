@@ -29,33 +29,10 @@ _NOTHING = 1e-8
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """The tasks in terms of their coefficients, T tasks on m axes of the features.
+    """The tasks in terms of their coefficients, T tasks on m axes of the features."""
 
-    Attributes
-    ----------
-    tasks : tuple of length T
-        Labels.
-    features : tuple of str of length d
-        Names.
-    rows : ndarray of int of shape (T,)
-        Labelled rows.
-    axes : ndarray of shape (T, m, m)
-        The principal axes of each task's features, in columns.
-    strength : ndarray of shape (T, m)
-        Sum of squares of the rows along each axis, 0 where there is nothing.
-    score : ndarray of shape (T, m)
-        Along each axis, what the target has in common with the rows, of noise variance 1
-        times that of the task; 0 where there is nothing.
-    rest : ndarray of shape (T,)
-        Sum of squares that no coefficients explain.
-    spread : ndarray of shape (m, m)
-        Covariance of the features within tasks.
-    loading : ndarray of shape (d, m) or None
-        From axes to features of equal spread; None where they are the same.
-    level_share : float
-        Share of the variance of the targets that lies between the tasks' means; NaN where the
-        tasks have no target in common.
-    """
+    # Shapes: rows (T,), axes (T, m, m), strength (T, m), score (T, m), rest (T,), spread (m, m),
+    # loading (d, m).
 
     tasks: tuple[Hashable, ...]
     features: tuple[str, ...]
@@ -115,15 +92,7 @@ def _same(y: Array) -> bool:
 
 
 def blocks(data: TaskData, y: Array) -> Iterator[Block]:
-    """Yield the labelled rows of every task.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    y : ndarray of shape (n,) or (n, T)
-        The targets as numbers, NaN where missing.
-    """
+    """Yield the labelled rows of every task. Shapes: y (n,)."""
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     for t in range(data.n_tasks):
         present = None if data.present is None else data.present[t]
@@ -140,23 +109,7 @@ def blocks(data: TaskData, y: Array) -> Iterator[Block]:
 
 
 def slopes_of(data: TaskData, y: Array, features: tuple[str, ...], seed: int) -> Slopes:
-    """Summarise every task.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    y : ndarray of shape (n,) or (n, T)
-        The targets as numbers, NaN where missing.
-    features : tuple of str of length d
-        Names.
-    seed : int
-        Of the choice among axes of equal strength, and of the axes of wide data.
-
-    Returns
-    -------
-    Slopes
-    """
+    """Summarise every task. Shapes: y (n,)."""
     rng = np.random.default_rng(seed)
     most = int(max(min(_MOST_AXES, np.sqrt(_MOST_NUMBERS / data.n_tasks)), 2))
     scale = _spread_within(data, y)

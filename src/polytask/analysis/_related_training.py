@@ -36,13 +36,7 @@ class Recorded(Protocol):
 
 
 def recorded(model: Any) -> Recorded | None:  # noqa: ANN401 - any estimator
-    """Return the first that a network recorded of pairs of tasks, None of any other model.
-
-    Raises
-    ------
-    IncompatibleError
-        If it is a fitted network that recorded nothing.
-    """
+    """Return the first that a network recorded of pairs of tasks, None of any other model."""
     history = getattr(model, "history_", None)
     if history is None or not hasattr(history, "relations"):
         return None

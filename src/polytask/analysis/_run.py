@@ -42,40 +42,7 @@ def run_units(
     started: float,
     earlier: float = 0.0,
 ) -> tuple[Mapping[str, Record], str, float]:
-    """Run what is not in the store yet.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    units : sequence of Unit
-        All work, in the order in which it is wanted.
-    store : Store
-        Finished pieces, of this run and of one that was killed.
-    n_jobs : int or None
-        Processes, as in joblib.
-    deadline : float or None
-        When no further fit is begun, in seconds of ``time.monotonic``.
-    end : float or None
-        When fits that have begun are ended.
-    watcher : Watcher
-        Told of every finished unit.
-    costs : dict
-        Expected seconds of a unit, by model.
-    started : float
-        When this run began, in seconds of ``time.monotonic``.
-    earlier : float, default=0.0
-        Seconds of earlier runs that are known already.
-
-    Returns
-    -------
-    records : dict
-        By the keys of the units.
-    stopped : str
-        Why not all of them are there: "time", "interrupt", or empty.
-    before : float
-        Seconds that earlier runs had taken when the last of their pieces was finished.
-    """
+    """Run what is not in the store yet."""
     records: dict[str, Record] = {}
     for unit in units:
         record = store.get(unit.key)

@@ -16,15 +16,9 @@ _EXPONENTS = (0.0, 0.5, 1.0, 1.5)
 
 
 class Conditional(NamedTuple):
-    """What is known of the true values for each of k spreads of the population.
+    """What is known of the true values for each of k spreads of the population."""
 
-    Attributes
-    ----------
-    means, variances : ndarray of shape (k, T)
-        Of the true values.
-    log_density : ndarray of shape (k,)
-        Log marginal likelihood of the spread, with the mean of the population integrated out.
-    """
+    # Shapes: means, variances (k, T), log_density (k,).
 
     means: Floats
     variances: Floats
@@ -32,15 +26,7 @@ class Conditional(NamedTuple):
 
 
 class Population(NamedTuple):
-    """Shrunken values.
-
-    Attributes
-    ----------
-    mean, variance : ndarray of shape (T,)
-        Posterior means and variances of the true values.
-    spread : ndarray of shape (T,)
-        Standard deviation of the population, tau, at the size of each task (posterior median).
-    """
+    """Shrunken values. Shapes: mean, variance (T,), spread (T,)."""
 
     mean: Floats
     variance: Floats
@@ -55,43 +41,17 @@ class _Mixed(NamedTuple):
 def posterior(
     raw: Floats, error: Floats, spread: Floats, widened: Floats, common: float = 0.0
 ) -> Conditional:
-    """Return what is known of the true values if the spread of the population is given.
-
-    ``raw_t ~ N(g_t, s_t^2)``, ``g_t ~ N(mu, tau^2)``, flat prior on ``mu``. With
-    ``B_t = s_t^2 / (s_t^2 + tau^2)`` and ``V = 1 / sum_t 1 / (s_t^2 + tau^2)``: mean
-    ``B_t mu + (1 - B_t) raw_t``, variance ``(1 - B_t) s_t^2 + B_t^2 V``.
-
-    An error ``c`` that all raw values have in common (the split was a lucky one) cannot be seen
-    in their differences. If ``raw_t = g_t + c + e_t``, the shrunken value has the variance
-    ``(1 - B_t) var(e_t) + var(c) = (1 - B_t) s_t^2 + B_t var(c)``. So what the caller knows of
-    the error of the mean beyond ``sum_t (weight_t s_t)^2`` is added times ``B_t``: fully shrunk,
-    a task has the error of the mean; not shrunk, its own.
-
-    Parameters
-    ----------
-    raw : ndarray of shape (T,)
-        Estimates.
-    error : ndarray of shape (T,)
-        Their standard errors, positive: what decides the shrinkage.
-    spread : ndarray of shape (k,)
-        Values of tau.
-    widened : ndarray of shape (T,)
-        Standard errors that enter the variances; `error` or larger, to be on the safe side.
-    common : float, default=0.0
-        Standard error of the mean of the population as it is known from elsewhere.
-
-    Returns
-    -------
-    Conditional
-        For every spread.
-
-    References
-    ----------
-    B. Efron and C. Morris, Data analysis using Stein's estimator and its generalizations, JASA
-    70, 1975.
-
-    A. Gelman et al., Bayesian Data Analysis, 3rd edition, 2013, equations 5.17 to 5.21.
-    """
+    """Return what is known of the true values if the spread of the population is given."""
+    # Shapes: raw (T,), error (T,), spread (k,), widened (T,).
+    # ``raw_t ~ N(g_t, s_t^2)``, ``g_t ~ N(mu, tau^2)``, flat prior on ``mu``. With
+    # ``B_t = s_t^2 / (s_t^2 + tau^2)`` and ``V = 1 / sum_t 1 / (s_t^2 + tau^2)``: mean
+    # ``B_t mu + (1 - B_t) raw_t``, variance ``(1 - B_t) s_t^2 + B_t^2 V``.
+    #
+    # An error ``c`` that all raw values have in common (the split was a lucky one) cannot be seen
+    # in their differences. If ``raw_t = g_t + c + e_t``, the shrunken value has the variance
+    # ``(1 - B_t) var(e_t) + var(c) = (1 - B_t) s_t^2 + B_t var(c)``. So what the caller knows of
+    # the error of the mean beyond ``sum_t (weight_t s_t)^2`` is added times ``B_t``: fully shrunk,
+    # a task has the error of the mean; not shrunk, its own.
     tau2 = spread[:, None] ** 2
     s2, wide2 = error**2, widened**2
     precision = 1 / (s2 + tau2)
@@ -110,41 +70,18 @@ def posterior(
 def shrink(
     raw: Floats, error: Floats, widened: Floats, size: Floats, common: float = 0.0
 ) -> Population:
-    """Shrink estimates to their common mean, with the spread integrated out.
-
-    Gains are larger in small tasks, and so are the differences between them: mean and spread of
-    the population are proportional to ``size^-a``. ``a`` is not known: 0, 1/2, 1 and 3/2 are
-    averaged by their marginal likelihoods. (Tasks of one size: it makes no difference.) Without
-    it, a few large tasks with gains near 0 would speak for the small ones.
-
-    The spread tau is not replaced by an estimate, which is often 0 with few tasks and then makes
-    intervals too short: its posterior is summed over a grid, deterministically. Its prior is
-    DuMouchel's: ``p(tau) = s0 / (s0 + tau)^2`` with ``s0^2`` the harmonic mean of ``error^2``. It
-    is proper (two tasks are enough), moves with the unit of measurement, and holds tau below and
-    above the typical error equally likely. One task is returned as it is.
-
-    Parameters
-    ----------
-    raw, error, widened : ndarray of shape (T,)
-        See `posterior`. An error may be 0: that value is known and stays.
-    size : ndarray of shape (T,)
-        Rows of the tasks, positive.
-    common : float, default=0.0
-        Standard error of the mean of the true values over rows, as known from elsewhere.
-
-    Returns
-    -------
-    Population
-        Means and variances over the posterior of spread and exponent.
-
-    References
-    ----------
-    W. H. DuMouchel, Hierarchical Bayes linear models for meta-analysis, Technical report 27,
-    National Institute of Statistical Sciences, 1994.
-
-    D. J. Spiegelhalter, K. R. Abrams and J. P. Myles, Bayesian Approaches to Clinical Trials and
-    Health-Care Evaluation, 2004, Section 5.7.3.
-    """
+    """Shrink estimates to their common mean, with the spread integrated out."""
+    # Shapes: raw, error, widened (T,), size (T,).
+    # Gains are larger in small tasks, and so are the differences between them: mean and spread of
+    # the population are proportional to ``size^-a``. ``a`` is not known: 0, 1/2, 1 and 3/2 are
+    # averaged by their marginal likelihoods. (Tasks of one size: it makes no difference.) Without
+    # it, a few large tasks with gains near 0 would speak for the small ones.
+    #
+    # The spread tau is not replaced by an estimate, which is often 0 with few tasks and then makes
+    # intervals too short: its posterior is summed over a grid, deterministically. Its prior is
+    # DuMouchel's: ``p(tau) = s0 / (s0 + tau)^2`` with ``s0^2`` the harmonic mean of ``error^2``.
+    # It is proper (two tasks are enough), moves with the unit of measurement, and holds tau below
+    # and above the typical error equally likely. One task is returned as it is.
     if len(raw) == 1:
         return Population(raw.copy(), np.maximum(widened, common) ** 2, np.zeros(1))
     alike = bool(np.ptp(size) == 0)

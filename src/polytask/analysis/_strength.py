@@ -50,22 +50,7 @@ def kept_by(records: Mapping[str, Record], rows: Sequence[ModelRow]) -> tuple[Ke
 
 
 def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:
-    """Return a model to look into: the chosen one if it is among some, else the best of them.
-
-    Parameters
-    ----------
-    board : Board
-        The finished splits.
-    names : sequence of str
-        Those that can be looked into.
-    first : str or None
-        The chosen sharing model.
-
-    Returns
-    -------
-    str or None
-        By the mean of the inner scores; None if there is none.
-    """
+    """Return a model to look into: the chosen one if it is among some, else the best of them."""
     if first in names:
         return first
 

@@ -21,22 +21,7 @@ _DECIDING = 0.36
 
 
 class TaskGains(NamedTuple):
-    """Gains of all tasks.
-
-    Attributes
-    ----------
-    raw : ndarray of shape (T,)
-        Mean over its held-out rows; NaN if it was never held out, and then all the rest is NaN
-        too.
-    gain, low, high : ndarray of shape (T,)
-        Shrunken gain and its interval; the ends are NaN where nothing tells the error.
-    error : ndarray of shape (T,)
-        Standard error of `raw`, after moderation.
-    spread : ndarray of shape (T,)
-        Standard deviation of the true gains between tasks of such a size.
-    common : float
-        Standard error of the overall gain.
-    """
+    """Gains of all tasks. Shapes: raw (T,), gain, low, high (T,), error (T,), spread (T,)."""
 
     raw: Floats
     gain: Floats
@@ -50,51 +35,24 @@ class TaskGains(NamedTuple):
 def task_gains(
     table: TaskTable, overall: Interval, rows: NDArray[Any] | None = None, level: float = 0.95
 ) -> TaskGains:
-    """Shrink the gains of single tasks to their common mean, with honest intervals.
-
-    A task's own gain rests on few held-out rows, and among many tasks some look good by luck. So:
-
-    1. *Error of each task*: that of the mean over its held-out rows, its variance pulled to what
-       all tasks have in common (`moderate`), as far as they do.
-    2. *Shrinkage* to the common mean, with the spread of the population integrated out
-       (`shrink`), by a smaller error: too large a one would explain all differences between tasks
-       as noise and claim the common mean for every task.
-    3. *Interval.* Normal around the shrunken gain, by the whole error, widened by the ratio
-       of the t quantile to the normal one for its degrees of freedom. The error of the overall
-       gain, common to all tasks, enters as far as a task is shrunk: a task that is fully shrunk
-       has no shorter an interval than the overall gain has, one that is not shrunk has the
-       interval of its own.
-
-    The interval is honest on average over tasks, which is what "52 tasks gain" needs; not for a
-    task picked because it is unlike all others.
-
-    Parameters
-    ----------
-    table : TaskTable
-        Gain of every task with its variance.
-    overall : Interval
-        The gain over all tasks, of the same `level`.
-    rows : ndarray of shape (T,), default=None
-        Labelled rows of each task; None: all alike.
-    level : float, default=0.95
-        Coverage.
-
-    Returns
-    -------
-    TaskGains
-        In the order of the tasks.
-
-    References
-    ----------
-    B. Efron and C. Morris, Data analysis using Stein's estimator and its generalizations, JASA
-    70, 1975.
-
-    G. K. Smyth, Linear models and empirical Bayes methods for assessing differential expression
-    in microarray experiments, Statistical Applications in Genetics and Molecular Biology 3, 2004.
-
-    C. N. Morris, Parametric empirical Bayes inference: theory and applications, JASA 78, 1983
-    (what coverage on average means).
-    """
+    """Shrink the gains of single tasks to their common mean, with honest intervals."""
+    # Shapes: rows (T,).
+    # A task's own gain rests on few held-out rows, and among many tasks some look good by luck.
+    # So:
+    #
+    # 1. *Error of each task*: that of the mean over its held-out rows, its variance pulled to what
+    # all tasks have in common (`moderate`), as far as they do.
+    # 2. *Shrinkage* to the common mean, with the spread of the population integrated out
+    # (`shrink`), by a smaller error: too large a one would explain all differences between tasks
+    # as noise and claim the common mean for every task.
+    # 3. *Interval.* Normal around the shrunken gain, by the whole error, widened by the ratio
+    # of the t quantile to the normal one for its degrees of freedom. The error of the overall
+    # gain, common to all tasks, enters as far as a task is shrunk: a task that is fully shrunk
+    # has no shorter an interval than the overall gain has, one that is not shrunk has the
+    # interval of its own.
+    #
+    # The interval is honest on average over tasks, which is what "52 tasks gain" needs; not for a
+    # task picked because it is unlike all others.
     raw, n_tasks = table.raw, len(table.raw)
     size = np.ones(n_tasks) if rows is None else np.maximum(rows, 1).astype(np.float64)
     common = normal_error(overall, level)

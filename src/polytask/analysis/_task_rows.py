@@ -25,30 +25,8 @@ def task_rows(
     margin: float,
     undecided: bool,
 ) -> tuple[TaskGain, ...]:
-    """Return what sharing does for each task, largest gain first.
-
-    Parameters
-    ----------
-    tasks : sequence of length n_tasks
-        Labels.
-    rows : ndarray of int of shape (n_tasks,)
-        Labelled rows of each.
-    gains : TaskTable
-        Gains of sharing by task.
-    pooling : ndarray of shape (n_tasks,)
-        Gain of the pooled model over the separate one; infinite where there is no other.
-    overall : Interval
-        The gain over all tasks.
-    margin : float
-        A gain below it does not matter.
-    undecided : bool
-        Whether the verdict is: only then are more rows a thing to collect.
-
-    Returns
-    -------
-    tuple of TaskGain
-        Tasks that were never held out are left out.
-    """
+    """Return what sharing does for each task, largest gain first."""
+    # Shapes: rows (n_tasks,), pooling (n_tasks,).
     found = task_gains(gains, overall, rows=rows)
     order = np.argsort(-np.nan_to_num(found.gain, nan=-np.inf), kind="stable")
     return tuple(

@@ -40,30 +40,7 @@ def whole_key(name: str | None) -> str:
 
 @dataclass(frozen=True, eq=False)
 class Unit:
-    """One model in one outer split.
-
-    Attributes
-    ----------
-    model : str
-        Its name.
-    split : int
-        Number of the split.
-    estimator : MultiTaskEstimator
-        Unfitted.
-    train, test : ndarray of int
-        Row numbers of the data; without test rows the fitted model is described, not scored.
-    inner : tuple of (train, test)
-        Splits of the training rows, as row numbers of the data.
-    metric : str
-        The verdict's metric.
-    shown : tuple of str
-        All metrics.
-    by_task : bool
-        Whether the score of a split is the mean over tasks rather than over rows.
-    variant : str, default=""
-        What is other than in the comparison itself: all rows, fewer rows, or a penalty without
-        a term.
-    """
+    """One model in one outer split."""
 
     model: str
     split: int
@@ -89,21 +66,7 @@ class Unit:
 
 
 def run_unit(study: Study, unit: Unit) -> Record:
-    """Fit and score one model in one split.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    unit : Unit
-        What to do.
-
-    Returns
-    -------
-    dict
-        JSON values and arrays: scores, losses of held-out labels, costs, warnings; or
-        ``{"failed": sentence}``.
-    """
+    """Fit and score one model in one split."""
     try:
         return _run(study, unit) if len(unit.test) else _described(study, unit)
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
@@ -178,22 +141,7 @@ def _score(
 
 
 def split_score(metric: Metric, parts: Sequence[HeldOut], by_task: bool) -> float:
-    """Return the verdict's metric of one split.
-
-    Parameters
-    ----------
-    metric : Metric
-        The metric.
-    parts : sequence of HeldOut
-        Of the tasks that were held out.
-    by_task : bool
-        Whether it is the mean over tasks rather than over rows.
-
-    Returns
-    -------
-    float
-        NaN if it is undefined for every task.
-    """
+    """Return the verdict's metric of one split."""
     if not by_task:
         return float(metric.overall(parts))
     values = np.array([metric.by_task(part) for part in parts])

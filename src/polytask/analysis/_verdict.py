@@ -25,36 +25,14 @@ _OVER_EQUAL = 1.5
 
 
 class Advice(NamedTuple):
-    """What is said of one task.
-
-    Attributes
-    ----------
-    group : {"gain", "lose", "unclear"}
-        Whether the interval is above 0, below 0, or holds it.
-    action : {"share", "separate", "pool", "collect", "any"}
-        What to do; "any": what is said of all tasks.
-    """
+    """What is said of one task."""
 
     group: str
     action: str
 
 
 def margin_of(score: float, share: bool) -> float:
-    """Return the margin of practical equivalence.
-
-    Parameters
-    ----------
-    score : float
-        The verdict's metric of the best plain model.
-    share : bool
-        Whether it is a share, such as D2 or accuracy, rather than a loss.
-
-    Returns
-    -------
-    float
-        Of a share: 0.01 or a tenth of it, whatever is less, but 0.001 at least; of a loss: a
-        hundredth of it.
-    """
+    """Return the margin of practical equivalence."""
     if not share:
         return 0.01 * abs(score) if score == score else 0.0
     tenth = 0.1 * score if score == score else 0.0
@@ -62,42 +40,7 @@ def margin_of(score: float, share: bool) -> float:
 
 
 def verdict(gain: Estimate, pooling: Estimate, margin: float, plain: str) -> str:
-    """Apply the rule that was fixed beforehand.
-
-    Parameters
-    ----------
-    gain : Estimate
-        The chosen sharing model against the chosen plain one.
-    pooling : Estimate
-        The chosen pooled model against the chosen separate one; NaN if models of one of these
-        kinds only were compared.
-    margin : float
-        A difference that is smaller does not matter.
-    plain : {"separate", "pooled"}
-        The kind of plain models that were compared, where it is one only.
-
-    Returns
-    -------
-    str
-        One of VERDICTS, by the first of these that holds:
-
-        1. The 90% interval of the gain lies within the margin: "pool" or "separate" if the 95%
-           interval of pooling lies beyond the margin on that side, else "no practical
-           difference". (Two one-sided tests of equivalence, each at 5%.)
-        2. The 95% interval of the gain lies above 0: "share".
-        3. It lies below the margin, and the 95% interval of pooling excludes 0: "pool" or
-           "separate", by its sign.
-        4. The 95% interval of pooling lies above the margin: "pool".
-        5. "inconclusive".
-
-        Where only pooled, or only separate, models were compared, that kind is taken for the
-        better of the two in 1 and 3.
-
-    References
-    ----------
-    D. J. Schuirmann, A comparison of the two one-sided tests procedure and the power approach,
-    Journal of Pharmacokinetics and Biopharmaceutics 15, 1987.
-    """
+    """Apply the rule that was fixed beforehand."""
     wide, narrow, pooled = gain.interval(), gain.interval(0.90), pooling.interval()
     alone = math.isnan(pooling.mean)
     only = {"pooled": 1, "separate": -1}[plain] if alone else 0
@@ -116,21 +59,9 @@ _BY_SIDE = {1: "pool", -1: "separate"}
 
 
 def rows_to_decide(gain: Estimate, pooling: Estimate, margin: float) -> float | None:
-    """Return how many times the present data would decide, if the differences stay as they are.
-
-    Standard errors fall like the root of the number of rows (or tasks); the smallest multiple
-    with which one of the rules of :func:`verdict` holds counts.
-
-    Parameters
-    ----------
-    gain, pooling, margin : Estimate, Estimate, float
-        As for the verdict.
-
-    Returns
-    -------
-    float or None
-        Above 1 if nothing is decided yet; None if ten times the present data would not do.
-    """
+    """Return how many times the present data would decide, if the differences stay as they are."""
+    # Standard errors fall like the root of the number of rows (or tasks); the smallest multiple
+    # with which one of the rules of :func:`verdict` holds counts.
     wide, narrow, pooled = (
         estimate.interval(level).high - estimate.mean
         for estimate, level in ((gain, 0.95), (gain, 0.90), (pooling, 0.95))
@@ -165,38 +96,16 @@ def more_rows(
     margin: float = 0.01,
     level: float = 0.95,
 ) -> int | None:
-    """Return how many more labelled rows would make a task's interval exclude 0.
-
-    It is asked what the interval would be with `k` times the rows in every task, if the shrunken
-    gain is right: sampling variances fall like ``1 / k``, differences between the tasks stay. So
-    with ``a = error^2``, ``c = common^2`` and ``B = (a / k) / (a / k + spread^2)`` the variance
-    is ``(1 - B) a / k + B c / k``, and ``k`` solves that it is ``m = (gain / z)^2``: ::
-
-        m spread^2 k^2 + a (m - spread^2) k - a c = 0
-
-    The present interval knows its errors worse than that (small degrees of freedom, unknown
-    spread); it is not shrunk by less than ``1 / sqrt(k)``. The larger ``k`` counts.
-
-    Parameters
-    ----------
-    gain, low, high : float
-        Shrunken gain of the task and its interval.
-    error, spread, common : float
-        Standard error of its gain before shrinkage, standard deviation of the true gains between
-        tasks, standard error of the overall gain; see `TaskGains`.
-    rows : int
-        Labelled rows of the task.
-    margin : float, default=0.01
-        A gain below it does not matter.
-    level : float, default=0.95
-        Level of the interval.
-
-    Returns
-    -------
-    int or None
-        None if the interval excludes 0 as it is, if the gain is within the margin, if it would
-        take more than ten times the present rows, or if an input is NaN.
-    """
+    """Return how many more labelled rows would make a task's interval exclude 0."""
+    # It is asked what the interval would be with `k` times the rows in every task, if the shrunken
+    # gain is right: sampling variances fall like ``1 / k``, differences between the tasks stay. So
+    # with ``a = error^2``, ``c = common^2`` and ``B = (a / k) / (a / k + spread^2)`` the variance
+    # is ``(1 - B) a / k + B c / k``, and ``k`` solves that it is ``m = (gain / z)^2``: ::
+    #
+    # m spread^2 k^2 + a (m - spread^2) k - a c = 0
+    #
+    # The present interval knows its errors worse than that (small degrees of freedom, unknown
+    # spread); it is not shrunk by less than ``1 / sqrt(k)``. The larger ``k`` counts.
     told = low > 0 or high < 0
     known = not np.isnan([gain, low, high, error, spread]).any()
     if told or not known or abs(gain) <= margin:
@@ -214,27 +123,7 @@ def more_rows(
 
 
 def group_and_action(low: float, high: float, own: int, more: int | None, better: str) -> Advice:
-    """Say what an interval means for a task, and what to do.
-
-    Parameters
-    ----------
-    low, high : float
-        Interval of its shrunken gain.
-    own : {-1, 0, 1}
-        On which side of 0 the interval of its gain before shrinkage is; 0 if it holds 0. What
-        is known from the other tasks only is no reason to treat this one otherwise.
-    more : int or None
-        Answer of `more_rows`.
-    better : {"separate", "pool"}
-        The plain models that serve this task better, of those that can predict it.
-
-    Returns
-    -------
-    Advice
-        A task that gains shares; one that loses takes the better plain models, both if its own
-        rows say so too. Where it cannot be told: "collect" if a reasonable number of rows would
-        tell. Else "any".
-    """
+    """Say what an interval means for a task, and what to do."""
     if low > 0:
         return Advice("gain", "share" if own > 0 else "any")
     if high < 0:
@@ -243,19 +132,7 @@ def group_and_action(low: float, high: float, own: int, more: int | None, better
 
 
 def dominant_task(shares: Sequence[float]) -> int | None:
-    """Return which task rules the objective, if one does.
-
-    Parameters
-    ----------
-    shares : sequence of float of length T
-        Share of each task in the gradient of the objective.
-
-    Returns
-    -------
-    int or None
-        The task with more than half. Among two tasks one nearly always has: it must also have
-        more than 1.5 times an equal share. None for a single task.
-    """
+    """Return which task rules the objective, if one does."""
     values = np.asarray(shares, dtype=np.float64)
     if len(values) < 2:
         return None

@@ -151,13 +151,7 @@ class Baseline(MultiTaskEstimator):
 
 
 def class_columns(values: Floats, n_classes: int, estimator: object, owner: str) -> Floats:
-    """Return decision values as one column per class.
-
-    Raises
-    ------
-    ParameterError
-        If they are no values of classes, as those of one-against-one schemes.
-    """
+    """Return decision values as one column per class."""
     values = np.asarray(values, dtype=np.float64)
     if values.ndim == 1:
         # Half to each side: a softmax over the two is the logistic function of the value.

@@ -20,40 +20,17 @@ Codes = NDArray[np.intp]
 @saveable("baseline.patterns")
 @dataclasses.dataclass(frozen=True, eq=False)
 class Patterns:
-    """The pairs of task and pattern that were trained, in the order of the inner tasks.
+    """The pairs of task and pattern that were trained, in the order of the inner tasks."""
 
-    Attributes
-    ----------
-    tasks : ndarray of int of shape (n_pairs,)
-        The task of each.
-    have : ndarray of bool of shape (n_pairs, n_groups)
-        The groups of features that it has.
-    rows : ndarray of int of shape (n_pairs,)
-        Its training rows.
-    """
+    # Shapes: tasks (n_pairs,), have (n_pairs, n_groups), rows (n_pairs,).
 
     tasks: Codes
     have: Mask
     rows: Codes
 
     def nearest(self, task: int, have: Mask, blocks: FeatureBlocks) -> int | None:
-        """Return the pair with most features among those of a task that need no others.
-
-        Parameters
-        ----------
-        task : int
-            The task.
-        have : ndarray of bool of shape (n_groups,)
-            The groups that a row has.
-        blocks : FeatureBlocks
-            The groups.
-
-        Returns
-        -------
-        int or None
-            The pair of just these groups if it was trained; among equals the one with more
-            training rows. None if each pair of the task needs a group that the row lacks.
-        """
+        """Return the pair with most features among those of a task that need no others."""
+        # Shapes: have (n_groups,).
         usable = (self.tasks == task) & ~(self.have & ~have).any(axis=1)
         if not usable.any():
             return None
@@ -80,25 +57,7 @@ def whole_tasks(data: TaskData, n_groups: int) -> Patterns:
 def split_by_pattern(
     data: TaskData, have: Mask, blocks: FeatureBlocks
 ) -> tuple[TaskData, Patterns]:
-    """Make a task of every pattern of every task.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded, of the long or separate form; NaN where a feature is missing.
-    have : ndarray of bool of shape (n_rows, n_groups)
-        The groups that each row has.
-    blocks : FeatureBlocks
-        The groups.
-
-    Returns
-    -------
-    data : TaskData
-        Tables below each other that lack columns: 0 where a feature is missing, and
-        ``present`` says which features a pair has.
-    patterns : Patterns
-        The pairs.
-    """
+    """Make a task of every pattern of every task. Shapes: have (n_rows, n_groups)."""
     distinct, pattern = np.unique(have, axis=0, return_inverse=True)
     # Most features first, so that the complete rows come first.
     rank = np.argsort(np.argsort(-blocks.features_of(distinct).sum(axis=1), kind="stable"))

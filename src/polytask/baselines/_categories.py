@@ -19,20 +19,7 @@ _FOLDS = 5
 
 
 def category_mask(given: object, n_features: int) -> NDArray[np.bool_]:
-    """Mark the categorical features and, behind them, the task.
-
-    Parameters
-    ----------
-    given : object
-        The parameter ``categorical_features`` of the estimator.
-    n_features : int
-        Columns without that of the task.
-
-    Raises
-    ------
-    IncompatibleError
-        If it names columns, which an array does not have.
-    """
+    """Mark the categorical features and, behind them, the task."""
     mask = np.zeros(n_features + 1, dtype=bool)
     mask[-1] = True
     if given is None or (isinstance(given, str) and given == "from_dtype"):
@@ -48,28 +35,8 @@ def category_mask(given: object, n_features: int) -> NDArray[np.bool_]:
 
 
 def mean_targets(rows: Rows, numeric: bool) -> tuple[Floats, Floats]:
-    """Encode the task by its smoothed mean target; sample weights play no part in it.
-
-    Parameters
-    ----------
-    rows : Rows
-        The rows of all tasks.
-    numeric : bool
-        Whether the targets are numbers; False for class labels.
-
-    Returns
-    -------
-    values : ndarray of shape (n_tasks + 1, k)
-        For prediction: learned from all rows; the last row is for tasks never seen.
-    crossed : ndarray of shape (n_rows, k)
-        For fitting: each row by the rows of the other folds, so that it does not see its
-        own target.
-
-    Raises
-    ------
-    DataError
-        If a class has one row only.
-    """
+    """Encode the task by its smoothed mean target; sample weights play no part in it."""
+    # Shapes: values (n_tasks + 1, k), crossed (n_rows, k).
     n_classes = 0 if numeric else len(np.unique(rows.y))
     kind = "continuous" if numeric else "binary" if n_classes == 2 else "multiclass"
     column = rows.tasks[:, None]

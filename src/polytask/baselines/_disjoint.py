@@ -20,17 +20,7 @@ _MANY = 50
 
 @dataclass(frozen=True, eq=False)
 class Disjoint:
-    """Columns of which every row has one at most.
-
-    Attributes
-    ----------
-    codes : ndarray of int of shape (n,)
-        The column of each row; any one where the value is 0.
-    values : ndarray of shape (n,)
-        The entry in that column.
-    width : int
-        The number of columns.
-    """
+    """Columns of which every row has one at most. Shapes: codes (n,), values (n,)."""
 
     codes: Places
     values: Array
@@ -57,15 +47,7 @@ class Disjoint:
 
 @dataclass(frozen=True, eq=False)
 class Split:
-    """A design in two parts.
-
-    Attributes
-    ----------
-    head : ndarray of shape (n, d)
-        Dense columns.
-    tail : Disjoint
-        Columns behind them of which no row has two.
-    """
+    """A design in two parts. Shapes: head (n, d)."""
 
     head: Array
     tail: Disjoint
@@ -81,21 +63,7 @@ class Split:
 
 
 def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or sparse
-    """Split a design if that pays.
-
-    Parameters
-    ----------
-    X : array or sparse matrix of shape (n, d)
-        A design.
-    most : int
-        The most dense columns.
-
-    Returns
-    -------
-    Split or None
-        None if few columns at the end have no row with two, or more than `most` are before
-        them.
-    """
+    """Split a design if that pays. Shapes: X (n, d)."""
     # The last columns alone say no to most designs.
     if X.shape[1] < _MANY or split_tail(X[:, -_MANY:])[1].width < _MANY:
         return None
@@ -106,20 +74,8 @@ def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or
 
 
 def split_tail(X: Any) -> tuple[Any, Disjoint]:  # noqa: ANN401 - dense or sparse
-    """Return the columns before, and the most columns at the end of which no row has two.
-
-    Parameters
-    ----------
-    X : array or sparse matrix of shape (n, d)
-        A design.
-
-    Returns
-    -------
-    head : array or sparse matrix of shape (n, d - width)
-        The columns before.
-    tail : Disjoint
-        The columns at the end.
-    """
+    """Return the columns before, and the most columns at the end of which no row has two."""
+    # Shapes: X (n, d), head (n, d - width).
     last, entries, second = (_ends_stored if is_sparse(X) else _ends)(X)
     start = int(second.max(initial=-1)) + 1
     held = last >= start

@@ -24,15 +24,7 @@ _PATTERNS, _ROWS = 16, 5
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """The features of the training rows, and the columns that they come from.
-
-    Attributes
-    ----------
-    names : tuple of str
-        Of the features.
-    sources : tuple
-        The column of each: its name in a table, its position in an array.
-    """
+    """The features of the training rows, and the columns that they come from."""
 
     names: tuple[str, ...]
     sources: tuple[Hashable, ...]
@@ -41,43 +33,14 @@ class Features:
 @saveable("baseline.feature_blocks")
 @dataclass(frozen=True, eq=False)
 class FeatureBlocks:
-    """Which features are missing together.
-
-    Attributes
-    ----------
-    names : tuple of str
-        The names of the groups.
-    members : tuple of ndarray of int
-        The positions of the features of each.
-    features : tuple of str
-        The names of all features; those in no group are never missing.
-    """
+    """Which features are missing together."""
 
     names: tuple[str, ...]
     members: tuple[NDArray[np.intp], ...]
     features: tuple[str, ...]
 
     def available(self, X: Array, numbers: NDArray[np.intp], owner: str) -> Mask:
-        """Say which groups each row has.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, d)
-            NaN where a feature is missing.
-        numbers : ndarray of int of shape (n,)
-            The numbers of the rows in the input, for messages.
-        owner : str
-            The estimator, for messages.
-
-        Returns
-        -------
-        ndarray of bool of shape (n, n_groups)
-
-        Raises
-        ------
-        DataError
-            If a row lacks part of a group, or a feature that is in no group.
-        """
+        """Say which groups each row has. Shapes: X (n, d), numbers (n,), result (n, n_groups)."""
         missing = np.isnan(X)
         have = np.ones((len(X), len(self.names)), dtype=bool)
         partly = missing.copy()
@@ -116,30 +79,8 @@ class FeatureBlocks:
 
 
 def find_blocks(X: Array, groups: object, features: Features, owner: str) -> FeatureBlocks:
-    """Return the groups of features that a user gave, or those that are missing together.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Training rows, NaN where a feature is missing.
-    groups : mapping of str to columns, sequence of these, or None
-        What the user gave.
-    features : Features
-        The features of X.
-    owner : str
-        For messages.
-
-    Returns
-    -------
-    FeatureBlocks
-
-    Raises
-    ------
-    ParameterError
-        If the groups are not of these columns.
-    DataError
-        If None was given, and missing values form no blocks.
-    """
+    """Return the groups of features that a user gave, or those that are missing together."""
+    # Shapes: X (n, d).
     named = _missing_together(X, features, owner) if groups is None else _given(groups, owner)
     place: dict[Hashable, list[int]] = {}
     for j, source in enumerate(features.sources):

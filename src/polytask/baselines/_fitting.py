@@ -18,13 +18,7 @@ _WEIGHT = "sample_weight"
 
 
 def check_estimator_object(estimator: object, owner: str) -> None:
-    """Refuse what is no estimator object.
-
-    Raises
-    ------
-    ParameterError
-        If `estimator` is a class, or has no ``fit`` and ``predict``.
-    """
+    """Refuse what is no estimator object."""
     usable = hasattr(estimator, "fit") and hasattr(estimator, "predict")
     if isinstance(estimator, type) or not usable:
         allowed = "a scikit-learn regressor or classifier, such as Ridge()"
@@ -32,15 +26,8 @@ def check_estimator_object(estimator: object, owner: str) -> None:
 
 
 def weight_arguments(estimator: Any, weight: Weights, owner: str) -> dict[str, Weights]:  # noqa: ANN401
-    """Return the arguments of ``fit`` that carry sample weights.
-
-    In a pipeline every step that takes weights gets them.
-
-    Raises
-    ------
-    IncompatibleError
-        If there are weights that the estimator cannot take.
-    """
+    """Return the arguments of ``fit`` that carry sample weights."""
+    # In a pipeline every step that takes weights gets them.
     if weight is None:
         return {}
     if isinstance(estimator, Pipeline):
@@ -57,27 +44,7 @@ def weight_arguments(estimator: Any, weight: Weights, owner: str) -> dict[str, W
 
 
 def fit_copy(estimator: Any, rows: Rows, owner: str, where: str) -> Any:  # noqa: ANN401 - an estimator
-    """Fit a copy of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Left as it is.
-    rows : Rows
-        The data.
-    owner, where : str
-        The baseline and the task, for messages.
-
-    Returns
-    -------
-    estimator
-        The fitted copy.
-
-    Raises
-    ------
-    DataError
-        With the message of the estimator.
-    """
+    """Fit a copy of an estimator."""
     arguments = weight_arguments(estimator, rows.weight, owner)
     copy = clone(estimator)
     try:
@@ -87,15 +54,7 @@ def fit_copy(estimator: Any, rows: Rows, owner: str, where: str) -> Any:  # noqa
 
 
 def fit_steps(steps: Pipeline, rows: Rows, owner: str) -> tuple[Any, Any]:
-    """Fit a copy of the transformers that stand before an estimator.
-
-    Returns
-    -------
-    fitted : Pipeline
-        The transformers.
-    X : array of shape (n, d')
-        The transformed rows.
-    """
+    """Fit a copy of the transformers that stand before an estimator. Shapes: X (n, d')."""
     arguments: dict[str, Weights] = {}
     if rows.weight is not None:
         taking = [name for name, step in steps.steps if _takes_weights(step)]

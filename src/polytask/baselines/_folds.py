@@ -19,23 +19,7 @@ _TAKING = ("cv", "validation")
 
 
 def for_all_rows(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an estimator
-    """Return the estimator of all rows, its search divided by the splitter that it is given.
-
-    Parameters
-    ----------
-    estimator : estimator
-        A search, a network, or a pipeline that ends with one; its `cv` or `validation` may be
-        a splitter of polytask, which counts the rows of the input.
-    data : TaskData
-        The rows that it will be fitted on.
-
-    Returns
-    -------
-    estimator
-        A copy with pairs of row numbers in its place: as many as the rows allow, and the
-        default if they cannot be divided so, as those of one group cannot.
-        The estimator itself if it has no such splitter.
-    """
+    """Return the estimator of all rows, its search divided by the splitter that it is given."""
     return _divided(estimator, data.to_long()) if _given(estimator) else estimator
 
 

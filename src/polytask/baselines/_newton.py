@@ -25,19 +25,7 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class PathPoint:
-    """The minimum at one strength.
-
-    Attributes
-    ----------
-    coef : ndarray of shape (d,)
-        Coefficients.
-    intercept : float
-        0 where there is none.
-    steps : int
-        Steps from the strength before.
-    converged : bool
-        Whether the gradient is as small as it was to be, or as rounding lets it be.
-    """
+    """The minimum at one strength. Shapes: coef (d,)."""
 
     coef: Array
     intercept: float
@@ -54,33 +42,12 @@ def logistic_path(
     intercept: bool,
     tail: Disjoint | None = None,
 ) -> Iterator[PathPoint]:
-    """Yield the minimum for inverse strengths C, each found from the one before.
-
-    Minimises C sum_i s_i log(1 + exp(-y_i f_i)) + |w|^2 / 2 with f = X w + b by Newton steps. The
-    minimum lies in the space of the rows, so that X is turned to no more columns than it has
-    rows. Columns of which no row has two have a diagonal block in Newton's matrix, so that
-    thousands of them cost little more than the rows.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Features.
-    y : ndarray of shape (n,)
-        -1 or 1, both of them.
-    weight : ndarray of shape (n,)
-        Row weights s.
-    strengths : sequence of float
-        The values of C, smallest first.
-    intercept : bool
-        Whether b is free; else it is 0.
-    tail : Disjoint or None
-        More columns, behind those of X.
-
-    Yields
-    ------
-    PathPoint
-        With the coefficients of the tail behind those of X.
-    """
+    """Yield the minimum for inverse strengths C, each found from the one before."""
+    # Shapes: X (n, d), y (n,), weight (n,).
+    # Minimises C sum_i s_i log(1 + exp(-y_i f_i)) + |w|^2 / 2 with f = X w + b by Newton steps.
+    # The minimum lies in the space of the rows, so that X is turned to no more columns than it has
+    # rows. Columns of which no row has two have a diagonal block in Newton's matrix, so that
+    # thousands of them cost little more than the rows.
     basis = None
     if X.shape[0] < X.shape[1]:
         basis, corner = scipy.linalg.qr(X.T, mode="economic")

@@ -20,15 +20,9 @@ _LOOKED_AT = 501
 
 @dataclass(frozen=True, eq=False)
 class Repeated:
-    """A dense matrix as a sparse one and a row that is added to all of its rows.
+    """A dense matrix as a sparse one and a row that is added to all of its rows."""
 
-    Attributes
-    ----------
-    rest : csr_array of shape (n, d)
-        What differs from the repeated numbers.
-    offsets : ndarray of shape (d,)
-        The number that every column repeats.
-    """
+    # Shapes: rest (n, d), offsets (d,).
 
     rest: sp.csr_array
     offsets: Array
@@ -64,18 +58,8 @@ class Repeated:
 
 
 def without_repeats(X: Array) -> Repeated | None:
-    """Split a matrix into the number that each column mostly repeats, and the rest.
-
-    Parameters
-    ----------
-    X : ndarray of shape (n, d)
-        Dense rows.
-
-    Returns
-    -------
-    Repeated or None
-        None if more than a tenth of the entries would be left.
-    """
+    """Split a matrix into the number that each column mostly repeats, and the rest."""
+    # Shapes: X (n, d).
     some = X[:: max(len(X) // _LOOKED_AT, 1)][:_LOOKED_AT]
     offsets = np.median(some[: len(some) - (len(some) + 1) % 2], axis=0).astype(X.dtype)
     # Most matrices are told apart by a few rows.

@@ -39,17 +39,7 @@ class RidgeRows(ABC):
 
 
 def ridge_rows(X: Any, y: Array, weight: Array, *, intercept: bool) -> RidgeRows:  # noqa: ANN401
-    """Prepare rows.
-
-    Parameters
-    ----------
-    X : ndarray, sparse matrix, or Split with a tail
-        Features.
-    y, weight : ndarray of shape (n,)
-        Targets and row weights.
-    intercept : bool
-        Whether there is one.
-    """
+    """Prepare rows. Shapes: y, weight (n,)."""
     y, weight = np.asarray(y, dtype=float), np.asarray(weight, dtype=float)
     if isinstance(X, Split):
         return TailedRidge.of(X, y, weight, intercept=intercept)
@@ -87,21 +77,9 @@ class SparseRidge(RidgeRows):
 
 @dataclass(frozen=True, eq=False)
 class DenseRidge(RidgeRows):
-    """Weighted rows in their singular directions.
+    """Weighted rows in their singular directions."""
 
-    Attributes
-    ----------
-    centre : ndarray of shape (d,)
-        The mean row, 0 without an intercept.
-    level : float
-        The mean target, 0 without an intercept.
-    root, y : ndarray of shape (n,)
-        Square roots of the row weights, and the targets less the level.
-    constant : ndarray of shape (n,)
-        What the intercept adds to the leverages.
-    U, s, Vt : ndarray
-        The decomposition of root (X - centre).
-    """
+    # Shapes: centre (d,), root, y (n,), constant (n,).
 
     centre: Array
     level: float
@@ -148,19 +126,9 @@ class DenseRidge(RidgeRows):
 
 @dataclass(frozen=True, eq=False)
 class TailedRidge(RidgeRows):
-    """Rows with many columns of which no row has two.
+    """Rows with many columns of which no row has two."""
 
-    Attributes
-    ----------
-    Z : ndarray of shape (n, k)
-        The other columns, a column of ones for the intercept behind them.
-    tail : Disjoint
-        Those columns.
-    y, weight : ndarray of shape (n,)
-        Targets and row weights.
-    penalised : ndarray of shape (k,)
-        1, and 0 for the intercept.
-    """
+    # Shapes: Z (n, k), y, weight (n,), penalised (k,).
 
     Z: Array
     tail: Disjoint
@@ -221,23 +189,9 @@ class TailedRidge(RidgeRows):
 
 @dataclass(frozen=True, eq=False)
 class _Reduced:
-    """The normal equations at one strength, without the columns of the tail.
+    """The normal equations at one strength, without the columns of the tail."""
 
-    Attributes
-    ----------
-    tail : Disjoint
-        The columns that are gone.
-    block : ndarray of shape (width,)
-        Their part of the matrix, a diagonal.
-    shares : ndarray of shape (width, k)
-        What is subtracted from their coefficients for those of the others.
-    rest : ndarray of shape (n, k)
-        The other columns without what the tail has of them.
-    lower : ndarray of shape (k, k)
-        The Cholesky factor of the complement of the block.
-    head_target, tail_target : ndarray
-        The right-hand sides.
-    """
+    # Shapes: block (width,), shares (width, k), rest (n, k), lower (k, k).
 
     tail: Disjoint
     block: Array

@@ -17,21 +17,9 @@ Weights = NDArray[np.float64] | None
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows of one task, or of all tasks below each other.
+    """Rows of one task, or of all tasks below each other."""
 
-    Attributes
-    ----------
-    X : ndarray or csr_array of shape (n, d)
-        The features.
-    y : ndarray of shape (n,)
-        Numbers or class labels.
-    weight : ndarray of shape (n,) or None
-        The weights.
-    tasks : ndarray of int of shape (n,)
-        The task of each row.
-    n_tasks : int
-        The number of tasks, also of those without rows.
-    """
+    # Shapes: X (n, d), y (n,), weight (n,), tasks (n,).
 
     X: Any
     y: Labels

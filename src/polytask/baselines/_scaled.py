@@ -89,33 +89,11 @@ def scaled_path(
     max_iter: int,
     accuracy: float,
 ) -> Iterator[PathPoint]:
-    """Yield the minimum for inverse strengths C, each found from the one before.
-
-    As :func:`polytask.baselines._newton.logistic_path`, by L-BFGS in coefficients that are scaled
-    to a curvature of one: columns of very unequal length, such as intercepts of tasks beside
-    features, do not slow it down.
-
-    Parameters
-    ----------
-    X : Design of shape (n, d)
-        Features.
-    y : ndarray of shape (n,)
-        -1 or 1, both of them.
-    weight : ndarray of shape (n,)
-        Row weights.
-    strengths : sequence of float
-        The values of C, smallest first.
-    intercept : bool
-        Whether there is one, without a penalty.
-    max_iter : int
-        Iterations per strength.
-    accuracy : float
-        Largest entry of the scaled gradient, relative to that at zero coefficients.
-
-    Yields
-    ------
-    PathPoint
-    """
+    """Yield the minimum for inverse strengths C, each found from the one before."""
+    # Shapes: X (n, d), y (n,), weight (n,).
+    # As :func:`polytask.baselines._newton.logistic_path`, by L-BFGS in coefficients that are
+    # scaled to a curvature of one: columns of very unequal length, such as intercepts of tasks
+    # beside features, do not slow it down.
     squares = X.squares(weight)
     w = np.zeros(X.shape[1] + intercept)
     for C in strengths:

@@ -30,19 +30,7 @@ Chosen = Index | slice
 
 @dataclass(frozen=True, eq=False)
 class Totals:
-    """Sums over tasks.
-
-    Attributes
-    ----------
-    gram : ndarray of shape (p, p)
-        Sum of M.
-    cross : ndarray of shape (p,)
-        Sum of b.
-    square : float
-        Sum of y'S^-1 y.
-    log_determinant : float
-        Sum of log|S|.
-    """
+    """Sums over tasks. Shapes: gram (p, p), cross (p,)."""
 
     gram: Array
     cross: Array
@@ -175,32 +163,15 @@ class ReducedRows(Reduced):
 
 
 class Block(ABC):
-    """Tasks of like size.
-
-    Attributes
-    ----------
-    tasks : ndarray of int of shape (g, k)
-        The numbers of the tasks; the k tasks of one line share their rows.
-    count : ndarray of shape (g,)
-        Sum of the weights of the rows.
-    """
+    """Tasks of like size. Shapes: tasks (g, k), count (g,)."""
 
     tasks: Index
     count: Array
 
     @abstractmethod
     def reduce(self, factor: Array, varying: Chosen, precision: Array | None = None) -> Reduced:
-        """Integrate out the random coefficients.
-
-        Parameters
-        ----------
-        factor : ndarray of shape (q, r)
-            Of the covariance relative to the noise.
-        varying : ndarray of int of shape (q,)
-            The columns that it is about.
-        precision : ndarray of shape (n_tasks,) or None
-            Of the noise of each task, relative; only for blocks of one task per line.
-        """
+        """Integrate out the random coefficients."""
+        # Shapes: factor (q, r), varying (q,), precision (n_tasks,).
 
     @abstractmethod
     def moments(self) -> tuple[Array, Array, Array]:
@@ -223,21 +194,9 @@ class Block(ABC):
 @saveable("bayes.moments")
 @dataclass(frozen=True, eq=False)
 class Moments(Block):
-    """Tasks kept as moments.
+    """Tasks kept as moments."""
 
-    Parameters
-    ----------
-    tasks : ndarray of int of shape (g, k)
-        The numbers of the tasks.
-    count : ndarray of shape (g,)
-        Sum of the weights.
-    gram : ndarray of shape (g, p, p)
-        X'VX.
-    cross : ndarray of shape (g, p, k)
-        X'Vy.
-    square : ndarray of shape (g, k)
-        y'Vy.
-    """
+    # Shapes: tasks (g, k), count (g,), gram (g, p, p), cross (g, p, k), square (g, k).
 
     tasks: Index
     count: Array
@@ -300,19 +259,9 @@ class Moments(Block):
 @saveable("bayes.rows")
 @dataclass(frozen=True, eq=False)
 class Rows(Block):
-    """Tasks kept as rows, which are fewer than the columns.
+    """Tasks kept as rows, which are fewer than the columns."""
 
-    Parameters
-    ----------
-    tasks : ndarray of int of shape (g, k)
-        The numbers of the tasks.
-    count : ndarray of shape (g,)
-        Sum of the weights.
-    rows : ndarray of shape (g, m, p)
-        V^1/2 X, padded with zeros.
-    y : ndarray of shape (g, m, k)
-        V^1/2 y, padded with zeros.
-    """
+    # Shapes: tasks (g, k), count (g,), rows (g, m, p), y (g, m, k).
 
     tasks: Index
     count: Array
@@ -357,13 +306,7 @@ class Rows(Block):
 
 
 def block_of(tasks: Index, count: Array, rows: Array, y: Array) -> Block:
-    """Return the smaller form of a block of rows.
-
-    Parameters
-    ----------
-    tasks, count, rows, y
-        As in :class:`Rows`.
-    """
+    """Return the smaller form of a block of rows."""
     block = Rows(tasks, count, rows, y)
     if rows.shape[1] <= rows.shape[2]:
         return block

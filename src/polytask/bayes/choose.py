@@ -25,21 +25,7 @@ _NO_VARIANCE = 1e-6
 @saveable("bayes.candidate")
 @dataclass(frozen=True)
 class Candidate:
-    """One structure that was tried.
-
-    Attributes
-    ----------
-    structure : Structure
-        The structure.
-    log_likelihood : float
-        Log marginal likelihood, with the log prior of a structure that shrinks.
-    n_parameters : int
-        Its free parameters.
-    price : float
-        What they cost.
-    n_tasks : int
-        The tasks that it was tried on.
-    """
+    """One structure that was tried."""
 
     structure: Structure
     log_likelihood: float
@@ -61,29 +47,9 @@ def choose(
     tol: float = 1e-4,
     max_iter: int = 500,
 ) -> tuple[Learned, tuple[Candidate, ...]]:
-    """Learn the prior with the structure of the highest score.
-
-    No variation, scalar and diagonal are always tried; more is tried where a score test at
-    the diagonal optimum promises that the likelihood could pay for it.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The data.
-    model : Model
-        Everything but the structure.
-    n_tasks : int
-        Number of tasks that the blocks are numbered by.
-    tol, max_iter
-        As in :func:`learn`.
-
-    Returns
-    -------
-    learned : Learned
-        With the chosen structure, from all tasks.
-    candidates : tuple of Candidate
-        What was tried; with thousands of tasks, on some of them.
-    """
+    """Learn the prior with the structure of the highest score."""
+    # No variation, scalar and diagonal are always tried; more is tried where a score test at
+    # the diagonal optimum promises that the likelihood could pay for it.
     marginal = Marginal(blocks, replace(model, structure=NoVariation()), n_tasks)
     sample = _sample(blocks, marginal.active)
     trial = _Trial(sample, model, n_tasks, marginal.q, max_iter)
@@ -158,21 +124,7 @@ class _Trial:
 
 
 def promised_gains(marginal: Marginal, params: Array) -> tuple[float, float, float]:
-    """Estimate by Rao's score test what correlations would add to the log-likelihood.
-
-    Parameters
-    ----------
-    marginal : Marginal
-        With a structure of independent coefficients.
-    params : ndarray
-        Its optimum.
-
-    Returns
-    -------
-    tuple of float
-        For one direction, for all correlations, and for all of them pulled to zero by
-        :class:`Full` with a shrinkage of q.
-    """
+    """Estimate by Rao's score test what correlations would add to the log-likelihood."""
     slope = marginal.evaluate(params).slope
     information = marginal.information(params)
     own = np.diagonal(marginal.model.structure.covariance(marginal.unpack(params)[0], marginal.q))
@@ -182,17 +134,8 @@ def promised_gains(marginal: Marginal, params: Array) -> tuple[float, float, flo
 def score_gains(
     slope: Array, information: Array, own: Array, tasks: float
 ) -> tuple[float, float, float]:
-    """Return :func:`promised_gains` for a slope and its information.
-
-    Parameters
-    ----------
-    slope, information : ndarray of shape (q, q)
-        Of the entries of the covariance.
-    own : ndarray of shape (q,)
-        The variances.
-    tasks : float
-        Tasks with rows.
-    """
+    """Return :func:`promised_gains` for a slope and its information."""
+    # Shapes: slope, information (q, q), own (q,).
     q = len(own)
     varies = own > _NO_VARIANCE * own.max(initial=0.0)
     allowed = np.multiply.outer(varies, varies) & ~np.eye(q, dtype=bool)
@@ -212,12 +155,10 @@ def correlated_structures(q: int) -> Iterator[tuple[Structure, ...]]:
 
 
 def is_informed(structure: Structure, q: int, tasks: float, rows: float) -> bool:
-    """Say whether tasks and rows are enough for a structure.
-
-    Each contrast of tasks informs q parameters. With more parameters and means than rows a
-    covariance can reproduce the rows, and its likelihood is no evidence whatever the price
-    (``benchmarks/learned_prior_price.py``).
-    """
+    """Say whether tasks and rows are enough for a structure."""
+    # Each contrast of tasks informs q parameters. With more parameters and means than rows a
+    # covariance can reproduce the rows, and its likelihood is no evidence whatever the price
+    # (``benchmarks/learned_prior_price.py``).
     size = structure.n_parameters(q)
     return bool(size <= q * (tasks - 1) and size + q <= rows)
 

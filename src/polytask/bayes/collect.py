@@ -24,24 +24,7 @@ _FEW_ROWS = 4
 def collect_stacked(
     rows: RowSource, p: int, y: Array, weight: Array, offsets: NDArray[np.intp]
 ) -> tuple[Block, ...]:
-    """Collect tasks that have their own rows.
-
-    Parameters
-    ----------
-    rows : callable
-        Row numbers to rows of p columns, the first of ones.
-    p : int
-        Number of columns.
-    y, weight : ndarray of shape (n,)
-        Targets and weights, sorted by task.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Where each task's rows begin.
-
-    Returns
-    -------
-    tuple of Block
-        Tasks without rows are in none.
-    """
+    """Collect tasks that have their own rows. Shapes: y, weight (n,), offsets (n_tasks + 1,)."""
     blocks: list[Block] = []
     for tasks in _like_sized(np.diff(offsets), p):
         first, sizes = offsets[tasks], offsets[tasks + 1] - offsets[tasks]
@@ -61,22 +44,7 @@ def collect_stacked(
 
 
 def collect_shared(rows: RowSource, p: int, Y: Array, weight: Array) -> tuple[Block, ...]:
-    """Collect tasks that share one design.
-
-    Parameters
-    ----------
-    rows : callable
-        Row numbers to rows of p columns, the first of ones.
-    p : int
-        Number of columns.
-    Y, weight : ndarray of shape (n, n_tasks)
-        Targets and weights, weight 0 where a target is missing.
-
-    Returns
-    -------
-    tuple of Block
-        One for each set of targets that were observed in the same rows.
-    """
+    """Collect tasks that share one design. Shapes: Y, weight (n, n_tasks)."""
     blocks: list[Block] = []
     for tasks in _patterns(weight):
         own = weight[:, tasks[0]]
@@ -136,18 +104,7 @@ def _large(rows: RowSource, tasks: Index, part: Index, target: Array, weight: Ar
 
 
 def merged(old: tuple[Block, ...], new: tuple[Block, ...]) -> tuple[Block, ...]:
-    """Add rows of known and of new tasks.
-
-    Parameters
-    ----------
-    old, new : tuple of Block
-        Numbered alike.
-
-    Returns
-    -------
-    tuple of Block
-        Every task in one line.
-    """
+    """Add rows of known and of new tasks."""
     known = np.concatenate([np.zeros(0, dtype=np.intp), *[b.tasks.ravel() for b in old]])
     fresh = np.concatenate([np.zeros(0, dtype=np.intp), *[b.tasks.ravel() for b in new]])
     touched = np.intersect1d(known, fresh)
@@ -212,15 +169,7 @@ def _padded(values: Array, m: int) -> Array:
 
 
 def opened_block(block: Block, more: int) -> Block:
-    """Return a block with `more` columns of zeros before the last.
-
-    Parameters
-    ----------
-    block : Block
-        In coordinates of which the last stands for what lies outside.
-    more : int
-        How many.
-    """
+    """Return a block with `more` columns of zeros before the last."""
     if isinstance(block, Rows):
         return replace(block, rows=opened_rows(block.rows, more))
     if not isinstance(block, Moments):

@@ -23,25 +23,12 @@ _PIECE = 500_000
 @saveable("bayes.joint_rows")
 @dataclass(frozen=True, eq=False)
 class JointRows:
-    """Rows of all tasks, times the roots of their weights, sorted by pattern.
+    """Rows of all tasks, times the roots of their weights, sorted by pattern."""
 
-    A pattern is a set of tasks; its rows have the labels of these and of no other task. What m
-    rows of one pattern say about coefficients and noise is in the triangle of their QR factors,
-    so no pattern keeps more rows than it has columns and labels.
-
-    Attributes
-    ----------
-    X : ndarray of shape (m, p)
-        Scaled features with a column of ones in front.
-    Y : ndarray of shape (m, T)
-        Scaled targets, 0 where there is none.
-    starts : ndarray of int of shape (P + 1,)
-        Where the rows of every pattern begin.
-    labelled : ndarray of bool of shape (P, T)
-        The patterns.
-    count : ndarray of shape (P,)
-        Sums of the weights of the rows.
-    """
+    # Shapes: X (m, p), Y (m, T), starts (P + 1,), labelled (P, T), count (P,).
+    # A pattern is a set of tasks; its rows have the labels of these and of no other task. What m
+    # rows of one pattern say about coefficients and noise is in the triangle of their QR factors,
+    # so no pattern keeps more rows than it has columns and labels.
 
     X: Array
     Y: Array
@@ -81,27 +68,7 @@ class JointRows:
 
 
 def collect_joint(rows: RowSource, p: int, Y: Array, weight: Array) -> JointRows:
-    """Collect rows of one design.
-
-    Parameters
-    ----------
-    rows : callable
-        Row numbers to rows of p columns, the first of ones.
-    p : int
-        Number of columns.
-    Y, weight : ndarray of shape (n, T)
-        Targets and weights, weight 0 where a target is missing.
-
-    Returns
-    -------
-    JointRows
-        Rows without labels are in no pattern.
-
-    Raises
-    ------
-    DataError
-        If the labels of a row differ in weight.
-    """
+    """Collect rows of one design. Shapes: Y, weight (n, T)."""
     own = weight.max(axis=1, initial=0.0)
     labelled = weight > 0
     differs = np.flatnonzero((labelled & (weight != own[:, None])).any(axis=1))
@@ -121,13 +88,7 @@ def collect_joint(rows: RowSource, p: int, Y: Array, weight: Array) -> JointRows
 
 
 def joined(first: JointRows, second: JointRows) -> JointRows:
-    """Return the rows of both.
-
-    Parameters
-    ----------
-    first, second : JointRows
-        Of the same tasks and columns.
-    """
+    """Return the rows of both."""
     p = first.X.shape[1]
     kept: dict[bytes, list[Array]] = {}
     count: dict[bytes, float] = {}

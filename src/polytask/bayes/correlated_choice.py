@@ -35,35 +35,13 @@ _ZERO = 1e-12
 def learn_correlated(
     rows: JointRows, model: Model, start: Start, search: Search, chosen: bool
 ) -> tuple[JointLearned, tuple[Candidate, ...]]:
-    """Learn prior and noise.
-
-    Maximised together with the prior, a large noise covariance has room for what coefficients
-    differ by: with few rows the differences vanish into it. The correlations of the noise are
-    therefore those of separate regressions (their restricted likelihood, with the pull; no
-    prior of the coefficients takes part), and the prior maximises the marginal likelihood under
-    that noise. Only where features leave separate regressions no freedom are both learned
-    together.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-    model : Model
-        What is to be learned; its structure is a first guess if it is to be chosen.
-    start : Start
-        What was learned with uncorrelated noise; its variances stay, or are pulled to.
-    search : Search
-        Tolerance and limits.
-    chosen : bool
-        Whether the structure was chosen by the user.
-
-    Returns
-    -------
-    learned : JointLearned
-        The maximum.
-    candidates : tuple of Candidate
-        The structures that were tried; empty if the user chose one.
-    """
+    """Learn prior and noise."""
+    # Maximised together with the prior, a large noise covariance has room for what coefficients
+    # differ by: with few rows the differences vanish into it. The correlations of the noise are
+    # therefore those of separate regressions (their restricted likelihood, with the pull; no
+    # prior of the coefficients takes part), and the prior maximises the marginal likelihood under
+    # that noise. Only where features leave separate regressions no freedom are both learned
+    # together.
     base = _begin(rows, model, start, search, chosen)
     search = replace(search, noise_held=base.held is not None)
     if chosen:
@@ -176,21 +154,7 @@ class _Trial:
 
 
 def promised_gains(marginal: JointMarginal, point: Point) -> tuple[float, float, float]:
-    """Estimate by Rao's score test what correlations would add to the log-likelihood.
-
-    Parameters
-    ----------
-    marginal : JointMarginal
-        With a structure of independent coefficients.
-    point : Point
-        Its optimum.
-
-    Returns
-    -------
-    tuple of float
-        For one direction, for all correlations, and for all of them pulled to zero by
-        :class:`Full` with a shrinkage of q.
-    """
+    """Estimate by Rao's score test what correlations would add to the log-likelihood."""
     slope = marginal.evaluate(point).covariance_slope
     information = marginal.information(point)
     own: Array = np.diagonal(marginal.covariance(point))

@@ -26,30 +26,8 @@ def joint_likelihood_ratio(
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return a log ratio of likelihoods and its bootstrap p-value.
-
-    The covariance of the noise is held as it was learned, in both models and for all draws.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-    learned : JointLearned
-        The larger model.
-    smaller : Structure or None
-        The structure of the model that is tested; None for no variation at all.
-    draws : int
-        Data sets drawn from the smaller model.
-    rng : numpy.random.Generator
-        For the draws.
-
-    Returns
-    -------
-    log_ratio : float
-        Of the larger over the smaller model, at least 0.
-    p_value : float
-        (1 + larger ratios) / (1 + draws).
-    """
+    """Return a log ratio of likelihoods and its bootstrap p-value."""
+    # The covariance of the noise is held as it was learned, in both models and for all draws.
     test = _Test(learned, smaller)
     ratio, base = test.ratio(rows)
     larger = sum(test.ratio(_drawn(rows, base, rng))[0] >= ratio for _ in range(draws))
@@ -86,11 +64,9 @@ class _Test:
 
 
 def _drawn(rows: JointRows, base: JointLearned, rng: np.random.Generator) -> JointRows:
-    """Draw targets for the same rows.
-
-    What a pattern's rows leave beside their triangle is the same in both models, so that it
-    need not be drawn.
-    """
+    """Draw targets for the same rows."""
+    # What a pattern's rows leave beside their triangle is the same in both models, so that it
+    # need not be drawn.
     varying = np.array(base.model.varying)
     factor = factor_of(base.covariance)
     W = np.repeat(base.mean[:, None], rows.n_tasks, axis=1)

@@ -31,41 +31,7 @@ _LARGEST_LOG = 18.0
 @saveable("bayes.joint_learned")
 @dataclass(frozen=True, eq=False)
 class JointLearned:
-    """The maximum.
-
-    Attributes
-    ----------
-    model : Model
-        What was learned.
-    pull : NoisePull
-        What the noise was pulled to.
-    params : ndarray
-        Parameters of the structure.
-    covariance : ndarray of shape (q, q)
-        Of the coefficients that vary, Omega.
-    noise : ndarray of shape (T, T)
-        Covariance of the noise of the tasks with labels.
-    mean : ndarray of shape (p,)
-        Mean coefficients.
-    mean_covariance : ndarray of shape (p, p)
-        How uncertain they are.
-    log_mean : float or None
-        Log variance of the prior of the mean.
-    log_likelihood : float
-        Log marginal likelihood, restricted if the model says so.
-    score : float
-        The same with the log priors of structure and noise: what was maximised.
-    residual : float
-        Largest ``|gradient| * |parameter| / (2 tasks)`` of the structure (of the log variance
-        of the mean without the parameter) and ``|gradient| / (2 rows)`` of the logs of a factor
-        of the noise: about the relative error that is left in a standard deviation.
-    converged : bool
-        Whether the residual is below the tolerance.
-    n_iter : int
-        Evaluations of likelihood and gradient.
-    seconds : float
-        Wall time.
-    """
+    """The maximum. Shapes: covariance (q, q), noise (T, T), mean (p,), mean_covariance (p, p)."""
 
     model: Model
     pull: NoisePull
@@ -85,19 +51,7 @@ class JointLearned:
 
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where a search begins.
-
-    Attributes
-    ----------
-    covariance : ndarray of shape (q, q)
-        Of the coefficients.
-    noise : ndarray of shape (T, T)
-        Of the noise.
-    log_mean : float or None
-        Log variance of the prior of the mean, if that is known.
-    params : ndarray or None
-        Parameters of the structure, if it is that of the last search.
-    """
+    """Where a search begins. Shapes: covariance (q, q), noise (T, T)."""
 
     covariance: Array
     noise: Array
@@ -107,21 +61,7 @@ class Start:
 
 @dataclass(frozen=True)
 class Search:
-    """How far a search goes, and what it holds.
-
-    Attributes
-    ----------
-    tol : float
-        The residual at which to stop.
-    max_iter : int
-        Largest number of evaluations.
-    without : bool
-        Hold the covariance of the coefficients at zero.
-    structure_held : bool
-        Hold it where it starts.
-    noise_held : bool
-        Hold that of the noise where it starts.
-    """
+    """How far a search goes, and what it holds."""
 
     tol: float = 1e-4
     max_iter: int = 500
@@ -139,26 +79,7 @@ def start_of(learned: JointLearned, same: bool = False) -> Start:
 def learn_joint(
     rows: JointRows, model: Model, pull: NoisePull, start: Start, search: Search
 ) -> JointLearned:
-    """Learn prior and noise.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-    model : Model
-        What is to be learned.
-    pull : NoisePull
-        What the noise is pulled to.
-    start : Start
-        Where to begin.
-    search : Search
-        Tolerance and limits.
-
-    Returns
-    -------
-    JointLearned
-        The residual is that of what was not held.
-    """
+    """Learn prior and noise."""
     began = time.perf_counter()
     work = _Work(JointMarginal(rows, model, pull), search)
     point, found = work.run(start)
@@ -331,11 +252,10 @@ _BOUNDS = (-_LARGEST_LOG, _LARGEST_LOG)
 
 
 class _Units:
-    """Steps from a point in units in which the likelihood bends alike in all directions.
+    """Steps from a point in units in which the likelihood bends alike in all directions."""
 
-    The noise is ``C F F' C'`` with C its factor at the point and F a lower triangle, the
-    diagonal of which is searched by its logs: F moves by about 1 / sqrt(rows).
-    """
+    # The noise is ``C F F' C'`` with C its factor at the point and F a lower triangle, the
+    # diagonal of which is searched by its logs: F moves by about 1 / sqrt(rows).
 
     def __init__(
         self, first: _At, marginal: JointMarginal, noise_held: bool, structure_held: bool

@@ -18,13 +18,7 @@ _PIECE = 4_000_000
 
 
 class GappedRows(JointReduced):
-    """Rows of which some lack labels.
-
-    Parameters
-    ----------
-    rows, L, varying, noise
-        As in :func:`polytask.bayes.correlated_engines.reduced`.
-    """
+    """Rows of which some lack labels."""
 
     def __init__(self, rows: JointRows, L: Array, varying: Chosen, noise: Array) -> None:
         self.rows, self.L, self.varying = rows, L, varying

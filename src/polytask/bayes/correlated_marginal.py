@@ -43,15 +43,7 @@ from polytask.bayes.marginal import Mask, Model, ridge_of
 @saveable("bayes.noise_pull")
 @dataclass(frozen=True, eq=False)
 class NoisePull:
-    """What the covariance of the noise is pulled to.
-
-    Attributes
-    ----------
-    rows : float
-        As how many further rows the pull acts.
-    variances : ndarray of shape (T,)
-        Diagonal of the covariance of their noise.
-    """
+    """What the covariance of the noise is pulled to. Shapes: variances (T,)."""
 
     rows: float
     variances: Array
@@ -59,18 +51,7 @@ class NoisePull:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where the likelihood is evaluated.
-
-    Attributes
-    ----------
-    structure : ndarray of shape (n_parameters,)
-        Parameters of the structure of Omega.
-    noise : ndarray of shape (T, T)
-        Sigma.
-    log_mean : float or None
-        Log variance of the prior of the mean coefficients, relative to the mean variance that
-        the noise is pulled to; None without such a prior.
-    """
+    """Where the likelihood is evaluated. Shapes: structure (n_parameters,), noise (T, T)."""
 
     structure: Array
     noise: Array
@@ -79,31 +60,10 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class JointEvaluation:
-    """The likelihood at one point.
+    """The likelihood at one point."""
 
-    Attributes
-    ----------
-    value : float
-        Negative log-likelihood, less the log priors of the structure and of the noise.
-    log_likelihood : float
-        Of the data alone.
-    structure_slope : ndarray of shape (n_parameters,)
-        Derivative of the value with respect to the parameters of the structure.
-    covariance_slope : ndarray of shape (q, q)
-        Derivative of the negative log-likelihood with respect to Omega.
-    data_noise_slope : ndarray of shape (T, T)
-        The same with respect to Sigma; every entry counts apart from its mirror.
-    noise_slope : ndarray of shape (T, T)
-        Derivative of the value with respect to Sigma.
-    mean_slope : float or None
-        With respect to `Point.log_mean`.
-    weights : ndarray of shape (q,)
-        Sum over the tasks of the diagonals of ``Z'V^-1 Z``.
-    beta : ndarray of shape (p,)
-        Mean coefficients.
-    beta_covariance : ndarray of shape (p, p)
-        How uncertain they are.
-    """
+    # Shapes: structure_slope (n_parameters,), covariance_slope (q, q), data_noise_slope (T, T),
+    # noise_slope (T, T), weights (q,), beta (p,), beta_covariance (p, p).
 
     value: float
     log_likelihood: float
@@ -129,17 +89,7 @@ class _Mean:
 
 
 class JointMarginal:
-    """The marginal likelihood of rows of several tasks.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-    model : Model
-        What is to be learned; `task_noise` is not used.
-    pull : NoisePull
-        What the noise is pulled to.
-    """
+    """The marginal likelihood of rows of several tasks."""
 
     def __init__(self, rows: JointRows, model: Model, pull: NoisePull) -> None:
         self.rows, self.model, self.pull = rows, model, pull
@@ -216,18 +166,9 @@ class JointMarginal:
         )
 
     def expect(self, point: Point, found: JointEvaluation) -> Point:
-        """Take an EM step: never downhill, but for a structure without an exact M step.
-
-        The coefficients, the mean that is integrated out and missing labels are what is not
-        observed; their second moments follow from the slopes at the point.
-
-        Parameters
-        ----------
-        point : Point
-            Where.
-        found : JointEvaluation
-            There.
-        """
+        """Take an EM step: never downhill, but for a structure without an exact M step."""
+        # The coefficients, the mean that is integrated out and missing labels are what is not
+        # observed; their second moments follow from the slopes at the point.
         model = self.model
         Omega = self.covariance(point)
         second = Omega - (2.0 / self.n_tasks) * Omega @ found.covariance_slope @ Omega

@@ -20,30 +20,12 @@ _RANK = 1e-10
 
 
 def noise_pull(rows: JointRows, variances: Array) -> NoisePull | None:
-    """Return the pull of the noise's covariance to a diagonal, as separate fits see it.
-
-    The residuals of separate least squares have a covariance with a Wishart distribution, its
-    mean an inverse Wishart distribution around a diagonal. Integrated out, what is left says
-    how many rows the diagonal is worth; the part that only concerns the variances is divided
-    out. Tasks with uncorrelated noise give many rows, tasks with strong correlation few.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-    variances : ndarray of shape (T,)
-        Of the noise, as they are if it is uncorrelated.
-
-    Returns
-    -------
-    NoisePull or None
-        None where the features leave residuals too little freedom.
-
-    References
-    ----------
-    Hannart, A. and Naveau, P. (2014). Estimating high dimensional covariance matrices: a new
-    look at the Gaussian conjugate framework. Journal of Multivariate Analysis 131, 149-162.
-    """
+    """Return the pull of the noise's covariance to a diagonal, as separate fits see it."""
+    # Shapes: variances (T,).
+    # The residuals of separate least squares have a covariance with a Wishart distribution, its
+    # mean an inverse Wishart distribution around a diagonal. Integrated out, what is left says
+    # how many rows the diagonal is worth; the part that only concerns the variances is divided
+    # out. Tasks with uncorrelated noise give many rows, tasks with strong correlation few.
     if rows.n_tasks < 2:
         return NoisePull(_WEAKEST, variances)
     correlation, freedom = residual_correlation(rows)
@@ -58,15 +40,7 @@ def first_pull(rows: JointRows, variances: Array) -> NoisePull:
 
 
 def refined_pull(marginal: JointMarginal, point: Point) -> NoisePull:
-    """Return the pull as the residuals of a joint fit see it.
-
-    Parameters
-    ----------
-    marginal : JointMarginal
-        Of the fit.
-    point : Point
-        Its optimum.
-    """
+    """Return the pull as the residuals of a joint fit see it."""
     rows, found = marginal.rows, marginal.evaluate(point)
     errors = marginal.errors(point, found)
     root = np.sqrt(np.diagonal(errors))
@@ -84,21 +58,8 @@ def refined_pull(marginal: JointMarginal, point: Point) -> NoisePull:
 
 
 def residual_correlation(rows: JointRows) -> tuple[Array, float]:
-    """Return the correlations of residuals of separate fits, and their degrees of freedom.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Every task has a label.
-
-    Returns
-    -------
-    correlation : ndarray of shape (T, T)
-        Over the rows with both labels, the nearest that is positive semidefinite; 0 for tasks
-        without a common row.
-    freedom : float
-        Mean over the pairs that have common rows.
-    """
+    """Return the correlations of residuals of separate fits, and their degrees of freedom."""
+    # Shapes: correlation (T, T).
     seen = rows.labelled[rows.pattern]
     residual = np.zeros_like(rows.Y)
     rank = np.zeros(rows.n_tasks)
@@ -116,10 +77,8 @@ def residual_correlation(rows: JointRows) -> tuple[Array, float]:
 
 
 def _freedom(rows: JointRows, used: Array) -> float:
-    """Return the mean degrees of freedom of pairs of tasks that have common rows.
-
-    Where only a part of a task's rows are in common, so are those that were used up.
-    """
+    """Return the mean degrees of freedom of pairs of tasks that have common rows."""
+    # Where only a part of a task's rows are in common, so are those that were used up.
     common = rows.together
     share = used / np.maximum(np.diagonal(common), np.finfo(float).tiny)
     freedom = np.maximum(common * (1.0 - 0.5 * (share[:, None] + share)), 0.0)
@@ -128,15 +87,7 @@ def _freedom(rows: JointRows, used: Array) -> float:
 
 
 def best_rows(correlation: Array, freedom: float) -> float:
-    """Return how many rows the diagonal is worth.
-
-    Parameters
-    ----------
-    correlation : ndarray of shape (T, T)
-        Of the residuals.
-    freedom : float
-        Their degrees of freedom.
-    """
+    """Return how many rows the diagonal is worth. Shapes: correlation (T, T)."""
     values = np.maximum(np.linalg.eigvalsh(correlation), 0.0)
     logs = np.linspace(np.log(_WEAKEST), np.log(_STRONGEST), _GRID)
     found = np.array([_log_ratio(np.exp(log), values, freedom) for log in logs])

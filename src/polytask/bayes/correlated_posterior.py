@@ -21,15 +21,7 @@ _NO_ROOM = 1e-9
 @saveable("bayes.joint_tasks")
 @dataclass(frozen=True, eq=False)
 class JointTasks:
-    """Tasks whose noise is correlated.
-
-    Attributes
-    ----------
-    rows : JointRows
-        Of all of them.
-    noise : ndarray of shape (T, T)
-        Covariance of their noise.
-    """
+    """Tasks whose noise is correlated. Shapes: noise (T, T)."""
 
     rows: JointRows
     noise: Array
@@ -42,19 +34,7 @@ class JointTasks:
 
 @dataclass(frozen=True, eq=False)
 class JointPosterior:
-    """The coefficients of T tasks.
-
-    Attributes
-    ----------
-    prior : Prior
-        What was known before.
-    means : ndarray of shape (T, p)
-        Posterior means.
-    own : ndarray of shape (T, q, q)
-        Covariance of each task's coefficients that vary, the mean known.
-    responses : ndarray of shape (T, q, p)
-        How far the deviations move down when the mean moves up.
-    """
+    """The coefficients of T tasks. Shapes: means (T, p), own (T, q, q), responses (T, q, p)."""
 
     prior: Prior
     means: Array
@@ -74,15 +54,7 @@ class JointPosterior:
 
 
 def joint_posterior(joint: JointTasks, prior: Prior) -> JointPosterior:
-    """Return the coefficients of tasks given their rows and a prior.
-
-    Parameters
-    ----------
-    joint : JointTasks
-        The rows.
-    prior : Prior
-        The mean of its ``mean`` counts as known in the means.
-    """
+    """Return the coefficients of tasks given their rows and a prior."""
     T, p, q = joint.n_tasks, len(prior.mean), len(prior.varying)
     means = np.repeat(prior.mean[None], T, axis=0)
     own = np.repeat(prior.covariance[None], T, axis=0)
@@ -98,28 +70,12 @@ def joint_posterior(joint: JointTasks, prior: Prior) -> JointPosterior:
 def log_densities_joint(
     joint: JointTasks, prior: Prior, rows: tuple[Array, Array, Array]
 ) -> Array:
-    """Return the log density of every label given all other rows, its own row left out.
-
-    With H the posterior covariance of a row's ``W'x``, Sigma that of its noise and r its
-    residuals from the posterior means, its labels given all other rows have the residuals
-    ``Sigma (Sigma - v H)^-1 r`` and the covariance ``Sigma (Sigma - v H)^-1 Sigma / v``. The
-    prior and Sigma count as known.
-
-    Parameters
-    ----------
-    joint : JointTasks
-        All rows.
-    prior : Prior
-        Of the coefficients.
-    rows : tuple of ndarray
-        Some of the rows: X of shape (n, p), Y of shape (n, T), NaN where there is no label, and
-        v of shape (n,).
-
-    Returns
-    -------
-    ndarray of shape (n, T)
-        NaN where there is no label.
-    """
+    """Return the log density of every label given all other rows, its own row left out."""
+    # Shapes: result (n, T).
+    # With H the posterior covariance of a row's ``W'x``, Sigma that of its noise and r its
+    # residuals from the posterior means, its labels given all other rows have the residuals
+    # ``Sigma (Sigma - v H)^-1 r`` and the covariance ``Sigma (Sigma - v H)^-1 Sigma / v``. The
+    # prior and Sigma count as known.
     X, Y, v = rows
     means = joint_posterior(joint, prior).means
     misfit, active = Y - X @ means.T, joint.rows.active

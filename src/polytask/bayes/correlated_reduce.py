@@ -25,17 +25,7 @@ from polytask.bayes.correlated import JointRows
 
 @dataclass(frozen=True, eq=False)
 class JointTotals:
-    """What is needed of V for the mean.
-
-    Attributes
-    ----------
-    gram : ndarray of shape (p, p)
-        X'V^-1 X, X being the design of the mean.
-    cross : ndarray of shape (p,)
-        X'V^-1 y.
-    log_determinant : float
-        log|V|.
-    """
+    """What is needed of V for the mean. Shapes: gram (p, p), cross (p,)."""
 
     gram: Array
     cross: Array
@@ -44,19 +34,9 @@ class JointTotals:
 
 @dataclass(frozen=True, eq=False)
 class Slopes:
-    """Derivatives of minus the log-likelihood.
+    """Derivatives of minus the log-likelihood."""
 
-    Attributes
-    ----------
-    misfit : float
-        r'V^-1 r, as a sum of squares that loses no digits where the noise is small.
-    covariance : ndarray of shape (q, q)
-        With respect to the covariance of the coefficients.
-    noise : ndarray of shape (T, T)
-        With respect to that of the noise; every entry is counted apart from its mirror image.
-    weights : ndarray of shape (q,)
-        Sum over the tasks of the diagonals of ``Z'V^-1 Z``.
-    """
+    # Shapes: covariance (q, q), noise (T, T), weights (q,).
 
     misfit: float
     covariance: Array
@@ -81,10 +61,8 @@ class JointReduced(ABC):
 
     @abstractmethod
     def information(self) -> Array:
-        """Return the expected information about entries of the covariance, each with its mirror.
-
-        Sum over pairs of tasks of ``P_ii P_jj + P_ij P_ji``, P the block of Z'V^-1 Z, (q, q).
-        """
+        """Return the expected information about pairs of mirrored entries of the covariance."""
+        # Sum over pairs of tasks of ``P_ii P_jj + P_ij P_ji``, P the block of Z'V^-1 Z, (q, q).
 
     @abstractmethod
     def responses(self) -> Array:
@@ -100,16 +78,10 @@ class JointReduced(ABC):
 
 
 class WholeRows(JointReduced):
-    """Rows with the labels of all tasks.
+    """Rows with the labels of all tasks."""
 
-    With XL = U diag(sqrt(values)) V' what rows and targets have outside of U is kept apart from
-    what they have inside, so that no digits are lost where the noise is small.
-
-    Parameters
-    ----------
-    rows, L, varying, noise
-        As in :func:`polytask.bayes.correlated_engines.reduced`.
-    """
+    # With XL = U diag(sqrt(values)) V' what rows and targets have outside of U is kept apart from
+    # what they have inside, so that no digits are lost where the noise is small.
 
     def __init__(self, rows: JointRows, L: Array, varying: Chosen, noise: Array) -> None:
         self.varying, self.n_rows = varying, float(rows.count[0])

@@ -40,30 +40,7 @@ _MATTERS = 2e-3
 @saveable("bayes.evidence")
 @dataclass(frozen=True)
 class Evidence:
-    """What the data say about how tasks are related.
-
-    Attributes
-    ----------
-    verdict : {"pooled", "related", "separate"}
-        What a plain reading of the figures is.
-    log_ratio : float
-        Log marginal likelihood of the related model less that of the pooled one, whose tasks
-        differ by their intercepts only.
-    p_value : float
-        How often data of the pooled model have a ratio as large.
-    intercept_log_ratio : float
-        The same for a model in which the intercepts differ against one in which nothing does.
-    intercept_p_value : float
-        Its p-value.
-    related_density : float
-        Mean log density of a row given all other rows, related model.
-    separate_density : float
-        The same with a wide prior for each task by itself.
-    density_error : float
-        Standard error of the difference, from the means of the tasks.
-    n_bootstrap : int
-        Data sets drawn.
-    """
+    """What the data say about how tasks are related."""
 
     verdict: str
     log_ratio: float
@@ -105,28 +82,11 @@ _SENTENCES = {
 def log_densities(
     line: Block | None, prior: Prior, noise: float, rows: tuple[Array, Array, Array]
 ) -> Array:
-    """Return the log density of rows of a task given all its other rows.
-
-    With C the posterior covariance of the coefficients and e the residuals from the posterior
-    mean, the density of row i given the others is normal with the residual ``e_i / (1 - h_i)``
-    and the variance ``noise / (v_i (1 - h_i))``, where ``h_i = v_i x_i' C x_i / noise``. The
-    prior counts as known: that the row took part in learning it is not undone.
-
-    Parameters
-    ----------
-    line : Block or None
-        All rows of the task.
-    prior : Prior
-        Of its coefficients.
-    noise : float
-        Variance of the noise.
-    rows : tuple of ndarray
-        Some of the rows: X of shape (n, p), y and v of shape (n,).
-
-    Returns
-    -------
-    ndarray of shape (n,)
-    """
+    """Return the log density of rows of a task given all its other rows. Shapes: result (n,)."""
+    # With C the posterior covariance of the coefficients and e the residuals from the posterior
+    # mean, the density of row i given the others is normal with the residual ``e_i / (1 - h_i)``
+    # and the variance ``noise / (v_i (1 - h_i))``, where ``h_i = v_i x_i' C x_i / noise``. The
+    # prior counts as known: that the row took part in learning it is not undone.
     X, y, v = rows
     known = replace(prior, mean_covariance=None)
     C = posterior_covariance(line, known, noise)
@@ -156,30 +116,7 @@ def likelihood_ratio(
     draws: int,
     rng: np.random.Generator,
 ) -> tuple[float, float]:
-    """Return a log ratio of likelihoods and its bootstrap p-value.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The data.
-    learned : Learned
-        The larger model.
-    smaller : Structure or None
-        The structure of the model that is tested; None for no variation at all.
-    n_tasks : int
-        Number of tasks.
-    draws : int
-        Data sets drawn from the smaller model.
-    rng : numpy.random.Generator
-        For the draws.
-
-    Returns
-    -------
-    log_ratio : float
-        Of the larger over the smaller model, at least 0.
-    p_value : float
-        (1 + larger ratios) / (1 + draws).
-    """
+    """Return a log ratio of likelihoods and its bootstrap p-value."""
     test = _Test(blocks, learned.model.structure, smaller, learned, n_tasks)
     ratio, base = test.ratio(blocks)
     larger = sum(test.ratio(_drawn(blocks, base, rng))[0] >= ratio for _ in range(draws))

@@ -35,36 +35,9 @@ _ROOM = 4.0
 @saveable("bayes.learned")
 @dataclass(frozen=True, eq=False)
 class Learned:
-    """The maximum.
+    """The maximum."""
 
-    Attributes
-    ----------
-    model : Model
-        What was learned.
-    params : ndarray
-        Parameters of the structure, log relative noise of the tasks, log variance of the mean.
-    covariance : ndarray of shape (q, q)
-        Of the coefficients that vary, Omega.
-    mean : ndarray of shape (p,)
-        Mean coefficients.
-    mean_covariance : ndarray of shape (p, p)
-        How uncertain they are.
-    noise : float
-        Variance of the noise, where tasks have their own of a task of relative noise 1.
-    task_noise : ndarray of shape (n_tasks,) or None
-        Variance of the noise of each task.
-    log_likelihood : float
-        Log marginal likelihood, restricted if the model says so.
-    residual : float
-        Largest ``|gradient| * |parameter| / (2 tasks)``: about the relative error that is left
-        in a standard deviation (log parameters: the gradient alone, over twice the tasks).
-    converged : bool
-        Whether the residual is below the tolerance.
-    n_iter : int
-        Evaluations of likelihood and gradient.
-    seconds : float
-        Wall time.
-    """
+    # Shapes: covariance (q, q), mean (p,), mean_covariance (p, p), task_noise (n_tasks,).
 
     model: Model
     params: Array
@@ -96,32 +69,7 @@ def learn(
     without: bool = False,
     apart: bool = False,
 ) -> Learned:
-    """Learn the prior from blocks of tasks.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The data.
-    model : Model
-        What is to be learned.
-    n_tasks : int
-        Number of tasks that the blocks are numbered by.
-    tol : float, default=1e-4
-        The residual at which to stop, see :class:`Learned`.
-    max_iter : int, default=500
-        Largest number of evaluations.
-    start : Learned, default=None
-        What was learned with another structure, or from some of the tasks, to start from.
-    without : bool, default=False
-        Hold the covariance at zero: no task differs from another.
-    apart : bool, default=False
-        Hold the mean coefficients at zero, for a model with a normal prior on them: tasks have
-        nothing in common but the variances.
-
-    Returns
-    -------
-    Learned
-    """
+    """Learn the prior from blocks of tasks."""
     marginal = Marginal(blocks, model, n_tasks)
     return _Search(marginal, tol, max_iter, _Held(without, apart)).run(start)
 
@@ -227,10 +175,8 @@ class _Search:
         return self._residual(*point) <= self.tol or self.n_iter >= self.max_iter
 
     def _settle(self, best: tuple[Array, Evaluation]) -> tuple[Array, Evaluation]:
-        """Look for a zero of the gradient where the values are too rough for a line search.
-
-        Almost without noise the likelihood loses digits long before its gradient does.
-        """
+        """Look for a zero of the gradient where the values are too rough for a line search."""
+        # Almost without noise the likelihood loses digits long before its gradient does.
         if len(best[0]) > _MANY_PARAMETERS:
             return best
         nearest, limits = [best], _ROOM * self._bounds().T
@@ -286,11 +232,9 @@ class _Search:
         return steps
 
     def _escaped(self, params: Array, last: Evaluation) -> Array | None:
-        """Return a point to go on from if a variance of zero hides an ascent, else None.
-
-        Where an entry of the factor is zero, so is the gradient with respect to it, whatever
-        the variance would like.
-        """
+        """Return a point to go on from if a variance of zero hides an ascent, else None."""
+        # Where an entry of the factor is zero, so is the gradient with respect to it, whatever
+        # the variance would like.
         if self.without or self._residual(params, last) > self.tol:
             return None
         if self.n_iter >= self.max_iter:
@@ -328,22 +272,8 @@ class _Search:
 
 
 def expected_second(Psi: Array, slope: Array, n_tasks: int) -> Array:
-    """Return the mean over tasks of the posterior second moments of the deviations.
-
-    Parameters
-    ----------
-    Psi : ndarray of shape (q, q)
-        Covariance relative to the noise.
-    slope : ndarray of shape (q, q)
-        Derivative of the negative log-likelihood with respect to it.
-    n_tasks : int
-        Tasks with rows.
-
-    Returns
-    -------
-    ndarray of shape (q, q)
-        Relative to the noise.
-    """
+    """Return the mean over tasks of the posterior second moments of the deviations."""
+    # Shapes: Psi (q, q), slope (q, q), result (q, q).
     own = np.diagonal(Psi)
     if np.count_nonzero(Psi) == np.count_nonzero(own):
         turned = own[:, None] * slope * own

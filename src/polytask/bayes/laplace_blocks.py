@@ -23,17 +23,9 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Spread:
-    """The normal deviations of tasks: covariance C = L L' in the varying columns.
+    """The normal deviations of tasks: covariance C = L L' in the varying columns."""
 
-    Attributes
-    ----------
-    covariance : ndarray of shape (q, q)
-        C.
-    factor : ndarray of shape (q, r)
-        L, r no larger than q.
-    varying : ndarray of int of shape (q,)
-        Which of the p columns vary.
-    """
+    # Shapes: covariance (q, q), factor (q, r), varying (q,).
 
     covariance: Array
     factor: Array
@@ -117,10 +109,8 @@ class BlockPosterior(ABC):
 
     @abstractmethod
     def restricted(self, inverse_root: Array | None) -> Array:
-        """Return the sum of X'(R - R Z S^-1 Z'R) X, shape (q, q).
-
-        `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
-        """
+        """Return the sum of X'(R - R Z S^-1 Z'R) X, shape (q, q)."""
+        # `inverse_root` is a matrix K with K'K = S^-1; None leaves the second term out.
 
     @abstractmethod
     def restricted_diagonal(self, inverse_root: Array | None) -> Array:
@@ -132,10 +122,8 @@ class BlockPosterior(ABC):
 
     @abstractmethod
     def variances(self, inverse_root: Array | None) -> Array:
-        """Return the posterior variance of the linear predictor of every row, shape (B, n).
-
-        With the uncertainty S^-1 of mu, unless `inverse_root` is None.
-        """
+        """Return the posterior variance of the linear predictor of every row, shape (B, n)."""
+        # With the uncertainty S^-1 of mu, unless `inverse_root` is None.
 
 
 def block_posterior(rows: RowBlock, curvature: Array, spread: Spread) -> BlockPosterior:

@@ -34,17 +34,7 @@ _ROUGH = 30.0
 
 @dataclass(frozen=True, eq=False)
 class ClassPriors:
-    """What was learned: one prior per problem, all of one structure.
-
-    Attributes
-    ----------
-    structure : Structure
-        The structure.
-    learned : list of LearnedClasses
-        In the order of the problems.
-    candidates : tuple of Candidate
-        The structures that were tried, summed over the problems.
-    """
+    """What was learned: one prior per problem, all of one structure."""
 
     structure: Structure
     learned: list[LearnedClasses]
@@ -64,29 +54,7 @@ def learn_class_priors(
     limits: tuple[float, int],
     n_features: int | None = None,
 ) -> ClassPriors:
-    """Learn a prior for every problem.
-
-    Parameters
-    ----------
-    problems : sequence of Labelled
-        One for two classes, else one for each class against the rest.
-    structure : Structure or None
-        None chooses the one whose evidence, less half the log of the number of labels for each
-        parameter, is largest.
-    varying : tuple of int
-        The columns that vary between tasks.
-    gaussian_mean : bool
-        Whether the mean coefficients have a normal prior with a learned variance.
-    limits : tuple of (float, int)
-        Tolerance and largest number of evaluations; structures are compared at a coarser
-        tolerance.
-    n_features : int, default=None
-        See :class:`PriorSearch`.
-
-    Returns
-    -------
-    ClassPriors
-    """
+    """Learn a prior for every problem."""
     tol, max_iter = limits
     searches = [PriorSearch(problem, max_iter, n_features) for problem in problems]
     rough = tol if structure is not None else _ROUGH * tol
@@ -132,23 +100,7 @@ def _is_hopeless(
 
 
 def promised_gain(found: LearnedClasses) -> float:
-    """Estimate what a variance for every coefficient would add to the log evidence.
-
-    Parameters
-    ----------
-    found : LearnedClasses
-        With independent coefficients.
-
-    Returns
-    -------
-    float
-
-    References
-    ----------
-    Rao, C. R. (1948). Large sample tests of statistical hypotheses concerning several parameters
-    with applications to problems of estimation. Proceedings of the Cambridge Philosophical
-    Society 44, 50-57.
-    """
+    """Estimate what a variance for every coefficient would add to the log evidence."""
     at_best = evidence(found.mode, found.beliefs, independent=True)
     slope = np.diagonal(at_best.covariance_gradient)
     # Half of it is the expected curvature of the evidence.

@@ -22,27 +22,9 @@ FLAT_DEVIATION = 100.0
 
 @dataclass(frozen=True, eq=False)
 class Found:
-    """The evidence of a prior, and where its posterior has its mode.
+    """The evidence of a prior, and where its posterior has its mode."""
 
-    Attributes
-    ----------
-    value : float
-        Log marginal likelihood.
-    slope : ndarray of shape (q, q)
-        Derivative with respect to the covariance of the deviations.
-    mean_slope : float
-        Derivative with respect to the variance of the mean coefficients.
-    second : ndarray of shape (q, q)
-        Mean over the tasks of the posterior second moment of the deviations: an M step.
-    mean_second : float
-        That of the mean coefficients, over the features.
-    converged : bool
-        Whether the mode was reached.
-    point : Point
-        The mode, in the columns of the engine.
-    posterior : tuple of (Beliefs, Mode) or None
-        Prior and posterior in the weights, if they were made.
-    """
+    # Shapes: slope (q, q), second (q, q).
 
     value: float
     slope: Array
@@ -55,45 +37,17 @@ class Found:
 
 
 class Engine(ABC):
-    """Evaluates priors of the same labels.
-
-    Attributes
-    ----------
-    copies : ndarray of shape (q,)
-        How many coefficients each column of the covariance stands for.
-    """
+    """Evaluates priors of the same labels. Shapes: copies (q,)."""
 
     copies: Array
 
     @abstractmethod
     def at(self, factor: Array, mean_variance: float | None) -> Found:
-        """Evaluate a prior.
-
-        Parameters
-        ----------
-        factor : ndarray of shape (q, r)
-            Of the covariance of the deviations.
-        mean_variance : float or None
-            Of the mean coefficients but the intercept; None leaves them to the data.
-        """
+        """Evaluate a prior. Shapes: factor (q, r)."""
 
 
 class WeightEngine(Engine):
-    """The posterior in the weights, for any covariance.
-
-    Parameters
-    ----------
-    labelled : Labelled
-        The labels.
-    blocks : list of RowBlock
-        Their rows.
-    varying : tuple of int
-        The columns that vary between tasks.
-    copies : ndarray of shape (p,)
-        How many features each column of the design stands for.
-    independent : bool, default=False
-        Whether all covariances will be diagonal and zeros will do for the rest of their slopes.
-    """
+    """The posterior in the weights, for any covariance. Shapes: copies (p,)."""
 
     def __init__(
         self,

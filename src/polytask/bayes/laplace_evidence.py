@@ -15,20 +15,9 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Evidence:
-    """The log marginal likelihood and what its derivatives are made of.
+    """The log marginal likelihood and what its derivatives are made of."""
 
-    Attributes
-    ----------
-    value : float
-        Laplace approximation of log p(y | covariance, precision of mu).
-    covariance_gradient : ndarray of shape (q, q)
-        Derivative with respect to the covariance of the deviations.
-    precision_gradient : ndarray of shape (p,) or None
-        Derivative with respect to the prior precisions of mu; None if mu is known.
-    second_moment : ndarray of shape (q, q)
-        Mean over the tasks with labels of the posterior second moment of the deviations: the
-        M step of an EM algorithm.
-    """
+    # Shapes: covariance_gradient (q, q), precision_gradient (p,), second_moment (q, q).
 
     value: float
     covariance_gradient: Array
@@ -37,30 +26,9 @@ class Evidence:
 
 
 def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evidence:
-    """Return the marginal likelihood at a mode, and its gradient.
-
-    The mode moves with the prior, and the curvature with the mode, so the gradient has a term
-    with the third derivative of the loss; it is exact for the approximation.
-
-    Parameters
-    ----------
-    mode : Mode
-        Of the posterior under `beliefs`.
-    beliefs : Beliefs
-        The prior.
-    independent : bool, default=False
-        Whether the covariance is diagonal and zeros will do for what is off the diagonal of its
-        derivative and of the second moment.
-
-    Returns
-    -------
-    Evidence
-
-    References
-    ----------
-    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning.
-    MIT Press (equations 3.32 and 5.20 to 5.24, here with an unknown mean).
-    """
+    """Return the marginal likelihood at a mode, and its gradient."""
+    # The mode moves with the prior, and the curvature with the mode, so the gradient has a term
+    # with the third derivative of the loss; it is exact for the approximation.
     pulls = [
         posterior.rows.project(
             -0.5 * third_derivative(posterior.rows, eta) * posterior.variances(mode.inverse_root)

@@ -36,18 +36,7 @@ _LOG_DEVIATIONS = (-7.0, 7.0)
 
 @dataclass(frozen=True)
 class ClassModel:
-    """What is to be learned.
-
-    Attributes
-    ----------
-    structure : Structure
-        The covariances of the deviations.
-    varying : tuple of int
-        The columns that vary between tasks; the first is 0, the intercept.
-    gaussian_mean : bool
-        Whether the mean coefficients but the intercept have a normal prior about zero with a
-        variance that is learned; otherwise its standard deviation is ``FLAT_DEVIATION``.
-    """
+    """What is to be learned."""
 
     structure: Structure
     varying: tuple[int, ...]
@@ -56,34 +45,7 @@ class ClassModel:
 
 @dataclass(frozen=True, eq=False)
 class LearnedClasses:
-    """The prior of largest evidence, and the posterior under it.
-
-    Attributes
-    ----------
-    model : ClassModel
-        What was learned.
-    params : ndarray
-        Parameters of the structure, and the log standard deviation of mu where it is learned.
-    beliefs : Beliefs
-        The prior.
-    mode : Mode
-        The posterior mode under it.
-    log_evidence : float
-        The log marginal likelihood.
-    second : ndarray of shape (k, k)
-        Second moment of the deviations of the first k varying columns, to start a richer prior
-        from.
-    n_labels : float
-        Sum of the weights of the labels.
-    residual : float
-        Largest derivative of what is maximised with respect to a parameter, per label.
-    converged : bool
-        Whether the residual is below the tolerance.
-    n_iter : int
-        Evaluations of evidence and gradient.
-    seconds : float
-        Wall time.
-    """
+    """The prior of largest evidence, and the posterior under it. Shapes: second (k, k)."""
 
     model: ClassModel
     params: Array
@@ -123,15 +85,9 @@ class LearnedClasses:
 
 
 def price_of(structure: Structure, q: int, n_labels: float) -> float:
-    """Return half the log of the number of labels for every parameter of a covariance.
-
-    Labels, not tasks, because with few tasks a direction of the covariance can stand in for the
-    mean coefficients, of which every label tells something.
-
-    References
-    ----------
-    Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
-    """
+    """Return half the log of the number of labels for every parameter of a covariance."""
+    # Labels, not tasks, because with few tasks a direction of the covariance can stand in for the
+    # mean coefficients, of which every label tells something.
     return 0.5 * structure.n_parameters(q) * float(np.log(n_labels))
 
 
@@ -148,18 +104,7 @@ class _Evaluation:
 
 
 class PriorSearch:
-    """Learns priors from the same labels, each starting from what the last one found.
-
-    Parameters
-    ----------
-    labelled : Labelled
-        The labels.
-    max_iter : int
-        Largest number of evaluations of a fit.
-    n_features : int, default=None
-        Of the data, if the columns are coordinates of which the last stands for several
-        features; None if they are the features.
-    """
+    """Learns priors from the same labels, each starting from what the last one found."""
 
     def __init__(self, labelled: Labelled, max_iter: int, n_features: int | None = None) -> None:
         self.labelled, self.max_iter = labelled, max_iter
@@ -171,21 +116,7 @@ class PriorSearch:
         self._engines: dict[tuple[type[Engine], tuple[object, ...]], Engine] = {}
 
     def learn(self, model: ClassModel, tol: float, second: Array | None = None) -> LearnedClasses:
-        """Learn one prior.
-
-        Parameters
-        ----------
-        model : ClassModel
-            What is to be learned.
-        tol : float
-            Largest derivative per label at which to stop.
-        second : ndarray of shape (q, q), default=None
-            A covariance to start from.
-
-        Returns
-        -------
-        LearnedClasses
-        """
+        """Learn one prior. Shapes: second (q, q)."""
         started = time.perf_counter()
         climb = _Climb(self, model, tol)
         last = climb.run(self._first_guess(model) if second is None else second)
@@ -377,11 +308,9 @@ class _Climb:
         return best[0]
 
     def _escaped(self, last: _Evaluation) -> Array | None:
-        """Return a point to go on from if a variance of zero hides an ascent, else None.
-
-        Parameters are standard deviations: at zero the derivative is zero, whatever the
-        variance would like.
-        """
+        """Return a point to go on from if a variance of zero hides an ascent, else None."""
+        # Parameters are standard deviations: at zero the derivative is zero, whatever the
+        # variance would like.
         if self.residual(last) > self.tol or self.n_iter >= self.search.max_iter:
             return None
         C = np.asarray(last.factor @ last.factor.T)

@@ -67,17 +67,9 @@ class _Variances:
 
 
 class KernelEngine(Engine):
-    """The posterior in the rows, for coefficients of one variance.
+    """The posterior in the rows, for coefficients of one variance. Shapes: copies (p,)."""
 
-    The covariance has two columns: the intercept, and one that stands for all features.
-
-    Parameters
-    ----------
-    labelled : Labelled
-        The labels.
-    copies : ndarray of shape (p,)
-        How many features each column of the design stands for.
-    """
+    # The covariance has two columns: the intercept, and one that stands for all features.
 
     def __init__(self, labelled: Labelled, copies: Array) -> None:
         self._labelled = labelled
@@ -160,10 +152,8 @@ class KernelEngine(Engine):
         return root, lower
 
     def _target(self, K: Array, model: tuple[Array, Array], here: _Here, pull: Array) -> _Here:
-        """Return the minimum of the quadratic model (Rasmussen and Williams, algorithm 3.1).
-
-        As a change of a, for the level is so wide that a itself loses digits in K a.
-        """
+        """Return the minimum of the quadratic model (Rasmussen and Williams, algorithm 3.1)."""
+        # As a change of a, for the level is so wide that a itself loses digits in K a.
         root, lower = model
         gap = pull - here.a
         solved = scipy.linalg.cho_solve((lower, True), root * (K @ gap), check_finite=False)

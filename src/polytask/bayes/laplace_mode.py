@@ -42,17 +42,9 @@ class Scored(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class Beliefs:
-    """The prior of all tasks: mu is known, or normal about 0.
+    """The prior of all tasks: mu is known, or normal about 0."""
 
-    Attributes
-    ----------
-    spread : Spread
-        Of the deviations of the tasks from mu.
-    precision : ndarray of shape (p,) or None
-        Prior precision of mu; None if mu is known to be `mean`.
-    mean : ndarray of shape (p,)
-        mu where it is known.
-    """
+    # Shapes: precision (p,), mean (p,).
 
     spread: Spread
     precision: Array | None
@@ -61,15 +53,9 @@ class Beliefs:
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """Where Newton stands: ``w_t = mu + C alpha_t`` in the varying columns.
+    """Where Newton stands: ``w_t = mu + C alpha_t`` in the varying columns."""
 
-    Attributes
-    ----------
-    mean : ndarray of shape (p,)
-        mu.
-    alpha : ndarray of shape (n_tasks, q)
-        X'(gradient of the log-likelihood) at the mode.
-    """
+    # Shapes: mean (p,), alpha (n_tasks, q).
 
     mean: Array
     alpha: Array
@@ -90,25 +76,9 @@ class Point:
 
 @dataclass(frozen=True, eq=False)
 class Mode:
-    """The posterior mode, with all that the marginal likelihood needs there.
+    """The posterior mode, with all that the marginal likelihood needs there."""
 
-    Attributes
-    ----------
-    point : Point
-        The mode.
-    objective : float
-        Minus the log of likelihood and prior, up to the constants of the normal densities.
-    etas : list of ndarray
-        Linear predictors of the rows of every block.
-    posteriors : list of BlockPosterior
-        At the curvatures of the mode.
-    inverse_root : ndarray of shape (p, p) or None
-        K with K'K = S^-1, the posterior covariance of mu; None if mu is known.
-    log_determinant : float
-        Of the Hessian, deviations whitened.
-    converged : bool
-        Whether the last step was small.
-    """
+    # Shapes: inverse_root (p, p).
 
     point: Point
     objective: float
@@ -157,26 +127,7 @@ def third_derivative(rows: Scored, eta: Array) -> Array:
 
 
 def posterior_mode(blocks: list[RowBlock], beliefs: Beliefs, starts: list[Point]) -> Mode:
-    """Find the joint mode of mu and of the deviations of all tasks.
-
-    Parameters
-    ----------
-    blocks : list of RowBlock
-        All rows.
-    beliefs : Beliefs
-        The prior.
-    starts : list of Point
-        Newton begins at the best of them.
-
-    Returns
-    -------
-    Mode
-
-    References
-    ----------
-    Rasmussen, C. E. and Williams, C. K. I. (2006). Gaussian Processes for Machine Learning.
-    MIT Press (section 3.4: a Newton step without inverting the covariance).
-    """
+    """Find the joint mode of mu and of the deviations of all tasks."""
     point, etas, value = _best(blocks, beliefs, starts)
     model: _Quadratic | None = None
     reached, renewed = np.inf, False
@@ -224,11 +175,10 @@ def _mode(
 
 @dataclass(frozen=True, eq=False)
 class _Quadratic:
-    """A quadratic model of the objective.
+    """A quadratic model of the objective."""
 
-    It is made where Newton stands and used while it serves: making it costs far more than a
-    step with it.
-    """
+    # It is made where Newton stands and used while it serves: making it costs far more than a
+    # step with it.
 
     posteriors: list[BlockPosterior]
     curvatures: list[Array]

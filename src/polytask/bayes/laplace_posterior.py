@@ -27,24 +27,11 @@ _RIDGE = 1e-12
 @saveable("bayes.class_posterior")
 @dataclass(frozen=True, eq=False)
 class ClassPosterior:
-    """What is known about the coefficients of every task after its rows were seen.
+    """What is known about the coefficients of every task after its rows were seen."""
 
-    The likelihood of a task is kept as its quadratic approximation at the mode, which is the
-    likelihood of min(n_t, p) rows with normal noise of variance 1.
-
-    Attributes
-    ----------
-    prior : Prior
-        Mean mu, covariance of the deviations, and how uncertain mu is.
-    coef : ndarray of shape (n_tasks, p)
-        Posterior modes; the first column is the intercept.
-    rows : ndarray of shape (k, p)
-        The rows of the quadratic approximations, sorted by task.
-    response : ndarray of shape (k,)
-        Their targets.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Task t has the rows ``offsets[t]`` to ``offsets[t + 1]``.
-    """
+    # Shapes: coef (n_tasks, p), rows (k, p), response (k,), offsets (n_tasks + 1,).
+    # The likelihood of a task is kept as its quadratic approximation at the mode, which is the
+    # likelihood of min(n_t, p) rows with normal noise of variance 1.
 
     prior: Prior
     coef: Array
@@ -58,19 +45,8 @@ class ClassPosterior:
         return len(self.coef)
 
     def variance(self, Z: Array, task: int) -> Array:
-        """Return the posterior variance of the linear predictors of rows of a task.
-
-        Parameters
-        ----------
-        Z : ndarray of shape (n, p)
-            The rows, with ones in front.
-        task : int
-            The task; -1 is one of which no row was seen.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
+        """Return the posterior variance of the linear predictors of rows of a task."""
+        # Shapes: Z (n, p), result (n,).
         V, C, S = self.prior.varying, self.prior.covariance, self.prior.mean_covariance
         shared = Z[:, V] @ C
         own = np.einsum("ij,ij->i", shared, Z[:, V])
@@ -103,19 +79,8 @@ class ClassPosterior:
         return M if S is None else np.asarray(M + moved.T @ S @ moved)
 
     def updated(self, labelled: Labelled, tasks: Index) -> ClassPosterior:
-        """Return the posterior after further rows, the prior held.
-
-        Parameters
-        ----------
-        labelled : Labelled
-            The rows of some tasks, in the features.
-        tasks : ndarray of int of shape (labelled.n_tasks,)
-            Which tasks they are; numbers from ``n_tasks`` on are new ones, without a gap.
-
-        Returns
-        -------
-        ClassPosterior
-        """
+        """Return the posterior after further rows, the prior held."""
+        # Shapes: tasks (labelled.n_tasks,).
         if self.prior.space is not None:
             prior, labelled = in_space(self.prior, labelled)
             more = len(prior.mean) - len(self.prior.mean)
@@ -179,33 +144,12 @@ class ClassPosterior:
 
 
 def posterior_under(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, float]:
-    """Return the posterior of tasks under a given prior, and the log marginal likelihood.
-
-    Parameters
-    ----------
-    prior : Prior
-        Its mean counts as known; how uncertain it is adds to the variances only.
-    labelled : Labelled
-        The rows, in the features.
-
-    Returns
-    -------
-    tuple of (ClassPosterior, float)
-        The likelihood is that of the Laplace approximation.
-    """
+    """Return the posterior of tasks under a given prior, and the log marginal likelihood."""
     return posterior_within(*in_space(prior, labelled))
 
 
 def in_space(prior: Prior, labelled: Labelled) -> tuple[Prior, Labelled]:
-    """Return a prior that holds some rows, and the rows in its columns.
-
-    Parameters
-    ----------
-    prior : Prior
-        In the features, or in coordinates that may not hold the rows yet.
-    labelled : Labelled
-        In the features.
-    """
+    """Return a prior that holds some rows, and the rows in its columns."""
     if prior.space is None:
         return prior, labelled
     Z = labelled.every()
@@ -214,13 +158,7 @@ def in_space(prior: Prior, labelled: Labelled) -> tuple[Prior, Labelled]:
 
 
 def spanned(problems: Sequence[Labelled]) -> tuple[RowSpace, list[Labelled]]:
-    """Return the space of the rows of problems of one design, and the problems in it.
-
-    Parameters
-    ----------
-    problems : sequence of Labelled
-        Of the same design, with no more rows than features.
-    """
+    """Return the space of the rows of problems of one design, and the problems in it."""
     Z = problems[0].every()
     space = RowSpace.of(Z[:, 1:])
     inside = space.coordinates(Z)
@@ -240,23 +178,7 @@ def posterior_within(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, 
 def class_posterior(
     mode: Mode, beliefs: Beliefs, prior: Prior, labelled: Labelled
 ) -> ClassPosterior:
-    """Return the normal model of a posterior mode.
-
-    Parameters
-    ----------
-    mode : Mode
-        Of the posterior under `beliefs`.
-    beliefs : Beliefs
-        The prior under which it was found.
-    prior : Prior
-        The prior of further tasks.
-    labelled : Labelled
-        The rows.
-
-    Returns
-    -------
-    ClassPosterior
-    """
+    """Return the normal model of a posterior mode."""
     p = labelled.width
     counts = np.zeros(labelled.n_tasks, dtype=np.intp)
     for posterior in mode.posteriors:

@@ -32,25 +32,10 @@ _WIDE, _THIN = 100, 0.1
 
 @dataclass(frozen=True, eq=False)
 class Labelled:
-    """Labelled rows sorted by task.
+    """Labelled rows sorted by task."""
 
-    Attributes
-    ----------
-    Z : ndarray or CSR of shape (n_rows, p)
-        The design, a column of ones in front.
-    y : ndarray of shape (m,)
-        0 or 1; any number where `normal` is set.
-    weight : ndarray of shape (m,)
-        Above or equal to 0; weight 2 is the row twice.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Task t has the labels ``offsets[t]`` to ``offsets[t + 1]``.
-    rows : ndarray of int of shape (m,) or None
-        The row of Z of every label; None means the row of the same number.
-    shift : ndarray of shape (p,) or None
-        Subtracted from every row of a sparse Z.
-    normal : ndarray of bool of shape (m,) or None
-        Labels that are numbers with normal noise of variance 1 instead of classes.
-    """
+    # Shapes: Z (n_rows, p), y (m,), weight (m,), offsets (n_tasks + 1,), rows (m,), shift (p,),
+    # normal (m,).
 
     Z: Any
     y: Array
@@ -93,19 +78,9 @@ class Labelled:
 
 
 class RowBlock(ABC):
-    """Some tasks and their rows; arrays have the shape (tasks, padded rows).
+    """Some tasks and their rows; arrays have the shape (tasks, padded rows)."""
 
-    Attributes
-    ----------
-    tasks : ndarray of int of shape (B,)
-        The tasks.
-    y, weight : ndarray of shape (B, n)
-        Labels and weights; padding has weight 0.
-    normal : ndarray of bool of shape (B, n) or None
-        See :class:`Labelled`.
-    width : int
-        Number of columns, p.
-    """
+    # Shapes: tasks (B,), y, weight (B, n), normal (B, n).
 
     tasks: Index
     y: Array
@@ -276,13 +251,8 @@ class SparseRows(RowBlock):
 
 
 def is_thin(X: Any) -> bool:  # noqa: ANN401 - dense or sparse
-    """Tell whether rows are so many zeros that sums over the others alone are less work.
-
-    Parameters
-    ----------
-    X : ndarray or sparse matrix of shape (n_rows, p)
-        The rows.
-    """
+    """Tell whether rows are so many zeros that sums over the others alone are less work."""
+    # Shapes: X (n_rows, p).
     n, p = X.shape
     if p < _WIDE:
         return False
@@ -291,18 +261,7 @@ def is_thin(X: Any) -> bool:  # noqa: ANN401 - dense or sparse
 
 
 def row_blocks(source: Labelled) -> list[RowBlock]:
-    """Group the tasks that have labels into blocks of like size.
-
-    Parameters
-    ----------
-    source : Labelled
-        All labels.
-
-    Returns
-    -------
-    list of RowBlock
-        Every task with a label is in one block.
-    """
+    """Group the tasks that have labels into blocks of like size."""
     counts, p = source.counts, source.width
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]

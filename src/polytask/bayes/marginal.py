@@ -48,23 +48,7 @@ _RIDGE = 1e-9
 @saveable("bayes.model")
 @dataclass(frozen=True)
 class Model:
-    """What is to be learned.
-
-    Attributes
-    ----------
-    structure : Structure
-        The covariances of the coefficients.
-    varying : tuple of int
-        The columns that vary between tasks; the first is 0, the intercept.
-    restricted : bool
-        Restricted likelihood: the mean coefficients are integrated out.
-    gaussian_mean : bool
-        Whether the mean coefficients but the intercept have a normal prior around zero
-        with a variance that is learned.
-    task_noise : float or None
-        None: one noise variance. Otherwise every task has its own, pulled to the common one
-        as by this many further rows.
-    """
+    """What is to be learned."""
 
     structure: Structure
     varying: tuple[int, ...]
@@ -75,27 +59,10 @@ class Model:
 
 @dataclass(frozen=True, eq=False)
 class Evaluation:
-    """The likelihood at one point.
+    """The likelihood at one point."""
 
-    Attributes
-    ----------
-    value : float
-        Negative log-likelihood, less the log priors of the structure and of the noise.
-    gradient : ndarray of shape (n_parameters,)
-        Its derivative.
-    log_likelihood : float
-        Of the data alone.
-    slope : ndarray of shape (q, q)
-        Derivative of the negative log-likelihood with respect to Psi.
-    weights : ndarray of shape (q,)
-        Sum over the tasks of the diagonals of ``Z'S^-1 Z``.
-    beta : ndarray of shape (p,)
-        Mean coefficients.
-    beta_covariance : ndarray of shape (p, p)
-        B^-1, relative to the noise.
-    noise : float
-        s2.
-    """
+    # Shapes: gradient (n_parameters,), slope (q, q), weights (q,), beta (p,), beta_covariance (p,
+    # p).
 
     value: float
     gradient: Array
@@ -119,17 +86,7 @@ class _Mean:
 
 
 class Marginal:
-    """The marginal likelihood of blocks of tasks.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The data.
-    model : Model
-        What is to be learned.
-    n_tasks : int
-        Number of tasks that the blocks are numbered by.
-    """
+    """The marginal likelihood of blocks of tasks."""
 
     def __init__(self, blocks: Sequence[Block], model: Model, n_tasks: int) -> None:
         own_noise = model.task_noise is not None
@@ -207,16 +164,7 @@ class Marginal:
         return upper.T
 
     def evaluate(self, params: Array) -> Evaluation:
-        """Return the likelihood and its gradient.
-
-        Parameters
-        ----------
-        params : ndarray of shape (sum of `sizes`,)
-
-        Returns
-        -------
-        Evaluation
-        """
+        """Return the likelihood and its gradient. Shapes: params (sum of `sizes`,)."""
         own, log_noise, log_mean = self.unpack(params)
         L = self.factor(params)
         precision = None if log_noise is None else np.exp(-log_noise)
@@ -251,17 +199,8 @@ class Marginal:
         )
 
     def information(self, params: Array) -> Array:
-        """Return the expected information about the entries of Psi, each tied to its mirror.
-
-        Parameters
-        ----------
-        params : ndarray of shape (sum of `sizes`,)
-
-        Returns
-        -------
-        ndarray of shape (q, q)
-            Sum over tasks of ``P_ii P_jj + P_ij^2``.
-        """
+        """Return the expected information about the entries of Psi, each tied to its mirror."""
+        # Shapes: params (sum of `sizes`,), result (q, q).
         _, log_noise, _ = self.unpack(params)
         L, precision = self.factor(params), None if log_noise is None else np.exp(-log_noise)
         total = np.zeros((self.q, self.q))

@@ -26,18 +26,7 @@ from polytask.exceptions import IncompatibleError
 
 
 class KernelMarginal:
-    """Values and gradients of a :class:`Marginal` whose tasks are kept as rows.
-
-    Parameters
-    ----------
-    marginal : Marginal
-        For which :func:`fits_kernel` holds.
-
-    Raises
-    ------
-    IncompatibleError
-        On evaluation, if the mean coefficients have no variance.
-    """
+    """Values and gradients of a :class:`Marginal` whose tasks are kept as rows."""
 
     def __init__(self, marginal: Marginal) -> None:
         self.marginal = marginal
@@ -85,10 +74,8 @@ class KernelMarginal:
         return lower, 2.0 * float(np.log(np.diagonal(lower)).sum())
 
     def _forms(self, P: Array, alpha: Array, level: Array | None) -> tuple[Array, Array]:
-        """Return alpha' M alpha and tr(P M) for M of tau^2, psi_0 and psi.
-
-        P has the lower half of S^-1; `level` is what a free level takes from it.
-        """
+        """Return alpha' M alpha and tr(P M) for M of tau^2, psi_0 and psi."""
+        # P has the lower half of S^-1; `level` is what a free level takes from it.
         forms, traces = np.zeros(3), np.zeros(3)
         G = self._G
         forms[0], traces[0] = alpha @ (G @ alpha), _inner(P, G)

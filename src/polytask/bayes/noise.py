@@ -18,31 +18,9 @@ _FEWEST_ROWS = 3.0
 
 
 def pull_to_common(blocks: Sequence[Block], learned: Learned, n_tasks: int) -> float:
-    """Return the number of rows by which the noise of a task is pulled to the common one.
-
-    The logs of the tasks' residual variances vary by chance with variance trigamma(n_t / 2);
-    what they vary beyond that is matched by an inverse gamma distribution of the variances.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The data.
-    learned : Learned
-        With one noise variance.
-    n_tasks : int
-        Number of tasks that the blocks are numbered by.
-
-    Returns
-    -------
-    float
-        The degrees of freedom of that distribution.
-
-    References
-    ----------
-    Smyth, G. K. (2004). Linear models and empirical Bayes methods for assessing differential
-    expression in microarray experiments. Statistical Applications in Genetics and Molecular
-    Biology 3, article 3 (section 6.2).
-    """
+    """Return the number of rows by which the noise of a task is pulled to the common one."""
+    # The logs of the tasks' residual variances vary by chance with variance trigamma(n_t / 2);
+    # what they vary beyond that is matched by an inverse gamma distribution of the variances.
     marginal = Marginal(blocks, learned.model, n_tasks)
     L = marginal.factor(learned.params)
     logs, expected = [], []

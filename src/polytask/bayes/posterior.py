@@ -29,19 +29,8 @@ def factor_of(covariance: Array) -> Array:
 
 
 def noise_of(prior: Prior, n_tasks: int) -> Array:
-    """Return the noise variance of every task; tasks beyond those of the prior have the mean.
-
-    Parameters
-    ----------
-    prior : Prior
-        Of numbers.
-    n_tasks : int
-        How many tasks.
-
-    Returns
-    -------
-    ndarray of shape (n_tasks,)
-    """
+    """Return the noise variance of every task; tasks beyond those of the prior have the mean."""
+    # Shapes: result (n_tasks,).
     known = np.atleast_1d(np.asarray(prior.noise, dtype=float))
     if len(known) == 1:
         return np.full(n_tasks, known[0])
@@ -50,22 +39,7 @@ def noise_of(prior: Prior, n_tasks: int) -> Array:
 
 
 def posterior_means(blocks: Sequence[Block], prior: Prior, n_tasks: int) -> Array:
-    """Return the posterior mean coefficients of every task.
-
-    Parameters
-    ----------
-    blocks : sequence of Block
-        The rows; a task is in one line of one block.
-    prior : Prior
-        Its mean counts as known.
-    n_tasks : int
-        How many tasks there are.
-
-    Returns
-    -------
-    ndarray of shape (n_tasks, p)
-        The prior mean for tasks without rows.
-    """
+    """Return the posterior mean coefficients of every task. Shapes: result (n_tasks, p)."""
     means = np.repeat(prior.mean[None], n_tasks, axis=0)
     noise, varying = noise_of(prior, n_tasks), _chosen(prior)
     L = factor_of(prior.covariance)
@@ -85,21 +59,7 @@ def posterior_means(blocks: Sequence[Block], prior: Prior, n_tasks: int) -> Arra
 
 
 def posterior_covariance(line: Block | None, prior: Prior, noise: float) -> Array:
-    """Return the covariance of the coefficients of one task.
-
-    Parameters
-    ----------
-    line : Block or None
-        The rows of the task, as a block of one line; None for a task without rows.
-    prior : Prior
-        Its ``mean_covariance`` is passed on.
-    noise : float
-        The noise variance of the task.
-
-    Returns
-    -------
-    ndarray of shape (p, p)
-    """
+    """Return the covariance of the coefficients of one task. Shapes: result (p, p)."""
     if line is None:
         return prior.spread
     varying = _chosen(prior)

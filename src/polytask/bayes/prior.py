@@ -52,13 +52,7 @@ class Prior:
     space: RowSpace | None = None
 
     def __post_init__(self) -> None:
-        """Check that the shapes agree.
-
-        Raises
-        ------
-        DataError
-            If they do not.
-        """
+        """Check that the shapes agree."""
         p, q = len(self.mean), len(self.varying)
         if np.shape(self.covariance) != (q, q):
             got = f"shape {np.shape(self.covariance)}"

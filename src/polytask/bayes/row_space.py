@@ -28,25 +28,13 @@ _SHORT = 1e-10
 @saveable("bayes.row_space")
 @dataclass(frozen=True, eq=False)
 class RowSpace:
-    """An orthonormal basis of the space that rows span.
-
-    Attributes
-    ----------
-    basis : ndarray of shape (d, r)
-        Orthonormal columns.
-    """
+    """An orthonormal basis of the space that rows span. Shapes: basis (d, r)."""
 
     basis: Array
 
     @classmethod
     def of(cls, X: Array) -> RowSpace:
-        """Return the space of rows.
-
-        Parameters
-        ----------
-        X : ndarray of shape (n, d)
-            No more rows than features.
-        """
+        """Return the space of rows. Shapes: X (n, d)."""
         basis = scipy.linalg.qr(X.T, mode="economic", check_finite=False)[0]
         return cls(np.asarray(basis, dtype=np.float64))
 
@@ -61,19 +49,7 @@ class RowSpace:
         return int(self.basis.shape[1]) + 2
 
     def coordinates(self, Z: Array) -> Array:
-        """Return rows in the coordinates of the space.
-
-        Parameters
-        ----------
-        Z : ndarray of shape (n, 1 + d)
-            With ones in front, which stay as they are.
-
-        Returns
-        -------
-        ndarray of shape (n, r + 2)
-            The last is the length of what lies outside the space. Of two rows the parts outside
-            need not point the same way: for the variance of single rows only.
-        """
+        """Return rows in the coordinates of the space. Shapes: Z (n, 1 + d), result (n, r + 2)."""
         X = Z[:, 1:]
         inside = X @ self.basis
         square = np.einsum("ij,ij->i", X, X)
@@ -90,13 +66,7 @@ class RowSpace:
         return np.column_stack([W[:, :1], W[:, 1:] @ self.basis, np.zeros(len(W))])
 
     def extended(self, X: Array) -> RowSpace:
-        """Return a space that holds further rows too; the first vectors stay.
-
-        Parameters
-        ----------
-        X : ndarray of shape (m, d)
-            The rows.
-        """
+        """Return a space that holds further rows too; the first vectors stay. Shapes: X (m, d)."""
         left = X - (X @ self.basis) @ self.basis.T
         longest = float(np.sqrt(np.max(np.einsum("ij,ij->i", X, X), initial=0.0)))
         if np.linalg.norm(left) <= _SHORT * longest:
@@ -109,15 +79,8 @@ class RowSpace:
 
 
 def opened_square(M: Array, more: int) -> Array:
-    """Return a covariance of coordinates with `more` of them before the last, which is like them.
-
-    Parameters
-    ----------
-    M : ndarray of shape (k, k)
-        The last coordinate has no covariance with the others.
-    more : int
-        How many.
-    """
+    """Return a covariance with `more` coordinates before the last, which is like them."""
+    # Shapes: M (k, k).
     k = len(M)
     out = np.zeros((k + more, k + more))
     out[: k - 1, : k - 1] = M[:-1, :-1]

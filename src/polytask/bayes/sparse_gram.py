@@ -16,21 +16,9 @@ _VECTOR = types.float64[::1]
 
 
 def sparse_gram(Z: Any, weight: Array) -> Array:  # noqa: ANN401 - a sparse matrix
-    """Return Z' diag(weight) Z, dense.
-
-    A general product of sparse matrices looks for the places of the result first, which takes as
-    long as the sums where most of them are filled.
-
-    Parameters
-    ----------
-    Z : CSR array of shape (n, p)
-        Entries of float64, the columns of every row ascending.
-    weight : ndarray of shape (n,)
-
-    Returns
-    -------
-    ndarray of shape (p, p)
-    """
+    """Return Z' diag(weight) Z, dense. Shapes: Z (n, p), weight (n,), result (p, p)."""
+    # A general product of sparse matrices looks for the places of the result first, which takes as
+    # long as the sums where most of them are filled.
     total = np.zeros((Z.shape[1], Z.shape[1]))
     starts, columns = (np.ascontiguousarray(a, dtype=np.int64) for a in (Z.indptr, Z.indices))
     _add_rows(starts, columns, Z.data, np.ascontiguousarray(weight), total)

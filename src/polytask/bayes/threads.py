@@ -16,15 +16,7 @@ _MOST_THREADS = 4
 
 
 def in_order(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
-    """Yield the answers for the items, a few at a time so that few are held at once.
-
-    Parameters
-    ----------
-    function : callable
-        Spends its time in NumPy, which lets other threads run meanwhile.
-    items : sequence
-        What it is called with.
-    """
+    """Yield the answers for the items, a few at a time so that few are held at once."""
     threads = min(_MOST_THREADS, os.cpu_count() or 1)
     if len(items) < _FEW or threads == 1:
         yield from map(function, items)

@@ -15,21 +15,10 @@ _STACKED_WIDTH = 128
 
 
 def solve_lower(triangles: Array, right: Array) -> Array:
-    """Return L^-1 B for lower triangles and matrices, several times faster than a general solve.
-
-    Forward substitution by blocks of rows, with the triangles on the diagonal inverted: backward
-    stable as substitution is as long as those small triangles are no worse than the whole.
-
-    Parameters
-    ----------
-    triangles : ndarray of shape (B, r, r)
-        What is above the diagonals is not read.
-    right : ndarray of shape (B, r, k)
-
-    Returns
-    -------
-    ndarray of shape (B, r, k)
-    """
+    """Return L^-1 B for lower triangles, several times faster than a general solve."""
+    # Shapes: triangles (B, r, r), right (B, r, k), result (B, r, k).
+    # Forward substitution by blocks of rows, with the triangles on the diagonal inverted: backward
+    # stable as substitution is as long as those small triangles are no worse than the whole.
     r = triangles.shape[1]
     if r > _STACKED_WIDTH:
         pairs = zip(triangles, right, strict=True)

@@ -23,19 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user said about the new rows.
-
-    Attributes
-    ----------
-    task, target, weight : str or None
-        Columns.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    domain : {"shift", "new"} or None
-        What may differ.
-    method : str or None, default=None
-        What a network learns for a new task, a key of `METHODS`.
-    """
+    """What the user said about the new rows."""
 
     task: str | None
     target: str | None
@@ -67,23 +55,7 @@ class New:
 def run_adapt(
     path: str, source: Source, old: Source | None, asked: Asked, output: Output, *, json: bool
 ) -> None:
-    """Load, read, adapt, write and say what was done.
-
-    Parameters
-    ----------
-    path : str
-        The model file.
-    source : Source
-        The new rows.
-    old : Source or None
-        The rows that the model was fitted on.
-    asked : Asked
-        What the columns are, and what may differ.
-    output : Output
-        The model file to write.
-    json : bool
-        Whether to print JSON.
-    """
+    """Load, read, adapt, write and say what was done."""
     source.check("polytask adapt")
     target = output.check(f"more{MODEL_SUFFIX}", path, *_read(source, old))
     _check(asked, old)

@@ -29,25 +29,7 @@ _JOURNAL = ".journal"
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user said about learning.
-
-    Attributes
-    ----------
-    loss : {"auto", "classes", "squared"}
-        What the targets are.
-    models : tuple of str
-        The models to try; empty for all that suit the data.
-    unseen_tasks : {"error", "shared"}
-        What to do with unknown tasks.
-    folds, seed : int
-        Of the choice.
-    budget : float or None
-        Seconds after which no further model is tried.
-    jobs : int
-        Processes.
-    lang : {"en", "zh"}
-        The language of the explanation.
-    """
+    """What the user said about learning."""
 
     loss: str
     models: tuple[str, ...]
@@ -66,21 +48,7 @@ class Choice:
 def run_auto(
     source: Source, wanted: Wanted, choice: Choice, output: Output, drop_missing: bool
 ) -> None:
-    """Read, choose, write the model and say what was chosen.
-
-    Parameters
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the columns are.
-    choice : Choice
-        How to learn.
-    output : Output
-        The model file.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    """
+    """Read, choose, write the model and say what was chosen."""
     from polytask import save
 
     started = time.monotonic()

@@ -31,19 +31,7 @@ _FREE = frozenset(
 
 @dataclass(frozen=True)
 class Command:
-    """A comparison as it was asked for.
-
-    Attributes
-    ----------
-    given : Given
-        The options.
-    files : dict
-        The checksum of every file that is read, by its path as the user names it.
-    folder : str
-        Where the command was run, seen from the folder that it writes.
-    out : str
-        The folder that it writes.
-    """
+    """A comparison as it was asked for."""
 
     given: Given
     files: Mapping[str, str]
@@ -51,17 +39,7 @@ class Command:
     out: str
 
     def content(self, *, complete: bool) -> dict[str, Any]:
-        """Return JSON values.
-
-        Parameters
-        ----------
-        complete : bool
-            Whether all the work was done.
-
-        Returns
-        -------
-        dict
-        """
+        """Return JSON values."""
         return {
             "line": shlex.join(["polytask", "compare", *self.given.words, "--out", self.out]),
             "options": dict(self.given.values),
@@ -80,21 +58,7 @@ class Command:
 
 
 def command_of(given: Given, source: Source, out: str) -> Command:
-    """Return the command that reads some files and writes a folder.
-
-    Parameters
-    ----------
-    given : Given
-        Its options.
-    source : Source
-        What it reads.
-    out : str
-        What it writes.
-
-    Returns
-    -------
-    Command
-    """
+    """Return the command that reads some files and writes a folder."""
     sums = {path: checksum(path) for path in files_of(source)}
     return Command(given, sums, _from(out), out)
 
@@ -124,20 +88,7 @@ def checksum(path: str) -> str:
 
 
 def difference(held: Mapping[str, Any], command: Command) -> str:
-    """Say in what a command differs from one that was run before.
-
-    Parameters
-    ----------
-    held : dict
-        :meth:`Command.content` of the one before.
-    command : Command
-        The one now.
-
-    Returns
-    -------
-    str
-        Words, empty if it is the same comparison.
-    """
+    """Say in what a command differs from one that was run before."""
     before, now = held["options"], dict(command.given.values)
     for name in (*now, *before):
         if name not in _FREE and before.get(name) != now.get(name):

@@ -17,24 +17,7 @@ if TYPE_CHECKING:
 def writer(
     result: Comparison, lang: str, *, with_model: bool, kept: list[str]
 ) -> Callable[[Path], None]:
-    """Return what writes the files of a comparison into a folder.
-
-    Parameters
-    ----------
-    result : Comparison
-        With ``lock["command"]``.
-    lang : {"en", "zh"}
-        The language of the report.
-    with_model : bool
-        Whether to fit the recommended model on all rows and keep it.
-    kept : list of str
-        Receives the name of the model's file if it could be kept.
-
-    Returns
-    -------
-    callable
-        Takes the folder.
-    """
+    """Return what writes the files of a comparison into a folder."""
 
     def write(folder: Path) -> None:
         from polytask import write_report

@@ -28,27 +28,13 @@ FILES = (*REPORTS, SCORES, TASKS, MODEL, f"{CARD}.md", f"{CARD}.json", LOCK)
 
 @dataclass(frozen=True)
 class Folder:
-    """Where a comparison is kept.
-
-    Attributes
-    ----------
-    path : str
-        As the user names it.
-    """
+    """Where a comparison is kept."""
 
     path: str
 
     @classmethod
     def named(cls, path: str | None) -> Folder:
-        """Return the folder that ``--out`` names, if it can be one.
-
-        Raises
-        ------
-        ParameterError
-            If none is named.
-        DataError
-            If it is a file, or is to be made in a folder that is not there.
-        """
+        """Return the folder that ``--out`` names, if it can be one."""
         if path is None:
             raise ParameterError("Name the folder to write with --out, such as --out comparison.")
         above = os.path.dirname(os.path.abspath(path))
@@ -68,27 +54,7 @@ class Folder:
         return self.file(JOURNAL)
 
     def claim(self, command: Command, *, resume: bool, force: bool) -> Callable[[], None]:
-        """Make the folder that of a command, before any work is done.
-
-        Parameters
-        ----------
-        command : Command
-            What is to be run.
-        resume : bool
-            Whether finished fits of the same command are kept.
-        force : bool
-            Whether another comparison in it may be replaced.
-
-        Returns
-        -------
-        callable
-            Takes the claim back, for a command that is refused before its first fit.
-
-        Raises
-        ------
-        DataError
-            If something else is in it.
-        """
+        """Make the folder that of a command, before any work is done."""
         other = self._other(command)
         if other and not force:
             raise DataError(
@@ -145,19 +111,7 @@ class Folder:
             lock.release()
 
     def fill(self, write: Callable[[Path], None]) -> None:
-        """Put all files in place after the last one is written.
-
-        Parameters
-        ----------
-        write : callable
-            Writes some of FILES into the folder that it is given; files of an earlier run that it
-            does not write are removed.
-
-        Raises
-        ------
-        DataError
-            If a file cannot be written. Nothing was changed then.
-        """
+        """Put all files in place after the last one is written."""
         try:
             for left in Path(self.path).glob(f"{_PART}*"):
                 # Of a run that was killed while it wrote.
@@ -193,13 +147,7 @@ def _put(file: BinaryIO, content: bytes) -> None:
 
 
 def read_lock(path: str) -> Mapping[str, Any]:
-    """Return the content of ``run.lock.json``.
-
-    Raises
-    ------
-    DataError
-        If it cannot be read or is none.
-    """
+    """Return the content of ``run.lock.json``."""
     try:
         content = json.loads(Path(path).read_text(encoding="utf-8"))
     except OSError as error:

@@ -20,31 +20,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Method:
-    """How models are compared.
-
-    Attributes
-    ----------
-    loss : str
-        What the targets are to be.
-    metric : str or None
-        What the verdict is about.
-    models : tuple of str
-        Their names; empty means all that fit the data.
-    unseen : bool
-        Whether whole tasks are held out.
-    quick : bool
-        Whether there are few models only.
-    splits : int or None
-        The number of folds.
-    seed : int
-        Of splits and models.
-    learning_curve : bool, default=False
-        Whether the chosen models are fitted on fewer rows too.
-    ablation : bool, default=False
-        Whether a penalty is tried without each of its terms too.
-    margin : float or None, default=None
-        A difference that is too small to matter.
-    """
+    """How models are compared."""
 
     loss: str
     metric: str | None
@@ -75,29 +51,7 @@ class Method:
 
 @dataclass(frozen=True)
 class Request:
-    """One comparison.
-
-    Attributes
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the columns are.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    method : Method
-        How models are compared.
-    given : Given
-        The options as they were given.
-    budget : float or None
-        Seconds after which no fit is started.
-    jobs : int
-        Processes.
-    lang : {"en", "zh"}
-        The language of verdict and report.
-    resume : bool
-        Whether finished fits of an earlier run are taken over.
-    """
+    """One comparison."""
 
     source: Source
     wanted: Wanted
@@ -110,15 +64,7 @@ class Request:
     resume: bool
 
     def check(self) -> None:
-        """Refuse what needs no data to be refused.
-
-        Raises
-        ------
-        ParameterError
-            If a name is unknown or options exclude each other.
-        IncompatibleError
-            If networks are asked for and PyTorch is not installed.
-        """
+        """Refuse what needs no data to be refused."""
         from polytask.metrics import METRICS
 
         self.source.check("polytask compare")

@@ -20,27 +20,7 @@ if TYPE_CHECKING:
 
 
 def run_compare(request: Request, out: str | None, force: bool) -> int:
-    """Read, compare, say the verdict and write the folder.
-
-    Parameters
-    ----------
-    request : Request
-        What to compare, and how.
-    out : str or None
-        The folder.
-    force : bool
-        Whether another comparison in it may be replaced.
-
-    Returns
-    -------
-    int
-        The exit status.
-
-    Raises
-    ------
-    Interrupted
-        After Ctrl-C; what was finished is kept, and is reported if there is any.
-    """
+    """Read, compare, say the verdict and write the folder."""
     request.check()
     folder = Folder.named(out)
     training = read_training(

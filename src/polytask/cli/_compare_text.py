@@ -23,15 +23,7 @@ _WIDTH, _COLUMN = 80, 12
 
 
 def say_understood(request: Request, training: Training) -> None:
-    """Say on standard error what was understood of data and options.
-
-    Parameters
-    ----------
-    request : Request
-        What to compare, and how.
-    training : Training
-        The data.
-    """
+    """Say on standard error what was understood of data and options."""
     say_data(training, error=True)
     wanted = request.wanted
     if training.group is not None:
@@ -52,15 +44,7 @@ def _moment(value: object) -> str:
 
 
 def say_answer(result: Comparison, lang: str) -> None:
-    """Print the verdict and the leaderboard.
-
-    Parameters
-    ----------
-    result : Comparison
-        The answer.
-    lang : {"en", "zh"}
-        The language.
-    """
+    """Print the verdict and the leaderboard."""
     from polytask.analysis._presenting import verdict_sentence
 
     sentence = verdict_sentence(result, lang)
@@ -76,13 +60,7 @@ def say_answer(result: Comparison, lang: str) -> None:
 
 
 def say_leaderboard(result: Comparison) -> None:
-    """Print the models, best first.
-
-    Parameters
-    ----------
-    result : Comparison
-        The answer.
-    """
+    """Print the models, best first."""
     names = _beside(result)
     scored = [row for row in result.models if not math.isnan(row.score.mean)]
     # Scores that are no means over rows have no interval from one split.
@@ -135,17 +113,7 @@ def _number(value: float) -> str:
 
 
 def say_next(request: Request, folder: Folder, kept: list[str]) -> None:
-    """Say where the report is, and print the command that predicts with the model.
-
-    Parameters
-    ----------
-    request : Request
-        What was compared.
-    folder : Folder
-        Where everything was written.
-    kept : list of str
-        The model's file, if it could be kept.
-    """
+    """Say where the report is, and print the command that predicts with the model."""
     say()
     say(f"Report: {folder.file(REPORTS[0])}")
     if not kept:
@@ -155,20 +123,7 @@ def say_next(request: Request, folder: Folder, kept: list[str]) -> None:
 
 
 def predict_line(request: Request, folder: Folder) -> str:
-    """Return the command that predicts the rows that were compared on.
-
-    Parameters
-    ----------
-    request : Request
-        What was compared.
-    folder : Folder
-        Where the model is.
-
-    Returns
-    -------
-    str
-        For a shell.
-    """
+    """Return the command that predicts the rows that were compared on."""
     source, wanted = request.source, request.wanted
     words = ["predict", folder.file(MODEL)]
     words += [source.data] if source.data is not None else ["--file-per-task", source.name]

@@ -12,27 +12,7 @@ from polytask.exceptions import DataError, ParameterError
 
 
 def use_config(context: typer.Context, path: str | None) -> str | None:
-    """Make the values of a TOML file the defaults of a command.
-
-    Parameters
-    ----------
-    context : typer.Context
-        The command that is parsed.
-    path : str or None
-        The file.
-
-    Returns
-    -------
-    str or None
-        The path.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be read.
-    ParameterError
-        If it names something that is no option of the command.
-    """
+    """Make the values of a TOML file the defaults of a command."""
     if path is None:
         return path
     options = {

@@ -92,19 +92,7 @@ def say_json(content: object) -> None:
 def say_table(
     title: str, header: Sequence[str], rows: Sequence[Sequence[str]], right: Sequence[int] = ()
 ) -> None:
-    """Print a table.
-
-    Parameters
-    ----------
-    title : str
-        A line above it.
-    header : sequence of str
-        The names of the columns.
-    rows : sequence of sequence of str
-        The cells.
-    right : sequence of int, default=()
-        The columns whose cells stand to the right.
-    """
+    """Print a table."""
     from rich import box
     from rich.table import Table
     from rich.text import Text

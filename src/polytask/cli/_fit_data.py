@@ -24,31 +24,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, eq=False)
 class Training:
-    """What an estimator is fitted on.
-
-    Attributes
-    ----------
-    X : DataFrame, or dict of task to (DataFrame, targets)
-        The features, in the long form with the task column.
-    y : DataFrame, ndarray of shape (n,), or None
-        The targets.
-    weight : ndarray of shape (n,), dict, or None
-        Row weights.
-    task_column : str or None
-        The column of task labels.
-    kinds : tuple of TargetKind
-        What the targets are.
-    sizes : dict
-        Labelled rows of every task.
-    n_rows : int
-        Rows in use.
-    n_columns : int
-        Columns that become features.
-    group, time : ndarray of shape (n,) or None
-        What rows are held out by in a comparison, in the order of the rows.
-    notes : tuple of str
-        What a reader of the result must know about the rows that were left out.
-    """
+    """What an estimator is fitted on. Shapes: y (n,), weight (n,), group, time (n,)."""
 
     X: Any
     y: Any
@@ -64,30 +40,7 @@ class Training:
 
 
 def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
-    """Read the rows to learn from, in one of three forms.
-
-    Parameters
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the user said about the columns.
-    demand : Demand
-        What the targets are to be.
-    drop_missing : bool
-        Whether rows without a target are left out rather than refused.
-
-    Returns
-    -------
-    Training
-
-    Raises
-    ------
-    DataError
-        If the files do not hold what was asked for.
-    ParameterError
-        If the options do not fit together.
-    """
+    """Read the rows to learn from, in one of three forms."""
     if source.pattern is not None:
         return _checked(_separate(source, wanted, demand, drop_missing), wanted, source)
     table = source.table()

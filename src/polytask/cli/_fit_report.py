@@ -22,15 +22,7 @@ SHOWN = 8
 
 
 def say_data(training: Training, *, error: bool = False) -> None:
-    """Say what was understood of the data.
-
-    Parameters
-    ----------
-    training : Training
-        What the estimator is fitted on.
-    error : bool, default=False
-        Whether to print on standard error.
-    """
+    """Say what was understood of the data."""
     sizes = np.array(list(training.sizes.values()))
     spread = f"{sizes.min():,} to {sizes.max():,} rows each, median {np.median(sizes):,.0f}"
     spread = f"{sizes[0]:,} rows each" if sizes.min() == sizes.max() else spread
@@ -60,15 +52,7 @@ def _kind_sentences(kinds: tuple[TargetKind, ...]) -> list[str]:
 
 
 def say_model(estimator: Any, training: Training) -> None:  # noqa: ANN401 - any estimator
-    """Say what was chosen, how good it is and how sure.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Fitted.
-    training : Training
-        What it was fitted on.
-    """
+    """Say what was chosen, how good it is and how sure."""
     say_pair("Model", describe(estimator))
     for sentence in (*searched(estimator), *_certified(estimator)):
         say_pair(*sentence)
@@ -220,17 +204,7 @@ def named(names: list[str]) -> str:
 
 
 def say_next(path: str, source: Source, wanted: Wanted) -> None:
-    """Print the command that predicts with the model.
-
-    Parameters
-    ----------
-    path : str
-        The model file.
-    source : Source
-        The files it was fitted on.
-    wanted : Wanted
-        What the columns are.
-    """
+    """Print the command that predicts with the model."""
     words = ["polytask", "predict", path]
     words += [source.data] if source.data is not None else ["--file-per-task", source.name]
     words += ["--out", "predictions.csv"]

@@ -18,21 +18,7 @@ from polytask.penalties.parse import parse
 
 @dataclass(frozen=True)
 class Choice:
-    """What the user said about learning.
-
-    Attributes
-    ----------
-    loss, model, penalty : str
-        As written; the penalty may be None.
-    unseen_tasks : {"error", "shared"}
-        What to do with unknown tasks.
-    folds, seed : int
-        Of a search.
-    jobs : int or None
-        Processes.
-    criterion : str or None, default=None
-        What a search without folds makes as small as possible; None for folds.
-    """
+    """What the user said about learning."""
 
     loss: str
     model: str
@@ -78,20 +64,7 @@ def refuse_folds(
     group: str | None = None,
     time: str | None = None,
 ) -> None:
-    """Refuse what only folds can answer where a criterion replaces them.
-
-    Parameters
-    ----------
-    criterion : str or None
-        As given.
-    folds, rule, group, time : int, str or None
-        The options, None where they were not given.
-
-    Raises
-    ------
-    IncompatibleError
-        Naming the first option that was given beside a criterion.
-    """
+    """Refuse what only folds can answer where a criterion replaces them."""
     given = {"folds": folds, "rule": rule, "group": group, "time": time}
     for name, value in given.items():
         if value is not None and criterion is not None:
@@ -104,21 +77,7 @@ def refuse_folds(
 def run_fit(
     source: Source, wanted: Wanted, choice: Choice, output: Output, drop_missing: bool
 ) -> None:
-    """Read, fit, write the model and say what was done.
-
-    Parameters
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the columns are.
-    choice : Choice
-        How to learn.
-    output : Output
-        The model file.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    """
+    """Read, fit, write the model and say what was done."""
     from polytask import save
 
     source.check("polytask fit")

@@ -18,32 +18,14 @@ _PASSING = frozenset({"out", "config", "resume", "force"})
 
 @dataclass(frozen=True)
 class Given:
-    """The options of one run that were given, on the command line or in a file.
-
-    Attributes
-    ----------
-    values : dict
-        By the names of the parameters; a list where an option may be repeated.
-    words : tuple of str
-        The same as words of a command line, the table first.
-    """
+    """The options of one run that were given, on the command line or in a file."""
 
     values: Mapping[str, Any]
     words: tuple[str, ...]
 
 
 def given_options(context: typer.Context) -> Given:
-    """Return what was given to a command, but for what decides nothing about its result.
-
-    Parameters
-    ----------
-    context : typer.Context
-        Of the command, parsed.
-
-    Returns
-    -------
-    Given
-    """
+    """Return what was given to a command, but for what decides nothing about its result."""
     values: dict[str, Any] = {}
     first: list[str] = []
     words: list[str] = []

@@ -20,19 +20,7 @@ _RELATED_ONLY = {
 
 
 def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json: bool) -> None:
-    """Say what is in a file.
-
-    Parameters
-    ----------
-    source : Source
-        A table or a model.
-    task : str or None
-        The column that names the task.
-    targets : tuple of str
-        Targets, by name or pattern.
-    json : bool
-        Whether to print JSON.
-    """
+    """Say what is in a file."""
     require_file(source.name, "a table or a model")
     if not is_table_file(source.name):
         facts = model_facts(source.name)
@@ -43,13 +31,7 @@ def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json
 
 
 def refuse_without_related(**given: object) -> None:
-    """Refuse options that belong to ``--related``.
-
-    Raises
-    ------
-    ParameterError
-        Naming the first of them.
-    """
+    """Refuse options that belong to ``--related``."""
     for name, value in given.items():
         if value:
             raise ParameterError(f"{_RELATED_ONLY[name]} of polytask inspect goes with --related.")

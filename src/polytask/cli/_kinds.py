@@ -48,21 +48,7 @@ class Problem(Enum):
 
 @dataclass(frozen=True)
 class TargetKind:
-    """What one target is.
-
-    Attributes
-    ----------
-    name : str
-        The target.
-    is_class : bool
-        Whether it is a class rather than a number.
-    reason : str
-        Why, as part of a sentence.
-    n_values : int
-        Distinct values.
-    written : str
-        How its numbers are written where they are text; empty where they are not.
-    """
+    """What one target is."""
 
     name: str
     is_class: bool
@@ -94,17 +80,7 @@ def problem_of(kinds: Sequence[TargetKind]) -> Problem:
 
 @dataclass(frozen=True)
 class Demand:
-    """What the user wants the targets to be.
-
-    Attributes
-    ----------
-    loss : str
-        One of LOSSES, perhaps with numbers in brackets, or "classes": logistic or multinomial.
-    option : str
-        The option that says so.
-    for_classes : str, default="--loss multinomial"
-        The option of the command that asks for classes.
-    """
+    """What the user wants the targets to be."""
 
     loss: str
     option: str
@@ -151,30 +127,8 @@ def target_of(
     demand: Demand,
     reading: TargetOptions,
 ) -> Target:
-    """Tell whether a target is a number or a class, and read numbers that are text.
-
-    Parameters
-    ----------
-    column : pandas.Series of shape (n,)
-        The target.
-    name : str
-        Its name.
-    source : str
-        The file, for messages.
-    demand : Demand
-        What the user wants.
-    reading : TargetOptions
-        The options that matter for it.
-
-    Returns
-    -------
-    Target
-
-    Raises
-    ------
-    DataError
-        If it holds dates, or nothing, or is neither numbers nor classes; see `read_target`.
-    """
+    """Tell whether a target is a number or a class, and read numbers that are text."""
+    # Shapes: column (n,).
     import pandas as pd
 
     from polytask.data.tables import column_values
@@ -215,17 +169,7 @@ def target_of(
 
 @dataclass(frozen=True)
 class TargetOptions:
-    """What the user said that matters for reading a target.
-
-    Attributes
-    ----------
-    decimal : str or None
-        The decimal mark, if it was given.
-    drop_missing : bool or None
-        Whether rows without a target are left out; None where gaps are allowed.
-    place : callable
-        From the position of a cell to where it stands.
-    """
+    """What the user said that matters for reading a target."""
 
     decimal: str | None = None
     drop_missing: bool | None = None

@@ -11,17 +11,10 @@ from polytask.exceptions import PolytaskError, TimeBudgetError
 
 @contextmanager
 def removed_if_refused(*files: str | Path) -> Iterator[None]:
-    """Remove files that were not there before, if the work ends in a refusal.
-
-    What was finished until then belongs to a command that cannot be; the mended one would find
-    files of another search. An interruption, and the end of a time budget, leave them, to go on
-    from.
-
-    Parameters
-    ----------
-    *files : path-like
-        What the work writes.
-    """
+    """Remove files that were not there before, if the work ends in a refusal."""
+    # What was finished until then belongs to a command that cannot be; the mended one would find
+    # files of another search. An interruption, and the end of a time budget, leave them, to go on
+    # from.
     new = [Path(file) for file in files if not Path(file).exists()]
     try:
         yield

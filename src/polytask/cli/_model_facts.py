@@ -14,22 +14,7 @@ SHOWN = 20
 
 
 def model_facts(path: str) -> Facts:
-    """Return what a saved model is, as JSON values.
-
-    Parameters
-    ----------
-    path : str
-        The file.
-
-    Returns
-    -------
-    dict
-
-    Raises
-    ------
-    DataError
-        If it is no model.
-    """
+    """Return what a saved model is, as JSON values."""
     from polytask import load
 
     model: Any = load(path)
@@ -83,13 +68,7 @@ def _nonzero(model: Any) -> int | None:  # noqa: ANN401
 
 
 def say_model_facts(facts: Facts) -> None:
-    """Print what a saved model is.
-
-    Parameters
-    ----------
-    facts : dict
-        From :func:`model_facts`.
-    """
+    """Print what a saved model is."""
     say_pair("File", facts["path"])
     say_pair("Model", facts["description"])
     column = facts["task_column"]

@@ -9,20 +9,7 @@ from polytask.exceptions import ParameterError
 
 
 def check_models(names: Sequence[str]) -> None:
-    """Refuse, before anything is read, names that there are not and networks without PyTorch.
-
-    Parameters
-    ----------
-    names : sequence of str
-        As given.
-
-    Raises
-    ------
-    ParameterError
-        If there is no such model.
-    IncompatibleError
-        If networks are asked for and PyTorch is not installed.
-    """
+    """Refuse, before anything is read, names that there are not and networks without PyTorch."""
     from polytask.selection.candidates import DEEP, DEFAULT, MODELS
     from polytask.selection.networks import load_deep
 
@@ -34,13 +21,7 @@ def check_models(names: Sequence[str]) -> None:
 
 
 def require(option: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a value of an option that is not among those known.
-
-    Raises
-    ------
-    ParameterError
-        With the nearest one.
-    """
+    """Refuse a value of an option that is not among those known."""
     if name not in known:
         shown = ", ".join(map(repr, known))
         raise ParameterError(

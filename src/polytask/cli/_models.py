@@ -16,29 +16,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Plan:
-    """What a model is built from.
-
-    Attributes
-    ----------
-    problem : Problem
-        What the targets are.
-    loss : str or dict
-        The loss, or that of each task.
-    task_column : str or None
-        The column of task labels.
-    unseen_tasks : {"error", "shared"}
-        What to do with unknown tasks.
-    penalty : Penalty or None
-        As written by the user.
-    folds : int
-        Folds of a search.
-    seed : int
-        Seed of the splits.
-    jobs : int or None
-        Processes.
-    criterion : str or None, default=None
-        Of a search without folds.
-    """
+    """What a model is built from."""
 
     problem: Problem
     loss: str | dict[str, str]
@@ -56,23 +34,7 @@ Build = Callable[[Plan], Any]
 
 @dataclass(frozen=True)
 class Model:
-    """One choice of ``--model``.
-
-    Attributes
-    ----------
-    help : str
-        What it is.
-    build : callable
-        From a plan to an estimator.
-    problem : Problem or None
-        The problem it is for; None means all.
-    penalised : bool
-        Whether it takes a penalty.
-    usual_loss : bool
-        Whether it has no other than the squared, logistic and multinomial losses.
-    several_kinds : bool
-        Whether targets may be numbers and classes.
-    """
+    """One choice of ``--model``."""
 
     help: str
     build: Build
@@ -216,13 +178,7 @@ MODELS: Mapping[str, Model] = {
 
 
 def model_named(name: str) -> Model:
-    """Return a model by its name.
-
-    Raises
-    ------
-    ParameterError
-        If there is none.
-    """
+    """Return a model by its name."""
     if name in MODELS:
         return MODELS[name]
     known = ", ".join(MODELS)
@@ -230,13 +186,7 @@ def model_named(name: str) -> Model:
 
 
 def check_choice(name: str, plan: Plan) -> None:
-    """Refuse a model that is not for the problem.
-
-    Raises
-    ------
-    IncompatibleError
-        If the model is for other targets, or takes no penalty.
-    """
+    """Refuse a model that is not for the problem."""
     model = MODELS[name]
     if model.problem not in (None, plan.problem):
         raise IncompatibleError(

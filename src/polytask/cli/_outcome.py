@@ -39,20 +39,7 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 
 def status_of(run: Callable[[], object], *, debug: bool) -> int:
-    """Run a command; say what went wrong in one sentence.
-
-    Parameters
-    ----------
-    run : callable
-        Parses and runs; returns an exit status or None.
-    debug : bool
-        Whether to show the traceback of a bug.
-
-    Returns
-    -------
-    int
-        0; 2 if the input or an option cannot be used; 1 for a bug; 130 if interrupted.
-    """
+    """Run a command; say what went wrong in one sentence."""
     try:
         with spoken_warnings():
             status = run()

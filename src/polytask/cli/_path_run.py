@@ -29,17 +29,7 @@ _SHOWN = 10
 
 @dataclass(frozen=True)
 class Drawing:
-    """What the user said about the path.
-
-    Attributes
-    ----------
-    rule : {"min", "one_se", "pareto"}
-        Which strength is chosen.
-    strengths : int
-        How many are tried.
-    lines : {"features", "entries"}
-        What a line of the picture is.
-    """
+    """What the user said about the path."""
 
     rule: str
     strengths: int
@@ -54,23 +44,7 @@ def run_path(
     output: Output,
     drop_missing: bool,
 ) -> None:
-    """Read, search, draw, write picture and table, and say what was chosen.
-
-    Parameters
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the columns are.
-    choice : Choice
-        How to learn.
-    drawing : Drawing
-        What to draw.
-    output : Output
-        The picture.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    """
+    """Read, search, draw, write picture and table, and say what was chosen."""
     source.check("polytask path")
     check_one_way(wanted)
     picture, table = _files(output, source)

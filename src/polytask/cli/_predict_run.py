@@ -36,15 +36,7 @@ TABLE_SUFFIXES = (
 
 @dataclass(frozen=True)
 class Copied:
-    """What is copied from the table.
-
-    Attributes
-    ----------
-    task : str or None
-        The column of task labels, where the model does not name it.
-    ids, keep : tuple of str
-        Names or patterns.
-    """
+    """What is copied from the table."""
 
     task: str | None
     ids: tuple[str, ...]
@@ -54,21 +46,7 @@ class Copied:
 def run_predict(
     path: str, source: Source, copied: Copied, output: Output, unseen_tasks: str | None
 ) -> None:
-    """Load, read, predict, write and say what was met.
-
-    Parameters
-    ----------
-    path : str
-        The model file.
-    source : Source
-        The files.
-    copied : Copied
-        What goes beside the predictions.
-    output : Output
-        The table to write.
-    unseen_tasks : {"error", "shared"} or None
-        What to do with unknown tasks; None is as the model says.
-    """
+    """Load, read, predict, write and say what was met."""
     source.check("polytask predict")
     target = output.check("predictions.csv", path, source.data)
     if not target.lower().endswith(TABLE_SUFFIXES):

@@ -23,21 +23,7 @@ Columns = list[tuple[str, Any]]
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Rows to predict.
-
-    Attributes
-    ----------
-    X : DataFrame or dict of task to DataFrame
-        The features, with the task column if the model reads it.
-    beside : DataFrame
-        What is copied.
-    task_name : str or None
-        How the task is called in the output; None without tasks.
-    task : list or None
-        The task of each row.
-    asked : list or None
-        The tasks to pass to the model, where it does not read them from X.
-    """
+    """Rows to predict."""
 
     X: Any
     beside: pd.DataFrame
@@ -85,20 +71,7 @@ class Rows:
 
 
 def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - any estimator
-    """Predict and lay out the columns.
-
-    Parameters
-    ----------
-    model : estimator
-        Fitted.
-    rows : Rows
-        What to predict.
-
-    Returns
-    -------
-    pandas.DataFrame of shape (n, columns)
-        One row per row of the input, in its order.
-    """
+    """Predict and lay out the columns. Shapes: result (n, columns)."""
     import pandas as pd
 
     columns: Columns = [(str(name), rows.beside[name].array) for name in rows.beside.columns]

@@ -12,23 +12,7 @@ _PARTS = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re
 
 
 def seconds(text: str) -> float:
-    """Return how many seconds a time budget is.
-
-    Parameters
-    ----------
-    text : str
-        Seconds, or hours, minutes and seconds with their units: "600", "10m", "1h30m".
-
-    Returns
-    -------
-    float
-        Above 0.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return how many seconds a time budget is."""
     words = "".join(text.lower().split())
     bare = re.fullmatch(_NUMBER, words, re.ASCII)
     parts = _PARTS.fullmatch(words)

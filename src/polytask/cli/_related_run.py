@@ -19,17 +19,7 @@ _RELATED_MODEL = "A saved model knows its tasks: drop {option}."
 
 @dataclass(frozen=True)
 class Asked:
-    """What the user said about the columns of a table.
-
-    Attributes
-    ----------
-    task : str or None
-        The column that names the task.
-    targets, drop, ids : tuple of str
-        Names or patterns.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    """
+    """What the user said about the columns of a table."""
 
     task: str | None
     targets: tuple[str, ...]
@@ -49,21 +39,7 @@ class Asked:
 
 
 def run_related(source: Source, asked: Asked, out: str | None, *, force: bool, json: bool) -> None:
-    """Say whether tasks are related.
-
-    Parameters
-    ----------
-    source : Source
-        A table or a model.
-    asked : Asked
-        The columns.
-    out : str or None
-        Where to write a report.
-    force : bool
-        Whether a file that is there may be replaced.
-    json : bool
-        Whether to print JSON.
-    """
+    """Say whether tasks are related."""
     require_file(source.name, "a table or a model")
     if out is not None and os.path.isfile(out) and not force:
         raise DataError(f"{out} exists already: choose another name, or replace it with --force.")

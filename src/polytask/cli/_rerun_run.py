@@ -22,27 +22,7 @@ DIFFERENT = 3
 
 
 def run_rerun(path: str, out: str | None, jobs: int | None) -> int:
-    """Repeat a comparison in a new folder and compare the numbers.
-
-    Parameters
-    ----------
-    path : str
-        The lock.
-    out : str or None
-        The new folder; None takes the old name with an addition.
-    jobs : int or None
-        Processes.
-
-    Returns
-    -------
-    int
-        0 if every number is the same, else 3.
-
-    Raises
-    ------
-    DataError
-        If the lock or the data are not what they were.
-    """
+    """Repeat a comparison in a new folder and compare the numbers."""
     require_file(path, f"the {LOCK} in it")
     lock = read_lock(path)
     command = lock["command"]

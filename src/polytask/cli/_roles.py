@@ -15,19 +15,7 @@ _MAY_NAME_ROWS = {(option, "--id") for option in ("--task", "--group", "--time")
 
 @dataclass(frozen=True)
 class Wanted:
-    """What the user said about the columns.
-
-    Attributes
-    ----------
-    task, weight, group, time : str or None
-        Columns; by `group` or `time` rows are held out in a comparison.
-    targets : tuple of str
-        Columns, by name.
-    target_patterns, features, drop, ids : tuple of str
-        Names or patterns, possibly several behind commas.
-    allow_leak : bool
-        Whether a feature may be a copy of the target.
-    """
+    """What the user said about the columns."""
 
     task: str | None = None
     weight: str | None = None
@@ -53,28 +41,7 @@ class Roles:
 
 
 def roles_of(wanted: Wanted, columns: Sequence[str], source: str) -> Roles:
-    """Find out what each column of a table is.
-
-    Parameters
-    ----------
-    wanted : Wanted
-        What the user said.
-    columns : sequence of str
-        The columns of the table.
-    source : str
-        The file, for messages.
-
-    Returns
-    -------
-    Roles
-
-    Raises
-    ------
-    DataError
-        If a column is not there, or nothing is left as feature.
-    ParameterError
-        If a column is given two roles.
-    """
+    """Find out what each column of a table is."""
     single = [name for name in (wanted.task, wanted.weight) if name is not None]
     splitting = [name for name in (wanted.group, wanted.time) if name is not None]
     for name in (*single, *splitting, *wanted.targets):
@@ -112,23 +79,7 @@ def matching(
     source: str,
     refused: Iterable[str] = (),
 ) -> tuple[str, ...]:
-    """Return the columns that names, patterns or lists with commas stand for, in table order.
-
-    Parameters
-    ----------
-    patterns : sequence of str
-        What was written.
-    columns : sequence of str
-        The columns of the table.
-    source : str
-        The file, for messages.
-    refused : iterable of str, default=()
-        Columns that must not be named; a pattern passes over them.
-
-    Returns
-    -------
-    tuple of str
-    """
+    """Return the columns that names, patterns or lists with commas stand for, in table order."""
     found: set[str] = set()
     for pattern in _split(patterns, columns):
         if pattern in columns:

@@ -13,23 +13,7 @@ Rows = list[list[str]]
 
 
 def first_difference(old: str, new: str) -> str:
-    """Say where two CSV files differ first, costs left out.
-
-    Parameters
-    ----------
-    old, new : str
-        Files.
-
-    Returns
-    -------
-    str
-        Words; empty if they hold the same.
-
-    Raises
-    ------
-    DataError
-        If one cannot be read.
-    """
+    """Say where two CSV files differ first, costs left out."""
     before, now = _read(old), _read(new)
     if before[0] != now[0]:
         return f"the columns of {old} are {', '.join(before[0])}, now {', '.join(now[0])}"

@@ -19,19 +19,7 @@ MODEL_SUFFIX = ".polytask"
 
 @dataclass(frozen=True)
 class Style:
-    """How text files are written; None is found out.
-
-    Attributes
-    ----------
-    sep : str or None
-        The separator.
-    decimal : str or None
-        The decimal mark.
-    encoding : str or None
-        The encoding.
-    missing : tuple of str
-        Words that mean "missing" beside the usual ones.
-    """
+    """How text files are written; None is found out."""
 
     sep: str | None = None
     decimal: str | None = None
@@ -57,30 +45,14 @@ class Style:
 
 @dataclass(frozen=True)
 class Source:
-    """Where the rows come from: one table, or one file per task.
-
-    Attributes
-    ----------
-    data : str or None
-        One table.
-    pattern : str or None
-        One file per task.
-    style : Style
-        How text files are written.
-    """
+    """Where the rows come from: one table, or one file per task."""
 
     data: str | None
     pattern: str | None
     style: Style
 
     def check(self, command: str) -> None:
-        """Refuse both and neither.
-
-        Raises
-        ------
-        ParameterError
-            If not exactly one of the two is given.
-        """
+        """Refuse both and neither."""
         if self.data is None and self.pattern is None:
             raise ParameterError(
                 f"{command} needs DATA, a table, or --file-per-task 'folder/*.csv'. See "
@@ -118,41 +90,13 @@ class Source:
 
 @dataclass(frozen=True)
 class Output:
-    """The file to write.
-
-    Attributes
-    ----------
-    path : str or None
-        Where.
-    force : bool
-        Whether a file that exists may be replaced.
-    """
+    """The file to write."""
 
     path: str | None
     force: bool
 
     def check(self, example: str, *inputs: str | None) -> str:
-        """Refuse the file before any work is done.
-
-        Parameters
-        ----------
-        example : str
-            A name to advise.
-        *inputs : str or None
-            Files that are read; none of them may be replaced.
-
-        Returns
-        -------
-        str
-            The path.
-
-        Raises
-        ------
-        ParameterError
-            If no file is named.
-        DataError
-            If there is no such folder, it takes no files, or the file exists.
-        """
+        """Refuse the file before any work is done."""
         path = self.path
         if path is None:
             raise ParameterError(f"Name the file to write with --out, such as --out {example}.")
@@ -186,13 +130,7 @@ def _check_takes_files(folder: str, path: str) -> None:
 
 
 def require_file(path: str, what: str) -> None:
-    """Refuse a file that is not there, naming the nearest.
-
-    Raises
-    ------
-    DataError
-        If there is no such file, or it is a folder.
-    """
+    """Refuse a file that is not there, naming the nearest."""
     if os.path.isdir(path):
         raise DataError(f"{path} is a folder; name {what}.")
     if not os.path.exists(path):

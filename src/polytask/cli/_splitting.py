@@ -20,13 +20,7 @@ _PASTS = 4
 
 
 def check_one_way(wanted: Wanted) -> None:
-    """Refuse groups and time together.
-
-    Raises
-    ------
-    ParameterError
-        If both are given.
-    """
+    """Refuse groups and time together."""
     if wanted.group and wanted.time:
         raise ParameterError(
             "Rows are held out in one way: choose one of --group and --time; got both."
@@ -34,19 +28,7 @@ def check_one_way(wanted: Wanted) -> None:
 
 
 def folds_of(training: Training, folds: int, seed: int) -> Any:  # noqa: ANN401 - int or splitter
-    """Return how a search holds rows out: by groups, by time, or within tasks.
-
-    Parameters
-    ----------
-    training : Training
-        With the group or the time of every row, if any.
-    folds, seed : int
-        How many, and the seed of their splits.
-
-    Returns
-    -------
-    int or splitter
-    """
+    """Return how a search holds rows out: by groups, by time, or within tasks."""
     from polytask.data import GroupedRows, TimeOrdered
 
     if training.group is not None:
@@ -57,26 +39,7 @@ def folds_of(training: Training, folds: int, seed: int) -> Any:  # noqa: ANN401 
 
 
 def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
-    """Return the group of every row.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n, d)
-        The rows in use.
-    name : str or None
-        The column.
-    source : str
-        The file, for messages.
-
-    Returns
-    -------
-    ndarray of shape (n,) or None
-
-    Raises
-    ------
-    DataError
-        If a row has no group.
-    """
+    """Return the group of every row. Shapes: table (n, d), result (n,)."""
     from polytask.data.tables import get_column
 
     if name is None:
@@ -86,26 +49,7 @@ def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any
 
 
 def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
-    """Return the time of every row.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n, d)
-        The rows in use.
-    name : str or None
-        The column: numbers or dates.
-    source : str
-        The file, for messages.
-
-    Returns
-    -------
-    ndarray of shape (n,) or None
-
-    Raises
-    ------
-    DataError
-        If a row has no time, or the column holds something else.
-    """
+    """Return the time of every row. Shapes: table (n, d), result (n,)."""
     import pandas as pd
 
     from polytask.data.tables import get_column

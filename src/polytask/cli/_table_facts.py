@@ -18,21 +18,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class ColumnFacts:
-    """One column.
-
-    Attributes
-    ----------
-    name, kind : str
-        Its name, and what it holds.
-    missing : float
-        Share of missing cells.
-    distinct : int
-        Distinct values.
-    example : str
-        Its range, or its most frequent value.
-    remarks : tuple of str
-        What deserves a look.
-    """
+    """One column."""
 
     name: str
     kind: str
@@ -44,23 +30,7 @@ class ColumnFacts:
 
 @dataclass(frozen=True)
 class TaskFacts:
-    """The tasks of a table.
-
-    Attributes
-    ----------
-    column : str
-        The column of labels.
-    count : int
-        Tasks.
-    smallest, largest : int
-        Rows of a task.
-    median : float
-        Rows of a task.
-    of_one_row : int
-        Tasks of one row.
-    missing : int
-        Rows without a label.
-    """
+    """The tasks of a table."""
 
     column: str
     count: int
@@ -83,23 +53,7 @@ class TargetFacts:
 
 @dataclass(frozen=True)
 class TableFacts:
-    """A table.
-
-    Attributes
-    ----------
-    path : str
-        The file.
-    rows : int
-        Rows.
-    columns : tuple of ColumnFacts
-        In order.
-    tasks : TaskFacts or None
-        If a task column was named.
-    targets : tuple of TargetFacts
-        If targets were named.
-    likely_tasks : tuple of (str, int)
-        Columns that may name the task, with their distinct values, if none was named.
-    """
+    """A table."""
 
     path: str
     rows: int
@@ -116,30 +70,7 @@ def table_facts(
     targets: tuple[str, ...],
     decimal: str | None = None,
 ) -> TableFacts:
-    """Look at a table.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n, d)
-        The table.
-    path : str
-        The file, for messages.
-    task : str or None
-        The column that names the task.
-    targets : tuple of str
-        Targets, by name or pattern.
-    decimal : str or None, default=None
-        The decimal mark, if it was given.
-
-    Returns
-    -------
-    TableFacts
-
-    Raises
-    ------
-    DataError
-        If a column is not there.
-    """
+    """Look at a table. Shapes: table (n, d)."""
     names = [str(name) for name in table.columns]
     if task is not None:
         require(task, names, path)

@@ -7,13 +7,7 @@ from polytask.cli._table_facts import ColumnFacts, TableFacts
 
 
 def say_table_facts(facts: TableFacts) -> None:
-    """Print what is in a table.
-
-    Parameters
-    ----------
-    facts : TableFacts
-        What was found.
-    """
+    """Print what is in a table."""
     header = ("column", "holds", "missing", "distinct", "values")
     say_table(
         f"{facts.path}: {facts.rows:,} rows, {len(facts.columns):,} columns",

@@ -28,33 +28,14 @@ _WORDS = re.compile(
 
 @dataclass(frozen=True)
 class TaskHint:
-    """A column that may hold task labels.
-
-    Attributes
-    ----------
-    name : str
-        The column.
-    n_values : int
-        Distinct values.
-    """
+    """A column that may hold task labels."""
 
     name: str
     n_values: int
 
 
 def likely_tasks(table: pd.DataFrame) -> tuple[TaskHint, ...]:
-    """Return the columns that may hold task labels, the likeliest first.
-
-    Parameters
-    ----------
-    table : pandas.DataFrame of shape (n, d)
-        The table.
-
-    Returns
-    -------
-    tuple of TaskHint
-        At most five.
-    """
+    """Return the columns that may hold task labels, the likeliest first. Shapes: table (n, d)."""
     ranked: list[tuple[tuple[bool, bool, int], TaskHint]] = []
     for position, name in enumerate(table.columns):
         column = table[name]

@@ -12,23 +12,11 @@ if TYPE_CHECKING:
 
 
 def known_labels(column: pd.Series[Any], tasks: Any) -> list[Hashable]:  # noqa: ANN401 - an array
-    """Return labels, each as the model knows it if it is written the same way.
-
-    Whether a column of a text file is read as numbers depends on all its cells: "7" beside
-    "A1" is text, alone it is a number. The model's labels decide what it means here; "07" is
-    never 7.
-
-    Parameters
-    ----------
-    column : pandas.Series of shape (n,)
-        The labels as read.
-    tasks : ndarray of shape (n_tasks,)
-        The labels of the model.
-
-    Returns
-    -------
-    list of length n
-    """
+    """Return labels, each as the model knows it if it is written the same way."""
+    # Shapes: column (n,), tasks (n_tasks,).
+    # Whether a column of a text file is read as numbers depends on all its cells: "7" beside
+    # "A1" is text, alone it is a number. The model's labels decide what it means here; "07" is
+    # never 7.
     from polytask.data.labels import label_list
 
     known = np.asarray(tasks).tolist()
@@ -43,17 +31,7 @@ def known_labels(column: pd.Series[Any], tasks: Any) -> list[Hashable]:  # noqa:
 
 
 def as_column(labels: list[Hashable]) -> pd.Series[Any]:
-    """Return labels as a column that keeps their types.
-
-    Parameters
-    ----------
-    labels : list of length n
-        The labels.
-
-    Returns
-    -------
-    pandas.Series of shape (n,)
-    """
+    """Return labels as a column that keeps their types. Shapes: result (n,)."""
     import pandas as pd
 
     column: pd.Series[Any] = pd.Series(labels, dtype=object).infer_objects()

@@ -31,21 +31,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True)
 class Search:
-    """What the user said about the search.
-
-    Attributes
-    ----------
-    ranges, choices : tuple of str
-        What is searched, as written.
-    trials : int
-        How many in all.
-    prune : bool
-        Whether hopeless ones are given up.
-    budget : float or None
-        Seconds after which no further trial begins.
-    storage : str or None
-        The file that keeps them; None for one that is removed when the search ends.
-    """
+    """What the user said about the search."""
 
     ranges: tuple[str, ...]
     choices: tuple[str, ...]
@@ -63,23 +49,7 @@ def run_tune(
     output: Output,
     drop_missing: bool,
 ) -> None:
-    """Read, search, write model and trials, and say what was found.
-
-    Parameters
-    ----------
-    source : Source
-        The files.
-    wanted : Wanted
-        What the columns are.
-    choice : Choice
-        The model whose parameters are searched.
-    search : Search
-        How they are.
-    output : Output
-        The model file.
-    drop_missing : bool
-        Whether rows without a target are left out.
-    """
+    """Read, search, write model and trials, and say what was found."""
     from polytask import save
     from polytask.data.readers import write_table
     from polytask.selection import tune

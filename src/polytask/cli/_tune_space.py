@@ -23,27 +23,7 @@ _OWN = "penalty__"
 
 
 def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> Space:  # noqa: ANN401
-    """Return what is searched, by the names of the estimator's parameters.
-
-    Parameters
-    ----------
-    estimator : estimator
-        With a penalty, or a network.
-    ranges : sequence of str
-        ``NAME=LOW..HIGH``.
-    choices : sequence of str
-        ``NAME=A,B,...``.
-
-    Returns
-    -------
-    dict of str to Between or list
-        If nothing is written: every strength of the penalty, or what a network offers.
-
-    Raises
-    ------
-    ParameterError
-        If something is written otherwise, or there is no such parameter.
-    """
+    """Return what is searched, by the names of the estimator's parameters."""
     known = estimator.get_params()
     usual = _usual(estimator)
     found: Space = {}

@@ -13,21 +13,7 @@ from polytask.exceptions import DataError
 
 
 def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
-    """Write a file under another name in the same folder, then put it in place.
-
-    Parameters
-    ----------
-    path : path-like
-        The file; one that exists is replaced. A link is followed.
-    write : callable
-        Called with the open binary file.
-
-    Raises
-    ------
-    DataError
-        If the folder is not there or the file cannot be written. Nothing is left behind, and a
-        file that was there before is as it was.
-    """
+    """Write a file under another name in the same folder, then put it in place."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise DataError(f"Cannot write {os.fspath(path)}: it is a folder.")

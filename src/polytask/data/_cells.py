@@ -44,15 +44,7 @@ class Kind(enum.Enum):
 
 @dataclass(frozen=True)
 class Levels:
-    """A column as codes into its distinct labels.
-
-    Attributes
-    ----------
-    codes : ndarray of shape (n,)
-        Positions in `labels`, -1 where the cell is missing or blank.
-    labels : tuple of str
-        The distinct labels in the order of their code points.
-    """
+    """A column as codes into its distinct labels. Shapes: codes (n,)."""
 
     codes: Codes
     labels: tuple[str, ...]
@@ -75,14 +67,7 @@ def date_refusal(name: str, value: object, row: int) -> DataError:
 
 
 def kind_of(series: Series, name: str) -> Kind:
-    """Return the kind of a column.
-
-    Raises
-    ------
-    DataError
-        If the column holds dates, lists or records, a mixture of kinds, or values of a type
-        that has no meaning as a feature.
-    """
+    """Return the kind of a column."""
     dtype = series.dtype
     if series.null_count() == len(series):
         return Kind.EMPTY
@@ -160,10 +145,8 @@ def _nested_refusal(name: str) -> DataError:
 
 
 def as_numbers(series: Series) -> Reals:
-    """Return a numeric or boolean column as floats, NaN where a cell is missing.
-
-    float32 stays float32; every other type becomes float64.
-    """
+    """Return a numeric or boolean column as floats, NaN where a cell is missing."""
+    # float32 stays float32; every other type becomes float64.
     kept = np.float32 if series.dtype == nw.Float32 else np.float64
     missing = missing_cells(series)
     if not missing.any():

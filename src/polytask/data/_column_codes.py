@@ -120,10 +120,9 @@ def free_label(word: str, taken: Sequence[str]) -> str:
 
 @dataclass(frozen=True)
 class NumericCode:
-    """A number, or 0 and 1, with the median for missing cells and a flag if there were any.
+    """A number, or 0 and 1, with the median for missing cells and a flag if there were any."""
 
-    `seen` has the smallest and the largest number of the training column.
-    """
+    # `seen` has the smallest and the largest number of the training column.
 
     tag: ClassVar[str] = "numeric"
     name: str
@@ -231,11 +230,10 @@ def _value(label: str) -> str | float:
 
 @dataclass(frozen=True)
 class CategoryCode:
-    """One indicator per level, one for all rarer levels together, one for missing cells.
+    """One indicator per level, one for all rarer levels together, one for missing cells."""
 
-    A level that was not in training counts as one of the rarer levels if these were joined;
-    otherwise all indicators of the row are 0.
-    """
+    # A level that was not in training counts as one of the rarer levels if these were joined;
+    # otherwise all indicators of the row are 0.
 
     tag: ClassVar[str] = "category"
     name: str

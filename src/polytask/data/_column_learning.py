@@ -31,24 +31,12 @@ Learned = tuple[ColumnCode | None, ColumnReport]
 
 @dataclass(frozen=True)
 class ColumnLearner:
-    """Learns a column; rows of weight 0 count as absent.
-
-    Parameters
-    ----------
-    max_levels : int
-        The most indicators that the levels of a column get, that of the joined ones included.
-    """
+    """Learns a column; rows of weight 0 count as absent."""
 
     max_levels: int
 
     def learn(self, series: Series, name: str, weight: Weight) -> Learned:
-        """Return how the column is encoded, None if nothing is in it, and what was found.
-
-        Raises
-        ------
-        DataError
-            If the column holds dates, lists, mixed kinds, infinite numbers or identifiers.
-        """
+        """Return how the column is encoded, None if nothing is in it, and what was found."""
         kind = kind_of(series, name)
         if kind is Kind.EMPTY:
             return _nothing(name)

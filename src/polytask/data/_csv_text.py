@@ -42,15 +42,7 @@ class RawTable:
 
 
 def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
-    """Return the text of a file; without an encoding, UTF-8, UTF-16 by its mark, or GB18030.
-
-    Raises
-    ------
-    DataError
-        If the bytes are no text, or no text in that encoding.
-    ParameterError
-        If there is no encoding of that name.
-    """
+    """Return the text of a file; without an encoding, UTF-8, UTF-16 by its mark, or GB18030."""
     if encoding is not None:
         return _decode_as(data, source, encoding)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
@@ -152,13 +144,7 @@ def head_rows(text: str, separator: str) -> list[list[str]]:
 def parse(
     decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str = "."
 ) -> RawTable:
-    """Split a text into named columns of text.
-
-    Raises
-    ------
-    DataError
-        If the file is empty, has no rows, repeats a name, or a row is too long or too short.
-    """
+    """Split a text into named columns of text."""
     text = decoded.text.lstrip("\r\n")
     if not text.strip():
         raise DataError(f"{source} is empty.")

@@ -43,15 +43,7 @@ Column = Any  # a column of pyarrow, which has no types
 
 @dataclass(frozen=True)
 class Meaning:
-    """How the words of a column are read.
-
-    Attributes
-    ----------
-    pattern : str
-        What every word that is not a missing marker looks like.
-    convert : callable
-        From trimmed words, null where missing, to values.
-    """
+    """How the words of a column are read."""
 
     pattern: str
     convert: Callable[[Column], Column]
@@ -101,17 +93,7 @@ def _truth(words: Column) -> Column:
 
 @dataclass(frozen=True)
 class Words:
-    """The words of a column in all files that have it.
-
-    Attributes
-    ----------
-    cells : pyarrow.ChunkedArray
-        The words as written, one file after another.
-    trimmed : pyarrow.Array or pyarrow.ChunkedArray
-        Without spaces around them: of every cell, or of each distinct word.
-    codes : pyarrow.ChunkedArray or None
-        For each cell its place in `trimmed`; None if that holds every cell.
-    """
+    """The words of a column in all files that have it."""
 
     cells: Column
     trimmed: Column
@@ -174,15 +156,7 @@ def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
 def read_column(
     name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], tuple[str, ...]]:
-    """Read a column of one file or several; all its words but `missing` decide what it means.
-
-    Returns
-    -------
-    list of pyarrow.ChunkedArray
-        Its values in each file, null where missing.
-    tuple of str
-        What deserves to be said about it.
-    """
+    """Read a column of one file or several; all its words but `missing` decide what it means."""
     import pyarrow.compute as pc
 
     words = words_of(columns)
@@ -265,15 +239,7 @@ def _text_notes(name: str, words: Column) -> tuple[str, ...]:
 def type_columns(
     raws: Sequence[RawTable], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[pa.Table], tuple[str, ...]]:
-    """Read the columns of text tables; a column of several tables means the same in all.
-
-    Returns
-    -------
-    list of pyarrow.Table
-        One per text table.
-    tuple of str
-        What deserves to be said about the columns.
-    """
+    """Read the columns of text tables; a column of several tables means the same in all."""
     import pyarrow as pa
 
     one_of(decimal, "decimal", "read_table", (".", ","))

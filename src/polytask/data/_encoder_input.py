@@ -18,13 +18,7 @@ Frame = nw.DataFrame[Any]
 
 
 def open_table(table: object) -> Frame:
-    """Return the narwhals view of a data frame in memory.
-
-    Raises
-    ------
-    DataError
-        If `table` is something else, or has two columns of one name.
-    """
+    """Return the narwhals view of a data frame in memory."""
     try:
         return nw.from_native(table, eager_only=True)
     except nw.exceptions.DuplicateError:

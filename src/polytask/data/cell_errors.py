@@ -8,13 +8,7 @@ from polytask.exceptions import DataError
 
 
 class CellError(DataError):
-    """A cell that cannot be used; whoever ordered the rows can say which one was given.
-
-    Parameters
-    ----------
-    *parts : str or int
-        The sentence; an int is a row of the table that was read.
-    """
+    """A cell that cannot be used; whoever ordered the rows can say which one was given."""
 
     def __init__(self, *parts: str | int) -> None:
         self.parts = parts

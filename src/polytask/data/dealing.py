@@ -22,19 +22,9 @@ KEPT = -1  # the fold of a row that is always trained on
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Deck:
-    """The rows of some data, grouped for dealing.
+    """The rows of some data, grouped for dealing."""
 
-    Parameters
-    ----------
-    groups : ndarray of shape (n,)
-        The group (a task, in the targets form the rarest label) of every row.
-    strata : ndarray of shape (n,)
-        The finer group within it (the class of a task).
-    eligible : ndarray of shape (n,), booleans
-        Which rows may be held out at all.
-    members : csr_array of shape (n, n_cells), or None
-        In the targets form: the labels that a row holds, each of which must stay known.
-    """
+    # Shapes: groups (n,), strata (n,), eligible (n,), members (n, n_cells).
 
     groups: NDArray[np.intp]
     strata: NDArray[np.intp]
@@ -42,10 +32,8 @@ class Deck:
     members: Any = None
 
     def folds(self, n_folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
-        """Return a fold for every row: 0 to n_folds - 1, or ``KEPT``.
-
-        Groups and strata are spread as evenly as they can be, and so are all rows.
-        """
+        """Return a fold for every row: 0 to n_folds - 1, or ``KEPT``."""
+        # Groups and strata are spread as evenly as they can be, and so are all rows.
         rows = self._shuffled(rng)
         sizes = np.bincount(self.groups[rows])
         before = np.cumsum(sizes) - sizes
@@ -101,10 +89,8 @@ class Deck:
 
 
 def deck_of(data: TaskData, stratify: bool | None) -> Deck:
-    """Group the rows of some data for dealing, by class too if `stratify` says so.
-
-    None stratifies outcomes that are classes: text, booleans, and numbers with two values.
-    """
+    """Group the rows of some data for dealing, by class too if `stratify` says so."""
+    # None stratifies outcomes that are classes: text, booleans, and numbers with two values.
     if data.form is Form.TARGETS and data.y is not None:
         return _targets_deck(data.y, stratify)
     return _task_deck(data.row_tasks(), data.y, stratify)
@@ -162,11 +148,9 @@ def _by_class(y: NDArray[Any], stratify: bool | None) -> bool:
 
 
 def _starts(sizes: NDArray[np.intp], n_folds: int, rng: np.random.Generator) -> NDArray[np.intp]:
-    """Return the fold that every group begins with, such that all folds are of one size.
-
-    Groups go on where the one before stopped, in random order; one that fills all folds
-    alike may begin anywhere.
-    """
+    """Return the fold that every group begins with, such that all folds are of one size."""
+    # Groups go on where the one before stopped, in random order; one that fills all folds
+    # alike may begin anywhere.
     rest = sizes % n_folds
     order = rng.permutation(len(sizes))
     start = np.empty(len(sizes), dtype=np.intp)

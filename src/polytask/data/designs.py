@@ -33,29 +33,7 @@ class Checked(NamedTuple):
 
 
 def check_design(X: object, owner: str = "TaskData") -> tuple[Design, tuple[str, ...] | None]:
-    """Check a design and convert it to what the estimators work on.
-
-    Parameters
-    ----------
-    X : array-like, sparse matrix or data frame of shape (n, d)
-        The design.
-    owner : str, default="TaskData"
-        Whose X it is, for messages.
-
-    Returns
-    -------
-    X : ndarray, csr_array or data frame
-        float32 stays, float16 becomes float32, all other numbers float64; nothing is
-        copied that need not be. Data frames come back as they are.
-    feature_names : tuple of str or None
-        The column names of a data frame, if they are text.
-
-    Raises
-    ------
-    DataError
-        If X is not two-dimensional, is empty, is not made of numbers, or holds infinities
-        or, unless it is a data frame, NaN.
-    """
+    """Check a design and convert it to what the estimators work on. Shapes: X (n, d)."""
     checked = inspect(X, owner)
     return arrange(checked), checked.feature_names
 

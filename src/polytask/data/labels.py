@@ -22,25 +22,8 @@ _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
 
 def label_list(labels: object, parameter: str = "task", owner: str = "TaskData") -> list[Hashable]:
-    """Return labels as a list of Python values, each of the type that it has.
-
-    Parameters
-    ----------
-    labels : array-like of shape (n,)
-        A list, an array, or a column of a data frame.
-    parameter, owner : str
-        Names for messages.
-
-    Returns
-    -------
-    list
-        ``7`` stays an int and ``"07"`` stays text, also side by side.
-
-    Raises
-    ------
-    DataError
-        If `labels` is not one-dimensional or holds no labels.
-    """
+    """Return labels as a list of Python values, each of the type that it has."""
+    # Shapes: labels (n,).
     refuse_lazy(labels, parameter, owner)
     if is_table(labels) or isinstance(labels, str | bytes | dict) or np.ma.is_masked(labels):
         got = f"a {type(labels).__name__}"
@@ -59,27 +42,7 @@ def label_list(labels: object, parameter: str = "task", owner: str = "TaskData")
 def factorize(
     labels: object, parameter: str = "task", owner: str = "TaskData"
 ) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
-    """Turn labels into integers.
-
-    Parameters
-    ----------
-    labels : array-like of shape (n,)
-        The labels.
-    parameter, owner : str
-        Names for messages.
-
-    Returns
-    -------
-    distinct : tuple
-        The distinct labels: sorted where they can be, else as they first appear.
-    codes : ndarray of shape (n,)
-        The position of every label in `distinct`.
-
-    Raises
-    ------
-    DataError
-        If a label is missing.
-    """
+    """Turn labels into integers. Shapes: labels (n,), codes (n,)."""
     entries = label_list(labels, parameter, owner)
     found = distinct_values(entries)
     missing = missing_among(found)
@@ -100,13 +63,7 @@ def in_order(labels: Iterable[Hashable]) -> tuple[Hashable, ...]:
 
 
 def warn_near_misses(labels: Sequence[Hashable], parameter: str = "task") -> None:
-    """Warn of labels that differ by type, blanks or leading zeros only.
-
-    Warns
-    -----
-    DataWarning
-        Naming the first few; they are kept apart.
-    """
+    """Warn of labels that differ by type, blanks or leading zeros only."""
     if not any(isinstance(label, str) for label in labels):
         return
     alike: dict[Hashable, list[Hashable]] = {}

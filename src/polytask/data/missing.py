@@ -20,13 +20,7 @@ def is_missing(value: Hashable) -> bool:
 
 
 def distinct_values(values: Iterable[Hashable]) -> dict[Hashable, None]:
-    """Return the distinct `values` in the order of their first appearance.
-
-    Raises
-    ------
-    DataError
-        If a value is not hashable, such as a list.
-    """
+    """Return the distinct `values` in the order of their first appearance."""
     try:
         return dict.fromkeys(values)
     except TypeError as error:

@@ -28,27 +28,7 @@ Values = NDArray[Any]
 
 
 def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData") -> Values:
-    """Check one outcome per row.
-
-    Parameters
-    ----------
-    y : array-like of shape (n,)
-        Numbers, booleans, text or categories.
-    n : int
-        The number of rows of X.
-    parameter, owner : str
-        Names for messages.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Numbers and booleans with their own dtype, anything else as text or objects.
-
-    Raises
-    ------
-    DataError
-        If y has another length or shape, or a value is missing or infinite.
-    """
+    """Check one outcome per row. Shapes: y (n,), result (n,)."""
     values = outcome_values(y, parameter, owner)
     if values.ndim != 1:
         got = f"shape {values.shape}; one column per task is TaskData.from_targets"
@@ -65,29 +45,7 @@ def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData
 def check_targets(
     Y: object, n: int, owner: str = "TaskData"
 ) -> tuple[Values, tuple[str | int, ...]]:
-    """Check one column of outcomes per task, with gaps.
-
-    Parameters
-    ----------
-    Y : array-like or data frame of shape (n, T)
-        The outcomes; NaN or None where a label was not observed.
-    n : int
-        The number of rows of X.
-    owner : str
-        Whose Y it is, for messages.
-
-    Returns
-    -------
-    values : ndarray of shape (n, T)
-        Numbers with NaN for gaps, or objects with None for gaps.
-    names : tuple
-        The column names of a data frame, else 0 to T - 1.
-
-    Raises
-    ------
-    DataError
-        If Y has another length or shape, a value is infinite, or a target has no label.
-    """
+    """Check one column of outcomes per task, with gaps. Shapes: Y (n, T), values (n, T)."""
     names: tuple[str | int, ...] = ()
     if tables.is_table(Y):
         names = tuple(_plain_name(name) for name in tables.column_names(Y))
@@ -111,26 +69,7 @@ def check_targets(
 def check_weights(
     sample_weight: object, n: int, owner: str = "TaskData"
 ) -> NDArray[np.float64] | None:
-    """Check sample weights.
-
-    Parameters
-    ----------
-    sample_weight : array-like of shape (n,), float or None
-        The weights; one number means the same for all rows.
-    n : int
-        The number of rows of X.
-    owner : str
-        Whose weights they are, for messages.
-
-    Returns
-    -------
-    ndarray of shape (n,) or None
-
-    Raises
-    ------
-    DataError
-        If the weights have another shape, are negative or not finite, or all are zero.
-    """
+    """Check sample weights. Shapes: sample_weight (n,), result (n,)."""
     if sample_weight is None:
         return None
     weights = weight_values(sample_weight, n, owner)
@@ -220,11 +159,9 @@ def _refuse_kind(values: Values, parameter: str, owner: str) -> None:
 
 
 def infer(values: Values) -> Values:
-    """Give an array of objects the dtype that its entries have, if they share one.
-
-    Numbers become a numeric array (gaps NaN), booleans without gaps a boolean one; all
-    else stays an array of objects, with None for gaps.
-    """
+    """Give an array of objects the dtype that its entries have, if they share one."""
+    # Numbers become a numeric array (gaps NaN), booleans without gaps a boolean one; all
+    # else stays an array of objects, with None for gaps.
     missing = missing_mask(values)
     kinds = set(map(type, values[~missing].tolist()))
     if kinds and kinds <= {bool, np.bool_}:

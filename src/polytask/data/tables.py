@@ -32,13 +32,7 @@ def is_column(y: object) -> bool:
 
 
 def refuse_lazy(X: object, parameter: str, owner: str) -> None:
-    """Refuse a lazy frame, whose rows are not there yet.
-
-    Raises
-    ------
-    DataError
-        If `X` is a lazy frame.
-    """
+    """Refuse a lazy frame, whose rows are not there yet."""
     if isinstance(X, np.ndarray):
         return
     if nw.dependencies.is_into_lazyframe(X) and not is_table(X):
@@ -47,13 +41,7 @@ def refuse_lazy(X: object, parameter: str, owner: str) -> None:
 
 
 def open_frame(X: IntoDataFrame) -> nw.DataFrame[Any]:
-    """Return the narwhals view of a table.
-
-    Raises
-    ------
-    DataError
-        If two columns have the same name.
-    """
+    """Return the narwhals view of a table."""
     try:
         return nw.from_native(X, eager_only=True)
     except nw.exceptions.DuplicateError as error:
@@ -66,13 +54,7 @@ def column_names(X: IntoDataFrame) -> tuple[Hashable, ...]:
 
 
 def feature_names(X: IntoDataFrame) -> tuple[str, ...] | None:
-    """Return the column names if they are all text, None if none of them is.
-
-    Raises
-    ------
-    DataError
-        If some names are text and others are not.
-    """
+    """Return the column names if they are all text, None if none of them is."""
     names = column_names(X)
     text = [isinstance(name, str) for name in names]
     if any(text) and not all(text):
@@ -120,19 +102,7 @@ def get_column(X: IntoDataFrame, name: Hashable) -> NDArray[Any]:
 
 
 def column_values(column: object) -> NDArray[Any]:
-    """Return a column as an array.
-
-    Parameters
-    ----------
-    column : Series or ChunkedArray
-        Native or narwhals.
-
-    Returns
-    -------
-    ndarray of shape (n,)
-        Numbers keep their dtype (integers with gaps become floats with NaN); text,
-        categories and anything else become objects, missing ones None.
-    """
+    """Return a column as an array. Shapes: result (n,)."""
     series = nw.from_native(column, series_only=True, allow_series=True)  # type: ignore[call-overload]
     if series.dtype.is_numeric() or series.dtype.is_temporal():
         return np.asarray(series.to_numpy())
@@ -157,23 +127,8 @@ def table_like(
     columns: Mapping[str, NDArray[Any]],
     rows: Rows | None = None,
 ) -> IntoDataFrameT:
-    """Build a table of the same kind as another, such as a table of predictions.
-
-    Parameters
-    ----------
-    template : table
-        Gives the kind and, for pandas, the index.
-    columns : mapping of str to ndarray of shape (n,)
-        The columns of the new table.
-    rows : ndarray of shape (n,) or slice, default=None
-        The rows of `template` that the new rows belong to; None means all, in order.
-
-    Returns
-    -------
-    table
-        Text and numbers mixed in one column become text where the kind of table has no
-        column that holds both.
-    """
+    """Build a table of the same kind as another, such as a table of predictions."""
+    # Shapes: columns (n,), rows (n,).
     backend = open_frame(template).implementation
     pandas_like = backend.is_pandas_like()
     plain = {name: _plain(values, pandas_like) for name, values in columns.items()}
@@ -191,23 +146,7 @@ def same_kind(tables: Sequence[IntoDataFrame]) -> bool:
 
 
 def stack(tables: Sequence[IntoDataFrameT]) -> IntoDataFrameT:
-    """Put tables below each other, columns aligned by name, gaps where one is lacking.
-
-    Parameters
-    ----------
-    tables : sequence of tables
-        All of the same kind.
-
-    Returns
-    -------
-    table
-        Its columns are the union of all columns in the order in which they first appear.
-
-    Raises
-    ------
-    DataError
-        If a column holds numbers in one table and text in another.
-    """
+    """Put tables below each other, columns aligned by name, gaps where one is lacking."""
     frames = [open_frame(table) for table in tables]
     kinds = _common_dtypes(frames)
     stacked = nw.concat([_cast(frame, kinds) for frame in frames], how="diagonal")

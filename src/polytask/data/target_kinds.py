@@ -31,23 +31,7 @@ Wanted = Literal["auto", "numbers", "classes"]
 
 @dataclass(frozen=True)
 class TargetWords:
-    """How messages name a target, and what they advise.
-
-    Attributes
-    ----------
-    name : str
-        The target, such as "Target 'price' of sales.csv" or "y of compare".
-    asked : str
-        The option that says what it is to be, such as "--loss huber"; empty where there is none.
-    classes, numbers : str
-        How to ask for classes, and what to do where the values are numbers.
-    missing : callable
-        From words to what reads them as missing.
-    mark : callable
-        From a decimal mark to what chooses it.
-    place : callable
-        From the position of a cell to where it stands, such as "row 7".
-    """
+    """How messages name a target, and what they advise."""
 
     name: str
     asked: str
@@ -60,23 +44,7 @@ class TargetWords:
 
 @dataclass(frozen=True, eq=False)
 class TargetReading:
-    """What a target is.
-
-    Attributes
-    ----------
-    is_class : bool
-        Whether it holds classes rather than numbers.
-    reason : str
-        Why, as part of a sentence: "holds numbers".
-    n_values : int
-        Distinct values.
-    values : ndarray of shape (n,)
-        As given; floats, NaN where missing, where text was read as numbers.
-    written : str
-        How text that was read as numbers is written; empty where nothing was read.
-    missing : dict
-        Words in it that were read as missing, with the number of cells that hold them.
-    """
+    """What a target is. Shapes: values (n,)."""
 
     is_class: bool
     reason: str
@@ -94,35 +62,11 @@ def read_target(
     *,
     declared: bool = False,
 ) -> TargetReading:
-    """Tell whether a target is a number or a class, and read numbers that are written as text.
-
-    Text, true/false, categories and numbers with exactly two distinct values are classes; all
-    other numbers are numbers, also those written with signs of money, percent signs, marks
-    between thousands, or brackets around negative ones.
-
-    Parameters
-    ----------
-    values : ndarray of shape (n,)
-        The target, missing cells None or NaN.
-    words : TargetWords
-        For messages.
-    wanted : {"auto", "numbers", "classes"}, default="auto"
-        What the target is to be; "auto" lets its values decide.
-    decimal : {".", ","} or None, default=None
-        The decimal mark of numbers in text; None finds it, or refuses where it is unclear.
-    declared : bool, default=False
-        Whether its type says that it holds categories.
-
-    Returns
-    -------
-    TargetReading
-
-    Raises
-    ------
-    DataError
-        If it holds numbers but for some cells, two currencies, numbers that may mean two
-        things, or classes of few rows each that nobody has asked for.
-    """
+    """Tell whether a target is a number or a class, and read numbers that are written as text."""
+    # Shapes: values (n,).
+    # Text, true/false, categories and numbers with exactly two distinct values are classes; all
+    # other numbers are numbers, also those written with signs of money, percent signs, marks
+    # between thousands, or brackets around negative ones.
     seen = values[~missing_mask(values)]
     if seen.dtype.kind in "iuf":
         return _of_numbers(values, np.unique(seen), wanted)

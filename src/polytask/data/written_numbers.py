@@ -40,19 +40,7 @@ _PATTERNS = {".": _pattern("."), ",": _pattern(",")}
 
 @dataclass(frozen=True)
 class WrittenNumber:
-    """A number and how it is written.
-
-    Attributes
-    ----------
-    value : float
-        The number; 35 for "35%".
-    sign : str
-        The sign of money, or "%"; empty without one.
-    group : str
-        What stands between thousands; empty if nothing does.
-    brackets : bool
-        Whether brackets say that it is negative.
-    """
+    """A number and how it is written."""
 
     value: float
     sign: str
@@ -81,18 +69,7 @@ def parse_number(word: str, decimal: str) -> WrittenNumber | None:
 
 @dataclass(frozen=True)
 class WrittenColumn:
-    """The words of a column that are numbers, under one decimal mark.
-
-    Attributes
-    ----------
-    decimal : str
-        The mark, as given or found.
-    numbers : dict
-        From each word that is a number to it.
-    unsettled : str
-        A word that means something else with the other mark, where nothing tells which one is
-        meant; empty if it is settled.
-    """
+    """The words of a column that are numbers, under one decimal mark."""
 
     decimal: str
     numbers: Mapping[str, WrittenNumber] = field(default_factory=dict)
@@ -127,19 +104,7 @@ def _marks(word: str) -> set[str]:
 
 
 def read_words(counts: Mapping[str, int], decimal: str | None) -> WrittenColumn:
-    """Find the numbers among words.
-
-    Parameters
-    ----------
-    counts : mapping of str to int
-        The distinct words and how many cells hold each.
-    decimal : {".", ","} or None
-        The decimal mark; None finds it from the words that can be read in one way only.
-
-    Returns
-    -------
-    WrittenColumn
-    """
+    """Find the numbers among words."""
     found = {mark: _numbers(counts, mark) for mark in (".", ",")}
     if decimal is not None:
         return WrittenColumn(decimal, found[decimal])

@@ -209,18 +209,8 @@ def quadratic_conjugate(value: float, slope: float) -> Callable[[float], float]:
 
 
 def diagonal_preconditioner(diagonal: Array) -> Preconditioner:
-    """Precondition by a diagonal bound of the Hessian.
-
-    Parameters
-    ----------
-    diagonal : ndarray of shape (n_features, n_columns)
-        Non-negative.
-
-    Returns
-    -------
-    callable
-        ``shift -> (V -> V / (diagonal + shift))``; entries that would be divided by 0 are kept.
-    """
+    """Precondition by a diagonal bound of the Hessian."""
+    # Shapes: diagonal (n_features, n_columns).
 
     def prepare(shift: float) -> LinearMap:
         total = diagonal + shift
@@ -233,23 +223,9 @@ def diagonal_preconditioner(diagonal: Array) -> Preconditioner:
 def block_preconditioner(
     matrices: Array, weight: Array, means: Array | None = None
 ) -> Preconditioner:
-    """Precondition by the exact inverse of one block of the Hessian per column.
-
-    Parameters
-    ----------
-    matrices : ndarray of shape (n_columns or 1, n_features, n_features)
-        Positive semi-definite up to rounding; one matrix if all columns share it.
-    weight : ndarray of shape (n_columns,)
-        Factor of each column's matrix, non-negative.
-    means : ndarray of shape (n_columns, n_features) or None, default=None
-        Vectors whose squares ``m m'`` are added to the matrices.
-
-    Returns
-    -------
-    callable
-        ``shift -> (V -> (weight matrix + shift I)^-1 V)``, column by column; directions
-        that would be divided by rounding are treated as the stiffest one.
-    """
+    """Precondition by the exact inverse of one block of the Hessian per column."""
+    # Shapes: matrices (n_columns or 1, n_features, n_features), weight (n_columns,), means
+    # (n_columns, n_features).
     trace = np.trace(matrices, axis1=1, axis2=2)
     trace = trace if means is None else trace + np.einsum("ki,ki->k", means, means)
     top = float(np.max(weight * trace, initial=0.0))
@@ -306,19 +282,9 @@ def _spectral_preconditioner(matrices: Array, weight: Array) -> Preconditioner:
 
 
 def times_each(matrices: Array, V: Array) -> Array:
-    """Multiply column k of `V` by matrix k, or all columns by the one matrix.
-
-    Parameters
-    ----------
-    matrices : ndarray of shape (n_columns or 1, n_features, n_features)
-        The matrices.
-    V : ndarray of shape (n_features, n_columns)
-        The columns.
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_columns)
-    """
+    """Multiply column k of `V` by matrix k, or all columns by the one matrix."""
+    # Shapes: matrices (n_columns or 1, n_features, n_features), V (n_features, n_columns), result
+    # (n_features, n_columns).
     if len(matrices) == 1:
         return np.asarray(matrices[0] @ V)
     return np.asarray((matrices @ V.T[:, :, None])[:, :, 0].T)
@@ -336,21 +302,10 @@ def rows_in_use(W: Array) -> NDArray[np.intp]:
 
 
 def moments_times(second: Array, W: Array) -> Array:
-    """Multiply column k of `W` by symmetric matrix k, or all columns by the one matrix.
-
-    As :func:`times_each`, but rows of W that are zero cost nothing where one matrix does.
-
-    Parameters
-    ----------
-    second : ndarray of shape (n_columns or 1, n_features, n_features)
-        Symmetric matrices.
-    W : ndarray of shape (n_features, n_columns)
-        Coefficients.
-
-    Returns
-    -------
-    ndarray of shape (n_features, n_columns)
-    """
+    """Multiply column k of `W` by symmetric matrix k, or all columns by the one matrix."""
+    # Shapes: second (n_columns or 1, n_features, n_features), W (n_features, n_columns), result
+    # (n_features, n_columns).
+    # As :func:`times_each`, but rows of W that are zero cost nothing where one matrix does.
     if len(second) == 1:
         rows = rows_in_use(W)
         if 2 * len(rows) < len(W):

@@ -41,13 +41,7 @@ class Products(ABC):
 
 @dataclass(frozen=True, eq=False)
 class CubeProducts(Products):
-    """Tasks of equal size.
-
-    Parameters
-    ----------
-    cube : ndarray of shape (n_tasks, n_rows_of_each, n_features)
-        The rows.
-    """
+    """Tasks of equal size. Shapes: cube (n_tasks, n_rows_of_each, n_features)."""
 
     cube: NDArray[Any]
 
@@ -77,15 +71,9 @@ class CubeProducts(Products):
 
 @dataclass(frozen=True, eq=False)
 class SegmentProducts(Products):
-    """Large tasks: one product each.
+    """Large tasks: one product each."""
 
-    Parameters
-    ----------
-    matrix : ndarray or CSR of shape (n_rows, n_features)
-        The rows.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Where each task's rows begin.
-    """
+    # Shapes: matrix (n_rows, n_features), offsets (n_tasks + 1,).
 
     matrix: Matrix
     offsets: Index
@@ -124,15 +112,9 @@ class SegmentProducts(Products):
 
 @dataclass(frozen=True, eq=False)
 class GatheredProducts(Products):
-    """Small tasks of unequal size: their vectors are repeated for some rows at a time.
+    """Small tasks of unequal size: their vectors are repeated for some rows at a time."""
 
-    Parameters
-    ----------
-    matrix : ndarray of shape (n_rows, n_features)
-        The rows.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Where each task's rows begin.
-    """
+    # Shapes: matrix (n_rows, n_features), offsets (n_tasks + 1,).
 
     matrix: NDArray[Any]
     offsets: Index
@@ -183,15 +165,9 @@ class GatheredProducts(Products):
 
 @dataclass(frozen=True, eq=False)
 class EntryProducts(Products):
-    """Small sparse tasks: entry by entry.
+    """Small sparse tasks: entry by entry."""
 
-    Parameters
-    ----------
-    matrix : CSR of shape (n_rows, n_features)
-        The rows.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Where each task's rows begin.
-    """
+    # Shapes: matrix (n_rows, n_features), offsets (n_tasks + 1,).
 
     matrix: Matrix
     offsets: Index
@@ -235,19 +211,8 @@ def _squared(rows: Matrix) -> Matrix:
 
 
 def products(matrix: Matrix, offsets: Index) -> Products:
-    """Return the fastest products for tasks of these sizes.
-
-    Parameters
-    ----------
-    matrix : ndarray or CSR of shape (n_rows, n_features)
-        Rows sorted by task.
-    offsets : ndarray of int of shape (n_tasks + 1,)
-        Where each task's rows begin.
-
-    Returns
-    -------
-    Products
-    """
+    """Return the fastest products for tasks of these sizes."""
+    # Shapes: matrix (n_rows, n_features), offsets (n_tasks + 1,).
     counts = np.diff(offsets)
     small = int(offsets[-1]) < _MANY_ROWS * len(counts)
     if sp.issparse(matrix):

@@ -29,17 +29,10 @@ _FEW_FEATURES = 32
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What the second derivatives h of the predictions of each column sum to.
+    """What the second derivatives h of the predictions of each column sum to."""
 
-    Attributes
-    ----------
-    second : ndarray of shape (n_columns, n_features, n_features)
-        Sums of h x x'.
-    first : ndarray of shape (n_features, n_columns)
-        Sums of h x.
-    total : ndarray of shape (n_columns,)
-        Sums of h.
-    """
+    # Shapes: second (n_columns, n_features, n_features), first (n_features, n_columns), total
+    # (n_columns,).
 
     second: Array
     first: Array
@@ -62,19 +55,11 @@ class Moments:
 
 @dataclass(frozen=True, eq=False)
 class Curvature:
-    """The curvature of a datafit on samples once the intercepts are minimised out.
+    """The curvature of a datafit on samples once the intercepts are minimised out."""
 
-    An intercept of its own takes the mean of each column away; one that is held by a
-    curvature k takes away ``total / (total + k)`` of it, where `total` is the curvature of
-    the losses in that intercept.
-
-    Parameters
-    ----------
-    stack : Stack
-        The data.
-    held : float
-        See :attr:`polytask.datafits.Intercepts.held`.
-    """
+    # An intercept of its own takes the mean of each column away; one that is held by a
+    # curvature k takes away ``total / (total + k)`` of it, where `total` is the curvature of
+    # the losses in that intercept.
 
     stack: Stack
     held: float
@@ -148,10 +133,8 @@ class Curvature:
 
     @property
     def in_few_numbers(self) -> bool:
-        """Whether moments cost about as much as a few products with the Hessian on the rows.
-
-        Every prediction has one column then, so that the moments are all there is.
-        """
+        """Whether moments cost about as much as a few products with the Hessian on the rows."""
+        # Every prediction has one column then, so that the moments are all there is.
         few = self.stack.shape[0] <= _FEW_FEATURES
         return few and all(isinstance(block, ScalarBlock) for block in self.stack.blocks)
 

@@ -17,15 +17,8 @@ _CHEAPER = 0.7
 
 
 def pays(weight: Array, patterns: list[Index]) -> bool:
-    """Say whether to go by all rows is cheaper than to collect each pattern of labels.
-
-    Parameters
-    ----------
-    weight : ndarray of shape (n_rows, n_columns)
-        Weights of the labels, 0 where they are missing.
-    patterns : list of ndarray of int
-        Columns of one pattern.
-    """
+    """Say whether to go by all rows is cheaper than to collect each pattern of labels."""
+    # Shapes: weight (n_rows, n_columns).
     n = len(weight)
     base = weight.max(axis=1)
     # A row has one weight, whatever its labels.
@@ -37,21 +30,9 @@ def pays(weight: Array, patterns: list[Index]) -> bool:
 
 @dataclass(frozen=True, eq=False)
 class AllRows:
-    """Moments of all rows, from which those of tasks with a few missing labels follow.
+    """Moments of all rows, from which those of tasks with a few missing labels follow."""
 
-    Attributes
-    ----------
-    features : Features
-        The rows.
-    share : ndarray of shape (n_chosen,)
-        Weights of the chosen rows; they sum to 1.
-    rows : ndarray of int of shape (n_chosen,)
-        Which rows.
-    y_zero : ndarray of shape (n_columns,)
-        Means of the labels that there are.
-    sums : Sums
-        Moments of all rows; of the labels about `y_zero`, and 0 where they are missing.
-    """
+    # Shapes: share (n_chosen,), rows (n_chosen,), y_zero (n_columns,).
 
     features: Features
     share: Array
@@ -61,19 +42,8 @@ class AllRows:
 
     @classmethod
     def of(cls, features: Features, Y: Array, weight: Array, rows: Index | None) -> AllRows:
-        """Collect the moments of all rows.
-
-        Parameters
-        ----------
-        features : Features
-            The rows.
-        Y : ndarray of shape (n_rows, n_columns)
-            Labels.
-        weight : ndarray of shape (n_chosen, n_columns)
-            Weights of the labels of the chosen rows: that of the row, or 0 if it is missing.
-        rows : ndarray of int of shape (n_chosen,) or None
-            Which rows; None for all.
-        """
+        """Collect the moments of all rows."""
+        # Shapes: Y (n_rows, n_columns), weight (n_chosen, n_columns), rows (n_chosen,).
         base = weight.max(axis=1)
         share, chosen = base / base.sum(), np.arange(len(Y)) if rows is None else rows
         total = np.maximum(weight.sum(axis=0), np.finfo(float).tiny)
@@ -83,15 +53,7 @@ class AllRows:
         return cls(features, share, chosen, y_zero, weighted_sums(features, away, share, rows))
 
     def less(self, missing: Index, columns: Index) -> Sums | None:
-        """Return the moments of some columns, None where the difference lost digits.
-
-        Parameters
-        ----------
-        missing : ndarray of int
-            Positions among the chosen rows whose labels they lack.
-        columns : ndarray of int
-            The columns.
-        """
+        """Return the moments of some columns, None where the difference lost digits."""
         missing = missing[self.share[missing] > 0]
         gone = float(self.share[missing].sum())
         s, left = self.sums, 1.0 - gone

@@ -21,21 +21,12 @@ Groups = NDArray[np.intp]
 
 
 class LevelArrays(NamedTuple):
-    """A Newton step on b as arrays, for compiled loops.
+    """A Newton step on b as arrays, for compiled loops."""
 
-    The step from b is ``direct * r + spread * sums(gather * r)`` with ``r = right - pull`` and
-    ``pull = strength * (b - anchor - share * sums(b))``, where ``sums`` gives every column the
-    sum over its group.
-
-    Attributes
-    ----------
-    groups : ndarray of int of shape (n_columns,)
-        Group of each column.
-    direct, spread, gather, anchor, share : ndarray of shape (n_columns,)
-        See above.
-    strength : float
-        Of the pull, 0 for none.
-    """
+    # Shapes: groups (n_columns,), direct, spread, gather, anchor, share (n_columns,).
+    # The step from b is ``direct * r + spread * sums(gather * r)`` with ``r = right - pull`` and
+    # ``pull = strength * (b - anchor - share * sums(b))``, where ``sums`` gives every column the
+    # sum over its group.
 
     groups: Groups
     direct: Array

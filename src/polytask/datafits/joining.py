@@ -94,10 +94,8 @@ def all_but_one(parts: Sequence[Counted]) -> tuple[Counted, list[Counted]]:
 
 
 def without_rounding(s: TaskStatistics) -> TaskStatistics:
-    """Return moments in which features that are constant in a task do not vary there.
-
-    Once their means are taken off, nothing tells what rounding left of them from a feature.
-    """
+    """Return moments in which features that are constant in a task do not vary there."""
+    # Once their means are taken off, nothing tells what rounding left of them from a feature.
     own = np.diagonal(s.second, axis1=1, axis2=2)
     dead = (own <= _ROUNDING * s.x_mean.T[: len(own)] ** 2) & (own > 0)
     if not dead.any():

@@ -33,17 +33,9 @@ _RIDGE = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class _System:
-    """The sums that have to vanish, of the labels of tasks that share an intercept, or of one.
+    """The sums that have to vanish, of the labels of tasks that share an intercept, or of one."""
 
-    Attributes
-    ----------
-    labels : ndarray of int of shape (n,)
-        Which.
-    factors : ndarray of shape (n, n_equations)
-        What each derivative counts in each sum, times its weight.
-    columns : ndarray of int
-        The columns whose features take the last equations, one feature after the other.
-    """
+    # Shapes: labels (n,), factors (n, n_equations).
 
     labels: Index
     factors: Array

@@ -31,19 +31,9 @@ _FLAT = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Every label of losses with a kink.
+    """Every label of losses with a kink."""
 
-    Attributes
-    ----------
-    column : ndarray of int of shape (n_labels,)
-        The column of W that predicts it.
-    y, weight : ndarray of shape (n_labels,)
-        Targets and weights.
-    lower, upper : ndarray of shape (n_labels,)
-        Slopes of the losses.
-    n_columns : int
-        Columns of W.
-    """
+    # Shapes: column (n_labels,), y, weight (n_labels,), lower, upper (n_labels,).
 
     column: Index
     y: Array
@@ -98,17 +88,8 @@ class _Sorted:
 
 
 def best_levels(rows: Rows, plain: Array, intercepts: Intercepts) -> Array:
-    """Return the best intercepts for predictions without, shape (n_columns,).
-
-    Parameters
-    ----------
-    rows : Rows
-        The labels.
-    plain : ndarray of shape (n_labels,)
-        Predictions without intercepts.
-    intercepts : Intercepts
-        What b may be; columns without rows are put where they cost nothing.
-    """
+    """Return the best intercepts for predictions without, shape (n_columns,)."""
+    # Shapes: plain (n_labels,).
     residual = rows.y - plain
     if isinstance(intercepts, TiedIntercepts):
         n_groups = int(intercepts.groups.max(initial=-1)) + 1
@@ -182,17 +163,8 @@ def _to_means(order: _Sorted, intercepts: PulledIntercepts, seen: Mask) -> Array
 
 
 def balanced(rows: Rows, u: Array, owner: Index | None) -> Array:
-    """Return derivatives near u whose weighted sums vanish in every group, within their bounds.
-
-    Parameters
-    ----------
-    rows : Rows
-        The labels.
-    u : ndarray of shape (n_labels,)
-        Derivatives within their bounds.
-    owner : ndarray of int of shape (n_labels,) or None
-        The group of each label; None where nothing has to vanish.
-    """
+    """Return derivatives near u whose weighted sums vanish in every group, within their bounds."""
+    # Shapes: u (n_labels,), owner (n_labels,).
     if owner is None:
         return u
     size = int(owner.max(initial=-1)) + 1
@@ -225,21 +197,9 @@ def zero_sum_groups(rows: Rows, intercepts: Intercepts) -> Index | None:
 
 
 def subgradient(rows: Rows, plain: Array, b: Array, intercepts: Intercepts) -> Array:
-    """Return derivatives at the best intercepts that make these stationary.
-
-    Rows that lie on a kink share what is left, all alike.
-
-    Parameters
-    ----------
-    rows : Rows
-        The labels.
-    plain : ndarray of shape (n_labels,)
-        Predictions without intercepts.
-    b : ndarray of shape (n_columns,)
-        The best intercepts.
-    intercepts : Intercepts
-        What b may be.
-    """
+    """Return derivatives at the best intercepts that make these stationary."""
+    # Shapes: plain (n_labels,), b (n_columns,).
+    # Rows that lie on a kink share what is left, all alike.
     away = plain + b[rows.column] - rows.y
     size = np.abs(plain) + np.abs(b[rows.column]) + np.abs(rows.y)
     tie = np.abs(away) <= 64 * np.finfo(float).eps * size

@@ -16,24 +16,7 @@ _CHUNK = 2**20
 
 
 def largest_eigenvalue(apply: LinearMap, shape: tuple[int, int]) -> float:
-    """Return the largest eigenvalue of a symmetric map >= 0, from below.
-
-    Parameters
-    ----------
-    apply : callable
-        The map.
-    shape : tuple of int
-        Shape of its argument.
-
-    Returns
-    -------
-    float
-        The largest Ritz value; Lanczos steps stop when it has settled to three digits.
-
-    References
-    ----------
-    G. Golub and C. Van Loan, "Matrix Computations" (2013), section 10.1.
-    """
+    """Return the largest eigenvalue of a symmetric map >= 0, from below."""
 
     def flat(v: Array) -> Array:
         return apply(v.reshape(shape)).reshape(-1, 1)
@@ -42,23 +25,9 @@ def largest_eigenvalue(apply: LinearMap, shape: tuple[int, int]) -> float:
 
 
 def largest_of_columns(apply: LinearMap, shape: tuple[int, int]) -> float:
-    """Return the largest eigenvalue of a map that takes every column to itself, from below.
-
-    Each column has Lanczos steps of its own, in the same products: the eigenvalues of one task
-    lie farther apart than those of all, so that fewer steps tell them.
-
-    Parameters
-    ----------
-    apply : callable
-        The map, symmetric and >= 0 in every column.
-    shape : tuple of int
-        Shape of its argument.
-
-    Returns
-    -------
-    float
-        The largest Ritz value, settled to three digits.
-    """
+    """Return the largest eigenvalue of a map that takes every column to itself, from below."""
+    # Each column has Lanczos steps of its own, in the same products: the eigenvalues of one task
+    # lie farther apart than those of all, so that fewer steps tell them.
     return _largest(apply, shape, 2 * _BETWEEN)
 
 

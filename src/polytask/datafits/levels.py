@@ -17,22 +17,8 @@ _ALMOST_NONE = 1e-3
 def log_sums(
     design: Stacked | Shared, loss: LogLink, y: Array, weight: Array, eta: Array
 ) -> tuple[Array, Array]:
-    """Return the logarithms of the two sums whose ratio is the best constant.
-
-    Parameters
-    ----------
-    design : Stacked or Shared
-        Tells which rows belong to a column.
-    loss : LogLink
-        The loss.
-    y, weight, eta : ndarray
-        Targets, weights and predictors, of one shape.
-
-    Returns
-    -------
-    linear, exponential : ndarray of shape (columns of the design,)
-        ``side * (linear - exponential)`` is to be added to `eta`. NaN without weight.
-    """
+    """Return the logarithms of the two sums whose ratio is the best constant."""
+    # Shapes: linear, exponential (columns of the design,).
     exponent = np.where(weight > 0, loss.side * eta + loss.log_factor(y), -np.inf)
     top = _largest(design, exponent)
     top = np.where(np.isfinite(top), top, 0.0)
@@ -61,15 +47,8 @@ def _log(sums: Array) -> Array:
 
 
 def joined_sums(sums: Array, groups: NDArray[np.intp]) -> Array:
-    """Return logarithms of sums over the columns of each group, one for every column.
-
-    Parameters
-    ----------
-    sums : ndarray of shape (n_columns,)
-        Logarithms of the columns' sums, NaN for columns that have none.
-    groups : ndarray of int of shape (n_columns,)
-        Numbered from 0.
-    """
+    """Return logarithms of sums over the columns of each group, one for every column."""
+    # Shapes: sums (n_columns,), groups (n_columns,).
     total = np.full(int(groups.max(initial=-1)) + 1, -np.inf)
     seen = ~np.isnan(sums)
     np.logaddexp.at(total, groups[seen], sums[seen])

@@ -25,26 +25,8 @@ _FLOOR = 1e-6
 
 
 def local_quadratic(datafit: Samples, W: Array, b: Array) -> SquaredStatistics:
-    """Return the quadratic with the value (up to a constant), gradient and curvature at (W, b).
-
-    Parameters
-    ----------
-    datafit : Samples
-        Made of blocks with one prediction per row and task.
-    W : ndarray of shape (n_features, n_columns)
-        The point.
-    b : ndarray of shape (n_columns,)
-        Its intercepts.
-
-    Returns
-    -------
-    SquaredStatistics
-
-    References
-    ----------
-    P. Green, "Iteratively reweighted least squares for maximum likelihood estimation",
-    Journal of the Royal Statistical Society B 46 (1984), section 2.
-    """
+    """Return the quadratic with the value (up to a constant), gradient and curvature at (W, b)."""
+    # Shapes: W (n_features, n_columns), b (n_columns,).
     parts = [(block.columns, _block(block, W, b)) for block in _scalar(datafit)]
     if len(parts) == 1 and np.array_equal(parts[0][0], np.arange(datafit.n_columns)):
         return SquaredStatistics(parts[0][1], datafit.intercepts)
@@ -60,26 +42,8 @@ def has_local_quadratic(datafit: Samples) -> bool:
 
 
 def majorant(datafit: Samples, W: Array, b: Array) -> Samples | None:
-    """Return a weighted squared loss that touches a data term at (W, b) and is nowhere below it.
-
-    Parameters
-    ----------
-    datafit : Samples
-        The data term.
-    W : ndarray of shape (n_features, n_columns)
-        The point.
-    b : ndarray of shape (n_columns,)
-        Its intercepts.
-
-    Returns
-    -------
-    Samples or None
-        None unless every loss is the squared or Huber's.
-
-    References
-    ----------
-    P. J. Huber, "Robust Statistics" (1981), section 7.8 (modified weights).
-    """
+    """Return a weighted squared loss that majorises a data term and touches it at (W, b)."""
+    # Shapes: W (n_features, n_columns), b (n_columns,).
     blocks = _scalar(datafit)
     known = all(isinstance(block.loss, Huber | Squared) for block in blocks)
     if not known or len(blocks) < len(datafit.blocks):

@@ -32,11 +32,10 @@ class _Point:
 
 @dataclass
 class _Reach:
-    """How far each intercept may move in one step.
+    """How far each intercept may move in one step."""
 
-    It grows while a step leaves the slope as it is, and shrinks where a step turns it
-    round without making it smaller.
-    """
+    # It grows while a step leaves the slope as it is, and shrinks where a step turns it
+    # round without making it smaller.
 
     length: Array
     slope: Array
@@ -62,35 +61,18 @@ class _Step:
 
 @dataclass(frozen=True, eq=False)
 class Profile:
-    """Minimises over the intercepts by Newton's method.
+    """Minimises over the intercepts by Newton's method."""
 
-    Far from the optimum, where all probabilities are 0 or 1, the curvature vanishes and a
-    Newton step leads nowhere. There the curvature is raised, up to its bound, until the
-    step is no longer than has proved right for that intercept.
-
-    Parameters
-    ----------
-    stack : Stack
-        The data.
-    intercepts : Intercepts
-        What b may be.
-    """
+    # Far from the optimum, where all probabilities are 0 or 1, the curvature vanishes and a
+    # Newton step leads nowhere. There the curvature is raised, up to its bound, until the
+    # step is no longer than has proved right for that intercept.
 
     stack: Stack
     intercepts: Intercepts
 
     def minimise(self, plain: Predictions, start: Array, quadratic: bool) -> Array:
-        """Return the best intercepts for predictions that have none yet.
-
-        Parameters
-        ----------
-        plain : list of ndarray
-            Predictions of every block without intercepts.
-        start : ndarray of shape (n_columns,)
-            Where to start.
-        quadratic : bool
-            Whether one exact Newton step is the answer.
-        """
+        """Return the best intercepts for predictions that have none yet."""
+        # Shapes: start (n_columns,).
         b = self.intercepts.project(start)
         if isinstance(self.intercepts, NoIntercepts):
             return b
@@ -125,10 +107,8 @@ class Profile:
         return best
 
     def _begin(self, plain: Predictions, b: Array) -> _Point:
-        """Return the lower of the guess and the intercepts that would be best if free.
-
-        Those are the answer if they are free, and never overflow.
-        """
+        """Return the lower of the guess and the intercepts that would be best if free."""
+        # Those are the answer if they are free, and never overflow.
         if self.stack.is_bounded:
             return self._at(plain, b)
         tied = isinstance(self.intercepts, TiedIntercepts)

@@ -179,10 +179,8 @@ class Rooted(Datafit):
         sigma: Array,
         start: Array | None,
     ) -> Evaluation:
-        """Join value, gradient and conjugate of both kinds of losses.
-
-        The value is that of the intercepts `best`; `b` and `sigma` make the gradient.
-        """
+        """Join value, gradient and conjugate of both kinds of losses."""
+        # The value is that of the intercepts `best`; `b` and `sigma` make the gradient.
         rest = None if self.rest is None else self.rest.evaluate(W, start)
         total = self.squares.total
         longest = float(np.max(self._sigma(at, b) / sigma, initial=1.0, where=total > 0))

@@ -30,23 +30,8 @@ Increasing = Callable[[Array], tuple[Array, Array]]
 
 
 def best_levels(mean: Array, variance: Array, weight: Array, intercepts: Intercepts) -> Array:
-    """Return the b that minimises ``sum weight sqrt(variance + (mean - b)^2)`` plus its penalty.
-
-    Parameters
-    ----------
-    mean, variance : ndarray of shape (n_columns,)
-        Of the residuals without intercepts; a variance is > 0.
-    weight : ndarray of shape (n_columns,)
-        0 for columns that say nothing.
-    intercepts : Intercepts
-        What b may be.
-
-    Returns
-    -------
-    ndarray of shape (n_columns,)
-        A column that nothing tells anything about is at 0, at the mean of its group, or at its
-        anchor.
-    """
+    """Return the b that minimises ``sum weight sqrt(variance + (mean - b)^2) + penalty``."""
+    # Shapes: mean, variance (n_columns,), weight (n_columns,), result (n_columns,).
     match intercepts:
         case NoIntercepts():
             return np.zeros_like(mean)
@@ -59,10 +44,8 @@ def best_levels(mean: Array, variance: Array, weight: Array, intercepts: Interce
 def _by_newton(
     mean: Array, variance: Array, weight: Array, intercepts: Intercepts
 ) -> Array | None:
-    """Return the best b by Newton's method, None where that does not settle.
-
-    A step that does not lower the value is replaced by that of a squared loss, which does.
-    """
+    """Return the best b by Newton's method, None where that does not settle."""
+    # A step that does not lower the value is replaced by that of a squared loss, which does.
     push = intercepts.gradient(np.zeros_like(mean))
 
     def squared(b: Array) -> Array:

@@ -29,15 +29,9 @@ _LEAST = 1e-10
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """How predictions without intercepts change along a direction of W.
+    """How predictions without intercepts change along a direction of W."""
 
-    Attributes
-    ----------
-    mean, covariance : ndarray of shape (n_columns,)
-        Mean of the change in every column, and its covariance with the residuals.
-    parts : list of ndarray
-        What :meth:`Residuals.back` needs of it.
-    """
+    # Shapes: mean, covariance (n_columns,).
 
     mean: Array
     covariance: Array
@@ -45,15 +39,9 @@ class Change:
 
 
 class Residuals(ABC):
-    """Targets minus predictions without intercepts, at one W.
+    """Targets minus predictions without intercepts, at one W."""
 
-    Attributes
-    ----------
-    mean, variance : ndarray of shape (n_columns,)
-        Weighted, of every column.
-    product : ndarray of shape (n_columns,)
-        Weighted mean of residual times target.
-    """
+    # Shapes: mean, variance (n_columns,), product (n_columns,).
 
     mean: Array
     variance: Array
@@ -67,31 +55,12 @@ class Residuals(ABC):
     def back(
         self, own: Array, level: Array, change: Change | None = None, factor: Array | None = None
     ) -> Array:
-        """Return the features times a function of the rows, averaged over them.
-
-        Parameters
-        ----------
-        own, level : ndarray of shape (n_columns,)
-            The function is ``own * residual + level``,
-        change : Change or None
-            plus the change
-        factor : ndarray of shape (n_columns,) or None
-            times this.
-
-        Returns
-        -------
-        ndarray of shape (n_features, n_columns)
-        """
+        """Return the features times a function of the rows, averaged over them."""
+        # Shapes: own, level (n_columns,), factor (n_columns,), result (n_features, n_columns).
 
 
 class Squares(ABC):
-    """What tells the squared residuals of every column at any W.
-
-    Attributes
-    ----------
-    total : ndarray of shape (n_columns,)
-        Weight of each column in the objective, 0 for one that has no rows here.
-    """
+    """What tells the squared residuals of every column at any W. Shapes: total (n_columns,)."""
 
     total: Array
 

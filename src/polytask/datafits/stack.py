@@ -19,15 +19,7 @@ Predictions = list[Array]
 
 @dataclass(frozen=True, eq=False)
 class Stack:
-    """The blocks of a datafit; predictions come as one array per block.
-
-    Parameters
-    ----------
-    blocks : tuple of Block
-        Every column of W belongs to exactly one block.
-    n_features, n_columns : int
-        Shape of W.
-    """
+    """The blocks of a datafit; predictions come as one array per block."""
 
     blocks: tuple[Block, ...]
     n_features: int
@@ -103,15 +95,8 @@ class Stack:
         return newton_solver(self.intercept_curvature(eta), intercepts, np.zeros(self.n_columns))
 
     def levels(self, plain: Predictions, groups: Index) -> Array:
-        """Return the best intercepts for predictions without, NaN where nothing knows them.
-
-        Parameters
-        ----------
-        plain : list of ndarray
-            Predictions.
-        groups : ndarray of int of shape (n_columns,)
-            Columns that have one intercept.
-        """
+        """Return the best intercepts for predictions without, NaN where nothing knows them."""
+        # Shapes: groups (n_columns,).
         linear, exponential, sides = np.full((3, self.n_columns), np.nan)
         for block, eta in zip(self.blocks, plain, strict=True):
             found = block.level_sums(eta)
@@ -145,17 +130,7 @@ def own_curvature(parts: Parts, n_columns: int) -> Array:
 
 
 def newton_solver(parts: Parts, intercepts: Intercepts, extra: Array) -> LinearMap:
-    """Return the solution of Newton systems in the intercepts.
-
-    Parameters
-    ----------
-    parts : list of (columns, curvature)
-        A curvature per column, or one matrix for several columns.
-    intercepts : Intercepts
-        What the intercepts may be.
-    extra : ndarray of shape (n_columns,)
-        Added to the diagonal.
-    """
+    """Return the solution of Newton systems in the intercepts. Shapes: extra (n_columns,)."""
     if all(curvature.ndim == 1 for _, curvature in parts):
         diagonal = own_curvature(parts, extra.size) + extra
         return lambda right: intercepts.solve(diagonal, right)

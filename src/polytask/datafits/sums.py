@@ -31,21 +31,10 @@ _LOOKED_AT = 64
 
 @dataclass(frozen=True, eq=False)
 class Sums:
-    """Moments of features and targets about their means.
+    """Moments of features and targets about their means."""
 
-    Attributes
-    ----------
-    second : ndarray of shape (n_features, n_features)
-        Weighted mean of ``(x - x_mean)(x - x_mean)'``.
-    cross : ndarray of shape (n_features, n_columns)
-        Weighted mean of ``(x - x_mean)(y - y_mean)``.
-    spread : ndarray of shape (n_columns,)
-        Weighted mean of ``(y - y_mean)^2``.
-    x_mean : ndarray of shape (n_features,)
-        Weighted feature means.
-    y_mean : ndarray of shape (n_columns,)
-        Weighted target means.
-    """
+    # Shapes: second (n_features, n_features), cross (n_features, n_columns), spread (n_columns,),
+    # x_mean (n_features,), y_mean (n_columns,).
 
     second: Array
     cross: Array
@@ -55,23 +44,8 @@ class Sums:
 
 
 def weighted_sums(features: Features, Y: Array, share: Array, rows: Index | None = None) -> Sums:
-    """Return the moments of some rows.
-
-    Parameters
-    ----------
-    features : Features
-        Dense or sparse.
-    Y : ndarray of shape (n_rows, n_columns)
-        Targets.
-    share : ndarray of shape (n_chosen,)
-        Weights of the chosen rows; they sum to 1, or to 0.
-    rows : ndarray of int of shape (n_chosen,) or None
-        Which rows; None for all.
-
-    Returns
-    -------
-    Sums
-    """
+    """Return the moments of some rows."""
+    # Shapes: Y (n_rows, n_columns), share (n_chosen,), rows (n_chosen,).
     if sp.issparse(features.matrix):
         chosen = features if rows is None else features.rows(rows)
         found = _sparse_sums(chosen, Y if rows is None else Y[rows], share)

@@ -15,21 +15,7 @@ VARIABLE = "POLYTASK_DATA"
 
 @dataclasses.dataclass(frozen=True)
 class RemoteFile:
-    """A file of a public GitHub repository, pinned by commit and checksum.
-
-    Parameters
-    ----------
-    folder : str
-        Name of the folder that holds the file in POLYTASK_DATA and in the cache.
-    repository : str
-        ``owner/name``.
-    path : str
-        Path of the file inside the repository.
-    commit : str
-        The commit, 40 hexadecimal digits.
-    sha256 : str
-        Checksum of the content.
-    """
+    """A file of a public GitHub repository, pinned by commit and checksum."""
 
     folder: str
     repository: str
@@ -48,19 +34,7 @@ class RemoteFile:
         return f"https://raw.githubusercontent.com/{self.repository}/{self.commit}/{self.path}"
 
     def locate(self) -> Path:
-        """Return the path of a verified local copy, downloading it if there is none.
-
-        Returns
-        -------
-        Path
-            A file whose sha256 is the expected one.
-
-        Raises
-        ------
-        DataError
-            If POLYTASK_DATA is not a folder, if the copy found there has another checksum, or
-            if the file cannot be downloaded.
-        """
+        """Return the path of a verified local copy, downloading it if there is none."""
         found = _in_user_folder(self)
         if found is None:
             return _download(self)

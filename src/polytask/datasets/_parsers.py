@@ -13,36 +13,15 @@ _UNKNOWN = {"", "?", "-9", "-9.0"}
 
 
 def read_mat(path: Path) -> dict[str, NDArray[Any]]:
-    """Return the variables of a MATLAB file.
-
-    Parameters
-    ----------
-    path : Path
-        A file of MATLAB's version 4 to 7.2.
-
-    Returns
-    -------
-    dict of str to ndarray
-        A cell array is an object array whose members are arrays.
-    """
+    """Return the variables of a MATLAB file."""
     from scipy.io import loadmat
 
     return {name: value for name, value in loadmat(path).items() if not name.startswith("__")}
 
 
 def read_arff(path: Path) -> NDArray[np.float64]:
-    """Return the numeric attributes of an ARFF file, one column each.
-
-    Parameters
-    ----------
-    path : Path
-        An ARFF file with numeric attributes only.
-
-    Returns
-    -------
-    ndarray of shape (n, n_attributes)
-        NaN where the file says ``?``.
-    """
+    """Return the numeric attributes of an ARFF file, one column each."""
+    # Shapes: result (n, n_attributes).
     from scipy.io.arff import loadarff
 
     records, meta = loadarff(path)
@@ -50,18 +29,8 @@ def read_arff(path: Path) -> NDArray[np.float64]:
 
 
 def read_numbers(path: Path) -> NDArray[np.float64]:
-    """Return the numbers of a comma-separated file with one header line.
-
-    Parameters
-    ----------
-    path : Path
-        The file; an empty field, ``?`` and -9 stand for an unknown value.
-
-    Returns
-    -------
-    ndarray of shape (n, n_columns)
-        NaN where the value is unknown.
-    """
+    """Return the numbers of a comma-separated file with one header line."""
+    # Shapes: result (n, n_columns).
     with path.open(newline="", encoding="utf-8") as stream:
         rows = [row for row in csv.reader(stream) if row][1:]
     return np.array([[_value(field.strip()) for field in row] for row in rows])
@@ -74,24 +43,8 @@ def _value(field: str) -> float:
 def stack(
     blocks: list[NDArray[Any]], targets: list[NDArray[Any]]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.intp]]:
-    """Stack one block of rows per task into the long form.
-
-    Parameters
-    ----------
-    blocks : list of T ndarrays of shape (n_t, d)
-        Features of each task.
-    targets : list of T ndarrays with n_t members
-        Target of each task.
-
-    Returns
-    -------
-    X : ndarray of shape (n, d)
-        The blocks in order.
-    y : ndarray of shape (n,)
-        The targets in order.
-    index : ndarray of shape (n,)
-        Number of the block that each row comes from.
-    """
+    """Stack one block of rows per task into the long form."""
+    # Shapes: blocks (n_t, d), X (n, d), y (n,), index (n,).
     index = np.repeat(np.arange(len(blocks)), [len(block) for block in blocks])
     X = np.concatenate(blocks).astype(np.float64)
     return X, np.concatenate([target.ravel() for target in targets]).astype(np.float64), index

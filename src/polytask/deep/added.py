@@ -21,30 +21,10 @@ Array = NDArray[Any]
 @saveable("deep.added_task")
 @dataclass(frozen=True, eq=False)
 class AddedTask:
-    """A task that :func:`polytask.adapt` has added to a trained network.
+    """A task that :func:`polytask.adapt` has added to a trained network."""
 
-    The network itself, and with it the tasks that it was trained on, stay as they are.
-
-    Attributes
-    ----------
-    loss : Loss
-        Its loss.
-    classes : ndarray or None
-        Its classes, None for numbers.
-    labels : tuple
-        The class of each column, None where it has none.
-    coef : ndarray of shape (n_columns, width) or (n_columns, n_features)
-        The weights of its head, in the units of its target.
-    intercept : ndarray of shape (n_columns,)
-        The intercepts.
-    reads_features : bool, default=False
-        Whether the head reads the encoded features instead of the representation.
-    layers : mapping of str to ndarray, default={}
-        Parameters of the network that are others for this task, by name.
-    additions : mapping of str to pair of ndarray, default={}
-        Two factors each, of shapes (n_outputs, rank) and (rank, n_inputs), whose product is added
-        to a weight of the network for this task.
-    """
+    # Shapes: coef (n_columns, width), intercept (n_columns,).
+    # The network itself, and with it the tasks that it was trained on, stay as they are.
 
     loss: Loss
     classes: Array | None

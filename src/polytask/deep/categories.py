@@ -16,18 +16,7 @@ _LEVELS = ("text", "category")
 
 
 def category_blocks(encoder: TableEncoder | None) -> tuple[Block, ...]:
-    """Return where the indicators of each column of categories begin and end.
-
-    Parameters
-    ----------
-    encoder : TableEncoder or None
-        Fitted; None for an array, which has no such columns.
-
-    Returns
-    -------
-    tuple of (int, int)
-        Half-open ranges of features.
-    """
+    """Return where the indicators of each column of categories begin and end."""
     return tuple((start, stop) for kind, start, stop in _columns(encoder) if kind in _LEVELS)
 
 
@@ -52,17 +41,7 @@ def _columns(encoder: TableEncoder | None) -> list[tuple[str, int, int]]:
 
 
 class CategoryVectors(nn.Module):
-    """Puts a learned vector in the place of each column's indicators.
-
-    Parameters
-    ----------
-    n_features : int
-        Features of a row.
-    blocks : sequence of (int, int)
-        Where the indicators of each column begin and end.
-    width : int
-        Length of a vector. Columns with no more indicators than that are left as they are.
-    """
+    """Puts a learned vector in the place of each column's indicators."""
 
     rest: Tensor
 

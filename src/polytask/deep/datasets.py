@@ -23,20 +23,7 @@ def is_dataset(X: object) -> TypeGuard[Dataset[Any] | DataLoader[Any]]:
 def labelled_arrays(
     X: Dataset[Any] | DataLoader[Any], owner: str
 ) -> tuple[NDArray[Any], NDArray[Any], list[Any] | None]:
-    """Return features, targets and tasks of a dataset, read into memory.
-
-    Parameters
-    ----------
-    X : Dataset or DataLoader
-        Of pairs (x, y), or (x, y, task); of a loader only the dataset is used.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        If the items are something else.
-    """
+    """Return features, targets and tasks of a dataset, read into memory."""
     items = _items(X, owner)
     sizes = {len(item) if isinstance(item, list | tuple) else 1 for item in items}
     if sizes not in ({2}, {3}):

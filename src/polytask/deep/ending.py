@@ -22,27 +22,8 @@ def settle(
     penalties: Penalties,
     max_iter: int,
 ) -> None:
-    """Take proximal gradient steps on the penalised layers, with their biases, in place.
-
-    Parameters
-    ----------
-    network : Trainable
-        Trained.
-    batches : iterable
-        All data, each time it is iterated.
-    weights : Tensor of shape (n_tasks,)
-        The task weights.
-    penalties : Penalties
-        Of its layers.
-    max_iter : int
-        The most steps.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If they do not bring what is left to gain below a millionth of the objective, in single
-        precision 7e-4 of it.
-    """
+    """Take proximal gradient steps on the penalised layers, with their biases, in place."""
+    # Shapes: weights (n_tasks,).
     network.eval()
     penalised = {p for term in penalties.terms for p in term.matrix.parameters}
     biases = _biases(network, penalised)

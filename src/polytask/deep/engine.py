@@ -47,15 +47,7 @@ class Engine(Protocol):
 
 
 class Alone:
-    """One process.
-
-    Parameters
-    ----------
-    device : torch.device
-        Where it computes.
-    mixed : bool, default=False
-        Whether products are computed in bfloat16.
-    """
+    """One process."""
 
     rank, world = 0, 1
 
@@ -73,19 +65,10 @@ class Alone:
 
 
 class Accelerated:
-    """Processes and precision of an ``accelerate.Accelerator``.
+    """Processes and precision of an ``accelerate.Accelerator``."""
 
-    Gradients and label counts are added up here, so that neither network nor optimiser has to
-    be prepared by it.
-
-    Parameters
-    ----------
-    accelerator : accelerate.Accelerator
-        Its ``mixed_precision`` must be "no" or "bf16", which need no scaling of losses.
-    mixed : bool, default=False
-        Whether products are computed in bfloat16 whatever the accelerator says, whose precision
-        is one for all models of a process.
-    """
+    # Gradients and label counts are added up here, so that neither network nor optimiser has to
+    # be prepared by it.
 
     def __init__(self, accelerator: Any, mixed: bool = False) -> None:  # noqa: ANN401 - untyped
         precision = str(accelerator.mixed_precision)
@@ -119,24 +102,7 @@ class Accelerated:
 
 
 def engine_of(device: object, mixed_precision: object, distributed: object, owner: str) -> Engine:
-    """Return where to train.
-
-    Parameters
-    ----------
-    device : str or torch.device
-        "auto", or a device; with several processes the launcher chooses.
-    mixed_precision : {None, "bf16"}
-        Whether products are computed in bfloat16.
-    distributed : bool
-        Whether this process is one of several.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    ParameterError
-        If one of them is something else.
-    """
+    """Return where to train."""
     one_of(mixed_precision, "mixed_precision", owner, MIXED)
     one_of(distributed, "distributed", owner, (True, False))
     chosen = device_of(device, owner)
@@ -159,13 +125,7 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
 
 
 def compile_layers(network: nn.Module) -> None:
-    """Have torch compile, when it is first called, what comes before the heads; in place.
-
-    Parameters
-    ----------
-    network : nn.Module
-        With the module `sharing`, which holds the trunk; otherwise compiled as a whole.
-    """
+    """Have torch compile, when it is first called, what comes before the heads; in place."""
     body = getattr(network, "sharing", network)
     body.compile()
 
@@ -185,17 +145,8 @@ def _lower(device: torch.device) -> AbstractContextManager[Any]:
 
 @torch.no_grad()
 def add_up_gradients(parameters: Sequence[nn.Parameter], engine: Engine) -> None:
-    """Give every process the gradients of all, added up.
-
-    A parameter that has a gradient in no process keeps none.
-
-    Parameters
-    ----------
-    parameters : sequence of Parameter
-        The same in every process.
-    engine : Engine
-        The processes.
-    """
+    """Give every process the gradients of all, added up."""
+    # A parameter that has a gradient in no process keeps none.
     if engine.world == 1:
         return
     has = torch.tensor([float(p.grad is not None) for p in parameters], device=engine.device)

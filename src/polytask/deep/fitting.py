@@ -54,23 +54,7 @@ _ROWS_AT_ONCE = 1024
 
 @dataclass(frozen=True, eq=False)
 class Prepared:
-    """Data as the network takes them.
-
-    Attributes
-    ----------
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Targets as numbers.
-    layout : Layout
-        Which columns belong to which task.
-    weight : ndarray
-        Weights of the labels, shaped as the targets.
-    counts, task_weights : ndarray of shape (n_tasks,)
-        Sums of label weights, and s_t.
-    features, targets
-        Scaling.
-    """
+    """Data as the network takes them. Shapes: counts, task_weights (n_tasks,)."""
 
     data: TaskData
     outcomes: Outcomes
@@ -103,21 +87,7 @@ class Fitted:
 
 
 def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noqa: ANN401
-    """Fit the network of a deep estimator.
-
-    Parameters
-    ----------
-    model : DeepEstimator
-        With its parameters.
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Their targets as numbers.
-
-    Returns
-    -------
-    Fitted
-    """
+    """Fit the network of a deep estimator."""
     owner = type(model).__name__
     settings = settings_of(model)
     _refuse_sampling(settings, data, owner)
@@ -311,10 +281,8 @@ def _refuse_sampling(settings: Settings, data: TaskData, owner: str) -> None:
 
 @torch.no_grad()
 def _begin_at_means(network: Network, prepared: Prepared) -> None:
-    """Start the columns of counts and amounts at the predictor of their mean.
-
-    They are not scaled, and from a predictor of 0 a mean of a thousand is far away.
-    """
+    """Start the columns of counts and amounts at the predictor of their mean."""
+    # They are not scaled, and from a predictor of 0 a mean of a thousand is far away.
     data, y = prepared.data, prepared.outcomes.y
     for t, loss in enumerate(prepared.outcomes.losses):
         if loss.follows_units or prepared.counts[t] <= 0 or loss.is_classifier:

@@ -32,13 +32,7 @@ _PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
 def refuse_unfit_steps(
     training: Training, network: Trainable, engine: Engine, balanced: bool
 ) -> None:
-    """Refuse accumulation where the batches of a step do not add up, and the like.
-
-    Raises
-    ------
-    IncompatibleError
-        Naming what does not go together.
-    """
+    """Refuse accumulation where the batches of a step do not add up, and the like."""
     if training.compile and balanced and training.balance_at == LEVELS[1]:
         raise IncompatibleError(
             "compile=True cannot go with a balancer at balance_at='parameters': compiled layers "
@@ -66,13 +60,7 @@ def refuse_unfit_steps(
 
 
 def refuse_unfit_end(training: Training, engine: Engine, penalties: Penalties) -> None:
-    """Refuse a final phase where it has nothing to do, or not all of the data.
-
-    Raises
-    ------
-    IncompatibleError
-        Saying which.
-    """
+    """Refuse a final phase where it has nothing to do, or not all of the data."""
     if training.final_phase and not penalties.terms:
         raise IncompatibleError(
             f"final_phase={training.final_phase} needs penalties: it moves the layers that have "
@@ -87,13 +75,7 @@ def refuse_unfit_end(training: Training, engine: Engine, penalties: Penalties) -
 
 
 def refuse_unfit_optimizer(optimizer: Optimizer, penalties: Penalties) -> None:
-    """Refuse an optimiser that the loop or the penalties cannot work with.
-
-    Raises
-    ------
-    IncompatibleError
-        Saying which optimiser to take.
-    """
+    """Refuse an optimiser that the loop or the penalties cannot work with."""
     closure = inspect.signature(type(optimizer).step).parameters.get("closure")
     if closure is not None and closure.default is inspect.Parameter.empty:
         raise IncompatibleError(
@@ -104,13 +86,7 @@ def refuse_unfit_optimizer(optimizer: Optimizer, penalties: Penalties) -> None:
 
 
 def refuse_iterators(**sources: Iterable[Any] | None) -> None:
-    """Refuse what can be iterated once only.
-
-    Raises
-    ------
-    ParameterError
-        Naming it.
-    """
+    """Refuse what can be iterated once only."""
     for name, source in sources.items():
         if isinstance(source, Iterator):
             allowed = "iterable once for every epoch, such as a DataLoader or a list"
@@ -119,22 +95,8 @@ def refuse_iterators(**sources: Iterable[Any] | None) -> None:
 
 
 def require_labels(means: Tensor, name: str, epoch: int) -> Tensor:
-    """Return the mean losses of an epoch, refusing one without a label.
-
-    Parameters
-    ----------
-    means : Tensor of shape (n_tasks,)
-        NaN for tasks without a label.
-    name : str
-        Where the batches came from.
-    epoch : int
-        From 1.
-
-    Raises
-    ------
-    DataError
-        If no task has a label.
-    """
+    """Return the mean losses of an epoch, refusing one without a label."""
+    # Shapes: means (n_tasks,).
     if bool(torch.isnan(means).all()):
         allowed = "batches with at least one label in every epoch"
         raise DataError(sentence(name, _OWNER, allowed, f"none in epoch {epoch}"))
@@ -142,13 +104,7 @@ def require_labels(means: Tensor, name: str, epoch: int) -> Tensor:
 
 
 def require_one_for_each_task(name: str, shape: tuple[int, ...], n_tasks: int) -> None:
-    """Refuse values of which there is not one for each task.
-
-    Raises
-    ------
-    ParameterError
-        Naming the shape that came.
-    """
+    """Refuse values of which there is not one for each task."""
     if shape != (n_tasks,):
         allowed = f"one for each of the {n_tasks} tasks of the network"
         raise ParameterError(sentence(name, _OWNER, allowed, f"shape {shape}"))
@@ -157,26 +113,7 @@ def require_one_for_each_task(name: str, shape: tuple[int, ...], n_tasks: int) -
 def require_finite(
     means: Tensor, present: Tensor, tasks: tuple[Hashable, ...], rate: float, when: str
 ) -> None:
-    """Refuse losses that are not finite.
-
-    Parameters
-    ----------
-    means : Tensor of shape (k,)
-        Mean losses of the tasks present.
-    present : Tensor of shape (k,), integers
-        The tasks.
-    tasks : tuple
-        Their names.
-    rate : float
-        The learning rate.
-    when : str
-        The step and epoch in words.
-
-    Raises
-    ------
-    DataError
-        Naming task and step.
-    """
+    """Refuse losses that are not finite. Shapes: means (k,), present (k,)."""
     # One number tells it of all tasks, unless the sum itself is too large.
     if math.isfinite(means.detach().sum().item()):
         return
@@ -197,11 +134,9 @@ def own_means(sums: Sums, network: Trainable) -> Tensor:
 
 
 def warn_of_improving(training: Training) -> None:
-    """Warn that training ended where one epoch more might be better still.
-
-    Not where there were too few epochs for early stopping to stop at all: then it was short on
-    purpose.
-    """
+    """Warn that training ended where one epoch more might be better still."""
+    # Not where there were too few epochs for early stopping to stop at all: then it was short on
+    # purpose.
     if training.patience is None or training.max_epochs <= training.patience:
         return
     warnings.warn(

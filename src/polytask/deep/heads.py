@@ -10,22 +10,9 @@ from torch import Tensor, nn
 
 
 class ColumnHeads(nn.Module):
-    """One linear map per column, all of them one product.
+    """One linear map per column, all of them one product."""
 
-    Parameters
-    ----------
-    owners : sequence of int
-        The task of every column.
-    n_features : int
-        Width of the representation.
-
-    Attributes
-    ----------
-    weight : Parameter of shape (n_columns, n_features)
-        One row per column.
-    bias : Parameter of shape (n_columns,)
-        One number per column.
-    """
+    # Shapes: weight (n_columns, n_features), bias (n_columns,).
 
     owners: Tensor
 
@@ -45,28 +32,16 @@ class ColumnHeads(nn.Module):
         nn.init.zeros_(self.bias)
 
     def forward(self, features: Tensor) -> Tensor:
-        """Return the predictors of all columns, (n, n_columns).
-
-        Parameters
-        ----------
-        features : Tensor of shape (n, n_features) or (n, n_tasks, n_features)
-            One representation for all tasks, or one for each.
-        """
+        """Return the predictors of all columns, (n, n_columns)."""
+        # Shapes: features (n, n_features).
         if features.ndim == 2:
             return nn.functional.linear(features, self.weight, self.bias)
         own = features if self._in_order else features[:, self.owners]
         return torch.einsum("nch,ch->nc", own, self.weight) + self.bias
 
     def of_columns(self, features: Tensor, columns: Tensor) -> Tensor:
-        """Return predictors of some columns for each row, (n, K).
-
-        Parameters
-        ----------
-        features : Tensor of shape (n, n_features)
-            Representations.
-        columns : Tensor of shape (n, K), integers
-            The columns wanted for each row.
-        """
+        """Return predictors of some columns for each row, (n, K)."""
+        # Shapes: features (n, n_features), columns (n, K).
         if columns.shape[1] == 1:
             column = columns[:, 0]
             product = (features * self.weight[column]).sum(-1)

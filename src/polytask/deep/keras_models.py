@@ -18,14 +18,7 @@ _BACKEND = "torch"
 
 
 def as_module(trunk: nn.Module) -> nn.Module:
-    """Return a module as it is, a Keras model as one that trains and predicts as others do.
-
-    Raises
-    ------
-    ParameterError
-        If a Keras model has no weights yet, or regularisers of its own, or is a part of a module
-        of torch, where nobody would tell it that it is training.
-    """
+    """Return a module as it is, a Keras model as one that trains and predicts as others do."""
     keras = sys.modules.get("keras")
     if keras is None:
         return trunk
@@ -69,22 +62,11 @@ class _Variables(nn.Module):
 
 @final
 class KerasTrunk(nn.Module):
-    """A Keras 3 model on the torch backend.
+    """A Keras 3 model on the torch backend."""
 
-    Keras calls a model for prediction unless it is told otherwise, whatever ``train()`` and
-    ``eval()`` say, and counts through the names of its variables; here dropout and batch norm
-    follow torch, and names are those of the layers in their order: ``layer0.kernel``.
-
-    Parameters
-    ----------
-    model : keras.Model or keras.layers.Layer
-        Built; its variables are shared.
-
-    Raises
-    ------
-    ParameterError
-        If it has no weights yet, or regularisers, which no loss here would add up.
-    """
+    # Keras calls a model for prediction unless it is told otherwise, whatever ``train()`` and
+    # ``eval()`` say, and counts through the names of its variables; here dropout and batch norm
+    # follow torch, and names are those of the layers in their order: ``layer0.kernel``.
 
     def __init__(self, model: Any) -> None:  # noqa: ANN401 - keras comes without types
         super().__init__()

@@ -16,20 +16,7 @@ from polytask.deep.trainable import Trainable
 
 
 class Network(Trainable):
-    """Sharing, heads and losses of a table of tasks.
-
-    Parameters
-    ----------
-    sharing : nn.Module
-        Built by a description of :mod:`polytask.deep.sharing`: its call takes rows and, or
-        None, the task of each.
-    heads : ColumnHeads
-        From representations to predictors.
-    losses : TaskLosses
-        The loss of each task.
-    own : OwnLayers or None, default=None
-        Hidden layers that each task has of its own.
-    """
+    """Sharing, heads and losses of a table of tasks."""
 
     def __init__(
         self,
@@ -51,21 +38,7 @@ class Network(Trainable):
         return self.losses.roots if self.losses.has_roots else None
 
     def forward(self, x: Tensor, task: Tensor | None = None) -> Tensor:
-        """Return predictors.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            Scaled features.
-        task : Tensor of shape (n,), integers, or None, default=None
-            The task of each row.
-
-        Returns
-        -------
-        Tensor of shape (n, K) or (n, n_columns)
-            The columns of the row's task, K the most that a task owns; without tasks those of
-            all tasks.
-        """
+        """Return predictors. Shapes: x (n, n_features), task (n,), result (n, K)."""
         if task is None:
             return self._of_all_tasks(x)[1]
         return self._predictors(self.represent(x, task), task)

@@ -22,27 +22,8 @@ def objective_of(
     penalties: Penalties,
     engine: Engine,
 ) -> tuple[float, float]:
-    """Return the objective of a network, and what of it is penalties.
-
-    Parameters
-    ----------
-    network : Trainable
-        Trained.
-    batches : iterable
-        All data trained on.
-    weights : Tensor of shape (n_tasks,)
-        The task weights s_t.
-    penalties : Penalties
-        Of its layers.
-    engine : Engine
-        The processes.
-
-    Returns
-    -------
-    tuple of (float, float)
-        The sum of s_t times the mean loss of task t, the mean over batches of what belongs to no
-        task, and the penalties; and the penalties alone.
-    """
+    """Return the objective of a network, and what of it is penalties."""
+    # Shapes: weights (n_tasks,).
     network.eval()
     tally = Tally(network.n_tasks)
     # What belongs to no task, and how many batches it is the mean of.

@@ -11,35 +11,15 @@ from polytask.deep.sharing.copies import make_copies
 
 
 class OwnLayers(nn.Module):
-    """Copies of some layers, one for each task, as one batched product where they allow it.
-
-    Parameters
-    ----------
-    template : nn.Module
-        From (n, width) to (n, width'); each task gets a copy with weights of its own.
-    n_tasks : int
-        Number of tasks.
-    """
+    """Copies of some layers, one for each task, as one batched product where they allow it."""
 
     def __init__(self, template: nn.Module, n_tasks: int) -> None:
         super().__init__()
         self.copies = make_copies([redrawn(template) for _ in range(n_tasks)])
 
     def forward(self, features: Tensor, task: Tensor | None) -> Tensor:
-        """Return what the layers of a task make of a representation.
-
-        Parameters
-        ----------
-        features : Tensor of shape (n, width) or (n, n_tasks, width)
-            One for all tasks or for the row's own, or one for each task.
-        task : Tensor of shape (n,), integers, or None
-            The task of each row, -1 for an unseen one, which gets the mean over tasks; None:
-            all tasks.
-
-        Returns
-        -------
-        Tensor of shape (n, width') or (n, n_tasks, width')
-        """
+        """Return what the layers of a task make of a representation."""
+        # Shapes: features (n, width), task (n,), result (n, width').
         if task is None:
             return self._every(features)
         return served(features, task, self.copies.of_rows, self._every)

@@ -35,29 +35,7 @@ _TRIED = 2
 @saveable("deep.plan")
 @dataclass(frozen=True, eq=False)
 class Plan:
-    """The parts of a network for tables.
-
-    Attributes
-    ----------
-    trunk : MLP or nn.Module
-        A description, or a module that is copied with its weights.
-    sharing : Sharing
-        How tasks share it.
-    n_features : int
-        Features of a row.
-    losses : tuple of Loss
-        The loss of each task.
-    widths : tuple of int
-        How many columns each task owns.
-    precision : {"float32", "float64"}
-        Of weights and computations.
-    blocks : tuple of (int, int), default=()
-        Where the indicators of each categorical column of a table begin and end.
-    smoothing : float, default=0.0
-        What training takes from the label of a class.
-    heads : MLP or None, default=None
-        Hidden layers that each task has of its own.
-    """
+    """The parts of a network for tables."""
 
     trunk: Any
     sharing: Any
@@ -131,13 +109,7 @@ def _refuse_one_row(norm: nn.Module, inputs: tuple[Any, ...]) -> None:
 
 
 def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Module
-    """Return a trunk, the default for None.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return a trunk, the default for None."""
     if trunk is None:
         return MLP(dropout=_DROPPED)
     if not isinstance(trunk, MLP | nn.Module):
@@ -147,13 +119,7 @@ def trunk_of(trunk: object, owner: str) -> Any:  # noqa: ANN401 - MLP or nn.Modu
 
 
 def heads_of(heads: object, owner: str) -> MLP | None:
-    """Return the layers that each task has of its own, None for linear heads.
-
-    Raises
-    ------
-    ParameterError
-        If they are something else, or have a norm over the rows of a batch.
-    """
+    """Return the layers that each task has of its own, None for linear heads."""
     if heads is None or (isinstance(heads, MLP) and heads.norm in (None, "layer")):
         return heads
     allowed = 'None, or an MLP whose norm is None or "layer"'
@@ -161,13 +127,7 @@ def heads_of(heads: object, owner: str) -> MLP | None:
 
 
 def sharing_of(sharing: object, owner: str) -> Sharing:
-    """Return a way of sharing, hard sharing for None.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return a way of sharing, hard sharing for None."""
     if sharing is None:
         return Hard()
     if isinstance(sharing, type) or not isinstance(sharing, Sharing):
@@ -177,13 +137,7 @@ def sharing_of(sharing: object, owner: str) -> Sharing:
 
 
 def device_of(device: object, owner: str) -> torch.device:
-    """Return a device; "auto" is the first CUDA card, or the processor.
-
-    Raises
-    ------
-    ParameterError
-        If torch has no such device.
-    """
+    """Return a device; "auto" is the first CUDA card, or the processor."""
     if isinstance(device, str) and device == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

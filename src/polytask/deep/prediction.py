@@ -40,34 +40,10 @@ _CHUNK = 4096
 @saveable("deep.tasks")
 @dataclass(frozen=True, eq=False)
 class DeepTasks:
-    """A trained network with what its columns mean.
+    """A trained network with what its columns mean."""
 
-    Attributes
-    ----------
-    plan : Plan
-        How the network is built.
-    weights : dict of str to ndarray
-        Its parameters and buffers.
-    feature_mean, feature_scale : ndarray of shape (n_features,)
-        Scaling of the features.
-    target_mean, target_scale : ndarray of shape (n_tasks,)
-        Scaling of the targets.
-    classes : tuple of ndarray or None
-        The classes of each task, None for numbers.
-    labels : tuple
-        The class of every column, None where it has none.
-    counts : ndarray of shape (n_tasks,)
-        Sum of the label weights of each task.
-    union : ndarray or None
-        The union of the classes.
-    present : ndarray of bool of shape (n_tasks, n_features) or None
-        Which features each task has.
-    device : str
-        Where predictions are computed.
-    added : tuple of AddedTask, default=()
-        Tasks that were added since; they follow those of the network, and do not count in what
-        unseen tasks are predicted with.
-    """
+    # Shapes: feature_mean, feature_scale (n_features,), target_mean, target_scale (n_tasks,),
+    # counts (n_tasks,), present (n_tasks, n_features).
 
     plan: Plan
     weights: Mapping[str, Array]

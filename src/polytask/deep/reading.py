@@ -22,13 +22,9 @@ Array = NDArray[Any]
 
 
 class KeptRows:
-    """Rows of encoded features, and what all tasks have in common on them.
+    """Rows of encoded features, and what all tasks have in common on them."""
 
-    Parameters
-    ----------
-    values : ndarray or CSR of shape (n, d)
-        The features.
-    """
+    # Shapes: values (n, d).
 
     def __init__(self, values: Any) -> None:  # noqa: ANN401 - dense or sparse
         self.values = values
@@ -65,10 +61,9 @@ class KeptRows:
 
 
 class Keeping(Reading):
-    """Reads as all estimators do, and datasets of torch; rows of a query are :class:`KeptRows`.
+    """Reads as all estimators do, and datasets of torch; rows of a query are :class:`KeptRows`."""
 
-    A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
-    """
+    # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
 
     _plain = WithoutGaps()
 

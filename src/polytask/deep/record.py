@@ -61,18 +61,7 @@ class Record:
 
 @dataclass
 class Best:
-    """The best epoch so far, by the loss of the rows held out.
-
-    Attributes
-    ----------
-    score, epoch, weights
-        Of the best epoch.
-    first : float
-        The first score that is finite.
-    mark, marked : float and int
-        Score and epoch of the latest progress worth going on for: a loss that creeps towards 0,
-        as that of classes which a network tells apart, gets better in nearly every epoch.
-    """
+    """The best epoch so far, by the loss of the rows held out."""
 
     score: float = math.inf
     epoch: int = 0
@@ -102,13 +91,7 @@ class Best:
 
 
 class Tally:
-    """Sums of losses and weights over the batches of an epoch, in double precision.
-
-    Parameters
-    ----------
-    n_tasks : int
-        Number of tasks.
-    """
+    """Sums of losses and weights over the batches of an epoch, in double precision."""
 
     def __init__(self, n_tasks: int) -> None:
         self._losses = torch.zeros(n_tasks, dtype=torch.float64)
@@ -131,10 +114,8 @@ class Tally:
             self._losses, self._weights = engine.total(both).cpu()
 
     def means(self, roots: Tensor | None) -> Tensor:
-        """Return the mean loss of every task: infinity where it is not finite.
-
-        NaN says that a task has no label, and nothing else.
-        """
+        """Return the mean loss of every task: infinity where it is not finite."""
+        # NaN says that a task has no label, and nothing else.
         means = self._losses / self._weights
         if roots is not None:
             means = torch.where(roots.cpu(), (2.0 * means).sqrt(), means)

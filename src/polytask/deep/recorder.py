@@ -17,15 +17,7 @@ from polytask.exceptions import DataError
 
 
 class Recorder:
-    """Sums of what is recorded.
-
-    Parameters
-    ----------
-    record : Recording, sequence of Recording, or None
-        What; None is nothing.
-    n_tasks : int
-        Number of tasks.
-    """
+    """Sums of what is recorded."""
 
     def __init__(self, record: object, n_tasks: int) -> None:
         self._recordings = recordings_of(record, "Training")
@@ -36,11 +28,9 @@ class Recorder:
         self._waiting: list[int] = []
 
     def see(self, step: int, network: Trainable, batch: Any, optimizer: Optimizer) -> None:  # noqa: ANN401
-        """Measure the batch of a step, counted from 1, before the step is taken.
-
-        What is due at the first step of an epoch waits for the second, which has a batch before
-        it. Network, gradients and random numbers are afterwards what they were.
-        """
+        """Measure the batch of a step, counted from 1, before the step is taken."""
+        # What is due at the first step of an epoch waits for the second, which has a batch before
+        # it. Network, gradients and random numbers are afterwards what they were.
         if not self._recordings:
             return
         due = [k for k, one in enumerate(self._recordings) if (step - 1) % one.every == 0]
@@ -98,13 +88,7 @@ class Recorder:
         return {"measures": [one.measure for one in self._recordings], "sums": list(self._sums)}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Go on from a state.
-
-        Raises
-        ------
-        DataError
-            If it is that of other recordings.
-        """
+        """Go on from a state."""
         own, given = [one.measure for one in self._recordings], list(state["measures"])
         if given != own:
             allowed = f"that of the checkpoint, {given}"

@@ -23,17 +23,9 @@ Pair = tuple[Any, Any]
 
 @dataclass(frozen=True)
 class Block:
-    """Values of a measure for some pairs of tasks; one that is not finite says nothing.
+    """Values of a measure for some pairs of tasks; one that is not finite says nothing."""
 
-    Attributes
-    ----------
-    values : Tensor of shape (k, m)
-        The values, which are added up over the steps.
-    rows, columns : Tensor of shape (k,) and (m,), integers
-        The tasks of either side.
-    whole : Tensor of shape (m,) or None, default=None
-        What the values are shares of, added up too; None: of one.
-    """
+    # Shapes: values (k, m), rows, columns (k,), whole (m,).
 
     values: Tensor
     rows: Tensor
@@ -43,12 +35,11 @@ class Block:
 
 @runtime_checkable
 class Recording(Protocol):
-    """A measure of pairs of tasks, from two batches that follow each other.
+    """A measure of pairs of tasks, from two batches that follow each other."""
 
-    What is measured of one task on one batch and of the other on another has no noise in common:
-    rows that both tasks happened to see would count as likeness, and a task's own rows as more
-    agreement with itself than it has with others.
-    """
+    # What is measured of one task on one batch and of the other on another has no noise in common:
+    # rows that both tasks happened to see would count as likeness, and a task's own rows as more
+    # agreement with itself than it has with others.
 
     measure: ClassVar[str]
     symmetric: ClassVar[bool]
@@ -59,17 +50,7 @@ class Recording(Protocol):
         ...
 
     def of_batches(self, network: Trainable, batches: Pair, rate: float) -> Block:
-        """Return the measure of the tasks of one batch, in rows, with those of the other.
-
-        Parameters
-        ----------
-        network : Trainable
-            In evaluation mode; its weights are the same afterwards.
-        batches : pair
-            Two batches as the network takes them; twice the same if an epoch has but one.
-        rate : float
-            The learning rate of the optimiser.
-        """
+        """Return the measure of the tasks of one batch, in rows, with those of the other."""
         ...
 
 
@@ -77,33 +58,12 @@ class Recording(Protocol):
 @saveable("deep.recording.gradients")
 @dataclass(frozen=True)
 class GradientSimilarity:
-    """Cosines between the gradients of the tasks: whether they pull the shared layers alike.
+    """Cosines between the gradients of the tasks: whether they pull the shared layers alike."""
 
-    The gradient of one task is that of a batch, the gradient of the other that of the batch
-    before it in the epoch, both at the weights of the moment (of the same batch where an epoch
-    has but one). The cosine of a task with itself is then how much of its gradient is more than
-    the rows that were drawn, and :attr:`TaskRelation.similarity` divides by it.
-
-    Parameters
-    ----------
-    every : int, default=10
-        Measure every so many steps, the second one included. With few rows of a task in a batch
-        gradients are mostly noise, and many measured steps are needed: take 1.
-    at : {"parameters", "representation"}, default="parameters"
-        Where gradients are taken: of the parameters that tasks share, or of the representation.
-        There only gradients of the same rows can be compared: both are of one batch, and where
-        each row belongs to one task, which makes them orthogonal, that is refused.
-
-    Notes
-    -----
-    A measured step costs two backward passes for each task beside the step itself. Tasks with
-    layers of their own (``Soft``) share nothing there: cosine 0.
-
-    References
-    ----------
-    Yu, T., Kumar, S., Gupta, A., Levine, S., Hausman, K. and Finn, C. (2020). Gradient surgery
-    for multi-task learning. NeurIPS, definition 1.
-    """
+    # The gradient of one task is that of a batch, the gradient of the other that of the batch
+    # before it in the epoch, both at the weights of the moment (of the same batch where an epoch
+    # has but one). The cosine of a task with itself is then how much of its gradient is more than
+    # the rows that were drawn, and :attr:`TaskRelation.similarity` divides by it.
 
     every: int = 10
     at: str = LEVELS[1]
@@ -167,13 +127,8 @@ def _lengths(rows: list[Tensor]) -> Tensor:
 
 
 def cosines(gramian: Tensor) -> Tensor:
-    """Return the cosines of vectors from their inner products; NaN for a vector of 0.
-
-    Parameters
-    ----------
-    gramian : Tensor of shape (k, k)
-        Inner products.
-    """
+    """Return the cosines of vectors from their inner products; NaN for a vector of 0."""
+    # Shapes: gramian (k, k).
     length = gramian.diagonal().sqrt()
     found = gramian / torch.outer(length, length)
     found = (0.5 * (found + found.T)).clamp(-1.0, 1.0)
@@ -186,33 +141,14 @@ def cosines(gramian: Tensor) -> Tensor:
 @saveable("deep.recording.affinity")
 @dataclass(frozen=True)
 class TaskAffinity:
-    """Inter-task affinity: what a step for one task does to the losses of the others [1]_.
+    """Inter-task affinity: what a step for one task does to the losses of the others [1]_."""
 
-    For tasks i and j, ``1 - L_j(after) / L_j(before)``, the shared parameters having taken one
-    plain gradient step on ``L_i``: above 0 where i helps j, below where it harms. The step is by
-    one batch, the losses are those of the batch before it in the epoch, so that rows which both
-    happened to see do not count (of the same batch where an epoch has but one). Losses before and
-    after are added up over the steps first: the ratio of single batches has no mean where a loss
-    may be near 0.
-
-    Parameters
-    ----------
-    every : int, default=10
-        Measure every so many steps, the second one included. With few rows of a task in a batch
-        many measured steps are needed: take 1.
-    step : float or None, default=None
-        The length of the step; None: the learning rate of the optimiser at that time.
-
-    Notes
-    -----
-    A measured step costs a backward and a forward pass for each task beside the step itself. The
-    steps are taken back, bit for bit. Of a task whose losses are all 0 nothing is known.
-
-    References
-    ----------
-    .. [1] Fifty, C., Amid, E., Zhao, Z., Yu, T., Anil, R. and Finn, C. (2021). Efficiently
-       identifying task groupings for multi-task learning. NeurIPS, Equation 1.
-    """
+    # For tasks i and j, ``1 - L_j(after) / L_j(before)``, the shared parameters having taken one
+    # plain gradient step on ``L_i``: above 0 where i helps j, below where it harms. The step is by
+    # one batch, the losses are those of the batch before it in the epoch, so that rows which both
+    # happened to see do not count (of the same batch where an epoch has but one). Losses before
+    # and after are added up over the steps first: the ratio of single batches has no mean where a
+    # loss may be near 0.
 
     every: int = 10
     step: float | None = None
@@ -282,20 +218,7 @@ def _shared(network: Trainable, owner: str) -> list[Tensor]:
 
 
 def recordings_of(record: object, owner: str) -> tuple[Recording, ...]:
-    """Return what is to be recorded.
-
-    Parameters
-    ----------
-    record : Recording, sequence of Recording, or None
-        As given to an estimator.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return what is to be recorded."""
     if record is None:
         return ()
     given = tuple(record) if isinstance(record, list | tuple) else (record,)

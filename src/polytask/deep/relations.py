@@ -24,25 +24,9 @@ _TOLD = 2.0
 @saveable("deep.task_relation")
 @dataclass(frozen=True, eq=False)
 class TaskRelation:
-    """A measure of pairs of tasks, averaged over training.
+    """A measure of pairs of tasks, averaged over training."""
 
-    Attributes
-    ----------
-    measure : {"gradients", "affinity"}
-        Cosines of gradients, or what a step for one task does to the loss of another.
-    tasks : tuple
-        The tasks.
-    matrix : ndarray of shape (n_tasks, n_tasks)
-        Over the steps recorded, of gradients the mean cosine between that of one task on a
-        batch and that of the other on the batch before, symmetric; of affinity in row i and
-        column j the share of its losses that task j loses by steps for task i. On the diagonal how
-        far a task agrees with itself from one batch to the next. NaN for two tasks that never
-        met.
-    counts : ndarray of int of shape (n_tasks, n_tasks)
-        Values that each mean is over.
-    errors : ndarray of shape (n_tasks, n_tasks)
-        Standard errors of the means, as if steps were independent; 0 of a single value.
-    """
+    # Shapes: matrix (n_tasks, n_tasks), counts (n_tasks, n_tasks), errors (n_tasks, n_tasks).
 
     measure: str
     tasks: tuple[Hashable, ...]
@@ -60,18 +44,7 @@ class TaskRelation:
         sums: Floats,
         squares: Floats,
     ) -> TaskRelation:
-        """Return the relation whose values were added up, each argument (n_tasks, n_tasks).
-
-        Parameters
-        ----------
-        measure : str
-            What was measured.
-        tasks : tuple
-            The tasks.
-        counts, whole, sums, squares : ndarray
-            How many values there were, sums of what they are shares of, of them, and of their
-            squares.
-        """
+        """Return the relation whose values were added up, each argument (n_tasks, n_tasks)."""
         zeros, known = np.zeros_like(sums), whole > 0
         share = np.divide(sums, whole, out=np.full_like(sums, np.nan), where=known)
         mean = np.divide(sums, counts, out=zeros.copy(), where=counts > 0)
@@ -82,15 +55,13 @@ class TaskRelation:
 
     @property
     def similarity(self) -> Floats:
-        """How alike two tasks are, -1 to 1, symmetric, (n_tasks, n_tasks).
-
-        The cosine, or the geometric mean of both affinities of a pair (0 where their signs
-        differ), over the geometric mean of what the two tasks have with themselves: what the rows
-        of a batch add to a gradient by chance lessens both alike (correction for attenuation,
-        Spearman 1904). For short steps affinities say the same as cosines. 0 where nothing is
-        known, which includes tasks whose agreement with themselves is not above twice its
-        standard error, and tasks that were measured once.
-        """
+        """How alike two tasks are, -1 to 1, symmetric, (n_tasks, n_tasks)."""
+        # The cosine, or the geometric mean of both affinities of a pair (0 where their signs
+        # differ), over the geometric mean of what the two tasks have with themselves: what the
+        # rows of a batch add to a gradient by chance lessens both alike (correction for
+        # attenuation, Spearman 1904). For short steps affinities say the same as cosines. 0 where
+        # nothing is known, which includes tasks whose agreement with themselves is not above twice
+        # its standard error, and tasks that were measured once.
         found, own = self.matrix, np.diagonal(self.matrix)
         if self.measure != GRADIENTS:
             found = np.sign(found) * np.sqrt(np.maximum(found * found.T, 0.0))

@@ -19,15 +19,7 @@ from polytask.deep.sampling import Rows, Sampling
 
 @dataclass(frozen=True)
 class Place:
-    """Where tensors live.
-
-    Attributes
-    ----------
-    dtype : torch.dtype
-        Of features, targets and weights.
-    device : torch.device
-        Of everything.
-    """
+    """Where tensors live."""
 
     dtype: torch.dtype
     device: torch.device
@@ -86,19 +78,7 @@ def design_of(features: Features, place: Place) -> Design:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Some rows.
-
-    Attributes
-    ----------
-    x : Tensor of shape (n, n_features)
-        Scaled features.
-    y : Tensor of shape (n,) or (n, n_tasks)
-        Scaled targets or class positions; 1 where a label is missing.
-    weight : Tensor, of the shape of y
-        Weights of the labels, 0 where one is missing.
-    task : Tensor of shape (n,), integers, or None
-        The task of each row; None where every row has a label for each task.
-    """
+    """Some rows. Shapes: x (n, n_features), y (n,), task (n,)."""
 
     x: Tensor
     y: Tensor
@@ -108,10 +88,9 @@ class RowBatch:
 
 @dataclass(frozen=True, eq=False)
 class TableRows:
-    """All rows; fields as in :class:`RowBatch`, features as a design.
+    """All rows; fields as in :class:`RowBatch`, features as a design."""
 
-    ``sizes`` counts the rows of each task, or all rows where they belong to all tasks.
-    """
+    # ``sizes`` counts the rows of each task, or all rows where they belong to all tasks.
 
     design: Design
     y: Tensor
@@ -148,10 +127,8 @@ def table_rows(
 def _within_reach(
     weight: NDArray[np.float64], task: NDArray[np.intp] | None, n_tasks: int
 ) -> NDArray[np.float64]:
-    """Scale the weights of each task to at most 2, for numbers of less reach than double.
-
-    Means do not depend on the unit of weights; a power of two changes no digit of them.
-    """
+    """Scale the weights of each task to at most 2, for numbers of less reach than double."""
+    # Means do not depend on the unit of weights; a power of two changes no digit of them.
     if task is None:
         largest = weight.max(axis=0, initial=0.0)
     else:
@@ -163,15 +140,7 @@ def _within_reach(
 
 @dataclass(frozen=True)
 class Mixing:
-    """Mixup of the rows of a batch; see :func:`polytask.deep.regularise.mixup`.
-
-    Parameters
-    ----------
-    alpha : float
-        Of the Beta distribution of the shares, > 0.
-    across_tasks : bool
-        Whether partners may be of another task.
-    """
+    """Mixup of the rows of a batch; see :func:`polytask.deep.regularise.mixup`."""
 
     alpha: float
     across_tasks: bool
@@ -191,24 +160,7 @@ class Mixing:
 
 
 class TableBatches:
-    """The batches of an epoch, drawn anew each time it is iterated.
-
-    Parameters
-    ----------
-    rows : TableRows
-        What is drawn from.
-    sampling : Sampling
-        How.
-    batch_size : int
-        Rows in a batch.
-    seed : int
-        Of the draws.
-    part : tuple of int, default=(0, 1)
-        Which of how many shares of every batch to give; the shares of all processes with one
-        seed make up the batch.
-    mixing : Mixing or None, default=None
-        Mixes the rows of a batch in pairs.
-    """
+    """The batches of an epoch, drawn anew each time it is iterated."""
 
     def __init__(
         self,
@@ -242,15 +194,7 @@ class TableBatches:
 
 
 class FixedBatches:
-    """The same rows in the same order each time, such as those held out.
-
-    Parameters
-    ----------
-    rows : TableRows
-        All of them.
-    batch_size : int
-        Rows in a batch.
-    """
+    """The same rows in the same order each time, such as those held out."""
 
     def __init__(self, rows: TableRows, batch_size: int) -> None:
         self._rows = rows

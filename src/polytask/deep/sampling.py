@@ -20,17 +20,7 @@ class Sampling(Protocol):
     """Draws the row numbers of one epoch, batch by batch."""
 
     def epoch(self, sizes: Rows, batch_size: int, rng: np.random.Generator) -> list[Rows]:
-        """Return the rows of each batch.
-
-        Parameters
-        ----------
-        sizes : ndarray of int of shape (n_tasks,)
-            Rows of each task; rows are numbered task after task.
-        batch_size : int
-            Rows in a batch; the last batch may be smaller.
-        rng : Generator
-            Where the randomness comes from.
-        """
+        """Return the rows of each batch. Shapes: sizes (n_tasks,)."""
         ...
 
 
@@ -47,25 +37,7 @@ class Proportional:
 @saveable("deep.sampling.temperature")
 @dataclass(frozen=True)
 class Temperature:
-    """Tasks are drawn with probabilities in proportion to ``n_t ** (1 / temperature)``.
-
-    Parameters
-    ----------
-    temperature : float, default=2.0
-        1 is proportional to the rows of a task, and the larger it is, the more alike are the
-        tasks. The rows of a task come in random order, each once before any comes again.
-
-    Notes
-    -----
-    An epoch has as many rows as there are. The data term divides the losses of a batch by the
-    rows that each task has in it, so that the sampling decides how often a task is looked at,
-    not how much it counts when it is.
-
-    References
-    ----------
-    Arivazhagan et al., "Massively multilingual neural machine translation in the wild" (2019),
-    section 4.2.
-    """
+    """Tasks are drawn with probabilities in proportion to ``n_t ** (1 / temperature)``."""
 
     temperature: float = 2.0
 
@@ -90,11 +62,10 @@ class Uniform:
 @saveable("deep.sampling.in_step")
 @dataclass(frozen=True)
 class InStep:
-    """Every batch has equally many rows of every task, at least one.
+    """Every batch has equally many rows of every task, at least one."""
 
-    With more tasks than ``batch_size`` a batch is as large as there are tasks. Small tasks
-    come round more often than large ones; an epoch looks at as many rows as there are.
-    """
+    # With more tasks than ``batch_size`` a batch is as large as there are tasks. Small tasks
+    # come round more often than large ones; an epoch looks at as many rows as there are.
 
     def epoch(self, sizes: Rows, batch_size: int, rng: np.random.Generator) -> list[Rows]:
         """Return batches with all tasks side by side."""
@@ -116,10 +87,8 @@ SAMPLINGS: Mapping[str, Sampling] = {
 
 
 def in_batches(rows: Rows, batch_size: int) -> list[Rows]:
-    """Cut rows into batches; a single row that is left over joins the batch before it.
-
-    Batch norm cannot take a batch of one row.
-    """
+    """Cut rows into batches; a single row that is left over joins the batch before it."""
+    # Batch norm cannot take a batch of one row.
     starts = np.arange(batch_size, len(rows), batch_size)
     if len(starts) and len(rows) - starts[-1] == 1:
         starts = starts[:-1]

@@ -39,27 +39,7 @@ _PATIENCE, _IDLE_STEPS = 20, 1_000
 
 @dataclass(frozen=True)
 class Settings:
-    """Everything about training that the data do not decide.
-
-    Attributes
-    ----------
-    training : Training
-        Of the loop, without the decay, and without the lengths that are "auto".
-    lengths : dict of str to (int, int)
-        For each length in epochs that is "auto", the fewest epochs and steps that it should have.
-    decay : float
-        Of weights in the default optimiser.
-    sampling : Sampling
-        Of rows that belong to one task each.
-    batch_size : int or None
-        Rows in a batch; None chooses by the number of rows.
-    validation : float, splitter, iterable of pairs, or None
-        The share of rows held out, or what says which; None holds out none.
-    mixing : Mixing or None
-        Mixup of the rows of a batch.
-    smoothing : float
-        What training takes from the label of a class.
-    """
+    """Everything about training that the data do not decide."""
 
     training: Training
     lengths: Mapping[str, tuple[int, int]]
@@ -77,10 +57,8 @@ class Settings:
         return min(max(n_rows // _STEPS, _FEWEST), _MOST)
 
     def training_of(self, network: nn.Module, n_rows: int) -> Training:
-        """Return the training of a network with `n_rows` rows.
-
-        Its weights decay, biases and norms do not.
-        """
+        """Return the training of a network with `n_rows` rows."""
+        # Its weights decay, biases and norms do not.
         step = self.rows_in_batch(n_rows) * self.training.accumulate
         steps = max(-(-n_rows // step), 1)
         lengths: dict[str, Any] = {
@@ -95,13 +73,7 @@ class Settings:
 
 
 def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, which is above
-    """Check the parameters of a deep estimator.
-
-    Raises
-    ------
-    ParameterError
-        Naming the first that is outside its set.
-    """
+    """Check the parameters of a deep estimator."""
     owner = type(model).__name__
     for name in ("standardize", "early_stopping"):
         one_of(getattr(model, name), name, owner, (True, False))

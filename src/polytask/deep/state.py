@@ -29,22 +29,7 @@ _TUPLE = "$tuple"
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
-    """Write a checkpoint, replacing the one before.
-
-    Parameters
-    ----------
-    path : path-like
-        The file.
-    content : mapping
-        Numbers, text, lists, mappings and tensors.
-
-    Raises
-    ------
-    IncompatibleError
-        If it holds something else, such as a schedule with a function in its state.
-    DataError
-        If the file cannot be written.
-    """
+    """Write a checkpoint, replacing the one before."""
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
@@ -59,15 +44,8 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
-    """Return what :func:`write_checkpoint` wrote; None if there is no such file.
-
-    No code of the file is run: it holds JSON and arrays.
-
-    Raises
-    ------
-    DataError
-        If the file is something else, damaged, or of a newer version.
-    """
+    """Return what :func:`write_checkpoint` wrote; None if there is no such file."""
+    # No code of the file is run: it holds JSON and arrays.
     from safetensors import SafetensorError, safe_open
 
     if not Path(path).exists():
@@ -119,19 +97,7 @@ def _kinds(network: nn.Module) -> list[str]:
 def require_same(
     path: str | os.PathLike[str], found: Mapping[str, Any], identity: Mapping[str, Any]
 ) -> None:
-    """Refuse to go on from the checkpoint of another training.
-
-    Raises
-    ------
-    DataError
-        Naming in what it differs.
-
-    Warns
-    -----
-    DataWarning
-        If it differs in no more than the weights that modules were given with: in a new process
-        those of a module that is made without a seed are others, and the training is not.
-    """
+    """Refuse to go on from the checkpoint of another training."""
     differs = [name for name, value in identity.items() if found.get(name) != value]
     if differs == [BEGINNING]:
         warnings.warn(

@@ -20,26 +20,8 @@ def residual_of(
     penalties: Penalties,
     engine: Engine,
 ) -> float | None:
-    """Return the stationarity residual of penalties that are not smooth, on all batches.
-
-    Parameters
-    ----------
-    network : Trainable
-        Trained.
-    batches : iterable
-        All data, each time it is iterated.
-    weights : Tensor of shape (n_tasks,)
-        The task weights.
-    penalties : Penalties
-        Of its layers.
-    engine : Engine
-        The processes.
-
-    Returns
-    -------
-    float or None
-        The root of the sum of squares over all penalised layers; None without such a penalty.
-    """
+    """Return the stationarity residual of penalties that are not smooth, on all batches."""
+    # Shapes: weights (n_tasks,).
     if all(term.parting.proximable is None for term in penalties.terms):
         return None
     network.eval()

@@ -40,24 +40,10 @@ class Sums:
 
 
 def loss_values(loss: Loss, y: Tensor, eta: Tensor) -> Tensor:
-    """Return the losses of samples, with the gradient that the loss itself states.
-
-    Derivatives through the formula of a value are wrong where it has a kink that the loss has
-    not, such as the logistic loss at a predictor of exactly 0.
-
-    Parameters
-    ----------
-    loss : Loss
-        One of :mod:`polytask.losses`.
-    y : Tensor of shape (...)
-        Targets.
-    eta : Tensor of shape (...) or (..., K)
-        Predictors.
-
-    Returns
-    -------
-    Tensor of shape (...)
-    """
+    """Return the losses of samples, with the gradient that the loss itself states."""
+    # Shapes: y (...), eta (...), result (...).
+    # Derivatives through the formula of a value are wrong where it has a kink that the loss has
+    # not, such as the logistic loss at a predictor of exactly 0.
     values: Tensor = _Stated.apply(eta, y, loss)  # type: ignore[no-untyped-call]
     return values
 
@@ -100,15 +86,7 @@ class _Group:
 
 
 class TaskLosses(nn.Module):
-    """The losses of all tasks, each on the columns that it owns.
-
-    Parameters
-    ----------
-    losses : sequence of Loss
-        The loss of each task.
-    widths : sequence of int
-        How many columns each task owns; they follow each other.
-    """
+    """The losses of all tasks, each on the columns that it owns."""
 
     columns: Tensor
     exists: Tensor
@@ -139,17 +117,7 @@ class TaskLosses(nn.Module):
         self.has_roots = bool(roots.any())
 
     def of_rows(self, y: Tensor, eta: Tensor, task: Tensor) -> Tensor:
-        """Return the loss of every row, (n,).
-
-        Parameters
-        ----------
-        y : Tensor of shape (n,)
-            Targets.
-        eta : Tensor of shape (n, K)
-            Predictors of the row's own task, K the most columns that a task owns.
-        task : Tensor of shape (n,), integers
-            The task of each row.
-        """
+        """Return the loss of every row, (n,). Shapes: y (n,), eta (n, K), task (n,)."""
         if self._ragged:
             eta = eta.masked_fill(~self.exists[task], _never(eta))
         if len(self.groups) == 1:
@@ -161,15 +129,7 @@ class TaskLosses(nn.Module):
         return out
 
     def of_targets(self, y: Tensor, eta: Tensor) -> Tensor:
-        """Return the loss of every label, (n, T).
-
-        Parameters
-        ----------
-        y : Tensor of shape (n, T)
-            Targets; any allowed number where one is missing.
-        eta : Tensor of shape (n, n_columns)
-            Predictors.
-        """
+        """Return the loss of every label, (n, T). Shapes: y (n, T), eta (n, n_columns)."""
         if len(self.groups) == 1 and self._in_order:
             return self.groups[0].values(y, eta[..., None])
         out = eta.new_zeros(y.shape)
@@ -203,18 +163,8 @@ def _present(losses: Tensor, weights: Tensor) -> Sums:
 
 
 def task_means(sums: Sums, weights: Tensor, roots: Tensor | None = None) -> Tensor:
-    """Return the mean loss of each task that is present, (k,).
-
-    Parameters
-    ----------
-    sums : Sums
-        Of a batch.
-    weights : Tensor of shape (k,)
-        What to divide by: the label weights of the batch, or of the larger one that it is a
-        part of.
-    roots : Tensor of shape (n_tasks,), booleans, or None, default=None
-        Tasks that count by the root of twice the mean.
-    """
+    """Return the mean loss of each task that is present, (k,)."""
+    # Shapes: weights (k,), roots (n_tasks,).
     means = sums.losses / weights
     if roots is None:
         return means

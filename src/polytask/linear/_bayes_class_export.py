@@ -12,22 +12,7 @@ from polytask.linear._prediction import LinearTasks
 
 
 def plain_classifier(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
-    """Return a fitted scikit-learn model with the coefficients of one task.
-
-    Parameters
-    ----------
-    linear : LinearTasks
-        The coefficients of all tasks.
-    task : int
-        The position of the task.
-    features : ndarray of int or None
-        The columns that the model is to take; None means all.
-
-    Returns
-    -------
-    LogisticRegression, OneVsRestClassifier or DummyClassifier
-        The second for several classes, each of which was learned against the rest.
-    """
+    """Return a fitted scikit-learn model with the coefficients of one task."""
     columns, classes = linear.slices[task], linear.classes[task]
     width = columns.stop - columns.start
     if width < 3 or classes is None:

@@ -73,29 +73,7 @@ class BayesSettings:
 
 @dataclass(frozen=True, eq=False)
 class ClassFit:
-    """What was learned.
-
-    Attributes
-    ----------
-    posteriors : list of ClassPosterior
-        One for two classes, else one for each class of the union.
-    scaling : FeatureScaling
-        Of the features.
-    structure : Structure or None
-        None if the prior was given.
-    log_likelihood : float
-        Log marginal likelihood, summed over the classes.
-    candidates : tuple of Candidate
-        The structures that were tried.
-    residual : float
-        Largest derivative of the evidence with respect to a parameter of the prior, per label.
-    converged : bool
-        Whether it is below the tolerance.
-    n_iter : int
-        Evaluations of the evidence.
-    seconds : float
-        Wall time of the chosen structure.
-    """
+    """What was learned."""
 
     posteriors: list[ClassPosterior]
     scaling: FeatureScaling
@@ -110,19 +88,7 @@ class ClassFit:
 
 @dataclass(frozen=True, eq=False)
 class GivenPriors:
-    """Priors from elsewhere, one for two classes, else one per class of the union.
-
-    Attributes
-    ----------
-    priors : tuple of Prior
-        The priors.
-    scaling : FeatureScaling or None
-        In which they were learned; None means that of the data at hand.
-    names : tuple of str or None
-        The features of the table that they were learned from.
-    union : ndarray or None
-        The classes that they were learned from.
-    """
+    """Priors from elsewhere, one for two classes, else one per class of the union."""
 
     priors: tuple[Prior, ...]
     scaling: FeatureScaling | None = None
@@ -172,25 +138,7 @@ def fit_classes(
     given: GivenPriors | None,
     owner: str,
 ) -> ClassFit:
-    """Learn from encoded data.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Its classes.
-    settings : BayesSettings
-        The user's choices, checked.
-    given : GivenPriors or None
-        Priors that are not to be learned.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    ClassFit
-    """
+    """Learn from encoded data."""
     refuse_huge(data, outcomes, owner)
     if given is not None:
         given.check(data, outcomes, owner)
@@ -249,11 +197,9 @@ def _posteriors(
 
 
 def positive_codes(outcomes: Outcomes) -> list[Index]:
-    """Return for every problem the code of its class in each task, -1 where it has no say.
-
-    Two classes at most: one problem. Otherwise a task takes part in the problem of a class if
-    it has that class and another one.
-    """
+    """Return for every problem the code of its class in each task, -1 where it has no say."""
+    # Two classes at most: one problem. Otherwise a task takes part in the problem of a class if
+    # it has that class and another one.
     if not _several(outcomes):
         return [np.ones(len(outcomes.classes), dtype=np.intp)]
     assert outcomes.union is not None

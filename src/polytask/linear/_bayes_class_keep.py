@@ -25,17 +25,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class TaskFrame:
-    """The tasks of a model.
-
-    Attributes
-    ----------
-    tasks : tuple
-        Their labels.
-    present : ndarray of bool of shape (n_tasks, n_features) or None
-        Which features each has.
-    precision : dtype
-        Of the coefficients.
-    """
+    """The tasks of a model. Shapes: present (n_tasks, n_features)."""
 
     tasks: tuple[Hashable, ...]
     present: NDArray[np.bool_] | None
@@ -49,26 +39,7 @@ def tasks_of(
     scaling: FeatureScaling,
     counts: Array,
 ) -> BayesClassTasks:
-    """Join posteriors, classes and scaling into what predicts.
-
-    Parameters
-    ----------
-    frame : TaskFrame
-        The tasks and what they have.
-    outcomes : Outcomes
-        Their losses and classes.
-    posteriors : list of ClassPosterior
-        One for two classes, else one for each class of the union.
-    scaling : FeatureScaling
-        In which they were learned.
-    counts : ndarray of shape (n_tasks,)
-        Sum of the label weights of each task.
-
-    Returns
-    -------
-    BayesClassTasks
-        Coefficients in the precision of X.
-    """
+    """Join posteriors, classes and scaling into what predicts. Shapes: counts (n_tasks,)."""
     layout = make_layout(frame.tasks, outcomes)
     W = np.zeros((len(scaling.scale) + 1, len(layout.columns.tasks)))
     order = [] if outcomes.union is None else outcomes.union.tolist()

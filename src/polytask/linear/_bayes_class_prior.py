@@ -15,24 +15,7 @@ from polytask.linear._bayes_class_tasks import BayesClassTasks
 
 
 def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401
-    """Return the priors of what the user gave.
-
-    Parameters
-    ----------
-    prior : fitted BayesianMultiTaskClassifier, Prior, sequence of Prior, or None
-        As the user gave it.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    GivenPriors or None
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return the priors of what the user gave."""
     if prior is None:
         return None
     if isinstance(prior, Prior):

@@ -24,25 +24,10 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class ClassLabels:
-    """The labels of all tasks, sorted by task.
+    """The labels of all tasks, sorted by task."""
 
-    Attributes
-    ----------
-    Z : ndarray or CSR of shape (n_rows, 1 + n_features)
-        Scaled rows with ones in front.
-    shift : ndarray of shape (1 + n_features,) or None
-        Subtracted from every row of a sparse Z.
-    rows : ndarray of int of shape (m,)
-        The row of every label.
-    codes : ndarray of int of shape (m,)
-        The position of the class among those of the task.
-    weight : ndarray of shape (m,)
-        Above 0.
-    task : ndarray of int of shape (m,)
-        The task of every label, ascending.
-    n_tasks : int
-        Number of tasks.
-    """
+    # Shapes: Z (n_rows, 1 + n_features), shift (1 + n_features,), rows (m,), codes (m,), weight
+    # (m,), task (m,).
 
     Z: Any
     shift: Array | None
@@ -58,13 +43,7 @@ class ClassLabels:
         return int(self.Z.shape[0])
 
     def against_rest(self, positive: Index) -> Labelled:
-        """Return the problem of one class against the rest.
-
-        Parameters
-        ----------
-        positive : ndarray of int of shape (n_tasks,)
-            The code of the class in each task; -1 leaves the task's labels out.
-        """
+        """Return the problem of one class against the rest. Shapes: positive (n_tasks,)."""
         own = positive[self.task]
         used = own >= 0
         counts = np.bincount(self.task[used], minlength=self.n_tasks)
@@ -81,23 +60,7 @@ class ClassLabels:
 def class_labels(
     data: TaskData, outcomes: Outcomes, scaling: FeatureScaling, owner: str
 ) -> ClassLabels:
-    """Scale the rows and sort the labels by task.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Codes of its classes.
-    scaling : FeatureScaling
-        Of the features.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    ClassLabels
-    """
+    """Scale the rows and sort the labels by task."""
     X, mask = wide_enough(data.X), cell_mask(data)
     if mask is None and not is_sparse(X) and is_thin(X):
         X = sp.csr_array(X)

@@ -29,21 +29,9 @@ _PIECE = 4096
 @saveable("linear.bayes_class_tasks")
 @dataclass(frozen=True, eq=False)
 class BayesClassTasks:
-    """Posteriors of the tasks, with the scaling in which they were learned.
+    """Posteriors of the tasks, with the scaling in which they were learned."""
 
-    Attributes
-    ----------
-    linear : LinearTasks
-        Posterior means in original units, and what they mean.
-    posteriors : list of ClassPosterior
-        One for two classes, else one for each class of the union.
-    mean, scale : ndarray of shape (n_features,)
-        Scaling of the features.
-    present : ndarray of bool of shape (n_tasks, n_features) or None
-        Which features each task has.
-    given : tuple of GivenLine, default=()
-        Tasks whose coefficients are not those of their posterior.
-    """
+    # Shapes: mean, scale (n_features,), present (n_tasks, n_features).
 
     linear: LinearTasks
     posteriors: list[ClassPosterior]
@@ -72,17 +60,10 @@ class BayesClassTasks:
         return self.linear.classes_of(task)
 
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        """Return the log odds of each class of a task, shape (n_rows, columns of the task).
-
-        The linear predictor is normal under the posterior; its mean is divided by
-        ``sqrt(1 + pi v / 8)``, v its variance, so that its logistic function is the expected
-        probability to a good approximation.
-
-        References
-        ----------
-        MacKay, D. J. C. (1992). The evidence framework applied to classification networks.
-        Neural Computation 4, 720-736 (equation 12).
-        """
+        """Return the log odds of each class of a task, shape (n_rows, columns of the task)."""
+        # The linear predictor is normal under the posterior; its mean is divided by
+        # ``sqrt(1 + pi v / 8)``, v its variance, so that its logistic function is the expected
+        # probability to a good approximation.
         labels = self._columns(task)
         coef, intercept = self._parameters(task)
         product = X @ coef.T

@@ -27,23 +27,9 @@ Labels = NDArray[Any]
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class _Rows:
-    """The further rows of one task.
+    """The further rows of one task."""
 
-    Attributes
-    ----------
-    label : hashable
-        The task.
-    position : int
-        Its number, those of new tasks after those of known ones.
-    Z : ndarray of shape (n, p)
-        Scaled rows with ones in front.
-    y : ndarray of shape (n,)
-        Class labels.
-    weight : ndarray of shape (n,)
-        Weights.
-    present : ndarray of bool of shape (n_features,) or None
-        Which features the task has.
-    """
+    # Shapes: Z (n, p), y (n,), weight (n,), present (n_features,).
 
     label: Hashable
     position: int
@@ -56,29 +42,7 @@ class _Rows:
 def updated_state(
     schema: InputSchema, tasks: BayesClassTasks, given: tuple[Any, Any, Any, Any], classes: object
 ) -> tuple[InputSchema, BayesClassTasks]:
-    """Return what a fitted classifier knows after further rows.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        What the model expects.
-    tasks : BayesClassTasks
-        What it knows.
-    given : tuple
-        X, y, task and sample_weight.
-    classes : array or None
-        Classes that may occur.
-
-    Returns
-    -------
-    tuple of (InputSchema, BayesClassTasks)
-        New objects.
-
-    Raises
-    ------
-    DataError
-        If the rows do not fit the model, or a class is new.
-    """
+    """Return what a fitted classifier knows after further rows."""
     check_classes(classes, tasks, schema.owner)
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")
@@ -95,13 +59,7 @@ def updated_state(
 
 
 def check_classes(classes: object, tasks: BayesClassTasks, owner: str) -> None:
-    """Refuse classes that the model does not know; None is none.
-
-    Raises
-    ------
-    DataError
-        Naming the first.
-    """
+    """Refuse classes that the model does not know; None is none."""
     if classes is not None:
         _check_classes(np.asarray(classes).tolist(), tasks, owner)
 
@@ -142,10 +100,8 @@ def _rows(schema: InputSchema, tasks: BayesClassTasks, raw: TaskData, query: Que
 def _parts(
     schema: InputSchema, raw: TaskData, query: Query
 ) -> list[tuple[int, Hashable, int, Any]]:
-    """Return (number in the data, label, code in the model, its rows) of tasks.
-
-    Known tasks without rows are left out; new ones get the prior.
-    """
+    """Return (number in the data, label, code in the model, its rows) of tasks."""
+    # Known tasks without rows are left out; new ones get the prior.
     if raw.form is Form.TARGETS:
         seen = raw.labelled()
         every = [(t, label, t, np.flatnonzero(seen[:, t])) for t, label in enumerate(raw.tasks)]

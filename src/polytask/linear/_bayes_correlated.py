@@ -32,19 +32,7 @@ LARGEST_PATTERNS = 20_000_000
 
 @dataclass(frozen=True, eq=False)
 class CorrelatedFit:
-    """What was learned.
-
-    Attributes
-    ----------
-    learned : JointLearned
-        The maximum, of the tasks with labels.
-    candidates : tuple of Candidate
-        The structures that were tried.
-    prior : Prior
-        Of all tasks.
-    joint : JointTasks
-        Rows and noise of all tasks.
-    """
+    """What was learned."""
 
     learned: JointLearned
     candidates: tuple[Candidate, ...]
@@ -53,13 +41,7 @@ class CorrelatedFit:
 
 
 def refuse_rows(data: TaskData, owner: str) -> None:
-    """Refuse rows that have the label of one task each.
-
-    Raises
-    ------
-    IncompatibleError
-        Saying what is needed.
-    """
+    """Refuse rows that have the label of one task each."""
     if data.form is Form.TARGETS or data.n_tasks == 1:
         return
     raise IncompatibleError(
@@ -73,24 +55,7 @@ def refuse_rows(data: TaskData, owner: str) -> None:
 def joint_rows(
     data: TaskData, y: Array, weight: Array, scaling: FeatureScaling, owner: str
 ) -> JointRows:
-    """Collect the rows of all tasks.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    y, weight : ndarray
-        Scaled targets and weights, 0 where a target is missing.
-    scaling : FeatureScaling
-        Of the features.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    IncompatibleError
-        If rows have the label of one task each.
-    """
+    """Collect the rows of all tasks."""
     refuse_rows(data, owner)
     rows = ScaledRows(data.X, scaling, cell_mask(data))
     Y, own = (y, weight) if y.ndim == 2 else (y[:, None], weight[:, None])
@@ -103,19 +68,7 @@ def fit_correlated(
     structure: Structure | None,
     limits: tuple[float, int],
 ) -> CorrelatedFit:
-    """Learn prior and noise of rows of all tasks.
-
-    Parameters
-    ----------
-    rows : JointRows
-        The rows.
-    apart : Learned
-        What was learned with uncorrelated noise of each task.
-    structure : Structure or None
-        The user's choice; None means that it is chosen by the data.
-    limits : tuple of (float, int)
-        Tolerance and largest number of evaluations.
-    """
+    """Learn prior and noise of rows of all tasks."""
     active, model = rows.active, apart.model
     known = rows.of(active)
     variances = _variances(apart, rows.n_tasks)
@@ -136,22 +89,7 @@ def fit_correlated(
 
 
 def refuse_large(rows: JointRows, varying: int, owner: str) -> None:
-    """Refuse rows with gaps of too many coefficients or patterns.
-
-    Parameters
-    ----------
-    rows : JointRows
-        Of all tasks; those without labels do not count.
-    varying : int
-        Columns that vary.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        Naming size and limit.
-    """
+    """Refuse rows with gaps of too many coefficients or patterns."""
     rows = rows.of(rows.active)
     size = rows.n_tasks * varying
     if len(rows.count) > 1 and size > LARGEST_SYSTEM:
@@ -172,24 +110,7 @@ def refuse_large(rows: JointRows, varying: int, owner: str) -> None:
 
 
 def given_joint(rows: JointRows, known: JointTasks | None, varying: int, owner: str) -> JointTasks:
-    """Return rows with the noise of the model that the prior comes from.
-
-    Parameters
-    ----------
-    rows : JointRows
-        The rows.
-    known : JointTasks or None
-        Of that model.
-    varying : int
-        Columns that vary.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    IncompatibleError
-        If that model has no correlated noise, or other tasks.
-    """
+    """Return rows with the noise of the model that the prior comes from."""
     if known is None or known.n_tasks != rows.n_tasks:
         got = "one without" if known is None else f"one of {known.n_tasks}"
         raise IncompatibleError(
@@ -207,24 +128,7 @@ def _variances(apart: Learned, n_tasks: int) -> Array:
 
 
 def with_rows(joint: JointTasks, rows: JointRows, varying: int, owner: str) -> JointTasks:
-    """Return tasks with further rows.
-
-    Parameters
-    ----------
-    joint : JointTasks
-        What is known.
-    rows : JointRows
-        Of the same tasks.
-    varying : int
-        Columns that vary.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        If new gaps make the system of all coefficients too large.
-    """
+    """Return tasks with further rows."""
     if not len(rows.count):
         return joint
     both = joined(joint.rows, rows)

@@ -31,29 +31,9 @@ def joint_densities(
     joint: JointTasks,
     priors: tuple[Prior, Prior],
 ) -> tuple[Array, Array]:
-    """Return mean log densities of the labels of rows, each row left out as a whole.
-
-    The noise is the same under both priors. Rows are independent here and tasks are not, so
-    that the rows are what a standard error is taken over.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    scaled : tuple of ndarray
-        Scaled targets and weights, 0 where a target is missing.
-    scaling : FeatureScaling
-        Of the features.
-    joint : JointTasks
-        All rows.
-    priors : tuple of (Prior, Prior)
-        Learned, and without a common mean.
-
-    Returns
-    -------
-    tuple of ndarray
-        One mean for each row.
-    """
+    """Return mean log densities of the labels of rows, each row left out as a whole."""
+    # The noise is the same under both priors. Rows are independent here and tasks are not, so
+    # that the rows are what a standard error is taken over.
     y, weight = (part if part.ndim == 2 else part[:, None] for part in scaled)
     used = np.flatnonzero(weight.any(axis=1))
     if len(used) > _ROWS:
@@ -70,19 +50,7 @@ def joint_densities(
 def joint_ratios(
     joint: JointTasks, learned: JointLearned, draws: int, rng: np.random.Generator
 ) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return log ratio and p-value for coefficients that vary, and for intercepts that do.
-
-    Parameters
-    ----------
-    joint : JointTasks
-        The rows.
-    learned : JointLearned
-        The chosen model.
-    draws : int
-        Data sets drawn from the smaller models.
-    rng : numpy.random.Generator
-        For the draws.
-    """
+    """Return log ratio and p-value for coefficients that vary, and for intercepts that do."""
     rows, model = joint.rows.of(joint.rows.active), learned.model
     larger = learned
     if isinstance(model.structure, NoVariation) and len(model.varying) > 1:

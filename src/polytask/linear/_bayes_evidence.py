@@ -37,14 +37,9 @@ _FEWEST_DRAWS = 19
 @saveable("linear.bayes_densities")
 @dataclass(frozen=True, eq=False)
 class Densities:
-    """Log densities of rows given all other rows of their tasks.
+    """Log densities of rows given all other rows of their tasks."""
 
-    Attributes
-    ----------
-    related, separate : ndarray of shape (n,)
-        Mean over the rows of each task that was looked at; with correlated noise over the
-        labels of each row.
-    """
+    # Shapes: related, separate (n,).
 
     related: Array
     separate: Array
@@ -67,24 +62,7 @@ def densities_of(
     learned: tuple[Model, Prior],
     joint: JointTasks | None = None,
 ) -> Densities:
-    """Return the densities under the learned prior and under one that shares no mean.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    scaled : tuple of ndarray
-        Scaled targets and weights, 0 where a target is missing.
-    rows : PriorRows
-        In the columns of the prior.
-    blocks : tuple of Block
-        Of all rows.
-    learned : tuple of (Model, Prior)
-        What was learned.
-    joint : JointTasks or None
-        The rows of tasks with correlated noise: labels are then predicted without the others of
-        their row.
-    """
+    """Return the densities under the learned prior and under one that shares no mean."""
     model, prior = learned
     alone = _apart(blocks, model, data.n_tasks)
     if joint is not None:
@@ -135,15 +113,7 @@ def evidence_of(
     random_state: Any,  # noqa: ANN401
     owner: str,
 ) -> Evidence:
-    """Return the evidence of a fitted model.
-
-    Raises
-    ------
-    IncompatibleError
-        If the prior was given, so that nothing was learned.
-    ParameterError
-        If the number of draws is none.
-    """
+    """Return the evidence of a fitted model."""
     if learned is None or densities is None:
         raise IncompatibleError(
             f"{owner}.evidence needs a prior that was learned from the data; this one was given."

@@ -103,21 +103,7 @@ class BayesSettings:
 
 @dataclass(frozen=True, eq=False)
 class BayesFit:
-    """What was learned.
-
-    Attributes
-    ----------
-    tasks : BayesTasks
-        Prior, statistics and scaling.
-    learned : Learned, JointLearned or None
-        None for a given prior.
-    densities : Densities or None
-        Of rows given all others; None for a given prior.
-    candidates : tuple of Candidate
-        The structures that were tried.
-    log_likelihood : float
-        Log marginal likelihood of the targets in original units; NaN for a given prior.
-    """
+    """What was learned."""
 
     tasks: BayesTasks
     learned: Learned | JointLearned | None
@@ -133,25 +119,7 @@ def fit_bayes(
     given: BayesTasks | Prior | None,
     owner: str,
 ) -> BayesFit:
-    """Learn the prior and collect what the tasks' rows say.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Their targets.
-    settings : BayesSettings
-        The user's choices.
-    given : BayesTasks, Prior or None
-        A prior to be used as it is; that of a fitted model comes with its scaling.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    BayesFit
-    """
+    """Learn the prior and collect what the tasks' rows say."""
     refuse_huge(data, outcomes, owner)
     weight = label_weights(data, outcomes, None, owner)
     refuse_heavy(weight, owner)
@@ -325,10 +293,8 @@ def _target_scaling(
 
 
 def _same_targets(given: BayesTasks, data: TaskData, correlated: bool) -> TargetScaling:
-    """Return the scaling of the model that a prior comes from, for all tasks alike.
-
-    The covariance of the noise belongs to the same tasks, each with its own scaling.
-    """
+    """Return the scaling of the model that a prior comes from, for all tasks alike."""
+    # The covariance of the noise belongs to the same tasks, each with its own scaling.
     if correlated and given.n_tasks == data.n_tasks:
         return given.targets
     mean, scale = given.units(-1)
@@ -336,13 +302,7 @@ def _same_targets(given: BayesTasks, data: TaskData, correlated: bool) -> Target
 
 
 def _check_width(prior: Prior, data: TaskData, owner: str) -> None:
-    """Refuse a prior of another number of features, or of classes.
-
-    Raises
-    ------
-    DataError
-        Naming both numbers.
-    """
+    """Refuse a prior of another number of features, or of classes."""
     if prior.noise is None:
         allowed = "of a model of numbers, which has a noise variance"
         raise DataError(sentence("prior", owner, allowed, "one of classes"))
@@ -357,11 +317,9 @@ def _original_units(
     targets: TargetScaling,
     counts: Array,
 ) -> float:
-    """Return the log-likelihood of the targets before scaling.
-
-    The restricted likelihood is that of contrasts of the targets; its level depends on the
-    units of the features whose coefficients are integrated out without a prior.
-    """
+    """Return the log-likelihood of the targets before scaling."""
+    # The restricted likelihood is that of contrasts of the targets; its level depends on the
+    # units of the features whose coefficients are integrated out without a prior.
     model = learned.model
     logs = np.log(targets.scale)
     value = learned.log_likelihood - float(counts @ logs)
@@ -375,20 +333,7 @@ def _original_units(
 
 
 def given_prior(prior: object, owner: str) -> BayesTasks | Prior | None:
-    """Return the prior that the user gave.
-
-    Parameters
-    ----------
-    prior : fitted BayesianMultiTaskRegressor, Prior or None
-        As given.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return the prior that the user gave."""
     if prior is None or isinstance(prior, Prior):
         return prior
     tasks = getattr(prior, "_tasks", None)

@@ -16,22 +16,7 @@ from polytask.solvers.base import Certificate, Status
 
 
 def solution_of(found: BayesFit, linear: LinearTasks, max_iter: int) -> Solution:
-    """Return coefficients, objective and certificate of a fit.
-
-    Parameters
-    ----------
-    found : BayesFit
-        What was learned.
-    linear : LinearTasks
-        The posterior means.
-    max_iter : int
-        The largest number of evaluations that was allowed.
-
-    Returns
-    -------
-    Solution
-        Coefficients in original units; a given prior leaves nothing to search.
-    """
+    """Return coefficients, objective and certificate of a fit."""
     learned = found.learned
     status, residual, n_iter, seconds = Status.CONVERGED, 0.0, 0, 0.0
     if learned is not None:
@@ -62,20 +47,7 @@ def warn_unless_ok(solution: Solution, n_iter: int, tol: float, owner: str) -> N
 
 
 def half_width(level: object, owner: str) -> float:
-    """Return how many standard deviations an interval reaches to each side.
-
-    Parameters
-    ----------
-    level : float
-        Probability of the interval, in (0, 1).
-    owner : str
-        The method, for messages.
-
-    Raises
-    ------
-    ParameterError
-        If `level` is no such number.
-    """
+    """Return how many standard deviations an interval reaches to each side."""
     allowed = "a number above 0 and below 1"
     value = number(level, "level", owner, allowed)
     if not 0 < value < 1:

@@ -21,17 +21,9 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class ScaledRows:
-    """Scaled rows with ones in front, made when they are asked for.
+    """Scaled rows with ones in front, made when they are asked for."""
 
-    Attributes
-    ----------
-    X : ndarray or CSR of shape (n, n_features)
-        Original units.
-    scaling : FeatureScaling
-        Of the features.
-    exists : ndarray of bool of shape (n, n_features) or None
-        Cells that do not exist are 0 after scaling.
-    """
+    # Shapes: X (n, n_features), exists (n, n_features).
 
     X: Any
     scaling: FeatureScaling
@@ -51,15 +43,7 @@ class ScaledRows:
 
 @dataclass(frozen=True, eq=False)
 class PriorRows:
-    """Scaled rows in the columns of a prior.
-
-    Attributes
-    ----------
-    rows : ScaledRows
-        In the features.
-    space : RowSpace or None
-        The coordinates of the prior; None means the features.
-    """
+    """Scaled rows in the columns of a prior."""
 
     rows: ScaledRows
     space: RowSpace | None
@@ -81,23 +65,7 @@ def dense(X: Any) -> NDArray[Any]:  # noqa: ANN401 - ndarray or CSR
 
 
 def blocks_of(data: TaskData, y: Array, weight: Array, rows: PriorRows) -> tuple[Block, ...]:
-    """Collect what the rows of every task say.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    y : ndarray of shape (n,) or (n, n_tasks)
-        Scaled targets; 0 where they are missing.
-    weight : ndarray, shaped as y
-        Weights of the labels, 0 where they are missing.
-    rows : PriorRows
-        In the columns of the prior.
-
-    Returns
-    -------
-    tuple of Block
-    """
+    """Collect what the rows of every task say. Shapes: y (n,)."""
     p = rows.width
     if data.form is Form.TARGETS:
         return collect_shared(rows, p, y, weight)

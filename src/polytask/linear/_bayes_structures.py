@@ -32,27 +32,7 @@ STRUCTURES: dict[str, Structure | None] = {
 
 
 def varying_columns(varying: Any, data: TaskData, owner: str) -> tuple[int, ...]:  # noqa: ANN401
-    """Return the columns that vary, 0 for the intercept in front.
-
-    Parameters
-    ----------
-    varying : "all" or sequence of str or int
-        The user's choice: names of features after encoding, or their positions.
-    data : TaskData
-        Encoded.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    tuple of int
-        Ascending.
-
-    Raises
-    ------
-    ParameterError
-        If a feature does not exist.
-    """
+    """Return the columns that vary, 0 for the intercept in front."""
     d = data.n_features
     if isinstance(varying, str):
         one_of(varying, "varying", owner, ("all",))
@@ -81,22 +61,9 @@ def is_wide(
     varying: tuple[int, ...],
     structure: Structure | None,
 ) -> bool:
-    """Say whether a prior is to be learned in the space of the rows.
-
-    That is exact where all features vary alike. Where the structure is to be chosen, one with a
-    parameter for each feature must be out of the question: fewer labels than features.
-
-    Parameters
-    ----------
-    n_features, n_rows : int
-        Of the design.
-    n_labels : float
-        Sum of the weights of the labels.
-    varying : tuple of int
-        The columns that vary.
-    structure : Structure or None
-        None if it is to be chosen.
-    """
+    """Say whether a prior is to be learned in the space of the rows."""
+    # That is exact where all features vary alike. Where the structure is to be chosen, one with a
+    # parameter for each feature must be out of the question: fewer labels than features.
     if structure is None:
         alike = n_labels < n_features
     else:

@@ -28,27 +28,10 @@ _PIECE = 4096
 @saveable("linear.bayes_tasks")
 @dataclass(frozen=True, eq=False)
 class BayesTasks:
-    """What a learned prior and the rows of every task say, with the scaling.
+    """What a learned prior and the rows of every task say, with the scaling."""
 
-    Attributes
-    ----------
-    prior : Prior
-        In scaled units.
-    blocks : tuple of Block
-        Sufficient statistics of the tasks' scaled rows.
-    mean, scale : ndarray of shape (n_features,)
-        Scaling of the features.
-    target_mean, target_scale : ndarray of shape (n_tasks,)
-        Scaling of the targets.
-    counts : ndarray of shape (n_tasks,)
-        Sum of the weights of each task.
-    present : ndarray of bool of shape (n_tasks, n_features) or None
-        Which features each task has.
-    precision : str
-        The dtype of the coefficients.
-    joint : JointTasks or None
-        Rows and noise of the first tasks, if their noise is correlated; they are in no block.
-    """
+    # Shapes: mean, scale (n_features,), target_mean, target_scale (n_tasks,), counts (n_tasks,),
+    # present (n_tasks, n_features).
 
     prior: Prior
     blocks: tuple[Block, ...]
@@ -134,15 +117,7 @@ class BayesTasks:
         return None if self.joint is None else joint_posterior(self.joint, self.prior)
 
     def covariance(self, task: int, noise: float) -> Array:
-        """Return the covariance of the coefficients of a task in the columns of the prior.
-
-        Parameters
-        ----------
-        task : int
-            -1 for an unseen task.
-        noise : float
-            Variance of its noise.
-        """
+        """Return the covariance of the coefficients of a task in the columns of the prior."""
         known = self.joint_posterior
         if known is not None and 0 <= task < len(known.means):
             return known.covariance(task)
@@ -150,15 +125,8 @@ class BayesTasks:
         return posterior_covariance(line, self.prior, noise)
 
     def deviation(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        """Return the standard deviation of new targets, shape (n_rows,), in original units.
-
-        Parameters
-        ----------
-        X : ndarray or CSR of shape (n_rows, n_features)
-            Original units.
-        task : int
-            -1 for an unseen task, whose coefficients have the spread of the prior.
-        """
+        """Return the standard deviation of new targets, shape (n_rows,), in original units."""
+        # Shapes: X (n_rows, n_features).
         variances = noise_of(self.prior, self.n_tasks)
         noise = float(variances[task] if task >= 0 else variances.mean())
         covariance = self.covariance(task, noise)

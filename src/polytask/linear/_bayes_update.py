@@ -37,27 +37,7 @@ _FEW = 20
 def updated(
     schema: InputSchema, tasks: BayesTasks, given: tuple[Any, Any, Any, Any]
 ) -> tuple[InputSchema, BayesTasks, list[Labelled]]:
-    """Return what a fitted model knows after further rows, and these.
-
-    Parameters
-    ----------
-    schema : InputSchema
-        What the model expects.
-    tasks : BayesTasks
-        What it knows.
-    given : tuple
-        X, y, task and sample_weight.
-
-    Returns
-    -------
-    tuple of (InputSchema, BayesTasks, list of Labelled)
-        New objects; the labelled rows by the numbers of their tasks.
-
-    Raises
-    ------
-    DataError
-        If the rows do not fit the model.
-    """
+    """Return what a fitted model knows after further rows, and these."""
     raw = scored_data(schema, *given)
     query = read_query(schema, raw, None, "shared")
     numbers, labels = _numbers(schema, raw, query, tasks.n_tasks)
@@ -84,19 +64,7 @@ def updated(
 
 
 def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:
-    """Return the posterior means after further rows; only those of the tasks that got some move.
-
-    Parameters
-    ----------
-    linear : LinearTasks
-        The posterior means before.
-    known, tasks : BayesTasks
-        What was known before, and what is now.
-
-    Returns
-    -------
-    LinearTasks
-    """
+    """Return the posterior means after further rows; tasks without new rows keep theirs."""
     n = tasks.n_tasks
     before = np.append(known.counts, np.full(n - known.n_tasks, np.nan))
     changed = np.flatnonzero(tasks.counts != before)
@@ -221,10 +189,8 @@ def _joint_rows(
     labels: tuple[Array, Array],
     numbers: Index,
 ) -> tuple[JointRows, Array]:
-    """Return the rows of the tasks whose noise is correlated, and the weights of the others.
-
-    A row with the label of one task has no label of the others.
-    """
+    """Return the rows of the tasks whose noise is correlated, and the weights of the others."""
+    # A row with the label of one task has no label of the others.
     (raw, query), (y, weight) = given, labels
     if raw.form is Form.TARGETS:
         Y, own = y[:, :n_joint], weight[:, :n_joint]

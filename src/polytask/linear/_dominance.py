@@ -12,26 +12,10 @@ from polytask.linear._problem import Settings, build_problem
 
 
 def gradient_shares(data: TaskData, outcomes: Outcomes, owner: str) -> NDArray[np.float64]:
-    """Return the share of each task in the gradient of the data term at W = 0.
-
-    Features and targets are scaled and tasks weighted as the searching estimators do by
-    default. A task with more than half decides alone which features matter to all.
-
-    Parameters
-    ----------
-    data : TaskData
-        Raw.
-    outcomes : Outcomes
-        Its targets as numbers.
-    owner : str
-        For messages.
-
-    Returns
-    -------
-    ndarray of shape (n_tasks,)
-        Norms of the gradient of each task's columns over their sum; zeros if the gradient
-        vanishes.
-    """
+    """Return the share of each task in the gradient of the data term at W = 0."""
+    # Shapes: result (n_tasks,).
+    # Features and targets are scaled and tasks weighted as the searching estimators do by
+    # default. A task with more than half decides alone which features matter to all.
     encoded, _ = encode_training(data)
     settings = Settings(intercept="toward_mean", standardize=True, scale_targets="auto")
     problem = build_problem(encoded, outcomes, settings, owner)

@@ -29,28 +29,7 @@ if TYPE_CHECKING:
 
 
 def plain_model(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
-    """Return a fitted scikit-learn model with the coefficients of one task.
-
-    Parameters
-    ----------
-    linear : LinearTasks
-        The coefficients of all tasks.
-    task : int
-        The position of the task.
-    features : ndarray of int or None
-        The columns that the model is to take; None means all.
-
-    Returns
-    -------
-    LinearRegression, PoissonRegressor, GammaRegressor, LogisticRegression, LinearSVC or
-    DummyClassifier
-        The last for a task of one class.
-
-    Raises
-    ------
-    IncompatibleError
-        If scikit-learn has no linear model of the task's loss.
-    """
+    """Return a fitted scikit-learn model with the coefficients of one task."""
     columns = linear.slices[task]
     coef, intercept = linear.coef[columns], linear.intercept[columns]
     coef = coef.copy() if features is None else coef[:, features]

@@ -20,42 +20,15 @@ _LARGE_WEIGHT = 1e3
 
 
 def refuse_heavy(weight: Array, owner: str) -> None:
-    """Refuse weights beside which other rows are lost in a likelihood's sums.
-
-    A weight counts rows, so weights cannot be rescaled here: the answer would be another one.
-
-    Parameters
-    ----------
-    weight : ndarray
-        Of the labels.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        If one is above 1e12.
-    """
+    """Refuse weights beside which other rows are lost in a likelihood's sums."""
+    # A weight counts rows, so weights cannot be rescaled here: the answer would be another one.
     if weight.max(initial=0.0) > _LARGEST_WEIGHT:
         raise _too_heavy(weight, owner)
 
 
 @contextmanager
 def weights_within_reach(weight: Array, owner: str) -> Iterator[None]:
-    """Say so where the arithmetic inside breaks down because of large weights.
-
-    Parameters
-    ----------
-    weight : ndarray
-        Of the labels.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        Instead of an error of the arithmetic, if there is a weight above 1000.
-    """
+    """Say so where the arithmetic inside breaks down because of large weights."""
     refuse_heavy(weight, owner)
     try:
         yield

@@ -31,24 +31,8 @@ def effective_mode(mode: str | None, kappa: float) -> str | None:
 def intercept_groups(
     mode: str | None, outcomes: Outcomes, labels: Sequence[Hashable | None], form: Form
 ) -> Groups:
-    """Return the group within which the intercept of each column is tied or pulled.
-
-    Parameters
-    ----------
-    mode : {"auto", "task", "toward_mean", "shared", None}
-        The user's choice.
-    outcomes : Outcomes
-        Losses and classes of the tasks.
-    labels : sequence of length n_columns
-        The class of each column.
-    form : Form
-        The columns of a target matrix are different quantities; "auto" keeps them apart.
-
-    Returns
-    -------
-    ndarray of int of shape (n_columns,)
-        Columns of one loss and class are together, unless each is alone.
-    """
+    """Return the group within which the intercept of each column is tied or pulled."""
+    # Shapes: result (n_columns,).
     if mode in ("task", None):
         return np.arange(len(labels), dtype=np.intp)
     one_quantity = form is not Form.TARGETS and len({loss.name for loss in outcomes.losses}) == 1
@@ -73,25 +57,10 @@ def make_intercepts(mode: str | None, groups: Groups, kappa: float) -> Intercept
 
 
 def free_shifts(outcomes: Outcomes, slices: Sequence[slice], groups: Groups) -> tuple[Groups, ...]:
-    """Return the sets of columns whose intercepts can move together at no cost.
-
-    The probabilities of several classes do not change when all their intercepts grow by
-    the same number. Tasks that share a group can only move together.
-
-    Parameters
-    ----------
-    outcomes : Outcomes
-        Losses of the tasks.
-    slices : sequence of slice
-        The columns of each task.
-    groups : ndarray of int of shape (n_columns,)
-        See :func:`intercept_groups`.
-
-    Returns
-    -------
-    tuple of ndarray of int
-        Columns, disjoint.
-    """
+    """Return the sets of columns whose intercepts can move together at no cost."""
+    # Shapes: groups (n_columns,).
+    # The probabilities of several classes do not change when all their intercepts grow by
+    # the same number. Tasks that share a group can only move together.
     sets: list[tuple[set[int], list[int]]] = []
     for loss, part in zip(outcomes.losses, slices, strict=True):
         if not isinstance(loss, Multinomial):
@@ -115,24 +84,8 @@ def refuse_unbounded(
     groups: Groups,
     owner: str,
 ) -> None:
-    """Refuse free intercepts that see one class, or zeros only: their best value is infinite.
-
-    Parameters
-    ----------
-    data, outcomes, weight
-        The training data, its codes and the weights of the labels.
-    slices : sequence of slice
-        The columns of each task.
-    groups : ndarray of int of shape (n_columns,)
-        See :func:`intercept_groups`.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        Naming the first such task.
-    """
+    """Refuse free intercepts that see one class, or zeros only: their best value is infinite."""
+    # Shapes: groups (n_columns,).
     _refuse_zeros(data, outcomes, weight, slices, groups, owner)
     seen: dict[int, set[float]] = {}
     first: dict[int, int] = {}

@@ -33,15 +33,7 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Moments:
-    """What some rows say about the squared loss, whatever the settings.
-
-    Attributes
-    ----------
-    counted : Counted
-        Moments in the units of the data, and sums of the weights of the labels.
-    labels : float
-        Number of labels with a weight.
-    """
+    """What some rows say about the squared loss, whatever the settings."""
 
     counted: Counted
     labels: float
@@ -63,34 +55,15 @@ class Moments:
     def scaled(
         self, features: FeatureScaling, targets: TargetScaling, scale: Array
     ) -> TaskStatistics:
-        """Return the moments of scaled features and targets.
-
-        Parameters
-        ----------
-        features, targets
-            The scaling.
-        scale : ndarray of shape (n_tasks,)
-            Weights of the tasks in the objective.
-        """
+        """Return the moments of scaled features and targets. Shapes: scale (n_tasks,)."""
         units = Units(features.mean, features.scale, targets.mean, targets.scale)
         held = np.where(self.counts > 0, scale, 0.0)
         return in_units(self.statistics, units, held)
 
 
 def pooled_moments(s: TaskStatistics, counts: Array) -> tuple[Array, Array]:
-    """Return mean and variance of each feature over all tasks.
-
-    Parameters
-    ----------
-    s : TaskStatistics
-        Of every task.
-    counts : ndarray of shape (n_tasks,)
-        How much each counts.
-
-    Returns
-    -------
-    mean, variance : ndarray of shape (n_features,)
-    """
+    """Return mean and variance of each feature over all tasks."""
+    # Shapes: counts (n_tasks,), mean, variance (n_features,).
     share = counts / max(float(counts.sum()), np.finfo(float).tiny)
     mean = s.x_mean @ share
     own = np.diagonal(s.second, axis1=1, axis2=2).T
@@ -99,34 +72,12 @@ def pooled_moments(s: TaskStatistics, counts: Array) -> tuple[Array, Array]:
 
 
 def collectable(data: TaskData, outcomes: Outcomes, weight: Array) -> bool:
-    """Say whether moments of rows as they are do for the squared loss, and are cheaper.
-
-    Parameters
-    ----------
-    data, outcomes
-        Encoded data and their targets as numbers.
-    weight : ndarray
-        Weights of the labels, shaped as the targets.
-    """
+    """Say whether moments of rows as they are do for the squared loss, and are cheaper."""
     return cell_mask(data) is None and suits_statistics(data, outcomes, count_labels(weight))
 
 
 def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) -> Moments:
-    """Collect the moments of some rows.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded, every task with every feature.
-    y, weight : ndarray of shape (n_rows,) or (n_rows, n_tasks)
-        Targets, NaN where they are missing, and weights of the labels, 0 there.
-    rows : ndarray of int or None, default=None
-        Which rows, sorted; None for all.
-
-    Returns
-    -------
-    Moments
-    """
+    """Collect the moments of some rows. Shapes: y, weight (n_rows,)."""
     features, ones = Features(data.X), np.ones(data.n_tasks)
     columns = np.arange(data.n_tasks)
     if data.form is Form.TARGETS:
@@ -146,15 +97,7 @@ def collect(data: TaskData, y: Array, weight: Array, rows: Index | None = None) 
 
 
 def within_reach(moments: Moments, data: TaskData) -> bool:
-    """Say whether the moments prove that no value is too large to be squared and summed.
-
-    Parameters
-    ----------
-    moments : Moments
-        Of all rows.
-    data : TaskData
-        The rows.
-    """
+    """Say whether the moments prove that no value is too large to be squared and summed."""
     s = moments.statistics
     lightest = 1.0 if data.sample_weight is None else float(data.sample_weight.min())
     # A mean of squares is at least the square of each row, times its share.

@@ -14,18 +14,7 @@ _ATTRIBUTE = "noise_"
 
 
 def keep_noise(estimator: Any, problem: Problem, solution: Solution) -> None:  # noqa: ANN401
-    """Set the root mean square that is left of every task as an attribute of an estimator.
-
-    Parameters
-    ----------
-    estimator : estimator
-        It gets no such attribute where no task counts by a root; one of an earlier fit is
-        deleted.
-    problem : Problem
-        What was solved.
-    solution : Solution
-        The answer.
-    """
+    """Set the root mean square that is left of every task as an attribute of an estimator."""
     if hasattr(estimator, _ATTRIBUTE):
         delattr(estimator, _ATTRIBUTE)
     datafit = problem.datafit

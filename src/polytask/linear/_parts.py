@@ -43,15 +43,8 @@ _SMALL_TASK = 1000
 
 
 def without_gaps(y: Array, outcomes: Outcomes, data: TaskData) -> Array:
-    """Return targets with a number that the loss allows where a label is missing.
-
-    Parameters
-    ----------
-    y : ndarray of shape (n_rows,) or (n_rows, n_tasks)
-        Scaled targets, NaN where missing.
-    outcomes, data
-        The losses, and where the rows of each task are.
-    """
+    """Return targets with a number that the loss allows where a label is missing."""
+    # Shapes: y (n_rows,).
     filled = np.nan_to_num(y)
     for t, loss in enumerate(outcomes.losses):
         if not loss.is_classifier and not loss.allows(np.zeros(1)).all():
@@ -61,15 +54,7 @@ def without_gaps(y: Array, outcomes: Outcomes, data: TaskData) -> Array:
 
 
 def suits_statistics(data: TaskData, outcomes: Outcomes, labels: float) -> bool:
-    """Say whether squared residuals are cheaper from sufficient statistics than from rows.
-
-    Parameters
-    ----------
-    data, outcomes
-        What is learned; of the data only the sizes.
-    labels : float
-        Number of labels.
-    """
+    """Say whether squared residuals are cheaper from sufficient statistics than from rows."""
     d, columns = data.n_features, data.n_tasks
     cheap = columns * d <= _STATISTICS_PASSES * labels
     small = columns * d * d <= _STATISTICS_ENTRIES
@@ -83,17 +68,7 @@ def all_roots(outcomes: Outcomes) -> bool:
 
 
 def on_moments(found: TaskStatistics, rooted: bool, intercepts: Intercepts) -> Datafit:
-    """Return the squared loss, or its roots, from sufficient statistics.
-
-    Parameters
-    ----------
-    found : TaskStatistics
-        The moments.
-    rooted : bool
-        Whether tasks count by roots of mean squares.
-    intercepts : Intercepts
-        What b may be.
-    """
+    """Return the squared loss, or its roots, from sufficient statistics."""
     if rooted:
         return Rooted(MomentSquares(found), None, intercepts)
     return SquaredStatistics(found, intercepts)
@@ -101,21 +76,7 @@ def on_moments(found: TaskStatistics, rooted: bool, intercepts: Intercepts) -> D
 
 @dataclass(frozen=True, eq=False)
 class RowParts:
-    """Everything that a datafit on rows is made of.
-
-    Attributes
-    ----------
-    data, outcomes
-        The rows.
-    layout : Layout
-        Tasks and classes of the columns.
-    rows : Features
-        Scaled.
-    y, weight : ndarray
-        Scaled targets, any that is allowed where they are missing, and weights of the labels.
-    scale, counts : ndarray of shape (n_tasks,)
-        Weights of the tasks, and sums of the weights of their labels.
-    """
+    """Everything that a datafit on rows is made of. Shapes: scale, counts (n_tasks,)."""
 
     data: TaskData
     outcomes: Outcomes

@@ -37,19 +37,7 @@ class PenalisedEstimator(Protocol):
 def fit_penalised(
     estimator: PenalisedEstimator, data: TaskData
 ) -> tuple[Outcomes, Problem, Solution]:
-    """Build the problem of an estimator and solve it.
-
-    Parameters
-    ----------
-    estimator : PenalisedEstimator
-        With its parameters.
-    data : TaskData
-        Encoded.
-
-    Returns
-    -------
-    tuple of (Outcomes, Problem, Solution)
-    """
+    """Build the problem of an estimator and solve it."""
     owner = type(estimator).__name__
     penalty = check_penalty_object(estimator.penalty, owner)
     one_of(estimator.warm_start, "warm_start", owner, (True, False))

@@ -27,27 +27,9 @@ Array = NDArray[Any]
 @saveable("linear.tasks")
 @dataclass(frozen=True, eq=False)
 class LinearTasks:
-    """Coefficients in original units with what they mean.
+    """Coefficients in original units with what they mean."""
 
-    Attributes
-    ----------
-    coef : ndarray of shape (n_columns, n_features)
-        Coefficients.
-    intercept : ndarray of shape (n_columns,)
-        Intercepts.
-    slices : tuple of slice
-        The columns of each task.
-    losses : tuple of Loss
-        The loss of each task.
-    classes : tuple of ndarray or None
-        The classes of each task, None for numbers.
-    labels : tuple
-        The class of every column, None where it has none.
-    counts : ndarray of shape (n_tasks,)
-        Sum of the label weights of each task; what an unseen task is averaged with.
-    union : ndarray or None
-        The union of the classes.
-    """
+    # Shapes: coef (n_columns, n_features), intercept (n_columns,), counts (n_tasks,).
 
     coef: Array
     intercept: Array

@@ -61,33 +61,9 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Problem:
-    """A datafit, and the way from its solution back to original units.
+    """A datafit, and the way from its solution back to original units."""
 
-    Attributes
-    ----------
-    datafit : Datafit
-        The data term.
-    layout : Layout
-        Tasks and classes of the columns.
-    features : FeatureScaling
-        Scaling of the features.
-    targets : TargetScaling
-        Scaling of the targets.
-    present : ndarray of bool of shape (n_columns, n_features) or None
-        Which features each column's task has.
-    counts : ndarray of shape (n_tasks,)
-        Sum of the label weights of each task.
-    shifts : tuple of ndarray of int
-        Columns whose intercepts can move together at no cost; their mean is set to 0.
-    intercepts : Intercepts
-        What the intercepts may be.
-    centre : ndarray of shape (n_features, n_columns) or None
-        Scaled coefficients that the penalty pulls to; None for 0.
-    samples : callable or None
-        Makes the same data term on samples; None where it is on samples already.
-    names : tuple of str or None
-        Names of the encoded features.
-    """
+    # Shapes: present (n_columns, n_features), counts (n_tasks,), centre (n_features, n_columns).
 
     datafit: Datafit
     layout: Layout
@@ -102,13 +78,7 @@ class Problem:
     names: tuple[str, ...] | None = None
 
     def bound(self, penalty: Penalty) -> Penalty:
-        """Return a penalty that knows the columns, the features and the point it pulls to.
-
-        Raises
-        ------
-        IncompatibleError
-            If it bounds coefficients and pulls their differences from others.
-        """
+        """Return a penalty that knows the columns, the features and the point it pulls to."""
         bound = bind_features(penalty.bind(self.layout.columns), self._space)
         if self.centre is None:
             return bound
@@ -142,11 +112,9 @@ class Problem:
         return (coef * scale).T, b
 
     def served(self, W: Array, intercept: Array) -> tuple[Array, Array]:
-        """Return coefficients with those that unseen tasks get in tasks without rows.
-
-        What was fitted without a row is the penalty's word alone, and no prediction uses it:
-        such a task has the mean of the others, weighted by their rows, in original units.
-        """
+        """Return coefficients with those that unseen tasks get in tasks without rows."""
+        # What was fitted without a row is the penalty's word alone, and no prediction uses it:
+        # such a task has the mean of the others, weighted by their rows, in original units.
         idle = self.counts == 0
         if not idle.any() or idle.all():
             return W, intercept
@@ -170,32 +138,7 @@ class Problem:
 def build_problem(
     data: TaskData, outcomes: Outcomes, settings: Settings, owner: str, term: Term | None = None
 ) -> Problem:
-    """Join data, losses, intercepts and scaling.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded training data.
-    outcomes : Outcomes
-        Their targets as numbers.
-    settings : Settings
-        The user's choices.
-    owner : str
-        The estimator, for messages.
-    term : RowTerm or MomentTerm or None, default=None
-        The data term, if it is known; of `data` and `outcomes` only names and sizes are used
-        then.
-
-    Returns
-    -------
-    Problem
-
-    Raises
-    ------
-    DataError
-        If a task has one class, or zeros only under a logarithmic link, and a free intercept,
-        which has no finite optimum.
-    """
+    """Join data, losses, intercepts and scaling."""
     layout = make_layout(data.tasks, outcomes)
     term = term_of(data, outcomes, settings.class_weight, owner) if term is None else term
     counts = term.counts
@@ -229,11 +172,9 @@ def build_problem(
 
 
 def _size(term: Term, outcomes: Outcomes, settings: Settings) -> float:
-    """Return what the pull on intercepts is divided by: the size of targets that are not scaled.
-
-    Roots of mean squares grow with their targets and the square of a pull with their square, so
-    that units would decide what it does.
-    """
+    """Return the divisor of the intercepts' pull: the size of unscaled targets."""
+    # Roots of mean squares grow with their targets and the square of a pull with their square, so
+    # that units would decide what it does.
     if settings.scale_targets is not None or not all_roots(outcomes):
         return 1.0
     return float(np.max(term.targets("common", True).scale))
@@ -242,24 +183,7 @@ def _size(term: Term, outcomes: Outcomes, settings: Settings) -> float:
 def held_out(
     problem: Problem, data: TaskData, outcomes: Outcomes, weight: Array
 ) -> Callable[[Array, Array], float]:
-    """Return the weighted sum of losses of other rows, in the scaling of a problem.
-
-    Parameters
-    ----------
-    problem : Problem
-        Of the training rows.
-    data : TaskData
-        Other rows of the same tasks, encoded.
-    outcomes : Outcomes
-        Their targets, coded as those of the training rows.
-    weight : ndarray
-        Weights of the labels, shaped as the targets.
-
-    Returns
-    -------
-    callable
-        ``(W, intercept) -> float``, both in the scaling of the problem.
-    """
+    """Return the weighted sum of losses of other rows, in the scaling of a problem."""
     y = without_gaps(problem.targets.apply(outcomes.y, data), outcomes, data)
     rows = problem.features.features(data.X, cell_mask(data))
     ones = np.ones(data.n_tasks)

@@ -41,23 +41,12 @@ _FEW = 4
 @saveable("linear.pull")
 @dataclass(frozen=True, eq=False)
 class Pull:
-    """The pull of a model toward the mean of its tasks, for the summed losses of one task.
+    """The pull of a model toward the mean of its tasks, for the summed losses of one task."""
 
-    The coefficients w and the level b + mean . w of another task are held by
-    ``sum_j strength_j / 2 (w_j - mean w_j)^2 + level / 2 (level - mean level)^2``, in
-    original units.
-
-    Attributes
-    ----------
-    mean, scale : ndarray of shape (n_features,)
-        Mean and standard deviation of each feature over the training rows, 1 for constants.
-    strength : ndarray of shape (n_features,)
-        inf for a feature in which the tasks do not differ.
-    level : float
-        inf if the tasks have one intercept or none.
-    unit : float, default=1.0
-        What targets are divided by before their losses are taken, typically.
-    """
+    # Shapes: mean, scale (n_features,), strength (n_features,).
+    # The coefficients w and the level b + mean . w of another task are held by
+    # ``sum_j strength_j / 2 (w_j - mean w_j)^2 + level / 2 (level - mean level)^2``, in
+    # original units.
 
     mean: Array
     scale: Array
@@ -67,21 +56,7 @@ class Pull:
 
 
 def pull_of(data: TaskData, problem: Problem, solution: Solution) -> Pull:
-    """Return the pull of a fitted model.
-
-    Parameters
-    ----------
-    data : TaskData
-        The rows it was fitted on, encoded.
-    problem : Problem
-        What was solved.
-    solution : Solution
-        The answer.
-
-    Returns
-    -------
-    Pull
-    """
+    """Return the pull of a fitted model."""
     if isinstance(problem.datafit, Rooted):
         # Another task is held for its squared loss.
         problem = replace(problem, datafit=problem.datafit.squared)
@@ -111,11 +86,9 @@ def _unit(problem: Problem) -> float:
 
 
 def _factor(problem: Problem, unit: float) -> float:
-    """Return what a pull is divided by in the units of the target.
-
-    Squared losses and pulls of scaled targets are both those of the targets over the square of
-    their unit; losses with kinks are those over the unit itself.
-    """
+    """Return what a pull is divided by in the units of the target."""
+    # Squared losses and pulls of scaled targets are both those of the targets over the square of
+    # their unit; losses with kinks are those over the unit itself.
     return unit if isinstance(problem.datafit, KinkedSamples) else 1.0
 
 
@@ -131,17 +104,9 @@ def _curvature_alone(problem: Problem) -> float:
 def _forces(
     problem: Problem, solution: Solution, groups: list[NDArray[np.intp]], rows: float
 ) -> tuple[float, Array, Array]:
-    """Return the value of the data term, and how features are held and how far tasks differ.
-
-    Features whose coefficients are all zero are at their mean: nothing is computed for them.
-
-    Returns
-    -------
-    value : float
-        At the answer.
-    held, distance : ndarray of shape (n_features,)
-        inf where tasks do not differ, and sums of squared distances from the mean.
-    """
+    """Return the value of the data term, and how features are held and how far tasks differ."""
+    # Shapes: held, distance (n_features,).
+    # Features whose coefficients are all zero are at their mean: nothing is computed for them.
     W = solution.W if problem.centre is None else solution.W - problem.centre
     held, distance = np.full(len(W), np.inf), np.zeros(len(W))
     used = rows_in_use(solution.W)
@@ -180,23 +145,11 @@ def _gradient_at(
 
 @dataclass(frozen=True)
 class _Noise:
-    """What is needed to tell how strong a pull must be at least.
+    """What is needed to tell how strong a pull must be at least."""
 
-    A task is never further from the mean than its estimate, whose variance is that of the
-    tasks and that of estimation. So the noise over the variance of the estimates, which is
-    what the best pull would be if the tasks were known exactly, is a lower bound of it.
-
-    Attributes
-    ----------
-    variance : float
-        Of the noise, in the units of the loss.
-    curvature : float
-        Of the loss of one row, at least for the squared loss.
-    rows : float
-        Rows of a task.
-    freedom : int
-        Number of distances from the mean that can be chosen freely, per feature.
-    """
+    # A task is never further from the mean than its estimate, whose variance is that of the
+    # tasks and that of estimation. So the noise over the variance of the estimates, which is
+    # what the best pull would be if the tasks were known exactly, is a lower bound of it.
 
     variance: float
     curvature: float
@@ -222,16 +175,8 @@ class _Noise:
         return cls(2.0 * each, 1.0, rows, freedom)
 
     def least(self, held: Array, distance: Array) -> Array:
-        """Return the least pull of standardised coefficients.
-
-        Parameters
-        ----------
-        held : ndarray of shape (n_features,)
-            The pull under which they were estimated; the estimates before it were further
-            apart.
-        distance : ndarray of shape (n_features,)
-            Sum of the squared distances from the mean.
-        """
+        """Return the least pull of standardised coefficients."""
+        # Shapes: held (n_features,), distance (n_features,).
         finite = np.isfinite(held)
         if not finite.any():
             return np.zeros_like(distance)

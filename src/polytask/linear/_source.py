@@ -25,19 +25,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, eq=False)
 class Source:
-    """What a fitted linear model knows, in original units.
-
-    Attributes
-    ----------
-    name : str
-        The class of the model, for messages.
-    linear : LinearTasks
-        Its coefficients.
-    index : LabelIndex
-        Its tasks.
-    features : tuple of str or None
-        The names of its encoded features; None if it was fitted on an array.
-    """
+    """What a fitted linear model knows, in original units."""
 
     name: str
     linear: LinearTasks
@@ -45,35 +33,11 @@ class Source:
     features: tuple[str, ...] | None
 
     def point(self, data: TaskData, outcomes: Outcomes, owner: str) -> tuple[Array, Array]:
-        """Return the coefficients that the tasks of some data are pulled to.
-
-        A task that the source knows has its own, any other task the mean of the source's
-        tasks, weighted by their rows. A feature that the source does not know has 0, and so
-        has a class.
-
-        Parameters
-        ----------
-        data : TaskData
-            Encoded.
-        outcomes : Outcomes
-            Its targets as numbers.
-        owner : str
-            The estimator that is fitted, for messages.
-
-        Returns
-        -------
-        coef : ndarray of shape (n_columns, n_features)
-            Original units.
-        intercept : ndarray of shape (n_columns,)
-            Original units.
-
-        Raises
-        ------
-        DataError
-            If the features do not match, or no class is known.
-        IncompatibleError
-            If one of the two learns numbers and the other classes.
-        """
+        """Return the coefficients that the tasks of some data are pulled to."""
+        # Shapes: coef (n_columns, n_features), intercept (n_columns,).
+        # A task that the source knows has its own, any other task the mean of the source's
+        # tasks, weighted by their rows. A feature that the source does not know has 0, and so
+        # has a class.
         take = self._columns(data, owner)
         codes = self.index.encode(list(data.tasks), "shared")
         self._refuse_strangers(outcomes, owner)

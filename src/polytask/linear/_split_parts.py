@@ -33,15 +33,7 @@ def parts_of(penalty: object) -> tuple[Parts, Array | None] | None:
 
 
 def with_parts(solution: Solution, penalty: Penalty) -> Solution:
-    """Return a solution that holds its parts, if the penalty has any.
-
-    Parameters
-    ----------
-    solution : Solution
-        Of a solver that moved W as a whole, or of one that moved the parts.
-    penalty : Penalty
-        Bound, with strengths.
-    """
+    """Return a solution that holds its parts, if the penalty has any."""
     found = parts_of(penalty)
     if found is None or solution.parts is not None:
         return solution
@@ -58,21 +50,8 @@ def original_parts(
     solution: Solution,
     precision: Any,  # noqa: ANN401 - a dtype
 ) -> tuple[NDArray[Any], ...]:
-    """Return the parts of a solution in original units, none for other solutions.
-
-    Parameters
-    ----------
-    problem : Problem
-        What was solved.
-    solution : Solution
-        The answer.
-    precision : dtype
-        That of the result.
-
-    Returns
-    -------
-    tuple of ndarray of shape (n_columns, n_features)
-    """
+    """Return the parts of a solution in original units, none for other solutions."""
+    # Shapes: result (n_columns, n_features).
     nothing = np.zeros(problem.datafit.shape[1])
     parts = () if solution.parts is None else solution.parts
     return tuple(problem.original_units(U, nothing)[0].astype(precision) for U in parts)

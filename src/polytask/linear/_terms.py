@@ -37,19 +37,7 @@ Groups = NDArray[np.intp]
 
 @dataclass(frozen=True, eq=False)
 class Scaled:
-    """What turns a data term into that of one problem.
-
-    Attributes
-    ----------
-    layout : Layout
-        Tasks and classes of the columns.
-    features, targets
-        The scaling.
-    scale : ndarray of shape (n_tasks,)
-        Weights of the tasks in the objective.
-    intercepts : Intercepts
-        What the intercepts may be.
-    """
+    """What turns a data term into that of one problem. Shapes: scale (n_tasks,)."""
 
     layout: Layout
     features: FeatureScaling
@@ -60,17 +48,7 @@ class Scaled:
 
 @dataclass(frozen=True, eq=False)
 class RowTerm:
-    """The data term of rows, for any loss.
-
-    Attributes
-    ----------
-    data, outcomes
-        Encoded rows and their targets as numbers.
-    weight : ndarray
-        Weights of the labels, shaped as the targets.
-    owner : str
-        The estimator, for messages.
-    """
+    """The data term of rows, for any loss."""
 
     data: TaskData
     outcomes: Outcomes
@@ -119,19 +97,7 @@ class RowTerm:
 
 @dataclass(frozen=True, eq=False)
 class MomentTerm:
-    """The data term of squared residuals from moments: no choice looks at the rows again.
-
-    Attributes
-    ----------
-    moments : Moments
-        In the units of the data.
-    data : TaskData
-        What the moments are of, or rows of the same tasks and features.
-    rows : callable
-        Makes the same term of rows, for the rare case that moments have too few digits.
-    rooted : bool
-        Whether tasks count by roots of mean squares.
-    """
+    """The data term of squared residuals from moments: no choice looks at the rows again."""
 
     moments: Moments
     data: TaskData
@@ -179,28 +145,7 @@ Term = RowTerm | MomentTerm
 
 
 def term_of(data: TaskData, outcomes: Outcomes, class_weight: object, owner: str) -> Term:
-    """Return the data term of some rows.
-
-    Parameters
-    ----------
-    data : TaskData
-        Encoded.
-    outcomes : Outcomes
-        Their targets as numbers.
-    class_weight : object
-        The user's choice.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    RowTerm or MomentTerm
-
-    Raises
-    ------
-    DataError
-        If sums of squares of the values would overflow.
-    """
+    """Return the data term of some rows."""
     weight = label_weights(data, outcomes, class_weight, owner)
     if collectable(data, outcomes, weight):
         return moment_term(collect(data, outcomes.y, weight), data, outcomes, owner)
@@ -209,20 +154,7 @@ def term_of(data: TaskData, outcomes: Outcomes, class_weight: object, owner: str
 
 
 def moment_term(moments: Moments, data: TaskData, outcomes: Outcomes, owner: str) -> MomentTerm:
-    """Return the data term of rows whose moments are known.
-
-    Parameters
-    ----------
-    moments : Moments
-        Of these rows.
-    data, outcomes, owner
-        As in :func:`term_of`.
-
-    Raises
-    ------
-    DataError
-        If sums of squares of the values would overflow.
-    """
+    """Return the data term of rows whose moments are known."""
     if not within_reach(moments, data):
         refuse_huge(data, outcomes, owner)
     rows = partial(row_term, data, outcomes, owner)

@@ -20,10 +20,8 @@ _LIMITING = Lock()
 
 @contextmanager
 def blas_threads(n_jobs: object, owner: str, usual: int | None = None) -> Iterator[None]:
-    """Limit the threads of BLAS while fitting; None is as `usual` or leaves them, -1 all cores.
-
-    A number that a user gives holds for iterations too.
-    """
+    """Limit the threads of BLAS while fitting; None is as `usual` or leaves them, -1 all cores."""
+    # A number that a user gives holds for iterations too.
     chosen = _CHOSEN.set(n_jobs is not None)
     n_jobs = usual if n_jobs is None else n_jobs
     try:
@@ -38,11 +36,9 @@ def blas_threads(n_jobs: object, owner: str, usual: int | None = None) -> Iterat
 
 @contextmanager
 def iterating() -> Iterator[None]:
-    """Hold BLAS to one thread, unless a user has chosen the number.
-
-    Iterations are small products: a second thread waits for the next of them in a loop, which
-    takes a core and gains nothing.
-    """
+    """Hold BLAS to one thread, unless a user has chosen the number."""
+    # Iterations are small products: a second thread waits for the next of them in a loop, which
+    # takes a core and gains nothing.
     if _CHOSEN.get() or not _LIMITING.acquire(blocking=False):
         yield
         return

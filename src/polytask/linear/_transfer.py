@@ -12,24 +12,7 @@ from polytask.linear._source import Source
 
 
 def source_of(estimator: Any, owner: str) -> Source | None:  # noqa: ANN401 - what users give
-    """Return what a fitted linear estimator knows.
-
-    Parameters
-    ----------
-    estimator : estimator or None
-        Fitted, or None.
-    owner : str
-        The estimator that is to learn from it, for messages.
-
-    Returns
-    -------
-    Source or None
-
-    Raises
-    ------
-    ParameterError
-        If it is something else, or not fitted.
-    """
+    """Return what a fitted linear estimator knows."""
     if estimator is None:
         return None
     name, linear = type(estimator).__name__, linear_of(estimator)

@@ -9,26 +9,7 @@ from polytask.losses.base import Loss
 
 
 def parse(text: str, losses: dict[str, type[Loss]]) -> Loss | None:
-    """Return the loss that a text names; nothing in the text is run.
-
-    Parameters
-    ----------
-    text : str
-        A name, or a name with numbers as parameters: ``"huber"``, ``"quantile(0.9)"``,
-        ``"huber(delta=2)"``.
-    losses : dict of str to class
-        What the names stand for.
-
-    Returns
-    -------
-    Loss or None
-        None if there is no such name.
-
-    Raises
-    ------
-    ParameterError
-        If the parameters do not fit.
-    """
+    """Return the loss that a text names; nothing in the text is run."""
     name, bracket, _ = text.strip().partition("(")
     if name.strip() not in losses:
         return None

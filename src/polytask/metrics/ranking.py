@@ -40,27 +40,8 @@ class _Ties(NamedTuple):
 
 
 def roc_auc(positive: Mask, score: NDArray[np.floating], weight: Array | None = None) -> float:
-    """Area under the ROC curve: how often a positive row has a higher score than a negative one.
-
-    Parameters
-    ----------
-    positive : array of bool of shape (n,)
-        The truth.
-    score : array of shape (n,)
-        Greater for rows that are held for positive; a tie counts one half.
-    weight : array of shape (n,) or None, default=None
-        Row weights >= 0.
-
-    Returns
-    -------
-    float
-        NaN if all rows are of one sort, or a score is NaN.
-
-    References
-    ----------
-    J. A. Hanley and B. J. McNeil, "The meaning and use of the area under a receiver operating
-    characteristic (ROC) curve", Radiology 143 (1982), 29-36.
-    """
+    """Area under the ROC curve: the share of pairs that the score orders rightly."""
+    # Shapes: positive (n,), score (n,), weight (n,).
     seen = _counted(positive, score, weight)
     if seen is None:
         return float("nan")
@@ -72,22 +53,8 @@ def roc_auc(positive: Mask, score: NDArray[np.floating], weight: Array | None = 
 def average_precision(
     positive: Mask, score: NDArray[np.floating], weight: Array | None = None
 ) -> float:
-    """Precision at each threshold, averaged by the positive rows that it adds.
-
-    Parameters
-    ----------
-    positive : array of bool of shape (n,)
-        The truth.
-    score : array of shape (n,)
-        Greater for rows that are held for positive.
-    weight : array of shape (n,) or None, default=None
-        Row weights >= 0.
-
-    Returns
-    -------
-    float
-        NaN if all rows are of one sort, or a score is NaN.
-    """
+    """Precision at each threshold, averaged by the positive rows that it adds."""
+    # Shapes: positive (n,), score (n,), weight (n,).
     seen = _counted(positive, score, weight)
     if seen is None:
         return float("nan")
@@ -100,33 +67,8 @@ def average_precision(
 def calibration_error(
     confidence: NDArray[np.floating], hit: Mask, weight: Array | None = None
 ) -> float:
-    """Measure the expected calibration error: how far shares are from predicted probabilities.
-
-    Parameters
-    ----------
-    confidence : array of shape (n,)
-        The predicted probability of an event in every row.
-    hit : array of bool of shape (n,)
-        Whether it took place.
-    weight : array of shape (n,) or None, default=None
-        Row weights >= 0; their sum stands for the number of rows.
-
-    Returns
-    -------
-    float
-        The mean over bins, by their weight, of the distance between the share of the event
-        and its mean probability; NaN with under 20 rows or a NaN among the probabilities.
-
-    Notes
-    -----
-    The rows are put in order of confidence and cut into min(10, n // 10) bins of equal weight
-    [1]_. Rows with the same confidence stay together, so their order does not matter.
-
-    References
-    ----------
-    .. [1] K. Nguyen and B. O'Connor, "Posterior calibration and exploratory analysis for
-       natural language processing models", EMNLP 2015, 1587-1598.
-    """
+    """Measure the expected calibration error: how far shares are from predicted probabilities."""
+    # Shapes: confidence (n,), hit (n,), weight (n,).
     mass = np.ones(len(confidence)) if weight is None else weight
     confidence, hit, mass = confidence[mass > 0], hit[mass > 0], mass[mass > 0]
     total = float(mass.sum())

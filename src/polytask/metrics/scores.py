@@ -98,23 +98,8 @@ def accuracy(y: Labels, prediction: Labels, weight: Weight = None) -> float:
 
 
 def best_constant(loss: Loss, y: Labels, weight: Weight = None) -> float:
-    """Return the predictor that minimises the mean of a loss with a finite best constant.
-
-    Parameters
-    ----------
-    loss : Loss
-        With one prediction per row.
-    y : array of shape (n,)
-        Targets as the loss takes them.
-    weight : array of shape (n,) or None
-        Row weights.
-
-    Returns
-    -------
-    float
-        The logarithm of the mean where that is the link, -inf if all targets are zero; else
-        found by halving an interval in which the slope changes its sign.
-    """
+    """Return the predictor that minimises the mean of a loss with a finite best constant."""
+    # Shapes: y (n,), weight (n,).
     y = np.asarray(y, dtype=float)
     if isinstance(loss, LogLink):
         mean = float(np.average(y, weights=weight))

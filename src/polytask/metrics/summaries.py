@@ -38,13 +38,7 @@ class Columns(NamedTuple):
 
 @dataclass(frozen=True)
 class RowMean:
-    """The weighted mean over rows, of one task or of all together.
-
-    Attributes
-    ----------
-    rows : callable
-        Takes held-out rows, returns one value for each.
-    """
+    """The weighted mean over rows, of one task or of all together."""
 
     rows: RowValues
 
@@ -60,13 +54,7 @@ class RowMean:
 
 @dataclass(frozen=True)
 class RootMean:
-    """The root of the weighted mean over rows, of one task or of all together.
-
-    Attributes
-    ----------
-    rows : callable
-        Takes held-out rows, returns one value for each.
-    """
+    """The root of the weighted mean over rows, of one task or of all together."""
 
     rows: RowValues
 
@@ -81,11 +69,10 @@ class RootMean:
 
 @dataclass(frozen=True)
 class Within:
-    """R2 around the mean of the task's own held-out rows, of one task or pooled over tasks.
+    """R2 around the mean of the task's own held-out rows, of one task or pooled over tasks."""
 
-    Pooled, the squared errors of all rows are divided by all squares around the means of their
-    tasks: of a few rows a ratio of its own is mostly chance.
-    """
+    # Pooled, the squared errors of all rows are divided by all squares around the means of their
+    # tasks: of a few rows a ratio of its own is mostly chance.
 
     def of_task(self, held: HeldOut) -> float:
         """Return the R2 of one task; NaN with under two rows or a constant outcome."""
@@ -108,15 +95,9 @@ class Within:
 
 @dataclass(frozen=True)
 class Joined:
-    """A score that compares rows with each other: of one task, or of all as one sample.
+    """A score that compares rows with each other: of one task, or of all as one sample."""
 
-    Tasks whose classes differ make no sample: their scores are averaged.
-
-    Attributes
-    ----------
-    score : callable
-        Takes :class:`Columns`.
-    """
+    # Tasks whose classes differ make no sample: their scores are averaged.
 
     score: Callable[[Columns], float]
 
@@ -187,11 +168,9 @@ def _share(parts: Sequence[HeldOut]) -> float:
 
 
 def rounding(held: HeldOut) -> float:
-    """Return the loss of a constant that is right in every row, but for rounding.
-
-    Without this a task with one class, or whose rows are all 0.1, would get a score in the
-    minus millions: a training mean of 0.1s is not 0.1, and clipped probabilities are not 1.
-    """
+    """Return the loss of a constant that is right in every row, but for rounding."""
+    # Without this a task with one class, or whose rows are all 0.1, would get a score in the
+    # minus millions: a training mean of 0.1s is not 0.1, and clipped probabilities are not 1.
     if held.classes is not None:
         return 8.0 * held.precision * held.total
     unit = 32.0 * float(np.finfo(np.float64).eps)

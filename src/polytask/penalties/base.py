@@ -223,17 +223,9 @@ class PerFeature(Valued):
 
 @dataclass(frozen=True, eq=False)
 class RowLimits:
-    """In what the rows of a compiled penalty differ.
+    """In what the rows of a compiled penalty differ."""
 
-    Attributes
-    ----------
-    weight : ndarray of shape (n_rows,) or (0,)
-        What the step of each row is multiplied with: 0 leaves the row as it is, inf makes it
-        zero. Empty: 1 for all.
-    lower, upper : ndarray of shape (n_rows or 1, n_columns or 1) or (0, 0)
-        Bounds, at most and at least 0. Entries on the wrong side of a bound that is 0 become 0
-        before the prox, and the result is moved between the bounds. Empty: none.
-    """
+    # Shapes: weight (n_rows,), lower, upper (n_rows or 1, n_columns or 1).
 
     weight: np.ndarray
     lower: np.ndarray

@@ -21,17 +21,9 @@ from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, optional
 
 @dataclass(frozen=True, eq=False)
 class _Chain:
-    """Sequences of columns, one behind the other.
+    """Sequences of columns, one behind the other."""
 
-    Parameters
-    ----------
-    columns : ndarray of int of shape (n_columns,)
-        The columns, sequence by sequence.
-    linked : ndarray of bool of shape (n_columns - 1,)
-        Whether a column is followed by one of its own sequence.
-    longest : int
-        The length of the longest sequence.
-    """
+    # Shapes: columns (n_columns,), linked (n_columns - 1,).
 
     columns: np.ndarray
     linked: np.ndarray

@@ -43,11 +43,10 @@ class _Null(Bounded, NullStrength):
 
 
 class _Convex(Bounded, Conjugate):
-    """The conjugate of a bounded penalty.
+    """The conjugate of a bounded penalty."""
 
-    Where only signs are bound it is that of the penalty at Z with 0 in place of the entries
-    that point the wrong way: coefficients there are best at 0, whatever the others are.
-    """
+    # Where only signs are bound it is that of the penalty at Z with 0 in place of the entries
+    # that point the wrong way: coefficients there are best at 0, whatever the others are.
 
     def conjugate(self, Z: Array) -> float:
         """Return sup over allowed W of <Z, W> - penalty(W)."""

@@ -112,18 +112,10 @@ def _table(bound: Bound) -> np.ndarray:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Bounded(RowWrapper):
-    """A penalty of rows with bounds of the coefficients, made by ``bounded`` or ``positive``.
+    """A penalty of rows with bounds of the coefficients, made by ``bounded`` or ``positive``."""
 
-    ``isinstance(p, Bounded)`` recognises any. Its parameters are those of the penalty, and
-    ``lower`` and ``upper``.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        The penalty of rows, the same for W and -W entry by entry.
-    lower, upper : float, ndarray, or tuple of (feature, bound)
-        The bounds.
-    """
+    # ``isinstance(p, Bounded)`` recognises any. Its parameters are those of the penalty, and
+    # ``lower`` and ``upper``.
 
     penalty: Any  # a Penalty with the capabilities of the leaf class
     lower: Bound
@@ -198,10 +190,8 @@ class Bounded(RowWrapper):
         return low, high
 
     def admitted(self, Z: Array, sign: float = 1.0) -> Array:
-        """Return Z with 0 where a bound does not let coefficients go its way.
-
-        `sign` -1: where it does not let them go the other way, as for gradients.
-        """
+        """Return Z with 0 where a bound does not let coefficients go its way."""
+        # `sign` -1: where it does not let them go the other way, as for gradients.
         if 0 in Z.shape:
             return Z
         self.tables(Z.shape[0])

@@ -54,15 +54,7 @@ class Prepared(ABC):
 
 @dataclass(frozen=True)
 class Ridge:
-    """weight / 2 * ||W - centre||_F^2.
-
-    Parameters
-    ----------
-    weight : float
-        The strength, > 0.
-    centre : array of shape (n_features, n_columns) or None
-        The point that it pulls to; None for zero.
-    """
+    """weight / 2 * ||W - centre||_F^2. Shapes: centre (n_features, n_columns)."""
 
     weight: float
     centre: Array | None
@@ -79,19 +71,11 @@ class Ridge:
 
 @dataclass(frozen=True)
 class Ridged(Proximable):
-    """A penalty p plus a ridge: its prox and its conjugate take one prox of p.
+    """A penalty p plus a ridge: its prox and its conjugate take one prox of p."""
 
-    The sum p + b/2 ||W - c||^2 has the prox of p at (V + s b c) / (1 + s b) with the step
-    s / (1 + s b), and the conjugate, always finite, <Z, w> - p(w) - b/2 ||w - c||^2 at
-    w = prox of p at c + Z / b with the step 1 / b.
-
-    Parameters
-    ----------
-    penalty : Proximable
-        The penalty p; any with the capabilities of the class.
-    ridge : Ridge
-        The ridge.
-    """
+    # The sum p + b/2 ||W - c||^2 has the prox of p at (V + s b c) / (1 + s b) with the step
+    # s / (1 + s b), and the conjugate, always finite, <Z, w> - p(w) - b/2 ||w - c||^2 at
+    # w = prox of p at c + Z / b with the step 1 / b.
 
     penalty: Any
     ridge: Ridge
@@ -155,20 +139,7 @@ class RidgedProximable(_RidgedProx):
 
 
 def ridged(penalty: Proximable, ridge: Ridge) -> Proximable:
-    """Return the sum of a penalty and a ridge, with the capabilities of the penalty.
-
-    Parameters
-    ----------
-    penalty : Proximable
-        The penalty p.
-    ridge : Ridge
-        The ridge; nothing is added if its weight is 0.
-
-    Returns
-    -------
-    Proximable
-        The sum.
-    """
+    """Return the sum of a penalty and a ridge, with the capabilities of the penalty."""
     if ridge.weight == 0:
         return penalty
     if not isinstance(penalty, Conjugate):
@@ -289,29 +260,10 @@ def _sorted(penalty: Penalty) -> tuple[list[Penalty], list[Penalty], list[Penalt
 
 
 def separate(penalty: Penalty) -> Split:
-    """Take a penalty apart into a smooth part and convex parts with a prox each.
-
-    Like :func:`decompose`, but terms that do not combine exactly stay apart. Parts that are
-    separable over rows come first, so that `proximable` is the one that makes rows zero;
-    L2 terms go with it.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        A penalty without unresolved fractions.
-
-    Returns
-    -------
-    Split
-        The parts.
-
-    Raises
-    ------
-    IncompatibleError
-        If a term is neither smooth nor convex with a prox.
-    ParameterError
-        If a fraction is not resolved.
-    """
+    """Take a penalty apart into a smooth part and convex parts with a prox each."""
+    # Like :func:`decompose`, but terms that do not combine exactly stay apart. Parts that are
+    # separable over rows come first, so that `proximable` is the one that makes rows zero;
+    # L2 terms go with it.
     if isinstance(penalty, Prepared):
         return penalty.split()
     if not isinstance(penalty, Sum) and isinstance(penalty, Conjugate):

@@ -22,30 +22,14 @@ _NONE: np.ndarray = np.zeros(0, dtype=np.intp)
 
 @dataclass(frozen=True, eq=False)
 class FeatureSpace:
-    """The features that the rows of W belong to.
-
-    Attributes
-    ----------
-    n_features : int
-        Number of rows of W.
-    names : tuple of str or None
-        Their names after encoding; None for arrays.
-    unit : ndarray of shape (n_features, n_columns)
-        What a coefficient in original units is multiplied with in W.
-    """
+    """The features that the rows of W belong to. Shapes: unit (n_features, n_columns)."""
 
     n_features: int
     names: tuple[str, ...] | None
     unit: np.ndarray
 
     def positions(self, feature: object, parameter: str, owner: str) -> list[int]:
-        """Return the rows of a feature: a position, an encoded name, or a column of a table.
-
-        Raises
-        ------
-        ParameterError
-            If there is no such feature.
-        """
+        """Return the rows of a feature: a position, an encoded name, or a column of a table."""
         names = self.names or ()
         whole = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
         if whole and 0 <= int(feature) < self.n_features:  # type: ignore[call-overload]
@@ -61,24 +45,7 @@ class FeatureSpace:
 
 
 def bind_features(penalty: Penalty, space: FeatureSpace) -> Penalty:
-    """Return a copy of a penalty, composed or not, that knows the features.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        Bound to tasks or not.
-    space : FeatureSpace
-        The features.
-
-    Returns
-    -------
-    Penalty
-
-    Raises
-    ------
-    ParameterError
-        If it names a feature that is not there.
-    """
+    """Return a copy of a penalty, composed or not, that knows the features."""
     match penalty:
         case Sum():
             return add(bind_features(member, space) for member in penalty.members)
@@ -103,20 +70,7 @@ def _of_part(member: Penalty, space: FeatureSpace) -> Penalty:
 
 
 def rows_of(part: Any, index: Array) -> Any:  # noqa: ANN401 - what solvers take a prox of
-    """Return a penalty of rows for some rows of W alone.
-
-    Parameters
-    ----------
-    part : Proximable
-        A penalty that is a sum over rows, about zero.
-    index : ndarray of int
-        The rows.
-
-    Returns
-    -------
-    Proximable
-        The same capabilities.
-    """
+    """Return a penalty of rows for some rows of W alone."""
     match part:
         case RidgedRows():
             return RidgedRows(rows_of(part.penalty, index), part.ridge)
@@ -126,10 +80,8 @@ def rows_of(part: Any, index: Array) -> Any:  # noqa: ANN401 - what solvers take
 
 
 def unpenalised_rows(penalty: object) -> np.ndarray:
-    """Return the rows of W for which zero is not special to a penalty or a part of one.
-
-    Smooth terms may act on them.
-    """
+    """Return the rows of W for which zero is not special to a penalty or a part of one."""
+    # Smooth terms may act on them.
     match penalty:
         case Sum():
             return _common(penalty)

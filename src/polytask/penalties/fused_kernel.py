@@ -11,10 +11,8 @@ from polytask.penalties.row_kernels import part_of_compiled, row_prox, shorten, 
 
 @part_of_compiled
 def _is_levelled(y: Any, amount: float) -> bool:  # noqa: ANN401 - arrays of numba
-    """Level a chain out to its mean if the amount is enough for that.
-
-    An amount far above that would only cost digits in what follows.
-    """
+    """Level a chain out to its mean if the amount is enough for that."""
+    # An amount far above that would only cost digits in what follows.
     mean = 0.0
     for k in range(y.size):
         mean += y[k] / y.size
@@ -31,17 +29,15 @@ def _is_levelled(y: Any, amount: float) -> bool:  # noqa: ANN401 - arrays of num
 
 @part_of_compiled
 def _smooth_chain(y: Any, amount: float, room: Any) -> None:  # noqa: ANN401 - arrays of numba
-    """Replace y by argmin 1/2 ||x - y||^2 + amount * sum |x_{k+1} - x_k|, in linear time.
-
-    Let f_k(x) be the least cost of the first k entries given x_k = x. Its derivative is
-    increasing and piecewise linear, and f_{k+1} takes it cut off at -amount and amount, plus
-    x - y. Each cut removes knots at one end and adds one, so every knot is handled twice. The
-    knots between the cuts, and by how much slope and constant change there, are kept in
-    `room`. Going back, x_k is x_{k+1} moved between the two places of the cuts.
-
-    Johnson, N. (2013). A dynamic programming algorithm for the fused lasso and L0-segmentation.
-    Journal of Computational and Graphical Statistics 22, 246-260.
-    """
+    """Replace y by argmin 1/2 ||x - y||^2 + amount * sum |x_{k+1} - x_k|, in linear time."""
+    # Let f_k(x) be the least cost of the first k entries given x_k = x. Its derivative is
+    # increasing and piecewise linear, and f_{k+1} takes it cut off at -amount and amount, plus
+    # x - y. Each cut removes knots at one end and adds one, so every knot is handled twice. The
+    # knots between the cuts, and by how much slope and constant change there, are kept in
+    # `room`. Going back, x_k is x_{k+1} moved between the two places of the cuts.
+    #
+    # Johnson, N. (2013). A dynamic programming algorithm for the fused lasso and L0-segmentation.
+    # Journal of Computational and Graphical Statistics 22, 246-260.
     n = y.size
     knot, slope, constant, low, high = room[0], room[1], room[2], room[3], room[4]
     first, last = n, n - 1
@@ -78,11 +74,9 @@ def _smooth_chain(y: Any, amount: float, room: Any) -> None:  # noqa: ANN401 - a
 
 @row_prox
 def fuse_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Bring neighbours together, threshold the entries, then shorten the row.
-
-    The prox of ``a sum |differences| + b ||w||_1 + c ||w||_2``. The parameters are (a, b, c),
-    then the columns, sequence by sequence, then for each of them 1 where a sequence ends.
-    """
+    """Bring neighbours together, threshold the entries, then shorten the row."""
+    # The prox of ``a sum |differences| + b ||w||_1 + c ||w||_2``. The parameters are (a, b, c),
+    # then the columns, sequence by sequence, then for each of them 1 where a sequence ends.
     size = row.size
     amount = step * parameters[0]
     if amount > 0.0:

@@ -60,20 +60,7 @@ def _checked(value: object, tasks: tuple[Hashable, ...] | None, owner: str) -> n
 @saveable("penalty.graph")
 @dataclass(frozen=True, eq=False, repr=False)
 class Graph:
-    """Which tasks are alike, and how much.
-
-    Parameters
-    ----------
-    matrix : array of shape (n_tasks, n_tasks)
-        Weights >= 0, symmetric; the diagonal does not matter.
-    tasks : tuple of hashable, default=None
-        The task of each row; None: the tasks of the model in their order.
-    listed : bool, default=False
-        Whether the tasks are those of a list of pairs: all must be there, and tasks that
-        are not listed have no neighbours. Otherwise every task must have a row.
-    owner : str, default="along_graph"
-        The penalty that it is a parameter of, for messages.
-    """
+    """Which tasks are alike, and how much. Shapes: matrix (n_tasks, n_tasks)."""
 
     matrix: np.ndarray
     tasks: tuple[Hashable, ...] | None = None
@@ -87,24 +74,12 @@ class Graph:
         object.__setattr__(self, "matrix", frozen(_checked(self.matrix, tasks, self.owner)))
 
     def among(self, labels: Sequence[Hashable]) -> np.ndarray:
-        """Return the weights among some tasks, of shape (n_labels, n_labels).
-
-        Raises
-        ------
-        ParameterError
-            If the graph does not fit the tasks.
-        """
+        """Return the weights among some tasks, of shape (n_labels, n_labels)."""
         self._check(labels)
         return self.matrix if self.tasks is None else self._rows_of(labels)
 
     def join(self, labels: Sequence[Hashable]) -> None:
-        """Check that the graph is one of some tasks, as :meth:`among` does.
-
-        Warns
-        -----
-        DataWarning
-            If no two of them are joined.
-        """
+        """Check that the graph is one of some tasks, as :meth:`among` does."""
         if len(labels) > 1 and not self.among(labels).any():
             warnings.warn(
                 f"{_PARAMETER} of {self.owner} joins no two tasks of the model: the penalty has "
@@ -215,13 +190,7 @@ def _labels(values: Any) -> tuple[Hashable, ...]:  # noqa: ANN401 - an index or 
 
 
 def graph_of(value: object, parameter: str = _PARAMETER, owner: str = _OWNER) -> Graph:
-    """Return the graph that an array, a data frame or a mapping describes.
-
-    Raises
-    ------
-    ParameterError
-        If it describes none.
-    """
+    """Return the graph that an array, a data frame or a mapping describes."""
     if isinstance(value, Graph):
         return value
     if isinstance(value, Mapping):

@@ -78,11 +78,9 @@ class L1Inf(RelativeTerm, RowNorm, Unbound):
 
 
 def _levels(rows: Array, radius: float | Array) -> Array:
-    """Return the level above which the entries of a row add up to the radius.
-
-    With the entries in descending order, what the first k of them exceed a level by adds up
-    to the radius at (sum of k - radius) / k. This is largest at the k that the level leaves.
-    """
+    """Return the level above which the entries of a row add up to the radius."""
+    # With the entries in descending order, what the first k of them exceed a level by adds up
+    # to the radius at (sum of k - radius) / k. This is largest at the k that the level leaves.
     xp = namespace(rows)
     sums = xp.cumulative_sum(xp.sort(xp.abs(rows), axis=1, descending=True), axis=1)
     counts = 1 + counting(rows.shape[1], rows)

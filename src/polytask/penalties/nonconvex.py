@@ -48,10 +48,9 @@ def _checked_above(least: float) -> Any:  # noqa: ANN401 - a check of a field
 
 
 class ConcaveRows(Unbound, NullStrength, CompiledRows, Nonconvex, ByRow):
-    """factor * sum over features of phi(||W_j||_2) with phi concave, of slope alpha at 0.
+    """factor * sum over features of phi(||W_j||_2) with phi concave, of slope alpha at 0."""
 
-    A leaf class has the fields alpha, gamma, factor and fraction.
-    """
+    # A leaf class has the fields alpha, gamma, factor and fraction.
 
     alpha: float | None
     gamma: float

@@ -30,10 +30,8 @@ def _between(value: float, low: float, high: float) -> float:
 
 @row_prox
 def mcp_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Resize a row to the best norm for the minimax concave penalty.
-
-    The parameters are (alpha, gamma, factor); see ``nonconvex.MCP``.
-    """
+    """Resize a row to the best norm for the minimax concave penalty."""
+    # The parameters are (alpha, gamma, factor); see ``nonconvex.MCP``.
     alpha, gamma, amount = parameters[0], parameters[1], step * parameters[2]
     size, edge = _length(row), parameters[0] * parameters[1]
     best, lowest = 0.0, 0.5 * size * size
@@ -52,10 +50,8 @@ def mcp_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
 
 @row_prox
 def scad_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Resize a row to the best norm for the smoothly clipped absolute deviation.
-
-    The parameters are (alpha, gamma, factor); see ``nonconvex.SCAD``.
-    """
+    """Resize a row to the best norm for the smoothly clipped absolute deviation."""
+    # The parameters are (alpha, gamma, factor); see ``nonconvex.SCAD``.
     alpha, gamma, amount = parameters[0], parameters[1], step * parameters[2]
     size, edge = _length(row), parameters[0] * parameters[1]
     best, lowest = 0.0, 0.5 * size * size
@@ -79,11 +75,9 @@ def scad_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
 
 @row_prox
 def capped_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Shrink a row, or leave it as it is where the cap makes that cheaper.
-
-    The parameters are (alpha, theta, 1 for the norm of absolute values or 0); see
-    ``capped.CappedL21``.
-    """
+    """Shrink a row, or leave it as it is where the cap makes that cheaper."""
+    # The parameters are (alpha, theta, 1 for the norm of absolute values or 0); see
+    # ``capped.CappedL21``.
     amount, kept = step * parameters[0], row.copy()
     if parameters[2] > 0.0:
         soften(row, amount)

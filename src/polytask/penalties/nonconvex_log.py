@@ -27,17 +27,9 @@ _OWNER = "reweighted"
 @saveable("penalty.reweighted")
 @dataclass(frozen=True, eq=False, repr=False)
 class ReweightedRows(Operators, ByRow, NullStrength, Nonconvex):
-    """A logarithm of norms of rows, made by :func:`reweighted`.
+    """A logarithm of norms of rows, made by :func:`reweighted`."""
 
-    Its parameters are those of the norm, and ``eps``.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        The norm of rows.
-    eps : float
-        The norm at which the weight of a feature is a half.
-    """
+    # Its parameters are those of the norm, and ``eps``.
 
     penalty: Any  # a norm of rows: see `reweighted`
     eps: float

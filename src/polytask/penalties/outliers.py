@@ -18,17 +18,9 @@ from polytask.penalties.terms import ALPHA, FRACTION, NormTerm, RelativeTerm, ch
 
 @dataclass(frozen=True, eq=False)
 class _Owners:
-    """Which columns a task has, for tasks of unequal numbers of columns.
+    """Which columns a task has, for tasks of unequal numbers of columns."""
 
-    Parameters
-    ----------
-    columns : ndarray of int of shape (n_tasks * width,)
-        The columns of each task, filled up to the width of the widest with n_columns.
-    owner : ndarray of int of shape (n_columns,)
-        The task of each column.
-    width : int
-        The largest number of columns of a task.
-    """
+    # Shapes: columns (n_tasks * width,), owner (n_columns,).
 
     columns: np.ndarray
     owner: np.ndarray

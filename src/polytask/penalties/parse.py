@@ -86,32 +86,7 @@ _BOUND, _SILENT = ("columns",), ("factor",)
 
 
 def parse(text: str) -> Penalty:
-    """Return the penalty that a text names; nothing in the text is run.
-
-    Parameters
-    ----------
-    text : str
-        Names of penalties with numbers as parameters, joined by ``+`` and multiplied
-        by numbers: ``"L21"``, ``"L21(0.5)"``, ``"toward_mean(2) + 0.1 * L2"``. Sequences and
-        mappings hold numbers and task labels: ``"along_time(2, order=['May', 'June'])"``,
-        ``"along_graph(1, {('north', 'south'): 0.5})"``, ``"coupling(1, [[1, -1], [-1, 1]])"``,
-        ``"TreeGroup(1, [['north', 'south'], ['north'], ['south']])"``. Parts have two
-        strengths or a list: ``"dirty(0.1, 0.05)"``, ``"Parts([L21(0.3), TraceNorm(0.2)])"``. Some
-        take a penalty: ``"positive(L1(0.1))"``, ``"weighted(L21, {'age': 0, 'income': inf})"``,
-        or a class of penalties: ``"dirty(0.1, 0.05, shared=L1Inf)"``.
-
-    Returns
-    -------
-    Penalty
-        The penalty.
-
-    Raises
-    ------
-    ParameterError
-        If the text is something else, or a parameter has a value that is not allowed.
-    IncompatibleError
-        If a penalty cannot be made from another one, for example bounded.
-    """
+    """Return the penalty that a text names; nothing in the text is run."""
     try:
         return _penalty(ast.parse(text.strip(), mode="eval").body, text)
     except (ParameterError, IncompatibleError):

@@ -20,11 +20,9 @@ def take_cut(row: Any, gain: float, threshold: float, entry: float) -> None:  # 
 
 @row_prox
 def shared_length_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Take from a row the nearest one of length at most a with entries at most b.
-
-    The prox of the least ``a ||u||_2 + b ||w - u||_1`` over u, with parameters (a, b), in
-    O(T log T).
-    """
+    """Take from a row the nearest one of length at most a with entries at most b."""
+    # The prox of the least ``a ||u||_2 + b ||w - u||_1`` over u, with parameters (a, b), in
+    # O(T log T).
     length, entry = step * parameters[0], step * parameters[1]
     square = 0.0
     for t in range(row.size):
@@ -52,11 +50,9 @@ def shared_length_row(row: Any, step: float, parameters: Any) -> None:  # noqa: 
 
 @row_prox
 def shared_maximum_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Take from a row the nearest one whose sizes add up to at most a, entries at most b.
-
-    The prox of the least ``a max |u| + b ||w - u||_1`` over u, with parameters (a, b), in
-    O(T log T).
-    """
+    """Take from a row the nearest one whose sizes add up to at most a, entries at most b."""
+    # The prox of the least ``a max |u| + b ||w - u||_1`` over u, with parameters (a, b), in
+    # O(T log T).
     wanted, entry = step * parameters[0], step * parameters[1]
     reached = 0.0
     for t in range(row.size):

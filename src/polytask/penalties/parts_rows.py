@@ -34,27 +34,13 @@ class SharedNorm(ABC):
 
     @abstractmethod
     def shortened(self, rows: Array, size: Array, entry: Array) -> Array:
-        """Return the nearest rows where cutting off at `entry` leaves more than `size`.
-
-        Parameters
-        ----------
-        rows : array of shape (n_rows, n_columns)
-            Rows.
-        size, entry : float or array of shape (n_rows, 1)
-            The bounds, >= 0.
-        """
+        """Return the nearest rows where cutting off at `entry` leaves more than `size`."""
+        # Shapes: rows (n_rows, n_columns), size, entry (n_rows, 1).
 
     @abstractmethod
     def level(self, rows: Array, ratio: float) -> Array:
-        """Return the size up to which entries are shared, of shape (n_rows,).
-
-        Parameters
-        ----------
-        rows : array of shape (n_rows, n_columns)
-            Rows of the sum of both parts.
-        ratio : float
-            The strength of the norm over that of the L1 norm, >= 0.
-        """
+        """Return the size up to which entries are shared, of shape (n_rows,)."""
+        # Shapes: rows (n_rows, n_columns).
 
     @abstractmethod
     def kernel(self, size: float, entry: float) -> RowKernel:
@@ -62,15 +48,8 @@ class SharedNorm(ABC):
 
     @final
     def nearest(self, rows: Array, size: float | Array, entry: float | Array) -> Array:
-        """Return the nearest rows of dual norm at most `size` with entries at most `entry`.
-
-        Parameters
-        ----------
-        rows : array of shape (n_rows, n_columns)
-            Any rows.
-        size, entry : float or array of shape (n_rows,)
-            The bounds, >= 0.
-        """
+        """Return the nearest rows of dual norm at most `size` with entries at most `entry`."""
+        # Shapes: rows (n_rows, n_columns), size, entry (n_rows,).
         if 0 in rows.shape:
             return rows
         bounds = per_entry(size), per_entry(entry)
@@ -127,26 +106,11 @@ class SharedLengths(SharedNorm):
 
 
 def _above(rows: Array, size: Array, entry: Array) -> tuple[Array, Array]:
-    """Tell which entries are cut off when a row, cut off at `entry`, gets the length `size`.
-
-    Cutting off at the i-th entry, the larger ones with it, leaves the square of the length at
-    (number cut off) + (squares of the smaller ones) / (its square), in units of `entry`. This
-    rises as the level falls.
-
-    Parameters
-    ----------
-    rows : array of shape (n_rows, n_columns)
-        The rows.
-    size, entry : float or array of shape (n_rows, 1)
-        Both squared.
-
-    Returns
-    -------
-    free : array of shape (n_rows,)
-        Sum of the squares that are not cut off.
-    taken : array of shape (n_rows,)
-        Number of the entries that are.
-    """
+    """Tell which entries are cut off when a row, cut off at `entry`, gets the length `size`."""
+    # Shapes: rows (n_rows, n_columns), size, entry (n_rows, 1), free (n_rows,), taken (n_rows,).
+    # Cutting off at the i-th entry, the larger ones with it, leaves the square of the length at
+    # (number cut off) + (squares of the smaller ones) / (its square), in units of `entry`. This
+    # rises as the level falls.
     xp = namespace(rows)
     squares = xp.sort(xp.abs(rows), axis=1)
     squares = squares * squares
@@ -186,11 +150,9 @@ class SharedMaxima(SharedNorm):
 
 
 def _threshold(sizes: Array, bound: Any, wanted: Any) -> Array:  # noqa: ANN401 - float or column
-    """Return the threshold t >= 0 at which sum of clip(size - t, 0, bound) is what is wanted.
-
-    The sum is linear in t between the sizes and the sizes less the bound; in descending order
-    of these it rises.
-    """
+    """Return the threshold t >= 0 at which sum of clip(size - t, 0, bound) is what is wanted."""
+    # The sum is linear in t between the sizes and the sizes less the bound; in descending order
+    # of these it rises.
     xp = namespace(sizes)
     ends = xp.concat([sizes, sizes - bound], axis=1)
     signs = xp.concat([xp.ones_like(sizes), -xp.ones_like(sizes)], axis=1)

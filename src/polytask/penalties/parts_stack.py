@@ -135,20 +135,7 @@ class RowBlocks(_Dual, RowSeparable):
 
 
 class Stack(_Blocks, Prepared):
-    """The penalty of a stack of parts, as solvers ask for it.
-
-    Parameters
-    ----------
-    parts : Parts
-        With strengths, bound.
-    height : int
-        Number of features.
-
-    Raises
-    ------
-    IncompatibleError
-        If a member is not convex, or is a sum without a prox.
-    """
+    """The penalty of a stack of parts, as solvers ask for it."""
 
     def __init__(self, parts: Parts, height: int) -> None:
         super().__init__(parts.members, height)

@@ -57,15 +57,9 @@ class _Mixed:
 
 
 class _Division:
-    """The iteration for one W: splitting between the penalties and the sum of the parts.
+    """The iteration for one W: splitting between the penalties and the sum of the parts."""
 
-    Smooth terms of the parts enter by their gradients.
-
-    References
-    ----------
-    D. Davis and W. Yin, "A three-operator splitting scheme and its optimization applications",
-    Set-Valued and Variational Analysis 25 (2017), algorithm 1.
-    """
+    # Smooth terms of the parts enter by their gradients.
 
     def __init__(self, members: Sequence[Penalty], W: np.ndarray, wanted: float) -> None:
         self.members, self.W, self.wanted = members, W, wanted
@@ -138,26 +132,8 @@ class _Division:
 
 
 def divide(members: Sequence[Penalty], W: np.ndarray) -> tuple[list[np.ndarray], float]:
-    """Return the cheapest parts of W, one for each penalty, and what they cost.
-
-    Parameters
-    ----------
-    members : sequence of Penalty
-        Convex, with strengths.
-    W : ndarray of shape (n_features, n_columns)
-        The matrix; the parts are found in float64.
-
-    Returns
-    -------
-    tuple of (list of ndarray, float)
-        The parts sum to W.
-
-    Raises
-    ------
-    PolytaskError
-        If the cost is not known to a relative 1e-8 (more in coarser numbers than float64) after
-        many steps.
-    """
+    """Return the cheapest parts of W, one for each penalty, and what they cost."""
+    # Shapes: W (n_features, n_columns).
     wanted = max(_WANTED, _UNITS * float(np.finfo(W.dtype).eps))
     W = W.astype(np.float64, copy=False)
     if len(members) == 1:

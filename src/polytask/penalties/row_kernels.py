@@ -26,15 +26,9 @@ LIMITS = types.Tuple(  # type: ignore[no-untyped-call]
 
 
 class RowProx:
-    """A compiled prox that compiled functions take as an argument.
+    """A compiled prox that compiled functions take as an argument."""
 
-    It carries its type, which numba would otherwise work out again at every call.
-
-    Parameters
-    ----------
-    callback : compiled callback of numba
-        Of the signature `ROW_PROX`.
-    """
+    # It carries its type, which numba would otherwise work out again at every call.
 
     _numba_type_ = types.FunctionType(ROW_PROX)
 
@@ -58,22 +52,10 @@ class RowProx:
 
 
 def compiled(signature: Any) -> Callable[[Callable[..., Any]], Any]:  # noqa: ANN401 - of numba
-    """Compile a function for one signature, without the interpreter lock.
-
-    The machine code is kept on disk: beside the source, or in the user's cache folder (or
-    that of ``NUMBA_CACHE_DIR``) where the source cannot be written to. Where neither can, the
-    function is compiled anew in every process.
-
-    Parameters
-    ----------
-    signature : numba signature
-        Types of the arguments and the result.
-
-    Returns
-    -------
-    callable
-        A decorator.
-    """
+    """Compile a function for one signature, without the interpreter lock."""
+    # The machine code is kept on disk: beside the source, or in the user's cache folder (or
+    # that of ``NUMBA_CACHE_DIR``) where the source cannot be written to. Where neither can, the
+    # function is compiled anew in every process.
     return _kept_on_disk(njit, signature, nogil=True)
 
 
@@ -83,11 +65,9 @@ def part_of_compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a d
 
 
 def row_prox(function: Callable[..., Any]) -> RowProx:
-    """Compile the prox of a row: a module-level function ``(row, step, parameters)``.
-
-    The row, a float64 array, becomes its prox in place. The machine code is kept on disk as by
-    :func:`compiled`.
-    """
+    """Compile the prox of a row: a module-level function ``(row, step, parameters)``."""
+    # The row, a float64 array, becomes its prox in place. The machine code is kept on disk as by
+    # :func:`compiled`.
     return RowProx(_kept_on_disk(cfunc, ROW_PROX)(function))
 
 
@@ -109,10 +89,8 @@ def _kept_on_disk(
 
 @row_prox
 def shrink_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401 - arrays of numba
-    """Threshold the entries, shorten the row, then divide it.
-
-    The prox of ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` with parameters (a, b, c).
-    """
+    """Threshold the entries, shorten the row, then divide it."""
+    # The prox of ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` with parameters (a, b, c).
     amount = step * parameters[0]
     square = 0.0
     for t in range(row.size):
@@ -181,21 +159,8 @@ def apply_rows(
     prox: Any,  # noqa: ANN401
     limits: RowLimits = ALIKE,
 ) -> None:
-    """Replace every row of a float64 array by its prox.
-
-    Parameters
-    ----------
-    rows : ndarray of shape (n_rows, n_columns)
-        In C order; changed in place.
-    step : float or ndarray of shape (n_rows,)
-        One step for all rows, or one for each.
-    parameters : ndarray
-        Of the prox.
-    prox : compiled callback
-        Made by :func:`row_prox`.
-    limits : RowLimits, default=ALIKE
-        In what these rows differ.
-    """
+    """Replace every row of a float64 array by its prox."""
+    # Shapes: rows (n_rows, n_columns), step (n_rows,).
     steps = np.full(len(rows), step, dtype=np.float64)
     _looped()(rows, steps, limits.arrays, parameters, prox)
 

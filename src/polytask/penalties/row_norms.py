@@ -53,28 +53,11 @@ def largest_dual_norm(
     sizes: Callable[[Array], Array],
     gather: Gather = each,
 ) -> float:
-    """Return the largest dual norm of the pieces of Z, for a norm known by its prox.
-
-    The dual norm of a piece z is the smallest c at which the prox of c times the norm takes z
-    to zero. The distance of z to the dual ball of radius c is convex in c and has the slope
-    -norm(u) for the direction u of the prox, so Newton's method rises to c from below.
-
-    Parameters
-    ----------
-    Z : array of shape (n_rows, n_columns)
-        The matrix.
-    prox : callable
-        ``(Z, c)``: the prox of c times the norm.
-    sizes : callable
-        The norm of each piece; 0 other than at 0 for what the norm does not see.
-    gather : callable, default=each
-        From values of rows to their sums over the pieces.
-
-    Returns
-    -------
-    float
-        inf if no c is enough.
-    """
+    """Return the largest dual norm of the pieces of Z, for a norm known by its prox."""
+    # Shapes: Z (n_rows, n_columns).
+    # The dual norm of a piece z is the smallest c at which the prox of c times the norm takes z
+    # to zero. The distance of z to the dual ball of radius c is convex in c and has the slope
+    # -norm(u) for the direction u of the prox, so Newton's method rises to c from below.
     if 0 in Z.shape:
         return 0.0
     xp = namespace(Z)

@@ -48,21 +48,8 @@ def row_values(penalty: Any, W: Array) -> Array:  # noqa: ANN401 - any penalty o
 
 
 def row_conjugates(penalty: Any, Z: Array, weight: Array) -> float:  # noqa: ANN401
-    """Return the sum over rows of weight times the conjugate at a row of Z.
-
-    Parameters
-    ----------
-    penalty : Conjugate
-        A penalty of rows.
-    Z : array of shape (n_rows, n_columns)
-        The rows, 0 where the weight is 0 or inf.
-    weight : array of shape (n_rows,)
-        Rows of weight 0 or inf add nothing.
-
-    Returns
-    -------
-    float
-    """
+    """Return the sum over rows of weight times the conjugate at a row of Z."""
+    # Shapes: Z (n_rows, n_columns), weight (n_rows,).
     xp = namespace(Z)
     usual = xp.where(xp.isinf(weight), xp.zeros_like(weight), weight)
     terms = entry_terms(penalty)

@@ -13,10 +13,9 @@ from polytask.penalties.sums import Operators
 
 
 class RowWrapper(Operators, PerFeature, CompiledRows):
-    """A penalty of rows that treats features differently; strength and tasks are the inner one's.
+    """A row penalty that treats features differently; strength and tasks are the inner one's."""
 
-    A leaf class is a dataclass with the field `penalty`.
-    """
+    # A leaf class is a dataclass with the field `penalty`.
 
     penalty: Any  # a Penalty with the capabilities of the leaf class
 

@@ -331,11 +331,9 @@ class SparseGroup(Norm, CompiledRows):
 
 
 def _row_dual_norms(Z: Array, ratio: float) -> Array:
-    """Return for each row z the root c of ||soft(z, c ratio)||_2 = c (1 - ratio).
-
-    Between two entries of z in descending order the equation is quadratic in c. The
-    entries above c * ratio are a prefix of them, found by the sign at each entry.
-    """
+    """Return for each row z the root c of ||soft(z, c ratio)||_2 = c (1 - ratio)."""
+    # Between two entries of z in descending order the equation is quadratic in c. The
+    # entries above c * ratio are a prefix of them, found by the sign at each entry.
     xp = namespace(Z)
     if ratio == 0 or 0 in Z.shape:
         return row_norms(Z)
@@ -368,15 +366,8 @@ def sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
 
 
 def _merged(first: Valued, second: Valued) -> Mergeable | None:
-    """Return the sum of two penalties that are both L1, L21 or of both kinds.
-
-    The prox of the sum is that of the row norms after that of the entries [1]_.
-
-    References
-    ----------
-    .. [1] Jenatton, R., Mairal, J., Obozinski, G. and Bach, F. (2011). Proximal methods
-       for hierarchical sparse coding. JMLR 12, 2297-2334, Theorem 1.
-    """
+    """Return the sum of two penalties that are both L1, L21 or of both kinds."""
+    # The prox of the sum is that of the row norms after that of the entries [1]_.
     pairs = (sparse_and_group(first), sparse_and_group(second))
     if pairs[0] is None or pairs[1] is None:
         return None

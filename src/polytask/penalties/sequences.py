@@ -40,28 +40,7 @@ def checked_order(value: object, parameter: str, owner: str) -> tuple[Hashable, 
 def sequences(
     columns: Columns, order: Sequence[Hashable] | None, owner: str
 ) -> tuple[np.ndarray, ...]:
-    """Return the columns of each class, one after the other in time.
-
-    Parameters
-    ----------
-    columns : Columns
-        The owners of the columns of W.
-    order : sequence of hashable or None
-        The tasks, the first in time first; it may hold tasks without columns. None: numbers
-        and dates ascending.
-    owner : str
-        The penalty, for messages.
-
-    Returns
-    -------
-    tuple of ndarray of intp
-        In the order of ``columns.class_groups()``; a class follows the tasks that have it.
-
-    Raises
-    ------
-    ParameterError
-        If a task is not in the order, or the labels do not tell which comes first.
-    """
+    """Return the columns of each class, one after the other in time."""
     labels = columns.task_labels()
     known = _ascending(labels, owner) if order is None else tuple(order)
     place = {task: i for i, task in enumerate(known)}

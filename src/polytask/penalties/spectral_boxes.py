@@ -44,26 +44,10 @@ class Box(NamedTuple):
 
 
 def water_level(values: Array, low: float, free: int) -> float:
-    """Return v > 0 with sum of clip(s_i / v, low, 1 + low) = free + low * n.
-
-    Times v, the difference of the two sides is linear between the points at which an entry
-    meets a bound, and it changes its sign once.
-
-    Parameters
-    ----------
-    values : array of shape (n,)
-        The s_i >= 0.
-    low : float
-        The lower bound, >= 0.
-    free : int
-        What the entries have beyond the lower bound, at most n.
-
-    Returns
-    -------
-    float
-        The level. If at most `free` of the values are not 0, one at which all of these meet
-        the upper bound.
-    """
+    """Return v > 0 with sum of clip(s_i / v, low, 1 + low) = free + low * n."""
+    # Shapes: values (n,).
+    # Times v, the difference of the two sides is linear between the points at which an entry
+    # meets a bound, and it changes its sign once.
     xp = namespace(values)
     n, high = values.shape[0], 1.0 + low
     top = total(values) / free
@@ -85,11 +69,10 @@ def water_level(values: Array, low: float, free: int) -> float:
 
 
 class SpectralBox(AbsoluteTerm, Unbound, Conjugate, Mergeable):
-    """c/2 min over S of tr(W S^-1 W'), with S in a box of eigenvalues.
+    """c/2 min over S of tr(W S^-1 W'), with S in a box of eigenvalues."""
 
-    The prox with the step s moves the box by g = s c: the minimum over W for a given S takes
-    t_i / (t_i + g) of every singular value, and leaves g/2 min sum s_i^2 / (t_i + g).
-    """
+    # The prox with the step s moves the box by g = s c: the minimum over W for a given S takes
+    # t_i / (t_i + g) of every singular value, and leaves g/2 min sum s_i^2 / (t_i + g).
 
     @property
     @abstractmethod
@@ -181,12 +164,10 @@ def direction_weights(values: Array, low: float, free: int) -> Array:
 
 
 def _from_squares(W: Array, box: Box, amount: float) -> Array | None:
-    """Return the prox from the eigenvectors of W'W, which is cheaper than from those of W.
-
-    Eigenvalues of the squared matrix are exact to rounding of the largest one. Below the level
-    all are multiplied by one number, so that it does not matter there; None where it is
-    too coarse above, and for arrays other than NumPy's.
-    """
+    """Return the prox from the eigenvectors of W'W, which is cheaper than from those of W."""
+    # Eigenvalues of the squared matrix are exact to rounding of the largest one. Below the level
+    # all are multiplied by one number, so that it does not matter there; None where it is
+    # too coarse above, and for arrays other than NumPy's.
     if not isinstance(W, np.ndarray):
         return None
     tall = W.shape[0] >= W.shape[1]

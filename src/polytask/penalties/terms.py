@@ -40,11 +40,10 @@ FRACTION = optional(fraction)
 
 
 class Term(Operators):
-    """A single penalty: leaf classes are frozen dataclasses with a field ``alpha``.
+    """A single penalty: leaf classes are frozen dataclasses with a field ``alpha``."""
 
-    The metadata of a field may hold the check of its values. A field named ``columns``
-    holds what `bind` gave and is no parameter.
-    """
+    # The metadata of a field may hold the check of its values. A field named ``columns``
+    # holds what `bind` gave and is no parameter.
 
     alpha: float | None
 
@@ -184,10 +183,9 @@ class AbsoluteTerm(Term):
 
 
 class RelativeTerm(Term, NullStrength):
-    """A penalty with a null strength, given as alpha or as a fraction of it.
+    """A penalty with a null strength, given as alpha or as a fraction of it."""
 
-    A leaf class also has a field ``fraction``; without either, the fraction is 0.1.
-    """
+    # A leaf class also has a field ``fraction``; without either, the fraction is 0.1.
 
     fraction: float | None
 

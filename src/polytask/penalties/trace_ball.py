@@ -26,15 +26,9 @@ from polytask.penalties.terms import Unbound, checked_by
 @saveable("penalty.trace_ball")
 @dataclass(frozen=True, eq=False, repr=False)
 class TraceBall(Unbound, Conjugate):
-    """0 where the singular values of W add up to at most the radius, inf elsewhere.
+    """0 where the singular values of W add up to at most the radius, inf elsewhere."""
 
-    A part of `sparse_low_rank`. It has no strength: multiples of it are the same constraint.
-
-    Parameters
-    ----------
-    radius : float
-        The largest sum of singular values, > 0.
-    """
+    # A part of `sparse_low_rank`. It has no strength: multiples of it are the same constraint.
 
     label = "TraceBall"
 
@@ -65,15 +59,8 @@ class TraceBall(Unbound, Conjugate):
         return 0.0 if inside else float("inf")
 
     def prox(self, W: Array, step: float) -> Array:
-        """Return the nearest matrix in the ball, whatever the step is.
-
-        The singular values go to the nearest point of a simplex [1]_.
-
-        References
-        ----------
-        .. [1] Duchi, J., Shalev-Shwartz, S., Singer, Y. and Chandra, T. (2008). Efficient
-           projections onto the l1-ball for learning in high dimensions. ICML, Figure 1.
-        """
+        """Return the nearest matrix in the ball, whatever the step is."""
+        # The singular values go to the nearest point of a simplex [1]_.
         if 0 in W.shape:
             return W
         left, values, right = thin_svd(W)

@@ -84,15 +84,7 @@ def check_weight_count(weights: tuple[float, ...] | None, groups: Groups, owner:
 
 @dataclass(frozen=True, eq=False)
 class _Tree:
-    """Groups as stretches of columns, leaves first.
-
-    Parameters
-    ----------
-    columns : ndarray of int of shape (n_columns,)
-        The columns in an order in which every group is a stretch.
-    stretches : tuple of (begin, end, weight)
-        The groups, those within others first.
-    """
+    """Groups as stretches of columns, leaves first. Shapes: columns (n_columns,)."""
 
     columns: np.ndarray
     stretches: tuple[tuple[int, int, float], ...]

@@ -31,12 +31,10 @@ def _shorten_groups(row: Any, step: float, parameters: Any) -> None:  # noqa: AN
 
 @row_prox
 def climb_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
-    """Threshold the entries, shorten the groups from the leaves to the root, then the row.
-
-    The prox of ``a sum_g weight_g ||w_g||_2 + b ||w||_1 + c ||w||_2``. The parameters are
-    (a, b, c, number of groups), for each group its begin, its end and its weight, and the
-    columns in the order in which groups are stretches.
-    """
+    """Threshold the entries, shorten the groups from the leaves to the root, then the row."""
+    # The prox of ``a sum_g weight_g ||w_g||_2 + b ||w||_1 + c ||w||_2``. The parameters are
+    # (a, b, c, number of groups), for each group its begin, its end and its weight, and the
+    # columns in the order in which groups are stretches.
     soften(row, step * parameters[1])
     _shorten_groups(row, step, parameters)
     shorten(row, step * parameters[2])

@@ -33,11 +33,9 @@ class _Null(Weighted, NullStrength):
     """The null strength of a weighted penalty."""
 
     def null_strength(self, gradient: Array) -> float:
-        """Return the smallest strength at which every penalised coefficient vanishes.
-
-        The gradient is that of the model with unpenalised features fitted, 0 in their rows;
-        inf if it is not.
-        """
+        """Return the smallest strength at which every penalised coefficient vanishes."""
+        # The gradient is that of the model with unpenalised features fitted, 0 in their rows;
+        # inf if it is not.
         if not self.is_orthogonal(gradient):
             return float("inf")
         return float(self.penalty.null_strength(self.divided(gradient)))

@@ -70,18 +70,11 @@ def kernel_of(penalty: Any) -> RowKernel:  # noqa: ANN401 - L2, or any with a ro
 
 @dataclass(frozen=True, eq=False, repr=False)
 class Weighted(RowWrapper):
-    """A sum over features of weight times penalty of the row, made by :func:`weighted`.
+    """A sum over features of weight times penalty of the row, made by :func:`weighted`."""
 
-    ``isinstance(p, Weighted)`` recognises any. Its parameters are those of the penalty, and
-    ``feature_weights``.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        The penalty of rows.
-    weights : ndarray of shape (n_features,), or tuple of (feature, weight)
-        The weights.
-    """
+    # Shapes: weights (n_features,).
+    # ``isinstance(p, Weighted)`` recognises any. Its parameters are those of the penalty, and
+    # ``feature_weights``.
 
     penalty: Any  # a Penalty with the capabilities of the leaf class: see `_leaf`
     weights: Weights

@@ -25,13 +25,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 class Encoder:
-    """Turns values into JSON nodes and collects their arrays.
-
-    Parameters
-    ----------
-    owner : str
-        The class of the model, for messages.
-    """
+    """Turns values into JSON nodes and collects their arrays."""
 
     def __init__(self, owner: str) -> None:
         self.tensors: Tensors = {}
@@ -40,20 +34,7 @@ class Encoder:
         self._names: dict[int, tuple[str, object]] = {}
 
     def encode_model(self, name: str, state: Mapping[str, Mapping[str, Any]]) -> Node:
-        """Return the node of an estimator, whose parts are named in messages.
-
-        Parameters
-        ----------
-        name : str
-            The format name of its class.
-        state : dict
-            Of dicts: the parameters and the fitted attributes.
-
-        Returns
-        -------
-        dict
-            As of any saveable object.
-        """
+        """Return the node of an estimator, whose parts are named in messages."""
         kinds = {"params": "its parameter", "fitted": "its attribute"}
         parts = {
             part: {key: self.encode(item, f"{kinds[part]} {key}") for key, item in fields.items()}
@@ -142,15 +123,7 @@ class Encoder:
 
 
 class Decoder:
-    """Turns JSON nodes and arrays back into values.
-
-    Parameters
-    ----------
-    tensors : dict of str to ndarray
-        The arrays of the file.
-    trunk : object, default=None
-        The module that stands where the model had one of the user's own.
-    """
+    """Turns JSON nodes and arrays back into values."""
 
     def __init__(self, tensors: Tensors, trunk: object = None) -> None:
         self._tensors = tensors

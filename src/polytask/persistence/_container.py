@@ -33,19 +33,7 @@ Tensors = dict[str, NDArray[Any]]
 
 
 def pack(content: Document, tensors: Tensors) -> bytes:
-    """Return the bytes of a file.
-
-    Parameters
-    ----------
-    content : dict
-        JSON values.
-    tensors : dict of str to ndarray
-        The arrays.
-
-    Returns
-    -------
-    bytes
-    """
+    """Return the bytes of a file."""
     from safetensors.numpy import save
 
     head = {
@@ -61,27 +49,7 @@ def pack(content: Document, tensors: Tensors) -> bytes:
 
 
 def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
-    """Check the bytes of a file and take it apart.
-
-    Parameters
-    ----------
-    data : bytes
-        The file.
-    name : str
-        Its name, for messages.
-
-    Returns
-    -------
-    document : dict
-        JSON values.
-    tensors : dict of str to ndarray
-        The arrays, which may be written to.
-
-    Raises
-    ------
-    DataError
-        If it is something else, cut short, altered, or of a newer format.
-    """
+    """Check the bytes of a file and take it apart."""
     from safetensors.numpy import load
 
     header = _header(data, name)

@@ -135,13 +135,7 @@ def linear_state(model: Any) -> dict[str, Any]:  # noqa: ANN401 - untyped packag
 
 
 def linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - untyped package
-    """Rebuild a linear model from :func:`linear_state`.
-
-    Raises
-    ------
-    DataError
-        If the class or an attribute is not one of those listed here.
-    """
+    """Rebuild a linear model from :func:`linear_state`."""
     fitted: dict[str, Any] = state["fitted"]
     if name not in LINEAR or not set(fitted) <= set(_LEARNED):
         raise DataError(f"The file names a linear model {name!r} that cannot be loaded.")
@@ -167,13 +161,7 @@ def _skops() -> Any:  # noqa: ANN401 - an untyped module
 
 
 def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
-    """Return what skops writes for an estimator, as bytes that depend on nothing else.
-
-    Raises
-    ------
-    DataError
-        If it holds types outside the fixed list.
-    """
+    """Return what skops writes for an estimator, as bytes that depend on nothing else."""
     io = _skops()
 
     try:
@@ -193,13 +181,7 @@ def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
 
 
 def from_skops(content: NDArray[np.uint8]) -> Any:  # noqa: ANN401 - any estimator
-    """Rebuild an estimator from :func:`skops_content`.
-
-    Raises
-    ------
-    DataError
-        If it holds types outside the fixed list.
-    """
+    """Rebuild an estimator from :func:`skops_content`."""
     io = _skops()
 
     data = content.tobytes()

@@ -18,18 +18,7 @@ _UNIX = 3
 
 
 def steady(content: bytes) -> bytes:
-    """Give objects and files of a skops archive numbers in the order in which they appear.
-
-    Parameters
-    ----------
-    content : bytes
-        As ``skops.io.dumps`` writes it.
-
-    Returns
-    -------
-    bytes
-        An archive that skops reads as the same estimator, without addresses and clock times.
-    """
+    """Give objects and files of a skops archive numbers in the order in which they appear."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         members = {name: source.read(name) for name in source.namelist()}
     schema = json.loads(members.pop(_SCHEMA))

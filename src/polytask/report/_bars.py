@@ -55,20 +55,7 @@ class Chart:
 
 
 def chart(lines: Sequence[Line], *, around_zero: bool) -> Chart:
-    """Place intervals on an axis that outliers do not spoil.
-
-    Parameters
-    ----------
-    lines : sequence of Line
-        From top to bottom; NaN is not drawn.
-    around_zero : bool
-        Whether the axis holds 0.
-
-    Returns
-    -------
-    Chart
-        What lies beyond the axis is cut, and says so.
-    """
+    """Place intervals on an axis that outliers do not spoil."""
     low, high = axis_limits(*_ends(lines), around_zero=around_zero)
     places = _Scale(low, high)
     bars = tuple(_bar(line, places) for line in lines)

@@ -13,20 +13,7 @@ from polytask.analysis._sentences import metric_word
 
 
 def data_card(result: Comparison, speech: Speech) -> list[tuple[str, str]]:
-    """Return what was compared, on what, and how.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    speech : Speech
-        The language.
-
-    Returns
-    -------
-    list of (str, str)
-        Names with what they are.
-    """
+    """Return what was compared, on what, and how."""
     setup = result.setup
     splits = {"done": setup.n_splits, "planned": setup.planned}
     how = speech.word("splits", setup.splits)

@@ -14,21 +14,7 @@ _NAMES = re.compile(r'((?: id="|url\(#|href="#))([^")]+)')
 
 
 def dressed(drawing: str, key: str, title: str, description: str) -> Markup:
-    """Give a drawing its name, and colours that follow the page.
-
-    Parameters
-    ----------
-    drawing : str
-        An ``<svg>`` element.
-    key : str
-        What tells it from others of the page.
-    title, description : str
-        What it is, and what is in it.
-
-    Returns
-    -------
-    Markup
-    """
+    """Give a drawing its name, and colours that follow the page."""
     from markupsafe import Markup, escape
 
     for name, colour in _charts.COLOURS.items():

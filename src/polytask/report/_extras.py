@@ -34,22 +34,7 @@ _BOX = (0.13, 0.14, 0.76, 0.82)
 
 
 def context(result: Comparison, speech: Speech, marked: Speech) -> dict[str, Any]:
-    """Return what a page shows of strength, rows and terms.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    speech : Speech
-        The language.
-    marked : Speech
-        The same, with names of users set apart.
-
-    Returns
-    -------
-    dict
-        Names of the template; None where there is nothing to show.
-    """
+    """Return what a page shows of strength, rows and terms."""
     path = result.path
     return {
         "strength_said": says.strength(result, marked),
@@ -258,19 +243,7 @@ def ablation_table(result: Comparison, speech: Speech) -> Table | None:
 
 
 def blocks(result: Comparison, speech: Speech) -> list[tuple[str, list[str], list[Table]]]:
-    """Return sections of a text: title, sentences, tables; those with nothing are left out.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    speech : Speech
-        The language.
-
-    Returns
-    -------
-    list of (str, list of str, list of Table)
-    """
+    """Return sections of a text: title, sentences, tables; those with nothing are left out."""
     path, kept = result.path, kept_table(result, speech)
     tables = [None if path is None else path_table(path, speech), kept]
     tables.append(mattered_table(result, speech))

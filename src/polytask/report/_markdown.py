@@ -20,20 +20,7 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 
 def markdown(result: Comparison, lang: str = "en") -> str:
-    """Return the report as Markdown.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        With tables of all models and tasks. Strings of the user are text everywhere in it.
-    """
+    """Return the report as Markdown."""
     speech = Speech(lang, escaped)
     blocks = [
         f"# {says.headline(result, speech)}",
@@ -51,18 +38,7 @@ def markdown(result: Comparison, lang: str = "en") -> str:
 
 
 def escaped(text: str) -> str:
-    """Return a user's text so that Markdown shows it as it is.
-
-    Parameters
-    ----------
-    text : str
-        One clean line.
-
-    Returns
-    -------
-    str
-        Only what Markdown would act on is escaped. Text from right to left is isolated.
-    """
+    """Return a user's text so that Markdown shows it as it is."""
     plain = "".join(_MARKUP.get(c, c) for c in text)
     safe = _ACTIVE.sub(r"\\\1", plain)
     turned = any(unicodedata.bidirectional(c) in _RIGHT_TO_LEFT for c in text)

@@ -34,20 +34,7 @@ _GROUPS = ("gain", "unclear", "lose")
 
 
 def page(result: Comparison, lang: str = "en") -> str:
-    """Return the report as HTML.
-
-    Parameters
-    ----------
-    result : Comparison
-        The comparison.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        The whole page. Strings of the user are text everywhere in it.
-    """
+    """Return the report as HTML."""
     marked = Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")
     context = {
         **_words(result, marked),
@@ -59,21 +46,7 @@ def page(result: Comparison, lang: str = "en") -> str:
 
 
 def rendered(template: str, context: Mapping[str, Any], lang: str) -> str:
-    """Return a page from its template.
-
-    Parameters
-    ----------
-    template : str
-        Its name.
-    context : mapping
-        What it shows; the words, the style and the script are added.
-    lang : {"en", "zh"}
-        English or Chinese.
-
-    Returns
-    -------
-    str
-    """
+    """Return a page from its template."""
     script = _source("sort.js")
     common = {
         "say": Speech(lang),

@@ -10,20 +10,7 @@ from polytask.report._markdown import escaped, table_text
 
 
 def markdown(result: Relatedness, lang: str = "en") -> str:
-    """Return the report as Markdown.
-
-    Parameters
-    ----------
-    result : Relatedness
-        The result.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        Strings of the user are text everywhere in it.
-    """
+    """Return the report as Markdown."""
     speech = Speech(lang, escaped)
     blocks = [
         f"# {speech('related.headline.' + says.headline(result))}",

@@ -25,20 +25,7 @@ _TONES = {
 
 
 def page(result: Relatedness, lang: str = "en") -> str:
-    """Return the report as HTML.
-
-    Parameters
-    ----------
-    result : Relatedness
-        The result.
-    lang : {"en", "zh"}, default="en"
-        English or Chinese.
-
-    Returns
-    -------
-    str
-        The whole page. Strings of the user are text everywhere in it.
-    """
+    """Return the report as HTML."""
     speech = Speech(lang)
     marked = Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")
     model, kind = result.source == "model", says.headline(result)

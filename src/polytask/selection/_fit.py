@@ -72,22 +72,7 @@ Chosen = tuple[Outcomes, Problem, Solution, list[Candidate], Candidate]
 
 
 def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) -> Chosen:
-    """Search on folds of the raw rows, then fit all rows with the choice.
-
-    Parameters
-    ----------
-    estimator : SearchedEstimator
-        With its parameters.
-    data : TaskData
-        All rows, encoded.
-    raw : TaskData
-        The same rows before encoding.
-
-    Returns
-    -------
-    tuple of (Outcomes, Problem, Solution, list of Candidate, Candidate)
-        The last is the chosen one.
-    """
+    """Search on folds of the raw rows, then fit all rows with the choice."""
     owner = type(estimator).__name__
     check_solver_settings(estimator.solver, estimator.tol, estimator.max_iter, owner)
     one_of(estimator.rule, "rule", owner, RULES)
@@ -121,13 +106,7 @@ def refitted(estimator: ChoosingEstimator, problem: Problem, best: Candidate) ->
 
 
 def keep_choice(estimator: Any, found: list[Candidate], best: Candidate) -> None:  # noqa: ANN401
-    """Set the fitted attributes that every search has.
-
-    Raises
-    ------
-    DataError
-        If no candidate has a score.
-    """
+    """Set the fitted attributes that every search has."""
     _check_scored(estimator, best)
     estimator.alpha_ = best.alpha
     estimator.best_penalty_ = best.penalty
@@ -203,13 +182,7 @@ def scores_table(estimator: Any) -> pd.DataFrame:  # noqa: ANN401 - a fitted sea
 
 
 def intercept_modes(intercept: object, owner: str) -> tuple[Any, ...]:
-    """Return the intercept modes to try, one or several.
-
-    Raises
-    ------
-    ParameterError
-        If there is none.
-    """
+    """Return the intercept modes to try, one or several."""
     modes = tuple(intercept) if isinstance(intercept, list | tuple) else (intercept,)
     if not modes:
         allowed = "a kind of intercepts, or a list of one or more"
@@ -229,17 +202,7 @@ def _pulls(settings: Settings, data: TaskData, outcomes: Outcomes) -> bool:
 def plan_of(
     estimator: ChoosingEstimator, data: TaskData, outcomes: Outcomes, rule: Rule
 ) -> SearchPlan:
-    """Return what an estimator searches on some data.
-
-    Parameters
-    ----------
-    estimator : ChoosingEstimator
-        With its parameters.
-    data, outcomes
-        All rows, encoded, and their targets as numbers.
-    rule : Rule
-        Chooses among all candidates.
-    """
+    """Return what an estimator searches on some data."""
     owner = type(estimator).__name__
     settings = estimator._settings()
     modes = intercept_modes(estimator.intercept, owner)

@@ -40,20 +40,7 @@ class CriterionEstimator(ChoosingEstimator, Protocol):
 
 
 def fit_by_criterion(estimator: CriterionEstimator, data: TaskData) -> Chosen:
-    """Fit every strength to all rows and choose by the criterion; set what it found.
-
-    Parameters
-    ----------
-    estimator : CriterionEstimator
-        With its parameters.
-    data : TaskData
-        All rows, encoded.
-
-    Returns
-    -------
-    tuple of (Outcomes, Problem, Solution, list of Candidate, Candidate)
-        The last is the chosen one.
-    """
+    """Fit every strength to all rows and choose by the criterion; set what it found."""
     owner = type(estimator).__name__
     check_solver_settings(estimator.solver, estimator.tol, estimator.max_iter, owner)
     one_of(estimator.criterion, "criterion", owner, JUDGES)

@@ -38,26 +38,7 @@ _MIXED: Mapping[type, Callable[[Any], Rest]] = {
 
 
 def without_terms(penalty: Penalty) -> Rest:
-    """Return what is left of a penalty without each of its terms.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        A sum, parts, or one of two norms with a mixing weight.
-
-    Returns
-    -------
-    dict of str to Penalty
-        By the name of the term that is left out; empty for a penalty of one term. The others
-        keep their proportions.
-
-    Examples
-    --------
-    >>> from polytask.penalties import L2, toward_mean
-    >>> from polytask.selection.ablation import without_terms
-    >>> without_terms(toward_mean(3.0) + L2(0.1))
-    {'toward_mean': L2(alpha=0.1), 'L2': toward_mean(alpha=3.0)}
-    """
+    """Return what is left of a penalty without each of its terms."""
     if isinstance(penalty, Sum):
         return _without_each(penalty.members, _added)
     if isinstance(penalty, Parts):
@@ -86,19 +67,7 @@ def _parted(members: Sequence[Penalty]) -> Penalty:
 
 
 def ablations(penalty: Any) -> dict[str, list[Penalty]]:  # noqa: ANN401 - as searches take it
-    """Return what a search tries instead, without each term of its penalties.
-
-    Parameters
-    ----------
-    penalty : Penalty, sequence of Penalty or None
-        As a searching estimator takes it.
-
-    Returns
-    -------
-    dict of str to list of Penalty
-        By the name of the term. Penalties that do not have it stay, those that are alike
-        without it are tried once.
-    """
+    """Return what a search tries instead, without each term of its penalties."""
     given = default_penalties() if penalty is None else penalty
     listed = list(given) if isinstance(given, list | tuple) else [given]
     rests = [without_terms(one) for one in listed]

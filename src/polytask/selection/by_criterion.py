@@ -36,19 +36,7 @@ _EFFORT = Effort(dense=400, probes=(6, 64), spread=0.025, cycles=5, accuracy=3e-
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What a judge without folds knows of the data.
-
-    Attributes
-    ----------
-    whole : callable
-        ``settings -> Problem`` of all rows.
-    deviances : Deviances
-        Of all rows.
-    groups : ndarray of int of shape (n_tasks,)
-        Which tasks have one noise variance; see :func:`noise_groups`.
-    fitter : PathFitter
-        How the strengths are fitted.
-    """
+    """What a judge without folds knows of the data. Shapes: groups (n_tasks,)."""
 
     whole: Callable[[Settings], Problem]
     deviances: Deviances
@@ -78,15 +66,7 @@ class WholeJudge(ABC):
 
 @dataclass(eq=False)
 class InformationJudge(WholeJudge):
-    """Judges by deviance and degrees of freedom.
-
-    Parameters
-    ----------
-    criterion : Criterion
-        Smaller is better.
-    task : Task
-        The data.
-    """
+    """Judges by deviance and degrees of freedom."""
 
     criterion: Criterion
     task: Task
@@ -166,13 +146,7 @@ class InformationJudge(WholeJudge):
 
 @dataclass(eq=False)
 class EvidenceJudge(WholeJudge):
-    """Judges by the marginal likelihood of the normal prior that a quadratic penalty is.
-
-    Parameters
-    ----------
-    task : Task
-        The data.
-    """
+    """Judges by the marginal likelihood of the normal prior that a quadratic penalty is."""
 
     task: Task
     _free: int | None = field(default=None, init=False)
@@ -238,10 +212,8 @@ def _degrees(problem: Problem, penalty: Penalty, W: Array) -> Array:
 
 
 def _selects(penalty: Penalty, W: Array) -> bool:
-    """Say whether rows or coefficients may be zero, each by itself.
-
-    A support of everything is then one among others, to be judged as they are.
-    """
+    """Say whether rows or coefficients may be zero, each by itself."""
+    # A support of everything is then one among others, to be judged as they are.
     rough = decompose(penalty).proximable
     if not isinstance(rough, RowSeparable):
         return False
@@ -249,10 +221,8 @@ def _selects(penalty: Penalty, W: Array) -> bool:
 
 
 def _gained(problem: Problem, W: Array) -> Array:
-    """Return twice what the data term loses when the support has no penalty, by column.
-
-    One step of Newton's method: all of it for the squared loss.
-    """
+    """Return twice what the data term loses when the support has no penalty, by column."""
+    # One step of Newton's method: all of it for the squared loss.
     datafit = problem.datafit
     gradient, support = datafit.evaluate(W).gradient, np.flatnonzero(W)
     hessian = with_moments(datafit, W).evaluate(W).hessian

@@ -48,33 +48,7 @@ def quadratic_penalties() -> tuple[Penalty, ...]:
 
 @dataclass(frozen=True)
 class CandidateModel:
-    """A model that :func:`polytask.compare` and the command line know by name.
-
-    Attributes
-    ----------
-    name : str
-        Unique name.
-    kind : {"separate", "pooled", "shared", "other"}
-        What it does with the tasks.
-    family : {"linear", "trees", "deep", "reference", "user"}
-        What it is made of. "deep" models are networks, which need PyTorch. "reference" models
-        have no penalty to speak of: they show what shrinkage alone does and are never
-        recommended.
-    make : callable
-        From facts to an unfitted estimator.
-    unfit : callable
-        From facts to the reason why it cannot be tried, None if it can.
-    quick : bool
-        Whether a quick comparison has it; of those that share it has the first that can be tried.
-    compared : bool
-        Whether a comparison has it unless it is asked for other models.
-    cost : int
-        How much time it takes beside others: 0 for a linear model with its strength, 1 for up
-        to ten times that, 2 for a base that is fitted many times and for one strength of all
-        tasks, 3 for a search over the strengths of penalties that share, and networks. A choice
-        tries those that take least first, and expects no candidate to take less than the
-        quickest of its cost.
-    """
+    """A model that :func:`polytask.compare` and the command line know by name."""
 
     name: str
     kind: str
@@ -353,21 +327,7 @@ def deep_models() -> tuple[CandidateModel, ...]:
 
 
 def quick_models(facts: Facts, *, deep: bool = False) -> tuple[CandidateModel, ...]:
-    """Return the models of a quick comparison.
-
-    Parameters
-    ----------
-    facts : Facts
-        What the data are.
-    deep : bool, default=False
-        Whether networks are meant; else none is among them.
-
-    Returns
-    -------
-    tuple of CandidateModel
-        Those without sharing, the first that shares and can be tried, and those before it that
-        cannot.
-    """
+    """Return the models of a quick comparison."""
     found: list[CandidateModel] = []
     shares = False
     for model in _CANDIDATES:

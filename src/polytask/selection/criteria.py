@@ -33,21 +33,10 @@ _FULL = 1e-9
 
 @dataclass(frozen=True, eq=False)
 class Fit:
-    """What a criterion is told of a fit.
+    """What a criterion is told of a fit."""
 
-    Attributes
-    ----------
-    deviance : ndarray of shape (n_tasks,)
-        Twice the weighted losses; the sum of squares for the squared loss.
-    degrees : ndarray of shape (n_tasks,)
-        Degrees of freedom, with those of the intercepts.
-    counts : ndarray of shape (n_tasks,)
-        Sums of the weights of the labels.
-    nonzero : ndarray of bool of shape (n_features, n_columns)
-        Which coefficients are not zero.
-    refitted : Fit or None, default=None
-        The fit of the same support without a penalty; None of penalties that make no zeros.
-    """
+    # Shapes: deviance (n_tasks,), degrees (n_tasks,), counts (n_tasks,), nonzero (n_features,
+    # n_columns).
 
     deviance: Array
     degrees: Array
@@ -58,18 +47,9 @@ class Fit:
 
 @dataclass(frozen=True, eq=False)
 class Noise:
-    """The variance (dispersion) of the noise of every task, the same for all candidates.
+    """The variance (dispersion) of the noise of every task, the same for all candidates."""
 
-    Attributes
-    ----------
-    groups : ndarray of int of shape (n_tasks,)
-        Tasks with one variance; -1 where the loss says that it is 1.
-    variance : ndarray of shape (n_tasks,)
-        In the scaling of the targets.
-    silent : ndarray of bool of shape (n_tasks,) or None, default=None
-        Tasks without a row to spare in any candidate, such as one with a single label: what
-        their intercepts alone fit tells no candidate from another, and counts nowhere.
-    """
+    # Shapes: groups (n_tasks,), variance (n_tasks,), silent (n_tasks,).
 
     groups: Index
     variance: Array
@@ -81,11 +61,9 @@ class Noise:
 
     @classmethod
     def of(cls, groups: Index, fits: Sequence[Fit]) -> Noise:
-        """Estimate the noise where generalised cross-validation is smallest.
-
-        It is the deviance over the rows less the degrees of freedom there. Along a path the
-        criteria need one variance: that of each candidate itself would reward a fit of noise.
-        """
+        """Estimate the noise where generalised cross-validation is smallest."""
+        # It is the deviance over the rows less the degrees of freedom there. Along a path the
+        # criteria need one variance: that of each candidate itself would reward a fit of noise.
         spare = np.stack([fit.degrees < fit.counts * (1.0 - _FULL) for fit in fits])
         silent = np.logical_not(spare.any(axis=0))
         unit = cls(groups, np.ones(len(groups)), silent)
@@ -114,28 +92,15 @@ def log_likelihood(fit: Fit, noise: Noise) -> float:
 
 
 def aic(fit: Fit, noise: Noise) -> float:
-    """Return -2 log L + 2 df.
-
-    References
-    ----------
-    Akaike, H. (1974). A new look at the statistical model identification. IEEE Transactions on
-    Automatic Control 19, 716-723.
-    """
+    """Return -2 log L + 2 df."""
     return -2.0 * log_likelihood(fit, noise) + 2.0 * float(fit.degrees.sum())
 
 
 def aicc(fit: Fit, noise: Noise) -> float:
-    """Return AIC as it is for few rows, each candidate with the noise that fits it best.
-
-    A group of n rows with one unknown variance counts
-    ``n log(2 pi D / n) + n (n + df) / (n - df - 2)``, rows whose loss says the noise
-    ``D + 2 df n / (n - df - 1)``; without a row to spare it is infinite.
-
-    References
-    ----------
-    Hurvich, C. M. and Tsai, C.-L. (1989). Regression and time series model selection in small
-    samples. Biometrika 76, 297-307.
-    """
+    """Return AIC as it is for few rows, each candidate with the noise that fits it best."""
+    # A group of n rows with one unknown variance counts
+    # ``n log(2 pi D / n) + n (n + df) / (n - df - 2)``, rows whose loss says the noise
+    # ``D + 2 df n / (n - df - 1)``; without a row to spare it is infinite.
     total = 0.0
     telling = noise.tells(fit.counts)
     if not telling.any():
@@ -155,30 +120,18 @@ def aicc(fit: Fit, noise: Noise) -> float:
 
 
 def bic(fit: Fit, noise: Noise) -> float:
-    """Return -2 log L + sum over tasks of df log n, n being the rows of the task.
-
-    References
-    ----------
-    Schwarz, G. (1978). Estimating the dimension of a model. Annals of Statistics 6, 461-464.
-    """
+    """Return -2 log L + sum over tasks of df log n, n being the rows of the task."""
     rows = np.log(np.maximum(fit.counts, 1.0))
     return -2.0 * log_likelihood(fit, noise) + float(fit.degrees @ rows)
 
 
 def ebic(fit: Fit, noise: Noise) -> float:
-    """Return the BIC of the support + 2 log of the number of supports of that size.
-
-    A support is judged by its best fit without a penalty: what shrinks also lets in coefficients
-    that make up for the shrinkage of others. Supports are counted in the way that says them in
-    fewer words: any coefficients, or rows and then coefficients within them; whole rows need the
-    first word only. Of a penalty that makes no zeros it is BIC. A millionth of the BIC of the fit
-    as it is decides between strengths with one support.
-
-    References
-    ----------
-    Chen, J. and Chen, Z. (2008). Extended Bayesian information criteria for model selection with
-    large model spaces. Biometrika 95, 759-771 (gamma = 1).
-    """
+    """Return the BIC of the support + 2 log of the number of supports of that size."""
+    # A support is judged by its best fit without a penalty: what shrinks also lets in coefficients
+    # that make up for the shrinkage of others. Supports are counted in the way that says them in
+    # fewer words: any coefficients, or rows and then coefficients within them; whole rows need the
+    # first word only. Of a penalty that makes no zeros it is BIC. A millionth of the BIC of the
+    # fit as it is decides between strengths with one support.
     d, columns = fit.nonzero.shape
     kept = int(fit.nonzero.sum())
     rows = int(fit.nonzero.any(axis=1).sum())
@@ -192,16 +145,8 @@ def ebic(fit: Fit, noise: Noise) -> float:
 
 
 def gcv(fit: Fit, noise: Noise) -> float:
-    """Return generalised cross-validation: an estimate of twice the loss of a new label.
-
-    It is ``sum_t D_t / (1 - df_t / n_t)^2`` over the number of labels. It needs no noise.
-
-    References
-    ----------
-    Golub, G., Heath, M. and Wahba, G. (1979). Generalized cross-validation as a method for
-    choosing a good ridge parameter. Technometrics 21, 215-223.
-    Hastie, T. and Tibshirani, R. (1990). Generalized Additive Models, section 6.9 (deviance).
-    """
+    """Return generalised cross-validation: an estimate of twice the loss of a new label."""
+    # It is ``sum_t D_t / (1 - df_t / n_t)^2`` over the number of labels. It needs no noise.
     seen = noise.tells(fit.counts)
     left = 1.0 - fit.degrees[seen] / fit.counts[seen]
     if not seen.any() or not np.all(left > _FULL):

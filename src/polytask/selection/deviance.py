@@ -36,29 +36,10 @@ _FREE_NOISE: dict[type[Loss], bool] = {
 
 
 def noise_groups(data: TaskData, outcomes: Outcomes, scaling: str | None, owner: str) -> Index:
-    """Return which tasks have one noise variance; -1 where the loss says it.
-
-    Tasks whose targets are scaled together are one quantity and have one variance, others have
-    one each.
-
-    Parameters
-    ----------
-    data, outcomes
-        All rows, encoded, and their losses.
-    scaling : {"task", "common", "auto", None}
-        How the targets are scaled.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    ndarray of int of shape (n_tasks,)
-
-    Raises
-    ------
-    IncompatibleError
-        If a loss is no likelihood.
-    """
+    """Return which tasks have one noise variance; -1 where the loss says it."""
+    # Shapes: result (n_tasks,).
+    # Tasks whose targets are scaled together are one quantity and have one variance, others have
+    # one each.
     for loss in outcomes.losses:
         if type(loss) not in _FREE_NOISE:
             known = ", ".join(kind.__name__ for kind in _FREE_NOISE)
@@ -75,19 +56,7 @@ def noise_groups(data: TaskData, outcomes: Outcomes, scaling: str | None, owner:
 
 @dataclass(frozen=True, eq=False)
 class Deviances:
-    """Twice the weighted losses of all rows, summed over every task, for squared loss the squares.
-
-    Attributes
-    ----------
-    data, outcomes
-        All rows, encoded, and their targets as numbers.
-    term : RowTerm or MomentTerm
-        The data term; with moments rows are looked at only where digits would be lost.
-    class_weight : object
-        The user's choice.
-    owner : str
-        The estimator, for messages.
-    """
+    """Twice the weighted losses of all rows, summed over tasks; for squared loss the squares."""
 
     data: TaskData
     outcomes: Outcomes

@@ -25,19 +25,7 @@ _USUAL = {"validation": HELD_OUT}
 
 @dataclass(frozen=True, eq=False)
 class Entry:
-    """A model that takes part.
-
-    Attributes
-    ----------
-    name, kind, family : str
-        As in :class:`CandidateModel`.
-    estimator : object
-        Unfitted; None if it is left out.
-    left_out : Said or None
-        Why it is left out; None if it is not.
-    cost : int
-        As in :class:`CandidateModel`; 0 for models of the user.
-    """
+    """A model that takes part."""
 
     name: str
     kind: str
@@ -53,32 +41,7 @@ def make_entries(
     groups: Mapping[str, Sequence[CandidateModel]],
     owner: str,
 ) -> tuple[Entry, ...]:
-    """Return the models that were asked for.
-
-    Parameters
-    ----------
-    models : "default", "deep", or sequence of names, estimators and (name, estimator)
-        "default" and "deep" in a sequence stand for all of them; "deep" by itself is added to
-        "default", since networks say little without what they are to beat.
-    facts : Facts
-        The data.
-    groups : mapping of str to sequence of CandidateModel
-        What "default" and "deep" mean.
-    owner : str
-        Who asks, for messages.
-
-    Returns
-    -------
-    tuple of Entry
-        Names are unique.
-
-    Raises
-    ------
-    ParameterError
-        If a name is unknown or used twice.
-    IncompatibleError
-        If networks are asked for and PyTorch is not installed.
-    """
+    """Return the models that were asked for."""
     if not isinstance(models, Iterable):
         allowed = "'default', 'deep', or a list of names, estimators and (name, estimator)"
         raise ParameterError(sentence("models", owner, allowed, repr(models)))
@@ -160,13 +123,7 @@ def without_splitters(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
 
 
 def with_fewer_folds(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an estimator
-    """Give the splitters of an estimator no more folds than a part of the rows allows.
-
-    Raises
-    ------
-    DataError
-        If it allows none.
-    """
+    """Give the splitters of an estimator no more folds than a part of the rows allows."""
     params = estimator.get_params(deep=True)
     held = {name: value for name, value in params.items() if isinstance(value, Splitter)}
     fewer = {name: value.reduced(data) for name, value in held.items()}

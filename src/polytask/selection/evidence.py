@@ -66,17 +66,7 @@ class Volume:
 
 @dataclass(frozen=True)
 class Evidence:
-    """The marginal likelihood at its best noise.
-
-    Attributes
-    ----------
-    log : float
-        Its logarithm.
-    noise : float
-        1 / lambda: the variance of a label whose weight in the objective is 1.
-    free : int
-        Directions that the prior leaves free.
-    """
+    """The marginal likelihood at its best noise."""
 
     log: float
     noise: float
@@ -86,31 +76,7 @@ class Evidence:
 def evidence(
     datafit: SquaredStatistics, penalty: Penalty, objective: float, counts: Array
 ) -> Evidence:
-    """Return the marginal likelihood of a strength.
-
-    Parameters
-    ----------
-    datafit : SquaredStatistics
-        The data term.
-    penalty : Penalty
-        Bound and resolved; quadratic.
-    objective : float
-        The minimum of the objective.
-    counts : ndarray of shape (n_tasks,)
-        Sums of the weights of the labels.
-
-    Returns
-    -------
-    Evidence
-
-    Raises
-    ------
-    IncompatibleError
-        If the penalty is not quadratic, a direction is free that the data do not tell, or the
-        matrices are too large.
-    DataError
-        If there are no more labels than free directions.
-    """
+    """Return the marginal likelihood of a strength. Shapes: counts (n_tasks,)."""
     if not isinstance(penalty, Quadratic):
         raise IncompatibleError(
             f"{penalty!r} is no normal prior: the evidence is known for quadratic penalties, "

@@ -26,33 +26,14 @@ _EPS = 32.0 * float(np.finfo(np.float64).eps)
 
 @dataclass(frozen=True)
 class HeldOutScore:
-    """The score of a candidate over the held-out rows of all folds.
-
-    Attributes
-    ----------
-    score : float
-        What ``score`` of the estimator is, of the rows of all folds together, each predicted by
-        the fit of its fold and compared with the training mean of it.
-    error : float
-        Its standard error over the folds; NaN with one fold.
-    """
+    """The score of a candidate over the held-out rows of all folds."""
 
     score: float
     error: float
 
 
 def held_out_score(folds: Sequence[Fold], best: Candidate, fitter: PathFitter) -> HeldOutScore:
-    """Fit one candidate on every fold and score all held-out rows.
-
-    Parameters
-    ----------
-    folds : sequence of RowFold or MomentFold
-        The folds.
-    best : Candidate
-        The candidate.
-    fitter : PathFitter
-        How it is fitted.
-    """
+    """Fit one candidate on every fold and score all held-out rows."""
     path = Path(best.family, best.penalty, np.array([best.alpha]), best.settings, best.position)
     found = []
     for fold in folds:

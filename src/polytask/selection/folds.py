@@ -54,19 +54,7 @@ class RowFold:
 
 @dataclass(frozen=True, eq=False)
 class MomentFold:
-    """What training and held-out rows say about the squared loss; nothing grows with them.
-
-    Attributes
-    ----------
-    train, test : Moments
-        Of the training and of the held-out rows.
-    like : TaskData
-        Rows of the same tasks and features.
-    outcomes : Outcomes
-        Their targets.
-    make_rows : callable
-        Makes the fold of rows.
-    """
+    """What training and held-out rows say about the squared loss; nothing grows with them."""
 
     train: Moments
     test: Moments
@@ -95,15 +83,7 @@ Fold = RowFold | MomentFold
 
 @dataclass(frozen=True, eq=False)
 class Folds:
-    """The folds of a search, and all rows.
-
-    Attributes
-    ----------
-    parts : tuple of RowFold or MomentFold
-        The folds.
-    whole : RowTerm or MomentTerm or None
-        The data term of all rows, None where it depends on the settings.
-    """
+    """The folds of a search, and all rows."""
 
     parts: tuple[Fold, ...]
     whole: Term | None
@@ -122,30 +102,7 @@ def make_folds(
     random_state: int | None,
     owner: str,
 ) -> Folds:
-    """Split raw data and encode every training part by itself.
-
-    Parameters
-    ----------
-    raw, data : TaskData
-        Before and after encoding.
-    outcomes : Outcomes
-        Of all rows.
-    cv : int, splitter, or list of (train, test)
-        An integer splits within every task, by class for classes.
-    random_state : int or None
-        Seed of an integer `cv`.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    Folds
-
-    Raises
-    ------
-    DataError
-        If there is nothing to hold out, or values are too large.
-    """
+    """Split raw data and encode every training part by itself."""
     if raw.n_rows < 2:
         raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
     if is_whole(cv):
@@ -169,28 +126,7 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
 
 
 def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
-    """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out.
-
-    Parameters
-    ----------
-    cv : splitter, or iterable of (train, test)
-        The folds; numbers of rows as the user counts them.
-    raw : TaskData
-        The rows in use.
-    owner : str
-        Who asks, for messages.
-
-    Returns
-    -------
-    list of (train, test)
-
-    Raises
-    ------
-    ParameterError
-        If there is none.
-    DataError
-        If the rows cannot be split so.
-    """
+    """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out."""
     if isinstance(cv, list | tuple) and not cv:
         raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
     return as_splits(cv, raw, "cv", owner)
@@ -237,11 +173,9 @@ def _can_be_kept(data: TaskData, weight: Array, folds: int) -> bool:
 def _moment_folds(
     data: TaskData, outcomes: Outcomes, splits: Sequence[Split], owner: str
 ) -> Folds | None:
-    """Return folds of moments, None where these do not do.
-
-    Where every row is held out at most once and learned from otherwise, each row is looked
-    at once: the moments of the training rows are those of the other sets joined.
-    """
+    """Return folds of moments, None where these do not do."""
+    # Where every row is held out at most once and learned from otherwise, each row is looked
+    # at once: the moments of the training rows are those of the other sets joined.
     weight = label_weights(data, outcomes, None, owner)
     if not collectable(data, outcomes, weight) or not _can_be_kept(data, weight, len(splits)):
         return None

@@ -22,13 +22,7 @@ _POOLED = 1e4
 
 
 def check_alphas(alphas: object, owner: str) -> int | Array:
-    """Return a number of strengths, or the strengths, strongest first.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither.
-    """
+    """Return a number of strengths, or the strengths, strongest first."""
     allowed = "a number of strengths >= 1, or a list of finite strengths > 0"
     refusal = ParameterError(sentence("alphas", owner, allowed, repr(alphas)))
     if is_whole(alphas):
@@ -45,10 +39,8 @@ def check_alphas(alphas: object, owner: str) -> int | Array:
 
 
 def _with_numbers_of(bound: Penalty, penalty: Penalty) -> Penalty:
-    """Return a penalty that is not bound with the numbers of a bound and resolved copy.
-
-    Penalties on groups of tasks have no null strength before they know the tasks.
-    """
+    """Return a penalty that is not bound with the numbers of a bound and resolved copy."""
+    # Penalties on groups of tasks have no null strength before they know the tasks.
     before = penalty.get_params()
     for name, value in bound.get_params().items():
         if isinstance(value, float) and value != before[name]:
@@ -61,21 +53,7 @@ def resolved_strengths(
     penalty: Penalty,
     alphas: Any,  # noqa: ANN401 - int or strengths
 ) -> tuple[Penalty, Array]:
-    """Return a penalty without open fractions and the strengths to try, strongest first.
-
-    Parameters
-    ----------
-    problem : Problem
-        All training rows.
-    penalty : Penalty
-        Not bound.
-    alphas : int or ndarray
-        As returned by :func:`check_alphas`.
-
-    Returns
-    -------
-    tuple of (Penalty, ndarray)
-    """
+    """Return a penalty without open fractions and the strengths to try, strongest first."""
     bound = problem.bound(penalty)
     gradient = null_gradient(problem.datafit, bound)
     bound_resolved = bound.resolved(gradient)

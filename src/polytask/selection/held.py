@@ -45,15 +45,7 @@ class Part:
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Study:
-    """The data of a comparison.
-
-    Attributes
-    ----------
-    data : TaskData
-        Raw.
-    outcomes : Outcomes
-        The targets of all rows as numbers.
-    """
+    """The data of a comparison."""
 
     data: TaskData
     outcomes: Outcomes
@@ -74,11 +66,9 @@ class Study:
         return y
 
     def classes(self, task: int) -> NDArray[Any] | None:
-        """Return the classes that a prediction for the task can be of, None for numbers.
-
-        A pooled model may predict a class for a task that never had it, so tasks of one
-        quantity have the classes of all.
-        """
+        """Return the classes that a prediction for the task can be of, None for numbers."""
+        # A pooled model may predict a class for a task that never had it, so tasks of one
+        # quantity have the classes of all.
         own = self.outcomes.classes[task]
         return own if own is None or not self.one_quantity else self.outcomes.union
 
@@ -110,26 +100,14 @@ class Study:
         return seen_tasks_only(self.data.rows(rows))
 
     def constants(self, train: Rows) -> list[Any]:
-        """Return for every task what the best constant of some rows predicts.
-
-        A number, or the share of each class. Tasks of one quantity share it: the constant knows
-        nothing about the task.
-        """
+        """Return for every task what the best constant of some rows predicts."""
+        # A number, or the share of each class. Tasks of one quantity share it: the constant knows
+        # nothing about the task.
         return _constants(self, train)
 
 
 def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
-    """Return what tells training and held-out rows apart from others.
-
-    Parameters
-    ----------
-    splits : sequence of (train, test)
-        Row numbers.
-
-    Returns
-    -------
-    str
-    """
+    """Return what tells training and held-out rows apart from others."""
     digest = xxhash.xxh3_128()
     for train, test in splits:
         for rows in (train, test):
@@ -138,19 +116,7 @@ def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
 
 
 def parts_of(study: Study, test: Rows) -> list[Part]:
-    """Find the held-out labels of every task, tasks without any left out.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    test : ndarray of shape (m,)
-        Sorted row numbers of the data.
-
-    Returns
-    -------
-    list of Part
-    """
+    """Find the held-out labels of every task, tasks without any left out. Shapes: test (m,)."""
     data, y = study.data, study.codes
     if data.form is Form.TARGETS:
         seen = ~np.isnan(y[test])
@@ -165,22 +131,7 @@ def parts_of(study: Study, test: Rows) -> list[Part]:
 
 
 def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[int, HeldOut]]:  # noqa: ANN401
-    """Predict held-out rows.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    model : MultiTaskEstimator
-        Fitted on the training rows.
-    train, test : ndarray of int
-        Row numbers of the data.
-
-    Returns
-    -------
-    list of (task, HeldOut)
-        For the tasks that have held-out labels.
-    """
+    """Predict held-out rows."""
     rows = study.part(test)
     predicted = np.asarray(model.predict(rows))
     probabilities = _probabilities(study, model, rows)
@@ -266,10 +217,8 @@ def _probabilities(study: Study, model: Any, rows: TaskData) -> Any:  # noqa: AN
 
 
 def _constants(study: Study, train: Rows) -> list[Any]:
-    """Return for every task what the best constant of the training rows predicts.
-
-    Tasks of one quantity share it: the constant knows nothing about the task.
-    """
+    """Return for every task what the best constant of the training rows predicts."""
+    # Tasks of one quantity share it: the constant knows nothing about the task.
     data, tasks = study.data, range(study.data.n_tasks)
     weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     y, weight = study.codes[train], weight[train]

@@ -115,18 +115,7 @@ def _frame(rows: Sequence[Row]) -> pd.DataFrame:
 
 
 def search_shares(model: Any) -> list[Row]:  # noqa: ANN401 - a fitted search by folds
-    """Return name, share, spread and number of values of what a search chose, largest first.
-
-    Parameters
-    ----------
-    model : MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV
-        Fitted.
-
-    Returns
-    -------
-    list of (str, float, float, int)
-        Empty if nothing was compared.
-    """
+    """Return name, share, spread and number of values of what a search chose, largest first."""
     along = {"strength": [float(v) for v in model.alpha_scores_.mean(axis=1)]}
     candidates = _candidates(model)
     for name, anew in _AXES.items():
@@ -145,10 +134,8 @@ def search_shares(model: Any) -> list[Row]:  # noqa: ANN401 - a fitted search by
 def _moved(
     candidates: Sequence[tuple[dict[str, Any], float]], name: str, fixed: Sequence[str]
 ) -> list[float]:
-    """Return the best scores of the values of a setting that were tried with the others fixed.
-
-    The others are what they were when several values were tried, at best.
-    """
+    """Return the best scores of the values of a setting that were tried with the others fixed."""
+    # The others are what they were when several values were tried, at best.
     groups: dict[tuple[Any, ...], dict[Any, float]] = {}
     for settings, score in candidates:
         if math.isfinite(score):

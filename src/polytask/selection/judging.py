@@ -41,17 +41,9 @@ class Path:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a judge says of the strengths of a path.
+    """What a judge says of the strengths of a path."""
 
-    Attributes
-    ----------
-    scores : ndarray of shape (n_alphas, n_folds)
-        Greater is better.
-    sizes : ndarray of shape (n_alphas,)
-        Coefficients other than zero, the mean over the folds.
-    details : sequence
-        What else is known of each strength; None for nothing.
-    """
+    # Shapes: scores (n_alphas, n_folds), sizes (n_alphas,).
 
     scores: Array
     sizes: Array
@@ -68,23 +60,7 @@ class Judge(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class PathFitter:
-    """Fits the strengths of a path from strong to weak, each from the last.
-
-    Attributes
-    ----------
-    solver : "auto" or Solver
-        As the user chose.
-    tol : float
-        Tolerance of the final fit.
-    owner : str
-        The estimator, for messages.
-    looser : float
-        How many times as large the tolerance of a path is.
-    max_iter : int
-        Iterations per strength.
-    repeats : int
-        Fits that the search makes at least.
-    """
+    """Fits the strengths of a path from strong to weak, each from the last."""
 
     solver: Any
     tol: float
@@ -108,19 +84,7 @@ class PathFitter:
 
 @dataclass(frozen=True, eq=False)
 class CrossValidation:
-    """The judge that fits the training part of every fold and scores the held-out one.
-
-    Attributes
-    ----------
-    folds : Folds
-        Training and held-out rows.
-    scoring : Scoring
-        What is scored on held-out rows.
-    fitter : PathFitter
-        How the strengths are fitted.
-    n_jobs : int or None
-        Folds worked on side by side.
-    """
+    """The judge that fits the training part of every fold and scores the held-out one."""
 
     folds: Folds
     scoring: Scoring

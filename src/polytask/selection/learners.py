@@ -29,26 +29,7 @@ def tuned_linear(
     cv: Any = 5,  # noqa: ANN401
     loss: Any = "auto",  # noqa: ANN401
 ) -> Any:  # noqa: ANN401
-    """Return the linear model of one task, its strength found by cross-validation.
-
-    Parameters
-    ----------
-    problem : {"regression", "classification"}
-        What the target is.
-    sparse : bool, default=False
-        Whether X is sparse; then its columns are scaled but not centred.
-    cv : int or Splitter, default=5
-        The folds of the search: a number, which ridge regression replaces by leaving every
-        row out once, or a splitter that keeps groups together or time in order.
-    loss : str or Loss, default="auto"
-        "auto": squared for numbers, logistic or multinomial for classes.
-
-    Returns
-    -------
-    Pipeline
-        Scaling, then ridge, logistic, Poisson or gamma regression, or the same with another
-        loss.
-    """
+    """Return the linear model of one task, its strength found by cross-validation."""
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 

@@ -32,13 +32,7 @@ def of_means(loss: object) -> bool:
 
 
 def boosting_loss(loss: object) -> dict[str, Any]:
-    """Return the parameters that give histogram gradient boosting for numbers a loss.
-
-    Parameters
-    ----------
-    loss : name of a loss, Loss, or mapping of task to these
-        Without counterpart, such as Huber's, it is the squared one.
-    """
+    """Return the parameters that give histogram gradient boosting for numbers a loss."""
     if isinstance(loss, Mapping):
         return {}
     found = loss_object(loss, "compare")

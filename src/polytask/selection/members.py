@@ -20,10 +20,8 @@ _STRANGER = ("a task that was not seen",)
 
 
 def numbers_of(model: MultiTaskEstimator, X: Any, tasks: Tasks) -> Array:  # noqa: ANN401
-    """Return the numbers that a model predicts for rows, each of its task, -1 an unseen one.
-
-    Rows of a task stand together.
-    """
+    """Return the numbers that a model predicts for rows, each of its task, -1 an unseen one."""
+    # Rows of a task stand together.
     return np.asarray(model._predict_rows(X, tasks), dtype=float)
 
 
@@ -34,25 +32,8 @@ def probabilities_of(
     classes: Labels,
     labels: tuple[Hashable, ...] | None,
 ) -> Array:
-    """Return the probabilities of classes for rows, each of its task.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        A fitted classifier.
-    X : array of shape (n, d)
-        Encoded rows.
-    tasks : ndarray of int of shape (n,)
-        Position of the task of each row, -1 for an unseen one.
-    classes : ndarray of shape (C,)
-        The classes wanted; those that the model does not know have probability 0.
-    labels : tuple or None
-        The labels of the tasks; None if the tasks are targets.
-
-    Returns
-    -------
-    ndarray of shape (n, C)
-    """
+    """Return the probabilities of classes for rows, each of its task."""
+    # Shapes: X (n, d), tasks (n,), classes (C,), result (n, C).
     found = np.zeros((X.shape[0], len(classes)))
     order = np.argsort(tasks, kind="stable")
     rows = {int(tasks[order[run.start]]): order[run] for run in outputs.runs(tasks[order])}

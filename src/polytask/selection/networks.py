@@ -21,13 +21,7 @@ _EXPERTS = 4
 
 
 def load_deep() -> ModuleType:
-    """Return :mod:`polytask.deep`.
-
-    Raises
-    ------
-    IncompatibleError
-        If PyTorch is not installed, with the command that installs it.
-    """
+    """Return :mod:`polytask.deep`."""
     try:
         from polytask import deep
         from polytask.deep import regressor  # noqa: F401 - names are imported at first use
@@ -37,27 +31,9 @@ def load_deep() -> ModuleType:
 
 
 def network(problem: str, loss: Any, seed: int, validation: Any = HELD_OUT) -> Any:  # noqa: ANN401
-    """Return a network with the settings that comparisons and the command line give it.
-
-    Those of the estimators: two hidden layers of 128 units with a little dropout; a tenth of the
-    training rows say when to stop.
-
-    Parameters
-    ----------
-    problem : {"regression", "classification", "mixed"}
-        What the targets are.
-    loss : str, Loss or dict
-        The loss, or for a mixed problem that of each task.
-    seed : int
-        Of weights and batches.
-    validation : float or splitter, default=0.1
-        What is held out.
-
-    Raises
-    ------
-    IncompatibleError
-        If PyTorch is not installed.
-    """
+    """Return a network with the settings that comparisons and the command line give it."""
+    # Those of the estimators: two hidden layers of 128 units with a little dropout; a tenth of the
+    # training rows say when to stop.
     deep = load_deep()
     names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
     made = getattr(deep, f"DeepMultiTask{names[problem]}")

@@ -114,22 +114,7 @@ def fitted_path(
     *,
     exact: bool = True,
 ) -> RegularizationPath:
-    """Return the path of a fitted search.
-
-    Parameters
-    ----------
-    model : one of those of :func:`regularization_path`
-        Fitted.
-    raw : TaskData
-        What it was fitted on, before encoding.
-    exact : bool, default=True
-        Whether every strength is fitted to the tolerance of the model, and what stopped before
-        it is said; else as on the folds of the search.
-
-    Returns
-    -------
-    RegularizationPath
-    """
+    """Return the path of a fitted search."""
     problem = _problem_of(model, raw)
     found = _solved(model, problem, exact)
     scaled = np.stack([W for W, _ in found])

@@ -30,19 +30,7 @@ _DRAWN = ("features", "entries")
 
 @dataclass(frozen=True)
 class Measure:
-    """What the strengths of a path are judged by.
-
-    Attributes
-    ----------
-    name : str
-        "loss", the name of a score, or of a criterion.
-    label : str
-        What a picture or a table calls it.
-    greater_is_better : bool
-        Whether it is a score; of a loss or a criterion less is better.
-    best : str, default="best score"
-        What a picture calls the best strength.
-    """
+    """What the strengths of a path are judged by."""
 
     name: str
     label: str

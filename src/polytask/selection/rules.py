@@ -17,27 +17,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Candidate:
-    """One choice and its scores.
-
-    Attributes
-    ----------
-    penalty : Penalty
-        With its strength.
-    alpha : float
-        The strength.
-    settings : Settings
-        Task weights and intercepts among them.
-    scores : ndarray of shape (n_folds,)
-        Greater is better.
-    family : int
-        The position of the penalty among those given.
-    position : int
-        The position of the strength in its grid.
-    size : float
-        Coefficients other than zero, the mean over the folds.
-    detail : object
-        What else the judge of the search knows of it.
-    """
+    """One choice and its scores. Shapes: scores (n_folds,)."""
 
     penalty: Penalty
     alpha: float
@@ -67,13 +47,7 @@ def best_score(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
-    """Choose the strongest of the best penalty within one standard error of the best score.
-
-    References
-    ----------
-    L. Breiman, J. Friedman, R. Olshen and C. Stone, "Classification and Regression Trees"
-    (1984), section 3.4.3.
-    """
+    """Choose the strongest of the best penalty within one standard error of the best score."""
     best = best_score(candidates)
     rivals = [c for c in candidates if c.differs_in_strength(best)]
     scores, alphas = np.stack([c.scores for c in rivals]), np.array([c.alpha for c in rivals])
@@ -81,21 +55,8 @@ def one_standard_error(candidates: Sequence[Candidate]) -> Candidate:
 
 
 def within_one_error(scores: Array, alphas: Array) -> tuple[int, int]:
-    """Return the places of the best mean score, and of the strongest near it.
-
-    Parameters
-    ----------
-    scores : ndarray of shape (n_alphas, n_folds)
-        Greater is better.
-    alphas : ndarray of shape (n_alphas,)
-        The strengths.
-
-    Returns
-    -------
-    (int, int)
-        The best, of equals the strongest; and the strongest within one standard error of it,
-        the best itself where there is none.
-    """
+    """Return the places of the best mean score, and of the strongest near it."""
+    # Shapes: scores (n_alphas, n_folds), alphas (n_alphas,).
     means = [_safe(float(mean)) for mean in scores.mean(axis=1)]
     best = max(range(len(means)), key=lambda i: (means[i], alphas[i]))
     folds = scores.shape[1]
@@ -106,19 +67,12 @@ def within_one_error(scores: Array, alphas: Array) -> tuple[int, int]:
 
 
 def knee(candidates: Sequence[Candidate]) -> Candidate:
-    """Choose the knee of the front between few coefficients and a good score.
-
-    On the front are the candidates of all penalties that score better than everything with no
-    more coefficients. Both axes are scaled to [0, 1]; the knee is the point of the front that
-    is farthest above the line from its sparsest to its best point, of equals the sparsest. Past
-    it a coefficient buys less than the average one. Nothing has to be set. A front that has no
-    more than two points, or none above the line, leaves the best score.
-
-    References
-    ----------
-    I. Das, "On characterizing the knee of the Pareto curve based on normal-boundary
-    intersection", Structural Optimization 18 (1999).
-    """
+    """Choose the knee of the front between few coefficients and a good score."""
+    # On the front are the candidates of all penalties that score better than everything with no
+    # more coefficients. Both axes are scaled to [0, 1]; the knee is the point of the front that
+    # is farthest above the line from its sparsest to its best point, of equals the sparsest. Past
+    # it a coefficient buys less than the average one. Nothing has to be set. A front that has no
+    # more than two points, or none above the line, leaves the best score.
     front = pareto_front(candidates)
     sizes = np.array([c.size for c in front])
     scores = np.array([c.score for c in front])

@@ -46,24 +46,7 @@ class Scoring(ABC):
 
 
 def scorer_of(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Scorer:
-    """Return what scores the coefficients of a problem, on moments where these will do.
-
-    Parameters
-    ----------
-    scoring : Scoring
-        How.
-    fold : RowFold or MomentFold
-        What is held out.
-    problem : Problem
-        Of the training rows.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    callable
-        ``(W, intercept) -> score``.
-    """
+    """Return what scores the coefficients of a problem, on moments where these will do."""
     score = _scorer(scoring, fold, problem, owner)
     # Targets are never unseen, and the scale of one without a label is not known.
     form = fold.train.form if isinstance(fold, RowFold) else fold.like.form
@@ -93,10 +76,9 @@ def _scorer(scoring: Scoring, fold: Fold, problem: Problem, owner: str) -> Score
 
 @dataclass(frozen=True)
 class HeldOutLoss(Scoring):
-    """Minus the mean loss of the held-out labels on scaled targets.
+    """Minus the mean loss of the held-out labels on scaled targets."""
 
-    Every label counts with its sample weight, whatever the weights of the tasks.
-    """
+    # Every label counts with its sample weight, whatever the weights of the tasks.
 
     def on_rows(self, fold: RowFold, problem: Problem, owner: str) -> Scorer:
         """Return what scores a problem on the held-out rows."""
@@ -121,15 +103,7 @@ class HeldOutLoss(Scoring):
 
 @dataclass(frozen=True)
 class HeldOutMetric(Scoring):
-    """A metric of natural outputs, averaged over the tasks with held-out labels.
-
-    Parameters
-    ----------
-    metric : callable
-        ``(y, prediction) -> float`` of one task.
-    weighted : bool, default=False
-        Whether it takes the weights of the rows, or None, as a third argument.
-    """
+    """A metric of natural outputs, averaged over the tasks with held-out labels."""
 
     metric: Callable[..., float]
     weighted: bool = False

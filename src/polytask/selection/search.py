@@ -24,25 +24,7 @@ TASK_WEIGHTS = ("size", "equal")
 
 @dataclass(frozen=True, eq=False)
 class SearchPlan:
-    """What is searched and how.
-
-    Attributes
-    ----------
-    penalties : tuple of Penalty
-        Not bound; each has its own grid.
-    alphas : int or ndarray
-        As returned by :func:`polytask.selection.grid.check_alphas`.
-    settings : Settings
-        The choices that are not searched, and the first of those that are.
-    task_weights : tuple
-        Task weights to try.
-    intercepts : tuple of str or None
-        Intercept modes to try.
-    intercept_strengths : tuple of float
-        Intercept strengths to try, where intercepts are pulled.
-    rule : Rule
-        Chooses among all candidates.
-    """
+    """What is searched and how."""
 
     penalties: tuple[Penalty, ...]
     alphas: Any
@@ -92,17 +74,7 @@ class SearchPlan:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A penalty and settings, and which of its strengths to try.
-
-    Attributes
-    ----------
-    family : int
-        The position of the penalty among those given.
-    settings : Settings
-        Task weights and intercept strength among them.
-    near : int or None
-        Position in the grid around which to try strengths; None tries all.
-    """
+    """A penalty and settings, and which of its strengths to try."""
 
     family: int
     settings: Settings
@@ -112,28 +84,12 @@ class Choice:
 def search(
     plan: SearchPlan, whole: Callable[[Settings], Problem], judge: Judge
 ) -> tuple[list[Candidate], Candidate]:
-    """Score candidates and choose one.
-
-    Every penalty is tried on its whole grid under the first settings. The best of them is
-    tried under other kinds of intercepts and strengths of their pull, then under other task
-    weights, then under pulls between those tried, each time from the best settings so far;
-    under the best the other penalties once more, with the strengths around the best one of
-    each; at last the whole grid of the winner.
-
-    Parameters
-    ----------
-    plan : SearchPlan
-        What to try.
-    whole : callable
-        ``settings -> Problem`` of all training rows, for the grids.
-    judge : Judge
-        What scores them.
-
-    Returns
-    -------
-    tuple of (list of Candidate, Candidate)
-        All candidates, and the chosen one.
-    """
+    """Score candidates and choose one."""
+    # Every penalty is tried on its whole grid under the first settings. The best of them is
+    # tried under other kinds of intercepts and strengths of their pull, then under other task
+    # weights, then under pulls between those tried, each time from the best settings so far;
+    # under the best the other penalties once more, with the strengths around the best one of
+    # each; at last the whole grid of the winner.
     families = range(len(plan.penalties))
     found = _run(plan, whole, judge, [Choice(k, plan.first) for k in families])
     near = [best_score([c for c in found if c.family == k]).position for k in families]

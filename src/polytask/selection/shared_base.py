@@ -49,58 +49,13 @@ def _gives_probabilities(model: SharedBase) -> bool:
 
 @saveable("selection.shared_base")
 class SharedBase(MultiTaskEstimator):
-    """One base for all tasks, corrected for each by a regularised linear model.
+    """One base for all tasks, corrected for each by a regularised linear model."""
 
-    What a shared layer and task layers are to a network, for trees: the base (boosted trees,
-    say) is fitted on all rows, and a multi-task linear model of its predictions and of the
-    features says what each task has of its own. The correction learns from predictions for rows
-    that the base had not seen, so that it corrects what the base gets wrong on new rows.
-
-    Parameters
-    ----------
-    base : regressor or classifier
-        One of scikit-learn is pooled with the task as a category; one of polytask is used as it
-        is. A classifier needs ``predict_proba``.
-    correction : MultiTaskEstimator or None, default=None
-        None: the learned prior, which shrinks the correction to nothing where tasks do not
-        differ.
-    cv : int, splitter, or list of (train, test), default=5
-        The folds on which the base predicts for the correction.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels.
-    unseen_tasks : {"error", "shared"}, default="error"
-        What to do with unknown tasks in ``predict``.
-
-    Attributes
-    ----------
-    base_ : MultiTaskEstimator
-        Fitted on all rows.
-    correction_ : MultiTaskEstimator
-        Fitted on the features (up to 300) and, after them, the predictions of the base: a
-        number, or the log odds of every class but the first against it.
-    tasks_ : ndarray of shape (n_tasks,)
-        The tasks.
-    classes_, task_classes_
-        As in :class:`Pooled`. Classifiers only.
-    n_features_in_ : int
-        Columns of X as given.
-
-    References
-    ----------
-    Wolpert, "Stacked generalization", Neural Networks 5, 1992.
-
-    Examples
-    --------
-    >>> import numpy as np
-    >>> from sklearn.tree import DecisionTreeRegressor
-    >>> from polytask.selection.shared_base import SharedBase
-    >>> rng = np.random.default_rng(0)
-    >>> X, shop = rng.standard_normal((100, 2)), np.repeat(["a", "b"], 50)
-    >>> y = np.sign(X[:, 0]) * np.where(shop == "a", 1.0, 3.0)
-    >>> model = SharedBase(DecisionTreeRegressor(max_depth=1)).fit(X, y, task=shop)
-    >>> bool(model.score(X, y, task=shop) > 0.9)
-    True
-    """
+    # Shapes: tasks_ (n_tasks,).
+    # What a shared layer and task layers are to a network, for trees: the base (boosted trees,
+    # say) is fitted on all rows, and a multi-task linear model of its predictions and of the
+    # features says what each task has of its own. The correction learns from predictions for rows
+    # that the base had not seen, so that it corrects what the base gets wrong on new rows.
 
     classes_: Any  # an array, or a list with one per target
 
@@ -240,19 +195,7 @@ class SharedBase(MultiTaskEstimator):
 
     @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
     def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``; for a target matrix a list with one array per target;
-            for a mapping a mapping.
-        """
+        """Return class probabilities. Shapes: result (n, n_classes)."""
         query = self._read(X, task)
         if query.codes is None:
             n, X = query.n_rows, query.data.X

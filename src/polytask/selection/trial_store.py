@@ -15,10 +15,9 @@ _BLOCK = 1 << 16
 
 
 class _Held:
-    """The lock that Optuna asks for: this run has the file for itself from first to last.
+    """The lock that Optuna asks for: this run has the file for itself from first to last."""
 
-    Optuna's own is a file, which a killed run leaves behind and the next one waits for.
-    """
+    # Optuna's own is a file, which a killed run leaves behind and the next one waits for.
 
     def acquire(self) -> bool:
         return True
@@ -29,25 +28,7 @@ class _Held:
 
 @contextmanager
 def stored(optuna: Any, storage: str | None) -> Iterator[Any]:  # noqa: ANN401 - a module
-    """Open the storage of a search.
-
-    Parameters
-    ----------
-    optuna : module
-        Optuna.
-    storage : str or None
-        A file, the URL of a data base, or None for this run alone.
-
-    Yields
-    ------
-    object
-        What Optuna takes as storage.
-
-    Raises
-    ------
-    DataError
-        If the file cannot be written, holds something else, or another run writes to it.
-    """
+    """Open the storage of a search."""
     if storage is None or "://" in storage:
         yield storage
         return

@@ -17,17 +17,7 @@ _FOLDS = 5
 
 @dataclass(frozen=True)
 class Trial:
-    """Two quick searches that tell how long a whole one takes.
-
-    Attributes
-    ----------
-    small, large : estimator
-        The search with two folds, and with few strengths and about twice as many.
-    steps : float
-        How often the time between the two has to be added to that of the small one.
-    factor : float
-        How many times more folds the whole search has.
-    """
+    """Two quick searches that tell how long a whole one takes."""
 
     small: Any
     large: Any
@@ -40,22 +30,10 @@ class Trial:
 
 
 def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
-    """Return quick searches in place of a long one.
-
-    Their time is that of preparing every fold, and a part that grows with the strengths; two
-    numbers of strengths, which both leave room for the windows of the search, tell the two
-    apart.
-
-    Parameters
-    ----------
-    estimator : estimator
-        Of a comparison.
-
-    Returns
-    -------
-    Trial or None
-        None if the estimator is no search.
-    """
+    """Return quick searches in place of a long one."""
+    # Their time is that of preparing every fold, and a part that grows with the strengths; two
+    # numbers of strengths, which both leave room for the windows of the search, tell the two
+    # apart.
     from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
 
     if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):

@@ -36,17 +36,7 @@ _SETTINGS = "polytask_settings"
 
 @dataclass(frozen=True)
 class Trial:
-    """One set of parameters that was tried.
-
-    Attributes
-    ----------
-    params : dict
-        Names and values.
-    scores : tuple of float
-        Of the folds that were fitted; greater is better.
-    pruned : bool
-        Whether it was given up before the last fold.
-    """
+    """One set of parameters that was tried."""
 
     params: Mapping[str, Any]
     scores: tuple[float, ...]
@@ -225,13 +215,7 @@ def _name_of(scoring: Scorer | None) -> str:
 
 
 def load_optuna() -> ModuleType:
-    """Return Optuna.
-
-    Raises
-    ------
-    IncompatibleError
-        If it is not installed.
-    """
+    """Return Optuna."""
     try:
         import optuna
     except ModuleNotFoundError:
@@ -245,13 +229,7 @@ def load_optuna() -> ModuleType:
 
 
 def distribution_of(optuna: Any, given: Between | Sequence[Any]) -> Any:  # noqa: ANN401
-    """Return what Optuna draws from: a range, or the positions in a list.
-
-    Raises
-    ------
-    ParameterError
-        If it is neither.
-    """
+    """Return what Optuna draws from: a range, or the positions in a list."""
     kinds = optuna.distributions
     if not isinstance(given, Between):
         if not isinstance(given, list | tuple) or not given:
@@ -345,13 +323,7 @@ class _Search:
         }
 
     def best(self, study: Any) -> tuple[dict[str, Any], float]:  # noqa: ANN401
-        """Return the best parameters and their score.
-
-        Raises
-        ------
-        DataError
-            If there is no score.
-        """
+        """Return the best parameters and their score."""
         complete = self.optuna.trial.TrialState.COMPLETE
         done = study.get_trials(deepcopy=False, states=(complete,))
         if not done or max(t.value for t in done) <= -np.finfo(float).max:

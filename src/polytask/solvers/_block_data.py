@@ -35,11 +35,10 @@ _AT_ONCE = 256
 
 
 class SharedData(ABC):
-    """Squared loss of several columns on one design, the intercepts minimised out.
+    """Squared loss of several columns on one design, the intercepts minimised out."""
 
-    The Hessian of the data term is ``gram x diag(scale) + mean mean' x pull``, where the Gram
-    matrix is that of features centred as the intercepts allow.
-    """
+    # The Hessian of the data term is ``gram x diag(scale) + mean mean' x pull``, where the Gram
+    # matrix is that of features centred as the intercepts allow.
 
     scale: Array
     mean: Array
@@ -93,13 +92,7 @@ def _pull(intercepts: Intercepts, scale: Array) -> Array:
 
 @dataclass(frozen=True, eq=False)
 class MomentData(SharedData):
-    """From a matrix of second moments.
-
-    Parameters
-    ----------
-    datafit : SquaredStatistics
-        With one matrix for all columns.
-    """
+    """From a matrix of second moments."""
 
     datafit: SquaredStatistics
     n_rows = float("inf")
@@ -149,21 +142,9 @@ class MomentData(SharedData):
 
 @dataclass(frozen=True, eq=False)
 class SampleData(SharedData):
-    """From rows of features and targets.
+    """From rows of features and targets."""
 
-    Parameters
-    ----------
-    features : Features
-        The rows.
-    y : ndarray of shape (n_rows, n_columns)
-        Targets.
-    share : ndarray of shape (n_rows,)
-        Weight of each row; they sum to 1.
-    scale : ndarray of shape (n_columns,)
-        Weight of each column.
-    datafit : Samples
-        What they are taken from.
-    """
+    # Shapes: y (n_rows, n_columns), share (n_rows,), scale (n_columns,).
 
     features: Features
     y: Array
@@ -328,17 +309,7 @@ class SparseData(SampleData):
 
 
 def shared_data(datafit: Datafit) -> SharedData | None:
-    """Return the data of a datafit with squared loss and one design, None for others.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        Any.
-
-    Returns
-    -------
-    SharedData or None
-    """
+    """Return the data of a datafit with squared loss and one design, None for others."""
     if isinstance(datafit, SquaredStatistics):
         return MomentData(datafit) if len(datafit.statistics.second) == 1 else None
     if not isinstance(datafit, Samples) or len(datafit.blocks) != 1:

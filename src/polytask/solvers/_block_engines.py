@@ -20,15 +20,9 @@ _BLOCK = 48
 
 @dataclass(frozen=True, eq=False)
 class Beside:
-    """Quadratic terms beside the data and the penalty of rows.
+    """Quadratic terms beside the data and the penalty of rows."""
 
-    Attributes
-    ----------
-    ridge : float
-        The strength of a ridge.
-    coupling : ndarray of shape (n_columns, n_columns) or (0, 0)
-        A in ``tr(W A W') / 2``.
-    """
+    # Shapes: coupling (n_columns, n_columns).
 
     ridge: float
     coupling: Array
@@ -45,21 +39,9 @@ class Beside:
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The rows of W in a working set, and the prox of one.
+    """The rows of W in a working set, and the prox of one."""
 
-    Attributes
-    ----------
-    curvature, mean : ndarray of shape (n_rows,)
-        Of the features of these rows.
-    scale : ndarray of shape (n_columns,)
-        Weight of each column.
-    pull : ndarray of shape (n_columns, n_columns) or (0, 0)
-        See :class:`SharedData`.
-    beside : Beside
-        Ridge and coupling.
-    kernel : RowKernel
-        The prox of these rows.
-    """
+    # Shapes: curvature, mean (n_rows,), scale (n_columns,), pull (n_columns, n_columns).
 
     curvature: Array
     mean: Array
@@ -78,17 +60,9 @@ class Rows:
 
 
 class Engine(ABC):
-    """Coefficients of a working set, and arrays that are affine functions of them.
+    """Coefficients of a working set, and arrays that are affine functions of them."""
 
-    Attributes
-    ----------
-    W : ndarray of shape (n_rows, n_columns)
-        Changed in place.
-    parts : list of ndarray
-        Kept up to date with W.
-    rows : Rows
-        The working set.
-    """
+    # Shapes: W (n_rows, n_columns).
 
     rows: Rows
     W: Array
@@ -96,13 +70,7 @@ class Engine(ABC):
 
     @abstractmethod
     def sweep(self, times: int = 1) -> float:
-        """Minimise over each row in turn, so many times.
-
-        Returns
-        -------
-        float
-            Curvature times the squared change of the last time.
-        """
+        """Minimise over each row in turn, so many times."""
 
     @abstractmethod
     def slope(self) -> Array:
@@ -133,17 +101,9 @@ class Engine(ABC):
 
 
 class GramEngine(Engine):
-    """Keeps the gradient of the working set up to date by the inner products of its features.
+    """Keeps the gradient of the working set up to date by the inner products of its features."""
 
-    Parameters
-    ----------
-    gram : ndarray of shape (n_rows, n_rows)
-        Inner products.
-    rows : Rows
-        The working set.
-    W, slope : ndarray of shape (n_rows, n_columns)
-        Where to begin; taken over.
-    """
+    # Shapes: gram (n_rows, n_rows), W, slope (n_rows, n_columns).
 
     def __init__(self, gram: Array, rows: Rows, W: Array, slope: Array) -> None:
         self.gram, self.rows = gram, rows
@@ -168,21 +128,9 @@ class GramEngine(Engine):
 
 
 class DenseEngine(Engine):
-    """Keeps the residuals up to date; the cost of a row does not grow with the working set.
+    """Keeps the residuals up to date; the cost of a row does not grow with the working set."""
 
-    Parameters
-    ----------
-    data : DenseData
-        The data.
-    columns : ndarray of shape (n_rows, n)
-        Centred features, one per row.
-    rows : Rows
-        The working set.
-    index : ndarray of int
-        Which features they are.
-    W : ndarray of shape (n_rows, n_columns)
-        Where to begin; taken over.
-    """
+    # Shapes: columns (n_rows, n), W (n_rows, n_columns).
 
     def __init__(
         self, data: DenseData, columns: Array, rows: Rows, index: Index, W: Array
@@ -228,21 +176,7 @@ class DenseEngine(Engine):
 
 
 class SparseEngine(Engine):
-    """Keeps the residuals of a sparse design up to date.
-
-    Parameters
-    ----------
-    data : SparseData
-        The data.
-    columns : tuple
-        What :meth:`SparseData.columns` returns for the working set.
-    rows : Rows
-        The working set.
-    index : ndarray of int
-        Which features they are.
-    W : ndarray of shape (n_rows, n_columns)
-        Where to begin; taken over.
-    """
+    """Keeps the residuals of a sparse design up to date. Shapes: W (n_rows, n_columns)."""
 
     def __init__(
         self,
@@ -310,21 +244,7 @@ def residual_engine(
     index: Index,
     W: Array,
 ) -> Engine:
-    """Return the engine that keeps residuals.
-
-    Parameters
-    ----------
-    data : SharedData
-        On samples.
-    columns
-        The features of the working set.
-    rows : Rows
-        The working set.
-    index : ndarray of int
-        Which features they are.
-    W : ndarray of shape (n_rows, n_columns)
-        Where to begin.
-    """
+    """Return the engine that keeps residuals. Shapes: W (n_rows, n_columns)."""
     if isinstance(data, DenseData):
         return DenseEngine(data, columns, rows, index, W)
     if isinstance(data, SparseData):

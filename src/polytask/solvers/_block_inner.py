@@ -29,17 +29,7 @@ _BETWEEN = 5
 
 @dataclass(frozen=True)
 class Goal:
-    """When a working set is solved well enough.
-
-    Attributes
-    ----------
-    gap : float
-        Duality gap, for penalties that have one.
-    move : float
-        Root of what a sweep returns, for others.
-    sweeps : int
-        Sweeps that are allowed.
-    """
+    """When a working set is solved well enough."""
 
     gap: float
     move: float
@@ -47,23 +37,7 @@ class Goal:
 
 
 class Inner:
-    """Minimises over the rows of a working set.
-
-    Parameters
-    ----------
-    engine : Engine
-        The working set.
-    rough : Proximable
-        The penalty of these rows.
-    certifiable : bool
-        Whether the duality gap can be used.
-    value : float
-        Value of the data term, and of a coupling, where the engine begins.
-    rounding : float
-        Size of values that are rounding.
-    slow : bool
-        Whether sweeps have proved slow before.
-    """
+    """Minimises over the rows of a working set."""
 
     def __init__(
         self,
@@ -160,18 +134,7 @@ class Inner:
         return data + self._penalty + penalty.conjugate(c * slope)
 
     def _extrapolate(self, steps: list[list[Array]]) -> float:
-        """Move to the combination of the last iterates with the smallest step, if it is lower.
-
-        Parameters
-        ----------
-        steps : list of list of ndarray
-            States of the engine, the last one being the present.
-
-        Returns
-        -------
-        float
-            By how much the objective fell.
-        """
+        """Move to the combination of the last iterates with the smallest step, if it is lower."""
         found = combined(steps)
         return 0.0 if found is None else self._moved(steps[-1], [found])
 

@@ -27,16 +27,10 @@ _SLACK = 2.0
 
 
 class Pool:
-    """Features and their inner products, kept between rounds and along a path.
+    """Features and their inner products, kept between rounds and along a path."""
 
-    It belongs to one datafit. Features enter with the working sets that ask for them; where
-    they grow beyond memory, those that the present working set does not need are dropped.
-
-    Parameters
-    ----------
-    data : SharedData
-        The data.
-    """
+    # It belongs to one datafit. Features enter with the working sets that ask for them; where
+    # they grow beyond memory, those that the present working set does not need are dropped.
 
     def __init__(self, data: SharedData) -> None:
         self.data = data
@@ -86,19 +80,7 @@ class Pool:
     def engine(
         self, index: Index, W: Array, slope: Array, beside: Beside, kernel: RowKernel
     ) -> Engine:
-        """Return the engine of a working set.
-
-        Parameters
-        ----------
-        index : ndarray of int
-            The features.
-        W, slope : ndarray of shape (n_rows, n_columns)
-            Their coefficients and minus their gradients of the data term; taken over.
-        beside : Beside
-            Ridge and coupling.
-        kernel : RowKernel
-            The prox of the rows of W, all of them.
-        """
+        """Return the engine of a working set. Shapes: W, slope (n_rows, n_columns)."""
         data = self.data
         own = data.curvature[index], data.mean[index]
         rows = Rows(*own, data.scale, data.pull, beside, kernel.of_rows(index))

@@ -23,27 +23,10 @@ _ROUNDING = 1e-15
 def walked(
     rows: FreeRows, W: Array, at: Evaluation, evaluate: Evaluate
 ) -> tuple[Array, Evaluation, bool]:
-    """Fit rows of W that nothing penalises, and say whether they grow for ever.
-
-    A convex function has no minimum on a line along which it does not end to fall. Separated
-    classes make such a line, and counts that are all zero wherever a feature is not.
-
-    Parameters
-    ----------
-    rows : FreeRows
-        The rows.
-    W : ndarray of shape (n_features, n_columns)
-        Where to begin.
-    at : Evaluation
-        What `evaluate` gives there.
-    evaluate : callable
-        ``(W, intercept) -> Evaluation``.
-
-    Returns
-    -------
-    tuple of (ndarray, Evaluation, bool)
-        The last W, the evaluation there, and whether there is no minimum.
-    """
+    """Fit rows of W that nothing penalises, and say whether they grow for ever."""
+    # Shapes: W (n_features, n_columns).
+    # A convex function has no minimum on a line along which it does not end to fall. Separated
+    # classes make such a line, and counts that are all zero wherever a feature is not.
     enough = _SMALL * rows.length(rows.datafit.origin.gradient[rows.index])
     slope = rows.slope(W, at)
     for _ in range(_MOST_ROUNDS):

@@ -16,21 +16,14 @@ _LAST = 1e-6
 
 
 class ExactTasks:
-    """Tasks that an intercept fits exactly, where the root has a kink that holds them.
+    """Tasks that an intercept fits exactly, where the root has a kink that holds them."""
 
-    With one row, or targets that are all alike, the root of the mean square is a norm of the
-    coefficients, and holds them at zero against whatever pulls less than its slope. Noise levels
-    would fall to zero there, and squared losses have weights without bound. They are given a
-    least size s instead: a task fits exactly if what is left is below s, for then the residual
-    over s is a slope within the kink, and putting coefficients to zero costs s^2.
-
-    Parameters
-    ----------
-    datafit : Rooted
-        The data term.
-    null : ndarray of shape (n_features, n_columns)
-        The coefficients without any feature that is penalised.
-    """
+    # Shapes: null (n_features, n_columns).
+    # With one row, or targets that are all alike, the root of the mean square is a norm of the
+    # coefficients, and holds them at zero against whatever pulls less than its slope. Noise levels
+    # would fall to zero there, and squared losses have weights without bound. They are given a
+    # least size s instead: a task fits exactly if what is left is below s, for then the residual
+    # over s is a slope within the kink, and putting coefficients to zero costs s^2.
 
     def __init__(self, datafit: Rooted, null: Array) -> None:
         self.datafit = datafit
@@ -46,13 +39,8 @@ class ExactTasks:
         return self._share * self._unit
 
     def tighten(self, sigma: Array) -> bool:
-        """Let noise levels fall farther; say whether that is of any use.
-
-        Parameters
-        ----------
-        sigma : ndarray of shape (n_columns,)
-            Those of now.
-        """
+        """Let noise levels fall farther; say whether that is of any use."""
+        # Shapes: sigma (n_columns,).
         if self._share <= _LAST or not self._held(sigma).any():
             return False
         self._share *= _SHRINK
@@ -62,21 +50,9 @@ class ExactTasks:
         return np.asarray(self._alike & (sigma <= self._least))
 
     def levels(self, sigma: Array) -> Array:
-        """Return noise levels no smaller than they may be.
-
-        Parameters
-        ----------
-        sigma : ndarray of shape (n_columns,)
-            Positive.
-        """
+        """Return noise levels no smaller than they may be. Shapes: sigma (n_columns,)."""
         return np.where(self._alike, np.maximum(sigma, self._least), sigma)
 
     def at_rest(self, W: Array) -> NDArray[np.bool_]:
-        """Return the columns that a kink holds.
-
-        Parameters
-        ----------
-        W : ndarray of shape (n_features, n_columns)
-            What minimises the squared losses with these noise levels.
-        """
+        """Return the columns that a kink holds. Shapes: W (n_features, n_columns)."""
         return self._held(self.datafit.sigma_at(W))

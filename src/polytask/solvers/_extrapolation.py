@@ -22,23 +22,8 @@ _RIDGE = 1e-12
 
 
 def cancelling(products: Array) -> Array | None:
-    """Return the weights, of sum 1, whose combination of steps is shortest.
-
-    Parameters
-    ----------
-    products : ndarray of shape (n_steps, n_steps)
-        Inner products of the steps.
-
-    Returns
-    -------
-    ndarray of shape (n_steps,) or None
-        None where no weights are defined: nothing moved, or a number was not finite.
-
-    References
-    ----------
-    D. Scieur, A. d'Aspremont and F. Bach, "Regularized nonlinear acceleration", Mathematical
-    Programming 179 (2020), algorithm 2.
-    """
+    """Return the weights, of sum 1, whose combination of steps is shortest."""
+    # Shapes: products (n_steps, n_steps), result (n_steps,).
     size, count = float(np.trace(products)), len(products)
     if not 0 < size < np.inf:
         return None
@@ -51,23 +36,7 @@ def cancelling(products: Array) -> Array | None:
 
 
 def combined(points: Sequence[Point]) -> list[Array] | None:
-    """Combine iterates so that their steps cancel.
-
-    Parameters
-    ----------
-    points : sequence of sequences of ndarray
-        Iterates in their order; of each the coefficients first, then what is affine in them.
-
-    Returns
-    -------
-    list of ndarray or None
-        The extrapolated point; None where there is none.
-
-    References
-    ----------
-    Q. Bertrand and M. Massias, "Anderson acceleration of coordinate descent", AISTATS (2021),
-    algorithm 2.
-    """
+    """Combine iterates so that their steps cancel."""
     steps = np.stack([(b[0] - a[0]).ravel() for a, b in pairwise(points)])
     weights = cancelling(steps @ steps.T)
     if weights is None:
@@ -84,25 +53,13 @@ def _weighted(weights: Array, arrays: Point) -> Array:
 
 @dataclass
 class Extrapolation:
-    """Collects iterates and combines them after every few.
-
-    Parameters
-    ----------
-    depth : int, default=5
-        Steps that are combined.
-    """
+    """Collects iterates and combines them after every few."""
 
     depth: int = 5
     points: list[Point] = field(default_factory=list)
 
     def add(self, point: Point) -> list[Array] | None:
-        """Remember an iterate; return an extrapolated one after every `depth` steps.
-
-        Parameters
-        ----------
-        point : sequence of ndarray
-            The coefficients first, then what is affine in them.
-        """
+        """Remember an iterate; return an extrapolated one after every `depth` steps."""
         self.points.append(point)
         if len(self.points) <= self.depth:
             return None

@@ -15,15 +15,7 @@ from polytask.solvers._wrapped_data import WrappedDatafit
 
 @dataclass(frozen=True, eq=False)
 class _FactorDatafit(WrappedDatafit):
-    """What both factors share: a data term of W, where W is linear in the factor.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term of W.
-    held : ndarray
-        The other factor.
-    """
+    """What both factors share: a data term of W, where W is linear in the factor."""
 
     datafit: Datafit
     held: Array

@@ -43,21 +43,11 @@ _WORTH = 0.5
 
 
 class FreeRows:
-    """The minimisation over some rows of W, the others staying as they are.
+    """The minimisation over some rows of W, the others staying as they are."""
 
-    The dual point of a penalty has to be orthogonal to the features that it leaves alone, so
-    these are fitted until their gradient is rounding. By conjugate gradients: for the squared
-    loss in one step of Newton's method, preconditioned by the exact inverse of every task.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    index : ndarray of int
-        The rows.
-    inside, outside : Smooth or None
-        Smooth terms that evaluations include, and that they do not.
-    """
+    # The dual point of a penalty has to be orthogonal to the features that it leaves alone, so
+    # these are fitted until their gradient is rounding. By conjugate gradients: for the squared
+    # loss in one step of Newton's method, preconditioned by the exact inverse of every task.
 
     def __init__(
         self, datafit: Datafit, index: Index, inside: Smooth | None, outside: Smooth | None
@@ -114,21 +104,8 @@ class FreeRows:
         return own if self.outside is None else own + self.outside.gradient(W)[self.index]
 
     def fitted(self, W: Array, at: Evaluation, evaluate: Evaluate) -> tuple[Array, Evaluation]:
-        """Return W with these rows at their best, and the evaluation there.
-
-        Parameters
-        ----------
-        W : ndarray of shape (n_features, n_columns)
-            Where to begin; it stays as it is.
-        at : Evaluation
-            What `evaluate` gives there.
-        evaluate : callable
-            ``(W, intercept) -> Evaluation``.
-
-        Returns
-        -------
-        tuple of (ndarray, Evaluation)
-        """
+        """Return W with these rows at their best, and the evaluation there."""
+        # Shapes: W (n_features, n_columns).
         slope = self.slope(W, at)
         left = self.length(slope)
         for _ in range(_MOST_ROUNDS):
@@ -147,10 +124,8 @@ class FreeRows:
     def nearer(
         self, W: Array, at: Evaluation, slope: Array, evaluate: Evaluate
     ) -> tuple[Array, Evaluation] | None:
-        """Take Newton's step, or a better one where the loss has straight parts.
-
-        Newton's method does not see rows there.
-        """
+        """Take Newton's step, or a better one where the loss has straight parts."""
+        # Newton's method does not see rows there.
         found = self.moved(W, at, self.step(at, slope), evaluate)
         near = found is not None and self.length(self.slope(*found)) <= _WORTH * self.length(slope)
         if near or self.datafit.is_quadratic or not isinstance(self.datafit, Samples):
@@ -208,10 +183,8 @@ class FreeRows:
         return lambda V: np.asarray(whole(self._spread(V))[self.index])
 
     def step(self, at: Evaluation, slope: Array) -> Array:
-        """Return Newton's step: solve H step = slope by conjugate gradients.
-
-        Features are taken on one scale.
-        """
+        """Return Newton's step: solve H step = slope by conjugate gradients."""
+        # Features are taken on one scale.
         hessian, precondition, scale = self._hessian(at), self._precondition(at), self.scale
         step, residual = np.zeros_like(slope), slope / scale
         scaled = scale * precondition(scale * residual)

@@ -28,20 +28,7 @@ def sweep_gram(
     misfit: Array,
     u: Array,
 ) -> float:
-    """Minimise over each of the active rows once; return the largest violation seen.
-
-    Parameters
-    ----------
-    active : rows to visit
-    second : (n_tasks, d, d) second moments about the means
-    mean : (n_tasks, d) means of the features
-    scale : (n_tasks,) weights of the tasks
-    held : (n_tasks,) curvature that is left to a task's mean once its own intercept has moved
-    curvature : (d, n_tasks) of the entries, ridge included
-    strengths, lower, upper, coupling, reach : as in `sweep_rows`
-    W, norms, misfit, u : coefficients, their row norms, intercepts that would put the means
-        right, and minus the gradient (n_tasks, d); changed
-    """
+    """Minimise over each of the active rows once; return the largest violation seen."""
     n_tasks, d = u.shape
     v, new, none = np.empty(n_tasks), np.empty(n_tasks), np.zeros(0)
     work = np.empty((4, n_tasks))
@@ -93,14 +80,7 @@ def move_levels(
     b: Array,
     u: Array,
 ) -> None:
-    """Move the intercepts to their best.
-
-    Parameters
-    ----------
-    groups, direct, spread, gather, anchor, share, strength : see `LevelArrays`
-    mean, scale, misfit, u : as in `sweep_gram`; u is changed
-    b : intercepts; changed
-    """
+    """Move the intercepts to their best."""
     n_tasks, d = u.shape
     size = groups.max() + 1
     sums, right, weighted = np.zeros(size), np.empty(n_tasks), np.zeros(size)
@@ -144,16 +124,7 @@ def sweep_gram_often(
     follow: Array,
     levels: tuple[Index, Array, Array, Array, Array, Array, float],
 ) -> tuple[float, int]:
-    """Sweep and move the intercepts in turn; return the last violation and the sweeps made.
-
-    Parameters
-    ----------
-    times : sweeps at most
-    aim : the violation to end at
-    active, ..., u : as in `sweep_gram`
-    b, levels : as in `move_levels`
-    follow : (n_tasks,) how far a task's own intercept follows its misfit within a sweep
-    """
+    """Sweep and move the intercepts in turn; return the last violation and the sweeps made."""
     violation, before = 0.0, np.empty(misfit.size)
     for k in range(times):
         before[:] = misfit

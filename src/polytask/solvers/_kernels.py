@@ -46,38 +46,9 @@ def sweep_block(
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
-    """Minimise over each row of a block in turn.
-
-    Parameters
-    ----------
-    gram : array of shape (m, m)
-        Inner products of the features of the block, symmetric.
-    slope : array of shape (m, n_columns)
-        Minus the gradient of the data term where the sweep begins.
-    W : array of shape (m, n_columns)
-        Coefficients, changed in place.
-    moved : array of shape (m, n_columns)
-        Becomes the change of W.
-    curvature : array of shape (m,)
-        Curvature of each row; rows of 0 stay as they are.
-    scale : array of shape (n_columns,)
-        Weight of each column in the data term.
-    mean, pull : array of shape (m,), array of shape (n_columns, n_columns) or (0, 0)
-        The Hessian also has the part ``mean mean' x pull``.
-    ridge : float
-        Strength of a ridge beside the penalty.
-    coupling, reach : array of shape (n_columns, n_columns) or (0, 0), float
-        A in the term ``tr(W A W') / 2`` beside the penalty, and its largest eigenvalue.
-    limits : tuple of array
-        In what the rows differ.
-    parameters, prox
-        The prox of a row.
-
-    Returns
-    -------
-    float
-        Sum of the curvature, with the reach, times the squared change.
-    """
+    """Minimise over each row of a block in turn."""
+    # Shapes: gram (m, m), slope (m, n_columns), W (m, n_columns), moved (m, n_columns), curvature
+    # (m,), scale (n_columns,), mean, pull (m,), coupling, reach (n_columns, n_columns).
     m, columns = W.shape
     row = np.empty(columns)
     # What rows before have changed, and by how much that lowers the pull.
@@ -173,13 +144,7 @@ def sweep_gram(
     block: int,
     sweeps: int,
 ) -> float:
-    """Sweep over all rows, `sweeps` times, block by block; see :func:`sweep_block`.
-
-    Returns
-    -------
-    float
-        What the last sweep returned, summed over the blocks.
-    """
+    """Sweep over all rows, `sweeps` times, block by block; see :func:`sweep_block`."""
     s, columns = W.shape
     product = np.empty((s, columns))
     total = 0.0
@@ -234,22 +199,8 @@ def unrest(
     prox: Any,  # noqa: ANN401
     out: Any,  # noqa: ANN401
 ) -> None:
-    """Say by how much rows would move if their gradients were `factor` times larger.
-
-    Parameters
-    ----------
-    W, gradient : array of shape (n_features, n_columns)
-        Coefficients and gradient of the data term, that in any layout.
-    curvature : array of shape (n_features,)
-        Curvature of each row.
-    factor : float
-        At least 1.
-    ridge, limits, parameters, prox
-        As for :func:`sweep_block`.
-    out : array of shape (n_features,)
-        Becomes the length of the move, that of a proximal step by the curvature of the row,
-        times the square root of the curvature; 0 for rows without curvature.
-    """
+    """Say by how much rows would move if their gradients were `factor` times larger."""
+    # Shapes: W, gradient (n_features, n_columns), curvature (n_features,), out (n_features,).
     d, columns = gradient.shape
     rows = np.empty((_TILE, columns))
     alike = limits[0].size == 0 and limits[1].size == 0

@@ -41,26 +41,9 @@ def sweep_dense(
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
-    """Sweep over all rows, block by block, with the residuals of a dense design.
-
-    Parameters
-    ----------
-    features : array of shape (s, n)
-        Centred features, one per row.
-    grams : array of shape (n_blocks, m, m)
-        Inner products within each block of m features; the last block may have fewer.
-    residual : array of shape (n, n_columns)
-        Changed in place.
-    lean : array of shape (1, n_columns) or (1, 0)
-        The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, coupling, reach, limits, parameters, prox
-        As for :func:`sweep_block`.
-
-    Returns
-    -------
-    float
-        Sum of the curvature, with the reach, times the squared change.
-    """
+    """Sweep over all rows, block by block, with the residuals of a dense design."""
+    # Shapes: features (s, n), grams (n_blocks, m, m), residual (n, n_columns), lean (1,
+    # n_columns).
     s, columns = W.shape
     size = grams.shape[1]
     product = np.empty(residual.shape)

@@ -30,10 +30,8 @@ def move(
     limits: Any,  # noqa: ANN401
     kernel: Any,  # noqa: ANN401
 ) -> float:
-    """Replace a slope by the minimiser over a row of W, then W by it; row becomes the change.
-
-    Returns the squared length of the change.
-    """
+    """Replace a slope by the minimiser over a row of W, then W by it; row becomes the change."""
+    # Returns the squared length of the change.
     step = 1.0 / curvature
     shrink = 1.0 / (1.0 + step * ridge)
     for t in range(row.size):
@@ -65,10 +63,8 @@ def coupled_move(
     limits: Any,  # noqa: ANN401
     kernel: Any,  # noqa: ANN401
 ) -> float:
-    """Do as `move` beside a coupling of largest eigenvalue `reach`, by a few proximal steps.
-
-    They cost nothing that grows with the data.
-    """
+    """Do as `move` beside a coupling of largest eigenvalue `reach`, by a few proximal steps."""
+    # They cost nothing that grows with the data.
     step = 1.0 / (curvature + reach)
     shrink = 1.0 / (1.0 + step * ridge)
     aim, now, first = row.copy(), W[j].copy(), 0.0

@@ -75,27 +75,8 @@ def sweep_sparse(
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
-    """Minimise over each row in turn, with the residuals of a sparse design.
-
-    Parameters
-    ----------
-    starts, rows, values
-        Stored entries of the features, times the square roots of the weights of the rows.
-    first, centre : array of shape (s,)
-        Weighted means of the features as stored, and what centring subtracts.
-    residual, shift, level
-        The residuals are ``residual + root shift'`` with `root` the square roots of the
-        weights; `level` is ``root' residual``. Changed in place.
-    lean : array of shape (1, n_columns) or (1, 0)
-        The pull on the misfit of the means; changed in place.
-    W, curvature, scale, mean, pull, ridge, coupling, reach, limits, parameters, prox
-        As for :func:`sweep_block`.
-
-    Returns
-    -------
-    float
-        Sum of the curvature, with the reach, times the squared change.
-    """
+    """Minimise over each row in turn, with the residuals of a sparse design."""
+    # Shapes: first, centre (s,), lean (1, n_columns).
     s, columns = W.shape
     row = np.empty(columns)
     alike = limits[0].size == 0 and limits[1].size == 0

@@ -16,18 +16,11 @@ _FARTHEST = 10.0
 
 
 class NoisePath:
-    """Extrapolates the logarithms of noise levels.
+    """Extrapolates the logarithms of noise levels."""
 
-    The map from noise levels to those that are left is nearly linear in logarithms close to its
-    fixed point. Where an extrapolation made them move more than before, the next is plain.
-
-    Parameters
-    ----------
-    least : ndarray of shape (n_columns,)
-        Squares of noise levels that are never gone below.
-    owned : ndarray of bool of shape (n_columns,)
-        The columns that have a noise level.
-    """
+    # Shapes: least (n_columns,), owned (n_columns,).
+    # The map from noise levels to those that are left is nearly linear in logarithms close to its
+    # fixed point. Where an extrapolation made them move more than before, the next is plain.
 
     def __init__(self, least: Array, owned: NDArray[np.bool_]) -> None:
         self.least, self.owned = 0.5 * np.log(least), owned
@@ -39,13 +32,8 @@ class NoisePath:
         self.points, self.moves = [], []
 
     def next(self, sigma: Array, seen: Array) -> Array:
-        """Return the noise levels to try after `sigma`, which left `seen`.
-
-        Parameters
-        ----------
-        sigma, seen : ndarray of shape (n_columns,)
-            Positive.
-        """
+        """Return the noise levels to try after `sigma`, which left `seen`."""
+        # Shapes: sigma, seen (n_columns,).
         plain = np.log(seen)
         move = np.where(self.owned, plain - np.log(sigma), 0.0)
         if self.moves and np.linalg.norm(move) > _WORSE * np.linalg.norm(self.moves[-1]):

@@ -15,20 +15,10 @@ from polytask.solvers.objective import with_smooth
 
 @dataclass(frozen=True, eq=False)
 class StackedDatafit(WrappedDatafit):
-    """A data term of W = U_1 + ... + U_k as a function of the parts on top of each other.
+    """A data term of W = U_1 + ... + U_k as a function of the parts on top of each other."""
 
-    Every part has the same gradient, and the conjugate of the whole is that of the data term
-    there, so a duality gap of the stack is one of the parts.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term of W.
-    count : int
-        Number of parts.
-    outside : Smooth or None
-        A penalty of W itself, beside those of the parts.
-    """
+    # Every part has the same gradient, and the conjugate of the whole is that of the data term
+    # there, so a duality gap of the stack is one of the parts.
 
     datafit: Datafit
     count: int

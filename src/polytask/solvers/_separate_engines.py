@@ -40,13 +40,7 @@ class Engine(Protocol):
         """Start from W, evaluated at `at`, with the rows that may move."""
 
     def advance(self, aim: float, most: int) -> tuple[float, int]:
-        """Move every active row, up to `most` times, until the largest violation is below `aim`.
-
-        Returns
-        -------
-        tuple of (float, int)
-            The violation, 0 if nothing can move, and how often every row was visited.
-        """
+        """Sweep up to `most` times over the active rows, until the violation is below `aim`."""
 
     def value(self) -> float:
         """Return the objective."""
@@ -67,22 +61,7 @@ class Engine(Protocol):
 
 @dataclass(eq=False)
 class RowsEngine:
-    """A descent on samples: one block of tasks with rows of their own.
-
-    Parameters
-    ----------
-    datafit : Samples
-        Made of one block.
-    block : ScalarBlock
-        That block.
-    design : Stacked
-        Its design; task k owns column k.
-    terms : LimitedTerms
-        The penalty.
-    dtype : dtype
-        Of the features in memory. float32 halves the traffic; predictions and certificates
-        keep the precision of the data.
-    """
+    """A descent on samples: one block of tasks with rows of their own."""
 
     datafit: Samples
     block: ScalarBlock
@@ -278,15 +257,7 @@ class RowsEngine:
 
 @dataclass(eq=False)
 class GramEngine:
-    """A descent on statistics: every task has its own second moments.
-
-    Parameters
-    ----------
-    datafit : SquaredStatistics
-        With one matrix per task.
-    terms : LimitedTerms
-        The penalty.
-    """
+    """A descent on statistics: every task has its own second moments."""
 
     datafit: SquaredStatistics
     terms: LimitedTerms

@@ -42,11 +42,9 @@ def compiled(function: Callable[..., Any]) -> Any:  # noqa: ANN401 - a function 
 
 @compiled
 def row_norm(z: Array, h: Array, group: float, start: float) -> float:
-    """Return the root rho of sum (z / (h rho + group))^2 = 1 for group > 0; 0 if there is none.
-
-    ``1 / sqrt(sum) - 1`` is concave in rho, so that Newton's method cannot step beyond the
-    root from its left, and reaches the left in one step.
-    """
+    """Return the root rho of sum (z / (h rho + group))^2 = 1 for group > 0; 0 if there is none."""
+    # ``1 / sqrt(sum) - 1`` is concave in rho, so that Newton's method cannot step beyond the
+    # root from its left, and reaches the left in one step.
     square = 0.0
     for t in range(z.size):
         square += z[t] * z[t]
@@ -81,13 +79,11 @@ def best_row(
     old: float,
     out: Array,
 ) -> float:
-    """Write the best row to `out` and return its norm.
-
-    `v` is overwritten; a ridge is part of `h` already. `lower` and `upper` are the bounds of the
-    entries, of shape (n_tasks,), (1,) or, without any, (0,); unless they are 0 there is no
-    `group`. An entry never leaves 0 against its slope, so that one whose bound is in the way
-    stays there, whatever the others do.
-    """
+    """Write the best row to `out` and return its norm."""
+    # `v` is overwritten; a ridge is part of `h` already. `lower` and `upper` are the bounds of the
+    # entries, of shape (n_tasks,), (1,) or, without any, (0,); unless they are 0 there is no
+    # `group`. An entry never leaves 0 against its slope, so that one whose bound is in the way
+    # stays there, whatever the others do.
     for t in range(v.size):
         v[t] = max(v[t] - entry, 0.0) + min(v[t] + entry, 0.0)
         if h[t] <= 0.0:
@@ -125,12 +121,10 @@ def coupled_row(
     out: Array,
     work: Array,
 ) -> float:
-    """Write the best row to `out` and return its norm; `w` is the present one.
-
-    As `best_row`, with ``w' coupling w / 2`` besides. `reach` is a diagonal no smaller than the
-    coupling: proximal steps in the metric h + reach, a few of them, which cost nothing that grows
-    with the rows of the data. `work` is (4, n_tasks).
-    """
+    """Write the best row to `out` and return its norm; `w` is the present one."""
+    # As `best_row`, with ``w' coupling w / 2`` besides. `reach` is a diagonal no smaller than the
+    # coupling: proximal steps in the metric h + reach, a few of them, which cost nothing that
+    # grows with the rows of the data. `work` is (4, n_tasks).
     if coupling.size == 0:
         return float(best_row(v, h, entry, group, lower, upper, old, out))
     pushed, bend, new, before = work[0], work[1], work[2], work[3]
@@ -175,23 +169,7 @@ def sweep_rows(
     u: Array,
     plain: bool,
 ) -> float:
-    """Minimise over each of the active rows once; return the largest violation seen.
-
-    Parameters
-    ----------
-    active : rows to visit, as positions in X, mean, curvature, W and norms
-    features : the same as rows of strengths, lower and upper
-    X : (n_active, n_rows) features, contiguous along the rows of the data
-    offsets : where each task's rows begin
-    h : (n_rows,) curvatures
-    mean : (n_active, n_tasks) what a task's own intercept takes off each feature
-    curvature : (n_active, n_tasks) of the entries, ridge included
-    strengths : (d or 1, 3) of the entries, of the row norm and of the ridge
-    lower, upper : (d or 1, n_tasks or 1) bounds of the entries, (0, 0) if there are none
-    coupling, reach : see `coupled_row`; (0, 0) and zeros if there is none
-    W, norms, b, u : coefficients, their row norms, intercepts, and minus the slopes; changed
-    plain : whether h is 1 and mean is 0
-    """
+    """Minimise over each of the active rows once; return the largest violation seen."""
     n_tasks = offsets.size - 1
     v, new, none = np.empty(n_tasks), np.empty(n_tasks), np.zeros(0)
     work = np.empty((4, n_tasks))
@@ -272,10 +250,8 @@ def moments(
     mean: Array,
     curvature: Array,
 ) -> None:
-    """Fill `mean` and `curvature`, see `sweep_rows`; `total` is the sum of h over each task.
-
-    An intercept that is held by a curvature takes total / (total + held) of the mean away.
-    """
+    """Fill `mean` and `curvature`, see `sweep_rows`; `total` is the sum of h over each task."""
+    # An intercept that is held by a curvature takes total / (total + held) of the mean away.
     for p in range(X.shape[0]):
         for t in range(offsets.size - 1):
             x, bends = X[p, offsets[t] : offsets[t + 1]], h[offsets[t] : offsets[t + 1]]

@@ -34,13 +34,7 @@ _ROUNDING = 1e-14
 
 @dataclass(frozen=True)
 class RowTerms:
-    """entry * sum |W| + group * sum of row norms + ridge / 2 * ||W||^2.
-
-    Parameters
-    ----------
-    entry, group, ridge : float
-        The strengths, >= 0.
-    """
+    """entry * sum |W| + group * sum of row norms + ridge / 2 * ||W||^2."""
 
     entry: float
     group: float
@@ -58,17 +52,7 @@ class RowTerms:
 
 
 def row_terms(penalty: Proximable | None) -> RowTerms | None:
-    """Return the strengths of a penalty, None for one of another kind.
-
-    Parameters
-    ----------
-    penalty : Proximable or None
-        The part with a prox.
-
-    Returns
-    -------
-    RowTerms or None
-    """
+    """Return the strengths of a penalty, None for one of another kind."""
     match penalty:
         case L1():
             return RowTerms(penalty.weight, 0.0)
@@ -89,21 +73,10 @@ def row_terms(penalty: Proximable | None) -> RowTerms | None:
 
 @dataclass(frozen=True, eq=False)
 class LimitedTerms:
-    """A weight of the row times :class:`RowTerms`, plus a ridge, with bounds of the entries.
+    """A weight of the row times :class:`RowTerms`, plus a ridge, with bounds of the entries."""
 
-    With bounds other than 0 there is no norm of rows.
-
-    Parameters
-    ----------
-    terms : RowTerms
-        Strengths of a row of weight 1.
-    ridge : float
-        Strength of the ridge of all rows.
-    limits : RowLimits
-        Weights and bounds.
-    coupling : ndarray of shape (n_columns, n_columns) or (0, 0)
-        A in the further term ``tr(W A W') / 2``; without any it is empty.
-    """
+    # Shapes: coupling (n_columns, n_columns).
+    # With bounds other than 0 there is no norm of rows.
 
     terms: RowTerms
     ridge: float = 0.0
@@ -136,10 +109,8 @@ class LimitedTerms:
 
     @cached_property
     def strengths(self) -> Array:
-        """Those of entries, norms and ridges, shape (n_features, 3), or (1, 3) if all are alike.
-
-        0 for rows that are barred, which nothing visits.
-        """
+        """Those of entries, norms, ridges; shape (n_features, 3), or (1, 3) if all are alike."""
+        # 0 for rows that are barred, which nothing visits.
         plain = np.array([self.terms.entry, self.terms.group, self.terms.ridge])
         weight = self.limits.weight if self.limits.weight.size else np.ones(1)
         found = np.multiply.outer(np.where(self.barred, 0.0, weight), plain)
@@ -171,10 +142,8 @@ class LimitedTerms:
         return bool(beyond.max(initial=0.0) > slack)
 
     def excess(self, gradient: Array) -> Array:
-        """Return by how much the gradient of each row that is zero is too long to keep it so.
-
-        In units of the strength of the row; -inf for rows that are barred.
-        """
+        """Return by how much the gradient of each row that is zero is too long to keep it so."""
+        # In units of the strength of the row; -inf for rows that are barred.
         entry, group, _ = self.strengths.T
         left = self._admitted(gradient)
         if self.terms.entry > 0:
@@ -193,15 +162,7 @@ class LimitedTerms:
 
 
 def coupling_of(smooth: Smooth | None, n_columns: int) -> Array | None:
-    """Return the A of a term ``tr(W A W') / 2``, (0, 0) for no term, None for another kind.
-
-    Parameters
-    ----------
-    smooth : Smooth or None
-        The part without a prox.
-    n_columns : int
-        Columns of W.
-    """
+    """Return the A of a term ``tr(W A W') / 2``, (0, 0) for no term, None for another kind."""
     if smooth is None:
         return np.zeros((0, 0))
     matrix = np.zeros((n_columns, n_columns))
@@ -221,11 +182,9 @@ def terms_of(split: Split, n_columns: int) -> LimitedTerms | None:
 
 
 def limited_terms(penalty: Any) -> LimitedTerms | None:  # noqa: ANN401 - the part with a prox
-    """Return the terms of a penalty whose rows may differ, None for one of another kind.
-
-    Weights of features and bounds are those that the compiled prox of the penalty has, so that
-    this imports numba where there are any.
-    """
+    """Return the terms of a penalty whose rows may differ, None for one of another kind."""
+    # Weights of features and bounds are those that the compiled prox of the penalty has, so that
+    # this imports numba where there are any.
     if isinstance(penalty, RidgedRows):
         found = limited_terms(penalty.penalty) if penalty.ridge.centre is None else None
         if found is None:

@@ -23,17 +23,7 @@ _NOTHING = 1e-26
 
 
 class SplitObjective:
-    """Data plus penalty, the penalty as a smooth part and parts with a prox each.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    penalty : Penalty
-        The penalty.
-    side : Side
-        The data term as Splitting takes it.
-    """
+    """Data plus penalty, the penalty as a smooth part and parts with a prox each."""
 
     def __init__(self, datafit: Datafit, penalty: Penalty, side: Side) -> None:
         self.started = time.perf_counter()
@@ -97,11 +87,9 @@ class SplitObjective:
         return value
 
     def gap(self, W: Array, at: Evaluation, point: Point) -> float | None:
-        """Return the duality gap of W with the dual variables of a point.
-
-        What they lack of minus the gradient is given to one of them, the one that makes the
-        gap smallest.
-        """
+        """Return the duality gap of W with the dual variables of a point."""
+        # What they lack of minus the gradient is given to one of them, the one that makes the
+        # gap smallest.
         if not self.certifiable or point.first is None:
             return None
         curved = self.split.smooth

@@ -22,18 +22,7 @@ _SAME = 1e-3
 
 
 class Extrapolated:
-    """Goes from step to step, combining the last of them where that shortens the next.
-
-    Parameters
-    ----------
-    steps : Steps
-        The map.
-
-    References
-    ----------
-    V. Mai and M. Johansson, "Anderson acceleration of proximal gradient methods", ICML
-    (2020), algorithm 2.
-    """
+    """Goes from step to step, combining the last of them where that shortens the next."""
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps

@@ -19,16 +19,10 @@ _SHARE = 0.4
 
 
 class KinkedSide(Side):
-    """A datafit some of whose losses have kinks.
+    """A datafit some of whose losses have kinks."""
 
-    Their dual variables u are the derivatives of the losses, each within its bounds. The
-    smooth losses beside them, which share no intercept with them, minimise their own.
-
-    Parameters
-    ----------
-    datafit : KinkedSamples
-        The data term.
-    """
+    # Their dual variables u are the derivatives of the losses, each within its bounds. The
+    # smooth losses beside them, which share no intercept with them, minimise their own.
 
     def __init__(self, datafit: KinkedSamples) -> None:
         self.datafit = datafit

@@ -23,11 +23,10 @@ class Slope:
 
 
 class Side(ABC):
-    """The data term as a smooth part plus functions of rows, each with a prox.
+    """The data term as a smooth part plus functions of rows, each with a prox."""
 
-    Steps move W and `b`, the intercepts; of length 0 where the smooth part minimises them
-    itself. A dual variable u per row stands for the derivative of its loss.
-    """
+    # Steps move W and `b`, the intercepts; of length 0 where the smooth part minimises them
+    # itself. A dual variable u per row stands for the derivative of its loss.
 
     @property
     @abstractmethod
@@ -77,13 +76,7 @@ class Side(ABC):
 
 
 class SmoothSide(Side):
-    """A smooth datafit, which minimises the intercepts itself.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    """
+    """A smooth datafit, which minimises the intercepts itself."""
 
     n_rows = 0
 

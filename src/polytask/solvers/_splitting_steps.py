@@ -36,21 +36,7 @@ _OF_ROWS = 0.5
 
 @dataclass(frozen=True, eq=False)
 class Point:
-    """What a step found.
-
-    Attributes
-    ----------
-    W, b : ndarray
-        The primal point: W is what the prox of the first term returned.
-    first : ndarray or None
-        The dual variable of the first term, a subgradient at W; None without a term.
-    duals : list of ndarray
-        Those of the other terms.
-    moved : list of ndarray
-        What the prox of each of them returned.
-    u : ndarray
-        The derivatives of the rows.
-    """
+    """What a step found."""
 
     W: Array
     b: Array
@@ -81,21 +67,7 @@ class Step:
 
 
 class Steps:
-    """The map for given steps.
-
-    Parameters
-    ----------
-    side : Side
-        The data.
-    curved : Smooth or None
-        The smooth part of the penalty.
-    first : Proximable or None
-        The convex part of the penalty whose prox comes first.
-    others : tuple of Proximable and Composed
-        Its other convex parts.
-    shape : tuple of int
-        Shape of W.
-    """
+    """The map for given steps."""
 
     def __init__(
         self,

@@ -33,17 +33,7 @@ _LENGTHS = (1.0, 0.5, 0.2, 0.04)
 
 
 class Leaps:
-    """When Newton's method is worth its price, and the points that it proposes.
-
-    Parameters
-    ----------
-    engine : Engine
-        The working set.
-    terms : RowTerms or None
-        The penalty, None if its curvature is not known.
-    early : bool
-        Whether sweeps have proved slow before.
-    """
+    """When Newton's method is worth its price, and the points that it proposes."""
 
     def __init__(self, engine: Engine, terms: RowTerms | None, early: bool) -> None:
         self.engine = engine
@@ -98,10 +88,8 @@ class _Form(ABC):
 
     @abstractmethod
     def state(self, W: Array, change: Array, lean: Array) -> list[Array]:
-        """Return the state of the engine at W, after a change of the support.
-
-        `lean` is what the change adds to the pull on the misfit of the means.
-        """
+        """Return the state of the engine at W, after a change of the support."""
+        # `lean` is what the change adds to the pull on the misfit of the means.
 
 
 class _GramForm(_Form):
@@ -214,12 +202,10 @@ class _Support:
         return self._solved(lambda V: np.where(self.free, solve(V), 0.0))
 
     def _inverse(self) -> LinearMap:
-        """Return the inverse of the Hessian for columns of equal weight and whole rows.
-
-        The Hessian is P - U D U', with P a matrix for all columns, D = diag(bend) and U the
-        directions of the rows: its inverse is that of P and, with the formula of Sherman,
-        Morrison and Woodbury, that of 1 / D less the entrywise product of P^-1 and U U'.
-        """
+        """Return the inverse of the Hessian for columns of equal weight and whole rows."""
+        # The Hessian is P - U D U', with P a matrix for all columns, D = diag(bend) and U the
+        # directions of the rows: its inverse is that of P and, with the formula of Sherman,
+        # Morrison and Woodbury, that of 1 / D less the entrywise product of P^-1 and U U'.
         bend, unit = self.bend[:, 0], self.unit
         scale = float(self.engine.rows.scale.mean())
         inner = self.form.inverse(scale, bend + self.terms.ridge)

@@ -6,10 +6,9 @@ from polytask.datafits import Datafit
 
 
 class WrappedDatafit(Datafit):
-    """What a data term has in common with that of W: W is linear in its argument.
+    """What a data term has in common with that of W: W is linear in its argument."""
 
-    A leaf class is a dataclass with the field `datafit`, the data term of W.
-    """
+    # A leaf class is a dataclass with the field `datafit`, the data term of W.
 
     datafit: Datafit
 

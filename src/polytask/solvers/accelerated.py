@@ -80,20 +80,7 @@ class AcceleratedGradient(Solver):
 def carried_on(
     found: Solution, datafit: Datafit, penalty: Penalty, tol: float, max_iter: int
 ) -> Solution:
-    """Go on where another solver stalled, with a method that moves all rows at once.
-
-    Parameters
-    ----------
-    found : Solution
-        Where it stalled.
-    datafit, penalty, tol, max_iter
-        As in :meth:`Solver.solve`; the iterations of both count.
-
-    Returns
-    -------
-    Solution
-        The nearer of the two answers.
-    """
+    """Go on where another solver stalled, with a method that moves all rows at once."""
     if found.status is not Status.STALLED:
         return found
     left = max(max_iter - found.n_iter, 1)
@@ -107,18 +94,8 @@ def carried_on(
 
 
 def row_scales(objective: Objective) -> Array:
-    """Return square roots of the features' own curvatures, relative to the largest.
-
-    Parameters
-    ----------
-    objective : Objective
-        What is minimised.
-
-    Returns
-    -------
-    ndarray of shape (n_features,)
-        Ones where the penalty does not treat rows one by one.
-    """
+    """Return square roots of the features' own curvatures, relative to the largest."""
+    # Shapes: result (n_features,).
     d = objective.datafit.shape[0]
     if objective.rough is not None and not isinstance(objective.rough, RowSeparable):
         return np.ones(d)

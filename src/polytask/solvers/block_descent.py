@@ -148,19 +148,9 @@ class _Memory:
 
 @dataclass(frozen=True, eq=False)
 class _Answer:
-    """An iterate with its evaluation and, once asked for, its certificate.
+    """An iterate with its evaluation and, once asked for, its certificate."""
 
-    Attributes
-    ----------
-    W : ndarray of shape (n_features, n_columns)
-        The iterate.
-    at : Evaluation
-        The data term there.
-    active : ndarray of int
-        The rows of W that are not zero.
-    run : _Run
-        The minimisation that it belongs to.
-    """
+    # Shapes: W (n_features, n_columns).
 
     W: Array
     at: Evaluation

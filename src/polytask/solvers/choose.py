@@ -97,10 +97,8 @@ def choose(datafit: Datafit, penalty: Penalty, repeats: int = 1) -> Solver:
 
 
 def _why_none(datafit: Datafit, penalty: Penalty) -> str:
-    """Return why no solver takes penalties of a kind, and what to use instead; empty if unknown.
-
-    The solvers by themselves know of another solver only, and there is none.
-    """
+    """Return why no solver takes penalties of a kind and what to use; empty if unknown."""
+    # The solvers by themselves know of another solver only, and there is none.
     latent = isinstance(penalty, LatentTasks)
     if not datafit.is_smooth and (latent or holds_parts(penalty)):
         return (

@@ -40,21 +40,7 @@ _STEP = 1e-6
 
 @dataclass(frozen=True)
 class Effort:
-    """How carefully degrees of freedom are counted.
-
-    Attributes
-    ----------
-    dense : int
-        Up to so many coefficients the trace is exact.
-    probes : tuple of int
-        Random probes beyond: at least, and at most.
-    spread : float
-        Relative standard error at which probing may end before that.
-    cycles : int
-        Cycles of the iterative solver, for each probe.
-    accuracy : float
-        Its relative accuracy.
-    """
+    """How carefully degrees of freedom are counted."""
 
     dense: int
     probes: tuple[int, int]
@@ -105,32 +91,11 @@ def degrees_of_freedom(datafit: Datafit, penalty: Penalty, W: Array) -> float:
 
 
 def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort) -> Array:
-    """Return the degrees of freedom of the coefficients of every column.
-
-    That of a column is the sum of the derivatives of the predictions of its task, each in its
-    own target; where tied or pulled intercepts couple the data of tasks, the split between
-    columns is close. The sum is that of :func:`degrees_of_freedom`.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    penalty : Penalty
-        Bound and resolved; convex, with a prox where it is not smooth.
-    W : ndarray of shape (n_features, n_columns)
-        The minimiser of the sum.
-    effort : Effort
-        How carefully.
-
-    Returns
-    -------
-    ndarray of shape (n_columns,)
-
-    Raises
-    ------
-    IncompatibleError
-        If the penalty has no single prox, or the loss no curvature.
-    """
+    """Return the degrees of freedom of the coefficients of every column."""
+    # Shapes: W (n_features, n_columns), result (n_columns,).
+    # That of a column is the sum of the derivatives of the predictions of its task, each in its
+    # own target; where tied or pulled intercepts couple the data of tasks, the split between
+    # columns is close. The sum is that of :func:`degrees_of_freedom`.
     if not datafit.is_smooth:
         raise IncompatibleError("The loss has no curvature: degrees of freedom are not known.")
     objective = Objective(datafit, penalty)
@@ -210,10 +175,8 @@ def _hessians(
 def _derivative_times(
     rough: Proximable | None, derivative: LinearMap, free: Index, shape: tuple[int, int]
 ) -> LinearMap:
-    """Return what multiplies matrices of n_free rows by the derivative of a prox.
-
-    That of rows by themselves is made of a block for each row, and all rows are moved at once.
-    """
+    """Return what multiplies matrices of n_free rows by the derivative of a prox."""
+    # That of rows by themselves is made of a block for each row, and all rows are moved at once.
     if not isinstance(rough, RowSeparable):
         matrix = matrix_of(derivative, free, shape)
         return lambda A: matrix @ A
@@ -225,21 +188,7 @@ def _derivative_times(
 
 @dataclass(frozen=True, eq=False)
 class _Inner:
-    """The diagonal of system^-1 right for some coefficients.
-
-    Attributes
-    ----------
-    system, right : callable
-        Linear maps of W.
-    free : ndarray of int
-        The coefficients that are not held at zero.
-    shape : tuple of int
-        Shape of W.
-    matrices : callable
-        Returns the matrices of both for these coefficients.
-    preconditioner : callable or None
-        About the inverse of a system that is symmetric and positive; None for any system.
-    """
+    """The diagonal of system^-1 right for some coefficients."""
 
     system: LinearMap
     right: LinearMap

@@ -157,12 +157,10 @@ class _Run:
         return point
 
     def one_latent(self) -> _Point:
-        """Return the best point found of those with one latent task that one task draws on.
-
-        With ``L S = r D``, L and S at their best scale, the penalty is
-        ``1.5 alpha (r ||l|| ||s||_1)^(2/3)``: what the data term gains over it is the strength
-        below which that point is better than zero.
-        """
+        """Return the best point found of those with one latent task that one task draws on."""
+        # With ``L S = r D``, L and S at their best scale, the penalty is
+        # ``1.5 alpha (r ||l|| ||s||_1)^(2/3)``: what the data term gains over it is the strength
+        # below which that point is better than zero.
         d, n_columns = self.datafit.shape
         zero = self.datafit.origin
         slopes = zero.preconditioner(self.ridge)(zero.gradient)

@@ -197,13 +197,7 @@ class _Answer:
 
 
 class _Run:
-    """One minimisation.
-
-    Attributes
-    ----------
-    whole : bool
-        Whether it ended because too many features are in use.
-    """
+    """One minimisation."""
 
     def __init__(self, objective: Objective, tol: float, max_iter: int) -> None:
         found, rough = _parts(objective.rough), objective.rough

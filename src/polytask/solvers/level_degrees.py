@@ -29,27 +29,10 @@ _MOMENTS = 1e7
 
 
 def intercept_degrees(datafit: Datafit, W: Array) -> Array:
-    """Return the degrees of freedom of the intercepts, beside those of the coefficients.
-
-    With the curvature C of the losses in the intercepts and that of their pull K they are the
-    trace of ``(C + K)^-1 C``: one for a free intercept, one for those that are tied together.
-
-    Parameters
-    ----------
-    datafit : SquaredStatistics or Samples
-        The data term.
-    W : ndarray of shape (n_features, n_columns)
-        The coefficients.
-
-    Returns
-    -------
-    ndarray of shape (n_columns,)
-
-    Raises
-    ------
-    IncompatibleError
-        If the curvature in the intercepts is not known.
-    """
+    """Return the degrees of freedom of the intercepts, beside those of the coefficients."""
+    # Shapes: W (n_features, n_columns), result (n_columns,).
+    # With the curvature C of the losses in the intercepts and that of their pull K they are the
+    # trace of ``(C + K)^-1 C``: one for a free intercept, one for those that are tied together.
     levels = _levels(with_moments(datafit, W), W)
     found = np.zeros(W.shape[1])
     for owned, curvature in levels.curvature:
@@ -62,18 +45,10 @@ def intercept_degrees(datafit: Datafit, W: Array) -> Array:
 
 
 def with_moments(datafit: Datafit, W: Array) -> Datafit:
-    """Return a data term from moments with the same Hessian at W; itself if there is none.
-
-    Rows with one prediction each curve as those of a squared loss with other weights do. Of the
-    moments those of the targets are left at zero: the value is another.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    W : ndarray of shape (n_features, n_columns)
-        The coefficients.
-    """
+    """Return a data term from moments with the same Hessian at W; itself if there is none."""
+    # Shapes: W (n_features, n_columns).
+    # Rows with one prediction each curve as those of a squared loss with other weights do. Of the
+    # moments those of the targets are left at zero: the value is another.
     if not isinstance(datafit, Samples):
         return datafit
     d, columns = datafit.shape
@@ -101,17 +76,7 @@ def _moments(block: ScalarBlock, weight: Array) -> TaskStatistics:
 
 @dataclass(frozen=True, eq=False)
 class _Levels:
-    """How intercepts answer to coefficients: curvatures in both, at one W.
-
-    Attributes
-    ----------
-    curvature : list of (columns, curvature)
-        C, that of the losses in the intercepts.
-    solve : callable
-        ``(C + K)^-1``.
-    mixed, mixed_adjoint : callable
-        The second derivative in intercepts and coefficients, and its transpose.
-    """
+    """How intercepts answer to coefficients: curvatures in both, at one W."""
 
     curvature: list[tuple[Index, Array]]
     solve: LinearMap
@@ -172,21 +137,8 @@ def _is_pulled(intercepts: Intercepts) -> bool:
 
 
 def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Array]:
-    """Return the Hessian of the data term for some coefficients, whole and as `data_hessian`.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term; that of moments is written down, of others it is found by products.
-    W : ndarray of shape (n_features, n_columns)
-        The coefficients.
-    free : ndarray of int of shape (n_free,)
-        Places in `W.ravel()`.
-
-    Returns
-    -------
-    whole, data : ndarray of shape (n_free, n_free)
-    """
+    """Return the Hessian of the data term for some coefficients, whole and as `data_hessian`."""
+    # Shapes: W (n_features, n_columns), free (n_free,), whole, data (n_free, n_free).
     if not isinstance(datafit, SquaredStatistics):
         found = matrix_of(datafit.evaluate(W).hessian, free, W.shape)
         if not isinstance(datafit, Samples) or not _is_pulled(datafit.intercepts):
@@ -219,20 +171,8 @@ def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Ar
 
 
 def matrix_of(product: LinearMap, free: Index, shape: tuple[int, int]) -> Array:
-    """Return the matrix of a linear map for some coefficients, found by its products.
-
-    Parameters
-    ----------
-    product : callable
-        Of arrays of `shape`.
-    free : ndarray of int of shape (n_free,)
-        Places in such an array.
-    shape : tuple of int
-
-    Returns
-    -------
-    ndarray of shape (n_free, n_free)
-    """
+    """Return the matrix of a linear map for some coefficients, found by its products."""
+    # Shapes: free (n_free,), result (n_free, n_free).
     found = np.empty((free.size, free.size))
     for k, place in enumerate(free):
         unit = np.zeros(shape)

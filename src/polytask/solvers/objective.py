@@ -36,23 +36,10 @@ _FAINT = 1e-8
 
 
 class Objective:
-    """Datafit plus penalty, split into a smooth part and a proximable part.
+    """Datafit plus penalty, split into a smooth part and a proximable part."""
 
-    What is said of W = 0 holds for `null`, where rows that the penalty leaves alone are fitted;
-    `zero` is the evaluation there.
-
-    Parameters
-    ----------
-    datafit : Datafit
-        The data term.
-    penalty : Penalty
-        The penalty.
-
-    Raises
-    ------
-    DataError
-        If the numbers are so large that sums of their squares overflow.
-    """
+    # What is said of W = 0 holds for `null`, where rows that the penalty leaves alone are fitted;
+    # `zero` is the evaluation there.
 
     def __init__(self, datafit: Datafit, penalty: Penalty) -> None:
         self.started = time.perf_counter()
@@ -85,10 +72,8 @@ class Objective:
         return False
 
     def _is_flat(self) -> bool:
-        """Whether every feature is constant, so that intercepts do all that W could do.
-
-        The gradient is then rounding, and so is any fraction of the null strength.
-        """
+        """Whether every feature is constant, so that intercepts do all that W could do."""
+        # The gradient is then rounding, and so is any fraction of the null strength.
         return self.penalty.null_point is None and not self.datafit.feature_scale().any()
 
     def _has_gap(self) -> bool:
@@ -108,15 +93,8 @@ class Objective:
         return FreeRows(self.datafit, index, self.curved, outside)
 
     def fitted(self, W: Array, at: Evaluation) -> tuple[Array, Evaluation]:
-        """Return W with the rows that the penalty leaves alone at their best, and the evaluation.
-
-        Parameters
-        ----------
-        W : ndarray of shape (n_features, n_columns)
-            Coefficients.
-        at : Evaluation
-            The smooth part there.
-        """
+        """Return W with its unpenalised rows at their best, and the evaluation."""
+        # Shapes: W (n_features, n_columns).
         return (W, at) if self.free is None else self.free.fitted(W, at, self.smooth)
 
     def first(self, start: Solution | None) -> Array:
@@ -150,40 +128,17 @@ class Objective:
         first: float,
         rows: Index | None = None,
     ) -> Certificate:
-        """Return the certificate of W.
-
-        Parameters
-        ----------
-        W : ndarray of shape (n_features, n_columns)
-            The answer.
-        at : Evaluation
-            The smooth part there.
-        residual, first : float
-            Fixed-point residuals at W and at W = 0.
-        rows : ndarray of int or None
-            The rows of a penalty of rows that bound the dual point and add to the gap; None
-            for all.
-        """
+        """Return the certificate of W. Shapes: W (n_features, n_columns)."""
         relative = residual / first if first > 0 else residual
         return Certificate(self.gap(W, at, rows), relative, self.reference)
 
     def first_residual(self, residual: float, curvature: float) -> float:
-        """Return the residual at W = 0, no smaller than what rounding can tell from 0.
-
-        Parameters
-        ----------
-        residual : float
-            The residual at W = 0.
-        curvature : float
-            Bound of the curvature in the coordinates of the residual.
-        """
+        """Return the residual at W = 0, no smaller than what rounding can tell from 0."""
         return max(residual, _FAINT * float(np.sqrt(2.0 * curvature * self.reference)))
 
     def gap(self, W: Array, at: Evaluation, rows: Index | None = None) -> float | None:
-        """Duality gap of W, from its evaluation alone.
-
-        The dual point is minus the gradient, scaled into the domain of the conjugate.
-        """
+        """Duality gap of W, from its evaluation alone."""
+        # The dual point is minus the gradient, scaled into the domain of the conjugate.
         rough = self.rough
         if not self.certifiable or not isinstance(rough, Conjugate):
             return None
@@ -196,11 +151,9 @@ class Objective:
         return float("inf") if np.isnan(gap) else max(float(gap), 0.0)
 
     def _orthogonal(self, W: Array, gradient: Array) -> tuple[Array, float]:
-        """Return the gradient, 0 in fitted rows, and what that leaves out of the gap.
-
-        There it is rounding, worth its product with how far these rows are from their best;
-        where it is more than rounding, they are not at their best, and nothing bounds the gap.
-        """
+        """Return the gradient, 0 in fitted rows, and what that leaves out of the gap."""
+        # There it is rounding, worth its product with how far these rows are from their best;
+        # where it is more than rounding, they are not at their best, and nothing bounds the gap.
         if self.free is None or isinstance(self.rough, RidgedRows):
             return gradient, 0.0
         index = self.free.index

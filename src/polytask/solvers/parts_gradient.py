@@ -118,12 +118,10 @@ def _members(penalty: Penalty) -> tuple[list[Parts], list[Penalty]]:
 
 
 def _stronger(datafit: Datafit, penalty: Penalty) -> list[Penalty]:
-    """Return penalties with stronger parts to begin with, by which weak ones are approached.
-
-    A step moves a part by no more than its strength, so from zero it takes as many steps as that
-    is smaller than the part. The division of W between the parts hardly depends on the strength,
-    so ten times as strong ones lead there in a few.
-    """
+    """Return penalties with stronger parts to begin with, by which weak ones are approached."""
+    # A step moves a part by no more than its strength, so from zero it takes as many steps as that
+    # is smaller than the part. The division of W between the parts hardly depends on the strength,
+    # so ten times as strong ones lead there in a few.
     (parts,), others = _members(penalty)
     strength = parts.strength
     if not isinstance(parts, NullStrength) or not strength:
@@ -170,10 +168,8 @@ def _task(datafit: Datafit, penalty: Penalty) -> _Task:
 
 
 def _stack_of(start: Solution, task: _Task) -> Array:
-    """Return the parts of a start on top of each other; W of other solvers is the first part.
-
-    Where parts are pulled to points, these are what they begin with.
-    """
+    """Return the parts of a start on top of each other; W of other solvers is the first part."""
+    # Where parts are pulled to points, these are what they begin with.
     shape = task.datafit.datafit.shape
     if start.parts is not None and len(start.parts) == task.datafit.count:
         return np.concatenate(start.parts)

@@ -33,20 +33,12 @@ _MOST_PRODUCTS = 3e8
 @saveable("solver.parts_splitting")
 @dataclass(frozen=True)
 class PartsSplitting(Solver):
-    """Takes turns between the penalties of parts and the squared loss of their sum.
+    """Takes turns between the penalties of parts and the squared loss of their sum."""
 
-    The prox of the loss is a linear system whose matrices are decomposed once; after it, the
-    conditioning of the features hardly matters. The turns (Douglas and Rachford) are
-    extrapolated. For parts on top of each other, from sufficient statistics; what is left when
-    it rests goes to :class:`ExtrapolatedGradient`.
-
-    References
-    ----------
-    P. L. Combettes and J.-C. Pesquet, "Proximal splitting methods in signal processing",
-    Fixed-Point Algorithms for Inverse Problems in Science and Engineering (2011), section 4.
-    A. Fu, J. Zhang and S. Boyd, "Anderson accelerated Douglas-Rachford splitting", SIAM Journal
-    on Scientific Computing 42 (2020), section 3.
-    """
+    # The prox of the loss is a linear system whose matrices are decomposed once; after it, the
+    # conditioning of the features hardly matters. The turns (Douglas and Rachford) are
+    # extrapolated. For parts on top of each other, from sufficient statistics; what is left when
+    # it rests goes to :class:`ExtrapolatedGradient`.
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
@@ -154,11 +146,9 @@ class _Run:
         return float(np.linalg.norm(parts - moved)) * self.bound
 
     def _solved(self, right: Array) -> Array:
-        """Solve (Hessian + shift) W = right, by conjugate gradients from a near inverse.
-
-        The inverse is exact but for what couples the tasks, intercepts of few groups, so few
-        corrections do.
-        """
+        """Solve (Hessian + shift) W = right, by conjugate gradients from a near inverse."""
+        # The inverse is exact but for what couples the tasks, intercepts of few groups, so few
+        # corrections do.
         W = self.inverse(right)
         left = right - self.hessian(W) - self.shift * W
         wanted = _EXACT * float(np.linalg.norm(right))

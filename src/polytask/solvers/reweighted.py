@@ -172,10 +172,8 @@ class _Run:
         return found.n_iter == 0 and gained <= self.tol * found.certificate.reference
 
     def _helps(self, origin: Array, start: Solution | None) -> bool:
-        """Say whether the first stage is lower at the start than at zero.
-
-        Features that another strength had left free may be far beyond what it allows.
-        """
+        """Say whether the first stage is lower at the start than at zero."""
+        # Features that another strength had left free may be far beyond what it allows.
         if start is None:
             return False
         stage = tangents(self.penalty, origin)

@@ -245,11 +245,9 @@ class _Run:
         return np.sort(np.concatenate([np.flatnonzero(used), wanted]))
 
     def _aim(self, now: _Answer, tol: float) -> float:
-        """Return the violation that takes the certificate to `tol`.
-
-        A dual point that must shrink by a share v / strength to be feasible lowers the dual
-        objective by that share of the penalty, to first order.
-        """
+        """Return the violation that takes the certificate to `tol`."""
+        # A dual point that must shrink by a share v / strength to be feasible lowers the dual
+        # objective by that share of the penalty, to first order.
         if self.terms.strength <= 0:
             # Without a gap the residual decides: the violation over the root of the curvature.
             return tol * self.first * float(np.sqrt(self.bend.min() / self.bend.size))

@@ -15,19 +15,9 @@ STEPS = (0.3, 1.0, 2.5)
 
 @dataclass(frozen=True)
 class Case:
-    """A penalty, or a part of one, with points to try it at.
+    """A penalty, or a part of one, with points to try it at."""
 
-    Parameters
-    ----------
-    subject : Penalty or another function of W
-        What is under test; its strength is a number.
-    columns : Columns
-        The owners of the columns.
-    points : tuple of arrays of shape (n_features, n_columns)
-        Points, among them 0, and some with zero rows and zero entries.
-    rng : Generator
-        Source of further points.
-    """
+    # Shapes: points (n_features, n_columns).
 
     subject: Any
     columns: Columns

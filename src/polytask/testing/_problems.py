@@ -160,18 +160,7 @@ def mixed_samples(seed: int) -> Samples:
 
 
 def small_problems(seed: int) -> dict[str, Datafit]:
-    """Return a small problem of every loss and kind of design.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
-
-    Returns
-    -------
-    dict of str to Datafit
-        By a name that says what it is.
-    """
+    """Return a small problem of every loss and kind of design."""
     modes = intercept_modes()
     return {
         "squared, statistics": stacked_statistics(modes["pulled"], seed),
@@ -188,18 +177,7 @@ def small_problems(seed: int) -> dict[str, Datafit]:
 
 
 def kinked_problems(seed: int) -> dict[str, Datafit]:
-    """Return small problems of losses with kinks, which have no gradient everywhere.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
-
-    Returns
-    -------
-    dict of str to Datafit
-        By a name that says what it is.
-    """
+    """Return small problems of losses with kinks, which have no gradient everywhere."""
     modes = intercept_modes()
     shape = N_FEATURES, N_TASKS
     found: dict[str, Datafit] = {}
@@ -218,18 +196,7 @@ def kinked_problems(seed: int) -> dict[str, Datafit]:
 
 
 def rooted_problems(seed: int) -> dict[str, Datafit]:
-    """Return small problems in which tasks count by roots of mean squares.
-
-    Parameters
-    ----------
-    seed : int
-        Of the random numbers.
-
-    Returns
-    -------
-    dict of str to Datafit
-        By a name that says what it is.
-    """
+    """Return small problems in which tasks count by roots of mean squares."""
     modes = intercept_modes()
     shape = N_FEATURES, N_TASKS
     found: dict[str, Datafit] = {}

@@ -103,10 +103,8 @@ def _conjugate(case: _Case) -> None:
 
 
 def _stability(case: _Case) -> None:
-    """Require finite results far out, where the loss grows at most quadratically.
-
-    A loss without a bound on its curvature may be infinite there, but never NaN.
-    """
+    """Require finite results far out, where the loss grows at most quadratically."""
+    # A loss without a bound on its curvature may be infinite there, but never NaN.
     loss, y = case.loss, case.y
     if not np.isfinite(loss.curvature_bound):
         _honesty(case)

@@ -171,10 +171,8 @@ def _domain(case: Case) -> None:
 
 
 def _fixed(penalty: Penalty, gradient: np.ndarray) -> bool | None:
-    """Tell whether the null point is optimal; None if the parts are not known.
-
-    For a penalty that is not convex: whether it is stationary.
-    """
+    """Tell whether the null point is optimal; None if the parts are not known."""
+    # For a penalty that is not convex: whether it is stationary.
     if isinstance(penalty, Nonconvex):
         null = penalty.null_point
         penalty = penalty.majorised(np.zeros_like(gradient) if null is None else np.asarray(null))

@@ -80,10 +80,8 @@ class _Case:
         return self.datafit.evaluate(found.W).value + sum(m.value(part) for m, part in pairs)
 
     def stage(self, W: np.ndarray) -> float:
-        """Return the objective that the answer minimises.
-
-        For a penalty that is not convex: that of the stage which the answer defines.
-        """
+        """Return the objective that the answer minimises."""
+        # For a penalty that is not convex: that of the stage which the answer defines.
         convex = tangents(self.penalty, self.better.W)
         constant = self.penalty.value(self.better.W) - convex.value(self.better.W)
         return self.datafit.evaluate(W).value + convex.value(W) + constant

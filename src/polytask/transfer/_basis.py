@@ -18,17 +18,9 @@ _ROUNDING = 1e-13
 
 @dataclass(frozen=True, eq=False)
 class Quadratic:
-    """A pull of coefficients and of the level at the mean of the features.
+    """A pull of coefficients and of the level at the mean of the features."""
 
-    Attributes
-    ----------
-    mean : ndarray of shape (n_features,)
-        Where the level is.
-    strength : ndarray of shape (n_features,)
-        Of the pull of each coefficient; inf holds it fast.
-    level : float
-        Of the pull of the level; inf holds it fast.
-    """
+    # Shapes: mean (n_features,), strength (n_features,).
 
     mean: Array
     strength: Array
@@ -37,19 +29,10 @@ class Quadratic:
 
 @dataclass(frozen=True, eq=False)
 class Basis:
-    """Predictions and coefficients as functions of r coordinates.
+    """Predictions and coefficients as functions of r coordinates."""
 
-    With u the coordinates, predictions change by ``Z u`` and the pull is ``||u||^2 / 2``.
-
-    Attributes
-    ----------
-    Z : ndarray of shape (n_rows, r)
-        Orthogonal columns.
-    back : ndarray of shape (n_features + 1, r)
-        From coordinates to changes of the coefficients and, in the last row, of the level.
-    mean : ndarray of shape (n_features,)
-        Where the level is.
-    """
+    # Shapes: Z (n_rows, r), back (n_features + 1, r), mean (n_features,).
+    # With u the coordinates, predictions change by ``Z u`` and the pull is ``||u||^2 / 2``.
 
     Z: Array
     back: Array
@@ -60,39 +43,14 @@ class Basis:
         return self.Z[index]
 
     def changes(self, u: Array) -> tuple[Array, Array]:
-        """Return the changes of coefficients and intercepts.
-
-        Parameters
-        ----------
-        u : ndarray of shape (r, n_columns)
-            Coordinates.
-
-        Returns
-        -------
-        coef : ndarray of shape (n_columns, n_features)
-            Changes of the coefficients.
-        intercept : ndarray of shape (n_columns,)
-            Changes of the intercepts.
-        """
+        """Return the changes of coefficients and intercepts."""
+        # Shapes: u (r, n_columns), coef (n_columns, n_features), intercept (n_columns,).
         moved = self.back @ u
         return moved[:-1].T, moved[-1] - self.mean @ moved[:-1]
 
 
 def basis_of(X: Any, pull: Quadratic) -> Basis:  # noqa: ANN401 - ndarray or CSR
-    """Return the basis of some rows.
-
-    Parameters
-    ----------
-    X : ndarray or CSR of shape (n_rows, n_features)
-        Original units.
-    pull : Quadratic
-        What holds coefficients and level.
-
-    Returns
-    -------
-    Basis
-        Of at most ``min(n_rows, n_features + 1)`` coordinates: the pull keeps all others at 0.
-    """
+    """Return the basis of some rows. Shapes: X (n_rows, n_features)."""
     give = _inverse_roots(np.append(pull.strength, pull.level))
     n, width = X.shape[0], X.shape[1] + 1
     centred = _Centred(X, pull.mean, give)

@@ -80,21 +80,8 @@ def pooled_losses(model: MultiTaskEstimator, given: Given, source: TaskData) -> 
 
 
 def alone(rows: Rows, like: Line, scale: Array) -> Pulled:
-    """Learn a task from its rows alone, by ridge on features divided by `scale`.
-
-    Parameters
-    ----------
-    rows : Rows
-        The rows.
-    like : Line
-        Of the shape that is wanted.
-    scale : ndarray of shape (n_features,)
-        Standard deviations of the features.
-
-    Returns
-    -------
-    Pulled
-    """
+    """Learn a task from its rows alone, by ridge on features divided by `scale`."""
+    # Shapes: scale (n_features,).
     start = _constant(rows, like.coef.shape)
     if rows.of_one_class:
         # One class says nothing about the features, and a level that is free has no end.

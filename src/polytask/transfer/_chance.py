@@ -13,22 +13,8 @@ SURE, SUREST = 0.975, 0.9995
 
 
 def beats(one: Array, other: Array, weight: Array, sure: float = SURE) -> bool:
-    """Say whether losses are lower than others of the same rows beyond chance.
-
-    Parameters
-    ----------
-    one, other : ndarray of shape (n_rows,)
-        Losses.
-    weight : ndarray of shape (n_rows,)
-        Row weights.
-    sure : float, default=0.975
-        Probability below the upper end of the interval.
-
-    Returns
-    -------
-    bool
-        Whether the interval of the mean difference leaves out 0; false for one row.
-    """
+    """Say whether losses are lower than others of the same rows beyond chance."""
+    # Shapes: one, other (n_rows,), weight (n_rows,).
     mean, error = difference(one, other, weight)
     return beyond_chance(-mean, error, len(weight), sure)
 

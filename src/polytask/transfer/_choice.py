@@ -21,13 +21,7 @@ _POOLED = "pooled"
 
 
 def refuse_known_tasks(model: MultiTaskEstimator, given: Given) -> None:
-    """Refuse tasks of a new domain that have the labels of known ones.
-
-    Raises
-    ------
-    DataError
-        Naming the first.
-    """
+    """Refuse tasks of a new domain that have the labels of known ones."""
     known = [entry.label for entry in given.tasks if entry.position >= 0]
     if known:
         raise DataError(
@@ -43,26 +37,7 @@ def choose(
     source: TaskData | None,
     untried: Mapping[str, str] | None = None,
 ) -> tuple[Adaptation, Any]:
-    """Choose what predicts rows left out best.
-
-    Parameters
-    ----------
-    model : estimator
-        The model.
-    given : Given
-        The rows of the new domain.
-    losses : mapping of str to ndarray
-        Of every row, by candidate.
-    source : TaskData or None
-        The old rows; with them, a model of old and new rows is a candidate too.
-    untried : mapping of str to str, default=None
-        Why others were not tried.
-
-    Returns
-    -------
-    tuple of (Adaptation, estimator or None)
-        The report, and the model of old and new rows if that was chosen.
-    """
+    """Choose what predicts rows left out best."""
     tried = dict(losses)
     if source is not None:
         tried[_POOLED] = pooled_losses(model, given, source)

@@ -45,11 +45,10 @@ class _Predictor:
 
 @dataclass(frozen=True, eq=False)
 class _Learned:
-    """A task that was learned: how it predicts, how strongly it was held, steps of its layers.
+    """A task that was learned: how it predicts, how strongly it was held, steps of its layers."""
 
-    ``left_out`` is the loss of each row when its fold was left out, by which the steps were
-    chosen; None where there was nothing to choose.
-    """
+    # ``left_out`` is the loss of each row when its fold was left out, by which the steps were
+    # chosen; None where there was nothing to choose.
 
     line: _Predictor
     strength: float
@@ -59,10 +58,9 @@ class _Learned:
 
 @dataclass(frozen=True, eq=False)
 class _Work:
-    """A trained network, what its heads say, and how another task is to be learned.
+    """A trained network, what its heads say, and how another task is to be learned."""
 
-    ``far`` says whether the level of a task may be further off than those known.
-    """
+    # ``far`` says whether the level of a task may be further off than those known.
 
     tasks: DeepTasks
     prior: HeadPrior
@@ -110,10 +108,8 @@ class _Work:
         return np.asarray(self.tasks.features(rows.X, -1), dtype=np.float64)
 
     def _steps(self, method: ChangesLayers, rows: Rows) -> tuple[int, Array]:
-        """Return how many steps predict rows left out better than none, beyond noise.
-
-        The losses of the rows left out with so many steps come along.
-        """
+        """Return how many steps predict rows left out better than none, beyond noise."""
+        # The losses of the rows left out with so many steps come along.
         every = np.arange(len(rows.y))
         found: list[tuple[NDArray[np.intp], Array]] = []
         looks: tuple[int, ...] = ()

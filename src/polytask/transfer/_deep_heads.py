@@ -34,19 +34,7 @@ class Units:
 
 @dataclass(frozen=True, eq=False)
 class Head:
-    """A head that was learned.
-
-    Attributes
-    ----------
-    line : Line
-        Its weights and intercepts, in the units of training.
-    u : ndarray of shape (r, n_columns)
-        Its coordinates in the prior.
-    ridge : float
-        What holds them.
-    strength : float
-        How strongly, relative to the prior.
-    """
+    """A head that was learned. Shapes: u (r, n_columns)."""
 
     line: Line
     u: Array
@@ -56,35 +44,16 @@ class Head:
 
 @dataclass(frozen=True, eq=False)
 class HeadPrior:
-    """Heads are ``mean + root u`` with u standard normal, the intercept last.
+    """Heads are ``mean + root u`` with u standard normal, the intercept last."""
 
-    Attributes
-    ----------
-    mean : ndarray of shape (n_columns, width + 1)
-        The mean head, in the units of training.
-    root : ndarray of shape (width + 1, r)
-        A root of the covariance of heads.
-    noise : float
-        The variance of a label in the units of training, of losses but the squared one the scale
-        at which they are a likelihood; 1 for classes and counts.
-    """
+    # Shapes: mean (n_columns, width + 1), root (width + 1, r).
 
     mean: Array
     root: Array
     noise: float
 
     def learned(self, H: Array, rows: Rows, grid: Grid) -> Head:
-        """Return the head that the rows of a task ask for, exactly.
-
-        Parameters
-        ----------
-        H : ndarray of shape (n_rows, width)
-            Their representation.
-        rows : Rows
-            Targets in the units of training.
-        grid : Grid
-            Strengths to choose from.
-        """
+        """Return the head that the rows of a task ask for, exactly. Shapes: H (n_rows, width)."""
         found = learn(self._read(H, rows), self._start, self._held, grid)
         r, strength = self.root.shape[1], found.strength
         u = np.zeros((r, len(self.mean))) if np.isinf(strength) else found.line.coef[:, :r].T
@@ -93,13 +62,7 @@ class HeadPrior:
         return Head(Line(whole[:, :-1], whole[:, -1]), u, ridge, strength)
 
     def loosened(self, H: Array, rows: Rows) -> HeadPrior:
-        """Return the prior for a new domain, whose level may be further off than any known.
-
-        Parameters
-        ----------
-        H, rows
-            As in :meth:`learned`; there is a row.
-        """
+        """Return the prior for a new domain, whose level may be further off than any known."""
         spread = float(np.mean(np.square(_extended(H) @ self.root).sum(axis=1)))
         if spread <= 0.0:
             return self
@@ -190,11 +153,9 @@ def _noise(model: Any, loss: Loss) -> float:  # noqa: ANN401 - a deep estimator
 
 
 def units_of(tasks: DeepTasks, rows: Rows) -> Units:
-    """Return the units of the target of a new task.
-
-    Those of the known tasks where they have one unit in common; else its own mean and standard
-    deviation, or with few rows the mean units of the tasks.
-    """
+    """Return the units of the target of a new task."""
+    # Those of the known tasks where they have one unit in common; else its own mean and standard
+    # deviation, or with few rows the mean units of the tasks.
     means, scales = tasks.target_mean, tasks.target_scale
     if np.ptp(means) == 0.0 and np.ptp(scales) == 0.0:
         return Units(float(means[0]), float(scales[0]))

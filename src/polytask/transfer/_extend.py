@@ -31,37 +31,14 @@ class Learned:
 
 @dataclass(frozen=True)
 class Spread:
-    """How uncertain given coefficients are; see :class:`GivenLine`.
-
-    Attributes
-    ----------
-    deviations : tuple of float or None
-        Of a new target of each task; None for classes.
-    unseen : bool
-        Whether the coefficients are those of an unseen task.
-    """
+    """How uncertain given coefficients are; see :class:`GivenLine`."""
 
     deviations: tuple[float | None, ...]
     unseen: bool
 
 
 def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -> Any:  # noqa: ANN401
-    """Return a copy of a model that has other tasks too.
-
-    Parameters
-    ----------
-    model : LinearEstimator
-        Fitted; it is not changed.
-    given : Given
-        The new rows.
-    learned : sequence of Learned
-        New tasks are put behind the old ones; coefficients of known ones are replaced.
-
-    Returns
-    -------
-    LinearEstimator
-        Of the same class.
-    """
+    """Return a copy of a model that has other tasks too."""
     new = copy.copy(model)
     known = [entry for entry in learned if entry.task.position >= 0]
     fresh = [entry for entry in learned if entry.task.position < 0]
@@ -77,17 +54,7 @@ def extended(model: LinearEstimator, given: Given, learned: Sequence[Learned]) -
 
 
 def replaced(model: Any, learned: Sequence[Learned], spread: Spread) -> Any:  # noqa: ANN401
-    """Return a model with a learned prior that predicts some tasks by given coefficients.
-
-    Parameters
-    ----------
-    model : estimator
-        With a learned prior.
-    learned : sequence of Learned
-        Tasks of the model and their coefficients.
-    spread : Spread
-        How uncertain these are.
-    """
+    """Return a model with a learned prior that predicts some tasks by given coefficients."""
     new = copy.copy(model)
     linear = _replaced(linear_model(model), learned)
     lines = tuple(
@@ -144,10 +111,8 @@ def _appended(linear: LinearTasks, fresh: Sequence[Learned]) -> LinearTasks:
 
 
 def indexed(new: Any, model: MultiTaskEstimator, added: Sequence[NewTask]) -> None:  # noqa: ANN401
-    """Let a copy of a model know further tasks, which have all features.
-
-    New targets are scored against their own mean, other tasks against that of the training rows.
-    """
+    """Let a copy of a model know further tasks, which have all features."""
+    # New targets are scored against their own mean, other tasks against that of the training rows.
     schema, labels = model._schema, tuple(task.label for task in added)
     present = schema.present
     if present is not None:

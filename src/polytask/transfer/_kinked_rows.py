@@ -27,21 +27,10 @@ _SHORT_OF_WALLS = 0.995
 
 @dataclass(frozen=True, eq=False)
 class Kinked:
-    """Rows whose loss is linear on either side of 0.
+    """Rows whose loss is linear on either side of 0."""
 
-    The loss of row i is ``max(lower_i r_i, upper_i r_i)`` with ``r = offset + Z u``.
-
-    Attributes
-    ----------
-    Z : ndarray of shape (n_rows, r)
-        The rows in the coordinates u.
-    offset : ndarray of shape (n_rows,)
-        Predictor less target at ``u = 0``.
-    lower, upper : ndarray of shape (n_rows,)
-        The slopes, times the weight of the row, which is above 0.
-    strength : float
-        Of the penalty ``strength / 2`` times the squared length of u; above 0.
-    """
+    # Shapes: Z (n_rows, r), offset (n_rows,), lower, upper (n_rows,).
+    # The loss of row i is ``max(lower_i r_i, upper_i r_i)`` with ``r = offset + Z u``.
 
     Z: Array
     offset: Array
@@ -50,19 +39,12 @@ class Kinked:
     strength: float
 
     def solve(self) -> Array:
-        """Return the coordinates with the least value, shape (r,).
-
-        The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic
-        program with a box, solved by a primal-dual interior point method that predicts and
-        corrects, until value and bound agree to nine digits, or many steps in a row improve
-        neither, as rounding has it near the answer. A gap above 1e-4 of the value at 0 is warned
-        of.
-
-        References
-        ----------
-        Mehrotra, S. (1992). On the implementation of a primal-dual interior point method. SIAM
-        Journal on Optimization 2.
-        """
+        """Return the coordinates with the least value, shape (r,)."""
+        # The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic
+        # program with a box, solved by a primal-dual interior point method that predicts and
+        # corrects, until value and bound agree to nine digits, or many steps in a row improve
+        # neither, as rounding has it near the answer. A gap above 1e-4 of the value at 0 is warned
+        # of.
         origin = np.zeros(self.Z.shape[1])
         best = _Best(origin, self.value(origin))
         scale, at = best.value, _Inside.begin(self)
@@ -186,11 +168,9 @@ class _Inside:
 
 
 def _factored(rows: Kinked, d: Array) -> Callable[[Array], Array]:
-    """Return what solves ``(Z Z' / strength + diag(d)) x = right``.
-
-    Near the answer `d` is next to nothing for some rows and without end for others: by an
-    orthogonal basis, for products of the columns would lose half of the digits.
-    """
+    """Return what solves ``(Z Z' / strength + diag(d)) x = right``."""
+    # Near the answer `d` is next to nothing for some rows and without end for others: by an
+    # orthogonal basis, for products of the columns would lose half of the digits.
     root = np.sqrt(d)
     ridge = np.sqrt(rows.strength) * np.eye(rows.Z.shape[1])
     q = np.linalg.qr(np.vstack([rows.Z / root[:, None], ridge]))[0][: len(root)]

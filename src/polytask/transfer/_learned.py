@@ -124,15 +124,8 @@ class _Domain:
         return alone(rows, _typical(self.model), np.asarray(self.model._tasks.scale))
 
     def fitted(self, chosen: str, losses: Array) -> tuple[Any, float]:
-        """Return the model of a candidate, and how strongly its new tasks are held.
-
-        Parameters
-        ----------
-        chosen : str
-            The candidate.
-        losses : ndarray of shape (n_rows,)
-            What it lost on rows that were left out.
-        """
+        """Return the model of a candidate, and how strongly its new tasks are held."""
+        # Shapes: losses (n_rows,).
         every = np.arange(self.given.n_rows)
         if chosen == "adapted":
             model, width = self.adapted(every)
@@ -173,18 +166,10 @@ class _Domain:
 
 
 def deviation_of(losses: Array, weight: Array) -> float:
-    """Return the standard deviation of a new target from half squared errors of some rows.
-
-    That of Student's t distribution with as many degrees of freedom as there are rows, so that
-    few rows do not promise more than they can know.
-
-    Parameters
-    ----------
-    losses : ndarray of shape (n_rows,)
-        NaN for rows that were not left out.
-    weight : ndarray of shape (n_rows,)
-        Row weights.
-    """
+    """Return the standard deviation of a new target from half squared errors of some rows."""
+    # Shapes: losses (n_rows,), weight (n_rows,).
+    # That of Student's t distribution with as many degrees of freedom as there are rows, so that
+    # few rows do not promise more than they can know.
     seen = np.isfinite(losses)
     share = weight[seen] / weight[seen].sum()
     freedom = max(1.0 / float(share @ share), _LEAST_FREEDOM)

@@ -35,17 +35,7 @@ _CLEAR = 1.92
 
 
 def with_rows(model: Any, given: Given, index: NDArray[np.intp] | None = None) -> Any:  # noqa: ANN401
-    """Return a copy of a model that has seen further rows, the prior held.
-
-    Parameters
-    ----------
-    model : estimator
-        With ``partial_fit``.
-    given : Given
-        The rows; without any the tasks are added all the same.
-    index : ndarray of int or None
-        Which of the rows; None means all.
-    """
+    """Return a copy of a model that has seen further rows, the prior held."""
     new = copy.copy(model)
     raw = given.raw if given.n_rows else _no_rows(model, given)
     if raw is None:
@@ -98,21 +88,7 @@ def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: AN
 
 
 def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
-    """Return the factors of the covariance of the prior that explain new rows best.
-
-    Parameters
-    ----------
-    model : estimator
-        With a learned prior.
-    tasks : list of Rows
-        The rows of each new task.
-
-    Returns
-    -------
-    tuple of (float, float)
-        Of the covariance, 1 unless the marginal likelihood of another one is larger beyond
-        chance, and of the level; see :func:`level_factor`.
-    """
+    """Return the factors of the covariance of the prior that explain new rows best."""
     if not tasks:
         return AS_LEARNED
     evidence = _EVIDENCE[type(model._tasks)](model._tasks, tasks)

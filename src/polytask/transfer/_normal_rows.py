@@ -16,23 +16,12 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NormalRows:
-    """Targets ``misfit ~ N(0, Z spread Z' + diag(noise))``, in the smaller of rows and columns.
+    """Targets ``misfit ~ N(0, Z spread Z' + diag(noise))``, in the smaller of rows and columns."""
 
-    With ``A = diag(noise)^-1/2 Z`` and F a factor of the spread, everything follows from
-    ``B = A F`` with more rows than columns, and from ``A spread A'`` otherwise, so that no array
-    is larger than the rows themselves.
-
-    Attributes
-    ----------
-    Z : ndarray of shape (n_rows, p)
-        The rows.
-    misfit : ndarray of shape (n_rows,)
-        Targets less their mean.
-    noise : ndarray of shape (n_rows,)
-        Variances, above 0.
-    spread : ndarray of shape (p, p)
-        Covariance of the coefficients.
-    """
+    # Shapes: Z (n_rows, p), misfit (n_rows,), noise (n_rows,), spread (p, p).
+    # With ``A = diag(noise)^-1/2 Z`` and F a factor of the spread, everything follows from
+    # ``B = A F`` with more rows than columns, and from ``A spread A'`` otherwise, so that no array
+    # is larger than the rows themselves.
 
     Z: Array
     misfit: Array
@@ -47,11 +36,9 @@ class NormalRows:
 
     @property
     def left_out(self) -> Array:
-        """What every target is away from its mean given all others, shape (n_rows,).
-
-        With K the covariance of the targets, entry i is ``[K^-1 misfit]_i / [K^-1]_ii``
-        (Rasmussen and Williams 2006, equation 5.12).
-        """
+        """What every target is away from its mean given all others, shape (n_rows,)."""
+        # With K the covariance of the targets, entry i is ``[K^-1 misfit]_i / [K^-1]_ii``
+        # (Rasmussen and Williams 2006, equation 5.12).
         return np.asarray(self._weighed / self._own * np.sqrt(self.noise))
 
     @cached_property

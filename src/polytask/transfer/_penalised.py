@@ -27,15 +27,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Known:
-    """What a penalised model knows about another task.
-
-    Attributes
-    ----------
-    model : LinearEstimator
-        Fitted.
-    pull : Pull
-        How strongly it holds tasks at their mean.
-    """
+    """What a penalised model knows about another task."""
 
     model: LinearEstimator
     pull: Pull

@@ -28,19 +28,9 @@ _ENOUGH = 0.1
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """The labelled rows of one task.
+    """The labelled rows of one task."""
 
-    Attributes
-    ----------
-    X : ndarray or CSR of shape (n_rows, n_features)
-        Encoded.
-    y : ndarray of shape (n_rows,)
-        Numbers, or positions in the classes.
-    weight : ndarray of shape (n_rows,)
-        Row weights, above 0.
-    loss : Loss
-        The loss of every row.
-    """
+    # Shapes: X (n_rows, n_features), y (n_rows,), weight (n_rows,).
 
     X: Any
     y: Array
@@ -81,19 +71,7 @@ class Line:
 
 @dataclass(frozen=True, eq=False)
 class Grid:
-    """Strengths to try, relative to the pull; the first is taken where rows are few.
-
-    Attributes
-    ----------
-    strengths : tuple of float
-        Of the pull as a whole.
-    levels : tuple of float
-        Of the pull of the level alone, each tried with all strengths.
-    fewest : int
-        Rows that allow a choice; with fewer the first strength is taken.
-    many : int
-        Rows from which a 95% interval decides about another strength; with fewer a 99.9% one.
-    """
+    """Strengths to try, relative to the pull; the first is taken where rows are few."""
 
     strengths: tuple[float, ...]
     levels: tuple[float, ...] = (1.0,)
@@ -111,17 +89,7 @@ WIDER = Grid(
 
 @dataclass(frozen=True, eq=False)
 class Pulled:
-    """A task that was learned.
-
-    Attributes
-    ----------
-    line : Line
-        Its coefficients.
-    held_out : ndarray of shape (n_rows,)
-        The loss of each row when it is left out; that of the start if there is one row.
-    strength : float
-        The chosen strength, relative to the pull.
-    """
+    """A task that was learned. Shapes: held_out (n_rows,)."""
 
     line: Line
     held_out: Array
@@ -129,24 +97,7 @@ class Pulled:
 
 
 def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
-    """Learn one task from its rows and a pull to known coefficients.
-
-    Parameters
-    ----------
-    rows : Rows
-        The rows; there may be none.
-    start : Line
-        What is pulled to, in original units.
-    pull : Quadratic
-        How strongly.
-    grid : Grid
-        The strengths to choose from: by leaving each row out in closed form for the squared
-        loss, by cross-validation otherwise.
-
-    Returns
-    -------
-    Pulled
-    """
+    """Learn one task from its rows and a pull to known coefficients."""
     if not len(rows.y):
         return Pulled(start, np.zeros(0), np.inf)
     # Rows of one class are predicted the better the less holds the level, without end.
@@ -165,20 +116,10 @@ def learn(rows: Rows, start: Line, pull: Quadratic, grid: Grid) -> Pulled:
 
 
 def log_evidence(rows: Rows, start: Line, pull: Quadratic) -> float:
-    """Return the log marginal likelihood of rows under a pull, up to a constant.
-
-    The pull is a normal prior. Losses in a unit are the logarithms of densities at their most
-    likely scale: normal for the squared loss, which is exact; for others Laplace's approximation.
-
-    Parameters
-    ----------
-    rows : Rows
-        The rows.
-    start : Line
-        What is pulled to.
-    pull : Quadratic
-        How strongly.
-    """
+    """Return the log marginal likelihood of rows under a pull, up to a constant."""
+    # The pull is a normal prior. Losses in a unit are the logarithms of densities at their most
+    # likely scale: normal for the squared loss, which is exact; for others Laplace's
+    # approximation.
     return _solver(rows, start.eta(rows.X), pull).log_evidence()
 
 
@@ -191,11 +132,9 @@ def _solver(rows: Rows, eta: Array, pull: Quadratic) -> _Ridge | _ByFolds:
 def _clearly_best(
     held_out: Array, weight: Array, strengths: tuple[float, ...], sure: float
 ) -> int:
-    """Return the strength to take, as its position; the first is that of the model.
-
-    Another one is taken if the best beats the first beyond chance: that nearest to the first
-    which is within a standard error of the best.
-    """
+    """Return the strength to take, as its position; the first is that of the model."""
+    # Another one is taken if the best beats the first beyond chance: that nearest to the first
+    # which is within a standard error of the best.
     best = int(np.argmin(held_out @ weight))
     if best == 0 or not beats(held_out[best], held_out[0], weight, sure):
         return 0

@@ -26,27 +26,7 @@ _LEAST = 1e-12
 
 
 def source_data(source: Any, model: MultiTaskEstimator, owner: str) -> TaskData:  # noqa: ANN401
-    """Read the rows that a model was fitted on.
-
-    Parameters
-    ----------
-    source : TaskData, mapping of task to (X, y), tuple (X, y) or tuple (X, y, task)
-        As they would be given to ``fit``.
-    model : MultiTaskEstimator
-        Fitted.
-    owner : str
-        For messages.
-
-    Returns
-    -------
-    TaskData
-        Raw.
-
-    Raises
-    ------
-    DataError
-        If it is something else, or a target matrix.
-    """
+    """Read the rows that a model was fitted on."""
     if isinstance(source, tuple):
         if len(source) not in (2, 3):
             raise DataError(sentence("source", owner, "(X, y) or (X, y, task)", repr(len(source))))
@@ -63,21 +43,7 @@ def source_data(source: Any, model: MultiTaskEstimator, owner: str) -> TaskData:
 def refitted(
     model: MultiTaskEstimator, parts: list[TaskData], weights: list[Array] | None = None
 ) -> Any:  # noqa: ANN401 - an estimator of the class of the model
-    """Fit a copy of a model on several sets of rows.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Gives class and parameters.
-    parts : list of TaskData
-        Raw; tasks of one label are one task.
-    weights : list of ndarray, or None
-        What the weights of the rows of each part are multiplied by.
-
-    Returns
-    -------
-    MultiTaskEstimator
-    """
+    """Fit a copy of a model on several sets of rows."""
     factors = [np.ones(part.n_rows) for part in parts] if weights is None else weights
     own = [
         np.ones(part.n_rows) if part.sample_weight is None else part.sample_weight
@@ -110,22 +76,8 @@ def row_labels(data: TaskData) -> list[Hashable]:
 
 
 def natural_losses(model: Any, rows: TaskData, losses: Mapping[Hashable, Loss]) -> Array:  # noqa: ANN401
-    """Return the loss of every row under what a model predicts for it.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Fitted; a task that it does not know is predicted with what the others share.
-    rows : TaskData
-        Raw, with targets.
-    losses : mapping of task to Loss
-        The loss of each task, in the units of its target.
-
-    Returns
-    -------
-    ndarray of shape (n_rows,)
-        Of classes whose loss is a likelihood the log loss of the probability that is predicted.
-    """
+    """Return the loss of every row under what a model predicts for it."""
+    # Shapes: result (n_rows,).
     model, found = _sharing(model), np.empty(rows.n_rows)
     own = [losses[label] for label in row_labels(rows)]
     for loss in dict.fromkeys(own):

@@ -24,17 +24,7 @@ Index = NDArray[np.intp]
 
 @dataclass(frozen=True)
 class _Case:
-    """What the coefficients of a new domain may be.
-
-    Attributes
-    ----------
-    likeness : float
-        What the known mean is multiplied by.
-    size : float
-        Variance of the coefficients, beyond that of tasks, in mean squares of the known mean.
-    share : float
-        Prior probability.
-    """
+    """What the coefficients of a new domain may be."""
 
     likeness: float
     size: float
@@ -52,37 +42,12 @@ def can_average(model: Any) -> bool:  # noqa: ANN401 - an estimator
 
 
 def averaged(model: Any, source: Any, tasks: list[Rows], places: Index, width: Width) -> Any:  # noqa: ANN401
-    """Return a model whose new tasks have coefficients averaged over what they may be.
-
-    The coefficients of a new domain may be like those of the known tasks, have nothing to do
-    with them and be as large only, or be of no use at all; its level may be as far off as a
-    Cauchy prior lets it be. A few rows rarely say which. So the coefficients are the average of
-    those of every case, with the posterior probabilities of the cases as weights [1]_, instead
-    of those of the case that happens to look best.
-
-    Parameters
-    ----------
-    model : estimator
-        With the new tasks.
-    source : estimator
-        Before any of their rows.
-    tasks : list of Rows
-        The rows of each new task that has some.
-    places : ndarray of int of shape (len(tasks),)
-        Their numbers in the model.
-    width : tuple of (float, float)
-        See :func:`width_of`; the second is replaced by the average.
-
-    Returns
-    -------
-    estimator
-        How uncertain the coefficients are stays as it was.
-
-    References
-    ----------
-    .. [1] Hoeting, J., Madigan, D., Raftery, A. and Volinsky, C. (1999). Bayesian model
-       averaging: a tutorial. Statistical Science 14, 382-417, equations 1 to 3.
-    """
+    """Return a model whose new tasks have coefficients averaged over what they may be."""
+    # The coefficients of a new domain may be like those of the known tasks, have nothing to do
+    # with them and be as large only, or be of no use at all; its level may be as far off as a
+    # Cauchy prior lets it be. A few rows rarely say which. So the coefficients are the average of
+    # those of every case, with the posterior probabilities of the cases as weights [1]_, instead
+    # of those of the case that happens to look best.
     known: BayesClassTasks = source._tasks
     prior, rows = in_space(known.posteriors[0].prior, class_rows(known, tasks, 0))
     values = np.zeros((len(_CASES), len(FACTORS)))

@@ -149,17 +149,9 @@ class Adaptation:
 
 @dataclass(frozen=True, eq=False)
 class Trial:
-    """Losses of every candidate on the same rows, none of which it has learned from.
+    """Losses of every candidate on the same rows, none of which it has learned from."""
 
-    Attributes
-    ----------
-    losses : dict of str to ndarray of shape (n_rows,)
-        NaN for a row that a candidate could not be tried on.
-    weight : ndarray of shape (n_rows,)
-        Row weights.
-    untried : dict of str to str
-        Candidates that could not be fitted, and why.
-    """
+    # Shapes: losses (n_rows,), weight (n_rows,).
 
     losses: Mapping[str, Array]
     weight: Array
@@ -200,21 +192,7 @@ class Trial:
 
 
 def report_of(given: Given, trial: Trial | None, domain: str | None) -> Adaptation:
-    """Return what was tried, before anything is chosen.
-
-    Parameters
-    ----------
-    given : Given
-        The new rows.
-    trial : Trial or None
-        What was tried on them.
-    domain : {"shift", "new"} or None
-        As asked for.
-
-    Returns
-    -------
-    Adaptation
-    """
+    """Return what was tried, before anything is chosen."""
     losses = [entry.rows.loss for entry in given.tasks]
     squared = all(isinstance(loss, Squared | SquareRoot) for loss in losses)
     likely = all(isinstance(loss, Logistic | Multinomial) for loss in losses)

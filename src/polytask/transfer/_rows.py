@@ -28,17 +28,7 @@ Floats = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class NewTask:
-    """A task to adapt to.
-
-    Attributes
-    ----------
-    label : hashable
-        Its label.
-    position : int
-        The position of the task in the model, -1 for a new one.
-    rows : Rows
-        Its rows, possibly none.
-    """
+    """A task to adapt to."""
 
     label: Hashable
     position: int
@@ -47,17 +37,7 @@ class NewTask:
 
 @dataclass(frozen=True, eq=False)
 class Given:
-    """What was given.
-
-    Attributes
-    ----------
-    raw : TaskData or None
-        Before encoding; None if there were no rows.
-    data : TaskData or None
-        Encoded.
-    tasks : tuple of NewTask
-        The tasks, each with its rows; without targets none has any.
-    """
+    """What was given."""
 
     raw: TaskData | None
     data: TaskData | None
@@ -79,13 +59,7 @@ class Given:
         return np.concatenate([task.rows.weight for task in self.tasks])
 
     def folds(self, count: int) -> list[NDArray[np.intp]]:
-        """Deal the rows of every task into folds; a task's single row is never held out.
-
-        Returns
-        -------
-        list of ndarray of int
-            Row numbers of :attr:`data`.
-        """
+        """Deal the rows of every task into folds; a task's single row is never held out."""
         folds: list[list[NDArray[np.intp]]] = [[] for _ in range(count)]
         first = 0
         for task in self.tasks:
@@ -133,15 +107,7 @@ def outcomes_of(model: MultiTaskEstimator) -> Outcomes:
 
 
 def losses_of(model: MultiTaskEstimator, tasks: Sequence[Hashable]) -> dict[Hashable, Loss]:
-    """Return the losses of tasks, in the units of their targets.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Fitted; tasks that it does not know have the loss of all others.
-    tasks : sequence of hashable
-        Labels.
-    """
+    """Return the losses of tasks, in the units of their targets."""
     codes = np.asarray(model._schema.index.encode(list(tasks), "shared")).tolist()
     return {label: _loss(model, code) for label, code in zip(tasks, codes, strict=True)}
 
@@ -165,24 +131,7 @@ def read_rows(
     task: Any,  # noqa: ANN401
     sample_weight: Any,  # noqa: ANN401
 ) -> Given:
-    """Read new rows as the model reads its own.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Fitted.
-    X, y, task, sample_weight
-        As given to :func:`polytask.adapt`.
-
-    Returns
-    -------
-    Given
-
-    Raises
-    ------
-    DataError
-        If they do not fit the model.
-    """
+    """Read new rows as the model reads its own."""
     X, task = _labelled(model, X, task)
     if X is None:
         _refuse(y, "y")

@@ -27,31 +27,11 @@ _FEWEST = 5
 
 
 def shift_weights(model: MultiTaskEstimator, source: TaskData, new: TaskData) -> Array:
-    """Return weights under which the rows of the source are distributed as the new rows.
-
-    The ratio of the densities is the odds of a logistic classifier that tells new rows from
-    old ones [1]_, each row judged by a classifier that has not seen it; relative to a mixture
-    of both densities, so that no row counts more than ten times [2]_.
-
-    Parameters
-    ----------
-    model : MultiTaskEstimator
-        Knows how rows are encoded.
-    source, new : TaskData
-        Raw.
-
-    Returns
-    -------
-    ndarray of shape (n_rows of the source,)
-        Mean 1.
-
-    References
-    ----------
-    .. [1] Bickel, Brueckner and Scheffer (2009). Discriminative learning under covariate
-       shift. Journal of Machine Learning Research 10, 2137-2155, section 4.
-    .. [2] Yamada et al. (2013). Relative density-ratio estimation for robust distribution
-       comparison. Neural Computation 25, 1324-1370, section 3.1.
-    """
+    """Return weights under which the rows of the source are distributed as the new rows."""
+    # Shapes: result (n_rows of the source,).
+    # The ratio of the densities is the odds of a logistic classifier that tells new rows from
+    # old ones [1]_, each row judged by a classifier that has not seen it; relative to a mixture
+    # of both densities, so that no row counts more than ten times [2]_.
     from scipy.sparse import vstack
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import StratifiedKFold, cross_val_predict
@@ -85,21 +65,9 @@ def effective_rows(weight: Array) -> float:
 
 @dataclass(frozen=True, eq=False)
 class Shift:
-    """A model, its rows with weights, and new rows, with targets or without.
+    """A model, its rows with weights, and new rows, with targets or without."""
 
-    Attributes
-    ----------
-    model : MultiTaskEstimator
-        Fitted.
-    source : TaskData
-        Raw.
-    weight : ndarray of shape (n_rows of the source,)
-        See :func:`shift_weights`.
-    given : Given
-        The new rows.
-    new : TaskData
-        Raw.
-    """
+    # Shapes: weight (n_rows of the source,).
 
     model: MultiTaskEstimator
     source: TaskData

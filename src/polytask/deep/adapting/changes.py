@@ -67,15 +67,7 @@ class Change:
 
 
 def last_layers(network: Network, count: int) -> Change:
-    """Return a change of the last layers, one more in each stage.
-
-    Parameters
-    ----------
-    network : Network
-        Trained.
-    count : int
-        How many layers change in the end, at most all.
-    """
+    """Return a change of the last layers, one more in each stage."""
     chosen = layers_of(network)[::-1][:count]
     sources = dict(network.named_parameters())
     layers = {name: _copy(sources[name]) for names in chosen for name in names}
@@ -115,10 +107,8 @@ def below_heads(network: Network) -> dict[str, nn.Module]:
 
 
 def layers_of(network: Network) -> list[list[str]]:
-    """Return the names of the parameters of each layer below the heads, the first one first.
-
-    A norm, or whatever else has no matrix of weights, belongs to the layer before it.
-    """
+    """Return the names of the parameters of each layer below the heads, the first one first."""
+    # A norm, or whatever else has no matrix of weights, belongs to the layer before it.
     found: list[list[str]] = []
     for name, module in below_heads(network).items():
         own = dict(module.named_parameters(recurse=False))

@@ -20,20 +20,7 @@ def start_adam(value: Tensor) -> dict[str, Tensor]:
 def adam_step(
     state: State, gradient: Tensor, learning_rate: float, learns: Tensor | None = None
 ) -> State:
-    """Take one step against `gradient`.
-
-    Parameters
-    ----------
-    state : State
-        Holds the entries of :func:`start_adam`; a task that is absent for a while goes on
-        where it stopped.
-    gradient : Tensor of shape (k,)
-        The gradient in the values.
-    learning_rate : float
-        Length of the step.
-    learns : BoolTensor of shape (k,), default=None
-        Which tasks take part; None: all.
-    """
+    """Take one step against `gradient`. Shapes: gradient (k,), learns (k,)."""
     old = {name: state.tasks[name].to(gradient) for name in ("value", "mean", "square", "steps")}
     steps = old["steps"] + 1
     mean = DECAY_MEAN * old["mean"] + (1 - DECAY_MEAN) * gradient

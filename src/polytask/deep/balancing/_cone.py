@@ -28,17 +28,9 @@ GUESSING = 12
 
 @dataclass(frozen=True)
 class Cosines:
-    """The Gramian of gradients that are not zero, split into directions and lengths.
+    """The Gramian of gradients that are not zero, split into directions and lengths."""
 
-    Parameters
-    ----------
-    matrix : array of shape (k, k)
-        Inner products of the unit vectors.
-    lengths : array of shape (k,)
-        Lengths of the gradients.
-    precision : float
-        Relative error of the Gramian as it came.
-    """
+    # Shapes: matrix (k, k), lengths (k,).
 
     matrix: Array
     lengths: Array
@@ -66,21 +58,8 @@ def solve_positive(A: Array, b: Array) -> Array:
 
 
 def solved(gramian: Tensor, rule: Callable[[Cosines], Array]) -> Tensor:
-    """Apply a rule for weights to the tasks whose gradient is not zero; the others weigh 1.
-
-    Parameters
-    ----------
-    gramian : Tensor of shape (k, k)
-        Inner products of the gradients.
-    rule : callable
-        Weights (m,) from the :class:`Cosines` of m >= 1 gradients; it runs on the host, in
-        float64 but for large Gramians of float32.
-
-    Returns
-    -------
-    Tensor of shape (k,)
-        Weights like the Gramian.
-    """
+    """Apply a rule for weights to the tasks whose gradient is not zero; the others weigh 1."""
+    # Shapes: gramian (k, k), result (k,).
     single = gramian.dtype == torch.float32 and len(gramian) > LARGEST_IN_DOUBLE
     G = gramian.detach().cpu().to(torch.float32 if single else torch.float64).numpy()
     squares = np.diagonal(G)
@@ -96,37 +75,11 @@ def solved(gramian: Tensor, rule: Callable[[Cosines], Array]) -> Tensor:
 
 
 def nonnegative_minimum(A: Array, B: Array, free: Array | None = None) -> Array:
-    """Minimise ``x' A x / 2 - b' x`` over ``x >= 0`` for every row b of B.
-
-    Block principal pivoting: a guess of the positive entries gives x by one linear system;
-    entries that contradict the guess change sides, all at once as long as that helps, else
-    the last of them only, which ends for every positive definite A.
-
-    Parameters
-    ----------
-    A : array of shape (k, k)
-        Symmetric, positive definite.
-    B : array of shape (m, k)
-        Linear terms.
-    free : bool array of shape (m, k), default=None
-        A guess of the positive entries; None: from some steps of projected gradients.
-
-    Returns
-    -------
-    array of shape (m, k)
-        The minimisers.
-
-    Warns
-    -----
-    ConvergenceWarning
-        If rounding keeps the exchanges going; the last guess is returned then.
-
-    References
-    ----------
-    Júdice and Pires (1994), A block principal pivoting algorithm for large-scale strictly
-    monotone linear complementarity problems; Kim and Park (2011), Fast nonnegative matrix
-    factorization, section 3.
-    """
+    """Minimise ``x' A x / 2 - b' x`` over ``x >= 0`` for every row b of B."""
+    # Shapes: A (k, k), B (m, k), free (m, k), result (m, k).
+    # Block principal pivoting: a guess of the positive entries gives x by one linear system;
+    # entries that contradict the guess change sides, all at once as long as that helps, else
+    # the last of them only, which ends for every positive definite A.
     m, k = B.shape
     free = _guess(A, B) if free is None else free.copy()
     X = _given_free(A, B, free)
@@ -179,11 +132,9 @@ def _last_only(wrong: Array) -> Array:
 
 
 def _given_free(A: Array, B: Array, free: Array) -> Array:
-    """Return the minimisers whose entries outside `free` are zero.
-
-    All rows are solved together, each with as many unknowns as the row that has most; where it
-    has fewer, the others are bound to zero by a one on the diagonal.
-    """
+    """Return the minimisers whose entries outside `free` are zero."""
+    # All rows are solved together, each with as many unknowns as the row that has most; where it
+    # has fewer, the others are bound to zero by a one on the diagonal.
     X = np.zeros_like(B)
     width = int(free.sum(axis=1).max(initial=0))
     if len(B) == 1:

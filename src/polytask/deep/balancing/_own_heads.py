@@ -15,22 +15,8 @@ ENTRYWISE = ("MulBackward0", "DivBackward0", "ToCopyBackward0")
 
 
 def contributions(terms: Tensor, shared: Tensor) -> tuple[Tensor, Sequence[Any]] | None:
-    """Listen to what each term sends back to a shared tensor in the next backward pass.
-
-    Parameters
-    ----------
-    terms : Tensor of shape (k,)
-        The losses.
-    shared : Tensor
-        The tensor through which they depend on what the tasks share.
-
-    Returns
-    -------
-    tuple of Tensor of shape (k, *shared.shape) and handles of hooks, or None
-        The tensor holds the gradient of each term once the pass has reached the shared tensor.
-        None where two losses have an operation in common above it, so that one pass cannot
-        tell them apart.
-    """
+    """Listen to what each term sends back to a shared tensor in the next backward pass."""
+    # Shapes: terms (k,), result (k, *shared.shape).
     at = torch.autograd.graph.get_gradient_edge(shared)
     found = _edges_into(terms, (at.node, at.output_nr))
     if found is None:
@@ -41,22 +27,8 @@ def contributions(terms: Tensor, shared: Tensor) -> tuple[Tensor, Sequence[Any]]
 
 
 def leaves_above(terms: Tensor, at: Tensor, below: Sequence[Tensor]) -> list[Tensor] | None:
-    """Return the leaves that the terms depend on beside a tensor and what is below it.
-
-    Parameters
-    ----------
-    terms : Tensor of shape (k,)
-        The losses.
-    at : Tensor
-        A tensor between the leaves and the losses.
-    below : sequence of Tensor
-        Leaves below the tensor.
-
-    Returns
-    -------
-    list of Tensor, or None
-        None where `below` is not exactly what the tensor depends on, or is reached beside it.
-    """
+    """Return the leaves that the terms depend on beside a tensor and what is below it."""
+    # Shapes: terms (k,).
     edge = torch.autograd.graph.get_gradient_edge(at)
     named = {id(leaf) for leaf in below}
     beside = _leaves(terms.grad_fn, {edge.node})

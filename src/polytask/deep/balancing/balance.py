@@ -212,10 +212,8 @@ def required_balancer(balancer: object) -> AnyBalancer:
 
 
 def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor | None:
-    """Return the numbers of the tasks that the losses belong to, checked.
-
-    None stands for all tasks in order, also where their numbers were given.
-    """
+    """Return the numbers of the tasks that the losses belong to, checked."""
+    # None stands for all tasks in order, also where their numbers were given.
     if present is None:
         if n_losses != n_tasks:
             allowed = f"the numbers of the tasks that the {n_losses} losses belong to"

@@ -140,20 +140,8 @@ class PCGrad:
 
 
 def projected_in_order(cosines: Cosines, order: Array) -> Array:
-    """Return the weights of the sum of all gradients, each projected in the given order.
-
-    Parameters
-    ----------
-    cosines : Cosines
-        The gradients.
-    order : array of shape (k,)
-        A permutation of the tasks.
-
-    Returns
-    -------
-    array of shape (k,)
-        The weights; none is under 1.
-    """
+    """Return the weights of the sum of all gradients, each projected in the given order."""
+    # Shapes: order (k,), result (k,).
     C, width = cosines.matrix[np.ix_(order, order)], 32
     k = len(C)
     added = np.zeros_like(C)
@@ -227,12 +215,10 @@ def _at_distance(
     levels: tuple[float, float],
     tolerance: float,
 ) -> Array:
-    """Return the correction ``x >= 0`` to the level at which ``x' A x`` is ``radius ** 2``.
-
-    For a level t the correction minimises ``x' A x / 2 - (t slopes - products)' x``. Its length
-    is a convex, increasing function of t, and the root of a quadratic as long as the same
-    entries are positive; so the exact step is taken for these, and halving is a fall-back.
-    """
+    """Return the correction ``x >= 0`` to the level at which ``x' A x`` is ``radius ** 2``."""
+    # For a level t the correction minimises ``x' A x / 2 - (t slopes - products)' x``. Its length
+    # is a convex, increasing function of t, and the root of a quadratic as long as the same
+    # entries are positive; so the exact step is taken for these, and halving is a fall-back.
     lowest, highest = levels
     level = highest
     x = np.ones_like(products)

@@ -74,10 +74,8 @@ class LinearHeads:
         return _Products(slopes, weight, owner, len(present))
 
     def _owners(self, present: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        """Return the position among the tasks present that owns each column, and the columns.
-
-        None stands for one column for each task in order, and for all columns.
-        """
+        """Return the position among the tasks present that owns each column, and the columns."""
+        # None stands for one column for each task in order, and for all columns.
         n_columns = self.weight.shape[0]
         tasks = torch.arange(n_columns) if self.tasks is None else self.tasks
         tasks = tasks.to(present.device)

@@ -14,17 +14,7 @@ DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
 class Trial:
-    """A :class:`Balance` that takes and returns NumPy arrays.
-
-    Parameters
-    ----------
-    balancer : LossBalancer or GradientBalancer
-        The balancer.
-    n_tasks : int
-        Number of tasks.
-    dtype : {"float32", "float64"}, default="float64"
-        What losses, Gramians and weights are held in.
-    """
+    """A :class:`Balance` that takes and returns NumPy arrays."""
 
     def __init__(self, balancer: AnyBalancer, n_tasks: int, dtype: str = "float64") -> None:
         self.balance = Balance(balancer, n_tasks)

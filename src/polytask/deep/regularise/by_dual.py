@@ -21,24 +21,12 @@ _EVERY = 10
 @final
 @dataclass(frozen=True, eq=False)
 class ByDual(Proximable):
-    """A penalty h(A W) with its prox: accelerated projected gradient on the dual [1]_.
+    """A penalty h(A W) with its prox: accelerated projected gradient on the dual [1]_."""
 
-    The minimiser of 1/2 ||Z - W||^2 + s h(A Z) is W - s A'U, where U minimises
-    s/2 ||A'U||^2 - <A W, U> + h*(U). It ends when the duality gap, which bounds half the squared
-    distance to the minimiser, is at the limit of the precision; what is zero in A Z is then
-    made exactly zero.
-
-    Parameters
-    ----------
-    penalty : Composed
-        The penalty, bound to columns.
-
-    References
-    ----------
-    .. [1] Beck, A. and Teboulle, M. (2009). Fast gradient-based algorithms for constrained total
-       variation image denoising and deblurring problems. IEEE Transactions on Image Processing
-       18, 2419-2434, Section 4.
-    """
+    # The minimiser of 1/2 ||Z - W||^2 + s h(A Z) is W - s A'U, where U minimises
+    # s/2 ||A'U||^2 - <A W, U> + h*(U). It ends when the duality gap, which bounds half the squared
+    # distance to the minimiser, is at the limit of the precision; what is zero in A Z is then
+    # made exactly zero.
 
     penalty: Composed
 
@@ -47,13 +35,7 @@ class ByDual(Proximable):
         return self.penalty.value(W)
 
     def prox(self, W: Array, step: float) -> Array:
-        """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z).
-
-        Warns
-        -----
-        ConvergenceWarning
-            If the precision is not reached.
-        """
+        """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
         if step == 0:
             return W
         xp = namespace(W)

@@ -103,13 +103,12 @@ def _along(start: _Point, end: _Point, share: float) -> _Point:
 @final
 @dataclass(eq=False)
 class _Descent:
-    """Accelerated proximal gradient with a search for the step, started anew where it overshoots.
+    """Accelerated proximal gradient with a line search and restarts."""
 
-    Beck, A. and Teboulle, M. (2009). A fast iterative shrinkage-thresholding algorithm for
-    linear inverse problems. SIAM Journal on Imaging Sciences 2, 183-202, Section 4. O'Donoghue,
-    B. and Candès, E. (2015). Adaptive restart for accelerated gradient schemes. Foundations of
-    Computational Mathematics 15, 715-732, Section 3.2.
-    """
+    # Beck, A. and Teboulle, M. (2009). A fast iterative shrinkage-thresholding algorithm for
+    # linear inverse problems. SIAM Journal on Imaging Sciences 2, 183-202, Section 4. O'Donoghue,
+    # B. and Candès, E. (2015). Adaptive restart for accelerated gradient schemes. Foundations of
+    # Computational Mathematics 15, 715-732, Section 3.2.
 
     blocks: list[_Block]
     loss: Callable[[], Tensor | float]

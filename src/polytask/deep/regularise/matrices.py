@@ -30,14 +30,7 @@ class Layout(ABC):
 @final
 @dataclass(frozen=True)
 class RowsAt(Layout):
-    """The features are along one axis of the tensor, the columns are all other axes.
-
-    Parameters
-    ----------
-    axis : int
-        The axis; 1 for the weight (out, in) of a linear layer and (out, in, ...) of a
-        convolution, 0 for an embedding.
-    """
+    """The features are along one axis of the tensor, the columns are all other axes."""
 
     axis: int
 
@@ -103,12 +96,10 @@ _INPUT_FIRST = (
 
 
 def layout_of(module: nn.Module, name: str, values: Tensor) -> Layout:
-    """Return how a parameter of a module is seen as a matrix.
-
-    A module that stacks copies says so in its attribute `layouts`, a mapping from the names of
-    its parameters to their layouts. Otherwise an embedding and a transposed convolution have
-    their inputs along the first axis, every other layer along the second; a vector is one row.
-    """
+    """Return how a parameter of a module is seen as a matrix."""
+    # A module that stacks copies says so in its attribute `layouts`, a mapping from the names of
+    # its parameters to their layouts. Otherwise an embedding and a transposed convolution have
+    # their inputs along the first axis, every other layer along the second; a vector is one row.
     own: dict[str, Layout] = getattr(module, "layouts", {})
     if name in own:
         return own[name]
@@ -120,15 +111,7 @@ def layout_of(module: nn.Module, name: str, values: Tensor) -> Layout:
 @final
 @dataclass(frozen=True, eq=False)
 class Matrix:
-    """One or several parameters as one matrix W; several have their columns side by side.
-
-    Parameters
-    ----------
-    name : str
-        What messages and reports call it.
-    blocks : tuple of (Parameter, Layout)
-        The parameters, all with the same number of features.
-    """
+    """One or several parameters as one matrix W; several have their columns side by side."""
 
     name: str
     blocks: tuple[tuple[nn.Parameter, Layout], ...]

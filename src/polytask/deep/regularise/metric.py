@@ -32,16 +32,7 @@ _ROUNDS = 60
 
 @dataclass(frozen=True, eq=False)
 class Step:
-    """The step that an optimiser takes with one parameter.
-
-    Attributes
-    ----------
-    size : float
-        What a unit of gradient moves the parameter by, in the steady state.
-    scale : Tensor or None
-        The diagonal of the metric, of the shape of the parameter: the step of each element is
-        size / scale. None: 1 everywhere.
-    """
+    """The step that an optimiser takes with one parameter."""
 
     size: float
     scale: Tensor | None
@@ -55,12 +46,10 @@ def _refuse_ascent(group: dict[str, Any]) -> None:
 
 
 def _plain_step(optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]) -> Step:
-    """Return the step of SGD.
-
-    Its momentum buffer adds up gradients: for a steady gradient g it is (1 - dampening) /
-    (1 - momentum) g. Only a prox with a step longer by that factor has the minimisers of the
-    objective as its fixed points.
-    """
+    """Return the step of SGD."""
+    # Its momentum buffer adds up gradients: for a steady gradient g it is (1 - dampening) /
+    # (1 - momentum) g. Only a prox with a step longer by that factor has the minimisers of the
+    # objective as its fixed points.
     size, momentum = float(group["lr"]), float(group["momentum"])
     if momentum:
         size *= (1.0 - float(group["dampening"])) / (1.0 - momentum)
@@ -125,26 +114,8 @@ def require_held(
 
 
 def metric_of(optimizers: Iterable[object], matrix: Matrix) -> tuple[float, Tensor | None] | None:
-    """Return the step of the optimiser that a matrix belongs to.
-
-    Parameters
-    ----------
-    optimizers : iterable of SGD, Adam or AdamW
-        After their steps; or wrappers with them in the attribute `optimizer`.
-    matrix : Matrix
-        The parameters.
-
-    Returns
-    -------
-    tuple of float and (Tensor of shape (n_features, n_columns) or None), or None
-        The step size and the diagonal of the metric; None where nothing has moved yet.
-
-    Raises
-    ------
-    IncompatibleError
-        If the metric of the optimiser is not known, a parameter is not in it, or parameters of
-        one matrix have different learning rates.
-    """
+    """Return the step of the optimiser that a matrix belongs to."""
+    # Shapes: result (n_features, n_columns).
     inner = [_innermost(optimizer) for optimizer in optimizers]
     found = [_step_of(inner, parameter, matrix.name) for parameter in matrix.parameters]
     steps = [step for step in found if step is not None]
@@ -165,13 +136,7 @@ def metric_of(optimizers: Iterable[object], matrix: Matrix) -> tuple[float, Tens
 
 
 def adapts(optimizers: Iterable[object], matrix: Matrix) -> bool:
-    """Tell whether the optimiser of a matrix has a metric of its own, as Adam has.
-
-    Raises
-    ------
-    IncompatibleError
-        If the metric of an optimiser is not known, or a parameter is in none of them.
-    """
+    """Tell whether the optimiser of a matrix has a metric of its own, as Adam has."""
     inner = [_innermost(optimizer) for optimizer in optimizers]
     owners = {
         id(parameter): type(optimizer)
@@ -186,37 +151,14 @@ def adapts(optimizers: Iterable[object], matrix: Matrix) -> bool:
 
 
 def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None) -> Tensor:
-    """Shorten groups of rows in a diagonal metric.
-
-    The minimiser over Z of sum d (z - w)^2 / 2 + sum over groups of a_G ||Z_G||. With s the
-    length of the minimiser z = d w s / (d s + a), so 1 / s is where sum (d w / (d + a / s))^2
-    reaches s^2: the one root of sum (d w / (d s + a))^2 = 1, found for all groups at once. As a
-    function of s, the length sum^(-1/2) is concave and increasing, so Newton's steps from 0
-    approach the root from below [1]_, [2]_.
-
-    Parameters
-    ----------
-    W : Tensor of shape (n_rows, n_columns)
-        The point.
-    scale : Tensor of shape (n_rows, n_columns)
-        The diagonal d > 0.
-    amount : Tensor of shape (n_groups,)
-        The amounts a >= 0.
-    owner : LongTensor of shape (n_rows,) or None
-        The group of each row; None: every row is one.
-
-    Returns
-    -------
-    Tensor of shape (n_rows, n_columns)
-        The minimiser; groups with ||d w|| <= a are exactly zero.
-
-    References
-    ----------
-    .. [1] Deleu, T. and Bengio, Y. (2021). Structured sparsity inducing adaptive optimizers for
-       deep learning. arXiv:2102.03869, Section 3.2.
-    .. [2] Yun, J., Lozano, A. C. and Yang, E. (2021). Adaptive proximal gradient methods for
-       structured neural networks. NeurIPS 34, Section 3.
-    """
+    """Shorten groups of rows in a diagonal metric."""
+    # Shapes: W (n_rows, n_columns), scale (n_rows, n_columns), amount (n_groups,), owner
+    # (n_rows,), result (n_rows, n_columns).
+    # The minimiser over Z of sum d (z - w)^2 / 2 + sum over groups of a_G ||Z_G||. With s the
+    # length of the minimiser z = d w s / (d s + a), so 1 / s is where sum (d w / (d + a / s))^2
+    # reaches s^2: the one root of sum (d w / (d s + a))^2 = 1, found for all groups at once. As a
+    # function of s, the length sum^(-1/2) is concave and increasing, so Newton's steps from 0
+    # approach the root from below [1]_, [2]_.
 
     def summed(values: Tensor) -> Tensor:
         rows = values.sum(1)
@@ -270,26 +212,8 @@ def prox_in_metric(
     scale: Tensor,
     step: float,
 ) -> Tensor:
-    """Return the minimiser over Z of sum scale (Z - W)^2 / 2 + step * penalty(Z).
-
-    Parameters
-    ----------
-    penalty : Proximable
-        L1, L21, SparseGroup, GroupNorm or OutlierTasks.
-    W, scale : Tensor of shape (n_features, n_columns)
-        The point and the diagonal of the metric, > 0.
-    step : float
-        The step.
-
-    Returns
-    -------
-    Tensor of shape (n_features, n_columns)
-
-    Raises
-    ------
-    IncompatibleError
-        If the minimiser is not known for the penalty.
-    """
+    """Return the minimiser over Z of sum scale (Z - W)^2 / 2 + step * penalty(Z)."""
+    # Shapes: W, scale (n_features, n_columns), result (n_features, n_columns).
     raise no_metric(penalty)
 
 

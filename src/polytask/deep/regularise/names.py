@@ -27,22 +27,18 @@ NORMS: tuple[type[nn.Module], ...] = (
 
 
 def is_weight(module: nn.Module, name: str, parameter: nn.Parameter) -> bool:
-    """Tell whether a parameter of a module is a matrix of weights: no bias, gain or scalar.
-
-    A module that holds other things says so in its attribute `not_weights`, a collection of
-    names of its parameters.
-    """
+    """Tell whether a parameter of a module is a matrix of weights: no bias, gain or scalar."""
+    # A module that holds other things says so in its attribute `not_weights`, a collection of
+    # names of its parameters.
     if isinstance(module, NORMS) or name in getattr(module, "not_weights", ()):
         return False
     return parameter.ndim >= 2 and "bias" not in name
 
 
 def weights_of(module: nn.Module, prefix: str = "") -> Iterator[tuple[str, Matrix]]:
-    """Yield the name and the matrix of every weight in a module.
-
-    A module that holds copies one after the other has a method ``joined_weights(prefix)`` that
-    yields them side by side, as they are in one that holds them stacked.
-    """
+    """Yield the name and the matrix of every weight in a module."""
+    # A module that holds copies one after the other has a method ``joined_weights(prefix)`` that
+    # yields them side by side, as they are in one that holds them stacked.
     joined = getattr(module, "joined_weights", None)
     if callable(joined):
         yield from joined(prefix)
@@ -99,11 +95,9 @@ def _first_layer(module: nn.Module) -> list[nn.Module]:
 
 
 def input_layers(module: nn.Module) -> list[nn.Module]:
-    """Return the layers that read the input: those that a module names, or the first one.
-
-    A module names them with a method ``input_layers()`` that returns a list of modules; it is
-    asked for wherever it stands in the network.
-    """
+    """Return the layers that read the input: those that a module names, or the first one."""
+    # A module names them with a method ``input_layers()`` that returns a list of modules; it is
+    # asked for wherever it stands in the network.
     own = getattr(module, "input_layers", None)
     if callable(own):
         return list(own())
@@ -150,31 +144,7 @@ def _parameters(network: nn.Module, pattern: str) -> list[Matrix]:
 
 
 def resolve(network: nn.Module, pattern: str) -> list[Matrix]:
-    """Return the matrices that a name or pattern stands for.
-
-    Parameters
-    ----------
-    network : nn.Module
-        The network.
-    pattern : str
-        ``"heads"``: the weights of all heads as one matrix, a column for each output.
-        ``"input"``: the layers that read the features as one matrix, a row for each feature.
-        Otherwise a name of a module, with ``*`` for any characters: every weight matrix in it,
-        each by itself, without biases and gains of norms; copies of one layer (towers, experts)
-        side by side as one matrix. A pattern that matches no module with weights is matched
-        with the names of parameters, and stands for exactly those. What stands in the module
-        `sharing` of a network also matches without ``sharing.``.
-
-    Returns
-    -------
-    list of Matrix
-        At least one.
-
-    Raises
-    ------
-    ParameterError
-        If nothing matches.
-    """
+    """Return the matrices that a name or pattern stands for."""
     if not isinstance(pattern, str):
         allowed = "the name of a layer or a pattern, as text"
         raise ParameterError(sentence("A key", "penalties", allowed, repr(pattern)))

@@ -46,15 +46,7 @@ _WITHOUT: tuple[tuple[type, str], ...] = (
 
 @dataclass(frozen=True)
 class Parting:
-    """A penalty as a smooth part and a part with a prox, whose sum it is.
-
-    Attributes
-    ----------
-    smooth : Smooth or None
-        What goes into the loss: L2, couplings, and the ridge of an elastic net.
-    proximable : Proximable or None
-        What a step after that of the optimiser applies.
-    """
+    """A penalty as a smooth part and a part with a prox, whose sum it is."""
 
     smooth: Smooth | None
     proximable: Proximable | None
@@ -93,28 +85,10 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
 
 
 def parted(penalty: Penalty) -> Parting:
-    """Take a penalty apart for training by gradients.
-
-    Unlike :func:`polytask.penalties.decompose`, which gives ridges to the prox, everything with
-    a gradient goes to the smooth part: there any optimiser is right. Penalties that are not
-    convex are allowed; what is reached is a stationary point, as for the network itself.
-
-    Parameters
-    ----------
-    penalty : Penalty
-        A penalty with an alpha, bound to columns where it depends on them.
-
-    Returns
-    -------
-    Parting
-
-    Raises
-    ------
-    ParameterError
-        If its strength is a fraction.
-    IncompatibleError
-        If a part has neither a gradient nor a prox, or the sum of two has none.
-    """
+    """Take a penalty apart for training by gradients."""
+    # Unlike :func:`polytask.penalties.decompose`, which gives ridges to the prox, everything with
+    # a gradient goes to the smooth part: there any optimiser is right. Penalties that are not
+    # convex are allowed; what is reached is a stationary point, as for the network itself.
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     if any(member.strength is None for member in members):
         raise ParameterError(
@@ -144,19 +118,7 @@ class _SmoothValue(torch.autograd.Function):
 
 
 def smooth_value(W: Tensor, penalty: Smooth) -> Tensor:
-    """Return the value of a smooth penalty as a tensor with a gradient.
-
-    Parameters
-    ----------
-    W : Tensor of shape (n_features, n_columns)
-        Coefficients.
-    penalty : Smooth
-        The penalty; both its value and its gradient are those of the linear estimators.
-
-    Returns
-    -------
-    Tensor of shape ()
-        The value; it can be differentiated once.
-    """
+    """Return the value of a smooth penalty as a tensor with a gradient."""
+    # Shapes: W (n_features, n_columns), result ().
     found: Tensor = _SmoothValue.apply(W, penalty)  # type: ignore[no-untyped-call]
     return found

@@ -111,10 +111,8 @@ class TaskBatchNorm1d(nn.Module):
         return (found * scale[place] + shift[place]).to(x.dtype)
 
     def _statistics(self, x: Tensor, place: Tensor) -> tuple[Tensor, Tensor]:
-        """Return the mean and variance that each task is normalised with, and the common ones.
-
-        Both of shape (n_tasks + 1, n_features).
-        """
+        """Return the mean and variance that each task is normalised with, and the common ones."""
+        # Both of shape (n_tasks + 1, n_features).
         known = (self.n_batches > 0)[:, None]
         mean = torch.where(known, self.running_mean, self.running_mean[-1])
         var = torch.where(known, self.running_var, self.running_var[-1])

@@ -118,32 +118,7 @@ def term(
     columns: Columns | None = None,
     feature_names: Sequence[str] | None = None,
 ) -> PenaltyTerm:
-    """Return a penalty bound to the features and columns of a matrix.
-
-    Parameters
-    ----------
-    name : str
-        What reports call it.
-    matrix : Matrix
-        The parameters.
-    penalty : Penalty
-        Any penalty of :mod:`polytask.penalties` with an alpha.
-    columns : Columns, default=None
-        The task and class of each column; None: every column is a task of its own.
-    feature_names : sequence of str, default=None
-        Names of the rows, for penalties that name features.
-
-    Returns
-    -------
-    PenaltyTerm
-
-    Raises
-    ------
-    ParameterError
-        If `columns` or `feature_names` are not as many as the matrix has.
-    IncompatibleError
-        If the penalty can be applied neither in the loss nor by a proximal step.
-    """
+    """Return a penalty bound to the features and columns of a matrix."""
     if not isinstance(penalty, Penalty):
         allowed = "penalties of polytask.penalties, such as L21(1e-3)"
         raise ParameterError(sentence("The values", "penalties", allowed, repr(penalty)))

@@ -135,23 +135,8 @@ def served(
     own: Callable[[Inputs, Tensor], Tensor],
     every: Callable[[Inputs], Tensor],
 ) -> Tensor:
-    """Return the representation of each row: by its task, or for an unseen task by all.
-
-    Parameters
-    ----------
-    x : Tensor, or dictionary, list or tuple of inputs
-        The inputs.
-    task : LongTensor of shape (n,)
-        The task of each row; -1 for one that was not there in training.
-    own : callable
-        From inputs and tasks, all of them known, to (n, h).
-    every : callable
-        From inputs to (n, n_tasks, h), whose mean over tasks serves unseen ones.
-
-    Returns
-    -------
-    Tensor of shape (n, h)
-    """
+    """Return the representation of each row: by its task, or for an unseen task by all."""
+    # Shapes: task (n,), result (n, h).
     unseen = task < 0
     if not bool(unseen.any()):
         return own(x, task)

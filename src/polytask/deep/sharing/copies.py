@@ -25,15 +25,7 @@ from polytask.exceptions import IncompatibleError
 
 
 class Copies(nn.Module, ABC):
-    """Copies of a trunk.
-
-    Attributes
-    ----------
-    n_copies : int
-        Their number.
-    batched : bool
-        Whether they are one batched computation, or a plain loop.
-    """
+    """Copies of a trunk."""
 
     n_copies: int
     batched: bool
@@ -48,19 +40,7 @@ class Copies(nn.Module, ABC):
 
     @abstractmethod
     def of_rows(self, x: Inputs, copy: Tensor) -> Tensor:
-        """Return what one copy makes of each row.
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        copy : LongTensor of shape (n,)
-            The copy for each row.
-
-        Returns
-        -------
-        Tensor of shape (n, h)
-        """
+        """Return what one copy makes of each row. Shapes: copy (n,), result (n, h)."""
 
     @abstractmethod
     def matrices(self) -> Iterator[tuple[str, Matrix]]:
@@ -90,15 +70,7 @@ def _one_by_one(x: Inputs, copy: Tensor, run: Callable[[int, Inputs], Tensor]) -
 
 @final
 class LoopedCopies(Copies):
-    """Copies one after the other, for any trunk.
-
-    Parameters
-    ----------
-    trunks : sequence of nn.Module
-        The copies.
-    ends : bool, default=True
-        Whether they give the representation, (n, h); else a stage of it, of any shape.
-    """
+    """Copies one after the other, for any trunk."""
 
     batched = False
 
@@ -146,19 +118,9 @@ class LoopedCopies(Copies):
 @final
 @dataclass(frozen=True)
 class _Groups:
-    """Rows in groups of equal size, each of one copy.
+    """Rows in groups of equal size, each of one copy."""
 
-    Attributes
-    ----------
-    which : LongTensor of shape (n_groups,) or None
-        The copy of each group; None: there is one group for each copy, in order.
-    counts : LongTensor of shape (n_groups,)
-        The number of rows in each group.
-    size : int
-        The number of places in each group, at least the largest count.
-    slots : LongTensor of shape (n,)
-        The place of each row among all places.
-    """
+    # Shapes: which (n_groups,), counts (n_groups,), slots (n,).
 
     which: Tensor | None
     counts: Tensor
@@ -187,17 +149,11 @@ class _Groups:
 
 @final
 class StackedCopies(Copies):
-    """Copies of one shape as batched products, for trunks that `allows_stacking`.
+    """Copies of one shape as batched products, for trunks that `allows_stacking`."""
 
-    Rows of unlike copies are put into groups of equal size, filled up with rows that are thrown
-    away. Large groups are divided, so that there are at most about four places for each row,
-    except where a batch norm has to see a group as a whole.
-
-    Parameters
-    ----------
-    trunks : sequence of nn.Module
-        The copies.
-    """
+    # Rows of unlike copies are put into groups of equal size, filled up with rows that are thrown
+    # away. Large groups are divided, so that there are at most about four places for each row,
+    # except where a batch norm has to see a group as a whole.
 
     batched = True
 
@@ -247,19 +203,6 @@ class StackedCopies(Copies):
 
 
 def make_copies(trunks: Sequence[nn.Module], *, ends: bool = True) -> Copies:
-    """Return trunks of one shape as one module, batched where their layers allow it.
-
-    Parameters
-    ----------
-    trunks : sequence of nn.Module
-        Copies of one trunk, with equal or unequal weights.
-    ends : bool, default=True
-        Whether they give the representation, (n, h); else a stage of it, of any shape.
-
-    Returns
-    -------
-    Copies
-        `StackedCopies`, or `LoopedCopies` for a trunk with other layers.
-    """
+    """Return trunks of one shape as one module, batched where their layers allow it."""
     stacks = allows_stacking(trunks[0])
     return StackedCopies(trunks) if stacks else LoopedCopies(trunks, ends=ends)

@@ -29,11 +29,9 @@ def draw_gates(width: int, n_experts: int, n_gates: int) -> Copies:
 
 
 def gate_width(trunk: nn.Module, given: int | None, owner: str) -> tuple[int, bool]:
-    """Return the width of what gates read, and whether that is the input.
-
-    Gates read the input of a trunk whose first layer is linear, else the mean representation of
-    the experts, whose width must be given.
-    """
+    """Return the width of what gates read, and whether that is the input."""
+    # Gates read the input of a trunk whose first layer is linear, else the mean representation of
+    # the experts, whose width must be given.
     width = first_width(trunk)
     if width is not None:
         return width, True
@@ -105,17 +103,7 @@ def _gate_rows(x: Inputs, experts: Tensor, reads_input: bool) -> Tensor:
 
 @final
 class MixedExperts(nn.Module):
-    """Multi-gate mixture of experts, built.
-
-    Parameters
-    ----------
-    experts : Copies
-        The experts.
-    gates : Copies
-        A gate for each task.
-    reads_input : bool
-        Whether gates read the input, or the mean of the experts' representations.
-    """
+    """Multi-gate mixture of experts, built."""
 
     shared_representation = False
 
@@ -137,15 +125,8 @@ class MixedExperts(nn.Module):
         return [*input_layers(self.trunk), *gates]
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: task (n,).
         return self._every(x) if task is None else served(x, task, self._own, self._every)
 
     def _every(self, x: Inputs) -> Tensor:
@@ -155,23 +136,9 @@ class MixedExperts(nn.Module):
         return torch.bmm(logits.softmax(-1).transpose(0, 1), experts.transpose(0, 1))
 
     def readout(self, x: Inputs, weight: Tensor, owners: Tensor) -> Tensor:
-        """Return linear maps of the representations for all tasks, which are not formed.
-
-        A linear map of a mixture is the mixture of the linear maps, which are far smaller.
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        weight : Tensor of shape (n_columns, h)
-            The maps.
-        owners : LongTensor of shape (n_columns,)
-            The task of each.
-
-        Returns
-        -------
-        Tensor of shape (n, n_columns)
-        """
+        """Return linear maps of the representations for all tasks, which are not formed."""
+        # Shapes: weight (n_columns, h), owners (n_columns,), result (n, n_columns).
+        # A linear map of a mixture is the mixture of the linear maps, which are far smaller.
         experts = self.trunk(x)
         gates = self.gates(_gate_rows(x, experts, self._reads_input)).softmax(-1)
         return mixed_outputs(gates[owners], experts @ weight.T)
@@ -235,13 +202,7 @@ class CGC:
 
 @final
 class Trunks(nn.Module):
-    """Shared experts and those of each task.
-
-    Parameters
-    ----------
-    shared, own : Copies
-        The shared experts, and those of task 0, then of task 1, and so on.
-    """
+    """Shared experts and those of each task."""
 
     def __init__(self, shared: Copies, own: Copies) -> None:
         super().__init__()
@@ -250,19 +211,7 @@ class Trunks(nn.Module):
 
 @final
 class OwnExperts(nn.Module):
-    """Customised gate control, built.
-
-    Parameters
-    ----------
-    shared : Copies
-        The shared experts.
-    own : Copies
-        Those of task 0, then those of task 1, and so on.
-    gates : Copies
-        A gate for each task: shared experts first.
-    reads_input : bool
-        Whether gates read the input, or the mean of the shared experts' representations.
-    """
+    """Customised gate control, built."""
 
     shared_representation = False
 
@@ -285,15 +234,8 @@ class OwnExperts(nn.Module):
         return [*input_layers(self.trunk.shared), *input_layers(self.trunk.own), *gates]
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: task (n,).
         return self._every(x) if task is None else served(x, task, self._own, self._every)
 
     def _every(self, x: Inputs) -> Tensor:
@@ -305,21 +247,8 @@ class OwnExperts(nn.Module):
         return common + mixed_own(of_own, own).transpose(0, 1)
 
     def readout(self, x: Inputs, weight: Tensor, owners: Tensor) -> Tensor:
-        """Return linear maps of the representations for all tasks, which are not formed.
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        weight : Tensor of shape (n_columns, h)
-            The maps.
-        owners : LongTensor of shape (n_columns,)
-            The task of each.
-
-        Returns
-        -------
-        Tensor of shape (n, n_columns)
-        """
+        """Return linear maps of the representations for all tasks, which are not formed."""
+        # Shapes: weight (n_columns, h), owners (n_columns,), result (n, n_columns).
         shared, own = self.trunk.shared(x), self.trunk.own(x)
         gates = self.gates(_gate_rows(x, shared, self._reads_input)).softmax(-1)[owners]
         of_shared, of_own = torch.split(gates, [len(shared), self._n_own], dim=-1)
@@ -342,36 +271,15 @@ class OwnExperts(nn.Module):
 
 
 def mixed_outputs(gates: Tensor, outputs: Tensor) -> Tensor:
-    """Mix the outputs of shared experts.
-
-    Parameters
-    ----------
-    gates : Tensor of shape (n_columns, n, n_experts)
-        What each expert counts.
-    outputs : Tensor of shape (n_experts, n, n_columns)
-        Its outputs.
-
-    Returns
-    -------
-    Tensor of shape (n, n_columns)
-    """
+    """Mix the outputs of shared experts."""
+    # Shapes: gates (n_columns, n, n_experts), outputs (n_experts, n, n_columns), result (n,
+    # n_columns).
     return torch.einsum("cne,enc->nc", gates, outputs)
 
 
 def mixed_own(gates: Tensor, own: Tensor) -> Tensor:
-    """Mix each task's experts of its own.
-
-    Parameters
-    ----------
-    gates : Tensor of shape (n_tasks, n, n_own)
-        What each expert counts.
-    own : Tensor of shape (n_tasks * n_own, n, h)
-        The experts of task 0, then those of task 1, and so on.
-
-    Returns
-    -------
-    Tensor of shape (n_tasks, n, h)
-    """
+    """Mix each task's experts of its own."""
+    # Shapes: gates (n_tasks, n, n_own), own (n_tasks * n_own, n, h), result (n_tasks, n, h).
     n_tasks, _, n_own = gates.shape
     by_task = own.view(n_tasks, n_own, *own.shape[1:])
     # A product with one number for each row needs no einsum.

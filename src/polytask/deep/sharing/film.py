@@ -23,11 +23,9 @@ from polytask.exceptions import ParameterError
 
 
 def _points(trunk: nn.Module) -> list[tuple[nn.Module, int]]:
-    """Return the parts of a trunk that end where it is modulated, with their widths.
-
-    In an nn.Sequential that is after each linear layer and the norm that may follow it; layers
-    after the last such point form a part of width 0.
-    """
+    """Return the parts of a trunk that end where it is modulated, with their widths."""
+    # In an nn.Sequential that is after each linear layer and the norm that may follow it; layers
+    # after the last such point form a part of width 0.
     parts: list[tuple[list[nn.Module], int]] = []
     layers = layers_of(trunk)
     held: list[nn.Module] = []
@@ -102,17 +100,7 @@ class FiLM:
 
 @final
 class ModulatedTrunk(nn.Module):
-    """Feature-wise linear modulation, built.
-
-    Parameters
-    ----------
-    parts : list of (nn.Module, int)
-        The parts of the trunk, each with the width of what is modulated after it, 0 for nothing.
-    n_tasks : int
-        The number of tasks.
-    n_dimensions : int
-        The length of the vector for a task.
-    """
+    """Feature-wise linear modulation, built."""
 
     shared_representation = False
 
@@ -135,15 +123,8 @@ class ModulatedTrunk(nn.Module):
         return torch.where((task < 0)[:, None], self.tasks.weight.mean(0), known)
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: task (n,).
         n = count_rows(x)
         vectors = self.tasks.weight if task is None else self._vectors(task)
         features = representation(self.trunk[0](x), n, self.trunk[0])
@@ -159,9 +140,7 @@ class ModulatedTrunk(nn.Module):
 
 
 def _by_rows(part: nn.Module, features: Tensor) -> Tensor:
-    """Return a part's output for features of any number of axes, of which the last is the width.
-
-    All others count as rows.
-    """
+    """Return a part's output for features of any number of axes; the last is the width."""
+    # All others count as rows.
     rows: Tensor = part(features.reshape(-1, features.shape[-1]))
     return rows.view(*features.shape[:-1], -1)

@@ -46,15 +46,7 @@ class Hard:
 
 @final
 class HardSharing(nn.Module):
-    """Hard sharing, built.
-
-    Parameters
-    ----------
-    trunk : nn.Module
-        The trunk, held as it is.
-    n_tasks : int
-        The number of tasks.
-    """
+    """Hard sharing, built."""
 
     def __init__(self, trunk: nn.Module, n_tasks: int) -> None:
         super().__init__()
@@ -63,15 +55,8 @@ class HardSharing(nn.Module):
         self.shared_representation = not takes_task(trunk)
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation, (n, h), or (n, n_tasks, h) if it differs between tasks.
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row; None: all tasks.
-        """
+        """Return the representation, (n, h), or (n, n_tasks, h) if it differs between tasks."""
+        # Shapes: task (n,).
         n = count_rows(x)
         if self.shared_representation:
             return representation(self.trunk(x), n, self.trunk)

@@ -95,17 +95,7 @@ class PLE:
 
 @final
 class Level(nn.Module):
-    """One level of progressive layered extraction.
-
-    Parameters
-    ----------
-    shared, own : Copies
-        The shared experts, and those of task 0, then of task 1, and so on.
-    gates : Copies
-        A gate for each task, over the shared experts and its own.
-    shared_gate : Copies or None
-        The gate over all experts; None in the last level.
-    """
+    """One level of progressive layered extraction."""
 
     def __init__(
         self, shared: Copies, own: Copies, gates: Copies, shared_gate: Copies | None
@@ -120,20 +110,8 @@ class Level(nn.Module):
         return [layer for part in inner if part is not None for layer in input_layers(part)]
 
     def forward(self, common: Tensor, by_task: Tensor | None) -> tuple[Tensor, Tensor]:
-        """Return the shared representation and that for each task.
-
-        Parameters
-        ----------
-        common : Tensor of shape (n, width)
-            What shared experts read.
-        by_task : Tensor of shape (n_tasks, n, width) or None
-            What each task's experts and gates read; None: the same.
-
-        Returns
-        -------
-        tuple of Tensor of shapes (n, h) and (n_tasks, n, h)
-            The first is `common` itself in the last level, where nobody reads it.
-        """
+        """Return the shared representation and that for each task."""
+        # Shapes: common (n, width), by_task (n_tasks, n, width).
         n_own = self.own.n_copies // self.gates.n_copies
         shared = self.shared(common)
         if by_task is None:
@@ -151,15 +129,7 @@ class Level(nn.Module):
 
 @final
 class LevelledExperts(nn.Module):
-    """Progressive layered extraction, built.
-
-    Parameters
-    ----------
-    levels : list of Level
-        From the inputs upwards.
-    n_tasks : int
-        The number of tasks.
-    """
+    """Progressive layered extraction, built."""
 
     shared_representation = False
 
@@ -178,15 +148,8 @@ class LevelledExperts(nn.Module):
         return input_layers(self.trunk[0])
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: x (n, n_features), task (n,).
         return self._every(x) if task is None else served(x, task, self._own, self._every)
 
     def _every(self, x: Inputs) -> Tensor:

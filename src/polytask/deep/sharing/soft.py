@@ -65,15 +65,7 @@ class Soft:
 
 @final
 class SoftSharing(nn.Module):
-    """Soft sharing, built.
-
-    Parameters
-    ----------
-    towers : Copies
-        The trunks, one for each task.
-    penalty : Penalty
-        What holds them together.
-    """
+    """Soft sharing, built."""
 
     shared_representation = False
 
@@ -93,15 +85,8 @@ class SoftSharing(nn.Module):
         return [term("sharing", matrix, self.penalty) for _, matrix in self.trunk.matrices()]
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation by the row's own tower, (n, h), or (n, n_tasks, h) by all.
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation by the row's own tower, (n, h), or (n, n_tasks, h) by all."""
+        # Shapes: task (n,).
         if task is None:
             return self._every(x)
         return served(x, task, self.trunk.of_rows, self._every)

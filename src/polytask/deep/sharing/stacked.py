@@ -20,21 +20,8 @@ class StackedLayer(nn.Module, ABC):
     def forward(
         self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
     ) -> Tensor:
-        """Return what every copy makes of its rows.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, h) or (n_copies, n, h)
-            Rows that all copies read, or rows for each.
-        which : LongTensor of shape (k,) or None, default=None
-            The copies wanted; None: all. The first axis of three is then that of these.
-        counts : Tensor of shape (n_copies or k,) or None, default=None
-            How many of the n rows are rows, for layers to which that matters; None: all.
-
-        Returns
-        -------
-        Tensor of shape (n_copies or k, n, h_out)
-        """
+        """Return what every copy makes of its rows."""
+        # Shapes: x (n, h), which (k,), counts (n_copies or k,), result (n_copies or k, n, h_out).
 
 
 def _chosen(values: Tensor | None, which: Tensor | None) -> Any:  # noqa: ANN401 - a Tensor, or None
@@ -57,20 +44,9 @@ def _stack(layers: Sequence[nn.Module], name: str) -> nn.Parameter | None:
 
 @final
 class StackedLinear(StackedLayer):
-    """Linear layers as one batched product.
+    """Linear layers as one batched product."""
 
-    Parameters
-    ----------
-    layers : sequence of nn.Linear
-        Layers of one shape.
-
-    Attributes
-    ----------
-    weight : Parameter of shape (n_copies, n_out, n_in)
-        Their weights.
-    bias : Parameter of shape (n_copies, n_out), or None
-        Their biases.
-    """
+    # Shapes: weight (n_copies, n_out, n_in), bias (n_copies, n_out).
 
     layouts: Mapping[str, Layout] = {"weight": RowsAt(2)}
     weight: nn.Parameter
@@ -95,13 +71,7 @@ class StackedLinear(StackedLayer):
 
 @final
 class StackedLayerNorm(StackedLayer):
-    """Layer norms, each with gains of its own.
-
-    Parameters
-    ----------
-    layers : sequence of nn.LayerNorm
-        Layers of one shape.
-    """
+    """Layer norms, each with gains of its own."""
 
     not_weights = ("weight",)
     weight: nn.Parameter | None
@@ -123,16 +93,10 @@ class StackedLayerNorm(StackedLayer):
 
 @final
 class StackedBatchNorm(StackedLayer):
-    """Batch norms, each with statistics and gains of its own.
+    """Batch norms, each with statistics and gains of its own."""
 
-    Where a copy gets a single row in training, the row is normalised with its running
-    statistics, which stay as they are: one row has no variance.
-
-    Parameters
-    ----------
-    layers : sequence of nn.BatchNorm1d
-        Layers of one shape, with running statistics.
-    """
+    # Where a copy gets a single row in training, the row is normalised with its running
+    # statistics, which stay as they are: one row has no variance.
 
     not_weights = ("weight",)
     weight: nn.Parameter | None
@@ -188,13 +152,7 @@ class StackedBatchNorm(StackedLayer):
 
 @final
 class Elementwise(StackedLayer):
-    """A layer without parameters that treats every number, or every row, by itself.
-
-    Parameters
-    ----------
-    layer : nn.Module
-        The layer.
-    """
+    """A layer without parameters that treats every number, or every row, by itself."""
 
     def __init__(self, layer: nn.Module) -> None:
         super().__init__()
@@ -238,11 +196,9 @@ def is_stackable(layer: nn.Module) -> bool:
 
 
 def allows_stacking(trunk: nn.Module) -> bool:
-    """Tell whether copies of a trunk can be computed as one batched product.
-
-    So it is for an nn.Sequential of linear layers, batch and layer norms, dropout and
-    activations without parameters.
-    """
+    """Tell whether copies of a trunk can be computed as one batched product."""
+    # So it is for an nn.Sequential of linear layers, batch and layer norms, dropout and
+    # activations without parameters.
     return type(trunk) is nn.Sequential and all(map(is_stackable, layers_of(trunk)))
 
 

@@ -8,20 +8,7 @@ from polytask.deep.sharing.stacked import is_stackable, layers_of
 
 
 def stages_of(trunk: nn.Module) -> list[nn.Module]:
-    """Return the stages of a trunk.
-
-    Parameters
-    ----------
-    trunk : nn.Module
-        The trunk.
-
-    Returns
-    -------
-    list of nn.Module
-        Of an nn.Sequential, nested ones included: its layers cut before each layer with
-        weights of two or more axes, so that norms, activations and dropout belong to the layer
-        before them. Any other trunk is one stage.
-    """
+    """Return the stages of a trunk."""
     stages: list[list[nn.Module]] = [[]]
     heavy = False
     for layer in layers_of(trunk):
@@ -35,11 +22,9 @@ def stages_of(trunk: nn.Module) -> list[nn.Module]:
 
 
 def first_width(trunk: nn.Module) -> int | None:
-    """Return the width of the rows that a trunk reads, None where it cannot be seen.
-
-    It can be in an nn.Sequential whose first layer with an attribute `in_features` has nothing
-    before it but norms, activations and dropout.
-    """
+    """Return the width of the rows that a trunk reads, None where it cannot be seen."""
+    # It can be in an nn.Sequential whose first layer with an attribute `in_features` has nothing
+    # before it but norms, activations and dropout.
     if type(trunk) is not nn.Sequential:
         return None
     for layer in layers_of(trunk):

@@ -61,15 +61,7 @@ class CrossStitch:
 
 @final
 class StitchedSharing(nn.Module):
-    """Cross-stitch networks, built.
-
-    Parameters
-    ----------
-    stages : list of Copies
-        A stage of the trunk for each task.
-    own_share : float
-        The diagonal of the matrices at the start.
-    """
+    """Cross-stitch networks, built."""
 
     shared_representation = False
     not_weights = ("stitches",)
@@ -88,15 +80,8 @@ class StitchedSharing(nn.Module):
         return all(stage.batched for stage in self._stages())
 
     def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h).
-
-        Parameters
-        ----------
-        x : Tensor, or dictionary, list or tuple of inputs
-            The inputs.
-        task : LongTensor of shape (n,) or None, default=None
-            The task of each row, -1 for an unseen one; None: all tasks.
-        """
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: task (n,).
         if task is None:
             return self._every(x)
         return served(x, task, self._own, self._every)

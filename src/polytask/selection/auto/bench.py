@@ -20,11 +20,10 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Bench:
-    """The held-out rows, before any model: truth, owners, and what a constant says of them.
+    """The held-out rows, before any model: truth, owners, and what a constant says of them."""
 
-    `constants` has shape (N, 1) for numbers; for classes its columns are their shares among the
-    training rows, the class that was seen in front, NaN for a class that the row cannot have.
-    """
+    # `constants` has shape (N, 1) for numbers; for classes its columns are their shares among the
+    # training rows, the class that was seen in front, NaN for a class that the row cannot have.
 
     y: Array
     weight: Array
@@ -59,24 +58,10 @@ class Bench:
 
 
 def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] | None) -> Bench:
-    """Return the held-out labels of all folds, in the order of the records of a candidate.
-
-    Targets count alike, whatever their unit and however many labels they have; rows of tasks
-    of one quantity count alike.
-
-    Parameters
-    ----------
-    study : Study
-        The data.
-    splits : sequence of (train, test)
-        The folds.
-    unit_of : ndarray of shape (n_rows,) or None
-        What the rows belong to, as in :meth:`polytask.data.Splitter.units`.
-
-    Returns
-    -------
-    Bench
-    """
+    """Return the held-out labels of all folds, in the order of the records of a candidate."""
+    # Shapes: unit_of (n_rows,).
+    # Targets count alike, whatever their unit and however many labels they have; rows of tasks
+    # of one quantity count alike.
     classes = study.outcomes.union is not None
     loss: MixLoss = LogMix() if classes else SquaredMix()
     pieces: list[tuple[NDArray[Any], ...]] = []

@@ -26,44 +26,16 @@ _BOUNDS = ((0.05, 20.0), (-20.0, 20.0))
 @saveable("selection.auto_calibration")
 @dataclass(frozen=True)
 class Calibration:
-    """Probabilities in proportion to ``p ** boldness * share ** base``.
+    """Probabilities in proportion to ``p ** boldness * share ** base``."""
 
-    For two classes: log odds are multiplied by `boldness`, and `base` times the log odds of the
-    classes' shares is added.
-
-    Attributes
-    ----------
-    boldness : float
-        Above 1 makes probabilities bolder, below 1 more careful.
-    base : float
-        How much the shares of the classes among all rows count.
-
-    References
-    ----------
-    Platt, "Probabilistic outputs for support vector machines", 1999, section 2; Guo, Pleiss,
-    Sun, Weinberger, "On calibration of modern neural networks", ICML 2017, section 4.2, for
-    several classes.
-    """
+    # For two classes: log odds are multiplied by `boldness`, and `base` times the log odds of the
+    # classes' shares is added.
 
     boldness: float = 1.0
     base: float = 0.0
 
     def applied(self, P: Array, shares: Array) -> Array:
-        """Return probabilities so scaled.
-
-        Parameters
-        ----------
-        P : ndarray of shape (n, K)
-            Probabilities; NaN for a class that the row cannot have. Those below 1e-6 count as
-            1e-6.
-        shares : ndarray of shape (K,) or (n, K)
-            What the classes have of all rows.
-
-        Returns
-        -------
-        ndarray of shape (n, K)
-            Rows sum to 1; NaN stays.
-        """
+        """Return probabilities so scaled. Shapes: P (n, K), shares (K,), result (n, K)."""
         if self == AS_GIVEN:
             return P
         logs = self.boldness * _logs(P) + self.base * _logs(shares)
@@ -96,29 +68,10 @@ def stacked(tables: list[Array]) -> Array:
 def best_calibration(
     P: Array, shares: Array, weight: Array, start: Calibration = AS_GIVEN
 ) -> Calibration:
-    """Return the calibration of least log loss, a convex problem.
-
-    What was seen counts as one row in n + 2 less than certain, so that a model that was never
-    wrong on few rows is not made certain.
-
-    Parameters
-    ----------
-    P, shares : ndarray of shape (n, K)
-        Probabilities of a model, and of a constant; those of the class that was seen in the
-        first column; NaN for a class that the row cannot have.
-    weight : ndarray of shape (n,)
-        What the rows count.
-    start : Calibration, default=as given
-        Where the search begins.
-
-    Returns
-    -------
-    Calibration
-
-    References
-    ----------
-    Platt, "Probabilistic outputs for support vector machines", 1999, section 2.2.
-    """
+    """Return the calibration of least log loss, a convex problem."""
+    # Shapes: P, shares (n, K), weight (n,).
+    # What was seen counts as one row in n + 2 less than certain, so that a model that was never
+    # wrong on few rows is not made certain.
     possible = ~np.isnan(P)
     odds = np.stack([np.nan_to_num(logs - logs[:, :1]) for logs in (_logs(P), _logs(shares))])
     doubt = 1.0 / (np.count_nonzero(weight) + 2)
@@ -139,23 +92,8 @@ def best_calibration(
 
 
 def calibrated(P: Array, shares: Array, held: HeldRows) -> tuple[Array, Calibration]:
-    """Return probabilities of the classes that were seen, and the calibration of a candidate.
-
-    Parameters
-    ----------
-    P, shares : ndarray of shape (N, K)
-        What the candidate and a constant said of held-out rows, as in :func:`best_calibration`.
-    held : HeldRows
-        The rows.
-
-    Returns
-    -------
-    values : ndarray of shape (N,)
-        The rows of every fold by the calibration of the other folds.
-    calibration : Calibration
-        That of all rows; as given where no other has a smaller loss, by more than one standard
-        error, on folds that it was not learned from.
-    """
+    """Return probabilities of the classes that were seen, and the calibration of a candidate."""
+    # Shapes: P, shares (N, K), values (N,).
     given, everything = P[:, 0], best_calibration(P, shares, held.weight)
     values = given.copy()
     for fold in np.unique(held.fold):

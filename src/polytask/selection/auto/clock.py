@@ -17,30 +17,7 @@ _OVERTIME = 1.15
 
 @dataclass
 class Clock:
-    """A deadline before which the candidates that may be chosen are fitted on all rows, too.
-
-    Attributes
-    ----------
-    deadline : float or None
-        When all is to be over, in seconds of ``time.monotonic``; None if nobody waits.
-    end : float or None
-        When fits that still run are ended.
-    n_folds : int
-        Folds that every candidate is fitted on.
-    n_jobs : int
-        Folds that are fitted at the same time.
-    reserved : float
-        Seconds that the candidates which would have weight take on all rows.
-    begun : bool
-        Whether this run has begun a fit. Without one it would end where an earlier run did,
-        and never finish what fits into no single run.
-    folds : dict of str to float
-        Seconds of a fold of every finished candidate, by name.
-    quickest : dict of int to float
-        Seconds of a fold of the quickest candidate so far, by cost.
-    given_up : dict of int to float
-        Seconds of a fold of the slowest that time cut off, by cost.
-    """
+    """A deadline before which the candidates that may be chosen are fitted on all rows, too."""
 
     deadline: float | None
     end: float | None
@@ -61,10 +38,8 @@ class Clock:
         return cls(started + budget, started + _OVERTIME * budget, n_folds, n_jobs)
 
     def folds_end(self, usable: bool) -> float | None:
-        """Return when folds that still run are ended.
-
-        Once a candidate is usable, time is kept for fitting those with weight on all rows.
-        """
+        """Return when folds that still run are ended."""
+        # Once a candidate is usable, time is kept for fitting those with weight on all rows.
         if self.deadline is None or not usable:
             return self.end
         return self.deadline - self.reserved
@@ -74,19 +49,7 @@ class Clock:
         return ceil(self.n_folds / self.n_jobs) * fold + self._on_all_rows(fold)
 
     def allows(self, cost: int, spent: Sequence[float], missing: int) -> bool:
-        """Return whether a candidate is expected to be finished in time.
-
-        Parameters
-        ----------
-        cost : int
-            How much time it takes beside others. One without a finished fold is expected to
-            take what the quickest of its cost did; or else what the quickest of the cost below
-            did, and no less than any that was given up although it costs less.
-        spent : sequence of float
-            Seconds of its finished folds.
-        missing : int
-            Folds that it lacks.
-        """
+        """Return whether a candidate is expected to be finished in time."""
         if self.deadline is None or not self.begun:
             return True
         fold = median(spent) if spent else self._expected(cost)

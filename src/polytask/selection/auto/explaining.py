@@ -14,19 +14,7 @@ _LEANS = 0.1
 
 
 def explain(found: Combination, speech: Speech) -> list[str]:
-    """Say what was chosen and why.
-
-    Parameters
-    ----------
-    found : Combination
-        What was learned.
-    speech : Speech
-        The language.
-
-    Returns
-    -------
-    list of str
-    """
+    """Say what was chosen and why."""
     known = [row for row in found.rows if not row.note]
     sentences = [_best(known, speech), _combined(found, known, speech)]
     if np.isfinite(found.pull) and len(found.members) > 1:

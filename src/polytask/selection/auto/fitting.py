@@ -34,25 +34,7 @@ Array = NDArray[np.float64]
 @saveable("selection.auto_row")
 @dataclass(frozen=True)
 class AutoRow:
-    """A line of the leaderboard.
-
-    Attributes
-    ----------
-    name, kind, family : str
-        As in :class:`polytask.selection.candidates.CandidateModel`.
-    score : float
-        Share of the loss of the training mean that it explains on rows that it had not seen.
-    error : float
-        Standard error of the difference to the best candidate, over the folds.
-    weight : float
-        Its weight in the combination, mean over rows.
-    seconds : float
-        Processor time of its fits on the folds.
-    note : str
-        Why it was not tried, or failed.
-    calibration : Calibration
-        How its probabilities are scaled before they are combined; numbers are not.
-    """
+    """A line of the leaderboard."""
 
     name: str
     kind: str
@@ -82,28 +64,7 @@ class Settings:
 
 @dataclass(frozen=True, eq=False)
 class Combination:
-    """What was learned.
-
-    Attributes
-    ----------
-    members : dict of str to MultiTaskEstimator
-        The models that have weight, fitted on all rows.
-    shared : ndarray of shape (n_members,)
-        Their weights for an average task.
-    by_task : ndarray of shape (n_tasks, n_members)
-        Their weights for every task.
-    rows : tuple of AutoRow
-        All candidates, the best first.
-    score : float
-        What the way of combining explains on folds that had no part in the weights.
-    pull : float
-        Average rows that the rows of a task were weighed against; infinite if all tasks have
-        the same weights.
-    stopped : bool
-        Whether there was not time for all candidates.
-    unfitted : tuple of str
-        Chosen models that there was not time to fit on all rows; others stand in for them.
-    """
+    """What was learned. Shapes: shared (n_members,), by_task (n_tasks, n_members)."""
 
     members: dict[str, MultiTaskEstimator]
     shared: Array
@@ -142,32 +103,7 @@ def combine(
     settings: Settings,
     owner: str,
 ) -> Combination:
-    """Try the candidates, choose how to combine them, and fit those that have weight.
-
-    Parameters
-    ----------
-    data, raw : TaskData
-        All rows, encoded and as they were given.
-    outcomes : Outcomes
-        Their targets as numbers.
-    problem : {"regression", "classification"}
-        What the targets are.
-    settings : Settings
-        The user's choices.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    Combination
-
-    Raises
-    ------
-    DataError
-        If no candidate could be fitted.
-    TimeBudgetError
-        If there was not time for a single one.
-    """
+    """Try the candidates, choose how to combine them, and fit those that have weight."""
     budget = settings.time_budget
     if budget is not None:
         budget = nonnegative(budget, "time_budget", owner)

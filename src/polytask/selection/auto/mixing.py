@@ -42,11 +42,9 @@ class MixLoss(ABC):
 
     @abstractmethod
     def squares(self, Z: Array, y: Array, mixed: Array) -> tuple[Array, Array]:
-        """Return rows and targets of least squares that equal the loss near the weights.
-
-        `mixed` is what the weights predict. Twice the loss and the sum of squares have the
-        same first and second derivatives there.
-        """
+        """Return rows and targets of least squares that equal the loss near the weights."""
+        # `mixed` is what the weights predict. Twice the loss and the sum of squares have the
+        # same first and second derivatives there.
 
 
 class SquaredMix(MixLoss):
@@ -85,25 +83,9 @@ class LogMix(MixLoss):
 
 @dataclass(frozen=True, eq=False)
 class HeldRows:
-    """What the models predicted for rows that they had not seen.
+    """What the models predicted for rows that they had not seen."""
 
-    Attributes
-    ----------
-    Z : ndarray of shape (N, M)
-        Numbers, or probabilities of the class that was seen, by model.
-    y : ndarray of shape (N,)
-        The truth; for classes it is not read.
-    weight : ndarray of shape (N,)
-        What the rows count.
-    task, fold : ndarray of int of shape (N,)
-        Whose they are, and by which fold they were held out.
-    unit : ndarray of int of shape (N,)
-        What they belong to; errors of different units are independent.
-    n_tasks : int
-        Number of tasks, those without rows among them.
-    loss : MixLoss
-        What is to be small.
-    """
+    # Shapes: Z (N, M), y (N,), weight (N,), task, fold (N,), unit (N,).
 
     Z: Array
     y: Array
@@ -137,16 +119,7 @@ class HeldRows:
 
 @dataclass(frozen=True)
 class Policy:
-    """How weights are learned.
-
-    Attributes
-    ----------
-    mixed : bool
-        Whether several models are combined, rather than the best one taken.
-    pull : float
-        Average rows that each task's own rows are weighed against; infinite if all tasks have
-        the same weights.
-    """
+    """How weights are learned."""
 
     mixed: bool
     pull: float = float("inf")
@@ -163,19 +136,7 @@ POLICIES = (Policy(False), Policy(True), *(Policy(True, pull) for pull in PULLS)
 
 @dataclass(frozen=True, eq=False)
 class Mix:
-    """The weights of models.
-
-    Attributes
-    ----------
-    shared : ndarray of shape (M,)
-        Those of an average task, which unseen tasks have too.
-    by_task : ndarray of shape (n_tasks, M)
-        Those of every task.
-    policy : Policy
-        How they were learned.
-    losses : dict of Policy to float
-        Mean loss of each policy on folds that it had not seen.
-    """
+    """The weights of models. Shapes: shared (M,), by_task (n_tasks, M)."""
 
     shared: Array
     by_task: Array
@@ -184,27 +145,7 @@ class Mix:
 
 
 def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
-    """Choose how to combine, and the weights.
-
-    Parameters
-    ----------
-    held : HeldRows
-        What the models predicted.
-    kinds : sequence of str
-        The kind of every model; a task may lean to the best model of a kind.
-
-    Returns
-    -------
-    Mix
-        Weights are at least 0 and sum to 1. The policy is the simplest of those whose loss on
-        left-out folds is within one standard error of the least; the error is that of a mean
-        over units.
-
-    References
-    ----------
-    Breiman, "Stacked regressions", Machine Learning 24, 1996; van der Laan, Polley, Hubbard,
-    "Super learner", Statistical Applications in Genetics and Molecular Biology 6, 2007.
-    """
+    """Choose how to combine, and the weights."""
     nested = {policy: _nested_losses(held, kinds, policy) for policy in _policies(held)}
     losses = {
         policy: float(np.average(own, weights=held.weight)) for policy, own in nested.items()
@@ -259,17 +200,8 @@ def learn(held: HeldRows, kinds: Sequence[str], policy: Policy) -> tuple[Array, 
 
 
 def shared_weights(held: HeldRows) -> Array:
-    """Return weights of least loss, at least 0 with sum 1, small ones dropped.
-
-    Parameters
-    ----------
-    held : HeldRows
-        What the models predicted.
-
-    Returns
-    -------
-    ndarray of shape (M,)
-    """
+    """Return weights of least loss, at least 0 with sum 1, small ones dropped."""
+    # Shapes: result (M,).
     losses = held.model_losses()
     start = np.full(len(losses), 0.1 / len(losses))
     start[int(np.argmin(losses))] += 0.9
@@ -340,21 +272,10 @@ def _task_weights(held: HeldRows, shared: Array, leaders: Sequence[int], pull: f
 
 
 def simplex_least_squares(grams: Array, crosses: Array) -> Array:
-    """Minimise w'Gw/2 - c'w over w >= 0 with sum 1, for many G and c at once.
-
-    The minimum is that of its support with the inequalities left out, so every support is
-    tried: exact, and fast for a few columns.
-
-    Parameters
-    ----------
-    grams : ndarray of shape (T, k, k)
-        Positive semidefinite.
-    crosses : ndarray of shape (T, k)
-
-    Returns
-    -------
-    ndarray of shape (T, k)
-    """
+    """Minimise w'Gw/2 - c'w over w >= 0 with sum 1, for many G and c at once."""
+    # Shapes: grams (T, k, k), crosses (T, k), result (T, k).
+    # The minimum is that of its support with the inequalities left out, so every support is
+    # tried: exact, and fast for a few columns.
     T, k = crosses.shape
     best, lowest = np.zeros((T, k)), np.full(T, np.inf)
     for size in range(1, k + 1):

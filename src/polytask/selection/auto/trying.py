@@ -58,29 +58,7 @@ class _Memory(dict[str, Any]):
 
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
-    """Return training and held-out rows of every fold.
-
-    Parameters
-    ----------
-    raw : TaskData
-        All rows.
-    cv : int, splitter, or pairs of rows
-        The folds.
-    unseen : bool
-        Whether rows of tasks that a fold does not train on may be held out.
-    owner : str
-        The estimator, for messages.
-
-    Returns
-    -------
-    list of (train, test)
-        Folds with held-out labels.
-
-    Raises
-    ------
-    DataError
-        If there is none, or two hold out the same row.
-    """
+    """Return training and held-out rows of every fold."""
     splits = [pair if unseen else _servable(raw, *pair) for pair in given_splits(cv, raw, owner)]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
     if not splits:
@@ -124,24 +102,7 @@ def opened(
     entries: Sequence[Entry],
     owner: str,
 ) -> Iterator[Store]:
-    """Open the journal of a choice, or keep its fits in memory.
-
-    Parameters
-    ----------
-    path : path or None
-        The file.
-    data : TaskData
-        All rows, encoded.
-    splits, entries
-        The folds and the candidates.
-    owner : str
-        The estimator, for messages.
-
-    Raises
-    ------
-    DataError
-        If the journal belongs to another choice.
-    """
+    """Open the journal of a choice, or keep its fits in memory."""
     if path is None:
         yield _Memory()
         return
@@ -160,30 +121,7 @@ def opened(
 
 @dataclass(frozen=True, eq=False)
 class Trials:
-    """Fits of candidates, on folds and on all rows, each in time or not at all.
-
-    Attributes
-    ----------
-    study : Study
-        All rows as they were given.
-    entries : sequence of Entry
-        The candidates, those that are left out among them.
-    splits : sequence of (train, test)
-        The folds.
-    store : Store
-        Finished fits on folds, of this run and of one that was killed.
-    bench : Bench
-        The held-out rows, by which time is kept for those that would have weight.
-    clock : Clock
-        What time there is.
-    workers : Workers
-        Fits: ``(place, fold)`` for candidates by their place among `entries`, the fold -1 for all
-        rows.
-    owner : str
-        The estimator, for messages.
-    members : dict of str to estimator
-        Candidates that are fitted on all rows, by name.
-    """
+    """Fits of candidates, on folds and on all rows, each in time or not at all."""
 
     study: Study
     entries: Sequence[Entry]
@@ -196,21 +134,9 @@ class Trials:
     members: dict[str, Any] = field(default_factory=dict)
 
     def all(self, verbose: bool) -> list[Tried]:
-        """Fit every candidate on every fold, one after the other, those that take least first.
-
-        Within a time budget the first that is finished is fitted on all rows at once, so that
-        there is a model whatever comes.
-
-        Returns
-        -------
-        list of Tried
-            In the order of `entries`, judged.
-
-        Raises
-        ------
-        TimeBudgetError
-            If there was not time for a single one.
-        """
+        """Fit every candidate on every fold, one after the other, those that take least first."""
+        # Within a time budget the first that is finished is fitted on all rows at once, so that
+        # there is a model whatever comes.
         places = [k for k, entry in enumerate(self.entries) if entry.estimator is not None]
         places.sort(key=lambda k: self.entries[k].cost)
         found: dict[str, Tried] = {}

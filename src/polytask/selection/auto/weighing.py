@@ -19,25 +19,7 @@ Array = NDArray[np.float64]
 
 @dataclass(frozen=True, eq=False)
 class Tried:
-    """A candidate and what became of it.
-
-    Attributes
-    ----------
-    entry : Entry
-        The candidate.
-    values : ndarray of shape (N,) or (N, K), or None
-        Its predictions for the held-out labels: numbers, or the probability of the class that
-        was seen, with those of the others after it while they are not calibrated; None if it
-        was left out or failed.
-    seconds : float
-        Processor time of its fits on the folds.
-    note : Said or str or None
-        Why there are no predictions.
-    calibration : Calibration
-        How its probabilities are scaled.
-    given : ndarray of shape (N,) or None
-        The values before they were calibrated; None if they were not.
-    """
+    """A candidate and what became of it. Shapes: values (N,), given (N,)."""
 
     entry: Entry
     values: Array | None
@@ -60,15 +42,7 @@ class Tried:
 
 @dataclass(frozen=True, eq=False)
 class Weighed:
-    """Candidates with predictions, and how they are combined.
-
-    Attributes
-    ----------
-    usable : tuple of Tried
-        Those that could be fitted, with their predictions as they are combined.
-    mix : Mix
-        Their weights.
-    """
+    """Candidates with predictions, and how they are combined."""
 
     usable: tuple[Tried, ...]
     mix: Mix
@@ -101,20 +75,7 @@ class Weighed:
 
 
 def judged(one: Tried, bench: Bench) -> Tried:
-    """Return a candidate with its probabilities calibrated, or left out if it is far off.
-
-    Parameters
-    ----------
-    one : Tried
-        As it was tried.
-    bench : Bench
-        The held-out rows.
-
-    Returns
-    -------
-    Tried
-        Without predictions where their loss is beyond what numbers can hold.
-    """
+    """Return a candidate with its probabilities calibrated, or left out if it is far off."""
     one = _calibrated(one, bench)
     if one.values is None or np.isfinite(bench.held([one.values]).model_losses()[0]):
         return one
@@ -122,23 +83,10 @@ def judged(one: Tried, bench: Bench) -> Tried:
 
 
 def weigh(tried: Iterable[Tried], bench: Bench) -> Weighed | None:
-    """Combine the candidates that have predictions; None if there is none.
-
-    Models that are too bold on their own may be right on average, which those that were made
-    careful are not: probabilities are calibrated only where their combination loses less, on
-    folds that had no part in it, than that of the probabilities as they were given.
-
-    Parameters
-    ----------
-    tried : iterable of Tried
-        The candidates, judged.
-    bench : Bench
-        The held-out rows.
-
-    Returns
-    -------
-    Weighed or None
-    """
+    """Combine the candidates that have predictions; None if there is none."""
+    # Models that are too bold on their own may be right on average, which those that were made
+    # careful are not: probabilities are calibrated only where their combination loses less, on
+    # folds that had no part in it, than that of the probabilities as they were given.
     usable = tuple(one for one in tried if one.values is not None)
     if not usable:
         return None
