@@ -29,7 +29,7 @@ from _sets import load_set
 
 import polytask
 from polytask import Comparison, compare
-from polytask.analysis._parts import Interval
+from polytask.comparison.records import Interval
 
 SETS = (
     "radon",

@@ -23,7 +23,7 @@ from sklearn.dummy import DummyClassifier
 
 import polytask
 from polytask import Comparison, MultiTaskClassifierCV, MultiTaskRegressorCV, compare
-from polytask.analysis._parts import Interval
+from polytask.comparison.records import Interval
 from polytask.data import GroupedRows
 from polytask.penalties import L2, toward_mean
 

@@ -31,12 +31,12 @@ from scipy.special import expit
 from sklearn.base import clone
 
 import polytask
-from polytask.analysis._answer import Answer, Judge, make_answer, make_boards
-from polytask.analysis._choosing import Board, Chosen, choose_all
-from polytask.analysis._plan import Choices, Plan, facts_of, make_plan
-from polytask.analysis._problem import read_outcomes, read_problem
-from polytask.analysis._unit import Record, run_unit
-from polytask.analysis._verdict import VERDICTS
+from polytask._estimator.problem import read_outcomes, read_problem
+from polytask.comparison.answer import Answer, Judge, make_answer, make_boards
+from polytask.comparison.boards import Board, Chosen, choose_all
+from polytask.comparison.plan import Choices, Plan, facts_of, make_plan
+from polytask.comparison.verdict import VERDICTS
+from polytask.comparison.work import Record, run_unit
 from polytask.selection.candidates import compared_models
 from polytask.selection.entries import with_fewer_folds
 from polytask.selection.held import Study

@@ -19,8 +19,8 @@ import numpy as np
 from false_discovery import SETTINGS, Setting, Truth
 from numpy.typing import NDArray
 
-from polytask.analysis._intervals import Estimate, clustered_mean, mutual_covariance
-from polytask.analysis._verdict import margin_of, verdict
+from polytask.comparison.statistics import Estimate, clustered_mean, mutual_covariance
+from polytask.comparison.verdict import margin_of, verdict
 
 Array = NDArray[np.float64]
 Name = tuple[str, float]

@@ -23,8 +23,8 @@ from scipy import stats
 
 import polytask
 from polytask import TaskData, relatedness
-from polytask.analysis._related_flips import flip_test
-from polytask.analysis._related_slopes import slopes_of
+from polytask.task_relations.slopes import slopes_of
+from polytask.task_relations.statistics import flip_test
 
 REAL = ("school", "computer", "exam65", "sarcos_sub", "radon", "landmine", "heart4",
         "bank_conjoint", "mtr_wq", "tox21", "amazon_sentiment")  # fmt: skip

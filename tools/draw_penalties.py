@@ -16,7 +16,7 @@ import numpy as np
 from matplotlib.colors import LinearSegmentedColormap
 
 from polytask import MultiTaskRegressor
-from polytask._charts._canvas import COLOURS
+from polytask.charts.canvas import COLOURS
 from polytask.penalties import (
     L1,
     L2,

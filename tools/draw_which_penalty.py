@@ -18,7 +18,7 @@ from matplotlib.colors import LinearSegmentedColormap
 from sklearn.linear_model import RidgeCV
 
 from polytask import MultiTaskRegressorCV, SingleTask
-from polytask._charts import COLOURS
+from polytask.charts import COLOURS
 from polytask.penalties import (
     L1,
     L2,

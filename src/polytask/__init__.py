@@ -20,9 +20,10 @@ from polytask.exceptions import (
 )
 
 if TYPE_CHECKING:
-    from polytask.analysis import Comparison, Relatedness, compare, relatedness
     from polytask.baselines import MissingBlocks, Pooled, SingleTask
+    from polytask.comparison import Comparison, compare
     from polytask.data import TaskData
+    from polytask.io import load, save
     from polytask.linear import (
         BayesianMultiTaskClassifier,
         BayesianMultiTaskRegressor,
@@ -30,8 +31,7 @@ if TYPE_CHECKING:
         MultiTaskModel,
         MultiTaskRegressor,
     )
-    from polytask.persistence import load, save
-    from polytask.report import write_report
+    from polytask.reporting import write_report
     from polytask.selection import (
         MultiTaskClassifierCV,
         MultiTaskClassifierIC,
@@ -41,6 +41,7 @@ if TYPE_CHECKING:
         MultiTaskRegressorIC,
     )
     from polytask.selection.auto import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+    from polytask.task_relations import Relatedness, relatedness
     from polytask.transfer import Adaptation, adapt
 
 __version__ = "0.1.0.dev0"
@@ -51,7 +52,7 @@ _HOMES = {
     "AutoMultiTaskRegressor": "selection.auto",
     "BayesianMultiTaskClassifier": "linear",
     "BayesianMultiTaskRegressor": "linear",
-    "Comparison": "analysis",
+    "Comparison": "comparison",
     "MissingBlocks": "baselines",
     "MultiTaskClassifier": "linear",
     "MultiTaskClassifierCV": "selection",
@@ -63,15 +64,15 @@ _HOMES = {
     "MultiTaskRegressorCV": "selection",
     "MultiTaskRegressorIC": "selection",
     "Pooled": "baselines",
-    "Relatedness": "analysis",
+    "Relatedness": "task_relations",
     "SingleTask": "baselines",
     "TaskData": "data",
     "adapt": "transfer",
-    "compare": "analysis",
-    "load": "persistence",
-    "relatedness": "analysis",
-    "save": "persistence",
-    "write_report": "report",
+    "compare": "comparison",
+    "load": "io",
+    "relatedness": "task_relations",
+    "save": "io",
+    "write_report": "reporting",
 }
 
 __all__ = [

@@ -6,9 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from polytask._messages._extra_english import EXTRA_ENGLISH
-from polytask._messages._report_english import REPORT_ENGLISH
-from polytask.analysis._verdict import VERDICTS
+from polytask.comparison.verdict import VERDICTS
+from polytask.messages.english import EXTRA_ENGLISH, REPORT_ENGLISH
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "reading_the_report.md"
 # What follows from the verdict and needs no words of its own.

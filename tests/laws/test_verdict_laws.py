@@ -7,19 +7,19 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.analysis._held_labels import TaskTable
-from polytask.analysis._intervals import (
+from polytask.comparison.boards import TaskTable
+from polytask.comparison.records import Interval
+from polytask.comparison.statistics import (
     NOTHING,
     Estimate,
     clustered_mean,
     corrected_mean,
     group_means,
     mean_of_tasks,
+    posterior,
+    shrink,
 )
-from polytask.analysis._parts import Interval
-from polytask.analysis._shrinkage import posterior, shrink
-from polytask.analysis._task_gains import task_gains
-from polytask.analysis._verdict import group_and_action, rows_to_decide, verdict
+from polytask.comparison.verdict import group_and_action, rows_to_decide, task_gains, verdict
 
 seeds = st.integers(0, 2**32 - 1)
 factors = st.floats(1e-3, 1e3)

@@ -101,7 +101,7 @@ def nested(factor, piece):
 def test_saving_an_estimator_of_scikit_learn_loads_no_pytorch():
     pytest.importorskip("torch")
     program = (
-        "import sys; from polytask.persistence._foreign import skops_content;"
+        "import sys; from polytask.io.codec import skops_content;"
         "from sklearn.tree import DecisionTreeRegressor as Tree;"
         "skops_content(Tree().fit([[1.0]], [1.0]), 'Tree', 'model');"
         "sys.exit('torch' in sys.modules)"

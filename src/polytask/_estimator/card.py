@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import importlib
 import json
 import os
-import platform
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
 from functools import partial
@@ -13,14 +11,13 @@ from pathlib import Path
 from typing import Any, BinaryIO, Self
 
 import numpy as np
-import scipy
-import sklearn
 from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
 from polytask.data import TaskData
-from polytask.data._atomic import write_whole
+from polytask.io.atomic import write_whole
+from polytask.io.model_file import versions
 
 _CHUNK = 1 << 22
 _CHOSEN = (
@@ -135,19 +132,6 @@ def make_card(model: Any) -> Card:  # noqa: ANN401 - a fitted estimator, which i
         ],
     }
     return Card(type(model).__name__, content)
-
-
-def versions() -> dict[str, str]:
-    """Return the versions of Python and of the packages that decide about a fit."""
-    # By name, because nothing below the top may know the top.
-    own: str = importlib.import_module("polytask").__version__
-    return {
-        "polytask": own,
-        "python": platform.python_version(),
-        "numpy": np.__version__,
-        "scipy": scipy.__version__,
-        "scikit-learn": sklearn.__version__,
-    }
 
 
 def checksum(data: TaskData) -> str:

@@ -11,7 +11,7 @@ from polytask.cli._console import note, working
 from polytask.exceptions import PolytaskError
 
 if TYPE_CHECKING:
-    from polytask.analysis import Comparison
+    from polytask.comparison import Comparison
 
 
 def writer(

@@ -12,8 +12,8 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 from polytask.cli._command import Command, difference
-from polytask.data._atomic import write_whole
 from polytask.exceptions import DataError, ParameterError
+from polytask.io.atomic import write_whole
 
 REPORTS = ("report.html", "report.md", "report.json")
 SCORES, TASKS, LOCK, JOURNAL = "scores.csv", "tasks.csv", "run.lock.json", "journal"
@@ -103,7 +103,7 @@ class Folder:
 
     def _set_fits_aside(self) -> None:
         """Begin without the finished fits, unless another run is adding to them."""
-        from polytask._journal._lock import WriterLock
+        from polytask.io.journal import WriterLock
 
         if os.path.exists(self.journal):
             lock = WriterLock(self.journal, "compare")

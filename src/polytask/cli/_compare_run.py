@@ -16,7 +16,7 @@ from polytask.cli._outcome import DONE, Interrupted
 from polytask.exceptions import DataError, PolytaskError
 
 if TYPE_CHECKING:
-    from polytask.analysis import Comparison
+    from polytask.comparison import Comparison
 
 
 def run_compare(request: Request, out: str | None, force: bool) -> int:

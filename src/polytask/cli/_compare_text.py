@@ -12,10 +12,10 @@ from polytask.cli._fit_report import say_data
 from polytask.cli._given import command_line
 
 if TYPE_CHECKING:
-    from polytask.analysis import Comparison
-    from polytask.analysis._parts import ModelRow, Setup
     from polytask.cli._compare_request import Request
     from polytask.cli._fit_data import Training
+    from polytask.comparison import Comparison
+    from polytask.comparison.records import ModelRow, Setup
 
 # Metrics beside that of the verdict: as many as a terminal has room for, but no more than these.
 _MOST = 4
@@ -45,7 +45,7 @@ def _moment(value: object) -> str:
 
 def say_answer(result: Comparison, lang: str) -> None:
     """Print the verdict and the leaderboard."""
-    from polytask.analysis._presenting import verdict_sentence
+    from polytask.comparison.presenting import verdict_sentence
 
     sentence = verdict_sentence(result, lang)
     # The same word in every language, for programs that look for the line.

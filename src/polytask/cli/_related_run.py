@@ -12,7 +12,7 @@ from polytask.cli._sources import Source, require_file
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
-    from polytask.analysis import Relatedness
+    from polytask.task_relations import Relatedness
 
 _RELATED_MODEL = "A saved model knows its tasks: drop {option}."
 

@@ -85,7 +85,7 @@ def _check_files(base: str, command: Mapping[str, Any]) -> None:
 
 
 def _note_versions(held: object) -> None:
-    from polytask._estimator.card import versions
+    from polytask.io.model_file import versions
 
     before = held if isinstance(held, dict) else {}
     for name, version in versions().items():

@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 
 import narwhals as nw
 
-from polytask.data._atomic import write_whole
 from polytask.exceptions import DataError
+from polytask.io.atomic import write_whole
 
 if TYPE_CHECKING:
     import pyarrow as pa

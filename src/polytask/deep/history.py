@@ -133,7 +133,7 @@ class History:
             Thin lines for tasks, thick ones for their mean, and the epoch of the smallest
             held-out objective.
         """
-        from polytask._charts import loss_curves, new_axes
+        from polytask.charts import loss_curves, new_axes
 
         held = self.held_out_objective
         kept = None if held is None else int(np.argmin(held)) + 1

@@ -14,10 +14,10 @@ import torch
 from torch import Tensor, nn
 
 from polytask._identity import steady
-from polytask.data._atomic import write_whole
 from polytask.deep.balancing import Balance
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
+from polytask.io.atomic import write_whole
 
 FORMAT = "polytask-checkpoint"
 VERSION = 1

@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polytask._messages import Said
+from polytask.messages import Said
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 from polytask.selection import learners, networks
 from polytask.selection.facts import Facts

@@ -11,10 +11,10 @@ from sklearn.base import clone
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask._identity import steady
-from polytask._messages import Said
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter, TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import Said
 from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
 from polytask.selection.facts import Facts
 from polytask.selection.networks import HELD_OUT

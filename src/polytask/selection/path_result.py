@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any, BinaryIO
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask import _charts
+from polytask import charts
 from polytask._checks import one_of, sentence
-from polytask.data._atomic import write_whole
 from polytask.exceptions import ParameterError
+from polytask.io.atomic import write_whole
 from polytask.penalties import Penalty
 
 if TYPE_CHECKING:
@@ -194,8 +194,8 @@ class RegularizationPath:
             If there is no such kind.
         """
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
-        panels = _charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
-        _charts.error_curve(
+        panels = charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
+        charts.error_curve(
             panels[0],
             self.alphas,
             self.value,
@@ -205,7 +205,7 @@ class RegularizationPath:
             greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)
-        _charts.coefficient_lines(
+        charts.coefficient_lines(
             panels[1], self.alphas, lines, names, self.marks(), labels=("Strength", _UPWARD[kind])
         )
         return panels
@@ -248,7 +248,7 @@ class RegularizationPath:
             got = repr(os.fspath(picture))
             raise ParameterError(sentence("picture", "RegularizationPath.write", allowed, got))
         draw = partial(self.plot, kind=kind)
-        content = _charts.image(draw, 7.0, 6.0, 2, suffix.removeprefix("."))
+        content = charts.image(draw, 7.0, 6.0, 2, suffix.removeprefix("."))
 
         def put(file: BinaryIO) -> None:
             file.write(content)

@@ -8,8 +8,8 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import Any
 
-from polytask._journal import AppendFile, WriterLock
 from polytask.exceptions import DataError
+from polytask.io import AppendFile, WriterLock
 
 _BLOCK = 1 << 16
 

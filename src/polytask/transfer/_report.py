@@ -8,9 +8,9 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._messages import Speech
 from polytask._registry import saveable
 from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
+from polytask.messages import Speech
 from polytask.transfer._chance import beats, beyond_chance, difference
 from polytask.transfer._pulled import FEW
 from polytask.transfer._rows import Given

@@ -25,13 +25,13 @@ from polytask import (
     load,
     save,
 )
-from polytask._messages import Speech
-from polytask.analysis import _run
-from polytask.analysis._sentences import notes
-from polytask.analysis._verdict import VERDICTS
 from polytask.baselines import Pooled
+from polytask.comparison import work as _run
+from polytask.comparison.sentences import notes
+from polytask.comparison.verdict import VERDICTS
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.messages import Speech
 from polytask.metrics import METRICS
 from polytask.penalties import L2, toward_mean
 

@@ -11,15 +11,15 @@ from sklearn.dummy import DummyRegressor
 from unit.report.pages import Page
 
 from polytask import Comparison, MultiTaskClassifier, MultiTaskRegressor, compare
-from polytask._messages import Speech
-from polytask.analysis import _run
-from polytask.analysis._plan import Choices, facts_of, make_plan
-from polytask.analysis._problem import read_outcomes, read_problem
-from polytask.analysis._sentences import notes
+from polytask._estimator.problem import read_outcomes, read_problem
+from polytask.comparison import work as _run
+from polytask.comparison.plan import Choices, facts_of, make_plan
+from polytask.comparison.sentences import notes
 from polytask.data import TaskData
 from polytask.exceptions import DataError
+from polytask.messages import Speech
 from polytask.penalties import L2, toward_mean
-from polytask.report import write_report
+from polytask.reporting import write_report
 from polytask.selection.held import Study
 
 NEAR = ("near", MultiTaskRegressor(toward_mean(0.3) + L2(0.01), standardize=True))

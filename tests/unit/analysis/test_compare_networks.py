@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from polytask import SingleTask, compare, load, save, write_report
-from polytask._messages import Speech
-from polytask.analysis import _sentences
+from polytask.comparison import sentences as _sentences
+from polytask.messages import Speech
 
 pytest.importorskip("torch")
 
@@ -115,7 +115,7 @@ def test_the_time_of_networks_is_announced(rows, capsys, monkeypatch):
 
 @pytest.mark.slow
 def test_the_time_of_a_model_per_task_is_told_by_some_of_many_tasks(monkeypatch, capsys):
-    from polytask.analysis import _estimate
+    from polytask.comparison import plan as _estimate
 
     tried = []
 

@@ -31,7 +31,7 @@ def test_a_journal_that_leads_to_no_answer_is_removed(
         raise DataError("No answer.")
 
     with monkeypatch.context() as patch:
-        patch.setattr("polytask.analysis._compare.make_answer", no_answer)
+        patch.setattr("polytask.comparison.api.make_answer", no_answer)
         with pytest.raises(DataError, match="No answer"):
             compare(X, y, task=task, models=["separate"], quick=True, journal=journal)
     assert not journal.exists()

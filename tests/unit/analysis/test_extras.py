@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 
 from polytask import Comparison, MultiTaskRegressorCV, compare
-from polytask.analysis import _run
-from polytask.analysis._learning import some_rows
+from polytask.comparison import work as _run
+from polytask.comparison.extras import some_rows
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.penalties import L2, L21, toward_mean

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from polytask.analysis._intervals import (
+from polytask.comparison.records import Interval
+from polytask.comparison.statistics import (
     NOTHING,
     Estimate,
     clustered_mean,
@@ -19,7 +20,6 @@ from polytask.analysis._intervals import (
     normal_quantile,
     t_quantile,
 )
-from polytask.analysis._parts import Interval
 
 
 class TestEstimate:

@@ -5,8 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask._messages import LANGUAGES, Speech
-from polytask.analysis._perfect import all_perfect
+from polytask.comparison.verdict import all_perfect
+from polytask.messages import LANGUAGES, Speech
 
 
 def test_rounding_is_all_that_is_left():

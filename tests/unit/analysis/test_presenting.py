@@ -16,12 +16,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.report import examples
 
-from polytask._messages import Speech
-from polytask.analysis import Comparison, _sentences
-from polytask.analysis import _presenting as presenting
-from polytask.analysis._parts import Interval, TaskGain
+from polytask.comparison import Comparison, presenting
+from polytask.comparison import sentences as _sentences
+from polytask.comparison.records import Interval, TaskGain
 from polytask.exceptions import DataError, ParameterError
-from polytask.report._markdown import markdown
+from polytask.messages import Speech
+from polytask.reporting.markdown import markdown
 
 matplotlib.use("Agg")
 NAN = float("nan")

@@ -12,9 +12,9 @@ from scipy import stats
 
 import polytask
 from polytask import MultiTaskRegressor, Pooled, Relatedness, TaskData, relatedness
-from polytask.analysis._related_flips import flip_test
-from polytask.analysis._related_slopes import slopes_of
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.task_relations.slopes import slopes_of
+from polytask.task_relations.statistics import flip_test
 
 
 def collection(
@@ -527,10 +527,10 @@ def test_comparison_keeps_the_facts():
 def test_comparison_skips_it_where_it_makes_no_sense_or_time_is_short():
     import time
 
-    from polytask.analysis._compare import _related
-    from polytask.analysis._problem import read_outcomes
-    from polytask.analysis._related_data import related_sentence_facts
+    from polytask._estimator.problem import read_outcomes
+    from polytask.comparison.api import _related
     from polytask.selection.held import Study
+    from polytask.task_relations.api import related_sentence_facts
 
     data = groups_example()
     study = Study(data, read_outcomes(data, "auto")[1])

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask.analysis._held_labels import TaskTable
-from polytask.analysis._intervals import clustered_mean, normal_error
-from polytask.analysis._moderation import moderate
-from polytask.analysis._parts import Interval
-from polytask.analysis._shrinkage import posterior, shrink
-from polytask.analysis._task_gains import task_gains
-from polytask.analysis._task_rows import task_rows
+from polytask.comparison.boards import TaskTable
+from polytask.comparison.records import Interval
+from polytask.comparison.statistics import (
+    clustered_mean,
+    moderate,
+    normal_error,
+    posterior,
+    shrink,
+)
+from polytask.comparison.verdict import task_gains, task_rows
 
 NAN = float("nan")
 NOWHERE = Interval(0.0, NAN, NAN)

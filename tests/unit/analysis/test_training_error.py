@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask.analysis._answer import Judge, make_boards
-from polytask.analysis._choosing import choose_all
-from polytask.analysis._intervals import mutual_covariance
-from polytask.analysis._plan import Choices, facts_of, make_plan
-from polytask.analysis._problem import read_outcomes, read_problem
-from polytask.analysis._unit import run_unit
+from polytask._estimator.problem import read_outcomes, read_problem
+from polytask.comparison.answer import Judge, make_boards
+from polytask.comparison.boards import choose_all
+from polytask.comparison.plan import Choices, facts_of, make_plan
+from polytask.comparison.statistics import mutual_covariance
+from polytask.comparison.work import run_unit
 from polytask.selection.held import Study
 
 MODELS = ["separate", "pooled + intercepts", "learned prior"]

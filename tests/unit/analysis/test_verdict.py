@@ -7,8 +7,8 @@ import math
 import numpy as np
 import pytest
 
-from polytask.analysis._intervals import NOTHING, Estimate
-from polytask.analysis._verdict import (
+from polytask.comparison.statistics import NOTHING, Estimate
+from polytask.comparison.verdict import (
     VERDICTS,
     dominant_task,
     group_and_action,

@@ -12,8 +12,10 @@ from hypothesis import strategies as st
 from matplotlib import font_manager
 from matplotlib.figure import Figure
 
-from polytask import _charts
-from polytask._charts import _fonts, _labels, axis_limits
+from polytask import charts
+from polytask.charts import axis_limits
+from polytask.charts import canvas as _fonts
+from polytask.charts import canvas as _labels
 
 matplotlib.use("Agg")
 NAN = float("nan")
@@ -40,7 +42,7 @@ def hostile(ax):
     n = len(NAMES)
     mean = np.linspace(0.2, -0.1, n)
     groups = ["gain", "unclear", "lose"] * n
-    return _charts.gain_forest(ax, NAMES, mean, mean - 0.05, mean + 0.05, groups[:n])
+    return charts.gain_forest(ax, NAMES, mean, mean - 0.05, mean + 0.05, groups[:n])
 
 
 def test_any_name_can_be_drawn():
@@ -63,7 +65,7 @@ def only_latin(monkeypatch):
 
 
 def test_name_that_no_font_has_becomes_its_number_with_a_note(only_latin):
-    ax = _charts.gain_forest(
+    ax = charts.gain_forest(
         axes(),
         ["a", "两个", "c"],
         [3, 2, 1],
@@ -77,7 +79,7 @@ def test_name_that_no_font_has_becomes_its_number_with_a_note(only_latin):
 
 
 def test_there_is_no_note_where_every_name_can_be_written(only_latin):
-    ax = _charts.leaderboard_intervals(axes(), ["a", "b"], [2, 1], [1, 0], [3, 2])
+    ax = charts.leaderboard_intervals(axes(), ["a", "b"], [2, 1], [1, 0], [3, 2])
     assert ax.get_title(loc="left") == ""
 
 
@@ -124,7 +126,7 @@ def test_shortened_names_fit(text, widest):
 
 
 def test_first_name_is_on_top_and_groups_have_colours_and_shapes():
-    ax = _charts.gain_forest(
+    ax = charts.gain_forest(
         axes(), ["a", "b"], [0.2, -0.1], [0.1, -0.2], [0.3, -0.05], ["gain", "lose"], label="Gain"
     )
     bottom, top = ax.get_ylim()
@@ -137,11 +139,11 @@ def test_first_name_is_on_top_and_groups_have_colours_and_shapes():
 
 
 def test_recommended_model_is_marked_and_missing_scores_are_left_out():
-    ax = _charts.leaderboard_intervals(
+    ax = charts.leaderboard_intervals(
         axes(), ["a", "b", "c"], [0.5, NAN, 0.4], [0.4, NAN, NAN], [0.6, NAN, NAN], marked="c"
     )
     drawn(ax)
-    (marked,) = [line for line in ax.lines if line.get_color() == _charts.COLOURS["gain"]]
+    (marked,) = [line for line in ax.lines if line.get_color() == charts.COLOURS["gain"]]
     assert list(marked.get_xydata()[0]) == [0.4, 2]
     assert written(ax) == ["a", "b", "c"]
 
@@ -149,14 +151,14 @@ def test_recommended_model_is_marked_and_missing_scores_are_left_out():
 def test_model_far_off_does_not_squeeze_the_others():
     names = [f"model {j}" for j in range(6)]
     mean = [0.5, 0.48, 0.45, 0.44, 0.4, -8.0]
-    ax = _charts.leaderboard_intervals(axes(), names, mean, mean, mean)
+    ax = charts.leaderboard_intervals(axes(), names, mean, mean, mean)
     assert ax.get_xlim()[0] > 0.3
     assert [line.get_marker() for line in ax.lines].count("<") == 1
 
 
 @pytest.mark.parametrize(("rows", "scale"), [([20, 30, 40], "linear"), ([5, 50, 900], "log")])
 def test_sizes_far_apart_get_a_logarithmic_axis(rows, scale):
-    ax = _charts.gain_against_size(
+    ax = charts.gain_against_size(
         axes(),
         rows,
         [0.1, 0.0, -0.1],
@@ -171,13 +173,13 @@ def test_sizes_far_apart_get_a_logarithmic_axis(rows, scale):
 
 
 def test_size_of_zero_rows_has_a_place():
-    ax = _charts.gain_against_size(axes(), [0, 900], [0, 0], [0, 0], [0, 0], ["unclear"] * 2)
+    ax = charts.gain_against_size(axes(), [0, 900], [0, 0], [0, 0], [0, 0], ["unclear"] * 2)
     assert ax.get_xscale() == "linear"
 
 
 def test_heat_map_is_even_around_zero_and_shows_every_number():
     values = np.array([[1.0, -3.0, NAN], [0.5, 0.0, 2.0]])
-    ax = _charts.heat_map(axes(), values, ["两", "$b$"], ["x", "y", "z"])
+    ax = charts.heat_map(axes(), values, ["两", "$b$"], ["x", "y", "z"])
     drawn(ax)
     (image,) = ax.images
     assert image.get_clim() == (-3.0, 3.0)
@@ -186,7 +188,7 @@ def test_heat_map_is_even_around_zero_and_shows_every_number():
 
 
 def test_heat_map_of_zeros_and_of_many_columns():
-    ax = _charts.heat_map(axes(), np.zeros((2, 60)), ["a", "b"], [f"task {j}" for j in range(60)])
+    ax = charts.heat_map(axes(), np.zeros((2, 60)), ["a", "b"], [f"task {j}" for j in range(60)])
     drawn(ax)
     assert len(ax.get_xticklabels()) == 0
     assert ax.get_xlabel() == "60 columns"
@@ -195,15 +197,15 @@ def test_heat_map_of_zeros_and_of_many_columns():
 @pytest.mark.parametrize("n", [0, 1])
 def test_few_lines_can_be_drawn(n):
     empty = [0.1] * n
-    drawn(_charts.gain_forest(axes(), ["a"] * n, empty, empty, empty, ["gain"] * n))
-    drawn(_charts.leaderboard_intervals(axes(), ["a"] * n, empty, empty, empty))
-    drawn(_charts.gain_against_size(axes(), empty, empty, empty, empty, ["gain"] * n))
+    drawn(charts.gain_forest(axes(), ["a"] * n, empty, empty, empty, ["gain"] * n))
+    drawn(charts.leaderboard_intervals(axes(), ["a"] * n, empty, empty, empty))
+    drawn(charts.gain_against_size(axes(), empty, empty, empty, empty, ["gain"] * n))
 
 
 def test_new_axes_belong_to_a_figure_that_a_notebook_knows():
     from matplotlib import pyplot
 
-    ax = _charts.new_axes(3, 2)
+    ax = charts.new_axes(3, 2)
     try:
         assert ax.figure.number in pyplot.get_fignums()
         assert tuple(ax.figure.get_size_inches()) == (3, 2)
@@ -212,18 +214,18 @@ def test_new_axes_belong_to_a_figure_that_a_notebook_knows():
 
 
 def points(ax) -> None:
-    _charts.gain_against_size(ax, [1, 2, 300], [1, 2, 3], [0, 1, 2], [2, 3, 4], ["gain"] * 3)
+    charts.gain_against_size(ax, [1, 2, 300], [1, 2, 3], [0, 1, 2], [2, 3, 4], ["gain"] * 3)
 
 
 def test_svg_is_the_same_each_time_and_takes_no_style_from_outside():
-    first = _charts.svg(points, 4, 3)
+    first = charts.svg(points, 4, 3)
     with matplotlib.rc_context({"font.size": 30, "axes.facecolor": "red", "lines.linewidth": 9}):
-        assert _charts.svg(points, 4, 3) == first
+        assert charts.svg(points, 4, 3) == first
         assert matplotlib.rcParams["font.size"] == 30
 
 
 def test_svg_leaves_size_fonts_and_background_to_the_page():
-    text = _charts.svg(points, 4, 3)
+    text = charts.svg(points, 4, 3)
     assert text.startswith("<svg viewBox=")
     assert text.endswith("</svg>")
     for part in ("<?xml", "<!DOCTYPE", "<metadata", "<style", "font-family", "http", "xlink"):
@@ -232,12 +234,12 @@ def test_svg_leaves_size_fonts_and_background_to_the_page():
 
 
 def test_svg_has_no_colour_but_those_of_the_palette():
-    colours = set(re.findall(r"#[0-9a-f]{6}\b", _charts.svg(points, 4, 3)))
-    assert colours <= set(_charts.COLOURS.values())
+    colours = set(re.findall(r"#[0-9a-f]{6}\b", charts.svg(points, 4, 3)))
+    assert colours <= set(charts.COLOURS.values())
 
 
 def test_svg_escapes_what_is_written_in_it():
-    text = _charts.svg(lambda ax: ax.set_title("</svg><script>"), 3, 2)
+    text = charts.svg(lambda ax: ax.set_title("</svg><script>"), 3, 2)
     assert "<script>" not in text
     assert "&lt;/svg&gt;&lt;script&gt;" in text
 

@@ -26,7 +26,7 @@ from unit.cli._comparing import (
 )
 
 import polytask
-from polytask.analysis import _run
+from polytask.comparison import work as _run
 from polytask.data.readers import read_table
 
 pytestmark = pytest.mark.usefixtures("light")
@@ -258,7 +258,7 @@ def test_configuration_file_may_say_everything(run, plain):
 def test_names_of_groups_are_not_in_the_model(run, plain, monkeypatch):
     plain["patient"] = [f"patient {k // 2}" for k in range(len(plain))]
     plain.to_csv("a.csv", index=False)
-    monkeypatch.setattr("polytask.analysis._answer.verdict", lambda *_: "share")
+    monkeypatch.setattr("polytask.comparison.answer.verdict", lambda *_: "share")
     done = comparison(run, *QUICK, "--group", "patient")
     assert "Use near the mean: " in done.out
     assert len(predicted(run, done)) == 120

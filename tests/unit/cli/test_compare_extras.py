@@ -8,7 +8,7 @@ import pytest
 from unit.cli._comparing import SAME, comparison, numbers_of
 
 from polytask import Comparison
-from polytask.analysis import _run
+from polytask.comparison import work as _run
 
 pytestmark = pytest.mark.usefixtures("light")
 

@@ -41,7 +41,7 @@ def test_same_command_takes_finished_fits_over(run, there, monkeypatch):
 
 
 def _forbid_fits(monkeypatch):
-    from polytask.analysis import _run
+    from polytask.comparison import work as _run
 
     monkeypatch.setattr(_run, "run_unit", raising(AssertionError("a fit")))
 
@@ -99,7 +99,7 @@ def test_fits_that_lead_to_no_answer_leave_nothing_in_the_way(run, plain, monkey
         _stop(run, patch, stopped)
     kept = {name: Path("out", name).read_bytes() for name in files_of("out") - {"journal"}}
     with monkeypatch.context() as patch:
-        patch.setattr("polytask.analysis._compare.make_answer", raising(DataError("No answer.")))
+        patch.setattr("polytask.comparison.api.make_answer", raising(DataError("No answer.")))
         done = run("compare", *QUICK, "--out", "out")
     assert (done.status, done.err.splitlines()[-1]) == (2, "Error: No answer.")
     left = {name: Path("out", name).read_bytes() for name in files_of("out")}
@@ -138,7 +138,7 @@ def test_no_resume_that_is_refused_keeps_the_fits_of_the_interrupted_run(run, pl
         _interrupt_after(patch, 1)
         run("compare", *QUICK, "--out", "out")
         before = {name: Path("out", name).read_bytes() for name in files_of("out")}
-        patch.setattr("polytask.analysis._compare.make_lock", raising(DataError("Refused.")))
+        patch.setattr("polytask.comparison.api.make_lock", raising(DataError("Refused.")))
         done = run("compare", *QUICK, "--out", "out", "--no-resume")
     assert (done.status, "journal" in before) == (2, True)
     assert {name: Path("out", name).read_bytes() for name in files_of("out")} == before
@@ -178,7 +178,7 @@ def test_a_budget_that_runs_out_leaves_a_report_and_goes_on(run, plain):
 
 def _interrupt_after(monkeypatch, count):
     """Let the comparison be interrupted when so many fits are finished."""
-    from polytask.analysis import _run
+    from polytask.comparison import work as _run
 
     work, finished = _run.run_unit, []
 
@@ -221,7 +221,7 @@ def test_ctrl_c_elsewhere_keeps_the_journal(run, plain, monkeypatch, place):
         if place == "while writing":
             patch.setattr(polytask, "save", raising(KeyboardInterrupt()))
         else:
-            patch.setattr("polytask.analysis._compare.costs_of", raising(KeyboardInterrupt()))
+            patch.setattr("polytask.comparison.api.costs_of", raising(KeyboardInterrupt()))
         done = run("compare", *QUICK, "--out", "out")
     assert done.status == 130
     assert "the same command goes on" in done.err

@@ -43,7 +43,7 @@ def curved(folder) -> pd.DataFrame:
 
 @pytest.mark.slow
 def test_networks_stand_beside_the_others_and_the_best_predicts(run, curved, monkeypatch):
-    from polytask.analysis import _unit
+    from polytask.comparison import work as _unit
 
     fitted, calls = _unit._run, []
 

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskModel, MultiTaskRegressor, compare, relatedness
-from polytask.analysis._problem import read_outcomes, read_problem
+from polytask._estimator.problem import read_outcomes, read_problem
 from polytask.data import read_numbers
 from polytask.data.target_kinds import python_words, read_target
 from polytask.exceptions import DataError

@@ -11,8 +11,8 @@ import sys
 import numpy as np
 import pytest
 
-from polytask._journal import Journal
 from polytask.exceptions import DataError
+from polytask.io import Journal
 
 HEADER = {"data": {"hash": "abc", "rows": 12}, "settings": {"models": ["a", "b"], "cv": 5}}
 PIECES = {"1": {"score": 0.5}, "2": np.arange(4.0), "任务 3": [None, float("inf")]}
@@ -294,7 +294,7 @@ def test_the_systems_own_full_device(written, monkeypatch):
 
 LIMITED = """
 import resource, sys
-from polytask._journal import Journal
+from polytask.io import Journal
 from polytask.exceptions import DataError
 resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
 with Journal.open(sys.argv[1], {}, owner="compare") as journal:

@@ -13,8 +13,8 @@ from concurrent.futures import ThreadPoolExecutor
 import numpy as np
 import pytest
 
-from polytask._journal import Journal
 from polytask.exceptions import DataError
+from polytask.io import Journal
 
 HEADER = {"seed": 3}
 
@@ -22,7 +22,7 @@ HEADER = {"seed": 3}
 WRITER = """
 import sys
 import numpy as np
-from polytask._journal import Journal
+from polytask.io import Journal
 with Journal.open(sys.argv[1], {"seed": 3}, owner="compare") as journal:
     print("open", len(journal), journal.torn, flush=True)
     number = len(journal)
@@ -35,7 +35,7 @@ with Journal.open(sys.argv[1], {"seed": 3}, owner="compare") as journal:
 # Is killed within its third write, after the given number of bytes.
 KILLED_WITHIN = """
 import os, signal, sys
-from polytask._journal import Journal
+from polytask.io import Journal
 real = os.write
 def write(fd, data):
     real(fd, bytes(data)[: int(sys.argv[2])])
@@ -49,7 +49,7 @@ with Journal.open(sys.argv[1], {"seed": 3}, owner="compare") as journal:
 
 HOLDER = """
 import sys
-from polytask._journal import Journal
+from polytask.io import Journal
 with Journal.open(sys.argv[1], {"seed": 3}, owner="compare") as journal:
     journal.put("0", 0)
     print("ready", flush=True)
@@ -165,7 +165,7 @@ def test_a_refused_file_is_free_again(tmp_path):
 def test_writers_that_take_turns_never_write_at_once(tmp_path):
     code = """
 import sys
-from polytask._journal import Journal
+from polytask.io import Journal
 from polytask.exceptions import DataError
 done = 0
 while done < 15:

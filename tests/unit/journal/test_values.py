@@ -14,8 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
-from polytask._journal import Journal
 from polytask.exceptions import DataError, ParameterError
+from polytask.io import Journal
 
 HEADER = {"data": {"hash": "abc", "rows": 12}, "seed": 0}
 DTYPES = ["?", "i1", "i2", "i4", "i8", "u1", "u8", "f2", "f4", "f8", "c8", "c16"]

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask._messages import Speech, clean, decimals, fixed, plain_number
-from polytask._messages._text import shortened
+from polytask.messages import Speech, clean, decimals, fixed, plain_number
+from polytask.messages.catalogue import shortened
 
 NAN = float("nan")
 

@@ -7,10 +7,10 @@ from string import Formatter
 
 import pytest
 
-from polytask._messages import LANGUAGES, Speech
-from polytask._messages._forms import Plural
-from polytask._messages._speech import TABLE
 from polytask.exceptions import ParameterError
+from polytask.messages import LANGUAGES, Speech
+from polytask.messages.catalogue import TABLE
+from polytask.messages.forms import Plural
 
 KEYS = sorted(TABLE["en"])
 CHINESE = re.compile(r"[\u4e00-\u9fff]")

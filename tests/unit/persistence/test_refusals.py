@@ -18,7 +18,8 @@ from unit.persistence.cases import CASES, long, rows, tasks
 
 import polytask
 from polytask import DataError, MultiTaskRegressor, load, save
-from polytask.persistence import _container, saveable
+from polytask.io import model_file as _container
+from polytask.io import saveable
 
 
 @pytest.fixture(scope="module")

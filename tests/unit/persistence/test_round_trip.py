@@ -17,6 +17,7 @@ from unit.persistence.cases import CASES, N, long, rows, table, tasks
 
 import polytask
 from polytask import MultiTaskRegressor, load, save
+from polytask.io import codec as _codec
 from polytask.penalties import (
     L2,
     L21,
@@ -27,7 +28,6 @@ from polytask.penalties import (
     along_time,
     toward_mean,
 )
-from polytask.persistence import _codec
 
 
 @pytest.fixture(scope="module", params=CASES)

@@ -35,9 +35,9 @@ from polytask import (
     save,
 )
 from polytask.data import WithinTasks
+from polytask.io import model_file as _container
 from polytask.metrics.scores import r2
 from polytask.penalties import L2, L21
-from polytask.persistence import _container
 
 TESTS = Path(__file__).parents[2]
 LINEAR = [Ridge(), Lasso(0.1), RidgeCV(), LogisticRegression()]

@@ -9,19 +9,17 @@ from typing import Any
 
 import numpy as np
 
-from polytask.analysis import Comparison
-from polytask.analysis._extra_parts import (
+from polytask.comparison import Comparison
+from polytask.comparison.records import (
     Ablated,
+    Coefficients,
+    Interval,
     Kept,
     LearningPoint,
     Mattered,
-    StrengthPath,
-)
-from polytask.analysis._parts import (
-    Coefficients,
-    Interval,
     ModelRow,
     Setup,
+    StrengthPath,
     TaskGain,
     TwoByTwo,
 )

@@ -8,8 +8,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.analysis._parts import Interval
-from polytask.report._bars import Line, chart
+from polytask.comparison.records import Interval
+from polytask.reporting.drawing import Line, chart
 
 NAN = float("nan")
 finite = st.floats(-1e9, 1e9)

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 from unit.report import examples
 
-from polytask.analysis import _presenting as presenting
-from polytask.report import write_report
+from polytask.comparison import presenting
+from polytask.reporting import write_report
 
 pytestmark = pytest.mark.browser
 

@@ -10,8 +10,8 @@ import pytest
 from unit.report import examples
 from unit.report.pages import Page
 
-from polytask.report._markdown import markdown
-from polytask.report._page import page
+from polytask.reporting.markdown import markdown
+from polytask.reporting.page import page
 
 NAN = float("nan")
 SECTIONS = ("strength", "learning", "ablation")

@@ -12,9 +12,9 @@ import pytest
 from unit.report import examples
 from unit.report.pages import Page
 
-from polytask._messages import clean
-from polytask.analysis import _presenting as presenting
-from polytask.report._page import page
+from polytask.comparison import presenting
+from polytask.messages import clean
+from polytask.reporting.page import page
 
 CASES = sorted(examples.ALL)
 NAN = float("nan")

@@ -11,11 +11,11 @@ from unit.report import examples
 from unit.report.pages import Page
 
 from polytask import Comparison, Relatedness, relatedness
-from polytask._charts import brackets
-from polytask.analysis._related_parts import Kinship, Shares
-from polytask.analysis._related_presenting import drawn_map
+from polytask.charts import brackets
 from polytask.exceptions import DataError
-from polytask.report import write_report
+from polytask.reporting import write_report
+from polytask.task_relations.presenting import drawn_map
+from polytask.task_relations.records import Kinship, Shares
 
 
 def result(n=8, rows=20, names=None, n_permutations=99):

@@ -10,10 +10,10 @@ import sys
 import pytest
 from unit.report import examples
 
-from polytask.analysis import Comparison
+from polytask.comparison import Comparison
 from polytask.exceptions import DataError, ParameterError
-from polytask.report import write_report
-from polytask.report._markdown import escaped, markdown
+from polytask.reporting import write_report
+from polytask.reporting.markdown import escaped, markdown
 
 CASES = sorted(examples.ALL)
 
@@ -86,7 +86,8 @@ def test_folder_that_is_not_there_and_file_in_the_way_are_refused(tmp_path):
 @pytest.mark.slow
 def test_report_is_written_without_a_plotting_window_or_network(tmp_path):
     code = (
-        "import sys; from unit.report import examples; from polytask.report import write_report\n"
+        "import sys; from unit.report import examples\n"
+        "from polytask.reporting import write_report\n"
         f"write_report(examples.share(), {str(tmp_path / 'a.html')!r})\n"
         "print('matplotlib.pyplot' in sys.modules, 'plotly' in sys.modules)"
     )

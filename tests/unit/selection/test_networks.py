@@ -12,7 +12,7 @@ import pytest
 
 from polytask import AutoMultiTaskRegressor, Pooled, SingleTask, load, save
 from polytask._estimator import MultiTaskEstimator
-from polytask.analysis._choosing import ruling_family
+from polytask.comparison.boards import ruling_family
 from polytask.data import GroupedRows, TimeOrdered
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties import L2, L21, toward_mean

@@ -26,8 +26,8 @@ from polytask import (
     ParameterError,
     TaskData,
 )
-from polytask._journal import WriterLock
 from polytask.data import GroupedRows, WithinTasks
+from polytask.io import WriterLock
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.selection import Between, tune, variants
 

@@ -14,9 +14,9 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
-from polytask._messages import Speech
 from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import Speech
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
 

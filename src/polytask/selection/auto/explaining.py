@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polytask._messages import Speech
+from polytask.messages import Speech
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.weighing import kind_to_lean_to

@@ -17,14 +17,15 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from polytask._checks import is_whole, sentence
-from polytask._estimator.card import checksum, versions
-from polytask._journal import Journal
-from polytask._messages import Said
+from polytask._estimator.card import checksum
 from polytask._progress import Progress, duration, progress
 from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError, TimeBudgetError
+from polytask.io import Journal
+from polytask.io.model_file import versions
+from polytask.messages import Said
 from polytask.metrics import HeldOut
 from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import seen_first, stacked

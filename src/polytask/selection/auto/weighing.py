@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._messages import Said
+from polytask.messages import Said
 from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
 from polytask.selection.auto.mixing import Mix, best_mix

@@ -12,7 +12,6 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
 from polytask import load, relatedness, save  # noqa: E402
-from polytask.analysis import Relatedness  # noqa: E402
 from polytask.deep import (  # noqa: E402
     MLP,
     DeepMultiTaskRegressor,
@@ -25,7 +24,8 @@ from polytask.deep import (  # noqa: E402
 from polytask.deep.recording import GradientSimilarity, TaskAffinity, cosines  # noqa: E402
 from polytask.deep.relations import TaskRelation  # noqa: E402
 from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
-from polytask.report import write_report  # noqa: E402
+from polytask.reporting import write_report  # noqa: E402
+from polytask.task_relations import Relatedness  # noqa: E402
 
 BOTH = (GradientSimilarity(3), TaskAffinity(3))
 # At the start heads of either sign pull the trunk apart, whatever the tasks.

@@ -17,7 +17,6 @@ from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
 from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor, _workers
-from polytask._messages import Speech
 from polytask._workers import Workers
 from polytask.baselines import Pooled
 from polytask.data import GroupedRows, TaskData
@@ -28,6 +27,7 @@ from polytask.exceptions import (
     ParameterError,
     TimeBudgetError,
 )
+from polytask.messages import Speech
 from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain

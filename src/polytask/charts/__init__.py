@@ -1,0 +1,34 @@
+"""Charts: arrays and strings in, matplotlib Axes out. matplotlib is imported when one is drawn."""
+
+from polytask.charts.canvas import COLOURS, axis_limits, image, new_axes, new_panels, svg
+from polytask.charts.figures import (
+    brackets,
+    coefficient_lines,
+    error_curve,
+    gain_against_size,
+    gain_forest,
+    heat_map,
+    leaderboard_intervals,
+    learning_curves,
+    loss_curves,
+    task_map,
+)
+
+__all__ = [
+    "COLOURS",
+    "axis_limits",
+    "brackets",
+    "coefficient_lines",
+    "error_curve",
+    "gain_against_size",
+    "gain_forest",
+    "heat_map",
+    "image",
+    "leaderboard_intervals",
+    "learning_curves",
+    "loss_curves",
+    "new_axes",
+    "new_panels",
+    "svg",
+    "task_map",
+]

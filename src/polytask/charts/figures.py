@@ -1,0 +1,469 @@
+"""The charts: arrays and strings in, matplotlib Axes out."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from polytask.charts.canvas import COLOURS, MARKERS, NOTE, Labels, axis_limits, labels
+from polytask.charts.canvas import labels as labels_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
+
+
+# Columns up to which their names fit.
+_NAMED = 40
+
+
+def heat_map(ax: Axes, values: ArrayLike, rows: Sequence[str], columns: Sequence[str]) -> Axes:
+    """Draw a matrix: blue above 0, orange below, white at 0, grey where it is NaN."""
+    # Shapes: values (n, m).
+    from matplotlib.colors import LinearSegmentedColormap
+
+    matrix = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
+    largest = float(np.abs(matrix).max()) if matrix.count() else 0.0
+    colours = LinearSegmentedColormap.from_list(
+        "polytask", [COLOURS["lose"], "#ffffff", COLOURS["gain"]]
+    ).with_extremes(bad=COLOURS["line"])
+    limit = largest or 1.0
+    image = ax.imshow(
+        matrix, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
+    )
+    across = labels(columns if len(columns) <= _NAMED else [])
+    down = labels(rows)
+    _name(ax.xaxis, across, rotation=90)
+    _name(ax.yaxis, down, rotation=0)
+    if len(columns) > _NAMED:
+        ax.set_xlabel(f"{len(columns):,} columns", color=COLOURS["ink"])
+    if across.replaced or down.replaced:
+        ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
+    ax.tick_params(length=0, colors=COLOURS["ink"])
+    ax.spines[:].set_visible(False)
+    if ax.figure is not None:
+        ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    return ax
+
+
+def _name(axis: Axis, shown: Labels, rotation: int) -> None:
+    axis.set_ticks(
+        range(len(shown.texts)),
+        labels=shown.texts,
+        parse_math=False,
+        fontfamily=shown.families,
+        rotation=rotation,
+    )
+
+
+Merge = tuple[int, int, float, int]
+Bracket = tuple[tuple[float, float], tuple[float, float], tuple[float, float], tuple[float, float]]
+
+
+def brackets(tree: Sequence[Merge]) -> list[Bracket]:
+    """Return the lines of a tree: for every merge four points, up, across and down."""
+    places = {leaf: (float(leaf), 0.0) for leaf in range(len(tree) + 1)}
+    found: list[Bracket] = []
+    for number, (first, second, height, _) in enumerate(tree):
+        (x1, y1), (x2, y2) = sorted((places[first], places[second]))
+        found.append(((x1, y1), (x1, height), (x2, height), (x2, y2)))
+        places[len(tree) + 1 + number] = ((x1 + x2) / 2, height)
+    return found
+
+
+def task_map(
+    ax: Axes, values: ArrayLike, names: Sequence[str], tree: Sequence[Merge] = ()
+) -> Axes:
+    """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it."""
+    # Shapes: values (k, k).
+    heat_map(ax, values, names, names)
+    ax.images[0].set_clim(-1.0, 1.0)
+    if len(names) > 1:
+        # The names stand at the rows already.
+        ax.set_xticks([])
+        ax.set_xlabel("")
+    if tree:
+        _draw_tree(ax, tree, len(names))
+    return ax
+
+
+def _draw_tree(ax: Axes, tree: Sequence[Merge], n: int) -> None:
+    from matplotlib.collections import LineCollection
+
+    above = ax.inset_axes((0.0, 1.01, 1.0, 0.16))
+    lines = [np.array(bracket) for bracket in brackets(tree)]
+    above.add_collection(LineCollection(lines, colors=COLOURS["ink"], linewidths=0.8))
+    top = max(height for _, _, height, _ in tree) or 1.0
+    above.set_xlim(-0.5, n - 0.5)
+    above.set_ylim(0.0, 1.05 * top)
+    above.set_axis_off()
+
+
+Array = NDArray[np.float64]
+
+# Above it, points would hide one another.
+_CROWD = 150
+
+
+def gain_forest(
+    ax: Axes,
+    names: Sequence[str],
+    mean: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    groups: Sequence[str],
+    *,
+    numbers: Sequence[int] | None = None,
+    label: str = "Gain",
+) -> Axes:
+    """Draw one gain with its interval per line, the first on top. Shapes: mean, low, high (n,)."""
+    mean, low, high = _floats(mean), _floats(low), _floats(high)
+    places = np.arange(len(mean))
+    ax.axvline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
+    for group in ("unclear", "lose", "gain"):
+        mine = np.array([g == group for g in groups], dtype=bool)
+        _points(ax, mean[mine], places[mine], _arms(mean, low, high)[:, mine], group, across=True)
+    _name_lines(ax, labels(names, numbers))
+    _limit(ax, mean, low, high, around_zero=True)
+    return _finished(ax, label, "")
+
+
+def gain_against_size(
+    ax: Axes,
+    rows: ArrayLike,
+    mean: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    groups: Sequence[str],
+    *,
+    labels: tuple[str, str] = ("Rows of the task", "Gain"),
+) -> Axes:
+    """Draw the gain of every task against its rows. Shapes: rows (n,), mean, low, high (n,)."""
+    rows, mean, low, high = _floats(rows), _floats(mean), _floats(low), _floats(high)
+    ax.axhline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
+    for group in ("unclear", "lose", "gain"):
+        mine = np.array([g == group for g in groups], dtype=bool)
+        _points(ax, rows[mine], mean[mine], _arms(mean, low, high)[:, mine], group, across=False)
+    positive = rows[rows > 0]
+    if len(positive) == len(rows) > 0 and positive.max() > 10 * positive.min():
+        _logarithmic(ax, float(positive.min()), float(positive.max()))
+    return _finished(ax, *labels)
+
+
+def leaderboard_intervals(
+    ax: Axes,
+    names: Sequence[str],
+    mean: ArrayLike,
+    low: ArrayLike,
+    high: ArrayLike,
+    *,
+    marked: str | None = None,
+    label: str = "Score",
+) -> Axes:
+    """Draw one score with its interval per line, the first on top."""
+    # Shapes: mean, low, high (n,).
+    mean, low, high = _floats(mean), _floats(low), _floats(high)
+    arms, places = _arms(mean, low, high), np.arange(len(mean))
+    chosen = np.array([name == marked for name in names], dtype=bool)
+    _points(ax, mean[~chosen], places[~chosen], arms[:, ~chosen], "unclear", across=True)
+    _points(ax, mean[chosen], places[chosen], arms[:, chosen], "gain", across=True)
+    _name_lines(ax, labels(names))
+    _limit(ax, mean, low, high, around_zero=False)
+    return _finished(ax, label, "")
+
+
+def _floats(values: ArrayLike) -> Array:
+    return np.asarray(values, dtype=np.float64)
+
+
+def _arms(mean: Array, low: Array, high: Array) -> Array:
+    """Return the lengths to both sides, 0 where there is no interval."""
+    arms = np.nan_to_num(np.stack([mean - low, high - mean]), nan=0.0, posinf=0.0, neginf=0.0)
+    return np.maximum(arms, 0.0)
+
+
+def _points(ax: Axes, x: Array, y: Any, arms: Array, group: str, across: bool) -> None:  # noqa: ANN401
+    if not len(x):
+        return
+    ax.errorbar(
+        x,
+        y,
+        xerr=arms if across else None,
+        yerr=None if across else arms,
+        fmt=MARKERS[group],
+        markersize=4.5 if len(x) <= _CROWD else 3.0,
+        elinewidth=1.2 if len(x) <= _CROWD else 0.4,
+        color=COLOURS[group],
+        markerfacecolor=COLOURS["paper" if group == "unclear" else group],
+        zorder=2 if group == "unclear" else 3,
+    )
+
+
+def _limit(ax: Axes, mean: Array, low: Array, high: Array, *, around_zero: bool) -> None:
+    """End the axis before outliers; an arrow says that there is more."""
+    first, last = axis_limits(mean.tolist(), low.tolist(), high.tolist(), around_zero=around_zero)
+    ax.set_xlim(first, last)
+    ax.locator_params(axis="x", nbins=6)
+    for place in np.flatnonzero(mean < first):
+        ax.plot(first, place, "<", color=COLOURS["unclear"], clip_on=False)
+    for place in np.flatnonzero(mean > last):
+        ax.plot(last, place, ">", color=COLOURS["unclear"], clip_on=False)
+
+
+def _name_lines(ax: Axes, shown: Labels) -> None:
+    places = range(len(shown.texts))
+    ax.set_yticks(places, labels=shown.texts, parse_math=False, fontfamily=shown.families)
+    ax.set_ylim(max(len(shown.texts), 1) - 0.5, -0.5)
+    ax.tick_params(axis="y", length=0)
+    if shown.replaced:
+        ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
+
+
+def _logarithmic(ax: Axes, smallest: float, largest: float) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ax.set_xscale("log")
+    powers = range(int(np.floor(np.log10(smallest))), int(np.ceil(np.log10(largest))) + 1)
+    steps = (1,) if largest > 1000 * smallest else (1, 2, 5)
+    ticks = [step * 10.0**power for power in powers for step in steps]
+    ax.xaxis.set_major_locator(FixedLocator([t for t in ticks if smallest <= t <= largest]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
+
+
+def _finished(ax: Axes, across: str, upward: str) -> Axes:
+    ax.set_xlabel(across, color=COLOURS["ink"], parse_math=False)
+    ax.set_ylabel(upward, color=COLOURS["ink"], parse_math=False)
+    ax.spines[["top", "right", "left"]].set_visible(False)
+    ax.spines["bottom"].set_color(COLOURS["line"])
+    ax.grid(visible=True, color=COLOURS["line"], linewidth=0.5, zorder=0)
+    ax.set_axisbelow(True)
+    ax.tick_params(colors=COLOURS["ink"])
+    return ax
+
+
+# Above a chart in which a number stands for a name.
+_NOTE = "#n: line n, from 0; no font here has its name"
+# Lines that are named; of more, names would cover one another.
+_NAMED_paths = 8
+# Names keep this share of the height apart.
+_APART = 0.07
+# An error this many times farther from the best than the usual one is beyond the axis.
+_FAR = 6.0
+# The first mark is what is used.
+_DASHES = ("-", "--", ":")
+
+
+def error_curve(
+    ax: Axes,
+    strengths: ArrayLike,
+    mean: ArrayLike,
+    spread: ArrayLike,
+    marks: Mapping[str, float],
+    *,
+    labels: tuple[str, str] = ("Strength", "Held-out error"),
+    greater_is_better: bool = False,
+    named: bool = True,
+) -> Axes:
+    """Draw a held-out error with its standard error against the strength of a penalty."""
+    # Shapes: strengths (n,), mean, spread (n,).
+    x, y, error = _floats(strengths), _floats(mean), _floats(spread)
+    order = np.argsort(x)
+    x, y, error = x[order], y[order], np.nan_to_num(error[order])
+    ax.set_xscale("log")
+    ax.fill_between(x, y - error, y + error, color=COLOURS["unclear"], alpha=0.2, linewidth=0)
+    ax.plot(x, y, color=COLOURS["ink"], linewidth=1.2, marker="o", markersize=2.5)
+    _limit_upward(ax, y, error, -1.0 if greater_is_better else 1.0)
+    _point_at_infinite(ax, x, y)
+    _mark(ax, marks, named=named)
+    _falling(ax, x)
+    return _finished_paths(ax, *labels)
+
+
+def coefficient_lines(
+    ax: Axes,
+    strengths: ArrayLike,
+    sizes: ArrayLike,
+    names: Sequence[str],
+    marks: Mapping[str, float],
+    *,
+    labels: tuple[str, str] = ("Strength", "Size of the coefficients"),
+) -> Axes:
+    """Draw one line per coefficient, or per row of them, against the strength of a penalty."""
+    # Shapes: strengths (n,), sizes (n, m).
+    x, lines = _floats(strengths), _floats(sizes)
+    order = np.argsort(x)
+    x, lines = x[order], lines[order]
+    reach = np.abs(lines).max(axis=0, initial=0.0)
+    top = [int(k) for k in np.argsort(-reach, kind="stable")[:_NAMED_paths] if reach[k] > 0]
+    ax.set_xscale("log")
+    rest = [k for k in range(lines.shape[1]) if k not in set(top) and reach[k] > 0]
+    ax.plot(x, lines[:, rest], color=COLOURS["line"], linewidth=0.7, zorder=1)
+    ax.plot(x, lines[:, top], color=COLOURS["gain"], linewidth=1.1, zorder=2)
+    _mark(ax, marks, named=False)
+    _falling(ax, x)
+    _name_ends(ax, x[0], lines[0, top], labels_of([names[k] for k in top], top))
+    return _finished_paths(ax, *labels)
+
+
+def learning_curves(
+    ax: Axes,
+    rows: ArrayLike,
+    scores: Mapping[str, ArrayLike],
+    *,
+    marked: str | None = None,
+    labels: tuple[str, str] = ("Rows per task", "Score"),
+    named: bool = True,
+) -> Axes:
+    """Draw scores against the rows that were learned from, one line per model."""
+    # Shapes: rows (n,), scores (n,).
+    x = _floats(rows)
+    ax.set_xscale("log")
+    ends, others = [], itertools.cycle(_DASHES[1:])
+    for name, values in scores.items():
+        y = _floats(values)
+        group = "gain" if name == marked else "unclear"
+        style = "-" if name == marked else next(others)
+        ax.plot(x, y, style, color=COLOURS[group], marker=MARKERS[group], markersize=4,
+                linewidth=1.4, zorder=3 if name == marked else 2)  # fmt: skip
+        ends.append(_last(y))
+    if named:
+        _name_ends(ax, x[-1], np.array(ends), labels_of(list(scores)))
+    _count_ticks(ax, x)
+    return _finished_paths(ax, *labels)
+
+
+def _falling(ax: Axes, x: Array) -> None:
+    """Put strong penalties to the left, as paths begin there, with a little room."""
+    room = (x[-1] / x[0]) ** 0.02 if x[-1] > x[0] else 2.0
+    ax.set_xlim(x[-1] * room, x[0] / room)
+
+
+def _last(values: Array) -> float:
+    seen = values[np.isfinite(values)]
+    return float(seen[-1]) if len(seen) else float("nan")
+
+
+def _limit_upward(ax: Axes, mean: Array, spread: Array, sign: float) -> None:
+    """End the axis before the errors of weak penalties that grew beyond all others."""
+    seen = np.isfinite(mean)
+    if not seen.any():
+        return
+    mean, spread = sign * mean[seen], spread[seen]
+    best = int(np.argmin(mean))
+    low, high = float(np.min(mean - spread)), float(np.max(mean + spread))
+    usual = float(np.median(mean) - mean[best])
+    reach = max(_FAR * usual, 4.0 * float(spread[best]))
+    top = min(high, float(mean[best]) + reach) if reach > 0 else high
+    margin = 0.06 * (top - low) or 1.0
+    ax.set_ylim(*sorted((sign * (low - margin), sign * (top + margin))))
+
+
+def _point_at_infinite(ax: Axes, x: Array, y: Array) -> None:
+    """Put arrows where the axis ends, so that nobody takes what is infinite for missing."""
+    for sign, edge, arrow in ((1.0, 1.0, "^"), (-1.0, 0.0, "v")):
+        at = x[np.isinf(y) & (np.sign(y) == sign)]
+        if len(at):
+            edges = np.full(len(at), edge)
+            ax.plot(at, edges, arrow, transform=ax.get_xaxis_transform(), color=COLOURS["ink"],
+                    markersize=4, clip_on=False, label="infinite")  # fmt: skip
+
+
+def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:
+    for place, (text, strength) in enumerate(marks.items()):
+        style = _DASHES[place % len(_DASHES)]
+        ax.axvline(strength, color=COLOURS["lose"], linewidth=1.1, linestyle=style, zorder=4,
+                   label=text)  # fmt: skip
+    if named and marks:
+        ax.legend(loc="best", frameon=False, fontsize="small", handlelength=1.6)
+
+
+def _name_ends(ax: Axes, at: float, heights: Array, shown: Labels) -> None:
+    """Write names beside the right ends of lines, apart where they would cover one another."""
+    low, high = ax.get_ylim()
+    places = _apart((heights - low) / (high - low))
+    for place, height, text in zip(places, heights, shown.texts, strict=True):
+        if np.isfinite(height):
+            ax.annotate(
+                text,
+                (at, height),
+                xytext=(1.03, place),
+                textcoords="axes fraction",
+                va="center",
+                fontsize="small",
+                color=COLOURS["ink"],
+                parse_math=False,
+                fontfamily=shown.families,
+                annotation_clip=False,
+                arrowprops={
+                    "arrowstyle": "-",
+                    "color": COLOURS["line"],
+                    "linewidth": 0.6,
+                    "relpos": (0.0, 0.5),
+                    "shrinkA": 1.0,
+                },
+            )
+    if shown.replaced:
+        ax.set_title(_NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
+
+
+def _apart(heights: Array) -> Array:
+    """Move heights as little as need be for them to be some way apart; their order stays."""
+    from scipy.optimize import isotonic_regression
+
+    moved = heights.copy()
+    order = np.argsort(heights)[: int(np.isfinite(heights).sum())]
+    steps = _APART * np.arange(len(order))
+    if len(order):
+        moved[order] = isotonic_regression(heights[order] - steps).x + steps
+    return moved
+
+
+def _count_ticks(ax: Axes, rows: Array) -> None:
+    from matplotlib.ticker import FixedLocator, NullLocator
+
+    ax.xaxis.set_major_locator(FixedLocator([float(v) for v in rows]))
+    ax.xaxis.set_minor_locator(NullLocator())
+    ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
+
+
+def _finished_paths(ax: Axes, across: str, upward: str) -> Axes:
+    ax.set_xlabel(across, color=COLOURS["ink"], parse_math=False)
+    ax.set_ylabel(upward, color=COLOURS["ink"], parse_math=False)
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines[["left", "bottom"]].set_color(COLOURS["line"])
+    ax.tick_params(colors=COLOURS["ink"])
+    return ax
+
+
+def loss_curves(
+    ax: Axes,
+    training: ArrayLike,
+    held_out: ArrayLike | None = None,
+    *,
+    kept: int | None = None,
+    words: tuple[str, str, str, str] = ("Epoch", "Loss", "training", "held out"),
+) -> Axes:
+    """Draw losses by epoch: thin lines for tasks, thick ones for their mean."""
+    # Shapes: training (n_epochs, n_tasks), held_out (n_epochs, n_tasks).
+    for values, name, group in ((training, words[2], "unclear"), (held_out, words[3], "gain")):
+        if values is None:
+            continue
+        losses = np.asarray(values, dtype=np.float64)
+        epochs = np.arange(1, len(losses) + 1)
+        if losses.shape[1] > 1:
+            ax.plot(epochs, losses, color=COLOURS[group], linewidth=0.6, alpha=0.35)
+        seen = losses[:, ~np.isnan(losses).all(axis=0)]
+        ax.plot(epochs, np.nanmean(seen, axis=1), color=COLOURS[group], linewidth=1.8, label=name)
+    if kept is not None:
+        ax.axvline(kept, color=COLOURS["line"], linewidth=1.0, zorder=0)
+    ax.set_xlabel(words[0])
+    ax.set_ylabel(words[1])
+    ax.legend(frameon=False)
+    for side in ("top", "right"):
+        ax.spines[side].set_visible(False)
+    return ax

@@ -1,0 +1,493 @@
+"""From records of finished work to the answer."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+
+from polytask._estimator.problem import OWNER
+from polytask.comparison.boards import (
+    Board,
+    Chosen,
+    HeldLabels,
+    InnerLabels,
+    Names,
+    TaskTable,
+    choose_all,
+    held_labels,
+    inner_labels,
+    inner_losses_of,
+    losses_of,
+    most_frequent,
+    ruling_family,
+    task_table,
+    task_table_of_scores,
+)
+from polytask.comparison.plan import Plan
+from polytask.comparison.records import (
+    Coefficients,
+    Interval,
+    Kept,
+    Mattered,
+    ModelRow,
+    StrengthPath,
+    TaskGain,
+    TwoByTwo,
+)
+from polytask.comparison.statistics import (
+    NOTHING,
+    Estimate,
+    Floats,
+    clustered_mean,
+    corrected_mean,
+    mean_of_tasks,
+    mutual_covariance,
+)
+from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, task_rows, verdict
+from polytask.comparison.work import Record, is_relative, whole_key
+from polytask.data import Form
+from polytask.exceptions import DataError
+from polytask.metrics import METRICS
+from polytask.selection.entries import Entry
+
+
+def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPath | None:
+    """Return the path of a model as it was searched on all rows; None if it has none."""
+    found = records.get(whole_key(name), {}).get("path")
+    if found is None:
+        return None
+    return StrengthPath(
+        model=str(name),
+        penalty=found["penalty"],
+        measure=found["measure"],
+        alphas=tuple(found["alphas"]),
+        scores=tuple(found["scores"]),
+        standard_errors=tuple(found["standard_errors"]),
+        features=tuple(found["features"]),
+        ranks=tuple(found["ranks"]),
+        names=tuple(found["names"]),
+        sizes=tuple(tuple(line) for line in found["sizes"]),
+        n_features=found["n_features"],
+        best=found["best"],
+        one_se=found["one_se"],
+        chosen=found["chosen"],
+    )
+
+
+def what_mattered(records: Mapping[str, Record], name: str | None) -> tuple[Mattered, ...]:
+    """Return how far each hyper-parameter of a searched model decided, largest first."""
+    found = records.get(whole_key(name), {}).get("mattered") or []
+    return tuple(Mattered(*row) for row in found)
+
+
+def kept_by(records: Mapping[str, Record], rows: Sequence[ModelRow]) -> tuple[Kept, ...]:
+    """Return what is left of the coefficients of every linear sharing model, best first."""
+    found = [(row.name, records.get(whole_key(row.name), {}).get("kept"))
+             for row in rows if row.kind == "shared"]  # fmt: skip
+    return tuple(Kept(name, **kept) for name, kept in found if kept is not None)
+
+
+def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:
+    """Return a model to look into: the chosen one if it is among some, else the best of them."""
+    if first in names:
+        return first
+
+    def inner(name: str) -> float:
+        scores = [board.inner(split, name) for split in board.splits]
+        return float(np.mean(scores)) if scores else float("-inf")
+
+    return max(names, key=inner, default=None)
+
+
+def searched(records: Mapping[str, Record], entries: Sequence[Entry]) -> tuple[str, ...]:
+    """Return the names of the sharing models whose path is known."""
+    shared = [entry.name for entry in entries if entry.kind == "shared"]
+    return tuple(name for name in shared if records.get(whole_key(name), {}).get("path"))
+
+
+# The models whose four scores make the table of shrinkage and sharing; the fourth is the
+# chosen sharing model.
+_SEPARATE_NONE, _SEPARATE, _JOINT_NONE = (
+    "separate, unpenalised",
+    "separate",
+    "pooled + intercepts, unpenalised",
+)
+# Kinds of models without sharing, the simplest first.
+_SIMPLE = ("pooled", "separate")
+
+
+@dataclass(frozen=True, eq=False)
+class Answer:
+    """What the finished splits say."""
+
+    verdict: str
+    perfect: bool
+    gain: Interval
+    gain_90: Interval
+    margin: float
+    times_more: float | None
+    pooling_gain: Interval
+    trees_gain: Interval | None
+    networks_gain: Interval | None
+    networks_sharing: Interval | None
+    plain: str
+    recommended: str
+    sharing: str | None
+    models: tuple[ModelRow, ...]
+    tasks: tuple[TaskGain, ...]
+    two_by_two: TwoByTwo | None
+
+
+class Judge:
+    """Compares models on the splits that are complete: all on the same rows."""
+
+    def __init__(self, plan: Plan, board: Board, metric: str) -> None:
+        self.plan, self.board, self.metric = plan, board, metric
+        self.by_task = plan.units[0].by_task
+        self.relative = is_relative(METRICS[metric])
+        self.labels = held_labels(plan, board, self.relative, self.by_task)
+
+    def gain(self, first: Names, second: Names) -> Estimate:
+        """Return by how much the first models are better than the second ones, more is better."""
+        if self.labels is None:
+            scores = self.board.scores(first) - self.board.scores(second)
+            return corrected_mean(self.board.sign * scores, self.plan.test_share)
+        gains = self._gains(first, second, self.labels)
+        if gains is None:
+            return NOTHING
+        found = self._mean(gains, self.labels)
+        common = self._common_variance(first, second, gains, self.labels, found.freedom)
+        return found._replace(error=math.sqrt(found.error**2 + common))
+
+    @cached_property
+    def _inner(self) -> InnerLabels:
+        assert self.labels is not None
+        return inner_labels(self.plan, self.board, self.labels)
+
+    def _common_variance(
+        self, first: Names, second: Names, gains: Floats, labels: HeldLabels, freedom: float
+    ) -> float:
+        """Return what folds add to the variance of a gain because they fit each other's models."""
+        # How the gain on a row changes without the rows of another fold is told by the rows that
+        # inner splits hold out too. The covariances are estimates: they are taken for no less than
+        # nothing, and for no more than the variance of these changes, which bounds them.
+        inner, at = self._inner, self._inner.labels
+        lost = [inner_losses_of(self.board, names, labels, inner) for names in (second, first)]
+        if lost[0] is None or lost[1] is None or not len(at):
+            return 0.0
+        changes = gains[at] - (lost[0] - lost[1]) / labels.scale[at]
+        n_splits = len(self.board.splits)
+        again = replace(
+            labels,
+            tasks=labels.tasks[at],
+            clusters=labels.clusters[at] * n_splits + inner.splits,
+            weights=labels.weights[at],
+        )
+        most = self._mean(changes, again)
+        if math.isnan(most.error):
+            return 0.0
+        shares = labels.weights / labels.weights.sum()
+        if self.by_task:
+            totals = np.bincount(labels.tasks, labels.weights)
+            shares = labels.weights / totals[labels.tasks] / np.count_nonzero(totals)
+        common = mutual_covariance(
+            changes - most.mean, at, inner.splits, labels.splits, labels.tasks, shares
+        )
+        return min(max(common, 0.0), most.error**2 * (most.freedom + 1) / (freedom + 1))
+
+    def _gains(self, first: Names, second: Names, labels: HeldLabels) -> Floats | None:
+        mine, theirs = (losses_of(self.board, names, labels) for names in (first, second))
+        return None if mine is None or theirs is None else (theirs - mine) / labels.scale
+
+    def _mean(self, values: Floats, labels: HeldLabels) -> Estimate:
+        if self.by_task:
+            return mean_of_tasks(values, labels.weights, labels.clusters, labels.tasks)
+        return clustered_mean(values, labels.weights, labels.clusters)
+
+    def over(self, names: Names, rival: Names) -> Interval | None:
+        """Return the gain of models over others, None where there is none to compare."""
+        there = any(name is not None for name in names)
+        return self.gain(names, rival).interval() if there else None
+
+    def inner(self, names: Names) -> float:
+        """Return the mean inner score of the models named for each split."""
+        board = self.board
+        pairs = zip(board.splits, names, strict=True)
+        values = [board.inner(split, name) for split, name in pairs if name is not None]
+        return float(np.mean(values)) if values else float("-inf")
+
+    def by_tasks(self, first: Names, second: Names) -> TaskTable:
+        """Return the gains of the first models over the second ones by task."""
+        n_tasks, share = self.plan.study.data.n_tasks, self.plan.test_share
+        if self.labels is None:
+            return task_table_of_scores(self.board, first, second, self.metric, n_tasks, share)
+        gains = self._gains(first, second, self.labels)
+        if gains is None:
+            return TaskTable(*np.full((3, n_tasks), np.nan))
+        return task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
+
+    def scores(self, names: Names) -> Interval:
+        """Return the score of models over all held-out rows, with its interval."""
+        if self.labels is None:
+            return corrected_mean(self.board.scores(names), self.plan.test_share).interval()
+        losses = losses_of(self.board, names, self.labels)
+        if losses is None:
+            return NOTHING.interval()
+        # Metrics of which more is better are kept as losses with a minus.
+        sign = -self.board.sign
+        found = self._mean(sign * losses / self.labels.scale, self.labels)
+        start = 1.0 if self.relative else 0.0
+        return found._replace(mean=start + found.mean).interval()
+
+    def perfect(self, *roles: Names) -> bool:
+        """Say whether the models of all roles are right on all held-out rows, but for rounding."""
+        if self.labels is None or not self.relative:
+            return False
+        losses = [losses_of(self.board, names, self.labels) for names in roles]
+        known = [values for values in losses if values is not None]
+        scale, weights = self.labels.scale, self.labels.weights
+        return len(known) == len(roles) and all_perfect(known, scale, weights)
+
+    def within_tasks(self, names: Names) -> dict[str, float]:
+        """Return R2 within tasks over all held-out rows: of one fold a task may have but one."""
+        labels, study = self.labels, self.plan.study
+        squares = all(study.classes(t) is None and study.loss(t) is None
+                      for t in range(study.data.n_tasks))  # fmt: skip
+        losses = None if labels is None else losses_of(self.board, names, labels)
+        if labels is None or losses is None or not (self.relative and squares):
+            return {}
+        targets = study.data.form is Form.TARGETS
+        y = study.codes[(labels.rows, labels.tasks) if targets else labels.rows]
+        w, t = labels.weights, labels.tasks
+        means = np.bincount(t, w * y) / np.maximum(np.bincount(t, w), np.finfo(float).tiny)
+        several = np.bincount(t)[t] > 1
+        around = float((w * (y - means[t]) ** 2)[several].sum())
+        left = float((w * losses)[several].sum())
+        return {"r2_within": 1.0 - left / around} if around > 0 else {}
+
+    def margin(self, names: Names) -> float:
+        """Return the margin of practical equivalence by the score of the best plain models."""
+        if self.plan.margin is not None:
+            return self.plan.margin
+        return margin_of(self.scores(names).mean, METRICS[self.metric].greater_is_better)
+
+    def always(self, name: str) -> tuple[str, ...]:
+        """Return one name for every split."""
+        return (name,) * len(self.board.splits)
+
+
+def make_boards(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple[Board, Board]:
+    """Return the splits in which every model ran, which are judged, and those to show."""
+    # A model that failed in one of the splits takes no part in them: means over other rows than
+    # those of the other models would compare what cannot be compared. After an interruption in the
+    # first split, what there is can be shown but not judged.
+    found = {(unit.split, unit.model): records.get(unit.key) for unit in plan.units}
+    numbers = range(plan.n_splits)
+    names = [entry.name for entry in plan.running]
+    whole = [j for j in numbers if all(found.get((j, name)) is not None for name in names)]
+    some = [j for j in numbers if any(found.get((j, name)) is not None for name in names)]
+    kept = {key: record for key, record in found.items() if record is not None}
+    sign = 1.0 if METRICS[metric].greater_is_better else -1.0
+    failed = {name: r["failed"] for (_, name), r in kept.items() if "failed" in r}
+    entries = tuple(entry for entry in plan.running if entry.name not in failed)
+    if failed and not entries:
+        name, reason = next(iter(failed.items()))
+        raise DataError(
+            f"{OWNER} has nothing to compare: each of the {len(failed)} models failed in a split, "
+            f"such as {name}: {reason}"
+        )
+    judged = Board(entries, kept, tuple(whole), sign)
+    return judged, replace(judged, splits=tuple(whole or some))
+
+
+def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answer:
+    """Apply the rule to what is finished."""
+    board, shown = make_boards(plan, records, metric)
+    judge, chosen = Judge(plan, board, metric), choose_all(board)
+    gain = judge.gain(chosen.shared, chosen.plain)
+    pooling = judge.gain(chosen.pooled, chosen.separate)
+    plain = _kind(plan.entries, most_frequent(chosen.plain))
+    margin = judge.margin(chosen.plain)
+    perfect = judge.perfect(chosen.shared, chosen.plain)
+    said = "no practical difference" if perfect else verdict(gain, pooling, margin, plain)
+    ruled = {
+        "share": chosen.shared,
+        "separate": chosen.separate,
+        "pool": chosen.pooled,
+        "no practical difference": (_simplest(judge, chosen, margin),) * len(board.splits),
+        "inconclusive": chosen.plain,
+    }[said]
+    ruling = ruling_family(board.entries)
+    trees = judge.over(chosen.trees, ruled)
+    apart = ruling != "deep"
+    networks = judge.over(chosen.deep, ruled) if apart else None
+    both = any(chosen.deep_plain) and any(chosen.deep_shared) and apart
+    others = {chosen.trees: trees, chosen.deep: networks}
+    better = [names for names, found in others.items() if found is not None and found.above]
+    best = max(better, key=judge.inner, default=ruled)
+    return Answer(
+        verdict=said,
+        perfect=perfect,
+        gain=gain.interval(),
+        gain_90=gain.interval(0.90),
+        margin=margin,
+        times_more=rows_to_decide(gain, pooling, margin) if said == "inconclusive" else None,
+        pooling_gain=pooling.interval(),
+        trees_gain=trees,
+        networks_gain=networks,
+        networks_sharing=judge.over(chosen.deep_shared, chosen.deep_plain) if both else None,
+        plain=plain,
+        recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
+        sharing=most_frequent(chosen.shared),
+        models=_leaderboard(Judge(plan, shown, metric), chosen),
+        tasks=_tasks(judge, chosen, gain, margin, said),
+        two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
+    )
+
+
+def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
+    """Return the simplest plain model that is no more than the margin behind the chosen ones."""
+    ruling = ruling_family(judge.board.entries)
+    plain = [e for e in judge.board.entries if e.family == ruling and e.kind in _SIMPLE]
+    plain.sort(key=lambda entry: _SIMPLE.index(entry.kind))
+    able = (e.name for e in plain
+            if judge.gain(judge.always(e.name), chosen.plain).mean > -margin)  # fmt: skip
+    return next(able, most_frequent(chosen.plain))
+
+
+def shared_features(records: Mapping[str, Record], name: str | None) -> Coefficients | None:
+    """Return the coefficients of a model as it was fitted to all rows."""
+    record = records.get(whole_key(name), {})
+    found = record.get("coefficients")
+    if found is None:
+        return None
+    return Coefficients(
+        model=str(name),
+        features=tuple(found["features"]),
+        columns=tuple(found["columns"]),
+        values=tuple(tuple(row) for row in found["values"]),
+        n_features=found["n_features"],
+        n_columns=found["n_columns"],
+    )
+
+
+def _kind(entries: Sequence[Entry], name: str | None) -> str:
+    kinds = {entry.name: entry.kind for entry in entries}
+    return kinds.get(name or "", "separate")
+
+
+def _tasks(
+    judge: Judge, chosen: Chosen, gain: Estimate, margin: float, said: str
+) -> tuple[TaskGain, ...]:
+    if np.isnan(gain.mean):
+        return ()
+    study = judge.plan.study
+    if any(name is not None for name in chosen.separate):
+        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).raw)
+    else:
+        # No model of a task alone was compared: it may not be able to predict.
+        pooling = np.full(study.data.n_tasks, np.inf)
+    return task_rows(
+        study.data.tasks,
+        study.data.task_rows(),
+        judge.by_tasks(chosen.shared, chosen.plain),
+        pooling,
+        gain.interval(),
+        margin,
+        undecided=said == "inconclusive",
+    )
+
+
+def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
+    names = {entry.name for entry in judge.plan.running}
+    if not {_SEPARATE_NONE, _SEPARATE, _JOINT_NONE} <= names:
+        return None
+    # The best of the separate models: a strength that is tuned on one task's few rows is noise,
+    # and to do without that is no sharing.
+    bare, tuned = judge.always(_SEPARATE_NONE), chosen.separate
+    cells = TwoByTwo(
+        separate_none=judge.scores(bare),
+        separate_tuned=judge.scores(tuned),
+        joint_none=judge.scores(judge.always(_JOINT_NONE)),
+        joint_tuned=judge.scores(chosen.shared),
+        shrinkage_gain=judge.gain(tuned, bare).interval(),
+        sharing_gain=judge.gain(chosen.shared, tuned).interval(),
+    )
+    missing = np.isnan([cells.shrinkage_gain.mean, cells.sharing_gain.mean]).any()
+    return None if missing else cells
+
+
+def _leaderboard(judge: Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
+    picks = [*chosen.shared, *chosen.plain]
+    rows = [_row(judge, entry, picks.count(entry.name)) for entry in judge.plan.entries]
+
+    def rank(row: ModelRow) -> float:
+        mean = judge.board.sign * row.score.mean
+        return float("inf") if np.isnan(mean) else -mean
+
+    return tuple(sorted(rows, key=rank))
+
+
+def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
+    board = judge.board
+    left = entry.estimator is None
+    held = [] if left else [board.record(split, entry.name) for split in board.splits]
+    done = [record for record in held if record is not None]
+    # What failed in one split has no score that could stand beside those of the others.
+    whole = bool(done) and len(done) == len(held)
+    names = judge.always(entry.name)
+    sizes = [r["file_bytes"] for r in done if r.get("file_bytes") is not None]
+    return ModelRow(
+        name=entry.name,
+        kind=entry.kind,
+        family=entry.family,
+        score=judge.scores(names) if whole else NOTHING.interval(),
+        splits=() if left else tuple(float(v) for v in board.scores(names)),
+        inner=tuple(board.sign * board.inner(split, entry.name) for split in board.splits)
+        if whole
+        else (),
+        picked=picked,
+        metrics=_mean_metrics(done) | judge.within_tasks(names) if whole else {},
+        undefined=_undefined(done) if whole else {},
+        fit_seconds=_mean([r["fit_seconds"] for r in done]),
+        predict_seconds=_mean([r["predict_seconds"] for r in done]),
+        nonzero=done[-1]["nonzero"] if done else None,
+        file_bytes=sizes[-1] if sizes else None,
+        note=str(entry.left_out) if left else _note(board, entry.name, done),
+        left_out=entry.left_out,
+    )
+
+
+def _mean(values: Sequence[float]) -> float:
+    seen = [v for v in values if not np.isnan(v)]
+    return float(np.mean(seen)) if seen else float("nan")
+
+
+def _mean_metrics(done: Sequence[Record]) -> dict[str, float]:
+    names: list[str] = list(done[0]["overall"]) if done else []
+    return {name: _mean([record["overall"][name] for record in done]) for name in names}
+
+
+def _undefined(done: Sequence[Record]) -> dict[str, int]:
+    """Count the scores of single tasks that could not be defined, over all splits."""
+    names: list[str] = list(done[0]["undefined"]) if done else []
+    counts = {name: sum(int(record["undefined"][name]) for record in done) for name in names}
+    return {name: count for name, count in counts.items() if count}
+
+
+def _note(board: Board, name: str, done: Sequence[Record]) -> str:
+    failures = [
+        record["failed"]
+        for split in board.splits
+        if (record := board.records.get((split, name))) is not None and "failed" in record
+    ]
+    notes: list[Any] = [note for record in done for note in record["notes"]]
+    said = list(dict.fromkeys(notes))[:2]
+    if failures:
+        said.insert(0, f"failed in {len(failures)} of {len(board.splits)} splits: {failures[0]}")
+    return " ".join(said)

@@ -1,0 +1,414 @@
+"""What a comparison will do, in which pieces, and how long they will take."""
+
+from __future__ import annotations
+
+import sys
+import time
+import warnings
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from joblib import effective_n_jobs
+from numpy.typing import NDArray
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from polytask._checks import is_whole, sentence
+from polytask._estimator.problem import OWNER
+from polytask._linalg import is_sparse
+from polytask._progress import duration
+from polytask._workers import BRIEF, Workers
+from polytask.baselines import SingleTask
+from polytask.comparison.work import ALL_ROWS, Unit
+from polytask.data import (
+    Form,
+    GroupedRows,
+    LeaveTasksOut,
+    Splitter,
+    TaskData,
+    TimeOrdered,
+    WithinTasks,
+    as_splits,
+)
+from polytask.data.splits import Split
+from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.selection.candidates import (
+    DEEP,
+    DEFAULT,
+    CandidateModel,
+    compared_models,
+    deep_models,
+    quick_models,
+)
+from polytask.selection.entries import Entry, make_entries
+from polytask.selection.facts import Facts
+from polytask.selection.held import Rows, Study, seen_tasks_only
+from polytask.selection.trials import trial_of
+
+# Numbers of folds, fixed before any data are seen: outer ones, inner ones, and how many of the
+# latter are held out.
+_SPLITS = 5
+_FOLDS = 4
+_INNER = 3
+# Distinct times to learn from before the first that are held out: the inner split that chooses
+# the models leaves two, and of these the search for a strength learns from one.
+_PAST, _INNER_PAST = 3, 2
+# Groups and tasks that are needed at least: some are held out, some of the others by the inner
+# split, and of groups a search holds out some of the rest.
+_LEAST = {"grouped": ("groups", 4), "unseen": ("tasks", 3)}
+# Of the training rows, what an inner split by time holds out.
+_RECENT = {1: 1 / 4, _INNER: 1 / 6}
+# Above it one inner split tells the models apart well enough.
+_INNER_ROWS = 5000
+
+
+@dataclass(frozen=True)
+class Choices:
+    """What the user chose about the comparison; see :func:`polytask.compare`."""
+
+    models: Any
+    cv: Any
+    groups: Any
+    time: Any
+    unseen: bool
+    quick: bool
+    seed: int
+    margin: float | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Plan:
+    """All that will be done. Shapes: clusters (n,), times (n_times,)."""
+
+    study: Study
+    facts: Facts
+    entries: tuple[Entry, ...]
+    units: tuple[Unit, ...]
+    wholes: tuple[Unit, ...]
+    scheme: str
+    n_splits: int
+    test_share: float
+    clusters: NDArray[np.intp]
+    margin: float | None
+    quick: bool
+    times: NDArray[Any]
+
+    @property
+    def running(self) -> tuple[Entry, ...]:
+        """The models that are not left out."""
+        return tuple(entry for entry in self.entries if entry.estimator is not None)
+
+
+def scheme_of(choices: Choices) -> str:
+    """Say how rows are held out."""
+    given = choices.cv is not None and not is_whole(choices.cv)
+    asked = {
+        "grouped": choices.groups is not None,
+        "time": choices.time is not None,
+        "unseen": bool(choices.unseen),
+        "given": given,
+    }
+    chosen = [name for name, wanted in asked.items() if wanted]
+    if len(chosen) > 1:
+        raise ParameterError(
+            f"{OWNER} holds out rows in one way: groups=, time=, unseen=True or splits given as "
+            f"cv=; got {' and '.join(chosen)}."
+        )
+    return chosen[0] if chosen else "within"
+
+
+def count_of(choices: Choices) -> int:
+    """Return the number of outer splits where the user may choose it."""
+    if not is_whole(choices.cv):
+        return _SPLITS
+    if choices.cv < (1 if choices.time is not None else 2):
+        allowed = (
+            "None, a splitter, pairs of training and test rows, or a number of folds: 2 or more, "
+            "so that every row is held out once, or with time= 1 or more"
+        )
+        raise ParameterError(sentence("cv", OWNER, allowed, repr(choices.cv)))
+    return int(choices.cv)
+
+
+def _outer_splitter(scheme: str, choices: Choices, data: TaskData) -> Splitter:
+    """Return what holds every row out once, in fewer folds where the data have no more."""
+    count, seed = count_of(choices), choices.seed
+    makers: dict[str, Callable[[], Splitter]] = {
+        "within": lambda: WithinTasks(count, random_state=seed),
+        "grouped": lambda: GroupedRows(choices.groups, n_splits=count, random_state=seed),
+        "time": lambda: TimeOrdered(choices.time, count, min_train_times=_PAST),
+        "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
+    }
+    splitter = makers[scheme]()
+    if scheme in _LEAST:
+        what, least = _LEAST[scheme]
+        units = splitter.units(data) if scheme == "grouped" else np.arange(data.n_tasks)
+        count = len(np.unique(np.asarray(units)))
+        if count < least:
+            raise DataError(
+                f"{OWNER} needs at least {least} {what} to hold out whole {what}; got {count}."
+            )
+    return splitter if is_whole(choices.cv) else _fewer(splitter, data, 2)
+
+
+def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN401 - with n_splits
+    """Return it with as many folds as the data allow, or `least`, with which it refuses them."""
+    fewer = splitter.reduced(data)
+    enough = fewer is not None and fewer.n_splits >= least
+    found: Splitter = fewer if enough else replace(splitter, n_splits=least)
+    return found
+
+
+def outer_splits(data: TaskData, choices: Choices) -> tuple[list[Split], NDArray[np.intp]]:
+    """Return training and test rows of every outer split, and the independent part of each row."""
+    scheme = scheme_of(choices)
+    cv = choices.cv if scheme == "given" else _outer_splitter(scheme, choices, data)
+    splits = as_splits(cv, data)
+    units = cv.units(data) if isinstance(cv, Splitter) else None
+    clusters = np.arange(data.n_rows) if units is None else units
+    return (splits if choices.unseen else [_servable(data, *pair) for pair in splits]), clusters
+
+
+def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
+    """Leave out test rows of tasks that the training part knows nothing about."""
+    if data.form is Form.TARGETS:
+        return train, test
+    owners = data.row_tasks()
+    known = np.isin(owners[test], owners[train])
+    if not known.any():
+        raise DataError(
+            f"No split of {OWNER} holds out rows of a task that it also trains on: give larger "
+            "tasks or other groups, or compare with unseen=True."
+        )
+    return train, test[known]
+
+
+def inner_splits(data: TaskData, train: Rows, choices: Choices, number: int) -> tuple[Split, ...]:
+    """Split the training rows of an outer split in the same way, as rows of `data`."""
+    scheme, seed = scheme_of(choices), choices.seed + 1 + number
+    count = 1 if len(train) > _INNER_ROWS else _INNER
+    makers: dict[str, Callable[[], Splitter]] = {
+        "within": lambda: WithinTasks(_FOLDS, random_state=seed),
+        "grouped": lambda: GroupedRows(choices.groups, n_splits=_FOLDS, random_state=seed),
+        "time": lambda: TimeOrdered(choices.time, count, _RECENT[count], _INNER_PAST),
+        "unseen": lambda: LeaveTasksOut(n_splits=_FOLDS, random_state=seed),
+    }
+    part = seen_tasks_only(data.rows(train))
+    splitter = makers["within" if scheme == "given" else scheme]()
+    least = 1 if scheme == "time" else 2
+    pairs = as_splits(_fewer(splitter, part, least), part)[:count]
+    found = [(train[a], train[b]) for a, b in pairs]
+    return tuple(found if choices.unseen else [_servable(data, *pair) for pair in found])
+
+
+def inner_folds(choices: Choices) -> Any:  # noqa: ANN401 - int or Splitter
+    """Return the folds of searches inside training parts, which keep groups and time too."""
+    scheme = scheme_of(choices)
+    if scheme == "grouped":
+        return GroupedRows(choices.groups, n_splits=_FOLDS, random_state=choices.seed)
+    if scheme == "time":
+        return TimeOrdered(choices.time, n_splits=_INNER, test_size=_RECENT[_INNER])
+    return _SPLITS
+
+
+def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts:  # noqa: ANN401
+    """Gather what decides about the models."""
+    data = study.data
+    return Facts(
+        problem=problem,
+        losses=losses,
+        n_rows=data.n_rows,
+        n_features=data.n_features,
+        n_tasks=data.n_tasks,
+        median_rows=float(np.median(data.task_rows())),
+        targets=data.form is Form.TARGETS,
+        sparse=bool(is_sparse(data.X)),
+        unseen=bool(choices.unseen),
+        seed=choices.seed,
+        cv=inner_folds(choices),
+        gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
+    )
+
+
+def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
+    """Return what stands for several models."""
+    if quick:
+        return {DEFAULT: quick_models(facts), DEEP: quick_models(facts, deep=True)}
+    return {DEFAULT: compared_models(), DEEP: deep_models()}
+
+
+def make_plan(
+    study: Study, facts: Facts, choices: Choices, metric: str, shown: tuple[str, ...]
+) -> Plan:
+    """Lay out all the work before any of it is done."""
+    entries = make_entries(choices.models, facts, _groups(facts, choices.quick), OWNER)
+    splits, clusters = outer_splits(study.data, choices)
+    by_task = facts.targets or facts.problem == "mixed"
+    units = []
+    for number, (train, test) in enumerate(splits):
+        blank = Unit(
+            model="",
+            split=number,
+            estimator=None,
+            train=train,
+            test=test,
+            inner=inner_splits(study.data, train, choices, number),
+            metric=metric,
+            shown=shown,
+            by_task=by_task,
+        )
+        units += [
+            replace(blank, model=entry.name, estimator=entry.estimator)
+            for entry in entries
+            if entry.estimator is not None
+        ]
+    everything, nothing = np.arange(study.data.n_rows), np.empty(0, dtype=np.intp)
+    whole = replace(units[0], split=0, train=everything, test=nothing, inner=(), variant=ALL_ROWS)
+    wholes = tuple(
+        replace(whole, model=entry.name, estimator=entry.estimator)
+        for entry in entries
+        if entry.estimator is not None and (entry.kind, entry.family) == ("shared", "linear")
+    )
+    times = (
+        np.empty(0)
+        if choices.time is None
+        else TimeOrdered(choices.time).distinct_times(study.data)
+    )
+    share = float(np.mean([len(test) / len(train) for train, test in splits]))
+    return Plan(
+        study,
+        facts,
+        entries,
+        tuple(units),
+        wholes,
+        scheme_of(choices),
+        len(splits),
+        share,
+        clusters,
+        choices.margin,
+        choices.quick,
+        times,
+    )
+
+
+# A trial fit has this share of the rows, and this many at least.
+_SHARE = 1 / 8
+_LEAST_estimate = 2000
+# Of more tasks, models that are fitted to each by itself are tried on as many.
+_FEW_TASKS = 8
+# A trial that takes fewer seconds is made twice.
+_SHORT = 1.0
+
+
+def costs_of(plan: Plan, n_jobs: int | None, end: float | None) -> dict[str, float]:
+    """Estimate the seconds that one piece of work of every model takes."""
+    # Every model is fitted on two small samples of the rows of all tasks, searches with few
+    # strengths and folds; from there its time grows along the line through both. What is fitted
+    # to every task by itself is fitted to some of many tasks, with all their rows.
+    unit = plan.units[0]
+    sizes = [len(unit.train), *[len(train) for train, _ in unit.inner]]
+    n = min(len(unit.train), max(_LEAST_estimate, int(_SHARE * len(unit.train))))
+    sample = np.random.default_rng(0).permutation(unit.train)[:n]
+    rows = [plan.study.part(np.sort(sample[:count])) for count in (n // 2, n)]
+    samples = _Samples(rows[0], rows[1], _of_few_tasks(plan, unit))
+    shared = (plan.facts, plan.running, samples, sizes)
+    with Workers(_limited, shared, n_jobs) as workers:
+        found = dict(workers.results(range(len(plan.running)), end))
+    return {
+        plan.running[k].name: cost["seconds"]
+        for k, cost in sorted(found.items())
+        if "seconds" in cost
+    }
+
+
+@dataclass(frozen=True)
+class _Samples:
+    """Rows that trials are fitted on."""
+
+    half: TaskData
+    whole: TaskData
+    few: TaskData | None
+
+
+def _of_few_tasks(plan: Plan, unit: Unit) -> TaskData | None:
+    data = plan.study.data
+    owners = data.row_tasks()[unit.train] if data.form is not Form.TARGETS else np.empty(0, int)
+    tasks = np.unique(owners)
+    if len(tasks) <= _FEW_TASKS:
+        return None
+    chosen = np.random.default_rng(0).permutation(tasks)[:_FEW_TASKS]
+    return plan.study.part(unit.train[np.isin(owners, chosen)])
+
+
+def _limited(
+    shared: tuple[Facts, Sequence[Entry], _Samples, Sequence[int]], place: int
+) -> dict[str, float]:
+    facts, entries, samples, sizes = shared
+    with threadpool_limits(1):
+        return {"seconds": _cost(facts, entries[place], samples, sizes)}
+
+
+def _cost(facts: Facts, entry: Entry, samples: _Samples, sizes: Sequence[int]) -> float:
+    """Return the seconds of fits to samples of some sizes, from trials on small ones."""
+    half, whole, few = samples.half, samples.whole, samples.few
+    model = entry.estimator
+    if few is not None and isinstance(model, SingleTask):
+        once = _fit_seconds(model, few)
+        # The first fit of a kind loads what later ones have.
+        once = min(once, _fit_seconds(model, few)) if once < _SHORT else once
+        return once * (facts.n_tasks / few.n_tasks) * sum(sizes) / sizes[0]
+    trial = trial_of(model)
+    if trial is None:
+        # The first fit of a kind loads what later ones have.
+        small = min(_fit_seconds(model, half), _fit_seconds(model, half))
+        large = _fit_seconds(model, whole)
+        slope = max(large - small, 0.0) / max(whole.n_rows - half.n_rows, 1)
+        return sum(large + slope * (size - whole.n_rows) for size in sizes)
+    once = min(_fit_seconds(trial.small, whole), _fit_seconds(trial.small, whole))
+    once = trial.whole(once, _fit_seconds(trial.large, whole))
+    if facts.problem == "regression":
+        # With the squared loss a search works on sums that are as large for any number of rows.
+        return once * len(sizes)
+    return sum(once * max(size / whole.n_rows, 1.0) for size in sizes)
+
+
+def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any estimator
+    """Return the CPU seconds of a fit, which other programs do not lengthen."""
+    trial = clone(trial)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        started = time.process_time()
+        try:
+            trial.fit(rows)
+        except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError):
+            # It may do better with all rows; if not, its row will say so.
+            return 0.0
+        return time.process_time() - started
+
+
+def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -> None:
+    """Print rows, tasks, models, fits and an estimate of the time on stderr."""
+    data = plan.study.data
+    fits = sum(1 + len(unit.inner) for unit in plan.units)
+    # Less work is done in this process.
+    jobs = effective_n_jobs(n_jobs) if remaining > BRIEF else 1
+    lines = [
+        f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
+        f"{plan.facts.problem}.",
+        f"{_counted(len(plan.running), 'model')}, {_counted(plan.n_splits, 'split')}, "
+        f"{fits} fits: {duration(elapsed + remaining / jobs)}"
+        + (f" with {jobs} processes." if jobs > 1 else "."),
+    ]
+    lines += [f"Left out: {e.name} ({e.left_out})." for e in plan.entries if e.estimator is None]
+    sys.stderr.write("\n".join(lines) + "\n")
+
+
+def say_extras(fits: int) -> None:
+    """Print on stderr how many fits there are beyond those of the comparison."""
+    sys.stderr.write(f"{_counted(fits, 'further fit')} beyond the verdict.\n")
+
+
+def _counted(number: int, word: str) -> str:
+    return f"{number} {word}" if number == 1 else f"{number} {word}s"

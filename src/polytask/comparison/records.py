@@ -1,0 +1,179 @@
+"""The parts of a comparison: plain frozen records of numbers and names."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from polytask.messages import Said
+
+
+@dataclass(frozen=True)
+class StrengthPath:
+    """Held-out error and coefficients of a penalty against its strength."""
+
+    # It is the search of a model on all rows; the strongest comes first.
+
+    model: str
+    penalty: str
+    measure: str
+    alphas: tuple[float, ...]
+    scores: tuple[float, ...]
+    standard_errors: tuple[float, ...]
+    features: tuple[int, ...]
+    ranks: tuple[int, ...]
+    names: tuple[str, ...]
+    sizes: tuple[tuple[float, ...], ...]
+    n_features: int
+    best: int
+    one_se: int
+    chosen: int
+
+
+@dataclass(frozen=True)
+class Kept:
+    """What is left of the coefficients of a linear model of all rows."""
+
+    model: str
+    penalty: str
+    features: float
+    coefficients: float
+    rank: int | None
+
+
+@dataclass(frozen=True)
+class Mattered:
+    """A hyper-parameter of the searched model, and how far it decided about the score."""
+
+    parameter: str
+    share: float
+    spread: float
+    tried: int
+
+
+@dataclass(frozen=True)
+class LearningPoint:
+    """Scores and gains with a share of the training rows."""
+
+    share: float
+    rows: float
+    separate: Interval
+    pooled: Interval
+    shared: Interval
+    over_separate: Interval
+    over_pooled: Interval
+
+
+@dataclass(frozen=True)
+class Ablated:
+    """What one term of a penalty adds."""
+
+    model: str
+    term: str
+    without: Interval
+    gain: Interval
+
+
+class Interval(NamedTuple):
+    """A mean and its 95% interval; the ends are NaN where nothing tells them."""
+
+    mean: float
+    low: float
+    high: float
+
+    @property
+    def above(self) -> bool:
+        """Whether the whole interval is above 0."""
+        return self.low > 0
+
+    @property
+    def below(self) -> bool:
+        """Whether the whole interval is below 0."""
+        return self.high < 0
+
+
+UNKNOWN = Interval(float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True)
+class ModelRow:
+    """One model of the leaderboard."""
+
+    name: str
+    kind: str
+    family: str
+    score: Interval
+    splits: tuple[float, ...]
+    inner: tuple[float, ...] = ()
+    picked: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    undefined: dict[str, int] = field(default_factory=dict)
+    fit_seconds: float = float("nan")
+    predict_seconds: float = float("nan")
+    nonzero: int | None = None
+    file_bytes: int | None = None
+    note: str = ""
+    left_out: Said | None = None
+
+
+@dataclass(frozen=True)
+class TaskGain:
+    """What sharing does for one task."""
+
+    task: Hashable
+    rows: int
+    gain: float
+    low: float
+    high: float
+    raw: float
+    group: str
+    action: str
+    more_rows: int | None = None
+
+
+@dataclass(frozen=True)
+class TwoByTwo:
+    """Shrinkage and sharing told apart."""
+
+    separate_none: Interval
+    separate_tuned: Interval
+    joint_none: Interval
+    joint_tuned: Interval
+    shrinkage_gain: Interval
+    sharing_gain: Interval
+
+
+@dataclass(frozen=True)
+class Coefficients:
+    """Coefficients of a sharing model of all rows on standardised features, for the heat map."""
+
+    features: tuple[str, ...]
+    columns: tuple[str, ...]
+    values: tuple[tuple[float, ...], ...]
+    n_features: int
+    n_columns: int
+    model: str = ""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """What was compared, on what, and how."""
+
+    form: str
+    n_rows: int
+    n_tasks: int
+    n_features: int
+    problem: str
+    metric: str
+    greater_is_better: bool
+    splits: str
+    n_splits: int
+    planned: int
+    seed: int
+    rows_per_task: tuple[int, float, int]
+    weighted: bool = False
+    of_deviance: bool = False
+    quick: bool = False
+    times: int = 0
+    time_gap: float = 0.0

@@ -1,0 +1,252 @@
+"""What `compare` returns."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Self
+
+from polytask.comparison.records import (
+    UNKNOWN,
+    Ablated,
+    Coefficients,
+    Interval,
+    Kept,
+    LearningPoint,
+    Mattered,
+    ModelRow,
+    Setup,
+    StrengthPath,
+    TaskGain,
+    TwoByTwo,
+)
+from polytask.exceptions import DataError
+from polytask.task_relations.records import Kinship
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from matplotlib.axes import Axes
+
+
+@dataclass(frozen=True, repr=False)
+class Comparison:
+    """The answer of :func:`polytask.compare`.
+
+    Attributes
+    ----------
+    verdict : {"share", "pool", "separate", "no practical difference", "inconclusive"}
+        By the rule that was fixed beforehand.
+    gain : Interval
+        The chosen sharing model against the chosen one without, on the held-out rows.
+    plain : {"separate", "pooled"}
+        What the rule without sharing chose most often.
+    pooling_gain : Interval
+        The chosen pooled model against the separate one; NaN if there is but one kind of them.
+    recommended : str
+        The model to use, a name of the leaderboard.
+    trees_gain : Interval or None
+        The best tree model (chosen inside the training parts) against the linear model that
+        the verdict recommends; None if no trees were compared.
+    networks_gain : Interval or None
+        The same of networks; None if none were compared, or the verdict is about them.
+    networks_sharing : Interval or None
+        The best network that shares against the best one that does not, both chosen inside the
+        training parts; None as for `networks_gain`, or if one of the two is missing.
+    setup : Setup
+        What was compared, on what, how.
+    models : tuple of ModelRow
+        The leaderboard, best first.
+    tasks : tuple of TaskGain
+        By gain, largest first.
+    two_by_two : TwoByTwo or None
+        None where a part of it could not be fitted.
+    dominance : tuple of (task, share)
+        The share of each task in the gradient of the objective, largest first.
+    coefficients : Coefficients or None
+        Of the recommended or else the chosen sharing model, fitted to all rows; None if that is
+        not linear, or was not reached.
+    diagnostics : tuple of str
+        Warnings and certificates in sentences.
+    complete : bool
+        False after an interruption or when the time budget ran out.
+    seconds : float
+        Wall time; of a comparison that was resumed from a journal, that of all its runs.
+    lock : dict
+        Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
+    stopped : {"", "time", "interrupt"}
+        Why it is not complete.
+    relatedness : Kinship or None
+        Whether the tasks are related at all, by a test that knows no models; None where it was
+        not tested.
+    path : StrengthPath or None
+        Error and coefficients against strength of the model of `coefficients`, or of the best
+        sharing one that is searched, on all rows; None if none is.
+    kept : tuple of Kept
+        What is left of the coefficients of every linear sharing model of all rows.
+    mattered : tuple of Mattered
+        How far each hyper-parameter of the model of `path` decided, largest first.
+    learning : tuple of LearningPoint
+        Scores and gains against rows per task, fewest first; empty unless it was asked for.
+    ablation : tuple of Ablated
+        What every term of a penalty adds, the most first; empty unless it was asked for.
+    gain_90 : Interval
+        The 90% interval of `gain`: within the margin, sharing makes no practical difference.
+    margin : float
+        A difference in the metric that is too small to matter.
+    times_more : float or None
+        With how many times the present data an inconclusive comparison would be decided if the
+        differences stay as they are; None if it is decided, or ten times would not do.
+    perfect : bool
+        Whether the best models with and without sharing predict the held-out rows without error,
+        so that the target has no variation left to explain.
+    """
+
+    verdict: str
+    gain: Interval
+    plain: str
+    pooling_gain: Interval
+    recommended: str
+    trees_gain: Interval | None
+    setup: Setup
+    models: tuple[ModelRow, ...]
+    tasks: tuple[TaskGain, ...]
+    two_by_two: TwoByTwo | None
+    dominance: tuple[tuple[Any, float], ...]
+    coefficients: Coefficients | None
+    diagnostics: tuple[str, ...]
+    complete: bool
+    seconds: float
+    lock: dict[str, Any]
+    stopped: str = ""
+    relatedness: Kinship | None = None
+    path: StrengthPath | None = None
+    kept: tuple[Kept, ...] = ()
+    mattered: tuple[Mattered, ...] = ()
+    learning: tuple[LearningPoint, ...] = ()
+    ablation: tuple[Ablated, ...] = ()
+    networks_gain: Interval | None = None
+    networks_sharing: Interval | None = None
+    gain_90: Interval = UNKNOWN
+    margin: float = 0.0
+    times_more: float | None = None
+    perfect: bool = False
+    _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
+
+    @property
+    def sharing_gain(self) -> Interval | None:
+        """What sharing adds to shrinkage, None where the 2 x 2 table is missing."""
+        return None if self.two_by_two is None else self.two_by_two.sharing_gain
+
+    @property
+    def shrinkage_gain(self) -> Interval | None:
+        """What shrinkage alone gives, None where the 2 x 2 table is missing."""
+        return None if self.two_by_two is None else self.two_by_two.shrinkage_gain
+
+    @property
+    def task_gains(self) -> pd.DataFrame:
+        """The table of tasks: rows, gain with interval, group, action; largest gain first."""
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.task_table(self)
+
+    @property
+    def scores(self) -> pd.DataFrame:
+        """The verdict's metric by model and outer split."""
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.split_scores(self)
+
+    def to_frame(self) -> pd.DataFrame:
+        """Return the leaderboard, best model first."""
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.leaderboard(self)
+
+    def summary(self, lang: str = "en") -> str:
+        """Return the verdict, what to do, why, and what to beware of, in sentences.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        str
+            One line for each of them.
+        """
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.summary(self, lang)
+
+    def plot(self, ax: Axes | None = None, kind: str = "tasks") -> Axes:
+        """Draw a picture of the result.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Where to draw; None makes a new figure.
+        kind : str, default="tasks"
+            "tasks": the gain of every task with its interval; the other kinds are named by
+            the message that refuses an unknown one.
+
+        Returns
+        -------
+        Axes
+        """
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.plot(self, ax, kind)
+
+    def best_model(self) -> Any:  # noqa: ANN401 - a fitted estimator
+        """Return the recommended model, refitted on all rows (once).
+
+        Raises
+        ------
+        DataError
+            If this comparison was read from a file, which holds neither data nor models, or
+            nothing was finished.
+        """
+        if self._refit is None or not self.recommended:
+            raise DataError(
+                "best_model of Comparison needs the data: it works on what compare() returned, "
+                "not on a comparison read from a file or stopped before its first fit."
+            )
+        return self._refit()
+
+    def to_json(self) -> str:
+        """Return the comparison as JSON text; data and models are no part of it."""
+        from polytask.io import records as _plain
+
+        return _plain.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuild a comparison from :meth:`to_json`; it can do all but refit its model.
+
+        Raises
+        ------
+        DataError
+            If the text is no comparison, or of a newer version.
+        """
+        from polytask.io import records as _plain
+
+        return _plain.from_json(text, cls)
+
+    def __repr__(self) -> str:
+        """Return the verdict in a line: all fields would be a number for every task and more."""
+        sizes = f"{len(self.models)} models, {len(self.tasks)} tasks"
+        return (
+            f"Comparison(verdict={self.verdict!r}, recommended={self.recommended!r}, "
+            f"gain={self.gain!r}, {sizes})"
+        )
+
+    def __str__(self) -> str:
+        """Return :meth:`summary`."""
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return the leaderboard as a plain table, for notebooks."""
+        from polytask.comparison import presenting as _presenting
+
+        return _presenting.html_table(self)

@@ -1,0 +1,465 @@
+"""The work of a comparison: one model in one split at a time, resumable, within a budget."""
+
+from __future__ import annotations
+
+import copy
+import re
+import tempfile
+import time
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.base import clone
+from threadpoolctl import threadpool_limits
+
+from polytask._estimator.training import cell_mask, encode
+from polytask._linalg import is_sparse
+from polytask._workers import Workers
+from polytask.comparison.records import Coefficients
+from polytask.data import TaskData
+from polytask.exceptions import ConvergenceWarning, PolytaskError
+from polytask.io import save
+from polytask.metrics import METRICS, HeldOut, Metric
+from polytask.metrics.summaries import Explained
+from polytask.selection.entries import with_fewer_folds, without_splitters
+from polytask.selection.held import Rows, Study, held_out
+from polytask.selection.importance import search_shares
+from polytask.selection.path import SEARCHES, fitted_path
+from polytask.selection.path_result import RegularizationPath
+
+# What a picture can hold.
+_FEATURES = 30
+_COLUMNS = 100
+
+
+class Refit:
+    """Fits models of a comparison on all rows, each once, on what `compare` was given."""
+
+    # A model that is fitted on X with its task column finds the tasks there when it predicts.
+
+    def __init__(
+        self, given: Mapping[str, Any], column: str | int | None, estimators: dict[str, Any]
+    ) -> None:
+        self._given = given
+        self._column = column
+        self._estimators = estimators
+        self._fitted: dict[str, Any] = {}
+
+    def __call__(self, name: str) -> Any:  # noqa: ANN401 - a fitted estimator
+        """Return the model of a name, fitted on all rows."""
+        if name not in self._fitted:
+            model = clone(self._estimators[name])
+            if self._column is not None:
+                model.set_params(task_column=self._column)
+            with threadpool_limits(1):
+                model.fit(**self._given)
+            # Groups or times are the data of others, and of no use for predicting.
+            self._fitted[name] = without_splitters(model)
+        return self._fitted[name]
+
+
+def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: ANN401
+    """Return the largest coefficients of a fitted model, on features of unit deviation."""
+    if not hasattr(model, "coef_"):
+        return None
+    values = np.asarray(model.coef_) * _deviations(data, model)
+    size = np.linalg.norm(values, axis=0)
+    rows = np.argsort(-size, kind="stable")[:_FEATURES]
+    columns = np.arange(values.shape[0])[:_COLUMNS]
+    names = [str(name) for name in model.coef_feature_names_]
+    return Coefficients(
+        features=tuple(names[j] for j in rows),
+        columns=tuple(_label(*model.columns_[c]) for c in columns),
+        values=tuple(tuple(float(values[c, j]) for c in columns) for j in rows),
+        n_features=values.shape[1],
+        n_columns=values.shape[0],
+    )
+
+
+def _label(task: object, label: object) -> str:
+    return str(task) if label is None else f"{task}: {label}"
+
+
+def _deviations(data: TaskData, model: Any) -> NDArray[np.float64]:  # noqa: ANN401
+    encoded = data if model.encoder_ is None else encode(data, model.encoder_)
+    X = encoded.X
+    if is_sparse(X):
+        mean = np.asarray(X.mean(axis=0)).ravel()
+        square = np.asarray(X.multiply(X).mean(axis=0)).ravel()
+        return np.asarray(np.sqrt(np.maximum(square - mean**2, 0.0)))
+    mask = cell_mask(encoded)
+    if mask is None:
+        return np.asarray(np.std(X, axis=0, dtype=float))
+    return np.asarray(np.nan_to_num(np.nanstd(np.where(mask, X, np.nan), axis=0)))
+
+
+# Lines that a picture can name.
+_LINES = 8
+# Above as many numbers, a path of matrices is not worth its memory.
+_MOST = 2e7
+_NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
+
+
+def described(data: TaskData, model: Any) -> dict[str, Any]:  # noqa: ANN401 - fitted
+    """Return JSON values about a fitted model."""
+    searched = isinstance(model, SEARCHES)
+    path = fitted_path(model, data, exact=False) if searched and _small(model) else None
+    shares = search_shares(model) if searched else []
+    return {
+        "path": None if path is None else _path(path),
+        "kept": _kept(model, path) if hasattr(model, "coef_") else None,
+        "mattered": [list(row) for row in shares] or None,
+    }
+
+
+def _small(model: Any) -> bool:  # noqa: ANN401 - a fitted search
+    return bool(model.coef_.size * len(model.alphas_) <= _MOST)
+
+
+def _path(path: RegularizationPath) -> dict[str, Any]:
+    reach = path.sizes.max(axis=0)
+    top = np.argsort(-reach, kind="stable")[:_LINES]
+    top = top[reach[top] > 0]
+    return {
+        "penalty": _short(path.penalty),
+        "measure": path.measure.name,
+        "alphas": path.alphas.tolist(),
+        "scores": path.score.tolist(),
+        "standard_errors": path.standard_error.tolist(),
+        "features": path.kept.tolist(),
+        "ranks": path.ranks.tolist(),
+        "names": [path.features[j] for j in top],
+        "sizes": path.sizes[:, top].T.tolist(),
+        "n_features": len(path.features),
+        "best": path.best,
+        "one_se": path.one_se,
+        "chosen": path.chosen,
+    }
+
+
+def _kept(model: Any, path: RegularizationPath | None) -> dict[str, Any]:  # noqa: ANN401
+    left = model.coef_ != 0
+    possible = min(int(left.any(axis=0).sum()), int(left.any(axis=1).sum()))
+    rank = possible if path is None else int(path.ranks[path.chosen])
+    penalty = getattr(model, "best_penalty_", None)
+    return {
+        "penalty": "" if penalty is None else _short(penalty),
+        "features": float(left.any(axis=0).mean()),
+        "coefficients": float(left.mean()),
+        "rank": rank if rank < possible else None,
+    }
+
+
+def _short(penalty: object) -> str:
+    """Return a penalty with three digits per number."""
+    return _NUMBER.sub(lambda m: f"{float(m[0]):.3g}", repr(penalty))
+
+
+Array = NDArray[np.float64]
+Record = dict[str, Any]
+
+# Rows that the time of a prediction is stated for.
+_ROWS = 1000
+ALL_ROWS = "all rows"
+"""The variant of a unit that describes a model of all rows, and scores nothing."""
+
+
+def whole_key(name: str | None) -> str:
+    """Return the key of the record that describes a model of all rows."""
+    return f"0/{name}/{ALL_ROWS}"
+
+
+@dataclass(frozen=True, eq=False)
+class Unit:
+    """One model in one outer split."""
+
+    model: str
+    split: int
+    estimator: Any
+    train: Rows
+    test: Rows
+    inner: tuple[tuple[Rows, Rows], ...]
+    metric: str
+    shown: tuple[str, ...]
+    by_task: bool
+    variant: str = ""
+
+    @property
+    def key(self) -> str:
+        """The name of its record in the journal."""
+        return f"{self.split}/{self.model}{self.variant and f'/{self.variant}'}"
+
+    @property
+    def label(self) -> str:
+        """What progress shows."""
+        where = [] if self.variant == ALL_ROWS else [f"split {self.split + 1}"]
+        return ", ".join([self.model, *([self.variant] if self.variant else []), *where])
+
+
+def run_unit(study: Study, unit: Unit) -> Record:
+    """Fit and score one model in one split."""
+    try:
+        return _run(study, unit) if len(unit.test) else _described(study, unit)
+    except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
+        # A model that cannot be fitted is a row with a note, not the end of the comparison.
+        return {"failed": f"{type(error).__name__}: {error}"}
+
+
+def _run(study: Study, unit: Unit) -> Record:
+    inner = [_score(unit, _fitted(study, unit, a)[0], study, a, b)[:2] for a, b in unit.inner]
+    again = [part for _, parts in inner for _, part in parts]
+    model, cost, notes = _fitted(study, unit, unit.train)
+    value, parts, seconds = _score(unit, model, study, unit.train, unit.test)
+    return {
+        "inner": [score for score, _ in inner],
+        "score": value,
+        "fit_seconds": cost,
+        "predict_seconds": seconds,
+        "nonzero": nonzero(model),
+        "file_bytes": file_bytes(model) if unit.split == 0 and not unit.variant else None,
+        "notes": notes,
+        **_scores(unit, parts),
+        **_losses(METRICS[unit.metric], parts),
+        **_inner_losses(METRICS[unit.metric], again),
+    }
+
+
+def _described(study: Study, unit: Unit) -> Record:
+    """Say what a model makes of its rows: coefficients, path, zeros."""
+    data = study.part(unit.train)
+    model, _, _ = _fitted(study, unit, unit.train)
+    found = coefficients(data, model)
+    return {
+        "coefficients": None if found is None else asdict(found),
+        **described(data, model),
+    }
+
+
+def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:
+    data = study.part(rows)
+    model = with_fewer_folds(clone(unit.estimator), data)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        started = time.process_time()
+        model.fit(data)
+        cost = time.process_time() - started
+    return model, cost, _notes(caught)
+
+
+def _notes(caught: Sequence[warnings.WarningMessage]) -> list[str]:
+    """Keep what a reader should know of a fit, each sentence once."""
+    from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
+
+    kept = (ConvergenceWarning, TheirConvergenceWarning)
+    return list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, kept)))
+
+
+def _score(
+    unit: Unit,
+    model: Any,  # noqa: ANN401 - a fitted estimator
+    study: Study,
+    train: Rows,
+    test: Rows,
+) -> tuple[float, list[tuple[int, HeldOut]], float]:
+    started = time.perf_counter()
+    parts = held_out(study, model, train, test)
+    seconds = (time.perf_counter() - started) * _ROWS / max(len(test), 1)
+    return (
+        split_score(METRICS[unit.metric], [part for _, part in parts], unit.by_task),
+        parts,
+        seconds,
+    )
+
+
+def split_score(metric: Metric, parts: Sequence[HeldOut], by_task: bool) -> float:
+    """Return the verdict's metric of one split."""
+    if not by_task:
+        return float(metric.overall(parts))
+    values = np.array([metric.by_task(part) for part in parts])
+    return float(np.mean(values[~np.isnan(values)])) if np.any(~np.isnan(values)) else float("nan")
+
+
+def _scores(unit: Unit, parts: Sequence[tuple[int, HeldOut]]) -> Record:
+    """Return every metric by task and for the split, and how many could not be defined."""
+    overall: dict[str, float] = {}
+    tables: dict[str, Array] = {}
+    undefined: dict[str, int] = {}
+    for name in unit.shown:
+        metric = METRICS[name]
+        mine = [part for _, part in parts if metric.fits(part)]
+        tables[name] = np.array([metric.by_task(part) for _, part in parts])
+        overall[name] = split_score(metric, mine, unit.by_task) if mine else float("nan")
+        undefined[name] = int(np.isnan(tables[name]).sum()) - (len(parts) - len(mine))
+    tasks = np.array([t for t, _ in parts], dtype=np.int64)
+    return {"tasks": tasks, "by_task": tables, "overall": overall, "undefined": undefined}
+
+
+def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:
+    """Return what every held-out label loses, if losses add up, and what the constant does."""
+    rows = row_losses(metric)
+    if rows is None:
+        return {}
+    held = [part for _, part in parts]
+    plain = all(part.weight is None for part in held)
+    weights = [np.ones(len(p.y)) if p.weight is None else p.weight for p in held]
+    return {
+        "losses": np.concatenate([rows(part) for part in held]),
+        "null": np.array([_null(metric, part) for part in held]),
+        "counts": np.array([len(part.y) for part in held], dtype=np.int64),
+        "row_weights": None if plain else np.concatenate(weights),
+    }
+
+
+def _inner_losses(metric: Metric, held: Sequence[HeldOut]) -> Record:
+    """Return what every label held out by an inner split loses, in the order of the splits."""
+    rows = row_losses(metric)
+    return {"inner_losses": np.concatenate([rows(part) for part in held])} if rows and held else {}
+
+
+def _null(metric: Metric, part: HeldOut) -> float:
+    """Return the mean loss of the constant; 0 where it is that but for rounding."""
+    losses = part.losses()
+    without = is_relative(metric) and np.isfinite(losses).any() and np.isnan(metric.by_task(part))
+    return (
+        0.0
+        if without or not part.total
+        else float(np.average(part.baseline_losses(), weights=part.weight))
+    )
+
+
+def row_losses(metric: Metric) -> Callable[[HeldOut], Array] | None:
+    """Return the loss of every row, less is better; None if the metric is no mean over rows."""
+    if is_relative(metric):
+        return HeldOut.losses
+    rows = metric.rows
+    if rows is None or not metric.greater_is_better:
+        return rows
+    return lambda held: -rows(held)
+
+
+def is_relative(metric: Metric) -> bool:
+    """Say whether the metric is 1 - loss / loss of the constant."""
+    return isinstance(metric.summary, Explained)
+
+
+def nonzero(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
+    """Return how many coefficients are not zero, None where a model has none."""
+    if hasattr(model, "coef_"):
+        return int(np.count_nonzero(model.coef_))
+    inner: Mapping[Any, Any] = getattr(model, "estimators_", None) or {}
+    held = list(inner.values()) if inner else [getattr(model, "estimator_", None)]
+    counts = [_coefficients(estimator) for estimator in held]
+    return None if any(c is None for c in counts) else int(sum(c for c in counts if c is not None))
+
+
+def _coefficients(estimator: Any) -> int | None:  # noqa: ANN401 - any estimator
+    last = estimator[-1] if hasattr(estimator, "steps") else estimator
+    if type(last).__name__.startswith("Dummy"):
+        return 0
+    return int(np.count_nonzero(last.coef_)) if hasattr(last, "coef_") else None
+
+
+def file_bytes(model: Any) -> int | None:  # noqa: ANN401 - a fitted estimator
+    """Return the size of the saved model, None if it cannot be saved."""
+    model = _timeless(model)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "model.polytask"
+        try:
+            save(model, path)
+        except PolytaskError:
+            return None
+        return path.stat().st_size
+
+
+def _timeless(model: Any) -> Any:  # noqa: ANN401 - a fitted estimator
+    """Return a model without the seconds of its fits, which have more digits in some runs."""
+    changed: dict[str, Any] = {}
+    solution: Any = getattr(model, "solution_", None)
+    if hasattr(solution, "seconds"):
+        changed["solution_"] = replace(solution, seconds=0.0)
+    # Those of a network that a baseline holds.
+    inner = getattr(model, "estimators_", None)
+    if isinstance(inner, Mapping):
+        changed["estimators_"] = {task: _timeless(one) for task, one in inner.items()}
+    if hasattr(model, "estimator_"):
+        changed["estimator_"] = _timeless(model.estimator_)
+    if not changed:
+        return model
+    plain = copy.copy(model)
+    vars(plain).update(changed)
+    return plain
+
+
+class Store(Protocol):
+    """Where finished pieces are kept: a journal, or a dict of this run."""
+
+    def get(self, key: str) -> Any:  # noqa: ANN401
+        """Return a finished piece, or None."""
+
+    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
+        """Keep a finished piece."""
+
+
+class Watcher(Protocol):
+    """Who is told of finished pieces."""
+
+    def advance(self, label: str, weight: float) -> None:
+        """Count a piece that was just finished."""
+
+    def skip(self, label: str, weight: float) -> None:
+        """Count a piece that was finished before, or is left out."""
+
+
+def run_units(
+    study: Study,
+    units: Sequence[Unit],
+    store: Store,
+    *,
+    n_jobs: int | None,
+    deadline: float | None,
+    end: float | None,
+    watcher: Watcher,
+    costs: Mapping[str, float],
+    started: float,
+    earlier: float = 0.0,
+) -> tuple[Mapping[str, Record], str, float]:
+    """Run what is not in the store yet."""
+    records: dict[str, Record] = {}
+    for unit in units:
+        record = store.get(unit.key)
+        if record is not None:
+            records[unit.key] = record
+            watcher.skip(unit.label, costs.get(unit.model, 1.0))
+    before = max([earlier, *(record["clock"] for record in records.values())])
+    missing = [k for k, unit in enumerate(units) if unit.key not in records]
+
+    def in_time() -> Iterator[int]:
+        for k in missing:
+            if k != missing[0] and deadline is not None and time.monotonic() > deadline:
+                return
+            yield k
+
+    with Workers(_limited, (study, units), n_jobs) as workers:
+        try:
+            for k, record in workers.results(in_time(), end):
+                unit = units[k]
+                store.put(unit.key, record | {"clock": before + time.monotonic() - started})
+                # As it is read back, so that a resumed run has the same bits.
+                records[unit.key] = store.get(unit.key)
+                watcher.advance(unit.label, costs.get(unit.model, 1.0))
+        except KeyboardInterrupt:
+            return records, "interrupt", before
+    return records, "" if len(records) == len(units) else "time", before
+
+
+def _limited(shared: tuple[Study, Sequence[Unit]], place: int) -> Record:
+    study, units = shared
+    # Two threads of linear algebra on small matrices cost more than one, ten times more where
+    # the machine is busy; and sums come out the same on every machine.
+    with threadpool_limits(1):
+        return run_unit(study, units[place])

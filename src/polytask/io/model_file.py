@@ -1,0 +1,283 @@
+"""A model in one file: written whole or not at all, read without running code from it."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib
+import json
+import os
+import platform
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+import scipy
+import sklearn
+from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
+
+from polytask import _registry
+from polytask._checks import sentence
+from polytask.exceptions import DataError, IncompatibleError
+from polytask.io.atomic import write_whole
+from polytask.io.codec import Decoder, Encoder
+
+FORMAT = "polytask-model"
+VERSION = 1
+READABLE_FROM = "0.1.0"
+
+_KEY = "polytask"
+_BLANK = "0" * 64
+# How every file of this format goes on after the eight bytes that hold the header's length.
+_BEGIN = (
+    '{"__metadata__":{' + json.dumps(_KEY) + ":"
+    + json.dumps(f'{{"format": "{FORMAT}", "sha256": "')[:-1]
+).encode()  # fmt: skip
+_SUM = slice(8 + len(_BEGIN), 8 + len(_BEGIN) + len(_BLANK))
+
+Document = dict[str, Any]
+Tensors = dict[str, NDArray[Any]]
+
+
+def pack(content: Document, tensors: Tensors) -> bytes:
+    """Return the bytes of a file."""
+    from safetensors.numpy import save
+
+    head = {
+        "format": FORMAT,
+        "sha256": _BLANK,
+        "format_version": VERSION,
+        "readable_from": READABLE_FROM,
+    }
+    text = json.dumps(head | content, allow_nan=False)
+    data = bytearray(save(tensors, metadata={_KEY: text}))
+    data[_SUM] = _checksum(data)
+    return bytes(data)
+
+
+def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
+    """Check the bytes of a file and take it apart."""
+    from safetensors.numpy import load
+
+    header = _header(data, name)
+    document = _document(header)
+    _refuse_newer(document, name)
+    if len(data) != _length(header, data) or _checksum(data) != data[_SUM] or document is None:
+        raise DataError(f"{name} was altered or damaged after it was written; it is not loaded.")
+    return document, {key: np.array(value) for key, value in load(data).items()}
+
+
+def _checksum(data: bytes | bytearray) -> bytes:
+    digest = hashlib.sha256(memoryview(data)[: _SUM.start])
+    digest.update(_BLANK.encode())
+    digest.update(memoryview(data)[_SUM.stop :])
+    return digest.hexdigest().encode()
+
+
+def _header(data: bytes, name: str) -> Any:  # noqa: ANN401 - JSON, None if it cannot be read
+    """Return the header; refuse what is not a whole file of this format."""
+    if len(data) <= 8:
+        raise DataError(f"{name} has {len(data)} bytes: it is not a polytask model, or cut short.")
+    if data[8 : _SUM.start] != _BEGIN[: max(len(data) - 8, 0)]:
+        raise DataError(f"{name} is not a polytask model{_what(data)}.")
+    end = 8 + int.from_bytes(data[:8], "little")
+    if len(data) < max(end, _SUM.stop):
+        raise DataError(_cut_short(name, len(data)))
+    header = _parsed(data[8:end])
+    if header is not None and len(data) < _length(header, data):
+        raise DataError(_cut_short(name, len(data)))
+    return header
+
+
+def _parsed(text: bytes | str) -> Any:  # noqa: ANN401 - JSON, None if it is none
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        return None
+
+
+def _length(header: Any, data: bytes) -> int:  # noqa: ANN401 - JSON
+    """Return how long the file must be by its header; -1 if the header makes no sense."""
+    try:
+        ends = [item["data_offsets"][1] for key, item in header.items() if key != "__metadata__"]
+        return 8 + int.from_bytes(data[:8], "little") + int(max(ends, default=0))
+    except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
+        return -1
+
+
+def _document(header: Any) -> Document | None:  # noqa: ANN401 - JSON
+    try:
+        document = _parsed(header["__metadata__"][_KEY])
+    except (KeyError, TypeError):
+        return None
+    return document if isinstance(document, dict) else None
+
+
+def _refuse_newer(document: Document | None, name: str) -> None:
+    version = (document or {}).get("format_version", VERSION)
+    if isinstance(version, int) and version > VERSION:
+        needed = (document or {}).get("readable_from")
+        raise DataError(
+            f"{name} has format version {version}, and this polytask reads versions up to "
+            f"{VERSION}: polytask {needed} or newer reads it."
+        )
+
+
+def _cut_short(name: str, size: int) -> str:
+    return f"{name} is cut short after {size} bytes: copy or save it again."
+
+
+def _what(data: bytes) -> str:
+    """Say what a file seems to be instead."""
+    if data[:2] in (b"\x80\x02", b"\x80\x03", b"\x80\x04", b"\x80\x05"):
+        return "; it looks like a pickle, which load never opens because it can run any code"
+    if data[:4] == b"PK\x03\x04":
+        return "; it looks like a zip archive"
+    if data[8:9] == b"{":
+        return "; it looks like a safetensors file of another program"
+    return ""
+
+
+# What building objects from values of wrong kinds raises.
+_WRONG = (ArithmeticError, AttributeError, LookupError, RecursionError, TypeError, ValueError)
+
+
+def load(path: str | os.PathLike[str], *, trunk: object = None) -> Any:  # noqa: ANN401 - whatever estimator was saved
+    """Load a model that :func:`save` has written.
+
+    Loading never runs code from the file: it names classes from a fixed table (and those that
+    the caller has marked with ``polytask.io.saveable``), and anything else is refused.
+
+    Parameters
+    ----------
+    path : path-like
+        The file.
+    trunk : torch.nn.Module or None, default=None
+        For a deep model that was fitted with a module of its own as `trunk`: a module of the
+        same layers, whose weights are replaced by those of the file.
+
+    Returns
+    -------
+    MultiTaskEstimator
+        Fitted; it predicts what the saved model predicted, bit for bit.
+
+    Raises
+    ------
+    DataError
+        If there is no such file, if it is something else, cut short, altered or damaged, of a
+        newer format, or names a class that is not known; if `trunk` is needed and not given,
+        or the reverse, or does not fit the weights of the file.
+    IncompatibleError
+        If the model needs a package that is not installed, as networks need PyTorch.
+
+    See Also
+    --------
+    save : The reverse.
+    """
+    document, tensors = unpack(_read(path), os.fspath(path))
+    try:
+        decoder = Decoder(tensors, trunk)
+        model = decoder.decode(document["model"])
+    except DataError as error:
+        raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
+    except ImportError as error:
+        raise IncompatibleError(f"Cannot load {os.fspath(path)}: {error}") from error
+    except _WRONG as error:
+        raise DataError(
+            f"Cannot load {os.fspath(path)}: its content is not that of a model ({error})."
+        ) from error
+    if not _is_model(model):
+        kind = type(model).__name__
+        raise DataError(f"Cannot load {os.fspath(path)}: it holds a {kind}, not a model.")
+    if trunk is not None and not decoder.met_trunk:
+        raise DataError(
+            f"trunk must be None for {os.fspath(path)}: its model holds no module of the user's."
+        )
+    return model
+
+
+def _read(path: str | os.PathLike[str]) -> bytes:
+    file = Path(path)
+    if file.is_dir():
+        raise DataError(f"Cannot load {os.fspath(path)}: it is a folder.")
+    if not file.exists():
+        raise DataError(f"Cannot load {os.fspath(path)}: there is no such file.")
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise DataError(f"Cannot load {os.fspath(path)}: {error.strerror or error}.") from error
+
+
+def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
+    """Save a fitted model to one file.
+
+    The file is a safetensors container: coefficients bit for bit, everything else as JSON. It
+    holds no code. Models fitted from tables carry how their columns were encoded; wrapped
+    linear models of scikit-learn are stored as coefficients, its other estimators through
+    skops if all their types are trusted.
+
+    Parameters
+    ----------
+    model : MultiTaskEstimator
+        Fitted. A class from outside polytask must be marked with
+        ``polytask.io.saveable``.
+    path : path-like
+        The file, such as ``model.polytask``; one that exists is replaced. It is written whole
+        or not at all.
+
+    Raises
+    ------
+    DataError
+        If the model is not fitted or holds something that a file cannot hold, or if the file
+        cannot be written.
+
+    See Also
+    --------
+    load : The reverse.
+    """
+    content = model_bytes(model)
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    write_whole(path, write)
+
+
+def versions() -> dict[str, str]:
+    """Return the versions of Python and of the packages that decide about a fit."""
+    # By name, because nothing below the top may know the top.
+    own: str = importlib.import_module("polytask").__version__
+    return {
+        "polytask": own,
+        "python": platform.python_version(),
+        "numpy": np.__version__,
+        "scipy": scipy.__version__,
+        "scikit-learn": sklearn.__version__,
+    }
+
+
+def _is_model(value: object) -> bool:
+    """Tell an estimator of polytask: what it has learned has a state of its own."""
+    return (
+        isinstance(value, BaseEstimator)
+        and hasattr(value, "to_state")
+        and hasattr(value, "predict")
+    )
+
+
+def model_bytes(model: BaseEstimator) -> bytes:
+    """Return what :func:`save` writes."""
+    owner = type(model).__name__
+    if not _is_model(model):
+        got = f"a {owner}" if isinstance(model, BaseEstimator) else repr(model)
+        raise DataError(sentence("model", "save", "an estimator of polytask", got))
+    name = _registry.name_of(model)
+    if name is None:
+        raise DataError(
+            f"{owner} cannot be saved: its class is not marked with polytask.io.saveable."
+        )
+    if not hasattr(model, "data_card_"):
+        raise DataError(f"{owner} cannot be saved: it is not fitted yet. Call fit first.")
+    encoder = Encoder(owner)
+    node = encoder.encode_model(name, model.to_state())
+    return pack({"versions": versions(), "class": owner, "model": node}, encoder.tensors)

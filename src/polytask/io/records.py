@@ -1,0 +1,222 @@
+"""A result as JSON, and back, exactly.
+
+Records become objects with the names of their fields, as other programs expect; a number that
+is not finite becomes null where the record holds numbers. Values of any kind (labels of tasks,
+the lock) become objects of one key with a ``$`` where JSON has nothing like them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+import functools
+import json
+import math
+import re
+import types
+from collections.abc import Callable, Hashable, Mapping
+from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
+
+import numpy as np
+
+from polytask.exceptions import DataError
+
+R = TypeVar("R")
+
+# Name of the format by class, and its version.
+FORMATS: Mapping[str, str] = {
+    "Comparison": "polytask.comparison",
+    "Relatedness": "polytask.relatedness",
+}
+VERSION = 1
+# Fields that were added since, which older files lack.
+_LATER: Mapping[str, frozenset[str]] = {
+    "Comparison": frozenset(
+        {"relatedness", "path", "kept", "mattered", "learning", "ablation"}
+        | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
+    ),
+    "Coefficients": frozenset({"model"}),
+    "Setup": frozenset({"quick", "times", "time_gap"}),
+    "ModelRow": frozenset({"left_out"}),
+}
+_DATES: Mapping[str, Any] = {
+    "$datetime": datetime.datetime,
+    "$date": datetime.date,
+    "$time": datetime.time,
+}
+
+
+def to_json(result: object) -> str:
+    """Return a result as JSON text."""
+    kind = type(result)
+    head = {"format": FORMATS[kind.__name__], "version": VERSION}
+    content = head | _codec_of(kind).write(result)
+    text = json.dumps(content, ensure_ascii=False, allow_nan=False, indent=1)
+    # Half a surrogate pair has no place in a file of UTF-8.
+    return re.sub("[\ud800-\udfff]", lambda half: f"\\u{ord(half[0]):04x}", text)
+
+
+def from_json(text: str, kind: type[R]) -> R:
+    """Rebuild a result from :func:`to_json`; it can do all but refit its model."""
+    wanted, word = FORMATS[kind.__name__], kind.__name__.lower()
+    try:
+        content = json.loads(text)
+    except ValueError as error:
+        raise DataError(f"This is no {word}: it is no JSON ({error}).") from error
+    if not isinstance(content, dict) or content.get("format") != wanted:
+        raise DataError(f'This is no {word}: it lacks "format": "{wanted}".')
+    version = content.get("version")
+    if version != VERSION:
+        raise DataError(
+            f"This {word} is of format version {version!r}; this polytask reads {VERSION}."
+        )
+    # Before there was a margin, "no practical difference" was not told from "inconclusive".
+    if content.get("verdict") == "unclear":
+        content["verdict"] = "inconclusive"
+    try:
+        rebuilt: R = _codec_of(kind).read(content)
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        raise DataError(f"This {word} is damaged: {error!r}.") from error
+    return rebuilt
+
+
+@dataclasses.dataclass(frozen=True)
+class _Codec:
+    """How values of one type become JSON, and come back."""
+
+    write: Callable[[Any], Any]
+    read: Callable[[Any], Any]
+
+
+def _codec_of(kind: Any) -> Any:  # noqa: ANN401 - a class, which mypy does not know as hashable
+    return _codec(kind)
+
+
+@functools.cache
+def _codec(hint: Any) -> _Codec:  # noqa: ANN401 - a type hint
+    """Return how a field of a record is written."""
+    if hasattr(hint, "_fields") or dataclasses.is_dataclass(hint):
+        return _record(hint)
+    if hint is float:
+        return _Codec(_number_node, lambda node: float("nan") if node is None else float(node))
+    if hint in (int, bool, str):
+        return _Codec(hint, hint)
+    make = _GENERIC.get(get_origin(hint))
+    return _Codec(free_node, _free_value) if make is None else make(*get_args(hint))
+
+
+def _record(kind: Any) -> _Codec:  # noqa: ANN401 - a record class
+    hints = get_type_hints(kind)
+    fields = getattr(kind, "_fields", None)
+    names = fields or [f.name for f in dataclasses.fields(kind)]
+    parts = {name: _codec(hints[name]) for name in names if not name.startswith("_")}
+    later = _LATER.get(kind.__name__, frozenset())
+
+    def read(node: Any) -> Any:  # noqa: ANN401 - a JSON value
+        held = {name: part for name, part in parts.items() if name in node or name not in later}
+        return kind(**{name: part.read(node[name]) for name, part in held.items()})
+
+    return _Codec(
+        lambda value: {name: part.write(getattr(value, name)) for name, part in parts.items()},
+        read,
+    )
+
+
+def _optional(*hints: Any) -> _Codec:  # noqa: ANN401 - type hints
+    (inner,) = [_codec(hint) for hint in hints if hint is not type(None)]
+    return _Codec(
+        lambda value: None if value is None else inner.write(value),
+        lambda node: None if node is None else inner.read(node),
+    )
+
+
+def _tuple(*hints: Any) -> _Codec:  # noqa: ANN401 - type hints
+    if hints[-1] is Ellipsis:
+        every = _codec(hints[0])
+        return _Codec(
+            lambda value: [every.write(item) for item in value],
+            lambda node: tuple(every.read(item) for item in node),
+        )
+    each = [_codec(hint) for hint in hints]
+    return _Codec(
+        lambda value: [part.write(item) for part, item in zip(each, value, strict=True)],
+        lambda node: tuple(part.read(item) for part, item in zip(each, node, strict=True)),
+    )
+
+
+def _dict(_: Any, hint: Any) -> _Codec:  # noqa: ANN401 - type hints
+    if hint is Any:
+        return _Codec(free_node, _free_value)
+    inner = _codec(hint)
+    return _Codec(
+        lambda value: {name: inner.write(item) for name, item in value.items()},
+        lambda node: {name: inner.read(item) for name, item in node.items()},
+    )
+
+
+_GENERIC: Mapping[Any, Callable[..., _Codec]] = {
+    Union: _optional,
+    types.UnionType: _optional,
+    tuple: _tuple,
+    dict: _dict,
+}
+
+
+def _number_node(value: float) -> float | str | None:
+    """Return null for NaN, and the name of an infinity, which ``float`` reads."""
+    number = float(value)
+    if math.isfinite(number):
+        return number
+    return None if math.isnan(number) else repr(number)
+
+
+def free_node(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return a value of any kind as JSON values, those that JSON lacks under a ``$``."""
+    if isinstance(value, np.generic):
+        value = value.item()
+    if value is None or isinstance(value, bool | str | int):
+        return value
+    if isinstance(value, float):
+        return value if math.isfinite(value) else {"$float": repr(value)}
+    if isinstance(value, tuple):
+        return {"$tuple": [free_node(item) for item in value]}
+    if isinstance(value, list):
+        return [free_node(item) for item in value]
+    if isinstance(value, Mapping):
+        return _mapping_node(value)
+    for tag, kind in _DATES.items():
+        if type(value) is kind:
+            return {tag: value.isoformat()}
+    raise DataError(
+        f"{value!r} of type {type(value).__name__} cannot be written as JSON. Use text, numbers, "
+        "dates or tuples of them as labels of tasks."
+    )
+
+
+def _mapping_node(value: Mapping[Any, Any]) -> dict[str, Any]:
+    if all(isinstance(key, str) and not key.startswith("$") for key in value):
+        return {key: free_node(item) for key, item in value.items()}
+    return {"$map": [[free_node(key), free_node(item)] for key, item in value.items()]}
+
+
+def _free_value(node: Any) -> Any:  # noqa: ANN401 - any value
+    if isinstance(node, list):
+        return [_free_value(item) for item in node]
+    if not isinstance(node, dict):
+        return node
+    tag = next(iter(node), "")
+    if not tag.startswith("$"):
+        return {key: _free_value(item) for key, item in node.items()}
+    return _READERS[tag](node[tag])
+
+
+def _pairs(node: list[list[Any]]) -> dict[Hashable, Any]:
+    return {_free_value(key): _free_value(item) for key, item in node}
+
+
+_READERS: Mapping[str, Callable[[Any], Any]] = {
+    "$float": float,
+    "$tuple": lambda node: tuple(_free_value(item) for item in node),
+    "$map": _pairs,
+    **{tag: kind.fromisoformat for tag, kind in _DATES.items()},
+}

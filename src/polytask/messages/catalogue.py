@@ -1,0 +1,191 @@
+"""One language: keys and fields in, sentences out."""
+
+from __future__ import annotations
+
+import math
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from statistics import median
+from types import MappingProxyType
+
+from polytask.exceptions import ParameterError
+from polytask.messages.chinese import (
+    AUTO_CHINESE,
+    CHINESE,
+    EXTRA_CHINESE,
+    RELATED_CHINESE,
+    REPORT_CHINESE,
+)
+from polytask.messages.english import (
+    AUTO_ENGLISH,
+    ENGLISH,
+    EXTRA_ENGLISH,
+    RELATED_ENGLISH,
+    REPORT_ENGLISH,
+)
+from polytask.messages.forms import Plural, Template
+
+# Other, control and surrogate: they break lines, drive terminals or cannot be encoded.
+_UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
+# Marks that turn the direction of whatever follows, also outside of the string.
+_TURNING = frozenset("\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
+
+
+def clean(text: str) -> str:
+    """Return a string without line breaks, control characters and direction overrides."""
+    joined = " ".join(text.split())
+    kept = "".join(_fit(character) for character in joined)
+    return kept or '""'
+
+
+def _fit(character: str) -> str:
+    if character in _TURNING:
+        return ""
+    return "\ufffd" if unicodedata.category(character) in _UNFIT else character
+
+
+def shortened(text: str, longest: int) -> str:
+    """Return a text with its middle left out if it has more than so many characters."""
+    if len(text) <= longest:
+        return text
+    tail = text[-(longest // 3) :].lstrip()
+    # A mark without its letter would join the ellipsis.
+    while tail and unicodedata.combining(tail[0]):
+        tail = tail[1:]
+    return f"{text[: longest - 1 - longest // 3].rstrip()}…{tail}"
+
+
+# Of a half-width these digits are shown; of a number without one, those.
+_OF_SPREAD, _ALONE = 2, 3
+# A number with more digits after the point is written with an exponent.
+_MOST = 6
+
+
+def decimals(spreads: Iterable[float], values: Iterable[float] = ()) -> int:
+    """Return how many digits after the point tell numbers of some uncertainty."""
+    for numbers, digits in ((spreads, _OF_SPREAD), (values, _ALONE)):
+        sizes = [abs(v) for v in numbers if math.isfinite(v) and v != 0]
+        if sizes:
+            places = digits - 1 - math.floor(math.log10(median(sizes)))
+            return min(max(places, 0), _MOST)
+    return _ALONE
+
+
+def fixed(value: float, places: int, *, signed: bool = False) -> str:
+    """Return a number with a fixed number of digits after the point."""
+    text = f"{value:,.{places}f}"
+    if not any(digit in text for digit in "123456789"):
+        return text.lstrip("-")
+    if len(text) > 16:
+        text = f"{value:.2e}"
+    return f"+{text}" if signed and value > 0 else text
+
+
+def plain_number(value: float) -> str:
+    """Return a finite number with three digits that count, or all digits before the point."""
+    if value == 0:
+        return "0"
+    places = _ALONE - 1 - math.floor(math.log10(abs(value)))
+    return f"{value:.2e}" if places > _MOST else fixed(value, max(places, 0))
+
+
+TABLE: Mapping[str, Mapping[str, Template]] = MappingProxyType(
+    {
+        "en": {
+            **ENGLISH,
+            **REPORT_ENGLISH,
+            **EXTRA_ENGLISH,
+            **RELATED_ENGLISH,
+            **AUTO_ENGLISH,
+        },
+        "zh": {
+            **CHINESE,
+            **REPORT_CHINESE,
+            **EXTRA_CHINESE,
+            **RELATED_CHINESE,
+            **AUTO_CHINESE,
+        },
+    }
+)
+LANGUAGES = tuple(TABLE)
+# A longer name would hide the sentence around it.
+_LONGEST = 60
+_NO_FIELDS: Mapping[str, str | int] = MappingProxyType({})
+
+
+class Speech:
+    """Says things in one language."""
+
+    def __init__(self, lang: str = "en", mark: Callable[[str], str] | None = None) -> None:
+        if lang not in TABLE:
+            allowed = " or ".join(repr(name) for name in LANGUAGES)
+            raise ParameterError(f"lang must be {allowed}; got {lang!r}.")
+        self.lang = lang
+        self._table = TABLE[lang]
+        self._mark = mark
+
+    def __call__(self, key: str, fields: Mapping[str, str | int] = _NO_FIELDS) -> str:
+        """Return a sentence."""
+        template = self._table[key]
+        if isinstance(template, Plural):
+            template = template.form(int(fields[template.field]))
+        shown = {name: f"{v:,}" if isinstance(v, int) else v for name, v in fields.items()}
+        return template.format_map(shown)
+
+    def name(self, value: object) -> str:
+        """Return a name that a user chose, fit to join a sentence: of one line, and short."""
+        return self._marked(shortened(clean(str(value)), _LONGEST))
+
+    def text(self, value: str) -> str:
+        """Return a sentence that came from elsewhere, on one line and in full."""
+        return self._marked(clean(value))
+
+    def _marked(self, text: str) -> str:
+        return text if self._mark is None else self._mark(text)
+
+    def word(self, group: str, name: str) -> str:
+        """Return the word of a name in a group of words; the name itself if it has none."""
+        key = f"{group}.{name}"
+        return self(key) if key in self._table else self.name(name)
+
+    def number(self, value: float, places: int, *, signed: bool = False) -> str:
+        """Return a number with some digits after the point; a word where there is none."""
+        if not math.isfinite(value):
+            return self("number.missing")
+        return fixed(value, places, signed=signed)
+
+    def interval(self, mean: float, low: float, high: float, *, signed: bool = True) -> str:
+        """Return a mean with its interval, in as many digits as it allows."""
+        places = decimals([(high - low) / 2], [mean])
+        middle = self.number(mean, places, signed=signed)
+        if not math.isfinite(high - low):
+            return self("number.alone", {"mean": middle}) if math.isfinite(mean) else middle
+        ends = {"low": fixed(low, places), "high": fixed(high, places)}
+        return self("number.interval", {"mean": middle, **ends})
+
+    def listed(self, items: Iterable[str]) -> str:
+        """Return items with commas between them; with semicolons if an item has a comma."""
+        listed = list(items)
+        commas = any(mark in item for item in listed for mark in ",\uff0c\u3001")
+        return self("list.semicolon" if commas else "list.comma").join(listed)
+
+    def joined(self, sentences: Iterable[str]) -> str:
+        """Return sentences as one paragraph."""
+        return self("list.sentence").join(sentence for sentence in sentences if sentence)
+
+
+@dataclass(frozen=True)
+class Said:
+    """A key of the table with its fields."""
+
+    key: str
+    fields: dict[str, int] = field(default_factory=dict)
+
+    def text(self, speech: Speech) -> str:
+        """Return the sentence in the language of a speech."""
+        return speech(self.key, self.fields)
+
+    def __str__(self) -> str:
+        """Return the sentence in English."""
+        return self.text(Speech())

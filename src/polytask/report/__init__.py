@@ -1,5 +1,0 @@
-"""The report of a comparison, or of relatedness: a web page, Markdown, or JSON."""
-
-from polytask.report._write import write_report
-
-__all__ = ["write_report"]

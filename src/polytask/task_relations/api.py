@@ -1,0 +1,505 @@
+"""Whether tasks are related, from their data, from a model, or from the training of a network."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from sklearn.utils.validation import check_is_fitted
+
+from polytask._checks import sentence
+from polytask._estimator import Outcomes
+from polytask._estimator.problem import read_outcomes
+from polytask._estimator.training import encode_training, training_data
+from polytask.data import Form, TaskData
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.task_relations.map import (
+    Map,
+    features_of,
+    kin_of,
+    map_of,
+    mapped_places,
+    pairs_of,
+)
+from polytask.task_relations.records import LEVEL, FeatureEffect, Kinship, Shares
+from polytask.task_relations.result import Relatedness
+from polytask.task_relations.slopes import Slopes, slopes_of
+from polytask.task_relations.statistics import (
+    Estimates,
+    Shared,
+    correlations,
+    estimates_of,
+    flip_test,
+    in_common,
+    shared_of,
+)
+
+Array = NDArray[np.float64]
+
+# Random choices of signs behind the sentence of a comparison.
+_BRIEF = 499
+_NOTHING = Shared(float("nan"), float("nan"), float("nan"), float("nan"))
+
+
+@dataclass(frozen=True, eq=False)
+class Judged:
+    """The tasks as coefficients, and what the test and the moments say. Shapes: telling (T,)."""
+
+    slopes: Slopes
+    telling: NDArray[np.bool_]
+    p_value: float
+    parts: dict[str, float]
+    shared: Shared
+
+    @property
+    def shares(self) -> Shares:
+        """Common, clustered, own."""
+        return Shares(self.shared.common, self.shared.clustered, self.shared.own)
+
+
+def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judged:
+    """Test and measure the relatedness of tasks."""
+    encoded, _ = encode_training(data)
+    names = encoded.feature_names or tuple(f"x{j}" for j in range(encoded.n_features))
+    every = slopes_of(encoded, outcomes.y, names, seed)
+    telling = every.telling
+    slopes = every.of(telling)
+    if len(slopes.tasks) < 2:
+        return Judged(slopes, telling, float("nan"), {}, _NOTHING)
+    p_value, parts = flip_test(slopes, n_flips, seed + 1)
+    shared = shared_of(slopes, seed + 2, common_units=data.form is not Form.TARGETS)
+    return Judged(slopes, telling, p_value, parts, shared)
+
+
+def binary_at_most(outcomes: Outcomes) -> bool:
+    """Say whether no task has more than two classes."""
+    return all(classes is None or len(classes) <= 2 for classes in outcomes.classes)
+
+
+def related_sentence_facts(data: TaskData, outcomes: Outcomes, seed: int) -> Kinship | None:
+    """Return what a comparison says of the relatedness of its tasks."""
+    if not binary_at_most(outcomes):
+        return None
+    found = judged(data, outcomes, _BRIEF, seed)
+    if np.isnan(found.p_value):
+        return None
+    return Kinship(len(found.slopes.tasks), found.p_value, found.shares, found.shared.effective)
+
+
+def map_of_data(found: Judged) -> Map:
+    """Order the telling tasks by the correlations of their predictions."""
+    places = np.flatnonzero(found.telling)
+    slopes = found.slopes
+    if not len(places):
+        return map_of(np.zeros((0, 0)), places, grouped=False)
+    shown = mapped_places(slopes.rows)
+    B = in_common(slopes, estimates_of(slopes).along)[shown]
+    clear = bool(found.p_value <= LEVEL and found.shares.clustered >= LEVEL)
+    return map_of(correlations(B @ slopes.spread @ B.T), places[shown], grouped=clear)
+
+
+def features_of_data(found: Judged) -> tuple[FeatureEffect, ...]:
+    """Describe what the features do, on features of equal spread and targets of spread 1."""
+    slopes = found.slopes
+    if len(slopes.tasks) < 2:
+        return ()
+    estimates = estimates_of(slopes)
+    B = in_common(slopes, estimates.along)
+    W = B if slopes.loading is None else B @ slopes.loading.T
+    one, two = _left(estimates)
+    squares, n = (W**2).sum(axis=0), len(W)
+    total = (squares - n * _noise_on_features(slopes, estimates)) / (n * one)
+    common = (W.sum(axis=0) ** 2 - squares) / (n * (n - 1) * two)
+    return features_of(slopes.features, W.mean(axis=0) / np.sqrt(two), common, total)
+
+
+def _left(estimates: Estimates) -> tuple[float, float]:
+    """Return what shrinkage leaves of squares of a task, and of products of two."""
+    kept = estimates.kept.mean(axis=1)
+    n = len(kept)
+    pairs = (kept.sum() ** 2 - (kept**2).sum()) / (n * (n - 1))
+    return float((estimates.kept**2).mean()), float(pairs)
+
+
+def _noise_on_features(slopes: Slopes, estimates: Estimates) -> Array:
+    turned = slopes.axes * estimates.noise[:, None, :]
+    mean = np.tensordot(turned, slopes.axes, axes=([0, 2], [0, 2])) / len(slopes.tasks)
+    if slopes.loading is None:
+        return np.asarray(np.diag(mean))
+    return np.asarray(((slopes.loading @ mean) * slopes.loading).sum(axis=1))
+
+
+@dataclass(frozen=True, eq=False)
+class Learned:
+    """The coefficients of a model, task by task. Shapes: rows (T,), W (T, c, d)."""
+
+    tasks: tuple[Hashable, ...]
+    rows: NDArray[np.intp]
+    features: tuple[str, ...]
+    W: Array
+    units: str
+
+    @property
+    def n_telling(self) -> int:
+        """Tasks with a coefficient other than 0."""
+        return int((self.W != 0).any(axis=(1, 2)).sum())
+
+
+def is_model(value: object) -> bool:
+    """Say whether a value is an estimator rather than data."""
+    return hasattr(value, "predict") and hasattr(value, "get_params")
+
+
+def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
+    """Read the coefficients of a fitted model."""
+    check_is_fitted(model)
+    if not hasattr(model, "coef_") or not hasattr(model, "columns_"):
+        raise IncompatibleError(
+            f"relatedness needs a model with coefficients per task (coef_ and columns_); "
+            f"{type(model).__name__} has none: give it a linear multi-task model, or the data."
+        )
+    coef = np.asarray(model.coef_, dtype=float)
+    scale = getattr(model, "feature_scale_", None)
+    units = "given" if scale is None else "standardised"
+    coef = coef if scale is None else coef * np.asarray(scale, dtype=float)
+    tasks = tuple(np.asarray(model.tasks_).tolist())
+    card = getattr(model, "data_card_", None)
+    rows = np.zeros(len(tasks)) if card is None else np.asarray(card.rows_per_task)
+    W = _by_class(coef, model.columns_, tasks)
+    names = tuple(str(name) for name in model.coef_feature_names_)
+    return Learned(tasks, rows.astype(np.intp), names, W, units)
+
+
+def _by_class(coef: Array, columns: Any, tasks: tuple[Hashable, ...]) -> Array:  # noqa: ANN401
+    """Put columns of the same class side by side; 0 for a class that a task lacks."""
+    place = {task: t for t, task in enumerate(tasks)}
+    several = len(columns) > len(tasks)
+    classes: dict[Hashable, int] = {}
+    for _, label in columns:
+        classes.setdefault(label if several else None, len(classes))
+    W = np.zeros((len(tasks), len(classes), coef.shape[1]))
+    for row, (task, label) in zip(coef, columns, strict=True):
+        W[place[task], classes[label if several else None]] = row
+    return W
+
+
+def map_of_model(found: Learned) -> Map:
+    """Order the tasks with coefficients by the correlations of these."""
+    flat = found.W.reshape(len(found.tasks), -1)
+    places = np.flatnonzero((flat != 0).any(axis=1))
+    places = places[mapped_places(found.rows[places])]
+    return map_of(correlations(flat[places] @ flat[places].T), places, grouped=True)
+
+
+def shares_of_model(found: Learned, chart: Map) -> tuple[Shares, float]:
+    """Split the squared coefficients, and count effective tasks."""
+    flat, groups = found.W.reshape(len(found.tasks), -1)[chart.order], chart.labels
+    n = len(flat)
+    total = float((flat**2).sum())
+    if n < 2 or total <= 0.0:
+        nothing = float("nan")
+        return Shares(nothing, nothing, nothing), nothing
+    mean = flat.mean(axis=0)
+    common = n * float(mean @ mean) / total
+    clustered = 0.0
+    if groups is not None:
+        parts = [flat[groups == g] for g in range(int(groups.max()) + 1)]
+        clustered = sum(len(p) * float(((p.mean(axis=0) - mean) ** 2).sum()) for p in parts)
+        clustered /= total
+    shares = Shares(common, clustered, max(1.0 - common - clustered, 0.0))
+    return shares, _effective(flat, common)
+
+
+def _effective(flat: Array, common: float) -> float:
+    n = len(flat)
+    chance = 1.0 / max(int((flat != 0).any(axis=0).sum()), 1)
+    squares = correlations(flat @ flat.T) ** 2
+    alike = (float(squares.sum()) - n) / (n * (n - 1))
+    beyond = (alike - chance) / (1.0 - chance) if chance < 1.0 else 0.0
+    return n / (1.0 + (n - 1) * float(np.clip(max(beyond, common), 0.0, 1.0)))
+
+
+def features_of_model(model: Any, found: Learned) -> tuple[FeatureEffect, ...]:  # noqa: ANN401
+    """Describe what the features do, by the learned prior where the model has one."""
+    prior = getattr(model, "prior_", None)
+    # With several classes there is a prior of each.
+    single = not isinstance(prior, list | tuple)
+    if prior is not None and single and len(prior.mean) == len(found.features) + 1:
+        mean = np.asarray(prior.mean, dtype=float)
+        varies = np.zeros_like(mean)
+        varies[np.asarray(prior.varying)] = np.diag(np.asarray(prior.covariance))
+        return features_of(found.features, mean[1:], mean[1:] ** 2, mean[1:] ** 2 + varies[1:])
+    n = len(found.tasks)
+    if n < 2:
+        return ()
+    squares = (found.W**2).sum(axis=0)
+    common = (found.W.sum(axis=0) ** 2 - squares) / (n * (n - 1))
+    mean = found.W.mean(axis=0)
+    shown = mean[0] if len(mean) == 1 else np.sqrt((mean**2).sum(axis=0))
+    return features_of(found.features, shown, common.sum(axis=0), squares.sum(axis=0) / n)
+
+
+Positions = NDArray[np.intp]
+
+# Sources of a result that come from training.
+
+
+class Recorded(Protocol):
+    """A measure of pairs of tasks."""
+
+    measure: str
+    tasks: tuple[Hashable, ...]
+
+    @property
+    def similarity(self) -> Array:
+        """How alike two tasks are, -1 to 1, (n_tasks, n_tasks)."""
+        ...
+
+    @property
+    def seen(self) -> NDArray[np.bool_]:
+        """Which tasks it knows, (n_tasks,)."""
+        ...
+
+
+def recorded(model: Any) -> Recorded | None:  # noqa: ANN401 - any estimator
+    """Return the first that a network recorded of pairs of tasks, None of any other model."""
+    history = getattr(model, "history_", None)
+    if history is None or not hasattr(history, "relations"):
+        return None
+    if not history.relations:
+        raise IncompatibleError(
+            f"relatedness of a network is what it records in training, and this "
+            f"{type(model).__name__} recorded nothing: fit it with "
+            "record=polytask.deep.recording.TaskAffinity(), or give relatedness the data."
+        )
+    first: Recorded = history.relations[0]
+    return first
+
+
+def rows_of(model: Any, tasks: tuple[Hashable, ...]) -> Positions:  # noqa: ANN401
+    """Return the rows of each task in training, 0 where the model does not say."""
+    card = getattr(model, "data_card_", None)
+    known = {} if card is None else dict(zip(card.tasks, card.rows_per_task, strict=True))
+    return np.array([known.get(task, 0) for task in tasks], dtype=np.intp)
+
+
+def map_of_training(found: Recorded, rows: Positions) -> Map:
+    """Order the tasks that were seen by how alike they were."""
+    places = np.flatnonzero(found.seen)
+    places = places[mapped_places(rows[places])]
+    return map_of(found.similarity[np.ix_(places, places)], places, grouped=True)
+
+
+OWNER = "relatedness"
+
+
+def relatedness(
+    data_or_model: Any,  # noqa: ANN401 - as in fit, or an estimator
+    y: Any = None,  # noqa: ANN401
+    *,
+    task: Any = None,  # noqa: ANN401
+    sample_weight: Any = None,  # noqa: ANN401
+    task_column: str | int | None = None,
+    loss: Any = "auto",  # noqa: ANN401
+    n_permutations: int = 999,
+    random_state: int = 0,
+) -> Relatedness:
+    """Say whether tasks are related, how much they share, and which of them are alike.
+
+    Before learning, from data; or after learning, from the coefficients of a fitted model, or
+    from what a network recorded of its tasks (``record=``).
+
+    **The test.** Rows are centred within their task and every feature is divided by its spread
+    within tasks; a task is then its coefficients, in whatever units the features came. The null
+    hypothesis: each task draws its coefficients independently of the other tasks, and without
+    a preference for a sign along any of the axes along which its least-squares coefficients are
+    uncorrelated (such as: normal, of mean zero and the same variance on all features; the
+    variance may differ between tasks). Under it, and with symmetric noise, every choice of signs
+    of the estimates along these axes is as likely as the one seen, whatever the correlations of
+    features, the numbers of rows and the sizes of the noise: the p-value is uniform, but for its
+    steps and the estimated shape of noise that depends on the features. For classes it is so
+    approximately. Three statistics are judged by the same random signs, and the smallest of
+    their p-values by its own distribution: coefficients alike on average ("direction"), along
+    the same directions with either sign, as in groups or a common subspace ("structure"), and
+    large for the same features ("features"). Levels of tasks (intercepts) play no role.
+
+    Tasks whose coefficients have mean zero but a common covariance are therefore *related*: a
+    feature that matters in all tasks with any sign is something to learn from the others. So is
+    a feature that matters more everywhere only because it varies more than the others count
+    for: equal coefficients on features of unequal spread are unequal effects.
+
+    Parameters
+    ----------
+    data_or_model : array, sparse matrix or table of shape (n, d), TaskData, mapping, or model
+        The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Or a fitted
+        model with ``coef_`` per task, or a network fitted with ``record=``, and nothing else.
+    y : array of shape (n,) or (n, T), or None
+        The targets: numbers or at most two classes per task; NaN where a label of a target
+        matrix is missing.
+    task : array of shape (n,) or None
+        The task of each row.
+    sample_weight : array of shape (n,), mapping or None
+        Row weights.
+    task_column : str, int or None, default=None
+        The column that holds the task labels, instead of `task`.
+    loss : "auto", name, Loss or mapping, default="auto"
+        As in :func:`polytask.compare`: what the targets are.
+    n_permutations : int, default=999
+        Random choices of signs. The p-value is a multiple of ``1 / (n_permutations + 1)``.
+    random_state : int, default=0
+        Seed; the same seed gives the same answer.
+
+    Returns
+    -------
+    Relatedness
+
+    Raises
+    ------
+    DataError
+        If the data cannot be read, or a task has more than two classes.
+    IncompatibleError
+        If the model has no coefficients per task, or a network recorded nothing.
+    ParameterError
+        If a choice does not exist.
+
+    Notes
+    -----
+    Of more than 100 features the leading 100 principal axes are used (fewer of more than 2,000
+    tasks). Shares are moments of products of two tasks, in which noise has mean zero, and what
+    shrinkage takes away is put back; "clustered" counts clear groups only (silhouette above
+    .25), beyond what groups by chance explain. Groups are suggested where the test finds the
+    tasks related and the share is .05 or more.
+
+    Where one row has several targets, noise that these have in common looks like effects in
+    common; with many rows per feature it is small.
+
+    References
+    ----------
+    Fisher, "The Design of Experiments", 1935, section 21 (randomisation of signs).
+    Westfall and Young, "Resampling-Based Multiple Testing", 1993, section 2.3.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import relatedness
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((200, 5)), np.repeat(np.arange(10), 20)
+    >>> coef = 1 + 0.1 * rng.standard_normal((10, 5))
+    >>> y = (X * coef[school]).sum(axis=1) + rng.standard_normal(200)
+    >>> result = relatedness(X, y, task=school)
+    >>> result.p_value
+    0.001
+    >>> result.shares.common > 0.9
+    True
+    """
+    _check(n_permutations, random_state)
+    if is_model(data_or_model):
+        _refuse_data(y=y, task=task, sample_weight=sample_weight, task_column=task_column)
+        network = recorded(data_or_model)
+        if network is not None:
+            return _of_training(data_or_model, network, int(random_state))
+        return _of_model(data_or_model, int(random_state))
+    data = training_data(data_or_model, y, task, sample_weight, task_column, OWNER)
+    _, outcomes, _ = read_outcomes(data, loss, OWNER)
+    if not binary_at_most(outcomes):
+        raise DataError(
+            f"y of {OWNER} must be numbers, or two classes per task; got more classes. Give one "
+            "target per class, or fit a classifier and give it to relatedness."
+        )
+    found = judged(data, outcomes, int(n_permutations), int(random_state))
+    chart = map_of_data(found)
+    most, least = pairs_of(data.tasks, chart)
+    return Relatedness(
+        source="data",
+        n_telling=len(found.slopes.tasks),
+        n_features=len(found.slopes.features),
+        units="standardised",
+        p_value=found.p_value,
+        p_values=found.parts,
+        n_permutations=int(n_permutations),
+        shares=found.shares,
+        effective_tasks=found.shared.effective,
+        level_share=found.slopes.level_share,
+        tasks=kin_of(data.tasks, data.task_rows(), chart),
+        order=tuple(chart.order.tolist()),
+        similarity=tuple(map(tuple, chart.similarity.tolist())),
+        tree=chart.tree,
+        most_alike=most,
+        least_alike=least,
+        features=features_of_data(found),
+        seed=int(random_state),
+    )
+
+
+def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estimator
+    found = learned(model)
+    chart = map_of_model(found)
+    shares, effective = shares_of_model(found, chart)
+    most, least = pairs_of(found.tasks, chart)
+    return Relatedness(
+        source="model",
+        n_telling=found.n_telling,
+        n_features=len(found.features),
+        units=found.units,
+        p_value=float("nan"),
+        p_values={},
+        n_permutations=0,
+        shares=shares,
+        effective_tasks=effective,
+        level_share=float("nan"),
+        tasks=kin_of(found.tasks, found.rows, chart),
+        order=tuple(chart.order.tolist()),
+        similarity=tuple(map(tuple, chart.similarity.tolist())),
+        tree=chart.tree,
+        most_alike=most,
+        least_alike=least,
+        features=features_of_model(model, found),
+        seed=seed,
+    )
+
+
+def _of_training(model: Any, found: Recorded, seed: int) -> Relatedness:  # noqa: ANN401
+    rows = rows_of(model, found.tasks)
+    chart = map_of_training(found, rows)
+    most, least = pairs_of(found.tasks, chart)
+    unknown = float("nan")
+    return Relatedness(
+        source=found.measure,
+        n_telling=int(np.count_nonzero(found.seen)),
+        n_features=len(model.coef_feature_names_),
+        units="given",
+        p_value=unknown,
+        p_values={},
+        n_permutations=0,
+        shares=Shares(unknown, unknown, unknown),
+        effective_tasks=unknown,
+        level_share=unknown,
+        tasks=kin_of(found.tasks, rows, chart),
+        order=tuple(chart.order.tolist()),
+        similarity=tuple(map(tuple, chart.similarity.tolist())),
+        tree=chart.tree,
+        most_alike=most,
+        least_alike=least,
+        features=(),
+        seed=seed,
+    )
+
+
+def _check(n_permutations: object, random_state: object) -> None:
+    for name, value, least in (
+        ("n_permutations", n_permutations, 1),
+        ("random_state", random_state, 0),
+    ):
+        number = isinstance(value, int | np.integer) and not isinstance(value, bool)
+        if not number or int(value) < least:  # type: ignore[call-overload]
+            allowed = f"an integer >= {least}"
+            raise ParameterError(sentence(name, OWNER, allowed, repr(value)))
+
+
+def _refuse_data(**given: object) -> None:
+    for name, value in given.items():
+        if value is not None:
+            raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))
