@@ -2,6 +2,6 @@
 
 from __future__ import annotations
 
-from polytask.cli._main import main
+from polytask.cli.program import main
 
 __all__ = ["main"]

@@ -2,13 +2,348 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import dataclasses
+import math
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from polytask.cli import _options as options
-from polytask.cli._roles import Wanted
-from polytask.cli._sources import Source, Style
+from polytask.cli import options
+from polytask.cli.columns import Wanted
+from polytask.cli.console import (
+    DONE,
+    Interrupted,
+    note,
+    say,
+    say_pair,
+    say_table,
+    say_whole,
+    terminal_width,
+)
+from polytask.cli.files import Command, Source, Style, command_of
+from polytask.cli.fit import say_data
+from polytask.cli.folder import MODEL, REPORTS, Folder, writer
+from polytask.cli.models import check_models, require
+from polytask.cli.options import Given, command_line
+from polytask.cli.training_data import (
+    Demand,
+    Problem,
+    TargetKind,
+    Training,
+    problem_of,
+    read_training,
+)
+from polytask.exceptions import DataError, ParameterError, PolytaskError
+
+if TYPE_CHECKING:
+    from polytask.cli.training_data import Training
+    from polytask.comparison import Comparison
+    from polytask.comparison.records import ModelRow, Setup
+    from polytask.selection.candidates import CandidateModel
+
+
+@dataclass(frozen=True)
+class Method:
+    """How models are compared."""
+
+    loss: str
+    metric: str | None
+    models: tuple[str, ...]
+    unseen: bool
+    quick: bool
+    splits: int | None
+    seed: int
+    learning_curve: bool = False
+    ablation: bool = False
+    margin: float | None = None
+
+    def demand(self) -> Demand:
+        """Return what the targets are to be."""
+        return Demand(self.loss, f"--loss {self.loss}")
+
+    def losses(self, kinds: tuple[TargetKind, ...]) -> str | dict[str, str]:
+        """Return the loss, or that of each target where they are of both kinds."""
+        problem = problem_of(kinds)
+        if problem is Problem.MIXED:
+            return {kind.name: kind.loss for kind in kinds}
+        if self.loss != "auto":
+            return self.loss
+        if problem is Problem.REGRESSION:
+            return "squared"
+        return "logistic" if all(kind.n_values <= 2 for kind in kinds) else "multinomial"
+
+
+@dataclass(frozen=True)
+class Request:
+    """One comparison."""
+
+    source: Source
+    wanted: Wanted
+    drop_missing: bool
+    method: Method
+    given: Given
+    budget: float | None
+    jobs: int
+    lang: str
+    resume: bool
+
+    def check(self) -> None:
+        """Refuse what needs no data to be refused."""
+        from polytask.metrics import METRICS
+
+        self.source.check("polytask compare")
+        check_models(self.method.models)
+        _check_rule(self.method.models)
+        if self.method.metric is not None:
+            require("--metric", self.method.metric, tuple(METRICS))
+        margin = self.method.margin
+        if margin is not None and not math.isfinite(margin):
+            raise ParameterError(f"--margin must be a number >= 0; got {margin}.")
+        self._check_splits()
+
+    def _check_splits(self) -> None:
+        wanted = self.wanted
+        ways = {"--group": wanted.group, "--time": wanted.time, "--unseen": self.method.unseen}
+        chosen = [option for option, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
+                f"{' and '.join(chosen)}."
+            )
+        if self.method.unseen and wanted.task is None and self.source.pattern is None:
+            raise ParameterError(
+                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
+                "Where each target is a task, every row belongs to all of them."
+            )
+
+
+def _check_rule(names: tuple[str, ...]) -> None:
+    """Refuse models among which the rule of the verdict has nothing to compare."""
+    from polytask.selection.candidates import DEEP, DEFAULT, MODELS
+
+    # All networks are of both sorts.
+    if not names or {DEFAULT, DEEP} & set(names):
+        return
+    asked = [MODELS[name] for name in names]
+    if any(_is_of_both_sorts(asked, family) for family in ("linear", DEEP)):
+        return
+    linear = [model for model in MODELS.values() if model.family == "linear"]
+    sharing = [model.name for model in linear if model.kind == "shared"]
+    plain = [model.name for model in linear if model.kind != "shared"]
+    for sort, known in {"that shares": sharing, "that does not share": plain}.items():
+        if not set(known) & set(names):
+            raise ParameterError(
+                f"The verdict compares a model that shares with one that does not: --models lacks "
+                f"one {sort}, such as {', '.join(map(repr, known[:3]))}."
+            )
+
+
+def _is_of_both_sorts(models: Sequence[CandidateModel], family: str) -> bool:
+    return len({model.kind == "shared" for model in models if model.family == family}) == 2
+
+
+# Metrics beside that of the verdict: as many as a terminal has room for, but no more than these.
+_MOST = 4
+_WIDTH, _COLUMN = 80, 12
+
+
+def say_understood(request: Request, training: Training) -> None:
+    """Say on standard error what was understood of data and options."""
+    say_data(training, error=True)
+    wanted = request.wanted
+    if training.group is not None:
+        count = len(set(training.group.tolist()))
+        say_pair("Held out", f"whole groups of {wanted.group!r}, of {count:,}", error=True)
+    elif training.time is not None:
+        first, last = training.time.min(), training.time.max()
+        text = f"what comes next by {wanted.time!r}, from {_moment(first)} to {_moment(last)}"
+        say_pair("Held out", text, error=True)
+    elif request.method.unseen:
+        say_pair("Held out", "whole tasks", error=True)
+
+
+def _moment(value: object) -> str:
+    text = str(value)
+    # Dates come with the time of day down to parts of a second.
+    return text.partition("T")[0] if text.endswith("T00:00:00.000000") else text
+
+
+def say_answer(result: Comparison, lang: str) -> None:
+    """Print the verdict and the leaderboard."""
+    from polytask.comparison.presenting import verdict_sentence
+
+    sentence = verdict_sentence(result, lang)
+    # The same word in every language, for programs that look for the line.
+    say(f"Verdict: {sentence}")
+    say()
+    if any(not math.isnan(row.score.mean) for row in result.models):
+        say_leaderboard(result)
+        say()
+    for line in result.summary(lang).splitlines():
+        if line != sentence:
+            say(line)
+
+
+def say_leaderboard(result: Comparison) -> None:
+    """Print the models, best first."""
+    names = _beside(result)
+    scored = [row for row in result.models if not math.isnan(row.score.mean)]
+    # Scores that are no means over rows have no interval from one split.
+    spread = ["95% interval"] if any(not math.isnan(row.score.low) for row in scored) else []
+    first = "R2" if _against(result.setup) else _labels((result.setup.metric,))[0]
+    header = ("model", first, *spread, *_labels(names))
+    rows = [_row(row, names, bool(spread)) for row in scored]
+    right = tuple(range(1, len(header) + 2))
+    done, planned = result.setup.n_splits, result.setup.planned
+    title = f"Scores on held-out rows ({done} of {planned} folds){_against(result.setup)}"
+    say_table(title, (*header, "chosen", "fit CPU"), rows, right=right)
+    for row in result.models:
+        if math.isnan(row.score.mean) and row.note:
+            say(f"Not scored: {row.name} ({row.note}).")
+
+
+def _against(setup: Setup) -> str:
+    """Return what R2 compares with, where it is the score of the verdict; else nothing."""
+    if setup.metric != "d2" or setup.problem != "regression" or setup.of_deviance:
+        return ""
+    if setup.form == "targets":
+        return ": mean R2 of the targets, each against its training mean"
+    return ": R2 against the training mean"
+
+
+def _beside(result: Comparison) -> tuple[str, ...]:
+    names = dict.fromkeys(name for row in result.models for name in row.metrics)
+    width = terminal_width()
+    room = _MOST if width is None else max(0, min(_MOST, (width - _WIDTH) // _COLUMN))
+    return tuple(name for name in names if name != result.setup.metric)[:room]
+
+
+def _labels(names: tuple[str, ...]) -> list[str]:
+    from polytask.metrics import METRICS
+
+    return [METRICS[name].label for name in names]
+
+
+def _row(row: ModelRow, names: tuple[str, ...], spread: bool) -> list[str]:
+    score = row.score
+    interval = "" if math.isnan(score.low) else f"{score.low:.4g} to {score.high:.4g}"
+    beside = [_number(row.metrics.get(name, math.nan)) for name in names]
+    picked = f"{row.picked}x" if row.picked else ""
+    scores = [_number(score.mean), interval] if spread else [_number(score.mean)]
+    return [row.name, *scores, *beside, picked, f"{row.fit_seconds:.2g} s"]
+
+
+def _number(value: float) -> str:
+    return "" if math.isnan(value) else f"{value:.4g}"
+
+
+def say_next(request: Request, folder: Folder, kept: list[str]) -> None:
+    """Say where the report is, and print the command that predicts with the model."""
+    say()
+    say(f"Report: {folder.file(REPORTS[0])}")
+    if not kept:
+        return
+    say("To predict (put a table of new rows in its place):")
+    say_whole(f"  {predict_line(request, folder)}")
+
+
+def predict_line(request: Request, folder: Folder) -> str:
+    """Return the command that predicts the rows that were compared on."""
+    source, wanted = request.source, request.wanted
+    words = ["predict", folder.file(MODEL)]
+    words += [source.data] if source.data is not None else ["--file-per-task", source.name]
+    for name in wanted.ids:
+        words += ["--id", name]
+    target = folder.file("predictions.csv")
+    words += [*source.style.arguments(), "--out", target]
+    return command_line(*words, *(["--force"] if os.path.exists(target) else []))
+
+
+def run_compare(request: Request, out: str | None, force: bool) -> int:
+    """Read, compare, say the verdict and write the folder."""
+    request.check()
+    folder = Folder.named(out)
+    training = read_training(
+        request.source, request.wanted, request.method.demand(), request.drop_missing
+    )
+    _check_tasks(training)
+    command = command_of(request.given, request.source, folder.path)
+    give_back = folder.claim(command, resume=request.resume, force=force)
+    try:
+        say_understood(request, training)
+        result = _compared(request, training, folder)
+        say_answer(result, request.lang)
+        _write(request, result, folder, command)
+    except KeyboardInterrupt:
+        raise Interrupted(
+            f"Interrupted: finished fits are kept in {folder.path}, and the same command goes on "
+            "from them."
+        ) from None
+    except PolytaskError:
+        give_back()
+        raise
+    return DONE
+
+
+def _check_tasks(training: Training) -> None:
+    if len(training.sizes) < 2:
+        raise DataError(
+            f"There is one task only, {next(iter(training.sizes))!r}: a comparison needs two "
+            "tasks or more."
+        )
+
+
+def _compared(request: Request, training: Training, folder: Folder) -> Comparison:
+    from polytask import compare
+
+    method = request.method
+    result = compare(
+        training.X,
+        training.y,
+        sample_weight=training.weight,
+        task_column=training.task_column,
+        loss=method.losses(training.kinds),
+        models=list(method.models) or "default",
+        cv=method.splits,
+        metric=method.metric,
+        margin=method.margin,
+        groups=training.group,
+        time=training.time,
+        unseen=method.unseen,
+        quick=method.quick,
+        time_budget=request.budget,
+        n_jobs=request.jobs,
+        random_state=method.seed,
+        journal=folder.journal,
+        verbose=True,
+        learning_curve=method.learning_curve,
+        ablation=method.ablation,
+        allow_leak=request.wanted.allow_leak,
+    )
+    return dataclasses.replace(result, diagnostics=(*training.notes, *result.diagnostics))
+
+
+def _write(request: Request, result: Comparison, folder: Folder, command: Command) -> None:
+    interrupted = result.stopped == "interrupt"
+    result.lock["command"] = command.content(complete=result.complete)
+    kept: list[str] = []
+    folder.fill(writer(result, request.lang, with_model=not interrupted, kept=kept))
+    done = f"{result.setup.n_splits} of {result.setup.planned} splits"
+    if interrupted:
+        raise Interrupted(
+            f"Interrupted: {folder.path} holds the report of {done}, and the same command goes on "
+            "from there."
+        )
+    if result.stopped:
+        note(
+            f"The time budget ran out: the report is of {done}. The same command goes on from "
+            "there, without --time-budget to the end."
+        )
+    say_next(request, folder, kept)
+
 
 HELP = """Compare separate, pooled and multi-task models, and say whether sharing helps.
 
@@ -177,10 +512,7 @@ def compare(
     ] = False,
 ) -> int:
     """Compare separate, pooled and multi-task models, and say whether sharing helps."""
-    from polytask.cli._compare_request import Method, Request
-    from polytask.cli._compare_run import run_compare
-    from polytask.cli._given import given_options
-    from polytask.cli._quantities import processes, seconds
+    from polytask.cli.options import given_options, processes, seconds
 
     wanted = Wanted(
         task=task,

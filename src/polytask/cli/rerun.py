@@ -2,11 +2,169 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import csv
+import glob
+import os
+from collections.abc import Mapping
+from typing import Annotated, Any
 
 import typer
 
-from polytask.cli import _options as options
+from polytask._checks import nearest
+from polytask.cli import options
+from polytask.cli.console import DONE, note, say
+from polytask.cli.files import Source, Style, checksum, files_of, require_file
+from polytask.cli.folder import LOCK, SCORES, TASKS, read_lock
+from polytask.exceptions import DataError
+
+# What depends on the machine and on how busy it is.
+COSTS = frozenset({"fit_seconds", "predict_seconds", "file_bytes"})
+
+Rows = list[list[str]]
+
+
+def first_difference(old: str, new: str) -> str:
+    """Say where two CSV files differ first, costs left out."""
+    before, now = _read(old), _read(new)
+    if before[0] != now[0]:
+        return f"the columns of {old} are {', '.join(before[0])}, now {', '.join(now[0])}"
+    if len(before) != len(now):
+        return f"the rows of {old} are {len(before) - 1}, now {len(now) - 1}"
+    for first, second in zip(before[1:], now[1:], strict=True):
+        for column, a, b in zip(before[0], first, second, strict=True):
+            if a != b and column not in COSTS:
+                return f"{column} of {first[0]!r} was {a} and is {b}"
+    return ""
+
+
+def _read(path: str) -> Rows:
+    try:
+        with open(path, encoding="utf-8", newline="") as file:
+            rows = [row for row in csv.reader(file) if row]
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    if not rows or any(len(row) != len(rows[0]) for row in rows):
+        raise DataError(f"{path} is not a table that polytask compare has written.")
+    return rows
+
+
+DIFFERENT = 3
+
+
+def run_rerun(path: str, out: str | None, jobs: int | None) -> int:
+    """Repeat a comparison in a new folder and compare the numbers."""
+    require_file(path, f"the {LOCK} in it")
+    lock = read_lock(path)
+    command = lock["command"]
+    if not command["complete"]:
+        raise DataError(
+            f"The comparison of {path} was stopped before its end, so its numbers depend on when: "
+            f"finish it first. It was: {command['line']}"
+        )
+    old = os.path.dirname(path) or "."
+    target = _new_folder(old, out)
+    base = _base(old, command)
+    _check_files(base, command)
+    _note_versions(lock.get("versions"))
+    status = _run(_options(base, command["options"], jobs), target)
+    return status or _report(old, target)
+
+
+def _new_folder(old: str, out: str | None) -> str:
+    if out is not None:
+        if os.path.exists(out) and (not os.path.isdir(out) or os.listdir(out)):
+            raise DataError(f"{out} exists already: a rerun needs a new folder.")
+        return out
+    name = f"{os.path.abspath(old)}-rerun"
+    free, count = name, 1
+    while os.path.exists(free):
+        count += 1
+        free = f"{name}-{count}"
+    return _like(old, free)
+
+
+def _base(old: str, command: Mapping[str, Any]) -> str:
+    """Return the folder that the paths of the data start from: where it was run, or here."""
+    first = os.path.normpath(os.path.join(old, command["folder"]))
+    for base in (first, os.curdir):
+        if all(os.path.isfile(os.path.join(base, file)) for file in command["files"]):
+            return base
+    return first
+
+
+def _like(example: str, path: str) -> str:
+    """Return a path from here, unless the example is written from the root."""
+    return path if os.path.isabs(example) else os.path.relpath(path)
+
+
+def _check_files(base: str, command: Mapping[str, Any]) -> None:
+    files: Mapping[str, str] = command["files"]
+    pattern = _options(base, command["options"], None).get("file_per_task")
+    now = [] if pattern is None else files_of(Source(None, pattern, Style()))
+    added = {os.path.basename(file) for file in now} - {os.path.basename(file) for file in files}
+    if added:
+        raise DataError(f"{pattern} now means more files than were compared on: {min(added)}.")
+    for name, digest in files.items():
+        path = os.path.normpath(os.path.join(base, name))
+        if not os.path.isfile(path):
+            raise DataError(f"There is no file {path}, which was compared on.")
+        if checksum(path) != digest:
+            raise DataError(
+                f"{path} is not what it was when it was compared on: its content has changed."
+            )
+
+
+def _note_versions(held: object) -> None:
+    from polytask.io.model_file import versions
+
+    before = held if isinstance(held, dict) else {}
+    for name, version in versions().items():
+        if before.get(name) != version:
+            note(f"{name} was {before.get(name, 'unknown')} then and is {version} now.")
+
+
+def _options(base: str, options: Mapping[str, Any], jobs: int | None) -> dict[str, Any]:
+    # A time budget that did not run out then must not run out now.
+    values = {name: value for name, value in options.items() if name != "time_budget"}
+    for name, start in {"data": base, "file_per_task": glob.escape(base)}.items():
+        if name in values:
+            values[name] = os.path.normpath(os.path.join(start, values[name]))
+    return values if jobs is None else values | {"jobs": jobs}
+
+
+def _run(options: Mapping[str, Any], out: str) -> int:
+    """Parse the options as those of a configuration file and run the command."""
+    from polytask.cli.compare import compare
+
+    app = typer.Typer(add_completion=False)
+    app.command(name="compare")(compare)
+    command = typer.main.get_command(app)
+    known = {str(option.name) for option in command.params}
+    for name in options:
+        if name not in known:
+            raise DataError(
+                f"The lock has the option {name!r}, which compare does not know."
+                f"{nearest(name, known)}"
+            )
+    status = command.main(
+        args=["--out", out],
+        prog_name="polytask compare",
+        standalone_mode=False,
+        default_map=dict(options),
+    )
+    return status if isinstance(status, int) else DONE
+
+
+def _report(old: str, new: str) -> int:
+    say()
+    for name in (SCORES, TASKS):
+        found = first_difference(os.path.join(old, name), os.path.join(new, name))
+        if found:
+            say(f"Not the same: {found}.")
+            return DIFFERENT
+    say(f"The same: every number of {SCORES} and {TASKS} is what it was.")
+    return DONE
+
 
 HELP = """Repeat a comparison and say whether every number is the same.
 
@@ -38,6 +196,4 @@ def rerun(
     jobs: options.Jobs = None,
 ) -> int:
     """Repeat a comparison and say whether every number is the same."""
-    from polytask.cli._rerun_run import run_rerun
-
     return run_rerun(lock, out, jobs)

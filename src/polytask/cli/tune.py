@@ -2,13 +2,269 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
+import numpy as np
 import typer
 
-from polytask.cli import _options as options
-from polytask.cli._roles import Wanted
-from polytask.cli._sources import Output, Source, Style
+from polytask._checks import nearest
+from polytask.cli import fit as report
+from polytask.cli import options
+from polytask.cli.columns import Wanted, check_one_way, folds_of
+from polytask.cli.console import digits, say, say_pair, say_table, working
+from polytask.cli.files import MODEL_SUFFIX, Output, Source, Style, removed_if_refused
+from polytask.cli.fit import Choice
+from polytask.cli.models import check_choice, model_named
+from polytask.cli.training_data import Training, read_training
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.selection import Between
+
+if TYPE_CHECKING:
+    from polytask.selection import Tuned
+
+
+Space = dict[str, Any]
+
+# From hardly any penalty to little but the penalty, on scaled features and targets.
+_STRENGTHS = (1e-3, 100.0)
+# Of the strength at which all coefficients vanish.
+_FRACTIONS = (1e-3, 1.0)
+# Where the ends are so far apart, factors matter.
+_FACTOR = 10.0
+_WORDS: Mapping[str, Any] = {"none": None, "true": True, "false": False}
+_OWN = "penalty__"
+
+
+def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> Space:  # noqa: ANN401
+    """Return what is searched, by the names of the estimator's parameters."""
+    known = estimator.get_params()
+    usual = _usual(estimator)
+    found: Space = {}
+    for text in ranges:
+        name, rest = _named(text, "--range", "NAME=LOW..HIGH", known, usual)
+        found[name] = _between(rest, text, known[name])
+    for text in choices:
+        name, rest = _named(text, "--choice", "NAME=A,B", known, usual)
+        if name in found:
+            raise ParameterError(f"--choice {text} names what another option searches already.")
+        found[name] = [_value(word.strip()) for word in rest.split(",")]
+    return found or usual
+
+
+def _usual(estimator: Any) -> Space:  # noqa: ANN401 - any estimator
+    if hasattr(estimator, "search_space"):
+        offered: Space = estimator.search_space()
+        return offered
+    return _strengths(estimator.penalty.get_params())
+
+
+def said(name: str, given: Any) -> str:  # noqa: ANN401 - a range or a list
+    """Return a parameter and what is searched of it, as words."""
+    if isinstance(given, Between):
+        return f"{short(name)} {given.low:g} to {given.high:g}"
+    return f"{short(name)} {' or '.join(map(str, given))}"
+
+
+def short(name: str) -> str:
+    """Return the name of a parameter as it is written in options."""
+    return name.removeprefix(_OWN).replace("__", ".")
+
+
+def _named(
+    text: str, option: str, form: str, known: Mapping[str, Any], usual: Mapping[str, Any]
+) -> tuple[str, str]:
+    """Return the full name of a parameter, and what stands behind the equals sign."""
+    given, equals, rest = text.partition("=")
+    if not equals or not rest.strip():
+        raise ParameterError(f"{option} is written {form}; got {text!r}.")
+    plain = given.strip().replace(".", "__")
+    for name in (_OWN + plain, plain):
+        if name in known:
+            return name, rest
+    own = [name for name in known if name.startswith(_OWN)] or list(usual)
+    names = [*map(short, own), "task_weight"]
+    raise ParameterError(
+        f"{option} must name a parameter of the penalty or the model, such as "
+        f"{', '.join(names[:6])}; got {given!r}.{nearest(given, map(short, known))}"
+    )
+
+
+def _between(rest: str, text: str, present: object) -> Between:
+    low, dots, high = rest.partition("..")
+    ends = [_value(end.strip()) for end in (low, high)]
+    numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
+    if not dots or not numbers:
+        raise ParameterError(f"--range is written NAME=LOW..HIGH; got {text!r}.")
+    whole = isinstance(present, int) and not isinstance(present, bool)
+    least, most = float(ends[0]), float(ends[1])
+    factors = least > 0 and most >= _FACTOR * least and math.isfinite(most)
+    try:
+        return Between(least, most, log=factors, integer=whole)
+    except ParameterError as error:
+        raise ParameterError(f"--range {text} cannot be searched. {error}") from None
+
+
+def _value(word: str) -> Any:  # noqa: ANN401 - a number, a word, or what it stands for
+    if word.lower() in _WORDS:
+        return _WORDS[word.lower()]
+    for kind in (int, float):
+        try:
+            return kind(word)
+        except ValueError:
+            continue
+    return word
+
+
+def _strengths(params: Mapping[str, Any]) -> Space:
+    """Return the ranges of all strengths of a penalty: as fractions where there is a whole."""
+    found: Space = {}
+    for name in params:
+        head, _, last = name.rpartition("__")
+        fraction = f"{head}__fraction" if head else "fraction"
+        if last == "alpha":
+            relative = fraction in params
+            ends = _FRACTIONS if relative else _STRENGTHS
+            found[_OWN + (fraction if relative else name)] = Between(*ends)
+    return found
+
+
+# Where an interrupted search left off, and the table of trials, beside the model.
+_STORAGE, _TABLE = ".search", ".trials.csv"
+# Trials that are printed.
+_SHOWN = 5
+
+
+@dataclass(frozen=True)
+class Search:
+    """What the user said about the search."""
+
+    ranges: tuple[str, ...]
+    choices: tuple[str, ...]
+    trials: int
+    prune: bool
+    budget: float | None
+    storage: str | None
+
+
+def run_tune(
+    source: Source,
+    wanted: Wanted,
+    choice: Choice,
+    search: Search,
+    output: Output,
+    drop_missing: bool,
+) -> None:
+    """Read, search, write model and trials, and say what was found."""
+    from polytask import save
+    from polytask.data.readers import write_table
+    from polytask.selection import tune
+    from polytask.selection.tuning import load_optuna
+
+    source.check("polytask tune")
+    load_optuna()
+    check_one_way(wanted)
+    path = output.check(f"model{MODEL_SUFFIX}", source.data)
+    table = Output(f"{path.removesuffix(MODEL_SUFFIX)}{_TABLE}", output.force)
+    trials = table.check("", source.data)
+    training = read_training(source, wanted, choice.demand(), drop_missing)
+    estimator = _built(choice, training)
+    space = _space(estimator, search)
+    report.say_data(training)
+    say_pair("Searched", ", ".join(said(name, given) for name, given in space.items()))
+    storage = search.storage or f"{path}{_STORAGE}"
+    waiting = working(f"Trying parameters of {type(estimator).__name__} ...")
+    with removed_if_refused(storage, f"{storage}.lock"), waiting:
+        found = tune(
+            estimator,
+            space,
+            training.X,
+            training.y,
+            sample_weight=training.weight,
+            cv=folds_of(training, choice.folds, choice.seed),
+            n_trials=search.trials,
+            seconds=search.budget,
+            storage=storage,
+            prune=search.prune,
+            random_state=choice.seed,
+        )
+    save(found.estimator, path)
+    write_table(_written(found), trials)
+    whole = len(found.trials) >= search.trials
+    if whole and search.storage is None:
+        Path(storage).unlink(missing_ok=True)
+    _say_found(found, report.score_name(found.estimator), whole)
+    report.say_model(found.estimator, training)
+    say(f"Wrote the trials to {trials}.")
+    report.say_next(path, source, wanted)
+
+
+def _built(choice: Choice, training: Training) -> Any:  # noqa: ANN401 - any estimator
+    plan = choice.plan(training)
+    check_choice(choice.model, plan)
+    return model_named(choice.model).build(plan)
+
+
+def _space(estimator: Any, search: Search) -> dict[str, Any]:  # noqa: ANN401 - any estimator
+    found = space_of(estimator, search.ranges, search.choices)
+    if not found:
+        raise IncompatibleError(
+            f"{estimator.penalty!r} has no strength to search: say what to search with --range "
+            "or --choice."
+        )
+    return found
+
+
+def _written(found: Tuned) -> Any:  # noqa: ANN401 - a data frame
+    """Return the trials with names as in options; values that are no numbers as text."""
+    frame = found.frame().rename(columns=short)
+    for name in frame.columns:
+        if frame[name].dtype == object:
+            frame[name] = frame[name].map(str)
+    return frame
+
+
+def _say_found(found: Tuned, measure: str, whole: bool) -> None:
+    frame = _written(found)
+    pruned = int(frame["pruned"].sum())
+    names = [name for name in frame if name not in ("score", "folds", "pruned")]
+    best = frame[~frame["pruned"]].sort_values("score", ascending=False, kind="stable")
+    rows = [
+        (*(_cell(value) for value in row), digits(score))
+        for row, score in zip(best[names].to_numpy(), best["score"], strict=True)
+    ]
+    say()
+    early = f", of which {pruned:,} given up early" if pruned else ""
+    say_pair("Trials", f"{len(frame):,}{early}")
+    shares = _importance(found)
+    if shares:
+        say_pair("Importance", shares)
+    right = tuple(range(len(names) + 1))
+    say_table("The best trials", (*names, f"held-out {measure}"), rows[:_SHOWN], right)
+    if not whole:
+        say("The time is over; the same command with --force goes on.")
+
+
+def _importance(found: Tuned) -> str:
+    """Return how much each parameter decided about the score; nothing where that is not known."""
+    from polytask.selection import importance
+
+    try:
+        frame = importance(found)
+    except DataError:
+        return ""
+    if len(frame) < 2 or not np.isfinite(frame["share"]).all():
+        return ""
+    parts = zip(frame["parameter"], frame["share"], strict=True)
+    return ", ".join(f"{short(name)} {share:.0%}" for name, share in parts)
+
+
+def _cell(value: object) -> str:
+    return f"{value:.4g}" if isinstance(value, float) else str(value)
+
 
 HELP = """Search strengths and other parameters of one penalty or a network; write the best model.
 
@@ -142,9 +398,8 @@ def tune(
     ] = False,
 ) -> None:
     """Search parameters of one penalty or a network, and write the best model."""
-    from polytask.cli._fit_run import Choice
-    from polytask.cli._quantities import seconds
-    from polytask.cli._tune_run import Search, run_tune
+    from polytask.cli.fit import Choice
+    from polytask.cli.options import seconds
 
     wanted = Wanted(
         task=task,

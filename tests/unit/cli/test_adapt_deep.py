@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 
 import polytask  # noqa: E402
 from polytask import load, save  # noqa: E402
-from polytask.cli._adapt_run import METHODS  # noqa: E402
+from polytask.cli.adapt import METHODS  # noqa: E402
 from polytask.data.readers import read_table  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskRegressor, adapting  # noqa: E402
 

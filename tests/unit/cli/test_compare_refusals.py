@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask.cli._quantities import seconds
+from polytask.cli.options import seconds
 from polytask.exceptions import ParameterError
 
 TWICE = ("pooled", "near the mean", "pooled")

@@ -15,7 +15,7 @@ from sklearn.linear_model import LinearRegression
 
 import polytask
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
-from polytask.cli._fit_report import score_name
+from polytask.cli.fit import score_name
 from polytask.data.readers import read_table, write_table
 
 QUICK = ("--model", "multitask")

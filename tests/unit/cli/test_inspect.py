@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from polytask.cli._task_hints import likely_tasks
+from polytask.cli.columns import likely_tasks
 
 
 def test_table(run, pupils):

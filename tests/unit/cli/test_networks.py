@@ -17,7 +17,7 @@ from polytask.selection import networks
 
 torch = pytest.importorskip("torch")
 
-from polytask.cli._fit_report import describe  # noqa: E402
+from polytask.cli.fit import describe  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskRegressor, sharing  # noqa: E402
 
 ONE = ("--task", "g", "--target", "y")

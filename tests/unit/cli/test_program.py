@@ -10,7 +10,9 @@ from typer.testing import CliRunner
 
 import polytask
 from polytask import DataWarning
-from polytask.cli import _fit_run, _main, _predict_run
+from polytask.cli import fit as _fit_run
+from polytask.cli import predict as _predict_run
+from polytask.cli import program as _main
 from polytask.cli.fit import EPILOG
 
 QUICK = ("--model", "multitask")

@@ -14,7 +14,7 @@ import pandas as pd
 import pytest
 
 from polytask.cli import main
-from polytask.cli._same_tables import first_difference
+from polytask.cli.rerun import first_difference
 from polytask.exceptions import DataError
 
 WORDS = ("--task", "g", "--target", "y", "--models", "separate", "--models", "near the mean",

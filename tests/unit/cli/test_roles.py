@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.cli._roles import Wanted, matching, roles_of
+from polytask.cli.columns import Wanted, matching, roles_of
 from polytask.exceptions import DataError, ParameterError
 
 COLUMNS = ["g", "id", "x1", "x2", "a,b", "y", "y_1", "w"]

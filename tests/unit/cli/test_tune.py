@@ -11,7 +11,7 @@ import pandas as pd
 import pytest
 
 from polytask import MultiTaskRegressor, load
-from polytask.cli._tune_space import space_of
+from polytask.cli.tune import space_of
 from polytask.data import GroupedRows
 from polytask.penalties import L2, SparseGroup, dirty, toward_mean
 from polytask.selection import Between, tune

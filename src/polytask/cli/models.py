@@ -1,17 +1,38 @@
-"""The models that ``polytask fit --model`` knows."""
+"""The models that commands know by name."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest
-from polytask.cli._kinds import UNUSUAL, Problem, name_of
+from polytask.cli.training_data import UNUSUAL, Problem, name_of
 from polytask.exceptions import IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
     from polytask.penalties import Penalty
+
+
+def check_models(names: Sequence[str]) -> None:
+    """Refuse, before anything is read, names that there are not and networks without PyTorch."""
+    from polytask.selection.candidates import DEEP, DEFAULT, MODELS
+    from polytask.selection.networks import load_deep
+
+    known = (DEFAULT, DEEP, *MODELS)
+    for name in names:
+        require("--models", name, known)
+    if any(name == DEEP or (name != DEFAULT and MODELS[name].family == DEEP) for name in names):
+        load_deep()
+
+
+def require(option: str, name: str, known: Sequence[str]) -> None:
+    """Refuse a value of an option that is not among those known."""
+    if name not in known:
+        shown = ", ".join(map(repr, known))
+        raise ParameterError(
+            f"{option} must be one of {shown}; got {name!r}.{nearest(name, known)}"
+        )
 
 
 @dataclass(frozen=True)

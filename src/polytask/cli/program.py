@@ -12,8 +12,9 @@ from typing import Annotated
 import typer
 
 import polytask
-from polytask.cli import _outcome, adapt, auto, compare, fit, inspect, path, predict, rerun, tune
-from polytask.cli._console import use_utf8
+from polytask.cli import adapt, auto, compare, fit, inspect, path, predict, rerun, tune
+from polytask.cli import console as _outcome
+from polytask.cli.console import use_utf8
 
 app = typer.Typer(
     name="polytask",

@@ -1,12 +1,162 @@
-"""The options that several commands have in common."""
+"""The options that several commands share, and how they are kept, repeated and read from TOML."""
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+import re
+import shlex
+import shutil
+import sys
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
 import typer
 
-from polytask.cli._config import use_config
+from polytask._checks import nearest
+from polytask.exceptions import DataError, ParameterError
+
+_UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
+_NUMBER = r"(\d+(?:[.]\d+)?)"
+_PARTS = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re.ASCII)
+
+
+def seconds(text: str) -> float:
+    """Return how many seconds a time budget is."""
+    words = "".join(text.lower().split())
+    bare = re.fullmatch(_NUMBER, words, re.ASCII)
+    parts = _PARTS.fullmatch(words)
+    found = 0.0
+    if bare:
+        found = float(words)
+    elif parts:
+        pairs = zip(parts.groups(), _UNITS.values(), strict=True)
+        found = sum(float(part) * unit for part, unit in pairs if part is not None)
+    if not 0 < found < float("inf"):
+        raise ParameterError(
+            "--time-budget must be a time above 0, in seconds or with units, such as 600, 90s, "
+            f"10m or 1h30m; got {text!r}."
+        )
+    return found
+
+
+def processes(jobs: int | None) -> int:
+    """Return how many processes to use: as many as asked for, or as this one may use."""
+    if jobs is not None:
+        return jobs
+    from joblib import cpu_count
+
+    return int(cpu_count())
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
+# What says where and how a command runs, not what it does.
+_PASSING = frozenset({"out", "config", "resume", "force"})
+
+
+@dataclass(frozen=True)
+class Given:
+    """The options of one run that were given, on the command line or in a file."""
+
+    values: Mapping[str, Any]
+    words: tuple[str, ...]
+
+
+def given_options(context: typer.Context) -> Given:
+    """Return what was given to a command, but for what decides nothing about its result."""
+    values: dict[str, Any] = {}
+    first: list[str] = []
+    words: list[str] = []
+    for option in context.command.params:
+        name = str(option.name)
+        source = context.get_parameter_source(name)
+        if name in _PASSING or source is None or source.name == "DEFAULT":
+            continue
+        value = context.params[name]
+        values[name] = list(value) if isinstance(value, list | tuple) else value
+        if option.param_type_name == "argument":
+            first.append(str(value))
+        else:
+            words += _words(option, value)
+    return Given(values, (*first, *words))
+
+
+def _words(option: Any, value: object) -> list[str]:  # noqa: ANN401 - an option of typer
+    spoken = max(option.opts, key=len)
+    if isinstance(value, bool):
+        return [spoken] if value else list(option.secondary_opts[:1])
+    listed = value if isinstance(value, list | tuple) else [value]
+    pairs = [(spoken, str(item)) for item in listed]
+    # A value like -x would be read as an option.
+    parted = [[f"{a}={b}"] if b.startswith("-") else [a, b] for a, b in pairs]
+    return [word for words in parted for word in words]
+
+
+def command_line(*words: str) -> str:
+    """Return words as a line that a shell reads as they are."""
+    return shlex.join([program(), *words])
+
+
+def program() -> str:
+    """Return how this program is called here: by its path where it is not on the search path."""
+    called = sys.argv[0]
+    own = Path(called).stem == "polytask" and Path(called).is_file()
+    return called if own and shutil.which("polytask") is None else "polytask"
+
+
+def use_config(context: typer.Context, path: str | None) -> str | None:
+    """Make the values of a TOML file the defaults of a command."""
+    if path is None:
+        return path
+    options = {
+        str(option.name): option for option in context.command.params if option.name != "config"
+    }
+    spoken = {_spoken(option): name for name, option in options.items()}
+    defaults: dict[str, Any] = {}
+    for key, value in _read(path).items():
+        name = spoken.get(key.replace("_", "-"))
+        if name is None:
+            known = ", ".join(sorted(spoken))
+            raise ParameterError(
+                f"{path} sets {key!r}, which is no option of {context.command_path}."
+                f"{nearest(key, spoken)} The options are {known}."
+            )
+        defaults[name] = _value(value, key, path, bool(getattr(options[name], "multiple", False)))
+    context.default_map = defaults
+    return path
+
+
+def _spoken(option: Any) -> str:  # noqa: ANN401 - a parameter of typer
+    """Return the name of an option as it is typed, without dashes."""
+    longest: str = max(option.opts, key=len)
+    return longest.removeprefix("--")
+
+
+def _read(path: str) -> dict[str, Any]:
+    try:
+        with open(path, "rb") as file:
+            return tomllib.load(file)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a TOML file: {error}.") from None
+
+
+def _value(value: object, key: str, path: str, multiple: bool) -> object:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list) and multiple and not any(isinstance(v, dict | list) for v in value):
+        return [str(item) for item in value]
+    if isinstance(value, dict | list):
+        allowed = "one value or a list of values" if multiple else "one value"
+        raise ParameterError(f"{key} in {path} must be {allowed}; got {value!r}.")
+    return [str(value)] if multiple else str(value)
+
 
 READING, COLUMNS, LEARNING, COMPARING, RUNNING = (
     "Reading files",

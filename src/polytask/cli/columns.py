@@ -1,0 +1,315 @@
+"""What each column of a table is: task, target, identifier, weight, feature, group or time."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Hashable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from polytask._checks import nearest
+from polytask.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from polytask.cli.training_data import Training
+
+
+FEWEST, MOST = 2, 10_000
+ROWS_PER_TASK = 4
+SHOWN = 5
+NEARLY_ALL = 0.95
+FEW_ROWS = 20
+
+# Words that names of task columns often hold, in the order of how much they promise.
+_WORDS = re.compile(
+    r"task|group|school|site|store|shop|hospital|clinic|ward|region|country|city|plant|sensor"
+    r"|machine|patient|subject|user|customer|branch|station|centre|center|(^|_)id$"
+    r"|任务|组|学校|医院|地区|城市|门店|站|编号",
+    re.IGNORECASE,
+)
+
+
+@dataclass(frozen=True)
+class TaskHint:
+    """A column that may hold task labels."""
+
+    name: str
+    n_values: int
+
+
+def likely_tasks(table: pd.DataFrame) -> tuple[TaskHint, ...]:
+    """Return the columns that may hold task labels, the likeliest first. Shapes: table (n, d)."""
+    ranked: list[tuple[tuple[bool, bool, int], TaskHint]] = []
+    for position, name in enumerate(table.columns):
+        column = table[name]
+        if not may_be_labels(column):
+            continue
+        count = int(column.nunique())
+        if FEWEST <= count <= min(MOST, len(column) // ROWS_PER_TASK):
+            told = _WORDS.search(str(name)) is not None
+            rank = (not told, _is_number(column), position)
+            ranked.append((rank, TaskHint(str(name), count)))
+    return tuple(hint for _, hint in sorted(ranked, key=lambda pair: pair[0])[:SHOWN])
+
+
+def may_be_labels(column: pd.Series[Any]) -> bool:
+    """Tell whether a column holds text, categories or whole numbers without gaps."""
+    import pandas as pd
+
+    types = pd.api.types
+    if types.is_bool_dtype(column) or types.is_datetime64_any_dtype(column):
+        return False
+    return not types.is_float_dtype(column) and not column.isna().any()
+
+
+def _is_number(column: pd.Series[Any]) -> bool:
+    import pandas as pd
+
+    return bool(pd.api.types.is_numeric_dtype(column))
+
+
+def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
+    """Tell whether a column names its rows by text, or numbers them."""
+    from polytask._estimator.data_checks import numbers_rows
+
+    if _is_number(column):
+        values = column.to_numpy(float, na_value=np.nan)
+        return numbers_rows(values, str(column.name))
+    present = int(column.notna().sum())
+    few = present < FEW_ROWS or n_values <= NEARLY_ALL * present
+    return not few and may_be_labels(column)
+
+
+# A task, a group or a time may name the rows as well.
+_MAY_NAME_ROWS = {(option, "--id") for option in ("--task", "--group", "--time")}
+
+
+@dataclass(frozen=True)
+class Wanted:
+    """What the user said about the columns."""
+
+    task: str | None = None
+    weight: str | None = None
+    group: str | None = None
+    time: str | None = None
+    targets: tuple[str, ...] = ()
+    target_patterns: tuple[str, ...] = ()
+    features: tuple[str, ...] = ()
+    drop: tuple[str, ...] = ()
+    ids: tuple[str, ...] = ()
+    allow_leak: bool = False
+
+
+@dataclass(frozen=True)
+class Roles:
+    """What each column is."""
+
+    task: str | None
+    weight: str | None
+    targets: tuple[str, ...]
+    ids: tuple[str, ...]
+    features: tuple[str, ...]
+
+
+def roles_of(wanted: Wanted, columns: Sequence[str], source: str) -> Roles:
+    """Find out what each column of a table is."""
+    single = [name for name in (wanted.task, wanted.weight) if name is not None]
+    splitting = [name for name in (wanted.group, wanted.time) if name is not None]
+    for name in (*single, *splitting, *wanted.targets):
+        require(name, columns, source)
+    targets = _distinct((*wanted.targets, *matching(wanted.target_patterns, columns, source)))
+    ids = matching(wanted.ids, columns, source)
+    _refuse_two_roles(wanted, targets, ids)
+    taken = {*single, *targets, *ids}
+    drop = set(matching(wanted.drop, columns, source))
+    named = matching(wanted.features, columns, source, refused=taken)
+    # What rows are held out by may be learned from too, but only if it is asked for.
+    others = (name for name in columns if name not in splitting)
+    features = tuple(name for name in named or others if name not in taken | drop)
+    if not features:
+        raise DataError(
+            f"{source} has no column left to learn from: its columns are "
+            f"{', '.join(map(repr, columns[:10]))}."
+        )
+    return Roles(wanted.task, wanted.weight, targets, ids, features)
+
+
+def require(name: str, columns: Sequence[str], source: str) -> None:
+    """Refuse the name of a column that is not there."""
+    if name in columns:
+        return
+    shown = ", ".join(map(repr, columns[:10])) + (", ..." if len(columns) > 10 else "")
+    raise DataError(
+        f"{source} has no column {name!r}.{nearest(name, columns)} Its columns are {shown}."
+    )
+
+
+def matching(
+    patterns: Sequence[str],
+    columns: Sequence[str],
+    source: str,
+    refused: Iterable[str] = (),
+) -> tuple[str, ...]:
+    """Return the columns that names, patterns or lists with commas stand for, in table order."""
+    found: set[str] = set()
+    for pattern in _split(patterns, columns):
+        if pattern in columns:
+            if pattern in set(refused):
+                raise ParameterError(
+                    f"Column {pattern!r} cannot be a feature: it is the task, a target, an "
+                    "identifier or the weight."
+                )
+            found.add(pattern)
+            continue
+        hits = fnmatch.filter(columns, pattern) if any(c in pattern for c in "*?[") else []
+        if not hits and any(c in pattern for c in "*?["):
+            raise DataError(f"{source} has no column that matches {pattern!r}.")
+        if not hits:
+            require(pattern, columns, source)
+        found.update(hits)
+    return tuple(name for name in columns if name in found)
+
+
+def _split(patterns: Sequence[str], columns: Sequence[str]) -> list[str]:
+    """Split at commas, unless a column is called so."""
+    words: list[str] = []
+    for pattern in patterns:
+        whole = pattern in columns or "," not in pattern
+        words.extend([pattern] if whole else [word.strip() for word in pattern.split(",")])
+    return [word for word in words if word]
+
+
+def _distinct(names: Iterable[str]) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(names))
+
+
+def _refuse_two_roles(wanted: Wanted, targets: tuple[str, ...], ids: tuple[str, ...]) -> None:
+    if wanted.group is not None and wanted.group == wanted.task:
+        raise ParameterError(
+            f"Column {wanted.group!r} is given as --task and as --group: to hold out whole tasks, "
+            "say --unseen instead of --group."
+        )
+    roles: dict[str, list[str | None]] = {
+        "--task": [wanted.task],
+        "--target": [*targets],
+        "--weight": [wanted.weight],
+        "--group": [wanted.group],
+        "--time": [wanted.time],
+        "--id": [*ids],
+    }
+    seen: dict[str, str] = {}
+    for option, names in roles.items():
+        for name in names:
+            if name is None:
+                continue
+            if name in seen and (seen[name], option) not in _MAY_NAME_ROWS:
+                raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {option}.")
+            seen.setdefault(name, option)
+
+
+def known_labels(column: pd.Series[Any], tasks: Any) -> list[Hashable]:  # noqa: ANN401 - an array
+    """Return labels, each as the model knows it if it is written the same way."""
+    # Shapes: column (n,), tasks (n_tasks,).
+    # Whether a column of a text file is read as numbers depends on all its cells: "7" beside
+    # "A1" is text, alone it is a number. The model's labels decide what it means here; "07" is
+    # never 7.
+    from polytask.data.labels import label_list
+
+    known = np.asarray(tasks).tolist()
+    spelled: dict[str, Hashable] = {}
+    for label in known:
+        spelled[_spelling(label)] = label
+    exact = set(known)
+    return [
+        label if label in exact else spelled.get(_spelling(label), label)
+        for label in label_list(column)
+    ]
+
+
+def as_column(labels: list[Hashable]) -> pd.Series[Any]:
+    """Return labels as a column that keeps their types. Shapes: result (n,)."""
+    import pandas as pd
+
+    column: pd.Series[Any] = pd.Series(labels, dtype=object).infer_objects()
+    return column
+
+
+def _spelling(label: Hashable) -> str:
+    # A file's TRUE is read as a truth value.
+    return str(label).casefold() if isinstance(label, bool) else str(label)
+
+
+# Splits of a time column: every fold trains on the past of what it holds out.
+_PASTS = 4
+
+
+def check_one_way(wanted: Wanted) -> None:
+    """Refuse groups and time together."""
+    if wanted.group and wanted.time:
+        raise ParameterError(
+            "Rows are held out in one way: choose one of --group and --time; got both."
+        )
+
+
+def folds_of(training: Training, folds: int, seed: int) -> Any:  # noqa: ANN401 - int or splitter
+    """Return how a search holds rows out: by groups, by time, or within tasks."""
+    from polytask.data import GroupedRows, TimeOrdered
+
+    if training.group is not None:
+        return GroupedRows(training.group, n_splits=folds, random_state=seed)
+    if training.time is not None:
+        return TimeOrdered(training.time, n_splits=_PASTS)
+    return folds
+
+
+def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+    """Return the group of every row. Shapes: table (n, d), result (n,)."""
+    from polytask.data.tables import get_column
+
+    if name is None:
+        return None
+    _refuse_gaps(table[name], f"--group {name!r}", "group", source)
+    return get_column(table, name)
+
+
+def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
+    """Return the time of every row. Shapes: table (n, d), result (n,)."""
+    import pandas as pd
+
+    from polytask.data.tables import get_column
+
+    if name is None:
+        return None
+    column = table[name]
+    types = pd.api.types
+    dates = types.is_datetime64_any_dtype(column)
+    numbers = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
+    if not (dates or numbers):
+        raise DataError(
+            f"--time {name!r} of {source} must hold numbers or dates such as 2024-05-31; got "
+            f"{_first(column)!r}."
+        )
+    _refuse_gaps(column, f"--time {name!r}", "time", source)
+    return get_column(table, name)
+
+
+def _first(column: pd.Series[Any]) -> object:
+    seen = column.dropna()
+    return seen.iloc[0] if len(seen) else None
+
+
+def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> None:
+    from polytask.data.missing import rows_text
+
+    missing = np.asarray(column.isna())
+    if missing.any():
+        raise DataError(
+            f"{what} of {source} is empty in {rows_text(missing)}, counting from 0: every row "
+            f"needs a {word}."
+        )
