@@ -311,8 +311,8 @@ def _incomplete(result: Comparison, speech: Speech) -> str:
     why = speech(f"stopped.{result.stopped}") if result.stopped else ""
     if done >= planned:
         key = "warn.extras" if math.isfinite(result.gain.mean) else "warn.partial"
-        return speech.joined([why, speech(key, {"done": done})])
-    return speech.joined([why, speech("warn.incomplete", {"done": done, "planned": planned})])
+        return speech.joined([why, speech(key, {"n": done})])
+    return speech.joined([why, speech("warn.incomplete", {"done": done, "n": planned})])
 
 
 def strength(result: Comparison, speech: Speech) -> str:

@@ -2,29 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+import io
 import math
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
+from gettext import GNUTranslations
+from pathlib import Path
 from statistics import median
 from types import MappingProxyType
+from typing import Any
 
 from polytask.exceptions import ParameterError
-from polytask.messages.chinese import (
-    AUTO_CHINESE,
-    CHINESE,
-    EXTRA_CHINESE,
-    RELATED_CHINESE,
-    REPORT_CHINESE,
-)
-from polytask.messages.english import (
-    AUTO_ENGLISH,
-    ENGLISH,
-    EXTRA_ENGLISH,
-    RELATED_ENGLISH,
-    REPORT_ENGLISH,
-)
-from polytask.messages.forms import Plural, Template
 
 # Other, control and surrogate: they break lines, drive terminals or cannot be encoded.
 _UNFIT = frozenset({"Cc", "Cs", "Zl", "Zp"})
@@ -90,48 +80,50 @@ def plain_number(value: float) -> str:
     return f"{value:.2e}" if places > _MOST else fixed(value, max(places, 0))
 
 
-TABLE: Mapping[str, Mapping[str, Template]] = MappingProxyType(
-    {
-        "en": {
-            **ENGLISH,
-            **REPORT_ENGLISH,
-            **EXTRA_ENGLISH,
-            **RELATED_ENGLISH,
-            **AUTO_ENGLISH,
-        },
-        "zh": {
-            **CHINESE,
-            **REPORT_CHINESE,
-            **EXTRA_CHINESE,
-            **RELATED_CHINESE,
-            **AUTO_CHINESE,
-        },
-    }
-)
-LANGUAGES = tuple(TABLE)
+LANGUAGES = ("en", "zh")
+# Counts that may have a sentence of their own beside the plural forms of the language.
+_SPECIAL = {0: "zero", 1: "one"}
 # A longer name would hide the sentence around it.
 _LONGEST = 60
 _NO_FIELDS: Mapping[str, str | int] = MappingProxyType({})
+
+
+@functools.cache
+def _catalogue(lang: str) -> GNUTranslations:
+    """Return the sentences of one language, as gettext reads them."""
+    import polib
+
+    path = Path(__file__).with_name("locale") / f"{lang}.po"
+    return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
 
 
 class Speech:
     """Says things in one language."""
 
     def __init__(self, lang: str = "en", mark: Callable[[str], str] | None = None) -> None:
-        if lang not in TABLE:
+        if lang not in LANGUAGES:
             allowed = " or ".join(repr(name) for name in LANGUAGES)
             raise ParameterError(f"lang must be {allowed}; got {lang!r}.")
         self.lang = lang
-        self._table = TABLE[lang]
         self._mark = mark
 
     def __call__(self, key: str, fields: Mapping[str, str | int] = _NO_FIELDS) -> str:
-        """Return a sentence."""
-        template = self._table[key]
-        if isinstance(template, Plural):
-            template = template.form(int(fields[template.field]))
+        """Return a sentence; the field ``n`` chooses the plural form."""
+        template = self._template(key, fields.get("n"))
+        if template is None:
+            raise KeyError(key)
         shown = {name: f"{v:,}" if isinstance(v, int) else v for name, v in fields.items()}
         return template.format_map(shown)
+
+    def _template(self, key: str, number: Any = None) -> str | None:  # noqa: ANN401
+        found = _catalogue(self.lang)
+        counted = isinstance(number, int)
+        special = f"{key}.{_SPECIAL.get(number, '')}" if counted else key
+        if special != key and (text := found.gettext(special)) != special:
+            return text
+        text = found.ngettext(key, key, number) if counted else key
+        text = found.gettext(key) if text == key else text
+        return None if text == key else text
 
     def name(self, value: object) -> str:
         """Return a name that a user chose, fit to join a sentence: of one line, and short."""
@@ -147,7 +139,7 @@ class Speech:
     def word(self, group: str, name: str) -> str:
         """Return the word of a name in a group of words; the name itself if it has none."""
         key = f"{group}.{name}"
-        return self(key) if key in self._table else self.name(name)
+        return self(key) if self._template(key) is not None else self.name(name)
 
     def number(self, value: float, places: int, *, signed: bool = False) -> str:
         """Return a number with some digits after the point; a word where there is none."""
@@ -172,7 +164,10 @@ class Speech:
 
     def joined(self, sentences: Iterable[str]) -> str:
         """Return sentences as one paragraph."""
-        return self("list.sentence").join(sentence for sentence in sentences if sentence)
+        text = ""
+        for sentence in filter(None, sentences):
+            text = self("list.then", {"before": text, "after": sentence}) if text else sentence
+        return text
 
 
 @dataclass(frozen=True)

@@ -149,7 +149,7 @@ def path_table(path: StrengthPath, speech: Speech) -> Table:
     )
     score = Column("path_score", _measure(path, speech), numeric=True)
     rest = _columns(speech, (), ("standard_error", "kept", *(["rank"] if spectral else [])))
-    mark = Column("mark", speech("column.mark"))
+    mark = Column("mark", "")
     columns = (*_columns(speech, ("strength",), ()), score, *rest, mark)
     caption = speech("strength.caption", {"model": speech.name(path.model)})
     return Table("path", caption, columns, rows)

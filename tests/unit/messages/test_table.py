@@ -1,32 +1,49 @@
-"""The table of sentences: both languages say the same things."""
+"""The catalogues: both languages say the same things."""
 
 from __future__ import annotations
 
 import re
+from pathlib import Path
 from string import Formatter
 
+import polib
 import pytest
 
+import polytask
 from polytask.exceptions import ParameterError
 from polytask.messages import LANGUAGES, Speech
-from polytask.messages.catalogue import TABLE
-from polytask.messages.forms import Plural
 
-KEYS = sorted(TABLE["en"])
+FOLDER = Path(polytask.__file__).parent / "messages" / "locale"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
 
 
-def forms(template) -> tuple[str, ...]:
-    return template.templates() if isinstance(template, Plural) else (template,)
+def catalogue(lang: str) -> dict[str, polib.POEntry]:
+    return {entry.msgid: entry for entry in polib.pofile(str(FOLDER / f"{lang}.po"))}
 
 
-def fields(template) -> set[str]:
-    found = {name for form in forms(template) for _, name, _, _ in Formatter().parse(form) if name}
-    return found | ({template.field} if isinstance(template, Plural) else set())
+TABLE = {lang: catalogue(lang) for lang in LANGUAGES}
+KEYS = sorted(TABLE["en"])
 
 
-def test_languages_are_those_of_the_table():
-    assert LANGUAGES == ("en", "zh") == tuple(TABLE)
+def forms(entry) -> tuple[str, ...]:
+    return tuple(entry.msgstr_plural.values()) or (entry.msgstr,)
+
+
+def fields(entry) -> set[str]:
+    found = {name for form in forms(entry) for _, name, _, _ in Formatter().parse(form) if name}
+    return found | ({"n"} if entry.msgid_plural else set())
+
+
+def test_every_language_has_a_catalogue():
+    assert sorted(path.stem for path in FOLDER.glob("*.po")) == sorted(LANGUAGES)
+
+
+@pytest.mark.parametrize("lang", LANGUAGES)
+def test_catalogues_have_every_sentence_once(lang):
+    entries = polib.pofile(str(FOLDER / f"{lang}.po"))
+    assert not entries.fuzzy_entries()
+    assert len({entry.msgid for entry in entries}) == len(entries)
+    assert all(form.strip() for entry in entries for form in forms(entry))
 
 
 def test_both_languages_have_the_same_keys():
@@ -35,15 +52,7 @@ def test_both_languages_have_the_same_keys():
 
 @pytest.mark.parametrize("key", KEYS)
 def test_both_languages_have_the_same_fields(key):
-    english, chinese = TABLE["en"][key], TABLE["zh"][key]
-    assert fields(english) - _counted(chinese, english) == fields(chinese)
-
-
-def _counted(template, other) -> set[str]:
-    """A language without plural forms may leave out the field that only chooses a form."""
-    chooses = isinstance(other, Plural) and not isinstance(template, Plural)
-    shown = {name for form in forms(other) for _, name, _, _ in Formatter().parse(form) if name}
-    return {other.field} - shown if chooses else set()
+    assert fields(TABLE["en"][key]) == fields(TABLE["zh"][key])
 
 
 @pytest.mark.parametrize("key", KEYS)
