@@ -24,7 +24,6 @@ from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.problem import OWNER, check_metric, read_outcomes, read_problem
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
-from polytask._identity import steady
 from polytask._progress import progress
 from polytask.comparison.answer import (
     Answer,
@@ -61,6 +60,7 @@ from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative,
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.io import opened
+from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
@@ -147,7 +147,7 @@ def _said(value: object) -> Any:  # noqa: ANN401 - a JSON value
         return value
     if isinstance(value, Mapping):
         return {str(key): _said(item) for key, item in value.items()}
-    return steady(value)
+    return fingerprint(value)
 
 
 def _digest(values: object) -> str | None:
