@@ -19,7 +19,6 @@ from polytask._checks import (
     positive_integer,
     sentence,
 )
-from polytask._identity import steady, weights_of
 from polytask.deep.plan import PRECISIONS
 from polytask.deep.recording import recordings_of
 from polytask.deep.regularise import weight_decay_groups
@@ -28,6 +27,7 @@ from polytask.deep.sampling import SAMPLINGS, Sampling
 from polytask.deep.state import BEGINNING
 from polytask.deep.training import FUSED, Training
 from polytask.exceptions import ParameterError
+from polytask.io.fingerprint import fingerprint, weights_of
 
 # Steps in an epoch to aim for, and the rows in a batch that this may lead to.
 _STEPS, _FEWEST, _MOST = 20, 32, 256
@@ -197,5 +197,5 @@ _FREE = frozenset(
 def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
     """Return the parameters that a checkpoint must agree about, as text."""
     params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
-    told = {n: steady(value, weights=False) for n, value in params.items()}
+    told = {n: fingerprint(value, weights=False) for n, value in params.items()}
     return told | {BEGINNING: weights_of(params)}

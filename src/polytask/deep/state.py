@@ -13,11 +13,11 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from polytask._identity import steady
 from polytask.deep.balancing import Balance
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
+from polytask.io.fingerprint import fingerprint
 
 FORMAT = "polytask-checkpoint"
 VERSION = 1
@@ -76,7 +76,8 @@ def known_by(
 ) -> dict[str, Any]:
     """Return what tells a training from another, whoever asks for it."""
     parts = [
-        f"{found.name}: {steady(found.parting.smooth)}, {steady(found.parting.proximable)}"
+        f"{found.name}: {fingerprint(found.parting.smooth)}, "
+        f"{fingerprint(found.parting.proximable)}"
         for found in penalties.terms
     ]
     return {
@@ -84,7 +85,7 @@ def known_by(
         "kinds of layers": zlib.crc32(repr(_kinds(network)).encode()),
         "tasks": [repr(task) for task in tasks],
         "penalties of layers": parts,
-        "balancer": steady(None if balance is None else balance.balancer, weights=False),
+        "balancer": fingerprint(None if balance is None else balance.balancer, weights=False),
         "generators of batches": len(_generators(batches)),
     }
 

@@ -12,7 +12,7 @@ import pytest
 from sklearn.linear_model import Ridge
 
 from polytask import MultiTaskRegressorCV
-from polytask._identity import steady
+from polytask.io.fingerprint import fingerprint
 from polytask.penalties import L2, L21
 
 LONG = np.arange(5000.0)
@@ -43,29 +43,31 @@ class Made:
 
 
 def test_what_is_gone_does_not_stand_for_what_comes_after_it():
-    assert len({steady([Made(0), Made(k)]) for k in range(20)}) == 20
+    assert len({fingerprint([Made(0), Made(k)]) for k in range(20)}) == 20
 
 
 def test_text_does_not_depend_on_what_is_one_object():
     one = Ridge(alpha=np.array([1.0, 2.0]))
-    assert steady([one, one]) == steady([one, Ridge(alpha=np.array([1.0, 2.0]))])
+    assert fingerprint([one, one]) == fingerprint([one, Ridge(alpha=np.array([1.0, 2.0]))])
 
 
 def test_what_holds_itself_has_a_text():
     inside: list = [LONG]
     inside.append(inside)
-    assert "#" in steady(inside)
+    assert "#" in fingerprint(inside)
 
 
 @pytest.mark.parametrize(
     "other", [settings(scale=3.0), settings(values=np.where(LONG == 2500, 0, LONG))]
 )
 def test_what_the_text_hides_counts(other):
-    assert steady(other) != steady(settings())
+    assert fingerprint(other) != fingerprint(settings())
 
 
 def test_text_is_the_same_in_another_process():
-    code = f"import runpy; t = runpy.run_path({__file__!r}); print(t['steady'](t['settings']()))"
+    code = (
+        f"import runpy; t = runpy.run_path({__file__!r}); print(t['fingerprint'](t['settings']()))"
+    )
     texts = {
         subprocess.run(
             [sys.executable, "-c", code],
@@ -97,23 +99,23 @@ class Slots:
 
 @pytest.mark.parametrize("kind", [Power, Slots])
 def test_what_an_object_holds_counts(kind):
-    assert steady(kind(1)) == steady(kind(1))
-    assert steady(kind(1)) != steady(kind(2))
+    assert fingerprint(kind(1)) == fingerprint(kind(1))
+    assert fingerprint(kind(1)) != fingerprint(kind(2))
 
 
 def test_what_a_function_calls_counts():
     names = {"absolute": np.absolute, "square": np.square}
     one, other = (eval(f"lambda x: {name}(x)", names) for name in list(names)[:2])
-    assert steady(one) != steady(other)
+    assert fingerprint(one) != fingerprint(other)
     again = eval("lambda x: absolute(x)", names)
-    assert steady(one) == steady(again)
+    assert fingerprint(one) == fingerprint(again)
 
 
 def test_no_method_of_what_is_looked_at_is_called(tmp_path):
     with (tmp_path / "log.txt").open("w") as log:
         held = Power(1)
         held.log = log
-        steady([held, lambda: log, np])
+        fingerprint([held, lambda: log, np])
         log.write("still open")
     assert (tmp_path / "log.txt").read_text() == "still open"
 
@@ -121,7 +123,7 @@ def test_no_method_of_what_is_looked_at_is_called(tmp_path):
 def test_a_function_that_is_not_complete_yet_has_a_text():
     def outer():
         function = lambda: later  # noqa: E731
-        text = steady(function)
+        text = fingerprint(function)
         later = 1
         return text, later
 
@@ -137,6 +139,6 @@ def test_networks_tell_their_settings_and_their_weights_only_if_asked():
         return torch.nn.Sequential(torch.nn.Linear(2, 2), found, torch.nn.LazyLinear(2))
 
     one, same, other = layer(0.1), layer(0.1), layer(0.2)
-    assert steady(one, weights=False) == steady(same, weights=False)
-    assert steady(one) != steady(same)
-    assert steady(one, weights=False) != steady(other, weights=False)
+    assert fingerprint(one, weights=False) == fingerprint(same, weights=False)
+    assert fingerprint(one) != fingerprint(same)
+    assert fingerprint(one, weights=False) != fingerprint(other, weights=False)
