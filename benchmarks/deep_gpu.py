@@ -20,12 +20,12 @@ from _nets import table, versions
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
 from polytask.deep.balancing import Balance, UPGrad
-from polytask.deep.engine import Alone, compile_layers
-from polytask.deep.loop import _Run
-from polytask.deep.plan import Plan
-from polytask.deep.record import Tally
+from polytask.deep.network import Plan
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
+from polytask.deep.training.engine import Alone, compile_layers
+from polytask.deep.training.history import Tally
+from polytask.deep.training.loop import _Run
 from polytask.losses import Squared
 
 NO_CARD = "There is no CUDA card here: nothing was measured. Run this program where there is one."

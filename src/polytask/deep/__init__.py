@@ -18,37 +18,36 @@ if TYPE_CHECKING:
     from polytask.deep import adapting, balancing, recording, sampling, sharing
     from polytask.deep.balancing import backward
     from polytask.deep.classifier import DeepMultiTaskClassifier
-    from polytask.deep.history import History, TrainingResult
-    from polytask.deep.loop import fit_network
     from polytask.deep.modalities import Modalities
     from polytask.deep.model import DeepMultiTaskModel
+    from polytask.deep.network import MLP
     from polytask.deep.regressor import DeepMultiTaskRegressor
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
     from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
-    from polytask.deep.terms import Sums
-    from polytask.deep.trainable import Trainable
-    from polytask.deep.training import Training
-    from polytask.deep.trunk import MLP
+    from polytask.deep.trainable import Sums, Trainable
+    from polytask.deep.training.history import History, TrainingResult
+    from polytask.deep.training.loop import fit_network
+    from polytask.deep.training.settings import Training
 
 _HOMES = {
     "DeepMultiTaskClassifier": "classifier",
     "DeepMultiTaskModel": "model",
     "DeepMultiTaskRegressor": "regressor",
     "Except": "tasks",
-    "History": "history",
-    "MLP": "trunk",
+    "History": "training.history",
+    "MLP": "network",
     "Modalities": "modalities",
     "Penalties": "regularise",
-    "Sums": "terms",
+    "Sums": "trainable",
     "Task": "tasks",
     "TaskNetwork": "tasks",
     "Trainable": "trainable",
-    "Training": "training",
-    "TrainingResult": "history",
+    "Training": "training.settings",
+    "TrainingResult": "training.history",
     "backward": "balancing",
     "evaluate": "tasks",
     "final_phase": "regularise",
-    "fit_network": "loop",
+    "fit_network": "training.loop",
     "labelled": "tasks",
     "proximal_step": "regularise",
 }

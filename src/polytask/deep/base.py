@@ -16,7 +16,7 @@ from polytask.data import TaskData
 from polytask.deep.fitting import Fitted, fit_tables
 from polytask.deep.network import Network
 from polytask.deep.prediction import DeepTasks
-from polytask.deep.reading import Keeping
+from polytask.deep.rows import Keeping
 from polytask.deep.searching import space_of
 
 Labels = NDArray[Any]

@@ -14,10 +14,10 @@ from polytask._estimator.classes import decisions, probabilities, rows_have_task
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.base import DeepEstimator
+from polytask.deep.network import MLP
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import Sharing
-from polytask.deep.training import MakeOptimizer, MakeSchedule
-from polytask.deep.trunk import MLP
+from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
 from polytask.penalties import Penalty
 
 

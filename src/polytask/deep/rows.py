@@ -1,20 +1,28 @@
-"""Tables as tensors: rows are taken batch by batch, dense or sparse."""
+"""Rows for a network: read from tables and torch datasets, held as tensors, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from polytask._checks import sentence
+from polytask._estimator.query import InputSchema, Query
+from polytask._estimator.reading import Reading, WithoutGaps
+from polytask._estimator.training import TaskColumn
 from polytask._linalg import is_sparse
+from polytask.data import TableEncoder, TaskData
 from polytask.datafits import Features
 from polytask.deep.regularise import mixup
 from polytask.deep.sampling import Rows, Sampling
+from polytask.exceptions import DataError
 
 
 @dataclass(frozen=True)
@@ -205,3 +213,149 @@ class FixedBatches:
         n = len(self._rows.y)
         for start in range(0, n, self._batch_size):
             yield self._rows.batch(np.arange(start, min(start + self._batch_size, n)))
+
+
+_ITEMS = "pairs (x, y), or (x, y, task), with x a vector of numbers"
+
+
+def is_dataset(X: object) -> TypeGuard[Dataset[Any] | DataLoader[Any]]:
+    """Say whether X is a dataset or a loader of torch."""
+    return isinstance(X, Dataset | DataLoader)
+
+
+def labelled_arrays(
+    X: Dataset[Any] | DataLoader[Any], owner: str
+) -> tuple[NDArray[Any], NDArray[Any], list[Any] | None]:
+    """Return features, targets and tasks of a dataset, read into memory."""
+    items = _items(X, owner)
+    sizes = {len(item) if isinstance(item, list | tuple) else 1 for item in items}
+    if sizes not in ({2}, {3}):
+        raise DataError(sentence("The items of X", owner, _ITEMS, f"{sorted(sizes)} parts"))
+    tasks = [_plain(item[2]) for item in items] if sizes == {3} else None
+    return _stacked([item[0] for item in items]), _stacked([item[1] for item in items]), tasks
+
+
+def feature_arrays(
+    X: Dataset[Any] | DataLoader[Any], owner: str
+) -> tuple[NDArray[Any], list[Any] | None]:
+    """Return features, and tasks if the items hold them; items may be x alone."""
+    items = _items(X, owner)
+    parts = [item if isinstance(item, list | tuple) else (item,) for item in items]
+    tasks = [_plain(part[2]) for part in parts] if all(len(p) == 3 for p in parts) else None
+    return _stacked([part[0] for part in parts]), tasks
+
+
+def _items(X: Dataset[Any] | DataLoader[Any], owner: str) -> list[Any]:
+    dataset: Any = X.dataset if isinstance(X, DataLoader) else X
+    if isinstance(dataset, IterableDataset):
+        items = list(dataset)
+    else:
+        items = [dataset[i] for i in range(len(dataset))]
+    if not items:
+        raise DataError(sentence("X", owner, "a dataset with items", "none"))
+    return items
+
+
+def _stacked(values: list[Any]) -> NDArray[Any]:
+    return np.stack([np.asarray(_plain(value)) for value in values])
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a tensor, or anything else
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.item() if value.ndim == 0 else value.detach().cpu().numpy()
+
+
+Array = NDArray[Any]
+
+
+class KeptRows:
+    """Rows of encoded features, and what all tasks have in common on them."""
+
+    # Shapes: values (n, d).
+
+    def __init__(self, values: Any) -> None:  # noqa: ANN401 - dense or sparse
+        self.values = values
+        self._known: dict[str, Array] = {}
+        self._source: tuple[KeptRows, Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and features."""
+        shape: tuple[int, ...] = self.values.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the features."""
+        kind: np.dtype[Any] = self.values.dtype
+        return kind
+
+    def __getitem__(self, rows: Any) -> KeptRows:  # noqa: ANN401 - a slice, mask or numbers
+        """Return some of the rows."""
+        part = KeptRows(self.values[rows])
+        part._source = self, rows
+        return part
+
+    def remember(self, name: str, compute: Callable[[Any], Array]) -> Array:
+        """Return what a function gives for each row, computed once for all rows of the query."""
+        if self._source is not None:
+            whole, rows = self._source
+            part: Array = whole.remember(name, compute)[rows]
+            return part
+        if name not in self._known:
+            self._known[name] = compute(self.values)
+        return self._known[name]
+
+
+class Keeping(Reading):
+    """Reads as all estimators do, and datasets of torch; rows of a query are :class:`KeptRows`."""
+
+    # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
+
+    _plain = WithoutGaps()
+
+    def training(
+        self,
+        X: object,
+        y: object,
+        task: object,
+        sample_weight: object,
+        column: TaskColumn,
+        owner: str,
+    ) -> TaskData:
+        """Read what `fit` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, y, task = self._of_dataset(X, y, task, owner)
+        return self._plain.training(X, y, task, sample_weight, column, owner)
+
+    def _of_dataset(
+        self, X: Dataset[Any] | DataLoader[Any], y: object, task: object, owner: str
+    ) -> tuple[object, object, object]:
+        """Return the parts of a dataset, which hold what is None elsewhere."""
+        if y is not None:
+            allowed = "None when X is a dataset of torch, which holds it"
+            raise DataError(sentence("y", owner, allowed, "a value"))
+        features, targets, tasks = labelled_arrays(X, owner)
+        return features, targets, tasks if task is None else task
+
+    def encoded(self, raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
+        """Fit an encoder that fills missing cells."""
+        return self._plain.encoded(raw)
+
+    def query(self, schema: InputSchema, X: object, task: object, unseen: str) -> Query:
+        """Read what `predict` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, own = feature_arrays(X, schema.owner)
+            task = own if task is None else task
+        query = self._plain.query(schema, X, task, unseen)
+        kept: Any = KeptRows(query.data.X)
+        return dataclasses.replace(query, data=dataclasses.replace(query.data, X=kept))
+
+    def scored(
+        self, schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+    ) -> TaskData:
+        """Read what `score` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, y, task = self._of_dataset(X, y, task, schema.owner)
+        return self._plain.scored(schema, X, y, task, sample_weight)

@@ -7,8 +7,8 @@ from typing import Any
 
 from polytask._estimator.nested import strengths
 from polytask._estimator.ranges import Between
+from polytask.deep.network import MLP
 from polytask.deep.sharing import CGC, PLE, Hard, MMoE
-from polytask.deep.trunk import MLP
 
 Space = dict[str, Between | Sequence[Any]]
 

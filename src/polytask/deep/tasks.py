@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import nearest, sentence
-from polytask.deep.balancing.routes import Shared
+from polytask.deep.balancing import Shared
 from polytask.deep.keras_models import as_module
 from polytask.deep.sharing import Hard, Sharing
-from polytask.deep.terms import Sums
-from polytask.deep.trainable import Trainable
+from polytask.deep.trainable import Sums, Trainable
 from polytask.exceptions import DataError, ParameterError
 
 # (output of the head, target) -> losses of elements or samples, or their mean

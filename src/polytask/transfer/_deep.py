@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 
 from polytask.data import Form, TaskData
 from polytask.deep.adapting import ChangesLayers, Course, Method, Start, descend, method_of
-from polytask.deep.added import AddedTask
-from polytask.deep.prediction import DeepTasks
+from polytask.deep.prediction import AddedTask, DeepTasks
 from polytask.losses import Multinomial
 from polytask.transfer._candidates import alone, held_out
 from polytask.transfer._chance import SURE, beats

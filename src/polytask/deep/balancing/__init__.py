@@ -11,8 +11,7 @@ where a method treats the tasks alike, each weighs 1.
 from __future__ import annotations
 
 from polytask.deep.balancing._backward import backward
-from polytask.deep.balancing.balance import Balance, balance_of
-from polytask.deep.balancing.bargains import IMTLG, Aligned, Nash
+from polytask.deep.balancing._passes import Route
 from polytask.deep.balancing.base import (
     AnyBalancer,
     GradientBalancer,
@@ -21,18 +20,26 @@ from polytask.deep.balancing.base import (
     State,
 )
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
-from polytask.deep.balancing.gradnorm import GradNorm
-from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, Uncertainty
+from polytask.deep.balancing.formulas import (
+    IMTLG,
+    STCH,
+    Aligned,
+    Equal,
+    Fixed,
+    GeometricMean,
+    Nash,
+    RandomWeights,
+)
+from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, GradNorm, Uncertainty
 from polytask.deep.balancing.routes import (
     LinearHeads,
     OwnInputs,
     OwnRows,
     Parameters,
-    Route,
     Shared,
     fan_out,
 )
-from polytask.deep.balancing.simple import STCH, Equal, Fixed, GeometricMean, RandomWeights
+from polytask.deep.balancing.stateful import Balance, balance_of
 from polytask.deep.balancing.torchjd import TorchJD
 
 __all__ = [

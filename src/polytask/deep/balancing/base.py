@@ -175,3 +175,15 @@ def at_least_tiny(losses: Tensor) -> Tensor:
     """Return losses that can be divided by: none under 1e-8 of the largest."""
     tiny = torch.finfo(losses.dtype).tiny
     return losses.clamp_min(1e-8 * float(losses.max())).clamp_min(tiny**0.5)
+
+
+def seeded(seed: int) -> Tensor:
+    """Return the state of a generator on the host at its seed."""
+    return torch.Generator().manual_seed(seed).get_state()
+
+
+def resumed(state: State) -> torch.Generator:
+    """Return the generator that a state holds."""
+    generator = torch.Generator()
+    generator.set_state(state.common["generator"].cpu())
+    return generator

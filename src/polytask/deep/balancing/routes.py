@@ -1,4 +1,4 @@
-"""How the gradients of the tasks are reached: their Gramian, and the weighted sum put back."""
+"""Ways to the gradients of the tasks at what they share, the cheapest one for each structure."""
 
 from __future__ import annotations
 
@@ -10,39 +10,231 @@ import torch
 from torch import Tensor
 
 from polytask._checks import sentence
-from polytask.deep.balancing._own_heads import contributions, leaves_above
 from polytask.deep.balancing._passes import (
     Gradients,
     Listening,
     Measured,
-    OnePass,
     Reweigh,
     Route,
     Stage,
-    in_one_pass,
+    contributions,
+    full,
+    leaves_above,
+    listen,
     outer,
     pass_over,
 )
-from polytask.deep.balancing.structured import LinearHeads, OwnInputs, OwnRows, fan_out
 from polytask.exceptions import DataError, IncompatibleError
 
-__all__ = [
-    "Route",
-    "OnePass",
-    "Stage",
-    "Measured",
-    "Gradients",
-    "Listening",
-    "Reweigh",
-    "Shared",
-    "Parameters",
-    "LinearHeads",
-    "OwnInputs",
-    "OwnRows",
-    "fan_out",
-    "in_one_pass",
-    "route_of",
-]
+
+@dataclass(frozen=True)
+class LinearHeads:
+    """Linear heads on one shared representation, each column of one task.
+
+    The gradient of a task at the representation is ``R_t W_t`` with the derivatives R in the
+    outputs; so its Gramian needs products of ``R' R`` and ``W W'`` only, and no pass through
+    the heads.
+
+    Parameters
+    ----------
+    shared : Tensor of shape (..., h)
+        The representation.
+    outputs : Tensor of shape (..., C)
+        ``shared @ weight.T`` plus a bias; all losses reach `shared` through it.
+    weight : Tensor of shape (C, h)
+        Weights of the heads.
+    tasks : LongTensor of shape (C,), default=None
+        The number of the task that owns each column; None: column t belongs to task t. Each
+        column must influence the loss of its task only.
+    """
+
+    shared: Tensor
+    outputs: Tensor
+    weight: Tensor
+    tasks: Tensor | None = None
+
+    def measure(self, terms: Tensor, present: Tensor) -> Measured:
+        """Return the Gramian from the derivatives in the outputs."""
+        slopes = pass_over(terms, self.outputs)
+        return self._parts(slopes, present).measured(self.shared)
+
+    def gradients(self, terms: Tensor, present: Tensor) -> Gradients:
+        """Return the gradients at the representation, columns of a task added up."""
+        slopes = pass_over(terms, self.outputs)
+        return self._parts(slopes, present).gradients(self.shared)
+
+    def listen(self, terms: Tensor, present: Tensor) -> Listening:
+        """Hear the derivatives in the outputs when a backward pass comes by."""
+        heard: list[Tensor] = []
+        handle = listen(self.outputs, heard.append)
+
+        def measured(gradient: Tensor) -> Measured:
+            return self._parts(heard[0], present).measured(self.shared)
+
+        return Listening(self.shared, measured, (handle,))
+
+    def _parts(self, slopes: Tensor, present: Tensor) -> _Products:
+        """Return the two factors of the gradients, for the columns of present tasks."""
+        owner, columns = self._owners(present)
+        slopes, weight = full(slopes.flatten(0, -2)), full(self.weight.detach())
+        if columns is not None:
+            slopes, weight = slopes[:, columns], weight[columns]
+        return _Products(slopes, weight, owner, len(present))
+
+    def _owners(self, present: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        """Return the position among the tasks present that owns each column, and the columns."""
+        # None stands for one column for each task in order, and for all columns.
+        n_columns = self.weight.shape[0]
+        tasks = torch.arange(n_columns) if self.tasks is None else self.tasks
+        tasks = tasks.to(present.device)
+        if len(present) == n_columns and torch.equal(tasks, present):
+            return None, None
+        top = int(torch.maximum(tasks.max(), present.max())) + 1
+        position = torch.full((top,), -1, dtype=torch.long, device=present.device)
+        position[present] = torch.arange(len(present), device=present.device)
+        owner = position[tasks]
+        columns = torch.nonzero(owner >= 0).flatten()
+        return owner[columns], columns
+
+
+@dataclass(frozen=True)
+class _Products:
+    """Gradients ``slopes[:, c] weight[c]``, summed over the columns c of a task."""
+
+    slopes: Tensor
+    weight: Tensor
+    owner: Tensor | None
+    k: int
+
+    def measured(self, shared: Tensor) -> Measured:
+        """Return the Gramian: the products of both factors, entry by entry."""
+        products = (self.slopes.T @ self.slopes) * (self.weight @ self.weight.T)
+        gramian = products if self.owner is None else _block_sums(products, self.owner, self.k)
+        return Measured(gramian, [(shared, self.reweigh)])
+
+    def gradients(self, shared: Tensor) -> Gradients:
+        """Return the gradients themselves."""
+        rows = self.slopes.T[:, :, None] * self.weight[:, None, :]
+        if self.owner is not None:
+            rows = rows.new_zeros(self.k, *rows.shape[1:]).index_add(0, self.owner, rows)
+        return Gradients(shared, rows.reshape(self.k, *shared.shape).to(shared), self.reweigh)
+
+    def reweigh(self, weights: Tensor, gradient: Tensor) -> Tensor:
+        """Take weighted derivatives through the heads."""
+        weights = weights.to(self.slopes)
+        each = weights if self.owner is None else weights[self.owner]
+        return ((self.slopes * each) @ self.weight).reshape(gradient.shape).to(gradient)
+
+
+@dataclass(frozen=True)
+class OwnInputs:
+    """One copy of the representation for each task, as :func:`fan_out` makes them.
+
+    Parameters
+    ----------
+    shared : Tensor of shape (n_tasks, ...)
+        Copies; the loss of a task reaches the network through its own copy only.
+    """
+
+    shared: Tensor
+
+    def measure(self, terms: Tensor, present: Tensor) -> Measured:
+        """Return the Gramian from one ordinary pass through the heads."""
+        return self.listen(terms, present).measured(pass_over(terms, self.shared))
+
+    def listen(self, terms: Tensor, present: Tensor) -> Listening:
+        """Find the gradients in that of the plain sum, one for each copy."""
+        n_tasks = self.shared.shape[0]
+
+        def reweigh(weights: Tensor, gradient: Tensor) -> Tensor:
+            each = weights.new_zeros(n_tasks).index_copy(0, present, weights)
+            return gradient * each.to(gradient).reshape(-1, *[1] * (gradient.ndim - 1))
+
+        def measured(gradient: Tensor) -> Measured:
+            rows = gradient.reshape(n_tasks, -1)
+            mine = rows if present.tolist() == list(range(n_tasks)) else rows[present]
+            return Measured(outer(mine), [(self.shared, reweigh)])
+
+        return Listening(self.shared, measured)
+
+
+@dataclass(frozen=True)
+class OwnRows:
+    """A batch in which every row belongs to one task.
+
+    The gradients of two tasks at the representation have no row in common, so their inner
+    product is zero: balancers see the sizes of the gradients and no conflict. Conflicts in
+    such data are seen at parameter level.
+
+    Parameters
+    ----------
+    shared : Tensor of shape (n, ...)
+        The representation of each row.
+    tasks : LongTensor of shape (n,)
+        The number of the task of each row.
+    """
+
+    shared: Tensor
+    tasks: Tensor
+
+    def measure(self, terms: Tensor, present: Tensor) -> Measured:
+        """Return the diagonal Gramian from one ordinary pass through the heads."""
+        return self.listen(terms, present).measured(pass_over(terms, self.shared))
+
+    def gradients(self, terms: Tensor, present: Tensor) -> Gradients:
+        """Return the gradients, zero in the rows of other tasks."""
+        gradient = pass_over(terms, self.shared)
+        mine = (self.tasks == present[:, None]).to(gradient)
+        rows = gradient * mine.reshape(*mine.shape, *[1] * (gradient.ndim - 1))
+        return Gradients(self.shared, rows, self._reweigh(present))
+
+    def listen(self, terms: Tensor, present: Tensor) -> Listening:
+        """Find the gradients in that of the plain sum, each in the rows of its task."""
+
+        def measured(gradient: Tensor) -> Measured:
+            squares = full(gradient).flatten(1).square().sum(1)
+            sums = squares.new_zeros(self._top(present)).index_add(0, self.tasks, squares)
+            return Measured(torch.diag(sums[present]), [(self.shared, self._reweigh(present))])
+
+        return Listening(self.shared, measured)
+
+    def _top(self, present: Tensor) -> int:
+        """Return one more than the largest number of a task."""
+        return int(torch.maximum(self.tasks.max(), present.max())) + 1
+
+    def _reweigh(self, present: Tensor) -> Reweigh:
+        """Return what weighs the rows of each task."""
+
+        def reweigh(weights: Tensor, gradient: Tensor) -> Tensor:
+            known = weights.new_zeros(self._top(present)).index_copy(0, present, weights)
+            each = known[self.tasks].to(gradient)
+            return gradient * each.reshape(-1, *[1] * (gradient.ndim - 1))
+
+        return reweigh
+
+
+def fan_out(shared: Tensor, n_tasks: int) -> Tensor:
+    """Return a copy of a representation for each task, without copying its memory.
+
+    Parameters
+    ----------
+    shared : Tensor of shape (n, h)
+        The representation.
+    n_tasks : int
+        Number of tasks.
+
+    Returns
+    -------
+    Tensor of shape (n_tasks, n, h)
+        The copies, for :class:`OwnInputs`.
+    """
+    return shared.expand(n_tasks, *shared.shape)
+
+
+def _block_sums(products: Tensor, owner: Tensor, k: int) -> Tensor:
+    """Sum the products of columns over the columns of each task."""
+    by_row = products.new_zeros(k, products.shape[1]).index_add(0, owner, products)
+    return products.new_zeros(k, k).index_add(1, owner, by_row)
 
 
 # Of that many tasks or fewer, adding up kept gradients costs less than another pass.

@@ -12,8 +12,13 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import sentence
-from polytask.deep.regularise.matrices import ColumnPerCopy, Matrix, OneColumn
-from polytask.deep.regularise.names import input_layers, weights_of
+from polytask.deep.regularise.matrices import (
+    ColumnPerCopy,
+    Matrix,
+    OneColumn,
+    input_layers,
+    weights_of,
+)
 from polytask.deep.sharing.base import Inputs, count_rows, representation, take
 from polytask.deep.sharing.stacked import (
     StackedBatchNorm,

@@ -33,8 +33,11 @@ from polytask.deep.balancing import (  # noqa: E402
     Uncertainty,
     UPGrad,
 )
-from polytask.deep.balancing._cone import Cosines, nonnegative_minimum  # noqa: E402
-from polytask.deep.balancing.cones import projected_in_order  # noqa: E402
+from polytask.deep.balancing.cones import (  # noqa: E402
+    Cosines,
+    nonnegative_minimum,
+    projected_in_order,
+)
 from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
 
 PROBLEMS = list(torchjd_values.PROBLEMS)

@@ -28,7 +28,7 @@ from polytask.deep import (  # noqa: E402
     labelled,
     sharing,
 )
-from polytask.deep.record import Tally  # noqa: E402
+from polytask.deep.training.history import Tally  # noqa: E402
 from polytask.exceptions import DataWarning  # noqa: E402
 from polytask.penalties import L1, L21, TraceNorm  # noqa: E402
 

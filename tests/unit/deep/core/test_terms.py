@@ -8,11 +8,10 @@ from numpy.testing import assert_allclose
 
 torch = pytest.importorskip("torch")
 
-from polytask.deep.heads import ColumnHeads  # noqa: E402
-from polytask.deep.network import Network  # noqa: E402
+from polytask.deep.network import ColumnHeads, Network  # noqa: E402
 from polytask.deep.rows import RowBatch  # noqa: E402
 from polytask.deep.sharing import Hard  # noqa: E402
-from polytask.deep.terms import TaskLosses, loss_values, sums_of_targets, task_means  # noqa: E402
+from polytask.deep.trainable import TaskLosses, loss_values, sums_of_targets, task_means  # noqa: E402
 from polytask.losses import LOSSES, Huber, Logistic, Multinomial, Poisson, Quantile, Squared  # noqa: E402
 
 ALL = [make() for make in LOSSES.values()] + [Huber(0.5), Quantile(0.9)]

@@ -12,9 +12,8 @@ torch = pytest.importorskip("torch")
 
 from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
-from polytask.deep import loop as loop_module  # noqa: E402
-from polytask.deep.history import Ending  # noqa: E402
-from polytask.deep.record import Tally  # noqa: E402
+from polytask.deep.training import loop as loop_module  # noqa: E402
+from polytask.deep.training.history import Ending, Tally  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
 SGD = functools.partial(torch.optim.SGD, lr=0.05)

@@ -10,7 +10,7 @@ from laws.test_penalties import MADE  # noqa: E402
 from torch import nn  # noqa: E402
 
 from polytask.deep.regularise import Penalties  # noqa: E402
-from polytask.deep.regularise.parting import parted, smooth_value  # noqa: E402
+from polytask.deep.regularise.penalties import parted, smooth_value  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 from polytask.penalties import (  # noqa: E402
     L1,

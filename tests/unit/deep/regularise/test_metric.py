@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 
 from polytask.deep.regularise import Penalties, proximal_step  # noqa: E402
 from polytask.deep.regularise.metric import prox_in_metric  # noqa: E402
-from polytask.deep.regularise.parting import parted  # noqa: E402
+from polytask.deep.regularise.penalties import parted  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 from polytask.penalties import (  # noqa: E402
     L1,

@@ -1,4 +1,4 @@
-"""A balancer at work: the state of all tasks, and which of them are present."""
+"""A balancer with the state that it keeps for the tasks of one training."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ import math
 from collections.abc import Mapping
 from typing import cast
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from polytask._checks import positive_integer, sentence
+from polytask._linalg import Array
 from polytask.deep.balancing._passes import full
 from polytask.deep.balancing.base import (
     AnyBalancer,
@@ -242,3 +244,33 @@ def require_finite(losses: Tensor, numbers: Tensor | None) -> None:
         got = ", ".join(str(float(losses[place])) for place in bad)
         where = f"tasks {', '.join(map(str, tasks))}"
         raise DataError(sentence("losses", "a balancer", "finite", got, where))
+
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class Trial:
+    """A :class:`Balance` that takes and returns NumPy arrays."""
+
+    def __init__(self, balancer: AnyBalancer, n_tasks: int, dtype: str = "float64") -> None:
+        self.balance = Balance(balancer, n_tasks)
+        self.dtype = DTYPES[dtype]
+
+    def weigh(self, losses: Array, gramian: Array, present: Array | None = None) -> np.ndarray:
+        """Return the weights (k,), in the dtype that the balancer gave them."""
+        numbers = None if present is None else torch.tensor(np.asarray(present))
+        needed = self._tensor(gramian) if self.balance.needs_gramian else None
+        weights = self.balance.weigh(self._tensor(losses), numbers, needed)
+        return np.asarray(weights.numpy())
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Return the state as arrays."""
+        return {name: value.numpy() for name, value in self.balance.state_dict().items()}
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self.balance.load_state_dict({name: torch.tensor(rows) for name, rows in state.items()})
+
+    def _tensor(self, values: Array) -> Tensor:
+        """Return an array as a tensor of the dtype."""
+        return torch.tensor(np.asarray(values), dtype=self.dtype)

@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from polytask._checks import sentence
-from polytask.deep.engine import Engine
 from polytask.deep.regularise import Penalties
-from polytask.deep.terms import Sums, task_means
-from polytask.deep.trainable import Trainable
-from polytask.deep.training import LEVELS, Training
+from polytask.deep.trainable import LEVELS, Sums, Trainable, task_means
+from polytask.deep.training.engine import Engine
+from polytask.deep.training.settings import Training
 from polytask.exceptions import (
     ConvergenceWarning,
     DataError,

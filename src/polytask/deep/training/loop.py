@@ -14,9 +14,19 @@ from torch import Tensor, nn
 
 from polytask._progress import progress
 from polytask.deep.balancing import AnyBalancer, Balance, backward, balance_of
-from polytask.deep.ending import settle
-from polytask.deep.engine import Alone, Engine, add_up_gradients, compile_layers
-from polytask.deep.guards import (
+from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
+from polytask.deep.trainable import Sums, Trainable, task_means
+from polytask.deep.training.checkpoint import (
+    known_by,
+    random_state,
+    read_checkpoint,
+    require_same,
+    set_random_state,
+    write_checkpoint,
+)
+from polytask.deep.training.end import objective_of, residual_of, settle
+from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
+from polytask.deep.training.guards import (
     own_means,
     refuse_iterators,
     refuse_unfit_end,
@@ -27,23 +37,16 @@ from polytask.deep.guards import (
     require_one_for_each_task,
     warn_of_improving,
 )
-from polytask.deep.history import Ending, History, TrainingResult
-from polytask.deep.objective import objective_of
-from polytask.deep.record import Best, Record, Tally
-from polytask.deep.recorder import Recorder
-from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
-from polytask.deep.state import (
-    known_by,
-    random_state,
-    read_checkpoint,
-    require_same,
-    set_random_state,
-    write_checkpoint,
+from polytask.deep.training.history import (
+    Best,
+    Ending,
+    History,
+    Record,
+    Recorder,
+    Tally,
+    TrainingResult,
 )
-from polytask.deep.stationarity import residual_of
-from polytask.deep.terms import Sums, task_means
-from polytask.deep.trainable import Trainable
-from polytask.deep.training import Training, advance, grouped
+from polytask.deep.training.settings import Training, advance, grouped
 from polytask.exceptions import DataError
 
 _SHOWN = 3
