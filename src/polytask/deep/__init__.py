@@ -17,11 +17,13 @@ if find_spec("torch") is None:
 if TYPE_CHECKING:
     from polytask.deep import adapting, balancing, recording, sampling, sharing
     from polytask.deep.balancing import backward
-    from polytask.deep.classifier import DeepMultiTaskClassifier
+    from polytask.deep.estimators import (
+        DeepMultiTaskClassifier,
+        DeepMultiTaskModel,
+        DeepMultiTaskRegressor,
+    )
     from polytask.deep.modalities import Modalities
-    from polytask.deep.model import DeepMultiTaskModel
     from polytask.deep.network import MLP
-    from polytask.deep.regressor import DeepMultiTaskRegressor
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
     from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
     from polytask.deep.trainable import Sums, Trainable
@@ -30,9 +32,9 @@ if TYPE_CHECKING:
     from polytask.deep.training.settings import Training
 
 _HOMES = {
-    "DeepMultiTaskClassifier": "classifier",
-    "DeepMultiTaskModel": "model",
-    "DeepMultiTaskRegressor": "regressor",
+    "DeepMultiTaskClassifier": "estimators",
+    "DeepMultiTaskModel": "estimators",
+    "DeepMultiTaskRegressor": "estimators",
     "Except": "tasks",
     "History": "training.history",
     "MLP": "network",

@@ -24,7 +24,7 @@ def load_deep() -> ModuleType:
     """Return :mod:`polytask.deep`."""
     try:
         from polytask import deep
-        from polytask.deep import regressor  # noqa: F401 - names are imported at first use
+        from polytask.deep import estimators  # noqa: F401 - names are imported at first use
     except ImportError as error:
         raise IncompatibleError(str(error)) from error
     return deep
