@@ -15,8 +15,7 @@ from polytask.exceptions import DataError
 from polytask.testing._tools import require, require_at_least, require_close
 
 if TYPE_CHECKING:
-    from polytask.deep.balancing.base import AnyBalancer
-    from polytask.deep.balancing.stateful import Trial
+    from polytask.deep.balancing.base import AnyBalancer, Trial
 
 
 @dataclass(frozen=True)
@@ -64,7 +63,7 @@ class Case:
 
     def trial(self, n_tasks: int | None = None, dtype: str = "float64") -> Trial:
         """Return the balancer at its start."""
-        from polytask.deep.balancing.stateful import Trial
+        from polytask.deep.balancing.base import Trial
 
         return Trial(self.subject, self.n_tasks if n_tasks is None else n_tasks, dtype)
 

@@ -11,13 +11,14 @@ where a method treats the tasks alike, each weighs 1.
 from __future__ import annotations
 
 from polytask.deep.balancing._backward import backward
-from polytask.deep.balancing._passes import Route
 from polytask.deep.balancing.base import (
     AnyBalancer,
+    Balance,
     GradientBalancer,
     LossBalancer,
     Observer,
     State,
+    balance_of,
 )
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
 from polytask.deep.balancing.formulas import (
@@ -36,10 +37,10 @@ from polytask.deep.balancing.routes import (
     OwnInputs,
     OwnRows,
     Parameters,
+    Route,
     Shared,
     fan_out,
 )
-from polytask.deep.balancing.stateful import Balance, balance_of
 from polytask.deep.balancing.torchjd import TorchJD
 
 __all__ = [

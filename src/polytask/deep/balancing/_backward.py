@@ -9,11 +9,23 @@ import torch
 from torch import Tensor
 
 from polytask._checks import sentence
-from polytask.deep.balancing._passes import Listening, Measured, Route, in_one_pass, listen
-from polytask.deep.balancing.base import AnyBalancer, GradientBalancer, weighs_gradients
+from polytask.deep.balancing.base import (
+    AnyBalancer,
+    Balance,
+    GradientBalancer,
+    require_finite,
+    task_numbers,
+    weighs_gradients,
+)
 from polytask.deep.balancing.formulas import Equal
-from polytask.deep.balancing.routes import route_of
-from polytask.deep.balancing.stateful import Balance, require_finite, task_numbers
+from polytask.deep.balancing.routes import (
+    Listening,
+    Measured,
+    Route,
+    in_one_pass,
+    listen,
+    route_of,
+)
 from polytask.exceptions import DataError, IncompatibleError
 
 

@@ -13,8 +13,7 @@ from polytask._checks import positive_integer, sentence
 from polytask._registry import saveable
 from polytask.deep.regularise.matrices import input_layers
 from polytask.deep.sharing.base import Inputs, copied, redrawn, refuse_task, served
-from polytask.deep.sharing.copies import Copies, make_copies
-from polytask.deep.sharing.stacked import first_width, stages_of
+from polytask.deep.sharing.copies import Copies, first_width, make_copies, stages_of
 from polytask.exceptions import IncompatibleError, ParameterError
 
 

@@ -24,8 +24,7 @@ from polytask.deep.sharing.base import (
     take,
     takes_task,
 )
-from polytask.deep.sharing.copies import Copies, make_copies
-from polytask.deep.sharing.stacked import layers_of, stages_of
+from polytask.deep.sharing.copies import Copies, layers_of, make_copies, stages_of
 from polytask.exceptions import ParameterError
 from polytask.penalties import Penalty, toward_mean
 

@@ -28,7 +28,7 @@ from polytask.deep.balancing import (  # noqa: E402
     fan_out,
     routes,
 )
-from polytask.deep.balancing._passes import contributions  # noqa: E402
+from polytask.deep.balancing.routes import contributions  # noqa: E402
 from polytask.exceptions import DataError, IncompatibleError  # noqa: E402
 
 N, D, H, T = 7, 3, 4, 5
@@ -422,7 +422,7 @@ class Stops:
     shared: object
 
     def measure(self, terms, present):
-        from polytask.deep.balancing._passes import Measured
+        from polytask.deep.balancing.routes import Measured
 
         def stop(weights, gradient):
             raise RuntimeError("stop")
