@@ -19,7 +19,7 @@ import torch
 from _nets import table, versions
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
-from polytask.deep.balancing import Balance, UPGrad
+from polytask.deep.balancing import StatefulBalancer, UPGrad
 from polytask.deep.network import Plan
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
@@ -88,7 +88,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
     weights = torch.ones(case.n_tasks, device=device)
     run = _Run(network, [batch], Training(), tuple(range(case.n_tasks)), weights)
     run.engine = Alone(device, mixed=case.mixed)
-    run.balance = Balance(UPGrad(), case.n_tasks) if case.balanced else None
+    run.balance = StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None
     network.train()
     tally = Tally(case.n_tasks)
     return lambda: run._step([batch], tally)

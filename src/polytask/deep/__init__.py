@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from polytask.deep.modalities import Modalities
     from polytask.deep.network import MLP
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
-    from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
+    from polytask.deep.tasks import IgnoreIndex, Task, TaskNetwork, evaluate, labelled
     from polytask.deep.trainable import Sums, Trainable
     from polytask.deep.training.history import History, TrainingResult
     from polytask.deep.training.loop import fit_network
@@ -35,7 +35,7 @@ _HOMES = {
     "DeepMultiTaskClassifier": "estimators",
     "DeepMultiTaskModel": "estimators",
     "DeepMultiTaskRegressor": "estimators",
-    "Except": "tasks",
+    "IgnoreIndex": "tasks",
     "History": "training.history",
     "MLP": "network",
     "Modalities": "modalities",
@@ -53,6 +53,8 @@ _HOMES = {
     "labelled": "tasks",
     "proximal_step": "regularise",
 }
+# What names of 0.1 are called now.
+_RENAMED = {"Except": "IgnoreIndex"}
 _PACKAGES = ("adapting", "balancing", "recording", "sampling", "sharing")
 
 __all__ = [
@@ -60,7 +62,7 @@ __all__ = [
     "DeepMultiTaskClassifier",
     "DeepMultiTaskModel",
     "DeepMultiTaskRegressor",
-    "Except",
+    "IgnoreIndex",
     "History",
     "Modalities",
     "Penalties",
@@ -87,6 +89,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name in _PACKAGES:
         return importlib.import_module(f"polytask.deep.{name}")
+    name = _RENAMED.get(name, name)
     if name not in _HOMES:
         raise AttributeError(f"module 'polytask.deep' has no attribute {name!r}")
     return getattr(importlib.import_module(f"polytask.deep.{_HOMES[name]}"), name)

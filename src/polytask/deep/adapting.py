@@ -16,7 +16,7 @@ from torch import Tensor, nn
 from polytask._checks import nonnegative, positive, positive_integer, sentence
 from polytask.deep.network import Network
 from polytask.deep.prediction import DeepTasks
-from polytask.deep.rows import Design, Place, design_of
+from polytask.deep.rows import Design, DeviceDtype, design_of
 from polytask.deep.trainable import loss_values
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.losses import Loss
@@ -25,7 +25,7 @@ __all__ = [
     "Adapters",
     "Change",
     "ChangesLayers",
-    "Course",
+    "FineTuneResult",
     "Method",
     "NearSource",
     "NewHead",
@@ -371,7 +371,7 @@ class Start:
 
 
 @dataclass(frozen=True, eq=False)
-class Course:
+class FineTuneResult:
     """What a descent came to.
 
     Attributes
@@ -392,6 +392,10 @@ class Course:
     seen: Floats
 
 
+# Its name in 0.1.
+Course = FineTuneResult
+
+
 def descend(
     tasks: DeepTasks,
     method: ChangesLayers,
@@ -401,7 +405,7 @@ def descend(
     *,
     watched: Any = None,  # noqa: ANN401 - dense or sparse
     steps: int | None = None,
-) -> Course:
+) -> FineTuneResult:
     """Let head and layers learn from the rows of one task.
 
     Norms keep the statistics that they have and nothing is dropped, so that a step on all rows
@@ -436,7 +440,7 @@ class _Descent:
         self._tasks, self._method, self._loss = tasks, method, loss
         # Gradients of weights that do not change are not asked for.
         network = copy.deepcopy(tasks.network).requires_grad_(False)
-        self._place: Place = tasks.plan.place(next(network.parameters()).device)
+        self._place: DeviceDtype = tasks.plan.place(next(network.parameters()).device)
         self._mean = self._place.numbers(start.mean)
         self._root = self._place.numbers(start.root)
         self._u = self._place.numbers(start.u).clone().requires_grad_()
@@ -444,7 +448,7 @@ class _Descent:
         self.change = method.change(network)
         self._represent = _Represent(network)
 
-    def run(self, rows: tuple[Any, Floats, Floats], watched: Any, steps: int) -> Course:  # noqa: ANN401
+    def run(self, rows: tuple[Any, Floats, Floats], watched: Any, steps: int) -> FineTuneResult:  # noqa: ANN401
         """Take the steps."""
         design = self._design(rows[0])
         y, weight = (self._place.numbers(values) for values in rows[1:])
@@ -459,7 +463,7 @@ class _Descent:
             if others is not None and (step % EVERY == 0 or step == steps):
                 seen[step] = self._predicted(*others)
         head = self._head().detach().cpu().numpy().astype(np.float64)
-        return Course(head, self.change, tuple(seen), np.array(list(seen.values())))
+        return FineTuneResult(head, self.change, tuple(seen), np.array(list(seen.values())))
 
     def _optimizer(self, stage: int) -> torch.optim.Optimizer:
         learned = [self._u, *self.change.stages[stage]]

@@ -31,7 +31,7 @@ from polytask.data import TaskData
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
 from polytask.deep.prediction import DeepTasks
-from polytask.deep.rows import Keeping
+from polytask.deep.rows import DeepReading
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import CGC, PLE, Hard, MMoE, Sharing
 from polytask.deep.training.settings import MakeOptimizer, MakeSchedule
@@ -219,7 +219,7 @@ class DeepEstimator(MultiTaskEstimator):
     verbose: bool = False
     random_state: Any = None  # int, RandomState or None
 
-    _reading = Keeping()
+    _reading = DeepReading()
     _is_network = True
 
     @abstractmethod

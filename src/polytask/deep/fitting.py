@@ -41,7 +41,7 @@ from polytask.deep.network import (
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.regularise import Penalties
 from polytask.deep.regularise.matrices import INPUT, resolve
-from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
+from polytask.deep.rows import DeviceDtype, FixedBatches, TableBatches, TableRows, table_rows
 from polytask.deep.sampling import Proportional
 from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import read_checkpoint
@@ -72,7 +72,7 @@ class Prepared:
     features: FeatureScaling
     targets: TargetScaling
 
-    def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: Place) -> TableRows:
+    def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: DeviceDtype) -> TableRows:
         """Return some rows as tensors; `at` are their numbers, None for all."""
         y = self.targets.apply(self.outcomes.y, self.data)
         weight = self.weight
@@ -166,7 +166,7 @@ def _trained(
     engine: Engine,
     seed: int,
 ) -> tuple[History, TrainingResult]:
-    data, place = prepared.data, Place(PRECISIONS[model.precision], engine.device)
+    data, place = prepared.data, DeviceDtype(PRECISIONS[model.precision], engine.device)
     fit, held = _sides(data, settings.validation, seed, type(model).__name__)
     whole = held is None
     rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)

@@ -21,7 +21,7 @@ from polytask.data import TableEncoder
 from polytask.deep.balancing import LinearHeads, OwnRows, Route, Shared
 from polytask.deep.keras_models import as_module, precision_of
 from polytask.deep.regularise import SmoothedLabels, TaskBatchNorm1d, TaskSequential
-from polytask.deep.rows import Place, RowBatch
+from polytask.deep.rows import DeviceDtype, RowBatch
 from polytask.deep.sharing import Hard, Sharing
 from polytask.deep.sharing.base import redrawn, served
 from polytask.deep.sharing.copies import make_copies
@@ -286,9 +286,9 @@ class Network(Trainable):
         self.n_tasks = losses.n_tasks
 
     @property
-    def roots(self) -> Tensor | None:
+    def sqrt_loss_mask(self) -> Tensor | None:
         """Which tasks count by the root of twice their mean loss; None if none does."""
-        return self.losses.roots if self.losses.has_roots else None
+        return self.losses.sqrt_mask if self.losses.has_roots else None
 
     def forward(self, x: Tensor, task: Tensor | None = None) -> Tensor:
         """Return predictors. Shapes: x (n, n_features), task (n,), result (n, K)."""
@@ -389,9 +389,9 @@ class Plan:
     smoothing: float = 0.0
     heads: MLP | None = None
 
-    def place(self, device: torch.device) -> Place:
+    def place(self, device: torch.device) -> DeviceDtype:
         """Return dtype and device of tensors."""
-        return Place(PRECISIONS[self.precision], device)
+        return DeviceDtype(PRECISIONS[self.precision], device)
 
     def build(self, device: torch.device) -> Network:
         """Return the network, its weights drawn from torch's own generator."""

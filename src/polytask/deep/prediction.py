@@ -24,7 +24,7 @@ from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
 from polytask.deep.network import MLP, Network, Plan, device_of
-from polytask.deep.rows import KeptRows, design_of
+from polytask.deep.rows import CachedRows, design_of
 from polytask.exceptions import DataError
 from polytask.losses import Loss
 
@@ -221,8 +221,8 @@ class DeepTasks:
         shared = self.network.shared_representation and self.present is None
         if known is not None:
             shared = shared and known.is_plain
-        if not shared or not isinstance(X, KeptRows):
-            values = X.values if isinstance(X, KeptRows) else X
+        if not shared or not isinstance(X, CachedRows):
+            values = X.values if isinstance(X, CachedRows) else X
             if known is not None and known.reads_features:
                 return np.asarray(values.toarray() if is_sparse(values) else values)
             return self._computed(values, task)

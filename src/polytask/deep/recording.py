@@ -177,7 +177,7 @@ def _at_representation(network: Trainable, batch: Any) -> Block:  # noqa: ANN401
             "GradientSimilarity(at='representation') needs a representation that tasks "
             f"share row by row; here {told}. Take at='parameters'."
         )
-    means = task_means(sums, sums.weights, network.roots)
+    means = task_means(sums, sums.weights, network.sqrt_loss_mask)
     gramian = sums.shared.measure(means, sums.present).gramian.double()
     return Block(cosines(gramian), sums.present, sums.present)
 
@@ -188,7 +188,7 @@ def _gradients(network: Trainable, batch: Any, owner: str) -> tuple[list[Tensor]
     sums = network.sums(batch)
     if not len(sums.present):
         return [parameter.new_zeros(0, parameter.numel()) for parameter in shared], sums.present
-    means = task_means(sums, sums.weights, network.roots)
+    means = task_means(sums, sums.weights, network.sqrt_loss_mask)
     return Shared(tuple(shared)).rows(means), sums.present
 
 
@@ -244,7 +244,7 @@ class TaskAffinity:
         shared = _shared(network, type(self).__name__)
         length = rate if self.step is None else self.step
         sums = network.sums(one)
-        means = task_means(sums, sums.weights, network.roots)
+        means = task_means(sums, sums.weights, network.sqrt_loss_mask)
         before, present = _losses(network, other)
         rows = []
         for mean in means:
@@ -259,7 +259,7 @@ class TaskAffinity:
 def _losses(network: Trainable, batch: Any) -> tuple[Tensor, Tensor]:  # noqa: ANN401
     """Return the mean losses of the tasks present, (k,), and these tasks."""
     sums = network.sums(batch)
-    return task_means(sums, sums.weights, network.roots).double(), sums.present
+    return task_means(sums, sums.weights, network.sqrt_loss_mask).double(), sums.present
 
 
 @torch.no_grad()

@@ -26,7 +26,7 @@ from polytask.exceptions import DataError
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceDtype:
     """Where tensors live."""
 
     dtype: torch.dtype
@@ -68,14 +68,14 @@ class SparseDesign:
 
     X: Any
     offset: Tensor
-    place: Place
+    place: DeviceDtype
 
     def take(self, rows: Rows) -> Tensor:
         """Return some rows, dense."""
         return self.place.numbers(self.X[rows].toarray()) - self.offset
 
 
-def design_of(features: Features, place: Place) -> Design:
+def design_of(features: Features, place: DeviceDtype) -> Design:
     """Return scaled rows as a design."""
     if not is_sparse(features.matrix):
         return DenseDesign(place.numbers(features.matrix))
@@ -119,7 +119,7 @@ def table_rows(
     weight: NDArray[np.float64],
     task: NDArray[np.intp] | None,
     n_tasks: int,
-    place: Place,
+    place: DeviceDtype,
 ) -> TableRows:
     """Turn scaled arrays into tensors; targets are NaN where a label is missing."""
     sizes = [len(y)] if task is None else np.bincount(task, minlength=n_tasks)
@@ -269,7 +269,7 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a tensor, or anything else
 Array = NDArray[Any]
 
 
-class KeptRows:
+class CachedRows:
     """Rows of encoded features, and what all tasks have in common on them."""
 
     # Shapes: values (n, d).
@@ -277,7 +277,7 @@ class KeptRows:
     def __init__(self, values: Any) -> None:  # noqa: ANN401 - dense or sparse
         self.values = values
         self._known: dict[str, Array] = {}
-        self._source: tuple[KeptRows, Any] | None = None
+        self._source: tuple[CachedRows, Any] | None = None
 
     @property
     def shape(self) -> tuple[int, ...]:
@@ -291,9 +291,9 @@ class KeptRows:
         kind: np.dtype[Any] = self.values.dtype
         return kind
 
-    def __getitem__(self, rows: Any) -> KeptRows:  # noqa: ANN401 - a slice, mask or numbers
+    def __getitem__(self, rows: Any) -> CachedRows:  # noqa: ANN401 - a slice, mask or numbers
         """Return some of the rows."""
-        part = KeptRows(self.values[rows])
+        part = CachedRows(self.values[rows])
         part._source = self, rows
         return part
 
@@ -308,8 +308,8 @@ class KeptRows:
         return self._known[name]
 
 
-class Keeping(Reading):
-    """Reads as all estimators do, and datasets of torch; rows of a query are :class:`KeptRows`."""
+class DeepReading(Reading):
+    """Reads as all estimators do, and torch datasets; rows of a query are :class:`CachedRows`."""
 
     # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
 
@@ -349,7 +349,7 @@ class Keeping(Reading):
             X, own = feature_arrays(X, schema.owner)
             task = own if task is None else task
         query = self._plain.query(schema, X, task, unseen)
-        kept: Any = KeptRows(query.data.X)
+        kept: Any = CachedRows(query.data.X)
         return dataclasses.replace(query, data=dataclasses.replace(query.data, X=kept))
 
     def scored(

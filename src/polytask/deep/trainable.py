@@ -95,7 +95,7 @@ class TaskLosses(nn.Module):
     columns: Tensor
     exists: Tensor
     group: Tensor
-    roots: Tensor
+    sqrt_mask: Tensor
 
     def __init__(self, losses: Sequence[Loss], widths: Sequence[int]) -> None:
         super().__init__()
@@ -113,12 +113,14 @@ class TaskLosses(nn.Module):
         self.n_tasks = len(count)
         self._in_order = bool((count == 1).all())
         self._ragged = not bool(exists.all())
-        roots = torch.tensor([loss.takes_root for loss in losses])
+        sqrt_mask = torch.tensor([loss.takes_root for loss in losses])
         for name, value in zip(
-            ("columns", "exists", "group", "roots"), (columns, exists, group, roots), strict=True
+            ("columns", "exists", "group", "sqrt_mask"),
+            (columns, exists, group, sqrt_mask),
+            strict=True,
         ):
             self.register_buffer(name, value, persistent=False)
-        self.has_roots = bool(roots.any())
+        self.has_roots = bool(sqrt_mask.any())
 
     def of_rows(self, y: Tensor, eta: Tensor, task: Tensor) -> Tensor:
         """Return the loss of every row, (n,). Shapes: y (n,), eta (n, K), task (n,)."""
@@ -166,14 +168,14 @@ def _present(losses: Tensor, weights: Tensor) -> Sums:
     return Sums(losses[present], weights[present], present)
 
 
-def task_means(sums: Sums, weights: Tensor, roots: Tensor | None = None) -> Tensor:
+def task_means(sums: Sums, weights: Tensor, sqrt_mask: Tensor | None = None) -> Tensor:
     """Return the mean loss of each task that is present, (k,)."""
-    # Shapes: weights (k,), roots (n_tasks,).
+    # Shapes: weights (k,), sqrt_mask (n_tasks,).
     means = sums.losses / weights
-    if roots is None:
+    if sqrt_mask is None:
         return means
     tiny = torch.finfo(means.dtype).tiny
-    return torch.where(roots[sums.present], (2.0 * means).clamp_min(tiny).sqrt(), means)
+    return torch.where(sqrt_mask[sums.present], (2.0 * means).clamp_min(tiny).sqrt(), means)
 
 
 def _never(eta: Tensor) -> float:
@@ -193,9 +195,10 @@ class Trainable(nn.Module):
     n_tasks: int
 
     @property
-    @abstractmethod
-    def roots(self) -> Tensor | None:
-        """Which tasks count by the root of twice their mean loss; None if none does."""
+    def sqrt_loss_mask(self) -> Tensor | None:
+        """Which tasks count by the root of twice their mean loss; None, if none does."""
+        # A network that was written for 0.1 has the name that it had there.
+        return getattr(self, "roots", None)
 
     @abstractmethod
     def counts(self, batch: Any) -> Tensor:  # noqa: ANN401 - what the batches yield

@@ -13,11 +13,11 @@ from __future__ import annotations
 from polytask.deep.balancing._backward import backward
 from polytask.deep.balancing.base import (
     AnyBalancer,
-    Balance,
     GradientBalancer,
     LossBalancer,
     Observer,
     State,
+    StatefulBalancer,
     balance_of,
 )
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
@@ -45,7 +45,7 @@ from polytask.deep.balancing.torchjd import TorchJD
 
 __all__ = [
     "backward",
-    "Balance",
+    "StatefulBalancer",
     "balance_of",
     "AnyBalancer",
     "LossBalancer",
@@ -78,3 +78,6 @@ __all__ = [
     "Parameters",
     "fan_out",
 ]
+
+# Its name in 0.1.
+Balance = StatefulBalancer

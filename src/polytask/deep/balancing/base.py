@@ -193,7 +193,7 @@ def resumed(state: State) -> torch.Generator:
     return generator
 
 
-class Balance:
+class StatefulBalancer:
     """A balancer together with the state that it keeps for the tasks of one training.
 
     The balancer itself never changes. Tasks that are absent from a batch are dropped before
@@ -214,19 +214,19 @@ class Balance:
     Examples
     --------
     >>> import torch
-    >>> from polytask.deep.balancing import DWA, Balance
-    >>> balance = Balance(DWA(), n_tasks=3)
+    >>> from polytask.deep.balancing import DWA, StatefulBalancer
+    >>> balance = StatefulBalancer(DWA(), n_tasks=3)
     >>> balance.weigh(torch.tensor([0.5, 2.0]), present=torch.tensor([0, 2]))
     tensor([1., 1.])
     """
 
     def __init__(self, balancer: AnyBalancer, n_tasks: int) -> None:
         self.balancer = required_balancer(balancer)
-        self.n_tasks = positive_integer(n_tasks, "n_tasks", "Balance")
+        self.n_tasks = positive_integer(n_tasks, "n_tasks", "StatefulBalancer")
         self._state: State | None = None
 
     def __repr__(self) -> str:
-        return f"Balance({self.balancer!r}, n_tasks={self.n_tasks})"
+        return f"StatefulBalancer({self.balancer!r}, n_tasks={self.n_tasks})"
 
     @property
     def needs_gramian(self) -> bool:
@@ -362,11 +362,13 @@ class Balance:
         )
 
 
-def balance_of(balancer: AnyBalancer | Balance | None, n_tasks: int) -> Balance | None:
+def balance_of(
+    balancer: AnyBalancer | StatefulBalancer | None, n_tasks: int
+) -> StatefulBalancer | None:
     """Return a balancer with its state, a new one unless it has one; None for none."""
-    if balancer is None or isinstance(balancer, Balance):
+    if balancer is None or isinstance(balancer, StatefulBalancer):
         return balancer
-    return Balance(balancer, n_tasks)
+    return StatefulBalancer(balancer, n_tasks)
 
 
 def _told(shapes: Mapping[str, torch.Size]) -> str:
@@ -379,7 +381,7 @@ def required_balancer(balancer: object) -> AnyBalancer:
     if weighs_losses(balancer) or weighs_gradients(balancer):
         return balancer
     allowed = "one with weigh_losses or weigh_gradients, as in polytask.deep.balancing"
-    raise IncompatibleError(sentence("balancer", "Balance", allowed, repr(balancer)))
+    raise IncompatibleError(sentence("balancer", "StatefulBalancer", allowed, repr(balancer)))
 
 
 def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor | None:
@@ -389,7 +391,7 @@ def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor 
         if n_losses != n_tasks:
             allowed = f"the numbers of the tasks that the {n_losses} losses belong to"
             where = f"there are {n_tasks} tasks"
-            raise DataError(sentence("present", "Balance.weigh", allowed, None, where))
+            raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, None, where))
         return None
     listed = present.tolist()
     if present.ndim == 1 and listed == list(range(n_losses)) and n_losses == n_tasks:
@@ -398,7 +400,7 @@ def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor 
     inside = whole and all(0 <= number < n_tasks for number in listed)
     if not inside or len(listed) != n_losses or len(set(listed)) < n_losses:
         allowed = f"{n_losses} different numbers from 0 to {n_tasks - 1}"
-        raise DataError(sentence("present", "Balance.weigh", allowed, listed))
+        raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, listed))
     return present.long()
 
 
@@ -418,11 +420,11 @@ def require_finite(losses: Tensor, numbers: Tensor | None) -> None:
 DTYPES = {"float32": torch.float32, "float64": torch.float64}
 
 
-class Trial:
-    """A :class:`Balance` that takes and returns NumPy arrays."""
+class ArrayBalancer:
+    """A :class:`StatefulBalancer` that takes and returns NumPy arrays."""
 
     def __init__(self, balancer: AnyBalancer, n_tasks: int, dtype: str = "float64") -> None:
-        self.balance = Balance(balancer, n_tasks)
+        self.balance = StatefulBalancer(balancer, n_tasks)
         self.dtype = DTYPES[dtype]
 
     def weigh(self, losses: Array, gramian: Array, present: Array | None = None) -> np.ndarray:

@@ -195,7 +195,7 @@ class FAMO:
     """Losses that fall at the same relative rate, learned from how they fell.
 
     Weights are proportional to ``softmax(z)_t / loss_t`` and sum to k; after a step z moves
-    against the change of log losses that the step brought. ``Balance.observe`` takes the
+    against the change of log losses that the step brought. ``StatefulBalancer.observe`` takes the
     losses of the same batch after the step, which is the published method and costs another
     forward pass; without it the next batch in which a task is present serves for that, at no
     cost. Negative losses are refused; a loss of zero counts as 1e-8 of the largest one.

@@ -59,7 +59,7 @@ _WITHOUT: tuple[tuple[type, str], ...] = (
 
 
 @dataclass(frozen=True)
-class Parting:
+class SmoothProxSplit:
     """A penalty as a smooth part and a part with a prox, whose sum it is."""
 
     smooth: Smooth | None
@@ -98,7 +98,7 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
     return whole
 
 
-def parted(penalty: Penalty) -> Parting:
+def smooth_prox_split(penalty: Penalty) -> SmoothProxSplit:
     """Take a penalty apart for training by gradients."""
     # Unlike :func:`polytask.penalties.decompose`, which gives ridges to the prox, everything with
     # a gradient goes to the smooth part: there any optimiser is right. Penalties that are not
@@ -113,7 +113,7 @@ def parted(penalty: Penalty) -> Parting:
     smooth = [term for term in terms if isinstance(term, Smooth)]
     together: Any = add(smooth) if smooth else None
     rest = [term for term in terms if not isinstance(term, Smooth)]
-    return Parting(together, _proximable(rest, penalty))
+    return SmoothProxSplit(together, _proximable(rest, penalty))
 
 
 class _SmoothValue(torch.autograd.Function):
@@ -149,18 +149,23 @@ class PenaltyTerm:
         The name under which it was asked for; several terms may have one name.
     matrix : Matrix
         The parameters.
-    parting : Parting
+    split : SmoothProxSplit
         The penalty as a part for the loss and a part for the proximal step.
     """
 
     name: str
     matrix: Matrix
-    parting: Parting
+    split: SmoothProxSplit
+
+    @property
+    def parting(self) -> SmoothProxSplit:
+        """The name of `split` in 0.1."""
+        return self.split
 
     @torch.no_grad()
     def proximal_step(self, *optimizers: object) -> None:
         """Apply the part with a prox, with the step and in the metric of its optimiser."""
-        part = self.parting.proximable
+        part = self.split.proximable
         if part is None or self.matrix.frozen:
             return
         self.matrix.require_free()
@@ -174,16 +179,16 @@ class PenaltyTerm:
 
     def check(self, optimizers: Sequence[object]) -> None:
         """Refuse optimisers that cannot apply the part with a prox."""
-        part = self.parting.proximable
+        part = self.split.proximable
         if part is not None and self._beyond(optimizers, part):
             raise no_metric(part)
 
     def applicable(self, optimizers: Sequence[object]) -> PenaltyTerm:
         """Return the term, without the part with a prox if optimisers cannot apply it."""
-        part = self.parting.proximable
+        part = self.split.proximable
         if part is None or not self._beyond(optimizers, part):
             return self
-        return PenaltyTerm(self.name, self.matrix, Parting(self.parting.smooth, None))
+        return PenaltyTerm(self.name, self.matrix, SmoothProxSplit(self.split.smooth, None))
 
     def _beyond(self, optimizers: Sequence[object], part: Proximable) -> bool:
         """Tell whether optimisers cannot apply a part; nothing is applied to a frozen layer."""
@@ -219,7 +224,7 @@ class PenaltyTerm:
                 f"residual needs the gradient of {self.matrix.name!r}: call backward() on the "
                 "loss with the smooth terms first."
             )
-        W, part = self.matrix.value(), self.parting.proximable
+        W, part = self.matrix.value(), self.split.proximable
         if part is None:
             return float(gradient.norm())
         return float((W - part.prox(W - step * gradient, step)).norm()) / step
@@ -246,14 +251,16 @@ def term(
         allowed = f"as many as the inputs of {name!r} ({n_features})"
         raise ParameterError(sentence("feature_names", "Penalties", allowed, len(names)))
     space = FeatureSpace(n_features, names, np.ones((n_features, n_columns)))
-    return PenaltyTerm(name, matrix, parted(bind_features(penalty.bind(columns), space)))
+    return PenaltyTerm(
+        name, matrix, smooth_prox_split(bind_features(penalty.bind(columns), space))
+    )
 
 
 def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
     """Refuse two proximal steps on one parameter: one after the other is not their sum."""
     owner: dict[int, str] = {}
     for found in terms:
-        if found.parting.proximable is None:
+        if found.split.proximable is None:
             continue
         for parameter in found.matrix.parameters:
             other = owner.setdefault(id(parameter), found.name)
@@ -357,8 +364,8 @@ class Penalties:
         """Return the sum of the smooth terms, to be added to the loss; 0.0 without any."""
         total: Tensor | float = 0.0
         for found in self.terms:
-            if found.parting.smooth is not None:
-                total = total + smooth_value(found.matrix.value(), found.parting.smooth)
+            if found.split.smooth is not None:
+                total = total + smooth_value(found.matrix.value(), found.split.smooth)
         return total
 
     def proximal_step(self, *optimizers: object) -> None:
@@ -419,7 +426,7 @@ class Penalties:
         """Return the value of the penalty of each name, smooth or not."""
         total = dict.fromkeys(self.names, 0.0)
         for found in self.terms:
-            total[found.name] += found.parting.value(found.matrix.value())
+            total[found.name] += found.split.value(found.matrix.value())
         return total
 
     @torch.no_grad()

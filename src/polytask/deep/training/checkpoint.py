@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask._identity import steady
-from polytask.deep.balancing import Balance
+from polytask.deep.balancing import StatefulBalancer
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
@@ -71,12 +71,12 @@ def known_by(
     network: nn.Module,
     tasks: Sequence[Hashable],
     penalties: Penalties,
-    balance: Balance | None,
+    balance: StatefulBalancer | None,
     batches: object,
 ) -> dict[str, Any]:
     """Return what tells a training from another, whoever asks for it."""
     parts = [
-        f"{found.name}: {steady(found.parting.smooth)}, {steady(found.parting.proximable)}"
+        f"{found.name}: {steady(found.split.smooth)}, {steady(found.split.proximable)}"
         for found in penalties.terms
     ]
     return {

@@ -39,7 +39,7 @@ def objective_of(
     if engine.world > 1:
         extra = engine.total(extra.to(engine.device)).cpu()
     total, count = extra.tolist()
-    data = weights.cpu().double() * tally.means(network.roots)
+    data = weights.cpu().double() * tally.means(network.sqrt_loss_mask)
     penalty = sum(penalties.values().values())
     return float(data.nansum()) + total / max(count, 1.0) + penalty, penalty
 
@@ -53,7 +53,7 @@ def residual_of(
 ) -> float | None:
     """Return the stationarity residual of penalties that are not smooth, on all batches."""
     # Shapes: weights (n_tasks,).
-    if all(term.parting.proximable is None for term in penalties.terms):
+    if all(term.split.proximable is None for term in penalties.terms):
         return None
     network.eval()
     whole, weights = _divisors(network, batches, weights, engine)
@@ -87,18 +87,18 @@ def _divisors(
         sums = network.sums(batch)
         both.index_add_(1, sums.present, torch.stack([sums.weights, sums.losses]).to(both))
     counts, losses = engine.total(both)
-    if network.roots is None:
+    if network.sqrt_loss_mask is None:
         return counts, weights
     # The slope of a root of twice the mean.
     root = (2.0 * losses / counts.clamp_min(torch.finfo(counts.dtype).tiny)).sqrt()
-    return counts, torch.where(network.roots & (root > 0), weights / root, weights)
+    return counts, torch.where(network.sqrt_loss_mask & (root > 0), weights / root, weights)
 
 
 def _trained(network: nn.Module) -> list[nn.Parameter]:
     return [p for p in network.parameters() if p.requires_grad]
 
 
-def settle(
+def run_final_phase(
     network: Trainable,
     batches: Iterable[Any],
     weights: Tensor,
@@ -159,5 +159,5 @@ def _data_term(
         total = total.index_add(0, sums.present, sums.losses.to(total))
     present = torch.nonzero(counts > 0)[:, 0]
     whole = Sums(total[present], counts[present], present)
-    means = task_means(whole, whole.weights.to(total), network.roots)
+    means = task_means(whole, whole.weights.to(total), network.sqrt_loss_mask)
     return (weights[present] * means).sum()

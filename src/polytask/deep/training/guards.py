@@ -48,7 +48,7 @@ def refuse_unfit_steps(
     choice = f"accumulate={parts}" if world == 1 else f"distributed=True on {world} processes"
     for what, unfit in (
         ("a balancer, which weighs the tasks of a step", balanced),
-        ("loss='square_root', a root over a step", network.roots is not None),
+        ("loss='square_root', a root over a step", network.sqrt_loss_mask is not None),
     ):
         if unfit:
             raise IncompatibleError(
@@ -129,7 +129,7 @@ def require_finite(
 
 def own_means(sums: Sums, network: Trainable) -> Tensor:
     """Return the mean losses of a batch by itself, (k,)."""
-    return task_means(sums, sums.weights, network.roots)
+    return task_means(sums, sums.weights, network.sqrt_loss_mask)
 
 
 def warn_of_improving(training: Training) -> None:

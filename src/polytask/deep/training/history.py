@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 Floats = NDArray[np.float64]
 
 
-class Ending(Enum):
+class StopReason(Enum):
     """How training ended; the value is a sentence with advice."""
 
     STOPPED_EARLY = (
@@ -158,7 +158,7 @@ class TrainingResult:
 
     Attributes
     ----------
-    status : Ending
+    status : StopReason
         Why it ended; its value is a sentence.
     objective : float
         The objective at the weights kept, on all rows trained on: the sum of s_t times the mean
@@ -178,7 +178,7 @@ class TrainingResult:
         What of the objective is penalties.
     """
 
-    status: Ending
+    status: StopReason
     objective: float
     held_out_objective: float | None
     best_epoch: int
@@ -204,7 +204,7 @@ class TrainingResult:
     @classmethod
     def from_state(cls, state: State) -> Self:
         """Rebuild the object from :meth:`to_state`."""
-        return cls(**state | {"status": Ending[state["status"]]})
+        return cls(**state | {"status": StopReason[state["status"]]})
 
 
 class Recorder:
@@ -384,12 +384,12 @@ class Tally:
             both = torch.stack([self._losses, self._weights]).to(engine.device)
             self._losses, self._weights = engine.total(both).cpu()
 
-    def means(self, roots: Tensor | None) -> Tensor:
+    def means(self, sqrt_loss_mask: Tensor | None) -> Tensor:
         """Return the mean loss of every task: infinity where it is not finite."""
         # NaN says that a task has no label, and nothing else.
         means = self._losses / self._weights
-        if roots is not None:
-            means = torch.where(roots.cpu(), (2.0 * means).sqrt(), means)
+        if sqrt_loss_mask is not None:
+            means = torch.where(sqrt_loss_mask.cpu(), (2.0 * means).sqrt(), means)
         means = torch.where(torch.isfinite(means), means, torch.inf)
         return torch.where(self._weights > 0, means, torch.nan)
 

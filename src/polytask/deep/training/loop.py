@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask._progress import progress
-from polytask.deep.balancing import AnyBalancer, Balance, backward, balance_of
+from polytask.deep.balancing import AnyBalancer, StatefulBalancer, backward, balance_of
 from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
 from polytask.deep.trainable import Sums, Trainable, task_means
 from polytask.deep.training.checkpoint import (
@@ -24,7 +24,7 @@ from polytask.deep.training.checkpoint import (
     set_random_state,
     write_checkpoint,
 )
-from polytask.deep.training.end import objective_of, residual_of, settle
+from polytask.deep.training.end import objective_of, residual_of, run_final_phase
 from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
     own_means,
@@ -39,10 +39,10 @@ from polytask.deep.training.guards import (
 )
 from polytask.deep.training.history import (
     Best,
-    Ending,
     History,
     Record,
     Recorder,
+    StopReason,
     Tally,
     TrainingResult,
 )
@@ -61,7 +61,7 @@ def fit_network(
     everything: Iterable[Any] | None = None,
     tasks: tuple[Hashable, ...] | None = None,
     task_weights: Tensor | NDArray[np.float64] | None = None,
-    balancer: AnyBalancer | Balance | None = None,
+    balancer: AnyBalancer | StatefulBalancer | None = None,
     penalties: AnyPenalties | None = None,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
@@ -93,8 +93,8 @@ def fit_network(
     task_weights : Tensor or ndarray of shape (n_tasks,), or None, default=None
         The weights s_t; None: ones.
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
-        Weights of the tasks, which multiply s_t; a ``Balance`` goes on from its state. None: the
-        plain sum.
+        Weights of the tasks, which multiply s_t; a ``StatefulBalancer`` goes on from its state.
+        None: the plain sum.
     penalties : Penalties, mapping of str to Penalty, or None, default=None
         Penalties of layers of the network, by name as in :class:`Penalties`.
     seed : int, default=0
@@ -164,7 +164,7 @@ class _Run:
         self.schedule = None if make is None else make(self.optimizer)
         self.held_out: Iterable[Any] | None = None
         self.everything: Iterable[Any] = batches
-        self.balance: Balance | None = None
+        self.balance: StatefulBalancer | None = None
         self.penalties = self.during = Penalties(network, {})
         self.engine: Engine = Alone(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
@@ -184,8 +184,8 @@ class _Run:
         except KeyboardInterrupt:
             if not self.epochs:
                 raise
-            status = Ending.INTERRUPTED
-        if status is Ending.STILL_IMPROVING and self.engine.rank == 0:
+            status = StopReason.INTERRUPTED
+        if status is StopReason.STILL_IMPROVING and self.engine.rank == 0:
             warn_of_improving(self.training)
         if self.best.weights is None:
             raise DataError(
@@ -194,9 +194,9 @@ class _Run:
             )
         self.network.load_state_dict(self.best.weights)
         self.network.eval()
-        if self.training.final_phase and status is not Ending.INTERRUPTED:
+        if self.training.final_phase and status is not StopReason.INTERRUPTED:
             end = self.weights, self.penalties, self.training.final_phase
-            settle(self.network, self.everything, *end)
+            run_final_phase(self.network, self.everything, *end)
         history = self.record.history(self.tasks, self.weights, self.engine)
         return history, self._result(history, status)
 
@@ -225,7 +225,9 @@ class _Run:
             self._step(group, tally)
         self.record.recorder.end_epoch(self.network, self.optimizer)
         tally.add_up(self.engine)
-        means = require_labels(tally.means(self.network.roots), "batches", self.epochs + 1)
+        means = require_labels(
+            tally.means(self.network.sqrt_loss_mask), "batches", self.epochs + 1
+        )
         if self.epochs + 1 >= self.training.max_epochs:
             self._require_finite_end(group)
         held = self._judge()
@@ -261,7 +263,7 @@ class _Run:
             if not len(sums.present):
                 continue
             divisor = sums.weights if whole is None else whole[sums.present]
-            means = task_means(sums, divisor, self.network.roots)
+            means = task_means(sums, divisor, self.network.sqrt_loss_mask)
             self._require_finite(means, sums, f"in step {self.steps}")
             self._backward(means, sums)
             tally.add(sums.losses, sums.weights, sums.present)
@@ -320,7 +322,9 @@ class _Run:
             for batch in self.held_out:
                 sums = self.network.sums(batch)
                 tally.add(sums.losses, sums.weights, sums.present)
-        return require_labels(tally.means(self.network.roots), "held_out", self.epochs + 1)
+        return require_labels(
+            tally.means(self.network.sqrt_loss_mask), "held_out", self.epochs + 1
+        )
 
     def _total(self, means: Tensor) -> float:
         return float((self.weights.cpu() * means).nansum())
@@ -331,13 +335,13 @@ class _Run:
             return False
         return self.epochs - self.best.marked >= patience
 
-    def _status(self) -> Ending:
+    def _status(self) -> StopReason:
         if self.held_out is None:
-            return Ending.LAST_EPOCH
+            return StopReason.LAST_EPOCH
         if self._stopped():
-            return Ending.STOPPED_EARLY
+            return StopReason.STOPPED_EARLY
         improving = self.training.patience is not None and self.best.marked == self.epochs
-        return Ending.STILL_IMPROVING if improving else Ending.BEST_OF_ALL
+        return StopReason.STILL_IMPROVING if improving else StopReason.BEST_OF_ALL
 
     def _label(self) -> str:
         losses = (self.record.held_out or self.record.training)[-1]
@@ -345,7 +349,7 @@ class _Run:
         own = zip(self.tasks[:_SHOWN], losses[:_SHOWN].tolist(), strict=True)
         return f"{mean:.4g}: " + ", ".join(f"{task} {loss:.3g}" for task, loss in own)
 
-    def _result(self, history: History, status: Ending) -> TrainingResult:
+    def _result(self, history: History, status: StopReason) -> TrainingResult:
         kept = self.best.epoch or history.n_epochs
         judged = history.held_out_objective
         held = None if judged is None else float(judged[kept - 1])
