@@ -17,7 +17,7 @@ from polytask._checks import nonnegative, positive, positive_integer, sentence
 from polytask.deep.network import Network
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.rows import Design, DeviceDtype, design_of
-from polytask.deep.trainable import loss_values
+from polytask.deep.trainable import loss_sums
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.losses import Loss
 
@@ -477,8 +477,10 @@ class _Descent:
         for first in range(0, len(y), _CHUNK):
             at = np.arange(first, min(first + _CHUNK, len(y)))
             part = slice(first, first + _CHUNK)
-            losses = loss_values(self._loss, y[part], self._shaped(self._eta(design, at)))
-            term = (weight[part] * losses).sum() / whole
+            eta = self._eta(design, at)
+            own = eta if self._loss.n_outputs(2) == 1 else eta[:, None]
+            sums = loss_sums(self._loss, y[part, None], own, weight[part, None], complete=True)
+            term = sums[0] / whole
             if not first:
                 term = term + self._held(whole)
             term.backward()  # type: ignore[no-untyped-call]
@@ -489,9 +491,6 @@ class _Descent:
         head = 0.5 * self._ridge * self._u.square().sum() / whole
         penalty = self.change.penalty()
         return head if penalty is None else head + penalty
-
-    def _shaped(self, eta: Tensor) -> Tensor:
-        return eta[:, 0] if self._loss.n_outputs(2) == 1 else eta
 
     def _head(self) -> Tensor:
         return self._mean + (self._root @ self._u).T

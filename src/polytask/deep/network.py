@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import copy
-import dataclasses
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,7 +24,7 @@ from polytask.deep.rows import DeviceDtype, RowBatch
 from polytask.deep.sharing import Hard, Sharing
 from polytask.deep.sharing.base import redrawn, served
 from polytask.deep.sharing.copies import make_copies
-from polytask.deep.trainable import Sums, TaskLosses, Trainable, sums_of_rows, sums_of_targets
+from polytask.deep.trainable import Sums, TaskLosses, Trainable
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.losses import Logistic, Loss, Multinomial
 
@@ -118,12 +117,12 @@ class ColumnHeads(nn.Module):
         return torch.einsum("nch,ch->nc", own, self.weight) + self.bias
 
     def of_columns(self, features: Tensor, columns: Tensor) -> Tensor:
-        """Return predictors of some columns for each row, (n, K)."""
-        # Shapes: features (n, n_features), columns (n, K).
-        if columns.shape[1] == 1:
-            column = columns[:, 0]
-            product = (features * self.weight[column]).sum(-1)
-            return (product + self.bias[column])[:, None]
+        """Return predictors of some columns for each row, (n, K), or of one, (n,)."""
+        # Shapes: features (n, n_features), columns (n, K) or (n,).
+        if columns.ndim == 1:
+            # Gradients of what is selected are added up faster than those of what is indexed.
+            product = (features * self.weight.index_select(0, columns)).sum(-1)
+            return product + self.bias.index_select(0, columns)
         return torch.einsum("nkh,nh->nk", self.weight[columns], features) + self.bias[columns]
 
 
@@ -284,6 +283,8 @@ class Network(Trainable):
         self.heads = heads
         self.losses = losses
         self.n_tasks = losses.n_tasks
+        # Mixtures of experts mix outputs, which are smaller than representations.
+        self._mixes_outputs = own is None and callable(getattr(sharing, "readout", None))
 
     @property
     def sqrt_loss_mask(self) -> Tensor | None:
@@ -294,7 +295,8 @@ class Network(Trainable):
         """Return predictors. Shapes: x (n, n_features), task (n,), result (n, K)."""
         if task is None:
             return self._of_all_tasks(x)[1]
-        return self._predictors(self.represent(x, task), task)
+        found = self._predictors(self.represent(x, task), task)
+        return found if found.ndim == 2 else found[:, None]
 
     def represent(self, x: Tensor, task: Tensor) -> Tensor:
         """Return what the heads read of rows, each of one task, (n, width)."""
@@ -310,9 +312,8 @@ class Network(Trainable):
 
     def _of_all_tasks(self, x: Tensor) -> tuple[Tensor | None, Tensor]:
         """Return the representation of all tasks, None if it is not formed, and predictors."""
-        readout = getattr(self.sharing, "readout", None)
-        if callable(readout) and self.own is None:
-            # Mixtures of experts mix outputs, which are smaller than representations.
+        if self._mixes_outputs:
+            readout: Any = self.sharing.readout
             return None, readout(x, self.heads.weight, self.heads.owners) + self.heads.bias
         features: Tensor = self.sharing(x, None)
         return features, self._predictors(self._own(features, None), None)
@@ -321,28 +322,38 @@ class Network(Trainable):
         if task is None:
             every: Tensor = self.heads(features)
             return every
-        return self.heads.of_columns(features, self.losses.columns[task])
+        columns = task if self.losses.in_order else self.losses.columns[task]
+        return self.heads.of_columns(features, columns)
 
     def counts(self, batch: RowBatch) -> Tensor:
         """Return the sum of label weights of every task in a batch, (n_tasks,)."""
+        if batch.counts is not None:
+            return batch.counts
         if batch.task is None:
             return batch.weight.sum(0)
         return batch.weight.new_zeros(self.n_tasks).index_add(0, batch.task, batch.weight)
 
     def sums(self, batch: RowBatch) -> Sums:
         """Return the sums of losses and label weights of the tasks present in a batch."""
+        y, weight, task = batch.y, batch.weight, batch.task
+        shared: Route | None
         # Losses are computed in full precision, also where products are not.
-        if batch.task is None:
+        if task is None:
             every, outputs = self._of_all_tasks(batch.x)
-            eta = outputs.to(batch.y.dtype)
-            sums = sums_of_targets(self.losses.of_targets(batch.y, eta), batch.weight)
-            return dataclasses.replace(sums, shared=self._route(every, eta))
-        features: Tensor = self.sharing(batch.x, batch.task)
-        own = self._own(features, batch.task)
-        eta = self._predictors(own, batch.task).to(batch.y.dtype)
-        losses = self.losses.of_rows(batch.y, eta, batch.task)
-        sums = sums_of_rows(losses, batch.weight, batch.task, self.n_tasks)
-        return dataclasses.replace(sums, shared=OwnRows(features, batch.task))
+            eta = outputs.to(y.dtype)
+            losses = self.losses.of_targets(y, eta, weight, batch.complete)
+            shared = self._route(every, eta)
+        else:
+            features: Tensor = self.sharing(batch.x, task)
+            eta = self._predictors(self._own(features, task), task).to(y.dtype)
+            losses = self.losses.of_rows(y, eta, weight, task)
+            shared = OwnRows(features, task)
+        counts, present = self.counts(batch), batch.present
+        if present is None:
+            present = torch.nonzero(counts > 0)[:, 0]
+        if present.shape[0] < self.n_tasks:
+            losses, counts = losses[present], counts[present]
+        return Sums(losses, counts, present, shared)
 
     def _route(self, features: Tensor | None, eta: Tensor) -> Route | None:
         """Return how balancers reach a representation that all tasks share."""

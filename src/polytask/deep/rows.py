@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Protocol, TypeGuard
 
 import numpy as np
@@ -23,6 +24,10 @@ from polytask.datafits import Features
 from polytask.deep.regularise import mixup
 from polytask.deep.sampling import Rows, Sampling
 from polytask.exceptions import DataError
+
+# How many cells, and batches, are gathered at once: few calls, and what they give is still in the
+# processor's cache when the batch is used.
+_CELLS_AT_ONCE, _PARTS_AT_ONCE = 2**18, 64
 
 
 @dataclass(frozen=True)
@@ -46,6 +51,11 @@ class DeviceDtype:
 class Design(Protocol):
     """Feature rows that can be taken by number."""
 
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        ...
+
     def take(self, rows: Rows) -> Tensor:
         """Return some rows, (len(rows), n_features)."""
         ...
@@ -57,9 +67,14 @@ class DenseDesign:
 
     X: Tensor
 
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.X.shape[1])
+
     def take(self, rows: Rows) -> Tensor:
         """Return some rows."""
-        return self.X[torch.from_numpy(rows).to(self.X.device)]
+        return self.X.index_select(0, torch.from_numpy(rows).to(self.X.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +84,11 @@ class SparseDesign:
     X: Any
     offset: Tensor
     place: DeviceDtype
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.X.shape[1])
 
     def take(self, rows: Rows) -> Tensor:
         """Return some rows, dense."""
@@ -86,12 +106,18 @@ def design_of(features: Features, place: DeviceDtype) -> Design:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Some rows. Shapes: x (n, n_features), y (n,), task (n,)."""
+    """Some rows. Shapes: x (n, n_features), y, weight (n,) or (n, n_tasks), task (n,)."""
+
+    # Where it is known: the sum of the label weights of every task, the tasks for which it is
+    # above 0, and whether no label of a target matrix is missing.
 
     x: Tensor
     y: Tensor
     weight: Tensor
     task: Tensor | None
+    counts: Tensor | None = None
+    present: Tensor | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,12 +131,45 @@ class TableRows:
     weight: Tensor
     task: Tensor | None
     sizes: Rows
+    n_tasks: int
 
-    def batch(self, rows: Rows) -> RowBatch:
-        """Return some rows."""
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every label is there."""
+        return bool((self.weight > 0).all())
+
+    def batches(self, parts: Sequence[Rows]) -> Iterator[RowBatch]:
+        """Yield the rows of each part; those of several parts are gathered at once."""
+        width = self.design.n_features + 2 * self.y.shape[1:].numel()
+        cells = max(len(parts[0]) if parts else 0, 1) * width
+        count = min(max(_CELLS_AT_ONCE // cells, 1), _PARTS_AT_ONCE)
+        for first in range(0, len(parts), count):
+            yield from self._gathered(parts[first : first + count])
+
+    def _gathered(self, parts: Sequence[Rows]) -> Iterator[RowBatch]:
+        rows, sizes = np.concatenate(parts), [len(part) for part in parts]
         at = torch.from_numpy(rows).to(self.y.device)
-        task = None if self.task is None else self.task[at]
-        return RowBatch(self.design.take(rows), self.y[at], self.weight[at], task)
+        y, weight = self.y.index_select(0, at), self.weight.index_select(0, at)
+        owner = torch.from_numpy(np.repeat(np.arange(len(parts)), sizes)).to(at.device)
+        tasks: Sequence[Tensor | None] = [None] * len(parts)
+        if self.task is None:
+            counts = weight.new_zeros(len(parts), self.n_tasks).index_add_(0, owner, weight)
+        else:
+            task = self.task.index_select(0, at)
+            flat = weight.new_zeros(len(parts) * self.n_tasks)
+            counts = flat.index_add_(0, owner * self.n_tasks + task, weight)
+            counts, tasks = counts.view(len(parts), self.n_tasks), torch.split(task, sizes)
+        there = counts > 0
+        everyone = torch.arange(self.n_tasks, device=at.device)
+        present = [
+            everyone if every else torch.nonzero(there[k])[:, 0]
+            for k, every in enumerate(there.all(1).tolist())
+        ]
+        cut = (torch.split(whole, sizes) for whole in (self.design.take(rows), y, weight))
+        for x, own_y, own_weight, own_task, own_counts, known in zip(
+            *cut, tasks, counts, present, strict=True
+        ):
+            yield RowBatch(x, own_y, own_weight, own_task, own_counts, known, self.complete)
 
 
 def table_rows(
@@ -129,6 +188,7 @@ def table_rows(
         weight=place.numbers(_within_reach(weight, task, n_tasks)),
         task=None if task is None else place.integers(task),
         sizes=np.asarray(sizes, dtype=np.intp),
+        n_tasks=n_tasks,
     )
 
 
@@ -188,8 +248,8 @@ class TableBatches:
 
     def __iter__(self) -> Iterator[RowBatch]:
         """Yield the batches of one epoch."""
-        for rows in self._sampling.epoch(self._rows.sizes, self._batch_size, self._rng):
-            batch = self._rows.batch(rows[self._part])
+        epoch = self._sampling.epoch(self._rows.sizes, self._batch_size, self._rng)
+        for batch in self._rows.batches([rows[self._part] for rows in epoch]):
             yield batch if self._mixing is None else self._mixing.mixed(batch, self._rng)
 
     def state_dict(self) -> dict[str, Any]:
@@ -210,9 +270,9 @@ class FixedBatches:
 
     def __iter__(self) -> Iterator[RowBatch]:
         """Yield all rows."""
-        n = len(self._rows.y)
-        for start in range(0, n, self._batch_size):
-            yield self._rows.batch(np.arange(start, min(start + self._batch_size, n)))
+        rows = np.arange(len(self._rows.y))
+        starts = np.arange(self._batch_size, len(rows), self._batch_size)
+        yield from self._rows.batches(np.split(rows, starts))
 
 
 _ITEMS = "pairs (x, y), or (x, y, task), with x a vector of numbers"

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -43,50 +43,66 @@ class Sums:
     extra: Tensor | None = None
 
 
-def loss_values(loss: Loss, y: Tensor, eta: Tensor) -> Tensor:
-    """Return the losses of samples, with the gradient that the loss itself states."""
-    # Shapes: y (...), eta (...), result (...).
+def loss_sums(
+    loss: Loss,
+    y: Tensor,
+    eta: Tensor,
+    weight: Tensor,
+    task: Tensor | None = None,
+    n_tasks: int = 0,
+    *,
+    complete: bool = False,
+) -> Tensor:
+    """Return the weighted losses of samples, summed over the rows of each task, (n_tasks,)."""
+    # Shapes: y, weight (n, n_tasks) and eta (n, n_tasks) or (n, n_tasks, K); where `task` (n,)
+    # tells the task of each row, y, weight (n,) and eta (n,) or (n, K). Where the weight is 0 the
+    # label is missing, unless they are `complete`.
+    arguments = (eta, y, weight, loss, task, n_tasks, complete)
+    sums: Tensor = _LossSums.apply(*arguments)  # type: ignore[no-untyped-call]
+    return sums
+
+
+class _LossSums(torch.autograd.Function):
+    """Sums of a loss with the gradient that the loss itself states."""
+
     # Derivatives through the formula of a value are wrong where it has a kink that the loss has
-    # not, such as the logistic loss at a predictor of exactly 0.
-    values: Tensor = _Stated.apply(eta, y, loss)  # type: ignore[no-untyped-call]
-    return values
-
-
-class _Stated(torch.autograd.Function):
-    """A loss with its own gradient."""
-
-    # With a context of its own: torch reads the signature of a `setup_context` anew in every
-    # call, which on small batches costs as much as a layer.
+    # not, such as the logistic loss at a predictor of exactly 0. One operation for loss, weights
+    # and sum: on small batches each costs as much as a layer. With a context of its own, because
+    # torch reads the signature of a `setup_context` anew in every call.
     @staticmethod
-    def forward(ctx: Any, eta: Tensor, y: Tensor, loss: Loss) -> Tensor:  # noqa: ANN401
+    def forward(
+        ctx: Any,  # noqa: ANN401
+        eta: Tensor,
+        y: Tensor,
+        weight: Tensor,
+        loss: Loss,
+        task: Tensor | None,
+        n_tasks: int,
+        complete: bool,
+    ) -> Tensor:
         ctx.loss = loss
-        ctx.save_for_backward(eta, y)
-        values: Tensor = loss.value(y, eta)
-        return values
+        ctx.save_for_backward(eta, y, weight, task)
+        weighted: Tensor = weight * loss.value(y, eta)
+        if task is not None:
+            return weighted.new_zeros(n_tasks).index_add_(0, task, weighted)
+        # A missing label has some allowed number in its place, whose loss may be infinite.
+        return (weighted if complete else torch.where(weight > 0, weighted, 0.0)).sum(0)
 
     @staticmethod
-    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor, None, None]:  # noqa: ANN401
-        eta, y = ctx.saved_tensors
+    def backward(ctx: Any, *grads: Tensor) -> tuple[Tensor | None, ...]:  # noqa: ANN401
+        eta, y, weight, task = ctx.saved_tensors
         slope = ctx.loss.gradient(y, eta)
-        (grad,) = grads
-        return (grad if slope.ndim == grad.ndim else grad[..., None]) * slope, None, None
+        grad = weight * (grads[0] if task is None else grads[0][task])
+        grad = (grad if slope.ndim == grad.ndim else grad[..., None]) * slope
+        return grad, None, None, None, None, None, None
 
 
-@dataclass(frozen=True)
-class _Group:
-    """Tasks of one loss."""
+class _Group(NamedTuple):
+    """Tasks of one loss; where it is one of `several` columns they are the last axis of eta."""
 
     loss: Loss
-    tasks: tuple[int, ...]
-
-    @property
-    def several(self) -> bool:
-        """Whether a task may own several columns."""
-        return self.loss.n_outputs(3) > 1
-
-    def values(self, y: Tensor, eta: Tensor) -> Tensor:
-        """Return the losses for predictors with the columns of a task on the last axis."""
-        return loss_values(self.loss, y, eta if self.several else eta[..., 0])
+    tasks: list[int]
+    several: bool
 
 
 class TaskLosses(nn.Module):
@@ -107,11 +123,11 @@ class TaskLosses(nn.Module):
         distinct = list(dict.fromkeys(losses))
         group = torch.tensor([distinct.index(loss) for loss in losses])
         self.groups = tuple(
-            _Group(loss, tuple(torch.nonzero(group == g)[:, 0].tolist()))
+            _Group(loss, torch.nonzero(group == g)[:, 0].tolist(), loss.n_outputs(3) > 1)
             for g, loss in enumerate(distinct)
         )
         self.n_tasks = len(count)
-        self._in_order = bool((count == 1).all())
+        self.in_order = bool((count == 1).all())
         self._ragged = not bool(exists.all())
         sqrt_mask = torch.tensor([loss.takes_root for loss in losses])
         for name, value in zip(
@@ -122,50 +138,36 @@ class TaskLosses(nn.Module):
             self.register_buffer(name, value, persistent=False)
         self.has_roots = bool(sqrt_mask.any())
 
-    def of_rows(self, y: Tensor, eta: Tensor, task: Tensor) -> Tensor:
-        """Return the loss of every row, (n,). Shapes: y (n,), eta (n, K), task (n,)."""
+    def of_rows(self, y: Tensor, eta: Tensor, weight: Tensor, task: Tensor) -> Tensor:
+        """Return sums over rows of one task each. Shapes: y, weight, task (n,), eta (n, [K])."""
         if self._ragged:
             eta = eta.masked_fill(~self.exists[task], _never(eta))
         if len(self.groups) == 1:
-            return self.groups[0].values(y, eta)
-        out = eta.new_zeros(len(y))
-        for g, group in enumerate(self.groups):
+            loss, _, several = self.groups[0]
+            return loss_sums(loss, y, _shaped(eta, several), weight, task, self.n_tasks)
+        sums = eta.new_zeros(self.n_tasks)
+        for g, (loss, _, several) in enumerate(self.groups):
             rows = torch.nonzero(self.group[task] == g)[:, 0]
-            out = out.index_copy(0, rows, group.values(y[rows], eta[rows]))
-        return out
+            own = _shaped(eta[rows], several)
+            sums = sums + loss_sums(loss, y[rows], own, weight[rows], task[rows], self.n_tasks)
+        return sums
 
-    def of_targets(self, y: Tensor, eta: Tensor) -> Tensor:
-        """Return the loss of every label, (n, T). Shapes: y (n, T), eta (n, n_columns)."""
-        if len(self.groups) == 1 and self._in_order:
-            return self.groups[0].values(y, eta[..., None])
-        out = eta.new_zeros(y.shape)
-        for group in self.groups:
-            tasks = torch.tensor(group.tasks, device=eta.device)
+    def of_targets(self, y: Tensor, eta: Tensor, weight: Tensor, complete: bool) -> Tensor:
+        """Return sums over rows of all tasks. Shapes: y, weight (n, T), eta (n, n_columns)."""
+        if len(self.groups) == 1 and self.in_order:
+            loss, _, several = self.groups[0]
+            own = eta[..., None] if several else eta
+            return loss_sums(loss, y, own, weight, complete=complete)
+        sums = eta.new_zeros(self.n_tasks)
+        for loss, numbers, several in self.groups:
+            tasks = torch.tensor(numbers, device=eta.device)
             own = eta[:, self.columns[tasks]]
             if self._ragged:
                 own = own.masked_fill(~self.exists[tasks], _never(eta))
-            out = out.index_copy(1, tasks, group.values(y[:, tasks], own))
-        return out
-
-
-def sums_of_rows(losses: Tensor, weight: Tensor, task: Tensor, n_tasks: int) -> Sums:
-    """Sum losses (n,) and label weights (n,) over the rows of each task."""
-    total = losses.new_zeros(n_tasks).index_add(0, task, weight * losses)
-    return _present(total, losses.new_zeros(n_tasks).index_add(0, task, weight))
-
-
-def sums_of_targets(losses: Tensor, weight: Tensor) -> Sums:
-    """Sum losses (n, T) and label weights (n, T), 0 where a label is missing, over rows."""
-    # A missing label has some allowed number in its place, whose loss may be infinite.
-    seen = torch.where(weight > 0, weight * losses, torch.zeros_like(losses))
-    return _present(seen.sum(0), weight.sum(0))
-
-
-def _present(losses: Tensor, weights: Tensor) -> Sums:
-    present = torch.nonzero(weights > 0)[:, 0]
-    if len(present) == len(weights):
-        return Sums(losses, weights, present)
-    return Sums(losses[present], weights[present], present)
+            own = own if several else own[..., 0]
+            found = loss_sums(loss, y[:, tasks], own, weight[:, tasks], complete=complete)
+            sums = sums.index_copy(0, tasks, found)
+        return sums
 
 
 def task_means(sums: Sums, weights: Tensor, sqrt_mask: Tensor | None = None) -> Tensor:
@@ -176,6 +178,13 @@ def task_means(sums: Sums, weights: Tensor, sqrt_mask: Tensor | None = None) -> 
         return means
     tiny = torch.finfo(means.dtype).tiny
     return torch.where(sqrt_mask[sums.present], (2.0 * means).clamp_min(tiny).sqrt(), means)
+
+
+def _shaped(eta: Tensor, several: bool) -> Tensor:
+    """Return predictors of rows, (n,) or (n, K), with an axis for columns if there are several."""
+    if several:
+        return eta if eta.ndim == 2 else eta[:, None]
+    return eta if eta.ndim == 1 else eta[:, 0]
 
 
 def _never(eta: Tensor) -> float:

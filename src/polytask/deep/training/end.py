@@ -32,7 +32,7 @@ def objective_of(
     extra = torch.zeros(2, dtype=torch.float64)
     for batch in batches:
         sums = network.sums(batch)
-        tally.add(sums.losses, sums.weights, sums.present)
+        tally.add(sums)
         own = 0.0 if sums.extra is None else float(sums.extra)
         extra += torch.tensor([own, 1.0], dtype=torch.float64)
     tally.add_up(engine)

@@ -17,7 +17,7 @@ from torch.optim import Optimizer
 from polytask._checks import sentence
 from polytask._registry import State, fields_of, saveable
 from polytask.deep.recording import Block, Pair, TaskRelation, recordings_of
-from polytask.deep.trainable import Trainable
+from polytask.deep.trainable import Sums, Trainable
 from polytask.deep.training.checkpoint import copied
 from polytask.deep.training.engine import Engine
 from polytask.exceptions import DataError
@@ -289,6 +289,7 @@ class Recorder:
 
 # Of the loss of the first epoch: what the loss must fall by to count as progress.
 _PROGRESS = 1e-3
+_WAITING = 64
 
 
 @dataclass
@@ -365,33 +366,39 @@ class Tally:
     """Sums of losses and weights over the batches of an epoch, in double precision."""
 
     def __init__(self, n_tasks: int) -> None:
-        self._losses = torch.zeros(n_tasks, dtype=torch.float64)
-        self._weights = torch.zeros(n_tasks, dtype=torch.float64)
+        self._sums = torch.zeros(2, n_tasks, dtype=torch.float64)
+        # Of batches that are not yet added: one addition of many costs less.
+        self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
-    def add(self, losses: Tensor, weights: Tensor, present: Tensor) -> None:
+    def add(self, sums: Sums) -> None:
         """Add the sums of the tasks present in a batch."""
-        if len(present) == len(self._losses):
-            self._losses += losses.detach().cpu()
-            self._weights += weights.cpu()
-            return
-        at = present.cpu()
-        self._losses.index_add_(0, at, losses.detach().cpu().double())
-        self._weights.index_add_(0, at, weights.cpu().double())
+        self._waiting.append((sums.losses.detach(), sums.weights, sums.present))
+        if len(self._waiting) == _WAITING:
+            self._add_waiting()
+
+    def _add_waiting(self) -> None:
+        if self._waiting:
+            losses, weights, present = map(torch.cat, zip(*self._waiting, strict=True))
+            both = torch.stack([losses, weights]).double().cpu()
+            self._sums.index_add_(1, present.cpu(), both)
+            self._waiting.clear()
 
     def add_up(self, engine: Engine) -> None:
         """Add the sums of all processes."""
+        self._add_waiting()
         if engine.world > 1:
-            both = torch.stack([self._losses, self._weights]).to(engine.device)
-            self._losses, self._weights = engine.total(both).cpu()
+            self._sums = engine.total(self._sums.to(engine.device)).cpu()
 
     def means(self, sqrt_loss_mask: Tensor | None) -> Tensor:
         """Return the mean loss of every task: infinity where it is not finite."""
+        self._add_waiting()
+        losses, weights = self._sums
         # NaN says that a task has no label, and nothing else.
-        means = self._losses / self._weights
+        means = losses / weights
         if sqrt_loss_mask is not None:
             means = torch.where(sqrt_loss_mask.cpu(), (2.0 * means).sqrt(), means)
         means = torch.where(torch.isfinite(means), means, torch.inf)
-        return torch.where(self._weights > 0, means, torch.nan)
+        return torch.where(weights > 0, means, torch.nan)
 
 
 def _stacked(rows: list[Tensor], width: int) -> np.ndarray[Any, np.dtype[np.float64]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Hashable, Iterable, Mapping
@@ -260,13 +261,11 @@ class _Run:
             with self.engine.autocast():
                 sums = self.network.sums(batch)
             self._add_extra(sums, len(group))
-            if not len(sums.present):
+            if not sums.present.shape[0]:
                 continue
             divisor = sums.weights if whole is None else whole[sums.present]
-            means = task_means(sums, divisor, self.network.sqrt_loss_mask)
-            self._require_finite(means, sums, f"in step {self.steps}")
-            self._backward(means, sums)
-            tally.add(sums.losses, sums.weights, sums.present)
+            self._backward(sums, divisor)
+            tally.add(sums)
         add_up_gradients(self.parameters, self.engine)
         smooth = self.during.smooth()
         if isinstance(smooth, Tensor):
@@ -276,12 +275,21 @@ class _Run:
         self.optimizer.step()
         self.during.proximal_step(self.optimizer)
 
-    def _backward(self, means: Tensor, sums: Sums) -> None:
+    def _backward(self, sums: Sums, divisor: Tensor) -> None:
         """Add the gradient of the data term, balanced if there is a balancer."""
-        weights = self.weights
-        if len(sums.present) < len(weights):
+        weights, losses, mask = self.weights, sums.losses, self.network.sqrt_loss_mask
+        if sums.present.shape[0] < weights.shape[0]:
             weights = weights[sums.present]
-        weights = weights.to(means.dtype)
+        weights = weights.to(losses.dtype)
+        if self.balance is None and mask is None:
+            # The objective is linear in the sums of losses: its slopes need no graph.
+            slopes = weights / divisor
+            if not math.isfinite(float(torch.dot(losses.detach(), slopes))):
+                self._require_finite(losses / divisor, sums, f"in step {self.steps}")
+            losses.backward(slopes)  # type: ignore[no-untyped-call]
+            return
+        means = task_means(sums, divisor, mask)
+        self._require_finite(means, sums, f"in step {self.steps}")
         if self.balance is None:
             (weights * means).sum().backward()  # type: ignore[no-untyped-call]
             return
@@ -321,7 +329,7 @@ class _Run:
         with torch.no_grad():
             for batch in self.held_out:
                 sums = self.network.sums(batch)
-                tally.add(sums.losses, sums.weights, sums.present)
+                tally.add(sums)
         return require_labels(
             tally.means(self.network.sqrt_loss_mask), "held_out", self.epochs + 1
         )
