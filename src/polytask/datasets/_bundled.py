@@ -1,6 +1,8 @@
-"""Data sets that come with scikit-learn, cut into tasks."""
+"""Data sets that need no network: those of scikit-learn, cut into tasks, and one extract."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -49,6 +51,21 @@ the target matrix is NaN; all labels are kept apart for testing.
 _DIGITS_FEW_CITATION = (
     "Alpaydin and Kaynak (1998), Optical recognition of handwritten digits, UCI Machine Learning "
     "Repository, https://doi.org/10.24432/C50P49"
+)
+
+_WAGES = """Wages of 450 women, interviewed between 1968 and 1988.
+
+Each of the 3,887 rows is one interview; a task is a woman, with 5 to 15 interviews. The target is
+the logarithm of her hourly wage. Features are the year, her age, years of school, whether she has
+a college degree, years of work experience, years in her present job (tenure), usual hours per
+week, whether she is married with her husband present, was never married, lives in the South, in a
+central city, or outside of a metropolitan area (rural), and the group of her occupation, whose
+codes the source does not explain. An extract: of the 4,696 women those with five interviews or
+more, then 450 of them at equal distances in the order of their identifiers.
+"""
+_WAGES_CITATION = (
+    "US Bureau of Labor Statistics, National Longitudinal Survey of Young Women (1968 cohort), "
+    "public use file, as distributed with Stata under the name nlswork"
 )
 
 
@@ -152,6 +169,43 @@ def load_digits_few(
         extras={"Y_full": full},
     )
     return with_frames(dataset) if as_frame else dataset
+
+
+def load_wages() -> Dataset:
+    """Load the wages of 450 women over twenty years; a task is a woman.
+
+    3,887 interviews, 5 to 15 per woman, an extract of the National Longitudinal Survey of Young
+    Women. Learning the women together predicts better than one model per woman and than one
+    model for all of them. Nothing is downloaded.
+
+    Returns
+    -------
+    Dataset
+        3887 rows, 13 features, 450 tasks, long form; `y` is the logarithm of the hourly wage.
+        `X` is a pandas data frame, as occupations are text.
+
+    References
+    ----------
+    US Bureau of Labor Statistics, National Longitudinal Surveys,
+    https://www.bls.gov/nls/original-cohorts/mature-and-young-women.htm.
+    """
+    import pandas as pd
+
+    table = pd.read_csv(Path(__file__).with_name("wages.csv.gz"))
+    X = table.drop(columns=["woman", "log_wage"])
+    return Dataset(
+        name="wages",
+        X=X,
+        y=table["log_wage"].to_numpy(),
+        task=table["woman"].to_numpy(),
+        feature_names=tuple(X.columns),
+        target_names=("log_wage",),
+        task_names=tuple(sorted(set(table["woman"].tolist()))),
+        task_column="woman",
+        description=_WAGES,
+        citation=_WAGES_CITATION,
+        licence="public use file of the US Bureau of Labor Statistics",
+    )
 
 
 def _check_n_labels(n_labels: object, n: int) -> None:

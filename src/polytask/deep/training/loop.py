@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 import time
 from collections.abc import Hashable, Iterable, Mapping
@@ -13,10 +14,20 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from polytask._progress import progress
-from polytask.deep.balancing import AnyBalancer, Balance, backward, balance_of
-from polytask.deep.ending import settle
-from polytask.deep.engine import Alone, Engine, add_up_gradients, compile_layers
-from polytask.deep.guards import (
+from polytask.deep.balancing import AnyBalancer, StatefulBalancer, backward, balance_of
+from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
+from polytask.deep.trainable import Sums, Trainable, task_means
+from polytask.deep.training.checkpoint import (
+    known_by,
+    random_state,
+    read_checkpoint,
+    require_same,
+    set_random_state,
+    write_checkpoint,
+)
+from polytask.deep.training.end import objective_of, residual_of, run_final_phase
+from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
+from polytask.deep.training.guards import (
     own_means,
     refuse_iterators,
     refuse_unfit_end,
@@ -27,23 +38,16 @@ from polytask.deep.guards import (
     require_one_for_each_task,
     warn_of_improving,
 )
-from polytask.deep.history import Ending, History, TrainingResult
-from polytask.deep.objective import objective_of
-from polytask.deep.record import Best, Record, Tally
-from polytask.deep.recorder import Recorder
-from polytask.deep.regularise.penalties import AnyPenalties, Penalties, penalties_of
-from polytask.deep.state import (
-    known_by,
-    random_state,
-    read_checkpoint,
-    require_same,
-    set_random_state,
-    write_checkpoint,
+from polytask.deep.training.history import (
+    Best,
+    History,
+    Record,
+    Recorder,
+    StopReason,
+    Tally,
+    TrainingResult,
 )
-from polytask.deep.stationarity import residual_of
-from polytask.deep.terms import Sums, task_means
-from polytask.deep.trainable import Trainable
-from polytask.deep.training import Training, advance, grouped
+from polytask.deep.training.settings import Training, advance, grouped
 from polytask.exceptions import DataError
 
 _SHOWN = 3
@@ -58,7 +62,7 @@ def fit_network(
     everything: Iterable[Any] | None = None,
     tasks: tuple[Hashable, ...] | None = None,
     task_weights: Tensor | NDArray[np.float64] | None = None,
-    balancer: AnyBalancer | Balance | None = None,
+    balancer: AnyBalancer | StatefulBalancer | None = None,
     penalties: AnyPenalties | None = None,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
@@ -90,8 +94,8 @@ def fit_network(
     task_weights : Tensor or ndarray of shape (n_tasks,), or None, default=None
         The weights s_t; None: ones.
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
-        Weights of the tasks, which multiply s_t; a ``Balance`` goes on from its state. None: the
-        plain sum.
+        Weights of the tasks, which multiply s_t; a ``StatefulBalancer`` goes on from its state.
+        None: the plain sum.
     penalties : Penalties, mapping of str to Penalty, or None, default=None
         Penalties of layers of the network, by name as in :class:`Penalties`.
     seed : int, default=0
@@ -161,7 +165,7 @@ class _Run:
         self.schedule = None if make is None else make(self.optimizer)
         self.held_out: Iterable[Any] | None = None
         self.everything: Iterable[Any] = batches
-        self.balance: Balance | None = None
+        self.balance: StatefulBalancer | None = None
         self.penalties = self.during = Penalties(network, {})
         self.engine: Engine = Alone(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
@@ -181,8 +185,8 @@ class _Run:
         except KeyboardInterrupt:
             if not self.epochs:
                 raise
-            status = Ending.INTERRUPTED
-        if status is Ending.STILL_IMPROVING and self.engine.rank == 0:
+            status = StopReason.INTERRUPTED
+        if status is StopReason.STILL_IMPROVING and self.engine.rank == 0:
             warn_of_improving(self.training)
         if self.best.weights is None:
             raise DataError(
@@ -191,9 +195,9 @@ class _Run:
             )
         self.network.load_state_dict(self.best.weights)
         self.network.eval()
-        if self.training.final_phase and status is not Ending.INTERRUPTED:
+        if self.training.final_phase and status is not StopReason.INTERRUPTED:
             end = self.weights, self.penalties, self.training.final_phase
-            settle(self.network, self.everything, *end)
+            run_final_phase(self.network, self.everything, *end)
         history = self.record.history(self.tasks, self.weights, self.engine)
         return history, self._result(history, status)
 
@@ -222,7 +226,9 @@ class _Run:
             self._step(group, tally)
         self.record.recorder.end_epoch(self.network, self.optimizer)
         tally.add_up(self.engine)
-        means = require_labels(tally.means(self.network.roots), "batches", self.epochs + 1)
+        means = require_labels(
+            tally.means(self.network.sqrt_loss_mask), "batches", self.epochs + 1
+        )
         if self.epochs + 1 >= self.training.max_epochs:
             self._require_finite_end(group)
         held = self._judge()
@@ -255,13 +261,11 @@ class _Run:
             with self.engine.autocast():
                 sums = self.network.sums(batch)
             self._add_extra(sums, len(group))
-            if not len(sums.present):
+            if not sums.present.shape[0]:
                 continue
             divisor = sums.weights if whole is None else whole[sums.present]
-            means = task_means(sums, divisor, self.network.roots)
-            self._require_finite(means, sums, f"in step {self.steps}")
-            self._backward(means, sums)
-            tally.add(sums.losses, sums.weights, sums.present)
+            self._backward(sums, divisor)
+            tally.add(sums)
         add_up_gradients(self.parameters, self.engine)
         smooth = self.during.smooth()
         if isinstance(smooth, Tensor):
@@ -271,12 +275,21 @@ class _Run:
         self.optimizer.step()
         self.during.proximal_step(self.optimizer)
 
-    def _backward(self, means: Tensor, sums: Sums) -> None:
+    def _backward(self, sums: Sums, divisor: Tensor) -> None:
         """Add the gradient of the data term, balanced if there is a balancer."""
-        weights = self.weights
-        if len(sums.present) < len(weights):
+        weights, losses, mask = self.weights, sums.losses, self.network.sqrt_loss_mask
+        if sums.present.shape[0] < weights.shape[0]:
             weights = weights[sums.present]
-        weights = weights.to(means.dtype)
+        weights = weights.to(losses.dtype)
+        if self.balance is None and mask is None:
+            # The objective is linear in the sums of losses: its slopes need no graph.
+            slopes = weights / divisor
+            if not math.isfinite(float(torch.dot(losses.detach(), slopes))):
+                self._require_finite(losses / divisor, sums, f"in step {self.steps}")
+            losses.backward(slopes)  # type: ignore[no-untyped-call]
+            return
+        means = task_means(sums, divisor, mask)
+        self._require_finite(means, sums, f"in step {self.steps}")
         if self.balance is None:
             (weights * means).sum().backward()  # type: ignore[no-untyped-call]
             return
@@ -316,8 +329,10 @@ class _Run:
         with torch.no_grad():
             for batch in self.held_out:
                 sums = self.network.sums(batch)
-                tally.add(sums.losses, sums.weights, sums.present)
-        return require_labels(tally.means(self.network.roots), "held_out", self.epochs + 1)
+                tally.add(sums)
+        return require_labels(
+            tally.means(self.network.sqrt_loss_mask), "held_out", self.epochs + 1
+        )
 
     def _total(self, means: Tensor) -> float:
         return float((self.weights.cpu() * means).nansum())
@@ -328,13 +343,13 @@ class _Run:
             return False
         return self.epochs - self.best.marked >= patience
 
-    def _status(self) -> Ending:
+    def _status(self) -> StopReason:
         if self.held_out is None:
-            return Ending.LAST_EPOCH
+            return StopReason.LAST_EPOCH
         if self._stopped():
-            return Ending.STOPPED_EARLY
+            return StopReason.STOPPED_EARLY
         improving = self.training.patience is not None and self.best.marked == self.epochs
-        return Ending.STILL_IMPROVING if improving else Ending.BEST_OF_ALL
+        return StopReason.STILL_IMPROVING if improving else StopReason.BEST_OF_ALL
 
     def _label(self) -> str:
         losses = (self.record.held_out or self.record.training)[-1]
@@ -342,7 +357,7 @@ class _Run:
         own = zip(self.tasks[:_SHOWN], losses[:_SHOWN].tolist(), strict=True)
         return f"{mean:.4g}: " + ", ".join(f"{task} {loss:.3g}" for task, loss in own)
 
-    def _result(self, history: History, status: Ending) -> TrainingResult:
+    def _result(self, history: History, status: StopReason) -> TrainingResult:
         kept = self.best.epoch or history.n_epochs
         judged = history.held_out_objective
         held = None if judged is None else float(judged[kept - 1])

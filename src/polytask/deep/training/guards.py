@@ -13,11 +13,10 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from polytask._checks import sentence
-from polytask.deep.engine import Engine
 from polytask.deep.regularise import Penalties
-from polytask.deep.terms import Sums, task_means
-from polytask.deep.trainable import Trainable
-from polytask.deep.training import LEVELS, Training
+from polytask.deep.trainable import LEVELS, Sums, Trainable, task_means
+from polytask.deep.training.engine import Engine
+from polytask.deep.training.settings import Training
 from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -49,7 +48,7 @@ def refuse_unfit_steps(
     choice = f"accumulate={parts}" if world == 1 else f"distributed=True on {world} processes"
     for what, unfit in (
         ("a balancer, which weighs the tasks of a step", balanced),
-        ("loss='square_root', a root over a step", network.roots is not None),
+        ("loss='square_root', a root over a step", network.sqrt_loss_mask is not None),
     ):
         if unfit:
             raise IncompatibleError(
@@ -130,7 +129,7 @@ def require_finite(
 
 def own_means(sums: Sums, network: Trainable) -> Tensor:
     """Return the mean losses of a batch by itself, (k,)."""
-    return task_means(sums, sums.weights, network.roots)
+    return task_means(sums, sums.weights, network.sqrt_loss_mask)
 
 
 def warn_of_improving(training: Training) -> None:

@@ -13,7 +13,7 @@ from typing import Any, BinaryIO
 import torch
 from torch import Tensor, nn
 
-from polytask.deep.balancing import Balance
+from polytask.deep.balancing import StatefulBalancer
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
@@ -71,13 +71,12 @@ def known_by(
     network: nn.Module,
     tasks: Sequence[Hashable],
     penalties: Penalties,
-    balance: Balance | None,
+    balance: StatefulBalancer | None,
     batches: object,
 ) -> dict[str, Any]:
     """Return what tells a training from another, whoever asks for it."""
     parts = [
-        f"{found.name}: {fingerprint(found.parting.smooth)}, "
-        f"{fingerprint(found.parting.proximable)}"
+        f"{found.name}: {fingerprint(found.split.smooth)}, {fingerprint(found.split.proximable)}"
         for found in penalties.terms
     ]
     return {

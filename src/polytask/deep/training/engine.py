@@ -14,7 +14,7 @@ import torch.distributed as dist
 from torch import Tensor, nn
 
 from polytask._checks import one_of
-from polytask.deep.plan import device_of
+from polytask.deep.network import device_of
 
 MIXED = (None, "bf16")
 
