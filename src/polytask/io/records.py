@@ -93,7 +93,15 @@ def _codec(hint: Any) -> _Codec:  # noqa: ANN401 - a type hint
     if hasattr(hint, "_fields") or dataclasses.is_dataclass(hint):
         return _record(hint)
     if hint is float:
-        return _Codec(_number_node, lambda node: float("nan") if node is None else float(node))
+        # NaN is null, and an infinity its name, which ``float`` reads.
+        return _Codec(
+            lambda value: (
+                float(value)
+                if math.isfinite(value)
+                else (None if math.isnan(value) else repr(float(value)))
+            ),
+            lambda node: float("nan") if node is None else float(node),
+        )
     if hint in (int, bool, str):
         return _Codec(hint, hint)
     make = _GENERIC.get(get_origin(hint))
@@ -151,14 +159,6 @@ def _dict(_: Any, hint: Any) -> _Codec:  # noqa: ANN401 - type hints
         lambda value: {name: inner.write(item) for name, item in value.items()},
         lambda node: {name: inner.read(item) for name, item in node.items()},
     )
-
-
-def _number_node(value: float) -> float | str | None:
-    """Return null for NaN, and the name of an infinity, which ``float`` reads."""
-    number = float(value)
-    if math.isfinite(number):
-        return number
-    return None if math.isnan(number) else repr(number)
 
 
 def free_node(value: Any) -> Any:  # noqa: ANN401 - any value
