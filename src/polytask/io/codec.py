@@ -53,6 +53,13 @@ def to_node(value: Any, other: Callable[[Any], Node]) -> Node:  # noqa: ANN401 -
     return other(value) if tag is None else {tag: value.isoformat()}
 
 
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return an object of a subclass as one of the built-in class, anything else as it is."""
+    kinds = (int, float, str, tuple, list)
+    kind: Any = next((kind for kind in kinds if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
+
+
 def from_node(node: Node, readers: Mapping[str, Callable[[Node], Any]]) -> Any:  # noqa: ANN401
     """Return the value of a node; `readers` know objects by their first key."""
     if not isinstance(node, dict | list):

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from polytask.exceptions import DataError
-from polytask.io.codec import from_node, to_node
+from polytask.io.codec import from_node, plain, to_node
 
 R = TypeVar("R")
 
@@ -167,12 +167,9 @@ def free_node(value: Any) -> Any:  # noqa: ANN401 - any value
 
 
 def _plain_node(value: Any) -> Any:  # noqa: ANN401 - any value
-    if isinstance(value, np.generic):
-        return free_node(value.item())
-    kinds: tuple[Callable[[Any], Any], ...] = (int, float, str, tuple, list)
-    for kind in kinds:
-        if isinstance(value, kind):  # type: ignore[arg-type]
-            return free_node(kind(value))
+    base = value.item() if isinstance(value, np.generic) else plain(value)
+    if base is not value:
+        return free_node(base)
     raise DataError(
         f"{value!r} of type {type(value).__name__} cannot be written as JSON. Use text, numbers, "
         "dates or tuples of them as labels of tasks."
