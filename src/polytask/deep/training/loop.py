@@ -28,7 +28,6 @@ from polytask.deep.training.checkpoint import (
 from polytask.deep.training.end import objective_of, residual_of, run_final_phase
 from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
-    own_means,
     refuse_iterators,
     refuse_unfit_end,
     refuse_unfit_optimizer,
@@ -316,9 +315,8 @@ class _Run:
         with torch.no_grad():
             for batch in group:
                 sums = self.network.sums(batch)
-                self._require_finite(
-                    own_means(sums, self.network), sums, f"after step {self.steps}"
-                )
+                means = task_means(sums, sums.weights, self.network.sqrt_loss_mask)
+                self._require_finite(means, sums, f"after step {self.steps}")
 
     def _judge(self) -> Tensor | None:
         """Return the mean loss of every task on the rows held out."""
