@@ -149,14 +149,6 @@ def _decoded(node: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 -
     return {_decoded(key, tensors): _decoded(item, tensors) for key, item in node[_PAIRS]}
 
 
-def copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies of the tensors of a state dict."""
-    return {
-        name: value.detach().clone() if isinstance(value, Tensor) else value
-        for name, value in state.items()
-    }
-
-
 def random_state(batches: object = None) -> dict[str, Any]:
     """Return the state of torch's own generators, and of those that batches are drawn by."""
     state: dict[str, Any] = {"cpu": torch.get_rng_state()}
