@@ -218,7 +218,7 @@ class _Run:
                 told.skip("")
             while self.epochs < most and not self._stopped():
                 self._epoch()
-                told.advance(self._label())
+                told.advance(self._label() if shown else "")
 
     def _epoch(self) -> None:
         self.network.train()
