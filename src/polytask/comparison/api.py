@@ -27,14 +27,14 @@ from polytask._identity import steady
 from polytask._progress import progress
 from polytask.comparison.answer import (
     Answer,
-    kept_by,
+    importance_of,
     make_answer,
     make_boards,
     preferred,
     searched,
     shared_features,
+    sparsity_of,
     strength_path,
-    what_mattered,
 )
 from polytask.comparison.extras import (
     Extras,
@@ -66,7 +66,7 @@ from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
 from polytask.task_relations.api import related_sentence_facts
-from polytask.task_relations.records import Kinship
+from polytask.task_relations.records import RelatednessSummary
 
 
 def make_lock(
@@ -357,7 +357,7 @@ def compare(
     )
 
 
-def _related(study: Study, seed: int, deadline: float | None) -> Kinship | None:
+def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSummary | None:
     """Test whether the tasks are related, unless it could take the time of the fits."""
     numbers = study.data.n_rows * study.data.n_features
     if deadline is not None and clock.monotonic() + numbers / _PER_SECOND > deadline:
@@ -512,8 +512,8 @@ def _result(
         lock=lock,
         stopped=stopped,
         path=strength_path(records, shown),
-        kept=kept_by(records, answer.models),
-        mattered=what_mattered(records, shown),
+        sparsity=sparsity_of(records, answer.models),
+        parameter_importance=importance_of(records, shown),
     )
 
 

@@ -18,7 +18,7 @@ from polytask.comparison import sentences as _sentences
 from polytask.comparison.records import Coefficients, Interval, StrengthPath
 from polytask.comparison.sentences import metric_word
 from polytask.exceptions import DataError
-from polytask.messages import Speech, clean
+from polytask.messages import Translator, clean
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,7 +35,7 @@ def _path(result: Comparison) -> StrengthPath:
 
 def strength(result: Comparison, ax: Axes) -> Axes:
     """Draw the held-out error against the strength of the penalty."""
-    path, speech = _path(result), Speech()
+    path, speech = _path(result), Translator()
     loss = path.measure == "loss"
     word = speech("strength.score", {"score": speech.word("short", path.measure)})
     return charts.error_curve(
@@ -51,7 +51,7 @@ def strength(result: Comparison, ax: Axes) -> Axes:
 
 def path(result: Comparison, ax: Axes) -> Axes:
     """Draw the largest coefficients against the strength of the penalty."""
-    found, speech = _path(result), Speech()
+    found, speech = _path(result), Translator()
     lines = [list(at) for at in zip(*found.sizes, strict=True)] or [[]] * len(found.alphas)
     return charts.coefficient_lines(
         ax,
@@ -65,7 +65,7 @@ def path(result: Comparison, ax: Axes) -> Axes:
 
 def learning(result: Comparison, ax: Axes) -> Axes:
     """Draw the scores against training rows per task."""
-    points, speech = result.learning, Speech()
+    points, speech = result.learning, Translator()
     if not points:
         raise DataError("There is no learning curve to draw: compare with learning_curve=True.")
     curves = {
@@ -87,7 +87,7 @@ def ablation(result: Comparison, ax: Axes) -> Axes:
     """Draw what every term of the penalty adds."""
     if not result.ablation:
         raise DataError("There is no ablation to draw: compare with ablation=True.")
-    speech = Speech()
+    speech = Translator()
     gains = [one.gain for one in result.ablation]
     metric = metric_word(result.setup, speech)
     return charts.gain_forest(
@@ -109,14 +109,14 @@ _COUNTS = ("nonzero", "file_bytes")
 
 def verdict_sentence(result: Comparison, lang: str = "en") -> str:
     """Return the verdict, what it rests on, and how many tasks gain and lose."""
-    speech = Speech(lang)
+    speech = Translator(lang)
     said = [_sentences.verdict(result, speech), _sentences.groups(result, speech)]
     return speech.joined(said)
 
 
 def summary(result: Comparison, lang: str = "en") -> str:
     """Return the verdict, what to do, why, whether the tasks are related, and a caution."""
-    speech = Speech(lang)
+    speech = Translator(lang)
     lines = [
         verdict_sentence(result, lang),
         _sentences.recommendation(result, speech),
@@ -212,7 +212,7 @@ def split_scores(result: Comparison) -> pd.DataFrame:
 
 def html_table(result: Comparison) -> str:
     """Return the leaderboard as a plain HTML table with the verdict as its caption."""
-    speech = Speech()
+    speech = Translator()
     heads = ("model", "kind", "score", "picked", "fit_seconds", "nonzero")
     cells = [
         [clean(row.name), row.kind, _score(row.score, speech), str(row.picked),
@@ -232,7 +232,7 @@ def _cell(text: str) -> str:
     return f'<td dir="auto">{html.escape(text)}</td>'
 
 
-def _score(score: Interval, speech: Speech) -> str:
+def _score(score: Interval, speech: Translator) -> str:
     return _sentences.interval_words(score, speech, signed=False)
 
 
@@ -256,7 +256,7 @@ def ends(n: int) -> list[int]:
 
 
 def _gain_label(result: Comparison) -> str:
-    return f"Gain ({_sentences.metric_word(result.setup, Speech())})"
+    return f"Gain ({_sentences.metric_word(result.setup, Translator())})"
 
 
 def _draw_tasks(result: Comparison, ax: Axes) -> Axes:
@@ -300,7 +300,7 @@ def _draw_models(result: Comparison, ax: Axes) -> Axes:
         [row.score.low for row in models],
         [row.score.high for row in models],
         marked=clean(result.recommended),
-        label=_sentences.metric_word(result.setup, Speech()).capitalize(),
+        label=_sentences.metric_word(result.setup, Translator()).capitalize(),
     )
 
 

@@ -6,7 +6,7 @@ from collections.abc import Hashable
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-from polytask.messages import Said
+from polytask.messages import LazyMessage
 
 
 @dataclass(frozen=True)
@@ -32,7 +32,7 @@ class StrengthPath:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SparsitySummary:
     """What is left of the coefficients of a linear model of all rows."""
 
     model: str
@@ -43,7 +43,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Mattered:
+class ParameterImportance:
     """A hyper-parameter of the searched model, and how far it decided about the score."""
 
     parameter: str
@@ -114,7 +114,7 @@ class ModelRow:
     nonzero: int | None = None
     file_bytes: int | None = None
     note: str = ""
-    left_out: Said | None = None
+    left_out: LazyMessage | None = None
 
 
 @dataclass(frozen=True)

@@ -11,17 +11,17 @@ from polytask.comparison.records import (
     Ablated,
     Coefficients,
     Interval,
-    Kept,
     LearningPoint,
-    Mattered,
     ModelRow,
+    ParameterImportance,
     Setup,
+    SparsitySummary,
     StrengthPath,
     TaskGain,
     TwoByTwo,
 )
 from polytask.exceptions import DataError
-from polytask.task_relations.records import Kinship
+from polytask.task_relations.records import RelatednessSummary
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,15 +75,15 @@ class Comparison:
         Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
     stopped : {"", "time", "interrupt"}
         Why it is not complete.
-    relatedness : Kinship or None
+    relatedness : RelatednessSummary or None
         Whether the tasks are related at all, by a test that knows no models; None where it was
         not tested.
     path : StrengthPath or None
         Error and coefficients against strength of the model of `coefficients`, or of the best
         sharing one that is searched, on all rows; None if none is.
-    kept : tuple of Kept
+    sparsity : tuple of SparsitySummary
         What is left of the coefficients of every linear sharing model of all rows.
-    mattered : tuple of Mattered
+    parameter_importance : tuple of ParameterImportance
         How far each hyper-parameter of the model of `path` decided, largest first.
     learning : tuple of LearningPoint
         Scores and gains against rows per task, fewest first; empty unless it was asked for.
@@ -118,10 +118,10 @@ class Comparison:
     seconds: float
     lock: dict[str, Any]
     stopped: str = ""
-    relatedness: Kinship | None = None
+    relatedness: RelatednessSummary | None = None
     path: StrengthPath | None = None
-    kept: tuple[Kept, ...] = ()
-    mattered: tuple[Mattered, ...] = ()
+    sparsity: tuple[SparsitySummary, ...] = ()
+    parameter_importance: tuple[ParameterImportance, ...] = ()
     learning: tuple[LearningPoint, ...] = ()
     ablation: tuple[Ablated, ...] = ()
     networks_gain: Interval | None = None

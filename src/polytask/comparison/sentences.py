@@ -18,7 +18,7 @@ from polytask.comparison.records import (
     TaskGain,
 )
 from polytask.comparison.verdict import dominant_task
-from polytask.messages import Speech, plain_number
+from polytask.messages import Translator, plain_number
 from polytask.task_relations import presenting as _related_sentences
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ _NAMED = 5
 _ACTIONS = ("share", "separate", "pool", "collect")
 
 
-def metric_word(setup: Setup, speech: Speech) -> str:
+def metric_word(setup: Setup, speech: Translator) -> str:
     """Return the verdict's metric in words."""
     if setup.metric != "d2":
         return speech.word("metric", setup.metric)
@@ -39,25 +39,25 @@ def metric_word(setup: Setup, speech: Speech) -> str:
     return speech.word("metric", name)
 
 
-def interval_words(interval: Interval, speech: Speech, *, signed: bool = True) -> str:
+def interval_words(interval: Interval, speech: Translator, *, signed: bool = True) -> str:
     """Return a mean with its interval."""
     return speech.interval(interval.mean, interval.low, interval.high, signed=signed)
 
 
-def amount(gain: Interval, setup: Setup, speech: Speech) -> str:
+def amount(gain: Interval, setup: Setup, speech: Translator) -> str:
     """Return a gain with its interval and what it is a gain of."""
     fields = {"value": interval_words(gain, speech), "metric": metric_word(setup, speech)}
     return speech("amount.more" if setup.greater_is_better else "amount.less", fields)
 
 
-def headline(result: Comparison, speech: Speech) -> str:
+def headline(result: Comparison, speech: Translator) -> str:
     """Return the verdict in a few words."""
     judged = math.isfinite(result.gain.mean)
     said = "perfect" if result.perfect else result.verdict
     return speech.word("headline", said if judged else "none")
 
 
-def detail(result: Comparison, speech: Speech) -> str:
+def detail(result: Comparison, speech: Translator) -> str:
     """Return what the verdict rests on, in a sentence or more."""
     gain, said = result.gain, result.verdict
     if not math.isfinite(gain.mean):
@@ -81,7 +81,7 @@ def detail(result: Comparison, speech: Speech) -> str:
     return _of_plain_models(result, fields, speech)
 
 
-def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: Speech) -> str:
+def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: Translator) -> str:
     """Return what is known of sharing and of its rivals where it is not shown to be better."""
     gain, pooling, said = result.gain, result.pooling_gain, result.verdict
     loses = gain.below and gain.mean < -result.margin
@@ -99,7 +99,7 @@ def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: S
     return speech.joined([speech(f"detail.{said}", other), sharing])
 
 
-def _to_decide(result: Comparison, speech: Speech) -> str:
+def _to_decide(result: Comparison, speech: Translator) -> str:
     """Say how many more rows, tasks or times would decide; nothing where no error is known."""
     if result.times_more is None:
         return speech("detail.no_more") if math.isfinite(result.gain_90.low) else ""
@@ -116,7 +116,7 @@ _DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days"
               "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
 
 
-def more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
+def more_data(share: float, rows: float, setup: Setup, speech: Translator) -> str:
     """Say how much more data that is: as time where rows come one time after the other."""
     if not setup.times:
         return speech("more.rows", {"n": about(rows)})
@@ -129,19 +129,19 @@ def more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
     return speech(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
 
 
-def verdict(result: Comparison, speech: Speech) -> str:
+def verdict(result: Comparison, speech: Translator) -> str:
     """Return the verdict with what it rests on."""
     parts = {"headline": headline(result, speech), "detail": detail(result, speech)}
     return speech("verdict", parts)
 
 
-def related(result: Comparison, speech: Speech) -> str:
+def related(result: Comparison, speech: Translator) -> str:
     """Return whether the tasks are related at all; nothing where it was not tested."""
     found = result.relatedness
     return "" if found is None else _related_sentences.kinship(found, speech)
 
 
-def groups(result: Comparison, speech: Speech) -> str:
+def groups(result: Comparison, speech: Translator) -> str:
     """Return how many tasks gain, lose and are undecided; nothing if all are undecided."""
     counts = Counter(task.group for task in result.tasks)
     if not counts["gain"] and not counts["lose"]:
@@ -159,7 +159,7 @@ def about(number: float) -> int:
     return int(round(number, -max(math.floor(math.log10(number)) - 1, 1)))
 
 
-def recommendation(result: Comparison, speech: Speech) -> str:
+def recommendation(result: Comparison, speech: Translator) -> str:
     """Return which model to use; nothing if there is none."""
     if not result.recommended:
         return ""
@@ -173,7 +173,7 @@ def recommendation(result: Comparison, speech: Speech) -> str:
     return speech(f"use.{family}", fields | {"rival": _best_of_rule(result, speech)})
 
 
-def luck(result: Comparison, speech: Speech) -> str:
+def luck(result: Comparison, speech: Translator) -> str:
     """Return why the model with the best mean is not the recommended one, where it is not."""
     chosen = result.recommended and result.verdict != "no practical difference"
     top = _better_mean(result) if chosen else ""
@@ -201,17 +201,17 @@ def _recommended_family(result: Comparison) -> str:
     return families.get(result.recommended, "")
 
 
-def _best_of_rule(result: Comparison, speech: Speech) -> str:
+def _best_of_rule(result: Comparison, speech: Translator) -> str:
     ruling = ruling_family(row for row in result.models if row.left_out is None)
     return speech(f"rule.{ruling}")
 
 
-def trees(result: Comparison, speech: Speech) -> str:
+def trees(result: Comparison, speech: Translator) -> str:
     """Return how tree models do, where they were compared and the recommendation is no tree."""
     return _beside(result, "trees", speech)
 
 
-def networks(result: Comparison, speech: Speech) -> str:
+def networks(result: Comparison, speech: Translator) -> str:
     """Return how networks do, where they were compared, and whether they gain by sharing."""
     gain = result.networks_sharing
     sharing = ""
@@ -222,7 +222,7 @@ def networks(result: Comparison, speech: Speech) -> str:
     return speech.joined([line for line in (_beside(result, "deep", speech), sharing) if line])
 
 
-def _beside(result: Comparison, family: str, speech: Speech) -> str:
+def _beside(result: Comparison, family: str, speech: Translator) -> str:
     """Return how a family does that the verdict is not about, unless it is recommended."""
     gain = _over_rule(result)[family]
     if gain is None or not math.isfinite(gain.mean):
@@ -234,13 +234,13 @@ def _beside(result: Comparison, family: str, speech: Speech) -> str:
     return speech(f"{family}.{key}", fields)
 
 
-def actions(result: Comparison, speech: Speech) -> list[str]:
+def actions(result: Comparison, speech: Translator) -> list[str]:
     """Return one sentence for every action that some tasks call for, with their first names."""
     found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in _ACTIONS)
     return [_action(kind, tasks, result.setup, speech) for kind, tasks in found if tasks]
 
 
-def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Speech) -> str:
+def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Translator) -> str:
     fields: dict[str, str | int] = {"n": len(tasks)}
     wanted = [(t.more_rows / t.rows, t.more_rows) for t in tasks if t.more_rows]
     if wanted:
@@ -250,13 +250,13 @@ def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Speech) -> s
     return speech("action.named", {"action": action, "names": _names(tasks, speech)})
 
 
-def _names(tasks: list[TaskGain], speech: Speech) -> str:
+def _names(tasks: list[TaskGain], speech: Translator) -> str:
     names = speech.listed(speech.name(task.task) for task in tasks[:_NAMED])
     rest = len(tasks) - _NAMED
     return speech("list.more", {"names": names, "n": rest}) if rest > 0 else names
 
 
-def two_by_two(result: Comparison, speech: Speech) -> str:
+def two_by_two(result: Comparison, speech: Translator) -> str:
     """Return what shrinkage and sharing do; nothing if they could not be told apart."""
     table = result.two_by_two
     if table is None:
@@ -269,7 +269,7 @@ def two_by_two(result: Comparison, speech: Speech) -> str:
     return speech.joined([speech("two", gains), speech("two.mostly") if mostly else ""])
 
 
-def warnings(result: Comparison, speech: Speech) -> list[str]:
+def warnings(result: Comparison, speech: Translator) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, speech), _incomplete(result, speech)]
     scores = [r.score.mean for r in result.models if math.isfinite(r.score.mean)]
@@ -280,7 +280,7 @@ def warnings(result: Comparison, speech: Speech) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def notes(result: Comparison, speech: Speech) -> list[str]:
+def notes(result: Comparison, speech: Translator) -> list[str]:
     """Return the diagnostics, and notes on models that are not among them."""
     own = {f"{row.name}: {row.note}" for row in result.models}
     noted = [
@@ -291,11 +291,11 @@ def notes(result: Comparison, speech: Speech) -> list[str]:
     return [*noted, *(speech.text(line) for line in result.diagnostics if line not in own)]
 
 
-def _note(row: ModelRow, speech: Speech) -> str:
+def _note(row: ModelRow, speech: Translator) -> str:
     return speech.text(row.note) if row.left_out is None else row.left_out.text(speech)
 
 
-def _dominance(result: Comparison, speech: Speech) -> str:
+def _dominance(result: Comparison, speech: Translator) -> str:
     largest = dominant_task([share for _, share in result.dominance])
     if largest is None:
         return ""
@@ -304,7 +304,7 @@ def _dominance(result: Comparison, speech: Speech) -> str:
     return speech("warn.dominance", {"task": speech.name(task), "share": percent})
 
 
-def _incomplete(result: Comparison, speech: Speech) -> str:
+def _incomplete(result: Comparison, speech: Translator) -> str:
     if result.complete:
         return ""
     done, planned = result.setup.n_splits, result.setup.planned
@@ -315,7 +315,7 @@ def _incomplete(result: Comparison, speech: Speech) -> str:
     return speech.joined([why, speech("warn.incomplete", {"done": done, "n": planned})])
 
 
-def strength(result: Comparison, speech: Speech) -> str:
+def strength(result: Comparison, speech: Translator) -> str:
     """Return which strength was chosen, and how far a simpler model is; empty if not known."""
     path = result.path
     if path is None:
@@ -335,7 +335,7 @@ def strength(result: Comparison, speech: Speech) -> str:
     return speech("strength.said", fields | more)
 
 
-def marks(path: StrengthPath, speech: Speech) -> dict[str, float]:
+def marks(path: StrengthPath, speech: Translator) -> dict[str, float]:
     """Return the strengths to mark on a chart, what was chosen first."""
     places = {"best": path.best, "one_se": path.one_se}
     used = [name for name, place in places.items() if place == path.chosen]
@@ -345,7 +345,7 @@ def marks(path: StrengthPath, speech: Speech) -> dict[str, float]:
     return found | {speech(f"strength.{name}"): path.alphas[k] for name, k in rest.items()}
 
 
-def learning(result: Comparison, speech: Speech) -> str:
+def learning(result: Comparison, speech: Translator) -> str:
     """Return the gain with few and with all rows; empty if there is no learning curve."""
     if not result.learning:
         return ""
@@ -364,7 +364,7 @@ def _only(known: dict[str, bool]) -> str:
     return next(name for name, there in known.items() if there)
 
 
-def _gains(point: LearningPoint, speech: Speech, name: str) -> dict[str, str | int]:
+def _gains(point: LearningPoint, speech: Translator, name: str) -> dict[str, str | int]:
     return {
         name: f"{point.rows:,.6g}",
         f"{name}_separate": interval_words(point.over_separate, speech),
@@ -372,12 +372,12 @@ def _gains(point: LearningPoint, speech: Speech, name: str) -> dict[str, str | i
     }
 
 
-def ablation(result: Comparison, speech: Speech) -> list[str]:
+def ablation(result: Comparison, speech: Translator) -> list[str]:
     """Return for every term of the penalty whether it adds anything."""
     return [_term(one, result, speech) for one in result.ablation]
 
 
-def _term(one: Ablated, result: Comparison, speech: Speech) -> str:
+def _term(one: Ablated, result: Comparison, speech: Translator) -> str:
     kind = "adds" if one.gain.above else "harms" if one.gain.below else "unclear"
     fields = {
         "term": speech.name(one.term),

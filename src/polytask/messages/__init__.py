@@ -2,12 +2,12 @@
 
 from polytask.messages.catalogue import (
     LANGUAGES,
-    Said,
-    Speech,
+    LazyMessage,
+    Translator,
     clean,
     decimals,
     fixed,
     plain_number,
 )
 
-__all__ = ["LANGUAGES", "Said", "Speech", "clean", "decimals", "fixed", "plain_number"]
+__all__ = ["LANGUAGES", "LazyMessage", "Translator", "clean", "decimals", "fixed", "plain_number"]

@@ -97,7 +97,7 @@ def _catalogue(lang: str) -> GNUTranslations:
     return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
 
 
-class Speech:
+class Translator:
     """Says things in one language."""
 
     def __init__(self, lang: str = "en", mark: Callable[[str], str] | None = None) -> None:
@@ -171,16 +171,16 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Said:
+class LazyMessage:
     """A key of the table with its fields."""
 
     key: str
     fields: dict[str, int] = field(default_factory=dict)
 
-    def text(self, speech: Speech) -> str:
+    def text(self, speech: Translator) -> str:
         """Return the sentence in the language of a speech."""
         return speech(self.key, self.fields)
 
     def __str__(self) -> str:
         """Return the sentence in English."""
-        return self.text(Speech())
+        return self.text(Translator())

@@ -11,7 +11,7 @@ from polytask.comparison import Comparison
 from polytask.comparison import sentences as says
 from polytask.comparison.records import Interval, StrengthPath
 from polytask.comparison.sentences import metric_word
-from polytask.messages import Speech, clean, decimals, plain_number
+from polytask.messages import Translator, clean, decimals, plain_number
 from polytask.reporting.drawing import Chart, Line, chart, dressed
 from polytask.reporting.tables import (
     Cell,
@@ -32,7 +32,7 @@ _WIDTH, _HEIGHT = 6.4, 2.9
 _BOX = (0.13, 0.14, 0.76, 0.82)
 
 
-def context(result: Comparison, speech: Speech, marked: Speech) -> dict[str, Any]:
+def context(result: Comparison, speech: Translator, marked: Translator) -> dict[str, Any]:
     """Return what a page shows of strength, rows and terms."""
     path = result.path
     return {
@@ -56,7 +56,7 @@ def context(result: Comparison, speech: Speech, marked: Speech) -> dict[str, Any
     }
 
 
-def _measure(path: StrengthPath, speech: Speech) -> str:
+def _measure(path: StrengthPath, speech: Translator) -> str:
     if path.measure == "loss":
         return speech("strength.loss")
     return speech("strength.score", {"score": speech.word("short", path.measure)})
@@ -68,7 +68,7 @@ def _shown_scores(path: StrengthPath) -> list[float]:
     return [sign * score for score in path.scores]
 
 
-def _error_svg(path: StrengthPath, speech: Speech) -> Markup:
+def _error_svg(path: StrengthPath, speech: Translator) -> Markup:
     def draw(ax: Any) -> None:  # noqa: ANN401 - Axes
         charts.error_curve(
             ax,
@@ -87,7 +87,7 @@ def _error_svg(path: StrengthPath, speech: Speech) -> Markup:
     )
 
 
-def _sizes_svg(path: StrengthPath, speech: Speech) -> Markup:
+def _sizes_svg(path: StrengthPath, speech: Translator) -> Markup:
     def draw(ax: Any) -> None:  # noqa: ANN401 - Axes
         lines = [list(at) for at in zip(*path.sizes, strict=True)] or [[]] * len(path.alphas)
         # The page has the fonts for names, the drawing may not.
@@ -99,7 +99,7 @@ def _sizes_svg(path: StrengthPath, speech: Speech) -> Markup:
     return dressed(drawing, "sizes", speech("strength.sizes"), speech("strength.sizes_desc"))
 
 
-def _curves(result: Comparison, speech: Speech) -> dict[str, list[float]]:
+def _curves(result: Comparison, speech: Translator) -> dict[str, list[float]]:
     """Return the scores of each kind of model against rows, by its name."""
     named = {
         speech(f"learning.{name}"): [getattr(point, name).mean for point in result.learning]
@@ -108,7 +108,7 @@ def _curves(result: Comparison, speech: Speech) -> dict[str, list[float]]:
     return {name: means for name, means in named.items() if any(map(math.isfinite, means))}
 
 
-def _learning_svg(result: Comparison, speech: Speech) -> Markup:
+def _learning_svg(result: Comparison, speech: Translator) -> Markup:
     def draw(ax: Any) -> None:  # noqa: ANN401 - Axes
         marked, curves = speech("learning.shared"), _curves(result, speech)
         rows = [point.rows for point in result.learning]
@@ -118,18 +118,20 @@ def _learning_svg(result: Comparison, speech: Speech) -> Markup:
     return dressed(charts.svg(draw, _WIDTH, _HEIGHT), "learning", title, description)
 
 
-def _columns(speech: Speech, texts: Sequence[str], numeric: Sequence[str]) -> tuple[Column, ...]:
+def _columns(
+    speech: Translator, texts: Sequence[str], numeric: Sequence[str]
+) -> tuple[Column, ...]:
     plain = [Column(name, speech(f"column.{name}")) for name in texts]
     return (*plain, *(Column(name, speech(f"column.{name}"), numeric=True) for name in numeric))
 
 
-def _percent(share: float, speech: Speech) -> Cell:
+def _percent(share: float, speech: Translator) -> Cell:
     return Cell(
         speech("number.percent", {"value": f"{100 * share:.1f}".removesuffix(".0")}), share
     )
 
 
-def path_table(path: StrengthPath, speech: Speech) -> Table:
+def path_table(path: StrengthPath, speech: Translator) -> Table:
     """Return every strength with its score and what it keeps; ranks where they say more."""
     words = {value: name for name, value in says.marks(path, speech).items()}
     scores = _shown_scores(path)
@@ -155,9 +157,9 @@ def path_table(path: StrengthPath, speech: Speech) -> Table:
     return Table("path", caption, columns, rows)
 
 
-def kept_table(result: Comparison, speech: Speech) -> Table | None:
+def kept_table(result: Comparison, speech: Translator) -> Table | None:
     """Return the share of features and coefficients that every penalty keeps."""
-    if not result.kept:
+    if not result.sparsity:
         return None
     rows = tuple(
         (
@@ -167,15 +169,15 @@ def kept_table(result: Comparison, speech: Speech) -> Table | None:
             _percent(one.coefficients, speech),
             Cell("" if one.rank is None else f"{one.rank:,}", one.rank),
         )
-        for one in result.kept
+        for one in result.sparsity
     )
     columns = _columns(speech, ("model", "penalty"), ("features", "coefficients", "rank"))
     return Table("kept", speech("kept.caption"), columns, rows)
 
 
-def mattered_table(result: Comparison, speech: Speech) -> Table | None:
+def mattered_table(result: Comparison, speech: Translator) -> Table | None:
     """Return which choices of the search decided about the score."""
-    if result.path is None or not result.mattered:
+    if result.path is None or not result.parameter_importance:
         return None
     rows = tuple(
         (
@@ -184,14 +186,14 @@ def mattered_table(result: Comparison, speech: Speech) -> Table | None:
             Cell(plain_number(one.spread), one.spread),
             Cell(f"{one.tried:,}", one.tried),
         )
-        for one in result.mattered
+        for one in result.parameter_importance
     )
     caption = speech("mattered.caption", {"model": speech.name(result.path.model)})
     columns = _columns(speech, ("parameter",), ("share", "spread", "tried"))
     return Table("mattered", caption, columns, rows)
 
 
-def learning_table(result: Comparison, speech: Speech) -> Table | None:
+def learning_table(result: Comparison, speech: Translator) -> Table | None:
     """Return scores and gains by training rows per task."""
     points = result.learning
     if not points:
@@ -212,14 +214,14 @@ def learning_table(result: Comparison, speech: Speech) -> Table | None:
     return Table("learning", caption, _columns(speech, ("train_rows",), (*scores, *gains)), rows)
 
 
-def _terms(result: Comparison, speech: Speech) -> list[tuple[str, Interval]]:
+def _terms(result: Comparison, speech: Translator) -> list[tuple[str, Interval]]:
     return [
         (speech("ablation.term", {"term": speech.name(one.term)}), one.gain)
         for one in result.ablation
     ]
 
 
-def _ablation_chart(result: Comparison, speech: Speech) -> Chart:
+def _ablation_chart(result: Comparison, speech: Translator) -> Chart:
     lines = [
         Line(
             name,
@@ -233,7 +235,7 @@ def _ablation_chart(result: Comparison, speech: Speech) -> Chart:
     return chart(lines, around_zero=True)
 
 
-def ablation_table(result: Comparison, speech: Speech) -> Table | None:
+def ablation_table(result: Comparison, speech: Translator) -> Table | None:
     """Return what every term of the penalty adds."""
     if not result.ablation:
         return None
@@ -241,7 +243,7 @@ def ablation_table(result: Comparison, speech: Speech) -> Table | None:
     return difference_table(_terms(result, speech), caption, speech, key="ablation")
 
 
-def blocks(result: Comparison, speech: Speech) -> list[tuple[str, list[str], list[Table]]]:
+def blocks(result: Comparison, speech: Translator) -> list[tuple[str, list[str], list[Table]]]:
     """Return sections of a text: title, sentences, tables; those with nothing are left out."""
     path, kept = result.path, kept_table(result, speech)
     tables = [None if path is None else path_table(path, speech), kept]

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 from polytask.comparison import Comparison
 from polytask.comparison import sentences as says
-from polytask.messages import Speech, clean
+from polytask.messages import Translator, clean
 from polytask.reporting import extras as _extras
 from polytask.reporting import tables as _card
 from polytask.reporting import tables as _tables
@@ -23,7 +23,7 @@ _RIGHT_TO_LEFT = frozenset({"R", "AL"})
 
 def markdown(result: Comparison, lang: str = "en") -> str:
     """Return the report as Markdown."""
-    speech = Speech(lang, escaped)
+    speech = Translator(lang, escaped)
     blocks = [
         f"# {says.headline(result, speech)}",
         _tables.capital(says.detail(result, speech)),
@@ -47,7 +47,7 @@ def escaped(text: str) -> str:
     return f"\u2068{safe}\u2069" if turned else safe
 
 
-def _advice(result: Comparison, speech: Speech) -> list[str]:
+def _advice(result: Comparison, speech: Translator) -> list[str]:
     actions = [f"- {action}" for action in says.actions(result, speech)]
     use = says.recommendation(result, speech)
     if not use and not actions:
@@ -56,7 +56,7 @@ def _advice(result: Comparison, speech: Speech) -> list[str]:
     return [f"## {speech('section.do')}", *(line for line in lines if line)]
 
 
-def _models(result: Comparison, speech: Speech) -> list[str]:
+def _models(result: Comparison, speech: Translator) -> list[str]:
     blocks = [f"## {speech('section.models')}"]
     if not result.models:
         return [*blocks, speech("models.none")]
@@ -76,7 +76,7 @@ def _models(result: Comparison, speech: Speech) -> list[str]:
     ]
 
 
-def _tasks(result: Comparison, speech: Speech) -> list[str]:
+def _tasks(result: Comparison, speech: Translator) -> list[str]:
     if not result.tasks:
         return [f"## {speech('section.tasks')}", speech("tasks.none")]
     metric = says.metric_word(result.setup, speech)
@@ -87,7 +87,7 @@ def _tasks(result: Comparison, speech: Speech) -> list[str]:
     ]
 
 
-def _sharing(result: Comparison, speech: Speech) -> list[str]:
+def _sharing(result: Comparison, speech: Translator) -> list[str]:
     blocks, two = [], _tables.two_by_two_table(result, speech)
     if two is not None:
         blocks += [
@@ -111,7 +111,7 @@ def _sharing(result: Comparison, speech: Speech) -> list[str]:
     return blocks
 
 
-def _rest(result: Comparison, speech: Speech) -> list[str]:
+def _rest(result: Comparison, speech: Translator) -> list[str]:
     card = [f"- {name}: {value}" for name, value in _card.data_card(result, speech)]
     notes = [f"- {text}" for text in says.notes(result, speech)] or [speech("notes.none")]
     call = _card.call_of(result.lock)

@@ -15,7 +15,7 @@ from polytask.comparison import Comparison
 from polytask.comparison import sentences as says
 from polytask.comparison.presenting import ends, task_names
 from polytask.comparison.records import Coefficients, Interval, TaskGain
-from polytask.messages import Speech, clean
+from polytask.messages import Translator, clean
 from polytask.reporting import extras as _extras
 from polytask.reporting import tables as _card
 from polytask.reporting import tables as _tables
@@ -37,12 +37,12 @@ _GROUPS = ("gain", "unclear", "lose")
 
 def page(result: Comparison, lang: str = "en") -> str:
     """Return the report as HTML."""
-    marked = Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")
+    marked = Translator(lang, lambda name: f"{OPEN}{name}{CLOSE}")
     context = {
         **_words(result, marked),
-        **_pictures(result, Speech(lang)),
-        **_numbers(result, Speech(lang)),
-        **_extras.context(result, Speech(lang), marked),
+        **_pictures(result, Translator(lang)),
+        **_numbers(result, Translator(lang)),
+        **_extras.context(result, Translator(lang), marked),
     }
     return rendered("report.html", context, lang)
 
@@ -51,7 +51,7 @@ def rendered(template: str, context: Mapping[str, Any], lang: str) -> str:
     """Return a page from its template."""
     script = _source("sort.js")
     common = {
-        "say": Speech(lang),
+        "say": Translator(lang),
         "style": _markup(_source("style.css")),
         "script": _markup(script),
         # Only this script may run, whatever a string of the user holds.
@@ -95,7 +95,7 @@ def _named(sentence: str) -> Markup:
     return Markup(text.replace(OPEN, '<bdi class="own">').replace(CLOSE, "</bdi>"))
 
 
-def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
+def _words(result: Comparison, speech: Translator) -> dict[str, Any]:
     """Return what the page says in sentences."""
     setup = result.setup
     counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
@@ -122,7 +122,7 @@ def _words(result: Comparison, speech: Speech) -> dict[str, Any]:
     }
 
 
-def _pictures(result: Comparison, speech: Speech) -> dict[str, Any]:
+def _pictures(result: Comparison, speech: Translator) -> dict[str, Any]:
     """Return the charts."""
     differences = _differences(result, speech)
     two = _two_differences(result, speech)
@@ -143,7 +143,7 @@ def _pictures(result: Comparison, speech: Speech) -> dict[str, Any]:
     }
 
 
-def _differences(result: Comparison, speech: Speech) -> list[tuple[str, Interval]]:
+def _differences(result: Comparison, speech: Translator) -> list[tuple[str, Interval]]:
     found = {
         "sharing": result.gain,
         "pooling": result.pooling_gain,
@@ -158,7 +158,7 @@ def _differences(result: Comparison, speech: Speech) -> list[tuple[str, Interval
     ]
 
 
-def _two_differences(result: Comparison, speech: Speech) -> list[tuple[str, Interval]]:
+def _two_differences(result: Comparison, speech: Translator) -> list[tuple[str, Interval]]:
     table = result.two_by_two
     if table is None:
         return []
@@ -168,7 +168,7 @@ def _two_differences(result: Comparison, speech: Speech) -> list[tuple[str, Inte
     ]
 
 
-def _own_lines(named: Sequence[tuple[str, Interval]], speech: Speech) -> list[Line]:
+def _own_lines(named: Sequence[tuple[str, Interval]], speech: Translator) -> list[Line]:
     return [
         Line(name, gain, _group_of(gain), says.interval_words(gain, speech), own=False)
         for name, gain in named
@@ -179,7 +179,7 @@ def _group_of(gain: Interval) -> str:
     return "gain" if gain.above else "lose" if gain.below else "unclear"
 
 
-def _model_chart(result: Comparison, speech: Speech) -> Chart:
+def _model_chart(result: Comparison, speech: Translator) -> Chart:
     cells = [row[1].text for row in _tables.score_table(result, speech).rows]
     lines = [
         Line(
@@ -194,7 +194,7 @@ def _model_chart(result: Comparison, speech: Speech) -> Chart:
     return chart(lines, around_zero=False)
 
 
-def _task_chart(result: Comparison, drawn: Sequence[int], speech: Speech) -> Chart:
+def _task_chart(result: Comparison, drawn: Sequence[int], speech: Translator) -> Chart:
     tasks, names = [result.tasks[k] for k in drawn], task_names(result)
     intervals = [Interval(task.gain, task.low, task.high) for task in tasks]
     places = _tables.common_places(intervals)
@@ -209,7 +209,7 @@ def _group_counts(tasks: Sequence[TaskGain]) -> list[tuple[str, int]]:
     return [(group, sum(task.group == group for task in tasks)) for group in _GROUPS]
 
 
-def _size_svg(tasks: Sequence[TaskGain], speech: Speech) -> Markup:
+def _size_svg(tasks: Sequence[TaskGain], speech: Translator) -> Markup:
     """Draw the gains against rows; the words of the axes are on the page, not in the drawing."""
 
     def draw(ax: Any) -> None:  # noqa: ANN401 - Axes
@@ -253,7 +253,7 @@ def _heat(found: Coefficients) -> dict[str, Any]:
     }
 
 
-def _numbers(result: Comparison, speech: Speech) -> dict[str, Any]:
+def _numbers(result: Comparison, speech: Translator) -> dict[str, Any]:
     """Return the tables, the data card and the lock."""
     metric = says.metric_word(result.setup, speech)
     two = _two_differences(result, speech)

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from polytask.charts import brackets
-from polytask.messages import Speech, plain_number
+from polytask.messages import Translator, plain_number
 from polytask.reporting.markdown import escaped, table_text
 from polytask.reporting.page import CLOSE, OPEN, rendered
 from polytask.reporting.tables import Cell, Column, Table, own
@@ -18,7 +18,7 @@ from polytask.task_relations.presenting import Drawn, drawn_map, task_names
 ROWS = 1000
 
 
-def task_table(result: Relatedness, speech: Speech) -> Table:
+def task_table(result: Relatedness, speech: Translator) -> Table:
     """Return the tasks that say anything, the closest to the others first."""
     names = task_names([one.task for one in result.tasks])
     called = {id(one): name for one, name in zip(result.tasks, names, strict=True)}
@@ -47,7 +47,7 @@ def task_table(result: Relatedness, speech: Speech) -> Table:
     return Table("tasks", speech("related.tasks.caption"), columns, rows)
 
 
-def pair_table(result: Relatedness, speech: Speech) -> Table:
+def pair_table(result: Relatedness, speech: Translator) -> Table:
     """Return the extreme pairs of tasks, the most alike first."""
     pairs = (*result.most_alike, *reversed(result.least_alike))
     columns = (
@@ -61,7 +61,7 @@ def pair_table(result: Relatedness, speech: Speech) -> Table:
     return Table("pairs", speech("related.map.table"), columns, rows)
 
 
-def feature_table(result: Relatedness, speech: Speech) -> Table:
+def feature_table(result: Relatedness, speech: Translator) -> Table:
     """Return what the features do, the largest effect first."""
     columns = (
         Column("feature", speech("column.feature")),
@@ -85,7 +85,7 @@ def _kind(shared: bool) -> str:
     return "shared" if shared else "varying"
 
 
-def _correlation(value: float, speech: Speech) -> Cell:
+def _correlation(value: float, speech: Translator) -> Cell:
     return Cell(speech.number(value, 2, signed=True), value)
 
 
@@ -97,7 +97,7 @@ def shares_of(result: Relatedness) -> list[tuple[str, float]]:
     return [(name, getattr(shares, name)) for name in ("common", "clustered", "own")]
 
 
-def method(result: Relatedness, speech: Speech) -> list[str]:
+def method(result: Relatedness, speech: Translator) -> list[str]:
     """Return how it was judged, in sentences."""
     if result.source != "data":
         return [speech(f"related.method.{result.source}")]
@@ -107,7 +107,7 @@ def method(result: Relatedness, speech: Speech) -> list[str]:
     return [speech("related.method.null", fields)]
 
 
-def p_lines(result: Relatedness, speech: Speech) -> list[str]:
+def p_lines(result: Relatedness, speech: Translator) -> list[str]:
     """Return the p-value of each aspect."""
     return [
         speech(
@@ -121,21 +121,21 @@ def p_lines(result: Relatedness, speech: Speech) -> list[str]:
     ]
 
 
-def map_notes(result: Relatedness, speech: Speech, cells: int) -> list[str]:
+def map_notes(result: Relatedness, speech: Translator, cells: int) -> list[str]:
     """Return how the map is to be read."""
     n = len(result.order)
     suffix = "" if result.source == "data" else f"_{result.source}"
     said = [speech(f"related.map.note{suffix}")]
     if cells < n:
         said.append(speech("related.map.bins", {"n": n, "cells": cells}))
-    if n < result.n_telling:
-        said.append(speech("related.map.cut", {"n": result.n_telling, "k": n}))
+    if n < result.n_informative:
+        said.append(speech("related.map.cut", {"n": result.n_informative, "k": n}))
     return said
 
 
 def markdown(result: Relatedness, lang: str = "en") -> str:
     """Return the report as Markdown."""
-    speech = Speech(lang, escaped)
+    speech = Translator(lang, escaped)
     blocks = [
         f"# {speech('related.headline.' + says.headline(result))}",
         says.opening_words(result, speech),
@@ -148,7 +148,7 @@ def markdown(result: Relatedness, lang: str = "en") -> str:
     return "\n\n".join(block for block in blocks if block) + "\n"
 
 
-def _shares(result: Relatedness, speech: Speech) -> list[str]:
+def _shares(result: Relatedness, speech: Translator) -> list[str]:
     found = shares_of(result)
     if not found:
         return []
@@ -160,7 +160,7 @@ def _shares(result: Relatedness, speech: Speech) -> list[str]:
     return [f"## {speech('related.section.shares')}", speech(note), "\n".join(lines)]
 
 
-def _map(result: Relatedness, speech: Speech) -> list[str]:
+def _map(result: Relatedness, speech: Translator) -> list[str]:
     if len(result.order) < 2:
         return []
     return [
@@ -171,7 +171,7 @@ def _map(result: Relatedness, speech: Speech) -> list[str]:
     ]
 
 
-def _features(result: Relatedness, speech: Speech) -> list[str]:
+def _features(result: Relatedness, speech: Translator) -> list[str]:
     if not result.features:
         return []
     model = result.source == "model"
@@ -182,7 +182,7 @@ def _features(result: Relatedness, speech: Speech) -> list[str]:
     ]
 
 
-def _method(result: Relatedness, speech: Speech) -> list[str]:
+def _method(result: Relatedness, speech: Translator) -> list[str]:
     said = method(result, speech)
     if not said:
         return []
@@ -204,8 +204,8 @@ _TONES = {
 
 def page(result: Relatedness, lang: str = "en") -> str:
     """Return the report as HTML."""
-    speech = Speech(lang)
-    marked = Speech(lang, lambda name: f"{OPEN}{name}{CLOSE}")
+    speech = Translator(lang)
+    marked = Translator(lang, lambda name: f"{OPEN}{name}{CLOSE}")
     model, kind = result.source == "model", says.headline(result)
     drawn = drawn_map(result)
     context = {
@@ -227,7 +227,7 @@ def page(result: Relatedness, lang: str = "en") -> str:
     return rendered("relatedness.html", context, lang)
 
 
-def _facts(result: Relatedness, speech: Speech) -> list[str]:
+def _facts(result: Relatedness, speech: Translator) -> list[str]:
     rows = sum(one.rows for one in result.tasks)
     counts = {"tasks": len(result.tasks), "rows": rows, "features": result.n_features}
     return [speech(f"count.{name}", {"n": n}) for name, n in counts.items() if n]

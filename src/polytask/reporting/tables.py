@@ -13,10 +13,10 @@ from polytask.comparison.presenting import further_metrics, task_names
 from polytask.comparison.records import Coefficients, Interval, ModelRow, Setup, TaskGain
 from polytask.comparison.sentences import metric_word, more_data
 from polytask.io.records import free_node
-from polytask.messages import Speech, clean, decimals, plain_number
+from polytask.messages import Translator, clean, decimals, plain_number
 
 
-def data_card(result: Comparison, speech: Speech) -> list[tuple[str, str]]:
+def data_card(result: Comparison, speech: Translator) -> list[tuple[str, str]]:
     """Return what was compared, on what, and how."""
     setup = result.setup
     splits = {"done": setup.n_splits, "planned": setup.planned}
@@ -38,7 +38,7 @@ def data_card(result: Comparison, speech: Speech) -> list[tuple[str, str]]:
     return [(speech(f"card.{name}"), value) for name, value in values.items()]
 
 
-def _rows(setup: Setup, speech: Speech) -> str:
+def _rows(setup: Setup, speech: Translator) -> str:
     low, median, high = setup.rows_per_task
     if low == high:
         return speech("card.rows_equal", {"n": setup.n_rows, "each": low})
@@ -46,7 +46,7 @@ def _rows(setup: Setup, speech: Speech) -> str:
     return speech("card.rows_per_task", spread | {"n": setup.n_rows})
 
 
-def _metric(setup: Setup, speech: Speech) -> str:
+def _metric(setup: Setup, speech: Translator) -> str:
     fields = {"metric": metric_word(setup, speech)}
     if setup.metric == "d2":
         classes = setup.problem == "classification"
@@ -113,7 +113,7 @@ def capital(text: str) -> str:
     return text[:1].upper() + text[1:]
 
 
-def metric_title(name: str, speech: Speech) -> str:
+def metric_title(name: str, speech: Translator) -> str:
     """Return a metric's name for the head of a column."""
     return speech.word("short", name)
 
@@ -124,34 +124,38 @@ def common_places(intervals: Iterable[Interval]) -> int:
     return decimals([(i.high - i.low) / 2 for i in listed], [i.mean for i in listed])
 
 
-def _float_cells(values: Sequence[float], speech: Speech, *, signed: bool = False) -> list[Cell]:
+def _float_cells(
+    values: Sequence[float], speech: Translator, *, signed: bool = False
+) -> list[Cell]:
     """Return numbers without intervals, all with the same digits after the point."""
     places = decimals((), values)
     return [Cell(speech.number(v, places, signed=signed), float(v)) for v in values]
 
 
-def _measure(value: float, speech: Speech) -> Cell:
+def _measure(value: float, speech: Translator) -> Cell:
     """Return a cost, with three digits whatever its size."""
     text = plain_number(value) if math.isfinite(value) else speech("number.missing")
     return Cell(text, float(value))
 
 
-def _count(value: int | None, speech: Speech) -> Cell:
+def _count(value: int | None, speech: Translator) -> Cell:
     return Cell(speech("number.missing") if value is None else f"{value:,}", value)
 
 
 def _interval_cells(
-    interval: Interval, places: int, speech: Speech, *, signed: bool
+    interval: Interval, places: int, speech: Translator, *, signed: bool
 ) -> tuple[Cell, ...]:
     return tuple(Cell(speech.number(v, places, signed=signed), float(v)) for v in interval)
 
 
-def _columns(speech: Speech, names: Sequence[str], numeric: Iterable[str]) -> tuple[Column, ...]:
+def _columns(
+    speech: Translator, names: Sequence[str], numeric: Iterable[str]
+) -> tuple[Column, ...]:
     kept = set(numeric)
     return tuple(Column(name, speech(f"column.{name}"), name in kept) for name in names)
 
 
-def score_table(result: Comparison, speech: Speech) -> Table:
+def score_table(result: Comparison, speech: Translator) -> Table:
     """Return the leaderboard: the verdict's metric of every model, best first."""
     numeric = ("score", "low", "high", "picked")
     places = common_places(row.score for row in result.models)
@@ -171,7 +175,7 @@ def score_table(result: Comparison, speech: Speech) -> Table:
     )
 
 
-def metric_table(result: Comparison, speech: Speech) -> Table | None:
+def metric_table(result: Comparison, speech: Translator) -> Table | None:
     """Return the further metrics of every model; None if there are none."""
     names = further_metrics(result)
     if not names:
@@ -185,7 +189,7 @@ def metric_table(result: Comparison, speech: Speech) -> Table | None:
     return Table("metrics", speech("models.metrics"), (head, *heads), rows)
 
 
-def _metric_cells(models: Sequence[ModelRow], name: str, speech: Speech) -> list[Cell]:
+def _metric_cells(models: Sequence[ModelRow], name: str, speech: Translator) -> list[Cell]:
     cells = _float_cells([row.metrics.get(name, float("nan")) for row in models], speech)
     return [
         _with_undefined(cell, row.undefined.get(name, 0), speech)
@@ -193,13 +197,13 @@ def _metric_cells(models: Sequence[ModelRow], name: str, speech: Speech) -> list
     ]
 
 
-def _with_undefined(cell: Cell, n: int, speech: Speech) -> Cell:
+def _with_undefined(cell: Cell, n: int, speech: Translator) -> Cell:
     if not n:
         return cell
     return Cell(speech("models.undefined", {"value": cell.text, "n": n}), cell.value)
 
 
-def cost_table(result: Comparison, speech: Speech) -> Table:
+def cost_table(result: Comparison, speech: Translator) -> Table:
     """Return what the models cost: time, parameters, bytes."""
     names = ("fit_seconds", "predict_seconds", "nonzero", "file_bytes")
     rows = tuple(
@@ -215,7 +219,7 @@ def cost_table(result: Comparison, speech: Speech) -> Table:
     return Table("costs", speech("models.costs"), _columns(speech, ("model", *names), names), rows)
 
 
-def _bytes(size: int | None, speech: Speech) -> str:
+def _bytes(size: int | None, speech: Translator) -> str:
     if size is None:
         return speech("number.missing")
     for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
@@ -224,7 +228,7 @@ def _bytes(size: int | None, speech: Speech) -> str:
     return f"{size} B"
 
 
-def task_table(result: Comparison, speech: Speech) -> Table:
+def task_table(result: Comparison, speech: Translator) -> Table:
     """Return the gain of every task, largest first."""
     tasks = result.tasks
     places = common_places(Interval(task.gain, task.low, task.high) for task in tasks)
@@ -237,7 +241,7 @@ def task_table(result: Comparison, speech: Speech) -> Table:
 
 
 def _task_row(
-    name: str, task: TaskGain, places: int, setup: Setup, speech: Speech
+    name: str, task: TaskGain, places: int, setup: Setup, speech: Translator
 ) -> tuple[Cell, ...]:
     more = task.more_rows
     # Where rows come in time, nobody can collect so many at once.
@@ -256,7 +260,10 @@ def _task_row(
 
 
 def difference_table(
-    lines: Sequence[tuple[str, Interval]], caption: str, speech: Speech, key: str = "differences"
+    lines: Sequence[tuple[str, Interval]],
+    caption: str,
+    speech: Translator,
+    key: str = "differences",
 ) -> Table:
     """Return named differences with their intervals."""
     places = common_places(interval for _, interval in lines)
@@ -268,7 +275,7 @@ def difference_table(
     return Table(key, caption, _columns(speech, names, names[1:]), rows)
 
 
-def two_by_two_table(result: Comparison, speech: Speech) -> Table | None:
+def two_by_two_table(result: Comparison, speech: Translator) -> Table | None:
     """Return the scores with and without penalty, separate and joint; None if not known."""
     found = result.two_by_two
     if found is None:
@@ -296,7 +303,7 @@ def two_by_two_table(result: Comparison, speech: Speech) -> Table | None:
 
 
 def interval_shower(
-    places: int, speech: Speech, *, signed: bool = False
+    places: int, speech: Translator, *, signed: bool = False
 ) -> Callable[[Interval], Cell]:
     """Return what makes cells of means with their intervals."""
 
@@ -310,7 +317,7 @@ def interval_shower(
     return show
 
 
-def coefficient_table(found: Coefficients, n_columns: int, speech: Speech) -> Table:
+def coefficient_table(found: Coefficients, n_columns: int, speech: Translator) -> Table:
     """Return the first columns of the coefficients on the heat map."""
     columns = [
         Column(f"column{j}", clean(str(name)), numeric=True)

@@ -11,7 +11,7 @@ from typing import Any
 from polytask.comparison import Comparison
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.atomic import write_whole
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.reporting.markdown import markdown
 from polytask.reporting.page import page
 from polytask.reporting.relatedness import markdown as related_markdown
@@ -65,7 +65,7 @@ def write_report(
     DataError
         If it cannot be written; no file is left half written.
     """
-    Speech(lang)
+    Translator(lang)
     target = Path(path)
     if target.is_dir() or not target.suffix:
         _make_folder(target)

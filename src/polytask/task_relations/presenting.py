@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from polytask import charts
 from polytask.exceptions import DataError
-from polytask.messages import Speech, clean
-from polytask.task_relations.records import LEVEL, RECORDED, Kinship, Pair, Shares
+from polytask.messages import Translator, clean
+from polytask.task_relations.records import LEVEL, RECORDED, Pair, RelatednessSummary, Shares
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -30,19 +30,19 @@ _NAMED, _PAIRS, _GROUPS = 5, 3, 5
 _SAID = ("yes", "model", "training")
 
 
-def p_words(value: float, n_permutations: int, speech: Speech) -> str:
+def p_words(value: float, n_permutations: int, speech: Translator) -> str:
     """Return a p-value; the smallest that a number of permutations allows as a bound."""
     least = bool(n_permutations) and value <= 1.0 / (n_permutations + 1) * 1.000001
     key = "related.p_least" if least else "related.p"
     return speech(key, {"value": f"{value:.2g}" if value < 0.1 else f"{value:.2f}"})
 
 
-def percent(share: float, speech: Speech) -> str:
+def percent(share: float, speech: Translator) -> str:
     """Return a share in percent."""
     return speech("number.percent", {"value": f"{100 * share:.0f}"})
 
 
-def shares_words(shares: Shares, speech: Speech) -> str:
+def shares_words(shares: Shares, speech: Translator) -> str:
     """Return what is common, clustered and own; empty if that is not known."""
     if not math.isfinite(shares.common):
         return ""
@@ -50,7 +50,7 @@ def shares_words(shares: Shares, speech: Speech) -> str:
     return speech("related.shares", {n: percent(getattr(shares, n), speech) for n in names})
 
 
-def kinship(found: Kinship, speech: Speech, n_permutations: int = 0) -> str:
+def kinship(found: RelatednessSummary, speech: Translator, n_permutations: int = 0) -> str:
     """Return whether tasks are related, and how much they share."""
     if math.isnan(found.p_value):
         return speech("related.nothing")
@@ -65,7 +65,7 @@ def kinship(found: Kinship, speech: Speech, n_permutations: int = 0) -> str:
     )
 
 
-def effective(found: Kinship, speech: Speech) -> str:
+def effective(found: RelatednessSummary, speech: Translator) -> str:
     """Return how many unrelated tasks the tasks are worth; empty if that is not known."""
     value = found.effective_tasks
     if not math.isfinite(value):
@@ -74,9 +74,9 @@ def effective(found: Kinship, speech: Speech) -> str:
     return speech("related.effective", {"n": found.n_tasks, "value": shown})
 
 
-def opening_words(result: Relatedness, speech: Speech) -> str:
+def opening_words(result: Relatedness, speech: Translator) -> str:
     """Return the answer in one or two sentences."""
-    found = result.kinship
+    found = result.key_figures
     if result.source in RECORDED:
         return _training(result, speech)
     if result.source == "data":
@@ -87,7 +87,7 @@ def opening_words(result: Relatedness, speech: Speech) -> str:
     return speech.joined([speech("related.model", {"shares": shares}), effective(found, speech)])
 
 
-def _training(result: Relatedness, speech: Speech) -> str:
+def _training(result: Relatedness, speech: Translator) -> str:
     """Return how tasks went together in training."""
     n = len(result.order)
     if n < 2:
@@ -108,7 +108,7 @@ def headline(result: Relatedness) -> str:
     return "yes" if result.p_value <= LEVEL else "no"
 
 
-def aspects(result: Relatedness, speech: Speech) -> str:
+def aspects(result: Relatedness, speech: Translator) -> str:
     """Return in what the tasks agree by the tests of single aspects, if they are related."""
     if headline(result) != "yes":
         return ""
@@ -118,7 +118,7 @@ def aspects(result: Relatedness, speech: Speech) -> str:
     return speech("related.aspects", {"names": names}) if names else ""
 
 
-def groups(result: Relatedness, speech: Speech) -> str:
+def groups(result: Relatedness, speech: Translator) -> str:
     """Return the suggested groups; empty where none were looked for."""
     if headline(result) not in _SAID:
         return ""
@@ -133,17 +133,17 @@ def groups(result: Relatedness, speech: Speech) -> str:
     )
 
 
-def names(tasks: Sequence[Hashable], speech: Speech) -> str:
+def names(tasks: Sequence[Hashable], speech: Translator) -> str:
     """Return the first names of tasks, and how many more there are."""
     listed = speech.listed(speech.name(task) for task in tasks[:_NAMED])
     return _more(listed, len(tasks) - _NAMED, speech)
 
 
-def _more(listed: str, rest: int, speech: Speech) -> str:
+def _more(listed: str, rest: int, speech: Translator) -> str:
     return speech("list.more", {"names": listed, "n": rest}) if rest > 0 else listed
 
 
-def pairs(result: Relatedness, speech: Speech) -> list[str]:
+def pairs(result: Relatedness, speech: Translator) -> list[str]:
     """Return the tasks that are most and least alike; nothing of unrelated tasks."""
     if headline(result) not in _SAID:
         return []
@@ -155,12 +155,12 @@ def pairs(result: Relatedness, speech: Speech) -> list[str]:
     ]
 
 
-def _pair(pair: Pair, speech: Speech) -> str:
+def _pair(pair: Pair, speech: Translator) -> str:
     fields = {"first": speech.name(pair.first), "second": speech.name(pair.second)}
     return speech("related.pair", fields | {"value": f"{pair.similarity:.2f}"})
 
 
-def features(result: Relatedness, speech: Speech) -> list[str]:
+def features(result: Relatedness, speech: Translator) -> list[str]:
     """Return which features work alike and which differ; nothing of unrelated tasks."""
     if headline(result) not in ("yes", "model"):
         return []
@@ -172,9 +172,9 @@ def features(result: Relatedness, speech: Speech) -> list[str]:
     ]
 
 
-def notes(result: Relatedness, speech: Speech) -> list[str]:
+def notes(result: Relatedness, speech: Translator) -> list[str]:
     """Return what is to be known beside it."""
-    silent = len(result.tasks) - result.n_telling
+    silent = len(result.tasks) - result.n_informative
     kind = {"data": "", "model": "_model"}.get(result.source, "_training")
     found: Iterable[str] = (
         speech("related.level", {"share": percent(result.level_share, speech)})
@@ -186,7 +186,7 @@ def notes(result: Relatedness, speech: Speech) -> list[str]:
     return [sentence for sentence in found if sentence]
 
 
-def lines(result: Relatedness, speech: Speech) -> list[str]:
+def lines(result: Relatedness, speech: Translator) -> list[str]:
     """Return all that is to be said, a line for each."""
     said = [
         opening_words(result, speech),
@@ -241,12 +241,12 @@ def task_names(tasks: Sequence[Hashable]) -> list[str]:
 
 def opening(result: Relatedness, lang: str = "en") -> str:
     """Return the answer in one or two sentences."""
-    return opening_words(result, Speech(lang))
+    return opening_words(result, Translator(lang))
 
 
 def summary(result: Relatedness, lang: str = "en") -> str:
     """Return what was found, a line for each sentence."""
-    return "\n".join(lines(result, Speech(lang)))
+    return "\n".join(lines(result, Translator(lang)))
 
 
 def task_table(result: Relatedness) -> pd.DataFrame:

@@ -24,7 +24,7 @@ class Shares:
 
 
 @dataclass(frozen=True)
-class Kinship:
+class RelatednessSummary:
     """What a comparison keeps of the relatedness of its tasks."""
 
     n_tasks: int
@@ -34,7 +34,7 @@ class Kinship:
 
 
 @dataclass(frozen=True)
-class TaskKin:
+class TaskSimilarity:
     """One task among the others."""
 
     task: Hashable

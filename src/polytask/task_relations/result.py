@@ -9,7 +9,13 @@ from typing import TYPE_CHECKING, Self
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.task_relations.records import FeatureEffect, Kinship, Pair, Shares, TaskKin
+from polytask.task_relations.records import (
+    FeatureEffect,
+    Pair,
+    RelatednessSummary,
+    Shares,
+    TaskSimilarity,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +30,7 @@ class Relatedness:
     ----------
     source : {"data", "model", "gradients", "affinity"}
         What was looked at; the last two are what a network recorded in training.
-    n_telling : int
+    n_informative : int
         Tasks that say anything: their rows differ, in features and target; in a model, their
         coefficients are not all 0.
     n_features : int
@@ -49,7 +55,7 @@ class Relatedness:
         Share of the variance of the target that lies between the tasks' means. It is no part of
         the relatedness, which is about effects of features. NaN where tasks have no target in
         common, and for a model.
-    tasks : tuple of TaskKin
+    tasks : tuple of TaskSimilarity
         Every task, as in the data.
     order : tuple of int
         The tasks on the map, as positions in `tasks`, neighbours being alike. Of more than
@@ -69,7 +75,7 @@ class Relatedness:
     """
 
     source: str
-    n_telling: int
+    n_informative: int
     n_features: int
     units: str
     p_value: float
@@ -78,7 +84,7 @@ class Relatedness:
     shares: Shares
     effective_tasks: float
     level_share: float
-    tasks: tuple[TaskKin, ...]
+    tasks: tuple[TaskSimilarity, ...]
     order: tuple[int, ...]
     similarity: tuple[tuple[float, ...], ...]
     tree: tuple[tuple[int, int, float, int], ...]
@@ -95,9 +101,11 @@ class Relatedness:
         return _related_presenting.opening(self)
 
     @property
-    def kinship(self) -> Kinship:
+    def key_figures(self) -> RelatednessSummary:
         """What a comparison keeps of it."""
-        return Kinship(self.n_telling, self.p_value, self.shares, self.effective_tasks)
+        return RelatednessSummary(
+            self.n_informative, self.p_value, self.shares, self.effective_tasks
+        )
 
     @property
     def groups(self) -> tuple[tuple[Hashable, ...], ...]:

@@ -9,7 +9,7 @@ import pytest
 
 from polytask import SingleTask, compare, load, save, write_report
 from polytask.comparison import sentences as _sentences
-from polytask.messages import Speech
+from polytask.messages import Translator
 
 pytest.importorskip("torch")
 
@@ -73,7 +73,7 @@ def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path)
         write_report(result, tmp_path / f"report.{kind}")
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
         assert "this network beats" in text
-        assert _sentences.networks(result, Speech("en")).split(":")[0] in text
+        assert _sentences.networks(result, Translator("en")).split(":")[0] in text
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from polytask.comparison import Comparison, presenting
 from polytask.comparison import sentences as _sentences
 from polytask.comparison.records import Interval, TaskGain
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.reporting.markdown import markdown
 
 matplotlib.use("Agg")
@@ -69,7 +69,7 @@ NAN_INTERVAL = Interval(NAN, NAN, NAN)
 
 
 def verdict_of(base=examples.share, lang: str = "en", **fields) -> str:
-    return _sentences.verdict(examples.change(base(), fields), Speech(lang))
+    return _sentences.verdict(examples.change(base(), fields), Translator(lang))
 
 
 def test_a_gain_that_may_be_too_small_to_matter_says_so():
@@ -530,10 +530,10 @@ def test_refit_is_no_part_of_the_json():
 )
 def test_trees_are_called_what_they_are(gain, words):
     result = dataclasses.replace(examples.share(), trees_gain=gain)
-    assert words in _sentences.trees(result, Speech("en"))
+    assert words in _sentences.trees(result, Translator("en"))
     # What is recommended says so itself.
     tree = dataclasses.replace(result, recommended="separate boosting")
-    assert bool(_sentences.trees(tree, Speech("en"))) == (words != "too are better than")
+    assert bool(_sentences.trees(tree, Translator("en"))) == (words != "too are better than")
 
 
 def with_networks(**fields: Any) -> Comparison:
@@ -555,8 +555,8 @@ def test_a_network_is_recommended_with_its_gain():
     said = presenting.summary(with_networks(networks_gain=UP, trees_gain=UP))
     assert "Use net: this network beats the best linear model by +0.030" in said
     result = with_networks(networks_gain=UP, trees_gain=UP)
-    assert "too are better" in _sentences.trees(result, Speech("en"))
-    assert not _sentences.networks(result, Speech("en"))
+    assert "too are better" in _sentences.trees(result, Translator("en"))
+    assert not _sentences.networks(result, Translator("en"))
     assert "神经网络优于最好的线性模型" in presenting.summary(result, "zh")
 
 
@@ -572,8 +572,8 @@ def test_a_network_is_recommended_with_its_gain():
 def test_networks_are_judged_and_their_sharing_apart(gain, sharing, words):
     result = with_networks(networks_gain=gain, networks_sharing=sharing)
     for lang in ("en", "zh"):
-        said = _sentences.networks(result, Speech(lang))
+        said = _sentences.networks(result, Translator(lang))
         assert bool(said) == bool(words)
-    said = _sentences.networks(result, Speech("en"))
+    said = _sentences.networks(result, Translator("en"))
     assert all(word in said for word in words)
     assert Comparison.from_json(result.to_json()) == result

@@ -14,7 +14,7 @@ import polytask
 from polytask import MultiTaskRegressor, Pooled, Relatedness, TaskData, relatedness
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.task_relations.slopes import slopes_of
-from polytask.task_relations.statistics import flip_test
+from polytask.task_relations.statistics import sign_flip_test
 
 
 def collection(
@@ -49,7 +49,7 @@ def p_values(make, count, n_flips=99):
         data = make(np.random.default_rng([7, seed]))
         names = tuple(map(str, range(data.n_features)))
         slopes = slopes_of(data, np.asarray(data.y, dtype=float), names, seed)
-        found.append(flip_test(slopes.of(slopes.telling), n_flips, seed + 1)[0])
+        found.append(sign_flip_test(slopes.of(slopes.informative), n_flips, seed + 1)[0])
     return np.array(found)
 
 
@@ -278,7 +278,7 @@ def test_an_answer_is_a_line_where_it_is_shown_and_sentences_where_it_is_printed
 
 def nothing_said(result):
     assert np.isnan(result.p_value)
-    assert result.n_telling < 2
+    assert result.n_informative < 2
     assert "Nothing can be said" in result.sentence
     assert Relatedness.from_json(result.to_json()).to_json() == result.to_json()
     assert "无法判断" in result.summary("zh")
@@ -307,7 +307,7 @@ def test_silent_tasks_are_left_out_and_counted():
     parts["one row"] = (np.ones((1, 3)), np.ones(1))
     parts["constant"] = (rng.standard_normal((9, 3)), np.full(9, 0.1))
     result = relatedness(parts)
-    assert result.n_telling == 4
+    assert result.n_informative == 4
     assert len(result.order) == 4
     assert result.p_value < 0.05
     assert "2 tasks say nothing" in result.summary()

@@ -24,7 +24,7 @@ def titles(text: str) -> list[str]:
 def test_sections_are_there_where_there_is_something_to_show():
     assert set(SECTIONS) <= set(titles(page(examples.share())))
     bare = dataclasses.replace(
-        examples.share(), path=None, kept=(), mattered=(), learning=(), ablation=()
+        examples.share(), path=None, sparsity=(), parameter_importance=(), learning=(), ablation=()
     )
     assert set(SECTIONS).isdisjoint(titles(page(bare)))
     assert "How strong" not in markdown(bare)
@@ -43,7 +43,7 @@ def test_numbers_of_the_tables_are_exact():
     assert errors == [-score for score in path.scores]
     assert [int(v) for v in found.column("path", "rank")] == list(path.ranks)
     shares = [float(v) for v in found.column("kept", "features")]
-    assert shares == [one.features for one in result.kept]
+    assert shares == [one.features for one in result.sparsity]
     assert found.column("kept", "rank") == ["", "", "5", ""]
     rows = [float(v) for v in found.column("learning", "train_rows")]
     assert rows == [point.rows for point in result.learning]

@@ -15,7 +15,7 @@ from polytask.charts import brackets
 from polytask.exceptions import DataError
 from polytask.reporting import write_report
 from polytask.task_relations.presenting import drawn_map
-from polytask.task_relations.records import Kinship, Shares
+from polytask.task_relations.records import RelatednessSummary, Shares
 
 
 def result(n=8, rows=20, names=None, n_permutations=99):
@@ -120,7 +120,7 @@ def test_picture_of_nothing_is_refused():
 
 # Within a comparison.
 
-KIN = Kinship(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
+KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
