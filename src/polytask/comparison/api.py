@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import math
 import os
@@ -65,8 +66,7 @@ from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
-from polytask.task_relations.api import related_sentence_facts
-from polytask.task_relations.records import RelatednessSummary
+from polytask.task_relations import RelatednessSummary, summary_of_data
 
 
 def make_lock(
@@ -331,6 +331,9 @@ def compare(
     for doubt in found:
         warnings.warn(doubt, DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
+    target = getattr(y, "name", "")
+    lock["date"] = datetime.date.today().isoformat()
+    lock["target"] = target if isinstance(target, str) else ""
     related = _related(study, random_state, deadline)
     work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
     records, stopped, before = work.done(plan, plan.units)
@@ -349,7 +352,7 @@ def compare(
     refit = Refit(given, column, {entry.name: entry.estimator for entry in plan.running})
     return dataclasses.replace(
         result,
-        _refit=lambda: refit(answer.recommended),
+        _refit=refit,
         relatedness=related,
         diagnostics=(*found, *result.diagnostics),
         learning=learning_points(plan, records, more, chosen, extras.shares),
@@ -362,7 +365,7 @@ def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSumm
     numbers = study.data.n_rows * study.data.n_features
     if deadline is not None and clock.monotonic() + numbers / _PER_SECOND > deadline:
         return None
-    return related_sentence_facts(study.data, study.outcomes, seed)
+    return summary_of_data(study.data, study.outcomes, seed)
 
 
 def _check(n_jobs: object, random_state: object) -> None:

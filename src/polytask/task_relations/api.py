@@ -39,8 +39,8 @@ from polytask.task_relations.statistics import (
 
 Array = NDArray[np.float64]
 
-# Random choices of signs behind the sentence of a comparison.
-_BRIEF = 499
+# Random choices of signs, in a comparison as here: the same data have the same p-value.
+_CHOICES = 999
 _NOTHING = Shared(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
@@ -79,13 +79,11 @@ def binary_at_most(outcomes: Outcomes) -> bool:
     return all(classes is None or len(classes) <= 2 for classes in outcomes.classes)
 
 
-def related_sentence_facts(
-    data: TaskData, outcomes: Outcomes, seed: int
-) -> RelatednessSummary | None:
+def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> RelatednessSummary | None:
     """Return what a comparison says of the relatedness of its tasks."""
     if not binary_at_most(outcomes):
         return None
-    found = judged(data, outcomes, _BRIEF, seed)
+    found = judged(data, outcomes, _CHOICES, seed)
     if np.isnan(found.p_value):
         return None
     return RelatednessSummary(
@@ -308,7 +306,7 @@ def relatedness(
     sample_weight: Any = None,  # noqa: ANN401
     task_column: str | int | None = None,
     loss: Any = "auto",  # noqa: ANN401
-    n_permutations: int = 999,
+    n_permutations: int = _CHOICES,
     random_state: int = 0,
 ) -> Relatedness:
     """Say whether tasks are related, how much they share, and which of them are alike.

@@ -85,7 +85,7 @@ def test_number_chooses_the_form():
 
 def test_missing_field_is_an_error():
     with pytest.raises(KeyError, match="model"):
-        Translator()("use")
+        Translator()("use", {"what": "one"})
 
 
 def test_unknown_sentence_is_an_error():
@@ -104,7 +104,8 @@ def test_name_without_a_word_is_shown_as_it_is():
 
 
 def test_braces_in_a_name_are_text():
-    assert Translator()("use", {"model": "{0} {model}"}) == "Use {0} {model}."
+    fields = {"model": "{0} {model}", "what": "{what}"}
+    assert Translator()("use", fields) == "Use {0} {model}: {what}."
 
 
 def test_names_are_marked_and_short_and_sentences_are_kept_in_full():
