@@ -217,6 +217,7 @@ def _finished(
     ax.grid(visible=True, color=COLOURS["line"], linewidth=0.5, zorder=0)
     ax.set_axisbelow(True)
     ax.tick_params(colors=COLOURS["ink"], length=3 if left else 0)
+    ax.tick_params(axis="y", pad=3 if left else 7)
     if note:
         ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
     return ax
@@ -350,7 +351,7 @@ def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:
         ax.axvline(strength, color=COLOURS["lose"], linewidth=1.1, linestyle=style, zorder=4,
                    label=text)  # fmt: skip
     if named and marks:
-        ax.legend(loc="best", frameon=False, fontsize="small", handlelength=1.6)
+        ax.legend(loc="best", frameon=False, handlelength=1.6, labelcolor=COLOURS["ink"])
 
 
 def _name_ends(ax: Axes, at: float, heights: Array, shown: Labels) -> None:
@@ -423,5 +424,5 @@ def loss_curves(
         ax.plot(epochs, np.nanmean(seen, axis=1), color=COLOURS[group], linewidth=1.8, label=name)
     if kept is not None:
         ax.axvline(kept, color=COLOURS["line"], linewidth=1.0, zorder=0)
-    ax.legend(frameon=False)
+    ax.legend(frameon=False, labelcolor=COLOURS["ink"])
     return _finished(ax, *words[:2])

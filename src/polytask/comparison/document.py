@@ -43,7 +43,7 @@ def document(result: Findings, lang: str) -> Document:
         ("strength", _strength(result, say)),
         ("learning", _learning(result, say)),
         ("ablation", _ablation(result, say)),
-        ("card", [Facts(data_card(result, say))]),
+        ("card", [Facts(data_card(result, say)), Bullets(tuple(says.closing(result, say)))]),
         ("warnings", _notes(result, say)),
         ("repeat", _repeat(result, say)),
     )
@@ -56,9 +56,10 @@ def document(result: Findings, lang: str) -> Document:
         facts=tuple(_facts(result, say)),
         lead=_lead(result, say),
         warnings=tuple(says.warnings(result, say)),
-        closing=tuple(says.closing(result, say)),
+        closing=(*says.ablation(result, say), *says.closing(result, say)),
         opening=say("verdict", {"headline": headline}),
         brief=tables.terminal_scores(result, say),
+        source=call_of(result.lock),
         sections=tuple(
             Section(key, say(f"section.{key}"), tuple(blocks))
             for key, blocks in sections
@@ -83,7 +84,6 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(says.networks(result, say)),
         Paragraph(shrinks),
         Paragraph(curve),
-        Bullets(tuple(says.ablation(result, say))),
     ]
     return tuple(block for block in found if not _is_empty(block))
 
@@ -106,8 +106,6 @@ def _facts(result: Findings, say: Translator) -> list[str]:
           else []),
         *(say(f"count.{name}", {"n": n}) for name, n in counts),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
-        *([say("fact.command", {"command": say.text(call_of(result.lock))})]
-          if call_of(result.lock) else []),
     ]  # fmt: skip
 
 
@@ -119,7 +117,7 @@ def _command(lock: dict[str, Any]) -> dict[str, Any]:
 def call_of(lock: dict[str, Any]) -> str:
     """Return the call or command that a lock holds, empty if it holds none."""
     line = _command(lock).get("line", lock.get("call", ""))
-    return line if isinstance(line, str) else ""
+    return clean(line) if line and isinstance(line, str) else ""
 
 
 def _next(result: Findings, say: Translator) -> str:
@@ -288,7 +286,7 @@ def _repeat(result: Findings, say: Translator) -> list[Block]:
     call, lock = call_of(result.lock), free_node(result.lock)
     text = json.dumps(lock, ensure_ascii=False, indent=2)
     return [
-        *([Code(clean(call), "sh", say("repeat.call"))] if call else []),
+        *([Code(call, "sh", say("repeat.call"))] if call else []),
         Paragraph(say("repeat.note"), "soft"),
         Code(text, "json", say("repeat.lock"), folded=True),
     ]

@@ -183,7 +183,7 @@ def _features(result: Findings, say: Translator) -> Figure:
 
     return Figure(
         "features-chart", say("section.features"), say("features.chart"), draw, caption,
-        width=max(5.6, 2.6 + 0.16 * counts["columns"]), height=2.0 + 0.16 * counts["rows"],
+        width=max(5.0, 2.6 + 0.16 * counts["columns"]), height=2.0 + 0.16 * counts["rows"],
     )  # fmt: skip
 
 

@@ -96,7 +96,7 @@ class Figure:
     description: str
     draw: Callable[[Any], object]
     caption: str = ""
-    width: float = 5.6
+    width: float = 5.0
     height: float = 3.2
 
 
@@ -116,9 +116,9 @@ class Section:
 class Document:
     """What a result says: what comes first, warnings, and sections.
 
-    `facts` say what was looked at, `tone` chooses the colour of the headline. A terminal shows
-    `opening`, where there is one, `lead`, `warnings` and `closing`; `brief` is a table for it and
-    for notebooks.
+    `facts` and `source`, a command, say what was looked at, `tone` chooses the colour of the headline. A terminal shows
+    `opening`, where there is one, `lead`, `warnings` and `closing`, which stands in a section of a
+    page; `brief` is a table for terminals and notebooks.
     """
 
     lang: str
@@ -132,6 +132,7 @@ class Document:
     closing: tuple[str, ...] = ()
     opening: str = ""
     brief: Table | None = None
+    source: str = ""
 
     def table(self, key: str) -> Table | None:
         """Return the table of a key, None where there is none."""

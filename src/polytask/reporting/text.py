@@ -52,9 +52,9 @@ def terminal_table(table: Table) -> str:
 def markdown(document: Document) -> str:
     """Return a document as Markdown."""
     blocks = [f"# {_own(document.headline)}", _own(" · ".join(document.facts))]
+    blocks += [_fenced(document.source, "sh")] if document.source else []
     blocks += [_block(block) for block in document.lead]
     blocks += [f"> **!** {_own(warning)}" for warning in document.warnings]
-    blocks += [_own(sentence) for sentence in document.closing]
     for section in document.sections:
         blocks += [f"## {section.title}", *map(_block, section.blocks)]
     return "\n\n".join(block for block in blocks if block) + "\n"
@@ -71,11 +71,16 @@ def _block(block: Block) -> str:
         case Table():
             return markdown_table(block)
         case Code():
-            longest = max((len(run) for run in re.findall("`+", block.text)), default=0)
-            fence = "`" * max(3, longest + 1)
-            return f"{block.title}\n\n{fence}{block.language}\n{block.text}\n{fence}"
+            return f"{block.title}\n\n{_fenced(block.text, block.language)}"
         case Figure():
             return _own(block.caption)
+
+
+def _fenced(text: str, language: str) -> str:
+    """Return a block of code with a fence longer than any in it."""
+    longest = max((len(run) for run in re.findall("`+", text)), default=0)
+    fence = "`" * max(3, longest + 1)
+    return f"{fence}{language}\n{text}\n{fence}"
 
 
 def markdown_table(table: Table) -> str:

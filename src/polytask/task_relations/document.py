@@ -233,7 +233,7 @@ def map_figure(result: RelatednessFindings, say: Translator) -> Figure:
 
     side = 1.2 + 0.16 * max(len(drawn.names), 12)
     return Figure("map-chart", say("related.section.map"), say("related.map.chart"), draw,
-                  say.joined(notes), width=side + 2.2, height=side)  # fmt: skip
+                  say.joined(notes), width=side + 1.6, height=side)  # fmt: skip
 
 
 def task_frame(result: RelatednessFindings) -> pd.DataFrame:
