@@ -362,10 +362,10 @@ def warnings(result: Findings, say: Translator) -> list[str]:
 
 
 def closing(result: Findings, say: Translator) -> list[str]:
-    """Return which models were left out, and what other commands answer."""
+    """Return which models have no score and why, and what other commands answer."""
     if not result.models:
         return []
-    left = [row for row in result.models if row.left_out is not None]
+    left = [row for row in result.models if row.note and math.isnan(row.score.mean)]
     reasons = say.listed(
         say("left_out", {"model": say.quoted(row.name), "why": _note(row, say)}) for row in left
     )

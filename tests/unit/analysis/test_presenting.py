@@ -243,8 +243,9 @@ def test_a_better_model_than_the_recommended_one_is_explained():
 
 
 def test_what_was_left_out_and_what_other_commands_answer_is_said():
+    reason = LazyMessage("left_out.boosting_sparse")
     row = dataclasses.replace(
-        examples.share().models[1], left_out=LazyMessage("left_out.boosting_sparse")
+        examples.share().models[1], left_out=reason, note=str(reason), score=NAN_INTERVAL
     )
     text = said(models=(examples.share().models[0], row))
     assert "Left out: “pooled boosting, category” (histogram boosting takes no sparse X)." in text
