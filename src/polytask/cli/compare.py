@@ -265,7 +265,7 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
 def _write(request: Request, result: Comparison, folder: Folder) -> None:
     interrupted = result.stopped == "interrupt"
     if not interrupted:
-        result.lock["command"]["predict"] = f"polytask {predict_line(request, folder)}"
+        result.lock["command"]["predict"] = predict_line(request, folder)
     kept: list[str] = []
     folder.fill(writer(result, request.lang, with_model=not interrupted, kept=kept))
     done = f"{result.setup.n_splits} of {result.setup.planned} splits"

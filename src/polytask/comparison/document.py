@@ -33,7 +33,7 @@ def document(result: Findings, lang: str) -> Document:
     """Return the report of a comparison."""
     say = Translator(lang, marked)
     headline = says.headline(result, say)
-    sections = (
+    sections: tuple[tuple[str, list[Block]], ...] = (
         ("why", _why(result, say)),
         ("models", _models(result, say)),
         ("tasks", _tasks(result, say)),

@@ -116,9 +116,9 @@ class Section:
 class Document:
     """What a result says: what comes first, warnings, and sections.
 
-    `facts` and `source`, a command, say what was looked at, `tone` chooses the colour of the headline. A terminal shows
-    `opening`, where there is one, `lead`, `warnings` and `closing`, which stands in a section of a
-    page; `brief` is a table for terminals and notebooks.
+    `facts` and `source`, a command, say what was looked at; `tone` chooses the colour of the
+    headline. A terminal shows `opening`, where there is one, `lead`, `warnings` and `closing`,
+    which stands in a section of a page; `brief` is a table for terminals and notebooks.
     """
 
     lang: str
