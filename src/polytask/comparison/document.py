@@ -97,13 +97,13 @@ def _facts(result: Findings, say: Translator) -> list[str]:
     setup, command = result.setup, _command(result.lock)
     files = ", ".join(name.rpartition("/")[2] for name in command.get("files", {}))
     options = command.get("options", {})
-    target = options.get("target") or result.lock.get("target") or ""
+    named = options.get("target") or result.lock.get("target") or []
+    targets = [named] if isinstance(named, str) else list(named)
     counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
               ("models", len(result.models)))  # fmt: skip
     return [
         *([say.name(files)] if files else []),
-        *([say("fact.target", {"name": say.name(target)})] if isinstance(target, str) and target
-          else []),
+        *(say("fact.target", {"name": say.name(name)}) for name in targets[:1]),
         *(say(f"count.{name}", {"n": n}) for name, n in counts),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
     ]  # fmt: skip

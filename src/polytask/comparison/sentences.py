@@ -160,7 +160,7 @@ def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> s
     for name in ("rmse", "accuracy", "log_loss", "deviance"):
         pair = [one.metrics.get(name, math.nan) for one in (row, best)]
         if name != setup.metric and all(map(math.isfinite, pair)):
-            texts = [f"{v:,.4g}" for v in pair]
+            texts = [plain_number(v, 4) for v in pair]
             a, b = [f"{100 * (1 - v):.1f}" for v in pair] if name == "accuracy" else texts
             return say(f"units.{name}", {"a": a, "b": b})
     return ""

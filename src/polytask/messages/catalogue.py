@@ -97,11 +97,11 @@ def fixed(value: float, places: int, *, signed: bool = False) -> str:
     return f"+{text}" if signed and value > 0 else text
 
 
-def plain_number(value: float) -> str:
-    """Return a finite number with three digits that count, or all digits before the point."""
+def plain_number(value: float, digits: int = _ALONE) -> str:
+    """Return a finite number with some digits that count, or all digits before the point."""
     if value == 0:
         return "0"
-    places = _ALONE - 1 - math.floor(math.log10(abs(value)))
+    places = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{value:.2e}" if places > _MOST else fixed(value, max(places, 0))
 
 

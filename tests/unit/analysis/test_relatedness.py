@@ -439,7 +439,7 @@ def test_model_gives_groups_without_a_test():
     assert [len(group) for group in result.groups] == [8, 4]
     parts = dataclasses.astuple(result.shares)
     assert sum(parts) == pytest.approx(1.0)
-    assert result.sentence.startswith("In this model of what the features do")
+    assert result.sentence.startswith("In this model, ")
     assert result.tasks[0].rows == 40
     assert "p =" not in result.summary()
 

@@ -132,7 +132,7 @@ KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
-    said = "The tasks are related (p = 0.002): of what the features do, 70% is common"
+    said = "The tasks are related (p = 0.002): 70% of the features' effects is the same"
     number = "Effective number of tasks: 1.6 of 12 (1: all tasks alike; 12: nothing in common)."
     assert f"\n{number}\n{said}" in one.summary()
     assert "\n各任务相关（p = 0.002）" in one.summary("zh")
@@ -145,7 +145,7 @@ def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
 @pytest.mark.parametrize(
     ("case", "words"),
     [
-        ("pool", "That agrees with the recommendation: what is common to all tasks"),
+        ("pool", "That agrees with the recommendation: one model for all tasks learns"),
         ("separate", "each task has rows enough"),
         ("inconclusive", "plausible; on these data it is too small"),
     ],
