@@ -60,7 +60,7 @@ def answer(found: RelatednessSummary, say: Translator, n_permutations: int = 0) 
 def effective(found: RelatednessSummary, say: Translator) -> str:
     """Return how many unrelated tasks the tasks are worth; empty if that is not known."""
     value = found.effective_tasks
-    known = math.isfinite(value) and not found.p_value > LEVEL
+    known = math.isfinite(value + found.shares.common) and not found.p_value > LEVEL
     if not known or is_borderline(found.p_value):
         return ""
     shown = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
