@@ -60,9 +60,12 @@ def say(text: str = "") -> None:
 
 def say_pair(label: str, text: str, width: int = 13, *, error: bool = False) -> None:
     """Print a labelled line; if it is broken, the rest stands below the text."""
+    from rich.cells import cell_len
+
     console = _console(error)
     if not console.is_terminal:
-        _print(f"{label:<{width}}{text}", error)
+        # Some letters take the room of two.
+        _print(f"{label}{' ' * max(width - cell_len(label), 1)}{text}", error)
         return
     from rich.table import Table
     from rich.text import Text
@@ -117,6 +120,11 @@ def say_table(
     console.print(table)
 
 
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
+
+
 def digits(value: float) -> str:
     """Return a score with four decimals; one that no table has room for with four digits."""
     return f"{value:.4f}" if abs(value) < _READABLE else f"{value:.4g}"
@@ -166,8 +174,6 @@ SPOKEN = {
     r", or raise max_levels to [\d,]+ to encode every value": "",
     r"pass task=, or set task_column before fit": "name its column with --task",
     r"X of TaskData": "The table",
-    r"\b(encoding|sep|decimal) of read_tables?\b": r"--\1",
-    r"\bmethod of adapt\b": "--method",
     r"\bspace of tune asks for\b": "The search asks for",
     r"\bsay domain=\.": "say --domain shift or --domain new.",
     r"domain=\"(new|shift)\"": r"--domain \1",
@@ -211,11 +217,15 @@ def _refused(error: Exception) -> int:
     return REFUSED
 
 
+# Parameters of these functions have options of the same name.
+_PARAMETER = re.compile(r"\b([a-z_]+) of (?:read_tables?|adapt|compare)\b(?= must| needs)")
+
+
 def in_options(text: str) -> str:
     """Return a sentence of the library in the words of the command line."""
-    for python, option in SPOKEN.items():
-        text = re.sub(python, option, text)
-    return text
+    for python, flag in SPOKEN.items():
+        text = re.sub(python, flag, text)
+    return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
 def _usage(error: Exception) -> str:

@@ -17,7 +17,7 @@ from polytask.selection import networks
 
 torch = pytest.importorskip("torch")
 
-from polytask.cli.fit import describe  # noqa: E402
+from polytask.cli.describe import describe  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskRegressor, sharing  # noqa: E402
 
 ONE = ("--task", "g", "--target", "y")
@@ -143,7 +143,7 @@ def test_a_network_is_searched(run, curved):
         ),
         (
             ("fit", *ONE, "--model", "deep", "--penalty", "L21", "--out", "o.polytask"),
-            "--model deep has no penalty between tasks: drop --penalty.",
+            "--model 'deep' takes no --penalty: drop one of the two.",
         ),
         (
             ("tune", *ONE, "--model", "deep", "--range", "rate=1..2", "--out", "o.polytask"),
