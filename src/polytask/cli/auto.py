@@ -136,9 +136,10 @@ def auto(
         for spent in (journal, lock):
             spent.unlink(missing_ok=True)
     _say_choice(estimator, speech)
+    say()
     if estimator.stopped_:
         say(speech("cli.auto.stopped"))
-    say()
+    say(speech("cli.auto.answers"))
     say_next(path, tables, speech)
 
 

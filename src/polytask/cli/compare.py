@@ -308,6 +308,7 @@ def _write(
             "there, without --time-budget to the end."
         )
     say()
+    say(speech("cli.compare.answers"))
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL)}))

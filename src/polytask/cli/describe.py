@@ -13,6 +13,7 @@ from polytask.cli.console import say, say_pair, say_whole
 from polytask.cli.options import command_line
 
 if TYPE_CHECKING:
+    from polytask.cli.baselines import Scores
     from polytask.cli.training_data import Tables, TargetKind, Training
     from polytask.messages import Speech
 
@@ -67,13 +68,24 @@ def say_data(training: Training, speech: Speech, *, error: bool = False) -> None
         say_pair(speech("cli.label.target"), sentence, error=error)
 
 
-def say_model(estimator: Any, speech: Speech, name: str | None = None) -> None:  # noqa: ANN401
-    """Say what was chosen and how good it is; how sure its solver is comes last."""
-    said = describe(estimator)
+# Penalties that are models of a comparison, by what their text begins with.
+_NAMES = {"toward_mean": "near the mean", "L21": "same features", "TraceNorm": "common subspace"}
+
+
+def say_model(
+    estimator: Any,  # noqa: ANN401 - any estimator
+    speech: Speech,
+    name: str | None = None,
+    scores: Scores | None = None,
+) -> None:
+    """Say what was chosen, how good it is beside baselines, and how sure its solver is."""
+    said = describe(estimator, speech)
+    penalty = repr(getattr(estimator, "best_penalty_", None) or getattr(estimator, "penalty", ""))
+    name = name or next((_NAMES[word] for word in _NAMES if penalty.startswith(word)), None)
     if name is not None and (meaning := speech.word("model_is", name)) != name:
-        said = f"{said}: {meaning}"
+        said = speech("cli.meaning", {"model": said, "meaning": meaning})
     say_pair(speech("cli.label.model"), said)
-    for label, text in searched(estimator, speech):
+    for label, text in scored(estimator, speech, scores):
         say_pair(label, text)
     say_pair(speech("cli.label.features"), _features(estimator, speech))
     solution = getattr(estimator, "solution_", None)
@@ -81,29 +93,55 @@ def say_model(estimator: Any, speech: Speech, name: str | None = None) -> None: 
         say_pair(proof_label(solution, speech), certificate(solution, speech))
 
 
-def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
+def scored(estimator: Any, speech: Speech, scores: Scores | None) -> list[tuple[str, str]]:  # noqa: ANN401
+    """Return how good a model is on held-out rows, beside baselines, and what a search chose."""
+    from sklearn.base import is_classifier
+
+    found = searched(estimator, speech)
+    if scores is None:
+        return found
+    if scores.own is not None:
+        measure = (
+            speech("cli.score.log_loss")
+            if is_classifier(estimator)
+            else score_name(estimator, speech)
+        )
+        fields: dict[str, str | int] = {"measure": measure}
+        fields |= {"value": f"{scores.own:.4g}", "folds": scores.folds}
+        found.insert(0, (speech("cli.label.held_out"), speech("cli.scored", fields)))
+    if scores.beside:
+        beside = [
+            speech(f"cli.baseline.{key}", {"value": speech.number(value, 4)})
+            for key, value in scores.beside.items()
+        ]
+        text = speech("cli.baselines", {"scores": speech.listed(beside)})
+        found.insert(1, (speech("cli.label.baselines"), text))
+    return found
+
+
+def describe(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - any estimator
     """Return the class of an estimator, with what it wraps, combines or its penalty."""
     name = type(estimator).__name__
+    inner, parts = getattr(estimator, "estimator", None), []
     if hasattr(estimator, "penalty"):
         penalty = getattr(estimator, "best_penalty_", None) or estimator.penalty
-        return f"{name} with {'L21(fraction=0.1)' if penalty is None else short(penalty)}"
-    if hasattr(estimator, "trunk"):
+        parts = ["L21(fraction=0.1)" if penalty is None else short(penalty)]
+    elif hasattr(estimator, "trunk"):
         from polytask.deep.plan import trunk_of
 
         trunk, sharing = trunk_of(estimator.trunk, name), estimator.sharing
         # A module of the user's own shows itself on many lines.
         shown = short(trunk) if hasattr(trunk, "get_params") else type(trunk).__name__
         parts = [" ".join(shown.split()), *([] if sharing is None else [repr(sharing)])]
-        return f"{name} with {', '.join(parts)}"
-    if hasattr(estimator, "members_"):
+    elif hasattr(estimator, "members_"):
         shares = zip(estimator.members_, estimator.task_weights_.mean(axis=0), strict=True)
-        return f"{name} with {', '.join(f'{label} {share:.0%}' for label, share in shares)}"
-    inner = getattr(estimator, "estimator", None)
-    if inner is None:
+        parts = [f"{label} {share:.0%}" for label, share in shares]
+    elif inner is not None:
+        parts = [type(step).__name__ for _, step in getattr(inner, "steps", [("", inner)])]
+        parts += filter(None, [getattr(estimator, "task_effect_", "")])
+    if not parts:
         return name
-    steps = [type(step).__name__ for _, step in getattr(inner, "steps", [("", inner)])]
-    effect = getattr(estimator, "task_effect_", None)
-    return f"{name} with {', '.join(steps)}{'' if effect is None else f'; {effect}'}"
+    return speech("cli.with", {"model": name, "parts": speech.listed(parts)})
 
 
 def short(penalty: object) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Annotated
 
+from polytask.cli.baselines import scores_beside
 from polytask.cli.console import say, working
 from polytask.cli.describe import say_data, say_model, say_next
 from polytask.cli.files import MODEL_SUFFIX, writable
@@ -54,6 +55,9 @@ def fit(
         estimator.set_params(cv=learning.n_folds)
     save(estimator, path)
     name = learning.name
-    say_model(estimator, speech, None if name in (SEARCH, FIXED) else name)
+    scores = scores_beside(estimator, training, learning, running)
     say()
+    say_model(estimator, speech, None if name in (SEARCH, FIXED) else name, scores)
+    say()
+    say(speech("cli.fit.answers"))
     say_next(path, tables, speech)

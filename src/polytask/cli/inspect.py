@@ -332,7 +332,7 @@ def model_facts(path: str, speech: Speech) -> Facts:
     return {
         "path": path,
         "class": type(model).__name__,
-        "description": describe(model),
+        "description": describe(model, speech),
         "tasks": [_plain(label) for label in np.asarray(model.tasks_).tolist()],
         "rows": card.n_rows,
         "rows_per_task": [int(n) for n in card.rows_per_task],

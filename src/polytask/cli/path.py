@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import numpy as np
 
+from polytask.cli.baselines import scores_beside
 from polytask.cli.console import note, say, say_pair, say_table, working
-from polytask.cli.describe import say_data, searched, short
+from polytask.cli.describe import say_data, scored, short
 from polytask.cli.files import writable
 from polytask.cli.models import Learning
 from polytask.cli.options import Running, Vary, option
@@ -104,7 +105,8 @@ def path(
         found = regularization_path(estimator.fit(**rows), **rows)
     found.write(picture, table, kind=drawing.lines)
     _say_path(found, speech)
-    for pair in searched(estimator, speech):
+    beside = scores_beside(estimator, training, learning, running)
+    for pair in scored(estimator, speech, beside):
         say_pair(*pair)
     say()
     say(speech("cli.path.wrote", {"picture": picture, "table": table}))

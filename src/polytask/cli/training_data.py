@@ -248,6 +248,11 @@ class Training:
         """What the targets are together."""
         return problem_of(self.kinds)
 
+    @property
+    def n_targets(self) -> int:
+        """How many columns are predicted."""
+        return len(self.kinds)
+
     def losses(self, loss: str) -> str | dict[str, str]:
         """Return the loss, or that of each target where they are of both kinds."""
         if self.problem == "mixed":

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import numpy as np
 
 from polytask._checks import nearest
+from polytask.cli.baselines import scores_beside
 from polytask.cli.console import digits, say, say_pair, say_table, working
 from polytask.cli.describe import say_data, say_model, say_next, score_name
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
@@ -262,8 +263,9 @@ def tune(
     whole = len(found.trials) >= search.trials
     if whole and search.storage is None:
         Path(storage).unlink(missing_ok=True)
+    beside = scores_beside(found.estimator, training, learning, running)
     _say_found(found, speech, whole)
-    say_model(found.estimator, speech)
+    say_model(found.estimator, speech, scores=beside)
     say(speech("cli.tune.wrote", {"path": trials}))
     say_next(path, tables, speech)
 
