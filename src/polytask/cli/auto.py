@@ -118,7 +118,6 @@ def auto(
     training = read_training(tables, learning.override)
     say_data(training, speech)
     journal = Path(f"{path}{_JOURNAL}")
-    lock = Path(f"{journal}.lock")
     estimator = learning.estimator(training, running, journal)
     if budget is not None:
         left = budget - (time.monotonic() - started)
@@ -128,13 +127,12 @@ def auto(
                 "give more time or fewer rows."
             )
         estimator.set_params(time_budget=left)
-    with cleanup_on_error(journal, lock):
+    with cleanup_on_error(journal):
         estimator.fit(training.X, training.y, sample_weight=training.weight)
     # The journal, and groups or times in the splitter, are nothing that the model has to know.
     save(estimator.set_params(journal=None, cv=learning.folds, time_budget=budget), path)
     if not estimator.stopped_:
-        for spent in (journal, lock):
-            spent.unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
     _say_choice(estimator, speech)
     say()
     if estimator.stopped_:

@@ -127,7 +127,7 @@ def describe(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - any estim
         penalty = getattr(estimator, "best_penalty_", None) or estimator.penalty
         parts = ["L21(fraction=0.1)" if penalty is None else short(penalty)]
     elif hasattr(estimator, "trunk"):
-        from polytask.deep.plan import trunk_of
+        from polytask.deep.network import trunk_of
 
         trunk, sharing = trunk_of(estimator.trunk, name), estimator.sharing
         # A module of the user's own shows itself on many lines.
