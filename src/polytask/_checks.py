@@ -6,7 +6,6 @@ import difflib
 import math
 import numbers
 import os
-import re
 from collections.abc import Iterable
 from typing import TypeGuard
 
@@ -95,21 +94,8 @@ def _equal(value: object, option: object) -> bool:
 def nearest(name: object, candidates: Iterable[object]) -> str:
     """Suggest the closest of `candidates` to `name`, as words, or nothing."""
     by_text = {str(candidate): candidate for candidate in candidates}
-    close = _close(str(name), by_text)
+    close = difflib.get_close_matches(str(name), list(by_text), n=1, cutoff=_ALIKE)
     return f" Did you mean {by_text[close[0]]!r}?" if close else ""
-
-
-def _close(name: str, candidates: Iterable[str]) -> list[str]:
-    """Return the candidate that is closest; one with another number is another thing."""
-    letters, numbers = _parted(name)
-    parted = {each: _parted(each) for each in candidates}
-    others = [each for each, (a, b) in parted.items() if a != letters or b == numbers]
-    return difflib.get_close_matches(name, others, n=1, cutoff=_ALIKE)
-
-
-def _parted(name: str) -> tuple[str, list[int]]:
-    """Return a name without its numbers, and these."""
-    return re.sub(r"[0-9]+", "", name), [int(digits) for digits in re.findall(r"[0-9]+", name)]
 
 
 def nearest_file(path: str) -> str:
@@ -117,11 +103,10 @@ def nearest_file(path: str) -> str:
     # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
-    inside = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    there = [file for file in inside if os.path.isfile(os.path.join(folder, file))]
+    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
     alike = {os.path.splitext(file)[0]: file for file in sorted(there) if file.endswith(suffix)}
     if len(alike) == 1:
         return f" Did you mean {next(iter(alike.values()))!r}?"
     stems = {os.path.splitext(file)[0]: file for file in sorted(there)} | alike
-    close = _close(stem, stems)
+    close = difflib.get_close_matches(stem, list(stems), n=1, cutoff=_ALIKE)
     return f" Did you mean {stems[close[0]]!r}?" if close else ""

@@ -156,6 +156,11 @@ class ColumnOptions:
         default=False,
     )
 
+    @property
+    def not_features(self) -> tuple[str, ...]:
+        """Names and patterns of columns that are not learned from."""
+        return (*self.target, *self.targets, *self.drop, *self.ids)
+
 
 @dataclass(frozen=True)
 class Roles:

@@ -13,6 +13,7 @@ import typer
 from polytask.cli.columns import Splitting
 from polytask.cli.console import (
     DONE,
+    FILE_ROWS,
     Interrupted,
     note,
     say,
@@ -105,7 +106,7 @@ def compare(
     """Read, compare, say the verdict and write the folder."""
     from polytask.metrics import METRICS
 
-    tables.source.check("compare")
+    tables.check("compare")
     names = tuple(comparing.get("models", ()))
     check_models(names)
     _check_rule(names)
@@ -142,7 +143,8 @@ def compare(
             allow_leak=tables.columns.allow_leak,
             **comparing,
         )
-        result = dataclasses.replace(result, diagnostics=(*training.notes, *result.diagnostics))
+        found = map(FILE_ROWS.counted, (*training.notes, *result.diagnostics))
+        result = dataclasses.replace(result, diagnostics=tuple(found))
         _say_answer(result, running.speech)
         _write(result, folder, command, tables, running.speech)
     except KeyboardInterrupt:
@@ -253,7 +255,7 @@ def _say_leaderboard(result: Comparison, speech: Speech) -> None:
         "R2" if against else METRICS[setup.metric].label,
         *([speech("cli.compare.interval")] if spread else []),
         *(METRICS[name].label for name in beside),
-        speech("column.picked"),
+        speech("cli.compare.chosen"),
         speech("cli.compare.cpu"),
     )
     fields = {"done": setup.n_splits, "planned": setup.planned}

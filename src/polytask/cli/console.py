@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,8 @@ import typer
 from polytask.exceptions import ConvergenceWarning, DataWarning, PolytaskError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
 
@@ -82,9 +85,34 @@ def say_whole(text: str) -> None:
     print(text)
 
 
+@dataclass
+class FileRows:
+    """Which rows of the file that was read messages are about; they count from 0 in the table."""
+
+    header: int | None = None
+    kept: NDArray[np.intp] | None = None
+
+    def counted(self, text: str) -> str:
+        """Return a sentence with the numbers that its rows have in the file."""
+        if self.header is None:
+            return text
+        how = "the header as row 1" if self.header else "from 1"
+        text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
+        return text.replace("counting from 0", f"counting {how}")
+
+    def _place(self, found: re.Match[str]) -> str:
+        row = int(found[0])
+        row = row if self.kept is None or row >= len(self.kept) else int(self.kept[row])
+        return str(row + 1 + (self.header or 0))
+
+
+_ROWS, _NUMBERS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)"), re.compile(r"\d+")
+FILE_ROWS = FileRows()
+
+
 def speak(text: str) -> None:
     """Print a line on standard error."""
-    _print(text, error=True)
+    _print(FILE_ROWS.counted(text), error=True)
 
 
 def note(text: str) -> None:
@@ -186,6 +214,7 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 def status_of(run: Callable[[], object], *, debug: bool) -> int:
     """Run a command; say what went wrong in one sentence."""
+    FILE_ROWS.header = FILE_ROWS.kept = None
     try:
         with spoken_warnings():
             status = run()

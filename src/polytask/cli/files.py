@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import fnmatch
 import os
+import re
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest_file
-from polytask.cli.console import note
+from polytask.cli.console import FILE_ROWS, note
 from polytask.cli.options import argument, option, spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
 
@@ -91,23 +93,37 @@ class Source:
         files = [self.data] if self.data is not None else ["--file-per-task", self.name]
         return [*files, *spoken_words(self.text)]
 
-    def table(self) -> pd.DataFrame:
-        """Read the one table and say how."""
+    def table(self, quiet: Sequence[str] = ()) -> pd.DataFrame:
+        """Read the one table and say how, but for columns that are not learned from."""
         from polytask.data.readers import read_table
 
         result = read_table(self.name, **self.text.reading())
-        for line in result.notes:
-            note(line)
+        self._say(result.notes, quiet)
         return result.table
 
-    def tables(self) -> dict[str, pd.DataFrame]:
-        """Read one table per task and say how."""
+    def tables(self, quiet: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
+        """Read one table per task and say how, but for columns that are not learned from."""
         from polytask.data.readers import read_tables
 
         result = read_tables(self.name, **self.text.reading())
-        for line in result.notes:
-            note(line)
+        self._say(result.notes, quiet)
         return result.tables
+
+    def _say(self, notes: Iterable[str], quiet: Sequence[str]) -> None:
+        from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES
+
+        # Parquet and Arrow have no row of names.
+        nameless = self.name.lower().endswith((*ARROW_SUFFIXES, *PARQUET_SUFFIXES))
+        FILE_ROWS.header, FILE_ROWS.kept = int(not nameless), None
+        patterns = [name.strip() for text in quiet for name in (text, *text.split(","))]
+        for line in notes:
+            told = _AS_FEATURE.match(line)
+            if told is None or not any(fnmatch.fnmatch(told[1], name) for name in patterns):
+                note(line)
+
+
+# Notes on what a column means as a feature.
+_AS_FEATURE = re.compile(r"Column '(.*)' (?:is text that looks|looks numeric|holds dates)")
 
 
 def writable(

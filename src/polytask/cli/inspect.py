@@ -18,6 +18,7 @@ from polytask.cli.columns import (
     require,
 )
 from polytask.cli.console import (
+    FILE_ROWS,
     say,
     say_json,
     say_pair,
@@ -209,7 +210,7 @@ def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | Non
     kind = _kind(column)
     if kind in ("numbers", "whole numbers"):
         far = decisive_text(column.to_numpy(float, na_value=np.nan), lambda row: f"row {row}")
-        remarks += [far] if far else []
+        remarks += [FILE_ROWS.counted(far)] if far else []
     if kind == "dates":
         remarks.append("not encoded: --drop, or turn into numbers")
     return {

@@ -88,11 +88,11 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
         if 0 < texts < len(labels):
             labels = [str(label) for label in labels]
         columns.append((rows.task_name, as_column(labels).array))
-    values = _ask(model.predict, rows)
-    if isinstance(values, pd.DataFrame):
-        columns += [(str(name), values[name].array) for name in values.columns]
+    values = _flat(_ask(model.predict, rows))
+    if values.ndim == 2:
+        columns += [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
     else:
-        columns.append(("prediction", _flat(values)))
+        columns.append(("prediction", values))
     columns += _probabilities(model, rows)
     columns.append(("note", _notes(model, rows)))
     names = [name for name, _ in columns]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -22,7 +23,7 @@ from polytask.cli.columns import (
     roles_of,
     times_of,
 )
-from polytask.cli.console import counted, note
+from polytask.cli.console import FILE_ROWS, counted, note
 from polytask.cli.files import Source
 from polytask.data._text_hints import missing_option
 from polytask.data.target_kinds import TargetWords, read_target
@@ -224,6 +225,11 @@ class Tables:
     def check(self, command: str) -> None:
         """Refuse what needs no data to be refused."""
         self.source.check(command)
+        if not (self.columns.target or self.columns.targets):
+            raise ParameterError(
+                f"polytask {command} needs a target: --target COL, several of them, or --targets "
+                f"'y_*'. polytask inspect {self.source.name} shows the columns."
+            )
         self.splitting.check()
 
 
@@ -302,7 +308,7 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> Training:
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
-        table = source.table()
+        table = source.table(columns.not_features)
         roles = roles_of(columns, list(table.columns), source.name, tables.splitting)
         _check_form(roles, table, source.name)
         read = _targets if roles.task is None else _long
@@ -350,10 +356,11 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
     if roles.task is None and len(roles.targets) == 1:
         likely = likely_tasks(table.drop(columns=list(roles.targets)))
         shown = ", ".join(f"{hint.name!r} ({hint.n_values:,} values)" for hint in likely)
+        named = f", such as --task {shlex.quote(likely[0].name)}" if likely else ""
         advice = f" Likely task columns: {shown}." if shown else ""
         raise ParameterError(
-            "One --target is one task only: name the column of the tasks with --task, or give "
-            f"several targets.{advice}"
+            "One --target is one task only: name the column of the tasks with --task"
+            f"{named}, or give several targets.{advice}"
         )
 
 
@@ -478,7 +485,7 @@ def _target_of_files(
     source: Source, target: str, override: TargetTypeOverride, drop_missing: bool
 ) -> tuple[TargetKind, dict[str, pd.DataFrame]]:
     """Read the target of all files as one column; return it, and the rows that have one."""
-    tables = source.tables()
+    tables = source.tables([target])
     for name, table in tables.items():
         require(target, list(table.columns), name)
     starts = np.cumsum([0, *map(len, tables.values())])
@@ -492,9 +499,10 @@ def _target_of_files(
     found = target_of(whole, target, source.name, override, reading)
     for start, table in zip(starts if found.kind.written else (), tables.values(), strict=False):
         table[target] = found.column.iloc[start : start + len(table)].to_numpy()
-    return found.kind, {
-        name: labelled_rows(table, target, name, drop_missing) for name, table in tables.items()
-    }
+    parts = {name: labelled_rows(t, target, name, drop_missing) for name, t in tables.items()}
+    # Which rows are kept differs from file to file.
+    FILE_ROWS.kept = None
+    return found.kind, parts
 
 
 def labelled_rows(
@@ -518,10 +526,8 @@ def labelled_rows(
             f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
             "correct them, or leave these rows out with --drop-missing-target."
         )
-    note(
-        f"{source}: {rows_text(missing)} without target {target!r} left out; row numbers below "
-        "count the other rows."
-    )
+    note(f"{source}: {rows_text(missing)} without target {target!r} left out.")
+    FILE_ROWS.kept = np.flatnonzero(~missing)
     rest = table[~missing].reset_index(drop=True)
     if not len(rest):
         raise DataError(f"Target {target!r} of {source} is missing in every row.")

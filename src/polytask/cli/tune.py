@@ -258,6 +258,7 @@ def tune(
             prune=search.prune,
             random_state=running.seed,
         )
+    Path(f"{storage}.lock").unlink(missing_ok=True)
     save(found.estimator, path)
     write_table(_written(found), trials)
     whole = len(found.trials) >= search.trials

@@ -53,8 +53,5 @@ def test_two_roles_are_refused(wanted):
 
 
 def test_unknown_columns_are_refused():
-    with pytest.raises(DataError, match=r"no column 'y1'\. Did you mean 'y_1'"):
-        roles_of(ColumnOptions(features=("y1",)), COLUMNS, "t")
-    # Another number is another thing, not a slip of the hand.
-    with pytest.raises(DataError, match=r"no column 'y_2'\. Its columns are"):
-        roles_of(ColumnOptions(features=("y_2",)), COLUMNS, "t")
+    with pytest.raises(DataError, match=r"no column 'Y_1'\. Did you mean 'y_1'"):
+        roles_of(ColumnOptions(features=("Y_1",)), COLUMNS, "t")
