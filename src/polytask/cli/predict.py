@@ -116,12 +116,10 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
 
 
 def _predicted(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
-    import pandas as pd
-
-    values = _ask(model.predict, rows)
-    if isinstance(values, pd.DataFrame):
-        return [(str(name), values[name].array) for name in values.columns]
-    return [("prediction", _flat(values))]
+    values = _flat(_ask(model.predict, rows))
+    if values.ndim == 2:
+        return [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
+    return [("prediction", values)]
 
 
 def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401

@@ -7,10 +7,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.base import DeepEstimator
@@ -275,7 +274,6 @@ class DeepMultiTaskClassifier(DeepEstimator):
         """
         return probabilities(self._fitted_tasks(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return predictors: what the heads give before they become probabilities.
 
@@ -287,7 +285,8 @@ class DeepMultiTaskClassifier(DeepEstimator):
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         return decisions(self._fitted_tasks(), self._read(X, task))
 

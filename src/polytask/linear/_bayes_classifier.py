@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import (
@@ -38,12 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Labels = NDArray[Any]
-
-
-def _rows_have_tasks(estimator: BayesianMultiTaskClassifier) -> bool:
-    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
-    schema = getattr(estimator, "_schema", None)
-    return schema is None or schema.form is not Form.TARGETS
 
 
 @saveable("linear.bayes_classifier")
@@ -297,7 +290,6 @@ default="auto"
         query = self._read(X, task)
         return probabilities(self._tasks, query)
 
-    @available_if(_rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return the log odds that belong to the probabilities.
 
@@ -312,7 +304,8 @@ default="auto"
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         query = self._read(X, task)
         return decisions(self._tasks, query)

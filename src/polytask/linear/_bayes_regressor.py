@@ -267,7 +267,7 @@ default="auto"
 
         Returns
         -------
-        ndarray of shape (n,) or (n, n_tasks), column or table, or mapping
+        ndarray of shape (n,) or (n, n_tasks), or mapping
             Predictions.
         deviation : the same kind
             Only with `return_std`.
@@ -278,12 +278,12 @@ default="auto"
             If the columns differ from those in fit, or a task is unknown and
             ``unseen_tasks="error"``.
         """
-        query, labels = self._read(X, task), self._schema.index.labels
-        mean = outputs.predictions(query, labels, self._predict_rows)
+        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
+        mean = outputs.predictions(query, n_tasks, self._predict_rows)
         if not return_std:
             return mean
         deviation = partial(deviations, self._tasks, self._given_lines)
-        return mean, outputs.predictions(query, labels, outputs.one_by_one(deviation))
+        return mean, outputs.predictions(query, n_tasks, outputs.one_by_one(deviation))
 
     def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
         """Return an interval for the target of every row.
@@ -306,14 +306,14 @@ default="auto"
             If `level` is no probability.
         """
         half = half_width(level, f"{type(self).__name__}.predict_interval")
-        query, labels = self._read(X, task), self._schema.index.labels
+        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
 
         def bound(side: float, rows: Any, t: int) -> Labels:  # noqa: ANN401
             deviation = deviations(self._tasks, self._given_lines, rows, t)
             return self._predict_task(rows, t) + side * deviation
 
         lower, upper = (
-            outputs.predictions(query, labels, outputs.one_by_one(partial(bound, side)))
+            outputs.predictions(query, n_tasks, outputs.one_by_one(partial(bound, side)))
             for side in (-half, half)
         )
         return lower, upper

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -163,7 +162,6 @@ class MultiTaskClassifier(LinearEstimator):
         """
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors.
 
@@ -175,7 +173,8 @@ class MultiTaskClassifier(LinearEstimator):
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         return decisions(self._linear_model(), self._read(X, task))
 

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -219,7 +218,6 @@ class MultiTaskClassifierIC(LinearEstimator):
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors; see :meth:`MultiTaskClassifier.decision_function`."""
         return decisions(self._linear_model(), self._read(X, task))

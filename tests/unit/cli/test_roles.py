@@ -53,5 +53,5 @@ def test_two_roles_are_refused(wanted):
 
 
 def test_unknown_columns_are_refused():
-    with pytest.raises(DataError, match=r"no column 'y_2'\. Did you mean 'y_1'"):
-        roles_of(Wanted(features=("y_2",)), COLUMNS, "t")
+    with pytest.raises(DataError, match=r"no column 'Y_1'\. Did you mean 'y_1'"):
+        roles_of(Wanted(features=("Y_1",)), COLUMNS, "t")
