@@ -428,8 +428,8 @@ def _rows_with_tasks(
         if isinstance(column, str):
             got = f"the name {column!r}, but X is {type(X).__name__} and has no names"
             raise DataError(sentence("task_column", owner, "the position of a column", got))
-        rows: Any = X.tocsc() if sp.issparse(X) else np.asarray(X)
-        groups = rows[:, [column]].toarray()[:, 0] if sp.issparse(X) else rows[:, column]
+        rows: Any = X
+        groups = rows[:, [column]].toarray()[:, 0] if sp.issparse(X) else np.asarray(X)[:, column]
     return TaskData.from_long(empty, y, groups)
 
 
