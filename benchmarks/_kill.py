@@ -4,11 +4,15 @@ from __future__ import annotations
 
 import os
 import random
+import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Mapping, Sequence
+from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -63,14 +67,30 @@ class Work:
         )
 
     def size(self, folder: Path) -> int:
-        """Return the bytes of the journal."""
+        """Return the bytes of the journal, what was written last included."""
+        files = [folder / f"{self.journal}{end}" for end in ("", "-wal")]
+        return sum(file.stat().st_size for file in files if file.exists())
+
+    def kept(self, folder: Path) -> int:
+        """Return how many pieces the journal has."""
         journal = folder / self.journal
-        return journal.stat().st_size if journal.exists() else 0
+        if not journal.exists():
+            return 0
+        with tempfile.TemporaryDirectory() as other:
+            copy = Path(other) / "copy"
+            for end in ("", "-wal"):
+                with suppress(FileNotFoundError):
+                    shutil.copy(f"{journal}{end}", f"{copy}{end}")
+            if copy.read_bytes()[:6] not in (b"SQLite", b""):  # lines of Optuna
+                return copy.read_bytes().count(b"\n")
+            with closing(sqlite3.connect(copy)) as database, suppress(sqlite3.Error):
+                return int(database.execute("SELECT count(*) FROM pieces").fetchone()[0])
+        return 0
 
     def wait(self, process: subprocess.Popen[bytes], folder: Path) -> float:
-        """Wait until the journal grows or the process ends; return the seconds."""
-        before, began = self.size(folder), time.perf_counter()
-        while process.poll() is None and self.size(folder) <= before:
+        """Wait until the journal has a new piece or the process ends; return the seconds."""
+        before, began = self.kept(folder), time.perf_counter()
+        while process.poll() is None and self.kept(folder) <= before:
             time.sleep(0.02)
         return time.perf_counter() - began
 
@@ -134,11 +154,11 @@ class Work:
             What the last run said.
         """
         start, rest = times
-        print("| kill | when | journal bytes |\n|---|---|---|")
+        print("| kill | when | pieces kept | journal bytes |\n|---|---|---|---|")
         for count in range(1, kills + 1):
             early = moments.uniform(0, start) if moments.random() < _EARLY else None
             when = self.killed(folder, early, moments.uniform(0, _LATE * rest / kills))
-            print(f"| {count} | {when} | {self.size(folder)} |", flush=True)
+            print(f"| {count} | {when} | {self.kept(folder)} | {self.size(folder)} |", flush=True)
         return self.whole(folder)[2]
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 
 import polytask
 from polytask.deep import balancing
-from polytask.deep.balancing import Balance, backward
+from polytask.deep.balancing import StatefulBalancer, backward
 
 ROWS, FEATURES, WIDTH, TASKS, RATE = 128, 8, 32, 3, 0.005
 METHODS = (
@@ -65,13 +65,13 @@ class Problem:
         shared = self.trunk(self.X)
         return (self.heads(shared) - self.Y).square().mean(0) / 2, shared
 
-    def dropped(self, balance: Balance, absent: bool) -> None:
+    def dropped(self, balance: StatefulBalancer, absent: bool) -> None:
         """Take a step; the absent task is not there."""
         losses, shared = self.losses()
         present = torch.tensor([0, 1] if absent else [0, 1, 2])
         backward(losses[present], shared=shared, balancer=balance, present=present)
 
-    def zeroed(self, balance: Balance, absent: bool) -> None:
+    def zeroed(self, balance: StatefulBalancer, absent: bool) -> None:
         """Take a step; the absent task is there with a loss and a gradient of zero."""
         losses, shared = self.losses()
         seen = losses * torch.tensor([1.0, 1.0, 0.0]) if absent else losses
@@ -80,7 +80,7 @@ class Problem:
 
 def left_over(balancer: Any, steps: int, zeroed: bool = False) -> tuple[list[float], int]:
     """Return losses over first losses, in per cent, and the steps that did not move the trunk."""
-    problem, balance = Problem(), Balance(balancer, TASKS)
+    problem, balance = Problem(), StatefulBalancer(balancer, TASKS)
     take = problem.zeroed if zeroed else problem.dropped
     first, still = problem.losses()[0].detach(), 0
     for step in range(steps):

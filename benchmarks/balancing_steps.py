@@ -24,7 +24,13 @@ from torch import Tensor, nn
 
 import polytask
 from polytask.deep import balancing
-from polytask.deep.balancing import Balance, GradientBalancer, LinearHeads, Parameters, backward
+from polytask.deep.balancing import (
+    GradientBalancer,
+    LinearHeads,
+    Parameters,
+    StatefulBalancer,
+    backward,
+)
 
 ROWS, WIDTH, HIDDEN = 256, 256, 64
 LOSSES = (
@@ -105,7 +111,7 @@ def plain(net: Net) -> Step:
 
 def balanced(net: Net, balancer: Any, level: str, n_tasks: int) -> Step:
     """Return the step with a balancer."""
-    balance = Balance(balancer, n_tasks)
+    balance = StatefulBalancer(balancer, n_tasks)
 
     def pull(losses: Tensor, shared: Tensor, route: Any) -> None:
         below = Parameters(tuple(net.trunk.parameters()), through=route)
@@ -117,7 +123,7 @@ def balanced(net: Net, balancer: Any, level: str, n_tasks: int) -> Step:
 
 def observed(net: Net, n_tasks: int) -> Step:
     """Return the step of FAMO that computes the losses of the batch once more."""
-    balance = Balance(balancing.FAMO(), n_tasks)
+    balance = StatefulBalancer(balancing.FAMO(), n_tasks)
 
     def step() -> None:
         net.step(lambda losses, shared, route: backward(losses, balancer=balance))

@@ -19,13 +19,13 @@ import torch
 from _nets import table, versions
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
-from polytask.deep.balancing import Balance, UPGrad
-from polytask.deep.engine import Alone, compile_layers
-from polytask.deep.loop import _Run
-from polytask.deep.plan import Plan
-from polytask.deep.record import Tally
+from polytask.deep.balancing import StatefulBalancer, UPGrad
+from polytask.deep.network import Plan
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
+from polytask.deep.training.engine import Alone, compile_layers
+from polytask.deep.training.history import Tally
+from polytask.deep.training.loop import _Run
 from polytask.losses import Squared
 
 NO_CARD = "There is no CUDA card here: nothing was measured. Run this program where there is one."
@@ -88,7 +88,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
     weights = torch.ones(case.n_tasks, device=device)
     run = _Run(network, [batch], Training(), tuple(range(case.n_tasks)), weights)
     run.engine = Alone(device, mixed=case.mixed)
-    run.balance = Balance(UPGrad(), case.n_tasks) if case.balanced else None
+    run.balance = StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None
     network.train()
     tally = Tally(case.n_tasks)
     return lambda: run._step([batch], tally)

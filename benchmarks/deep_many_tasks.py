@@ -17,11 +17,11 @@ import numpy as np
 import torch
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
-from polytask.deep.loop import _Run
-from polytask.deep.plan import Plan
-from polytask.deep.record import Tally
+from polytask.deep.network import Plan
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard
+from polytask.deep.training.history import Tally
+from polytask.deep.training.loop import _Run
 from polytask.losses import Loss, Multinomial, Squared
 
 FEATURES, ROWS, STEPS = 64, 256, 15

@@ -28,7 +28,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask.deep import sharing
-from polytask.deep.heads import ColumnHeads
+from polytask.deep.network import ColumnHeads
 
 FEATURES, WIDTH, ROWS = 64, 256, 256
 # One shared expert and one of each task, as in the peer; four experts for MMoE.

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader
 
-from polytask.deep import Except, Task, TaskNetwork, Training, evaluate, fit_network
+from polytask.deep import IgnoreIndex, Task, TaskNetwork, Training, evaluate, fit_network
 
 TOKENS, LONGEST, WIDTH = 8, 9, 32
 PAD = -1
@@ -82,7 +82,7 @@ def main() -> dict[str, float]:
     torch.manual_seed(0)
     sizes = {"backwards": TOKENS, "tag": 2}
     tasks = [
-        Task(name, nn.Linear(WIDTH, size), by_token, right_tokens, mask=Except(PAD))
+        Task(name, nn.Linear(WIDTH, size), by_token, right_tokens, mask=IgnoreIndex(PAD))
         for name, size in sizes.items()
     ]
     network = TaskNetwork(Reader(), tasks)

@@ -21,9 +21,18 @@ def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no u
     # Solvers ask thousands of times a second, nearly always for NumPy.
     if all(type(array) is np.ndarray for array in arrays):
         return _numpy_namespace()
+    if len(arrays) == 1 and type(arrays[0]) in _namespaces:
+        return _namespaces[type(arrays[0])]
     from array_api_compat import array_namespace
 
-    return array_namespace(*arrays)
+    found = array_namespace(*arrays)
+    if len(arrays) == 1:
+        _namespaces[type(arrays[0])] = found
+    return found
+
+
+# By type: training loops ask in every step.
+_namespaces: dict[type, Any] = {}
 
 
 @functools.cache

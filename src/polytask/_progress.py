@@ -1,7 +1,4 @@
-"""How far long work is, on the error stream: a bar in a terminal, a plain line now and then else.
-
-Rich is used here and in the command line only, and imported when a bar is shown.
-"""
+"""How far long work is, on the error stream: a bar in a terminal, elsewhere lines."""
 
 from __future__ import annotations
 
@@ -42,34 +39,6 @@ class Progress(Protocol):
         ...
 
 
-@contextlib.contextmanager
-def progress(
-    total: int,
-    description: str,
-    enabled: bool,
-    *,
-    cost: float | None = None,
-    console: Console | None = None,
-    clock: Callable[[], float] = time.monotonic,
-) -> Iterator[Progress]:
-    """Show how far a piece of work is while the block runs."""
-    # In a terminal it is a bar with the pieces finished, the time so far and the time left.
-    # Elsewhere it is a plain line when the work begins, when it ends, and at most every 30 seconds
-    # in between. A stream that cannot be written never stops the work.
-    tally = _Tally(total, float(total) if cost is None else cost, clock)
-    shown: contextlib.AbstractContextManager[Progress]
-    if not enabled or not total:
-        shown = contextlib.nullcontext(_Pieces(tally, _silent))
-    elif (terminal := _terminal(console)) is not None:
-        shown = _bar(tally, _plain(description), terminal)
-    elif (stream := sys.stderr if console is None else console.file) is not None:
-        shown = _lines(tally, _plain(description), stream)
-    else:  # a program without streams
-        shown = contextlib.nullcontext(_Pieces(tally, _silent))
-    with shown as told:
-        yield told
-
-
 def duration(seconds: float) -> str:
     """Say how long something takes, to the precision that a person plans with."""
     if not math.isfinite(seconds):
@@ -83,160 +52,135 @@ def duration(seconds: float) -> str:
     return f"about {count:g} {name}{'' if count == 1 else 's'}"
 
 
-def _silent(_: str) -> None:
-    """Show nothing."""
+@contextlib.contextmanager
+def progress(
+    total: int,
+    description: str,
+    enabled: bool,
+    *,
+    cost: float | None = None,
+    console: Console | None = None,
+    clock: Callable[[], float] = time.monotonic,
+) -> Iterator[Progress]:
+    """Show how far a piece of work is while the block runs; `cost` is the sum of all weights."""
+    # A stream that cannot be written never stops the work.
+    stream = sys.stderr if console is None else console.file
+    if not enabled or not total or stream is None:  # None: a program without streams
+        yield _Silent()
+        return
+    from rich.console import Console as RichConsole
+
+    moves = console is not None or _moves(stream)
+    shown = RichConsole(stderr=True) if console is None else console
+    pieces = _Pieces(
+        total, _plain(description), cost, shown, moves and shown.is_interactive, clock
+    )
+    pieces.begin()
+    try:
+        yield pieces
+    finally:
+        pieces.end()
+
+
+class _Silent:
+    def advance(self, label: str, weight: float = 1.0) -> None:
+        pass
+
+    def skip(self, label: str, weight: float = 1.0) -> None:
+        pass
+
+
+class _Pieces:
+    """Pieces of work as a task of Rich, which draws it or only keeps its times."""
+
+    def __init__(
+        self,
+        total: int,
+        description: str,
+        cost: float | None,
+        console: Console,
+        drawn: bool,
+        clock: Callable[[], float],
+    ) -> None:
+        from rich.progress import BarColumn, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+        from rich.progress import Progress as RichProgress
+
+        # Names of models and tasks are shown as they are, never read as markup.
+        self._bar = RichProgress(
+            TextColumn("{task.description}", markup=False),
+            BarColumn(bar_width=24),
+            TextColumn("{task.fields[pieces]}", markup=False),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            TextColumn("{task.fields[label]}", markup=False, style="dim"),
+            console=console,
+            disable=not drawn,
+            # What is printed to a file or a pipe meanwhile must arrive there, not above the bar.
+            redirect_stdout=_moves(sys.stdout),
+            speed_estimate_period=math.inf,
+            get_time=clock,
+        )
+        self._total, self._count = total, 0
+        self._stream = None if drawn else console.file
+        self._clock = clock
+        self._printed = -math.inf
+        self._turn = threading.Lock()
+        whole = cost or float(total)
+        task = self._bar.add_task(description, total=whole, pieces=f"0/{total}", label="")
+        self._task = next(one for one in self._bar.tasks if one.id == task)
+
+    def begin(self) -> None:
+        self._bar.advance(self._task.id, 0.0)  # speed is measured from here
+        if self._stream is not None:
+            self._print(f"0/{self._total}")
+            return
+        with contextlib.suppress(*_UNWRITABLE):
+            self._bar.start()
+
+    def advance(self, label: str, weight: float = 1.0) -> None:
+        self._bar.advance(self._task.id, weight)
+        self._counted(label)
+
+    def skip(self, label: str, weight: float = 1.0) -> None:
+        with self._turn:
+            self._task.completed += weight
+        self._counted(label)
+
+    def _counted(self, label: str) -> None:
+        with self._turn:
+            self._count += 1
+            pieces = f"{self._count}/{self._total}"
+            self._bar.update(self._task.id, pieces=pieces, label=_plain(label))
+            late = self._clock() - self._printed >= _PAUSE
+            if self._stream is not None and late and self._count < self._total:
+                left = self._task.time_remaining
+                rest = "" if left is None else f", {duration(left)} left"
+                self._print(f"{pieces}, {self._elapsed()} so far{rest} ({_plain(label)})")
+
+    def end(self) -> None:
+        if self._stream is not None:
+            pieces = f"{self._count}/{self._total}"
+            whole = self._count >= self._total
+            said = f"{pieces}, done in" if whole else f"stopped at {pieces} after"
+            self._print(f"{said} {self._elapsed()}")
+            return
+        self._bar.update(self._task.id, label="")
+        with contextlib.suppress(*_UNWRITABLE):
+            self._bar.stop()
+
+    def _elapsed(self) -> str:
+        return duration(self._clock() - (self._task.start_time or 0.0))
+
+    def _print(self, text: str) -> None:
+        self._printed = self._clock()
+        with contextlib.suppress(*_UNWRITABLE):
+            print(f"{self._task.description}: {text}", file=self._stream, flush=True)
 
 
 def _plain(text: str) -> str:
     """Return a text of one line without control characters, cut to a length."""
     clean = "".join(letter if letter.isprintable() else " " for letter in text)
     return clean if len(clean) <= _LABEL else clean[: _LABEL - 3] + "..."
-
-
-class _Tally:
-    """What is finished; its text is how far the work is at that moment."""
-
-    def __init__(self, total: int, cost: float, clock: Callable[[], float]) -> None:
-        self.total = total
-        self.now = clock
-        self._cost = cost
-        self._start = self._last = clock()
-        self._count = 0
-        self._done = self._worked = 0.0
-        self._ended = False
-        self._turn = threading.Lock()
-
-    def add(self, weight: float, *, worked: bool) -> None:
-        with self._turn:
-            self._count += 1
-            self._done += weight
-            if worked:
-                self._worked += weight
-                self._last = self.now()
-
-    def end(self) -> None:
-        self._ended = True
-
-    @property
-    def complete(self) -> bool:
-        return self._count >= self.total
-
-    @property
-    def share(self) -> float:
-        """The part of the expected cost that is done, from 0 to 1."""
-        if self.complete:
-            return 1.0
-        return min(max(self._done / self._cost, 0.0), 1.0) if self._cost > 0 else 0.0
-
-    def left(self) -> float | None:
-        """Return the seconds still to go; None before the first piece is finished."""
-        if self._worked <= 0:
-            return None
-        pace = (self._last - self._start) / self._worked
-        since = self.now() - self._last
-        return max(pace * (self._cost - self._done) - since, 0.0)
-
-    def __str__(self) -> str:
-        elapsed = duration(self.now() - self._start)
-        pieces = f"{self._count}/{self.total}"
-        if self._ended and not self.complete:
-            return f"stopped at {pieces} after {elapsed}"
-        if self.complete:
-            return f"{pieces}, done in {elapsed}"
-        left = self.left()
-        rest = "" if left is None else f", {duration(left)} left"
-        return f"{pieces}, {elapsed} so far{rest}"
-
-
-class _Pieces:
-    """Counts the pieces, and shows each count."""
-
-    def __init__(self, tally: _Tally, show: Callable[[str], object]) -> None:
-        self._tally = tally
-        self._show = show
-
-    def advance(self, label: str, weight: float = 1.0) -> None:
-        self._tally.add(weight, worked=True)
-        self._show(_plain(label))
-
-    def skip(self, label: str, weight: float = 1.0) -> None:
-        self._tally.add(weight, worked=False)
-        self._show(_plain(label))
-
-
-class _Lines:
-    """Plain lines, at most one in a pause."""
-
-    def __init__(self, tally: _Tally, description: str, stream: IO[str]) -> None:
-        self._tally = tally
-        self._description = description
-        self._stream = stream
-        self._printed = -math.inf
-        self._turn = threading.Lock()
-
-    def show(self, label: str) -> None:
-        with self._turn:
-            late = self._tally.now() - self._printed >= _PAUSE
-            if late and not self._tally.complete:  # the end has a line of its own
-                self.write(f"{self._tally} ({label})")
-
-    def write(self, text: str) -> None:
-        self._printed = self._tally.now()
-        with contextlib.suppress(*_UNWRITABLE):
-            print(f"{self._description}: {text}", file=self._stream, flush=True)
-
-
-@contextlib.contextmanager
-def _lines(tally: _Tally, description: str, stream: IO[str]) -> Iterator[Progress]:
-    lines = _Lines(tally, description, stream)
-    lines.write(f"0/{tally.total}")
-    try:
-        yield _Pieces(tally, lines.show)
-    finally:
-        tally.end()
-        lines.write(str(tally))
-
-
-@contextlib.contextmanager
-def _bar(tally: _Tally, description: str, console: Console) -> Iterator[Progress]:
-    from rich.progress import BarColumn, TextColumn
-    from rich.progress import Progress as RichProgress
-
-    # Rich draws the bar anew a few times a second and asks the tally for its text each time. Names
-    # of models and tasks are shown as they are, never read as markup.
-    columns = (
-        TextColumn("{task.description}", markup=False),
-        BarColumn(bar_width=24),
-        TextColumn("{task.fields[tally]}", markup=False),
-        TextColumn("{task.fields[label]}", markup=False, style="dim"),
-    )
-    # What is printed to a file or a pipe meanwhile must arrive there, not above the bar.
-    above = _moves(sys.stdout)
-    shown = RichProgress(*columns, console=console, redirect_stdout=above)
-    task = shown.add_task(description, total=1.0, tally=tally, label="")
-
-    def show(label: str) -> None:
-        shown.update(task, completed=tally.share, label=label)
-
-    with contextlib.suppress(*_UNWRITABLE):
-        shown.start()
-    try:
-        yield _Pieces(tally, show)
-    finally:
-        tally.end()
-        show("")
-        with contextlib.suppress(*_UNWRITABLE):
-            shown.stop()
-
-
-def _terminal(console: Console | None) -> Console | None:
-    """Return the console to draw a bar on; None if there is no terminal that can."""
-    if console is None and not _moves(sys.stderr):
-        return None
-    from rich.console import Console as RichConsole
-
-    found = RichConsole(stderr=True) if console is None else console
-    return found if found.is_interactive else None
 
 
 def _moves(stream: IO[str] | None) -> bool:

@@ -21,7 +21,10 @@ CHOICES = [*penalties.PENALTIES, "coupling", "along_graph"]
 
 
 # These fit and search for more than a few seconds.
-LONG = ("aic_bic_cv", "auto", "cli", "deep", "how_strong", "regularising_nets", "which_penalty")
+LONG = (
+    *("README", "aic_bic_cv", "auto", "cli", "deep", "how_strong"),
+    *("regularising_nets", "which_penalty"),
+)
 
 
 def _name(page):
@@ -35,8 +38,7 @@ def _pages_with_code():
 
 @pytest.mark.parametrize("page", _pages_with_code(), ids=_name)
 def test_code_prints_what_the_page_says(page, tmp_path, monkeypatch):
-    # What the README says besides runs without PyTorch.
-    if page.parent != ROOT and "polytask.deep import" in page.read_text(encoding="utf-8"):
+    if "polytask.deep import" in page.read_text(encoding="utf-8"):
         pytest.importorskip("torch")
     monkeypatch.chdir(tmp_path)
     run_page(page)
@@ -48,15 +50,19 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "README.md", ROOT / "docs" / "penalties.md"], ids=_name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "docs" / "tour.md", ROOT / "docs" / "penalties.md"], ids=_name
+)
 def test_every_penalty_is_listed(page):
     text = page.read_text(encoding="utf-8")
     assert [name for name in CHOICES if f"`{name}" not in text] == []
 
 
-def test_every_loss_and_public_class_is_in_the_readme():
-    text = (ROOT / "README.md").read_text(encoding="utf-8")
+def test_every_loss_and_public_class_is_in_the_tour():
+    text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     classes = [name for name in polytask.__all__ if name.startswith(("Multi", "Single", "Pooled"))]
     assert [name for name in classes if name not in text] == []
     assert [name for name in LOSSES if name not in text.partition("| losses |")[2]] == []
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert polytask.__version__ in text
+    assert polytask.__version__ in readme

@@ -97,6 +97,7 @@ PUBLIC = {
         "fetch_heart",
         "fetch_landmine",
         "fetch_school",
+        "load_wages",
     },
     "polytask.testing": {"check_loss", "check_penalty"},
 }

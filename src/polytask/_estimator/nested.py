@@ -6,6 +6,8 @@ import dataclasses
 from collections.abc import Mapping
 from typing import Any
 
+from sklearn.base import BaseEstimator
+
 from polytask._checks import nearest, sentence
 from polytask.exceptions import ParameterError
 from polytask.penalties import Penalty
@@ -17,11 +19,9 @@ def is_immutable(held: object) -> bool:
     """Say whether a parameter is a penalty, penalties by name, or an immutable description."""
     if isinstance(held, Mapping):
         return all(isinstance(value, Penalty) for value in held.values())
-    return isinstance(held, Penalty) or _is_description(held)
-
-
-def _is_description(held: object) -> bool:
-    return dataclasses.is_dataclass(held) and not isinstance(held, type)
+    # Estimators change in place, also those whose parameters are fields of a dataclass.
+    described = dataclasses.is_dataclass(held) and not isinstance(held, type | BaseEstimator)
+    return isinstance(held, Penalty) or described
 
 
 def changed(held: Any, name: str, value: Any, owner: str) -> Any:  # noqa: ANN401 - any parameter

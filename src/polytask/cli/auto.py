@@ -71,15 +71,13 @@ def run_auto(
                 "give more time or fewer rows."
             )
         estimator.set_params(time_budget=left)
-    lock = Path(f"{journal}.lock")
-    with removed_if_refused(journal, lock):
+    with removed_if_refused(journal):
         estimator.fit(training.X, training.y, sample_weight=training.weight)
     # The journal, and groups or times in the splitter, are nothing that the model has to know.
     kept = {"journal": None, "cv": choice.folds, "time_budget": choice.budget}
     save(estimator.set_params(**kept), path)
     if not estimator.stopped_:
-        for spent in (journal, lock):
-            spent.unlink(missing_ok=True)
+        journal.unlink(missing_ok=True)
     _say_choice(estimator, choice.lang)
     if estimator.stopped_:
         say("The same command with --force and more time goes on from what was tried.")

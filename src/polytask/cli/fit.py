@@ -86,7 +86,7 @@ def describe(estimator: Any) -> str:  # noqa: ANN401 - any estimator
 
 
 def _network(estimator: Any) -> str:  # noqa: ANN401 - a deep estimator
-    from polytask.deep.plan import trunk_of
+    from polytask.deep.network import trunk_of
 
     trunk, sharing = trunk_of(estimator.trunk, type(estimator).__name__), estimator.sharing
     # A module of the user's own shows itself on many lines.

@@ -143,12 +143,10 @@ class Folder:
 
     def _set_fits_aside(self) -> None:
         """Begin without the finished fits, unless another run is adding to them."""
-        from polytask.io.journal import WriterLock
+        from polytask.io import move
 
         if os.path.exists(self.journal):
-            lock = WriterLock(self.journal, "compare")
-            os.replace(self.journal, self.file(ASIDE))
-            lock.release()
+            move(self.journal, self.file(ASIDE), owner="compare")
 
     def fill(self, write: Callable[[Path], None]) -> None:
         """Put all files in place after the last one is written."""

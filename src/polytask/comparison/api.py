@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,6 @@ from polytask._estimator.data_checks import data_warnings
 from polytask._estimator.problem import OWNER, check_metric, read_outcomes, read_problem
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
-from polytask._identity import steady
 from polytask._progress import progress
 from polytask.comparison.answer import (
     Answer,
@@ -59,7 +59,8 @@ from polytask.comparison.result import Comparison
 from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative, run_units
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.io import Journal
+from polytask.io import opened
+from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
@@ -128,7 +129,7 @@ def _call(choices: Choices, loss: object, metric: str, extras: Extras, allow_lea
     return f"polytask.compare({', '.join(['X', 'y', 'task=task', *named])})"
 
 
-def fingerprint(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
+def journal_header(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
     """Return what must be the same for a journal to be gone on with."""
     models = {entry.name: told(entry.estimator) for entry in plan.running}
     return {
@@ -146,7 +147,7 @@ def _said(value: object) -> Any:  # noqa: ANN401 - a JSON value
         return value
     if isinstance(value, Mapping):
         return {str(key): _said(item) for key, item in value.items()}
-    return steady(value)
+    return fingerprint(value)
 
 
 def _digest(values: object) -> str | None:
@@ -409,11 +410,8 @@ class _Work:
     ) -> tuple[Mapping[str, Record], str, float]:
         """Do what is not done yet; see :func:`run_units` for what is returned."""
         with ExitStack() as stack:
-            store: Any = _Memory()
-            if self.journal is not None:
-                header = fingerprint(self.lock, plan)
-                store = Journal.open(Path(self.journal), header, owner=OWNER)
-                stack.enter_context(store)
+            header = partial(journal_header, self.lock, plan)
+            store = stack.enter_context(opened(self.journal, header, owner=OWNER))
             costs = self._costs(plan, [unit for unit in units if unit.key not in store])
             total, count = sum(costs.get(u.model, 1.0) for u in units), len(units)
             bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))
@@ -454,22 +452,6 @@ def _useless_if_refused(journal: str | os.PathLike[str] | None) -> Iterator[None
         if journal is not None:
             Path(journal).unlink(missing_ok=True)
         raise
-
-
-class _Memory:
-    """What a comparison without a journal keeps."""
-
-    def __init__(self) -> None:
-        self._kept: dict[str, Record] = {}
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._kept
-
-    def get(self, key: str) -> Record | None:
-        return self._kept.get(key)
-
-    def put(self, key: str, value: Record) -> None:
-        self._kept[key] = value
 
 
 def _result(

@@ -23,7 +23,7 @@ from polytask._workers import Workers
 from polytask.comparison.records import Coefficients
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
-from polytask.io import save
+from polytask.io import Store, save
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
@@ -393,16 +393,6 @@ def _timeless(model: Any) -> Any:  # noqa: ANN401 - a fitted estimator
     plain = copy.copy(model)
     vars(plain).update(changed)
     return plain
-
-
-class Store(Protocol):
-    """Where finished pieces are kept: a journal, or a dict of this run."""
-
-    def get(self, key: str) -> Any:  # noqa: ANN401
-        """Return a finished piece, or None."""
-
-    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
-        """Keep a finished piece."""
 
 
 class Watcher(Protocol):

@@ -23,6 +23,8 @@ _REMEMBERED = 64
 _STIFF = 1e-6
 # Numbers that are worked on at a time.
 _CHUNK = 2**18
+# Matrices of at most so many entries in all are decomposed where a second shift is asked for.
+_DECOMPOSED = 1 << 22
 _IN_CACHE = 2**15
 # Products of squares of features must stay finite.
 _LARGEST = 1e75
@@ -238,7 +240,7 @@ def block_preconditioner(
 
     def prepare(shift: float) -> LinearMap:
         # What serves every shift costs as much as a few inverses, and twice their memory.
-        again = matrices.size <= _CHUNK and bool(inverted - {shift})
+        again = matrices.size <= _DECOMPOSED and bool(inverted - {shift})
         if len(matrices) == 1 or shift <= _STIFF * top or again:
             return spectral()(shift)
         inverted.add(shift)

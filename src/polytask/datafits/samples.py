@@ -83,14 +83,14 @@ class Samples(Datafit):
         b = self._profile.minimise(plain, guess, self.is_quadratic)
         eta = stack.shift(plain, b)
         slopes = stack.slopes(eta)
-        moments = cache(lambda: self._curvature.at(eta))
+        hessian, preconditioner = self._second_order(eta)
         return Evaluation(
             value=stack.value(eta) + self.intercepts.penalty(b),
             gradient=stack.adjoint(slopes),
             intercept=b,
             conjugate=self._conjugate(eta, slopes),
-            hessian=self._hessian(eta, moments),
-            preconditioner=self._preconditioner(moments),
+            hessian=hessian,
+            preconditioner=preconditioner,
             predictions=eta,
         )
 
@@ -114,6 +114,19 @@ class Samples(Datafit):
             return float(rows) + self.intercepts.conjugate(c * self._stack.collect(slopes))
 
         return conjugate
+
+    def _second_order(self, eta: Predictions) -> tuple[LinearMap, Preconditioner]:
+        """Return the Hessian and its preconditioner at `eta`; squared losses have one of each."""
+        if self.is_quadratic:
+            return self._everywhere
+        moments = cache(lambda: self._curvature.at(eta))
+        return self._hessian(eta, moments), self._preconditioner(moments)
+
+    @cached_property
+    def _everywhere(self) -> tuple[LinearMap, Preconditioner]:
+        eta = self._stack.forward(np.zeros(self.shape))
+        moments = cache(lambda: self._curvature.at(eta))
+        return self._hessian(eta, moments), self._preconditioner(moments)
 
     def _preconditioner(self, moments: Callable[[], Moments | None]) -> Preconditioner:
         @cache

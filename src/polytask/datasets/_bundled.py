@@ -1,6 +1,8 @@
-"""Data sets that come with scikit-learn, cut into tasks."""
+"""Data sets that need no network: those of scikit-learn, cut into tasks, and one extract."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
@@ -126,6 +128,43 @@ def load_digits_few(
         extras={"Y_full": full},
     )
     return with_frames(dataset) if as_frame else dataset
+
+
+def load_wages() -> Dataset:
+    """Load the wages of 450 women over twenty years; a task is a woman.
+
+    3,887 interviews, 5 to 15 per woman, an extract of the National Longitudinal Survey of Young
+    Women. Learning the women together predicts better than one model per woman and than one
+    model for all of them. Nothing is downloaded.
+
+    Returns
+    -------
+    Dataset
+        3887 rows, 13 features, 450 tasks, long form; `y` is the logarithm of the hourly wage.
+        `X` is a pandas data frame, as occupations are text.
+
+    References
+    ----------
+    US Bureau of Labor Statistics, National Longitudinal Surveys,
+    https://www.bls.gov/nls/original-cohorts/mature-and-young-women.htm.
+    """
+    import pandas as pd
+
+    table = pd.read_csv(Path(__file__).with_name("wages.csv.gz"))
+    X = table.drop(columns=["woman", "log_wage"])
+    return Dataset(
+        name="wages",
+        X=X,
+        y=table["log_wage"].to_numpy(),
+        task=table["woman"].to_numpy(),
+        feature_names=tuple(X.columns),
+        target_names=("log_wage",),
+        task_names=tuple(sorted(set(table["woman"].tolist()))),
+        task_column="woman",
+        description=text.WAGES,
+        citation=text.WAGES_CITATION,
+        licence="public use file of the US Bureau of Labor Statistics",
+    )
 
 
 def _check_n_labels(n_labels: object, n: int) -> None:

@@ -29,6 +29,21 @@ DIGITS_FEW_CITATION = (
     "Repository, https://doi.org/10.24432/C50P49"
 )
 
+WAGES = """Wages of 450 women, interviewed between 1968 and 1988.
+
+Each of the 3,887 rows is one interview; a task is a woman, with 5 to 15 interviews. The target is
+the logarithm of her hourly wage. Features are the year, her age, years of school, whether she has
+a college degree, years of work experience, years in her present job (tenure), usual hours per
+week, whether she is married with her husband present, was never married, lives in the South, in a
+central city, or outside of a metropolitan area (rural), and the group of her occupation, whose
+codes the source does not explain. An extract: of the 4,696 women those with five interviews or
+more, then 450 of them at equal distances in the order of their identifiers.
+"""
+WAGES_CITATION = (
+    "US Bureau of Labor Statistics, National Longitudinal Survey of Young Women (1968 cohort), "
+    "public use file, as distributed with Stata under the name nlswork"
+)
+
 SCHOOL_FEATURES = (
     *("year_1", "year_2", "year_3"),
     *("free_school_meals", "vr_band_1_share"),

@@ -17,41 +17,44 @@ if find_spec("torch") is None:
 if TYPE_CHECKING:
     from polytask.deep import adapting, balancing, recording, sampling, sharing
     from polytask.deep.balancing import backward
-    from polytask.deep.classifier import DeepMultiTaskClassifier
-    from polytask.deep.history import History, TrainingResult
-    from polytask.deep.loop import fit_network
+    from polytask.deep.estimators import (
+        DeepMultiTaskClassifier,
+        DeepMultiTaskModel,
+        DeepMultiTaskRegressor,
+    )
     from polytask.deep.modalities import Modalities
-    from polytask.deep.model import DeepMultiTaskModel
-    from polytask.deep.regressor import DeepMultiTaskRegressor
+    from polytask.deep.network import MLP
     from polytask.deep.regularise import Penalties, final_phase, proximal_step
-    from polytask.deep.tasks import Except, Task, TaskNetwork, evaluate, labelled
-    from polytask.deep.terms import Sums
-    from polytask.deep.trainable import Trainable
-    from polytask.deep.training import Training
-    from polytask.deep.trunk import MLP
+    from polytask.deep.tasks import IgnoreIndex, Task, TaskNetwork, evaluate, labelled
+    from polytask.deep.trainable import Sums, Trainable
+    from polytask.deep.training.history import History, TrainingResult
+    from polytask.deep.training.loop import fit_network
+    from polytask.deep.training.settings import Training
 
 _HOMES = {
-    "DeepMultiTaskClassifier": "classifier",
-    "DeepMultiTaskModel": "model",
-    "DeepMultiTaskRegressor": "regressor",
-    "Except": "tasks",
-    "History": "history",
-    "MLP": "trunk",
+    "DeepMultiTaskClassifier": "estimators",
+    "DeepMultiTaskModel": "estimators",
+    "DeepMultiTaskRegressor": "estimators",
+    "IgnoreIndex": "tasks",
+    "History": "training.history",
+    "MLP": "network",
     "Modalities": "modalities",
     "Penalties": "regularise",
-    "Sums": "terms",
+    "Sums": "trainable",
     "Task": "tasks",
     "TaskNetwork": "tasks",
     "Trainable": "trainable",
-    "Training": "training",
-    "TrainingResult": "history",
+    "Training": "training.settings",
+    "TrainingResult": "training.history",
     "backward": "balancing",
     "evaluate": "tasks",
     "final_phase": "regularise",
-    "fit_network": "loop",
+    "fit_network": "training.loop",
     "labelled": "tasks",
     "proximal_step": "regularise",
 }
+# What names of 0.1 are called now.
+_RENAMED = {"Except": "IgnoreIndex"}
 _PACKAGES = ("adapting", "balancing", "recording", "sampling", "sharing")
 
 __all__ = [
@@ -59,7 +62,7 @@ __all__ = [
     "DeepMultiTaskClassifier",
     "DeepMultiTaskModel",
     "DeepMultiTaskRegressor",
-    "Except",
+    "IgnoreIndex",
     "History",
     "Modalities",
     "Penalties",
@@ -86,6 +89,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:  # noqa: ANN401 - any public name
     if name in _PACKAGES:
         return importlib.import_module(f"polytask.deep.{name}")
+    name = _RENAMED.get(name, name)
     if name not in _HOMES:
         raise AttributeError(f"module 'polytask.deep' has no attribute {name!r}")
     return getattr(importlib.import_module(f"polytask.deep.{_HOMES[name]}"), name)

@@ -28,20 +28,27 @@ from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task, task_scales
 from polytask.data import Form, TaskData
 from polytask.data.splits import WithinTasks, as_splits
-from polytask.deep.categories import category_blocks, measured
-from polytask.deep.engine import Engine, engine_of
-from polytask.deep.history import History, TrainingResult
-from polytask.deep.loop import fit_network
-from polytask.deep.network import Network
-from polytask.deep.plan import PRECISIONS, Plan, heads_of, sharing_of, trunk_of
+from polytask.deep.network import (
+    PRECISIONS,
+    Network,
+    Plan,
+    category_blocks,
+    heads_of,
+    measured,
+    sharing_of,
+    trunk_of,
+)
 from polytask.deep.prediction import DeepTasks
 from polytask.deep.regularise import Penalties
-from polytask.deep.regularise.names import INPUT, resolve
-from polytask.deep.rows import FixedBatches, Place, TableBatches, TableRows, table_rows
+from polytask.deep.regularise.matrices import INPUT, resolve
+from polytask.deep.rows import DeviceDtype, FixedBatches, TableBatches, TableRows, table_rows
 from polytask.deep.sampling import Proportional
-from polytask.deep.settings import Settings, identity_of, settings_of
-from polytask.deep.state import read_checkpoint
-from polytask.deep.training import LEVELS
+from polytask.deep.trainable import LEVELS
+from polytask.deep.training.checkpoint import read_checkpoint
+from polytask.deep.training.engine import Engine, engine_of
+from polytask.deep.training.history import History, TrainingResult
+from polytask.deep.training.loop import fit_network
+from polytask.deep.training.settings import Settings, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.metrics.scores import best_constant
 
@@ -65,7 +72,7 @@ class Prepared:
     features: FeatureScaling
     targets: TargetScaling
 
-    def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: Place) -> TableRows:
+    def rows(self, part: TaskData, at: NDArray[np.intp] | None, place: DeviceDtype) -> TableRows:
         """Return some rows as tensors; `at` are their numbers, None for all."""
         y = self.targets.apply(self.outcomes.y, self.data)
         weight = self.weight
@@ -159,7 +166,7 @@ def _trained(
     engine: Engine,
     seed: int,
 ) -> tuple[History, TrainingResult]:
-    data, place = prepared.data, Place(PRECISIONS[model.precision], engine.device)
+    data, place = prepared.data, DeviceDtype(PRECISIONS[model.precision], engine.device)
     fit, held = _sides(data, settings.validation, seed, type(model).__name__)
     whole = held is None
     rows = prepared.rows(data if whole else data.rows(fit), None if whole else fit, place)

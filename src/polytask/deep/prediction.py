@@ -1,9 +1,10 @@
-"""Prediction of a trained network: predictors, labels and probabilities of one task's rows."""
+"""Prediction of a trained network, for its tasks and for those added since."""
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Hashable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
@@ -22,16 +23,51 @@ from polytask._estimator.predictors import (
 from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
 from polytask._registry import State, fields_of, saveable
-from polytask.deep.added import AddedTask
-from polytask.deep.network import Network
-from polytask.deep.plan import Plan, device_of
-from polytask.deep.reading import KeptRows
-from polytask.deep.rows import design_of
-from polytask.deep.trunk import MLP
+from polytask.deep.network import MLP, Network, Plan, device_of
+from polytask.deep.rows import CachedRows, design_of
 from polytask.exceptions import DataError
 from polytask.losses import Loss
 
 Array = NDArray[Any]
+
+
+@saveable("deep.added_task")
+@dataclass(frozen=True, eq=False)
+class AddedTask:
+    """A task that :func:`polytask.adapt` has added to a trained network."""
+
+    # Shapes: coef (n_columns, width), intercept (n_columns,).
+    # The network itself, and with it the tasks that it was trained on, stay as they are.
+
+    loss: Loss
+    classes: Array | None
+    labels: tuple[Hashable | None, ...]
+    coef: NDArray[np.float64]
+    intercept: NDArray[np.float64]
+    reads_features: bool = False
+    layers: Mapping[str, Array] = field(default_factory=dict)
+    additions: Mapping[str, tuple[Array, Array]] = field(default_factory=dict)
+
+    @property
+    def is_plain(self) -> bool:
+        """Whether the head reads the representation of the network as it was trained."""
+        return not (self.layers or self.additions or self.reads_features)
+
+    def network_of(self, network: Network) -> Network:
+        """Return the network that computes the representation of this task."""
+        if not (self.layers or self.additions):
+            return network
+        own = copy.deepcopy(network)
+        weights = dict(own.named_parameters())
+        with torch.no_grad():
+            for name, values in self.layers.items():
+                weights[name].copy_(torch.from_numpy(np.array(values)))
+            for name, (left, right) in self.additions.items():
+                product = torch.from_numpy(np.array(left)) @ torch.from_numpy(np.array(right))
+                weights[name].add_(product.to(weights[name]))
+        return own
+
+
 Labels = NDArray[Any]
 # Rows that go through the network at a time.
 _CHUNK = 4096
@@ -185,8 +221,8 @@ class DeepTasks:
         shared = self.network.shared_representation and self.present is None
         if known is not None:
             shared = shared and known.is_plain
-        if not shared or not isinstance(X, KeptRows):
-            values = X.values if isinstance(X, KeptRows) else X
+        if not shared or not isinstance(X, CachedRows):
+            values = X.values if isinstance(X, CachedRows) else X
             if known is not None and known.reads_features:
                 return np.asarray(values.toarray() if is_sparse(values) else values)
             return self._computed(values, task)

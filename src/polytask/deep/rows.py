@@ -1,24 +1,37 @@
-"""Tables as tensors: rows are taken batch by batch, dense or sparse."""
+"""Rows for a network: read from tables and torch datasets, held as tensors, in batches."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import dataclasses
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from functools import cached_property
+from typing import Any, Protocol, TypeGuard
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.utils.data import DataLoader, Dataset, IterableDataset
 
+from polytask._checks import sentence
+from polytask._estimator.query import InputSchema, Query
+from polytask._estimator.reading import Reading, WithoutGaps
+from polytask._estimator.training import TaskColumn
 from polytask._linalg import is_sparse
+from polytask.data import TableEncoder, TaskData
 from polytask.datafits import Features
 from polytask.deep.regularise import mixup
 from polytask.deep.sampling import Rows, Sampling
+from polytask.exceptions import DataError
+
+# How many cells, and batches, are gathered at once: few calls, and what they give is still in the
+# processor's cache when the batch is used.
+_CELLS_AT_ONCE, _PARTS_AT_ONCE = 2**18, 64
 
 
 @dataclass(frozen=True)
-class Place:
+class DeviceDtype:
     """Where tensors live."""
 
     dtype: torch.dtype
@@ -38,6 +51,11 @@ class Place:
 class Design(Protocol):
     """Feature rows that can be taken by number."""
 
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        ...
+
     def take(self, rows: Rows) -> Tensor:
         """Return some rows, (len(rows), n_features)."""
         ...
@@ -49,9 +67,14 @@ class DenseDesign:
 
     X: Tensor
 
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.X.shape[1])
+
     def take(self, rows: Rows) -> Tensor:
         """Return some rows."""
-        return self.X[torch.from_numpy(rows).to(self.X.device)]
+        return self.X.index_select(0, torch.from_numpy(rows).to(self.X.device))
 
 
 @dataclass(frozen=True, eq=False)
@@ -60,14 +83,19 @@ class SparseDesign:
 
     X: Any
     offset: Tensor
-    place: Place
+    place: DeviceDtype
+
+    @property
+    def n_features(self) -> int:
+        """Number of columns."""
+        return int(self.X.shape[1])
 
     def take(self, rows: Rows) -> Tensor:
         """Return some rows, dense."""
         return self.place.numbers(self.X[rows].toarray()) - self.offset
 
 
-def design_of(features: Features, place: Place) -> Design:
+def design_of(features: Features, place: DeviceDtype) -> Design:
     """Return scaled rows as a design."""
     if not is_sparse(features.matrix):
         return DenseDesign(place.numbers(features.matrix))
@@ -78,12 +106,18 @@ def design_of(features: Features, place: Place) -> Design:
 
 @dataclass(frozen=True)
 class RowBatch:
-    """Some rows. Shapes: x (n, n_features), y (n,), task (n,)."""
+    """Some rows. Shapes: x (n, n_features), y, weight (n,) or (n, n_tasks), task (n,)."""
+
+    # Where it is known: the sum of the label weights of every task, the tasks for which it is
+    # above 0, and whether no label of a target matrix is missing.
 
     x: Tensor
     y: Tensor
     weight: Tensor
     task: Tensor | None
+    counts: Tensor | None = None
+    present: Tensor | None = None
+    complete: bool = False
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,12 +131,45 @@ class TableRows:
     weight: Tensor
     task: Tensor | None
     sizes: Rows
+    n_tasks: int
 
-    def batch(self, rows: Rows) -> RowBatch:
-        """Return some rows."""
+    @cached_property
+    def complete(self) -> bool:
+        """Whether every label is there."""
+        return bool((self.weight > 0).all())
+
+    def batches(self, parts: Sequence[Rows]) -> Iterator[RowBatch]:
+        """Yield the rows of each part; those of several parts are gathered at once."""
+        width = self.design.n_features + 2 * self.y.shape[1:].numel()
+        cells = max(len(parts[0]) if parts else 0, 1) * width
+        count = min(max(_CELLS_AT_ONCE // cells, 1), _PARTS_AT_ONCE)
+        for first in range(0, len(parts), count):
+            yield from self._gathered(parts[first : first + count])
+
+    def _gathered(self, parts: Sequence[Rows]) -> Iterator[RowBatch]:
+        rows, sizes = np.concatenate(parts), [len(part) for part in parts]
         at = torch.from_numpy(rows).to(self.y.device)
-        task = None if self.task is None else self.task[at]
-        return RowBatch(self.design.take(rows), self.y[at], self.weight[at], task)
+        y, weight = self.y.index_select(0, at), self.weight.index_select(0, at)
+        owner = torch.from_numpy(np.repeat(np.arange(len(parts)), sizes)).to(at.device)
+        tasks: Sequence[Tensor | None] = [None] * len(parts)
+        if self.task is None:
+            counts = weight.new_zeros(len(parts), self.n_tasks).index_add_(0, owner, weight)
+        else:
+            task = self.task.index_select(0, at)
+            flat = weight.new_zeros(len(parts) * self.n_tasks)
+            counts = flat.index_add_(0, owner * self.n_tasks + task, weight)
+            counts, tasks = counts.view(len(parts), self.n_tasks), torch.split(task, sizes)
+        there = counts > 0
+        everyone = torch.arange(self.n_tasks, device=at.device)
+        present = [
+            everyone if every else torch.nonzero(there[k])[:, 0]
+            for k, every in enumerate(there.all(1).tolist())
+        ]
+        cut = (torch.split(whole, sizes) for whole in (self.design.take(rows), y, weight))
+        for x, own_y, own_weight, own_task, own_counts, known in zip(
+            *cut, tasks, counts, present, strict=True
+        ):
+            yield RowBatch(x, own_y, own_weight, own_task, own_counts, known, self.complete)
 
 
 def table_rows(
@@ -111,7 +178,7 @@ def table_rows(
     weight: NDArray[np.float64],
     task: NDArray[np.intp] | None,
     n_tasks: int,
-    place: Place,
+    place: DeviceDtype,
 ) -> TableRows:
     """Turn scaled arrays into tensors; targets are NaN where a label is missing."""
     sizes = [len(y)] if task is None else np.bincount(task, minlength=n_tasks)
@@ -121,6 +188,7 @@ def table_rows(
         weight=place.numbers(_within_reach(weight, task, n_tasks)),
         task=None if task is None else place.integers(task),
         sizes=np.asarray(sizes, dtype=np.intp),
+        n_tasks=n_tasks,
     )
 
 
@@ -180,8 +248,8 @@ class TableBatches:
 
     def __iter__(self) -> Iterator[RowBatch]:
         """Yield the batches of one epoch."""
-        for rows in self._sampling.epoch(self._rows.sizes, self._batch_size, self._rng):
-            batch = self._rows.batch(rows[self._part])
+        epoch = self._sampling.epoch(self._rows.sizes, self._batch_size, self._rng)
+        for batch in self._rows.batches([rows[self._part] for rows in epoch]):
             yield batch if self._mixing is None else self._mixing.mixed(batch, self._rng)
 
     def state_dict(self) -> dict[str, Any]:
@@ -202,6 +270,152 @@ class FixedBatches:
 
     def __iter__(self) -> Iterator[RowBatch]:
         """Yield all rows."""
-        n = len(self._rows.y)
-        for start in range(0, n, self._batch_size):
-            yield self._rows.batch(np.arange(start, min(start + self._batch_size, n)))
+        rows = np.arange(len(self._rows.y))
+        starts = np.arange(self._batch_size, len(rows), self._batch_size)
+        yield from self._rows.batches(np.split(rows, starts))
+
+
+_ITEMS = "pairs (x, y), or (x, y, task), with x a vector of numbers"
+
+
+def is_dataset(X: object) -> TypeGuard[Dataset[Any] | DataLoader[Any]]:
+    """Say whether X is a dataset or a loader of torch."""
+    return isinstance(X, Dataset | DataLoader)
+
+
+def labelled_arrays(
+    X: Dataset[Any] | DataLoader[Any], owner: str
+) -> tuple[NDArray[Any], NDArray[Any], list[Any] | None]:
+    """Return features, targets and tasks of a dataset, read into memory."""
+    items = _items(X, owner)
+    sizes = {len(item) if isinstance(item, list | tuple) else 1 for item in items}
+    if sizes not in ({2}, {3}):
+        raise DataError(sentence("The items of X", owner, _ITEMS, f"{sorted(sizes)} parts"))
+    tasks = [_plain(item[2]) for item in items] if sizes == {3} else None
+    return _stacked([item[0] for item in items]), _stacked([item[1] for item in items]), tasks
+
+
+def feature_arrays(
+    X: Dataset[Any] | DataLoader[Any], owner: str
+) -> tuple[NDArray[Any], list[Any] | None]:
+    """Return features, and tasks if the items hold them; items may be x alone."""
+    items = _items(X, owner)
+    parts = [item if isinstance(item, list | tuple) else (item,) for item in items]
+    tasks = [_plain(part[2]) for part in parts] if all(len(p) == 3 for p in parts) else None
+    return _stacked([part[0] for part in parts]), tasks
+
+
+def _items(X: Dataset[Any] | DataLoader[Any], owner: str) -> list[Any]:
+    dataset: Any = X.dataset if isinstance(X, DataLoader) else X
+    if isinstance(dataset, IterableDataset):
+        items = list(dataset)
+    else:
+        items = [dataset[i] for i in range(len(dataset))]
+    if not items:
+        raise DataError(sentence("X", owner, "a dataset with items", "none"))
+    return items
+
+
+def _stacked(values: list[Any]) -> NDArray[Any]:
+    return np.stack([np.asarray(_plain(value)) for value in values])
+
+
+def _plain(value: Any) -> Any:  # noqa: ANN401 - a tensor, or anything else
+    if not isinstance(value, torch.Tensor):
+        return value
+    return value.item() if value.ndim == 0 else value.detach().cpu().numpy()
+
+
+Array = NDArray[Any]
+
+
+class CachedRows:
+    """Rows of encoded features, and what all tasks have in common on them."""
+
+    # Shapes: values (n, d).
+
+    def __init__(self, values: Any) -> None:  # noqa: ANN401 - dense or sparse
+        self.values = values
+        self._known: dict[str, Array] = {}
+        self._source: tuple[CachedRows, Any] | None = None
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Rows and features."""
+        shape: tuple[int, ...] = self.values.shape
+        return shape
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """Of the features."""
+        kind: np.dtype[Any] = self.values.dtype
+        return kind
+
+    def __getitem__(self, rows: Any) -> CachedRows:  # noqa: ANN401 - a slice, mask or numbers
+        """Return some of the rows."""
+        part = CachedRows(self.values[rows])
+        part._source = self, rows
+        return part
+
+    def remember(self, name: str, compute: Callable[[Any], Array]) -> Array:
+        """Return what a function gives for each row, computed once for all rows of the query."""
+        if self._source is not None:
+            whole, rows = self._source
+            part: Array = whole.remember(name, compute)[rows]
+            return part
+        if name not in self._known:
+            self._known[name] = compute(self.values)
+        return self._known[name]
+
+
+class DeepReading(Reading):
+    """Reads as all estimators do, and torch datasets; rows of a query are :class:`CachedRows`."""
+
+    # A dataset is read into memory; for one that does not fit there is :func:`fit_network`.
+
+    _plain = WithoutGaps()
+
+    def training(
+        self,
+        X: object,
+        y: object,
+        task: object,
+        sample_weight: object,
+        column: TaskColumn,
+        owner: str,
+    ) -> TaskData:
+        """Read what `fit` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, y, task = self._of_dataset(X, y, task, owner)
+        return self._plain.training(X, y, task, sample_weight, column, owner)
+
+    def _of_dataset(
+        self, X: Dataset[Any] | DataLoader[Any], y: object, task: object, owner: str
+    ) -> tuple[object, object, object]:
+        """Return the parts of a dataset, which hold what is None elsewhere."""
+        if y is not None:
+            allowed = "None when X is a dataset of torch, which holds it"
+            raise DataError(sentence("y", owner, allowed, "a value"))
+        features, targets, tasks = labelled_arrays(X, owner)
+        return features, targets, tasks if task is None else task
+
+    def encoded(self, raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
+        """Fit an encoder that fills missing cells."""
+        return self._plain.encoded(raw)
+
+    def query(self, schema: InputSchema, X: object, task: object, unseen: str) -> Query:
+        """Read what `predict` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, own = feature_arrays(X, schema.owner)
+            task = own if task is None else task
+        query = self._plain.query(schema, X, task, unseen)
+        kept: Any = CachedRows(query.data.X)
+        return dataclasses.replace(query, data=dataclasses.replace(query.data, X=kept))
+
+    def scored(
+        self, schema: InputSchema, X: object, y: object, task: object, sample_weight: object
+    ) -> TaskData:
+        """Read what `score` is given; NaN in an array is refused."""
+        if is_dataset(X):
+            X, y, task = self._of_dataset(X, y, task, schema.owner)
+        return self._plain.scored(schema, X, y, task, sample_weight)

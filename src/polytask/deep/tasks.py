@@ -11,11 +11,10 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import nearest, sentence
-from polytask.deep.balancing.routes import Shared
+from polytask.deep.balancing import Shared
 from polytask.deep.keras_models import as_module
 from polytask.deep.sharing import Hard, Sharing
-from polytask.deep.terms import Sums
-from polytask.deep.trainable import Trainable
+from polytask.deep.trainable import Sums, Trainable
 from polytask.exceptions import DataError, ParameterError
 
 # (output of the head, target) -> losses of elements or samples, or their mean
@@ -45,7 +44,7 @@ class Task:
         ``mask(target)``: True where there is a label, of the shape of the target or of its first
         axes. Each True then is one label, by which the task's mean loss is taken. What stands
         elsewhere (padding, NaN) becomes a label of the batch before the loss sees it (0 if there
-        is none), and counts for nothing. See :func:`labelled` and :class:`Except`.
+        is none), and counts for nothing. See :func:`labelled` and :class:`IgnoreIndex`.
     """
 
     name: Hashable
@@ -61,7 +60,7 @@ def labelled(target: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True)
-class Except:
+class IgnoreIndex:
     """Mask that leaves out one value of a target, such as that of padding.
 
     Parameters
@@ -132,11 +131,6 @@ class TaskNetwork(Trainable):
     def names(self) -> tuple[Hashable, ...]:
         """The names of the tasks."""
         return tuple(task.name for task in self.tasks)
-
-    @property
-    def roots(self) -> None:
-        """None: the mean loss of a task counts as it is."""
-        return None
 
     def forward(self, x: Any) -> dict[Hashable, Any]:  # noqa: ANN401 - as the trunk takes
         """Return the output of every task."""

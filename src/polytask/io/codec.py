@@ -1,4 +1,8 @@
-"""From Python values to JSON and arrays, and back; wrapped estimators of scikit-learn too."""
+"""Python values as JSON and back: of models, of results and of finished pieces.
+
+Plain values are written in one way everywhere; models add arrays, objects of this package and
+wrapped estimators of scikit-learn.
+"""
 
 from __future__ import annotations
 
@@ -20,26 +24,87 @@ from sklearn.base import BaseEstimator
 from polytask import _registry
 from polytask.exceptions import DataError
 
-_SCHEMA = "schema.json"
+Node = Any
+Tensors = dict[str, NDArray[Any]]
+
+_DATES: Mapping[str, Any] = {
+    "$datetime": datetime.datetime,
+    "$date": datetime.date,
+    "$time": datetime.time,
+}
+
+
+def to_node(value: Any, other: Callable[[Any], Node]) -> Node:  # noqa: ANN401 - any value
+    """Return a value as JSON values; `other` makes those of what is no plain Python value."""
+    # What JSON lacks becomes an object whose first key begins with a dollar sign.
+    kind = type(value)
+    if value is None or kind in (bool, str, int) or (kind is float and math.isfinite(value)):
+        return value
+    if kind is float:
+        return {"$float": repr(value)}
+    if kind in (list, tuple):
+        items = [to_node(item, other) for item in value]
+        return items if kind is list else {"$tuple": items}
+    if isinstance(value, Mapping):
+        if all(type(key) is str and not key.startswith("$") for key in value):
+            return {key: to_node(item, other) for key, item in value.items()}
+        return {"$map": [[to_node(k, other), to_node(v, other)] for k, v in value.items()]}
+    tag = next((tag for tag, date in _DATES.items() if kind is date), None)
+    return other(value) if tag is None else {tag: value.isoformat()}
+
+
+def from_node(node: Node, readers: Mapping[str, Callable[[Node], Any]]) -> Any:  # noqa: ANN401
+    """Return the value of a node; `readers` know objects by their first key."""
+    if not isinstance(node, dict | list):
+        return node
+    tag: Any = next(iter(node), "") if isinstance(node, dict) else ""
+    if tag in readers:
+        return readers[tag](node)
+    if tag == "$float":
+        return float(node[tag])
+    if tag in _DATES:
+        return _DATES[tag].fromisoformat(node[tag])
+    if tag.startswith("$") and tag not in ("$tuple", "$map"):
+        raise DataError(f"The file holds a value of unknown kind {tag!r}.")
+    inner = node[tag] if tag.startswith("$") else node
+    if isinstance(inner, dict):
+        return {key: from_node(item, readers) for key, item in inner.items()}
+    items = [from_node(item, readers) for item in inner]
+    return dict(items) if tag == "$map" else tuple(items) if tag == "$tuple" else items
+
+
 # Objects with this loader are plain values; whether two of them are one object is chance.
 _PLAIN = "JsonNode"
-# The earliest moment that the format knows.
+# The earliest moment that the format of zip archives knows.
 _MOMENT = (1980, 1, 1, 0, 0, 0)
 _UNIX = 3
 
 
-def steady(content: bytes) -> bytes:
+def reproducible(content: bytes) -> bytes:
     """Give objects and files of a skops archive numbers in the order in which they appear."""
     with zipfile.ZipFile(io.BytesIO(content)) as source:
         members = {name: source.read(name) for name in source.namelist()}
-    schema = json.loads(members.pop(_SCHEMA))
-    _number(schema)
-    names = _rename(schema, members)
+    schema = json.loads(members.pop("schema.json"))
+    numbers: dict[int, int] = {}
+    names: dict[str, str] = {}
+    count = itertools.count(1)
+    for node in _nodes(schema):
+        if node.get("__loader__") == _PLAIN and "__id__" in node:
+            node["__id__"] = next(count)
+        elif "__id__" in node:
+            if node["__id__"] not in numbers:
+                numbers[node["__id__"]] = next(count)
+            node["__id__"] = numbers[node["__id__"]]
+        old = node.get("file")
+        if isinstance(old, str) and old in members:
+            node["file"] = names.setdefault(old, f"{len(names)}.{old.rpartition('.')[2]}")
     out = io.BytesIO()
     with zipfile.ZipFile(out, "w", zipfile.ZIP_STORED) as archive:
-        for old, new in names.items():
-            archive.writestr(_entry(new), members[old])
-        archive.writestr(_entry(_SCHEMA), json.dumps(schema))
+        parts = {new: members[old] for old, new in names.items()}
+        for name, part in (parts | {"schema.json": json.dumps(schema).encode()}).items():
+            entry = zipfile.ZipInfo(name, _MOMENT)
+            entry.create_system = _UNIX
+            archive.writestr(entry, part)
     return out.getvalue()
 
 
@@ -50,36 +115,6 @@ def _nodes(value: Any) -> Iterator[MutableMapping[str, Any]]:  # noqa: ANN401 - 
     parts = value.values() if isinstance(value, dict) else value
     for part in parts if isinstance(value, dict | list) else ():
         yield from _nodes(part)
-
-
-def _number(schema: Any) -> None:  # noqa: ANN401
-    numbers: dict[int, int] = {}
-    count = itertools.count(1)
-    for node in _nodes(schema):
-        if "__id__" not in node:
-            continue
-        if node.get("__loader__") == _PLAIN:
-            node["__id__"] = next(count)
-            continue
-        if node["__id__"] not in numbers:
-            numbers[node["__id__"]] = next(count)
-        node["__id__"] = numbers[node["__id__"]]
-
-
-def _rename(schema: Any, members: MutableMapping[str, bytes]) -> dict[str, str]:  # noqa: ANN401
-    names: dict[str, str] = {}
-    for node in _nodes(schema):
-        old = node.get("file")
-        if isinstance(old, str) and old in members:
-            ending = old.rpartition(".")[2]
-            node["file"] = names.setdefault(old, f"{len(names)}.{ending}")
-    return names
-
-
-def _entry(name: str) -> zipfile.ZipInfo:
-    entry = zipfile.ZipInfo(name, _MOMENT)
-    entry.create_system = _UNIX
-    return entry
 
 
 LINEAR = frozenset(
@@ -155,7 +190,7 @@ know), and what histogram boosting needs for categories. What a
 ``functools.partial`` would call is on a list too."""
 
 
-def is_scikit_learn(value: object) -> bool:
+def _is_scikit_learn(value: object) -> bool:
     """Say whether a value is an estimator, or another object of scikit-learn."""
     ours = type(value).__module__.startswith("polytask.")
     return not ours and (
@@ -163,47 +198,8 @@ def is_scikit_learn(value: object) -> bool:
     )
 
 
-def is_pipeline_of_ours(value: object) -> bool:
-    """Say whether a value is a pipeline with a step that only this package can store."""
-    plain = type(value).__name__ == "Pipeline" and is_scikit_learn(value)
-    return plain and any(_registry.name_of(step) is not None for _, step in steps_of(value))
-
-
-def steps_of(value: Any) -> list[tuple[str, Any]]:  # noqa: ANN401 - untyped package
-    """Return the named steps of a pipeline."""
-    return list(value.steps)
-
-
-def pipeline(steps: list[tuple[str, Any]]) -> Any:  # noqa: ANN401 - untyped package
-    """Rebuild a pipeline from its steps."""
-    from sklearn.pipeline import Pipeline
-
-    return Pipeline(steps)
-
-
-def is_module(value: object) -> bool:
-    """Say whether a value is a module of torch, without importing it."""
-    bases = type(value).__mro__
-    return any(c.__module__ == "torch.nn.modules.module" and c.__name__ == "Module" for c in bases)
-
-
-def is_linear(value: object) -> bool:
-    """Say whether a value is one of the linear models that are stored as coefficients."""
-    kind = type(value)
-    return kind.__module__.startswith("sklearn.linear_model.") and kind.__name__ in LINEAR
-
-
-def linear_state(model: Any) -> dict[str, Any]:  # noqa: ANN401 - untyped package
-    """Return the parameters of a linear model, and its coefficients if it is fitted."""
-    held = vars(model)
-    return {
-        "params": model.get_params(deep=False),
-        "fitted": {name: held[name] for name in _LEARNED if name in held},
-    }
-
-
-def linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - untyped package
-    """Rebuild a linear model from :func:`linear_state`."""
+def _linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - untyped package
+    """Rebuild a linear model from its parameters and coefficients."""
     fitted: dict[str, Any] = state["fitted"]
     if name not in LINEAR or not set(fitted) <= set(_LEARNED):
         raise DataError(f"The file names a linear model {name!r} that cannot be loaded.")
@@ -214,6 +210,9 @@ def linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - unt
     for attribute, value in fitted.items():
         setattr(model, attribute, value)
     return model
+
+
+_MODULE = ("torch.nn.modules.module", "Module")
 
 
 def _skops() -> Any:  # noqa: ANN401 - an untyped module
@@ -233,7 +232,7 @@ def skops_content(value: object, owner: str, where: str) -> NDArray[np.uint8]:
     io = _skops()
 
     try:
-        content = steady(io.dumps(value))
+        content = reproducible(io.dumps(value))
         strange = _untrusted(content)
     except Exception as error:  # skops raises what its parts raise
         raise DataError(
@@ -268,10 +267,6 @@ def _untrusted(content: bytes) -> list[str]:
     return sorted(set(io.get_untrusted_types(data=content)) - TRUSTED)
 
 
-Node = Any
-Tensors = dict[str, NDArray[Any]]
-
-
 class Encoder:
     """Turns values into JSON nodes and collects their arrays."""
 
@@ -292,49 +287,38 @@ class Encoder:
 
     def encode(self, value: Any, where: str) -> Node:  # noqa: ANN401 - any value
         """Return the node of a value; `where` says what it is, for messages."""
-        if value is None or type(value) in (bool, str, int):
-            return value
+        return to_node(value, lambda inner: self._other(inner, where))
+
+    def _other(self, value: Any, where: str) -> Node:  # noqa: ANN401 - any value
         if isinstance(value, np.ndarray | np.generic):
             return self._array(value, where)
-        if type(value) is float:
-            return value if math.isfinite(value) else {"$float": repr(value)}
-        if type(value) in (list, tuple):
-            items = [self.encode(item, where) for item in value]
-            return items if type(value) is list else {"$tuple": items}
-        if isinstance(value, Mapping):
-            return self._mapping(value, where)
-        return self._object(value, where)
-
-    def _mapping(self, value: Mapping[Any, Any], where: str) -> Node:
-        if all(type(key) is str and not key.startswith("$") for key in value):
-            return {key: self.encode(item, where) for key, item in value.items()}
-        pairs = value.items()
-        return {"$map": [[self.encode(k, where), self.encode(item, where)] for k, item in pairs]}
-
-    def _object(self, value: object, where: str) -> Node:
         name = _registry.name_of(value)
         if name is not None:
-            return {"$object": name, "state": self._mapping(_registry.state_of(value), where)}
+            return {"$object": name, "state": self.encode(_registry.state_of(value), where)}
         if isinstance(value, slice):
             return {"$slice": [value.start, value.stop, value.step]}
-        if isinstance(value, datetime.datetime | datetime.date):
-            return {f"${type(value).__name__}": value.isoformat()}
         return self._of_others(value, where)
 
-    def _of_others(self, value: object, where: str) -> Node:
+    def _of_others(self, value: Any, where: str) -> Node:  # noqa: ANN401 - untyped packages
         """Return the node of an object of scikit-learn or torch, or refuse."""
-        if is_linear(value):
-            state = linear_state(value)
-            return {"$linear": type(value).__name__, "state": self._mapping(state, where)}
-        if is_pipeline_of_ours(value):
-            return {"$pipeline": self.encode(steps_of(value), where)}
-        if is_scikit_learn(value):
+        kind, theirs = type(value), _is_scikit_learn(value)
+        if kind.__module__.startswith("sklearn.linear_model.") and kind.__name__ in LINEAR:
+            fitted = {key: vars(value)[key] for key in _LEARNED if key in vars(value)}
+            state = {"params": value.get_params(deep=False), "fitted": fitted}
+            return {"$linear": kind.__name__, "state": self.encode(state, where)}
+        if theirs and kind.__name__ == "Pipeline":
+            # With a step that only this package can store.
+            steps = list(value.steps)
+            if any(_registry.name_of(step) is not None for _, step in steps):
+                return {"$pipeline": self.encode(steps, where)}
+        if theirs:
             content = skops_content(value, self._owner, where)
             return {"$skops": self._tensor(content, where)}
-        if is_module(value):
-            return {"$trunk": type(value).__name__}
-        kind = "a function" if callable(value) else f"of type {type(value).__name__}"
-        raise self.refusal(where, kind)
+        # Told by names, without importing torch.
+        if any((c.__module__, c.__name__) == _MODULE for c in kind.__mro__):
+            return {"$trunk": kind.__name__}
+        what = "a function" if callable(value) else f"of type {kind.__name__}"
+        raise self.refusal(where, what)
 
     def refusal(self, where: str, kind: str) -> DataError:
         """Return the error that says what cannot be saved, and what to do."""
@@ -378,45 +362,35 @@ class Decoder:
         self._trunk = trunk
         self.met_trunk = False
         self._turned: dict[str, NDArray[Any]] = {}
+        self._readers: dict[str, Callable[[Node], Any]] = {
+            "$slice": lambda node: slice(*node["$slice"]),
+            "$scalar": lambda node: tensors[node["$scalar"]][()],
+            "$tensor": self._tensor,
+            "$values": self._values,
+            "$object": lambda node: _registry.rebuild(
+                _registry.resolve(node["$object"]), self.decode(node["state"])
+            ),
+            "$linear": lambda node: _linear_model(node["$linear"], self.decode(node["state"])),
+            "$pipeline": self._pipeline,
+            "$trunk": self._given_trunk,
+            "$skops": lambda node: from_skops(self.decode(node["$skops"])),
+        }
 
     def decode(self, node: Node) -> Any:  # noqa: ANN401 - any value
         """Return the value of a node."""
-        if isinstance(node, list):
-            return [self.decode(item) for item in node]
-        if not isinstance(node, dict):
-            return node
-        tag = next(iter(node), "")
-        if not tag.startswith("$"):
-            return {key: self.decode(item) for key, item in node.items()}
-        readers: dict[str, Callable[[], Any]] = {
-            "$tuple": lambda: tuple(self.decode(node[tag])),
-            "$map": lambda: {self.decode(key): self.decode(item) for key, item in node[tag]},
-            "$float": lambda: float(node[tag]),
-            "$slice": lambda: slice(*node[tag]),
-            "$date": lambda: datetime.date.fromisoformat(node[tag]),
-            "$datetime": lambda: datetime.datetime.fromisoformat(node[tag]),
-            "$scalar": lambda: self._tensors[node[tag]][()],
-            "$tensor": lambda: self._tensor(node),
-            "$values": lambda: self._values(node),
-            "$object": lambda: self._object(node),
-            "$linear": lambda: linear_model(node[tag], self.decode(node["state"])),
-            "$pipeline": lambda: pipeline(self.decode(node[tag])),
-            "$trunk": lambda: self._given_trunk(node[tag]),
-            "$skops": lambda: from_skops(self.decode(node[tag])),
-        }
-        if tag not in readers:
-            raise DataError(f"The file holds a value of unknown kind {tag!r}.")
-        return readers[tag]()
+        return from_node(node, self._readers)
 
-    def _object(self, node: Node) -> Any:  # noqa: ANN401 - of the class that the node names
-        return _registry.rebuild(_registry.resolve(node["$object"]), self.decode(node["state"]))
+    def _pipeline(self, node: Node) -> Any:  # noqa: ANN401 - untyped package
+        from sklearn.pipeline import Pipeline
 
-    def _given_trunk(self, kind: str) -> Any:  # noqa: ANN401 - a module, which files do not hold
+        return Pipeline(self.decode(node["$pipeline"]))
+
+    def _given_trunk(self, node: Node) -> Any:  # noqa: ANN401 - a module, which files do not hold
         self.met_trunk = True
         if self._trunk is None:
             raise DataError(
-                f"the model has a trunk of the user's own, a {kind}, and a file holds no code: "
-                "pass a module like the one in fit, load(path, trunk=module)."
+                f"the model has a trunk of the user's own, a {node['$trunk']}, and a file holds "
+                "no code: pass a module like the one in fit, load(path, trunk=module)."
             )
         return self._trunk
 

@@ -8,18 +8,18 @@ the lock) become objects of one key with a ``$`` where JSON has nothing like the
 from __future__ import annotations
 
 import dataclasses
-import datetime
 import functools
 import json
 import math
 import re
 import types
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 
 import numpy as np
 
 from polytask.exceptions import DataError
+from polytask.io.codec import from_node, to_node
 
 R = TypeVar("R")
 
@@ -38,11 +38,6 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Coefficients": frozenset({"model"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
     "ModelRow": frozenset({"left_out"}),
-}
-_DATES: Mapping[str, Any] = {
-    "$datetime": datetime.datetime,
-    "$date": datetime.date,
-    "$time": datetime.time,
 }
 
 
@@ -102,7 +97,11 @@ def _codec(hint: Any) -> _Codec:  # noqa: ANN401 - a type hint
     if hint in (int, bool, str):
         return _Codec(hint, hint)
     make = _GENERIC.get(get_origin(hint))
-    return _Codec(free_node, _free_value) if make is None else make(*get_args(hint))
+    return (
+        _Codec(free_node, lambda node: from_node(node, {}))
+        if make is None
+        else make(*get_args(hint))
+    )
 
 
 def _record(kind: Any) -> _Codec:  # noqa: ANN401 - a record class
@@ -146,20 +145,12 @@ def _tuple(*hints: Any) -> _Codec:  # noqa: ANN401 - type hints
 
 def _dict(_: Any, hint: Any) -> _Codec:  # noqa: ANN401 - type hints
     if hint is Any:
-        return _Codec(free_node, _free_value)
+        return _ANY
     inner = _codec(hint)
     return _Codec(
         lambda value: {name: inner.write(item) for name, item in value.items()},
         lambda node: {name: inner.read(item) for name, item in node.items()},
     )
-
-
-_GENERIC: Mapping[Any, Callable[..., _Codec]] = {
-    Union: _optional,
-    types.UnionType: _optional,
-    tuple: _tuple,
-    dict: _dict,
-}
 
 
 def _number_node(value: float) -> float | str | None:
@@ -172,51 +163,26 @@ def _number_node(value: float) -> float | str | None:
 
 def free_node(value: Any) -> Any:  # noqa: ANN401 - any value
     """Return a value of any kind as JSON values, those that JSON lacks under a ``$``."""
+    return to_node(value, _plain_node)
+
+
+def _plain_node(value: Any) -> Any:  # noqa: ANN401 - any value
     if isinstance(value, np.generic):
-        value = value.item()
-    if value is None or isinstance(value, bool | str | int):
-        return value
-    if isinstance(value, float):
-        return value if math.isfinite(value) else {"$float": repr(value)}
-    if isinstance(value, tuple):
-        return {"$tuple": [free_node(item) for item in value]}
-    if isinstance(value, list):
-        return [free_node(item) for item in value]
-    if isinstance(value, Mapping):
-        return _mapping_node(value)
-    for tag, kind in _DATES.items():
-        if type(value) is kind:
-            return {tag: value.isoformat()}
+        return free_node(value.item())
+    kinds: tuple[Callable[[Any], Any], ...] = (int, float, str, tuple, list)
+    for kind in kinds:
+        if isinstance(value, kind):  # type: ignore[arg-type]
+            return free_node(kind(value))
     raise DataError(
         f"{value!r} of type {type(value).__name__} cannot be written as JSON. Use text, numbers, "
         "dates or tuples of them as labels of tasks."
     )
 
 
-def _mapping_node(value: Mapping[Any, Any]) -> dict[str, Any]:
-    if all(isinstance(key, str) and not key.startswith("$") for key in value):
-        return {key: free_node(item) for key, item in value.items()}
-    return {"$map": [[free_node(key), free_node(item)] for key, item in value.items()]}
-
-
-def _free_value(node: Any) -> Any:  # noqa: ANN401 - any value
-    if isinstance(node, list):
-        return [_free_value(item) for item in node]
-    if not isinstance(node, dict):
-        return node
-    tag = next(iter(node), "")
-    if not tag.startswith("$"):
-        return {key: _free_value(item) for key, item in node.items()}
-    return _READERS[tag](node[tag])
-
-
-def _pairs(node: list[list[Any]]) -> dict[Hashable, Any]:
-    return {_free_value(key): _free_value(item) for key, item in node}
-
-
-_READERS: Mapping[str, Callable[[Any], Any]] = {
-    "$float": float,
-    "$tuple": lambda node: tuple(_free_value(item) for item in node),
-    "$map": _pairs,
-    **{tag: kind.fromisoformat for tag, kind in _DATES.items()},
+_ANY = _Codec(free_node, lambda node: from_node(node, {}))
+_GENERIC: Mapping[Any, Callable[..., _Codec]] = {
+    Union: _optional,
+    types.UnionType: _optional,
+    tuple: _tuple,
+    dict: _dict,
 }

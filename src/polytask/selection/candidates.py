@@ -197,8 +197,15 @@ def _needs_dense(facts: Facts) -> Said | None:
 
 _CANDIDATES = (
     CandidateModel("separate", "separate", "linear", _alone, _needs_seen_tasks, True),
+    # A strength learned from all tasks is no sharing of coefficients, so every verdict has it.
     CandidateModel(
-        "separate, one strength", "separate", "linear", _one_strength, _needs_own_rows, cost=2
+        "separate, one strength",
+        "separate",
+        "linear",
+        _one_strength,
+        _needs_own_rows,
+        quick=True,
+        cost=2,
     ),
     CandidateModel("pooled", "pooled", "linear", _pooled(linear, "none"), _needs_one_kind, True),
     CandidateModel(

@@ -10,10 +10,10 @@ from sklearn.base import clone
 
 from polytask._checks import nearest, sentence
 from polytask._estimator import MultiTaskEstimator
-from polytask._identity import steady
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter, TaskData
 from polytask.exceptions import DataError, ParameterError
+from polytask.io.fingerprint import fingerprint
 from polytask.messages import Said
 from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
 from polytask.selection.facts import Facts
@@ -138,7 +138,7 @@ def with_fewer_folds(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - a
 
 def told(estimator: Any) -> str:  # noqa: ANN401 - an unfitted estimator
     """Return the parameters of an estimator as text that is the same in another process."""
-    return steady(clone(estimator).get_params())
+    return fingerprint(clone(estimator).get_params())
 
 
 def _last(name: str) -> str:

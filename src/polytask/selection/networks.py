@@ -24,7 +24,7 @@ def load_deep() -> ModuleType:
     """Return :mod:`polytask.deep`."""
     try:
         from polytask import deep
-        from polytask.deep import regressor  # noqa: F401 - names are imported at first use
+        from polytask.deep import estimators  # noqa: F401 - names are imported at first use
     except ImportError as error:
         raise IncompatibleError(str(error)) from error
     return deep
@@ -37,7 +37,7 @@ def network(problem: str, loss: Any, seed: int, validation: Any = HELD_OUT) -> A
     deep = load_deep()
     names = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
     made = getattr(deep, f"DeepMultiTask{names[problem]}")
-    from polytask.deep.plan import trunk_of
+    from polytask.deep.network import trunk_of
 
     # The usual one, written out so that it can be read off the estimator.
     trunk = trunk_of(None, "a network")

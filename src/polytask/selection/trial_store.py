@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
 from typing import Any
 
 from polytask.exceptions import DataError
-from polytask.io import AppendFile, WriterLock
 
-_BLOCK = 1 << 16
+# Long enough for a run that is just ending, short enough to be told at once.
+_PATIENCE = 0.5
 
 
 class _Held:
@@ -28,59 +29,42 @@ class _Held:
 
 @contextmanager
 def stored(optuna: Any, storage: str | None) -> Iterator[Any]:  # noqa: ANN401 - a module
-    """Open the storage of a search."""
+    """Open the storage of a search: a file of Optuna's journal, or what a URL names."""
     if storage is None or "://" in storage:
         yield storage
         return
+    from filelock import FileLock, Timeout
+
     folder = os.path.dirname(os.path.abspath(storage))
     if not os.path.isdir(folder):
         raise DataError(f"tune cannot write {storage}: there is no folder {folder}.")
     with ExitStack() as held:
-        held.callback(WriterLock(storage, "tune").release)
-        yield _opened(optuna, storage)
+        try:
+            held.enter_context(FileLock(f"{storage}.lock", timeout=_PATIENCE))
+            place = _opened(optuna, Path(storage))
+        except Timeout as error:
+            raise DataError(
+                f"tune cannot write {storage}: another run writes to it; wait until it ends, or "
+                "name another file as the storage."
+            ) from error
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"tune cannot write {storage}: {reason}.") from error
+        except (ValueError, KeyError, TypeError) as error:
+            raise DataError(
+                f"{storage} holds no trials of a search, or was damaged after it was written: "
+                "name another file as the storage, or delete it."
+            ) from error
+        yield place
 
 
-def _opened(optuna: Any, path: str) -> Any:  # noqa: ANN401 - a storage of Optuna
-    try:
-        _check_kind(path)
-        _drop_torn_line(path)
-        backend = optuna.storages.journal.JournalFileBackend(path, _Held())
-        return optuna.storages.JournalStorage(backend)
-    except OSError as error:
-        reason = error.strerror or error
-        raise DataError(f"tune cannot write {path}: {reason}.") from error
-    except (ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            f"{path} holds no trials of a search, or was damaged after it was written: name "
-            "another file as the storage, or delete it."
-        ) from error
-
-
-def _check_kind(path: str) -> None:
-    """Refuse a file of something else before a byte of it is changed."""
-    if os.path.exists(path):
-        with open(path, "rb") as file:
-            first = file.readline()
-        if first.endswith(b"\n"):
+def _opened(optuna: Any, path: Path) -> Any:  # noqa: ANN401 - a storage of Optuna
+    if path.exists():
+        content = path.read_bytes()
+        first, end, _ = content.partition(b"\n")
+        if end:  # a file of something else is refused before a byte of it is changed
             json.loads(first)["op_code"]
-
-
-def _drop_torn_line(path: str) -> None:
-    """Cut away a last line that a killed run left without its end, lest it spoil the next."""
-    with closing(AppendFile(path)) as file:
-        end = os.path.getsize(path)
-        kept = _whole_lines(file, end)
-        if kept < end:
-            file.cut(kept)
-
-
-def _whole_lines(file: AppendFile, end: int) -> int:
-    """Return where the last whole line ends."""
-    stop = end
-    while stop:
-        start = max(stop - _BLOCK, 0)
-        found = file.read(start, stop - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
-        stop = start
-    return 0
+        # Optuna would go on in a last line that a killed run left without its end.
+        os.truncate(path, content.rfind(b"\n") + 1)
+    backend = optuna.storages.journal.JournalFileBackend(os.fspath(path), _Held())
+    return optuna.storages.JournalStorage(backend)

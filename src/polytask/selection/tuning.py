@@ -17,9 +17,9 @@ from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.card import checksum
 from polytask._estimator.ranges import Between
 from polytask._estimator.training import encode_training, training_data
-from polytask._identity import steady
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
+from polytask.io.fingerprint import fingerprint
 from polytask.selection.folds import given_splits
 from polytask.selection.held import digest_of, seen_tasks_only
 from polytask.selection.trial_store import stored
@@ -211,7 +211,7 @@ def _ends(given: Between | Sequence[Any]) -> Sequence[Any]:
 
 def _name_of(scoring: Scorer | None) -> str:
     """Return what tells a scoring function apart in another process too."""
-    return f"{getattr(scoring, '__module__', '')} {steady(scoring)}"
+    return f"{getattr(scoring, '__module__', '')} {fingerprint(scoring)}"
 
 
 def load_optuna() -> ModuleType:
@@ -270,7 +270,12 @@ class _Search:
 
     def _check_same(self, study: Any, storage: str | None, prune: bool) -> None:  # noqa: ANN401
         data, _ = encode_training(self.raw)
-        parts = [steady(self.estimator), steady(self.space), checksum(data), str(self.seed)]
+        parts = [
+            fingerprint(self.estimator),
+            fingerprint(self.space),
+            checksum(data),
+            str(self.seed),
+        ]
         parts += [digest_of(self.splits), _name_of(self.scoring), f"prune={prune}"]
         settings = "; ".join(parts)
         known = study.user_attrs.get(_SETTINGS)

@@ -15,8 +15,7 @@ from polytask.exceptions import DataError
 from polytask.testing._tools import require, require_at_least, require_close
 
 if TYPE_CHECKING:
-    from polytask.deep.balancing.base import AnyBalancer
-    from polytask.deep.balancing.trial import Trial
+    from polytask.deep.balancing.base import AnyBalancer, ArrayBalancer
 
 
 @dataclass(frozen=True)
@@ -62,14 +61,14 @@ class Case:
             for _ in range(number)
         ]
 
-    def trial(self, n_tasks: int | None = None, dtype: str = "float64") -> Trial:
+    def trial(self, n_tasks: int | None = None, dtype: str = "float64") -> ArrayBalancer:
         """Return the balancer at its start."""
-        from polytask.deep.balancing.trial import Trial
+        from polytask.deep.balancing.base import ArrayBalancer
 
-        return Trial(self.subject, self.n_tasks if n_tasks is None else n_tasks, dtype)
+        return ArrayBalancer(self.subject, self.n_tasks if n_tasks is None else n_tasks, dtype)
 
 
-def _run(trial: Trial, steps: list[Step], present: np.ndarray | None = None) -> np.ndarray:
+def _run(trial: ArrayBalancer, steps: list[Step], present: np.ndarray | None = None) -> np.ndarray:
     """Return the weights of several steps, (steps, tasks)."""
     return np.stack([trial.weigh(step.losses, step.gramian, present) for step in steps])
 
@@ -178,7 +177,7 @@ def _edges(case: Case) -> None:
     require(told is None or "1" in told, case.subject, law)
 
 
-def _refusal(trial: Trial, step: Step) -> str | None:
+def _refusal(trial: ArrayBalancer, step: Step) -> str | None:
     """Return the sentence with which a step is refused, or None if its weights are finite."""
     try:
         weights = trial.weigh(step.losses, step.gramian)

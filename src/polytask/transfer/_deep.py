@@ -12,9 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.data import Form, TaskData
-from polytask.deep.adapting import ChangesLayers, Course, Method, Start, descend, method_of
-from polytask.deep.added import AddedTask
-from polytask.deep.prediction import DeepTasks
+from polytask.deep.adapting import ChangesLayers, FineTuneResult, Method, Start, descend, method_of
+from polytask.deep.prediction import AddedTask, DeepTasks
 from polytask.losses import Multinomial
 from polytask.transfer._candidates import alone, held_out
 from polytask.transfer._chance import SURE, beats
@@ -137,7 +136,7 @@ class _Work:
         *,
         watched: Any = None,  # noqa: ANN401 - dense or sparse
         steps: int | None = None,
-    ) -> Course:
+    ) -> FineTuneResult:
         start = Start(prior.mean, prior.root, head.u, head.ridge)
         scaled = self._scaled(rows, units)
         given = rows.X, scaled.y, rows.weight

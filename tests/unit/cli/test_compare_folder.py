@@ -6,9 +6,12 @@ import json
 import os
 import shutil
 import signal
+import sqlite3
 import subprocess
 import sys
+import tempfile
 import time
+from contextlib import closing, suppress
 from pathlib import Path
 
 import pytest
@@ -53,10 +56,10 @@ def test_no_resume_begins_again(run, there, monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_torn_journal_goes_on_to_the_same_numbers(run, there):
+def test_a_journal_that_lost_pieces_goes_on_to_the_same_numbers(run, there):
     before = Path("out/scores.csv").read_text(encoding="utf-8")
-    content = Path("out/journal").read_bytes()
-    Path("out/journal").write_bytes(content[: len(content) * 2 // 3])
+    with closing(sqlite3.connect("out/journal", isolation_level=None)) as database:
+        database.execute("DELETE FROM pieces WHERE rowid % 3 = 0")
     shutil.rmtree("out/model")
     (there / "out" / ".part-of-a-killed-run").mkdir()
     comparison(run, *SAME)
@@ -64,6 +67,19 @@ def test_a_torn_journal_goes_on_to_the_same_numbers(run, there):
     assert old == new
     assert files_of("out") == FILES
     assert not (there / "out" / ".part-of-a-killed-run").exists()
+
+
+@pytest.mark.parametrize("kind", ["cut", "of lines"])
+def test_a_journal_that_cannot_be_read_is_refused_and_replaced_on_request(run, there, kind):
+    content = Path("out/journal").read_bytes()
+    cut = content[: len(content) * 2 // 3] if kind == "cut" else b"polytask-journal 1 0.1.0 1\n"
+    Path("out/journal").write_bytes(cut)
+    done = run("compare", *SAME, "--out", "out")
+    assert done.status == 2
+    assert f"out/journal {'was damaged' if kind == 'cut' else 'is a journal of an'}" in done.err
+    assert Path("out/journal").read_bytes() == cut
+    assert run("compare", *SAME, "--out", "out", "--no-resume").status == 0
+    assert files_of("out") == FILES
 
 
 def test_folder_of_another_comparison_is_left_alone(run, there):
@@ -259,10 +275,21 @@ def _started(*arguments):
     )  # fmt: skip
 
 
+def _pieces(journal):
+    """Return how many pieces a journal has to which another process is writing."""
+    with tempfile.TemporaryDirectory() as folder:
+        for end in ("", "-wal"):
+            with suppress(FileNotFoundError):
+                shutil.copy(f"{journal}{end}", f"{folder}/copy{end}")
+        with closing(sqlite3.connect(f"{folder}/copy")) as database, suppress(sqlite3.Error):
+            return database.execute("SELECT count(*) FROM pieces").fetchone()[0]
+    return 0
+
+
 def _wait_for(process, journal, pieces):
     """Wait until a journal holds so many pieces."""
     while process.poll() is None:
-        if journal.exists() and journal.read_bytes().count(b"\n") > pieces:
+        if _pieces(journal) >= pieces:
             return
         time.sleep(0.05)
     raise AssertionError(process.communicate()[1])

@@ -1,6 +1,9 @@
-"""The data sets that come with scikit-learn."""
+"""The data sets that need no network."""
 
 from __future__ import annotations
+
+import os
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -8,7 +11,8 @@ import pytest
 from numpy.testing import assert_array_equal
 from sklearn.datasets import load_diabetes, load_digits
 
-from polytask.datasets import load_diabetes_groups, load_digits_few
+from polytask import compare
+from polytask.datasets import load_diabetes_groups, load_digits_few, load_wages
 from polytask.exceptions import ParameterError
 
 
@@ -74,3 +78,42 @@ def test_as_frame_gives_tables_with_names():
     assert isinstance(targets.y, pd.DataFrame)
     assert tuple(targets.y.columns) == targets.target_names
     assert_array_equal(targets.y.to_numpy(), load_digits_few().y)
+
+
+def test_wages_are_interviews_of_women():
+    dataset = load_wages()
+    table = dataset.frame()
+    assert table.shape == (3887, 15)
+    assert not table.isna().any().any()
+    interviews = table.groupby("woman").size()
+    assert len(interviews) == len(dataset.task_names) == 450
+    assert (interviews.min(), interviews.max()) == (5, 15)
+    assert not table.duplicated(["woman", "year"]).any()
+
+
+@pytest.mark.data
+def test_wages_are_those_of_the_source():
+    folder = os.environ.get("POLYTASK_DATA")
+    file = Path(folder or ".") / "grouped" / "wages.csv.gz"
+    if folder is None or not file.is_file():
+        pytest.skip("POLYTASK_DATA names no folder with grouped/wages.csv.gz")
+    source = pd.read_csv(file).sort_values(["idcode", "t"]).reset_index(drop=True)
+    size = source.groupby("idcode")["t"].transform("size")
+    often = source[size >= 5]
+    women = often["idcode"].unique()
+    drawn = women[np.round(np.linspace(0, len(women) - 1, 450)).astype(int)]
+    rows = often[often["idcode"].isin(drawn)]
+    table = load_wages().frame()
+    assert_array_equal(table["woman"], rows["idcode"])
+    assert_array_equal(table["year"], 1978 + rows["t"])
+    assert_array_equal(table["log_wage"], rows["ln_wage"].round(4))
+    assert_array_equal(table["experience"], rows["ttl_exp"].round(2))
+    assert_array_equal(table["occupation"] == "group 3", rows["occ_code_3"] == 1)
+
+
+@pytest.mark.slow
+def test_women_are_better_learned_together():
+    dataset = load_wages()
+    result = compare(dataset.X, dataset.y, task=dataset.task, quick=True)
+    assert result.verdict == "share"
+    assert result.gain.low > 0.02

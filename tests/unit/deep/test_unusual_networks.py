@@ -208,8 +208,8 @@ def test_batches_with_a_generator_of_their_own_are_gone_on_with(tmp_path: Path) 
 
     whole = trained(4, None)
     trained(2, tmp_path / "c")
-    parted = trained(4, tmp_path / "c")
-    assert all(torch.equal(whole[name], parted[name]) for name in whole)
+    smooth_prox_split = trained(4, tmp_path / "c")
+    assert all(torch.equal(whole[name], smooth_prox_split[name]) for name in whole)
 
 
 def test_a_loop_refuses_the_checkpoint_of_another_balancer_or_penalty(tmp_path: Path) -> None:

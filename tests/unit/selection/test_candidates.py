@@ -85,6 +85,7 @@ def test_names_kinds_and_the_quick_ones():
     assert {model.kind for model in MODELS.values()} == {"separate", "pooled", "shared"}
     assert [model.name for model in quick_models(FACTS)] == [
         "separate",
+        "separate, one strength",
         "pooled",
         "pooled + intercepts",
         "learned prior",

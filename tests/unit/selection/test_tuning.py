@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from filelock import FileLock
 from scipy.stats import loguniform
 from sklearn.experimental import enable_halving_search_cv  # noqa: F401
 from sklearn.model_selection import (
@@ -27,7 +28,6 @@ from polytask import (
     TaskData,
 )
 from polytask.data import GroupedRows, WithinTasks
-from polytask.io import WriterLock
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
 from polytask.selection import Between, tune, variants
 
@@ -241,7 +241,5 @@ def test_a_storage_that_is_none_is_left_as_it_is(tmp_path: Path) -> None:
         assert table.read_text() == text
     with pytest.raises(DataError, match="there is no folder"):
         near(n_trials=1, storage=str(tmp_path / "none" / "search.log"))
-    lock = WriterLock(table, "tune")
-    with pytest.raises(DataError, match="another run"):
+    with FileLock(f"{table}.lock"), pytest.raises(DataError, match="another run"):
         near(n_trials=1, storage=str(table))
-    lock.release()

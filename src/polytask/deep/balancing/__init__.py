@@ -11,18 +11,27 @@ where a method treats the tasks alike, each weighs 1.
 from __future__ import annotations
 
 from polytask.deep.balancing._backward import backward
-from polytask.deep.balancing.balance import Balance, balance_of
-from polytask.deep.balancing.bargains import IMTLG, Aligned, Nash
 from polytask.deep.balancing.base import (
     AnyBalancer,
     GradientBalancer,
     LossBalancer,
     Observer,
     State,
+    StatefulBalancer,
+    balance_of,
 )
 from polytask.deep.balancing.cones import MGDA, CAGrad, PCGrad, UPGrad
-from polytask.deep.balancing.gradnorm import GradNorm
-from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, Uncertainty
+from polytask.deep.balancing.formulas import (
+    IMTLG,
+    STCH,
+    Aligned,
+    Equal,
+    Fixed,
+    GeometricMean,
+    Nash,
+    RandomWeights,
+)
+from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, GradNorm, Uncertainty
 from polytask.deep.balancing.routes import (
     LinearHeads,
     OwnInputs,
@@ -32,12 +41,11 @@ from polytask.deep.balancing.routes import (
     Shared,
     fan_out,
 )
-from polytask.deep.balancing.simple import STCH, Equal, Fixed, GeometricMean, RandomWeights
 from polytask.deep.balancing.torchjd import TorchJD
 
 __all__ = [
     "backward",
-    "Balance",
+    "StatefulBalancer",
     "balance_of",
     "AnyBalancer",
     "LossBalancer",
@@ -70,3 +78,6 @@ __all__ = [
     "Parameters",
     "fan_out",
 ]
+
+# Its name in 0.1.
+Balance = StatefulBalancer

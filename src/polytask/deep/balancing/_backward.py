@@ -10,11 +10,23 @@ import torch
 from torch import Tensor
 
 from polytask._checks import sentence
-from polytask.deep.balancing._own_heads import listen
-from polytask.deep.balancing.balance import Balance, require_finite, task_numbers
-from polytask.deep.balancing.base import AnyBalancer, GradientBalancer, weighs_gradients
-from polytask.deep.balancing.routes import Listening, Measured, Route, in_one_pass, route_of
-from polytask.deep.balancing.simple import Equal
+from polytask.deep.balancing.base import (
+    AnyBalancer,
+    GradientBalancer,
+    StatefulBalancer,
+    require_finite,
+    task_numbers,
+    weighs_gradients,
+)
+from polytask.deep.balancing.formulas import Equal
+from polytask.deep.balancing.routes import (
+    Listening,
+    Measured,
+    Route,
+    in_one_pass,
+    listen,
+    route_of,
+)
 from polytask.exceptions import DataError, IncompatibleError
 
 
@@ -22,7 +34,7 @@ def backward(
     losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor],
     *,
     shared: Route | Tensor | Iterable[Tensor] | None = None,
-    balancer: AnyBalancer | Balance | None = None,
+    balancer: AnyBalancer | StatefulBalancer | None = None,
     present: Tensor | None = None,
     n_tasks: int | None = None,
     weights: Tensor | None = None,
@@ -48,9 +60,9 @@ def backward(
         the trunk (parameter level; several times dearer). ``LinearHeads``, ``OwnInputs`` and
         ``OwnRows`` describe a representation whose gradients cost less; ``Parameters`` the
         parameters below a representation, at less cost too. Balancers of losses do not use it.
-    balancer : LossBalancer, GradientBalancer or Balance, default=None
+    balancer : LossBalancer, GradientBalancer or StatefulBalancer, default=None
         How to weigh; None: :class:`Equal`. One that remembers something is given as a
-        :class:`Balance`.
+        :class:`StatefulBalancer`.
     present : LongTensor of shape (k,), default=None
         Numbers of the tasks that the losses belong to; None: all, in order.
     n_tasks : int, default=None
@@ -75,7 +87,7 @@ def backward(
         are not finite, when those of the parameters of single tasks may have been added.
     IncompatibleError
         If the balancer needs gradients and `shared` is None, or remembers something and is
-        not given as a :class:`Balance`.
+        not given as a :class:`StatefulBalancer`.
 
     Notes
     -----
@@ -123,7 +135,11 @@ class _Step:
     """One step of a balancer of gradients."""
 
     def __init__(
-        self, balance: Balance, terms: Tensor, present: Tensor | None, loss_scale: float | Tensor
+        self,
+        balance: StatefulBalancer,
+        terms: Tensor,
+        present: Tensor | None,
+        loss_scale: float | Tensor,
     ) -> None:
         self.balance, self.terms, self.present = balance, terms, present
         self.loss_scale = loss_scale
@@ -221,13 +237,13 @@ def _overflowed(gramian: Tensor, loss_scale: float | Tensor) -> bool:
 
 
 def _at_work(
-    balancer: AnyBalancer | Balance | None,
+    balancer: AnyBalancer | StatefulBalancer | None,
     n_losses: int,
     present: Tensor | None,
     n_tasks: int | None,
-) -> Balance:
+) -> StatefulBalancer:
     """Return the balancer with its state, a new one if it remembers nothing."""
-    if isinstance(balancer, Balance):
+    if isinstance(balancer, StatefulBalancer):
         if n_tasks not in (None, balancer.n_tasks):
             allowed = f"{balancer.n_tasks}, that of {balancer!r}"
             raise DataError(sentence("n_tasks", "backward", allowed, n_tasks))
@@ -235,9 +251,9 @@ def _at_work(
     if n_tasks is None:
         top = -1 if present is None or not len(present) else int(present.max())
         n_tasks = max(n_losses if present is None else top + 1, 1)
-    balance = Balance(Equal() if balancer is None else balancer, n_tasks)
+    balance = StatefulBalancer(Equal() if balancer is None else balancer, n_tasks)
     if balance.remembers:
-        told = f"balancing.Balance({balance.balancer!r}, n_tasks={n_tasks})"
+        told = f"balancing.StatefulBalancer({balance.balancer!r}, n_tasks={n_tasks})"
         raise IncompatibleError(
             f"{type(balance.balancer).__name__} remembers earlier steps, "
             f"so backward needs it with its state: make {told} once, and pass that."

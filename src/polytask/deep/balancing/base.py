@@ -1,16 +1,20 @@
-"""What a balancer is: weights from losses, the Gramian of task gradients, and a state."""
+"""What a balancer is, and one with its state: weights from losses or the Gramian of gradients."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Protocol, TypeGuard, runtime_checkable
+from typing import Protocol, TypeGuard, cast, runtime_checkable
 
+import numpy as np
 import torch
 from torch import Tensor
 
-from polytask._checks import sentence
-from polytask.exceptions import DataError
+from polytask._checks import positive_integer, sentence
+from polytask._linalg import Array
+from polytask.deep.balancing.routes import full
+from polytask.exceptions import DataError, IncompatibleError
 
 
 @dataclass(frozen=True)
@@ -175,3 +179,269 @@ def at_least_tiny(losses: Tensor) -> Tensor:
     """Return losses that can be divided by: none under 1e-8 of the largest."""
     tiny = torch.finfo(losses.dtype).tiny
     return losses.clamp_min(1e-8 * float(losses.max())).clamp_min(tiny**0.5)
+
+
+def seeded(seed: int) -> Tensor:
+    """Return the state of a generator on the host at its seed."""
+    return torch.Generator().manual_seed(seed).get_state()
+
+
+def resumed(state: State) -> torch.Generator:
+    """Return the generator that a state holds."""
+    generator = torch.Generator()
+    generator.set_state(state.common["generator"].cpu())
+    return generator
+
+
+class StatefulBalancer:
+    """A balancer together with the state that it keeps for the tasks of one training.
+
+    The balancer itself never changes. Tasks that are absent from a batch are dropped before
+    it weighs the others, and their part of the state stays as it was.
+
+    Parameters
+    ----------
+    balancer : LossBalancer or GradientBalancer
+        How tasks are weighed.
+    n_tasks : int
+        Number of tasks, present or not.
+
+    Raises
+    ------
+    IncompatibleError
+        If `balancer` is not one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from polytask.deep.balancing import DWA, StatefulBalancer
+    >>> balance = StatefulBalancer(DWA(), n_tasks=3)
+    >>> balance.weigh(torch.tensor([0.5, 2.0]), present=torch.tensor([0, 2]))
+    tensor([1., 1.])
+    """
+
+    def __init__(self, balancer: AnyBalancer, n_tasks: int) -> None:
+        self.balancer = required_balancer(balancer)
+        self.n_tasks = positive_integer(n_tasks, "n_tasks", "StatefulBalancer")
+        self._state: State | None = None
+
+    def __repr__(self) -> str:
+        return f"StatefulBalancer({self.balancer!r}, n_tasks={self.n_tasks})"
+
+    @property
+    def needs_gramian(self) -> bool:
+        """Whether the weights depend on the gradients of the tasks."""
+        return weighs_gradients(self.balancer)
+
+    @property
+    def remembers(self) -> bool:
+        """Whether a step leaves something for the next one."""
+        return self.balancer.start(self.n_tasks, torch.zeros(1)).remembers
+
+    def weigh(
+        self, losses: Tensor, present: Tensor | None = None, gramian: Tensor | None = None
+    ) -> Tensor:
+        """Return the weights of the tasks present, and go on to the next state.
+
+        Parameters
+        ----------
+        losses : Tensor of shape (k,)
+            Losses of the tasks present.
+        present : LongTensor of shape (k,), default=None
+            Their numbers, each once; None: all tasks in order.
+        gramian : Tensor of shape (k, k), default=None
+            Inner products of the gradients of the losses; needed where `needs_gramian`.
+
+        Returns
+        -------
+        Tensor of shape (k,)
+            The weights, of the dtype of the losses.
+
+        Raises
+        ------
+        DataError
+            If a loss is not finite, or is one that the balancer cannot use.
+        """
+        seen = full(losses.detach())
+        numbers = task_numbers(present, len(seen), self.n_tasks)
+        require_finite(seen, numbers)
+        if not len(seen):
+            return losses.detach()
+        state = self._current(seen)
+        if numbers is None:
+            weights, self._state = self._weighed(seen, gramian, state)
+            return weights if seen.dtype == losses.dtype else weights.to(losses)
+        here = numbers.to(seen.device)
+        weights, after = self._weighed(seen, gramian, state.of(here))
+        self._state = state.merged(here, after)
+        return weights if seen.dtype == losses.dtype else weights.to(losses)
+
+    def observe(self, losses: Tensor, present: Tensor | None = None) -> None:
+        """Learn from the losses of the last batch after the step was taken.
+
+        Parameters
+        ----------
+        losses : Tensor of shape (k,)
+            The losses of the same batch, computed again.
+        present : LongTensor of shape (k,), default=None
+            Numbers of their tasks; None: all tasks in order.
+
+        Raises
+        ------
+        IncompatibleError
+            If the balancer does not learn from that; FAMO does.
+        """
+        if not isinstance(self.balancer, Observer):
+            name = type(self.balancer).__name__
+            raise IncompatibleError(f"{name} does not learn from losses after a step; FAMO does.")
+        seen = full(losses.detach())
+        numbers = task_numbers(present, len(seen), self.n_tasks)
+        require_finite(seen, numbers)
+        if len(seen):
+            state = self._current(seen)
+            here = torch.arange(self.n_tasks) if numbers is None else numbers
+            here = here.to(seen.device)
+            after = self.balancer.observe_losses(seen, state.of(here))
+            self._state = state.merged(here, after)
+
+    def _weighed(
+        self, losses: Tensor, gramian: Tensor | None, state: State
+    ) -> tuple[Tensor, State]:
+        """Ask the balancer."""
+        balancer = self.balancer
+        if not weighs_gradients(balancer):
+            return cast(LossBalancer, balancer).weigh_losses(losses, state)
+        if gramian is None:
+            name = type(balancer).__name__
+            raise IncompatibleError(f"{name} needs the Gramian of the task gradients; got None.")
+        return balancer.weigh_gradients(losses, gramian.detach(), state)
+
+    def _current(self, losses: Tensor) -> State:
+        """Return the state, the first one if there was no step yet."""
+        if self._state is None:
+            self._state = self.balancer.start(self.n_tasks, losses)
+        self._state = self._state.on(losses.device)
+        return self._state
+
+    def state_dict(self) -> dict[str, Tensor]:
+        """Return copies of what is remembered, by name; empty before the first step."""
+        state = self._state
+        if state is None or not state.remembers:
+            return {}
+        named = {f"tasks.{name}": rows for name, rows in state.tasks.items()}
+        named |= {f"common.{name}": value for name, value in state.common.items()}
+        return {name: value.clone() for name, value in named.items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
+        """Go on from what :meth:`state_dict` returned.
+
+        Parameters
+        ----------
+        state : mapping from str to Tensor
+            The entries, all of them or none at all.
+
+        Raises
+        ------
+        DataError
+            If the names or shapes are not those of this balancer.
+        """
+        if not state:
+            self._state = None
+            return
+        wanted = self.balancer.start(self.n_tasks, torch.zeros(1))
+        wanted = wanted if wanted.remembers else State()
+        shapes = {f"tasks.{name}": rows.shape for name, rows in wanted.tasks.items()}
+        shapes |= {f"common.{name}": value.shape for name, value in wanted.common.items()}
+        got = {name: value.shape for name, value in state.items()}
+        if got != shapes:
+            told = _told(got)
+            raise DataError(sentence("state", repr(self), f"entries {_told(shapes)}", told))
+        tasks = {name: state[f"tasks.{name}"].clone() for name in wanted.tasks}
+        self._state = State(
+            tasks, {name: state[f"common.{name}"].clone() for name in wanted.common}
+        )
+
+
+def balance_of(
+    balancer: AnyBalancer | StatefulBalancer | None, n_tasks: int
+) -> StatefulBalancer | None:
+    """Return a balancer with its state, a new one unless it has one; None for none."""
+    if balancer is None or isinstance(balancer, StatefulBalancer):
+        return balancer
+    return StatefulBalancer(balancer, n_tasks)
+
+
+def _told(shapes: Mapping[str, torch.Size]) -> str:
+    """Return names and shapes as words."""
+    return ", ".join(f"{name} {tuple(shape)}" for name, shape in sorted(shapes.items())) or "none"
+
+
+def required_balancer(balancer: object) -> AnyBalancer:
+    """Return a balancer, or raise :class:`IncompatibleError`."""
+    if weighs_losses(balancer) or weighs_gradients(balancer):
+        return balancer
+    allowed = "one with weigh_losses or weigh_gradients, as in polytask.deep.balancing"
+    raise IncompatibleError(sentence("balancer", "StatefulBalancer", allowed, repr(balancer)))
+
+
+def task_numbers(present: Tensor | None, n_losses: int, n_tasks: int) -> Tensor | None:
+    """Return the numbers of the tasks that the losses belong to, checked."""
+    # None stands for all tasks in order, also where their numbers were given.
+    if present is None:
+        if n_losses != n_tasks:
+            allowed = f"the numbers of the tasks that the {n_losses} losses belong to"
+            where = f"there are {n_tasks} tasks"
+            raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, None, where))
+        return None
+    listed = present.tolist()
+    if present.ndim == 1 and listed == list(range(n_losses)) and n_losses == n_tasks:
+        return None
+    whole = present.ndim == 1 and not present.is_floating_point()
+    inside = whole and all(0 <= number < n_tasks for number in listed)
+    if not inside or len(listed) != n_losses or len(set(listed)) < n_losses:
+        allowed = f"{n_losses} different numbers from 0 to {n_tasks - 1}"
+        raise DataError(sentence("present", "StatefulBalancer.weigh", allowed, listed))
+    return present.long()
+
+
+def require_finite(losses: Tensor, numbers: Tensor | None) -> None:
+    """Raise :class:`DataError` naming the tasks whose loss is not finite."""
+    if math.isfinite(float(losses.sum())):
+        return
+    # A sum of finite losses may overflow.
+    bad = torch.nonzero(~torch.isfinite(losses)).flatten().tolist()
+    if bad:
+        tasks = bad if numbers is None else numbers[bad].tolist()
+        got = ", ".join(str(float(losses[place])) for place in bad)
+        where = f"tasks {', '.join(map(str, tasks))}"
+        raise DataError(sentence("losses", "a balancer", "finite", got, where))
+
+
+DTYPES = {"float32": torch.float32, "float64": torch.float64}
+
+
+class ArrayBalancer:
+    """A :class:`StatefulBalancer` that takes and returns NumPy arrays."""
+
+    def __init__(self, balancer: AnyBalancer, n_tasks: int, dtype: str = "float64") -> None:
+        self.balance = StatefulBalancer(balancer, n_tasks)
+        self.dtype = DTYPES[dtype]
+
+    def weigh(self, losses: Array, gramian: Array, present: Array | None = None) -> np.ndarray:
+        """Return the weights (k,), in the dtype that the balancer gave them."""
+        numbers = None if present is None else torch.tensor(np.asarray(present))
+        needed = self._tensor(gramian) if self.balance.needs_gramian else None
+        weights = self.balance.weigh(self._tensor(losses), numbers, needed)
+        return np.asarray(weights.numpy())
+
+    def saved(self) -> dict[str, np.ndarray]:
+        """Return the state as arrays."""
+        return {name: value.numpy() for name, value in self.balance.state_dict().items()}
+
+    def load(self, state: dict[str, np.ndarray]) -> None:
+        """Go on from a state."""
+        self.balance.load_state_dict({name: torch.tensor(rows) for name, rows in state.items()})
+
+    def _tensor(self, values: Array) -> Tensor:
+        """Return an array as a tensor of the dtype."""
+        return torch.tensor(np.asarray(values), dtype=self.dtype)

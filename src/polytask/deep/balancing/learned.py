@@ -1,18 +1,44 @@
-"""Weights that are learned from the losses while the network trains."""
+"""Weights that are learned from losses or gradient norms while the network trains."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor
 
 from polytask._checks import nonnegative, positive, positive_integer, sentence
 from polytask._registry import saveable
-from polytask.deep.balancing._adam import adam_step, start_adam
 from polytask.deep.balancing.base import State, Weighed, at_least_tiny, require_nonnegative
 from polytask.exceptions import ParameterError
+
+# The constants of Kingma and Ba (2015), algorithm 1.
+DECAY_MEAN, DECAY_SQUARE, EPSILON = 0.9, 0.999, 1e-8
+
+
+def start_adam(value: Tensor) -> dict[str, Tensor]:
+    """Return the entries of a state that learns `value` (n_tasks,)."""
+    zeros = torch.zeros_like(value)
+    return {"value": value, "mean": zeros, "square": zeros, "steps": zeros}
+
+
+def adam_step(
+    state: State, gradient: Tensor, learning_rate: float, learns: Tensor | None = None
+) -> State:
+    """Take one step against `gradient`. Shapes: gradient (k,), learns (k,)."""
+    old = {name: state.tasks[name].to(gradient) for name in ("value", "mean", "square", "steps")}
+    steps = old["steps"] + 1
+    mean = DECAY_MEAN * old["mean"] + (1 - DECAY_MEAN) * gradient
+    square = DECAY_SQUARE * old["square"] + (1 - DECAY_SQUARE) * gradient.square()
+    size = (square / (1 - DECAY_SQUARE**steps)).sqrt() + EPSILON
+    value = old["value"] - learning_rate * mean / (1 - DECAY_MEAN**steps) / size
+    new = {"value": value, "mean": mean, "square": square, "steps": steps}
+    if learns is not None:
+        new = {name: torch.where(learns, new[name], old[name]) for name in new}
+    return state.with_tasks(**new)
+
 
 # Learned logarithms of weights stay within this distance of 0: weights from 5e-5 to 2e4.
 LARGEST_LOG = 10.0
@@ -169,7 +195,7 @@ class FAMO:
     """Losses that fall at the same relative rate, learned from how they fell.
 
     Weights are proportional to ``softmax(z)_t / loss_t`` and sum to k; after a step z moves
-    against the change of log losses that the step brought. ``Balance.observe`` takes the
+    against the change of log losses that the step brought. ``StatefulBalancer.observe`` takes the
     losses of the same batch after the step, which is the published method and costs another
     forward pass; without it the next batch in which a task is present serves for that, at no
     cost. Negative losses are refused; a loss of zero counts as 1e-8 of the largest one.
@@ -216,3 +242,65 @@ class FAMO:
         gradient = shares * (fall - (shares * fall).sum()) + self.decay * old["value"]
         moved = adam_step(state, gradient, self.learning_rate, waiting)
         return moved.with_tasks(waiting=torch.zeros_like(logs))
+
+
+# Learned weights stay above this, so that no task is lost for good.
+SMALLEST_WEIGHT = 1e-3
+
+
+@saveable("deep.balancer.gradnorm")
+@dataclass(frozen=True)
+class GradNorm:
+    """Learn weights under which gradients have sizes that follow the training rates.
+
+    The target of the size of a task's weighted gradient is the mean size times ``r_t ** alpha``,
+    where r_t is the task's loss relative to its own first loss, divided by the mean of that over
+    the tasks present. Weights move against the distance from the target by a step of Adam, and
+    are then scaled to the sum k; they apply to all parameters, as published. Negative losses are
+    refused; a first loss of zero counts as 1e-8 of the largest one.
+
+    Parameters
+    ----------
+    alpha : float, default=1.5
+        How much slower tasks are pushed; 0 makes all sizes equal.
+    learning_rate : float, default=0.025
+        Length of the steps.
+
+    References
+    ----------
+    Chen, Badrinarayanan, Lee and Rabinovich (2018), GradNorm, equations 1 and 2, algorithm 1.
+    """
+
+    alpha: float = 1.5
+    learning_rate: float = 0.025
+    weighs_heads: ClassVar[bool] = True
+
+    def __post_init__(self) -> None:
+        nonnegative(self.alpha, "alpha", "GradNorm")
+        positive(self.learning_rate, "learning_rate", "GradNorm")
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return weights of 1, and first losses that have not been seen."""
+        learned = start_adam(like.new_ones(n_tasks))
+        return State({**learned, "first": like.new_zeros(n_tasks)})
+
+    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
+        """Return the weights, and go one step towards the target sizes."""
+        seen = at_least_tiny(require_nonnegative(losses, self))
+        first = state.tasks["first"].to(losses)
+        first = torch.where(first > 0, first, seen)
+        weights = _scaled(state.tasks["value"].to(losses))
+        lengths = gramian.diagonal().clamp_min(0.0).sqrt().to(losses)
+        rates = losses / first
+        rates = rates / at_least_tiny(rates.mean())
+        targets = (weights * lengths).mean() * rates**self.alpha
+        gradient = lengths * torch.sign(weights * lengths - targets)
+        after = state.with_tasks(value=weights, first=first)
+        moved = adam_step(after, gradient, self.learning_rate)
+        value = _scaled(moved.tasks["value"].clamp_min(SMALLEST_WEIGHT))
+        return weights, moved.with_tasks(value=value)
+
+
+def _scaled(weights: Tensor) -> Tensor:
+    """Return the weights with a mean of 1."""
+    return weights / weights.mean()

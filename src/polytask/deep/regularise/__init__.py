@@ -6,13 +6,11 @@ leaves what a proximal step does after it as it is.
 
 from __future__ import annotations
 
-from polytask.deep.regularise.decay import weight_decay_groups
 from polytask.deep.regularise.final import FinalPhase, final_phase
-from polytask.deep.regularise.labels import SmoothedLabels
-from polytask.deep.regularise.mixing import MixedRows, mixup
-from polytask.deep.regularise.penalties import Penalties, proximal_step
+from polytask.deep.regularise.matrices import weight_decay_groups
+from polytask.deep.regularise.mixing import MixedRows, SmoothedLabels, mixup
+from polytask.deep.regularise.penalties import Penalties, PenaltyTerm, proximal_step
 from polytask.deep.regularise.task_norm import TaskBatchNorm1d, TaskSequential
-from polytask.deep.regularise.terms import PenaltyTerm
 
 __all__ = [
     "FinalPhase",

@@ -74,10 +74,10 @@ _Point = list[Tensor]
 def _blocks(penalties: Penalties, also: Iterable[nn.Parameter]) -> list[_Block]:
     """Return what moves: terms with a prox, then every other parameter by itself."""
     free = [term for term in penalties.terms if not term.matrix.frozen]
-    terms = [term for term in free if term.parting.proximable is not None]
+    terms = [term for term in free if term.split.proximable is not None]
     for term in terms:
         term.matrix.require_free()
-    blocks = [_Block(term.matrix, term.parting.proximable) for term in terms]
+    blocks = [_Block(term.matrix, term.split.proximable) for term in terms]
     held = {id(p) for block in blocks for p in block.matrix.parameters}
     smooth = (p for term in penalties.terms for p in term.matrix.parameters)
     for parameter in (*smooth, *also):

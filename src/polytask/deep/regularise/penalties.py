@@ -3,26 +3,264 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import final
+from dataclasses import dataclass
+from typing import Any, final
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import positive
-from polytask.deep.regularise.matrices import Matrix, layout_of
-from polytask.deep.regularise.metric import require_held
-from polytask.deep.regularise.names import HEADS, INPUT, resolve, weights_of
-from polytask.deep.regularise.parting import smooth_value
-from polytask.deep.regularise.terms import PenaltyTerm, term
-from polytask.exceptions import IncompatibleError
-from polytask.penalties import Columns, Penalty
+from polytask._checks import positive, sentence
+from polytask.deep.regularise.matrices import HEADS, INPUT, Matrix, layout_of, resolve, weights_of
+from polytask.deep.regularise.metric import (
+    ByDual,
+    adapts,
+    in_metric,
+    metric_of,
+    no_metric,
+    prox_in_metric,
+    require_held,
+)
+from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.penalties import (
+    Columns,
+    Composed,
+    LatentTasks,
+    Nonconvex,
+    Parts,
+    Penalty,
+    Proximable,
+    Smooth,
+    Sum,
+)
+from polytask.penalties.constraints_rows import Bounded
+from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.penalties.sums import add, merge, parts_of
+
+# Why a penalty has no proximal step, and what to do instead.
+_WITHOUT: tuple[tuple[type, str], ...] = (
+    (Composed, "a norm of differences of columns has a proximal operator by itself only"),
+    (
+        LatentTasks,
+        "it penalises two factors of W: make them two linear layers, the first with as many units "
+        "as there are latent tasks, and give L2 to the first and L1 to the second",
+    ),
+    (
+        Parts,
+        "the division of W into these parts has no proximal operator of W; dirty, with L21 or "
+        "L1Inf beside L1, has one",
+    ),
+    (
+        Nonconvex,
+        "it is known by the convex penalties above it, not by a proximal operator; MCP, SCAD and "
+        "CappedL21 have one",
+    ),
+)
+
+
+@dataclass(frozen=True)
+class SmoothProxSplit:
+    """A penalty as a smooth part and a part with a prox, whose sum it is."""
+
+    smooth: Smooth | None
+    proximable: Proximable | None
+
+    def value(self, W: Tensor) -> float:
+        """Return the value of both at W, of shape (n_features, n_columns)."""
+        parts = (self.smooth, self.proximable)
+        return sum(float(part.value(W)) for part in parts if part is not None)
+
+
+def _has_say(term: Penalty) -> bool:
+    """Tell whether a term matters: it has a strength, or bounds at any strength."""
+    return term.strength != 0 or isinstance(term, Bounded)
+
+
+def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
+    """Return terms that are not smooth as one with a prox, or refuse."""
+    if len(terms) == 1 and isinstance(terms[0], Composed):
+        return ByDual(terms[0])
+    for term in terms:
+        reason = next((why for kind, why in _WITHOUT if isinstance(term, kind)), None)
+        if not isinstance(term, Proximable):
+            because = reason or "it has neither a gradient nor a proximal operator"
+            raise IncompatibleError(f"{penalty!r} cannot be a penalty of a layer: {because}.")
+    active = [term for term in terms if _has_say(term)] or terms[:1]
+    whole: Any = merge(active) if active else None
+    if whole is None and not active:
+        return None
+    if not isinstance(whole, Proximable):
+        names = " and ".join(repr(term) for term in active)
+        raise IncompatibleError(
+            f"{names} cannot be penalties of one layer: no proximal operator of their sum is "
+            "known."
+        )
+    return whole
+
+
+def smooth_prox_split(penalty: Penalty) -> SmoothProxSplit:
+    """Take a penalty apart for training by gradients."""
+    # Unlike :func:`polytask.penalties.decompose`, which gives ridges to the prox, everything with
+    # a gradient goes to the smooth part: there any optimiser is right. Penalties that are not
+    # convex are allowed; what is reached is a stationary point, as for the network itself.
+    members = penalty.members if isinstance(penalty, Sum) else (penalty,)
+    if any(member.strength is None for member in members):
+        raise ParameterError(
+            f"{penalty!r} is relative to the strength at which every coefficient vanishes, which "
+            "a layer of a network does not have; give alpha."
+        )
+    terms = [part for member in members for part in parts_of(member)]
+    smooth = [term for term in terms if isinstance(term, Smooth)]
+    together: Any = add(smooth) if smooth else None
+    rest = [term for term in terms if not isinstance(term, Smooth)]
+    return SmoothProxSplit(together, _proximable(rest, penalty))
+
+
+class _SmoothValue(torch.autograd.Function):
+    """The value of a smooth penalty, whose gradient the penalty itself knows."""
+
+    @staticmethod
+    def forward(ctx: Any, W: Tensor, penalty: Smooth) -> Tensor:  # noqa: ANN401
+        ctx.save_for_backward(W)
+        ctx.penalty = penalty
+        return W.new_tensor(penalty.value(W.detach()))
+
+    @staticmethod
+    def backward(ctx: Any, *slopes: Tensor) -> tuple[Tensor, None]:  # noqa: ANN401
+        (W,) = ctx.saved_tensors
+        return slopes[0] * ctx.penalty.gradient(W.detach()), None
+
+
+def smooth_value(W: Tensor, penalty: Smooth) -> Tensor:
+    """Return the value of a smooth penalty as a tensor with a gradient."""
+    # Shapes: W (n_features, n_columns), result ().
+    found: Tensor = _SmoothValue.apply(W, penalty)  # type: ignore[no-untyped-call]
+    return found
+
+
+@final
+@dataclass(frozen=True, eq=False)
+class PenaltyTerm:
+    """A penalty on one matrix of a network.
+
+    Attributes
+    ----------
+    name : str
+        The name under which it was asked for; several terms may have one name.
+    matrix : Matrix
+        The parameters.
+    split : SmoothProxSplit
+        The penalty as a part for the loss and a part for the proximal step.
+    """
+
+    name: str
+    matrix: Matrix
+    split: SmoothProxSplit
+
+    @property
+    def parting(self) -> SmoothProxSplit:
+        """The name of `split` in 0.1."""
+        return self.split
+
+    @torch.no_grad()
+    def proximal_step(self, *optimizers: object) -> None:
+        """Apply the part with a prox, with the step and in the metric of its optimiser."""
+        part = self.split.proximable
+        if part is None or self.matrix.frozen:
+            return
+        self.matrix.require_free()
+        found = metric_of(optimizers, self.matrix)
+        if found is None:
+            return
+        step, scale = found
+        W = self.matrix.value()
+        moved = part.prox(W, step) if scale is None else prox_in_metric(part, W, scale, step)
+        self.matrix.write(moved)
+
+    def check(self, optimizers: Sequence[object]) -> None:
+        """Refuse optimisers that cannot apply the part with a prox."""
+        part = self.split.proximable
+        if part is not None and self._beyond(optimizers, part):
+            raise no_metric(part)
+
+    def applicable(self, optimizers: Sequence[object]) -> PenaltyTerm:
+        """Return the term, without the part with a prox if optimisers cannot apply it."""
+        part = self.split.proximable
+        if part is None or not self._beyond(optimizers, part):
+            return self
+        return PenaltyTerm(self.name, self.matrix, SmoothProxSplit(self.split.smooth, None))
+
+    def _beyond(self, optimizers: Sequence[object], part: Proximable) -> bool:
+        """Tell whether optimisers cannot apply a part; nothing is applied to a frozen layer."""
+        if self.matrix.frozen:
+            return False
+        self.matrix.require_free()
+        return adapts(optimizers, self.matrix) and not in_metric(part)
+
+    @torch.no_grad()
+    def residual(self, step: float) -> float:
+        """Return how far the matrix is from stationary, from the present ``.grad``.
+
+        Parameters
+        ----------
+        step : float
+            The step of the prox, > 0.
+
+        Returns
+        -------
+        float
+            ||W - prox(W - step * gradient)|| / step; 0 of what is frozen.
+
+        Raises
+        ------
+        ParameterError
+            If there is no gradient.
+        """
+        if self.matrix.frozen:
+            return 0.0
+        gradient = self.matrix.gradient()
+        if gradient is None:
+            raise ParameterError(
+                f"residual needs the gradient of {self.matrix.name!r}: call backward() on the "
+                "loss with the smooth terms first."
+            )
+        W, part = self.matrix.value(), self.split.proximable
+        if part is None:
+            return float(gradient.norm())
+        return float((W - part.prox(W - step * gradient, step)).norm()) / step
+
+
+def term(
+    name: str,
+    matrix: Matrix,
+    penalty: Penalty,
+    columns: Columns | None = None,
+    feature_names: Sequence[str] | None = None,
+) -> PenaltyTerm:
+    """Return a penalty bound to the features and columns of a matrix."""
+    if not isinstance(penalty, Penalty):
+        allowed = "penalties of polytask.penalties, such as L21(1e-3)"
+        raise ParameterError(sentence("The values", "penalties", allowed, repr(penalty)))
+    n_features, n_columns = matrix.shape
+    columns = columns or Columns.plain(n_columns)
+    if columns.n_columns != n_columns:
+        allowed = f"as many as the columns of {name!r} ({n_columns})"
+        raise ParameterError(sentence("columns", "Penalties", allowed, columns.n_columns))
+    names = None if feature_names is None else tuple(feature_names)
+    if names is not None and len(names) != n_features:
+        allowed = f"as many as the inputs of {name!r} ({n_features})"
+        raise ParameterError(sentence("feature_names", "Penalties", allowed, len(names)))
+    space = FeatureSpace(n_features, names, np.ones((n_features, n_columns)))
+    return PenaltyTerm(
+        name, matrix, smooth_prox_split(bind_features(penalty.bind(columns), space))
+    )
 
 
 def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
     """Refuse two proximal steps on one parameter: one after the other is not their sum."""
     owner: dict[int, str] = {}
     for found in terms:
-        if found.parting.proximable is None:
+        if found.split.proximable is None:
             continue
         for parameter in found.matrix.parameters:
             other = owner.setdefault(id(parameter), found.name)
@@ -126,8 +364,8 @@ class Penalties:
         """Return the sum of the smooth terms, to be added to the loss; 0.0 without any."""
         total: Tensor | float = 0.0
         for found in self.terms:
-            if found.parting.smooth is not None:
-                total = total + smooth_value(found.matrix.value(), found.parting.smooth)
+            if found.split.smooth is not None:
+                total = total + smooth_value(found.matrix.value(), found.split.smooth)
         return total
 
     def proximal_step(self, *optimizers: object) -> None:
@@ -188,7 +426,7 @@ class Penalties:
         """Return the value of the penalty of each name, smooth or not."""
         total = dict.fromkeys(self.names, 0.0)
         for found in self.terms:
-            total[found.name] += found.parting.value(found.matrix.value())
+            total[found.name] += found.split.value(found.matrix.value())
         return total
 
     @torch.no_grad()

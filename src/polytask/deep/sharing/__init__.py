@@ -3,11 +3,7 @@
 from __future__ import annotations
 
 from polytask.deep.sharing.base import Sharing
-from polytask.deep.sharing.experts import CGC, MMoE
-from polytask.deep.sharing.film import FiLM
-from polytask.deep.sharing.hard import Hard
-from polytask.deep.sharing.levels import PLE
-from polytask.deep.sharing.soft import Soft
-from polytask.deep.sharing.stitch import CrossStitch
+from polytask.deep.sharing.experts import CGC, PLE, MMoE
+from polytask.deep.sharing.trunks import CrossStitch, FiLM, Hard, Soft
 
 __all__ = ["Hard", "Soft", "CrossStitch", "MMoE", "CGC", "PLE", "FiLM", "Sharing"]

@@ -4,24 +4,253 @@ from __future__ import annotations
 
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import final
+from typing import Any, final
 
 import torch
 from torch import Tensor, nn
+from torch.nn import functional
 
 from polytask._checks import sentence
-from polytask.deep.regularise.matrices import ColumnPerCopy, Matrix, OneColumn
-from polytask.deep.regularise.names import input_layers, weights_of
-from polytask.deep.sharing.base import Inputs, count_rows, representation, take
-from polytask.deep.sharing.stacked import (
-    StackedBatchNorm,
-    StackedLinear,
-    allows_stacking,
-    stack_layers,
+from polytask.deep.regularise.matrices import (
+    ColumnPerCopy,
+    Layout,
+    Matrix,
+    OneColumn,
+    RowsAt,
+    input_layers,
+    weights_of,
 )
+from polytask.deep.sharing.base import Inputs, count_rows, representation, take
 from polytask.exceptions import IncompatibleError
+
+
+class StackedLayer(nn.Module, ABC):
+    """Layers of one shape, the first axis of whose parameters counts the copies."""
+
+    @abstractmethod
+    def forward(
+        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Return what every copy makes of its rows."""
+        # Shapes: x (n, h), which (k,), counts (n_copies or k,), result (n_copies or k, n, h_out).
+
+
+def _chosen(values: Tensor | None, which: Tensor | None) -> Any:  # noqa: ANN401 - a Tensor, or None
+    return values if values is None or which is None else values[which]
+
+
+def _shifted(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    """Return rows scaled and shifted, each copy by its own gains, where there are any."""
+    scaled = rows if weight is None else rows * weight[:, None]
+    return scaled if bias is None else scaled + bias[:, None]
+
+
+def _stack(layers: Sequence[nn.Module], name: str) -> nn.Parameter | None:
+    """Return the parameters of one name as one, None where layers have none."""
+    found = [getattr(layer, name) for layer in layers]
+    if any(value is None for value in found):
+        return None
+    return nn.Parameter(torch.stack([value.detach() for value in found]), found[0].requires_grad)
+
+
+@final
+class StackedLinear(StackedLayer):
+    """Linear layers as one batched product."""
+
+    # Shapes: weight (n_copies, n_out, n_in), bias (n_copies, n_out).
+
+    layouts: Mapping[str, Layout] = {"weight": RowsAt(2)}
+    weight: nn.Parameter
+    bias: nn.Parameter | None
+
+    def __init__(self, layers: Sequence[nn.Linear]) -> None:
+        super().__init__()
+        self.register_parameter("weight", _stack(layers, "weight"))
+        self.register_parameter("bias", _stack(layers, "bias"))
+
+    def forward(
+        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Return every copy's linear map of its rows."""
+        weight, bias = _chosen(self.weight, which), _chosen(self.bias, which)
+        rows = x.expand(len(weight), *x.shape) if x.ndim == 2 else x
+        across = weight.transpose(1, 2)
+        if bias is None:
+            return torch.bmm(rows, across)
+        return torch.baddbmm(bias[:, None], rows, across)
+
+
+@final
+class StackedLayerNorm(StackedLayer):
+    """Layer norms, each with gains of its own."""
+
+    not_weights = ("weight",)
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, layers: Sequence[nn.LayerNorm]) -> None:
+        super().__init__()
+        self.shape, self.eps = tuple(layers[0].normalized_shape), layers[0].eps
+        self.register_parameter("weight", _stack(layers, "weight"))
+        self.register_parameter("bias", _stack(layers, "bias"))
+
+    def forward(
+        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Return every copy's normalised rows."""
+        found = functional.layer_norm(x, self.shape, eps=self.eps)
+        return _shifted(found, _chosen(self.weight, which), _chosen(self.bias, which))
+
+
+@final
+class StackedBatchNorm(StackedLayer):
+    """Batch norms, each with statistics and gains of its own."""
+
+    # Where a copy gets a single row in training, the row is normalised with its running
+    # statistics, which stay as they are: one row has no variance.
+
+    not_weights = ("weight",)
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+    running_mean: Tensor
+    running_var: Tensor
+
+    def __init__(self, layers: Sequence[nn.BatchNorm1d]) -> None:
+        super().__init__()
+        self.eps, self.momentum = layers[0].eps, float(layers[0].momentum or 0.0)
+        self.register_parameter("weight", _stack(layers, "weight"))
+        self.register_parameter("bias", _stack(layers, "bias"))
+        for name in ("running_mean", "running_var"):
+            stacked = torch.stack([getattr(layer, name) for layer in layers])
+            self.register_buffer(name, stacked)
+
+    def forward(
+        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Return every copy's normalised rows."""
+        mean, var = _chosen(self.running_mean, which), _chosen(self.running_var, which)
+        # Statistics have the precision of the running ones, also where products have a lower one.
+        whole = x.to(mean.dtype)
+        rows = whole.expand(len(mean), *x.shape) if x.ndim == 2 else whole
+        if self.training:
+            mean, var = self._of_batch(rows, which, counts)
+        found = (rows - mean[:, None]) * torch.rsqrt(var + self.eps)[:, None]
+        scale, shift = _chosen(self.weight, which), _chosen(self.bias, which)
+        return _shifted(found, scale, shift).to(x.dtype)
+
+    def _of_batch(
+        self, rows: Tensor, which: Tensor | None, counts: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """Return the statistics of each copy's rows, running ones for a single row; learn them."""
+        k, n, _ = rows.shape
+        count = rows.new_full((k,), n) if counts is None else counts.to(rows.dtype)
+        there = (torch.arange(n, device=rows.device) < count[:, None])[..., None]
+        divisor = count.clamp(min=1)[:, None]
+        mean = torch.where(there, rows, 0.0).sum(1) / divisor
+        deviation = torch.where(there, rows - mean[:, None], 0.0)
+        var = deviation.square().sum(1) / divisor
+        enough = (count > 1)[:, None]
+        unbiased = var.detach() * divisor / (divisor - 1).clamp(min=1)
+        found = []
+        pairs = ((self.running_mean, mean, mean.detach()), (self.running_var, var, unbiased))
+        for running, own, newest in pairs:
+            before = _chosen(running, which)
+            found.append(torch.where(enough, own, before))
+            after = torch.where(enough, torch.lerp(before, newest, self.momentum), before)
+            running.copy_(after if which is None else running.index_copy(0, which, after))
+        return found[0], found[1]
+
+
+@final
+class Elementwise(StackedLayer):
+    """A layer without parameters that treats every number, or every row, by itself."""
+
+    def __init__(self, layer: nn.Module) -> None:
+        super().__init__()
+        self.layer = layer
+
+    def forward(
+        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
+    ) -> Tensor:
+        """Return the layer's output, the same whichever copies are wanted."""
+        found: Tensor = self.layer(x)
+        return found
+
+
+_ELEMENTWISE = (
+    nn.ReLU, nn.ReLU6, nn.LeakyReLU, nn.ELU, nn.SELU, nn.CELU, nn.GELU, nn.SiLU, nn.Mish,
+    nn.Tanh, nn.Sigmoid, nn.Softplus, nn.Softsign, nn.Hardtanh, nn.Hardswish, nn.Identity,
+)  # fmt: skip
+
+_STACKED: Mapping[type[nn.Module], Callable[[Any], StackedLayer]] = {
+    nn.Linear: StackedLinear,
+    nn.LayerNorm: StackedLayerNorm,
+    nn.BatchNorm1d: StackedBatchNorm,
+}
+
+
+def layers_of(trunk: nn.Module) -> list[nn.Module]:
+    """Return the layers of a trunk in their order: those of nested nn.Sequential, else itself."""
+    if type(trunk) is nn.Sequential:
+        return [layer for inner in trunk for layer in layers_of(inner)]
+    return [trunk]
+
+
+def is_stackable(layer: nn.Module) -> bool:
+    """Tell whether copies of a layer can be computed as one."""
+    if isinstance(layer, nn.BatchNorm1d):
+        plain = type(layer) is nn.BatchNorm1d
+        return plain and layer.track_running_stats and layer.momentum is not None
+    if isinstance(layer, nn.LayerNorm):
+        return type(layer) is nn.LayerNorm and len(layer.normalized_shape) == 1
+    return type(layer) in (*_STACKED, *_ELEMENTWISE, nn.Dropout)
+
+
+def allows_stacking(trunk: nn.Module) -> bool:
+    """Tell whether copies of a trunk can be computed as one batched product."""
+    # So it is for an nn.Sequential of linear layers, batch and layer norms, dropout and
+    # activations without parameters.
+    return type(trunk) is nn.Sequential and all(map(is_stackable, layers_of(trunk)))
+
+
+def stack_layers(trunks: Sequence[nn.Module]) -> list[StackedLayer]:
+    """Return the layers of trunks of one shape as stacked layers."""
+    stacked = []
+    for layers in zip(*map(layers_of, trunks), strict=True):
+        build = _STACKED.get(type(layers[0]))
+        stacked.append(build(layers) if build else Elementwise(layers[0]))
+    return stacked
+
+
+def stages_of(trunk: nn.Module) -> list[nn.Module]:
+    """Return the stages of a trunk."""
+    stages: list[list[nn.Module]] = [[]]
+    heavy = False
+    for layer in layers_of(trunk):
+        begins = any(parameter.ndim >= 2 for parameter in layer.parameters())
+        if begins and heavy:
+            stages.append([])
+        heavy = heavy or begins
+        stages[-1].append(layer)
+    found: list[nn.Module] = [nn.Sequential(*stage) for stage in stages]
+    return found if type(trunk) is nn.Sequential else [trunk]
+
+
+def first_width(trunk: nn.Module) -> int | None:
+    """Return the width of the rows that a trunk reads, None where it cannot be seen."""
+    # It can be in an nn.Sequential whose first layer with an attribute `in_features` has nothing
+    # before it but norms, activations and dropout.
+    if type(trunk) is not nn.Sequential:
+        return None
+    for layer in layers_of(trunk):
+        width = getattr(layer, "in_features", None)
+        if isinstance(width, int):
+            return width
+        if not is_stackable(layer):
+            return None
+    return None
 
 
 class Copies(nn.Module, ABC):

@@ -18,10 +18,17 @@ from polytask._registry import saveable
 from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
+from polytask.io import opened
 from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
 from polytask.selection.auto.clock import Clock
-from polytask.selection.auto.trying import Trials, do_fit, make_splits, opened, units_of
+from polytask.selection.auto.trying import (
+    Trials,
+    do_fit,
+    journal_header,
+    make_splits,
+    units_of,
+)
 from polytask.selection.auto.weighing import Tried, Weighed, weigh
 from polytask.selection.candidates import DEEP, DEFAULT, auto_models, deep_models
 from polytask.selection.entries import make_entries
@@ -114,7 +121,9 @@ def combine(
     splits = make_splits(raw, settings.cv, settings.unseen, owner)
     bench = make_bench(study, splits, units_of(raw, settings.cv))
     with (
-        opened(settings.journal, data, splits, entries, owner) as store,
+        opened(
+            settings.journal, lambda: journal_header(data, splits, entries), owner=owner
+        ) as store,
         Workers(do_fit, (study, data, entries, splits), settings.n_jobs) as workers,
     ):
         clock = Clock.of_budget(budget, settings.spent, len(splits), workers.count)

@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import time
 import warnings
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from statistics import median
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +21,7 @@ from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData, WithinTasks
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError, TimeBudgetError
-from polytask.io import Journal
+from polytask.io import Store
 from polytask.io.model_file import versions
 from polytask.messages import Said
 from polytask.metrics import HeldOut
@@ -37,25 +35,6 @@ from polytask.selection.held import Study, digest_of, held_out
 
 Array = NDArray[np.float64]
 Record = dict[str, Any]
-
-
-class Store(Protocol):
-    """Where finished fits are kept: a journal, or a dict of this run."""
-
-    def get(self, key: str) -> Any:  # noqa: ANN401 - whatever was stored
-        """Return a finished piece, None if there is no such one."""
-        ...
-
-    def put(self, key: str, value: Any) -> None:  # noqa: ANN401 - anything
-        """Store a finished piece."""
-        ...
-
-
-class _Memory(dict[str, Any]):
-    """What a choice without a journal keeps."""
-
-    def put(self, key: str, value: Any) -> None:  # noqa: ANN401
-        self[key] = value
 
 
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
@@ -95,19 +74,11 @@ def _servable(raw: TaskData, train: NDArray[np.intp], test: NDArray[np.intp]) ->
     return train, test[np.isin(owners[test], owners[train])]
 
 
-@contextmanager
-def opened(
-    path: str | os.PathLike[str] | None,
-    data: TaskData,
-    splits: Sequence[Split],
-    entries: Sequence[Entry],
-    owner: str,
-) -> Iterator[Store]:
-    """Open the journal of a choice, or keep its fits in memory."""
-    if path is None:
-        yield _Memory()
-        return
-    header = {
+def journal_header(
+    data: TaskData, splits: Sequence[Split], entries: Sequence[Entry]
+) -> dict[str, Any]:
+    """Return what must be the same for a journal of a choice to be gone on with."""
+    return {
         "kind": "auto",
         # The first format had the probability of the class that was seen alone.
         "format": 2,
@@ -116,8 +87,6 @@ def opened(
         "models": {entry.name: told(entry.estimator) for entry in entries if entry.estimator},
         "polytask": versions()["polytask"],
     }
-    with Journal.open(path, header, owner=owner) as journal:
-        yield journal
 
 
 @dataclass(frozen=True, eq=False)

@@ -8,15 +8,8 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor  # noqa: E402
-from polytask.deep.adapting import (  # noqa: E402
-    Adapters,
-    NearSource,
-    Start,
-    Unfreeze,
-    descend,
-    descent,
-)
-from polytask.deep.adapting.changes import layers_of  # noqa: E402
+from polytask.deep import adapting as descent  # noqa: E402
+from polytask.deep.adapting import Adapters, NearSource, Start, Unfreeze, descend, layers_of  # noqa: E402
 from polytask.losses import Multinomial, Squared  # noqa: E402
 
 METHODS = (Unfreeze(2, 10, 0.01), NearSource(0.1, 20, 0.01), Adapters(2, 20, 0.01))
@@ -68,7 +61,7 @@ def _value(tasks, method, start, rows, course):
 
 
 def _features(tasks, course, X):
-    from polytask.deep.added import AddedTask
+    from polytask.deep.prediction import AddedTask
 
     layers, additions = course.change.kept()
     coef, intercept = course.head[:, :-1], course.head[:, -1]

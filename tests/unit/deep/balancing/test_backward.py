@@ -14,7 +14,6 @@ from polytask.deep.balancing import (  # noqa: E402
     DWA,
     IMTLG,
     MGDA,
-    Balance,
     Equal,
     Fixed,
     GradNorm,
@@ -23,12 +22,13 @@ from polytask.deep.balancing import (  # noqa: E402
     OwnRows,
     Parameters,
     State,
+    StatefulBalancer,
     UPGrad,
     backward,
     fan_out,
     routes,
 )
-from polytask.deep.balancing._own_heads import contributions  # noqa: E402
+from polytask.deep.balancing.routes import contributions  # noqa: E402
 from polytask.exceptions import DataError, IncompatibleError  # noqa: E402
 
 N, D, H, T = 7, 3, 4, 5
@@ -293,7 +293,7 @@ def test_a_loss_balancer_weighs_everything():
 
 
 def test_gradnorm_weighs_the_heads_too():
-    net, balance = Net(), Balance(GradNorm(learning_rate=0.3), T)
+    net, balance = Net(), StatefulBalancer(GradNorm(learning_rate=0.3), T)
     for _ in range(2):
         net.zero_grad()
         losses, shared = plain_tensor(net, list(range(T)))
@@ -347,7 +347,7 @@ def test_a_loss_scale_multiplies_gradients_and_nothing_else():
 
 
 def test_an_overflow_of_the_scale_reaches_the_scaler():
-    net, balance = Net(torch.float32), Balance(GradNorm(), T)
+    net, balance = Net(torch.float32), StatefulBalancer(GradNorm(), T)
     losses, shared = linear_heads(net, list(range(T)))
     weights = backward(losses, shared=shared, balancer=balance, loss_scale=1e38)
     assert torch.equal(weights, torch.ones(T))
@@ -433,14 +433,17 @@ class Stops:
 REFUSED = {
     "shape": (lambda n: {"losses": torch.tensor(1.0, requires_grad=True)}, "shape"),
     "shared": (lambda n: {"balancer": MGDA()}, "MGDA weighs gradients"),
-    "memory": (lambda n: {"balancer": DWA()}, "Balance"),
+    "memory": (lambda n: {"balancer": DWA()}, "StatefulBalancer"),
     "kind": (lambda n: {"balancer": "mgda"}, "weigh_losses"),
     "class": (lambda n: {"balancer": MGDA}, "weigh_losses"),
     "weights": (lambda n: {"weights": torch.ones(2)}, "as the losses are"),
     "numbers": (lambda n: {"present": torch.tensor([0, 0, 1, 2, 3])}, "different numbers"),
     "range": (lambda n: {"present": torch.arange(1, 6), "n_tasks": 5}, "from 0 to 4"),
     "absent": (lambda n: {"n_tasks": 9}, "belong to"),
-    "tasks": (lambda n: {"balancer": Balance(Equal(), 3), "n_tasks": 4}, "that of Balance"),
+    "tasks": (
+        lambda n: {"balancer": StatefulBalancer(Equal(), 3), "n_tasks": 4},
+        "that of StatefulBalancer",
+    ),
     "leaf": (lambda n: {"balancer": MGDA(), "shared": n.X}, "require gradients"),
     "frozen": (lambda n: {"balancer": MGDA(), "shared": OwnRows(n.X, n.rows)}, "frozen trunk"),
     "empty": (lambda n: {"balancer": MGDA(), "shared": []}, "at least one"),

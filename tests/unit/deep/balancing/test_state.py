@@ -15,10 +15,10 @@ from polytask.deep.balancing import (  # noqa: E402
     DWA,
     FAMO,
     MGDA,
-    Balance,
     Equal,
     Fixed,
     PCGrad,
+    StatefulBalancer,
     UPGrad,
     backward,
 )
@@ -60,7 +60,7 @@ class Problem:
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_task_absent_from_every_second_batch(name):
-    problem, balance = Problem(), Balance(METHODS[name], 3)
+    problem, balance = Problem(), StatefulBalancer(METHODS[name], 3)
     before = problem.losses()[0].detach()
     for step in range(120):
         problem.step(balance, [0, 1] if step % 2 == 0 else [0, 1, 2])
@@ -70,7 +70,7 @@ def test_a_task_absent_from_every_second_batch(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_a_task_that_comes_late(name):
-    problem, balance = Problem(), Balance(METHODS[name], 3)
+    problem, balance = Problem(), StatefulBalancer(METHODS[name], 3)
     for _ in range(40):
         problem.step(balance, [0, 1])
     before = problem.losses()[0].detach()
@@ -82,12 +82,12 @@ def test_a_task_that_comes_late(name):
 
 @pytest.mark.parametrize("name", METHODS)
 def test_training_goes_on_from_a_checkpoint_bit_for_bit(name):
-    whole, balance = Problem(), Balance(METHODS[name], 3)
+    whole, balance = Problem(), StatefulBalancer(METHODS[name], 3)
     for step in range(6):
         whole.step(balance, [0, 1] if step % 2 == 0 else [2, 0, 1])
         if step == 2:
             saved = copy.deepcopy((whole, balance.state_dict()))
-    resumed, fresh = saved[0], Balance(METHODS[name], 3)
+    resumed, fresh = saved[0], StatefulBalancer(METHODS[name], 3)
     fresh.load_state_dict(saved[1])
     for step in range(3, 6):
         resumed.step(fresh, [0, 1] if step % 2 == 0 else [2, 0, 1])
@@ -96,15 +96,19 @@ def test_training_goes_on_from_a_checkpoint_bit_for_bit(name):
 
 
 def test_a_state_of_another_balancer_is_refused():
-    balance = Balance(FAMO(), 3)
+    balance = StatefulBalancer(FAMO(), 3)
     balance.weigh(torch.ones(3))
-    for other in (Balance(DWA(), 3), Balance(FAMO(), 4), Balance(Equal(), 3)):
-        with pytest.raises(DataError, match="state of Balance"):
+    for other in (
+        StatefulBalancer(DWA(), 3),
+        StatefulBalancer(FAMO(), 4),
+        StatefulBalancer(Equal(), 3),
+    ):
+        with pytest.raises(DataError, match="state of StatefulBalancer"):
             other.load_state_dict(balance.state_dict())
 
 
 def test_losses_in_half_precision_keep_a_state_in_single():
-    balance = Balance(FAMO(), 2)
+    balance = StatefulBalancer(FAMO(), 2)
     weights = balance.weigh(torch.tensor([1.0, 2.0], dtype=torch.bfloat16))
     assert weights.dtype == torch.bfloat16
     assert balance.state_dict()["tasks.value"].dtype == torch.float32
@@ -119,7 +123,7 @@ def test_a_balancer_can_be_saved(name):
 
 
 def test_a_state_is_a_copy():
-    balance = Balance(FAMO(), 2)
+    balance = StatefulBalancer(FAMO(), 2)
     balance.weigh(torch.ones(2))
     state = balance.state_dict()
     state["tasks.value"].add_(5)
@@ -131,16 +135,16 @@ def test_a_state_is_a_copy():
 
 def test_what_remembers_nothing_has_no_state():
     for balancer in (Equal(), Fixed([1.0, 2.0]), MGDA(), UPGrad()):
-        balance = Balance(balancer, 2)
+        balance = StatefulBalancer(balancer, 2)
         balance.weigh(torch.ones(2), gramian=torch.eye(2))
         assert not balance.remembers
         assert balance.state_dict() == {}
         balance.load_state_dict({})
-    assert Balance(PCGrad(), 2).remembers
+    assert StatefulBalancer(PCGrad(), 2).remembers
 
 
 def test_the_gramian_is_asked_for():
-    balance = Balance(MGDA(), 2)
+    balance = StatefulBalancer(MGDA(), 2)
     assert balance.needs_gramian
     with pytest.raises(IncompatibleError, match="needs the Gramian"):
         balance.weigh(torch.ones(2))
@@ -148,11 +152,11 @@ def test_the_gramian_is_asked_for():
 
 def test_observing_needs_a_balancer_that_learns_from_it():
     with pytest.raises(IncompatibleError, match="FAMO does"):
-        Balance(Equal(), 2).observe(torch.ones(2))
+        StatefulBalancer(Equal(), 2).observe(torch.ones(2))
 
 
 def test_observing_leaves_absent_tasks():
-    balance = Balance(FAMO(), 3)
+    balance = StatefulBalancer(FAMO(), 3)
     for _ in range(3):
         balance.weigh(torch.tensor([1.0, 2.0]), torch.tensor([2, 0]))
         balance.observe(torch.tensor([0.5, 2.0]), torch.tensor([2, 0]))

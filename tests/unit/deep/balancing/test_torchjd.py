@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from polytask.deep.balancing import Balance, TorchJD  # noqa: E402
+from polytask.deep.balancing import StatefulBalancer, TorchJD  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 
 
@@ -36,7 +36,7 @@ def lookalike(monkeypatch):
 
 @pytest.mark.usefixtures("lookalike")
 def test_weights_are_passed_on():
-    balance = Balance(TorchJD(Weighting()), 2)
+    balance = StatefulBalancer(TorchJD(Weighting()), 2)
     gramian = torch.diag(torch.tensor([2.0, 4.0]))
     assert balance.weigh(torch.ones(2), gramian=gramian).tolist() == [0.5, 0.25]
 
@@ -60,7 +60,7 @@ def test_the_command_is_named_where_it_is_missing(monkeypatch):
 def test_a_weighting_of_torchjd_itself():
     from torchjd.aggregation import KrumWeighting
 
-    balance = Balance(TorchJD(KrumWeighting(1, 1)), 5)
+    balance = StatefulBalancer(TorchJD(KrumWeighting(1, 1)), 5)
     J = torch.sin(torch.arange(30.0)).reshape(5, 6)
     weights = balance.weigh(torch.ones(5), gramian=J @ J.T)
     assert torch.equal(weights, KrumWeighting(1, 1)(J @ J.T))

@@ -23,18 +23,21 @@ from polytask.deep.balancing import (  # noqa: E402
     MGDA,
     STCH,
     Aligned,
-    Balance,
     CAGrad,
     Fixed,
     GeometricMean,
     GradNorm,
     Nash,
     RandomWeights,
+    StatefulBalancer,
     Uncertainty,
     UPGrad,
 )
-from polytask.deep.balancing._cone import Cosines, nonnegative_minimum  # noqa: E402
-from polytask.deep.balancing.cones import projected_in_order  # noqa: E402
+from polytask.deep.balancing.cones import (  # noqa: E402
+    Cosines,
+    nonnegative_minimum,
+    projected_in_order,
+)
 from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
 
 PROBLEMS = list(torchjd_values.PROBLEMS)
@@ -48,7 +51,7 @@ KEPT = json.loads(torchjd_values.FILE.read_text(encoding="utf-8"))
 def weighed(balancer, gramian, losses=None, dtype=torch.float64):
     G = torch.tensor(np.asarray(gramian), dtype=dtype)
     values = np.ones(len(G)) if losses is None else losses
-    balance = Balance(balancer, len(G))
+    balance = StatefulBalancer(balancer, len(G))
     return balance.weigh(torch.tensor(values, dtype=dtype), gramian=G).numpy()
 
 
@@ -63,8 +66,8 @@ def ours(name):
     lengths = np.sqrt(np.diagonal(G))
     cosines = Cosines(G / np.outer(lengths, lengths), lengths, np.finfo(float).eps)
     losses = [torch.tensor(torchjd_values.losses(name, step)) for step in range(5)]
-    dwa = Balance(DWA(torchjd_values.TEMPERATURE, period=2), k)
-    famo = Balance(FAMO(), k)
+    dwa = StatefulBalancer(DWA(torchjd_values.TEMPERATURE, period=2), k)
+    famo = StatefulBalancer(FAMO(), k)
     for step in range(4):
         dwa.weigh(losses[step])
     for step in range(3):
@@ -76,10 +79,10 @@ def ours(name):
         "IMTLG": weighed(IMTLG(), G) / k,
         "Aligned": weighed(Aligned(), G) / k,
         "PCGrad": projected_in_order(cosines, torchjd_values.order(name)),
-        "GeometricMean": Balance(GeometricMean(), k).weigh(losses[0]).numpy() / k,
-        "STCH": Balance(STCH(k * torchjd_values.MU), k).weigh(losses[0]).numpy() / k**2,
-        "UW": Balance(Uncertainty(squared_error=True), k).weigh(losses[0]).numpy(),
-        "IMTLL": Balance(IMTLL(), k).weigh(losses[0]).numpy(),
+        "GeometricMean": StatefulBalancer(GeometricMean(), k).weigh(losses[0]).numpy() / k,
+        "STCH": StatefulBalancer(STCH(k * torchjd_values.MU), k).weigh(losses[0]).numpy() / k**2,
+        "UW": StatefulBalancer(Uncertainty(squared_error=True), k).weigh(losses[0]).numpy(),
+        "IMTLL": StatefulBalancer(IMTLL(), k).weigh(losses[0]).numpy(),
         "DWA": dwa.weigh(losses[4]).numpy(),
         "FAMO": famo.weigh(losses[3]).numpy() / k,
     }
@@ -225,7 +228,7 @@ def test_the_quadratic_program_against_scipy(seed):
 
 def test_gradnorm_follows_the_paper():
     # Two steps by hand: r = (loss / first loss) / mean; the sign of the distance moves w.
-    balance = Balance(GradNorm(alpha=1.0, learning_rate=0.1), 2)
+    balance = StatefulBalancer(GradNorm(alpha=1.0, learning_rate=0.1), 2)
     G = torch.diag(torch.tensor([4.0, 1.0], dtype=torch.float64))
     first = balance.weigh(torch.tensor([1.0, 10.0], dtype=torch.float64), gramian=G)
     assert first.tolist() == [1.0, 1.0]
@@ -238,7 +241,7 @@ def test_gradnorm_follows_the_paper():
 
 
 def test_gradnorm_settles_where_the_sizes_meet_their_targets():
-    balance = Balance(GradNorm(alpha=0.0, learning_rate=0.01), 3)
+    balance = StatefulBalancer(GradNorm(alpha=0.0, learning_rate=0.01), 3)
     lengths = torch.tensor([3.0, 1.0, 0.5], dtype=torch.float64)
     losses = torch.ones(3, dtype=torch.float64)
     for _ in range(3000):
@@ -250,7 +253,7 @@ def test_gradnorm_settles_where_the_sizes_meet_their_targets():
 def test_uncertainty_settles_at_the_likeliest_variance():
     losses = torch.tensor([0.2, 4.0])
     for squared, at in ((False, 0.5), (True, 0.5)):
-        balance = Balance(Uncertainty(0.02, squared_error=squared), 2)
+        balance = StatefulBalancer(Uncertainty(0.02, squared_error=squared), 2)
         for _ in range(2000):
             w = balance.weigh(losses)
         np.testing.assert_allclose(w * losses, at, rtol=0.02)
@@ -258,14 +261,14 @@ def test_uncertainty_settles_at_the_likeliest_variance():
 
 def test_imtll_brings_losses_to_one():
     losses = torch.tensor([0.2, 4.0])
-    balance = Balance(IMTLL(0.02), 2)
+    balance = StatefulBalancer(IMTLL(0.02), 2)
     for _ in range(2000):
         w = balance.weigh(losses)
     np.testing.assert_allclose(w * losses, 1.0, rtol=0.02)
 
 
 def test_famo_without_observing_compares_with_the_next_batch():
-    told, untold = Balance(FAMO(), 2), Balance(FAMO(), 2)
+    told, untold = StatefulBalancer(FAMO(), 2), StatefulBalancer(FAMO(), 2)
     losses = [torch.tensor(values) for values in ([1.0, 2.0], [0.5, 1.9], [0.3, 1.9])]
     for before, after in itertools.pairwise(losses):
         told.weigh(before)
@@ -278,7 +281,7 @@ def test_famo_without_observing_compares_with_the_next_batch():
 
 
 def test_dwa_by_hand():
-    balance = Balance(DWA(temperature=1.0, period=1), 2)
+    balance = StatefulBalancer(DWA(temperature=1.0, period=1), 2)
     for losses in ([1.0, 1.0], [0.5, 1.0]):
         assert balance.weigh(torch.tensor(losses)).tolist() == [1.0, 1.0]
     wanted = 2 * torch.softmax(torch.tensor([0.5, 1.0]), 0)
@@ -286,7 +289,7 @@ def test_dwa_by_hand():
 
 
 def test_relative_stch_counts_in_first_losses():
-    balance = Balance(STCH(0.5, relative=True), 2)
+    balance = StatefulBalancer(STCH(0.5, relative=True), 2)
     balance.weigh(torch.tensor([1.0, 10.0]))
     w = balance.weigh(torch.tensor([1.0, 5.0]))
     shares = torch.softmax(torch.tensor([1.0, 0.5]) / 0.5, 0)
@@ -294,7 +297,7 @@ def test_relative_stch_counts_in_first_losses():
 
 
 def test_random_weights_have_the_stated_law():
-    balance = Balance(RandomWeights(3), 3)
+    balance = StatefulBalancer(RandomWeights(3), 3)
     drawn = torch.stack([balance.weigh(torch.ones(3)) for _ in range(2000)])
     assert float((drawn.sum(1) - 3).abs().max()) < 1e-5
     np.testing.assert_allclose(drawn.mean(0), 1.0, atol=0.05)
@@ -306,9 +309,9 @@ def test_bad_parameters_are_refused():
     with pytest.raises(ParameterError, match="weights of Fixed"):
         Fixed([1.0, -1.0])
     with pytest.raises(ParameterError, match="as many as there are tasks, 3"):
-        Balance(Fixed([1.0, 1.0]), 3).weigh(torch.ones(3))
+        StatefulBalancer(Fixed([1.0, 1.0]), 3).weigh(torch.ones(3))
     with pytest.raises(ParameterError, match="squared_error of Uncertainty"):
-        Balance(Uncertainty(squared_error=[True]), 3).weigh(torch.ones(3))
+        StatefulBalancer(Uncertainty(squared_error=[True]), 3).weigh(torch.ones(3))
     for make in (lambda: STCH(0.0), lambda: DWA(period=0), lambda: CAGrad(-1.0)):
         with pytest.raises(ParameterError):
             make()
@@ -317,4 +320,4 @@ def test_bad_parameters_are_refused():
 def test_negative_losses_are_refused_with_their_place():
     for balancer in (GeometricMean(), IMTLL(), Uncertainty(), DWA(), FAMO()):
         with pytest.raises(DataError, match="zero or more"):
-            Balance(balancer, 2).weigh(torch.tensor([1.0, -2.0]))
+            StatefulBalancer(balancer, 2).weigh(torch.tensor([1.0, -2.0]))

@@ -91,7 +91,7 @@ CASES = {
     ),
     "heads": (fit(heads=MLP(norm="batch")), "heads of Deep.* must be None, or an MLP whose norm"),
     "no sharing": (fit(sharing="hard"), "sharing of DeepMultiTaskRegressor must be None or a"),
-    "no balancer": (fit(balancer="mgda"), "balancer of Balance must be one with"),
+    "no balancer": (fit(balancer="mgda"), "balancer of StatefulBalancer must be one with"),
     "no penalties": (fit(penalties=L21(0.1)), "penalties of DeepMultiTaskRegressor must be None"),
     "a name of no layer": (fit(penalties={"trunc.*": L21(0.1)}), "trunc"),
     "learning rate": (fit(learning_rate=0.0), "learning_rate of Deep.* must be a finite number"),

@@ -21,7 +21,7 @@ from polytask.deep import (  # noqa: E402  # noqa: E402, I001
     balancing,
     fit_network,
 )
-from polytask.deep.engine import compile_layers  # noqa: E402
+from polytask.deep.training.engine import compile_layers  # noqa: E402
 from polytask.penalties import L1, L2, TraceNorm  # noqa: E402
 
 SGD = functools.partial(torch.optim.SGD, lr=0.1)

@@ -17,14 +17,14 @@ pytest.importorskip("accelerate")
 
 from polytask import IncompatibleError, ParameterError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskRegressor, balancing  # noqa: E402
-from polytask.deep.engine import add_up_gradients  # noqa: E402
+from polytask.deep.training.engine import add_up_gradients  # noqa: E402
 
 SGD = functools.partial(torch.optim.SGD, lr=0.05)
 PROGRAM = """
 import functools, sys
 import numpy as np, torch
 from polytask.deep import MLP, DeepMultiTaskRegressor
-from polytask.deep.engine import _leave
+from polytask.deep.training.engine import _leave
 from polytask.deep.recording import GradientSimilarity
 X, y, task = (np.load(f"{sys.argv[1]}/{name}.npy") for name in ("X", "y", "task"))
 model = DeepMultiTaskRegressor(

@@ -28,7 +28,8 @@ from polytask.deep import (  # noqa: E402
     labelled,
     sharing,
 )
-from polytask.deep.record import Tally  # noqa: E402
+from polytask.deep.trainable import Sums  # noqa: E402
+from polytask.deep.training.history import Tally  # noqa: E402
 from polytask.exceptions import DataWarning  # noqa: E402
 from polytask.penalties import L1, L21, TraceNorm  # noqa: E402
 
@@ -110,7 +111,7 @@ def test_training_whose_held_out_loss_was_never_finite_is_refused():
 def test_no_number_says_that_a_task_has_no_label():
     tally = Tally(3)
     losses, ones = torch.tensor([float("nan"), 2.0]), torch.ones(2)
-    tally.add(losses, ones, torch.tensor([0, 2]))
+    tally.add(Sums(losses, ones, torch.tensor([0, 2])))
     assert_array_equal(tally.means(None).numpy(), [np.inf, np.nan, 2.0])
 
 

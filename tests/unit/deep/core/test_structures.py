@@ -70,7 +70,7 @@ def test_heads_with_layers_of_their_own(way, tmp_path):
 BALANCERS = [
     getattr(balancing, name)()
     for name in balancing.__all__
-    if name not in ("Balance", "Fixed", "State", "TorchJD", "backward", "fan_out")
+    if name not in ("StatefulBalancer", "Fixed", "State", "TorchJD", "backward", "fan_out")
     and hasattr(getattr(balancing, name), "start")
     and not getattr(getattr(balancing, name), "_is_protocol", False)
 ]

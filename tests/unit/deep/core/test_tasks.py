@@ -15,8 +15,8 @@ from torch.utils.data import DataLoader  # noqa: E402
 
 from polytask import DataError, ParameterError  # noqa: E402
 from polytask.deep import Task, TaskNetwork, Training, balancing, evaluate, fit_network, sharing  # noqa: E402
-from polytask.deep.balancing import Balance  # noqa: E402
-from polytask.deep.tasks import Except, labelled  # noqa: E402
+from polytask.deep.balancing import StatefulBalancer  # noqa: E402
+from polytask.deep.tasks import IgnoreIndex, labelled  # noqa: E402
 
 ADAM = functools.partial(torch.optim.Adam, lr=0.01)
 PAD = -1
@@ -67,7 +67,7 @@ def page_network():
 def test_pixels_and_boxes_from_a_loader(balancer):
     network, pages = page_network(), Pages()
     loader = DataLoader(pages, batch_size=32, shuffle=True)
-    balance = None if balancer is None else Balance(balancer, 2)
+    balance = None if balancer is None else StatefulBalancer(balancer, 2)
     before = evaluate(network, loader)
     training = Training(ADAM, max_epochs=12)
     history, result = fit_network(
@@ -138,7 +138,7 @@ def sequences(n=128, longest=6, n_tokens=4):
 def test_sequences_with_padding():
     x, target = sequences()
     torch.manual_seed(0)
-    mask = Except(PAD)
+    mask = IgnoreIndex(PAD)
     task = Task("before", PerToken(4), cross_entropy, mask=mask)
     network = TaskNetwork(Reversed(4), [task])
     batches = [(x[i : i + 32], {"before": target[i : i + 32]}) for i in range(0, 128, 32)]
@@ -186,7 +186,7 @@ def test_accumulated_batches_make_the_step_of_one_large_batch():
     sgd, found = functools.partial(torch.optim.SGD, lr=0.5), []
     for parts, accumulate in ((batches, 6), ([(x, {"before": target})], 1)):
         torch.manual_seed(0)
-        task = Task("before", PerToken(4), cross_entropy, mask=Except(PAD))
+        task = Task("before", PerToken(4), cross_entropy, mask=IgnoreIndex(PAD))
         network = TaskNetwork(Reversed(4), [task]).double()
         fit_network(network, parts, Training(sgd, max_epochs=3, accumulate=accumulate))
         found.append(network.sharing.read.weight_hh_l0.detach())

@@ -8,11 +8,10 @@ from numpy.testing import assert_allclose
 
 torch = pytest.importorskip("torch")
 
-from polytask.deep.heads import ColumnHeads  # noqa: E402
-from polytask.deep.network import Network  # noqa: E402
+from polytask.deep.network import ColumnHeads, Network  # noqa: E402
 from polytask.deep.rows import RowBatch  # noqa: E402
 from polytask.deep.sharing import Hard  # noqa: E402
-from polytask.deep.terms import TaskLosses, loss_values, sums_of_targets, task_means  # noqa: E402
+from polytask.deep.trainable import Sums, TaskLosses, loss_sums, task_means  # noqa: E402
 from polytask.losses import LOSSES, Huber, Logistic, Multinomial, Poisson, Quantile, Squared  # noqa: E402
 
 ALL = [make() for make in LOSSES.values()] + [Huber(0.5), Quantile(0.9)]
@@ -34,7 +33,9 @@ def test_values_and_gradients_are_those_of_the_numpy_half(loss):
     if eta.ndim == 1:
         eta[20:30] = y[20:30]
     at = torch.tensor(eta, requires_grad=True)
-    values = loss_values(loss, torch.tensor(y), at)
+    # Of one row with a task for each label: sums are the values themselves.
+    weight = torch.ones(1, len(y), dtype=torch.float64)
+    values = loss_sums(loss, torch.tensor(y)[None], at[None], weight)
     assert_allclose(values.detach().numpy(), loss.value(y, eta), rtol=1e-10, atol=1e-12)
     up = rng.normal(size=len(y))
     (values * torch.tensor(up)).sum().backward()
@@ -46,7 +47,7 @@ def test_values_and_gradients_are_those_of_the_numpy_half(loss):
 def test_batched_gradients_go_through_a_loss():
     eta = torch.linspace(-2, 2, 5, dtype=torch.float64, requires_grad=True)
     y = torch.tensor([0.0, 1.0, 1.0, 0.0, 1.0], dtype=torch.float64)
-    values = loss_values(Logistic(), y, eta)
+    values = loss_sums(Logistic(), y[None], eta[None], torch.ones_like(y)[None])
     eye = torch.eye(5, dtype=torch.float64)
     (rows,) = torch.autograd.grad(values, eta, eye, is_grads_batched=True)
     expected = np.diag(Logistic().gradient(y.numpy(), eta.detach().numpy()))
@@ -138,15 +139,15 @@ def test_a_task_of_another_gradient_is_left_alone():
 
 
 def test_an_infinite_loss_of_a_missing_label_counts_for_nothing():
-    losses = torch.tensor([[1.0, float("inf")], [3.0, 2.0]])
+    # Poisson at a target of 0: exp(eta), which overflows for the missing label.
+    eta = torch.log(torch.tensor([[1.0, float("inf")], [3.0, 2.0]]))
     weight = torch.tensor([[1.0, 0.0], [3.0, 1.0]])
-    sums = sums_of_targets(losses, weight)
-    assert sums.losses.tolist() == [10.0, 2.0]
-    assert sums.weights.tolist() == [4.0, 1.0]
+    sums = loss_sums(Poisson(), torch.zeros(2, 2), eta, weight)
+    assert_allclose(sums, [10.0, 2.0], rtol=1e-6)
 
 
 def test_a_root_is_taken_of_twice_the_mean():
-    sums = sums_of_targets(torch.tensor([[8.0, 8.0]]), torch.ones(1, 2))
+    sums = Sums(torch.tensor([8.0, 8.0]), torch.ones(2), torch.arange(2))
     roots = torch.tensor([True, False])
     assert task_means(sums, sums.weights, roots).tolist() == [4.0, 8.0]
 

@@ -12,9 +12,8 @@ torch = pytest.importorskip("torch")
 
 from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
-from polytask.deep import loop as loop_module  # noqa: E402
-from polytask.deep.history import Ending  # noqa: E402
-from polytask.deep.record import Tally  # noqa: E402
+from polytask.deep.training import loop as loop_module  # noqa: E402
+from polytask.deep.training.history import StopReason, Tally  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
 SGD = functools.partial(torch.optim.SGD, lr=0.05)
@@ -88,7 +87,7 @@ def test_early_stopping_keeps_the_best_epoch(rows):
     settings = {"trunk": MLP((64,)), "learning_rate": 0.02, "patience": 5, "max_epochs": 60}
     model = small(**settings).fit(X, noise, task)
     held = model.history_.held_out_objective
-    assert model.solution_.status is Ending.STOPPED_EARLY
+    assert model.solution_.status is StopReason.STOPPED_EARLY
     assert model.solution_.best_epoch == int(np.argmin(held)) + 1
     assert model.n_iter_ == model.solution_.best_epoch + 5
     again = small(**{**settings, "max_epochs": model.solution_.best_epoch}).fit(X, noise, task)
@@ -109,7 +108,7 @@ def test_every_task_with_enough_rows_is_held_out_and_trained(rows):
 def test_without_rows_to_hold_out_the_last_epoch_is_kept():
     X, y = np.arange(8.0).reshape(4, 2), np.arange(4.0)
     model = small().fit(X, y, ["a", "b", "c", "d"])
-    assert model.solution_.status is Ending.LAST_EPOCH
+    assert model.solution_.status is StopReason.LAST_EPOCH
     assert model.history_.held_out is None
     assert model.n_iter_ == 6
 
@@ -179,7 +178,7 @@ def test_an_interrupt_leaves_the_best_epoch_so_far(rows, monkeypatch):
 
     monkeypatch.setattr(loop_module._Run, "_epoch", interrupted)
     model, plain = small().fit(*rows), small(early_stopping=False).fit(*rows)
-    assert model.solution_.status is plain.solution_.status is Ending.INTERRUPTED
+    assert model.solution_.status is plain.solution_.status is StopReason.INTERRUPTED
     assert model.n_iter_ == 3
     monkeypatch.undo()
     assert_same_weights(model, small(max_epochs=3).fit(*rows))
@@ -368,15 +367,15 @@ def test_training_that_ends_while_it_improves_warns(rows):
     slow = {"learning_rate": 1e-3, "validation": 0.2}
     with pytest.warns(ConvergenceWarning, match="max_epochs=6 with the held-out"):
         model = small(**slow, max_epochs=6, patience=5).fit(*rows)
-    assert model.solution_.status is Ending.STILL_IMPROVING
+    assert model.solution_.status is StopReason.STILL_IMPROVING
     assert model.solution_.best_epoch == 6
     # Too short for early stopping to stop it, or not asked to stop: as was wanted.
     short = small(**slow, max_epochs=5, patience=5).fit(*rows)
-    assert short.solution_.status is Ending.STILL_IMPROVING
+    assert short.solution_.status is StopReason.STILL_IMPROVING
     endless = small(**slow, max_epochs=6, patience=None).fit(*rows)
-    assert endless.solution_.status is Ending.BEST_OF_ALL
+    assert endless.solution_.status is StopReason.BEST_OF_ALL
     whole = small(max_epochs=6, early_stopping=False).fit(*rows)
-    assert whole.solution_.status is Ending.LAST_EPOCH
+    assert whole.solution_.status is StopReason.LAST_EPOCH
 
 
 def test_the_objective_is_that_of_the_weights_kept_and_its_penalty_is_told(rows):

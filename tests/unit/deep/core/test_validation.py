@@ -13,7 +13,7 @@ import polytask  # noqa: E402
 from polytask import DataError, ParameterError  # noqa: E402
 from polytask.data import GroupedRows, TimeOrdered  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor  # noqa: E402
-from polytask.deep.settings import settings_of  # noqa: E402
+from polytask.deep.training.settings import settings_of  # noqa: E402
 
 RNG = np.random.default_rng(0)
 N = 90

@@ -21,8 +21,12 @@ from polytask.deep import (  # noqa: E402
     fit_network,
     sharing,
 )
-from polytask.deep.recording import GradientSimilarity, TaskAffinity, cosines  # noqa: E402
-from polytask.deep.relations import TaskRelation  # noqa: E402
+from polytask.deep.recording import (  # noqa: E402
+    GradientSimilarity,
+    TaskAffinity,
+    TaskRelation,
+    cosines,
+)
 from polytask.exceptions import DataError, IncompatibleError, ParameterError  # noqa: E402
 from polytask.reporting import write_report  # noqa: E402
 from polytask.task_relations import Relatedness  # noqa: E402

@@ -10,7 +10,7 @@ from laws.test_penalties import MADE  # noqa: E402
 from torch import nn  # noqa: E402
 
 from polytask.deep.regularise import Penalties  # noqa: E402
-from polytask.deep.regularise.parting import parted, smooth_value  # noqa: E402
+from polytask.deep.regularise.penalties import smooth_prox_split, smooth_value  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 from polytask.penalties import (  # noqa: E402
     L1,
@@ -58,7 +58,7 @@ def test_values(name):
 
 @pytest.mark.parametrize("name", USABLE)
 def test_gradients_of_what_is_smooth(name):
-    part = parted(bound(name)).smooth
+    part = smooth_prox_split(bound(name)).smooth
     W = torch.from_numpy(point()).requires_grad_()
     if part is None:
         assert Penalties(network(point()), {"0": MADE[name]}).smooth() == 0.0
@@ -79,7 +79,7 @@ def test_step_of_sgd_is_the_proximal_gradient_step(name):
     loss.backward()
     optimizer.step()
     penalties.proximal_step(optimizer)
-    known = parted(bound(name))
+    known = smooth_prox_split(bound(name))
     after = W - STEP * (G + (known.smooth.gradient(W) if known.smooth else 0.0))
     after = known.proximable.prox(after, STEP) if known.proximable else after
     found = net[0].weight.detach().numpy().T
@@ -88,7 +88,7 @@ def test_step_of_sgd_is_the_proximal_gradient_step(name):
 
 
 def test_the_prox_of_a_norm_of_differences_is_exact():
-    part = parted(bound("NetworkLasso")).proximable
+    part = smooth_prox_split(bound("NetworkLasso")).proximable
     for seed in range(5):
         W = 2.0 * point(seed)
         for step in (0.1, 0.5, 2.0):
@@ -102,7 +102,9 @@ def test_the_prox_of_a_norm_of_differences_is_exact():
 
 
 def test_columns_that_a_network_joins_become_exactly_equal():
-    part = parted(NetworkLasso(5.0, {(0, 1): 1.0, (2, 3): 1.0}).bind(Columns.plain(4))).proximable
+    part = smooth_prox_split(
+        NetworkLasso(5.0, {(0, 1): 1.0, (2, 3): 1.0}).bind(Columns.plain(4))
+    ).proximable
     Z = part.prox(torch.from_numpy(point()), 1.0)
     assert torch.equal(Z[:, 0], Z[:, 1])
     assert torch.equal(Z[:, 2], Z[:, 3])
@@ -130,6 +132,6 @@ def test_division_into_parts_is_refused_with_the_one_that_works():
 )
 def test_sums_are_taken_apart_exactly(penalty):
     W = point()
-    known = parted(penalty.bind(Columns.plain(4)))
+    known = smooth_prox_split(penalty.bind(Columns.plain(4)))
     np.testing.assert_allclose(known.value(torch.from_numpy(W)), penalty.value(W), rtol=1e-12)
     assert known.proximable is not None

@@ -11,7 +11,7 @@ from torch import nn  # noqa: E402
 
 from polytask.deep.regularise import Penalties, proximal_step  # noqa: E402
 from polytask.deep.regularise.metric import prox_in_metric  # noqa: E402
-from polytask.deep.regularise.parting import parted  # noqa: E402
+from polytask.deep.regularise.penalties import smooth_prox_split  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 from polytask.penalties import (  # noqa: E402
     L1,
@@ -46,7 +46,7 @@ def problem(seed, scale_spread=3.0):
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_against_a_minimiser(penalty):
-    part = parted(penalty).proximable
+    part = smooth_prox_split(penalty).proximable
     W, scale = problem(1)
     step = 0.7
 
@@ -66,7 +66,7 @@ def test_against_a_minimiser(penalty):
 
 @pytest.mark.parametrize("penalty", PENALTIES, ids=repr)
 def test_with_one_scale_it_is_the_ordinary_prox(penalty):
-    part = parted(penalty).proximable
+    part = smooth_prox_split(penalty).proximable
     W, _ = problem(5)
     found = prox_in_metric(part, W, torch.full_like(W, 2.5), 1.5)
     np.testing.assert_allclose(found, part.prox(W, 1.5 / 2.5), rtol=1e-12, atol=1e-15)

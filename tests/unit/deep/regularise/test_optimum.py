@@ -263,8 +263,8 @@ def test_what_adam_cannot_apply_waits_for_the_final_phase():
     during = penalties.applicable(optimizer)
     problem.penalties = during
     problem.train(optimizer, 50)
-    assert [term.parting.proximable for term in during.terms] == [None]
-    assert during.terms[0].parting.smooth is not None
+    assert [term.split.proximable for term in during.terms] == [None]
+    assert during.terms[0].split.smooth is not None
     problem.penalties = penalties
     final_phase(penalties, problem.data_term, also=[problem.net.heads.bias])
     assert abs(problem.excess()) < 1e-5

@@ -105,7 +105,7 @@ STACKED = [Soft(), CrossStitch(0.7), MMoE(3), CGC(2, 2), PLE(1, 2, 2)]
 
 
 def looped(monkeypatch):
-    for part in ("soft", "stitch", "experts"):
+    for part in ("trunks", "experts"):
         monkeypatch.setattr(f"polytask.deep.sharing.{part}.make_copies", LoopedCopies)
 
 

@@ -1,0 +1,184 @@
+"""Checkpoints: everything that training goes on from, in one file written whole or not at all."""
+
+from __future__ import annotations
+
+import json
+import os
+import warnings
+import zlib
+from collections.abc import Hashable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import torch
+from torch import Tensor, nn
+
+from polytask.deep.balancing import StatefulBalancer
+from polytask.deep.regularise import Penalties
+from polytask.exceptions import DataError, DataWarning, IncompatibleError
+from polytask.io.atomic import write_whole
+from polytask.io.fingerprint import fingerprint
+
+FORMAT = "polytask-checkpoint"
+VERSION = 1
+# What tells the weights that given modules began with, among what a training is known by.
+BEGINNING = "the weights of the modules given"
+_TENSOR = "$tensor"
+_PAIRS = "$pairs"
+_TUPLE = "$tuple"
+
+
+def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
+    """Write a checkpoint, replacing the one before."""
+    from safetensors.torch import save
+
+    tensors: dict[str, Tensor] = {}
+    node = _encoded(content, tensors, "the checkpoint")
+    text = json.dumps({"format": FORMAT, "version": VERSION, "content": node})
+    data = save(tensors, metadata={"polytask": text})
+
+    def write(file: BinaryIO) -> None:
+        file.write(data)
+
+    write_whole(path, write)
+
+
+def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
+    """Return what :func:`write_checkpoint` wrote; None if there is no such file."""
+    # No code of the file is run: it holds JSON and arrays.
+    from safetensors import SafetensorError, safe_open
+
+    if not Path(path).exists():
+        return None
+    try:
+        with safe_open(os.fspath(path), framework="pt") as file:
+            document = json.loads((file.metadata() or {})["polytask"])
+            tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
+        known = document["format"] == FORMAT and document["version"] <= VERSION
+        content = document["content"] if known else None
+    except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+        raise DataError(f"{os.fspath(path)} is no checkpoint of polytask ({error}).") from error
+    if content is None:
+        raise DataError(
+            f"{os.fspath(path)} is no checkpoint that this version of polytask reads "
+            f"(up to version {VERSION})."
+        )
+    decoded: dict[str, Any] = _decoded(content, tensors)
+    return decoded
+
+
+def known_by(
+    network: nn.Module,
+    tasks: Sequence[Hashable],
+    penalties: Penalties,
+    balance: StatefulBalancer | None,
+    batches: object,
+) -> dict[str, Any]:
+    """Return what tells a training from another, whoever asks for it."""
+    parts = [
+        f"{found.name}: {fingerprint(found.split.smooth)}, {fingerprint(found.split.proximable)}"
+        for found in penalties.terms
+    ]
+    return {
+        "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
+        "kinds of layers": zlib.crc32(repr(_kinds(network)).encode()),
+        "tasks": [repr(task) for task in tasks],
+        "penalties of layers": parts,
+        "balancer": fingerprint(None if balance is None else balance.balancer, weights=False),
+        "generators of batches": len(_generators(batches)),
+    }
+
+
+def _kinds(network: nn.Module) -> list[str]:
+    """Return the kinds of layers, also after a first pass has made lazy ones real."""
+    return [type(module).__name__.removeprefix("Lazy") for module in network.modules()]
+
+
+def require_same(
+    path: str | os.PathLike[str], found: Mapping[str, Any], identity: Mapping[str, Any]
+) -> None:
+    """Refuse to go on from the checkpoint of another training."""
+    differs = [name for name, value in identity.items() if found.get(name) != value]
+    if differs == [BEGINNING]:
+        warnings.warn(
+            f"The checkpoint {os.fspath(path)} began with modules of other weights than these. "
+            "The training goes on from the weights in the file; to begin anew, delete it or give "
+            "the path of a new one.",
+            DataWarning,
+            stacklevel=2,
+        )
+        return
+    if differs:
+        raise DataError(
+            f"The checkpoint {os.fspath(path)} is of another training: it differs in "
+            f"{', '.join(differs)}. Delete it, or give the path of a new one."
+        )
+
+
+def _encoded(value: Any, tensors: dict[str, Tensor], where: str) -> Any:  # noqa: ANN401 - JSON
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    if isinstance(value, Tensor):
+        name = f"t{len(tensors)}"
+        tensors[name] = value.detach().cpu().contiguous().clone()
+        return {_TENSOR: name}
+    if isinstance(value, list | tuple):
+        items = [_encoded(item, tensors, where) for item in value]
+        return {_TUPLE: items} if isinstance(value, tuple) else items
+    if isinstance(value, Mapping):
+        pairs = [
+            [_encoded(key, tensors, where), _encoded(item, tensors, f"{where}, {key}")]
+            for key, item in value.items()
+        ]
+        return {_PAIRS: pairs}
+    raise IncompatibleError(
+        f"checkpoint cannot hold {where}: it is a {type(value).__name__}. Train without a "
+        "checkpoint, or with an optimiser and a schedule whose state is numbers."
+    )
+
+
+def _decoded(node: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 - any value
+    if isinstance(node, list):
+        return [_decoded(item, tensors) for item in node]
+    if not isinstance(node, dict):
+        return node
+    if _TENSOR in node:
+        return tensors[node[_TENSOR]]
+    if _TUPLE in node:
+        return tuple(_decoded(item, tensors) for item in node[_TUPLE])
+    return {_decoded(key, tensors): _decoded(item, tensors) for key, item in node[_PAIRS]}
+
+
+def copied(state: Mapping[str, Any]) -> dict[str, Any]:
+    """Return copies of the tensors of a state dict."""
+    return {
+        name: value.detach().clone() if isinstance(value, Tensor) else value
+        for name, value in state.items()
+    }
+
+
+def random_state(batches: object = None) -> dict[str, Any]:
+    """Return the state of torch's own generators, and of those that batches are drawn by."""
+    state: dict[str, Any] = {"cpu": torch.get_rng_state()}
+    state["batches"] = [found.get_state() for found in _generators(batches)]
+    if torch.cuda.is_available():
+        state["cuda"] = torch.cuda.get_rng_state()
+    return state
+
+
+def set_random_state(state: Mapping[str, Any], batches: object = None) -> None:
+    """Put torch's own generators, and those that batches are drawn by, into a state."""
+    torch.set_rng_state(state["cpu"])
+    for found, kept in zip(_generators(batches), state["batches"], strict=True):
+        found.set_state(kept)
+    if "cuda" in state and torch.cuda.is_available():
+        torch.cuda.set_rng_state(state["cuda"])
+
+
+def _generators(batches: object) -> list[torch.Generator]:
+    """Return the generators of a DataLoader and its samplers, each once."""
+    samplers = [getattr(batches, name, None) for name in ("sampler", "batch_sampler")]
+    inner = [getattr(found, "sampler", None) for found in samplers]
+    held = [getattr(found, "generator", None) for found in (batches, *samplers, *inner)]
+    found = {id(g): g for g in held if isinstance(g, torch.Generator)}
+    return list(found.values())

@@ -1,0 +1,163 @@
+"""The end of a training, on all rows: the final phase, the objective, how far from stationary."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from polytask.deep.regularise import Penalties, final_phase
+from polytask.deep.trainable import Sums, Trainable, task_means
+from polytask.deep.training.engine import Engine, add_up_gradients
+from polytask.deep.training.history import Tally
+
+
+@torch.no_grad()
+def objective_of(
+    network: Trainable,
+    batches: Iterable[Any],
+    weights: Tensor,
+    penalties: Penalties,
+    engine: Engine,
+) -> tuple[float, float]:
+    """Return the objective of a network, and what of it is penalties."""
+    # Shapes: weights (n_tasks,).
+    network.eval()
+    tally = Tally(network.n_tasks)
+    # What belongs to no task, and how many batches it is the mean of.
+    extra = torch.zeros(2, dtype=torch.float64)
+    for batch in batches:
+        sums = network.sums(batch)
+        tally.add(sums)
+        own = 0.0 if sums.extra is None else float(sums.extra)
+        extra += torch.tensor([own, 1.0], dtype=torch.float64)
+    tally.add_up(engine)
+    if engine.world > 1:
+        extra = engine.total(extra.to(engine.device)).cpu()
+    total, count = extra.tolist()
+    data = weights.cpu().double() * tally.means(network.sqrt_loss_mask)
+    penalty = sum(penalties.values().values())
+    return float(data.nansum()) + total / max(count, 1.0) + penalty, penalty
+
+
+def residual_of(
+    network: Trainable,
+    batches: Iterable[Any],
+    weights: Tensor,
+    penalties: Penalties,
+    engine: Engine,
+) -> float | None:
+    """Return the stationarity residual of penalties that are not smooth, on all batches."""
+    # Shapes: weights (n_tasks,).
+    if all(term.split.proximable is None for term in penalties.terms):
+        return None
+    network.eval()
+    whole, weights = _divisors(network, batches, weights, engine)
+    network.zero_grad(set_to_none=True)
+    for batch in batches:
+        sums = network.sums(batch)
+        if not len(sums.present):
+            continue
+        means = sums.losses / whole[sums.present]
+        (weights[sums.present].to(means.dtype) * means).sum().backward()  # type: ignore[no-untyped-call]
+    add_up_gradients(_trained(network), engine)
+    smooth = penalties.smooth()
+    if isinstance(smooth, Tensor):
+        smooth.backward()  # type: ignore[no-untyped-call]
+    for parameter in (p for term in penalties.terms for p in term.matrix.parameters):
+        if parameter.grad is None:
+            # It takes no part in the loss.
+            parameter.grad = torch.zeros_like(parameter)
+    found = penalties.residual()
+    network.zero_grad(set_to_none=True)
+    return float(sum(value**2 for value in found.values()) ** 0.5)
+
+
+@torch.no_grad()
+def _divisors(
+    network: Trainable, batches: Iterable[Any], weights: Tensor, engine: Engine
+) -> tuple[Tensor, Tensor]:
+    """Return the label weights of all data, and what the mean of each task is multiplied by."""
+    both = torch.zeros(2, network.n_tasks, dtype=weights.dtype, device=weights.device)
+    for batch in batches:
+        sums = network.sums(batch)
+        both.index_add_(1, sums.present, torch.stack([sums.weights, sums.losses]).to(both))
+    counts, losses = engine.total(both)
+    if network.sqrt_loss_mask is None:
+        return counts, weights
+    # The slope of a root of twice the mean.
+    root = (2.0 * losses / counts.clamp_min(torch.finfo(counts.dtype).tiny)).sqrt()
+    return counts, torch.where(network.sqrt_loss_mask & (root > 0), weights / root, weights)
+
+
+def _trained(network: nn.Module) -> list[nn.Parameter]:
+    return [p for p in network.parameters() if p.requires_grad]
+
+
+def run_final_phase(
+    network: Trainable,
+    batches: Iterable[Any],
+    weights: Tensor,
+    penalties: Penalties,
+    max_iter: int,
+) -> None:
+    """Take proximal gradient steps on the penalised layers, with their biases, in place."""
+    # Shapes: weights (n_tasks,).
+    network.eval()
+    penalised = {p for term in penalties.terms for p in term.matrix.parameters}
+    biases = _biases(network, penalised)
+    data = list(batches)
+    counts = torch.stack([network.counts(batch) for batch in data]).sum(0)
+
+    def loss() -> Tensor:
+        return _data_term(network, data, weights, counts)
+
+    # What stays as it is needs no gradient, and no memory for one.
+    with _held({*network.parameters()} - penalised - {*biases}):
+        final_phase(penalties, loss, also=biases, tol=_tolerance(weights), max_iter=max_iter)
+
+
+def _tolerance(like: Tensor) -> float:
+    """Return a millionth, or what the precision allows, as a share of the objective."""
+    return max(1e-6, 2.0 * math.sqrt(torch.finfo(like.dtype).eps))
+
+
+def _biases(network: nn.Module, penalised: set[nn.Parameter]) -> list[nn.Parameter]:
+    """Return the biases of the layers that have a penalised weight."""
+    found: list[nn.Parameter] = []
+    for module in network.modules():
+        own = dict(module.named_parameters(recurse=False))
+        if penalised.intersection(own.values()):
+            found += [p for name, p in own.items() if "bias" in name and p not in penalised]
+    return found
+
+
+@contextmanager
+def _held(parameters: set[nn.Parameter]) -> Iterator[None]:
+    """Keep parameters from asking for gradients."""
+    asking = [p for p in parameters if p.requires_grad]
+    for parameter in asking:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in asking:
+            parameter.requires_grad_(True)
+
+
+def _data_term(
+    network: Trainable, batches: Iterable[Any], weights: Tensor, counts: Tensor
+) -> Tensor:
+    """Return the sum over tasks of s_t times the mean loss, on all batches."""
+    total = torch.zeros_like(weights)
+    for batch in batches:
+        sums = network.sums(batch)
+        total = total.index_add(0, sums.present, sums.losses.to(total))
+    present = torch.nonzero(counts > 0)[:, 0]
+    whole = Sums(total[present], counts[present], present)
+    means = task_means(whole, whole.weights.to(total), network.sqrt_loss_mask)
+    return (weights[present] * means).sum()

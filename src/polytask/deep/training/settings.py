@@ -1,0 +1,314 @@
+"""The settings of a training, given as such or read from the parameters of an estimator."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import itertools
+import os
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import InitVar, dataclass, replace
+from typing import Any
+
+import torch
+from torch import nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+
+from polytask._checks import (
+    nearest,
+    nonnegative,
+    number,
+    one_of,
+    positive,
+    positive_integer,
+    sentence,
+)
+from polytask.deep.network import PRECISIONS
+from polytask.deep.recording import recordings_of
+from polytask.deep.regularise import weight_decay_groups
+from polytask.deep.rows import Mixing
+from polytask.deep.sampling import SAMPLINGS, Sampling
+from polytask.deep.trainable import LEVELS
+from polytask.deep.training.checkpoint import BEGINNING
+from polytask.exceptions import ParameterError
+from polytask.io.fingerprint import fingerprint, weights_of
+
+# From parameters, or groups of them, to an optimiser.
+MakeOptimizer = Callable[[Any], Optimizer]
+MakeSchedule = Callable[[Optimizer], LRScheduler]
+# One kernel for all parameters: with many tasks several times faster than a loop over them.
+FUSED = functools.partial(torch.optim.AdamW, fused=True)
+ADAMW: MakeOptimizer = functools.partial(FUSED, lr=1e-3)
+_TAKES = {
+    "optimizer": "a callable of the parameters",
+    "schedule": "None or a callable of the optimiser",
+}
+
+
+@dataclass(frozen=True)
+class Training:
+    """How a network is trained.
+
+    Parameters
+    ----------
+    optimizer : callable, default=AdamW with a learning rate of 1e-3
+        Takes the parameters and returns an optimiser, such as
+        ``functools.partial(torch.optim.SGD, lr=0.1)``.
+    schedule : callable or None, default=None
+        Takes the optimiser and returns a schedule of its learning rate, stepped every epoch.
+    max_epochs : int, default=200
+        Passes over the batches at most.
+    patience : int or None, default=20
+        Epochs without a better held-out loss after which training stops; None never stops.
+    clip_norm : float or None, default=None
+        The largest norm that the gradient of all parameters may have.
+    accumulate : int, default=1
+        Batches whose gradients make one step: the same step as with one batch of all of them.
+    checkpoint : path-like or None, default=None
+        The file to which the state is written, and from which training goes on if it is there.
+    checkpoint_every : int, default=1
+        Epochs between two writes.
+    verbose : bool, default=False
+        Whether to show progress.
+    balance_at : {"representation", "parameters"}, default="representation"
+        Where balancers of gradients measure those of the tasks.
+    compile : bool, default=False
+        Whether ``torch.compile`` makes the trunk, under its way of sharing, into kernels of its
+        own, which takes some ten seconds at the start. For large trunks on a card: small ones
+        on the processor, where it needs a compiler for C++, do not gain.
+    final_phase : int, default=0
+        The most steps of proximal gradient that end the training, on the layers with penalties
+        and on all data; see :func:`~polytask.deep.regularise.final_phase`. Penalties that the
+        optimiser cannot apply, such as a trace norm under Adam, then act there. 0: none.
+    record : object of :mod:`polytask.deep.recording`, sequence of them, or None, default=None
+        What to measure of pairs of tasks on the way, on the first batch of a step; the weights
+        are the same with and without.
+    owner : str, default="Training"
+        Whose settings they are, for messages.
+
+    Raises
+    ------
+    ParameterError
+        If a setting is outside its set.
+    """
+
+    optimizer: MakeOptimizer = ADAMW
+    schedule: MakeSchedule | None = None
+    max_epochs: int = 200
+    patience: int | None = 20
+    clip_norm: float | None = None
+    accumulate: int = 1
+    checkpoint: str | os.PathLike[str] | None = None
+    checkpoint_every: int = 1
+    verbose: bool = False
+    balance_at: str = "representation"
+    compile: bool = False
+    final_phase: int = 0
+    record: Any = None
+    owner: InitVar[str] = "Training"
+
+    def __post_init__(self, owner: str) -> None:
+        """Refuse settings outside their sets."""
+        for name, allowed in _TAKES.items():
+            made = getattr(self, name)
+            if not callable(made) and (name == "optimizer" or made is not None):
+                raise ParameterError(sentence(name, owner, allowed, repr(made)))
+        for name in ("max_epochs", "accumulate", "checkpoint_every"):
+            positive_integer(getattr(self, name), name, owner)
+        if self.patience is not None:
+            positive_integer(self.patience, "patience", owner)
+        if self.clip_norm is not None:
+            positive(self.clip_norm, "clip_norm", owner)
+        if self.final_phase != 0:
+            positive_integer(self.final_phase, "final_phase", owner)
+        for name in ("verbose", "compile"):
+            one_of(getattr(self, name), name, owner, (True, False))
+        one_of(self.balance_at, "balance_at", owner, LEVELS)
+
+
+def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
+    """Yield the batches of each step."""
+    iterator = iter(batches)
+    while group := list(itertools.islice(iterator, size)):
+        yield group
+
+
+def advance(schedule: LRScheduler | None, objective: float) -> None:
+    """Take the step of a schedule at the end of an epoch, whose objective some watch."""
+    if isinstance(schedule, ReduceLROnPlateau):
+        schedule.step(objective)
+    elif schedule is not None:
+        schedule.step()
+
+
+# Steps in an epoch to aim for, and the rows in a batch that this may lead to.
+_STEPS, _FEWEST, _MOST = 20, 32, 256
+# Epochs in all, and without improvement, and the steps that they should make: with few rows an
+# epoch is few steps, and twenty of them say little.
+_EPOCHS, _ALL_STEPS = 200, 10_000
+_PATIENCE, _IDLE_STEPS = 20, 1_000
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Everything about training that the data do not decide."""
+
+    training: Training
+    lengths: Mapping[str, tuple[int, int]]
+    decay: float
+    sampling: Sampling
+    batch_size: int | None
+    validation: Any
+    mixing: Mixing | None
+    smoothing: float
+
+    def rows_in_batch(self, n_rows: int) -> int:
+        """Return the rows in a batch, of `n_rows` in all."""
+        if self.batch_size is not None:
+            return self.batch_size
+        return min(max(n_rows // _STEPS, _FEWEST), _MOST)
+
+    def training_of(self, network: nn.Module, n_rows: int) -> Training:
+        """Return the training of a network with `n_rows` rows."""
+        # Its weights decay, biases and norms do not.
+        step = self.rows_in_batch(n_rows) * self.training.accumulate
+        steps = max(-(-n_rows // step), 1)
+        lengths: dict[str, Any] = {
+            name: max(least, -(-own // steps)) for name, (least, own) in self.lengths.items()
+        }
+        training = replace(self.training, **lengths)
+        if not self.decay:
+            return training
+        groups = weight_decay_groups(network, self.decay)
+        make = training.optimizer
+        return replace(training, optimizer=lambda _: make(groups))
+
+
+def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, which is above
+    """Check the parameters of a deep estimator."""
+    owner = type(model).__name__
+    for name in ("standardize", "early_stopping"):
+        one_of(getattr(model, name), name, owner, (True, False))
+    one_of(model.precision, "precision", owner, PRECISIONS)
+    if isinstance(model.task_weight, str):
+        one_of(model.task_weight, "task_weight", owner, ("size", "equal"))
+    if model.penalties is not None and not isinstance(model.penalties, Mapping):
+        allowed = 'None or a mapping of names to penalties, such as {"heads": L21(1e-3)}'
+        raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
+    validation = _validation(model.validation, owner)
+    rate = positive(model.learning_rate, "learning_rate", owner)
+    default = functools.partial(FUSED, lr=rate, weight_decay=0.0)
+    lengths = _lengths(model, owner)
+    training = Training(
+        optimizer=default if model.optimizer is None else model.optimizer,
+        schedule=model.schedule,
+        max_epochs=_EPOCHS if "max_epochs" in lengths else model.max_epochs,
+        patience=_PATIENCE if "patience" in lengths else model.patience,
+        clip_norm=model.clip_norm,
+        accumulate=model.accumulate,
+        checkpoint=model.checkpoint,
+        checkpoint_every=model.checkpoint_every,
+        verbose=model.verbose,
+        balance_at=model.balance_at,
+        record=recordings_of(model.record, owner),
+        compile=model.compile,
+        final_phase=model.final_phase,
+        owner=owner,
+    )
+    decay = nonnegative(model.weight_decay, "weight_decay", owner)
+    _refuse_unused(model, owner)
+    return Settings(
+        training=training,
+        lengths=lengths,
+        decay=decay,
+        sampling=_sampling(model.task_sampling, owner),
+        batch_size=_batch_size(model.batch_size, owner),
+        validation=validation if model.early_stopping else None,
+        mixing=_mixing(model, owner),
+        smoothing=_smoothing(getattr(model, "label_smoothing", 0.0), owner),
+    )
+
+
+def _refuse_unused(model: Any, owner: str) -> None:  # noqa: ANN401 - a deep estimator
+    """Refuse settings of the default optimiser beside another one, which would not see them."""
+    known = inspect.signature(type(model)).parameters
+    for name in ("learning_rate", "weight_decay") if model.optimizer is not None else ():
+        value, default = getattr(model, name), known[name].default
+        if value != default:
+            allowed = f"left at {default!r} beside optimizer=, which has settings of its own"
+            advice = " Give it to the optimiser, as in functools.partial(torch.optim.SGD, lr=0.1)."
+            raise ParameterError(sentence(name, owner, allowed, repr(value)) + advice)
+
+
+def _validation(given: Any, owner: str) -> Any:  # noqa: ANN401 - a share, splitter or pairs
+    if hasattr(given, "split") and not isinstance(given, str | bytes):
+        return given
+    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+        return given
+    allowed = "a number between 0 and 1, both excluded, a splitter, or pairs of rows"
+    share = number(given, "validation", owner, allowed)
+    if not 0 < share < 1:
+        raise ParameterError(sentence("validation", owner, allowed, repr(share)))
+    return share
+
+
+def _lengths(model: Any, owner: str) -> dict[str, tuple[int, int]]:  # noqa: ANN401
+    """Return the epochs and steps of the lengths that are "auto", refusing other words."""
+    # Without rows held out nothing says when to stop, and more steps are not better.
+    most = _ALL_STEPS if model.early_stopping else 0
+    steps = {"max_epochs": (_EPOCHS, most), "patience": (_PATIENCE, _IDLE_STEPS)}
+    given = {name: getattr(model, name) for name in steps}
+    for name, value in given.items():
+        if isinstance(value, str) and value != "auto":
+            allowed = '"auto" or an integer >= 1'
+            raise ParameterError(sentence(name, owner, allowed, repr(value)))
+    return {name: steps[name] for name, value in given.items() if isinstance(value, str)}
+
+
+def _batch_size(size: Any, owner: str) -> int | None:  # noqa: ANN401 - as given
+    if isinstance(size, str) and size == "auto":
+        return None
+    if isinstance(size, str):
+        allowed = '"auto" or an integer >= 1'
+        raise ParameterError(sentence("batch_size", owner, allowed, repr(size)))
+    return positive_integer(size, "batch_size", owner)
+
+
+def _mixing(model: Any, owner: str) -> Mixing | None:  # noqa: ANN401 - a deep estimator
+    alpha = nonnegative(model.mixup, "mixup", owner)
+    one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
+    return Mixing(alpha, model.mixup_across_tasks) if alpha > 0 else None
+
+
+def _smoothing(amount: object, owner: str) -> float:
+    allowed = "a number in [0, 1)"
+    checked = number(amount, "label_smoothing", owner, allowed)
+    if not 0 <= checked < 1:
+        raise ParameterError(sentence("label_smoothing", owner, allowed, repr(amount)))
+    return checked
+
+
+def _sampling(sampling: Any, owner: str) -> Sampling:  # noqa: ANN401 - a name or an object
+    if isinstance(sampling, str) and sampling in SAMPLINGS:
+        return SAMPLINGS[sampling]
+    if isinstance(sampling, Sampling) and not isinstance(sampling, type):
+        return sampling
+    names = ", ".join(repr(name) for name in SAMPLINGS)
+    allowed = f"one of {names}, or an object of polytask.deep.sampling"
+    hint = nearest(sampling, SAMPLINGS) if isinstance(sampling, str) else ""
+    raise ParameterError(sentence("task_sampling", owner, allowed, repr(sampling)) + hint)
+
+
+# Parameters that may change between the parts of one training.
+_FREE = frozenset(
+    {"checkpoint", "checkpoint_every", "device", "distributed", "max_epochs", "patience"}
+    | {"random_state", "task_column", "unseen_tasks", "verbose"}
+)
+
+
+def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
+    """Return the parameters that a checkpoint must agree about, as text."""
+    params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
+    told = {n: fingerprint(value, weights=False) for n, value in params.items()}
+    return told | {BEGINNING: weights_of(params)}
