@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -33,6 +33,8 @@ class InputSchema:
     task_column: TaskColumn
     encoder: TableEncoder | None
     present: NDArray[np.bool_] | None = None
+    # Columns of dates that became features, and whether the day comes first in their words.
+    dates: Mapping[str, bool] = field(default_factory=dict)
 
     def to_state(self) -> State:
         """Return the fields by name, the form as its value."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import calendar
 import datetime
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import narwhals as nw
@@ -20,7 +20,14 @@ from polytask.exceptions import DataError
 if TYPE_CHECKING:
     from narwhals.typing import IntoDataFrame
 
-__all__ = ["DATE_PARTS", "add_date_features", "date_columns", "looks_like_dates", "read_dates"]
+__all__ = [
+    "DATE_PARTS",
+    "add_date_features",
+    "date_columns",
+    "day_comes_first",
+    "looks_like_dates",
+    "read_dates",
+]
 
 Table = TypeVar("Table", bound="IntoDataFrame")
 Moment = datetime.datetime
@@ -60,7 +67,7 @@ _PATTERNS = tuple(
 
 def looks_like_dates(words: Sequence[str]) -> bool:
     """Tell whether nearly all words are written like dates."""
-    found = [_matched(word) is not None for word in words]
+    found = [_matched(word) is not None for word in words[:: len(words) // _LOOKED_AT + 1]]
     return bool(found) and sum(found) >= _MOSTLY * len(found)
 
 
@@ -105,8 +112,7 @@ def read_dates(
         return cells.astype("datetime64[us]")
     missing = missing_mask(cells) | np.array([cell == "" for cell in cells], dtype=bool)
     read: dict[Any, Moment] = {}
-    words = {cell for cell in cells[~missing] if isinstance(cell, str)}
-    first = _day_first(words, cells, day_first, parameter, owner)
+    first = _day_first(cells, parameter, owner) if day_first is None else day_first
     for cell in dict.fromkeys(cells[~missing].tolist()):
         moment = _moment(cell, first)
         if moment is None:
@@ -127,6 +133,12 @@ def read_dates(
     return out
 
 
+def day_comes_first(values: Any, parameter: str = "values") -> bool:  # noqa: ANN401
+    """Tell whether dates such as 31/12/2024 begin with the day; True if there are none."""
+    cells = tables.column_values(values) if tables.is_column(values) else np.asarray(values)
+    return cells.dtype.kind == "M" or _day_first(cells, parameter, "the table")
+
+
 def _matched(word: str) -> re.Match[str] | None:
     text = word.strip()
     for pattern in _PATTERNS:
@@ -136,14 +148,13 @@ def _matched(word: str) -> re.Match[str] | None:
     return None
 
 
-def _day_first(
-    words: Iterable[str], cells: NDArray[Any], given: bool | None, parameter: str, owner: str
-) -> bool:
+def _day_first(cells: NDArray[Any], parameter: str, owner: str) -> bool:
     """Tell whether the day stands before the month; ask where nothing in the column tells."""
+    words = dict.fromkeys(cell for cell in cells.tolist() if isinstance(cell, str))
     seen = [found for found in map(_matched, words) if found is not None]
     open_ones = [f for f in seen if f.groupdict().get("first") and f["mark"] != "."]
-    if given is not None or not open_ones:
-        return given is not False
+    if not open_ones:
+        return True
     day = [f for f in open_ones if int(f["first"]) > 12]
     month = [f for f in open_ones if int(f["other"]) > 12]
     if bool(day) != bool(month):
@@ -192,11 +203,12 @@ def _moment_of(found: re.Match[str], day_first: bool, strict: bool) -> Moment | 
             day, month = (part["other"], part["first"])[:: 1 if swap else -1]
             if not strict and int(month) > 12:
                 day, month = month, day
-        clock = [int(part.get(name, 0)) for name in ("hour", "minute", "second")]
+        hour, minute, second = (int(part.get(name, 0)) for name in ("hour", "minute", "second"))
         if "half" in part:
-            clock[0] = clock[0] % 12 + (12 if part["half"][0] in "pP" else 0)
+            hour = hour % 12 + (12 if part["half"][0] in "pP" else 0)
         micro = int(part.get("part", "0")[:6].ljust(6, "0"))
-        return Moment(year, int(month), int(day), *clock, micro, tzinfo=_zone(part.get("zone")))
+        zone = _zone(part.get("zone"))
+        return Moment(year, int(month), int(day), hour, minute, second, micro, zone)
     except (ValueError, KeyError):
         return None  # such as 31 February
 

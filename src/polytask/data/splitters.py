@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from polytask._checks import is_whole, number, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.data import tables
+from polytask.data.dates import read_dates
 from polytask.data.dealing import deck_of
 from polytask.data.forms import Form
 from polytask.data.labels import LabelIndex, factorize
@@ -471,8 +472,8 @@ def _of_rows(values: NDArray[Any], data: TaskData, parameter: str, owner: str) -
 
 def _times(time: object) -> NDArray[Any]:
     values = tables.column_values(time) if tables.is_column(time) else np.asarray(time)
-    if values.dtype.kind == "O" and not missing_mask(values).any():
-        values = values.astype("datetime64[us]")
+    if values.dtype.kind in "OU" and not missing_mask(values).any():
+        values = read_dates(values, None, "time", "TimeOrdered")
     if values.ndim != 1 or values.dtype.kind not in "iufM":
         got = f"an array of shape {values.shape} and dtype {values.dtype}"
         raise DataError(sentence("time", "TimeOrdered", "1-D, of numbers or dates", got))

@@ -157,6 +157,8 @@ class DeepEstimator(MultiTaskEstimator):
     random_state : int, RandomState or None, default=None
         The seed of everything random; on the processor the same seed gives the same model, bit
         for bit.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -217,6 +219,7 @@ class DeepEstimator(MultiTaskEstimator):
     unseen_tasks: str = "error"
     verbose: bool = False
     random_state: Any = None  # int, RandomState or None
+    date_features: bool = False
 
     _reading = DeepReading()
     _is_network = True

@@ -90,6 +90,8 @@ default="auto"
         warning.
     n_jobs : int or None, default=None
         Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -156,6 +158,7 @@ default="auto"
         tol: float = 1e-6,
         max_iter: int = 500,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.structure = structure
         self.varying = varying
@@ -163,6 +166,7 @@ default="auto"
         self.prior = prior
         self.standardize = standardize
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

@@ -89,6 +89,8 @@ default="auto"
         Evaluations of the likelihood, per structure, after which it stops with a warning.
     n_jobs : int or None, default=None
         Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -155,6 +157,7 @@ default="auto"
         tol: float = 1e-4,
         max_iter: int = 500,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.structure = structure
         self.varying = varying
@@ -165,6 +168,7 @@ default="auto"
         self.standardize = standardize
         self.scale_targets = scale_targets
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

@@ -80,6 +80,8 @@ class MultiTaskClassifierCV(LinearEstimator):
         Processes that fit folds side by side.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -109,7 +111,9 @@ class MultiTaskClassifierCV(LinearEstimator):
     Task weights, kinds of intercepts and their strengths are searched in turn with the
     penalties: all penalties on their whole grids under the first setting; the best penalty
     under all settings, and the other penalties under the best setting, with the strengths
-    around the best of each; at last the whole grid of the winner.
+    around the best of each; at last the whole grid of the winner. A number of strengths of 20 or
+    more is searched from coarse to fine: every fourth strength, down to where the scores of
+    held-out rows fall, then those around the best one.
     :func:`polytask.selection.variants` makes penalties of several proportions to try.
 
     References
@@ -152,6 +156,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         max_iter: int = 10000,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.alphas = alphas
@@ -167,6 +172,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

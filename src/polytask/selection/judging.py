@@ -131,7 +131,7 @@ def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: Pa
     found: list[tuple[float, int]] = []
     best, worse = -np.inf, 0
     for _, last in fitter.fits(problem, path):
-        found.append((score(last.W, last.intercept), np.count_nonzero(last.W)))
+        found.append((score(last.W, last.intercept), int(np.count_nonzero(last.W))))
         # A score that is undefined is not worse.
         worse = worse + 1 if found[-1][0] < best else 0
         best = max(best, found[-1][0])

@@ -130,9 +130,9 @@ def search(
     if plan.coarse:
         best = best_score(found)
         own = [c for c in found if c.differs_in_strength(best)]
-        tried = {c.position for c in own}
+        seen = {c.position for c in own}
         fine = range(max(best.position - _STRIDE, 0), min(best.position + _STRIDE, grid[-1]) + 1)
-        left = [position for position in fine if position not in tried]
+        left = [position for position in fine if position not in seen]
         own += _run(plan, whole, judge, [Choice(best.family, best.settings, left)] if left else [])
         found = [c for c in found if not c.differs_in_strength(best)]
         found += sorted(own, key=lambda c: c.position)

@@ -281,7 +281,7 @@ def test_blocks_of_time_are_what_is_independent(n_times):
 @pytest.mark.parametrize(
     ("time", "text"),
     [
-        (list("abcdefghij"), "numbers or dates"),
+        (list("abcdefghij"), "dates such as 2024-01-31.*got 'a' in row 0"),
         (np.full(10, np.nan), "no time in 10 rows"),
         ([None] * 10, "numbers or dates|no time"),
         (np.arange(5), "as long as the input"),
