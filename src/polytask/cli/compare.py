@@ -19,11 +19,9 @@ from polytask.cli.console import (
     note,
     say,
     say_pair,
-    say_table,
     say_whole,
-    terminal_width,
 )
-from polytask.cli.files import Command, Source, Style, command_of
+from polytask.cli.files import Source, Style, command_of
 from polytask.cli.fit import say_data
 from polytask.cli.folder import MODEL, REPORTS, Folder, writer
 from polytask.cli.models import check_models, require
@@ -41,7 +39,6 @@ from polytask.exceptions import DataError, ParameterError, PolytaskError
 if TYPE_CHECKING:
     from polytask.cli.training_data import Training
     from polytask.comparison import Comparison
-    from polytask.comparison.records import ModelRow, Setup
     from polytask.selection.candidates import CandidateModel
 
 
@@ -145,11 +142,6 @@ def _is_of_both_sorts(models: Sequence[CandidateModel], family: str) -> bool:
     return len({model.kind == "shared" for model in models if model.family == family}) == 2
 
 
-# Metrics beside that of the verdict: as many as a terminal has room for, but no more than these.
-_MOST = 4
-_WIDTH, _COLUMN = 80, 12
-
-
 def say_understood(request: Request, training: Training) -> None:
     """Say on standard error what was understood of data and options."""
     say_data(training, error=True)
@@ -172,72 +164,15 @@ def _moment(value: object) -> str:
 
 
 def say_answer(result: Comparison, lang: str) -> None:
-    """Print the verdict and the leaderboard."""
-    from polytask.comparison.presenting import verdict_sentence
+    """Print what to do and why, and the leaderboard."""
+    from polytask.reporting import terminal, terminal_table
 
-    sentence = verdict_sentence(result, lang)
-    # The same word in every language, for programs that look for the line.
-    say(f"Verdict: {sentence}")
-    say()
-    if any(not math.isnan(row.score.mean) for row in result.models):
-        say_leaderboard(result)
+    document = result.document(lang)
+    for line in terminal(document).splitlines():
+        say(line)
+    if document.brief is not None and document.brief.rows:
         say()
-    for line in result.summary(lang).splitlines():
-        if line != sentence:
-            say(line)
-
-
-def say_leaderboard(result: Comparison) -> None:
-    """Print the models, best first."""
-    names = _beside(result)
-    scored = [row for row in result.models if not math.isnan(row.score.mean)]
-    # Scores that are no means over rows have no interval from one split.
-    spread = ["95% interval"] if any(not math.isnan(row.score.low) for row in scored) else []
-    first = "R2" if _against(result.setup) else _labels((result.setup.metric,))[0]
-    header = ("model", first, *spread, *_labels(names))
-    rows = [_row(row, names, bool(spread)) for row in scored]
-    right = tuple(range(1, len(header) + 2))
-    done, planned = result.setup.n_splits, result.setup.planned
-    title = f"Scores on held-out rows ({done} of {planned} folds){_against(result.setup)}"
-    say_table(title, (*header, "chosen", "fit CPU"), rows, right=right)
-    for row in result.models:
-        if math.isnan(row.score.mean) and row.note:
-            say(f"Not scored: {row.name} ({row.note}).")
-
-
-def _against(setup: Setup) -> str:
-    """Return what R2 compares with, where it is the score of the verdict; else nothing."""
-    if setup.metric != "d2" or setup.problem != "regression" or setup.of_deviance:
-        return ""
-    if setup.form == "targets":
-        return ": mean R2 of the targets, each against its training mean"
-    return ": R2 against the training mean"
-
-
-def _beside(result: Comparison) -> tuple[str, ...]:
-    names = dict.fromkeys(name for row in result.models for name in row.metrics)
-    width = terminal_width()
-    room = _MOST if width is None else max(0, min(_MOST, (width - _WIDTH) // _COLUMN))
-    return tuple(name for name in names if name != result.setup.metric)[:room]
-
-
-def _labels(names: tuple[str, ...]) -> list[str]:
-    from polytask.metrics import METRICS
-
-    return [METRICS[name].label for name in names]
-
-
-def _row(row: ModelRow, names: tuple[str, ...], spread: bool) -> list[str]:
-    score = row.score
-    interval = "" if math.isnan(score.low) else f"{score.low:.4g} to {score.high:.4g}"
-    beside = [_number(row.metrics.get(name, math.nan)) for name in names]
-    picked = f"{row.picked}x" if row.picked else ""
-    scores = [_number(score.mean), interval] if spread else [_number(score.mean)]
-    return [row.name, *scores, *beside, picked, f"{row.fit_seconds:.2g} s"]
-
-
-def _number(value: float) -> str:
-    return "" if math.isnan(value) else f"{value:.4g}"
+        say_whole(terminal_table(document.brief))
 
 
 def say_next(request: Request, folder: Folder, kept: list[str]) -> None:
@@ -275,8 +210,9 @@ def run_compare(request: Request, out: str | None, force: bool) -> int:
     try:
         say_understood(request, training)
         result = _compared(request, training, folder)
+        result.lock["command"] = command.content(complete=result.complete)
         say_answer(result, request.lang)
-        _write(request, result, folder, command)
+        _write(request, result, folder)
     except KeyboardInterrupt:
         raise Interrupted(
             f"Interrupted: finished fits are kept in {folder.path}, and the same command goes on "
@@ -326,9 +262,10 @@ def _compared(request: Request, training: Training, folder: Folder) -> Compariso
     return dataclasses.replace(result, diagnostics=(*training.notes, *result.diagnostics))
 
 
-def _write(request: Request, result: Comparison, folder: Folder, command: Command) -> None:
+def _write(request: Request, result: Comparison, folder: Folder) -> None:
     interrupted = result.stopped == "interrupt"
-    result.lock["command"] = command.content(complete=result.complete)
+    if not interrupted:
+        result.lock["command"]["predict"] = predict_line(request, folder)
     kept: list[str] = []
     folder.fill(writer(result, request.lang, with_model=not interrupted, kept=kept))
     done = f"{result.setup.n_splits} of {result.setup.planned} splits"
