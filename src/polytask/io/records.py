@@ -32,12 +32,17 @@ VERSION = 1
 # Fields that were added since, which older files lack.
 _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
-        {"relatedness", "path", "kept", "mattered", "learning", "ablation"}
+        {"relatedness", "path", "sparsity", "parameter_importance", "learning", "ablation"}
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
     ),
     "Coefficients": frozenset({"model"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),
     "ModelRow": frozenset({"left_out"}),
+}
+# Fields of files of 0.1 that have another name now.
+_RENAMED: Mapping[str, Mapping[str, str]] = {
+    "Comparison": {"kept": "sparsity", "mattered": "parameter_importance"},
+    "Relatedness": {"n_telling": "n_informative"},
 }
 
 
@@ -118,8 +123,10 @@ def _record(kind: Any) -> _Codec:  # noqa: ANN401 - a record class
     names = fields or [f.name for f in dataclasses.fields(kind)]
     parts = {name: _codec(hints[name]) for name in names if not name.startswith("_")}
     later = _LATER.get(kind.__name__, frozenset())
+    renamed = _RENAMED.get(kind.__name__, {})
 
     def read(node: Any) -> Any:  # noqa: ANN401 - a JSON value
+        node = {renamed.get(name, name): value for name, value in node.items()}
         held = {name: part for name, part in parts.items() if name in node or name not in later}
         return kind(**{name: part.read(node[name]) for name, part in held.items()})
 
