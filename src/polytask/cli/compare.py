@@ -24,14 +24,13 @@ from polytask.cli.console import (
 )
 from polytask.cli.describe import predict_line, say_data
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
-from polytask.cli.models import Learning, check_models, models_help, require
+from polytask.cli.models import Learning, known_models, known_name, models_help
 from polytask.cli.options import Derived, ExplicitOptions, Running, Vary, option
 from polytask.cli.training_data import Tables, Training, read_training
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
-    from polytask.comparison.records import ModelRow, Setup
     from polytask.messages import Speech
 
 DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
@@ -107,12 +106,12 @@ def compare(
     from polytask.metrics import METRICS
 
     tables.check("compare")
-    names = tuple(comparing.get("models", ()))
-    check_models(names)
+    names = known_models(tuple(comparing.get("models", ())))
+    comparing = {**comparing, **({"models": list(names)} if names else {})}
     _check_rule(names)
     if "metric" in comparing:
-        require("--metric", comparing["metric"], tuple(METRICS))
-    _check_splits(tables, unseen=bool(comparing.get("unseen")))
+        comparing["metric"] = known_name("--metric", comparing["metric"], tuple(METRICS))
+    tables.check_unseen(bool(comparing.get("unseen")))
     budget = running.seconds
     folder = Folder.named(running.out)
     training = read_training(tables, learning.override)
@@ -180,22 +179,6 @@ def _check_rule(names: tuple[str, ...]) -> None:
             )
 
 
-def _check_splits(tables: Tables, *, unseen: bool) -> None:
-    split = tables.splitting
-    ways = {"--group": split.group, "--time": split.time, "--unseen": unseen}
-    chosen = [flag for flag, value in ways.items() if value]
-    if len(chosen) > 1:
-        raise ParameterError(
-            "Rows are held out in one way: choose one of --group, --time and --unseen; got "
-            f"{' and '.join(chosen)}."
-        )
-    if unseen and tables.columns.task is None and tables.source.file_per_task is None:
-        raise ParameterError(
-            "--unseen holds out all rows of a task: name the column of the tasks with --task. "
-            "Where each target is a task, every row belongs to all of them."
-        )
-
-
 def _say_understood(
     splitting: Splitting, training: Training, comparing: Mapping[str, Any], speech: Speech
 ) -> None:
@@ -249,7 +232,9 @@ def _say_leaderboard(result: Comparison, speech: Speech) -> None:
     scored = [row for row in result.models if not math.isnan(row.score.mean)]
     # Scores that are no means over rows have no interval from one split.
     spread = any(not math.isnan(row.score.low) for row in scored)
-    against = _against(setup)
+    against, of_r2 = "", setup.metric == "d2" and setup.problem == "regression"
+    if of_r2 and not setup.of_deviance:
+        against = f"cli.compare.r2{'.targets' if setup.form == 'targets' else ''}"
     header = (
         speech("column.model"),
         "R2" if against else METRICS[setup.metric].label,
@@ -260,35 +245,19 @@ def _say_leaderboard(result: Comparison, speech: Speech) -> None:
     )
     fields = {"done": setup.n_splits, "planned": setup.planned}
     title = speech("cli.compare.title", fields) + (speech(against) if against else "")
-    rows = [_row(row, beside, spread, speech) for row in scored]
+    rows = []
+    for row in scored:
+        score = row.score
+        numbers = [score.mean, *(row.metrics.get(name, math.nan) for name in beside)]
+        first, *others = ["" if math.isnan(value) else f"{value:.4g}" for value in numbers]
+        ends = {"low": f"{score.low:.4g}", "high": f"{score.high:.4g}"}
+        interval = "" if math.isnan(score.low) else speech("cli.tune.range", ends)
+        costs = [f"{row.picked}x" if row.picked else "", f"{row.fit_seconds:.2g} s"]
+        rows.append([row.name, first, *([interval] if spread else []), *others, *costs])
     say_table(title, header, rows, right=tuple(range(1, len(header))))
     for row in result.models:
         if math.isnan(row.score.mean) and row.note:
             say(speech("cli.compare.unscored", {"model": row.name, "note": row.note}))
-
-
-def _against(setup: Setup) -> str:
-    """Return the key of what R2 compares with, where it is the score of the verdict; else none."""
-    if setup.metric != "d2" or setup.problem != "regression" or setup.of_deviance:
-        return ""
-    return f"cli.compare.r2{'.targets' if setup.form == 'targets' else ''}"
-
-
-def _row(row: ModelRow, beside: tuple[str, ...], spread: bool, speech: Speech) -> list[str]:
-    score = row.score
-    numbers = [score.mean, *(row.metrics.get(name, math.nan) for name in beside)]
-    first, *others = ["" if math.isnan(value) else f"{value:.4g}" for value in numbers]
-    ends = {"low": f"{score.low:.4g}", "high": f"{score.high:.4g}"}
-    interval = "" if math.isnan(score.low) else speech("cli.tune.range", ends)
-    picked = f"{row.picked}x" if row.picked else ""
-    return [
-        row.name,
-        first,
-        *([interval] if spread else []),
-        *others,
-        picked,
-        f"{row.fit_seconds:.2g} s",
-    ]
 
 
 def _write(

@@ -106,7 +106,14 @@ def inspect(
     speech = running.speech
     if is_table_file(source.name):
         targets = (*columns.target, *columns.targets)
-        facts, kinds = table_facts(source.table(), source, columns.task, targets)
+        table = source.table(columns.is_feature)
+        try:
+            facts, kinds = table_facts(table, source, columns.task, targets)
+        except DataError:
+            # What is wrong with a target is said below what the table holds.
+            if not running.json:
+                _say_table(*table_facts(table, source, columns.task, ()), speech)
+            raise
         say_json(facts) if running.json else _say_table(facts, kinds, speech)
         return
     facts = model_facts(source.name, speech)
@@ -174,11 +181,23 @@ def table_facts(
     likely = () if task is not None else likely_tasks(table.drop(columns=list(chosen)))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
     found = [target_of(table[name], name, path, override, reading) for name in chosen]
+    tasks = None
+    if task is not None:
+        sizes = np.asarray(table[task].value_counts())
+        tasks = {
+            "column": task,
+            "count": len(sizes),
+            "smallest": int(sizes.min()) if len(sizes) else 0,
+            "median": float(np.median(sizes)) if len(sizes) else 0.0,
+            "largest": int(sizes.max(initial=0)),
+            "of_one_row": int((sizes == 1).sum()),
+            "missing": int(table[task].isna().sum()),
+        }
     facts = {
         "path": path,
         "rows": len(table),
         "columns": [_column(table[name], name, twins.get(name), task) for name in names],
-        "tasks": None if task is None else _tasks(table[task], task),
+        "tasks": tasks,
         "targets": [
             {
                 "name": target.kind.name,
@@ -255,31 +274,14 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     for name in table.columns:
         column = table[name]
         codes = pd.util.hash_pandas_object(column, index=False)
-        key = int(np.bitwise_xor.reduce(np.asarray(codes) * _odd(len(codes)))) if len(codes) else 0
+        # Different factors, so that columns with the same cells in another order differ.
+        odd = np.arange(len(codes), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        key = int(np.bitwise_xor.reduce(np.asarray(codes) * odd)) if len(codes) else 0
         same = [other for other in seen[key] if table[other].equals(column)]
         if same and column.notna().any():
             twins[str(name)] = str(same[0])
         seen[key].append(name)
     return twins
-
-
-def _odd(n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    # Different factors, so that columns with the same cells in another order differ.
-    return np.arange(n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-
-
-def _tasks(column: pd.Series[Any], name: str) -> Facts:
-    sizes = np.asarray(column.value_counts())
-    few = len(sizes) == 0
-    return {
-        "column": name,
-        "count": len(sizes),
-        "smallest": 0 if few else int(sizes.min()),
-        "median": 0.0 if few else float(np.median(sizes)),
-        "largest": 0 if few else int(sizes.max()),
-        "of_one_row": int((sizes == 1).sum()),
-        "missing": int(column.isna().sum()),
-    }
 
 
 def _say_table(facts: Facts, kinds: list[TargetKind], speech: Speech) -> None:
