@@ -25,7 +25,7 @@ from polytask.cli.training_data import (
 from polytask.exceptions import IncompatibleError, TimeBudgetError
 
 if TYPE_CHECKING:
-    from polytask.messages import Speech
+    from polytask.messages import Translator
 
 # Where an interrupted run left off, beside the model that it was to write.
 _JOURNAL = ".journal"
@@ -141,7 +141,7 @@ def auto(
     say_next(path, tables, speech)
 
 
-def _say_choice(estimator: Any, speech: Speech) -> None:  # noqa: ANN401 - an automatic estimator
+def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - an automatic estimator
     say()
     say(estimator.explain(speech.lang))
     say()

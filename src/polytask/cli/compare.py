@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import math
 import os
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Annotated, Any
@@ -18,9 +17,7 @@ from polytask.cli.console import (
     note,
     say,
     say_pair,
-    say_table,
     say_whole,
-    terminal_width,
 )
 from polytask.cli.describe import predict_line, say_data
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
@@ -31,7 +28,7 @@ from polytask.exceptions import DataError, ParameterError, PolytaskError
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
-    from polytask.messages import Speech
+    from polytask.messages import Translator
 
 DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
 which model to use. The folder gets a report, tables, the recommended model, and a lock file with \
@@ -144,8 +141,9 @@ def compare(
         )
         found = map(FILE_ROWS.counted, (*training.notes, *result.diagnostics))
         result = dataclasses.replace(result, diagnostics=tuple(found))
+        result.lock["command"] = command.content(complete=result.complete)
         _say_answer(result, running.speech)
-        _write(result, folder, command, tables, running.speech)
+        _write(result, folder, tables, running.speech)
     except KeyboardInterrupt:
         raise Interrupted(
             f"Interrupted: finished fits are kept in {folder.path}, and the same command goes on "
@@ -180,7 +178,7 @@ def _check_rule(names: tuple[str, ...]) -> None:
 
 
 def _say_understood(
-    splitting: Splitting, training: Training, comparing: Mapping[str, Any], speech: Speech
+    splitting: Splitting, training: Training, comparing: Mapping[str, Any], speech: Translator
 ) -> None:
     """Say on standard error what was understood of data and options."""
     say_data(training, speech, error=True)
@@ -200,71 +198,25 @@ def _say_understood(
         say_pair(speech("cli.label.held_out"), held, error=True)
 
 
-def _say_answer(result: Comparison, speech: Speech) -> None:
-    """Print the verdict and the leaderboard."""
-    from polytask.comparison.presenting import verdict_sentence
+def _say_answer(result: Comparison, speech: Translator) -> None:
+    """Print what to do and why, and the leaderboard."""
+    from polytask.reporting import terminal, terminal_table
 
-    sentence = verdict_sentence(result, speech.lang)
-    # The same word in every language, for programs that look for the line.
-    say(f"Verdict: {sentence}")
-    say()
-    if any(not math.isnan(row.score.mean) for row in result.models):
-        _say_leaderboard(result, speech)
+    document = result.document(speech.lang)
+    for line in terminal(document).splitlines():
+        say(line)
+    if document.brief is not None and document.brief.rows:
         say()
-    for line in result.summary(speech.lang).splitlines():
-        if line != sentence:
-            say(line)
+        say_whole(terminal_table(document.brief))
 
 
-# Metrics beside that of the verdict: as many as a terminal has room for, but no more than these.
-_MOST = 4
-_WIDTH, _COLUMN = 80, 12
-
-
-def _say_leaderboard(result: Comparison, speech: Speech) -> None:
-    """Print the models, best first."""
-    from polytask.metrics import METRICS
-
-    setup, width = result.setup, terminal_width()
-    room = _MOST if width is None else max(0, min(_MOST, (width - _WIDTH) // _COLUMN))
-    names = dict.fromkeys(name for row in result.models for name in row.metrics)
-    beside = tuple(name for name in names if name != setup.metric)[:room]
-    scored = [row for row in result.models if not math.isnan(row.score.mean)]
-    # Scores that are no means over rows have no interval from one split.
-    spread = any(not math.isnan(row.score.low) for row in scored)
-    against, of_r2 = "", setup.metric == "d2" and setup.problem == "regression"
-    if of_r2 and not setup.of_deviance:
-        against = f"cli.compare.r2{'.targets' if setup.form == 'targets' else ''}"
-    header = (
-        speech("column.model"),
-        "R2" if against else METRICS[setup.metric].label,
-        *([speech("cli.compare.interval")] if spread else []),
-        *(METRICS[name].label for name in beside),
-        speech("cli.compare.chosen"),
-        speech("cli.compare.cpu"),
-    )
-    fields = {"done": setup.n_splits, "planned": setup.planned}
-    title = speech("cli.compare.title", fields) + (speech(against) if against else "")
-    rows = []
-    for row in scored:
-        score = row.score
-        numbers = [score.mean, *(row.metrics.get(name, math.nan) for name in beside)]
-        first, *others = ["" if math.isnan(value) else f"{value:.4g}" for value in numbers]
-        ends = {"low": f"{score.low:.4g}", "high": f"{score.high:.4g}"}
-        interval = "" if math.isnan(score.low) else speech("cli.tune.range", ends)
-        costs = [f"{row.picked}x" if row.picked else "", f"{row.fit_seconds:.2g} s"]
-        rows.append([row.name, first, *([interval] if spread else []), *others, *costs])
-    say_table(title, header, rows, right=tuple(range(1, len(header))))
-    for row in result.models:
-        if math.isnan(row.score.mean) and row.note:
-            say(speech("cli.compare.unscored", {"model": row.name, "note": row.note}))
-
-
-def _write(
-    result: Comparison, folder: Folder, command: Command, tables: Tables, speech: Speech
-) -> None:
+def _write(result: Comparison, folder: Folder, tables: Tables, speech: Translator) -> None:
     interrupted = result.stopped == "interrupt"
-    result.lock["command"] = command.content(complete=result.complete)
+    out = folder.file("predictions.csv")
+    more = ["--force"] if os.path.exists(out) else []
+    predict = predict_line(folder.file(MODEL), tables, out, *more)
+    if not interrupted:
+        result.lock["command"]["predict"] = predict
     kept: list[str] = []
     folder.fill(writer(result, speech.lang, with_model=not interrupted, kept=kept))
     done = f"{result.setup.n_splits} of {result.setup.planned} splits"
@@ -283,6 +235,4 @@ def _write(
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL)}))
-        out = folder.file("predictions.csv")
-        more = ["--force"] if os.path.exists(out) else []
-        say_whole(f"  {predict_line(folder.file(MODEL), tables, out, *more)}")
+        say_whole(f"  {predict}")

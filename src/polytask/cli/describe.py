@@ -15,7 +15,7 @@ from polytask.cli.options import command_line
 if TYPE_CHECKING:
     from polytask.cli.baselines import Scores
     from polytask.cli.training_data import Tables, TargetKind, Training
-    from polytask.messages import Speech
+    from polytask.messages import Translator
 
 # Names that are listed one by one.
 SHOWN = 8
@@ -30,7 +30,7 @@ _REASONS = {
 }
 
 
-def kind_sentence(kind: TargetKind, speech: Speech) -> str:
+def kind_sentence(kind: TargetKind, speech: Translator) -> str:
     """Return what a target is, and why."""
     told = re.fullmatch(f"({'|'.join(_REASONS)}) ?(.*)", kind.reason)
     reason = kind.reason
@@ -40,7 +40,7 @@ def kind_sentence(kind: TargetKind, speech: Speech) -> str:
     return speech(f"cli.target.{key}", {"name": repr(kind.name), "reason": reason})
 
 
-def say_data(training: Training, speech: Speech, *, error: bool = False) -> None:
+def say_data(training: Training, speech: Translator, *, error: bool = False) -> None:
     """Say what was understood of the data."""
     sizes = np.array(list(training.sizes.values()))
     fields: dict[str, str | int] = {
@@ -74,7 +74,7 @@ _NAMES = {"toward_mean": "near the mean", "L21": "same features", "TraceNorm": "
 
 def say_model(
     estimator: Any,  # noqa: ANN401 - any estimator
-    speech: Speech,
+    speech: Translator,
     name: str | None = None,
     scores: Scores | None = None,
 ) -> None:
@@ -93,7 +93,7 @@ def say_model(
         say_pair(proof_label(solution, speech), certificate(solution, speech))
 
 
-def scored(estimator: Any, speech: Speech, scores: Scores | None) -> list[tuple[str, str]]:  # noqa: ANN401
+def scored(estimator: Any, speech: Translator, scores: Scores | None) -> list[tuple[str, str]]:  # noqa: ANN401
     """Return how good a model is on held-out rows, beside baselines, and what a search chose."""
     from sklearn.base import is_classifier
 
@@ -119,7 +119,7 @@ def scored(estimator: Any, speech: Speech, scores: Scores | None) -> list[tuple[
     return found
 
 
-def describe(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - any estimator
+def describe(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
     """Return the class of an estimator, with what it wraps, combines or its penalty."""
     name = type(estimator).__name__
     inner, parts = getattr(estimator, "estimator", None), []
@@ -149,7 +149,7 @@ def short(penalty: object) -> str:
     return re.sub(r"\d+\.\d+(e[+-]?\d+)?", lambda m: f"{float(m[0]):.4g}", repr(penalty))
 
 
-def searched(estimator: Any, speech: Speech) -> list[tuple[str, str]]:  # noqa: ANN401
+def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: ANN401
     """Return what a search chose, and its score on the rows that it held out."""
     values: Any = getattr(estimator, "criterion_", None)
     scores: Any = getattr(estimator, "scores_", None)
@@ -174,7 +174,7 @@ def searched(estimator: Any, speech: Speech) -> list[tuple[str, str]]:  # noqa: 
     return [(speech("cli.label.held_out"), speech("cli.held_out", fields)), strength]
 
 
-def score_name(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - a fitted estimator
+def score_name(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - a fitted estimator
     """Return what ``estimator.score`` is, and what numbers are compared with."""
     from sklearn.base import is_classifier
 
@@ -197,12 +197,12 @@ def score_name(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - a fitte
     return speech(f"cli.score.loss{of}", {"loss": judged.name})
 
 
-def proof_label(solution: Any, speech: Speech) -> str:  # noqa: ANN401 - see certificate
+def proof_label(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - see certificate
     """Return what to call what is known of an answer: a network has no certificate."""
     return speech(f"cli.label.{'certificate' if hasattr(solution, 'certificate') else 'training'}")
 
 
-def certificate(solution: Any, speech: Speech) -> str:  # noqa: ANN401 - Solution, TrainingResult
+def certificate(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - Solution, TrainingResult
     """Return how far from the optimum an answer can be, in words."""
     known = getattr(solution, "certificate", None)
     value = math.nan if known is None else known.relative
@@ -215,7 +215,7 @@ def certificate(solution: Any, speech: Speech) -> str:  # noqa: ANN401 - Solutio
     return f"{what}. {solution.message}"
 
 
-def _features(estimator: Any, speech: Speech) -> str:  # noqa: ANN401 - any estimator
+def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
     text = f"{len(estimator.coef_feature_names_):,}"
     encoder = getattr(estimator, "encoder_", None)
     if encoder is None:
@@ -242,7 +242,7 @@ def named(names: list[str]) -> str:
     return ", ".join(names[:SHOWN]) + more
 
 
-def say_next(path: str, tables: Tables, speech: Speech) -> None:
+def say_next(path: str, tables: Tables, speech: Translator) -> None:
     """Print the command that predicts with the model."""
     say(speech("cli.next", {"path": path}))
     say_whole(f"  {predict_line(path, tables, 'predictions.csv')}")

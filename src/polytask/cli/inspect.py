@@ -44,7 +44,7 @@ from polytask.exceptions import DataError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.messages import Speech
+    from polytask.messages import Translator
     from polytask.task_relations import Relatedness
 
 Facts = dict[str, Any]
@@ -179,7 +179,7 @@ def table_facts(
     source: Source,
     task: str | None,
     targets: tuple[str, ...],
-    speech: Speech,
+    speech: Translator,
 ) -> tuple[Facts, list[TargetKind]]:
     """Return what is in a table, as JSON values, and what its targets are."""
     path, names = source.name, [str(name) for name in table.columns]
@@ -222,7 +222,7 @@ def table_facts(
 
 
 def _column(
-    column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Speech
+    column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Translator
 ) -> Facts:
     from polytask._estimator.far_cells import decisive_text
 
@@ -295,7 +295,7 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Speech) -> None:
+def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Translator) -> None:
     """Print the command to go on with; columns that cannot be learned from are left out."""
     likely = facts["likely_tasks"]
     task = columns.task or (likely[0][0] if likely else "COL")
@@ -314,7 +314,7 @@ def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Spee
     say_whole(f"  {line}")
 
 
-def _say_table(facts: Facts, kinds: list[TargetKind], speech: Speech) -> None:
+def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> None:
     """Print what is in a table."""
     columns, tasks = facts["columns"], facts["tasks"]
     header = [
@@ -353,7 +353,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Speech) -> None:
         say(f"{speech('cli.label.target')} {kind_sentence(kind, speech)}{gaps}")
 
 
-def model_facts(path: str, speech: Speech) -> Facts:
+def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
 
@@ -400,7 +400,7 @@ def _classes(model: Any) -> list[object] | None:  # noqa: ANN401
     return [_plain(label) for label in classes.tolist()]
 
 
-def _say_model(facts: Facts, speech: Speech) -> None:
+def _say_model(facts: Facts, speech: Translator) -> None:
     """Print what a saved model is."""
     column = facts["task_column"]
     trained = {"n": facts["rows"], "form": speech(f"form.{facts['form']}")}

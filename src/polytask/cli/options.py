@@ -23,7 +23,7 @@ from polytask._checks import nearest
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
-    from polytask.messages import Speech
+    from polytask.messages import Translator
 
 Help = str | Callable[[], str]
 
@@ -417,8 +417,8 @@ class Running:
         return int(cpu_count()) if self.jobs is None else self.jobs
 
     @cached_property
-    def speech(self) -> Speech:
+    def speech(self) -> Translator:
         """The language of what is printed."""
-        from polytask.messages import Speech
+        from polytask.messages import Translator
 
-        return Speech(self.lang)
+        return Translator(self.lang)

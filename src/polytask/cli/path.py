@@ -18,7 +18,7 @@ from polytask.cli.training_data import Tables, read_training
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
-    from polytask.messages import Speech
+    from polytask.messages import Translator
     from polytask.selection import RegularizationPath
 
 _PICTURES = (".png", ".svg")
@@ -112,7 +112,7 @@ def path(
     say(speech("cli.path.wrote", {"picture": picture, "table": table}))
 
 
-def _say_path(path: RegularizationPath, speech: Speech) -> None:
+def _say_path(path: RegularizationPath, speech: Translator) -> None:
     say_pair(speech("cli.label.penalty"), short(path.penalty))
     with_folds = path.scores.shape[1] > 1
     places = {"best": path.best, "one_se": path.one_se, "chosen": path.chosen}

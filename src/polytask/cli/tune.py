@@ -22,7 +22,7 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.selection import Between
 
 if TYPE_CHECKING:
-    from polytask.messages import Speech
+    from polytask.messages import Translator
     from polytask.selection import Tuned
 
 
@@ -65,7 +65,7 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
     return found or usual
 
 
-def said(name: str, given: Any, speech: Speech) -> str:  # noqa: ANN401 - a range or a list
+def said(name: str, given: Any, speech: Translator) -> str:  # noqa: ANN401 - a range or a list
     """Return a parameter and what is searched of it, as words."""
     if isinstance(given, Between):
         ends = {"low": f"{given.low:g}", "high": f"{given.high:g}"}
@@ -274,7 +274,7 @@ def _written(found: Tuned) -> Any:  # noqa: ANN401 - a data frame
     return frame
 
 
-def _say_found(found: Tuned, speech: Speech, whole: bool) -> None:
+def _say_found(found: Tuned, speech: Translator, whole: bool) -> None:
     frame = _written(found)
     pruned = int(frame["pruned"].sum())
     names = [name for name in frame if name not in ("score", "folds", "pruned")]

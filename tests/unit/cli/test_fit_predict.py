@@ -17,7 +17,7 @@ import polytask
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
 from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
-from polytask.messages import Speech
+from polytask.messages import Translator
 
 QUICK = ("--model", "multitask")
 
@@ -232,7 +232,7 @@ def test_a_score_is_named_by_what_it_is_against(model, several, name):
     given = (
         {"y": np.column_stack([y, y[::-1]])} if several else {"y": y, "task": np.arange(30) % 3}
     )
-    assert score_name(model.fit(X, **given), Speech()) == name
+    assert score_name(model.fit(X, **given), Translator()) == name
 
 
 def test_penalty_is_used_as_written_by_the_plain_model(run, plain):

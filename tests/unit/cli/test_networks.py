@@ -13,7 +13,7 @@ from unit.cli._comparing import comparison, next_words, predicted
 
 from polytask import load
 from polytask.data.readers import read_table
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.selection import networks
 
 torch = pytest.importorskip("torch")
@@ -87,7 +87,7 @@ def test_auto_writes_a_combination_with_a_network(run, curved):
 
 
 def test_a_network_is_described_with_the_layers_that_it_has():
-    said, speech = "DeepMultiTaskRegressor with MLP(dropout=0.1)", Speech()
+    said, speech = "DeepMultiTaskRegressor with MLP(dropout=0.1)", Translator()
     assert describe(DeepMultiTaskRegressor(), speech) == said
     plain = DeepMultiTaskRegressor(MLP((8,)), sharing=sharing.MMoE(2))
     parts = "MLP(widths=(8,)); MMoE(n_experts=2, width=None)"

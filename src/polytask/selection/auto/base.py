@@ -16,7 +16,7 @@ from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
 from polytask.data import TaskData
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
 
@@ -170,5 +170,5 @@ class AutoEstimator(MultiTaskEstimator):
             stopped=self.stopped_,
             unfitted=self.unfitted_,
         )
-        speech = Speech(lang)
+        speech = Translator(lang)
         return speech.joined(explain(found, speech))

@@ -58,6 +58,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
         Seed of the candidates that draw at random.
     verbose : bool, default=False
         Show progress on stderr.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -110,12 +112,14 @@ class AutoMultiTaskClassifier(AutoEstimator):
         n_jobs: int | None = None,
         random_state: int = 0,
         verbose: bool = False,
+        date_features: bool = False,
     ) -> None:
         self.models = models
         self.cv = cv
         self.time_budget = time_budget
         self.journal = journal
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.n_jobs = n_jobs
         self.random_state = random_state
