@@ -231,7 +231,6 @@ def _write(result: Comparison, folder: Folder, tables: Tables, speech: Translato
             "there, without --time-budget to the end."
         )
     say()
-    say(speech("cli.compare.answers"))
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL)}))
