@@ -26,15 +26,26 @@ _RENAMED = {
 }
 
 
+# What losses are for, where their names do not tell.
+_FOR = {
+    "huber": "with outliers",
+    "poisson": "counts and rates",
+    "gamma": "positive amounts",
+    "quantile": "the median; quantile(0.9): what 90% stay below",
+    "square_root": "tasks with different noise",
+}
+
+
 def _loss_help() -> str:
     from polytask.losses import LOSSES
 
-    numbers = ", ".join(name for name, kind in LOSSES.items() if not kind().is_classifier)
-    classes = ", ".join(name for name, kind in LOSSES.items() if kind().is_classifier)
+    texts = {name: f"{name} ({_FOR[name]})" if name in _FOR else name for name in LOSSES}
+    numbers = ", ".join(texts[name] for name, kind in LOSSES.items() if not kind().is_classifier)
+    classes = ", ".join(texts[name] for name, kind in LOSSES.items() if kind().is_classifier)
     return (
-        f"What is minimised. For numbers: {numbers}; for classes: {classes}. Some take a number, "
-        "such as 'quantile(0.9)'. auto: text, true/false and numbers with exactly two distinct "
-        "values are classes, other numbers are numbers."
+        f"What is minimised. For numbers: {numbers}; for classes: {classes}. auto: text, "
+        "true/false and numbers with exactly two distinct values are classes, other numbers are "
+        "numbers."
     )
 
 
