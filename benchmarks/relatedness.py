@@ -24,7 +24,7 @@ from scipy import stats
 import polytask
 from polytask import TaskData, relatedness
 from polytask.task_relations.slopes import slopes_of
-from polytask.task_relations.statistics import flip_test
+from polytask.task_relations.statistics import sign_flip_test
 
 REAL = ("school", "computer", "exam65", "sarcos_sub", "radon", "landmine", "heart4",
         "bank_conjoint", "mtr_wq", "tox21", "amazon_sentiment")  # fmt: skip
@@ -168,7 +168,7 @@ def tested(s: Setting, seed: int, n: int) -> tuple[float, ...]:
     data = collection(s, seed)
     names = tuple(f"x{j}" for j in range(data.n_features))
     slopes = slopes_of(data, np.asarray(data.y, dtype=float), names, seed)
-    p_value, parts = flip_test(slopes.of(slopes.telling), n, seed + 1)
+    p_value, parts = sign_flip_test(slopes.of(slopes.informative), n, seed + 1)
     return (p_value, *parts.values())
 
 
@@ -216,7 +216,7 @@ def real() -> None:
             f"{v:.2f}" for v in (r.shares.common, r.shares.clustered, r.shares.own)
         )
         groups = ", ".join(str(len(group)) for group in r.groups) or "none"
-        print(f"| {name} | {r.n_telling} | {r.p_value:.3f} | {parts} | {shares} | "
+        print(f"| {name} | {r.n_informative} | {r.p_value:.3f} | {parts} | {shares} | "
               f"{r.effective_tasks:.1f} | {r.level_share:.2f} | {groups} | {seconds:.1f} |",
               flush=True)  # fmt: skip
 

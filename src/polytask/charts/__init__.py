@@ -1,14 +1,13 @@
 """Charts: arrays and strings in, matplotlib Axes out. matplotlib is imported when one is drawn."""
 
-from polytask.charts.canvas import COLOURS, axis_limits, image, new_axes, new_panels, svg
+from polytask.charts.canvas import COLOURS, axis_limits, image, new_axes, new_panels, svg, width
 from polytask.charts.figures import (
     brackets,
     coefficient_lines,
     error_curve,
     gain_against_size,
-    gain_forest,
     heat_map,
-    leaderboard_intervals,
+    interval_lines,
     learning_curves,
     loss_curves,
     task_map,
@@ -21,14 +20,14 @@ __all__ = [
     "coefficient_lines",
     "error_curve",
     "gain_against_size",
-    "gain_forest",
     "heat_map",
     "image",
-    "leaderboard_intervals",
+    "interval_lines",
     "learning_curves",
     "loss_curves",
     "new_axes",
     "new_panels",
     "svg",
     "task_map",
+    "width",
 ]

@@ -5,70 +5,70 @@ from __future__ import annotations
 import functools
 import io
 import math
-import re
 import unicodedata
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from statistics import median
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 if TYPE_CHECKING:
+    from xml.etree.ElementTree import Element
+
     from matplotlib.axes import Axes
 
-
-# Common fonts for scripts that the usual one lacks; others are looked at after them.
-_FIRST = (
-    "Noto Sans CJK SC",
-    "Noto Sans SC",
-    "Source Han Sans SC",
-    "PingFang SC",
-    "Hiragino Sans GB",
-    "Microsoft YaHei",
-    "SimHei",
-    "WenQuanYi Zen Hei",
-    "WenQuanYi Micro Hei",
-    "Droid Sans Fallback",
-    "Noto Sans CJK JP",
-    "Hiragino Sans",
-    "Yu Gothic",
-    "Noto Sans CJK KR",
-    "Malgun Gothic",
-    "Apple SD Gothic Neo",
-    "Noto Sans Arabic",
-    "Noto Sans Hebrew",
-    "Noto Sans Thai",
-    "Noto Sans Devanagari",
-    "Arial Unicode MS",
-    "Arial",
-    "Tahoma",
-    "Segoe UI",
-    "Noto Sans",
+# Blue and vermilion of Okabe and Ito's palette, told apart with any kind of colour vision;
+# shapes (a dot, a diamond, a ring) say the same again.
+COLOURS: Mapping[str, str] = MappingProxyType(
+    {
+        "gain": "#0072b2",
+        "lose": "#d55e00",
+        "unclear": "#6f767d",
+        "ink": "#24292f",
+        "line": "#c9ced4",
+        "paper": "#ffffff",
+    }
 )
-# Fonts of boxes, and mathematical fonts whose letters are not where Unicode has them.
-_UNFIT = ("Last Resort", "cmb10", "cmex10", "cmmi10", "cmr10", "cmss10", "cmsy10", "cmti10",
-          "cmtt10", "STIXNonUnicode", "STIXSize")  # fmt: skip
-_USUAL_WEIGHT = 400
-_WORST = True, 10_000
-_RIGHT_TO_LEFT = frozenset({"R", "AL", "AN"})
-_MARKS = frozenset({"Mn", "Mc"})
+MARKERS: Mapping[str, str] = MappingProxyType({"gain": "o", "lose": "D", "unclear": "o"})
+
+# A drawing for a page: text stays text, ids are the same each time, styles of the user are
+# left out, and no colour is that of a background.
+_PAGE: dict[Any, Any] = {
+    "svg.fonttype": "none",
+    "svg.hashsalt": "polytask",
+    "text.usetex": False,
+    "axes.unicode_minus": True,
+    "font.family": ["sans-serif"],
+    "font.size": 9.0,
+}
+_CONTROL = dict.fromkeys(c for c in range(32) if chr(c) not in "\t\n\r")
+_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
+
+# Fonts for scripts that the usual one lacks: matplotlib takes each letter from the first that has
+# it.
+_SCRIPTS = (
+    *("Noto Sans CJK SC", "Noto Sans SC", "Source Han Sans SC", "PingFang SC", "Hiragino Sans GB"),
+    *("Microsoft YaHei", "SimHei", "WenQuanYi Zen Hei", "WenQuanYi Micro Hei"),
+    *("Droid Sans Fallback", "Noto Sans CJK JP", "Hiragino Sans", "Yu Gothic"),
+    *("Noto Sans CJK KR", "Malgun Gothic", "Apple SD Gothic Neo", "Noto Sans Arabic"),
+    *("Noto Sans Hebrew", "Noto Sans Thai", "Noto Sans Devanagari", "Arial Unicode MS", "Arial"),
+    *("Tahoma", "Segoe UI", "Noto Sans"),
+)
 
 
-def families_for(text: str) -> tuple[list[str], frozenset[str]]:
-    """Choose fonts for a text."""
-    import matplotlib
+@functools.lru_cache(maxsize=8)
+def fonts(usual: tuple[str, ...]) -> tuple[tuple[str, ...], frozenset[str]]:
+    """Return the fonts to write names with, and the characters that they have."""
+    from matplotlib import ft2font
+    from matplotlib.font_manager import FontProperties, fontManager
 
-    families = list(matplotlib.rcParams["font.family"])
-    absent = set(text)
+    known = set(fontManager.get_font_names())
+    families = (*usual, *(name for name in _SCRIPTS if name in known))
+    characters: set[str] = set()
     for family in families:
-        absent -= _characters(_usual_path(family))
-    for family, path in _others().items() if absent else ():
-        found = absent & _characters(path)
-        if found:
-            families.append(family)
-            absent -= found
-        if not absent:
-            break
-    return families, frozenset(absent)
+        path = fontManager.findfont(FontProperties(family=[family]))
+        characters.update(map(chr, ft2font.FT2Font(path).get_charmap()))
+    return families, frozenset(characters)
 
 
 def needs_shaping(text: str) -> bool:
@@ -78,53 +78,15 @@ def needs_shaping(text: str) -> bool:
     if hasattr(ft2font, "__libraqm_version__"):
         return False
     return any(
-        unicodedata.bidirectional(c) in _RIGHT_TO_LEFT or unicodedata.category(c) in _MARKS
+        unicodedata.bidirectional(c) in ("R", "AL", "AN")
+        or unicodedata.category(c) in ("Mn", "Mc")
         for c in text
     )
 
 
-@functools.lru_cache(maxsize=8)
-def _usual_path(family: str) -> str:
-    """Return the file of a font of the settings, also of a generic one such as sans-serif."""
-    from matplotlib.font_manager import FontProperties, fontManager
-
-    return str(fontManager.findfont(FontProperties(family=[family])))
-
-
-def _others() -> dict[str, str]:
-    """Return the other fonts with their upright files of usual weight, the likeliest first."""
-    from matplotlib.font_manager import fontManager, weight_dict
-
-    files: dict[str, tuple[tuple[bool, int], str]] = {}
-    for entry in fontManager.ttflist:
-        weight = weight_dict.get(str(entry.weight)) or entry.weight
-        rank = entry.style != "normal", abs(int(weight) - _USUAL_WEIGHT)
-        if not entry.name.startswith(_UNFIT) and rank < files.get(entry.name, (_WORST, ""))[0]:
-            files[entry.name] = rank, entry.fname
-    first = [name for name in _FIRST if name in files]
-    return {name: files[name][1] for name in [*first, *sorted(set(files).difference(first))]}
-
-
-@functools.lru_cache(maxsize=4096)
-def _characters(path: str) -> frozenset[str]:
-    """Return the characters of a font file; none of one that can only be drawn in colour."""
-    from matplotlib import ft2font
-
-    try:
-        font = ft2font.FT2Font(path)
-    except (OSError, RuntimeError):
-        return frozenset()
-    if not font.scalable or ft2font.FaceFlags.COLOR in font.face_flags:
-        return frozenset()
-    return frozenset(map(chr, font.get_charmap()))
-
-
 # Under a chart in which a number stands for a name.
-NOTE = "#n: row n of the table, from 0; no font here has the name"
-
-_INVISIBLE = frozenset({"Cc", "Cs", "Zl", "Zp"})
+NOTE = "#n: line n of the table, from 0; no font here has the name"
 _WIDEST = 32
-_ELLIPSIS = "…"
 
 
 class Labels(NamedTuple):
@@ -136,47 +98,64 @@ class Labels(NamedTuple):
 
 
 def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels:
-    """Make names fit for the axis of a chart."""
-    numbers = range(len(names)) if numbers is None else numbers
+    """Make names fit for the axis of a chart; a number stands for one that no font has."""
+    import matplotlib
+
+    families, characters = fonts(tuple(matplotlib.rcParams["font.family"]))
     texts = [shortened(_one_line(name)) for name in names]
-    families, absent = families_for("".join(texts) + "#0123456789")
-    unfit = [needs_shaping(text) or not absent.isdisjoint(text) for text in texts]
-    shown = [
-        f"#{number}" if bad else text
-        for text, bad, number in zip(texts, unfit, numbers, strict=True)
-    ]
-    return Labels(shown, families, any(unfit))
+    # In a drawing with text as text the fonts are those of the reader.
+    kept = matplotlib.rcParams["svg.fonttype"] == "none"
+    unfit = [not kept and (needs_shaping(t) or not characters.issuperset(t)) for t in texts]
+    numbers = range(len(names)) if numbers is None else numbers
+    shown = [f"#{k}" if bad else t for t, bad, k in zip(texts, unfit, numbers, strict=True)]
+    return Labels(shown, list(families), any(unfit))
 
 
 def shortened(text: str, widest: int = _WIDEST) -> str:
     """Return a text that is at most so many letters wide, with its middle left out if not."""
-    # The ends of names tell them apart: both are kept. East Asian letters count twice.
-    if sum(_width(c) for c in text) <= widest:
+    # The ends of names tell them apart: both are kept.
+    if width(text) <= widest:
         return text
     tail = _fitting(text[::-1], widest // 3)[::-1]
-    head = _fitting(text, widest - 1 - widest // 3)
     # A mark without its letter would join the ellipsis.
     while tail and unicodedata.combining(tail[0]):
         tail = tail[1:]
-    return head + _ELLIPSIS + tail
+    return f"{_fitting(text, widest - 1 - widest // 3)}…{tail}"
+
+
+def wrapped(text: str, widest: int = _WIDEST) -> str:
+    """Return a text in lines of at most so many letters, broken at blanks where there are any."""
+    lines = [""]
+    for word in text.split(" "):
+        joined = f"{lines[-1]} {word}".strip()
+        if width(joined) > widest and lines[-1]:
+            lines.append(word)
+        else:
+            lines[-1] = joined
+        while width(lines[-1]) > widest:
+            head = _fitting(lines[-1], widest)
+            lines[-1:] = [head, lines[-1][len(head) :]]
+    return "\n".join(lines)
 
 
 def _fitting(text: str, widest: int) -> str:
     used = 0
     for place, character in enumerate(text):
-        used += _width(character)
+        used += width(character)
         if used > widest:
             return text[:place]
     return text
 
 
-def _width(character: str) -> int:
-    return 2 if unicodedata.east_asian_width(character) in "WF" else 1
+def width(text: str) -> int:
+    """Return how many letters wide a text is; East Asian ones count twice, marks not at all."""
+    wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
+    return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Cf") for c in text)
 
 
 def _one_line(text: str) -> str:
-    kept = (c for c in " ".join(text.split()) if unicodedata.category(c) not in _INVISIBLE)
-    return "".join(kept)
+    joined = " ".join(text.split())
+    return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
 
 
 # A point this many times farther from the middle than the others would squeeze them.
@@ -219,33 +198,6 @@ def _near(found: list[tuple[float, float, float]]) -> list[tuple[float, float, f
     return ordered
 
 
-# Blue and vermilion of Okabe and Ito's palette, told apart with any kind of colour vision;
-# shapes (a dot, a diamond, a ring) say the same again.
-COLOURS: Mapping[str, str] = MappingProxyType(
-    {
-        "gain": "#0072b2",
-        "lose": "#d55e00",
-        "unclear": "#6f767d",
-        "ink": "#24292f",
-        "line": "#c9ced4",
-        "paper": "#ffffff",
-    }
-)
-MARKERS: Mapping[str, str] = MappingProxyType({"gain": "o", "lose": "D", "unclear": "o"})
-
-# A drawing for a page: text stays text, ids are the same each time, styles of the user are
-# left out, and no colour is that of a background.
-_PAGE: dict[Any, Any] = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "polytask",
-    "text.usetex": False,
-    "axes.unicode_minus": True,
-    "font.family": ["sans-serif"],
-    "font.size": 10.0,
-}
-_NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
-
-
 def new_axes(width: float, height: float) -> Axes:
     """Return Axes that a notebook shows by itself."""
     from matplotlib import pyplot
@@ -286,27 +238,89 @@ def svg(
     draw: Callable[[Axes], object],
     width: float,
     height: float,
-    box: tuple[float, float, float, float] | None = None,
+    *,
+    key: str,
+    title: str,
+    description: str,
 ) -> str:
-    """Return a chart as an ``<svg>`` element to be put into a page."""
+    """Return a chart as an ``<svg>`` element of a page, in its colours and fonts."""
+    # Colours become variables of the page, ``var(--gain)``, so that it can be dark; identifiers
+    # begin with the key, for there are other drawings beside it.
+    from xml.etree import ElementTree
+
     import matplotlib
     from matplotlib.figure import Figure
 
-    with matplotlib.rc_context(), io.StringIO() as file:
+    with matplotlib.rc_context(), warnings.catch_warnings(), io.StringIO() as file:
+        # The page has the fonts for names, this machine may not.
+        warnings.filterwarnings("ignore", message="Glyph")
         matplotlib.rcdefaults()
         matplotlib.rcParams.update(_PAGE)
-        figure = Figure(figsize=(width, height), layout=None if box else "constrained")
-        draw(figure.add_axes(box) if box else figure.add_subplot())
+        figure = Figure(figsize=(width, height))
+        ax = figure.add_subplot()
+        draw(ax)
+        _make_room(ax, width, height)
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
-        text = file.getvalue()
-    return _bare(text[text.index("<svg") :])
+        # Control characters, such as marks around names, have no place in XML.
+        root = ElementTree.fromstring(file.getvalue().translate(_CONTROL))
+    _strip(root, key)
+    root.attrib = {"viewBox": root.get("viewBox", "")} | {
+        "role": "img", "aria-labelledby": f"{key}-title {key}-desc"
+    }  # fmt: skip
+    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
+        named = ElementTree.Element(tag, {"id": f"{key}-{tag}"})
+        named.text = text
+        root.insert(place, named)
+    return ElementTree.tostring(root, encoding="unicode")
 
 
-def _bare(text: str) -> str:
-    text = re.sub(r"<style.*?</style>", "", text, count=1, flags=re.DOTALL)
-    text = re.sub(r'<svg[^>]*?viewBox="([^"]*)"[^>]*>', r'<svg viewBox="\1">', text, count=1)
-    text = re.sub(r"xlink:href", "href", text)
-    text = re.sub(r" *font-family: [^;\"]*;?", "", text)
-    text = re.sub(r"font: (\d+(?:\.\d+)?)px [^;\"]*", r"font-size: \1px", text)
-    text = re.sub(r"<!--.*?-->\s*", "", text, flags=re.DOTALL)
-    return re.sub(r"\n\s*", "\n", text).strip()
+def _make_room(ax: Axes, width: float, height: float) -> None:
+    """Leave room for names by their letters: the fonts of the reader are not known."""
+    from matplotlib.ticker import FixedLocator
+
+    named = isinstance(ax.yaxis.get_major_locator(), FixedLocator)
+    beside = [label.get_text() for label in ax.get_yticklabels() if named] or ["-0.0000"]
+    below = [label.get_text() for label in ax.get_xticklabels() if label.get_rotation()]
+    left = 0.12 + _inches(beside) + (0.25 if ax.get_ylabel() else 0.0)
+    after = [text.get_text() for text in ax.texts if text.get_horizontalalignment() == "left"]
+    right = 0.15 + _inches(after)
+    bottom = (_inches(below) + 0.1 if below else 0.3) + (0.22 if ax.get_xlabel() else 0.0)
+    top = 0.1 + 0.25 * bool(ax.get_title(loc="left")) + 0.16 * height * bool(ax.child_axes)
+    ax.set_position(
+        (left / width, bottom / height, 1 - (left + right) / width, 1 - (bottom + top) / height)
+    )
+
+
+def _inches(texts: Iterable[str]) -> float:
+    """Return the width of the widest line, generously."""
+    lines = [line for text in texts for line in text.split("\n")]
+    letters = (sum(1.75 if unicodedata.east_asian_width(c) in "WF" else 1.0 for c in line)
+               for line in lines)  # fmt: skip
+    return 0.58 * float(_PAGE["font.size"]) / 72.0 * max(letters, default=0.0)
+
+
+def _strip(element: Element, key: str) -> None:
+    """Take out what a page has itself: fonts, styles, names of elements that nothing refers to."""
+    element.tag = element.tag.rpartition("}")[2]
+    named = {name.rpartition("}")[2]: value for name, value in element.attrib.items()}
+    element.attrib.clear()
+    for name, value in named.items():
+        if name != "id" or element.tag in ("clipPath", "path"):
+            element.set(name, _of_page(name, value, key))
+    element.text, element.tail = element.text if (element.text or "").strip() else "", ""
+    for child in list(element):
+        if child.tag.rpartition("}")[2] in ("metadata", "style"):
+            element.remove(child)
+        else:
+            _strip(child, key)
+
+
+def _of_page(name: str, value: str, key: str) -> str:
+    """Return the value of an attribute in the colours of the page, with names of its own."""
+    if name in ("id", "href", "clip-path"):
+        start = {"id": "", "href": "#", "clip-path": "url(#"}[name]
+        return f"{start}{key}_{value.removeprefix(start)}"
+    for colour, code in COLOURS.items():
+        value = value.replace(code, f"var(--{colour})")
+    parts = [part.strip() for part in value.split(";")] if name == "style" else [value]
+    return "; ".join(p for p in parts if p and not p.startswith(("font-family", "font:")))

@@ -9,55 +9,55 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polytask.charts.canvas import COLOURS, MARKERS, NOTE, Labels, axis_limits, labels
+from polytask.charts.canvas import COLOURS, MARKERS, NOTE, Labels, axis_limits, labels, wrapped
 from polytask.charts.canvas import labels as labels_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
-    from matplotlib.axis import Axis
 
-
+Array = NDArray[np.float64]
 # Columns up to which their names fit.
-_NAMED = 40
+_NAMED = 60
+# Above it, points would hide one another.
+_CROWD = 150
 
 
-def heat_map(ax: Axes, values: ArrayLike, rows: Sequence[str], columns: Sequence[str]) -> Axes:
-    """Draw a matrix: blue above 0, orange below, white at 0, grey where it is NaN."""
-    # Shapes: values (n, m).
-    from matplotlib.colors import LinearSegmentedColormap
+def heat_map(
+    ax: Axes,
+    values: ArrayLike,
+    rows: Sequence[str],
+    columns: Sequence[str],
+    *,
+    limit: float | None = None,
+    label: str = "",
+) -> Axes:
+    """Draw a matrix: blue above 0, orange below, the paper's colour at 0, hatched where NaN."""
+    # Shapes: values (n, m). Colours differ in opacity, so that they fit a dark page too.
+    from matplotlib.colors import to_rgba_array
 
-    matrix = np.ma.masked_invalid(np.asarray(values, dtype=np.float64))
-    largest = float(np.abs(matrix).max()) if matrix.count() else 0.0
-    colours = LinearSegmentedColormap.from_list(
-        "polytask", [COLOURS["lose"], "#ffffff", COLOURS["gain"]]
-    ).with_extremes(bad=COLOURS["line"])
-    limit = largest or 1.0
-    image = ax.imshow(
-        matrix, cmap=colours, vmin=-limit, vmax=limit, aspect="auto", interpolation="nearest"
-    )
-    across = labels(columns if len(columns) <= _NAMED else [])
-    down = labels(rows)
-    _name(ax.xaxis, across, rotation=90)
-    _name(ax.yaxis, down, rotation=0)
-    if len(columns) > _NAMED:
-        ax.set_xlabel(f"{len(columns):,} columns", color=COLOURS["ink"])
+    matrix = np.asarray(values, dtype=np.float64)
+    limit = limit or float(np.nanmax(np.abs(matrix), initial=0.0)) or 1.0
+    colours = to_rgba_array([COLOURS["gain"] if v > 0 else COLOURS["lose"] for v in matrix.flat])
+    colours[:, 3] = np.minimum(np.nan_to_num(np.abs(matrix.ravel())) / limit, 1.0)
+    ax.pcolormesh(colours.reshape(*matrix.shape, 4), linewidth=0.0)
+    for row, column in np.argwhere(np.isnan(matrix)):
+        ax.text(column + 0.5, row + 0.5, "×", color=COLOURS["unclear"], ha="center", va="center")
+    across, down = labels(columns if len(columns) <= _NAMED else []), labels(rows)
+    for axis, shown, rotation in ((ax.xaxis, across, 90), (ax.yaxis, down, 0)):
+        places = np.arange(len(shown.texts)) + 0.5
+        axis.set_ticks(
+            places, labels=shown.texts, parse_math=False, fontfamily=shown.families,
+            rotation=rotation,
+        )  # fmt: skip
+    if len(matrix) > _NAMED // 2:
+        ax.tick_params(axis="y", labelsize=7.0)
+    ax.set_ylim(max(len(matrix), 1), 0)
+    ax.set_xlabel(label, color=COLOURS["ink"])
     if across.replaced or down.replaced:
         ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
     ax.tick_params(length=0, colors=COLOURS["ink"])
-    ax.spines[:].set_visible(False)
-    if ax.figure is not None:
-        ax.figure.colorbar(image, ax=ax, shrink=0.8)
+    ax.spines[:].set_color(COLOURS["line"])
     return ax
-
-
-def _name(axis: Axis, shown: Labels, rotation: int) -> None:
-    axis.set_ticks(
-        range(len(shown.texts)),
-        labels=shown.texts,
-        parse_math=False,
-        fontfamily=shown.families,
-        rotation=rotation,
-    )
 
 
 Merge = tuple[int, int, float, int]
@@ -79,37 +79,22 @@ def task_map(
     ax: Axes, values: ArrayLike, names: Sequence[str], tree: Sequence[Merge] = ()
 ) -> Axes:
     """Draw a matrix of correlations, -1 orange to 1 blue, with a tree above it."""
-    # Shapes: values (k, k).
-    heat_map(ax, values, names, names)
-    ax.images[0].set_clim(-1.0, 1.0)
-    if len(names) > 1:
-        # The names stand at the rows already.
-        ax.set_xticks([])
-        ax.set_xlabel("")
+    # Shapes: values (k, k). The names stand at the rows already.
+    from matplotlib.collections import LineCollection
+
+    heat_map(ax, values, names, [], limit=1.0)
     if tree:
-        _draw_tree(ax, tree, len(names))
+        above = ax.inset_axes((0.0, 1.01, 1.0, 0.16))
+        lines = [np.array(bracket) for bracket in brackets(tree)]
+        above.add_collection(LineCollection(lines, colors=COLOURS["ink"], linewidths=0.8))
+        top = max(height for _, _, height, _ in tree) or 1.0
+        above.set_xlim(-0.5, len(names) - 0.5)
+        above.set_ylim(0.0, 1.05 * top)
+        above.set_axis_off()
     return ax
 
 
-def _draw_tree(ax: Axes, tree: Sequence[Merge], n: int) -> None:
-    from matplotlib.collections import LineCollection
-
-    above = ax.inset_axes((0.0, 1.01, 1.0, 0.16))
-    lines = [np.array(bracket) for bracket in brackets(tree)]
-    above.add_collection(LineCollection(lines, colors=COLOURS["ink"], linewidths=0.8))
-    top = max(height for _, _, height, _ in tree) or 1.0
-    above.set_xlim(-0.5, n - 0.5)
-    above.set_ylim(0.0, 1.05 * top)
-    above.set_axis_off()
-
-
-Array = NDArray[np.float64]
-
-# Above it, points would hide one another.
-_CROWD = 150
-
-
-def gain_forest(
+def interval_lines(
     ax: Axes,
     names: Sequence[str],
     mean: ArrayLike,
@@ -117,19 +102,34 @@ def gain_forest(
     high: ArrayLike,
     groups: Sequence[str],
     *,
+    around_zero: bool = True,
     numbers: Sequence[int] | None = None,
-    label: str = "Gain",
+    label: str = "",
+    sentences: bool = False,
+    gap: str = "",
 ) -> Axes:
-    """Draw one gain with its interval per line, the first on top. Shapes: mean, low, high (n,)."""
+    """Draw a mean with its interval per line, the first on top; a gap stands in the middle."""
+    # Shapes: mean, low, high (n,). A group chooses colour and shape; names that are sentences are
+    # written on several lines.
     mean, low, high = _floats(mean), _floats(low), _floats(high)
-    places = np.arange(len(mean))
-    ax.axvline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
+    places = np.arange(len(mean)) + (np.arange(len(mean)) >= len(mean) // 2) * 1.0 * bool(gap)
+    if around_zero:
+        ax.axvline(0.0, color=COLOURS["ink"], linewidth=0.8, zorder=1)
     for group in ("unclear", "lose", "gain"):
         mine = np.array([g == group for g in groups], dtype=bool)
         _points(ax, mean[mine], places[mine], _arms(mean, low, high)[:, mine], group, across=True)
-    _name_lines(ax, labels(names, numbers))
-    _limit(ax, mean, low, high, around_zero=True)
-    return _finished(ax, label, "")
+    shown = labels(names, numbers)
+    if sentences:
+        shown = shown._replace(texts=[wrapped(name) for name in names])
+    ax.set_yticks(places, labels=shown.texts, parse_math=False, fontfamily=shown.families)
+    ax.set_ylim(places[-1] + 0.5 if len(places) else 0.5, -0.5)
+    _limit(ax, mean, low, high, places, around_zero=around_zero)
+    if gap:
+        ax.annotate(
+            gap, (0.5, len(mean) // 2), xycoords=("axes fraction", "data"), ha="center",
+            va="center", color=COLOURS["unclear"], annotation_clip=False,
+        )  # fmt: skip
+    return _finished(ax, label, "", note=shown.replaced, left=False)
 
 
 def gain_against_size(
@@ -152,28 +152,6 @@ def gain_against_size(
     if len(positive) == len(rows) > 0 and positive.max() > 10 * positive.min():
         _logarithmic(ax, float(positive.min()), float(positive.max()))
     return _finished(ax, *labels)
-
-
-def leaderboard_intervals(
-    ax: Axes,
-    names: Sequence[str],
-    mean: ArrayLike,
-    low: ArrayLike,
-    high: ArrayLike,
-    *,
-    marked: str | None = None,
-    label: str = "Score",
-) -> Axes:
-    """Draw one score with its interval per line, the first on top."""
-    # Shapes: mean, low, high (n,).
-    mean, low, high = _floats(mean), _floats(low), _floats(high)
-    arms, places = _arms(mean, low, high), np.arange(len(mean))
-    chosen = np.array([name == marked for name in names], dtype=bool)
-    _points(ax, mean[~chosen], places[~chosen], arms[:, ~chosen], "unclear", across=True)
-    _points(ax, mean[chosen], places[chosen], arms[:, chosen], "gain", across=True)
-    _name_lines(ax, labels(names))
-    _limit(ax, mean, low, high, around_zero=False)
-    return _finished(ax, label, "")
 
 
 def _floats(values: ArrayLike) -> Array:
@@ -203,24 +181,16 @@ def _points(ax: Axes, x: Array, y: Any, arms: Array, group: str, across: bool) -
     )
 
 
-def _limit(ax: Axes, mean: Array, low: Array, high: Array, *, around_zero: bool) -> None:
+def _limit(
+    ax: Axes, mean: Array, low: Array, high: Array, places: Array, *, around_zero: bool
+) -> None:
     """End the axis before outliers; an arrow says that there is more."""
     first, last = axis_limits(mean.tolist(), low.tolist(), high.tolist(), around_zero=around_zero)
     ax.set_xlim(first, last)
     ax.locator_params(axis="x", nbins=6)
-    for place in np.flatnonzero(mean < first):
-        ax.plot(first, place, "<", color=COLOURS["unclear"], clip_on=False)
-    for place in np.flatnonzero(mean > last):
-        ax.plot(last, place, ">", color=COLOURS["unclear"], clip_on=False)
-
-
-def _name_lines(ax: Axes, shown: Labels) -> None:
-    places = range(len(shown.texts))
-    ax.set_yticks(places, labels=shown.texts, parse_math=False, fontfamily=shown.families)
-    ax.set_ylim(max(len(shown.texts), 1) - 0.5, -0.5)
-    ax.tick_params(axis="y", length=0)
-    if shown.replaced:
-        ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
+    for edge, beyond, arrow in ((first, mean < first, "<"), (last, mean > last, ">")):
+        for place in places[beyond]:
+            ax.plot(edge, place, arrow, color=COLOURS["unclear"], clip_on=False)
 
 
 def _logarithmic(ax: Axes, smallest: float, largest: float) -> None:
@@ -235,21 +205,26 @@ def _logarithmic(ax: Axes, smallest: float, largest: float) -> None:
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.0f}")
 
 
-def _finished(ax: Axes, across: str, upward: str) -> Axes:
+def _finished(
+    ax: Axes, across: str, upward: str, *, note: bool = False, left: bool = True
+) -> Axes:
+    """Give Axes the common style."""
     ax.set_xlabel(across, color=COLOURS["ink"], parse_math=False)
     ax.set_ylabel(upward, color=COLOURS["ink"], parse_math=False)
-    ax.spines[["top", "right", "left"]].set_visible(False)
-    ax.spines["bottom"].set_color(COLOURS["line"])
+    ax.spines[["top", "right"]].set_visible(False)
+    ax.spines["left"].set_visible(left)
+    ax.spines[["left", "bottom"]].set_color(COLOURS["line"])
     ax.grid(visible=True, color=COLOURS["line"], linewidth=0.5, zorder=0)
     ax.set_axisbelow(True)
-    ax.tick_params(colors=COLOURS["ink"])
+    ax.tick_params(colors=COLOURS["ink"], length=3 if left else 0)
+    ax.tick_params(axis="y", pad=3 if left else 7)
+    if note:
+        ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
     return ax
 
 
-# Above a chart in which a number stands for a name.
-_NOTE = "#n: line n, from 0; no font here has its name"
 # Lines that are named; of more, names would cover one another.
-_NAMED_paths = 8
+_NAMED_LINES = 8
 # Names keep this share of the height apart.
 _APART = 0.07
 # An error this many times farther from the best than the usual one is beyond the axis.
@@ -267,7 +242,6 @@ def error_curve(
     *,
     labels: tuple[str, str] = ("Strength", "Held-out error"),
     greater_is_better: bool = False,
-    named: bool = True,
 ) -> Axes:
     """Draw a held-out error with its standard error against the strength of a penalty."""
     # Shapes: strengths (n,), mean, spread (n,).
@@ -279,9 +253,9 @@ def error_curve(
     ax.plot(x, y, color=COLOURS["ink"], linewidth=1.2, marker="o", markersize=2.5)
     _limit_upward(ax, y, error, -1.0 if greater_is_better else 1.0)
     _point_at_infinite(ax, x, y)
-    _mark(ax, marks, named=named)
+    _mark(ax, marks, named=True)
     _falling(ax, x)
-    return _finished_paths(ax, *labels)
+    return _finished(ax, *labels)
 
 
 def coefficient_lines(
@@ -299,7 +273,7 @@ def coefficient_lines(
     order = np.argsort(x)
     x, lines = x[order], lines[order]
     reach = np.abs(lines).max(axis=0, initial=0.0)
-    top = [int(k) for k in np.argsort(-reach, kind="stable")[:_NAMED_paths] if reach[k] > 0]
+    top = [int(k) for k in np.argsort(-reach, kind="stable")[:_NAMED_LINES] if reach[k] > 0]
     ax.set_xscale("log")
     rest = [k for k in range(lines.shape[1]) if k not in set(top) and reach[k] > 0]
     ax.plot(x, lines[:, rest], color=COLOURS["line"], linewidth=0.7, zorder=1)
@@ -307,7 +281,7 @@ def coefficient_lines(
     _mark(ax, marks, named=False)
     _falling(ax, x)
     _name_ends(ax, x[0], lines[0, top], labels_of([names[k] for k in top], top))
-    return _finished_paths(ax, *labels)
+    return _finished(ax, *labels)
 
 
 def learning_curves(
@@ -317,7 +291,6 @@ def learning_curves(
     *,
     marked: str | None = None,
     labels: tuple[str, str] = ("Rows per task", "Score"),
-    named: bool = True,
 ) -> Axes:
     """Draw scores against the rows that were learned from, one line per model."""
     # Shapes: rows (n,), scores (n,).
@@ -331,10 +304,9 @@ def learning_curves(
         ax.plot(x, y, style, color=COLOURS[group], marker=MARKERS[group], markersize=4,
                 linewidth=1.4, zorder=3 if name == marked else 2)  # fmt: skip
         ends.append(_last(y))
-    if named:
-        _name_ends(ax, x[-1], np.array(ends), labels_of(list(scores)))
+    _name_ends(ax, x[-1], np.array(ends), labels_of(list(scores)))
     _count_ticks(ax, x)
-    return _finished_paths(ax, *labels)
+    return _finished(ax, *labels)
 
 
 def _falling(ax: Axes, x: Array) -> None:
@@ -379,7 +351,7 @@ def _mark(ax: Axes, marks: Mapping[str, float], *, named: bool) -> None:
         ax.axvline(strength, color=COLOURS["lose"], linewidth=1.1, linestyle=style, zorder=4,
                    label=text)  # fmt: skip
     if named and marks:
-        ax.legend(loc="best", frameon=False, fontsize="small", handlelength=1.6)
+        ax.legend(loc="best", frameon=False, handlelength=1.6, labelcolor=COLOURS["ink"])
 
 
 def _name_ends(ax: Axes, at: float, heights: Array, shown: Labels) -> None:
@@ -408,7 +380,7 @@ def _name_ends(ax: Axes, at: float, heights: Array, shown: Labels) -> None:
                 },
             )
     if shown.replaced:
-        ax.set_title(_NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
+        ax.set_title(NOTE, fontsize="small", loc="left", color=COLOURS["ink"])
 
 
 def _apart(heights: Array) -> Array:
@@ -429,15 +401,6 @@ def _count_ticks(ax: Axes, rows: Array) -> None:
     ax.xaxis.set_major_locator(FixedLocator([float(v) for v in rows]))
     ax.xaxis.set_minor_locator(NullLocator())
     ax.xaxis.set_major_formatter(lambda value, _: f"{value:,.3g}")
-
-
-def _finished_paths(ax: Axes, across: str, upward: str) -> Axes:
-    ax.set_xlabel(across, color=COLOURS["ink"], parse_math=False)
-    ax.set_ylabel(upward, color=COLOURS["ink"], parse_math=False)
-    ax.spines[["top", "right"]].set_visible(False)
-    ax.spines[["left", "bottom"]].set_color(COLOURS["line"])
-    ax.tick_params(colors=COLOURS["ink"])
-    return ax
 
 
 def loss_curves(
@@ -461,9 +424,5 @@ def loss_curves(
         ax.plot(epochs, np.nanmean(seen, axis=1), color=COLOURS[group], linewidth=1.8, label=name)
     if kept is not None:
         ax.axvline(kept, color=COLOURS["line"], linewidth=1.0, zorder=0)
-    ax.set_xlabel(words[0])
-    ax.set_ylabel(words[1])
-    ax.legend(frameon=False)
-    for side in ("top", "right"):
-        ax.spines[side].set_visible(False)
-    return ax
+    ax.legend(frameon=False, labelcolor=COLOURS["ink"])
+    return _finished(ax, *words[:2])

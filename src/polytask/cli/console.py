@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,8 @@ import typer
 from polytask.exceptions import ConvergenceWarning, DataWarning, PolytaskError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
 
@@ -60,9 +63,12 @@ def say(text: str = "") -> None:
 
 def say_pair(label: str, text: str, width: int = 13, *, error: bool = False) -> None:
     """Print a labelled line; if it is broken, the rest stands below the text."""
+    from rich.cells import cell_len
+
     console = _console(error)
     if not console.is_terminal:
-        _print(f"{label:<{width}}{text}", error)
+        # Some letters take the room of two.
+        _print(f"{label}{' ' * max(width - cell_len(label), 1)}{text}", error)
         return
     from rich.table import Table
     from rich.text import Text
@@ -79,9 +85,34 @@ def say_whole(text: str) -> None:
     print(text)
 
 
+@dataclass
+class FileRows:
+    """Which rows of the file that was read messages are about; they count from 0 in the table."""
+
+    header: int | None = None
+    kept: NDArray[np.intp] | None = None
+
+    def counted(self, text: str) -> str:
+        """Return a sentence with the numbers that its rows have in the file."""
+        if self.header is None:
+            return text
+        how = "the header as row 1" if self.header else "from 1"
+        text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
+        return text.replace("counting from 0", f"counting {how}")
+
+    def _place(self, found: re.Match[str]) -> str:
+        row = int(found[0])
+        row = row if self.kept is None or row >= len(self.kept) else int(self.kept[row])
+        return str(row + 1 + (self.header or 0))
+
+
+_ROWS, _NUMBERS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)"), re.compile(r"\d+")
+FILE_ROWS = FileRows()
+
+
 def speak(text: str) -> None:
     """Print a line on standard error."""
-    _print(text, error=True)
+    _print(FILE_ROWS.counted(text), error=True)
 
 
 def note(text: str) -> None:
@@ -115,6 +146,11 @@ def say_table(
         console.width = _WIDE
     console.print(Text(title, style="bold"))
     console.print(table)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def digits(value: float) -> str:
@@ -166,8 +202,6 @@ SPOKEN = {
     r", or raise max_levels to [\d,]+ to encode every value": "",
     r"pass task=, or set task_column before fit": "name its column with --task",
     r"X of TaskData": "The table",
-    r"\b(encoding|sep|decimal) of read_tables?\b": r"--\1",
-    r"\bmethod of adapt\b": "--method",
     r"\bspace of tune asks for\b": "The search asks for",
     r"\bsay domain=\.": "say --domain shift or --domain new.",
     r"domain=\"(new|shift)\"": r"--domain \1",
@@ -180,6 +214,7 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 def status_of(run: Callable[[], object], *, debug: bool) -> int:
     """Run a command; say what went wrong in one sentence."""
+    FILE_ROWS.header = FILE_ROWS.kept = None
     try:
         with spoken_warnings():
             status = run()
@@ -211,11 +246,15 @@ def _refused(error: Exception) -> int:
     return REFUSED
 
 
+# Parameters of these functions have options of the same name.
+_PARAMETER = re.compile(r"\b([a-z_]+) of (?:read_tables?|adapt|compare)\b(?= must| needs)")
+
+
 def in_options(text: str) -> str:
     """Return a sentence of the library in the words of the command line."""
-    for python, option in SPOKEN.items():
-        text = re.sub(python, option, text)
-    return text
+    for python, flag in SPOKEN.items():
+        text = re.sub(python, flag, text)
+    return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
 def _usage(error: Exception) -> str:

@@ -32,9 +32,9 @@ from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
     Coefficients,
     Interval,
-    Kept,
-    Mattered,
     ModelRow,
+    ParameterImportance,
+    SparsitySummary,
     StrengthPath,
     TaskGain,
     TwoByTwo,
@@ -79,17 +79,21 @@ def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPa
     )
 
 
-def what_mattered(records: Mapping[str, Record], name: str | None) -> tuple[Mattered, ...]:
+def importance_of(
+    records: Mapping[str, Record], name: str | None
+) -> tuple[ParameterImportance, ...]:
     """Return how far each hyper-parameter of a searched model decided, largest first."""
     found = records.get(whole_key(name), {}).get("mattered") or []
-    return tuple(Mattered(*row) for row in found)
+    return tuple(ParameterImportance(*row) for row in found)
 
 
-def kept_by(records: Mapping[str, Record], rows: Sequence[ModelRow]) -> tuple[Kept, ...]:
+def sparsity_of(
+    records: Mapping[str, Record], rows: Sequence[ModelRow]
+) -> tuple[SparsitySummary, ...]:
     """Return what is left of the coefficients of every linear sharing model, best first."""
     found = [(row.name, records.get(whole_key(row.name), {}).get("kept"))
              for row in rows if row.kind == "shared"]  # fmt: skip
-    return tuple(Kept(name, **kept) for name, kept in found if kept is not None)
+    return tuple(SparsitySummary(name, **kept) for name, kept in found if kept is not None)
 
 
 def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import hashlib
 import math
 import os
@@ -27,14 +28,14 @@ from polytask._estimator.training import encode_training, is_task_mapping
 from polytask._progress import progress
 from polytask.comparison.answer import (
     Answer,
-    kept_by,
+    importance_of,
     make_answer,
     make_boards,
     preferred,
     searched,
     shared_features,
+    sparsity_of,
     strength_path,
-    what_mattered,
 )
 from polytask.comparison.extras import (
     Extras,
@@ -66,8 +67,7 @@ from polytask.linear._dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts
-from polytask.task_relations.api import related_sentence_facts
-from polytask.task_relations.records import Kinship
+from polytask.task_relations import RelatednessSummary, summary_of_data
 
 
 def make_lock(
@@ -332,6 +332,9 @@ def compare(
     for doubt in found:
         warnings.warn(doubt, DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
+    target = getattr(y, "name", "")
+    lock["date"] = datetime.date.today().isoformat()
+    lock["target"] = target if isinstance(target, str) else ""
     related = _related(study, random_state, deadline)
     work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
     records, stopped, before = work.done(plan, plan.units)
@@ -350,7 +353,7 @@ def compare(
     refit = Refit(given, column, {entry.name: entry.estimator for entry in plan.running})
     return dataclasses.replace(
         result,
-        _refit=lambda: refit(answer.recommended),
+        _refit=refit,
         relatedness=related,
         diagnostics=(*found, *result.diagnostics),
         learning=learning_points(plan, records, more, chosen, extras.shares),
@@ -358,12 +361,12 @@ def compare(
     )
 
 
-def _related(study: Study, seed: int, deadline: float | None) -> Kinship | None:
+def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSummary | None:
     """Test whether the tasks are related, unless it could take the time of the fits."""
     numbers = study.data.n_rows * study.data.n_features
     if deadline is not None and clock.monotonic() + numbers / _PER_SECOND > deadline:
         return None
-    return related_sentence_facts(study.data, study.outcomes, seed)
+    return summary_of_data(study.data, study.outcomes, seed)
 
 
 def _check(n_jobs: object, random_state: object) -> None:
@@ -494,8 +497,8 @@ def _result(
         lock=lock,
         stopped=stopped,
         path=strength_path(records, shown),
-        kept=kept_by(records, answer.models),
-        mattered=what_mattered(records, shown),
+        sparsity=sparsity_of(records, answer.models),
+        parameter_importance=importance_of(records, shown),
     )
 
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Hashable
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from polytask.messages import Said
+from polytask.messages import LazyMessage
+from polytask.task_relations import RelatednessSummary
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class StrengthPath:
 
 
 @dataclass(frozen=True)
-class Kept:
+class SparsitySummary:
     """What is left of the coefficients of a linear model of all rows."""
 
     model: str
@@ -43,7 +44,7 @@ class Kept:
 
 
 @dataclass(frozen=True)
-class Mattered:
+class ParameterImportance:
     """A hyper-parameter of the searched model, and how far it decided about the score."""
 
     parameter: str
@@ -114,7 +115,7 @@ class ModelRow:
     nonzero: int | None = None
     file_bytes: int | None = None
     note: str = ""
-    left_out: Said | None = None
+    left_out: LazyMessage | None = None
 
 
 @dataclass(frozen=True)
@@ -177,3 +178,38 @@ class Setup:
     quick: bool = False
     times: int = 0
     time_gap: float = 0.0
+
+
+@dataclass(frozen=True, repr=False)
+class Findings:
+    """All that a comparison found; :class:`polytask.comparison.Comparison` says what each is."""
+
+    verdict: str
+    gain: Interval
+    plain: str
+    pooling_gain: Interval
+    recommended: str
+    trees_gain: Interval | None
+    setup: Setup
+    models: tuple[ModelRow, ...]
+    tasks: tuple[TaskGain, ...]
+    two_by_two: TwoByTwo | None
+    dominance: tuple[tuple[Any, float], ...]
+    coefficients: Coefficients | None
+    diagnostics: tuple[str, ...]
+    complete: bool
+    seconds: float
+    lock: dict[str, Any]
+    stopped: str = ""
+    relatedness: RelatednessSummary | None = None
+    path: StrengthPath | None = None
+    sparsity: tuple[SparsitySummary, ...] = ()
+    parameter_importance: tuple[ParameterImportance, ...] = ()
+    learning: tuple[LearningPoint, ...] = ()
+    ablation: tuple[Ablated, ...] = ()
+    networks_gain: Interval | None = None
+    networks_sharing: Interval | None = None
+    gain_90: Interval = UNKNOWN
+    margin: float = 0.0
+    times_more: float | None = None
+    perfect: bool = False

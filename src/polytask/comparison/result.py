@@ -2,26 +2,20 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-from polytask.comparison.records import (
-    UNKNOWN,
-    Ablated,
-    Coefficients,
-    Interval,
-    Kept,
-    LearningPoint,
-    Mattered,
-    ModelRow,
-    Setup,
-    StrengthPath,
-    TaskGain,
-    TwoByTwo,
-)
-from polytask.exceptions import DataError
-from polytask.task_relations.records import Kinship
+from polytask import charts
+from polytask.comparison import document as documents
+from polytask.comparison import figures, frames
+from polytask.comparison.records import Findings, Interval
+from polytask.exceptions import DataError, ParameterError
+from polytask.io import records
+from polytask.messages import Translator
+from polytask.reporting import Document, notebook, terminal, write_html
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -29,7 +23,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison:
+class Comparison(Findings):
     """The answer of :func:`polytask.compare`.
 
     Attributes
@@ -75,15 +69,15 @@ class Comparison:
         Seed, data hash, versions, threads and the exact call: what ``polytask rerun`` reads.
     stopped : {"", "time", "interrupt"}
         Why it is not complete.
-    relatedness : Kinship or None
+    relatedness : RelatednessSummary or None
         Whether the tasks are related at all, by a test that knows no models; None where it was
         not tested.
     path : StrengthPath or None
         Error and coefficients against strength of the model of `coefficients`, or of the best
         sharing one that is searched, on all rows; None if none is.
-    kept : tuple of Kept
+    sparsity : tuple of SparsitySummary
         What is left of the coefficients of every linear sharing model of all rows.
-    mattered : tuple of Mattered
+    parameter_importance : tuple of ParameterImportance
         How far each hyper-parameter of the model of `path` decided, largest first.
     learning : tuple of LearningPoint
         Scores and gains against rows per task, fewest first; empty unless it was asked for.
@@ -101,36 +95,7 @@ class Comparison:
         so that the target has no variation left to explain.
     """
 
-    verdict: str
-    gain: Interval
-    plain: str
-    pooling_gain: Interval
-    recommended: str
-    trees_gain: Interval | None
-    setup: Setup
-    models: tuple[ModelRow, ...]
-    tasks: tuple[TaskGain, ...]
-    two_by_two: TwoByTwo | None
-    dominance: tuple[tuple[Any, float], ...]
-    coefficients: Coefficients | None
-    diagnostics: tuple[str, ...]
-    complete: bool
-    seconds: float
-    lock: dict[str, Any]
-    stopped: str = ""
-    relatedness: Kinship | None = None
-    path: StrengthPath | None = None
-    kept: tuple[Kept, ...] = ()
-    mattered: tuple[Mattered, ...] = ()
-    learning: tuple[LearningPoint, ...] = ()
-    ablation: tuple[Ablated, ...] = ()
-    networks_gain: Interval | None = None
-    networks_sharing: Interval | None = None
-    gain_90: Interval = UNKNOWN
-    margin: float = 0.0
-    times_more: float | None = None
-    perfect: bool = False
-    _refit: Callable[[], Any] | None = field(default=None, repr=False, compare=False)
+    _refit: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
 
     @property
     def sharing_gain(self) -> Interval | None:
@@ -145,25 +110,19 @@ class Comparison:
     @property
     def task_gains(self) -> pd.DataFrame:
         """The table of tasks: rows, gain with interval, group, action; largest gain first."""
-        from polytask.comparison import presenting as _presenting
-
-        return _presenting.task_table(self)
+        return frames.task_frame(self)
 
     @property
     def scores(self) -> pd.DataFrame:
         """The verdict's metric by model and outer split."""
-        from polytask.comparison import presenting as _presenting
-
-        return _presenting.split_scores(self)
+        return frames.split_scores(self)
 
     def to_frame(self) -> pd.DataFrame:
         """Return the leaderboard, best model first."""
-        from polytask.comparison import presenting as _presenting
-
-        return _presenting.leaderboard(self)
+        return frames.leaderboard(self)
 
     def summary(self, lang: str = "en") -> str:
-        """Return the verdict, what to do, why, and what to beware of, in sentences.
+        """Return what to do, by how much it is better, how sure that is, and what comes next.
 
         Parameters
         ----------
@@ -173,11 +132,47 @@ class Comparison:
         Returns
         -------
         str
-            One line for each of them.
+            One line for each sentence.
         """
-        from polytask.comparison import presenting as _presenting
+        return terminal(self.document(lang))
 
-        return _presenting.summary(self, lang)
+    def document(self, lang: str = "en") -> Document:
+        """Return the whole report as a plain document, which the renderers of reports take.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Document
+        """
+        return documents.document(self, lang)
+
+    def to_html(self, path: str | os.PathLike[str], lang: str = "en") -> Path:
+        """Write the report as one web page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which ends in ``.html``; what is there is replaced.
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ParameterError
+            If the name does not end in ``.html``.
+        DataError
+            If it cannot be written.
+        """
+        return write_html(self, path, lang)
 
     def plot(self, ax: Axes | None = None, kind: str = "tasks") -> Axes:
         """Draw a picture of the result.
@@ -194,15 +189,28 @@ class Comparison:
         -------
         Axes
         """
-        from polytask.comparison import presenting as _presenting
+        figure = figures.figure(self, kind, Translator())
+        ax = charts.new_axes(figure.width + 1.4, figure.height + 0.6) if ax is None else ax
+        figure.draw(ax)
+        return ax
 
-        return _presenting.plot(self, ax, kind)
+    def best_model(self, name: str | None = None) -> Any:  # noqa: ANN401 - a fitted estimator
+        """Return the recommended model, or one by its name, refitted on all rows (once).
 
-    def best_model(self) -> Any:  # noqa: ANN401 - a fitted estimator
-        """Return the recommended model, refitted on all rows (once).
+        Parameters
+        ----------
+        name : str or None, default=None
+            A name of the leaderboard; None is the recommended one.
+
+        Returns
+        -------
+        MultiTaskEstimator
+            The fitted model.
 
         Raises
         ------
+        ParameterError
+            If there is no model of this name, or it was left out.
         DataError
             If this comparison was read from a file, which holds neither data nor models, or
             nothing was finished.
@@ -212,13 +220,17 @@ class Comparison:
                 "best_model of Comparison needs the data: it works on what compare() returned, "
                 "not on a comparison read from a file or stopped before its first fit."
             )
-        return self._refit()
+        fitted = [row.name for row in self.models if row.left_out is None]
+        if name is not None and name not in fitted:
+            known = ", ".join(map(repr, fitted))
+            raise ParameterError(
+                f"name of Comparison.best_model must be None or among {known}; got {name!r}."
+            )
+        return self._refit(name or self.recommended)
 
     def to_json(self) -> str:
         """Return the comparison as JSON text; data and models are no part of it."""
-        from polytask.io import records as _plain
-
-        return _plain.to_json(self)
+        return records.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -229,9 +241,7 @@ class Comparison:
         DataError
             If the text is no comparison, or of a newer version.
         """
-        from polytask.io import records as _plain
-
-        return _plain.from_json(text, cls)
+        return records.from_json(text, cls)
 
     def __repr__(self) -> str:
         """Return the verdict in a line: all fields would be a number for every task and more."""
@@ -246,7 +256,5 @@ class Comparison:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        """Return the leaderboard as a plain table, for notebooks."""
-        from polytask.comparison import presenting as _presenting
-
-        return _presenting.html_table(self)
+        """Return what comes first and the leaderboard, for notebooks."""
+        return notebook(self.document())

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 from collections import Counter
+from dataclasses import dataclass
 from statistics import median
-from typing import TYPE_CHECKING
 
 from polytask.comparison.boards import ruling_family
 from polytask.comparison.records import (
     Ablated,
+    Findings,
     Interval,
     LearningPoint,
     ModelRow,
@@ -18,97 +19,206 @@ from polytask.comparison.records import (
     TaskGain,
 )
 from polytask.comparison.verdict import dominant_task
-from polytask.messages import Speech, plain_number
-from polytask.task_relations import presenting as _related_sentences
-
-if TYPE_CHECKING:
-    from polytask.comparison.result import Comparison
-
+from polytask.messages import Translator, plain_number
+from polytask.selection.candidates import compared_models
+from polytask.task_relations import sentences as relations
+from polytask.task_relations.records import is_borderline, is_related
 
 # Names of tasks in a sentence before it says "and n more".
 _NAMED = 5
 _ACTIONS = ("share", "separate", "pool", "collect")
+_KINDS = ("separate", "pooled", "shared")
+# Metrics that are 1 at best: an interval wider than 2 says nothing.
+_BOUNDED = frozenset({"d2", "r2", "r2_within", "accuracy", "auc", "average_precision"})
+_WIDEST = 2.0
 
 
-def metric_word(setup: Setup, speech: Speech) -> str:
+def metric_word(setup: Setup, say: Translator) -> str:
     """Return the verdict's metric in words."""
     if setup.metric != "d2":
-        return speech.word("metric", setup.metric)
+        return say.word("metric", setup.metric)
     counts = setup.of_deviance and setup.problem == "regression"
-    name = "d2.deviance" if counts else f"d2.{setup.problem}"
-    return speech.word("metric", name)
+    return say.word("metric", "d2.deviance" if counts else f"d2.{setup.problem}")
 
 
-def interval_words(interval: Interval, speech: Speech, *, signed: bool = True) -> str:
-    """Return a mean with its interval."""
-    return speech.interval(interval.mean, interval.low, interval.high, signed=signed)
+def is_bounded(setup: Setup) -> bool:
+    """Whether the metric of the verdict is 1 at best."""
+    return setup.metric in _BOUNDED
 
 
-def amount(gain: Interval, setup: Setup, speech: Speech) -> str:
+def usable(interval: Interval, setup: Setup) -> Interval:
+    """Return an interval without its ends where it is wider than the scale of its metric."""
+    if is_bounded(setup) and interval.high - interval.low > _WIDEST:
+        return Interval(interval.mean, math.nan, math.nan)
+    return interval
+
+
+def interval_words(
+    interval: Interval, setup: Setup, say: Translator, *, signed: bool = True, level: bool = False
+) -> str:
+    """Return a mean with its interval, or that it is too uncertain for one."""
+    shown = usable(interval, setup)
+    if math.isnan(shown.low) and math.isfinite(interval.low):
+        return say("number.too_wide", {"mean": plain_number(interval.mean)})
+    return say.interval(*shown, signed=signed, level=level)
+
+
+def amount(gain: Interval, setup: Setup, say: Translator) -> str:
     """Return a gain with its interval and what it is a gain of."""
-    fields = {"value": interval_words(gain, speech), "metric": metric_word(setup, speech)}
-    return speech("amount.more" if setup.greater_is_better else "amount.less", fields)
+    fields = {
+        "value": interval_words(gain, setup, say, level=True),
+        "metric": metric_word(setup, say),
+    }
+    return say("amount.more" if setup.greater_is_better else "amount.less", fields)
 
 
-def headline(result: Comparison, speech: Speech) -> str:
+def headline(result: Findings, say: Translator) -> str:
     """Return the verdict in a few words."""
     judged = math.isfinite(result.gain.mean)
     said = "perfect" if result.perfect else result.verdict
-    return speech.word("headline", said if judged else "none")
+    return say.word("headline", said if judged else "none")
 
 
-def detail(result: Comparison, speech: Speech) -> str:
-    """Return what the verdict rests on, in a sentence or more."""
-    gain, said = result.gain, result.verdict
-    if not math.isfinite(gain.mean):
-        return speech("detail.none")
+def what_is(row: ModelRow, say: Translator) -> str:
+    """Explain a model in half a sentence."""
+    known = f"model_is.{row.name}"
+    return say(known if say.has(known) else f"model_kind.{row.kind}")
+
+
+def recommendation(result: Findings, say: Translator) -> str:
+    """Return which model to use, what it is, and why it; nothing if there is none."""
+    row = recommended(result)
+    if row is None:
+        return ""
+    fields = {"model": say.quoted(row.name), "what": what_is(row, say)}
+    gain = _over_rule(result).get(row.family)
+    if gain is not None and gain.above:
+        more = {"amount": amount(gain, result.setup, say), "rival": _best_of_rule(result, say)}
+        return say("use.better", fields | more)
+    if result.perfect or not math.isfinite(result.gain.mean):
+        return say("use", fields)
+    reason = {"no practical difference": "use.simplest", "inconclusive": "use.meanwhile"}
+    return say(reason.get(result.verdict, "use"), fields)
+
+
+def recommended(result: Findings) -> ModelRow | None:
+    """Return the row of the recommended model."""
+    return next((row for row in result.models if row.name == result.recommended), None)
+
+
+def benefits(result: Findings, say: Translator) -> list[str]:
+    """Return how the recommended model compares with the best of every other kind."""
+    row = recommended(result)
+    if row is None or not math.isfinite(row.score.mean):
+        return []
+    sign = 1.0 if result.setup.greater_is_better else -1.0
+    found = []
+    for kind in _KINDS:
+        rivals = [
+            r for r in result.models
+            if r.kind == kind != row.kind and r.family in ("linear", row.family)
+            and math.isfinite(r.score.mean)
+        ]  # fmt: skip
+        if rivals:
+            best = max(rivals, key=lambda r: sign * r.score.mean)
+            found.append(_against(row, best, result, say))
+    return found
+
+
+def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -> str:
+    """Return how a model compares with another one, and why that is not used if it is better."""
+    setup = result.setup
+    better = row.score.mean - best.score.mean
+    lead = better if setup.greater_is_better else -better
+    places = 3 if max(abs(row.score.mean), abs(best.score.mean)) < 10 else 1
     fields: dict[str, str | int] = {
-        "amount": amount(gain, result.setup, speech),
-        "margin": f"{result.margin:.3g}",
+        "kind": say(f"best.{best.kind}"),
+        "other": say.quoted(best.name),
+        "metric": metric_word(setup, say),
+        "score": say.number(row.score.mean, places),
+        "other_score": say.number(best.score.mean, places),
+        "difference": say.number(better, places, signed=True),
+        "units": _in_units(row, best, setup, say),
     }
+    said = say("benefit", fields)
+    if lead >= 0 or round(lead, places) == 0:
+        return said
+    settled = result.verdict == "no practical difference" or (
+        best.kind == "shared" and result.verdict in ("pool", "separate")
+    )
+    small = settled and -lead < result.margin
+    return say.joined(
+        [
+            said,
+            say("benefit.small" if small else "benefit.luck", {"margin": f"{result.margin:.3g}"}),
+        ]
+    )
+
+
+def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
+    """Return two models in numbers that need no scale: errors in units of the target, of 100."""
+    for name in ("rmse", "accuracy", "log_loss", "deviance"):
+        pair = [one.metrics.get(name, math.nan) for one in (row, best)]
+        if name != setup.metric and all(map(math.isfinite, pair)):
+            texts = [plain_number(v, 4) for v in pair]
+            a, b = [f"{100 * (1 - v):.1f}" for v in pair] if name == "accuracy" else texts
+            return say(f"units.{name}", {"a": a, "b": b})
+    return ""
+
+
+def certainty(result: Findings, say: Translator) -> str:
+    """Return how sure the verdict is, and what its interval means."""
+    gain, said = result.gain, result.verdict
+    if not math.isfinite(gain.mean) or result.perfect:
+        return say("sure.perfect" if result.perfect else "sure.none")
     both = math.isfinite(result.pooling_gain.mean)
-    fields["rival"] = speech("rival.both" if both else f"rival.{result.plain}")
-    if said == "share":
-        small = gain.low < result.margin
-        return speech("detail.share_small" if small else "detail.share", fields)
-    if result.perfect:
-        return speech("detail.perfect")
-    if said == "no practical difference":
-        # Beside the models of the verdict, trees or networks may be better than all of them.
-        simple = _recommended_family(result) not in _over_rule(result)
-        enough = speech("detail.simplest") if simple else ""
-        return speech.joined([speech(f"detail.{said}", fields), enough])
-    return _of_plain_models(result, fields, speech)
+    fields: dict[str, str | int] = {
+        "amount": amount(gain, result.setup, say),
+        "margin": f"{result.margin:.3g}",
+        "rival": say("rival.both" if both else f"rival.{result.plain}"),
+    }
+    if said == "share" and gain.low < result.margin:
+        return say("sure.share_small", fields)
+    if said in ("share", "no practical difference"):
+        return say(f"sure.{said}", fields)
+    return say("sure", {"said": _of_plain_models(result, fields, say)})
 
 
-def _of_plain_models(result: Comparison, fields: dict[str, str | int], speech: Speech) -> str:
+def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Translator) -> str:
     """Return what is known of sharing and of its rivals where it is not shown to be better."""
     gain, pooling, said = result.gain, result.pooling_gain, result.verdict
     loses = gain.below and gain.mean < -result.margin
-    lost = speech("detail.loses" if loses else "detail.nothing", fields)
+    lost = say("sure.loses" if loses else "sure.nothing", fields)
+    if said == "inconclusive" and gain.below:
+        return say.joined([lost, say("sure.which_plain")])
     if said == "inconclusive":
-        if gain.below:
-            return speech.joined([lost, speech("detail.which_plain")])
-        return speech.joined([speech(f"detail.{said}", fields), _to_decide(result, speech)])
+        return say.joined([say("sure.inconclusive", fields), _to_decide(result, say)])
     if not math.isfinite(pooling.mean):
         return lost
     better = pooling if said == "pool" else Interval(-pooling.mean, -pooling.high, -pooling.low)
-    other = {"other": interval_words(better, speech, signed=False)}
+    other = {"other": amount(better, result.setup, say)}
     settled = min(gain.high, result.gain_90.high) < result.margin
-    sharing = lost if settled else speech("detail.pool_open", fields)
-    return speech.joined([speech(f"detail.{said}", other), sharing])
+    return say.joined([say(f"sure.{said}", other), lost if settled else say("sure.open", fields)])
 
 
-def _to_decide(result: Comparison, speech: Speech) -> str:
-    """Say how many more rows, tasks or times would decide; nothing where no error is known."""
+def _to_decide(result: Findings, say: Translator) -> str:
+    """Say how many more rows, tasks or times would decide, if any would."""
+    if _predicts_nothing(result):
+        return say("sure.no_signal")
     if result.times_more is None:
-        return speech("detail.no_more") if math.isfinite(result.gain_90.low) else ""
+        return say("sure.no_more") if math.isfinite(result.gain_90.low) else ""
     setup, times = result.setup, result.times_more - 1
     if setup.splits == "unseen":
-        more = speech("more.tasks", {"n": about(times * setup.n_tasks)})
+        more = say("more.tasks", {"n": about(times * setup.n_tasks)})
     else:
-        more = more_data(times, times * setup.n_rows, setup, speech)
-    return speech("detail.more", {"more": more})
+        more = more_data(times, times * setup.n_rows, setup, say)
+    return say("sure.more", {"more": more})
+
+
+def _predicts_nothing(result: Findings) -> bool:
+    """Whether the features say nothing within tasks, so that more rows would not help."""
+    row = recommended(result)
+    return row is not None and row.metrics.get("r2_within", 1.0) <= 0.0
 
 
 # Seconds of what durations are told in, the longest first.
@@ -116,40 +226,17 @@ _DURATIONS = {"years": 31_557_600, "months": 2_629_800, "weeks": 604_800, "days"
               "hours": 3_600, "minutes": 60, "seconds": 1}  # fmt: skip
 
 
-def more_data(share: float, rows: float, setup: Setup, speech: Speech) -> str:
+def more_data(share: float, rows: float, setup: Setup, say: Translator) -> str:
     """Say how much more data that is: as time where rows come one time after the other."""
     if not setup.times:
-        return speech("more.rows", {"n": about(rows)})
+        return say("more.rows", {"n": about(rows)})
     if not setup.time_gap:
-        return speech("more.times", {"n": about(share * setup.times)})
+        return say("more.times", {"n": about(share * setup.times)})
     seconds = share * setup.times * setup.time_gap
     # In the unit of the data, as a week, unless it makes more than two years.
     units = [u for u, s in _DURATIONS.items() if s <= 1.05 * setup.time_gap or u == "seconds"]
     unit = "years" if seconds > 2 * _DURATIONS["years"] else units[0]
-    return speech(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
-
-
-def verdict(result: Comparison, speech: Speech) -> str:
-    """Return the verdict with what it rests on."""
-    parts = {"headline": headline(result, speech), "detail": detail(result, speech)}
-    return speech("verdict", parts)
-
-
-def related(result: Comparison, speech: Speech) -> str:
-    """Return whether the tasks are related at all; nothing where it was not tested."""
-    found = result.relatedness
-    return "" if found is None else _related_sentences.kinship(found, speech)
-
-
-def groups(result: Comparison, speech: Speech) -> str:
-    """Return how many tasks gain, lose and are undecided; nothing if all are undecided."""
-    counts = Counter(task.group for task in result.tasks)
-    if not counts["gain"] and not counts["lose"]:
-        return ""
-    names = ("gain", "lose", "unclear")
-    return speech(
-        "groups", {name: speech(f"groups.{name}", {"n": counts[name]}) for name in names}
-    )
+    return say(f"more.{unit}", {"n": about(seconds / _DURATIONS[unit])})
 
 
 def about(number: float) -> int:
@@ -159,229 +246,261 @@ def about(number: float) -> int:
     return int(round(number, -max(math.floor(math.log10(number)) - 1, 1)))
 
 
-def recommendation(result: Comparison, speech: Speech) -> str:
-    """Return which model to use; nothing if there is none."""
-    if not result.recommended:
+def related(result: Findings, say: Translator) -> list[str]:
+    """Return how related the tasks are, and why that agrees with the verdict."""
+    found = result.relatedness
+    if found is None:
+        return []
+    said = relations.answer(found, say)
+    why = ""
+    if math.isfinite(result.gain.mean) and not math.isnan(found.p_value):
+        row = recommended(result)
+        pooled = row is not None and row.kind == "pooled"
+        alike = is_related(found.p_value) and not is_borderline(found.p_value)
+        if result.verdict == "share":
+            why = "" if alike or is_related(found.p_value) else say("related_but.share")
+        elif alike and pooled and found.shares.common >= 0.5:
+            why = say("related_but.pooled")
+        elif alike:
+            why = say(f"related_but.{'separate' if result.verdict == 'separate' else 'open'}")
+    return [line for line in (relations.effective(found, say), say.joined([said, why])) if line]
+
+
+def groups(result: Findings, say: Translator) -> str:
+    """Return how many tasks gain, lose and are undecided; nothing if all are undecided."""
+    counts = Counter(task.group for task in result.tasks)
+    if not counts["gain"] and not counts["lose"]:
         return ""
-    model, family = speech.name(result.recommended), _recommended_family(result)
-    gain = _over_rule(result).get(family)
-    if gain is None or not gain.above:
-        what = speech.word("model_is", result.recommended)
-        known = what != speech.name(result.recommended)
-        return speech("use.what" if known else "use", {"model": model, "what": what})
-    fields = {"model": model, "amount": amount(gain, result.setup, speech)}
-    return speech(f"use.{family}", fields | {"rival": _best_of_rule(result, speech)})
+    names = ("gain", "lose", "unclear")
+    return say("groups", {name: say(f"groups.{name}", {"n": counts[name]}) for name in names})
 
 
-def luck(result: Comparison, speech: Speech) -> str:
-    """Return why the model with the best mean is not the recommended one, where it is not."""
-    chosen = result.recommended and result.verdict != "no practical difference"
-    top = _better_mean(result) if chosen else ""
-    return speech("use.luck", {"model": speech.name(top)}) if top else ""
-
-
-def _better_mean(result: Comparison) -> str:
-    """Return the model with the best mean of the recommended one's family; "" if that is it."""
-    family, sign = _recommended_family(result), 1.0 if result.setup.greater_is_better else -1.0
-    means = {row.name: sign * row.score.mean for row in result.models if row.family == family}
-    means = {name: mean for name, mean in means.items() if math.isfinite(mean)}
-    top = max(means, key=lambda name: means[name], default="")
-    # What is written alike is no reason to wonder.
-    alike = f"{means.get(top, 0.0):.3g}" == f"{means.get(result.recommended, 0.0):.3g}"
-    return "" if alike else top
-
-
-def _over_rule(result: Comparison) -> dict[str, Interval | None]:
+def _over_rule(result: Findings) -> dict[str, Interval | None]:
     """Return what the families beside that of the verdict gain over it."""
     return {"trees": result.trees_gain, "deep": result.networks_gain}
 
 
-def _recommended_family(result: Comparison) -> str:
-    families = {row.name: row.family for row in result.models}
-    return families.get(result.recommended, "")
-
-
-def _best_of_rule(result: Comparison, speech: Speech) -> str:
+def _best_of_rule(result: Findings, say: Translator) -> str:
     ruling = ruling_family(row for row in result.models if row.left_out is None)
-    return speech(f"rule.{ruling}")
+    return say(f"rule.{ruling}")
 
 
-def trees(result: Comparison, speech: Speech) -> str:
+def trees(result: Findings, say: Translator) -> str:
     """Return how tree models do, where they were compared and the recommendation is no tree."""
-    return _beside(result, "trees", speech)
+    return _beside(result, "trees", say)
 
 
-def networks(result: Comparison, speech: Speech) -> str:
+def networks(result: Findings, say: Translator) -> str:
     """Return how networks do, where they were compared, and whether they gain by sharing."""
     gain = result.networks_sharing
     sharing = ""
     if gain is not None and math.isfinite(gain.mean):
         key = "above" if gain.above else "below" if gain.below else "open"
-        fields = {"amount": amount(gain, result.setup, speech)}
-        sharing = speech(f"deep.sharing.{key}", fields)
-    return speech.joined([line for line in (_beside(result, "deep", speech), sharing) if line])
+        sharing = say(f"deep.sharing.{key}", {"amount": amount(gain, result.setup, say)})
+    return say.joined([_beside(result, "deep", say), sharing])
 
 
-def _beside(result: Comparison, family: str, speech: Speech) -> str:
+def _beside(result: Findings, family: str, say: Translator) -> str:
     """Return how a family does that the verdict is not about, unless it is recommended."""
-    gain = _over_rule(result)[family]
+    gain, row = _over_rule(result)[family], recommended(result)
     if gain is None or not math.isfinite(gain.mean):
         return ""
-    if gain.above and _recommended_family(result) == family:
+    if gain.above and row is not None and row.family == family:
         return ""
     key = "better" if gain.above else "worse" if gain.below else "no"
-    fields = {"amount": amount(gain, result.setup, speech), "rival": _best_of_rule(result, speech)}
-    return speech(f"{family}.{key}", fields)
+    fields = {"amount": amount(gain, result.setup, say), "rival": _best_of_rule(result, say)}
+    return say(f"{family}.{key}", fields)
 
 
-def actions(result: Comparison, speech: Speech) -> list[str]:
-    """Return one sentence for every action that some tasks call for, with their first names."""
-    found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in _ACTIONS)
-    return [_action(kind, tasks, result.setup, speech) for kind, tasks in found if tasks]
+def actions(result: Findings, say: Translator) -> list[str]:
+    """Return a sentence for every action that some tasks call for beside the verdict's own."""
+    idle = {result.verdict, "collect" if _predicts_nothing(result) else ""}
+    kinds = [kind for kind in _ACTIONS if kind not in idle]
+    found = ((kind, [t for t in result.tasks if t.action == kind]) for kind in kinds)
+    return [_action(kind, tasks, result.setup, say) for kind, tasks in found if tasks]
 
 
-def _action(kind: str, tasks: list[TaskGain], setup: Setup, speech: Speech) -> str:
+def _action(kind: str, tasks: list[TaskGain], setup: Setup, say: Translator) -> str:
     fields: dict[str, str | int] = {"n": len(tasks)}
     wanted = [(t.more_rows / t.rows, t.more_rows) for t in tasks if t.more_rows]
     if wanted:
         share, rows = (median(values) for values in zip(*wanted, strict=True))
-        fields["more"] = more_data(share, rows, setup, speech)
-    action = speech(f"action.{kind}", fields)
-    return speech("action.named", {"action": action, "names": _names(tasks, speech)})
-
-
-def _names(tasks: list[TaskGain], speech: Speech) -> str:
-    names = speech.listed(speech.name(task.task) for task in tasks[:_NAMED])
+        fields["more"] = more_data(share, rows, setup, say)
+    names = say.listed(say.name(task.task) for task in tasks[:_NAMED])
     rest = len(tasks) - _NAMED
-    return speech("list.more", {"names": names, "n": rest}) if rest > 0 else names
+    names = say("list.more", {"names": names, "n": rest}) if rest > 0 else names
+    return say("action.named", {"action": say(f"action.{kind}", fields), "names": names})
 
 
-def two_by_two(result: Comparison, speech: Speech) -> str:
+def two_by_two(result: Findings, say: Translator) -> str:
     """Return what shrinkage and sharing do; nothing if they could not be told apart."""
     table = result.two_by_two
     if table is None:
         return ""
     gains = {
-        "shrinkage": interval_words(table.shrinkage_gain, speech),
-        "sharing": interval_words(table.sharing_gain, speech),
+        "shrinkage": amount(table.shrinkage_gain, result.setup, say),
+        "sharing": amount(table.sharing_gain, result.setup, say),
     }
-    mostly = table.shrinkage_gain.above and not table.sharing_gain.above
-    return speech.joined([speech("two", gains), speech("two.mostly") if mostly else ""])
+    return say.joined([say("two", gains), say("two.mostly") if only_shrinks(result) else ""])
 
 
-def warnings(result: Comparison, speech: Speech) -> list[str]:
+def only_shrinks(result: Findings) -> bool:
+    """Whether the gain over models without a penalty comes from shrinkage, not from sharing."""
+    table = result.two_by_two
+    return table is not None and table.shrinkage_gain.above and not table.sharing_gain.above
+
+
+def warnings(result: Findings, say: Translator) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
-    found = [_dominance(result, speech), _incomplete(result, speech)]
+    found = [_dominance(result, say), _incomplete(result, say)]
     scores = [r.score.mean for r in result.models if math.isfinite(r.score.mean)]
     if result.setup.metric == "d2" and scores and max(scores) <= 0:
-        found.insert(0, speech("warn.nothing"))
+        found.insert(0, say("warn.nothing"))
     if result.setup.quick:
-        found.append(speech("warn.quick"))
+        found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]
 
 
-def notes(result: Comparison, speech: Speech) -> list[str]:
+def closing(result: Findings, say: Translator) -> list[str]:
+    """Return which models have no score and why, and what other commands answer."""
+    if not result.models:
+        return []
+    left = [row for row in result.models if row.note and math.isnan(row.score.mean)]
+    reasons = say.listed(
+        say("left_out", {"model": say.quoted(row.name), "why": _note(row, say)}) for row in left
+    )
+    there = {row.name for row in result.models}
+    usual = [m.name for m in compared_models() if m.family in ("linear", "trees")]
+    absent = [] if result.setup.quick else [name for name in usual if name not in there]
+    sentences = [
+        say("closing.left_out", {"models": reasons}) if left else "",
+        say("closing.absent", {"models": say.listed(map(say.quoted, absent))}) if absent else "",
+        say("closing.jobs"),
+    ]
+    return [sentence for sentence in sentences if sentence]
+
+
+def notes(result: Findings, say: Translator) -> list[str]:
     """Return the diagnostics, and notes on models that are not among them."""
     own = {f"{row.name}: {row.note}" for row in result.models}
     noted = [
-        speech("models.note_of", {"model": speech.name(row.name), "note": _note(row, speech)})
+        say("models.note_of", {"model": say.name(row.name), "note": _note(row, say)})
         for row in result.models
         if row.note
     ]
-    return [*noted, *(speech.text(line) for line in result.diagnostics if line not in own)]
+    return [*noted, *(say.text(line) for line in result.diagnostics if line not in own)]
 
 
-def _note(row: ModelRow, speech: Speech) -> str:
-    return speech.text(row.note) if row.left_out is None else row.left_out.text(speech)
+def _note(row: ModelRow, say: Translator) -> str:
+    return say.text(row.note) if row.left_out is None else row.left_out.text(say)
 
 
-def _dominance(result: Comparison, speech: Speech) -> str:
+def _dominance(result: Findings, say: Translator) -> str:
     largest = dominant_task([share for _, share in result.dominance])
     if largest is None:
         return ""
     task, share = result.dominance[largest]
-    percent = speech("number.percent", {"value": f"{100 * share:.0f}"})
-    return speech("warn.dominance", {"task": speech.name(task), "share": percent})
+    percent = say("number.percent", {"value": f"{100 * share:.0f}"})
+    return say("warn.dominance", {"task": say.name(task), "share": percent})
 
 
-def _incomplete(result: Comparison, speech: Speech) -> str:
+def _incomplete(result: Findings, say: Translator) -> str:
     if result.complete:
         return ""
     done, planned = result.setup.n_splits, result.setup.planned
-    why = speech(f"stopped.{result.stopped}") if result.stopped else ""
+    why = say(f"stopped.{result.stopped}") if result.stopped else ""
     if done >= planned:
         key = "warn.extras" if math.isfinite(result.gain.mean) else "warn.partial"
-        return speech.joined([why, speech(key, {"n": done})])
-    return speech.joined([why, speech("warn.incomplete", {"done": done, "n": planned})])
+        return say.joined([why, say(key, {"n": done})])
+    return say.joined([why, say("warn.incomplete", {"done": done, "n": planned})])
 
 
-def strength(result: Comparison, speech: Speech) -> str:
+def strength(result: Findings, say: Translator) -> str:
     """Return which strength was chosen, and how far a simpler model is; empty if not known."""
     path = result.path
     if path is None:
         return ""
     fields: dict[str, str | int] = {
-        "model": speech.name(path.model),
-        "penalty": speech.name(path.penalty),
+        "model": say.quoted(path.model),
+        "penalty": say.name(path.penalty),
         "kept": path.features[path.chosen],
         "n": path.n_features,
     }
     if path.one_se == path.best:
-        return speech("strength.same", fields)
+        return say("strength.same", fields)
     more: dict[str, str | int] = {
         "strength": plain_number(path.alphas[path.one_se]),
         "fewer": path.features[path.one_se],
     }
-    return speech("strength.said", fields | more)
+    return say("strength.said", fields | more)
 
 
-def marks(path: StrengthPath, speech: Speech) -> dict[str, float]:
+def marks(path: StrengthPath, say: Translator) -> dict[str, float]:
     """Return the strengths to mark on a chart, what was chosen first."""
     places = {"best": path.best, "one_se": path.one_se}
     used = [name for name, place in places.items() if place == path.chosen]
-    first = speech(f"strength.chosen_{used[0]}" if used else "strength.chosen")
+    first = say(f"strength.chosen_{used[0]}" if used else "strength.chosen")
     found = {first: path.alphas[path.chosen]}
     rest = {name: place for name, place in places.items() if place != path.chosen}
-    return found | {speech(f"strength.{name}"): path.alphas[k] for name, k in rest.items()}
+    return found | {say(f"strength.{name}"): path.alphas[k] for name, k in rest.items()}
 
 
-def learning(result: Comparison, speech: Speech) -> str:
-    """Return the gain with few and with all rows; empty if there is no learning curve."""
+@dataclass(frozen=True)
+class _Ends:
+    """The learning curve where rows are fewest and where they are most."""
+
+    few: LearningPoint
+    many: LearningPoint
+    over: tuple[str, ...]
+
+
+def _ends(result: Findings) -> _Ends | None:
     if not result.learning:
-        return ""
+        return None
     few, many = result.learning[0], result.learning[-1]
-    known = {
-        name: all(math.isfinite(getattr(point, f"over_{name}").mean) for point in (few, many))
+    known = (
+        name
         for name in ("separate", "pooled")
-    }
-    if not any(known.values()):
+        if all(math.isfinite(getattr(point, f"over_{name}").mean) for point in (few, many))
+    )
+    over = tuple(known)
+    return _Ends(few, many, over) if over else None
+
+
+def learning(result: Findings, say: Translator) -> str:
+    """Return the gain with few and with all rows; empty if there is no learning curve."""
+    ends = _ends(result)
+    if ends is None:
         return ""
-    key = "learning.said" if all(known.values()) else f"learning.said_{_only(known)}"
-    return speech(key, _gains(few, speech, "few") | _gains(many, speech, "many"))
+    fields: dict[str, str | int] = {"metric": metric_word(result.setup, say)}
+    for name, point in (("few", ends.few), ("many", ends.many)):
+        fields[name] = f"{point.rows:,.6g}"
+        for over in ("separate", "pooled"):
+            gain = getattr(point, f"over_{over}")
+            fields[f"{name}_{over}"] = interval_words(gain, result.setup, say)
+    key = "learning.said" if len(ends.over) == 2 else f"learning.said_{ends.over[0]}"
+    return say(key, fields)
 
 
-def _only(known: dict[str, bool]) -> str:
-    return next(name for name, there in known.items() if there)
+def learning_decides(result: Findings) -> bool:
+    """Whether a gain is clear with few rows and not with all of them, or the reverse."""
+    ends = _ends(result)
+    if ends is None:
+        return False
+    pairs = [(getattr(p, f"over_{name}") for p in (ends.few, ends.many)) for name in ends.over]
+    return any((a.above, a.below) != (b.above, b.below) for a, b in pairs)
 
 
-def _gains(point: LearningPoint, speech: Speech, name: str) -> dict[str, str | int]:
-    return {
-        name: f"{point.rows:,.6g}",
-        f"{name}_separate": interval_words(point.over_separate, speech),
-        f"{name}_pooled": interval_words(point.over_pooled, speech),
-    }
-
-
-def ablation(result: Comparison, speech: Speech) -> list[str]:
+def ablation(result: Findings, say: Translator) -> list[str]:
     """Return for every term of the penalty whether it adds anything."""
-    return [_term(one, result, speech) for one in result.ablation]
+    return [_term(one, result, say) for one in result.ablation]
 
 
-def _term(one: Ablated, result: Comparison, speech: Speech) -> str:
+def _term(one: Ablated, result: Findings, say: Translator) -> str:
     kind = "adds" if one.gain.above else "harms" if one.gain.below else "unclear"
     fields = {
-        "term": speech.name(one.term),
-        "model": speech.name(one.model),
-        "amount": amount(one.gain, result.setup, speech),
+        "term": say.name(one.term),
+        "model": say.quoted(one.model),
+        "amount": amount(one.gain, result.setup, say),
     }
-    return speech(f"ablation.{kind}", fields)
+    return say(f"ablation.{kind}", fields)

@@ -265,23 +265,23 @@ class Journal:
         """Return the sentence for what SQLite says."""
         name = getattr(error, "sqlite_errorname", "")
         folder = os.path.dirname(os.path.abspath(self._path))
-        said = f"{self._owner} cannot write {self._path}: "
-        if _is_busy(error):
-            said += (
-                "another run writes to it; wait until it ends, or choose another place (--out)."
-            )
-        elif name.startswith("SQLITE_CANTOPEN"):
-            said += f"no file can be made in the folder {folder}; choose another place (--out)."
-        elif name.startswith("SQLITE_NOTADB"):
+        if name.startswith("SQLITE_NOTADB"):
             return self._foreign()
-        elif name.startswith("SQLITE_CORRUPT"):
+        if name.startswith("SQLITE_CORRUPT"):
             return self._damaged()
-        else:
-            said += (
-                f"{error}; the pieces finished before are kept, and once this is mended the same "
-                "call goes on from them."
+        if _is_busy(error):
+            said = (
+                "another run writes to it, or the drive cannot lock files; wait until it ends, or "
+                "choose another place (--out)"
             )
-        return DataError(said)
+        elif name.startswith("SQLITE_CANTOPEN") or not os.access(folder, os.W_OK):
+            said = f"no file can be made in the folder {folder}; choose another place (--out)"
+        else:
+            said = (
+                f"{error}; the pieces finished before are kept, and once this is mended the same "
+                "call goes on from them"
+            )
+        return DataError(f"{self._owner} cannot write {self._path}: {said}.")
 
     def _foreign(self) -> DataError:
         with open(self._path, "rb") as file:

@@ -1,13 +1,31 @@
 """Sentences of results, in English and Chinese. Values in, words out."""
 
 from polytask.messages.catalogue import (
+    CLOSE,
     LANGUAGES,
-    Said,
-    Speech,
+    OPEN,
+    LazyMessage,
+    Translator,
     clean,
     decimals,
+    distinct_names,
     fixed,
+    marked,
     plain_number,
+    unmarked,
 )
 
-__all__ = ["LANGUAGES", "Said", "Speech", "clean", "decimals", "fixed", "plain_number"]
+__all__ = [
+    "CLOSE",
+    "LANGUAGES",
+    "OPEN",
+    "LazyMessage",
+    "Translator",
+    "clean",
+    "decimals",
+    "distinct_names",
+    "fixed",
+    "marked",
+    "plain_number",
+    "unmarked",
+]

@@ -6,7 +6,8 @@ import functools
 import io
 import math
 import unicodedata
-from collections.abc import Callable, Iterable, Mapping
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from gettext import GNUTranslations
 from pathlib import Path
@@ -33,6 +34,30 @@ def _fit(character: str) -> str:
     if character in _TURNING:
         return ""
     return "\ufffd" if unicodedata.category(character) in _UNFIT else character
+
+
+# Around names of users within sentences of a document. No cleaned text holds them.
+OPEN, CLOSE = "\x02", "\x03"
+
+
+def marked(name: str) -> str:
+    """Return a name between the marks by which a renderer knows it."""
+    return f"{OPEN}{name}{CLOSE}"
+
+
+def unmarked(text: str) -> str:
+    """Return a text without these marks."""
+    return text.replace(OPEN, "").replace(CLOSE, "")
+
+
+def distinct_names(labels: Sequence[object]) -> list[str]:
+    """Return a name for each label; those that look alike are told apart by type."""
+    texts = [clean(str(label)) for label in labels]
+    counts = Counter(texts)
+    return [
+        text if counts[text] == 1 else clean(repr(label))
+        for text, label in zip(texts, labels, strict=True)
+    ]
 
 
 def shortened(text: str, longest: int) -> str:
@@ -72,11 +97,11 @@ def fixed(value: float, places: int, *, signed: bool = False) -> str:
     return f"+{text}" if signed and value > 0 else text
 
 
-def plain_number(value: float) -> str:
-    """Return a finite number with three digits that count, or all digits before the point."""
+def plain_number(value: float, digits: int = _ALONE) -> str:
+    """Return a finite number with some digits that count, or all digits before the point."""
     if value == 0:
         return "0"
-    places = _ALONE - 1 - math.floor(math.log10(abs(value)))
+    places = digits - 1 - math.floor(math.log10(abs(value)))
     return f"{value:.2e}" if places > _MOST else fixed(value, max(places, 0))
 
 
@@ -97,10 +122,10 @@ def _catalogue(lang: str) -> GNUTranslations:
     return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
 
 
-class Speech:
+class Translator:
     """Says things in one language."""
 
-    def __init__(self, lang: str = "en", mark: Callable[[str], str] | None = None) -> None:
+    def __init__(self, lang: str = "en", mark: Callable[[str], str] = str) -> None:
         if lang not in LANGUAGES:
             allowed = " or ".join(repr(name) for name in LANGUAGES)
             raise ParameterError(f"lang must be {allowed}; got {lang!r}.")
@@ -127,19 +152,24 @@ class Speech:
 
     def name(self, value: object) -> str:
         """Return a name that a user chose, fit to join a sentence: of one line, and short."""
-        return self._marked(shortened(clean(str(value)), _LONGEST))
+        return self._mark(shortened(clean(str(value)), _LONGEST))
+
+    def quoted(self, value: object) -> str:
+        """Return a name in quotation marks, where it would read as words of the sentence."""
+        return self("quoted", {"name": self.name(value)})
+
+    def has(self, key: str) -> bool:
+        """Return whether there is a sentence of this key."""
+        return self._template(key) is not None
 
     def text(self, value: str) -> str:
         """Return a sentence that came from elsewhere, on one line and in full."""
-        return self._marked(clean(value))
-
-    def _marked(self, text: str) -> str:
-        return text if self._mark is None else self._mark(text)
+        return self._mark(clean(value))
 
     def word(self, group: str, name: str) -> str:
         """Return the word of a name in a group of words; the name itself if it has none."""
         key = f"{group}.{name}"
-        return self(key) if self._template(key) is not None else self.name(name)
+        return self(key) if self.has(key) else self.name(name)
 
     def number(self, value: float, places: int, *, signed: bool = False) -> str:
         """Return a number with some digits after the point; a word where there is none."""
@@ -147,14 +177,16 @@ class Speech:
             return self("number.missing")
         return fixed(value, places, signed=signed)
 
-    def interval(self, mean: float, low: float, high: float, *, signed: bool = True) -> str:
-        """Return a mean with its interval, in as many digits as it allows."""
+    def interval(
+        self, mean: float, low: float, high: float, *, signed: bool = True, level: bool = False
+    ) -> str:
+        """Return a mean with its interval, named as such if need be, in the digits it allows."""
         places = decimals([(high - low) / 2], [mean])
         middle = self.number(mean, places, signed=signed)
         if not math.isfinite(high - low):
             return self("number.alone", {"mean": middle}) if math.isfinite(mean) else middle
         ends = {"low": fixed(low, places), "high": fixed(high, places)}
-        return self("number.interval", {"mean": middle, **ends})
+        return self(f"number.interval{'_95' if level else ''}", {"mean": middle, **ends})
 
     def listed(self, items: Iterable[str]) -> str:
         """Return items with commas between them; with semicolons if an item has a comma."""
@@ -171,16 +203,16 @@ class Speech:
 
 
 @dataclass(frozen=True)
-class Said:
+class LazyMessage:
     """A key of the table with its fields."""
 
     key: str
     fields: dict[str, int] = field(default_factory=dict)
 
-    def text(self, speech: Speech) -> str:
+    def text(self, speech: Translator) -> str:
         """Return the sentence in the language of a speech."""
         return speech(self.key, self.fields)
 
     def __str__(self) -> str:
         """Return the sentence in English."""
-        return self.text(Speech())
+        return self.text(Translator())

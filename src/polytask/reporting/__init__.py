@@ -1,5 +1,41 @@
-"""The report of a comparison, or of relatedness: a web page, Markdown, or JSON."""
+"""Reports: plain documents in; text, Markdown, web pages and parts of notebooks out."""
 
-from polytask.reporting.write import write_report
+from polytask.reporting.document import (
+    Block,
+    Bullets,
+    Cell,
+    Code,
+    Column,
+    Document,
+    Facts,
+    Figure,
+    Paragraph,
+    Section,
+    Table,
+    own,
+)
+from polytask.reporting.html import notebook, page
+from polytask.reporting.text import markdown, terminal, terminal_table
+from polytask.reporting.write import write_html, write_report
 
-__all__ = ["write_report"]
+__all__ = [
+    "Block",
+    "Bullets",
+    "Cell",
+    "Code",
+    "Column",
+    "Document",
+    "Facts",
+    "Figure",
+    "Paragraph",
+    "Section",
+    "Table",
+    "markdown",
+    "notebook",
+    "own",
+    "page",
+    "terminal",
+    "terminal_table",
+    "write_html",
+    "write_report",
+]

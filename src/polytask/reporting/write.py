@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping
 from pathlib import Path
-from types import MappingProxyType
-from typing import Any
+from typing import BinaryIO, Protocol
 
-from polytask.comparison import Comparison
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.atomic import write_whole
-from polytask.messages import Speech
-from polytask.reporting.markdown import markdown
-from polytask.reporting.page import page
-from polytask.reporting.relatedness import markdown as related_markdown
-from polytask.reporting.relatedness import page as related_page
-from polytask.task_relations import Relatedness
-
-# Takes the result and the language, returns the text.
-_Form = Callable[[Any, str], str]
-
-
-def _json(result: Comparison | Relatedness, lang: str) -> str:
-    return result.to_json() + "\n"
-
+from polytask.messages import Translator
+from polytask.reporting.document import Document
+from polytask.reporting.html import page
+from polytask.reporting.text import markdown
 
 _SUFFIXES = (".html", ".md", ".json")
-_FORMS: Mapping[type, Mapping[str, _Form]] = MappingProxyType(
-    {
-        Comparison: dict(zip(_SUFFIXES, (page, markdown, _json), strict=True)),
-        Relatedness: dict(zip(_SUFFIXES, (related_page, related_markdown, _json), strict=True)),
-    }
-)
 
 
-def write_report(
-    result: Comparison | Relatedness, path: str | os.PathLike[str], lang: str = "en"
-) -> Path:
+class Reportable(Protocol):
+    """A result that can be reported."""
+
+    def document(self, lang: str = "en") -> Document:
+        """Return the result as a plain document."""
+        ...
+
+    def to_json(self) -> str:
+        """Return all numbers as JSON text."""
+        ...
+
+
+def write_report(result: Reportable, path: str | os.PathLike[str], lang: str = "en") -> Path:
     """Write what was found, for people or for programs.
 
     Parameters
@@ -65,10 +56,14 @@ def write_report(
     DataError
         If it cannot be written; no file is left half written.
     """
-    Speech(lang)
+    Translator(lang)
     target = Path(path)
     if target.is_dir() or not target.suffix:
-        _make_folder(target)
+        try:
+            target.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            reason = error.strerror or error
+            raise DataError(f"Cannot make the folder {target}: {reason}.") from error
         for suffix in _SUFFIXES:
             _write(result, target / f"report{suffix}", lang)
         return target
@@ -82,17 +77,22 @@ def write_report(
     return target
 
 
-def _make_folder(folder: Path) -> None:
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise DataError(f"Cannot make the folder {folder}: {error.strerror or error}.") from error
+def write_html(result: Reportable, path: str | os.PathLike[str], lang: str) -> Path:
+    """Write a result as a web page, under a name that says so."""
+    if Path(path).suffix.lower() != ".html":
+        raise ParameterError(f"path of to_html must end in '.html'; got {os.fspath(path)!r}.")
+    return write_report(result, path, lang)
 
 
-def _write(result: Comparison | Relatedness, path: Path, lang: str) -> None:
-    content = _FORMS[type(result)][path.suffix.lower()](result, lang).encode("utf-8")
+def _write(result: Reportable, path: Path, lang: str) -> None:
+    """Write one form of a report."""
+    suffix = path.suffix.lower()
+    if suffix == ".json":
+        text = result.to_json() + "\n"
+    else:
+        text = (page if suffix == ".html" else markdown)(result.document(lang))
 
-    def write(file: object) -> None:
-        file.write(content)  # type: ignore[attr-defined]
+    def write(file: BinaryIO) -> None:
+        file.write(text.encode("utf-8"))
 
     write_whole(path, write)

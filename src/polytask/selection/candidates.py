@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from polytask.messages import Said
+from polytask.messages import LazyMessage
 from polytask.penalties import L2, L21, Penalty, TraceNorm, toward_mean
 from polytask.selection import learners, networks
 from polytask.selection.facts import Facts
@@ -54,7 +54,7 @@ class CandidateModel:
     kind: str
     family: str
     make: Callable[[Facts], Any]
-    unfit: Callable[[Facts], Said | None]
+    unfit: Callable[[Facts], LazyMessage | None]
     quick: bool = False
     compared: bool = True
     cost: int = 0
@@ -127,72 +127,72 @@ def _one_strength(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
     return _searched(L2)(facts).set_params(intercept=held[0], intercept_strength=held[1])
 
 
-def _always(facts: Facts) -> Said | None:
+def _always(facts: Facts) -> LazyMessage | None:
     return None
 
 
-def _needs_seen_tasks(facts: Facts) -> Said | None:
-    return Said("left_out.unseen") if facts.unseen else None
+def _needs_seen_tasks(facts: Facts) -> LazyMessage | None:
+    return LazyMessage("left_out.unseen") if facts.unseen else None
 
 
-def _needs_own_rows(facts: Facts) -> Said | None:
+def _needs_own_rows(facts: Facts) -> LazyMessage | None:
     if facts.problem == "mixed":
-        return Said("left_out.one_estimator")
+        return LazyMessage("left_out.one_estimator")
     return _needs_seen_tasks(facts)
 
 
-def _needs_one_kind(facts: Facts) -> Said | None:
-    return Said("left_out.pooled_kinds") if facts.problem == "mixed" else None
+def _needs_one_kind(facts: Facts) -> LazyMessage | None:
+    return LazyMessage("left_out.pooled_kinds") if facts.problem == "mixed" else None
 
 
-def _needs_few_features(facts: Facts) -> Said | None:
+def _needs_few_features(facts: Facts) -> LazyMessage | None:
     if facts.problem == "mixed":
-        return Said("left_out.learned_kinds")
+        return LazyMessage("left_out.learned_kinds")
     if is_unusual(facts.losses):
-        return Said("left_out.learned_loss")
+        return LazyMessage("left_out.learned_loss")
     if facts.n_features > _MOST_LEARNED:
         sizes = {"most": _MOST_LEARNED, "features": facts.n_features}
-        return Said("left_out.learned_wide", sizes)
+        return LazyMessage("left_out.learned_wide", sizes)
     return None
 
 
-def _needs_many_rows(facts: Facts) -> Said | None:
+def _needs_many_rows(facts: Facts) -> LazyMessage | None:
     if facts.sparse:
-        return Said("left_out.boosting_sparse")
+        return LazyMessage("left_out.boosting_sparse")
     if facts.median_rows < _ROWS_FOR_BOOSTING:
         sizes = {"least": _ROWS_FOR_BOOSTING, "rows": int(facts.median_rows)}
-        return Said("left_out.boosting_rows", sizes)
+        return LazyMessage("left_out.boosting_rows", sizes)
     return _needs_own_rows(facts)
 
 
-def _needs_matrix(facts: Facts) -> Said | None:
+def _needs_matrix(facts: Facts) -> LazyMessage | None:
     if not facts.targets or facts.unseen:
-        return Said("left_out.forest_form")
+        return LazyMessage("left_out.forest_form")
     if facts.gaps:
-        return Said("left_out.forest_gaps")
+        return LazyMessage("left_out.forest_gaps")
     return _needs_dense(facts)
 
 
-def _needs_gaps(facts: Facts) -> Said | None:
+def _needs_gaps(facts: Facts) -> LazyMessage | None:
     """Leave it to the joint forest, which shares, wherever that can be fitted."""
     if not facts.targets or facts.unseen:
-        return Said("left_out.forest_form")
-    return _needs_dense(facts) if facts.gaps else Said("left_out.forest_whole")
+        return LazyMessage("left_out.forest_form")
+    return _needs_dense(facts) if facts.gaps else LazyMessage("left_out.forest_whole")
 
 
-def _needs_learnable(facts: Facts) -> Said | None:
+def _needs_learnable(facts: Facts) -> LazyMessage | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
-        return Said("left_out.learned_kinds")
-    return Said("left_out.learned_loss") if is_unusual(facts.losses) else None
+        return LazyMessage("left_out.learned_kinds")
+    return LazyMessage("left_out.learned_loss") if is_unusual(facts.losses) else None
 
 
-def _needs_dense_learnable(facts: Facts) -> Said | None:
+def _needs_dense_learnable(facts: Facts) -> LazyMessage | None:
     return _needs_dense(facts) or _needs_learnable(facts)
 
 
-def _needs_dense(facts: Facts) -> Said | None:
-    return Said("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
+def _needs_dense(facts: Facts) -> LazyMessage | None:
+    return LazyMessage("left_out.boosting_sparse") if facts.sparse else _needs_one_kind(facts)
 
 
 _CANDIDATES = (

@@ -14,7 +14,7 @@ from polytask.baselines import Pooled, SingleTask
 from polytask.data import Splitter, TaskData
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.fingerprint import fingerprint
-from polytask.messages import Said
+from polytask.messages import LazyMessage
 from polytask.selection.candidates import DEEP, DEFAULT, MODELS, CandidateModel
 from polytask.selection.facts import Facts
 from polytask.selection.networks import HELD_OUT
@@ -31,7 +31,7 @@ class Entry:
     kind: str
     family: str
     estimator: Any
-    left_out: Said | None = None
+    left_out: LazyMessage | None = None
     cost: int = 0
 
 

@@ -19,12 +19,12 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.task_relations.map import (
     Map,
     features_of,
-    kin_of,
     map_of,
     mapped_places,
     pairs_of,
+    similarities_of,
 )
-from polytask.task_relations.records import LEVEL, FeatureEffect, Kinship, Shares
+from polytask.task_relations.records import LEVEL, FeatureEffect, RelatednessSummary, Shares
 from polytask.task_relations.result import Relatedness
 from polytask.task_relations.slopes import Slopes, slopes_of
 from polytask.task_relations.statistics import (
@@ -32,24 +32,24 @@ from polytask.task_relations.statistics import (
     Shared,
     correlations,
     estimates_of,
-    flip_test,
     in_common,
     shared_of,
+    sign_flip_test,
 )
 
 Array = NDArray[np.float64]
 
-# Random choices of signs behind the sentence of a comparison.
-_BRIEF = 499
+# Random choices of signs, in a comparison as here: the same data have the same p-value.
+_CHOICES = 999
 _NOTHING = Shared(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """The tasks as coefficients, and what the test and the moments say. Shapes: telling (T,)."""
+    """The tasks as coefficients, and what test and moments say. Shapes: informative (T,)."""
 
     slopes: Slopes
-    telling: NDArray[np.bool_]
+    informative: NDArray[np.bool_]
     p_value: float
     parts: dict[str, float]
     shared: Shared
@@ -65,13 +65,13 @@ def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judge
     encoded, _ = encode_training(data)
     names = encoded.feature_names or tuple(f"x{j}" for j in range(encoded.n_features))
     every = slopes_of(encoded, outcomes.y, names, seed)
-    telling = every.telling
-    slopes = every.of(telling)
+    informative = every.informative
+    slopes = every.of(informative)
     if len(slopes.tasks) < 2:
-        return Judged(slopes, telling, float("nan"), {}, _NOTHING)
-    p_value, parts = flip_test(slopes, n_flips, seed + 1)
+        return Judged(slopes, informative, float("nan"), {}, _NOTHING)
+    p_value, parts = sign_flip_test(slopes, n_flips, seed + 1)
     shared = shared_of(slopes, seed + 2, common_units=data.form is not Form.TARGETS)
-    return Judged(slopes, telling, p_value, parts, shared)
+    return Judged(slopes, informative, p_value, parts, shared)
 
 
 def binary_at_most(outcomes: Outcomes) -> bool:
@@ -79,19 +79,21 @@ def binary_at_most(outcomes: Outcomes) -> bool:
     return all(classes is None or len(classes) <= 2 for classes in outcomes.classes)
 
 
-def related_sentence_facts(data: TaskData, outcomes: Outcomes, seed: int) -> Kinship | None:
+def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> RelatednessSummary | None:
     """Return what a comparison says of the relatedness of its tasks."""
     if not binary_at_most(outcomes):
         return None
-    found = judged(data, outcomes, _BRIEF, seed)
+    found = judged(data, outcomes, _CHOICES, seed)
     if np.isnan(found.p_value):
         return None
-    return Kinship(len(found.slopes.tasks), found.p_value, found.shares, found.shared.effective)
+    return RelatednessSummary(
+        len(found.slopes.tasks), found.p_value, found.shares, found.shared.effective
+    )
 
 
 def map_of_data(found: Judged) -> Map:
-    """Order the telling tasks by the correlations of their predictions."""
-    places = np.flatnonzero(found.telling)
+    """Order the informative tasks by the correlations of their predictions."""
+    places = np.flatnonzero(found.informative)
     slopes = found.slopes
     if not len(places):
         return map_of(np.zeros((0, 0)), places, grouped=False)
@@ -143,7 +145,7 @@ class Learned:
     units: str
 
     @property
-    def n_telling(self) -> int:
+    def n_informative(self) -> int:
         """Tasks with a coefficient other than 0."""
         return int((self.W != 0).any(axis=(1, 2)).sum())
 
@@ -304,7 +306,7 @@ def relatedness(
     sample_weight: Any = None,  # noqa: ANN401
     task_column: str | int | None = None,
     loss: Any = "auto",  # noqa: ANN401
-    n_permutations: int = 999,
+    n_permutations: int = _CHOICES,
     random_state: int = 0,
 ) -> Relatedness:
     """Say whether tasks are related, how much they share, and which of them are alike.
@@ -414,7 +416,7 @@ def relatedness(
     most, least = pairs_of(data.tasks, chart)
     return Relatedness(
         source="data",
-        n_telling=len(found.slopes.tasks),
+        n_informative=len(found.slopes.tasks),
         n_features=len(found.slopes.features),
         units="standardised",
         p_value=found.p_value,
@@ -423,7 +425,7 @@ def relatedness(
         shares=found.shares,
         effective_tasks=found.shared.effective,
         level_share=found.slopes.level_share,
-        tasks=kin_of(data.tasks, data.task_rows(), chart),
+        tasks=similarities_of(data.tasks, data.task_rows(), chart),
         order=tuple(chart.order.tolist()),
         similarity=tuple(map(tuple, chart.similarity.tolist())),
         tree=chart.tree,
@@ -441,7 +443,7 @@ def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estim
     most, least = pairs_of(found.tasks, chart)
     return Relatedness(
         source="model",
-        n_telling=found.n_telling,
+        n_informative=found.n_informative,
         n_features=len(found.features),
         units=found.units,
         p_value=float("nan"),
@@ -450,7 +452,7 @@ def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estim
         shares=shares,
         effective_tasks=effective,
         level_share=float("nan"),
-        tasks=kin_of(found.tasks, found.rows, chart),
+        tasks=similarities_of(found.tasks, found.rows, chart),
         order=tuple(chart.order.tolist()),
         similarity=tuple(map(tuple, chart.similarity.tolist())),
         tree=chart.tree,
@@ -468,7 +470,7 @@ def _of_training(model: Any, found: Recorded, seed: int) -> Relatedness:  # noqa
     unknown = float("nan")
     return Relatedness(
         source=found.measure,
-        n_telling=int(np.count_nonzero(found.seen)),
+        n_informative=int(np.count_nonzero(found.seen)),
         n_features=len(model.coef_feature_names_),
         units="given",
         p_value=unknown,
@@ -477,7 +479,7 @@ def _of_training(model: Any, found: Recorded, seed: int) -> Relatedness:  # noqa
         shares=Shares(unknown, unknown, unknown),
         effective_tasks=unknown,
         level_share=unknown,
-        tasks=kin_of(found.tasks, rows, chart),
+        tasks=similarities_of(found.tasks, rows, chart),
         order=tuple(chart.order.tolist()),
         similarity=tuple(map(tuple, chart.similarity.tolist())),
         tree=chart.tree,

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.task_relations.records import FeatureEffect, Pair, TaskKin
+from polytask.task_relations.records import FeatureEffect, Pair, TaskSimilarity
 
 Array = NDArray[np.float64]
 Labels = NDArray[np.intp]
@@ -128,11 +128,13 @@ def mapped_places(rows: Positions) -> Positions:
     return np.sort(np.argsort(-rows, kind="stable")[:_MAPPED]).astype(np.intp)
 
 
-def kin_of(tasks: Sequence[Hashable], rows: Positions, found: Map) -> tuple[TaskKin, ...]:
+def similarities_of(
+    tasks: Sequence[Hashable], rows: Positions, found: Map
+) -> tuple[TaskSimilarity, ...]:
     """Describe every task by its place on the map."""
     nothing = float("nan")
     lines = [
-        TaskKin(task, int(n), nothing, None, nothing, None)
+        TaskSimilarity(task, int(n), nothing, None, nothing, None)
         for task, n in zip(tasks, rows, strict=True)
     ]
     n = len(found.order)
@@ -144,7 +146,7 @@ def kin_of(tasks: Sequence[Hashable], rows: Positions, found: Map) -> tuple[Task
     np.fill_diagonal(others, -np.inf)
     nearest = others.argmax(axis=1)
     for k, place in enumerate(found.order.tolist()):
-        lines[place] = TaskKin(
+        lines[place] = TaskSimilarity(
             task=tasks[place],
             rows=int(rows[place]),
             closeness=float(closeness[k]),

@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+import os
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Self
 
-import numpy as np
-from numpy.typing import NDArray
-
-from polytask.task_relations.records import FeatureEffect, Kinship, Pair, Shares, TaskKin
+from polytask import charts
+from polytask.io import records
+from polytask.messages import Translator
+from polytask.reporting import Document, notebook, terminal, write_html
+from polytask.task_relations import document as documents
+from polytask.task_relations import sentences
+from polytask.task_relations.records import RelatednessFindings
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -17,14 +21,14 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Relatedness:
+class Relatedness(RelatednessFindings):
     """The answer of :func:`polytask.relatedness`.
 
     Attributes
     ----------
     source : {"data", "model", "gradients", "affinity"}
         What was looked at; the last two are what a network recorded in training.
-    n_telling : int
+    n_informative : int
         Tasks that say anything: their rows differ, in features and target; in a model, their
         coefficients are not all 0.
     n_features : int
@@ -49,7 +53,7 @@ class Relatedness:
         Share of the variance of the target that lies between the tasks' means. It is no part of
         the relatedness, which is about effects of features. NaN where tasks have no target in
         common, and for a model.
-    tasks : tuple of TaskKin
+    tasks : tuple of TaskSimilarity
         Every task, as in the data.
     order : tuple of int
         The tasks on the map, as positions in `tasks`, neighbours being alike. Of more than
@@ -68,79 +72,14 @@ class Relatedness:
         Of the test.
     """
 
-    source: str
-    n_telling: int
-    n_features: int
-    units: str
-    p_value: float
-    p_values: dict[str, float]
-    n_permutations: int
-    shares: Shares
-    effective_tasks: float
-    level_share: float
-    tasks: tuple[TaskKin, ...]
-    order: tuple[int, ...]
-    similarity: tuple[tuple[float, ...], ...]
-    tree: tuple[tuple[int, int, float, int], ...]
-    most_alike: tuple[Pair, ...]
-    least_alike: tuple[Pair, ...]
-    features: tuple[FeatureEffect, ...]
-    seed: int
-
     @property
     def sentence(self) -> str:
         """The answer in one or two English sentences."""
-        from polytask.task_relations import presenting as _related_presenting
-
-        return _related_presenting.opening(self)
-
-    @property
-    def kinship(self) -> Kinship:
-        """What a comparison keeps of it."""
-        return Kinship(self.n_telling, self.p_value, self.shares, self.effective_tasks)
-
-    @property
-    def groups(self) -> tuple[tuple[Hashable, ...], ...]:
-        """The suggested groups of tasks, largest first; empty if there are no clear ones."""
-        found: dict[int, list[Hashable]] = {}
-        for place in self.order:
-            line = self.tasks[place]
-            if line.group is not None:
-                found.setdefault(line.group, []).append(line.task)
-        return tuple(tuple(group) for group in sorted(found.values(), key=len, reverse=True))
-
-    @property
-    def most_related(self) -> tuple[Hashable, ...]:
-        """The tasks on the map by their mean correlation with the others, closest first."""
-        lines = [self.tasks[place] for place in self.order]
-        return tuple(line.task for line in sorted(lines, key=lambda line: -line.closeness))
-
-    @property
-    def least_related(self) -> tuple[Hashable, ...]:
-        """The same, farthest first."""
-        return self.most_related[::-1]
-
-    @property
-    def features_shared(self) -> tuple[str, ...]:
-        """Features that work alike in the tasks, largest effect first."""
-        return tuple(one.feature for one in self.features if one.shared)
-
-    @property
-    def features_varying(self) -> tuple[str, ...]:
-        """Features whose effect differs more between tasks than it is common to them."""
-        return tuple(one.feature for one in self.features if not one.shared)
-
-    @property
-    def matrix(self) -> NDArray[np.float64]:
-        """`similarity` as an array of shape (k, k)."""
-        k = len(self.order)
-        return np.array(self.similarity, dtype=np.float64).reshape(k, k)
+        return sentences.opening(self, Translator())
 
     def to_frame(self) -> pd.DataFrame:
         """Return one row per task: rows, closeness, nearest, similarity, group."""
-        from polytask.task_relations import presenting as _related_presenting
-
-        return _related_presenting.task_table(self)
+        return documents.task_frame(self)
 
     def summary(self, lang: str = "en") -> str:
         """Return what was found, in sentences.
@@ -155,9 +94,45 @@ class Relatedness:
         str
             One line for each.
         """
-        from polytask.task_relations import presenting as _related_presenting
+        return terminal(self.document(lang))
 
-        return _related_presenting.summary(self, lang)
+    def document(self, lang: str = "en") -> Document:
+        """Return the whole report as a plain document, which the renderers of reports take.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Document
+        """
+        return documents.document(self, lang)
+
+    def to_html(self, path: str | os.PathLike[str], lang: str = "en") -> Path:
+        """Write the report as one web page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which ends in ``.html``; what is there is replaced.
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ParameterError
+            If the name does not end in ``.html``.
+        DataError
+            If it cannot be written.
+        """
+        return write_html(self, path, lang)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the map of the tasks with its tree above it.
@@ -176,15 +151,14 @@ class Relatedness:
         DataError
             If no task says anything about its coefficients.
         """
-        from polytask.task_relations import presenting as _related_presenting
-
-        return _related_presenting.plot(self, ax)
+        figure = documents.map_figure(self, Translator())
+        ax = charts.new_axes(figure.width + 0.8, figure.height) if ax is None else ax
+        figure.draw(ax)
+        return ax
 
     def to_json(self) -> str:
         """Return everything as JSON text."""
-        from polytask.io import records as _plain
-
-        return _plain.to_json(self)
+        return records.to_json(self)
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -195,10 +169,7 @@ class Relatedness:
         DataError
             If the text is something else, or of a newer version.
         """
-        from polytask.io import records as _plain
-
-        rebuilt: Self = _plain.from_json(text, cls)
-        return rebuilt
+        return records.from_json(text, cls)
 
     def __repr__(self) -> str:
         """Return the answer in a line: all fields would be a number for every pair of tasks."""
@@ -212,7 +183,5 @@ class Relatedness:
         return self.summary()
 
     def _repr_html_(self) -> str:
-        """Return the tasks as a plain table, for notebooks."""
-        from polytask.task_relations import presenting as _related_presenting
-
-        return _related_presenting.html_table(self)
+        """Return what comes first and the tasks, for notebooks."""
+        return notebook(self.document())

@@ -40,7 +40,7 @@ class Slopes:
     level_share: float
 
     @property
-    def telling(self) -> NDArray[np.bool_]:
+    def informative(self) -> NDArray[np.bool_]:
         """Which tasks say anything: rows that differ, in a feature and in the target."""
         total: Array = (self.score**2).sum(axis=1) + self.rest
         return np.asarray((self.strength > 0).any(axis=1) & (total > 0))

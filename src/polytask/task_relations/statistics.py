@@ -72,7 +72,7 @@ def _likeliest(
     return ratio, np.asarray(free)
 
 
-def flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
+def sign_flip_test(slopes: Slopes, n_flips: int, seed: int) -> tuple[float, dict[str, float]]:
     """Test whether the tasks have nothing to do with each other."""
     along = estimates_of(slopes).along
     rng = np.random.default_rng(seed)

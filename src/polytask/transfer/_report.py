@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.losses import Logistic, Multinomial, Squared, SquareRoot
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.transfer._chance import beats, beyond_chance, difference
 from polytask.transfer._pulled import FEW
 from polytask.transfer._rows import Given
@@ -85,13 +85,13 @@ class Adaptation:
         -------
         str
         """
-        say = Speech(lang)
+        say = Translator(lang)
         parts = (
             self._what, self._weights, self._scores, self._lacking, self._use, self._layers
         )  # fmt: skip
         return say.joined([part(say) for part in parts])
 
-    def _what(self, say: Speech) -> str:
+    def _what(self, say: Translator) -> str:
         names = say.listed(say.name(task) for task in self.tasks[:_NAMED])
         more = len(self.tasks) - _NAMED
         if more > 0:
@@ -99,12 +99,12 @@ class Adaptation:
         rows = say("adapt.rows", {"n": sum(self.rows)})
         return say("adapt.tasks", {"n": len(self.tasks), "names": names, "rows": rows})
 
-    def _weights(self, say: Speech) -> str:
+    def _weights(self, say: Translator) -> str:
         if self.effective_rows is None:
             return ""
         return say("adapt.weights", {"n": round(self.effective_rows)})
 
-    def _scores(self, say: Speech) -> str:
+    def _scores(self, say: Translator) -> str:
         shown = [
             say("adapt.score", {"name": say(f"adapt.{name}"), "value": self._number(say, name)})
             for name in CANDIDATES
@@ -115,20 +115,20 @@ class Adaptation:
         metric = say(f"metric.{self.metric}")
         return say("adapt.scores", {"metric": metric, "scores": say.listed(shown)})
 
-    def _lacking(self, say: Speech) -> str:
+    def _lacking(self, say: Translator) -> str:
         names = [say(f"adapt.{name}") for name in CANDIDATES if name in self.untried]
         return say("adapt.untried", {"names": say.listed(names)}) if names else ""
 
-    def _number(self, say: Speech, name: str) -> str:
+    def _number(self, say: Translator, name: str) -> str:
         return say.number(self.scores[name], _PLACES)
 
-    def _layers(self, say: Speech) -> str:
+    def _layers(self, say: Translator) -> str:
         if not self.steps or self.chosen != "adapted":
             return ""
         changed = sum(steps > 0 for steps in self.steps)
         return say("adapt.layers.change", {"n": changed}) if changed else say("adapt.layers.stay")
 
-    def _use(self, say: Speech) -> str:
+    def _use(self, say: Translator) -> str:
         if not sum(self.rows) and self.domain is None:
             return say("adapt.use.shared")
         return say(f"adapt.use.{self._why() if self.chosen == 'adapted' else self.chosen}")

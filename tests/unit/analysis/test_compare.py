@@ -32,7 +32,7 @@ from polytask.comparison.sentences import notes
 from polytask.comparison.verdict import VERDICTS
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, DataWarning, ParameterError
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.metrics import METRICS
 from polytask.penalties import L2, toward_mean
 
@@ -306,7 +306,7 @@ def test_why_a_model_was_left_out_is_said_in_both_languages() -> None:
     X, y, task = related(n_tasks=8)
     result = compare(X, y, task=task, models=FEW, unseen=True, quick=True)
     for held in (result, Comparison.from_json(result.to_json())):
-        english, chinese = (" ".join(notes(held, Speech(lang))) for lang in ("en", "zh"))
+        english, chinese = (" ".join(notes(held, Translator(lang))) for lang in ("en", "zh"))
         assert "separate: a model per task cannot predict" in english
         assert "无法预测未见过的任务" in chinese
         assert "cannot" not in chinese

@@ -17,7 +17,7 @@ from polytask.comparison.plan import Choices, facts_of, make_plan
 from polytask.comparison.sentences import notes
 from polytask.data import TaskData
 from polytask.exceptions import DataError
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.penalties import L2, toward_mean
 from polytask.reporting import write_report
 from polytask.selection.held import Study
@@ -212,7 +212,7 @@ def test_a_model_that_fails_in_one_split_is_not_ranked(tmp_path: Any) -> None:
     for kind in ("html", "md"):
         write_report(result, tmp_path / f"report.{kind}")
         assert "not this row" in (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
-    assert any("fragile pooled" in note for note in notes(result, Speech()))
+    assert any("fragile pooled" in note for note in notes(result, Translator()))
 
 
 def test_a_linear_model_that_fails_in_one_split_is_never_chosen(
@@ -260,7 +260,7 @@ def test_what_is_shown_of_a_model_is_of_all_rows(tmp_path: Any) -> None:
         write_report(only, tmp_path / f"report.{kind}")
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
         said = Page(text).top.text if kind == "html" else text
-        assert "Coefficients of near, fitted to all rows, on features of equal spread" in said
+        assert "Coefficients of “near”, fitted to all rows, on features of equal spread" in said
 
 
 def test_a_comparison_read_again_is_the_one_that_was_written() -> None:

@@ -9,7 +9,7 @@ import pytest
 
 from polytask import SingleTask, compare, load, save, write_report
 from polytask.comparison import sentences as _sentences
-from polytask.messages import Speech
+from polytask.messages import Translator
 
 pytest.importorskip("torch")
 
@@ -58,7 +58,8 @@ def test_the_network_is_recommended_and_its_sharing_is_judged_apart(result, rows
     assert result.networks_sharing.mean == pytest.approx(difference)
     assert result.trees_gain is None
     said = result.summary()
-    assert f"Use {result.recommended}: this network beats the best linear model by" in said
+    assert f"Use “{result.recommended}”" in said
+    assert "It is better than the best linear model, which the verdict is about" in said
 
 
 def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path):
@@ -72,8 +73,8 @@ def test_what_is_recommended_is_fitted_kept_and_predicts(result, rows, tmp_path)
     for kind in ("html", "md"):
         write_report(result, tmp_path / f"report.{kind}")
         text = (tmp_path / f"report.{kind}").read_text(encoding="utf-8")
-        assert "this network beats" in text
-        assert _sentences.networks(result, Speech("en")).split(":")[0] in text
+        assert "It is better than the best linear model" in text
+        assert _sentences.networks(result, Translator("en")).split(":")[0] in text
 
 
 @pytest.mark.slow

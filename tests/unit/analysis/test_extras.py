@@ -134,11 +134,11 @@ def test_the_path_is_that_of_all_rows(result):
     assert result.path.alphas == pytest.approx(path.alphas)
     assert result.path.scores == pytest.approx(path.score)
     assert (result.path.best, result.path.one_se) == (path.best, path.one_se)
-    kept = {one.model: one for one in result.kept}
+    kept = {one.model: one for one in result.sparsity}
     assert set(kept) == {"near", "same"}
     assert kept["near"].features == kept["near"].coefficients == 1.0
-    assert result.mattered[0].share >= result.mattered[-1].share
-    assert sum(one.share for one in result.mattered) == pytest.approx(1.0)
+    assert result.parameter_importance[0].share >= result.mattered[-1].share
+    assert sum(one.share for one in result.parameter_importance) == pytest.approx(1.0)
 
 
 def test_a_killed_run_goes_on_and_a_finished_one_takes_more(result, tmp_path, monkeypatch):
@@ -175,7 +175,7 @@ def test_a_killed_run_goes_on_and_a_finished_one_takes_more(result, tmp_path, mo
 
 def test_it_can_be_written_and_read(result):
     again = Comparison.from_json(result.to_json())
-    for name in ("path", "kept", "mattered", "learning", "ablation"):
+    for name in ("path", "sparsity", "parameter_importance", "learning", "ablation"):
         assert getattr(again, name) == getattr(result, name)
 
 

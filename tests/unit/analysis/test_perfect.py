@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polytask.comparison.verdict import all_perfect
-from polytask.messages import LANGUAGES, Speech
+from polytask.messages import LANGUAGES, Translator
 
 
 def test_rounding_is_all_that_is_left():
@@ -35,4 +35,4 @@ def test_weights_and_huge_losses():
 
 @pytest.mark.parametrize("lang", LANGUAGES)
 def test_the_sentence_names_no_winner(lang):
-    assert Speech(lang)("headline.perfect") != Speech(lang)("headline.share")
+    assert Translator(lang)("headline.perfect") != Translator(lang)("headline.share")

@@ -16,12 +16,13 @@ from hypothesis import given
 from hypothesis import strategies as st
 from unit.report import examples
 
-from polytask.comparison import Comparison, presenting
+from polytask.comparison import Comparison, frames
 from polytask.comparison import sentences as _sentences
 from polytask.comparison.records import Interval, TaskGain
+from polytask.comparison.tables import task_names
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Speech
-from polytask.reporting.markdown import markdown
+from polytask.messages import LazyMessage, Translator
+from polytask.reporting import markdown
 
 matplotlib.use("Agg")
 NAN = float("nan")
@@ -33,7 +34,7 @@ def task(name, group: str, action: str, more: int | None = None) -> TaskGain:
 
 
 def said(lang: str = "en", **fields) -> str:
-    return presenting.summary(examples.change(examples.share(), fields), lang)
+    return examples.change(examples.share(), fields).summary(lang)
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -47,77 +48,113 @@ def test_a_comparison_is_a_line_where_it_is_shown_and_sentences_where_it_is_prin
 # Sentences.
 
 
-def test_verdict_sentence_says_gain_interval_metric_and_groups():
-    tasks = (
-        *[task(f"a{j}", "gain", "share") for j in range(52)],
-        *[task(f"b{j}", "unclear", "any", 41) for j in range(84)],
-        *[task(f"c{j}", "lose", "separate") for j in range(3)],
+def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
+    lines = examples.share().summary().split("\n")
+    assert lines[:5] == [
+        "Verdict: Learn the tasks together",
+        "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
+        "Against the best model per task, “separate”: R2 0.412 instead of 0.301 (+0.111); root "
+        "mean squared error 9.888 instead of 9.999, in units of the target.",
+        "Against the best model for all tasks as one, “pooled + intercepts”: R2 0.412 instead of "
+        "0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of the target.",
+        "How sure (each side chosen anew on the training rows of every fold): learning the tasks "
+        "together is better than the better of separate and pooled models: R2 +0.031 (95% "
+        "interval 0.012 to 0.050). The whole interval is above 0, so chance alone hardly explains "
+        "the gain.",
+    ]
+    chinese = examples.share().summary("zh").split("\n")
+    assert chinese[:3] == [
+        "结论：各任务应一起学习",
+        "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
+        "与每个任务一个模型中最好的（“separate”）相比：R2 为 0.412，后者为 0.301（+0.111）；"
+        "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
+    ]
+
+
+def test_errors_of_classes_are_told_of_100_rows():
+    result = examples.share()
+    rows = [
+        dataclasses.replace(row, metrics={"accuracy": 0.9 - place / 100})
+        for place, row in enumerate(result.models)
+    ]
+    text = dataclasses.replace(result, models=tuple(rows)).summary()
+    assert "10.0 errors per 100 rows instead of 16.0" in text
+
+
+def test_what_comes_next_is_python_or_the_command_that_predicts():
+    lock = {name: value for name, value in examples.LOCK.items() if name != "command"}
+    python = said(lock=lock)
+    assert "\nNext:\n  model = result.best_model()  # fitted on all rows\n" in python
+    assert "\n  model.predict(X_new, task=task_new)\n" in python
+    matrix = dataclasses.replace(examples.setup(), form="targets")
+    assert "\n  model.predict(X_new)\n" in said(lock=lock, setup=matrix)
+    command = examples.LOCK["command"] | {"predict": "polytask predict model.polytask new.csv"}
+    assert "\nNext:\n  polytask predict model.polytask new.csv\n" in said(
+        lock={"command": command}
     )
-    result = examples.change(examples.share(), {"tasks": tasks})
-    assert presenting.verdict_sentence(result) == (
-        "Share: learn the tasks together. Models that share are better than the better of "
-        "separate and pooled models: +0.031 (0.012 to 0.050) of R2. Task by task: "
-        "52 gain, 3 lose, 84 are undecided."
-    )
-    assert presenting.verdict_sentence(result, "zh") == (
-        "共享：各任务一起学习。共享的模型优于分开与合并两类模型中较好的一个：R2 +0.031"
-        "（0.012 至 0.050）。逐个任务来看：52 个受益，3 个受损，84 个未定。"
-    )
+    assert "Next:" not in said()
 
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
+SURE = "How sure (each side chosen anew on the training rows of every fold): "
 
 
-def verdict_of(base=examples.share, lang: str = "en", **fields) -> str:
-    return _sentences.verdict(examples.change(base(), fields), Speech(lang))
+def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
+    text = _sentences.certainty(examples.change(base(), fields), Translator(lang))
+    return text.removeprefix(SURE)
 
 
 def test_a_gain_that_may_be_too_small_to_matter_says_so():
-    assert "too small" not in verdict_of()
+    assert "too small" not in sure_of()
     small = Interval(0.031, 0.004, 0.058)
-    text = "the interval begins below the margin of 0.01."
-    assert verdict_of(gain=small).endswith(text)
-    assert "区间的下端低于界限 0.01" in verdict_of(gain=small, lang="zh")
+    text = "begins below the margin of 0.01: the gain may be too small to matter."
+    assert sure_of(gain=small).endswith(text)
+    assert "区间的下端低于界限 0.01" in sure_of(gain=small, lang="zh")
 
 
 def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
-    loses = verdict_of(examples.separate)
-    better = "One model per task is better than one model for all tasks by 0.080 (0.050 to 0.110)."
-    assert loses.startswith(f"Separate: one model per task. {better} ")
-    assert "Sharing is worse than the better of separate and pooled models: -0.040" in loses
-    enough = verdict_of(examples.separate, gain=examples.interval(0.001, 0.005))
+    loses = sure_of(examples.separate)
+    better = (
+        "one model per task is better than one model for all tasks: R2 +0.080 (95% interval "
+        "0.050 to 0.110)."
+    )
+    assert loses.startswith(f"{better} ")
+    worse = "Learning the tasks together is worse than the better of separate and pooled models"
+    assert f"{worse}: R2 -0.040" in loses
+    enough = sure_of(examples.separate, gain=examples.interval(0.001, 0.005))
     assert better in enough
-    assert "Sharing adds nothing that matters to the better of separate and pooled" in enough
+    assert "together adds nothing that matters to the better of separate and pooled" in enough
     # A loss that is known but too small to matter is none to speak of.
-    tiny = verdict_of(examples.separate, gain=examples.interval(-0.003, 0.001))
-    assert "Sharing adds nothing that matters" in tiny
+    tiny = sure_of(examples.separate, gain=examples.interval(-0.003, 0.001))
+    assert "adds nothing that matters" in tiny
 
 
 def test_one_kind_of_plain_models_is_not_called_better_than_another():
-    text = verdict_of(examples.separate, verdict="pool", plain="pooled", pooling_gain=NAN_INTERVAL)
+    text = sure_of(examples.separate, verdict="pool", plain="pooled", pooling_gain=NAN_INTERVAL)
     assert text == (
-        "Pool: one model for all tasks. Sharing is worse than pooled models: -0.040 (-0.050 to "
-        "-0.030) of R2."
+        "Learning the tasks together is worse than pooled models: R2 -0.040 (95% interval -0.050 "
+        "to -0.030)."
     )
 
 
 def test_a_difference_within_the_margin_is_called_so():
-    assert verdict_of(examples.no_difference) == (
-        "No practical difference. Models that share and the better of separate and pooled models "
-        "differ by less than the margin of 0.01: +0.0021 (-0.0031 to 0.0073) of R2. "
-        "The simplest model is enough."
+    assert sure_of(examples.no_difference) == (
+        "learning the tasks together and the better of separate and pooled models "
+        "differ by less than the margin of 0.01, below which a difference does not matter: R2 "
+        "+0.0021 (95% interval -0.0031 to 0.0073)."
     )
+    assert "the simplest model that is good enough" in examples.no_difference().summary()
 
 
 def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
     def more(**fields):
         setup = dataclasses.replace(examples.inconclusive().setup, **fields)
-        return verdict_of(examples.inconclusive, setup=setup, times_more=3.0)
+        return sure_of(examples.inconclusive, setup=setup, times_more=3.0)
 
-    assert verdict_of(examples.inconclusive) == (
-        "Inconclusive. These data do not decide whether sharing helps: +0.004 (-0.012 to 0.020) "
-        "of R2 against the better of separate and pooled models. If the "
-        "difference stays as it is, about 2,800 more rows would decide."
+    assert sure_of(examples.inconclusive) == (
+        "not sure. Learning the tasks together against the better of separate and pooled models: "
+        "R2 +0.004 (95% interval -0.012 to 0.020). The interval leaves open whether there is a "
+        "gain that matters. If the difference stays as it is, about 2,800 more rows would decide."
     )
     assert "about 1,300 more rows would decide" in more()
     assert "about 8 more tasks would decide" in more(splits="unseen")
@@ -130,53 +167,91 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
 
 
 def test_no_number_is_given_where_ten_times_as_much_would_not_do():
-    text = verdict_of(examples.inconclusive, times_more=None)
+    text = sure_of(examples.inconclusive, times_more=None)
     assert text.endswith("ten times as many data would not decide either.")
-    assert "十倍的数据也不能确定" in verdict_of(examples.inconclusive, "zh", times_more=None)
+    assert "十倍的数据也不能定论" in sure_of(examples.inconclusive, "zh", times_more=None)
     # Where nothing tells the error, nothing is known of more data either.
     lost = Interval(0.0042, NAN, NAN)
-    text = verdict_of(examples.inconclusive, times_more=None, gain=lost, gain_90=lost)
+    text = sure_of(examples.inconclusive, times_more=None, gain=lost, gain_90=lost)
     assert "ten times" not in text
-    assert text.endswith("against the better of separate and pooled models.")
+    assert text.endswith("whether there is a gain that matters.")
+
+
+def test_more_data_are_not_advised_where_features_say_nothing_within_tasks():
+    result = examples.inconclusive()
+    rows = [
+        dataclasses.replace(row, metrics=row.metrics | {"r2_within": -0.02})
+        for row in result.models
+    ]
+    tasks = (task("a", "unclear", "collect", 40),)
+    useless = examples.change(result, {"models": tuple(rows), "tasks": tasks})
+    text = useless.summary()
+    assert "Within the tasks, these features predict nothing yet" in text
+    assert "more rows would decide" not in text
+    assert "Collect" not in text
+    assert "还没有预测力" in useless.summary("zh")
+
+
+def test_an_interval_wider_than_the_scale_of_a_score_is_not_printed():
+    wild = Interval(-2.3, -20.0, 15.4)
+    text = sure_of(examples.inconclusive, gain=wild)
+    assert "R2 -2.30, too uncertain for an interval of any use" in text
+    assert "15.4" not in text
+    assert "没有参考价值" in sure_of(examples.inconclusive, "zh", gain=wild)
 
 
 def test_a_loss_whose_better_rival_is_open_says_both():
-    text = verdict_of(examples.inconclusive, gain=Interval(-0.04, -0.05, -0.03), pooling_gain=OPEN)
-    assert "Sharing is worse than the better of separate and pooled models" in text
-    assert text.endswith("Whether separate or pooled models are better is not decided.")
+    text = sure_of(examples.inconclusive, gain=Interval(-0.04, -0.05, -0.03), pooling_gain=OPEN)
+    assert "is worse than the better of separate and pooled models" in text
+    assert text.endswith("Whether separate or pooled models are better is open.")
 
 
 def test_an_error_is_said_to_fall():
-    text = presenting.verdict_sentence(examples.pool())
-    assert text.startswith(
-        "Pool: one model for all tasks. One model for all tasks is better than one model per task "
-        "by 52.1 (42.7 to 61.5). Whether sharing improves on the better of separate and pooled "
-        "models is not decided: +1.2 (-6.3 to 8.7) in root mean squared error (plus means a "
-        "smaller error)."
+    assert sure_of(examples.pool) == (
+        "one model for all tasks is better than one model per task: root mean squared error +52.1 "
+        "(95% interval 42.7 to 61.5), where plus means a smaller error. Whether learning the "
+        "tasks together is still better than the better of separate and pooled models is open: "
+        "root mean squared error +1.2 (95% interval -6.3 to 8.7), where plus means a smaller "
+        "error."
     )
 
 
 def test_tree_model_is_recommended_with_its_gain_only_if_it_is_better():
+    text = examples.inconclusive().summary()
     assert (
-        "Use pooled boosting, category: this tree model beats the best linear model by +0.052 "
-        "(0.031 to 0.073) of R2."
-    ) in presenting.summary(examples.inconclusive())
-    assert "tree" not in presenting.summary(examples.share())
+        "Use “pooled boosting, category”: a model of your own. It is better than the best" in text
+    )
+    assert "linear model, which the verdict is about: R2 +0.052 (95% interval 0.031" in text
+    assert "tree" not in examples.share().summary()
 
 
-def test_a_better_mean_than_that_of_the_recommended_model_is_explained():
+def test_a_better_model_than_the_recommended_one_is_explained():
     result = examples.share()
-    linear = [row for row in result.models if row.family == "linear"]
-    best = max(linear, key=lambda row: row.score.mean)
-    other = min(linear, key=lambda row: row.score.mean)
-    words = "has the best score on the held-out rows, but the choice was made inside the training"
-    assert words not in presenting.summary(dataclasses.replace(result, recommended=best.name))
-    unlucky = dataclasses.replace(result, recommended=other.name)
-    assert f"{best.name} {words}" in presenting.summary(unlucky)
-    assert "在留出数据上得分最高" in presenting.summary(unlucky, "zh")
-    alike = [dataclasses.replace(row, score=best.score) for row in result.models]
-    level = dataclasses.replace(unlucky, models=tuple(alike))
-    assert words not in presenting.summary(level)
+    best = result.models[0]
+    luck = "the best of many models on held-out rows looks better than it is (selection bias)"
+    assert luck not in result.summary()
+    pooled = dataclasses.replace(result, recommended="pooled + intercepts")
+    # Too far behind to be called good enough.
+    assert luck in pooled.summary()
+    assert "选择偏差" in pooled.summary("zh")
+    near = dataclasses.replace(best, score=examples.interval(0.384, 0.012))
+    plain = [row for row in result.models if row.kind != "shared"]
+    settled = dataclasses.replace(pooled, models=(near, *plain), verdict="pool")
+    said = "That is less than 0.01, below which a difference does not matter, so the simpler model"
+    assert said in settled.summary()
+    assert "因此较简单的模型已足够" in settled.summary("zh")
+
+
+def test_what_was_left_out_and_what_other_commands_answer_is_said():
+    reason = LazyMessage("left_out.boosting_sparse")
+    row = dataclasses.replace(
+        examples.share().models[1], left_out=reason, note=str(reason), score=NAN_INTERVAL
+    )
+    text = said(models=(examples.share().models[0], row))
+    assert "Left out: “pooled boosting, category” (histogram boosting takes no sparse X)." in text
+    assert "Not compared, since they were not asked for: “separate”" in text
+    assert "fit trains the model that you name" in text
+    assert "fit 训练您指定的模型" in said("zh")
 
 
 @pytest.mark.parametrize(
@@ -223,11 +298,16 @@ def test_every_action_has_a_sentence_with_some_names():
     kinds = ("share", "separate", "pool", "collect", "any")
     tasks = [task(f"{kind} {j}", "gain", kind, 40) for kind in kinds for j in range(7)]
     text = said(tasks=tuple(tasks))
-    for start in ("Learn 7 tasks together: ", "Give 7 tasks a model of their own: ",
-                  "Serve 7 tasks with the one model for all: ",
+    for start in ("7 tasks are exceptions, better off with models of their own: ",
+                  "7 tasks are exceptions, better off with the one model for all: ",
                   "Collect about 40 more rows for each of 7 tasks: "):  # fmt: skip
         assert start in text
-    assert "share 0, share 1, share 2, share 3, share 4 and 2 more." in text
+    assert "pool 0, pool 1, pool 2, pool 3, pool 4 and 2 more." in text
+    # What the verdict says for all is no exception.
+    assert "share 0" not in text
+    pooled = said(tasks=tuple(tasks), verdict="pool")
+    assert "7 tasks are exceptions and gain from learning with the others: share 0" in pooled
+    assert "pool 0" not in pooled
     # What holds for all tasks is said once, by the verdict.
     assert "any 0" not in text
 
@@ -250,26 +330,27 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 
 
 def test_what_is_not_finished_is_said():
-    assert "Not finished: 2 of 5 splits are in" in presenting.summary(examples.incomplete())
+    assert "Not finished: 2 of 5 splits are in" in examples.incomplete().summary()
     assert "The verdict, from 5 splits, stands." in said(complete=False)
-    assert "A quick comparison has few models" in presenting.summary(examples.inconclusive())
+    assert "A quick comparison has few models" in examples.inconclusive().summary()
     assert "(quick)" not in said()
-    assert presenting.summary(examples.nothing()).startswith("No verdict yet. No finished split")
+    assert examples.nothing().summary().startswith("Verdict: No verdict yet\nNo finished split")
 
 
 @pytest.mark.parametrize("lang", ["en", "zh"])
 @pytest.mark.parametrize("name", CASES)
 def test_every_summary_is_lines_that_can_be_printed(name, lang):
-    text = presenting.summary(examples.ALL[name](), lang)
+    text = examples.ALL[name]().summary(lang)
     text.encode("utf-8")
     assert "nan" not in text
     assert "\x1b" not in text
-    assert all(line == line.strip() and line for line in text.split("\n"))
+    assert all(line == line.rstrip() and line for line in text.split("\n"))
+    assert "\x02" not in text
 
 
 def test_metric_of_the_user_is_named_as_it_is():
     setup = dataclasses.replace(examples.setup(), metric="profit")
-    assert "(0.012 to 0.050) of profit." in said(setup=setup)
+    assert "profit +0.031 (95% interval 0.012 to 0.050)" in said(setup=setup)
 
 
 # Tables.
@@ -278,7 +359,7 @@ def test_metric_of_the_user_is_named_as_it_is():
 @pytest.mark.parametrize("name", CASES)
 def test_leaderboard_holds_the_records(name):
     result = examples.ALL[name]()
-    frame = presenting.leaderboard(result)
+    frame = frames.leaderboard(result)
     assert frame["model"].tolist() == [row.name for row in result.models]
     for place, end in enumerate(("score", "low", "high")):
         np.testing.assert_array_equal(frame[end], [row.score[place] for row in result.models])
@@ -289,7 +370,7 @@ def test_leaderboard_holds_the_records(name):
 
 
 def test_leaderboard_has_every_further_metric_and_counts_the_undefined():
-    frame = presenting.leaderboard(examples.share())
+    frame = frames.leaderboard(examples.share())
     assert {"r2", "r2_within", "rmse", "mae", "undefined: r2_within"} <= set(frame.columns)
     assert "d2" not in frame.columns  # the verdict's metric is the score
     assert frame["undefined: r2_within"].tolist()[:5] == [3, 0, 0, 0, 3]
@@ -299,7 +380,7 @@ def test_leaderboard_has_every_further_metric_and_counts_the_undefined():
 @pytest.mark.parametrize("name", CASES)
 def test_task_table_keeps_labels_and_numbers(name):
     result = examples.ALL[name]()
-    frame = presenting.task_table(result)
+    frame = frames.task_frame(result)
     assert list(frame.columns) == [
         "task", "rows", "gain", "low", "high", "raw", "group", "action", "more_rows"
     ]  # fmt: skip
@@ -313,17 +394,17 @@ def test_names_alike_of_different_types_are_told_apart():
     result = examples.change(
         examples.share(), {"tasks": tuple(task(name, "gain", "share") for name in (7, "7", "a"))}
     )
-    assert presenting.task_names(result) == ["7", "'7'", "a"]
+    assert task_names(result) == ["7", "'7'", "a"]
 
 
 def test_split_scores_have_one_row_per_model_and_split():
     result = examples.share()
-    frame = presenting.split_scores(result)
+    frame = frames.split_scores(result)
     assert list(frame.columns) == ["model", "split", "score"]
     assert len(frame) == 5 * len(result.models)
     row = frame[(frame["model"] == "pooled") & (frame["split"] == 3)]
     assert row["score"].item() == result.models[5].splits[3]
-    assert len(presenting.split_scores(examples.nothing())) == 0
+    assert len(frames.split_scores(examples.nothing())) == 0
 
 
 class _Tags(HTMLParser):
@@ -343,9 +424,11 @@ class _Tags(HTMLParser):
 def test_html_table_is_a_plain_table_whatever_the_names(name):
     result = examples.ALL[name]()
     page = _Tags()
-    page.feed(presenting.html_table(result))
-    assert set(page.tags) <= {"table", "caption", "thead", "tbody", "tr", "th", "td"}
-    assert page.tags.count("tr") == len(result.models) + 1
+    page.feed(result._repr_html_())
+    plain = {"table", "caption", "thead", "tbody", "tr", "th", "td", "div", "p", "span", "bdi"}
+    assert set(page.tags) <= plain
+    scored = [row for row in result.models if math.isfinite(row.score.mean)]
+    assert page.tags.count("tr") == len(scored) + 1
     if name == "hostile":
         assert "<img src=x onerror=alert(1)>" in page.texts
 
@@ -361,9 +444,9 @@ def test_every_picture_can_be_drawn(name, kind):
     result = examples.ALL[name]()
     if kind == "features" and result.coefficients is None:
         with pytest.raises(DataError, match="no linear sharing model"):
-            presenting.plot(result, kind=kind)
+            result.plot(kind=kind)
         return
-    ax = presenting.plot(result, kind=kind)
+    ax = result.plot(kind=kind)
     try:
         ax.figure.canvas.draw()
     finally:
@@ -374,23 +457,23 @@ def test_picture_is_drawn_where_it_is_wanted():
     from matplotlib.figure import Figure
 
     ax = Figure().add_subplot()
-    assert presenting.plot(examples.share(), ax) is ax
+    assert examples.share().plot(ax) is ax
 
 
 def test_picture_of_many_tasks_shows_both_ends_and_says_so():
     from matplotlib.figure import Figure
 
     result = examples.many()
-    ax = presenting.plot(result, Figure().add_subplot())
+    ax = result.plot(Figure().add_subplot())
     names = [label.get_text() for label in ax.get_yticklabels()]
     assert names[:30] == [one.task for one in result.tasks[:30]]
     assert names[30:] == [one.task for one in result.tasks[-30:]]
-    assert "the 30 largest and the 30 smallest of 1,000 tasks" in ax.get_xlabel()
+    assert [text.get_text() for text in ax.texts] == ["940 tasks in between"]
 
 
 def test_unknown_picture_is_refused():
     with pytest.raises(ParameterError, match=r"kind of Comparison.plot must be one of 'tasks'"):
-        presenting.plot(examples.share(), kind="pie")
+        examples.share().plot(kind="pie")
 
 
 # JSON.
@@ -507,16 +590,31 @@ def test_a_comparison_of_an_older_version_can_be_read():
     assert old.times_more is None
     # What it does not hold is not made up.
     for lang in ("en", "zh"):
-        for text in (old.summary(lang), markdown(old, lang)):
+        for text in (old.summary(lang), markdown(old.document(lang))):
             assert "nan" not in text
             assert "ten times" not in text
             assert "十倍" not in text
-    assert "Coefficients of" not in markdown(old)
+    assert "Coefficients of" not in markdown(old.document())
     assert same(Comparison.from_json(old.to_json()), old)
 
 
+def test_a_model_is_refitted_by_its_name():
+    result = examples.change(examples.share(), {"_refit": lambda name: f"fitted {name}"})
+    assert result.best_model() == "fitted near the mean, shrunk intercepts"
+    assert result.best_model("pooled") == "fitted pooled"
+    with pytest.raises(ParameterError, match=r"must be None or among 'near the mean.*got 'pool'"):
+        result.best_model("pool")
+
+
+def test_a_report_is_written_from_python(tmp_path):
+    path = examples.one_model().to_html(tmp_path / "a.html", lang="zh")
+    assert path.read_text(encoding="utf-8").lstrip().startswith("<!DOCTYPE html>")
+    with pytest.raises(ParameterError, match=r"must end in '\.html'"):
+        examples.one_model().to_html(tmp_path / "a.md")
+
+
 def test_refit_is_no_part_of_the_json():
-    result = examples.change(examples.share(), {"_refit": lambda: None})
+    result = examples.change(examples.share(), {"_refit": str})
     assert Comparison.from_json(result.to_json())._refit is None
 
 
@@ -530,10 +628,10 @@ def test_refit_is_no_part_of_the_json():
 )
 def test_trees_are_called_what_they_are(gain, words):
     result = dataclasses.replace(examples.share(), trees_gain=gain)
-    assert words in _sentences.trees(result, Speech("en"))
+    assert words in _sentences.trees(result, Translator("en"))
     # What is recommended says so itself.
     tree = dataclasses.replace(result, recommended="separate boosting")
-    assert bool(_sentences.trees(tree, Speech("en"))) == (words != "too are better than")
+    assert bool(_sentences.trees(tree, Translator("en"))) == (words != "too are better than")
 
 
 def with_networks(**fields: Any) -> Comparison:
@@ -552,12 +650,13 @@ UP, DOWN, OPEN = (
 
 
 def test_a_network_is_recommended_with_its_gain():
-    said = presenting.summary(with_networks(networks_gain=UP, trees_gain=UP))
-    assert "Use net: this network beats the best linear model by +0.030" in said
+    said = with_networks(networks_gain=UP, trees_gain=UP).summary()
+    assert "Use “net”" in said
+    assert "It is better than the best linear model, which the verdict is about: R2 +0.030" in said
     result = with_networks(networks_gain=UP, trees_gain=UP)
-    assert "too are better" in _sentences.trees(result, Speech("en"))
-    assert not _sentences.networks(result, Speech("en"))
-    assert "神经网络优于最好的线性模型" in presenting.summary(result, "zh")
+    assert "too are better" in _sentences.trees(result, Translator("en"))
+    assert not _sentences.networks(result, Translator("en"))
+    assert "它优于结论所依据的最好的线性模型" in result.summary("zh")
 
 
 @pytest.mark.parametrize(
@@ -572,8 +671,8 @@ def test_a_network_is_recommended_with_its_gain():
 def test_networks_are_judged_and_their_sharing_apart(gain, sharing, words):
     result = with_networks(networks_gain=gain, networks_sharing=sharing)
     for lang in ("en", "zh"):
-        said = _sentences.networks(result, Speech(lang))
+        said = _sentences.networks(result, Translator(lang))
         assert bool(said) == bool(words)
-    said = _sentences.networks(result, Speech("en"))
+    said = _sentences.networks(result, Translator("en"))
     assert all(word in said for word in words)
     assert Comparison.from_json(result.to_json()) == result

@@ -37,7 +37,7 @@ def comparison(run, *arguments, out="out"):
 
 
 def verdict_of(done):
-    (line,) = [line for line in done.out.splitlines() if line.startswith("Verdict:")]
+    (line,) = [line for line in done.out.splitlines() if line.startswith(("Verdict:", "结论："))]
     return line
 
 

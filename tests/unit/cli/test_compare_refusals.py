@@ -47,11 +47,11 @@ OPTIONS = {
     "one target": (("a.csv", "--target", "y", "--out", "o"), "One --target is one task only"),
     "group with a gap": (
         ("a.csv", *ONE, "--group", "gap", "--out", "o"),
-        "--group 'gap' of a.csv is empty in 2 rows (3, 7), counting from 0",
+        "--group 'gap' of a.csv is empty in 2 rows (5, 9), counting the header as row 1",
     ),
     "time with a gap": (
         ("a.csv", *ONE, "--time", "gap", "--out", "o"),
-        "--time 'gap' of a.csv is empty in 2 rows (3, 7)",
+        "--time 'gap' of a.csv is empty in 2 rows (5, 9)",
     ),
     "time of text": (
         ("a.csv", *ONE, "--time", "word", "--out", "o"),

@@ -124,7 +124,7 @@ def test_a_second_writer_is_refused(tmp_path):
     process = _start(HOLDER, path)
     assert process.stdout.readline() == "ready\n"
     for attempt in (lambda: _open(path), lambda: move(path, tmp_path / "old", owner="compare")):
-        with pytest.raises(DataError, match="another run writes to it; wait until it ends"):
+        with pytest.raises(DataError, match="another run writes to it, or the drive"):
             attempt()
     process.communicate("\n")
     assert process.returncode == 0

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.messages import Speech, clean, decimals, fixed, plain_number
+from polytask.messages import Translator, clean, decimals, fixed, plain_number
 from polytask.messages.catalogue import shortened
 
 NAN = float("nan")
@@ -76,11 +76,11 @@ def test_a_number_is_never_long_and_reads_back(value, places):
     ],
 )
 def test_interval(ends, lang, said):
-    assert Speech(lang).interval(*ends) == said
+    assert Translator(lang).interval(*ends) == said
 
 
 def test_interval_of_a_score_has_no_plus():
-    assert Speech().interval(0.81, 0.79, 0.83, signed=False) == "0.810 (0.790 to 0.830)"
+    assert Translator().interval(0.81, 0.79, 0.83, signed=False) == "0.810 (0.790 to 0.830)"
 
 
 @pytest.mark.slow

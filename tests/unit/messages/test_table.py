@@ -11,7 +11,7 @@ import pytest
 
 import polytask
 from polytask.exceptions import ParameterError
-from polytask.messages import LANGUAGES, Speech
+from polytask.messages import LANGUAGES, Translator
 
 FOLDER = Path(polytask.__file__).parent / "messages" / "locale"
 CHINESE = re.compile(r"[\u4e00-\u9fff]")
@@ -68,7 +68,7 @@ def test_chinese_is_chinese_and_its_punctuation_too(key):
 @pytest.mark.parametrize("lang", LANGUAGES)
 @pytest.mark.parametrize("key", KEYS)
 def test_every_sentence_can_be_said_for_every_number(lang, key):
-    speech = Speech(lang)
+    speech = Translator(lang)
     for number in (0, 1, 2, 1234):
         said = speech(key, {name: number for name in fields(TABLE["en"][key])})
         assert "{" not in said
@@ -78,43 +78,44 @@ def test_every_sentence_can_be_said_for_every_number(lang, key):
 
 
 def test_number_chooses_the_form():
-    speech = Speech("en")
+    speech = Translator("en")
     said = [speech("groups.gain", {"n": n}) for n in (0, 1, 2, 1200)]
     assert said == ["none gains", "1 gains", "2 gain", "1,200 gain"]
 
 
 def test_missing_field_is_an_error():
     with pytest.raises(KeyError, match="model"):
-        Speech()("use")
+        Translator()("use", {"what": "one"})
 
 
 def test_unknown_sentence_is_an_error():
     with pytest.raises(KeyError, match="no such"):
-        Speech()("no such")
+        Translator()("no such")
 
 
 def test_unknown_language_is_refused_with_those_known():
     with pytest.raises(ParameterError, match=r"lang must be 'en' or 'zh'; got 'fr'\."):
-        Speech("fr")
+        Translator("fr")
 
 
 def test_name_without_a_word_is_shown_as_it_is():
-    assert Speech("zh").word("short", "my score") == "my score"
-    assert Speech("zh").word("short", "accuracy") == "准确率"
+    assert Translator("zh").word("short", "my score") == "my score"
+    assert Translator("zh").word("short", "accuracy") == "准确率"
 
 
 def test_braces_in_a_name_are_text():
-    assert Speech()("use", {"model": "{0} {model}"}) == "Use {0} {model}."
+    fields = {"model": "{0} {model}", "what": "{what}"}
+    assert Translator()("use", fields) == "Use {0} {model}: {what}."
 
 
 def test_names_are_marked_and_short_and_sentences_are_kept_in_full():
-    speech = Speech("en", lambda name: f"<{name}>")
+    speech = Translator("en", lambda name: f"<{name}>")
     assert speech.name("a\nb") == "<a b>"
     assert len(speech.name("x" * 300)) == 62
     assert speech.text("y" * 300) == f"<{'y' * 300}>"
 
 
 def test_names_with_commas_are_kept_apart():
-    assert Speech().listed(["a", "b"]) == "a, b"
-    assert Speech().listed(["a, b", "c"]) == "a, b; c"
-    assert Speech("zh").listed(["甲、乙", "丙"]) == "甲、乙；丙"
+    assert Translator().listed(["a", "b"]) == "a, b"
+    assert Translator().listed(["a, b", "c"]) == "a, b; c"
+    assert Translator("zh").listed(["甲、乙", "丙"]) == "甲、乙；丙"

@@ -14,11 +14,11 @@ from polytask.comparison.records import (
     Ablated,
     Coefficients,
     Interval,
-    Kept,
     LearningPoint,
-    Mattered,
     ModelRow,
+    ParameterImportance,
     Setup,
+    SparsitySummary,
     StrengthPath,
     TaskGain,
     TwoByTwo,
@@ -173,12 +173,14 @@ def path(names: Sequence[str] = ("intake score", "VR band=1", "gender=F")) -> St
     )
 
 
-def kept() -> tuple[Kept, ...]:
+def kept() -> tuple[SparsitySummary, ...]:
     return (
-        Kept("near the mean, shrunk intercepts", "toward_mean(alpha=3.1)", 1.0, 1.0, None),
-        Kept("multi-task, L21", "L21(alpha=0.0246)", 14 / 27, 0.5, None),
-        Kept("multi-task, TraceNorm", "TraceNorm(alpha=0.2)", 1.0, 1.0, 5),
-        Kept("learned prior", "", 1.0, 1.0, None),
+        SparsitySummary(
+            "near the mean, shrunk intercepts", "toward_mean(alpha=3.1)", 1.0, 1.0, None
+        ),
+        SparsitySummary("multi-task, L21", "L21(alpha=0.0246)", 14 / 27, 0.5, None),
+        SparsitySummary("multi-task, TraceNorm", "TraceNorm(alpha=0.2)", 1.0, 1.0, 5),
+        SparsitySummary("learned prior", "", 1.0, 1.0, None),
     )
 
 
@@ -211,11 +213,11 @@ def ablation() -> tuple[Ablated, ...]:
 
 EXTRAS: dict[str, Any] = {
     "path": path(),
-    "kept": kept(),
-    "mattered": (
-        Mattered("strength", 0.93, 0.071, 20),
-        Mattered("penalty", 0.0652, 0.0188, 2),
-        Mattered("task_weight", 0.00004, 0.00046, 2),
+    "sparsity": kept(),
+    "parameter_importance": (
+        ParameterImportance("strength", 0.93, 0.071, 20),
+        ParameterImportance("penalty", 0.0652, 0.0188, 2),
+        ParameterImportance("task_weight", 0.00004, 0.00046, 2),
     ),
     "learning": learning(),
     "ablation": ablation(),
@@ -373,7 +375,7 @@ def hostile() -> Comparison:
             "path": dataclasses.replace(
                 path(HOSTILE[:8]), model=HOSTILE[0], penalty=HOSTILE[2], measure="score"
             ),
-            "kept": (Kept(HOSTILE[12], HOSTILE[1], 0.5, 0.25, 3),),
+            "sparsity": (SparsitySummary(HOSTILE[12], HOSTILE[1], 0.5, 0.25, 3),),
             "ablation": (
                 Ablated(HOSTILE[0], HOSTILE[3], interval(0.3, 0.1), interval(0.1, 0.02)),
             ),
@@ -426,7 +428,7 @@ def nothing() -> Comparison:
             "two_by_two": None,
             "dominance": (),
             "coefficients": None,
-            **dict.fromkeys(("kept", "mattered", "learning", "ablation"), ()),
+            **dict.fromkeys(("sparsity", "parameter_importance", "learning", "ablation"), ()),
             "path": None,
             "complete": False,
             "setup": dataclasses.replace(setup(), n_splits=0),

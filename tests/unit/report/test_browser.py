@@ -10,7 +10,8 @@ import numpy as np
 import pytest
 from unit.report import examples
 
-from polytask.comparison import presenting
+from polytask.comparison import frames
+from polytask.comparison.tables import task_names
 from polytask.reporting import write_report
 
 pytestmark = pytest.mark.browser
@@ -100,10 +101,10 @@ def test_numbers_are_those_of_the_frames(opened, view):
     result = examples.share()
     found = opened("share", view)
     for table, frame, columns in (
-        ("scores", presenting.leaderboard(result), ("score", "low", "high", "picked")),
-        ("metrics", presenting.leaderboard(result), ("r2", "r2_within", "rmse", "mae")),
-        ("costs", presenting.leaderboard(result), ("fit_seconds", "nonzero", "file_bytes")),
-        ("tasks", presenting.task_table(result), ("rows", "gain", "low", "high", "more_rows")),
+        ("scores", frames.leaderboard(result), ("score", "low", "high", "picked")),
+        ("metrics", frames.leaderboard(result), ("r2", "r2_within", "rmse", "mae")),
+        ("costs", frames.leaderboard(result), ("fit_seconds", "nonzero", "file_bytes")),
+        ("tasks", frames.task_frame(result), ("rows", "gain", "low", "high", "more_rows")),
     ):
         for column in columns:
             shown = found.ask(COLUMN, [table, column])
@@ -129,7 +130,7 @@ def test_hostile_names_are_harmless(opened, view):
     assert found.ask("document.querySelectorAll('img, iframe, object, form').length") == 0
     assert found.ask("document.scripts.length") == 1
     shown = found.ask(COLUMN, ["tasks", "task"])
-    assert shown == presenting.task_names(examples.hostile())
+    assert shown == task_names(examples.hostile())
 
 
 def test_policy_of_the_page_stops_scripts_that_are_not_its_own(opened):

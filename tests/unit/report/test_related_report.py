@@ -14,8 +14,8 @@ from polytask import Comparison, Relatedness, relatedness
 from polytask.charts import brackets
 from polytask.exceptions import DataError
 from polytask.reporting import write_report
-from polytask.task_relations.presenting import drawn_map
-from polytask.task_relations.records import Kinship, Shares
+from polytask.task_relations.document import drawn_map
+from polytask.task_relations.records import RelatednessSummary, Shares
 
 
 def result(n=8, rows=20, names=None, n_permutations=99):
@@ -74,11 +74,19 @@ def test_every_form_is_written_and_whole(case, lang, tmp_path):
 
 def test_map_has_every_pair_and_the_tree_every_merge(tmp_path):
     page = Page(write_report(result(), tmp_path / "a.html").read_text(encoding="utf-8"))
-    (heat,) = [one for one in page.elements if "map" in one.get("class").split()]
-    assert len(heat.all("i")) == 64
-    assert len(heat.all("path")[0].get("d").split("M")) == 1 + 7
+    gain, lose, lines = cells(page)
     # Two groups of four: half of the cells are alike, half opposite.
-    assert sum(one.get("class") == "gain" for one in heat.all("i")) == 32
+    assert (gain, lose) == (32, 32)
+    assert lines == 7
+
+
+def cells(page: Page) -> tuple[int, int, int]:
+    """Count the cells that are alike and opposite, and the brackets of the tree."""
+    (drawing,) = [one for one in page.all("svg") if one.get("role") == "img"]
+    styles = [one.get("style") for one in drawing.all("path")]
+    kinds = ("fill: var(--gain)", "fill: var(--lose)", "fill: none; stroke: var(--ink)")
+    gain, lose, ink = (sum(style.startswith(kind) for style in styles) for kind in kinds)
+    return gain, lose, ink
 
 
 def test_many_tasks_are_shown_as_runs(tmp_path):
@@ -92,8 +100,7 @@ def test_many_tasks_are_shown_as_runs(tmp_path):
     assert drawn.values[0, 1] == pytest.approx(matrix[:2, 2:4].mean())
     page = Page(write_report(many, tmp_path / "a.html").read_text(encoding="utf-8"))
     assert "130 tasks in runs of neighbours" in page.top.text
-    (heat,) = [one for one in page.elements if "map" in one.get("class").split()]
-    assert len(heat.all("i")) == 3600
+    assert sum(cells(page)[:2]) == 3600
 
 
 def test_brackets_join_what_the_tree_joins():
@@ -109,7 +116,7 @@ def test_picture_can_be_drawn(name):
 
     ax = CASES[name]().plot()
     ax.figure.canvas.draw()
-    assert ax.images[0].get_clim() == (-1.0, 1.0)
+    assert len(ax.collections) == 1
     pyplot.close(ax.figure)
 
 
@@ -120,19 +127,41 @@ def test_picture_of_nothing_is_refused():
 
 # Within a comparison.
 
-KIN = Kinship(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
+KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 
 
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
-    said = "The tasks are related (p = 0.002): of what the features do, 70% is common"
-    assert f"\n{said}" in one.summary()
+    said = "The tasks are related (p = 0.002): 70% of the features' effects is the same"
+    number = "Effective number of tasks: 1.6 of 12 (1: all tasks alike; 12: nothing in common)."
+    assert f"\n{number}\n{said}" in one.summary()
     assert "\n各任务相关（p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
     assert f"\n\n{said}" in text
     page = Page(write_report(one, tmp_path / "a.html").read_text(encoding="utf-8"))
-    (line,) = [e for e in page.elements if e.get("class") == "related"]
-    assert line.text.startswith(said)
+    assert said in page.by_id("verdict").text
+
+
+@pytest.mark.parametrize(
+    ("case", "words"),
+    [
+        ("pool", "That agrees with the recommendation: one model for all tasks learns"),
+        ("separate", "each task has rows enough"),
+        ("inconclusive", "plausible; on these data it is too small"),
+    ],
+)
+def test_related_tasks_beside_no_gain_are_explained(case, words):
+    one = examples.change(examples.ALL[case](), {"relatedness": KIN})
+    assert words in one.summary()
+
+
+def test_a_p_value_near_the_level_is_borderline():
+    near = RelatednessSummary(12, 0.054, Shares(0.7, 0.1, 0.2), 1.6)
+    one = examples.change(examples.share(), {"relatedness": near})
+    said = one.summary()
+    assert "borderline (p = 0.054, where 0.05 is the usual limit)" in said
+    assert "Effective number" not in said
+    assert "处于临界状态" in one.summary("zh")
 
 
 def test_comparison_without_it_says_nothing_of_it(tmp_path):
@@ -140,7 +169,7 @@ def test_comparison_without_it_says_nothing_of_it(tmp_path):
     assert one.relatedness is None
     assert "related" not in one.summary()
     page = write_report(one, tmp_path / "a.html").read_text(encoding="utf-8")
-    assert 'class="related"' not in page
+    assert "Effective number" not in page
 
 
 def test_json_of_a_comparison_keeps_it_and_older_files_can_be_read():

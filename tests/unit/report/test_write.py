@@ -12,17 +12,22 @@ from unit.report import examples
 
 from polytask.comparison import Comparison
 from polytask.exceptions import DataError, ParameterError
+from polytask.reporting import markdown as markdown_of
 from polytask.reporting import write_report
-from polytask.reporting.markdown import escaped, markdown
+from polytask.reporting.text import escaped
 
 CASES = sorted(examples.ALL)
+
+
+def markdown(result, lang: str = "en") -> str:
+    return markdown_of(result.document(lang))
 
 
 @pytest.mark.parametrize(
     ("name", "begins"),
     [
         ("a.html", "<!DOCTYPE html>"),
-        ("a.md", "# Share: learn the tasks"),
+        ("a.md", "# Learn the tasks together"),
         ("a.JSON", '{\n "format"'),
     ],
 )
@@ -60,7 +65,7 @@ def test_file_that_was_there_is_replaced(tmp_path):
     path = tmp_path / "a.md"
     path.write_text("before")
     write_report(examples.share(), path, lang="zh")
-    assert path.read_text(encoding="utf-8").startswith("# 共享：各任务一起学习")
+    assert path.read_text(encoding="utf-8").startswith("# 各任务应一起学习")
 
 
 def test_unknown_suffix_is_refused_with_those_known(tmp_path):

@@ -17,7 +17,7 @@ from polytask._estimator.scaling import refuse_huge
 from polytask.data import Form, TaskData
 from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
 
@@ -187,5 +187,5 @@ class AutoEstimator(MultiTaskEstimator):
             stopped=self.stopped_,
             unfitted=self.unfitted_,
         )
-        speech = Speech(lang)
+        speech = Translator(lang)
         return speech.joined(explain(found, speech))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.selection.auto.calibration import AS_GIVEN
 from polytask.selection.auto.fitting import AutoRow, Combination
 from polytask.selection.auto.weighing import kind_to_lean_to
@@ -13,7 +13,7 @@ from polytask.selection.auto.weighing import kind_to_lean_to
 _LEANS = 0.1
 
 
-def explain(found: Combination, speech: Speech) -> list[str]:
+def explain(found: Combination, speech: Translator) -> list[str]:
     """Say what was chosen and why."""
     known = [row for row in found.rows if not row.note]
     sentences = [_best(known, speech), _combined(found, known, speech)]
@@ -31,7 +31,7 @@ def explain(found: Combination, speech: Speech) -> list[str]:
     return [sentence for sentence in sentences if sentence]
 
 
-def _best(known: list[AutoRow], speech: Speech) -> str:
+def _best(known: list[AutoRow], speech: Translator) -> str:
     fields: dict[str, str | int] = {
         "n": len(known),
         "name": known[0].name,
@@ -40,7 +40,7 @@ def _best(known: list[AutoRow], speech: Speech) -> str:
     return speech("auto.best", fields)
 
 
-def _combined(found: Combination, known: list[AutoRow], speech: Speech) -> str:
+def _combined(found: Combination, known: list[AutoRow], speech: Translator) -> str:
     if len(found.members) == 1:
         name = next(iter(found.members))
         return speech("auto.alone", {"name": name})
@@ -50,7 +50,7 @@ def _combined(found: Combination, known: list[AutoRow], speech: Speech) -> str:
     return speech("auto.mixed", {"parts": speech.listed(shares), "score": score})
 
 
-def _share(row: AutoRow, speech: Speech) -> str:
+def _share(row: AutoRow, speech: Translator) -> str:
     """Give the weight of a member; one that only some tasks use has next to none on average."""
     percent = round(100 * row.weight)
     if percent == 0:
@@ -58,13 +58,13 @@ def _share(row: AutoRow, speech: Speech) -> str:
     return speech("auto.part", {"name": row.name, "percent": percent})
 
 
-def _by_task(found: Combination, speech: Speech) -> str:
+def _by_task(found: Combination, speech: Translator) -> str:
     apart = np.abs(found.by_task - found.shared).max(axis=1) > _LEANS
     fields = {"pull": int(found.pull), "leaning": int(apart.sum()), "n": len(apart)}
     return speech("auto.by_task", fields)
 
 
-def _scaled(found: Combination, speech: Speech) -> str:
+def _scaled(found: Combination, speech: Translator) -> str:
     """Name the members whose probabilities are not taken as they are."""
     parts = [
         speech(
@@ -77,7 +77,7 @@ def _scaled(found: Combination, speech: Speech) -> str:
     return speech("auto.scaled", {"parts": speech.listed(parts)}) if parts else ""
 
 
-def _kinds(known: list[AutoRow], speech: Speech) -> str:
+def _kinds(known: list[AutoRow], speech: Translator) -> str:
     """Compare the best of each kind."""
     best: dict[str, AutoRow] = {}
     for row in known:

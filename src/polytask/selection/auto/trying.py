@@ -23,7 +23,7 @@ from polytask.data.splits import Split
 from polytask.exceptions import DataError, PolytaskError, TimeBudgetError
 from polytask.io import Store
 from polytask.io.model_file import versions
-from polytask.messages import Said
+from polytask.messages import LazyMessage
 from polytask.metrics import HeldOut
 from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import seen_first, stacked
@@ -184,7 +184,7 @@ class Trials:
         finished = all(record is not None for record in records)
         clock.note(entry, _spent(store, keys), finished)
         if not finished:
-            return Tried(entry, None, 0.0, Said("left_out.time"))
+            return Tried(entry, None, 0.0, LazyMessage("left_out.time"))
         failed = next((record["failed"] for record in records if "failed" in record), None)
         if failed is not None:
             return Tried(entry, None, 0.0, failed)

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.messages import Said
+from polytask.messages import LazyMessage
 from polytask.selection.auto.bench import Bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration, calibrated
 from polytask.selection.auto.mixing import Mix, best_mix
@@ -24,7 +24,7 @@ class Tried:
     entry: Entry
     values: Array | None
     seconds: float
-    note: Said | str | None
+    note: LazyMessage | str | None
     calibration: Calibration = AS_GIVEN
     given: Array | None = None
 

@@ -13,12 +13,19 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
-from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor, _workers
+from polytask import (
+    AutoMultiTaskClassifier,
+    AutoMultiTaskRegressor,
+    BayesianMultiTaskRegressor,
+    MultiTaskRegressor,
+    _workers,
+    adapt,
+)
 from polytask._workers import Workers
 from polytask.baselines import Pooled
 from polytask.data import GroupedRows, TaskData
@@ -26,10 +33,11 @@ from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
     DataWarning,
+    IncompatibleError,
     ParameterError,
     TimeBudgetError,
 )
-from polytask.messages import Speech
+from polytask.messages import Translator
 from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain
@@ -486,12 +494,12 @@ def test_the_best_of_each_kind_is_said():
     ]
     found = Combination({"boosting, corrected": None}, np.ones(1), np.ones((2, 1)), tuple(rows),
                         0.61, np.inf, False)  # fmt: skip
-    best = explain(found, Speech("en"))[-1]
+    best = explain(found, Translator("en"))[-1]
     assert best.startswith("The best of each kind: trees: boosting, corrected (0.610)")
     assert "sharing: learned prior (0.500)" in best
     assert "separate: separate (0.300)" in best
     assert "pooled:" not in best
-    assert "树：boosting, corrected（0.610）" in explain(found, Speech("zh"))[-1]
+    assert "树：boosting, corrected（0.610）" in explain(found, Translator("zh"))[-1]
 
 
 def test_a_member_with_little_weight_is_not_said_to_have_none():
@@ -502,8 +510,8 @@ def test_a_member_with_little_weight_is_not_said_to_have_none():
     shared = np.array([0.997, 0.003])
     found = Combination({"learned prior": None, "separate": None}, shared, np.tile(shared, (2, 1)),
                         tuple(rows), 0.51, np.inf, False)  # fmt: skip
-    assert "learned prior 100%, separate under 1%" in explain(found, Speech("en"))[1]
-    assert "不到 1%" in explain(found, Speech("zh"))[1]
+    assert "learned prior 100%, separate under 1%" in explain(found, Translator("en"))[1]
+    assert "不到 1%" in explain(found, Translator("zh"))[1]
 
 
 def test_wrong_choices_are_named():
@@ -649,7 +657,9 @@ def test_adapt_says_which_model_to_take():
     X, y, task = numbers()
     model = AutoMultiTaskRegressor(["pooled", "learned prior"]).fit(X, y, task=task)
     model.members_ = {"learned prior": BayesianMultiTaskRegressor().fit(X, y, task=task)}
-    with pytest.raises(IncompatibleError, match=r"weighted mean of 1 .*members_\['learned prior'\]"):
+    with pytest.raises(
+        IncompatibleError, match=r"weighted mean of 1 .*members_\['learned prior'\]"
+    ):
         adapt(model, X[:5], y[:5], task=["new"] * 5)
     new = adapt(model.members_["learned prior"], X[:5], y[:5], task=["new"] * 5)
     assert "new" in new.tasks_

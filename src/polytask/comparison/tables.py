@@ -1,0 +1,361 @@
+"""The tables of a comparison: exact values with the words that show them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+
+from polytask.comparison import sentences as says
+from polytask.comparison.frames import further_metrics
+from polytask.comparison.records import Coefficients, Findings, Interval, StrengthPath, TaskGain
+from polytask.messages import Translator, clean, decimals, distinct_names, plain_number
+from polytask.reporting import Cell, Column, Table, own
+
+# Further metrics of the table that a terminal prints.
+_MOST = 2
+
+
+def columns_of(
+    say: Translator, texts: Sequence[str], numeric: Iterable[str]
+) -> tuple[Column, ...]:
+    """Return columns that the catalogue names, those of texts first."""
+    plain = [Column(name, say(f"column.{name}")) for name in texts]
+    return (*plain, *(Column(name, say(f"column.{name}"), numeric=True) for name in numeric))
+
+
+def common_places(intervals: Iterable[Interval]) -> int:
+    """Return the digits that the widest interval leaves."""
+    listed = list(intervals)
+    return decimals([(i.high - i.low) / 2 for i in listed], [i.mean for i in listed])
+
+
+def task_names(result: Findings) -> list[str]:
+    """Return a name for every task; those alike are told apart by type."""
+    return distinct_names([task.task for task in result.tasks])
+
+
+def _count(value: int | None, say: Translator) -> Cell:
+    return Cell(say("number.missing") if value is None else f"{value:,}", value)
+
+
+def _percent(share: float, say: Translator) -> Cell:
+    return Cell(say("number.percent", {"value": f"{100 * share:.1f}".removesuffix(".0")}), share)
+
+
+def _short(value: float, say: Translator) -> Cell:
+    text = plain_number(value) if math.isfinite(value) else say("number.missing")
+    return Cell(text, float(value))
+
+
+def _interval_cells(
+    interval: Interval, places: int, say: Translator, *, signed: bool
+) -> tuple[Cell, ...]:
+    """Return mean and ends; ends beyond the scale of a score are said to be so."""
+    return tuple(Cell(say.number(v, places, signed=signed), float(v)) for v in interval)
+
+
+def _score_cells(result: Findings, interval: Interval, places: int, say: Translator) -> list[Cell]:
+    """Return a score with its ends, which are cut where the scale of the metric ends."""
+    mean, low, high = _interval_cells(interval, places, say, signed=False)
+    if says.is_bounded(result.setup):
+        if interval.low < -1.0:
+            low = Cell(say("number.below", {"value": "-1"}), interval.low)
+        if interval.high > 1.0:
+            high = Cell(say("number.at_most", {"value": "1"}), interval.high)
+    return [mean, low, high]
+
+
+def score_table(result: Findings, say: Translator) -> Table:
+    """Return the leaderboard: the verdict's metric of every model, and what it is."""
+    numeric = ("score", "low", "high", "picked")
+    places = common_places(row.score for row in result.models)
+    rows = tuple(
+        (
+            own(row.name),
+            *_score_cells(result, row.score, places, say),
+            Cell(f"{row.picked:,}", row.picked),
+            Cell(say.word("kind", row.kind), row.kind),
+            Cell(say.word("family", row.family), row.family),
+            Cell(says.what_is(row, say)),
+        )
+        for row in result.models
+    )
+    caption = say("models.scores", {"metric": says.metric_word(result.setup, say)})
+    columns = (
+        *columns_of(say, ("model",), numeric),
+        *columns_of(say, ("kind", "family", "what"), ()),
+    )
+    return Table("scores", caption, columns, rows)
+
+
+def terminal_scores(result: Findings, say: Translator) -> Table:
+    """Return the leaderboard in the width of a terminal."""
+    scored = [row for row in result.models if math.isfinite(row.score.mean)]
+    places = common_places(row.score for row in scored)
+    names = [name for name in further_metrics(result) if name != "d2"][:_MOST]
+    show = interval_shower(places, result, say)
+    rows = tuple(
+        (
+            own(row.name),
+            show(row.score),
+            *(_short(row.metrics.get(name, math.nan), say) for name in names),
+            Cell(f"{row.picked:,}" if row.picked else "", row.picked),
+            Cell(say("card.time", {"value": plain_number(row.fit_seconds)}), row.fit_seconds),
+        )
+        for row in scored
+    )
+    metric = says.metric_word(result.setup, say)
+    columns = (
+        Column("model", say("column.model")),
+        Column("score", say("models.interval", {"metric": metric}), numeric=True),
+        *(Column(name, say.word("short", name), numeric=True) for name in names),
+        *columns_of(say, (), ("picked", "fit_seconds")),
+    )
+    done = {"done": result.setup.n_splits, "planned": result.setup.planned}
+    return Table("terminal", say("models.terminal", done), columns, rows)
+
+
+def metric_table(result: Findings, say: Translator) -> Table | None:
+    """Return the further metrics of every model; None if there are none."""
+    names = further_metrics(result)
+    if not names:
+        return None
+    columns = []
+    for name in names:
+        values = [row.metrics.get(name, math.nan) for row in result.models]
+        places = decimals((), values)
+        cells = []
+        for row, value in zip(result.models, values, strict=True):
+            text, n = say.number(value, places), row.undefined.get(name, 0)
+            text = say("models.undefined", {"value": text, "n": n}) if n else text
+            cells.append(Cell(text, float(value)))
+        columns.append(cells)
+    rows = tuple(
+        (own(row.name), *(column[i] for column in columns)) for i, row in enumerate(result.models)
+    )
+    heads = (Column(name, say.word("short", name), numeric=True) for name in names)
+    return Table(
+        "metrics", say("models.metrics"), (*columns_of(say, ("model",), ()), *heads), rows
+    )
+
+
+def cost_table(result: Findings, say: Translator) -> Table:
+    """Return what the models cost: time, parameters, bytes."""
+    rows = tuple(
+        (
+            own(row.name),
+            _short(row.fit_seconds, say),
+            _short(row.predict_seconds, say),
+            _count(row.nonzero, say),
+            Cell(_bytes(row.file_bytes, say), row.file_bytes),
+        )
+        for row in result.models
+    )
+    names = ("fit_seconds", "predict_seconds", "nonzero", "file_bytes")
+    return Table("costs", say("models.costs"), columns_of(say, ("model",), names), rows)
+
+
+def _bytes(size: int | None, say: Translator) -> str:
+    if size is None:
+        return say("number.missing")
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if size >= factor:
+            return f"{plain_number(size / factor)} {unit}"
+    return f"{size} B"
+
+
+def task_table(result: Findings, say: Translator, *, folded: bool) -> Table:
+    """Return the gain of every task, largest first."""
+    tasks = result.tasks
+    places = common_places(Interval(task.gain, task.low, task.high) for task in tasks)
+    named = zip(task_names(result), tasks, strict=True)
+    rows = tuple(_task_row(name, task, places, result, say) for name, task in named)
+    columns = (
+        *columns_of(say, ("task",), ("rows", "gain", "low", "high")),
+        *columns_of(say, ("group", "action"), ("more_rows", "raw")),
+    )
+    caption = say("tasks.caption", {"metric": says.metric_word(result.setup, say)})
+    return Table("tasks", caption, columns, rows, folded)
+
+
+def _task_row(
+    name: str, task: TaskGain, places: int, result: Findings, say: Translator
+) -> tuple[Cell, ...]:
+    more = task.more_rows
+    # Where rows come in time, nobody can collect so many at once.
+    words = f"{more:,}" if more else ""
+    if more and result.setup.times:
+        words = says.more_data(more / task.rows, more, result.setup, say)
+    gain = Interval(task.gain, task.low, task.high)
+    return (
+        own(name),
+        _count(task.rows, say),
+        *_interval_cells(gain, places, say, signed=True),
+        Cell(say.word("group", task.group), task.group),
+        Cell(say.word("verb", task.action), task.action),
+        Cell(words, more),
+        Cell(say.number(task.raw, places, signed=True), float(task.raw)),
+    )
+
+
+def difference_table(
+    lines: Sequence[tuple[str, Interval]], caption: str, say: Translator, key: str
+) -> Table:
+    """Return named differences with their intervals."""
+    places = common_places(interval for _, interval in lines)
+    rows = tuple(
+        (Cell(name, name), *_interval_cells(interval, places, say, signed=True))
+        for name, interval in lines
+    )
+    columns = columns_of(say, ("difference",), ("gain", "low", "high"))
+    return Table(key, caption, columns, rows, folded=True)
+
+
+def two_by_two_table(result: Findings, say: Translator) -> Table | None:
+    """Return the scores with and without penalty, separate and joint; None if not known."""
+    found = result.two_by_two
+    if found is None:
+        return None
+    cells = {
+        "separate": (found.separate_none, found.separate_tuned),
+        "joint": (found.joint_none, found.joint_tuned),
+    }
+    places = common_places(one for row in cells.values() for one in row)
+    show = interval_shower(places, result, say)
+    rows = []
+    for name, scores in cells.items():
+        label = say(f"two.rows.{name}")
+        rows.append((Cell(label, label), *map(show, scores)))
+    heads = (Column(name, say(f"two.{name}"), numeric=True) for name in ("none", "tuned"))
+    caption = say("two.caption", {"metric": says.metric_word(result.setup, say)})
+    return Table("two", caption, (Column("", ""), *heads), tuple(rows))
+
+
+def interval_shower(
+    places: int, result: Findings, say: Translator, *, signed: bool = False
+) -> Callable[[Interval], Cell]:
+    """Return what makes cells of means with their intervals."""
+
+    def show(interval: Interval) -> Cell:
+        mean = say.number(interval.mean, places, signed=signed)
+        shown = says.usable(interval, result.setup)
+        if not math.isfinite(shown.high - shown.low):
+            return Cell(mean, interval.mean)
+        ends = {name: say.number(getattr(shown, name), places) for name in ("low", "high")}
+        return Cell(say("number.interval", {"mean": mean, **ends}), interval.mean)
+
+    return show
+
+
+def coefficient_table(found: Coefficients, n_columns: int, say: Translator) -> Table:
+    """Return the first columns of the coefficients on the heat map."""
+    columns = [
+        Column(f"column{j}", clean(str(name)), numeric=True)
+        for j, name in enumerate(found.columns[:n_columns])
+    ]
+    places = decimals((), [v for row in found.values for v in row])
+    rows = tuple(
+        (
+            own(name),
+            *(Cell(say.number(v, places, signed=True), float(v)) for v in values[:n_columns]),
+        )
+        for name, values in zip(found.features, found.values, strict=True)
+    )
+    heads = (*columns_of(say, ("feature",), ()), *columns)
+    return Table("coefficients", say("features.caption"), heads, rows, folded=True)
+
+
+def measure_word(path: StrengthPath, say: Translator) -> str:
+    """Return what the strengths of a path are judged by."""
+    if path.measure == "loss":
+        return say("strength.loss")
+    return say("strength.score", {"score": say.word("short", path.measure)})
+
+
+def shown_scores(path: StrengthPath) -> list[float]:
+    """Return errors where the score is minus one."""
+    sign = -1.0 if path.measure == "loss" else 1.0
+    return [sign * score for score in path.scores]
+
+
+def path_table(path: StrengthPath, say: Translator) -> Table:
+    """Return every strength with its score and what it keeps; ranks where they say more."""
+    words = {value: name for name, value in says.marks(path, say).items()}
+    scores = shown_scores(path)
+    places = decimals(path.standard_errors, scores)
+    most = max(path.ranks)
+    spectral = any(r < min(k, most) for k, r in zip(path.features, path.ranks, strict=True))
+    rows = tuple(
+        (
+            Cell(plain_number(path.alphas[k]), path.alphas[k]),
+            Cell(say.number(scores[k], places), scores[k]),
+            Cell(say.number(path.standard_errors[k], places), path.standard_errors[k]),
+            _count(path.features[k], say),
+            *([_count(path.ranks[k], say)] if spectral else []),
+            Cell(words.get(path.alphas[k], "")),
+        )
+        for k in range(len(path.alphas))
+    )
+    columns = (
+        *columns_of(say, ("strength",), ()),
+        Column("path_score", measure_word(path, say), numeric=True),
+        *columns_of(say, (), ("standard_error", "kept", *(["rank"] if spectral else []))),
+        Column("mark", ""),
+    )
+    caption = say("strength.caption", {"model": say.quoted(path.model)})
+    return Table("path", caption, columns, rows, folded=True)
+
+
+def sparsity_table(result: Findings, say: Translator) -> Table | None:
+    """Return the share of features and coefficients that every penalty keeps."""
+    if not result.sparsity:
+        return None
+    rows = tuple(
+        (
+            own(one.model),
+            own(one.penalty) if one.penalty else Cell(say("kept.none")),
+            _percent(one.features, say),
+            _percent(one.coefficients, say),
+            Cell("" if one.rank is None else f"{one.rank:,}", one.rank),
+        )
+        for one in result.sparsity
+    )
+    columns = columns_of(say, ("model", "penalty"), ("features", "coefficients", "rank"))
+    return Table("kept", say("kept.caption"), columns, rows)
+
+
+def importance_table(result: Findings, say: Translator) -> Table | None:
+    """Return which choices of the search decided about the score."""
+    if result.path is None or not result.parameter_importance:
+        return None
+    rows = tuple(
+        (
+            Cell(say.word("choice", one.parameter), one.parameter),
+            _percent(one.share, say),
+            Cell(plain_number(one.spread), one.spread),
+            _count(one.tried, say),
+        )
+        for one in result.parameter_importance
+    )
+    caption = say("mattered.caption", {"model": say.quoted(result.path.model)})
+    columns = columns_of(say, ("parameter",), ("share", "spread", "tried"))
+    return Table("mattered", caption, columns, rows)
+
+
+def learning_table(result: Findings, say: Translator) -> Table:
+    """Return scores and gains by training rows per task."""
+    points = result.learning
+    scores = ("separate", "pooled", "shared")
+    gains = ("over_separate", "over_pooled")
+    places = common_places(getattr(p, name) for p in points for name in (*scores, *gains))
+    plain, signed = (interval_shower(places, result, say, signed=s) for s in (False, True))
+    rows = tuple(
+        (
+            Cell(f"{point.rows:,.6g}", point.rows),
+            *(plain(getattr(point, name)) for name in scores),
+            *(signed(getattr(point, name)) for name in gains),
+        )
+        for point in points
+    )
+    caption = say("learning.caption", {"metric": says.metric_word(result.setup, say)})
+    return Table("learning", caption, columns_of(say, ("train_rows",), (*scores, *gains)), rows)

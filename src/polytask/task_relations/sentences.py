@@ -1,0 +1,176 @@
+"""Relatedness in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Hashable, Sequence
+
+from polytask.messages import Translator
+from polytask.task_relations.records import (
+    LEVEL,
+    RECORDED,
+    Pair,
+    RelatednessFindings,
+    RelatednessSummary,
+    Shares,
+    is_borderline,
+    is_related,
+)
+
+# Names in a sentence before it says "and n more".
+_NAMED, _PAIRS, _GROUPS = 5, 3, 5
+# Answers beside which groups and pairs are named.
+_SAID = ("yes", "model", "training")
+
+
+def p_words(value: float, n_permutations: int, say: Translator) -> str:
+    """Return a p-value; the smallest that a number of permutations allows as a bound."""
+    least = bool(n_permutations) and value <= 1.0 / (n_permutations + 1) * 1.000001
+    key = "related.p_least" if least else "related.p"
+    return say(key, {"value": f"{value:.2g}" if value < 0.1 else f"{value:.2f}"})
+
+
+def percent(share: float, say: Translator) -> str:
+    """Return a share in percent."""
+    return say("number.percent", {"value": f"{100 * share:.0f}"})
+
+
+def shares_words(shares: Shares, say: Translator) -> str:
+    """Return what is common, clustered and own; empty if that is not known."""
+    if not math.isfinite(shares.common):
+        return ""
+    names = ("common", "clustered", "own")
+    return say("related.shares", {n: percent(getattr(shares, n), say) for n in names})
+
+
+def answer(found: RelatednessSummary, say: Translator, n_permutations: int = 0) -> str:
+    """Return whether tasks are related, and how much they share."""
+    if math.isnan(found.p_value):
+        return say("related.nothing")
+    p, shares = p_words(found.p_value, n_permutations, say), shares_words(found.shares, say)
+    if is_borderline(found.p_value):
+        return say("related.borderline", {"p": p})
+    if not is_related(found.p_value):
+        return say("related.no", {"p": p})
+    if not shares:
+        return say("related.no_shares", {"p": p})
+    return say("related.yes", {"p": p, "shares": shares})
+
+
+def effective(found: RelatednessSummary, say: Translator) -> str:
+    """Return how many unrelated tasks the tasks are worth; empty if that is not known."""
+    value = found.effective_tasks
+    known = math.isfinite(value + found.shares.common) and not found.p_value > LEVEL
+    if not known or is_borderline(found.p_value):
+        return ""
+    shown = f"{value:,.0f}" if value >= 9.95 else f"{value:.1f}"
+    return say("related.effective", {"n": found.n_tasks, "value": shown})
+
+
+def opening(result: RelatednessFindings, say: Translator) -> str:
+    """Return the answer in one or two sentences."""
+    found = result.key_figures
+    if result.source in RECORDED:
+        n = len(result.order)
+        if n < 2:
+            return say("related.training_nothing")
+        mean = float(result.matrix.sum() - n) / (n * (n - 1))
+        return say(f"related.{result.source}", {"value": f"{mean:.2f}"})
+    if result.source == "data":
+        said = answer(found, say, result.n_permutations)
+    else:
+        shares = shares_words(found.shares, say)
+        said = say("related.model", {"shares": shares}) if shares else ""
+        if not said:
+            return say("related.model_nothing")
+    return say.joined([said, effective(found, say)])
+
+
+def kind_of(result: RelatednessFindings) -> str:
+    """Return the kind of the answer: yes, no, borderline, nothing, model or training."""
+    if result.source in RECORDED:
+        return "training" if len(result.order) > 1 else "nothing"
+    known = result.p_value if result.source == "data" else result.shares.common
+    if math.isnan(known):
+        return "nothing"
+    if result.source == "model":
+        return "model"
+    if is_borderline(result.p_value):
+        return "borderline"
+    return "yes" if is_related(result.p_value) else "no"
+
+
+def aspects(result: RelatednessFindings, say: Translator) -> str:
+    """Return in what the tasks agree by the tests of single aspects, if they are related."""
+    if kind_of(result) != "yes":
+        return ""
+    # All three are looked at, so each has a third of the level.
+    clear = [name for name, p in result.p_values.items() if p <= LEVEL / len(result.p_values)]
+    names = say.listed(say(f"related.aspect.{name}") for name in clear)
+    return say("related.aspects", {"names": names}) if names else ""
+
+
+def groups(result: RelatednessFindings, say: Translator) -> str:
+    """Return the suggested groups; empty where none were looked for."""
+    if kind_of(result) not in _SAID:
+        return ""
+    found = result.groups
+    if not found:
+        return say("related.no_groups") if len(result.order) > 2 else ""
+    listed = say.listed(
+        say("related.group", {"names": names(group, say)}) for group in found[:_GROUPS]
+    )
+    shown = _more(listed, len(found) - _GROUPS, say)
+    return say("related.groups", {"n": len(found), "groups": shown})
+
+
+def names(tasks: Sequence[Hashable], say: Translator) -> str:
+    """Return the first names of tasks, and how many more there are."""
+    listed = say.listed(say.name(task) for task in tasks[:_NAMED])
+    return _more(listed, len(tasks) - _NAMED, say)
+
+
+def _more(listed: str, rest: int, say: Translator) -> str:
+    return say("list.more", {"names": listed, "n": rest}) if rest > 0 else listed
+
+
+def pairs(result: RelatednessFindings, say: Translator) -> list[str]:
+    """Return the tasks that are most and least alike; nothing of unrelated tasks."""
+    if kind_of(result) not in _SAID:
+        return []
+    found = {"related.pairs_most": result.most_alike, "related.pairs_least": result.least_alike}
+    return [
+        say(key, {"pairs": say.listed(_pair(one, say) for one in listed[:_PAIRS])})
+        for key, listed in found.items()
+        if listed
+    ]
+
+
+def _pair(pair: Pair, say: Translator) -> str:
+    fields = {"first": say.name(pair.first), "second": say.name(pair.second)}
+    return say("related.pair", fields | {"value": f"{pair.similarity:.2f}"})
+
+
+def features(result: RelatednessFindings, say: Translator) -> list[str]:
+    """Return which features work alike and which differ; nothing of unrelated tasks."""
+    if kind_of(result) not in ("yes", "model"):
+        return []
+    found = {"shared": result.features_shared, "varying": result.features_varying}
+    return [
+        say(f"related.{kind}", {"names": names(listed, say)})
+        for kind, listed in found.items()
+        if listed
+    ]
+
+
+def notes(result: RelatednessFindings, say: Translator) -> list[str]:
+    """Return what is to be known beside it."""
+    silent = len(result.tasks) - result.n_informative
+    kind = {"data": "", "model": "_model"}.get(result.source, "_training")
+    level = math.isfinite(result.level_share)
+    found = (
+        say("related.level", {"share": percent(result.level_share, say)}) if level else "",
+        say(f"related.silent{kind}", {"n": silent}) if silent else "",
+        say("related.units") if kind == "_model" and result.units == "given" else "",
+    )
+    return [sentence for sentence in found if sentence]
