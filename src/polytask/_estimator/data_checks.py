@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,12 +14,20 @@ from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
 from polytask._estimator.number_columns import NumberColumns
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data._text_hints import missing_option
 from polytask.exceptions import DataError
 
 # Nearly every cell of a row id is different; a column of fewer rows proves nothing.
 _NEARLY_ALL = 0.95
 _FEW_ROWS = 20
 _SHOWN = 5
+# Numbers that stand for missing cells, in so large a share of them, beside so many other values.
+_MARKERS = tuple(
+    float(sign + digits)
+    for sign in ("", "-")
+    for digits in ("99", "999", "9999", "99999", "999999", "9999999")
+)
+_MARKED, _FEWEST_OTHERS = 0.01, 3
 # Rows with many different targets and features that are equal in both are copies, if they are
 # more than this share; so many columns are compared.
 _COPIES, _COMPARED = 0.1, 20
@@ -50,6 +59,8 @@ def data_warnings(
             _row_ids(data, columns, {leak.column for leak in leaks}), "number or name the rows"
         ),
         *_first(far_cell_sentences(data, columns), "hold cells that far off"),
+        *_first(_missing_markers(columns), "hold such a number"),
+        *_rare_classes(data),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
@@ -77,6 +88,58 @@ def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[str]:
         "perhaps in another task. Copies on both sides of a split make scores and verdicts look "
         "better and more certain than they are: drop them, or keep copies together (groups=, on "
         "the command line --group)."
+    ]
+
+
+def _missing_markers(columns: NumberColumns) -> list[str]:
+    """Say which columns hold a number such as -999, which often means that a cell is missing."""
+    if columns.stored() is not None:
+        return []
+    found = []
+    for chosen, block in columns.blocks(np.arange(len(columns))):
+        lows, highs = np.nanmin(block, axis=1, initial=0.0), np.nanmax(block, axis=1, initial=0.0)
+        for j in np.flatnonzero(np.isin(lows, _MARKERS) | np.isin(highs, _MARKERS)):
+            cells = block[j][np.isfinite(block[j])]
+            for marker in {float(lows[j]), float(highs[j])} & set(_MARKERS):
+                others, count = cells[cells != marker], int((cells == marker).sum())
+                few = len(np.unique(others)) < _FEWEST_OTHERS or count < _MARKED * len(cells)
+                if few or count < 2:
+                    continue
+                low, high = float(others.min()), float(others.max())
+                # Beyond the others by more than all that they span.
+                if min(abs(marker - low), abs(marker - high)) <= high - low:
+                    continue
+                word = f"{marker:.0f}"
+                found.append(
+                    f"Column {columns.labels[chosen[j]]} holds {word} in {count:,} of "
+                    f"{len(cells):,} rows, far from all its other values ({low:.7g} to "
+                    f"{high:.7g}), as a mark of missing cells is. If it is one, put NaN or read "
+                    f"the file with missing_values=[{word!r}] (on the command line "
+                    f"{missing_option([word])})."
+                )
+    return found
+
+
+def _rare_classes(data: TaskData) -> list[str]:
+    """Say which classes have a single row: it is never held out."""
+    y = np.asarray(data.y)
+    if y.dtype.kind not in "OUS":
+        return []
+    found = []
+    for column in y.T if y.ndim == 2 else [y]:
+        counts = Counter(cell for cell in column.tolist() if isinstance(cell, str | bool))
+        # Text with hardly any value twice is no class.
+        if 2 * len(counts) < counts.total():
+            found += [repr(label) for label, count in counts.items() if count == 1]
+    if not found:
+        return []
+    many = len(found) > 1
+    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    return [
+        f"{'Classes' if many else 'Class'} {shown} {'have' if many else 'has'} a single row"
+        f"{' each' if many else ''}, which is never held out: scores say nothing about "
+        f"{'them' if many else 'it'}. Join {'them' if many else 'it'} with another class, or "
+        f"leave the row{'s' if many else ''} out."
     ]
 
 
@@ -125,6 +188,11 @@ def _relation(leak: Leak, target: str) -> str:
         rows = f"all {leak.rows:,} rows (of {leak.of:,}) in which neither is missing"
     if leak.as_label:
         return f"has one value for each value of {what}, in {rows}"
+    if leak.by_order:
+        return f"has the order of {what} in {rows}, as a rounded or transformed copy of it has"
+    if leak.tasks is not None:
+        count, of = leak.tasks
+        return f"equals {what} up to a factor and a constant in {count} of {of} tasks"
     if leak.within:
         return (
             f"equals {what} up to a factor and a constant within every task, each with its own, "

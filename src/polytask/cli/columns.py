@@ -137,6 +137,10 @@ class ColumnOptions:
         metavar="COLS",
         default=(),
     )
+    date_features: bool = option(
+        "Learn from columns of dates too: year, month, week, weekday and elapsed days.",
+        default=False,
+    )
     drop: tuple[str, ...] = option(
         "Columns to leave out: a,b,c or patterns.", metavar="COLS", default=()
     )
@@ -320,6 +324,7 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
     """Return the time of every row. Shapes: table (n, d), result (n,)."""
     import pandas as pd
 
+    from polytask.data.dates import read_dates
     from polytask.data.tables import get_column
 
     if name is None:
@@ -328,13 +333,9 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
     types = pd.api.types
     dates = types.is_datetime64_any_dtype(column)
     numbers = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-    if not (dates or numbers):
-        raise DataError(
-            f"--time {name!r} of {source} must hold numbers or dates such as 2024-05-31; got "
-            f"{next(iter(column.dropna()), None)!r}."
-        )
     _refuse_gaps(column, f"--time {name!r}", "time", source)
-    return get_column(table, name)
+    values = get_column(table, name)
+    return values if dates or numbers else read_dates(values, None, f"--time {name!r}", source)
 
 
 def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> None:

@@ -196,6 +196,10 @@ UsageError = typer.BadParameter.__bases__[0]
 SPOKEN = {
     r"\btime of TimeOrdered\b": "--time",
     r'unseen_tasks="shared"': "--unseen-tasks shared",
+    r"date_features=True": "--date-features",
+    r"Say day_first=True if the day comes first, day_first=False if the month does": (
+        "Write the year first"
+    ),
     r"encoding=, such as": "--encoding, such as",
     r"decimal=',' \(--decimal ,\)": "--decimal ,",
     r", or drop=\[[^]]*\]": "",

@@ -35,7 +35,8 @@ class TextFormat:
         metavar="CHAR",
     )
     decimal: str | None = option(
-        "Decimal mark, . or , (default: . in features; in targets it is found from the numbers).",
+        "Decimal mark, . or , (default: found: a comma where semicolons separate the columns and "
+        "numbers have commas; in targets from the numbers).",
         metavar="CHAR",
     )
     encoding: str | None = option(
@@ -43,17 +44,19 @@ class TextFormat:
         metavar="NAME",
     )
     missing_values: tuple[str, ...] = option(
-        "A word that means 'missing' in every column, such as 'n/a?'. Repeat it for more words.",
+        "A word that means 'missing' in every column, such as 'n/a?' or -999. Repeat it for more.",
+        "--missing-values",
+        "--na",
         metavar="WORD",
         default=(),
     )
 
     def reading(self) -> dict[str, Any]:
         """Return the arguments of `read_table` and `read_tables`."""
-        return asdict(self) | {"decimal": self.decimal or "."}
+        return asdict(self)
 
 
-_DATA = "The table: .csv, .tsv, .txt (also .gz), .parquet, .arrow or .feather."
+_DATA = "The table: .csv, .tsv, .txt (also .gz), .xlsx, .xls, .parquet, .arrow or .feather."
 
 
 @dataclass(frozen=True)

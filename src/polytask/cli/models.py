@@ -163,7 +163,7 @@ class Learning:
     def _penalised(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401
         """Return the estimator of a penalty: fixed, or chosen by folds or a criterion."""
         import polytask
-        from polytask.penalties.parse import parse
+        from polytask.penalties import parse
 
         settings: dict[str, Any] = {"loss": loss, "standardize": True}
         if training.problem != "classification":

@@ -346,6 +346,9 @@ def _check_tasks(model: Any, labels: list[Hashable], what: str, source: str) -> 
 
 def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
     """Return the columns that the model needs; refuse a table that lacks some."""
+    from polytask._estimator.dates import dates_again
+
+    table = dates_again(table, model._schema.dates)
     wanted = [str(name) for name in model.feature_names_in_]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:

@@ -391,7 +391,7 @@ def _long(
     table = labelled_rows(table, target, source, columns.drop_missing_target)
     counts = table[task].value_counts(sort=False)
     return Training(
-        X=table[[task, *roles.features]],
+        X=_with_dates(table[[task, *roles.features]], columns, task),
         y=get_column(table, target),
         weight=row_weights(table, roles.weight, source),
         task_column=task,
@@ -433,7 +433,7 @@ def _targets(
     if bare.any():
         note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
     return Training(
-        X=table[list(roles.features)],
+        X=_with_dates(table[list(roles.features)], tables.columns),
         y=table[list(roles.targets)],
         weight=row_weights(table, roles.weight, source),
         task_column=None,
@@ -466,8 +466,9 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
     held = [name for name in (split.group, split.time) if name is not None]
     below = pd_concat([part[held] for part in parts.values()])
     weight = {name: row_weights(part, roles.weight, name) for name, part in parts.items()}
+    rows = {name: (part[kept[name]], get_column(part, target)) for name, part in parts.items()}
     return Training(
-        X={name: (part[kept[name]], get_column(part, target)) for name, part in parts.items()},
+        X=_with_dates(rows, columns),
         y=None,
         weight=None if roles.weight is None else weight,
         task_column=None,
@@ -478,6 +479,13 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
         group=groups_of(below, split.group, source.name),
         time=times_of(below, split.time, source.name),
     )
+
+
+def _with_dates(X: Any, columns: ColumnOptions, task: str | None = None) -> Any:  # noqa: ANN401
+    """Return a table, or tables by task, with features of its dates if these are asked for."""
+    from polytask._estimator.dates import with_dates
+
+    return with_dates(X, [task])[0] if columns.date_features else X
 
 
 def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns

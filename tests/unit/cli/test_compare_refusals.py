@@ -55,11 +55,13 @@ OPTIONS = {
     ),
     "time of text": (
         ("a.csv", *ONE, "--time", "word", "--out", "o"),
-        "--time 'word' of a.csv must hold numbers or dates such as 2024-05-31; got 'monday'.",
+        "--time 'word' of a.csv must be dates such as 2024-01-31, 31/12/2024, 31.12.2024, "
+        "2024-01, Jan 2022, 31 Jan 2022, 2024-W05 or 2024-Q1; got 'monday' in row 2, counting "
+        "the header as row 1.",
     ),
     "time of truth": (
         ("a.csv", *ONE, "--time", "yes", "--out", "o"),
-        "must hold numbers or dates",
+        "must be dates such as 2024-01-31",
     ),
     "group is task": (
         ("a.csv", *ONE, "--group", "g", "--out", "o"),

@@ -335,3 +335,38 @@ def test_names_of_the_first_version_are_the_models_of_a_comparison(run, plain):
     )
     assert done.err == ""
     assert load("m.polytask").task_effect == "intercept"
+
+
+def test_dates_become_features_where_they_are_asked_for(run, folder):
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2022-01-01", periods=120, freq="3D").strftime("%d/%m/%Y")
+    table = pd.DataFrame({"day": days, "x": rng.normal(size=120), "shop": np.tile([*"abcd"], 30)})
+    table["sales"] = 2 * table["x"] + np.arange(120) / 30
+    table.round(3).to_csv("s.csv", index=False, sep=";", decimal=",")
+    words = ("fit", "s.csv", "--task", "shop", "--target", "sales", "--model", "pooled")
+    refused = run(*words, "--out", "m.polytask")
+    assert refused.status == 2
+    assert "Column 'day' holds dates (01/01/2022 in row 2, counting the header as" in refused.err
+    assert "with --date-features, or leave it out (--drop day)." in refused.err
+    done = run(*words, "--date-features", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "Numbers are read with decimal commas" in done.err
+    done = run("predict", "m.polytask", "s.csv", "--out", "p.csv")
+    assert done.status == 0, done.err
+    found = pd.read_csv("p.csv")["prediction"]
+    assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
+
+
+def test_a_word_for_missing_has_a_short_name(run, folder):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.integers(0, 90, 120), "shop": np.tile([*"abcd"], 30)})
+    table["sales"] = table["x"] / 10 + rng.normal(size=120)
+    table.loc[::9, "x"] = -999
+    table.to_csv("s.csv", index=False)
+    words = ("fit", "s.csv", "--task", "shop", "--target", "sales", "--model", "pooled")
+    done = run(*words, "--out", "m.polytask")
+    assert "Column 'x' holds -999 in 14 of 120 rows, far from all its other values" in done.err
+    assert "(on the command line --missing-values=-999)." in done.err
+    done = run(*words, "--out", "m.polytask", "--force", "--na=-999")
+    assert done.status == 0, done.err
+    assert "holds -999" not in done.err

@@ -33,9 +33,9 @@ from polytask.penalties import (
     Smooth,
     Sum,
 )
-from polytask.penalties.constraints_rows import Bounded
-from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.penalties.constraints import Bounded
 from polytask.penalties.sums import add, merge, parts_of
+from polytask.penalties.weighted import FeatureSpace, bind_features
 
 # Why a penalty has no proximal step, and what to do instead.
 _WITHOUT: tuple[tuple[type, str], ...] = (

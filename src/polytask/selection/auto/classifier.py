@@ -126,6 +126,7 @@ class AutoMultiTaskClassifier(AutoEstimator):
         self.verbose = verbose
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self._refuse_mixed(data)
         outcomes = classification(data, "auto", type(self).__name__)
         targets = data.form is Form.TARGETS
         known = list(outcomes.classes) if targets else [outcomes.union] * data.n_tasks

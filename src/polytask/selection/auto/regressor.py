@@ -84,6 +84,12 @@ class AutoMultiTaskRegressor(AutoEstimator):
     n_features_in_ : int
         Columns of X as given.
 
+    Notes
+    -----
+    The loss is the squared one. For counts, or amounts above zero,
+    ``MultiTaskRegressorCV(loss="poisson")`` or ``"gamma"`` searches the strength under their own
+    loss; for numbers and classes at once there is :class:`MultiTaskModelCV`.
+
     References
     ----------
     Breiman, "Stacked regressions", Machine Learning 24, 1996; van der Laan, Polley, Hubbard,
@@ -129,6 +135,7 @@ class AutoMultiTaskRegressor(AutoEstimator):
         self.verbose = verbose
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self._refuse_mixed(data)
         outcomes = regression(data, "squared", type(self).__name__)
         self._combine(data, raw, outcomes)
 

@@ -1,0 +1,250 @@
+"""Penalties from text, as in ``polytask fit --penalty "L21(fraction=0.1) + L2(1.0)"``."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from collections.abc import Callable, Iterable
+from typing import Any
+
+from polytask._checks import nearest
+from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.penalties.base import Penalty
+from polytask.penalties.constraints import bounded, positive
+from polytask.penalties.couplings import along_time, coupling, toward_mean
+from polytask.penalties.fused import FusedTasks
+from polytask.penalties.graphs import NetworkLasso, along_graph
+from polytask.penalties.groups import GroupNorm, OutlierTasks
+from polytask.penalties.latent import LatentTasks
+from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
+from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
+from polytask.penalties.row_groups import L1Inf, TreeGroup
+from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
+from polytask.penalties.spectral import (
+    AlternatingStructure,
+    Clustered,
+    LearnedCovariance,
+    TraceBall,
+    TraceNorm,
+)
+from polytask.penalties.weighted import weighted
+
+# What can be made from numbers alone.
+PENALTIES: dict[str, Callable[..., Penalty]] = {
+    "L1": L1,
+    "L2": L2,
+    "ElasticNet": ElasticNet,
+    "L21": L21,
+    "L1Inf": L1Inf,
+    "SparseGroup": SparseGroup,
+    "FusedTasks": FusedTasks,
+    "CappedL21": CappedL21,
+    "MCP": MCP,
+    "SCAD": SCAD,
+    "TraceNorm": TraceNorm,
+    "OutlierTasks": OutlierTasks,
+    "Clustered": Clustered,
+    "AlternatingStructure": AlternatingStructure,
+    "LatentTasks": LatentTasks,
+    "LearnedCovariance": LearnedCovariance,
+    "toward_mean": toward_mean,
+    "along_time": along_time,
+}
+# What else can be written: these need a matrix, pairs of tasks, or groups.
+_WITH_TASKS: dict[str, Callable[..., Penalty]] = {
+    "coupling": coupling,
+    "along_graph": along_graph,
+    "NetworkLasso": NetworkLasso,
+    "TreeGroup": TreeGroup,
+    "GroupNorm": GroupNorm,
+}
+# These need several strengths, or none; Parts takes a list of penalties.
+_PARTS: dict[str, Callable[..., Penalty]] = {
+    "Parts": Parts,
+    "dirty": dirty,
+    "robust": robust,
+    "robust_features": robust_features,
+    "sparse_low_rank": sparse_low_rank,
+    "TraceBall": TraceBall,
+}
+# These take another penalty.
+_OF_OTHERS: dict[str, Callable[..., Penalty]] = {
+    "weighted": weighted,
+    "bounded": bounded,
+    "positive": positive,
+    "reweighted": reweighted,
+}
+# Parameters that are a word, and those that are a class of penalties.
+_WORDS = ("row_norm",)
+_CLASSES = ("shared",)
+# Set when a penalty meets its data, and made by multiplying: neither is named in advice.
+_BOUND, _SILENT = ("columns",), ("factor",)
+
+
+def parse(text: str) -> Penalty:
+    """Return the penalty that a text names; nothing in the text is run.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"L21"``, ``"L21(0.5)"`` or ``"toward_mean + 2 * L2(alpha=0.1)"``: the names and
+        parameters are those of :mod:`polytask.penalties`.
+
+    Returns
+    -------
+    Penalty
+        As if the text had been written in Python.
+
+    Raises
+    ------
+    ParameterError
+        If the text is no penalty, naming the piece that was not understood.
+
+    Examples
+    --------
+    >>> from polytask.penalties import parse
+    >>> parse("L21 + L2(0.1)")
+    L21() + L2(alpha=0.1)
+    """
+    try:
+        return _penalty(ast.parse(text.strip(), mode="eval").body, text)
+    except (ParameterError, IncompatibleError):
+        raise
+    except (SyntaxError, ValueError, TypeError, RecursionError, MemoryError):
+        raise _refusal(text, text) from None
+
+
+def _refusal(piece: str, text: str) -> ParameterError:
+    """Return the error for a piece of text that is no penalty."""
+    return ParameterError(
+        f"penalty must be a text such as 'L21', 'L21(0.5)' or 'toward_mean + L2(alpha=0.1)', "
+        f"made of {', '.join(PENALTIES)}; got {piece!r} in {text!r}."
+    )
+
+
+def _penalty(node: ast.expr, text: str) -> Penalty:
+    """Return the penalty of a node."""
+    match node:
+        case ast.BinOp(left=left, op=ast.Add(), right=right):
+            return _penalty(left, text) + _penalty(right, text)
+        case ast.BinOp(left=ast.Constant() as left, op=ast.Mult(), right=right):
+            return _penalty(right, text).scaled(_factor(left, text))
+        case ast.BinOp(left=left, op=ast.Mult(), right=ast.Constant() as right):
+            return _penalty(left, text).scaled(_factor(right, text))
+        case ast.Name(id=name):
+            return _made(name, (), {}, text)
+        case ast.Call(func=ast.Name(id=name), args=args, keywords=keywords):
+            if any(k.arg is None for k in keywords):
+                raise _refusal(ast.unparse(node), text)
+            named = {str(k.arg): _named(k, text) for k in keywords}
+            if len(named) < len(keywords):
+                raise ParameterError(f"{name} in {text!r} has a parameter twice.")
+            return _made(name, tuple(_value(arg, text) for arg in args), named, text)
+    raise _refusal(ast.unparse(node), text)
+
+
+def _factor(node: ast.expr, text: str) -> float:
+    """Return the number that multiplies a penalty."""
+    number = _number(node, text)
+    if number is None:
+        raise _refusal(ast.unparse(node), text)
+    return number
+
+
+def _number(node: ast.expr, text: str) -> float | None:
+    """Return the number, or the None, that a node is."""
+    match node:
+        case ast.Constant(value=None):
+            return None
+        case ast.Constant(value=int() | float() as value) if not isinstance(value, bool):
+            return value
+        case ast.Name(id="inf"):
+            return float("inf")
+        case ast.UnaryOp(op=ast.USub(), operand=operand):
+            size = _number(operand, text)
+            if size is not None:
+                return -size
+    raise _refusal(ast.unparse(node), text)
+
+
+def _value(node: ast.expr, text: str) -> Any:  # noqa: ANN401 - what a parameter may be
+    """Return the number, the None, or the numbers and task labels that a node is."""
+    match node:
+        case ast.Tuple(elts=entries) | ast.List(elts=entries):
+            return tuple(_entry(entry, text) for entry in entries)
+        case ast.Dict(keys=keys, values=values):
+            pairs = zip((key or node for key in keys), values, strict=True)
+            return {_entry(key, text): _entry(value, text) for key, value in pairs}
+        case ast.Name(id=name) if name != "inf":
+            return _penalty(node, text)
+        case ast.Call() | ast.BinOp():
+            return _penalty(node, text)
+    return _number(node, text)
+
+
+def _named(keyword: ast.keyword, text: str) -> Any:  # noqa: ANN401
+    """Return the value of a parameter given by name: a few are words or classes."""
+    match keyword:
+        case ast.keyword(arg=name, value=ast.Constant(value=word) | ast.Name(id=word)) if (
+            name in _CLASSES and word in PENALTIES
+        ):
+            return PENALTIES[str(word)]
+        case ast.keyword(arg=name, value=ast.Constant(value=str() as word)) if name in _WORDS:
+            return word
+    return _value(keyword.value, text)
+
+
+def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
+    """Return an entry of a sequence or mapping: a task label, a penalty, or another value."""
+    match node:
+        case ast.Constant(value=str() as label):
+            return label
+    return _value(node, text)
+
+
+def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Penalty:
+    """Return the penalty of a name and parameters."""
+    makers = {**PENALTIES, **_WITH_TASKS, **_PARTS, **_OF_OTHERS}
+    if name not in makers:
+        known = ", ".join(makers)
+        raise ParameterError(
+            f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, makers)
+        )
+    wrong = _misfit(makers[name], args, named)
+    if wrong:
+        raise ParameterError(f"{name} in {text!r} {wrong}.")
+    try:
+        return makers[name](*args, **named)
+    except TypeError:
+        takes = _listed(own for own in _parameters(makers[name]) if own not in _SILENT)
+        raise ParameterError(f"{name} in {text!r} takes {takes}, each of its own kind.") from None
+
+
+def _parameters(maker: Callable[..., Penalty]) -> dict[str, inspect.Parameter]:
+    """Return the parameters of a penalty by name."""
+    found = inspect.signature(maker).parameters
+    return {name: own for name, own in found.items() if name not in _BOUND}
+
+
+def _misfit(maker: Callable[..., Penalty], args: tuple[Any, ...], named: Iterable[str]) -> str:
+    """Say why a penalty cannot be made from as many values and such names; empty if it can."""
+    known = _parameters(maker)
+    takes = f"it takes {_listed(name for name in known if name not in _SILENT)}"
+    places = [k for k, own in known.items() if own.kind is not inspect.Parameter.KEYWORD_ONLY]
+    if len(args) > len(places):
+        return f"has {len(args)} values without a name, of {len(places)} that it can have; {takes}"
+    strange = [k for k in named if k not in known]
+    if strange:
+        return f"has no parameter {strange[0]!r}; {takes}"
+    given = [*places[: len(args)], *named]
+    twice = [k for k in given if given.count(k) > 1]
+    if twice:
+        return f"has {twice[0]} twice"
+    empty = inspect.Parameter.empty
+    lacking = [k for k, own in known.items() if own.default is empty and k not in given]
+    return f"lacks {_listed(lacking)}; {takes}" if lacking else ""
+
+
+def _listed(names: Iterable[str]) -> str:
+    *most, last = names
+    return f"{', '.join(most)} and {last}" if most else last
