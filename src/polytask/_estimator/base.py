@@ -107,7 +107,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         column = tables.name_at(X, self.task_column)
         given, dates = X, dict[str, bool]()
         # Classes of others may lack the parameter.
-        if getattr(self, "date_features", False):
+        asked = getattr(self, "date_features", False)
+        one_of(asked, "date_features", owner, (True, False))
+        if asked:
             roles = [*y] if isinstance(y, list | tuple) else [y if isinstance(y, str) else None]
             roles += [column, task if isinstance(task, str) else None]
             X, dates = with_dates(X, [role for role in roles if isinstance(role, str)])
