@@ -50,7 +50,9 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize("page", [ROOT / "docs" / "tour.md", ROOT / "docs" / "penalties.md"], ids=_name)
+@pytest.mark.parametrize(
+    "page", [ROOT / "docs" / "tour.md", ROOT / "docs" / "penalties.md"], ids=_name
+)
 def test_every_penalty_is_listed(page):
     text = page.read_text(encoding="utf-8")
     assert [name for name in CHOICES if f"`{name}" not in text] == []

@@ -105,7 +105,8 @@ def table_facts(
 
 
 def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | None) -> ColumnFacts:
-    from polytask._estimator.far_cells import decisive_text
+    from polytask._estimator.far_cells import decisive_message
+    from polytask.messages import LazyMessage
 
     distinct = int(column.nunique())
     missing = float(column.isna().mean())
@@ -120,8 +121,9 @@ def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | Non
         remarks.append("nearly every value different: an identifier? (--id)")
     kind = _kind(column)
     if kind in ("numbers", "whole numbers"):
-        far = decisive_text(column.to_numpy(float, na_value=np.nan), lambda row: f"row {row}")
-        remarks += [far] if far else []
+        cells = column.to_numpy(float, na_value=np.nan)
+        far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
+        remarks += [str(far)] if far else []
     if kind == "dates":
         remarks.append("not encoded: --drop, or turn into numbers")
     return ColumnFacts(name, kind, missing, distinct, _example(column, kind), tuple(remarks))

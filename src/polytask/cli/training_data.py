@@ -281,7 +281,7 @@ def _checked(training: Training, wanted: Wanted, source: Source) -> Training:
         grouped=training.group is not None,
     )
     for sentence in found:
-        warnings.warn(sentence, DataWarning, stacklevel=2)
+        warnings.warn(str(sentence), DataWarning, stacklevel=2)
     return training
 
 

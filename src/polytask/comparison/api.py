@@ -330,7 +330,7 @@ def compare(
     shares = gradient_shares(data, outcomes, OWNER)
     found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
     for doubt in found:
-        warnings.warn(doubt, DataWarning, stacklevel=2)
+        warnings.warn(str(doubt), DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
@@ -355,7 +355,8 @@ def compare(
         result,
         _refit=refit,
         relatedness=related,
-        diagnostics=(*found, *result.diagnostics),
+        diagnostics=(*map(str, found), *result.diagnostics),
+        doubts=found,
         learning=learning_points(plan, records, more, chosen, extras.shares),
         ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
     )
