@@ -17,6 +17,14 @@ settings.register_profile("ci", settings.get_profile("default"), derandomize=Tru
 settings.load_profile("ci" if os.environ.get("CI") else "default")
 
 
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Expect one check of scikit-learn to fail: it indexes ``classes_`` with decision values."""
+    reason = "classes_ of a target matrix is a list with an array per target, as for predict_proba"
+    for item in items:
+        if "check_classifier_multioutput" in item.name:
+            item.add_marker(pytest.mark.xfail(reason=reason, raises=TypeError, strict=False))
+
+
 @pytest.fixture(scope="session")
 def polytask_data() -> Path:
     """Return the folder of the real data sets, or skip the test."""

@@ -6,11 +6,14 @@ import difflib
 import math
 import numbers
 import os
+import re
 from collections.abc import Iterable
 from typing import TypeGuard
 
 from polytask.exceptions import ParameterError
 
+# Digits, whatever the script is.
+_DIGITS = re.compile(r"\d+")
 # How alike a name must be to be suggested, from 0 to 1.
 _ALIKE = 0.6
 
@@ -94,8 +97,8 @@ def _equal(value: object, option: object) -> bool:
 def nearest(name: object, candidates: Iterable[object]) -> str:
     """Suggest the closest of `candidates` to `name`, as words, or nothing."""
     by_text = {str(candidate): candidate for candidate in candidates}
-    close = difflib.get_close_matches(str(name), list(by_text), n=1, cutoff=_ALIKE)
-    return f" Did you mean {by_text[close[0]]!r}?" if close else ""
+    close = _closest(str(name), by_text)
+    return f" Did you mean {by_text[close]!r}?" if close is not None else ""
 
 
 def nearest_file(path: str) -> str:
@@ -103,10 +106,27 @@ def nearest_file(path: str) -> str:
     # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
     stem, suffix = os.path.splitext(name)
-    there = os.listdir(folder or ".") if os.path.isdir(folder or ".") else []
-    alike = {os.path.splitext(file)[0]: file for file in sorted(there) if file.endswith(suffix)}
-    if len(alike) == 1:
+    there = sorted(os.listdir(folder or ".")) if os.path.isdir(folder or ".") else []
+    files = [file for file in there if os.path.isfile(os.path.join(folder, file))]
+    alike = {os.path.splitext(file)[0]: file for file in files if file.endswith(suffix)}
+    if suffix and len(alike) == 1 and not _is_sibling(stem, next(iter(alike))):
         return f" Did you mean {next(iter(alike.values()))!r}?"
-    stems = {os.path.splitext(file)[0]: file for file in sorted(there)} | alike
-    close = difflib.get_close_matches(stem, list(stems), n=1, cutoff=_ALIKE)
-    return f" Did you mean {stems[close[0]]!r}?" if close else ""
+    stems = {os.path.splitext(file)[0]: file for file in files} | alike
+    close = _closest(stem, stems)
+    return f" Did you mean {stems[close]!r}?" if close is not None else ""
+
+
+def _closest(name: str, candidates: Iterable[str]) -> str | None:
+    """Return the candidate that may be meant: alike, or the same but for case."""
+    possible = [text for text in candidates if not _is_sibling(name, text)]
+    folded = [text for text in possible if text.lower() == name.lower()]
+    close = folded or difflib.get_close_matches(name, possible, n=1, cutoff=_ALIKE)
+    return close[0] if close else None
+
+
+def _is_sibling(name: str, other: str) -> bool:
+    """Say whether two names differ by their numbers alone, as store_11 and store_12 do."""
+    numbers, others = _DIGITS.findall(name), _DIGITS.findall(other)
+    if not numbers or _DIGITS.sub("0", name) != _DIGITS.sub("0", other):
+        return False
+    return list(map(int, numbers)) != list(map(int, others))

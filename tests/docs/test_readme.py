@@ -51,7 +51,7 @@ def test_links_lead_somewhere(page):
 
 
 @pytest.mark.parametrize(
-    "page", [ROOT / "docs" / "tour.md", ROOT / "docs" / "penalties.md"], ids=_name
+    "page", [ROOT / "docs" / name for name in ("tour.md", "penalties.md")], ids=_name
 )
 def test_every_penalty_is_listed(page):
     text = page.read_text(encoding="utf-8")

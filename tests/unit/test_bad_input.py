@@ -209,8 +209,12 @@ def test_columns_are_matched_by_name(by_name):
 
 def test_arrays_and_tables_are_not_confused(long):
     named = MultiTaskRegressor().fit(FEATURES, Y, TASK)
-    with pytest.raises(DataError, match="fitted on a table and needs its columns by name"):
-        named.predict(X, TASK)
+    assert_array_equal(named.predict(X, TASK), named.predict(FEATURES, TASK))
+    assert named.score(X, Y, TASK) == named.score(FEATURES, Y, TASK)
+    with pytest.raises(DataError, match=r"a table with 3 columns \(.*an array must have as many"):
+        named.predict(X[:, :2], TASK)
+    with pytest.raises(DataError, match=r"was fitted on a table: .*dense array"):
+        named.predict(sp.csr_array(X), TASK)
     with pytest.raises(DataError, match=r"fitted on an array; .* numeric columns only"):
         long.predict(TABLE.drop(columns="dose"), TASK)
     assert_allclose(long.predict(FEATURES, TASK), long.predict(X, TASK))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from abc import ABC, abstractmethod
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -16,13 +16,18 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import one_of, sentence
 from polytask._estimator import outputs
 from polytask._estimator.card import Card, describe_data, make_card
+from polytask._estimator.dates import dates_again, dates_of_features, names_before, with_dates
 from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
-from polytask._estimator.query import InputSchema, Query
+from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
 from polytask._estimator.reading import Reading, WithoutGaps
 from polytask._estimator.scoring import Baseline, LossTasks, Scoring, labelled_rows
 from polytask._estimator.state import estimator_state, from_estimator_state
-from polytask._estimator.training import check_task_column, warn_of_key
+from polytask._estimator.training import (
+    as_table,
+    check_task_column,
+    warn_of_key,
+)
 from polytask._registry import State
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataWarning, ParameterError
@@ -98,12 +103,21 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         owner = type(self).__name__
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
         check_task_column(self.task_column, owner)
-        raw = self._reading.training(X, y, task, sample_weight, self.task_column, owner)
-        if task is None and self.task_column is None:
+        X = as_table(X, self.task_column)
+        column = tables.name_at(X, self.task_column)
+        given, dates = X, dict[str, bool]()
+        # Classes of others may lack the parameter.
+        if getattr(self, "date_features", False):
+            roles = [*y] if isinstance(y, list | tuple) else [y if isinstance(y, str) else None]
+            roles += [column, task if isinstance(task, str) else None]
+            X, dates = with_dates(X, [role for role in roles if isinstance(role, str)])
+        raw = self._reading.training(X, y, task, sample_weight, column, owner)
+        if task is None and column is None:
             warn_of_key(raw, owner)
         data, encoder = self._reading.encoded(raw)
         self.tasks_ = label_array(data.tasks)
-        width, names = _given_columns(X, raw, self.task_column)
+        dates = dates or dates_of_features(raw.feature_names)
+        width, names = _given_columns(given, raw, column, dates)
         self.n_features_in_ = width
         if names is not None:
             self.feature_names_in_ = np.array(names, dtype=object)
@@ -117,9 +131,10 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             form=raw.form,
             n_features=width,
             names=names,
-            task_column=self.task_column,
+            task_column=column,
             encoder=encoder,
             present=raw.present,
+            dates=dates,
         )
         self._fit_data(data, raw)
         # Classes are scored by their accuracy, which needs nothing to compare with.
@@ -143,17 +158,48 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
         Returns
         -------
-        ndarray of shape (n,) or (n, T), column or table, or mapping
-            A table or column if X is a table, a mapping if X is one; rows in the order of X.
+        ndarray of shape (n,) or (n, T), or mapping
+            Arrays, as scikit-learn expects, in the order of X; a mapping if X is one. For a
+            table with index and names see :meth:`predict_frame`.
 
         Raises
         ------
         DataError
             If the columns differ from those in fit, or a task is unknown and
             ``unseen_tasks="error"``.
+
+        Notes
+        -----
+        An array given to a model that was fitted on a table is read by position: as many
+        columns as that table had, in its order.
         """
         query = self._read(X, task)
-        return outputs.predictions(query, self._schema.index.labels, self._predict_rows)
+        return outputs.predictions(query, len(self._schema.index.labels), self._predict_rows)
+
+    def predict_frame(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides
+        """Predict, and return a table with the index of X.
+
+        Parameters
+        ----------
+        X : table of shape (n, d), or mapping of tables
+            The rows, in a table of pandas, polars or pyarrow.
+        task : array of shape (n,) or None
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        table, or mapping of tables
+            Of the same library as X. One column per task, named like it, for several targets;
+            otherwise the column "prediction".
+
+        Raises
+        ------
+        DataError
+            As :meth:`predict`, and if X is no table.
+        """
+        refuse_arrays(X, type(self).__name__)
+        query = self._read(X, task)
+        return outputs.prediction_tables(query, self._schema.index.labels, self._predict_rows)
 
     def score(
         self,
@@ -224,6 +270,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
     def _evaluation(self, X: object, y: object, task: object, sample_weight: object) -> Evaluation:
         check_is_fitted(self)
+        X = dates_again(named_columns(self._schema, X), self._schema.dates)
         data = self._reading.scored(self._schema, X, y, task, sample_weight)
         query = self._read(data, None)
         if is_classifier(self):
@@ -267,6 +314,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
     def _read(self, X: object, task: object) -> Query:
         check_is_fitted(self)
         one_of(self.unseen_tasks, "unseen_tasks", type(self).__name__, ("error", "shared"))
+        X = dates_again(named_columns(self._schema, X), self._schema.dates)
         return self._reading.query(self._schema, X, task, self.unseen_tasks)
 
     def set_params(self, **params: Any) -> Self:  # noqa: ANN401 - scikit-learn's signature
@@ -326,16 +374,21 @@ def _given_columns(
     X: Any,  # noqa: ANN401
     raw: TaskData,
     task_column: str | int | None,
+    dates: Mapping[str, bool],
 ) -> tuple[int, tuple[str, ...] | None]:
     """Return number and names of the columns that `predict` will be given."""
-    if task_column is None:
-        return raw.n_features, raw.feature_names
     names = raw.feature_names
-    if names is not None:
-        given = tables.feature_names(X) if tables.is_table(X) else None
+    given = tables.feature_names(X) if tables.is_table(X) else None
+    if names is not None and given is not None:
+        # Features that were made of dates stand for these, unless they were given.
+        names = names_before(names, {n: day for n, day in dates.items() if n in given})
         used = {*names, task_column}
-        names = tuple(name for name in given or (*names, str(task_column)) if name in used)
-    return raw.n_features + 1, names
+        names = tuple(name for name in given if name in used)
+    elif names is not None and task_column is not None:
+        names = (*names, str(task_column))
+    if names is not None:
+        return len(names), names
+    return raw.n_features + (task_column is not None), None
 
 
 def _feature_names(data: TaskData) -> Labels:

@@ -28,12 +28,6 @@ def keep_classes(model: Any, outcomes: Outcomes) -> None:  # noqa: ANN401 - a fi
     model.classes_ = list(outcomes.classes) if targets else outcomes.union
 
 
-def rows_have_tasks(estimator: MultiTaskEstimator) -> bool:
-    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
-    schema = getattr(estimator, "_schema", None)
-    return schema is None or schema.form is not Form.TARGETS
-
-
 def has_classes(estimator: MultiTaskEstimator) -> bool:
     """Say whether some task has classes; before fit with loss="auto" nobody knows."""
     if hasattr(estimator, "data_card_"):
@@ -47,6 +41,12 @@ def _is_classifier(loss: object) -> bool:
     if isinstance(loss, str):
         return loss in LOSSES and LOSSES[loss]().is_classifier
     return isinstance(loss, Loss) and loss.is_classifier
+
+
+def target_columns(values: list[NDArray[Any]]) -> NDArray[Any]:
+    """Join the decision values of targets: one column for two classes, one per class for more."""
+    pairs = (value[:, 1:] - value[:, :1] if value.shape[1] == 2 else value for value in values)
+    return np.hstack(list(pairs))
 
 
 class ClassTasks(Protocol):
@@ -98,8 +98,7 @@ def decisions(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array,
     """Return linear predictors."""
     single = all(not isinstance(loss, Multinomial) for loss in linear.losses)
     if query.codes is None:
-        every = [linear.eta(query.data.X, t) for t in range(len(linear.slices))]
-        return np.column_stack([eta[:, 0] for eta in every]) if single else every
+        return target_columns([linear.eta(query.data.X, t) for t in range(len(linear.slices))])
     if single:
         flat = outputs.by_row(query, outputs.one_by_one(lambda X, t: linear.eta(X, t)[:, 0]))
         return outputs.split(query, flat)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from typing import Any
 
@@ -13,6 +14,7 @@ from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
 from polytask._estimator.number_columns import NumberColumns
 from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data._text_hints import missing_option
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 
@@ -20,6 +22,13 @@ from polytask.messages import LazyMessage
 _NEARLY_ALL = 0.95
 _FEW_ROWS = 20
 _SHOWN = 5
+# Numbers that stand for missing cells, in so large a share of them, beside so many other values.
+_MARKERS = tuple(
+    float(sign + digits)
+    for sign in ("", "-")
+    for digits in ("99", "999", "9999", "99999", "999999", "9999999")
+)
+_MARKED, _FEWEST_OTHERS = 0.01, 3
 # Rows with many different targets and features that are equal in both are copies, if they are
 # more than this share; so many columns are compared.
 _COPIES, _COMPARED = 0.1, 20
@@ -49,6 +58,8 @@ def data_warnings(
         *(_doubt("doubt.copy", copy) for copy in copies),
         *_first(_row_ids(data, columns, {leak.column for leak in leaks}), "doubt.more_ids"),
         *_first(far_cell_sentences(data, columns), "doubt.more_far"),
+        *_first(_missing_markers(columns), "doubt.more_markers"),
+        *_rare_classes(data),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
@@ -72,6 +83,49 @@ def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     if not varied or repeats < _COPIES * len(y):
         return []
     return [LazyMessage("doubt.repeats", {"repeats": repeats, "rows": len(y)})]
+
+
+def _missing_markers(columns: NumberColumns) -> list[LazyMessage]:
+    """Say which columns hold a number such as -999, which often means that a cell is missing."""
+    if columns.stored() is not None:
+        return []
+    found = []
+    for chosen, block in columns.blocks(np.arange(len(columns))):
+        lows, highs = np.nanmin(block, axis=1, initial=0.0), np.nanmax(block, axis=1, initial=0.0)
+        for j in np.flatnonzero(np.isin(lows, _MARKERS) | np.isin(highs, _MARKERS)):
+            cells = block[j][np.isfinite(block[j])]
+            for marker in {float(lows[j]), float(highs[j])} & set(_MARKERS):
+                others, count = cells[cells != marker], int((cells == marker).sum())
+                few = len(np.unique(others)) < _FEWEST_OTHERS or count < _MARKED * len(cells)
+                if few or count < 2:
+                    continue
+                low, high = float(others.min()), float(others.max())
+                # Beyond the others by more than all that they span.
+                if min(abs(marker - low), abs(marker - high)) <= high - low:
+                    continue
+                word = f"{marker:.0f}"
+                fields = {"column": columns.labels[chosen[j]], "word": word, "count": count}
+                fields |= {"rows": len(cells), "low": f"{low:.7g}", "high": f"{high:.7g}"}
+                option = missing_option([word])
+                found.append(LazyMessage("doubt.marker", fields | {"option": option}))
+    return found
+
+
+def _rare_classes(data: TaskData) -> list[LazyMessage]:
+    """Say which classes have a single row: it is never held out."""
+    y = np.asarray(data.y)
+    if y.dtype.kind not in "OUS":
+        return []
+    found = []
+    for column in y.T if y.ndim == 2 else [y]:
+        counts = Counter(cell for cell in column.tolist() if isinstance(cell, str | bool))
+        # Text with hardly any value twice is no class.
+        if 2 * len(counts) < counts.total():
+            found += [repr(label) for label, count in counts.items() if count == 1]
+    if not found:
+        return []
+    shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
+    return [LazyMessage("doubt.rare_classes", {"name": shown, "n": len(found)})]
 
 
 def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
@@ -116,7 +170,11 @@ def _relation(leak: Leak, target: str) -> LazyMessage:
         ).node,
         "rows": (some if leak.rows < leak.of else whole).node,
     }
-    kind = "label" if leak.as_label else "within" if leak.within else "equal"
+    if leak.tasks is not None and not (leak.as_label or leak.by_order):
+        count, of = leak.tasks
+        return LazyMessage("doubt.some_tasks", fields | {"count": count, "of": of})
+    kinds = {"label": leak.as_label, "order": leak.by_order, "within": leak.within, "equal": True}
+    kind = next(kind for kind, holds in kinds.items() if holds)
     return LazyMessage(f"doubt.{kind}", fields)
 
 

@@ -5,6 +5,9 @@ both are present, or within every task with a factor and a constant of its own, 
 rounding of the last digit that either of them is written with. A correlation, however high,
 proves nothing: last year's population predicts this year's with a correlation of 0.9999, but
 not to the last digit.
+
+Two relations are named but not refused: a column that has the order of the target in all rows, as
+a rounded, logarithmic or exponential copy has, and one that is a copy in most tasks, not in all.
 """
 
 from __future__ import annotations
@@ -42,6 +45,11 @@ _DIGITS = 1e-7
 _EXACT = 1e-6
 _ONE_UNIT = 0.01
 _MOST_CLASSES = 50
+# A copy in most tasks: so many tasks of so many rows tell.
+_FEWEST_TASKS, _ROWS_TO_TELL = 3, 12
+# The same order proves something with so many distinct values, so many rows beside those of the
+# most frequent value. Values that are rounded alike have others that are about as near as these.
+_LEVELS, _ROWS_IN_ORDER, _GAPS = 5, 30, 5.0
 
 
 @dataclass(frozen=True)
@@ -55,11 +63,14 @@ class Leak:
     of: int
     n_values: int
     as_label: bool = False
+    # In so many tasks of so many, if not in all; and whether only the order is that of the target.
+    tasks: tuple[int, int] | None = None
+    by_order: bool = False
 
     @property
     def refused(self) -> bool:
         """Whether there are enough distinct values to be sure."""
-        return self.n_values >= FEWEST
+        return self.n_values >= FEWEST and self.tasks is None and not self.by_order
 
 
 def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
@@ -73,7 +84,108 @@ def find_leaks(data: TaskData, columns: NumberColumns) -> list[Leak]:
         if leak is not None:
             found[t, j] = Leak(columns.labels[j], targets[t].label, *leak)
     labels = _label_copies(data, columns, targets, {(t, columns.labels[j]) for t, j in found})
-    return [*found.values(), *labels]
+    others = []
+    if columns.stored() is None:
+        others = [
+            *_copies_in_most_tasks(columns, targets[0], starts, {j for _, j in found}),
+            *_same_orders(columns, targets, set(found)),
+        ]
+    known = {leak.column for leak in labels}
+    return [*found.values(), *labels, *(leak for leak in others if leak.column not in known)]
+
+
+def _copies_in_most_tasks(
+    columns: NumberColumns, target: Target, starts: Places, known: set[int]
+) -> Iterator[Leak]:
+    """Go through the columns that are the target up to a line in most tasks, but not in all."""
+    n, y = columns.n_rows, target.numbers
+    ends = np.append(starts[1:], n)
+    spans = [slice(a, b) for a, b in zip(starts, ends, strict=True) if b - a >= _ROWS_TO_TELL]
+    told = [s for s in spans if len(np.unique(y[s][np.isfinite(y[s])])) >= FEWEST]
+    if len(told) < _FEWEST_TASKS:
+        return
+    among = np.array([j for j in range(len(columns)) if j not in known], dtype=np.intp)
+    for chosen, block in columns.blocks(among):
+        for j, x in zip(chosen, block, strict=True):
+            # A few tasks first: most columns are a copy in none of them.
+            if not any(_is_line(x[s], y[s]) for s in told[:_FEWEST_TASKS]):
+                continue
+            count = sum(_is_line(x[s], y[s]) for s in told)
+            if 2 * count > len(told):
+                rows = int((np.isfinite(x) & np.isfinite(y)).sum())
+                yield Leak(
+                    columns.labels[int(j)], target.label, True, rows, n, FEWEST,
+                    tasks=(count, len(told)),
+                )  # fmt: skip
+
+
+def _is_line(x: Array, y: Array) -> bool:
+    """Say whether y is linear in x to about its last digit."""
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < _ROWS_TO_TELL or len(np.unique(x)) < FEWEST or len(np.unique(y)) < FEWEST:
+        return False
+    return _is_linear(x, y, np.zeros(1, dtype=np.intp))
+
+
+def _same_orders(
+    columns: NumberColumns, targets: list[Target], known: set[tuple[int, int]]
+) -> Iterator[Leak]:
+    """Go through the columns whose order is that of a target, up to ties."""
+    rows = _looked_at(columns.n_rows, len(columns) * len(targets))
+    for chosen, block in columns.blocks(np.arange(len(columns)), rows):
+        for t, target in enumerate(targets):
+            for j, some in zip(chosen, block, strict=True):
+                if (t, int(j)) in known or not _orders_agree(some, target.numbers[rows]):
+                    continue
+                x, y = columns.column(int(j)), target.numbers
+                both = np.isfinite(x) & np.isfinite(y)
+                if _orders_agree(x, y) and _is_no_trend(x[both], y[both]):
+                    values = min(len(np.unique(x[both])), len(np.unique(y[both])))
+                    place = False, int(both.sum()), columns.n_rows, values
+                    yield Leak(columns.labels[int(j)], target.label, *place, by_order=True)
+
+
+def _is_no_trend(x: Array, y: Array) -> bool:
+    """Say whether the same order proves a copy: not by few rows, a count, or steps of time."""
+    (levels_x, n_x), (levels_y, n_y) = (np.unique(v, return_counts=True) for v in (x, y))
+    fewest, most = sorted((len(levels_x), len(levels_y)))
+    rest = len(x) - max(int(n_x.max()), int(n_y.max()))
+    if fewest < _LEVELS or rest < _ROWS_IN_ORDER:
+        return False
+    # A rounded copy is a function of what was rounded: counts that differ by 1 are two counts.
+    if len(np.unique(np.column_stack([x, y]), axis=0)) > most:
+        return False
+    fine, coarse = (y, levels_x) if len(levels_y) == most else (x, levels_y)
+    steps = np.diff(coarse)
+    if fewest == len(x) and np.ptp(steps) <= 1e-9 * steps.max():
+        return False  # rows that are numbered, or times at equal distances
+    # Values that are rounded lie everywhere; those of a trend stand together at every time.
+    group = np.searchsorted(coarse, x if fine is y else y)
+    order = np.lexsort((fine, group))
+    steps, across = np.abs(np.diff(fine[order])), np.diff(group[order]) > 0
+    sizes = np.bincount(group)
+    inner = np.bincount(group[order][1:][~across], steps[~across], minlength=len(sizes))
+    spacing = inner / np.maximum(sizes - 1, 1)
+    near = np.maximum(spacing[1:], spacing[:-1])
+    told = near > 0
+    return not told.any() or bool(np.median(steps[across][told] / near[told]) <= _GAPS)
+
+
+def _orders_agree(x: Array, y: Array) -> bool:
+    """Say whether y never falls where x rises, or never rises, up to ties of both."""
+    both = np.isfinite(x) & np.isfinite(y)
+    x, y = x[both], y[both]
+    if len(x) < _SPARE:
+        return False
+    order = np.argsort(x, kind="stable")
+    x, y = x[order], y[order]
+    rises = np.flatnonzero(np.diff(x) > 0)
+    for side in (y, -y):
+        least_after = np.minimum.accumulate(side[::-1])[::-1]
+        if np.all(np.maximum.accumulate(side)[rises] <= least_after[rises + 1]):
+            return bool(len(rises) > 0)
+    return False
 
 
 def find_target_copies(data: TaskData) -> list[Leak]:

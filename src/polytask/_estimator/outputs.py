@@ -19,28 +19,30 @@ TaskFunction = Callable[[Any, int], NDArray[Any]]
 RowsFunction = Callable[[Any, Tasks], NDArray[Any]]
 
 
-def predictions(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Any:  # noqa: ANN401 - array, table or mapping
-    """Predict every row for its task, or for every task. Shapes: result (n,)."""
+def predictions(query: Query, n_tasks: int, function: RowsFunction) -> Any:  # noqa: ANN401 - array or mapping
+    """Predict every row for its task, or for every task. Shapes: result (n,) or (n, n_tasks)."""
     if query.codes is None:
-        values = every_task(query, tasks, function)
-        if query.template is None:
-            return values
-        names = {str(task): values[:, t] for t, task in enumerate(tasks)}
-        return tables.table_like(query.template, names)
-    flat = by_row(query, function)
-    if query.parts is not None:
-        return {
-            part.label: flat[part.rows]
-            if part.template is None
-            else _column(part.template, flat[part.rows])
-            for part in query.parts
-        }
-    return flat if query.template is None else _column(query.template, flat)
+        return every_task(query, n_tasks, function)
+    return split(query, by_row(query, function))
 
 
-def every_task(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Labels:
+def prediction_tables(query: Query, tasks: tuple[Hashable, ...], function: RowsFunction) -> Any:  # noqa: ANN401 - table or mapping
+    """Return :func:`predictions` as tables of the library that the rows came in."""
+    values = predictions(query, len(tasks), function)
+    if query.codes is None:
+        named = {str(task): values[:, t] for t, task in enumerate(tasks)}
+        return tables.table_like(query.template, named)
+    if query.parts is None:
+        return tables.table_like(query.template, {"prediction": values})
+    return {
+        part.label: tables.table_like(part.template, {"prediction": values[part.label]})
+        for part in query.parts
+    }
+
+
+def every_task(query: Query, n_tasks: int, function: RowsFunction) -> Labels:
     """Stack the predictions of all tasks as columns."""
-    columns = [function(query.data.X, np.full(query.n_rows, t)) for t in range(len(tasks))]
+    columns = [function(query.data.X, np.full(query.n_rows, t)) for t in range(n_tasks)]
     dtypes = {column.dtype.kind for column in columns}
     mixed = len(dtypes & set("US")) and len(dtypes - set("US"))
     if mixed or "O" in dtypes:
@@ -113,8 +115,3 @@ def split(query: Query, values: NDArray[Any]) -> Any:  # noqa: ANN401 - array or
     if query.parts is None:
         return values
     return {part.label: values[part.rows] for part in query.parts}
-
-
-def _column(template: Any, values: Labels) -> Any:  # noqa: ANN401 - a column of any library
-    table = tables.table_like(template, {"prediction": values})
-    return tables.open_frame(table)["prediction"].to_native()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
 import narwhals as nw
@@ -17,6 +17,7 @@ from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError
 
 UNSEEN = -1
+_SHOWN = 10
 
 
 @saveable("estimator.input_schema")
@@ -32,6 +33,8 @@ class InputSchema:
     task_column: TaskColumn
     encoder: TableEncoder | None
     present: NDArray[np.bool_] | None = None
+    # Columns of dates that became features, and whether the day comes first in their words.
+    dates: Mapping[str, bool] = field(default_factory=dict)
 
     def to_state(self) -> State:
         """Return the fields by name, the form as its value."""
@@ -90,6 +93,41 @@ class Query:
                 yield int(code), self.data.X[part], places[part]
 
 
+def named_columns(schema: InputSchema, X: Any) -> Any:  # noqa: ANN401 - what a user gives
+    """Give an array the column names of the table that the model was fitted on, by position."""
+    if schema.encoder is None or schema.names is None:
+        return X
+    if is_task_mapping(X):
+        return {
+            label: (named_columns(schema, part[0]), *part[1:])
+            if isinstance(part, tuple)
+            else named_columns(schema, part)
+            for label, part in X.items()
+        }
+    shape = _shape(X) if isinstance(X, np.ndarray | list) else ()
+    if len(shape) != 2:
+        return X
+    import pandas as pd
+
+    names = schema.names
+    if shape[1] != len(names):
+        shown = ", ".join(names[:_SHOWN]) + (", ..." if len(names) > _SHOWN else "")
+        raise DataError(
+            f"{schema.owner} was fitted on a table with {len(names)} columns ({shown}), so an "
+            f"array must have as many, in this order; got {shape[1]}. Or pass a table."
+        )
+    return pd.DataFrame(X, columns=list(names)).infer_objects()
+
+
+def refuse_arrays(X: object, owner: str) -> None:
+    """Refuse what has no index and names that predictions could keep."""
+    parts = list(X.values()) if is_task_mapping(X) else [X]
+    for part in parts:
+        if not tables.is_table(part):
+            allowed = "a table, or a mapping of tables; for arrays there is predict"
+            raise DataError(sentence("X", f"{owner}.predict_frame", allowed, type(part).__name__))
+
+
 def read_query(schema: InputSchema, X: object, task: object, unseen: str) -> Query:
     """Read what `predict` was given. Shapes: task (n,)."""
     if isinstance(X, TaskData):
@@ -144,7 +182,11 @@ def _finish(
 ) -> Query:
     if data.form is Form.TARGETS:
         return Query(_encoded(schema, _nominal(data)), None, None, parts)
-    codes = schema.index.encode(list(data.tasks), unseen, "task", schema.owner)
+    codes = schema.index.encode(list(data.tasks), "shared", "task", schema.owner)
+    if unseen == "error" and bool((codes < 0).any()):
+        # Refused with the numbers of the rows.
+        rows = data.row_tasks()[np.argsort(data.order, kind="stable")]
+        schema.index.encode([data.tasks[t] for t in rows], unseen, "task", schema.owner)
     return Query(_encoded(schema, data), codes, _template(X), parts)
 
 
@@ -202,8 +244,8 @@ def _encoded(schema: InputSchema, data: TaskData) -> TaskData:
     if schema.encoder is not None:
         if not tables.is_table(data.X):
             raise DataError(
-                f"{schema.owner} was fitted on a table and needs its columns by name; "
-                "got an array. Pass a table with the same columns."
+                f"{schema.owner} was fitted on a table: pass a table with the same columns, or a "
+                f"dense array with these in the same order; got {type(data.X).__name__}."
             )
         return encode(_with_lacking(schema, data), schema.encoder)
     _refuse_width(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import numbers
 import warnings
 from collections.abc import Hashable, Mapping
 from typing import Any, TypeGuard
@@ -17,6 +18,7 @@ from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError, DataWarning, ParameterError
 
 TaskColumn = str | int | None
+_CELLS = (str, numbers.Real, np.bool_, type(None))
 
 
 def training_data(
@@ -37,6 +39,25 @@ def training_data(
             "or a mapping {task: (X, y)}."
         )
     return _without_weightless(data, owner)
+
+
+def as_table(X: Any, column: TaskColumn) -> Any:  # noqa: ANN401 - what a user gives
+    """Turn an array of objects that holds text beside its task column into a table."""
+    # As tools of scikit-learn give it that make arrays of tables: BaggingRegressor, SHAP.
+    if not isinstance(X, np.ndarray) or X.dtype != object or X.ndim != 2:
+        return X
+    if isinstance(column, str):
+        return X  # an array has no names: refused where it is read
+    try:
+        (X if column is None else np.delete(X, column, axis=1)).astype(float)
+    except (TypeError, ValueError, IndexError):
+        kinds = set(map(type, X.ravel()))
+        if str not in kinds or not all(issubclass(kind, _CELLS) for kind in kinds):
+            return X
+        import pandas as pd
+
+        return pd.DataFrame(X, columns=[f"x{j}" for j in range(X.shape[1])]).infer_objects()
+    return X
 
 
 def check_task_column(column: object, owner: str) -> None:

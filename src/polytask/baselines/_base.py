@@ -41,13 +41,6 @@ def inner_has(method: str) -> Callable[[Baseline], bool]:
     return check
 
 
-def inner_decides(baseline: Baseline) -> bool:
-    """Say whether there are decision values: not for a target matrix, as in scikit-learn."""
-    schema = getattr(baseline, "_schema", None)
-    rows_have_tasks = schema is None or schema.form is not Form.TARGETS
-    return rows_have_tasks and hasattr(baseline.estimator, "decision_function")
-
-
 class Baseline(MultiTaskEstimator):
     """Base of the baselines: a leaf class fits, and gives the values of one task."""
 
@@ -97,21 +90,22 @@ class Baseline(MultiTaskEstimator):
         """
         query = self._read(X, task)
         if query.codes is None:
-            return [self._target_probabilities(query.data.X, t) for t in range(len(self.tasks_))]
+            function, tasks = self._probabilities, range(len(self.tasks_))
+            return [self._target_values(query.data.X, t, function, 0.0) for t in tasks]
         return outputs.split(query, self._class_values(query, self._probabilities, 0.0))
 
     def _class_values(self, query: Query, function: ClassFunction, absent: float) -> Floats:
         """Return what the classes of every row are worth, over all classes."""
         return outputs.class_values(query, self.classes_, self._classes_of, function, absent)
 
-    def _target_probabilities(self, X: Any, task: int) -> Floats:  # noqa: ANN401
+    def _target_values(self, X: Any, task: int, function: ClassFunction, absent: float) -> Floats:  # noqa: ANN401
         position = {label: k for k, label in enumerate(self.classes_[task].tolist())}
         at = [position[label] for label in self._classes_of(task).tolist()]
-        values = np.zeros((X.shape[0], len(position)))
-        values[:, at] = self._probabilities(X, task)
+        values = np.full((X.shape[0], len(position)), absent)
+        values[:, at] = function(X, task)
         return values
 
-    @available_if(inner_decides)  # type: ignore[untyped-decorator]
+    @available_if(inner_has("decision_function"))  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return decision values, if the estimator has them.
 
@@ -124,9 +118,17 @@ class Baseline(MultiTaskEstimator):
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
             For two classes positive where the second is predicted; for several -inf for
-            classes that a task lacks. A task of one class has the constant 1 or -1.
+            classes that a task lacks. A task of one class has the constant 1 or -1. For a
+            target matrix of shape (n, columns): one column per target of two classes, and one
+            per class of a target of several.
         """
         query = self._read(X, task)
+        if query.codes is None:
+            every = [
+                self._target_values(query.data.X, t, self._decisions, -np.inf)
+                for t in range(len(self.tasks_))
+            ]
+            return np.hstack([_one_column(v)[:, None] if v.shape[1] == 2 else v for v in every])
         values = self._class_values(query, self._decisions, -np.inf)
         if len(self.classes_) == 2:
             values = _one_column(values)

@@ -33,6 +33,8 @@ class Joint(Baseline):
         For the common face; a target matrix has no task column.
     unseen_tasks : {"error"}, default="error"
         Unknown tasks are refused: there is no output for them.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -64,9 +66,11 @@ class Joint(Baseline):
         *,
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
+        date_features: bool = False,
     ) -> None:
         self.estimator = estimator
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:

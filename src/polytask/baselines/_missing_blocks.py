@@ -60,6 +60,8 @@ class MissingBlocks(Baseline):
         The column of X that holds the task labels.
     unseen_tasks : {"error"}, default="error"
         Unknown tasks are refused.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -125,10 +127,12 @@ class MissingBlocks(Baseline):
         *,
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
+        date_features: bool = False,
     ) -> None:
         self.estimator = estimator
         self.feature_groups = feature_groups
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:

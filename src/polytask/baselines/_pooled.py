@@ -48,6 +48,8 @@ class Pooled(Baseline):
         Copied before it is fitted.
     task_effect : {"none", "intercept", "category"}, default="none"
         What the estimator is told about the task of a row.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
         - "none": nothing.
         - "intercept": every task has an intercept of its own that no penalty acts on. For
@@ -115,10 +117,12 @@ class Pooled(Baseline):
         *,
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
+        date_features: bool = False,
     ) -> None:
         self.estimator = estimator
         self.task_effect = task_effect
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:

@@ -42,6 +42,8 @@ class SingleTask(Baseline):
         Unknown tasks are refused: no model knows anything about them.
     n_jobs : int or None, default=None
         Tasks fitted at the same time, as in joblib.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -87,9 +89,11 @@ class SingleTask(Baseline):
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.estimator = estimator
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.n_jobs = n_jobs
 

@@ -3,35 +3,29 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import typer
 
-from polytask.cli import options
 from polytask.cli.columns import as_column, known_labels, require
 from polytask.cli.console import note, say, say_json, working
-from polytask.cli.files import MODEL_SUFFIX, Output, Source, Style, require_file
+from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
+from polytask.cli.options import Running, Vary, argument, option
 from polytask.cli.predict import is_targets, needed_columns, task_column_of
-from polytask.cli.training_data import Demand, TargetOptions, labelled_rows, row_weights, target_of
+from polytask.cli.training_data import (
+    AUTO,
+    CLASSES,
+    TargetOptions,
+    TargetTypeOverride,
+    labelled_rows,
+    row_weights,
+    target_of,
+)
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user said about the new rows."""
-
-    task: str | None
-    target: str | None
-    weight: str | None
-    drop_missing: bool
-    domain: str | None
-    method: str | None = None
-
 
 # Methods of networks by the word of the command, as classes of polytask.deep.adapting.
 METHODS = {
@@ -42,91 +36,140 @@ METHODS = {
 }
 
 
-@dataclass(frozen=True, eq=False)
-class New:
-    """Rows as `polytask.adapt` takes them."""
+@dataclass(frozen=True)
+class Adapting:
+    """What the user said about the new rows."""
 
-    X: Any
-    y: Any
-    task: Any
-    weight: Any
+    PANEL = "Adapting"
+
+    model: str = argument(
+        "A model that polytask fit or tune has written.", "MODEL", default=MISSING
+    )
+    data: str | None = argument("The table of new rows.", "DATA")
+    target: str | None = option(
+        "The column to predict; leave it out if the new rows have no target.", metavar="COL"
+    )
+    task: str | None = option(
+        "The column that names the task, for a model that was fitted on one file per task; other "
+        "models know their column.",
+        metavar="COL",
+    )
+    weight: str | None = option("The column of row weights.", metavar="COL")
+    drop_missing_target: bool = option(
+        "Leave out rows without a target, which are refused otherwise.", default=False
+    )
+    domain: Literal["shift", "new"] | None = option(
+        "What may differ from training. shift: the distribution of the features only; new: also "
+        "how the target depends on them. The model that predicts the new rows best is kept.",
+        metavar="shift|new",
+    )
+    source: str | None = option(
+        "The table that the model was fitted on; --domain shift needs it.", metavar="DATA"
+    )
+    method: Literal["head", "unfreeze", "near-source", "adapters"] | None = option(
+        "What a network learns for a new task. head: an output layer (the default); unfreeze: "
+        "also its last two hidden layers; near-source: all layers, held near their weights; "
+        "adapters: low-rank additions to the layers.",
+        metavar="head|unfreeze|near-source|adapters",
+    )
+
+    def check(self) -> None:
+        """Refuse what needs no data to be refused."""
+        if self.domain is None and self.source is not None:
+            raise ParameterError(
+                "--source is for --domain shift or --domain new: say which, or leave it out."
+            )
+        if self.domain == "new" and self.target is None:
+            raise ParameterError(
+                "--domain new needs --target: without targets nobody knows what has changed."
+            )
+        if self.domain == "shift" and self.source is None:
+            raise ParameterError(
+                "--domain shift needs --source, the table that the model was fitted on: its rows "
+                "are weighted by how similar they are to the new ones."
+            )
+        given = {"--weight": self.weight, "--drop-missing-target": self.drop_missing_target}
+        for flag, value in given.items():
+            if self.target is None and value:
+                raise ParameterError(f"{flag} needs --target: without targets nothing is learned.")
 
 
-def run_adapt(
-    path: str, source: Source, old: Source | None, asked: Asked, output: Output, *, json: bool
+DETAILS = """New tasks are learned from their rows and from what the tasks of the model have in \
+common; the tasks of the model are predicted as before. Without --target the new tasks are \
+predicted from what is common alone.
+"""
+
+EPILOG = """[bold]Examples[/bold]
+
+  polytask adapt exams.polytask new.csv --target score --out more.polytask
+
+  polytask adapt m.polytask new.csv --domain shift --source old.csv --target score --out b.polytask
+"""
+
+
+def adapt(
+    adapting: Adapting,
+    text: TextFormat,
+    running: Annotated[Running, Vary(("resume", "time_budget", "jobs", "seed"))],
 ) -> None:
     """Load, read, adapt, write and say what was done."""
-    source.check("polytask adapt")
-    target = output.check(f"more{MODEL_SUFFIX}", path, *_read(source, old))
-    _check(asked, old)
-    require_file(path, "the model that polytask fit has written")
-    from polytask import adapt, load, save
+    from polytask import adapt as adapted_to
+    from polytask import load, save
 
-    model = load(path)
-    new = _rows(model, source, asked)
-    before = None if old is None else _old_rows(model, old, asked)
-    with working("Adapting ..."):
-        adapted = adapt(
-            model, new.X, new.y, task=new.task, sample_weight=new.weight,
-            domain=asked.domain, source=before, method=_method(asked.method),
+    new = Source(adapting.data, None, text)
+    old = None if adapting.source is None else Source(adapting.source, None, text)
+    new.check("adapt")
+    target = writable(
+        running.out,
+        force=running.force,
+        example=f"more{MODEL_SUFFIX}",
+        inputs=(adapting.model, adapting.data, adapting.source),
+    )
+    adapting.check()
+    require_file(adapting.model, "the model that polytask fit has written")
+    model = load(adapting.model)
+    X, y, task, weight = _rows(model, new, adapting)
+    before = None if old is None else _old_rows(model, old, adapting)
+    method = None
+    if adapting.method is not None:
+        from polytask.deep import adapting as methods
+
+        method = getattr(methods, METHODS[adapting.method])()
+    with working(running.speech("cli.adapting")):
+        adapted = adapted_to(
+            model, X, y, task=task, sample_weight=weight,
+            domain=adapting.domain, source=before, method=method,
         )  # fmt: skip
     save(adapted, target)
-    if json:
+    if running.json:
         say_json({"model": target, **_content(adapted.adaptation_)})
         return
-    say(adapted.adaptation_.summary())
-    say(f"Wrote {target}.")
+    say(adapted.adaptation_.summary(running.lang))
+    say(running.speech("cli.wrote", {"path": target}))
 
 
-def _method(word: str | None) -> Any:  # noqa: ANN401 - an object of polytask.deep.adapting
-    if word is None:
-        return None
-    from polytask.deep import adapting
-
-    return getattr(adapting, METHODS[word])()
-
-
-def _read(source: Source, old: Source | None) -> list[str | None]:
-    return [source.data, None if old is None else old.data]
-
-
-def _check(asked: Asked, old: Source | None) -> None:
-    if asked.domain is None and old is not None:
-        raise ParameterError(
-            "--source is for --domain shift or --domain new: say which, or leave it out."
-        )
-    if asked.domain == "new" and asked.target is None:
-        raise ParameterError(
-            "--domain new needs --target: without targets nobody knows what has changed."
-        )
-    if asked.domain == "shift" and old is None:
-        raise ParameterError(
-            "--domain shift needs --source, the table that the model was fitted on: old rows are "
-            "weighted by how much they look like new ones."
-        )
-    if asked.target is None:
-        for option, value in (
-            ("--weight", asked.weight),
-            ("--drop-missing-target", asked.drop_missing),
-        ):
-            if value:
-                raise ParameterError(
-                    f"{option} needs --target: without targets nothing is learned."
-                )
-
-
-def _rows(model: Any, source: Source, asked: Asked) -> New:  # noqa: ANN401
-    """Return the rows of a table."""
+def _rows(model: Any, source: Source, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
+    """Return features, targets, tasks and weights, as `polytask.adapt` takes them."""
     table = source.table()
-    name = _target(asked, table, source)
+    name = asked.target
+    # A shift can do without the targets of new rows.
+    if asked.domain == "shift" and name not in table.columns:
+        name = None
     if name is not None:
+        require(name, list(table.columns), source.name)
         table = _labelled(model, table, name, source, asked)
     if asked.weight is not None:
         require(asked.weight, list(table.columns), source.name)
     weight = row_weights(table, asked.weight, source.name)
     y = None if name is None else _values(table, name)
     if is_targets(model):
-        return New(*_target_rows(model, table, source, asked), weight)
+        task_column_of(model, asked.task, table, source.name)
+        if asked.target is None:
+            raise ParameterError(
+                "Each target of the model is a task: name the new one with --target."
+            )
+        X = needed_columns(table, model, source.name)
+        return X, _values(table, asked.target), asked.target, weight
     column = task_column_of(model, asked.task, table, source.name)
     if column is None:
         raise ParameterError(
@@ -135,7 +178,7 @@ def _rows(model: Any, source: Source, asked: Asked) -> New:  # noqa: ANN401
         )
     labels = known_labels(table[column], model.tasks_)
     X = _features(model, table, source.name, column, labels)
-    return New(X, y, None if column == model.task_column else _objects(labels), weight)
+    return X, y, None if column == model.task_column else _objects(labels), weight
 
 
 def _labelled(
@@ -143,44 +186,22 @@ def _labelled(
     table: pd.DataFrame,
     name: str,
     source: Source,
-    asked: Asked,
+    asked: Adapting,
 ) -> pd.DataFrame:
     """Return the rows that have a target, which is read as what the model has learned."""
     classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
     if classes is None:
-        demand = Demand("squared", "the model, which predicts numbers")
+        override = TargetTypeOverride("squared", "the model, which predicts numbers")
     elif isinstance(classes, dict) and any(own is None for own in classes.values()):
-        demand = Demand("auto", "--loss auto")
+        override = TargetTypeOverride.of_loss(AUTO)
     else:
-        demand = Demand("classes", "the model, which predicts classes")
-    options = TargetOptions(source.style.decimal, asked.drop_missing)
-    found = target_of(table[name], name, source.name, demand, options)
+        override = TargetTypeOverride(CLASSES, "the model, which predicts classes")
+    options = TargetOptions(source.text.decimal, asked.drop_missing_target)
+    found = target_of(table[name], name, source.name, override, options)
     if found.kind.written:
         note(f"Target {name!r} holds numbers written {found.kind.written}: read as numbers.")
     table[name] = found.column
-    return labelled_rows(table, name, source.name, asked.drop_missing)
-
-
-def _target(asked: Asked, table: pd.DataFrame, source: Source) -> str | None:
-    """Return the column of the targets of new rows, which a shift can do without."""
-    if asked.target is None or (asked.domain == "shift" and asked.target not in table.columns):
-        return None
-    require(asked.target, list(table.columns), source.name)
-    return asked.target
-
-
-def _target_rows(
-    model: Any,  # noqa: ANN401
-    table: pd.DataFrame,
-    source: Source,
-    asked: Asked,
-) -> tuple[Any, Any, str]:
-    """Return the rows of a new target, which is the name of the new task."""
-    task_column_of(model, asked.task, table, source.name)
-    if asked.target is None:
-        raise ParameterError("Each target of the model is a task: name the new one with --target.")
-    X = needed_columns(table, model, source.name)
-    return X, _values(table, asked.target), asked.target
+    return labelled_rows(table, name, source.name, asked.drop_missing_target)
 
 
 def _features(
@@ -197,7 +218,7 @@ def _features(
     return X
 
 
-def _old_rows(model: Any, old: Source, asked: Asked) -> Any:  # noqa: ANN401
+def _old_rows(model: Any, old: Source, asked: Adapting) -> Any:  # noqa: ANN401
     """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
     table = old.table()
     name = asked.target
@@ -233,98 +254,6 @@ def _content(report: Any) -> dict[str, Any]:  # noqa: ANN401 - an Adaptation
     content["tasks"] = [
         task if isinstance(task, str | int) else str(task) for task in report.tasks
     ]
-    content["strengths"] = [_finite(value) for value in report.strengths]
+    content["strengths"] = [v if np.isfinite(v) else "inf" for v in report.strengths]
     content["differences"] = {k: list(v) for k, v in report.differences.items()}
     return {**content, "summary": report.summary()}
-
-
-def _finite(value: float) -> float | str:
-    return value if np.isfinite(value) else "inf"
-
-
-HELP = """Adapt a model to new tasks, or to a new domain, and write it as a new model.
-
-New tasks are learned from their rows and what the model's tasks share; its own tasks are \
-predicted as before. Without --target the new tasks have no rows to learn from yet.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
-A new school:
-
-  polytask adapt exams.polytask new.csv --target score --out more.polytask
-
-Pupils of the same schools who are otherwise distributed:
-
-  polytask adapt m.polytask new.csv --domain shift --source old.csv --target score --out b.polytask
-"""
-
-
-def adapt(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that fit has written.")],
-    data: options.Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL",
-            rich_help_panel=options.COLUMNS,
-            help="The column that names the task, for a model that was fitted on one file per "
-            "task (others know their column).",
-        ),
-    ] = None,
-    target: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL",
-            rich_help_panel=options.COLUMNS,
-            help="What is predicted; leave it out if the new rows have no target.",
-        ),
-    ] = None,
-    weight: options.Weight = None,
-    drop_missing_target: options.DropMissing = False,
-    domain: Annotated[
-        Literal["shift", "new"] | None,
-        typer.Option(
-            rich_help_panel=options.LEARNING,
-            help="What may differ: shift (only how the features are distributed), new (also how "
-            "the target depends on them). Falls back to what predicts best.",
-        ),
-    ] = None,
-    source: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DATA",
-            rich_help_panel=options.LEARNING,
-            help="The table that the model was fitted on: needed for --domain shift.",
-        ),
-    ] = None,
-    method: Annotated[
-        Literal["head", "unfreeze", "near-source", "adapters"] | None,
-        typer.Option(
-            rich_help_panel=options.LEARNING,
-            help="What a network learns for a new task: head (the default: all layers stay), "
-            "unfreeze (the last two layers, one after the other), near-source (all layers, held "
-            "near what they are), adapters (additions of low rank).",
-        ),
-    ] = None,
-    sep: options.Sep = None,
-    decimal: options.Decimal = None,
-    encoding: options.Encoding = None,
-    missing_values: options.MissingValues = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL2", rich_help_panel=options.RUNNING, help="The model file to write."
-        ),
-    ] = None,
-    json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=options.RUNNING, help="Print JSON.")
-    ] = False,
-    config: options.Config = None,
-    force: options.Force = False,
-) -> None:
-    """Adapt a model to new tasks, or to a new domain."""
-    style = Style(sep, decimal, encoding, tuple(missing_values or ()))
-    old = None if source is None else Source(source, None, style)
-    asked = Asked(task, target, weight, drop_missing_target, domain, method)
-    run_adapt(model, Source(data, None, style), old, asked, Output(out, force), json=json)

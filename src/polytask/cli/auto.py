@@ -4,239 +4,159 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import typer
-
 from polytask._progress import duration
-from polytask.cli import fit as report
-from polytask.cli import options
-from polytask.cli.columns import Wanted, check_one_way, folds_of
 from polytask.cli.console import digits, say, say_pair, say_table
-from polytask.cli.files import MODEL_SUFFIX, Output, Source, Style, removed_if_refused
-from polytask.cli.models import check_models
-from polytask.cli.training_data import Demand, Problem, Training, problem_of, read_training
+from polytask.cli.describe import say_data, say_next, score_name
+from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
+from polytask.cli.models import FOLDS, known_models, models_help
+from polytask.cli.options import Running, Vary, option
+from polytask.cli.training_data import (
+    AUTO,
+    CLASSES,
+    Tables,
+    TargetTypeOverride,
+    Training,
+    read_training,
+)
 from polytask.exceptions import IncompatibleError, TimeBudgetError
 
 if TYPE_CHECKING:
-    import os
-
+    from polytask.messages import Translator
 
 # Where an interrupted run left off, beside the model that it was to write.
 _JOURNAL = ".journal"
 
 
 @dataclass(frozen=True)
-class Choice:
+class Automatic:
     """What the user said about learning."""
 
-    loss: str
-    models: tuple[str, ...]
-    unseen_tasks: str
-    folds: int
-    budget: float | None
-    seed: int
-    jobs: int
-    lang: str
+    PANEL = "Learning"
 
-    def check(self) -> None:
-        """Refuse an unknown model before anything is read."""
-        check_models(self.models)
-
-
-def run_auto(
-    source: Source, wanted: Wanted, choice: Choice, output: Output, drop_missing: bool
-) -> None:
-    """Read, choose, write the model and say what was chosen."""
-    from polytask import save
-
-    started = time.monotonic()
-    source.check("polytask auto")
-    choice.check()
-    check_one_way(wanted)
-    path = output.check(f"model{MODEL_SUFFIX}", source.data)
-    option = "--classes" if choice.loss == "classes" else "--numbers"
-    demand = Demand(choice.loss, option, for_classes="--classes")
-    training = read_training(source, wanted, demand, drop_missing)
-    report.say_data(training)
-    journal = Path(f"{path}{_JOURNAL}")
-    estimator = _estimator(training, choice, journal)
-    if choice.budget is not None:
-        left = choice.budget - (time.monotonic() - started)
-        if left <= 0:
-            raise TimeBudgetError(
-                f"Reading {source.name} took all of --time-budget, {duration(choice.budget)}: "
-                "give more time or fewer rows."
-            )
-        estimator.set_params(time_budget=left)
-    with removed_if_refused(journal):
-        estimator.fit(training.X, training.y, sample_weight=training.weight)
-    # The journal, and groups or times in the splitter, are nothing that the model has to know.
-    kept = {"journal": None, "cv": choice.folds, "time_budget": choice.budget}
-    save(estimator.set_params(**kept), path)
-    if not estimator.stopped_:
-        journal.unlink(missing_ok=True)
-    _say_choice(estimator, choice.lang)
-    if estimator.stopped_:
-        say("The same command with --force and more time goes on from what was tried.")
-    say()
-    report.say_next(path, source, wanted)
-
-
-def _estimator(training: Training, choice: Choice, journal: os.PathLike[str]) -> Any:  # noqa: ANN401
-    from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
-
-    classes: dict[Problem, Any] = {
-        Problem.REGRESSION: AutoMultiTaskRegressor,
-        Problem.CLASSIFICATION: AutoMultiTaskClassifier,
-    }
-    problem = problem_of(training.kinds)
-    if problem not in classes:
-        raise IncompatibleError(
-            "polytask auto is for targets of one kind, numbers or classes; these are of both. "
-            "Learn them one kind at a time, or with polytask fit."
-        )
-    return classes[problem](
-        list(choice.models) or "default",
-        cv=folds_of(training, choice.folds, choice.seed),
-        time_budget=choice.budget,
-        journal=journal,
-        task_column=training.task_column,
-        unseen_tasks=choice.unseen_tasks,
-        n_jobs=choice.jobs,
-        random_state=choice.seed,
-        verbose=True,
+    models: tuple[str, ...] = option(models_help, metavar="NAME", default=())
+    classes: bool | None = option(
+        "Whether the targets are classes or numbers (default: decided by their values).",
+        "--classes/--numbers",
+    )
+    folds: int = option(
+        "Folds of the cross-validation that weighs the models.",
+        default=FOLDS,
+        least=2,
+        metavar="N",
+    )
+    unseen_tasks: Literal["error", "shared"] = option(
+        "What predict does with tasks that were not in training: error refuses them, shared "
+        "predicts them from what all tasks have in common.",
+        default="error",
+        metavar="error|shared",
     )
 
+    @property
+    def override(self) -> TargetTypeOverride:
+        """What the targets are to be."""
+        loss = AUTO if self.classes is None else CLASSES if self.classes else "squared"
+        flag = "--classes" if self.classes else "--numbers"
+        return TargetTypeOverride(loss, flag, for_classes="--classes")
 
-def _say_choice(estimator: Any, lang: str) -> None:  # noqa: ANN401 - an automatic estimator
-    board = estimator.leaderboard()
-    rows = [
-        (row.model, digits(row.score), f"{row.weight:.0%}", f"{row.seconds:.1f}")
-        for row in board.itertuples()
-        if not math.isnan(row.score)
-    ]
-    say()
-    # The candidates are compared by their losses, also where the score is the accuracy.
-    classes = hasattr(estimator, "classes_")
-    score = "share of the log loss explained" if classes else report.score_name(estimator)
-    say_table("Rows held out", ("model", score, "weight", "seconds"), rows, (1, 2, 3))
-    for row in board.itertuples():
-        if math.isnan(row.score):
-            say_pair("Left out", f"{row.model}: {row.note}")
-    say()
-    say(estimator.explain(lang))
+    def estimator(self, training: Training, running: Running, journal: Path) -> Any:  # noqa: ANN401
+        """Return what is fitted."""
+        from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+
+        if training.problem == "mixed":
+            raise IncompatibleError(
+                "polytask auto is for targets of one kind, numbers or classes; these are of both. "
+                "Learn them one kind at a time, or with polytask fit."
+            )
+        numbers = training.problem == "regression"
+        made: Any = AutoMultiTaskRegressor if numbers else AutoMultiTaskClassifier
+        return made(
+            list(self.models) or "default",
+            cv=training.folds(self.folds, running.seed),
+            time_budget=running.seconds,
+            journal=journal,
+            task_column=training.task_column,
+            unseen_tasks=self.unseen_tasks,
+            n_jobs=running.processes,
+            random_state=running.seed,
+            verbose=True,
+        )
 
 
-HELP = """Learn all tasks of a table by the best combination of models, and write it.
-
-Separate, pooled and sharing models and trees are tried on the same folds; what they predict for \
-rows that they had not seen decides. An interrupted run goes on where it was. Tables come in the \
-three forms of polytask fit.
+DETAILS = """Separate models, pooled models, models that share and trees are fitted on the same \
+folds, and weighted by how well they predict rows that they have not seen. Tables have the three \
+forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]
 
-Everything that suits the data, at most ten minutes:
-
   polytask auto exams.csv --task school --target score --time-budget 10m --out exams.polytask
-
-No patient on both sides of a fold:
 
   polytask auto visits.csv --task ward --target ill --group patient --out visits.polytask
 """
 
 
 def auto(
-    data: options.Data = None,
-    task: options.Task = None,
-    target: options.Target = None,
-    targets: options.Targets = None,
-    features: options.Features = None,
-    drop: options.Drop = None,
-    ids: options.Ids = None,
-    weight: options.Weight = None,
-    drop_missing_target: options.DropMissing = False,
-    allow_leak: options.AllowLeak = False,
-    file_per_task: options.FilePerTask = None,
-    sep: options.Sep = None,
-    decimal: options.Decimal = None,
-    encoding: options.Encoding = None,
-    missing_values: options.MissingValues = None,
-    classes: Annotated[
-        bool | None,
-        typer.Option(
-            "--classes/--numbers",
-            rich_help_panel=options.LEARNING,
-            help="What the targets are (default: by their values).",
-        ),
-    ] = None,
-    models: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="NAME",
-            rich_help_panel=options.LEARNING,
-            help="A model to try, such as 'learned prior'; give it once per model (default: all "
-            "that suit the data but networks). 'deep' stands for networks, alone for all and "
-            "networks; they need polytask\\[deep].",
-        ),
-    ] = None,
-    time: options.Time = None,
-    group: options.Group = None,
-    unseen_tasks: options.Unseen = None,
-    folds: Annotated[
-        int, typer.Option(min=2, rich_help_panel=options.LEARNING, help="Folds.")
-    ] = 5,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="MODEL", rich_help_panel=options.RUNNING, help="The model file to write."
-        ),
-    ] = None,
-    time_budget: options.Budget = None,
-    seed: Annotated[
-        int, typer.Option(min=0, rich_help_panel=options.RUNNING, help="Seed of the models.")
-    ] = 0,
-    jobs: options.Jobs = None,
-    lang: Annotated[
-        Literal["en", "zh"],
-        typer.Option(
-            metavar="en|zh",
-            rich_help_panel=options.RUNNING,
-            help="The language of the explanation.",
-        ),
-    ] = "en",
-    config: options.Config = None,
-    force: options.Force = False,
+    tables: Tables, learning: Automatic, running: Annotated[Running, Vary(("json", "resume"))]
 ) -> None:
-    """Learn all tasks of a table by the best combination of models, and write it."""
-    from polytask.cli.options import processes, seconds
+    """Read, choose, write the model and say what was chosen."""
+    from polytask import save
 
-    wanted = Wanted(
-        task=task,
-        weight=weight,
-        group=group,
-        time=time,
-        targets=tuple(target or ()),
-        target_patterns=tuple(targets or ()),
-        features=tuple(features or ()),
-        drop=tuple(drop or ()),
-        ids=tuple(ids or ()),
-        allow_leak=allow_leak,
+    started = time.monotonic()
+    speech, budget = running.speech, running.seconds
+    tables.check("auto")
+    learning = replace(learning, models=known_models(learning.models))
+    path = writable(
+        running.out,
+        force=running.force,
+        example=f"model{MODEL_SUFFIX}",
+        inputs=(tables.source.data,),
     )
-    choice = Choice(
-        loss="auto" if classes is None else ("classes" if classes else "squared"),
-        models=tuple(models or ()),
-        unseen_tasks=unseen_tasks or "error",
-        folds=folds,
-        budget=None if time_budget is None else seconds(time_budget),
-        seed=seed,
-        jobs=processes(jobs),
-        lang=lang,
-    )
-    source = Source(
-        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
-    )
-    run_auto(source, wanted, choice, Output(out, force), drop_missing_target)
+    training = read_training(tables, learning.override)
+    say_data(training, speech)
+    journal = Path(f"{path}{_JOURNAL}")
+    estimator = learning.estimator(training, running, journal)
+    if budget is not None:
+        left = budget - (time.monotonic() - started)
+        if left <= 0:
+            raise TimeBudgetError(
+                f"Reading {tables.source.name} took all of --time-budget, {duration(budget)}: "
+                "give more time or fewer rows."
+            )
+        estimator.set_params(time_budget=left)
+    with cleanup_on_error(journal):
+        estimator.fit(training.X, training.y, sample_weight=training.weight)
+    # The journal, and groups or times in the splitter, are nothing that the model has to know.
+    save(estimator.set_params(journal=None, cv=learning.folds, time_budget=budget), path)
+    if not estimator.stopped_:
+        journal.unlink(missing_ok=True)
+    _say_choice(estimator, speech)
+    say()
+    if estimator.stopped_:
+        say(speech("cli.auto.stopped"))
+    say(speech("cli.auto.answers"))
+    say_next(path, tables, speech)
+
+
+def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - an automatic estimator
+    say()
+    say(estimator.explain(speech.lang))
+    say()
+    board = estimator.leaderboard()
+    rows = [
+        (row.model, digits(row.score), f"{row.weight:.0%}", f"{row.seconds:.1f}")
+        for row in board.itertuples()
+        if not math.isnan(row.score)
+    ]
+    # The candidates are compared by their losses, also where the score is the accuracy.
+    classes = hasattr(estimator, "classes_")
+    score = speech("cli.score.log_loss_share") if classes else score_name(estimator, speech)
+    header = (speech("column.model"), score, speech("cli.auto.weight"), speech("cli.auto.seconds"))
+    say_table(speech("cli.auto.title"), header, rows, (1, 2, 3))
+    for row in board.itertuples():
+        if math.isnan(row.score):
+            fields = {"model": row.model, "note": row.note}
+            say_pair(speech("cli.label.left_out"), speech("models.note_of", fields))

@@ -12,12 +12,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest
+from polytask.cli.options import option
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from polytask.cli.training_data import Training
 
 
 FEWEST, MOST = 2, 10_000
@@ -87,23 +86,85 @@ def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
 
 
 # A task, a group or a time may name the rows as well.
-_MAY_NAME_ROWS = {(option, "--id") for option in ("--task", "--group", "--time")}
+_MAY_NAME_ROWS = {(flag, "--id") for flag in ("--task", "--group", "--time")}
 
 
 @dataclass(frozen=True)
-class Wanted:
+class Splitting:
+    """How rows are held out: within tasks unless said otherwise."""
+
+    PANEL = "Rows held out"
+
+    time: str | None = option(
+        "Train on the past and test on what comes next, by this column of numbers or dates.",
+        metavar="COL",
+    )
+    group: str | None = option(
+        "Rows with the same value in this column (a patient, a day) are held out together.",
+        metavar="COL",
+    )
+
+    def check(self) -> None:
+        """Refuse groups and time together."""
+        if self.group and self.time:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group and --time; got both."
+            )
+
+
+NO_SPLITTING = Splitting()
+
+
+@dataclass(frozen=True)
+class ColumnOptions:
     """What the user said about the columns."""
 
-    task: str | None = None
-    weight: str | None = None
-    group: str | None = None
-    time: str | None = None
-    targets: tuple[str, ...] = ()
-    target_patterns: tuple[str, ...] = ()
-    features: tuple[str, ...] = ()
-    drop: tuple[str, ...] = ()
-    ids: tuple[str, ...] = ()
-    allow_leak: bool = False
+    PANEL = "Columns"
+
+    task: str | None = option("The column that names the task of each row.", metavar="COL")
+    target: tuple[str, ...] = option(
+        "The column to predict. Several of them, without --task: each target is a task.",
+        metavar="COL",
+        default=(),
+    )
+    targets: tuple[str, ...] = option(
+        "Several targets by a pattern, such as 'y_*', or as a list a,b,c.",
+        metavar="PATTERN",
+        default=(),
+    )
+    features: tuple[str, ...] = option(
+        "The columns to learn from: a,b,c or patterns (default: all other columns).",
+        metavar="COLS",
+        default=(),
+    )
+    date_features: bool = option(
+        "Learn from columns of dates too: year, month, week, weekday and elapsed days.",
+        default=False,
+    )
+    drop: tuple[str, ...] = option(
+        "Columns to leave out: a,b,c or patterns.", metavar="COLS", default=()
+    )
+    ids: tuple[str, ...] = option(
+        "A column that identifies rows: not learned from, but copied into predictions.",
+        "--id",
+        metavar="COL",
+        default=(),
+    )
+    weight: str | None = option("The column of row weights.", metavar="COL")
+    drop_missing_target: bool = option(
+        "Leave out rows without a target, which are refused otherwise.", default=False
+    )
+    allow_leak: bool = option(
+        "Learn from a column that is the target times a factor plus a constant, which is refused "
+        "otherwise.",
+        default=False,
+    )
+
+    def is_feature(self, name: str) -> bool:
+        """Tell whether a column may be learned from, as far as names and patterns tell."""
+        others = (*self.target, *self.targets, *self.drop, *self.ids)
+        patterns = (word.strip() for text in others for word in (text, *text.split(",")))
+        return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)
@@ -117,27 +178,33 @@ class Roles:
     features: tuple[str, ...]
 
 
-def roles_of(wanted: Wanted, columns: Sequence[str], source: str) -> Roles:
+def roles_of(
+    options: ColumnOptions,
+    columns: Sequence[str],
+    source: str,
+    splitting: Splitting = NO_SPLITTING,
+) -> Roles:
     """Find out what each column of a table is."""
-    single = [name for name in (wanted.task, wanted.weight) if name is not None]
-    splitting = [name for name in (wanted.group, wanted.time) if name is not None]
-    for name in (*single, *splitting, *wanted.targets):
+    single = [name for name in (options.task, options.weight) if name is not None]
+    held = [name for name in (splitting.group, splitting.time) if name is not None]
+    for name in (*single, *held, *options.target):
         require(name, columns, source)
-    targets = _distinct((*wanted.targets, *matching(wanted.target_patterns, columns, source)))
-    ids = matching(wanted.ids, columns, source)
-    _refuse_two_roles(wanted, targets, ids)
+    patterns = matching(options.targets, columns, source)
+    targets = tuple(dict.fromkeys((*options.target, *patterns)))
+    ids = matching(options.ids, columns, source)
+    _refuse_two_roles(options, splitting, targets, ids)
     taken = {*single, *targets, *ids}
-    drop = set(matching(wanted.drop, columns, source))
-    named = matching(wanted.features, columns, source, refused=taken)
+    drop = set(matching(options.drop, columns, source))
+    named = matching(options.features, columns, source, refused=taken)
     # What rows are held out by may be learned from too, but only if it is asked for.
-    others = (name for name in columns if name not in splitting)
+    others = (name for name in columns if name not in held)
     features = tuple(name for name in named or others if name not in taken | drop)
     if not features:
         raise DataError(
             f"{source} has no column left to learn from: its columns are "
             f"{', '.join(map(repr, columns[:10]))}."
         )
-    return Roles(wanted.task, wanted.weight, targets, ids, features)
+    return Roles(options.task, options.weight, targets, ids, features)
 
 
 def require(name: str, columns: Sequence[str], source: str) -> None:
@@ -185,32 +252,30 @@ def _split(patterns: Sequence[str], columns: Sequence[str]) -> list[str]:
     return [word for word in words if word]
 
 
-def _distinct(names: Iterable[str]) -> tuple[str, ...]:
-    return tuple(dict.fromkeys(names))
-
-
-def _refuse_two_roles(wanted: Wanted, targets: tuple[str, ...], ids: tuple[str, ...]) -> None:
-    if wanted.group is not None and wanted.group == wanted.task:
+def _refuse_two_roles(
+    options: ColumnOptions, splitting: Splitting, targets: tuple[str, ...], ids: tuple[str, ...]
+) -> None:
+    if splitting.group is not None and splitting.group == options.task:
         raise ParameterError(
-            f"Column {wanted.group!r} is given as --task and as --group: to hold out whole tasks, "
-            "say --unseen instead of --group."
+            f"Column {splitting.group!r} is given as --task and as --group: to hold out whole "
+            "tasks, say --unseen instead of --group."
         )
     roles: dict[str, list[str | None]] = {
-        "--task": [wanted.task],
+        "--task": [options.task],
         "--target": [*targets],
-        "--weight": [wanted.weight],
-        "--group": [wanted.group],
-        "--time": [wanted.time],
+        "--weight": [options.weight],
+        "--group": [splitting.group],
+        "--time": [splitting.time],
         "--id": [*ids],
     }
     seen: dict[str, str] = {}
-    for option, names in roles.items():
+    for flag, names in roles.items():
         for name in names:
             if name is None:
                 continue
-            if name in seen and (seen[name], option) not in _MAY_NAME_ROWS:
-                raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {option}.")
-            seen.setdefault(name, option)
+            if name in seen and (seen[name], flag) not in _MAY_NAME_ROWS:
+                raise ParameterError(f"Column {name!r} is given as {seen[name]} and as {flag}.")
+            seen.setdefault(name, flag)
 
 
 def known_labels(column: pd.Series[Any], tasks: Any) -> list[Hashable]:  # noqa: ANN401 - an array
@@ -245,29 +310,6 @@ def _spelling(label: Hashable) -> str:
     return str(label).casefold() if isinstance(label, bool) else str(label)
 
 
-# Splits of a time column: every fold trains on the past of what it holds out.
-_PASTS = 4
-
-
-def check_one_way(wanted: Wanted) -> None:
-    """Refuse groups and time together."""
-    if wanted.group and wanted.time:
-        raise ParameterError(
-            "Rows are held out in one way: choose one of --group and --time; got both."
-        )
-
-
-def folds_of(training: Training, folds: int, seed: int) -> Any:  # noqa: ANN401 - int or splitter
-    """Return how a search holds rows out: by groups, by time, or within tasks."""
-    from polytask.data import GroupedRows, TimeOrdered
-
-    if training.group is not None:
-        return GroupedRows(training.group, n_splits=folds, random_state=seed)
-    if training.time is not None:
-        return TimeOrdered(training.time, n_splits=_PASTS)
-    return folds
-
-
 def groups_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
     """Return the group of every row. Shapes: table (n, d), result (n,)."""
     from polytask.data.tables import get_column
@@ -282,6 +324,7 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
     """Return the time of every row. Shapes: table (n, d), result (n,)."""
     import pandas as pd
 
+    from polytask.data.dates import read_dates
     from polytask.data.tables import get_column
 
     if name is None:
@@ -290,18 +333,9 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
     types = pd.api.types
     dates = types.is_datetime64_any_dtype(column)
     numbers = types.is_numeric_dtype(column) and not types.is_bool_dtype(column)
-    if not (dates or numbers):
-        raise DataError(
-            f"--time {name!r} of {source} must hold numbers or dates such as 2024-05-31; got "
-            f"{_first(column)!r}."
-        )
     _refuse_gaps(column, f"--time {name!r}", "time", source)
-    return get_column(table, name)
-
-
-def _first(column: pd.Series[Any]) -> object:
-    seen = column.dropna()
-    return seen.iloc[0] if len(seen) else None
+    values = get_column(table, name)
+    return values if dates or numbers else read_dates(values, None, f"--time {name!r}", source)
 
 
 def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> None:

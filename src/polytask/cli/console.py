@@ -9,6 +9,7 @@ import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import typer
@@ -16,6 +17,8 @@ import typer
 from polytask.exceptions import ConvergenceWarning, DataWarning, PolytaskError
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
     from rich.console import Console
 
 
@@ -60,9 +63,12 @@ def say(text: str = "") -> None:
 
 def say_pair(label: str, text: str, width: int = 13, *, error: bool = False) -> None:
     """Print a labelled line; if it is broken, the rest stands below the text."""
+    from rich.cells import cell_len
+
     console = _console(error)
     if not console.is_terminal:
-        _print(f"{label:<{width}}{text}", error)
+        # Some letters take the room of two.
+        _print(f"{label}{' ' * max(width - cell_len(label), 1)}{text}", error)
         return
     from rich.table import Table
     from rich.text import Text
@@ -79,9 +85,34 @@ def say_whole(text: str) -> None:
     print(text)
 
 
+@dataclass
+class FileRows:
+    """Which rows of the file that was read messages are about; they count from 0 in the table."""
+
+    header: int | None = None
+    kept: NDArray[np.intp] | None = None
+
+    def counted(self, text: str) -> str:
+        """Return a sentence with the numbers that its rows have in the file."""
+        if self.header is None:
+            return text
+        how = "the header as row 1" if self.header else "from 1"
+        text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
+        return text.replace("counting from 0", f"counting {how}")
+
+    def _place(self, found: re.Match[str]) -> str:
+        row = int(found[0])
+        row = row if self.kept is None or row >= len(self.kept) else int(self.kept[row])
+        return str(row + 1 + (self.header or 0))
+
+
+_ROWS, _NUMBERS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)"), re.compile(r"\d+")
+FILE_ROWS = FileRows()
+
+
 def speak(text: str) -> None:
     """Print a line on standard error."""
-    _print(text, error=True)
+    _print(FILE_ROWS.counted(text), error=True)
 
 
 def note(text: str) -> None:
@@ -115,6 +146,11 @@ def say_table(
         console.width = _WIDE
     console.print(Text(title, style="bold"))
     console.print(table)
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
+    return f"{count:,} {noun}{'' if count == 1 else 's'}"
 
 
 def digits(value: float) -> str:
@@ -160,14 +196,16 @@ UsageError = typer.BadParameter.__bases__[0]
 SPOKEN = {
     r"\btime of TimeOrdered\b": "--time",
     r'unseen_tasks="shared"': "--unseen-tasks shared",
+    r"date_features=True": "--date-features",
+    r"Say day_first=True if the day comes first, day_first=False if the month does": (
+        "Write the year first"
+    ),
     r"encoding=, such as": "--encoding, such as",
     r"decimal=',' \(--decimal ,\)": "--decimal ,",
     r", or drop=\[[^]]*\]": "",
     r", or raise max_levels to [\d,]+ to encode every value": "",
     r"pass task=, or set task_column before fit": "name its column with --task",
     r"X of TaskData": "The table",
-    r"\b(encoding|sep|decimal) of read_tables?\b": r"--\1",
-    r"\bmethod of adapt\b": "--method",
     r"\bspace of tune asks for\b": "The search asks for",
     r"\bsay domain=\.": "say --domain shift or --domain new.",
     r"domain=\"(new|shift)\"": r"--domain \1",
@@ -180,6 +218,7 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
 
 def status_of(run: Callable[[], object], *, debug: bool) -> int:
     """Run a command; say what went wrong in one sentence."""
+    FILE_ROWS.header = FILE_ROWS.kept = None
     try:
         with spoken_warnings():
             status = run()
@@ -189,51 +228,48 @@ def status_of(run: Callable[[], object], *, debug: bool) -> int:
         speak(str(stopped))
         return INTERRUPTED
     except Exception as error:
-        return _refused(error) or _bug(error, debug)
+        return _failed(error, debug)
     if status == INTERRUPTED:
         speak("Interrupted: no file was written.")
     return status if isinstance(status, int) else DONE
 
 
-def _refused(error: Exception) -> int:
-    """Say why the input cannot be used; 0 if the error is no such refusal."""
+# Parameters of these functions have options of the same name.
+_PARAMETER = re.compile(r"\b([a-z_]+) of (?:read_tables?|adapt|compare)\b(?= must| needs)")
+
+
+def in_options(text: str) -> str:
+    """Return a sentence of the library in the words of the command line."""
+    for python, flag in SPOKEN.items():
+        text = re.sub(python, flag, text)
+    return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
+
+
+def _failed(error: Exception, debug: bool) -> int:
+    """Say in one sentence why the input cannot be used, or that there is a bug."""
     if isinstance(error, PolytaskError):
         speak(f"Error: {in_options(str(error))}")
     elif isinstance(error, UsageError):
-        speak(f"Error: {_usage(error)}")
+        message = str(getattr(error, "format_message", error.__str__)()).replace("\n\t", " ")
+        context = getattr(error, "ctx", None)
+        where = f" See {context.command_path} --help." if context is not None else ""
+        extra = "extra argument" in message
+        if extra:
+            where = f" A pattern such as 'data/*.csv' must stand in quotes.{where}"
+        stop = "" if message.endswith((".", "?", "!", ")")) and not extra else "."
+        speak(f"Error: {message}{stop}{where}")
     elif isinstance(error, MemoryError):
         speak("Error: There is not enough memory for these data.")
     elif isinstance(error, OSError):
         what = f"{error.filename}: " if error.filename else ""
         speak(f"Error: {what}{error.strerror or error}.")
     else:
-        return DONE
+        if debug:
+            speak("".join(traceback.format_exception(error)).rstrip())
+        what = "the lines above" if debug else "what the same command shows with --debug"
+        speak(
+            f"This is a bug in polytask ({type(error).__name__}: {error}). Please report it to "
+            f"its developers, with {what} and the version that polytask --version prints."
+        )
+        return BUG
     return REFUSED
-
-
-def in_options(text: str) -> str:
-    """Return a sentence of the library in the words of the command line."""
-    for python, option in SPOKEN.items():
-        text = re.sub(python, option, text)
-    return text
-
-
-def _usage(error: Exception) -> str:
-    message: str = getattr(error, "format_message", error.__str__)().replace("\n\t", " ")
-    context = getattr(error, "ctx", None)
-    where = f" See {context.command_path} --help." if context is not None else ""
-    if "extra argument" in message:
-        where = f" A pattern such as 'data/*.csv' must stand in quotes.{where}"
-    stop = "" if message.endswith((".", "?", "!", ")")) and "extra" not in message else "."
-    return f"{message}{stop}{where}"
-
-
-def _bug(error: Exception, debug: bool) -> int:
-    if debug:
-        speak("".join(traceback.format_exception(error)).rstrip())
-    what = "the lines above" if debug else "what the same command shows with --debug"
-    speak(
-        f"This is a bug in polytask ({type(error).__name__}: {error}). Please report it to its "
-        f"developers, with {what} and the version that polytask --version prints."
-    )
-    return BUG

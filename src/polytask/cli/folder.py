@@ -2,22 +2,112 @@
 
 from __future__ import annotations
 
+import glob
+import hashlib
 import json
 import os
+import shlex
 import shutil
 import tempfile
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
 from polytask.cli.console import note, working
-from polytask.cli.files import Command, difference
+from polytask.cli.files import Source
+from polytask.cli.options import ExplicitOptions
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.io.atomic import write_whole
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
+
+
+# What may differ between two runs of one comparison: the numbers do not depend on it. Files are
+# told apart by their content.
+_FREE = frozenset(
+    {
+        "jobs",
+        "lang",
+        "time_budget",
+        "data",
+        "file_per_task",
+        "learning_curve",
+        "ablation",
+        "allow_leak",
+    }
+)
+
+
+@dataclass(frozen=True)
+class Command:
+    """A comparison as it was asked for."""
+
+    given: ExplicitOptions
+    files: Mapping[str, str]
+    folder: str
+    out: str
+
+    def content(self, *, complete: bool) -> dict[str, Any]:
+        """Return JSON values."""
+        return {
+            "line": shlex.join(["polytask", "compare", *self.given.words, "--out", self.out]),
+            "options": dict(self.given.values),
+            "folder": self.folder,
+            "files": dict(self.files),
+            "complete": complete,
+        }
+
+    @staticmethod
+    def is_content(value: object) -> TypeGuard[dict[str, Any]]:
+        """Tell whether a JSON value looks like :meth:`content`."""
+        if not isinstance(value, dict):
+            return False
+        kinds = {"line": str, "options": dict, "folder": str, "files": dict, "complete": bool}
+        return all(isinstance(value.get(name), kind) for name, kind in kinds.items())
+
+    @classmethod
+    def of(cls, given: ExplicitOptions, source: Source, out: str) -> Command:
+        """Return the command that reads some files and writes a folder."""
+        here = os.getcwd()
+        # Two drives of Windows have no path between them.
+        with suppress(ValueError):
+            here = os.path.relpath(here, os.path.abspath(out)).replace(os.sep, "/")
+        return cls(given, {path: checksum(path) for path in files_of(source)}, here, out)
+
+
+def files_of(source: Source) -> list[str]:
+    """Return the files of a source, sorted."""
+    if source.data is not None:
+        return [source.data]
+    pattern = str(source.file_per_task)
+    found = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
+    return sorted(file for file in found if os.path.isfile(file))
+
+
+def checksum(path: str) -> str:
+    """Return the SHA-256 of a file."""
+    with open(path, "rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def difference(held: Mapping[str, Any], command: Command) -> str:
+    """Say in what a command differs from one that was run before."""
+    before, now = held["options"], dict(command.given.values)
+    for name in (*now, *before):
+        if name not in _FREE and before.get(name) != now.get(name):
+            values = [before.get(name), now.get(name)]
+            shown = ["not given" if value is None else repr(value) for value in values]
+            return f"{name}: {shown[0]} there, {shown[1]} here"
+    if _contents(held["files"]) != _contents(command.files):
+        return f"of other data: {', '.join(held['files'])}"
+    return ""
+
+
+def _contents(files: Mapping[str, str]) -> dict[str, str]:
+    return {os.path.basename(path): digest for path, digest in files.items()}
 
 
 def writer(
@@ -143,10 +233,10 @@ class Folder:
 
     def _set_fits_aside(self) -> None:
         """Begin without the finished fits, unless another run is adding to them."""
-        from polytask.io import move
+        from polytask.io import move_journal
 
         if os.path.exists(self.journal):
-            move(self.journal, self.file(ASIDE), owner="compare")
+            move_journal(self.journal, self.file(ASIDE), owner="compare")
 
     def fill(self, write: Callable[[Path], None]) -> None:
         """Put all files in place after the last one is written."""
@@ -174,14 +264,15 @@ class Folder:
             os.rmdir(self.file("model"))
 
 
+def _put(file: BinaryIO, content: bytes) -> None:
+    file.write(content)
+
+
 def write_json(path: str | os.PathLike[str], content: object) -> None:
     """Write a JSON file, whole or not at all."""
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    write_whole(path, lambda file: _put(file, text.encode("utf-8", "backslashreplace")))
-
-
-def _put(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
+    content = text.encode("utf-8", "backslashreplace")
+    write_whole(path, lambda file: _put(file, content))
 
 
 def read_lock(path: str) -> Mapping[str, Any]:

@@ -4,15 +4,21 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 import numpy as np
-import typer
 
-from polytask.cli import options
-from polytask.cli.columns import likely_tasks, looks_like_identifier, matching, require
+from polytask.cli.columns import (
+    NO_SPLITTING,
+    ColumnOptions,
+    likely_tasks,
+    looks_like_identifier,
+    matching,
+    require,
+)
 from polytask.cli.console import (
+    FILE_ROWS,
     say,
     say_json,
     say_pair,
@@ -21,90 +27,203 @@ from polytask.cli.console import (
     spoken_warnings,
     working,
 )
-from polytask.cli.files import Source, Style, require_file
-from polytask.cli.fit import certificate, describe, named, proof_of
-from polytask.cli.training_data import Demand, TargetOptions, target_of
+from polytask.cli.describe import certificate, describe, kind_sentence, named, proof_label
+from polytask.cli.files import Source, TextFormat, require_file
+from polytask.cli.options import Running, Vary, argument, command_line, option, spoken_flags
+from polytask.cli.training_data import (
+    AUTO,
+    Tables,
+    TargetKind,
+    TargetOptions,
+    TargetTypeOverride,
+    read_training,
+    target_of,
+)
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask.messages import Translator
     from polytask.task_relations import Relatedness
 
-
-@dataclass(frozen=True)
-class ColumnFacts:
-    """One column."""
-
-    name: str
-    kind: str
-    missing: float
-    distinct: int
-    example: str
-    remarks: tuple[str, ...] = ()
+Facts = dict[str, Any]
+# Tasks of a model that are listed.
+SHOWN = 20
 
 
 @dataclass(frozen=True)
-class TaskFacts:
-    """The tasks of a table."""
+class Inspected:
+    """The file to look at."""
 
-    column: str
-    count: int
-    smallest: int
-    median: float
-    largest: int
-    of_one_row: int
-    missing: int
+    PANEL = "Columns"
 
-
-@dataclass(frozen=True)
-class TargetFacts:
-    """One target: what it is and why."""
-
-    name: str
-    kind: str
-    reason: str
-    missing: int
+    path: str = argument("A table, or a saved model.", "DATA|MODEL", default=MISSING)
+    related: bool = option(
+        "Test whether the tasks are related, and show how much they share and which are alike.",
+        default=False,
+    )
 
 
-@dataclass(frozen=True)
-class TableFacts:
-    """A table."""
+EPILOG = """[bold]Examples[/bold]
 
-    path: str
-    rows: int
-    columns: tuple[ColumnFacts, ...]
-    tasks: TaskFacts | None
-    targets: tuple[TargetFacts, ...]
-    likely_tasks: tuple[tuple[str, int], ...]
+  polytask inspect exams.csv --task school --target score
+
+  polytask inspect exams.csv --task school --target score --related --out related.html
+
+  polytask inspect exams.polytask
+"""
+
+
+def inspect(
+    inspected: Inspected,
+    columns: Annotated[ColumnOptions, Vary(("allow_leak",))],
+    running: Annotated[
+        Running,
+        Vary(
+            ("resume", "time_budget", "jobs", "seed", "config"),
+            {
+                "out": option(
+                    "With --related: write a report, .html, .md, .json, or a folder for all.",
+                    metavar="REPORT",
+                )
+            },
+        ),
+    ],
+    text: TextFormat,
+) -> None:
+    """Say what is in a file."""
+    source = Source(inspected.path, None, text)
+    require_file(source.name, "a table or a model")
+    if inspected.related:
+        _relate(source, columns, running)
+        return
+    given = spoken_flags(replace(columns, task=None, target=(), targets=()))
+    if given or running.out is not None:
+        raise ParameterError(
+            f"{next(iter(given), '--out')} of polytask inspect goes with --related."
+        )
+    # What programs read is the same in every language.
+    speech = replace(running, lang="en").speech if running.json else running.speech
+    if is_table_file(source.name):
+        targets = (*columns.target, *columns.targets)
+        table = source.table(columns.is_feature)
+        try:
+            facts, kinds = table_facts(table, source, columns.task, targets, speech)
+        except DataError:
+            # What is wrong with a target is said below what the table holds.
+            if not running.json:
+                _say_table(*table_facts(table, source, columns.task, (), speech), speech)
+            raise
+        if running.json:
+            say_json(facts)
+            return
+        _say_table(facts, kinds, speech)
+        _say_next(facts, source, columns, speech)
+        return
+    facts = model_facts(source.name, speech)
+    say_json(facts) if running.json else _say_model(facts, speech)
+
+
+def _relate(source: Source, columns: ColumnOptions, running: Running) -> None:
+    """Say whether tasks are related."""
+    from polytask import load, relatedness, write_report
+
+    out = running.out
+    if out is not None and os.path.isfile(out) and not running.force:
+        raise DataError(f"{out} exists already: choose another name, or replace it with --force.")
+    with spoken_warnings(), working(running.speech("cli.inspect.relating")):
+        if is_table_file(source.name):
+            result = _of_table(source, columns)
+        elif given := spoken_flags(columns):
+            raise ParameterError(f"A saved model knows its tasks: drop {given[0]}.")
+        else:
+            result = relatedness(load(source.name))
+    if running.json:
+        say_whole(result.to_json())
+    else:
+        for line in result.summary(running.lang).split("\n"):
+            say(line)
+    if out is not None:
+        written = write_report(result, out, lang=running.lang)
+        if not running.json:
+            say(running.speech("cli.wrote", {"path": str(written)}))
+
+
+def _of_table(source: Source, columns: ColumnOptions) -> Relatedness:
+    from polytask import relatedness
+
+    # What is asked here is what the table holds: a copy of the target is named.
+    targets = (*columns.target, *columns.targets)
+    asked = replace(columns, target=(), targets=targets, allow_leak=True)
+    data = read_training(Tables(asked, NO_SPLITTING, source), TargetTypeOverride.of_loss(AUTO))
+    return relatedness(
+        data.X,
+        data.y,
+        sample_weight=data.weight,
+        task_column=data.task_column,
+        loss=data.losses(AUTO),
+    )
+
+
+def is_table_file(path: str) -> bool:
+    """Tell by its suffix whether a file is a table."""
+    from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
+
+    name = path.lower().removesuffix(".gz")
+    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, ".xlsx", ".xls"))
 
 
 def table_facts(
     table: pd.DataFrame,
-    path: str,
+    source: Source,
     task: str | None,
     targets: tuple[str, ...],
-    decimal: str | None = None,
-) -> TableFacts:
-    """Look at a table. Shapes: table (n, d)."""
-    names = [str(name) for name in table.columns]
+    speech: Translator,
+) -> tuple[Facts, list[TargetKind]]:
+    """Return what is in a table, as JSON values, and what its targets are."""
+    path, names = source.name, [str(name) for name in table.columns]
     if task is not None:
         require(task, names, path)
     chosen = matching(targets, names, path)
     twins = _twins(table)
-    others = table.drop(columns=list(chosen))
-    likely = () if task is not None else likely_tasks(others)
-    return TableFacts(
-        path=path,
-        rows=len(table),
-        columns=tuple(_column(table[name], name, twins.get(name), task) for name in names),
-        tasks=None if task is None else _tasks(table[task], task),
-        targets=tuple(_target(table[name], name, path, decimal) for name in chosen),
-        likely_tasks=tuple((hint.name, hint.n_values) for hint in likely),
-    )
+    likely = () if task is not None else likely_tasks(table.drop(columns=list(chosen)))
+    reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
+    found = [target_of(table[name], name, path, override, reading) for name in chosen]
+    tasks = None
+    if task is not None:
+        sizes = np.asarray(table[task].value_counts())
+        tasks = {
+            "column": task,
+            "count": len(sizes),
+            "smallest": int(sizes.min()) if len(sizes) else 0,
+            "median": float(np.median(sizes)) if len(sizes) else 0.0,
+            "largest": int(sizes.max(initial=0)),
+            "of_one_row": int((sizes == 1).sum()),
+            "missing": int(table[task].isna().sum()),
+        }
+    facts = {
+        "path": path,
+        "rows": len(table),
+        "columns": [_column(table[name], name, twins.get(name), task, speech) for name in names],
+        "tasks": tasks,
+        "targets": [
+            {
+                "name": target.kind.name,
+                "kind": "classification" if target.kind.is_class else "regression",
+                "reason": target.kind.reason,
+                "missing": int(target.column.isna().sum()),
+            }
+            for target in found
+        ],
+        "likely_tasks": [[hint.name, hint.n_values] for hint in likely],
+    }
+    return facts, [target.kind for target in found]
 
 
-def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | None) -> ColumnFacts:
+def _column(
+    column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Translator
+) -> Facts:
     from polytask._estimator.far_cells import decisive_message
     from polytask.messages import LazyMessage
 
@@ -112,21 +231,24 @@ def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | Non
     missing = float(column.isna().mean())
     remarks = []
     if distinct == 0:
-        remarks.append("empty")
+        remarks.append(speech("cli.remark.empty"))
     elif distinct == 1 and not missing:
-        remarks.append("constant")
+        remarks.append(speech("cli.remark.constant"))
     if twin is not None:
-        remarks.append(f"same as {twin}")
+        remarks.append(speech("cli.remark.twin", {"name": twin}))
     if name != task and looks_like_identifier(column, distinct):
-        remarks.append("nearly every value different: an identifier? (--id)")
+        remarks.append(speech("cli.remark.identifier"))
     kind = _kind(column)
     if kind in ("numbers", "whole numbers"):
         cells = column.to_numpy(float, na_value=np.nan)
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
-        remarks += [str(far)] if far else []
+        remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
-        remarks.append("not encoded: --drop, or turn into numbers")
-    return ColumnFacts(name, kind, missing, distinct, _example(column, kind), tuple(remarks))
+        remarks.append(speech("cli.remark.dates"))
+    return {
+        "name": name, "kind": kind, "missing": missing, "distinct": distinct,
+        "example": _example(column, kind), "remarks": remarks,
+    }  # fmt: skip
 
 
 def _kind(column: pd.Series[Any]) -> str:
@@ -165,7 +287,9 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     for name in table.columns:
         column = table[name]
         codes = pd.util.hash_pandas_object(column, index=False)
-        key = int(np.bitwise_xor.reduce(np.asarray(codes) * _odd(len(codes)))) if len(codes) else 0
+        # Different factors, so that columns with the same cells in another order differ.
+        odd = np.arange(len(codes), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        key = int(np.bitwise_xor.reduce(np.asarray(codes) * odd)) if len(codes) else 0
         same = [other for other in seen[key] if table[other].equals(column)]
         if same and column.notna().any():
             twins[str(name)] = str(same[0])
@@ -173,93 +297,77 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def _odd(n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    # Different factors, so that columns with the same cells in another order differ.
-    return np.arange(n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Translator) -> None:
+    """Print the command to go on with; columns that cannot be learned from are left out."""
+    likely = facts["likely_tasks"]
+    task = columns.task or (likely[0][0] if likely else "COL")
+    targets = [each["name"] for each in facts["targets"]]
+    words = ["--task", task] if columns.task or len(targets) < 2 else []
+    refused = {speech("cli.remark.identifier"), speech("cli.remark.dates")}
+    unfit = [each["name"] for each in facts["columns"] if refused & set(each["remarks"])]
+    words += [word for name in targets or ["COL"] for word in ("--target", name)]
+    dropped = [name for name in unfit if name not in (task, *targets)]
+    words += ["--drop", ",".join(dropped)] if dropped else []
+    if "--task" in words and any(each["missing"] for each in facts["targets"]):
+        words.append("--drop-missing-target")
+    say()
+    say(speech("cli.inspect.next"))
+    line = command_line("compare", *source.words(), *words, "--out", "comparison", "--quick")
+    say_whole(f"  {line}")
 
 
-def _tasks(column: pd.Series[Any], name: str) -> TaskFacts:
-    sizes = np.asarray(column.value_counts())
-    few = len(sizes) == 0
-    return TaskFacts(
-        column=name,
-        count=len(sizes),
-        smallest=0 if few else int(sizes.min()),
-        median=0.0 if few else float(np.median(sizes)),
-        largest=0 if few else int(sizes.max()),
-        of_one_row=int((sizes == 1).sum()),
-        missing=int(column.isna().sum()),
-    )
-
-
-def _target(column: pd.Series[Any], name: str, path: str, decimal: str | None) -> TargetFacts:
-    demand = Demand("auto", "--loss auto")
-    found = target_of(column, name, path, demand, TargetOptions(decimal))
-    word = "classification" if found.kind.is_class else "regression"
-    return TargetFacts(name, word, found.kind.reason, int(found.column.isna().sum()))
-
-
-def say_table_facts(facts: TableFacts) -> None:
+def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> None:
     """Print what is in a table."""
-    header = ("column", "holds", "missing", "distinct", "values")
-    say_table(
-        f"{facts.path}: {facts.rows:,} rows, {len(facts.columns):,} columns",
-        header,
-        [_row(column) for column in facts.columns],
-        right=(2, 3),
-    )
-    _say_remarks(facts)
-    _say_tasks(facts)
-    for target in facts.targets:
-        gaps = f" It is missing in {target.missing:,} rows." if target.missing else ""
-        say(f"Target {target.name!r} {target.reason}: {target.kind}.{gaps}")
-
-
-def _row(column: ColumnFacts) -> tuple[str, ...]:
-    missing = f"{column.missing:.1%}" if column.missing else "-"
-    return column.name, column.kind, missing, f"{column.distinct:,}", column.example
-
-
-def _say_remarks(facts: TableFacts) -> None:
-    remarks = [f"  {c.name}: {'; '.join(c.remarks)}" for c in facts.columns if c.remarks]
+    columns, tasks = facts["columns"], facts["tasks"]
+    header = [
+        speech(f"cli.inspect.{n}") for n in ("column", "kind", "missing", "distinct", "values")
+    ]
+    rows = [
+        (
+            each["name"],
+            speech.word("cli.kind", each["kind"]),
+            f"{each['missing']:.1%}" if each["missing"] else "-",
+            f"{each['distinct']:,}",
+            each["example"],
+        )
+        for each in columns
+    ]
+    size = {"path": facts["path"], "n": facts["rows"], "columns": len(columns)}
+    say_table(speech("cli.inspect.title", size), header, rows, right=(2, 3))
+    remarks = [f"  {c['name']}: {'; '.join(c['remarks'])}" for c in columns if c["remarks"]]
     if remarks:
         say()
-        say("Worth a look:")
+        say(speech("cli.inspect.remarks"))
         for remark in remarks:
             say(remark)
-
-
-def _say_tasks(facts: TableFacts) -> None:
     say()
-    tasks = facts.tasks
     if tasks is not None:
-        say(
-            f"Tasks by {tasks.column!r}: {tasks.count:,}, with {tasks.smallest:,} to "
-            f"{tasks.largest:,} rows each (median {tasks.median:,.0f}); {tasks.of_one_row:,} of "
-            f"one row; {tasks.missing:,} rows without a label."
-        )
-    elif facts.likely_tasks:
-        likely = ", ".join(f"{name} ({count:,})" for name, count in facts.likely_tasks)
-        say(f"Columns that may name the task (--task), with their distinct values: {likely}.")
+        fields = tasks | {"column": repr(tasks["column"]), "median": f"{tasks['median']:,.0f}"}
+        say(speech("cli.inspect.tasks", fields))
+    elif facts["likely_tasks"]:
+        likely = ", ".join(f"{name} ({count:,})" for name, count in facts["likely_tasks"])
+        say(speech("cli.inspect.likely", {"names": likely}))
     else:
-        say("No column looks like the name of a task (--task).")
+        say(speech("cli.inspect.no_task"))
+    for kind, target in zip(kinds, facts["targets"], strict=True):
+        missing = target["missing"]
+        gaps = speech("cli.inspect.gaps", {"n": missing}) if missing else ""
+        say(f"{speech('cli.label.target')} {kind_sentence(kind, speech)}{gaps}")
 
 
-Facts = dict[str, Any]
-SHOWN = 20
-
-
-def model_facts(path: str) -> Facts:
+def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
 
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
+    penalty = getattr(model, "best_penalty_", None) or getattr(model, "penalty", None)
+    coef = getattr(model, "coef_", None)
     card = model.data_card_
     return {
         "path": path,
         "class": type(model).__name__,
-        "description": describe(model),
+        "description": describe(model, speech),
         "tasks": [_plain(label) for label in np.asarray(model.tasks_).tolist()],
         "rows": card.n_rows,
         "rows_per_task": [int(n) for n in card.rows_per_task],
@@ -270,22 +378,19 @@ def model_facts(path: str) -> Facts:
         "classes": _classes(model),
         "columns": [str(name) for name in getattr(model, "feature_names_in_", [])],
         "features": [str(name) for name in model.coef_feature_names_],
-        "nonzero": _nonzero(model),
-        "penalty": repr(_penalty(model)) if _penalty(model) is not None else None,
+        # Features that some task uses.
+        "nonzero": None if coef is None else int(np.any(np.asarray(coef) != 0, axis=0).sum()),
+        "penalty": None if penalty is None else repr(penalty),
         "alpha": getattr(model, "alpha_", None),
         "status": None if solution is None else solution.status.name,
-        "certificate": None if solution is None else certificate(solution),
-        "proof": None if solution is None else proof_of(solution),
+        "certificate": None if solution is None else certificate(solution, speech),
+        "proof": None if solution is None else proof_label(solution, speech),
         "objective": None if solution is None else float(solution.objective),
     }
 
 
 def _plain(label: object) -> object:
     return label if isinstance(label, str | int | float | bool) else str(label)
-
-
-def _penalty(model: Any) -> Any:  # noqa: ANN401 - any estimator
-    return getattr(model, "best_penalty_", None) or getattr(model, "penalty", None)
 
 
 def _classes(model: Any) -> list[object] | None:  # noqa: ANN401
@@ -297,205 +402,37 @@ def _classes(model: Any) -> list[object] | None:  # noqa: ANN401
     return [_plain(label) for label in classes.tolist()]
 
 
-def _nonzero(model: Any) -> int | None:  # noqa: ANN401
-    """Return the number of features that some task uses."""
-    coef = getattr(model, "coef_", None)
-    return None if coef is None else int(np.any(np.asarray(coef) != 0, axis=0).sum())
-
-
-def say_model_facts(facts: Facts) -> None:
+def _say_model(facts: Facts, speech: Translator) -> None:
     """Print what a saved model is."""
-    say_pair("File", facts["path"])
-    say_pair("Model", facts["description"])
     column = facts["task_column"]
-    by = "" if column is None else f" by {column!r}"
-    say_pair("Rows", f"{facts['rows']:,} in training, {facts['form']} form")
-    say_pair("Tasks", f"{len(facts['tasks']):,}{by}; unseen ones: {facts['unseen_tasks']}")
-    say_pair("Columns", named(facts["columns"]))
-    used = "" if facts["nonzero"] is None else f", {facts['nonzero']:,} of them used"
-    say_pair("Features", f"{len(facts['features']):,}{used}")
+    trained = {"n": facts["rows"], "form": speech(f"form.{facts['form']}")}
+    unseen = speech(f"cli.inspect.unseen.{facts['unseen_tasks']}")
+    tasks = f"{len(facts['tasks']):,}"
+    if column is not None:
+        tasks = speech("cli.inspect.by", {"tasks": tasks, "column": repr(column)})
+    features = f"{len(facts['features']):,}"
+    if facts["nonzero"] is not None:
+        features += speech("cli.inspect.used", {"n": facts["nonzero"]})
+    pairs = {
+        "file": facts["path"],
+        "model": facts["description"],
+        "rows": speech("cli.inspect.trained", trained),
+        "tasks": f"{tasks}; {unseen}",
+        "columns": named(facts["columns"]),
+        "features": features,
+    }
     if facts["classes"] is not None:
-        say_pair("Classes", named([str(label) for label in facts["classes"]]))
+        pairs["classes"] = named([str(label) for label in facts["classes"]])
+    for label, text in pairs.items():
+        say_pair(speech(f"cli.label.{label}"), text)
     if facts["certificate"] is not None:
         say_pair(facts["proof"], facts["certificate"])
-    say_pair("Versions", ", ".join(f"{name} {v}" for name, v in facts["versions"].items()))
-    _say_tasks_model_facts(facts)
-
-
-def _say_tasks_model_facts(facts: Facts) -> None:
-    pairs = list(zip(facts["tasks"], facts["rows_per_task"], strict=True))
-    rows = [(str(label), f"{count:,}") for label, count in pairs[:SHOWN]]
+    versions = ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
+    say_pair(speech("cli.label.versions"), versions)
+    sizes = list(zip(facts["tasks"], facts["rows_per_task"], strict=True))
+    rows = [(str(label), f"{count:,}") for label, count in sizes[:SHOWN]]
     say()
-    say_table("Rows in training", ("task", "rows"), rows, right=(1,))
-    if len(pairs) > SHOWN:
-        say(f"... and {len(pairs) - SHOWN:,} more tasks (all with --json).")
-
-
-_RELATED_MODEL = "A saved model knows its tasks: drop {option}."
-
-
-@dataclass(frozen=True)
-class Asked:
-    """What the user said about the columns of a table."""
-
-    task: str | None
-    targets: tuple[str, ...]
-    drop: tuple[str, ...]
-    ids: tuple[str, ...]
-    drop_missing: bool
-
-    def options(self) -> dict[str, bool]:
-        """Return which options are given."""
-        return {
-            "--task": self.task is not None,
-            "--target": bool(self.targets),
-            "--drop": bool(self.drop),
-            "--id": bool(self.ids),
-            "--drop-missing-target": self.drop_missing,
-        }
-
-
-def run_related(source: Source, asked: Asked, out: str | None, *, force: bool, json: bool) -> None:
-    """Say whether tasks are related."""
-    require_file(source.name, "a table or a model")
-    if out is not None and os.path.isfile(out) and not force:
-        raise DataError(f"{out} exists already: choose another name, or replace it with --force.")
-    table = is_table_file(source.name)
-    with spoken_warnings(), working("Comparing the tasks"):
-        result = _of_table(source, asked) if table else _of_model(source.name, asked)
-    if json:
-        say_whole(result.to_json())
-    else:
-        for line in result.summary().split("\n"):
-            say(line)
-    if out is not None:
-        from polytask import write_report
-
-        written = write_report(result, out)
-        if not json:
-            say(f"Wrote {written}.")
-
-
-def _of_table(source: Source, asked: Asked) -> Relatedness:
-    from polytask import relatedness
-    from polytask.cli.columns import Wanted
-    from polytask.cli.compare import Method
-    from polytask.cli.training_data import read_training
-
-    wanted = Wanted(
-        task=asked.task,
-        target_patterns=asked.targets,
-        drop=asked.drop,
-        ids=asked.ids,
-        # What is asked here is what the table holds: a copy of the target is named.
-        allow_leak=True,
-    )
-    choices = Method("auto", None, (), unseen=False, quick=False, splits=None, seed=0)
-    data = read_training(source, wanted, choices.demand(), asked.drop_missing)
-    return relatedness(
-        data.X,
-        data.y,
-        sample_weight=data.weight,
-        task_column=data.task_column,
-        loss=choices.losses(data.kinds),
-    )
-
-
-def _of_model(path: str, asked: Asked) -> Relatedness:
-    from polytask import load, relatedness
-
-    given = [option for option, held in asked.options().items() if held]
-    if given:
-        raise ParameterError(_RELATED_MODEL.format(option=given[0]))
-    return relatedness(load(path))
-
-
-_RELATED_ONLY = {
-    "drop": "--drop",
-    "ids": "--id",
-    "drop_missing": "--drop-missing-target",
-    "out": "--out",
-}
-
-
-def run_inspect(source: Source, task: str | None, targets: tuple[str, ...], json: bool) -> None:
-    """Say what is in a file."""
-    require_file(source.name, "a table or a model")
-    if not is_table_file(source.name):
-        facts = model_facts(source.name)
-        say_json(facts) if json else say_model_facts(facts)
-        return
-    found = table_facts(source.table(), source.name, task, targets, source.style.decimal)
-    say_json(asdict(found)) if json else say_table_facts(found)
-
-
-def refuse_without_related(**given: object) -> None:
-    """Refuse options that belong to ``--related``."""
-    for name, value in given.items():
-        if value:
-            raise ParameterError(f"{_RELATED_ONLY[name]} of polytask inspect goes with --related.")
-
-
-def is_table_file(path: str) -> bool:
-    """Tell by its suffix whether a file is a table."""
-    from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES, TEXT_SUFFIXES
-
-    name = path.lower().removesuffix(".gz")
-    return name.endswith((*TEXT_SUFFIXES, *PARQUET_SUFFIXES, *ARROW_SUFFIXES, ".xlsx", ".xls"))
-
-
-def inspect(
-    path: Annotated[
-        str, typer.Argument(metavar="DATA|MODEL", help="A table, or a model that fit has written.")
-    ],
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL", rich_help_panel=options.COLUMNS, help="The column that names the task."
-        ),
-    ] = None,
-    target: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COL",
-            rich_help_panel=options.COLUMNS,
-            help="A target, by name or pattern: says whether it is a number or a class.",
-        ),
-    ] = None,
-    related: Annotated[
-        bool,
-        typer.Option(
-            "--related",
-            rich_help_panel=options.COMPARING,
-            help="Say whether the tasks are related, how much they share, and which are alike.",
-        ),
-    ] = False,
-    drop: options.Drop = None,
-    ids: options.Ids = None,
-    drop_missing: options.DropMissing = False,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="REPORT",
-            rich_help_panel=options.RUNNING,
-            help="With --related: write a report there, .html, .md, .json, or a folder for all.",
-        ),
-    ] = None,
-    force: options.Force = False,
-    json: Annotated[
-        bool, typer.Option("--json", rich_help_panel=options.RUNNING, help="Print JSON.")
-    ] = False,
-    sep: options.Sep = None,
-    decimal: options.Decimal = None,
-    encoding: options.Encoding = None,
-    missing_values: options.MissingValues = None,
-) -> None:
-    """Say what is in a table or a saved model, and whether its tasks are related."""
-    source = Source(path, None, Style(sep, decimal, encoding, tuple(missing_values or ())))
-    targets = tuple(target or ())
-    if related:
-        asked = Asked(task, targets, tuple(drop or ()), tuple(ids or ()), drop_missing)
-        run_related(source, asked, out, force=force, json=json)
-        return
-    refuse_without_related(drop=drop, ids=ids, drop_missing=drop_missing, out=out)
-    run_inspect(source, task, targets, json)
+    header = (speech("column.task"), speech("column.rows"))
+    say_table(speech("cli.inspect.rows"), header, rows, right=(1,))
+    if len(sizes) > SHOWN:
+        say(speech("cli.inspect.more", {"n": len(sizes) - SHOWN}))

@@ -1,243 +1,235 @@
-"""The models that commands know by name."""
+"""What is learned: the options about it, and the estimator that they mean."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import Any, Literal
 
 from polytask._checks import nearest
-from polytask.cli.training_data import UNUSUAL, Problem, name_of
+from polytask.cli.columns import Splitting
+from polytask.cli.console import note
+from polytask.cli.options import Running, option
+from polytask.cli.training_data import AUTO, TargetTypeOverride, Training
 from polytask.exceptions import IncompatibleError, ParameterError
 
-if TYPE_CHECKING:
-    from polytask.penalties import Penalty
-
-
-def check_models(names: Sequence[str]) -> None:
-    """Refuse, before anything is read, names that there are not and networks without PyTorch."""
-    from polytask.selection.candidates import DEEP, DEFAULT, MODELS
-    from polytask.selection.networks import load_deep
-
-    known = (DEFAULT, DEEP, *MODELS)
-    for name in names:
-        require("--models", name, known)
-    if any(name == DEEP or (name != DEFAULT and MODELS[name].family == DEEP) for name in names):
-        load_deep()
-
-
-def require(option: str, name: str, known: Sequence[str]) -> None:
-    """Refuse a value of an option that is not among those known."""
-    if name not in known:
-        shown = ", ".join(map(repr, known))
-        raise ParameterError(
-            f"{option} must be one of {shown}; got {name!r}.{nearest(name, known)}"
-        )
-
-
-@dataclass(frozen=True)
-class Plan:
-    """What a model is built from."""
-
-    problem: Problem
-    loss: str | dict[str, str]
-    task_column: str | None
-    unseen_tasks: str
-    penalty: Penalty | None
-    folds: int
-    seed: int
-    jobs: int | None
-    criterion: str | None = None
-
-
-Build = Callable[[Plan], Any]
-
-
-@dataclass(frozen=True)
-class Model:
-    """One choice of ``--model``."""
-
-    help: str
-    build: Build
-    problem: Problem | None = None
-    penalised: bool = True
-    usual_loss: bool = False
-    several_kinds: bool = True
-
-
-def _shared(plan: Plan) -> dict[str, Any]:
-    """Return the parameters that all linear models have."""
-    scaled = {"scale_targets": "auto"} if plan.problem is not Problem.CLASSIFICATION else {}
-    return scaled | {
-        "penalty": plan.penalty,
-        "loss": plan.loss,
-        "standardize": True,
-        "task_column": plan.task_column,
-        "unseen_tasks": plan.unseen_tasks,
-        "n_jobs": plan.jobs,
-    }
-
-
-def _plain(plan: Plan) -> Any:  # noqa: ANN401 - any estimator
-    from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor
-
-    classes: dict[Problem, Any] = {
-        Problem.REGRESSION: MultiTaskRegressor,
-        Problem.CLASSIFICATION: MultiTaskClassifier,
-        Problem.MIXED: MultiTaskModel,
-    }
-    return classes[plan.problem](**_shared(plan))
-
-
-def _searched(plan: Plan) -> Any:  # noqa: ANN401
-    if plan.criterion is not None:
-        return _judged(plan)
-    from polytask import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
-
-    classes: dict[Problem, Any] = {
-        Problem.REGRESSION: MultiTaskRegressorCV,
-        Problem.CLASSIFICATION: MultiTaskClassifierCV,
-        Problem.MIXED: MultiTaskModelCV,
-    }
-    search = {"cv": plan.folds, "random_state": plan.seed}
-    return classes[plan.problem](**_shared(plan), **search)
-
-
-def _judged(plan: Plan) -> Any:  # noqa: ANN401
-    from polytask import MultiTaskClassifierIC, MultiTaskModelIC, MultiTaskRegressorIC
-
-    classes: dict[Problem, Any] = {
-        Problem.REGRESSION: MultiTaskRegressorIC,
-        Problem.CLASSIFICATION: MultiTaskClassifierIC,
-        Problem.MIXED: MultiTaskModelIC,
-    }
-    return classes[plan.problem](**_shared(plan), criterion=plan.criterion)
-
-
-def _learned(plan: Plan) -> Any:  # noqa: ANN401
-    from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
-
-    classes: dict[Problem, Any] = {
-        Problem.REGRESSION: BayesianMultiTaskRegressor,
-        Problem.CLASSIFICATION: BayesianMultiTaskClassifier,
-    }
-    return classes[plan.problem](
-        task_column=plan.task_column, unseen_tasks=plan.unseen_tasks, n_jobs=plan.jobs
-    )
-
-
-def _single(plan: Plan) -> Any:  # noqa: ANN401
-    from polytask import SingleTask
-    from polytask.selection.learners import tuned_linear
-
-    return SingleTask(
-        tuned_linear(plan.problem.value, loss=plan.loss),
-        task_column=plan.task_column,
-        unseen_tasks=plan.unseen_tasks,
-        n_jobs=plan.jobs,
-    )
-
-
-def _pooled(effect: str) -> Build:
-    def build(plan: Plan) -> Any:  # noqa: ANN401
-        from polytask import Pooled
-        from polytask.selection.learners import tuned_linear
-
-        return Pooled(
-            tuned_linear(plan.problem.value, loss=plan.loss),
-            effect,
-            task_column=plan.task_column,
-            unseen_tasks=plan.unseen_tasks,
-        )
-
-    return build
-
-
-def _network(plan: Plan) -> Any:  # noqa: ANN401
-    from polytask.selection.networks import network
-
-    made = network(plan.problem.value, plan.loss, plan.seed)
-    return made.set_params(task_column=plan.task_column, unseen_tasks=plan.unseen_tasks)
-
-
-MODELS: Mapping[str, Model] = {
-    "search": Model("penalty and strength found by cross-validation (the default)", _searched),
-    "multitask": Model("one penalty, by --penalty or L21(fraction=0.1)", _plain),
-    "learned": Model(
-        "a prior learned from the tasks, nothing to tune",
-        _learned,
-        penalised=False,
-        usual_loss=True,
-        several_kinds=False,
-    ),
-    "single": Model("each task on its own", _single, penalised=False, several_kinds=False),
-    "pooled": Model("all rows as one task", _pooled("none"), penalised=False, several_kinds=False),
-    "pooled-intercept": Model(
-        "all rows as one task, an intercept per task",
-        _pooled("intercept"),
-        penalised=False,
-        several_kinds=False,
-    ),
-    "pooled-category": Model(
-        "all rows as one task, the task as a feature",
-        _pooled("category"),
-        penalised=False,
-        several_kinds=False,
-    ),
-    "deep": Model(
-        "a network whose hidden layers all tasks share; needs polytask[deep]",
-        _network,
-        penalised=False,
-    ),
-    "MultiTaskRegressor": Model("multitask, for numbers", _plain, Problem.REGRESSION),
-    "MultiTaskClassifier": Model("multitask, for classes", _plain, Problem.CLASSIFICATION),
-    "MultiTaskModel": Model("multitask, for targets of both kinds", _plain, Problem.MIXED),
-    "MultiTaskModelCV": Model("search, for targets of both kinds", _searched, Problem.MIXED),
-    "MultiTaskRegressorCV": Model("search, for numbers", _searched, Problem.REGRESSION),
-    "MultiTaskClassifierCV": Model("search, for classes", _searched, Problem.CLASSIFICATION),
+# Beside the models that a comparison knows by name: the penalties themselves.
+SEARCH, FIXED = "search", "multitask"
+FOLDS = 5
+# Names of 0.1.
+_RENAMED = {
+    "learned": "learned prior",
+    "single": "separate",
+    "pooled-intercept": "pooled + intercepts",
+    "deep": "network, shared trunk",
 }
 
 
-def model_named(name: str) -> Model:
-    """Return a model by its name."""
-    if name in MODELS:
-        return MODELS[name]
-    known = ", ".join(MODELS)
-    raise ParameterError(f"--model must be one of {known}; got {name!r}.{nearest(name, MODELS)}")
+# What losses are for, where their names do not tell.
+_FOR = {
+    "huber": "with outliers",
+    "poisson": "counts and rates",
+    "gamma": "positive amounts",
+    "quantile": "the median; quantile(0.9): what 90% stay below",
+    "square_root": "tasks with different noise",
+}
 
 
-def check_choice(name: str, plan: Plan) -> None:
-    """Refuse a model that is not for the problem."""
-    model = MODELS[name]
-    if model.problem not in (None, plan.problem):
-        raise IncompatibleError(
-            f"--model {name} is {model.help}, but the problem is {plan.problem.value}. Leave "
-            "--model out, or choose --loss."
-        )
-    if plan.problem is Problem.MIXED and not model.several_kinds:
-        raise IncompatibleError(
-            f"--model {name} is for targets of one kind, numbers or classes; these are of both."
-        )
-    if plan.criterion is not None:
-        _check_criterion(name, plan.criterion)
-    if plan.penalty is not None and not model.penalised:
-        raise IncompatibleError(f"--model {name} has no penalty between tasks: drop --penalty.")
-    if model.usual_loss and name_of(plan.loss) in UNUSUAL:
-        raise IncompatibleError(
-            f"--model {name} is for the squared, logistic and multinomial losses; got --loss "
-            f"{plan.loss}. Choose another model, such as --model search."
-        )
+def _loss_help() -> str:
+    from polytask.losses import LOSSES
+
+    texts = {name: f"{name} ({_FOR[name]})" if name in _FOR else name for name in LOSSES}
+    numbers = ", ".join(texts[name] for name, kind in LOSSES.items() if not kind().is_classifier)
+    classes = ", ".join(texts[name] for name, kind in LOSSES.items() if kind().is_classifier)
+    return (
+        f"What is minimised. For numbers: {numbers}; for classes: {classes}. auto: text, "
+        "true/false and numbers with exactly two distinct values are classes, other numbers are "
+        "numbers."
+    )
 
 
-def _check_criterion(name: str, criterion: str) -> None:
+def _model_help() -> str:
+    from polytask.selection.candidates import MODELS
+
+    return (
+        f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
+        f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
+        f"also with hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
+    )
+
+
+def models_help() -> str:
+    """Return the help of ``--models``."""
+    from polytask.selection.candidates import MODELS
+
+    return (
+        "A model to try; repeat it for several (default: all that suit the data, without "
+        f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models, also with "
+        f"hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
+    )
+
+
+def _criterion_help() -> str:
     from polytask.selection.by_criterion import JUDGES
 
-    if MODELS[name].build is not _searched:
-        raise IncompatibleError(
-            f"--criterion chooses among strengths, and --model {name} has none to choose: drop "
-            "one of the two."
+    return (
+        f"Search by a criterion instead of folds: {', '.join(JUDGES)}. To predict, gcv or aicc; "
+        "to find the few features that matter, bic or ebic."
+    )
+
+
+@dataclass(frozen=True)
+class Learning:
+    """What the user said about learning."""
+
+    PANEL = "Learning"
+
+    model: str = option(_model_help, default=SEARCH, metavar="NAME")
+    penalty: str | None = option(
+        "What the tasks share, such as L21 (the same features), TraceNorm (a common subspace) or "
+        "'toward_mean + L2(0.1)' (similar coefficients).",
+        metavar="TEXT",
+    )
+    loss: str = option(_loss_help, default=AUTO, metavar="NAME")
+    criterion: str | None = option(_criterion_help, metavar="NAME")
+    folds: int | None = option(
+        "Folds of the cross-validation.", least=2, metavar="N", shown=str(FOLDS)
+    )
+    unseen_tasks: Literal["error", "shared"] | None = option(
+        "What predict does with tasks that were not in training: error refuses them (the "
+        "default), shared predicts them from what all tasks have in common.",
+        metavar="error|shared",
+    )
+
+    @property
+    def override(self) -> TargetTypeOverride:
+        """What the targets are to be."""
+        return TargetTypeOverride.of_loss(self.loss)
+
+    @property
+    def n_folds(self) -> int:
+        """The number of folds."""
+        return FOLDS if self.folds is None else self.folds
+
+    @cached_property
+    def name(self) -> str:
+        """The model, by its name of today."""
+        from polytask.selection.candidates import MODELS
+
+        if self.model not in _RENAMED:
+            return known_name("--model", self.model, (SEARCH, FIXED, *MODELS))
+        if self.model != "deep":
+            note(f"--model {self.model} is called {_RENAMED[self.model]!r} now.")
+        return _RENAMED[self.model]
+
+    def check_search(self, splitting: Splitting, rule: str | None = None) -> None:
+        """Refuse what only folds can answer where a criterion replaces them."""
+        given = {
+            "folds": self.folds,
+            "rule": rule,
+            "group": splitting.group,
+            "time": splitting.time,
+        }
+        for name, value in given.items():
+            if value is not None and self.criterion is not None:
+                raise IncompatibleError(
+                    f"--criterion {self.criterion} holds no rows out, so that --{name} {value} "
+                    "has no meaning: drop one of the two."
+                )
+            if name in ("group", "time") and value is not None and self.model != SEARCH:
+                raise IncompatibleError(
+                    f"--{name} says which rows --model {SEARCH} holds out, and goes with no "
+                    f"other model; got --model {self.model!r}."
+                )
+
+    def estimator(self, training: Training, running: Running) -> Any:  # noqa: ANN401
+        """Return what is fitted."""
+        name = self.name
+        loss = self.loss if training.problem == "classification" else training.losses(self.loss)
+        made = (
+            self._penalised(name, training, loss, running.seed)
+            if name in (SEARCH, FIXED)
+            else self._candidate(name, training, loss, running.seed)
         )
-    if criterion not in JUDGES:
-        known = ", ".join(JUDGES)
-        hint = nearest(criterion, JUDGES)
-        raise ParameterError(f"--criterion must be one of {known}; got {criterion!r}.{hint}")
+        common = {
+            "task_column": training.task_column,
+            "unseen_tasks": self.unseen_tasks or "error",
+            "n_jobs": running.jobs,
+        }
+        known = made.get_params(deep=False)
+        return made.set_params(**{key: v for key, v in common.items() if key in known})
+
+    def _penalised(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401
+        """Return the estimator of a penalty: fixed, or chosen by folds or a criterion."""
+        import polytask
+        from polytask.penalties import parse
+
+        settings: dict[str, Any] = {"loss": loss, "standardize": True}
+        if training.problem != "classification":
+            settings["scale_targets"] = "auto"
+        if self.penalty is not None:
+            settings["penalty"] = parse(self.penalty)
+        kind = ""
+        if self.criterion is not None:
+            self._check_criterion(name)
+            kind, settings["criterion"] = "IC", self.criterion
+        elif name == SEARCH:
+            kind, settings["random_state"] = "CV", seed
+            settings["cv"] = training.folds(self.n_folds, seed)
+        classes = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
+        return getattr(polytask, f"MultiTask{classes[training.problem]}{kind}")(**settings)
+
+    def _check_criterion(self, name: str) -> None:
+        from polytask.selection.by_criterion import JUDGES
+
+        if name != SEARCH:
+            raise IncompatibleError(
+                f"--criterion chooses among strengths, and --model {name!r} has none to choose: "
+                "drop one of the two."
+            )
+        if self.criterion not in JUDGES:
+            hint = nearest(self.criterion, JUDGES)
+            raise ParameterError(
+                f"--criterion must be one of {', '.join(JUDGES)}; got {self.criterion!r}.{hint}"
+            )
+
+    def _candidate(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401
+        """Return a model of the comparison by its name."""
+        from polytask.selection.candidates import MODELS
+
+        if self.criterion is not None:
+            self._check_criterion(name)
+        if self.penalty is not None:
+            raise IncompatibleError(
+                f"--model {self.model!r} takes no --penalty: drop one of the two."
+            )
+        facts = training.facts(loss, seed, unseen=self.unseen_tasks == "shared")
+        reason = MODELS[name].unfit(facts)
+        if reason is not None:
+            raise IncompatibleError(
+                f"--model {self.model!r} is not for these data ({reason}): choose another, such "
+                f"as --model {SEARCH}."
+            )
+        return MODELS[name].make(facts)
+
+
+def known_models(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of models, refused before anything is read; networks need PyTorch."""
+    from polytask.selection.candidates import DEEP, DEFAULT, MODELS
+    from polytask.selection.networks import load_deep
+
+    found = tuple(known_name("--models", name, (DEFAULT, DEEP, *MODELS)) for name in names)
+    if any(name == DEEP or (name != DEFAULT and MODELS[name].family == DEEP) for name in found):
+        load_deep()
+    return found
+
+
+def known_name(flag: str, name: str, known: tuple[str, ...]) -> str:
+    """Return a name as it is known: spaces and signs may be written as hyphens."""
+    spelled = {re.sub("[^a-z0-9]+", "-", each): each for each in known}
+    found = name if name in known else spelled.get(re.sub("[^a-z0-9]+", "-", name))
+    if found is None:
+        shown = ", ".join(map(repr, known))
+        raise ParameterError(f"{flag} must be one of {shown}; got {name!r}.{nearest(name, known)}")
+    return found

@@ -1,21 +1,353 @@
-"""The options that several commands share, and how they are kept, repeated and read from TOML."""
+"""Groups of options are dataclasses, from which help, TOML keys, commands and calls follow."""
 
 from __future__ import annotations
 
+import importlib
+import inspect
+import math
 import re
 import shlex
 import shutil
 import sys
 import tomllib
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import MISSING, dataclass, field, fields, is_dataclass
+from functools import cached_property, partial
+from operator import itemgetter
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from polytask._checks import nearest
 from polytask.exceptions import DataError, ParameterError
+
+if TYPE_CHECKING:
+    from polytask.messages import Translator
+
+Help = str | Callable[[], str]
+
+
+@dataclass(frozen=True)
+class OptionText:
+    """What ``--help`` shows of an option; names are found when they are asked for."""
+
+    help: Help
+    flags: tuple[str, ...] = ()
+    metavar: str | None = None
+    least: int | None = None
+    shown: bool | str = True
+    panel: str | None = None
+    is_argument: bool = False
+
+    def for_typer(self, name: str, hint: object, panel: str, callback: Any = None) -> Any:  # noqa: ANN401
+        """Return the parameter of typer."""
+        text = self.help if isinstance(self.help, str) else self.help()
+        if self.is_argument:
+            return typer.Argument(metavar=self.metavar, help=text, show_default=False)
+        flags = self.flags or ((f"--{name.replace('_', '-')}",) if hint is bool else ())
+        return typer.Option(
+            *flags, metavar=self.metavar, help=text, rich_help_panel=self.panel or panel,
+            min=self.least, show_default=self.shown, callback=callback,
+            is_eager=callback is not None,
+        )  # fmt: skip
+
+
+def option(
+    help: Help,
+    *flags: str,
+    default: Any = None,  # noqa: ANN401
+    metavar: str | None = None,
+    least: int | None = None,
+    shown: bool | str = True,
+    panel: str | None = None,
+) -> Any:  # noqa: ANN401 - a field of any type
+    """Return the field of an option; its name and type are those of the field."""
+    text = OptionText(help, flags, metavar, least, shown, panel)
+    return field(default=default, metadata={"option": text})
+
+
+def argument(help: Help, metavar: str, *, default: Any = None) -> Any:  # noqa: ANN401
+    """Return the field of an argument that has no name on the command line."""
+    text = OptionText(help, metavar=metavar, is_argument=True)
+    return field(default=default, metadata={"option": text})
+
+
+@dataclass(frozen=True)
+class Vary:
+    """What one command changes of a group: the options that it lacks, and those that differ."""
+
+    without: tuple[str, ...] = ()
+    changed: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Derived:
+    """Options that are arguments of a library function, with the first sentence on each."""
+
+    function: str
+    panel: str
+    skipped: frozenset[str]
+    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
+
+    def options(self) -> Iterator[tuple[str, str, Any, Any]]:
+        """Yield argument, name of the option, type and field."""
+        module, _, name = self.function.rpartition(".")
+        function = getattr(importlib.import_module(module), name)
+        hints, texts = get_type_hints(function), first_sentences(function)
+        for argument_name, parameter in inspect.signature(function).parameters.items():
+            if argument_name in self.skipped:
+                continue
+            kind, made = self.changed.get(argument_name, (None, None))
+            if made is None:
+                kind = hints[argument_name]
+                kind = type(parameter.default) if kind is Any else kind
+                made = option(texts[argument_name], default=parameter.default)
+            flags = made.metadata["option"].flags
+            spoken = flags[0].lstrip("-").replace("-", "_") if flags else argument_name
+            yield argument_name, spoken, kind, made
+
+
+def first_sentences(function: Callable[..., Any]) -> dict[str, str]:
+    """Return the first sentence of numpydoc on every parameter, in words of the command line."""
+    section = inspect.getdoc(function) or ""
+    section = section.partition("Parameters\n-----")[2].partition("\nReturns\n")[0]
+    found: dict[str, str] = {}
+    for name, text in re.findall(r"^(\w+) :.*\n((?:    .*\n?)+)", section, re.MULTILINE):
+        whole = " ".join(text.split()).replace("`", "")
+        found[name] = re.split(r"(?<=[.?!])\s|;\s", whole)[0].rstrip(".?!") + "."
+    return found
+
+
+# One option as a command reads it: where its value goes, its type, its field, its panel.
+_Leaf = tuple[str, Any, Any, str]
+
+
+def _leaves(kind: Any, vary: Vary) -> Iterator[_Leaf]:  # noqa: ANN401 - a dataclass
+    hints = get_type_hints(kind)
+    for each in fields(kind):
+        if each.name in vary.without:
+            continue
+        if is_dataclass(hints[each.name]):
+            yield from _leaves(hints[each.name], vary)
+        elif "option" in each.metadata:
+            made = vary.changed.get(each.name, each)
+            yield each.name, hints[each.name], made, kind.PANEL
+
+
+def _built(kind: Any, vary: Vary, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass
+    hints, given = get_type_hints(kind), {}
+    for each in fields(kind):
+        if is_dataclass(hints[each.name]):
+            given[each.name] = _built(hints[each.name], vary, values)
+        elif each.name in values and each.name not in vary.without:
+            given[each.name] = values[each.name]
+    return kind(**given)
+
+
+def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Return a function of single options that calls a function of groups of options."""
+    hints = get_type_hints(function, include_extras=True)
+    hints.pop("return", None)
+    parameters: list[inspect.Parameter] = []
+    lists: set[str] = set()
+    groups: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
+
+    def add(name: str, kind: Any, made: Any, panel: str) -> None:  # noqa: ANN401
+        text: OptionText = made.metadata["option"]
+        if get_origin(kind) is tuple:
+            lists.add(name)
+            kind = list[str] | None
+        callback = use_config if name == "config" else None
+        hint = Annotated[kind, text.for_typer(name, kind, panel, callback)]
+        default = None if name in lists else made.default
+        empty = inspect.Parameter.empty
+        default = empty if default is MISSING else default
+        keyword = inspect.Parameter.KEYWORD_ONLY
+        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=hint))
+
+    for name, hint in hints.items():
+        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
+        derived = next((e for e in extras if isinstance(e, Derived)), None)
+        if derived is not None:
+            names = {}
+            for target, spoken, leaf, made in derived.options():
+                names[spoken] = target
+                add(spoken, leaf, made, derived.panel)
+            groups[name] = _Passed(names)
+        elif is_dataclass(kind):
+            vary = next((e for e in extras if isinstance(e, Vary)), Vary())
+            for leaf in _leaves(kind, vary):
+                add(*leaf)
+            groups[name] = partial(_built, kind, vary)
+        else:
+            keyword = inspect.Parameter.KEYWORD_ONLY
+            parameters.append(inspect.Parameter(name, keyword, annotation=hint))
+            groups[name] = itemgetter(name)
+
+    def call(**values: Any) -> Any:  # noqa: ANN401
+        tidy = {k: tuple(v or ()) if k in lists else v for k, v in values.items()}
+        return function(**{name: made(tidy) for name, made in groups.items()})
+
+    parameters.sort(key=lambda each: _rank(each.annotation))
+    call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    call.__annotations__ = {each.name: each.annotation for each in parameters}
+    return call
+
+
+# Panels of --help in this order; those of single commands stand in the place of the gap.
+_PANELS = ("Columns", "Rows held out", "", "Output and running", "Reading files")
+
+
+def _rank(hint: Any) -> int:  # noqa: ANN401 - an Annotated type, or a context
+    texts = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
+    panel = getattr(texts[0], "rich_help_panel", None) if texts else None
+    return -1 if panel is None else _PANELS.index(panel if panel in _PANELS else "")
+
+
+@dataclass(frozen=True)
+class _Passed:
+    """Arguments of a library function by their options; what is not given is left out."""
+
+    names: Mapping[str, str]
+
+    def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
+        """Return the arguments."""
+        given = {target: values[name] for name, target in self.names.items()}
+        for name, target in self.names.items():
+            if isinstance(given[target], float) and not math.isfinite(given[target]):
+                flag = f"--{name.replace('_', '-')}"
+                raise ParameterError(f"{flag} must be a finite number; got {given[target]}.")
+        return {
+            target: list(value) if isinstance(value, tuple) else value
+            for target, value in given.items()
+            if value is not None and value != ()
+        }
+
+
+def command(
+    name: str, function: Callable[..., Any], summary: str, details: str = "", epilog: str = ""
+) -> Any:  # noqa: ANN401 - a command of typer
+    """Return the command of a function whose parameters are groups of options."""
+    app = typer.Typer(
+        add_completion=False,
+        rich_markup_mode="rich",
+        context_settings={"help_option_names": ["-h", "--help"]},
+    )
+    app.command(name, help=f"{summary}\n\n{details}".rstrip(), epilog=epilog)(flattened(function))
+    made = typer.main.get_command(app)
+    made.short_help = summary
+    return made
+
+
+def _given(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a dataclass of options
+    """Yield flag and value of the options of a group that differ from their defaults."""
+    for each in fields(group):
+        text, value = each.metadata.get("option"), getattr(group, each.name)
+        if text is not None and not text.is_argument and value != each.default:
+            yield (text.flags[0] if text.flags else f"--{each.name.replace('_', '-')}"), value
+
+
+def spoken_words(group: Any) -> list[str]:  # noqa: ANN401 - a dataclass of options
+    """Return the words that give the options of a group their values; defaults are left out."""
+    return [word for flag, value in _given(group) for word in flag_words(flag, "", value)]
+
+
+def spoken_flags(group: Any) -> list[str]:  # noqa: ANN401 - a dataclass of options
+    """Return the options of a group that differ from their defaults, as they are typed."""
+    return [flag for flag, _ in _given(group)]
+
+
+def flag_words(flag: str, opposite: str, value: object) -> list[str]:
+    """Return the words that give one option its value."""
+    if isinstance(value, bool):
+        return [flag] if value else [opposite]
+    listed = [str(item) for item in value] if isinstance(value, list | tuple) else [str(value)]
+    # A value like -x would be read as an option.
+    parted = [[f"{flag}={item}"] if item.startswith("-") else [flag, item] for item in listed]
+    return [word for words in parted for word in words]
+
+
+# What says where and how a command runs, not what it does.
+_PASSING = frozenset({"out", "config", "resume", "force"})
+
+
+@dataclass(frozen=True)
+class ExplicitOptions:
+    """The options of one run that were given, on the command line or in a file."""
+
+    values: Mapping[str, Any]
+    words: tuple[str, ...]
+
+    @classmethod
+    def of(cls, context: typer.Context) -> ExplicitOptions:
+        """Return what was given to a command, but for what decides nothing about its result."""
+        values: dict[str, Any] = {}
+        first: list[str] = []
+        words: list[str] = []
+        for parameter in context.command.params:
+            name = str(parameter.name)
+            source = context.get_parameter_source(name)
+            if name in _PASSING or source is None or source.name == "DEFAULT":
+                continue
+            value = context.params[name]
+            values[name] = list(value) if isinstance(value, list | tuple) else value
+            if parameter.param_type_name == "argument":
+                first.append(str(value))
+            else:
+                opposite = next(iter(parameter.secondary_opts), "")
+                words += flag_words(max(parameter.opts, key=len), opposite, value)
+        return cls(values, (*first, *words))
+
+
+def command_line(*words: str) -> str:
+    """Return a line that runs this program, by its path where it is not on the search path."""
+    called = sys.argv[0]
+    own = Path(called).stem == "polytask" and Path(called).is_file()
+    return shlex.join([called if own and shutil.which("polytask") is None else "polytask", *words])
+
+
+def use_config(context: typer.Context, path: str | None) -> str | None:
+    """Make the values of a TOML file the defaults of a command."""
+    if path is None:
+        return path
+    spoken = {
+        max(each.opts, key=len).removeprefix("--"): each
+        for each in context.command.params
+        if each.name != "config"
+    }
+    try:
+        with open(path, "rb") as file:
+            content = tomllib.load(file)
+    except OSError as error:
+        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise DataError(f"{path} is not a TOML file: {error}.") from None
+    defaults: dict[str, Any] = {}
+    for key, value in content.items():
+        found = spoken.get(key.replace("_", "-"))
+        if found is None:
+            known = ", ".join(sorted(spoken))
+            raise ParameterError(
+                f"{path} sets {key!r}, which is no option of {context.command_path}."
+                f"{nearest(key, spoken)} The options are {known}."
+            )
+        several = bool(getattr(found, "multiple", False))
+        defaults[str(found.name)] = _toml_value(value, key, path, several)
+    context.default_map = defaults
+    return path
+
+
+def _toml_value(value: object, key: str, path: str, several: bool) -> object:
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, list) and several and not any(isinstance(v, dict | list) for v in value):
+        return [str(item) for item in value]
+    if isinstance(value, dict | list):
+        allowed = "one value or a list of values" if several else "one value"
+        raise ParameterError(f"{key} in {path} must be {allowed}; got {value!r}.")
+    return [str(value)] if several else str(value)
+
 
 _UNITS = {"h": 3600.0, "m": 60.0, "s": 1.0}
 _NUMBER = r"(\d+(?:[.]\d+)?)"
@@ -25,10 +357,9 @@ _PARTS = re.compile(rf"(?:{_NUMBER}h)?(?:{_NUMBER}m(?:in)?)?(?:{_NUMBER}s)?", re
 def seconds(text: str) -> float:
     """Return how many seconds a time budget is."""
     words = "".join(text.lower().split())
-    bare = re.fullmatch(_NUMBER, words, re.ASCII)
     parts = _PARTS.fullmatch(words)
     found = 0.0
-    if bare:
+    if re.fullmatch(_NUMBER, words, re.ASCII):
         found = float(words)
     elif parts:
         pairs = zip(parts.groups(), _UNITS.values(), strict=True)
@@ -41,330 +372,53 @@ def seconds(text: str) -> float:
     return found
 
 
-def processes(jobs: int | None) -> int:
-    """Return how many processes to use: as many as asked for, or as this one may use."""
-    if jobs is not None:
-        return jobs
-    from joblib import cpu_count
-
-    return int(cpu_count())
-
-
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
-# What says where and how a command runs, not what it does.
-_PASSING = frozenset({"out", "config", "resume", "force"})
-
-
 @dataclass(frozen=True)
-class Given:
-    """The options of one run that were given, on the command line or in a file."""
+class Running:
+    """Where the result goes, and how the command runs."""
 
-    values: Mapping[str, Any]
-    words: tuple[str, ...]
+    PANEL = "Output and running"
 
-
-def given_options(context: typer.Context) -> Given:
-    """Return what was given to a command, but for what decides nothing about its result."""
-    values: dict[str, Any] = {}
-    first: list[str] = []
-    words: list[str] = []
-    for option in context.command.params:
-        name = str(option.name)
-        source = context.get_parameter_source(name)
-        if name in _PASSING or source is None or source.name == "DEFAULT":
-            continue
-        value = context.params[name]
-        values[name] = list(value) if isinstance(value, list | tuple) else value
-        if option.param_type_name == "argument":
-            first.append(str(value))
-        else:
-            words += _words(option, value)
-    return Given(values, (*first, *words))
-
-
-def _words(option: Any, value: object) -> list[str]:  # noqa: ANN401 - an option of typer
-    spoken = max(option.opts, key=len)
-    if isinstance(value, bool):
-        return [spoken] if value else list(option.secondary_opts[:1])
-    listed = value if isinstance(value, list | tuple) else [value]
-    pairs = [(spoken, str(item)) for item in listed]
-    # A value like -x would be read as an option.
-    parted = [[f"{a}={b}"] if b.startswith("-") else [a, b] for a, b in pairs]
-    return [word for words in parted for word in words]
-
-
-def command_line(*words: str) -> str:
-    """Return words as a line that a shell reads as they are."""
-    return shlex.join([program(), *words])
-
-
-def program() -> str:
-    """Return how this program is called here: by its path where it is not on the search path."""
-    called = sys.argv[0]
-    own = Path(called).stem == "polytask" and Path(called).is_file()
-    return called if own and shutil.which("polytask") is None else "polytask"
-
-
-def use_config(context: typer.Context, path: str | None) -> str | None:
-    """Make the values of a TOML file the defaults of a command."""
-    if path is None:
-        return path
-    options = {
-        str(option.name): option for option in context.command.params if option.name != "config"
-    }
-    spoken = {_spoken(option): name for name, option in options.items()}
-    defaults: dict[str, Any] = {}
-    for key, value in _read(path).items():
-        name = spoken.get(key.replace("_", "-"))
-        if name is None:
-            known = ", ".join(sorted(spoken))
-            raise ParameterError(
-                f"{path} sets {key!r}, which is no option of {context.command_path}."
-                f"{nearest(key, spoken)} The options are {known}."
-            )
-        defaults[name] = _value(value, key, path, bool(getattr(options[name], "multiple", False)))
-    context.default_map = defaults
-    return path
-
-
-def _spoken(option: Any) -> str:  # noqa: ANN401 - a parameter of typer
-    """Return the name of an option as it is typed, without dashes."""
-    longest: str = max(option.opts, key=len)
-    return longest.removeprefix("--")
-
-
-def _read(path: str) -> dict[str, Any]:
-    try:
-        with open(path, "rb") as file:
-            return tomllib.load(file)
-    except OSError as error:
-        raise DataError(f"{path} cannot be read: {error.strerror or error}.") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise DataError(f"{path} is not a TOML file: {error}.") from None
-
-
-def _value(value: object, key: str, path: str, multiple: bool) -> object:
-    if isinstance(value, bool):
-        return value
-    if isinstance(value, list) and multiple and not any(isinstance(v, dict | list) for v in value):
-        return [str(item) for item in value]
-    if isinstance(value, dict | list):
-        allowed = "one value or a list of values" if multiple else "one value"
-        raise ParameterError(f"{key} in {path} must be {allowed}; got {value!r}.")
-    return [str(value)] if multiple else str(value)
-
-
-READING, COLUMNS, LEARNING, COMPARING, RUNNING = (
-    "Reading files",
-    "Columns",
-    "Learning",
-    "Comparing",
-    "Running",
-)
-
-Data = Annotated[
-    str | None,
-    typer.Argument(
-        metavar="DATA",
-        show_default=False,
-        help="The table: .csv, .tsv, .txt (also .gz), .parquet, .arrow, .feather.",
-    ),
-]
-Sep = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CHAR",
-        rich_help_panel=READING,
-        help="Separator of text files: a character, or comma, semicolon, tab, pipe "
-        "(default: found from the first rows).",
-    ),
-]
-Decimal = Annotated[
-    str | None,
-    typer.Option(
-        metavar="CHAR",
-        rich_help_panel=READING,
-        help="Decimal mark: . or , (default: . and, in targets of text, what their numbers tell).",
-    ),
-]
-MissingValues = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="WORD",
-        rich_help_panel=READING,
-        help="A word that means missing in every column, such as 'n/a?'; give it once per word.",
-    ),
-]
-Encoding = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        rich_help_panel=READING,
-        help="Encoding of text files (default: UTF-8, else UTF-16 by its mark, else GB18030).",
-    ),
-]
-FilePerTask = Annotated[
-    str | None,
-    typer.Option(
-        metavar="PATTERN",
-        rich_help_panel=READING,
-        help="One file per task, such as 'folder/*.csv' (in quotes); the task is the name of "
-        "the file without its suffix.",
-    ),
-]
-Task = Annotated[
-    str | None,
-    typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="The column that names the task."),
-]
-Target = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COL",
-        rich_help_panel=COLUMNS,
-        help="What is predicted. Several, without --task: each is a task.",
-    ),
-]
-Targets = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="PATTERN",
-        rich_help_panel=COLUMNS,
-        help="Targets by pattern, such as 'y_*', or a list a,b,c.",
-    ),
-]
-Features = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLS",
-        rich_help_panel=COLUMNS,
-        help="Features: a,b,c or patterns (default: all other columns).",
-    ),
-]
-Drop = Annotated[
-    list[str] | None,
-    typer.Option(
-        metavar="COLS",
-        rich_help_panel=COLUMNS,
-        help="Columns to leave out: a,b,c or patterns.",
-    ),
-]
-Weight = Annotated[
-    str | None,
-    typer.Option(metavar="COL", rich_help_panel=COLUMNS, help="The column of row weights."),
-]
-DropMissing = Annotated[
-    bool,
-    typer.Option(
-        "--drop-missing-target",
-        rich_help_panel=COLUMNS,
-        help="Leave rows without a target out instead of refusing them.",
-    ),
-]
-AllowLeak = Annotated[
-    bool,
-    typer.Option(
-        "--allow-leak",
-        rich_help_panel=COLUMNS,
-        help="Learn from a column that equals the target up to a factor and a constant, instead "
-        "of refusing it.",
-    ),
-]
-Ids = Annotated[
-    list[str] | None,
-    typer.Option(
-        "--id",
-        metavar="COL",
-        rich_help_panel=COLUMNS,
-        help="A column that names the rows: never a feature, copied into predictions.",
-    ),
-]
-Loss = Annotated[
-    str,
-    typer.Option(
-        metavar="NAME",
-        rich_help_panel=LEARNING,
-        help="auto, squared, huber (for numbers, some of them wrong), poisson (counts and rates), "
-        "gamma (positive amounts), quantile (the median; quantile(0.9): what nine in ten stay "
-        "below), square_root (tasks with unlike noise), logistic, squared_hinge or multinomial. "
-        "auto: text, true/false, categories and numbers with exactly two values are classes; "
-        "other numbers are numbers, also written like $1,234.50. More than 20 classes with fewer "
-        "than ten rows each on average must be asked for with multinomial.",
-    ),
-]
-Criterion = Annotated[
-    str | None,
-    typer.Option(
-        metavar="NAME",
-        rich_help_panel=LEARNING,
-        help="Search without folds: aic, aicc or gcv (to predict), bic or ebic (to find the "
-        "few columns that matter), evidence (quadratic penalties).",
-    ),
-]
-FOLDS = 5
-Folds = Annotated[
-    int | None,
-    typer.Option(
-        min=2, rich_help_panel=LEARNING, show_default=str(FOLDS), help="Folds of a search."
-    ),
-]
-Unseen = Annotated[
-    Literal["error", "shared"] | None,
-    typer.Option(
-        rich_help_panel=LEARNING,
-        help="Rows of tasks that were not in training: refuse them (error, the default), or "
-        "predict them from what the tasks share.",
-    ),
-]
-Jobs = Annotated[
-    int | None,
-    typer.Option(
-        metavar="N",
-        min=1,
-        rich_help_panel=RUNNING,
-        help="Processes to use at most (default: one per processor); small work takes one.",
-    ),
-]
-Config = Annotated[
-    str | None,
-    typer.Option(
-        metavar="FILE.toml",
-        is_eager=True,
-        callback=use_config,
-        rich_help_panel=RUNNING,
-        help='Read options from a TOML file, such as: task = "school". What stands on the '
-        "command line wins.",
-    ),
-]
-Force = Annotated[
-    bool,
-    typer.Option("--force", rich_help_panel=RUNNING, help="Replace the file named by --out."),
-]
-Time = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        rich_help_panel=COMPARING,
-        help="Learn from the past, test on what comes next, by this column of numbers or dates.",
-    ),
-]
-Group = Annotated[
-    str | None,
-    typer.Option(
-        metavar="COL",
-        rich_help_panel=COMPARING,
-        help="Rows that belong together (a patient, a day) are never on both sides of a split.",
-    ),
-]
-Budget = Annotated[
-    str | None,
-    typer.Option(
+    out: str | None = option("The model file to write.", metavar="MODEL")
+    force: bool = option("Replace the file that --out names.", default=False)
+    json: bool = option("Print JSON, for programs.", default=False)
+    resume: bool = option(
+        "Continue from the finished fits of an interrupted run of the same command.",
+        "--resume/--no-resume",
+        default=True,
+    )
+    time_budget: str | None = option(
+        "How long it may take, such as 600 (seconds), 90s, 10m or 1h30m; the same command "
+        "continues from what was finished.",
         metavar="TIME",
-        rich_help_panel=RUNNING,
-        help="Time it may take: 600 (seconds), 90s, 10m, 1h30m. Fits that have begun may take a "
-        "quarter more (those of tune end first); the same command goes on from there.",
-    ),
-]
+    )
+    jobs: int | None = option(
+        "How many processes to use at most (default: one per processor).", metavar="N", least=1
+    )
+    seed: int = option("Seed of everything that is random.", default=0, metavar="N", least=0)
+    lang: Literal["en", "zh"] = option(
+        "Language of the results: English or Chinese.", default="en", metavar="en|zh"
+    )
+    config: str | None = option(
+        'Read options from a TOML file with lines such as: task = "school". Options on the '
+        "command line take precedence.",
+        metavar="FILE.toml",
+    )
+
+    @property
+    def seconds(self) -> float | None:
+        """The time budget."""
+        return None if self.time_budget is None else seconds(self.time_budget)
+
+    @property
+    def processes(self) -> int:
+        """How many processes to use: as many as asked for, or as this one may use."""
+        from joblib import cpu_count
+
+        return int(cpu_count()) if self.jobs is None else self.jobs
+
+    @cached_property
+    def speech(self) -> Translator:
+        """The language of what is printed."""
+        from polytask.messages import Translator
+
+        return Translator(self.lang)

@@ -3,21 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
-from dataclasses import dataclass
+from dataclasses import MISSING, dataclass
 from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import numpy as np
-import typer
 from numpy.typing import NDArray
 
 from polytask._checks import nearest
-from polytask.cli import options
 from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.console import note, say
-from polytask.cli.files import Output, Source, Style, require_file
-from polytask.cli.fit import named
-from polytask.cli.options import counted
+from polytask.cli.describe import named
+from polytask.cli.files import Source, require_file, writable
+from polytask.cli.options import Running, Vary, argument, option
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -84,10 +82,22 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
 
     columns: Columns = [(str(name), rows.beside[name].array) for name in rows.beside.columns]
     if rows.task_name is not None and rows.task_name not in rows.beside.columns:
-        columns.append((rows.task_name, _written(rows.task or [])))
-    columns += _predicted(model, rows)
+        labels = rows.task or []
+        texts = sum(isinstance(label, str) for label in labels)
+        if 0 < texts < len(labels):
+            labels = [str(label) for label in labels]
+        columns.append((rows.task_name, as_column(labels).array))
+    values = _flat(_ask(model.predict, rows))
+    if values.ndim == 2:
+        columns += [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
+    else:
+        columns.append(("prediction", values))
     columns += _probabilities(model, rows)
-    columns.append(("note", _notes(model, rows)))
+    notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
+    for places, words in _remarks(model, rows):
+        for place, word in zip(places.tolist(), words, strict=True):
+            notes[place].append(word)
+    columns.append(("note", np.array(["; ".join(words) for words in notes], dtype=object)))
     names = [name for name, _ in columns]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
@@ -98,13 +108,6 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
     return pd.DataFrame(dict(columns))
 
 
-def _written(labels: list[Hashable]) -> Any:  # noqa: ANN401 - a column of pandas
-    """Return labels as a column of one type: text where some are text."""
-    texts = sum(isinstance(label, str) for label in labels)
-    mixed = 0 < texts < len(labels)
-    return as_column([str(label) for label in labels] if mixed else labels).array
-
-
 def _ask(method: Any, rows: Rows) -> Any:  # noqa: ANN401 - predict or predict_proba
     return method(rows.X) if rows.asked is None else method(rows.X, rows.asked)
 
@@ -113,15 +116,6 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
     if isinstance(values, dict):
         return np.concatenate([np.asarray(part) for part in values.values()])
     return np.asarray(values)
-
-
-def _predicted(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
-    import pandas as pd
-
-    values = _ask(model.predict, rows)
-    if isinstance(values, pd.DataFrame):
-        return [(str(name), values[name].array) for name in values.columns]
-    return [("prediction", _flat(values))]
 
 
 def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
@@ -139,18 +133,8 @@ def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
     ]
 
 
-def _notes(model: Any, rows: Rows) -> NDArray[np.object_]:  # noqa: ANN401
-    """Say what deserves a look, row by row."""
-    notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
-    for places, words in _remarks(model, rows):
-        for place, word in zip(places.tolist(), words, strict=True):
-            notes[place].append(word)
-    said = np.empty(rows.n_rows, dtype=object)
-    said[:] = ["; ".join(words) for words in notes]
-    return said
-
-
 def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
+    """Yield rows that deserve a look, and what about each of them does."""
     strangers = set(rows.unseen(model))
     if strangers:
         unseen = np.flatnonzero([label in strangers for label in rows.task or ()])
@@ -197,20 +181,81 @@ TABLE_SUFFIXES = (
 
 
 @dataclass(frozen=True)
+class Saved:
+    """The saved model."""
+
+    PANEL = "Arguments"
+
+    model: str = argument(
+        "A model that polytask fit, auto, tune or compare has written.", "MODEL", default=MISSING
+    )
+
+
+@dataclass(frozen=True)
 class Copied:
-    """What is copied from the table."""
+    """What is known of the columns of the table, and copied from them."""
 
-    task: str | None
-    ids: tuple[str, ...]
-    keep: tuple[str, ...]
+    PANEL = "Columns"
+
+    ids: tuple[str, ...] = option(
+        "A column that identifies rows, copied into the predictions.",
+        "--id",
+        metavar="COL",
+        default=(),
+    )
+    keep: tuple[str, ...] = option(
+        "Further columns to copy into the predictions: a,b,c or patterns.",
+        metavar="COLS",
+        default=(),
+    )
+    task: str | None = option(
+        "The column that names the task, for a model that was fitted on one file per task; other "
+        "models know their column.",
+        metavar="COL",
+    )
+    unseen_tasks: Literal["error", "shared"] | None = option(
+        "Rows of tasks that were not in training: error refuses them, shared predicts them from "
+        "what all tasks have in common (default: as the model was fitted).",
+        metavar="error|shared",
+    )
 
 
-def run_predict(
-    path: str, source: Source, copied: Copied, output: Output, unseen_tasks: str | None
+DETAILS = """Writes one row per row of the table, in the same order: the identifiers, the task, \
+the prediction (one column per target where each target is a task), the probability of each \
+class, and a note on rows that deserve a look: an unseen task, a new level, missing cells.
+"""
+
+EPILOG = """[bold]Examples[/bold]
+
+  polytask predict exams.polytask new.csv --out predictions.csv
+
+  polytask predict exams.polytask new.csv --id pupil --unseen-tasks shared --out predictions.csv
+"""
+
+
+def predict(
+    saved: Saved,
+    source: Source,
+    copied: Copied,
+    running: Annotated[
+        Running,
+        Vary(
+            ("json", "resume", "time_budget", "jobs", "seed"),
+            {
+                "out": option(
+                    "The table to write: .csv, .tsv (also .gz), .parquet or .arrow.",
+                    metavar="FILE",
+                )
+            },
+        ),
+    ],
 ) -> None:
     """Load, read, predict, write and say what was met."""
-    source.check("polytask predict")
-    target = output.check("predictions.csv", path, source.data)
+    path = saved.model
+    source.check("predict")
+    target = writable(
+        running.out, force=running.force, example="predictions.csv", inputs=(path, source.data)
+    )
     if not target.lower().endswith(TABLE_SUFFIXES):
         raise DataError(
             f"Cannot write {target}: allowed are the suffixes {', '.join(TABLE_SUFFIXES)}."
@@ -220,18 +265,28 @@ def run_predict(
     from polytask.data.readers import write_table
 
     model = load(path)
-    if unseen_tasks is not None:
-        model.unseen_tasks = unseen_tasks
-    rows = _rows(model, source, copied)
+    if copied.unseen_tasks is not None:
+        model.unseen_tasks = copied.unseen_tasks
+    rows = (
+        _separate(model, source, copied) if source.data is None else _rows(model, source, copied)
+    )
     table = prediction_table(model, rows)
     write_table(table, target)
-    _say_summary(model, rows, target)
+    speech = running.speech
+    for sentence in rows.met(model).warnings:
+        note(sentence)
+    strangers = rows.unseen(model)
+    if strangers:
+        names = set(strangers)
+        count = sum(label in names for label in rows.task or ())
+        fields: dict[str, str | int] = {"rows": speech("count.rows", {"n": count})}
+        fields |= {"n": len(strangers), "names": named([str(s) for s in strangers])}
+        note(speech("cli.predict.unseen", fields))
+    say(speech("cli.predict.wrote", {"n": rows.n_rows, "path": target}))
 
 
 def _rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 - any estimator
-    if source.pattern is not None:
-        return _separate(model, source, copied)
-    table = source.table()
+    table = source.table(set(model.feature_names_in_).__contains__)
     column = task_column_of(model, copied.task, table, source.name)
     columns = list(table.columns)
     beside = _beside(copied, columns, source.name)
@@ -291,6 +346,9 @@ def _check_tasks(model: Any, labels: list[Hashable], what: str, source: str) -> 
 
 def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
     """Return the columns that the model needs; refuse a table that lacks some."""
+    from polytask._estimator.dates import dates_again
+
+    table = dates_again(table, model._schema.dates)
     wanted = [str(name) for name in model.feature_names_in_]
     lacking = [name for name in wanted if name not in table.columns]
     if lacking:
@@ -317,91 +375,16 @@ def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN4
             if copied.task is not None
             else "The model predicts each of its targets for every row: give it DATA, one table."
         )
-    tables = source.tables()
+    tables = source.tables(set(model.feature_names_in_).__contains__)
     labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
     _check_tasks(model, labels, "the names of the files", source.name)
+    names = set(model.feature_names_in_)
     X = {
-        label: _of_task(table, model) for label, table in zip(labels, tables.values(), strict=True)
+        label: table[[name for name in table.columns if name in names]]
+        for label, table in zip(labels, tables.values(), strict=True)
     }
     beside = [
         table[list(_beside(copied, list(table.columns), name))] for name, table in tables.items()
     ]
     task = [label for label, t in zip(labels, tables.values(), strict=True) for _ in range(len(t))]
     return Rows(X, pd.concat(beside, ignore_index=True), "task", task, None)
-
-
-def _of_task(table: pd.DataFrame, model: Any) -> pd.DataFrame:  # noqa: ANN401
-    return table[[name for name in table.columns if name in set(model.feature_names_in_)]]
-
-
-def _say_summary(model: Any, rows: Rows, target: str) -> None:  # noqa: ANN401
-    for sentence in rows.met(model).warnings:
-        note(sentence)
-    strangers = rows.unseen(model)
-    if strangers:
-        count = sum(label in set(strangers) for label in rows.task or ())
-        were = "was" if len(strangers) == 1 else "were"
-        note(
-            f"{counted(count, 'row')} of {counted(len(strangers), 'task')} that {were} not in "
-            f"training ({named([str(s) for s in strangers])}) had only what tasks share to go by."
-        )
-    say(f"Wrote {counted(rows.n_rows, 'row')} to {target}.")
-
-
-HELP = """Predict the rows of a table, in their order.
-
-Writes the identifiers, the task, the prediction (one column per target where each target is a \
-task), the probability of each class, and a note for rows that deserve a look: an unseen task, a \
-new level, missing cells.
-"""
-
-EPILOG = """[bold]Example[/bold]
-
-  polytask predict exams.polytask new.csv --id pupil --out predictions.csv
-"""
-
-
-def predict(
-    model: Annotated[str, typer.Argument(metavar="MODEL", help="A model that fit has written.")],
-    data: options.Data = None,
-    task: Annotated[
-        str | None,
-        typer.Option(
-            metavar="COL",
-            rich_help_panel=options.COLUMNS,
-            help="The column that names the task, for a model that was fitted on one file per "
-            "task (others know their column).",
-        ),
-    ] = None,
-    ids: options.Ids = None,
-    keep: Annotated[
-        list[str] | None,
-        typer.Option(
-            metavar="COLS",
-            rich_help_panel=options.COLUMNS,
-            help="Columns to copy beside the predictions: a,b,c or patterns.",
-        ),
-    ] = None,
-    file_per_task: options.FilePerTask = None,
-    sep: options.Sep = None,
-    decimal: options.Decimal = None,
-    encoding: options.Encoding = None,
-    missing_values: options.MissingValues = None,
-    unseen_tasks: options.Unseen = None,
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="FILE",
-            rich_help_panel=options.RUNNING,
-            help="The table to write: .csv, .tsv, .parquet, .arrow; suffixes .csv.gz, .tsv.gz.",
-        ),
-    ] = None,
-    config: options.Config = None,
-    force: options.Force = False,
-) -> None:
-    """Predict the rows of a table, in their order."""
-    source = Source(
-        data, file_per_task, Style(sep, decimal, encoding, tuple(missing_values or ()))
-    )
-    copied = Copied(task, tuple(ids or ()), tuple(keep or ()))
-    run_predict(model, source, copied, Output(out, force), unseen_tasks)

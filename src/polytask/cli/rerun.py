@@ -6,15 +6,14 @@ import csv
 import glob
 import os
 from collections.abc import Mapping
+from dataclasses import MISSING, dataclass, replace
 from typing import Annotated, Any
 
-import typer
-
 from polytask._checks import nearest
-from polytask.cli import options
 from polytask.cli.console import DONE, note, say
-from polytask.cli.files import Source, Style, checksum, files_of, require_file
-from polytask.cli.folder import LOCK, SCORES, TASKS, read_lock
+from polytask.cli.files import Source, require_file
+from polytask.cli.folder import LOCK, SCORES, TASKS, checksum, files_of, read_lock
+from polytask.cli.options import Running, Vary, argument, command, option
 from polytask.exceptions import DataError
 
 # What depends on the machine and on how busy it is.
@@ -51,23 +50,79 @@ def _read(path: str) -> Rows:
 DIFFERENT = 3
 
 
-def run_rerun(path: str, out: str | None, jobs: int | None) -> int:
+@dataclass(frozen=True)
+class Comparison:
+    """The comparison to repeat."""
+
+    PANEL = "Arguments"
+
+    lock: str = argument(f"The {LOCK} in the folder of a comparison.", "LOCK", default=MISSING)
+
+
+DETAILS = f"""{LOCK} holds options, checksums of the data, seed and versions. Seconds and bytes \
+are not compared.
+"""
+
+EPILOG = f"""[bold]Examples[/bold]
+
+  polytask rerun exams/{LOCK}
+
+  polytask rerun exams/{LOCK} --out again --jobs 2
+
+Exit status: 0 every number is the same, 3 one is not, 2 it cannot be repeated (other data).
+"""
+
+
+def rerun(
+    comparison: Comparison,
+    running: Annotated[
+        Running,
+        Vary(
+            ("force", "json", "resume", "time_budget", "seed", "config"),
+            {
+                "out": option(
+                    "The new folder to write (default: the old name with -rerun).", metavar="DIR"
+                )
+            },
+        ),
+    ],
+) -> int:
     """Repeat a comparison in a new folder and compare the numbers."""
+    from polytask.io.model_file import versions
+
+    path = comparison.lock
     require_file(path, f"the {LOCK} in it")
-    lock = read_lock(path)
-    command = lock["command"]
-    if not command["complete"]:
+    held = read_lock(path)
+    before = held["command"]
+    if not before["complete"]:
         raise DataError(
             f"The comparison of {path} was stopped before its end, so its numbers depend on when: "
-            f"finish it first. It was: {command['line']}"
+            f"finish it first. It was: {before['line']}"
         )
     old = os.path.dirname(path) or "."
-    target = _new_folder(old, out)
-    base = _base(old, command)
-    _check_files(base, command)
-    _note_versions(lock.get("versions"))
-    status = _run(_options(base, command["options"], jobs), target)
-    return status or _report(old, target)
+    target = _new_folder(old, running.out)
+    base = _base(old, before)
+    _check_files(base, before)
+    known = held.get("versions")
+    known = known if isinstance(known, dict) else {}
+    for name, version in versions().items():
+        if known.get(name) != version:
+            note(f"{name} was {known.get(name, 'unknown')} then and is {version} now.")
+    options = _options(base, before["options"], running.jobs)
+    if running.lang != "en":
+        options["lang"] = running.lang
+    status = _run(options, target)
+    if status != DONE:
+        return status
+    speech = replace(running, lang=options.get("lang", "en")).speech
+    say()
+    for name in (SCORES, TASKS):
+        found = first_difference(os.path.join(old, name), os.path.join(target, name))
+        if found:
+            say(speech("cli.rerun.different", {"what": found}))
+            return DIFFERENT
+    say(speech("cli.rerun.same", {"scores": SCORES, "tasks": TASKS}))
+    return DONE
 
 
 def _new_folder(old: str, out: str | None) -> str:
@@ -80,7 +135,7 @@ def _new_folder(old: str, out: str | None) -> str:
     while os.path.exists(free):
         count += 1
         free = f"{name}-{count}"
-    return _like(old, free)
+    return free if os.path.isabs(old) else os.path.relpath(free)
 
 
 def _base(old: str, command: Mapping[str, Any]) -> str:
@@ -92,15 +147,10 @@ def _base(old: str, command: Mapping[str, Any]) -> str:
     return first
 
 
-def _like(example: str, path: str) -> str:
-    """Return a path from here, unless the example is written from the root."""
-    return path if os.path.isabs(example) else os.path.relpath(path)
-
-
 def _check_files(base: str, command: Mapping[str, Any]) -> None:
     files: Mapping[str, str] = command["files"]
     pattern = _options(base, command["options"], None).get("file_per_task")
-    now = [] if pattern is None else files_of(Source(None, pattern, Style()))
+    now = [] if pattern is None else files_of(Source(None, pattern))
     added = {os.path.basename(file) for file in now} - {os.path.basename(file) for file in files}
     if added:
         raise DataError(f"{pattern} now means more files than were compared on: {min(added)}.")
@@ -112,15 +162,6 @@ def _check_files(base: str, command: Mapping[str, Any]) -> None:
             raise DataError(
                 f"{path} is not what it was when it was compared on: its content has changed."
             )
-
-
-def _note_versions(held: object) -> None:
-    from polytask.io.model_file import versions
-
-    before = held if isinstance(held, dict) else {}
-    for name, version in versions().items():
-        if before.get(name) != version:
-            note(f"{name} was {before.get(name, 'unknown')} then and is {version} now.")
 
 
 def _options(base: str, options: Mapping[str, Any], jobs: int | None) -> dict[str, Any]:
@@ -136,64 +177,18 @@ def _run(options: Mapping[str, Any], out: str) -> int:
     """Parse the options as those of a configuration file and run the command."""
     from polytask.cli.compare import compare
 
-    app = typer.Typer(add_completion=False)
-    app.command(name="compare")(compare)
-    command = typer.main.get_command(app)
-    known = {str(option.name) for option in command.params}
+    made = command("compare", compare, "")
+    known = {str(each.name) for each in made.params}
     for name in options:
         if name not in known:
             raise DataError(
                 f"The lock has the option {name!r}, which compare does not know."
                 f"{nearest(name, known)}"
             )
-    status = command.main(
+    status = made.main(
         args=["--out", out],
         prog_name="polytask compare",
         standalone_mode=False,
         default_map=dict(options),
     )
     return status if isinstance(status, int) else DONE
-
-
-def _report(old: str, new: str) -> int:
-    say()
-    for name in (SCORES, TASKS):
-        found = first_difference(os.path.join(old, name), os.path.join(new, name))
-        if found:
-            say(f"Not the same: {found}.")
-            return DIFFERENT
-    say(f"The same: every number of {SCORES} and {TASKS} is what it was.")
-    return DONE
-
-
-HELP = """Repeat a comparison and say whether every number is the same.
-
-Reads the lock that polytask compare has written: options, checksums of the data, seed and \
-versions. Costs (seconds, bytes) are not compared.
-"""
-
-EPILOG = """[bold]Example[/bold]
-
-  polytask rerun exams/run.lock.json
-
-Exit status: 0 every number is the same, 3 one is not, 2 it cannot be repeated (other data).
-"""
-
-
-def rerun(
-    lock: Annotated[
-        str,
-        typer.Argument(metavar="LOCK", help="The run.lock.json in the folder of a comparison."),
-    ],
-    out: Annotated[
-        str | None,
-        typer.Option(
-            metavar="DIR",
-            rich_help_panel=options.RUNNING,
-            help="The new folder to write (default: the old name with -rerun).",
-        ),
-    ] = None,
-    jobs: options.Jobs = None,
-) -> int:
-    """Repeat a comparison and say whether every number is the same."""
-    return run_rerun(lock, out, jobs)

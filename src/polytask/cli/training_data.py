@@ -2,53 +2,46 @@
 
 from __future__ import annotations
 
+import shlex
+import warnings
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from enum import Enum
+from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import nearest
-from polytask.cli.columns import Roles, Wanted, groups_of, likely_tasks, roles_of, times_of
-from polytask.cli.console import note
+from polytask.cli.columns import (
+    ColumnOptions,
+    Roles,
+    Splitting,
+    groups_of,
+    likely_tasks,
+    require,
+    roles_of,
+    times_of,
+)
+from polytask.cli.console import FILE_ROWS, counted, note
 from polytask.cli.files import Source
-from polytask.cli.options import counted
 from polytask.data._text_hints import missing_option
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
+from polytask.losses import LOSSES
+from polytask.losses.parse import parse as parse_loss
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask.losses import Loss
+    from polytask.selection.facts import Facts
+
 
 # Words that a message names one by one.
 MOST_WORDS = 5
-LOSSES = (
-    "auto",
-    "squared",
-    "huber",
-    "poisson",
-    "gamma",
-    "quantile",
-    "square_root",
-    "logistic",
-    "squared_hinge",
-    "multinomial",
-)
-# Those that models with the usual losses only do not have.
-UNUSUAL = ("huber", "poisson", "gamma", "quantile", "square_root", "squared_hinge")
-_OF_NUMBERS = frozenset({"squared", "huber", "poisson", "gamma", "quantile", "square_root"})
-_OF_TWO_CLASSES = frozenset({"logistic", "squared_hinge"})
-
-
-class Problem(Enum):
-    """What the targets are together."""
-
-    REGRESSION = "regression"
-    CLASSIFICATION = "classification"
-    MIXED = "mixed"
+AUTO, CLASSES = "auto", "classes"
+Problem = Literal["regression", "classification", "mixed"]
 
 
 @dataclass(frozen=True)
@@ -62,12 +55,6 @@ class TargetKind:
     written: str = ""
 
     @property
-    def sentence(self) -> str:
-        """The kind with its reason."""
-        word = "classification" if self.is_class else "regression"
-        return f"{self.name!r} {self.reason}: {word}."
-
-    @property
     def loss(self) -> str:
         """The name of the loss that fits."""
         if not self.is_class:
@@ -79,42 +66,43 @@ def problem_of(kinds: Sequence[TargetKind]) -> Problem:
     """Return what the targets are together."""
     classes = {kind.is_class for kind in kinds}
     if len(classes) == 2:
-        return Problem.MIXED
-    return Problem.CLASSIFICATION if True in classes else Problem.REGRESSION
+        return "mixed"
+    return "classification" if True in classes else "regression"
 
 
 @dataclass(frozen=True)
-class Demand:
-    """What the user wants the targets to be."""
+class TargetTypeOverride:
+    """What the targets are to be: by a loss, "auto" or "classes", and the option that says so."""
 
     loss: str
     option: str
     for_classes: str = "--loss multinomial"
 
-    def __post_init__(self) -> None:
-        """Refuse losses that there are not."""
-        if self.name not in (*LOSSES, "classes"):
-            allowed = "one of " + ", ".join(LOSSES)
-            raise ParameterError(
-                f"--loss must be {allowed}; got {self.loss!r}.{nearest(self.name, LOSSES)}"
-            )
+    @classmethod
+    def of_loss(cls, loss: str) -> TargetTypeOverride:
+        """Return what the option ``--loss`` says."""
+        return cls(loss, f"--loss {loss}")
 
-    @property
-    def name(self) -> str:
-        """The loss without numbers in brackets."""
-        return name_of(self.loss)
+    @cached_property
+    def known(self) -> Loss | None:
+        """The loss itself; None for "auto" and "classes"."""
+        if self.loss in (AUTO, CLASSES):
+            return None
+        found = parse_loss(self.loss, LOSSES)
+        if found is None:
+            known = (AUTO, *LOSSES)
+            raise ParameterError(
+                f"--loss must be one of {', '.join(known)}; got {self.loss!r}."
+                f"{nearest(self.loss, known)}"
+            )
+        return found
 
     @property
     def wanted(self) -> Literal["auto", "numbers", "classes"]:
         """What the targets are to be."""
-        if self.name == "auto":
+        if self.loss == AUTO:
             return "auto"
-        return "numbers" if self.name in _OF_NUMBERS else "classes"
-
-
-def name_of(loss: object) -> str:
-    """Return the name of a loss as written: ``"quantile"`` of ``"quantile(0.9)"``."""
-    return str(loss).partition("(")[0].strip()
+        return "classes" if self.known is None or self.known.is_classifier else "numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -129,7 +117,7 @@ def target_of(
     column: pd.Series[Any],
     name: str,
     source: str,
-    demand: Demand,
+    override: TargetTypeOverride,
     reading: TargetOptions,
 ) -> Target:
     """Tell whether a target is a number or a class, and read numbers that are text."""
@@ -152,8 +140,8 @@ def target_of(
         )
     words = TargetWords(
         name=f"Target {name!r} of {source}",
-        asked="" if demand.name == "auto" else demand.option,
-        classes=demand.for_classes,
+        asked="" if override.wanted == "auto" else override.option,
+        classes=override.for_classes,
         numbers="write them as plain numbers, and say --decimal , for decimal commas",
         missing=reading.missing_advice,
         mark=lambda mark: f"--decimal {mark}",
@@ -161,7 +149,7 @@ def target_of(
     )
     declared = isinstance(column.dtype, pd.CategoricalDtype)
     found = read_target(
-        column_values(column), words, demand.wanted, reading.decimal, declared=declared
+        column_values(column), words, override.wanted, reading.decimal, declared=declared
     )
     if found.missing:
         shown = ", ".join(f"{word.strip()!r} ({n}x)" for word, n in sorted(found.missing.items()))
@@ -169,7 +157,7 @@ def target_of(
     if found.written:
         column = pd.Series(found.values, index=column.index, name=column.name)
     kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
-    return Target(_as_demanded(kind, demand, column, source), column)
+    return Target(_overridden(kind, override, column, source), column)
 
 
 @dataclass(frozen=True)
@@ -191,39 +179,64 @@ class TargetOptions:
         )
 
 
-def _as_demanded(
-    kind: TargetKind, demand: Demand, column: pd.Series[Any], source: str
+def _overridden(
+    kind: TargetKind, override: TargetTypeOverride, column: pd.Series[Any], source: str
 ) -> TargetKind:
     """Let an option decide instead of the values."""
-    if demand.name == "auto":
+    if override.wanted == "auto":
         return kind
-    if demand.wanted == "numbers":
+    if override.wanted == "numbers":
         written = f" and holds numbers written {kind.written}" if kind.written else ""
-        return replace(kind, is_class=False, reason=f"is for {demand.option}{written}")
-    if demand.name in _OF_TWO_CLASSES and kind.n_values > 2:
+        return replace(kind, is_class=False, reason=f"is for {override.option}{written}")
+    if override.known is not None and override.known.of_two_classes and kind.n_values > 2:
         raise DataError(
-            f"{demand.option} is for two classes; target {kind.name!r} of {source} has "
+            f"{override.option} is for two classes; target {kind.name!r} of {source} has "
             f"{kind.n_values:,} distinct values. Use --loss "
             f"{'squared' if column.dtype.kind in 'iuf' else 'multinomial'} or auto."
         )
-    _refuse_fractions(kind, demand, column, source)
-    return replace(kind, is_class=True, reason=f"is for {demand.option}")
-
-
-def _refuse_fractions(
-    kind: TargetKind, demand: Demand, column: pd.Series[Any], source: str
-) -> None:
-    import pandas as pd
-
-    if not pd.api.types.is_float_dtype(column):
-        return
-    rows = np.flatnonzero((column % 1 != 0) & column.notna())
+    fractions = np.zeros(1) if column.dtype.kind != "f" else (column % 1 != 0) & column.notna()
+    rows = np.flatnonzero(fractions)
     if len(rows):
         raise DataError(
-            f"{demand.option} needs classes; target {kind.name!r} of {source} holds "
-            f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {demand.option} "
+            f"{override.option} needs classes; target {kind.name!r} of {source} holds "
+            f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {override.option} "
             "out, or turn the numbers into classes."
         )
+    return replace(kind, is_class=True, reason=f"is for {override.option}")
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows to learn from, as the user asked for them."""
+
+    columns: ColumnOptions
+    splitting: Splitting
+    source: Source
+
+    def check(self, command: str) -> None:
+        """Refuse what needs no data to be refused."""
+        self.source.check(command)
+        if not (self.columns.target or self.columns.targets):
+            raise ParameterError(
+                f"polytask {command} needs a target: --target COL, several of them, or --targets "
+                f"'y_*'. polytask inspect {self.source.name} shows the columns."
+            )
+        self.splitting.check()
+
+    def check_unseen(self, unseen: bool) -> None:
+        """Refuse to hold out whole tasks where that has no meaning."""
+        ways = {"--group": self.splitting.group, "--time": self.splitting.time, "--unseen": unseen}
+        chosen = [flag for flag, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
+                f"{' and '.join(chosen)}."
+            )
+        if unseen and self.columns.task is None and self.source.file_per_task is None:
+            raise ParameterError(
+                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
+                "Where each target is a task, every row belongs to all of them."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -242,25 +255,76 @@ class Training:
     time: NDArray[Any] | None = None
     notes: tuple[str, ...] = ()
 
+    @property
+    def problem(self) -> Problem:
+        """What the targets are together."""
+        return problem_of(self.kinds)
 
-def read_training(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
+    @property
+    def n_targets(self) -> int:
+        """How many columns are predicted."""
+        return len(self.kinds)
+
+    def losses(self, loss: str) -> str | dict[str, str]:
+        """Return the loss, or that of each target where they are of both kinds."""
+        if self.problem == "mixed":
+            return {kind.name: kind.loss for kind in self.kinds}
+        if loss != AUTO:
+            return loss
+        needed = {kind.loss for kind in self.kinds}
+        return "multinomial" if "multinomial" in needed else needed.pop()
+
+    def facts(self, loss: Any, seed: int, *, unseen: bool) -> Facts:  # noqa: ANN401
+        """Return what decides which models can be tried."""
+        import pandas as pd
+
+        from polytask.selection.facts import Facts
+
+        targets = isinstance(self.y, pd.DataFrame)
+        return Facts(
+            problem=self.problem,
+            losses=loss,
+            n_rows=self.n_rows,
+            n_features=self.n_columns,
+            n_tasks=len(self.sizes),
+            median_rows=float(np.median(list(self.sizes.values()))),
+            targets=targets,
+            sparse=False,
+            unseen=unseen,
+            seed=seed,
+            gaps=targets and bool(self.y.isna().any(axis=None)),
+        )
+
+    def folds(self, n_splits: int, seed: int) -> Any:  # noqa: ANN401 - a number or a splitter
+        """Return how a search holds rows out: by groups, by time, or within tasks."""
+        from polytask.data import GroupedRows, TimeOrdered
+
+        if self.group is not None:
+            return GroupedRows(self.group, n_splits=n_splits, random_state=seed)
+        return n_splits if self.time is None else TimeOrdered(self.time, n_splits=_PASTS)
+
+
+# Splits of a time column: every fold trains on the past of what it holds out.
+_PASTS = 4
+
+
+def read_training(tables: Tables, override: TargetTypeOverride) -> Training:
     """Read the rows to learn from, in one of three forms."""
-    if source.pattern is not None:
-        return _checked(_separate(source, wanted, demand, drop_missing), wanted, source)
-    table = source.table()
-    roles = roles_of(wanted, list(table.columns), source.name)
-    _check_form(roles, table, source.name)
-    if roles.task is not None:
-        training = _long(table, roles, wanted, source, demand, drop_missing)
+    source, columns = tables.source, tables.columns
+    if source.file_per_task is not None:
+        training = _separate(tables, override)
     else:
-        training = _targets(table, roles, wanted, source, demand)
-    return _checked(training, wanted, source)
+        table = source.table(columns.is_feature)
+        roles = roles_of(columns, list(table.columns), source.name, tables.splitting)
+        _check_form(roles, table, source.name)
+        read = _targets if roles.task is None else _long
+        training = read(table, roles, tables, override)
+    _check_leaks(training, tables)
+    return training
 
 
-def _checked(training: Training, wanted: Wanted, source: Source) -> Training:
+def _check_leaks(training: Training, tables: Tables) -> None:
     """Refuse copies of the target among the features, and say what else misleads."""
-    import warnings
-
     from polytask._estimator.data_checks import data_warnings
     from polytask._estimator.training import training_data
 
@@ -271,18 +335,17 @@ def _checked(training: Training, wanted: Wanted, source: Source) -> Training:
             data = training_data(X, y, None, weight, training.task_column, "polytask")
     except PolytaskError:
         # Refused where it is learned from, in words of what learns.
-        return training
+        return
     found = data_warnings(
         data,
-        source.name,
-        allow_leak=wanted.allow_leak,
+        tables.source.name,
+        allow_leak=tables.columns.allow_leak,
         option=True,
         target=training.kinds[0].name if len(training.kinds) == 1 else "",
         grouped=training.group is not None,
     )
     for sentence in found:
         warnings.warn(str(sentence), DataWarning, stacklevel=2)
-    return training
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
@@ -299,43 +362,46 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
     if roles.task is None and len(roles.targets) == 1:
         likely = likely_tasks(table.drop(columns=list(roles.targets)))
         shown = ", ".join(f"{hint.name!r} ({hint.n_values:,} values)" for hint in likely)
+        named = f", such as --task {shlex.quote(likely[0].name)}" if likely else ""
         advice = f" Likely task columns: {shown}." if shown else ""
         raise ParameterError(
-            "One --target is one task only: name the column of the tasks with --task, or give "
-            f"several targets.{advice}"
+            "One --target is one task only: name the column of the tasks with --task"
+            f"{named}, or give several targets.{advice}"
         )
 
 
 def _long(
-    table: pd.DataFrame,
-    roles: Roles,
-    wanted: Wanted,
-    origin: Source,
-    demand: Demand,
-    drop_missing: bool,
+    table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> Training:
-    target, task, source = roles.targets[0], str(roles.task), origin.name
-    _refuse_unlabelled(table, task, source)
+    from polytask.data.missing import rows_text
+    from polytask.data.tables import get_column
+
+    columns, split, source = tables.columns, tables.splitting, tables.source.name
+    target, task = roles.targets[0], str(roles.task)
+    unlabelled = np.asarray(table[task].isna())
+    if unlabelled.any():
+        raise DataError(
+            f"Task column {task!r} of {source} is empty in {rows_text(unlabelled)}, counting from "
+            "0: every row needs a task."
+        )
     tasks = table[task].unique().tolist()
-    options = TargetOptions(origin.style.decimal, drop_missing)
-    found = target_of(table[target], target, source, demand, options)
+    reading = TargetOptions(tables.source.text.decimal, columns.drop_missing_target)
+    found = target_of(table[target], target, source, override, reading)
     table[target] = found.column
-    table = labelled_rows(table, target, source, drop_missing)
-    learned = set(table[task])
-    notes = _without_target([label for label in tasks if label not in learned])
+    table = labelled_rows(table, target, source, columns.drop_missing_target)
     counts = table[task].value_counts(sort=False)
     return Training(
-        X=table[[task, *roles.features]],
-        y=_values(table, target),
+        X=_with_dates(table[[task, *roles.features]], columns, task),
+        y=get_column(table, target),
         weight=row_weights(table, roles.weight, source),
         task_column=task,
         kinds=(found.kind,),
         sizes={label: int(n) for label, n in counts.items()},
         n_rows=len(table),
         n_columns=len(roles.features),
-        group=groups_of(table, wanted.group, source),
-        time=times_of(table, wanted.time, source),
-        notes=notes,
+        group=groups_of(table, split.group, source),
+        time=times_of(table, split.time, source),
+        notes=_without_target([label for label in tasks if label not in counts.index]),
     )
 
 
@@ -354,99 +420,103 @@ def _without_target(tasks: Sequence[Any]) -> tuple[str, ...]:
 
 
 def _targets(
-    table: pd.DataFrame, roles: Roles, wanted: Wanted, origin: Source, demand: Demand
+    table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> Training:
-    source, options = origin.name, TargetOptions(origin.style.decimal)
-    found = {name: target_of(table[name], name, source, demand, options) for name in roles.targets}
-    for name, target in found.items():
-        table[name] = target.column
+    split, source = tables.splitting, tables.source.name
+    reading = TargetOptions(tables.source.text.decimal)
+    kinds = []
+    for name in roles.targets:
+        found = target_of(table[name], name, source, override, reading)
+        table[name] = found.column
+        kinds.append(found.kind)
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
     return Training(
-        X=table[list(roles.features)],
+        X=_with_dates(table[list(roles.features)], tables.columns),
         y=table[list(roles.targets)],
         weight=row_weights(table, roles.weight, source),
         task_column=None,
-        kinds=tuple(target.kind for target in found.values()),
+        kinds=tuple(kinds),
         sizes={name: int(table[name].notna().sum()) for name in roles.targets},
         n_rows=len(table),
         n_columns=len(roles.features),
-        group=groups_of(table, wanted.group, source),
-        time=times_of(table, wanted.time, source),
+        group=groups_of(table, split.group, source),
+        time=times_of(table, split.time, source),
     )
 
 
-def _separate(source: Source, wanted: Wanted, demand: Demand, drop_missing: bool) -> Training:
-    if wanted.task is not None:
+def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
+    from polytask.data.tables import get_column
+
+    columns, split, source = tables.columns, tables.splitting, tables.source
+    if columns.task is not None:
         raise ParameterError("--file-per-task makes each file a task: drop --task.")
-    if len(wanted.targets) != 1 or wanted.target_patterns:
+    if len(columns.target) != 1 or columns.targets:
         raise ParameterError("--file-per-task needs exactly one --target, the same in all files.")
-    target = wanted.targets[0]
-    found, tables = _target_of_files(source, target, demand, drop_missing)
-    union = list(dict.fromkeys(column for table in tables.values() for column in table.columns))
-    roles = roles_of(wanted, union, source.name)
-    kept = {name: [c for c in roles.features if c in t.columns] for name, t in tables.items()}
-    weight = None
-    if roles.weight is not None:
-        weight = {
-            name: row_weights(table, _required(table, roles.weight, name), name)
-            for name, table in tables.items()
-        }
+    target = columns.target[0]
+    kind, parts = _target_of_files(source, target, override, columns.drop_missing_target)
+    union = list(dict.fromkeys(column for part in parts.values() for column in part.columns))
+    roles = roles_of(columns, union, source.name, split)
+    for role in (roles.weight, split.group, split.time):
+        for name, part in parts.items():
+            if role is not None:
+                require(role, list(part.columns), name)
+    kept = {name: [c for c in roles.features if c in p.columns] for name, p in parts.items()}
+    held = [name for name in (split.group, split.time) if name is not None]
+    below = pd_concat([part[held] for part in parts.values()])
+    weight = {name: row_weights(part, roles.weight, name) for name, part in parts.items()}
+    rows = {name: (part[kept[name]], get_column(part, target)) for name, part in parts.items()}
     return Training(
-        X={n: (t[kept[n]], _values(t, target)) for n, t in tables.items()},
+        X=_with_dates(rows, columns),
         y=None,
-        weight=weight,
+        weight=None if roles.weight is None else weight,
         task_column=None,
-        kinds=(found.kind,),
-        sizes={name: len(table) for name, table in tables.items()},
-        n_rows=sum(map(len, tables.values())),
+        kinds=(kind,),
+        sizes={name: len(part) for name, part in parts.items()},
+        n_rows=sum(map(len, parts.values())),
         n_columns=len(roles.features),
-        group=groups_of(_below(tables, wanted.group), wanted.group, source.name),
-        time=times_of(_below(tables, wanted.time), wanted.time, source.name),
+        group=groups_of(below, split.group, source.name),
+        time=times_of(below, split.time, source.name),
     )
+
+
+def _with_dates(X: Any, columns: ColumnOptions, task: str | None = None) -> Any:  # noqa: ANN401
+    """Return a table, or tables by task, with features of its dates if these are asked for."""
+    from polytask._estimator.dates import with_dates
+
+    return with_dates(X, [task])[0] if columns.date_features else X
+
+
+def pd_concat(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - tables or columns
+    """Put tables, or columns, below each other."""
+    import pandas as pd
+
+    return pd.concat(list(parts), ignore_index=True)
 
 
 def _target_of_files(
-    source: Source, target: str, demand: Demand, drop_missing: bool
-) -> tuple[Target, dict[str, pd.DataFrame]]:
+    source: Source, target: str, override: TargetTypeOverride, drop_missing: bool
+) -> tuple[TargetKind, dict[str, pd.DataFrame]]:
     """Read the target of all files as one column; return it, and the rows that have one."""
-    import pandas as pd
-
-    tables = source.tables()
+    tables = source.tables(target.__ne__)
     for name, table in tables.items():
-        _required(table, target, name)
+        require(target, list(table.columns), name)
     starts = np.cumsum([0, *map(len, tables.values())])
 
     def place(row: int) -> str:
         file = int(np.searchsorted(starts, row, side="right")) - 1
         return f"row {row - starts[file]} of {list(tables)[file]}"
 
-    whole = pd.concat([table[target] for table in tables.values()], ignore_index=True)
-    options = TargetOptions(source.style.decimal, drop_missing, place)
-    found = target_of(whole, target, source.name, demand, options)
+    whole = pd_concat([table[target] for table in tables.values()])
+    reading = TargetOptions(source.text.decimal, drop_missing, place)
+    found = target_of(whole, target, source.name, override, reading)
     for start, table in zip(starts if found.kind.written else (), tables.values(), strict=False):
         table[target] = found.column.iloc[start : start + len(table)].to_numpy()
-    return found, {
-        name: labelled_rows(table, target, name, drop_missing) for name, table in tables.items()
-    }
-
-
-def _required(table: pd.DataFrame, name: str, source: str) -> str:
-    from polytask.cli.columns import require
-
-    require(name, list(table.columns), source)
-    return name
-
-
-def _below(tables: dict[str, pd.DataFrame], name: str | None) -> pd.DataFrame:
-    """Put the cells of one column of all files below each other."""
-    import pandas as pd
-
-    if name is None:
-        return pd.DataFrame()
-    cells = [table[[_required(table, name, file)]] for file, table in tables.items()]
-    return pd.concat(cells, ignore_index=True)
+    parts = {name: labelled_rows(t, target, name, drop_missing) for name, t in tables.items()}
+    # Which rows are kept differs from file to file.
+    FILE_ROWS.kept = None
+    return found.kind, parts
 
 
 def labelled_rows(
@@ -455,7 +525,9 @@ def labelled_rows(
     """Return the rows that have a target, all others refused or left out."""
     from polytask.data.missing import rows_text
 
-    missing, infinite = np.asarray(table[target].isna()), _infinite(table[target])
+    column = table[target]
+    missing = np.asarray(column.isna())
+    infinite = np.isinf(column.to_numpy()) if column.dtype.kind == "f" else missing & False
     if infinite.any():
         raise DataError(
             f"Target {target!r} of {source} is infinite in {rows_text(infinite)}, counting from "
@@ -468,37 +540,24 @@ def labelled_rows(
             f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
             "correct them, or leave these rows out with --drop-missing-target."
         )
-    note(
-        f"{source}: {rows_text(missing)} without target {target!r} left out; row numbers below "
-        "count the other rows."
-    )
+    note(f"{source}: {rows_text(missing)} without target {target!r} left out.")
+    FILE_ROWS.kept = np.flatnonzero(~missing)
     rest = table[~missing].reset_index(drop=True)
     if not len(rest):
         raise DataError(f"Target {target!r} of {source} is missing in every row.")
     return rest
 
 
-def _infinite(column: pd.Series[Any]) -> NDArray[np.bool_]:
-    if column.dtype.kind != "f":
-        return np.zeros(len(column), dtype=bool)
-    found: NDArray[np.bool_] = np.isinf(column.to_numpy())
-    return found
-
-
-def _values(table: pd.DataFrame, name: str) -> NDArray[Any]:
-    from polytask.data.tables import get_column
-
-    return get_column(table, name)
-
-
 def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any] | None:
     """Return the weights of the rows, None if no column is named."""
     import pandas as pd
 
+    from polytask.data.tables import get_column
+
     if name is None:
         return None
     numeric = pd.api.types.is_numeric_dtype(table[name])
-    values = _values(table, name)
+    values = get_column(table, name)
     bad = ~(np.isfinite(values) & (values >= 0)) if numeric else np.ones(len(table), dtype=bool)
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
@@ -507,14 +566,3 @@ def row_weights(table: pd.DataFrame, name: str | None, source: str) -> NDArray[A
             f"{table[name].tolist()[row]!r} in row {row}, counting from 0."
         )
     return values
-
-
-def _refuse_unlabelled(table: pd.DataFrame, task: str, source: str) -> None:
-    from polytask.data.missing import rows_text
-
-    missing = np.asarray(table[task].isna())
-    if missing.any():
-        raise DataError(
-            f"Task column {task!r} of {source} is empty in {rows_text(missing)}, counting from "
-            "0: every row needs a task."
-        )

@@ -60,7 +60,7 @@ from polytask.comparison.result import Comparison
 from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative, run_units
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.io import opened
+from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear._dominance import gradient_shares
@@ -410,7 +410,7 @@ class _Work:
         """Do what is not done yet; see :func:`run_units` for what is returned."""
         with ExitStack() as stack:
             header = partial(journal_header, self.lock, plan)
-            store = stack.enter_context(opened(self.journal, header, owner=OWNER))
+            store = stack.enter_context(open_store(self.journal, header, owner=OWNER))
             costs = self._costs(plan, [unit for unit in units if unit.key not in store])
             total, count = sum(costs.get(u.model, 1.0) for u in units), len(units)
             bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))

@@ -10,7 +10,7 @@ import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,7 @@ from threadpoolctl import threadpool_limits
 
 from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
+from polytask._progress import Progress
 from polytask._workers import Workers
 from polytask.comparison.records import Coefficients
 from polytask.data import TaskData
@@ -391,16 +392,6 @@ def _timeless(model: Any) -> Any:  # noqa: ANN401 - a fitted estimator
     return plain
 
 
-class Watcher(Protocol):
-    """Who is told of finished pieces."""
-
-    def advance(self, label: str, weight: float) -> None:
-        """Count a piece that was just finished."""
-
-    def skip(self, label: str, weight: float) -> None:
-        """Count a piece that was finished before, or is left out."""
-
-
 def run_units(
     study: Study,
     units: Sequence[Unit],
@@ -409,7 +400,7 @@ def run_units(
     n_jobs: int | None,
     deadline: float | None,
     end: float | None,
-    watcher: Watcher,
+    watcher: Progress,
     costs: Mapping[str, float],
     started: float,
     earlier: float = 0.0,

@@ -57,12 +57,17 @@ def missing_cells(series: Series) -> Mask:
 
 def date_refusal(name: str, value: object, row: int) -> DataError:
     """Build the error for a column of dates."""
+    times = isinstance(value, datetime.time | datetime.timedelta)
+    advice = (
+        "numbers"
+        if times
+        else "year, month, week, weekday and elapsed days with date_features=True"
+    )
     return CellError(
-        f"Column {name!r} holds dates or times ({value} in ",
+        f"Column {name!r} holds {'times' if times else 'dates'} ({value} in ",
         row,
-        ", counting from 0), which are never encoded silently: name it as the time column "
-        f"(--time {name}), leave it out (--drop {name}, or drop=[{name!r}]), or turn it into "
-        "numbers first.",
+        f", counting from 0). Turn it into {advice}, or leave it out (--drop {name}, or "
+        f"drop=[{name!r}]).",
     )
 
 

@@ -21,6 +21,7 @@ from polytask.data._cells import (
 from polytask.data._column_codes import CategoryCode, ColumnCode, NumericCode, weighted_median
 from polytask.data._encoding_report import ColumnReport
 from polytask.data.cell_errors import CellError
+from polytask.data.dates import looks_like_dates
 from polytask.exceptions import DataError
 
 NEARLY_ALL = 0.9
@@ -146,7 +147,7 @@ def _shares(cells: Levels, weight: Weight, used: Mask) -> npt.NDArray[np.float64
 
 
 def _refuse_dates(cells: Levels, name: str, series: Series) -> None:
-    if hints.looks_like_dates(cells.labels):
+    if looks_like_dates(cells.labels):
         row = int(np.flatnonzero(cells.codes >= 0)[0])
         raise date_refusal(name, series[row], row)
 

@@ -36,8 +36,8 @@ class RawTable:
 
     source: str
     columns: dict[str, Any]
-    encoding: str
-    separator: str
+    encoding: str | None
+    separator: str | None
     notes: list[str] = field(default_factory=list)
 
 
@@ -61,7 +61,7 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
 
 
 def _zipped(data: bytes) -> str:
-    return " It looks like a workbook: save it as CSV." if data.startswith(b"PK") else ""
+    return " It looks like a workbook: give it the suffix .xlsx." if data.startswith(b"PK") else ""
 
 
 def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
@@ -104,7 +104,7 @@ def _is_common_chinese(text: str) -> bool:
     return common > len(wide) / 2
 
 
-def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: str) -> str:
+def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: str | None) -> str:
     """Return the separator: as given, a tab for .tsv, else the one that fits the first rows."""
     if sep is not None:
         sep = SPOKEN.get(sep, sep)
@@ -142,7 +142,7 @@ def head_rows(text: str, separator: str) -> list[list[str]]:
 
 
 def parse(
-    decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str = "."
+    decoded: Decoded, source: str, suffix: str, sep: str | None, decimal: str | None = None
 ) -> RawTable:
     """Split a text into named columns of text."""
     text = decoded.text.lstrip("\r\n")
@@ -165,6 +165,17 @@ def parse(
         raise DataError(f"{source} has a header but no rows.")
     columns = _named(names, table, source, notes)
     return RawTable(source, columns, decoded.encoding, separator, notes)
+
+
+def raw_table(source: str, names: list[str], rows: list[list[str]], notes: list[str]) -> RawTable:
+    """Return rows of words, all as long as the names, as named columns of text."""
+    import pyarrow as pa
+
+    notes = [*notes, *_name_notes(names, source)]
+    _refuse_repeated(names, source)
+    cells = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
+    table = pa.table(dict(zip(map(str, range(len(names))), cells, strict=True)))
+    return RawTable(source, _named(names, table, source, notes), None, None, notes)
 
 
 def _name_notes(names: list[str], source: str) -> list[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
 from polytask.data._text_hints import MISSING_MARKERS, numeric_hint
+from polytask.data.written_numbers import read_words
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -34,6 +36,8 @@ FLOAT = (
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
 # Numbers with full stops that may stand between thousands.
+# A decimal comma: three digits behind it may be thousands.
+DECIMALS = r",([0-9]{1,2}|[0-9]{4,})$"
 THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"
@@ -172,6 +176,9 @@ def read_column(
         if values is not None:
             notes = (*_dated(name, meaning), *_unclear(name, meaning, known), *_lost(name, met))
             return split(words.spread(values)), notes
+    united = None if blank else _with_unit(name, known, decimal)
+    if united is not None:
+        return split(words.spread(united[0])), (united[1], *_lost(name, met))
     cells = words.cells
     gaps = (*TEXT_MARKERS, *missing)
     if met:
@@ -236,20 +243,63 @@ def _text_notes(name: str, words: Column) -> tuple[str, ...]:
     return () if hint is None else (hint,)
 
 
+def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
+    """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    example, commas = "", FLOAT.replace("[.]", "[,]")
+    for raw in raws:
+        for column in raw.columns.values() if raw.separator == ";" else ():
+            words = pc.utf8_trim_whitespace(column.slice(0, SAMPLE))
+            words = words.filter(pc.invert(pc.is_in(words, pa.array(["", *MISSING_MARKERS]))))
+            if pc.all(pc.match_substring_regex(words, commas)).as_py():
+                found = words.filter(pc.match_substring_regex(words, DECIMALS))
+                example = example or (found[0].as_py() if len(found) else "")
+            elif pc.all(pc.match_substring_regex(words, FLOAT)).as_py():
+                return ".", ()  # numbers with full stops
+    if not example:
+        return ".", ()
+    note = f"Numbers are read with decimal commas (such as {example!r}), beside semicolons."
+    return ",", (note,)
+
+
+def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | None:
+    """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
+    import pyarrow as pa
+    import pyarrow.compute as pc
+
+    words = pc.unique(known).drop_null().to_pylist()
+    mark = "," if decimal == "," else None
+    for part in (words[:100], words):
+        found = read_words(Counter(part), mark)
+        if not part or found.unsettled or len(found.numbers) < len(part):
+            return None
+    units = {number.sign for number in found.numbers.values() if number.sign}
+    plain = [number for number in found.numbers.values() if not number.sign and number.value]
+    if len(units) != 1 or plain:
+        return None
+    read = {word: number.value for word, number in found.numbers.items()}
+    values = pa.array([read.get(word) for word in known.to_pylist()], pa.float64())
+    return values, f"Column {name!r} is read as numbers, written {found.how()}."
+
+
 def type_columns(
-    raws: Sequence[RawTable], decimal: str, missing: tuple[str, ...] = ()
+    raws: Sequence[RawTable], decimal: str | None, missing: tuple[str, ...] = ()
 ) -> tuple[list[pa.Table], tuple[str, ...]]:
     """Read the columns of text tables; a column of several tables means the same in all."""
     import pyarrow as pa
 
-    one_of(decimal, "decimal", "read_table", (".", ","))
+    if decimal is not None:
+        one_of(decimal, "decimal", "read_table", (".", ","))
+    mark, said = _decimal_of(raws) if decimal is None else (decimal, ())
     holders: dict[str, list[int]] = {}
     for k, raw in enumerate(raws):
         for name in raw.columns:
             holders.setdefault(name, []).append(k)
 
     def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
-        return read_column(name, [raws[k].columns[name] for k in holders[name]], decimal, missing)
+        return read_column(name, [raws[k].columns[name] for k in holders[name]], mark, missing)
 
     # pyarrow works without the interpreter's lock; map keeps the order of the notes.
     with ThreadPoolExecutor(max(1, min(WORKERS, pa.cpu_count(), len(holders)))) as pool:
@@ -262,4 +312,4 @@ def type_columns(
     tables = [
         pa.table({name: parts[k, name] for name in raw.columns}) for k, raw in enumerate(raws)
     ]
-    return tables, tuple(note for _, notes in found.values() for note in notes)
+    return tables, (*said, *(note for _, notes in found.values() for note in notes))

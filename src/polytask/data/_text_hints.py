@@ -17,13 +17,6 @@ MISSING_MARKERS = (
 )
 MANY_NUMBERS = 10
 
-_YEAR, _MONTH, _DAY = r"(?:1[5-9]|2[01])\d\d", r"(?:0?[1-9]|1[0-2])", r"(?:0?[1-9]|[12]\d|3[01])"
-_CLOCK = r"(?:[T ]\d{1,2}:\d{2}(?::\d{2}(?:[.,]\d+)?)?\s?(?:Z|[+-]\d{2}:?\d{2})?)?"
-DATE = re.compile(
-    rf"{_YEAR}([-/.]){_MONTH}\1{_DAY}{_CLOCK}|{_YEAR}年{_MONTH}月{_DAY}日?|{_YEAR}年{_MONTH}月"
-    rf"|{_DAY}([/.]){_MONTH}\2{_YEAR}{_CLOCK}|{_MONTH}/{_DAY}/{_YEAR}{_CLOCK}"
-    r"|(?:19|20)\d\d-(?:0[1-9]|1[0-2])"
-)
 NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
@@ -34,11 +27,6 @@ def share(pattern: re.Pattern[str], labels: Sequence[str]) -> float:
     if not labels:
         return 0.0
     return sum(pattern.fullmatch(label.strip()) is not None for label in labels) / len(labels)
-
-
-def looks_like_dates(labels: Sequence[str]) -> bool:
-    """Tell whether nearly all labels are written like dates."""
-    return share(DATE, labels) >= MOSTLY
 
 
 def odd_ones(labels: Sequence[str]) -> list[int]:

@@ -128,6 +128,11 @@ def _take_position(X: object, y: object, task: object) -> tuple[object, object, 
     for name, given in (("y", y), ("task", task)):
         if isinstance(given, str):
             got = f"the name {given!r}, but X is {type(X).__name__} and has no names"
+            if name == "task":
+                got += (
+                    "; where a tool of scikit-learn turns a table into an array, give the "
+                    "position of the column, such as task_column=-1"
+                )
             raise DataError(sentence(name, _OWNER, "an array unless X is a data frame", got))
     if not isinstance(task, int | np.integer) or isinstance(task, bool):
         return X, y, task

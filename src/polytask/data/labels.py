@@ -149,7 +149,9 @@ class LabelIndex:
         return (
             sentence(parameter, owner, allowed, got)
             + self._hint(strangers)
-            + ' With unseen_tasks="shared" such rows are predicted from what the tasks share.'
+            + ' With unseen_tasks="shared" such rows are predicted from what the tasks share; '
+            "in cross-validation, cv=WithinTasks(task_column=...) of polytask.data keeps rows of "
+            "every task in training."
         )
 
     def _hint(self, strangers: Sequence[Hashable]) -> str:

@@ -1,4 +1,4 @@
-"""Tables from and to files: delimited text, Parquet and Arrow."""
+"""Tables from and to files: delimited text, workbooks of Excel, Parquet and Arrow."""
 
 from __future__ import annotations
 
@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from polytask._checks import nearest, nearest_file
 from polytask.data._csv_text import RawTable, decode, parse
 from polytask.data._csv_types import type_columns
+from polytask.data._excel import EXCEL_SUFFIXES, read_workbook
 from polytask.data._table_writing import write_table
 from polytask.exceptions import DataError
 
@@ -76,15 +77,17 @@ def read_table(
     path: FilePath,
     *,
     sep: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
     encoding: str | None = None,
     columns: Sequence[str] | None = None,
     missing_values: Sequence[str] = (),
+    sheet: str | None = None,
 ) -> ReadResult:
     """Read one table from a file.
 
     The suffix says what the file is: ``.csv``, ``.tsv``, ``.tab`` and ``.txt`` (also with
-    ``.gz``), ``.parquet`` and ``.pq``, ``.arrow``, ``.feather`` and ``.ipc``; in any case.
+    ``.gz``), ``.xlsx`` and ``.xls``, ``.parquet`` and ``.pq``, ``.arrow``, ``.feather`` and
+    ``.ipc``; in any case.
 
     In text files a column is true/false (in any case), integers, numbers or ISO dates if all its
     words are, else text. Words are read as they stand: a column with leading zeros ("007") or
@@ -93,8 +96,8 @@ def read_table(
     too; in text only "NaN", "NULL", "null", "<NA>" and "#N/A" are, because "NA" or "None" may be
     answers. What was decided is said in the notes.
 
-    A sign of money, a percent sign or a comma between thousands makes a column text too; as a
-    target it is read by :func:`polytask.data.read_numbers`.
+    A column of numbers that all have the same unit, such as "€ 8.47", "340 g" or "$1.20M", is
+    read as numbers too. Commas between thousands, or several units, make a column text.
 
     Parameters
     ----------
@@ -103,14 +106,17 @@ def read_table(
     sep : str, default=None
         The separator of a text file: one character, or ``"comma"``, ``"semicolon"``, ``"tab"``,
         ``"pipe"``. None finds it from the first rows (``.tsv`` and ``.tab``: a tab).
-    decimal : {".", ","}, default="."
-        The decimal mark of a text file.
+    decimal : {".", ","} or None, default=None
+        The decimal mark of a text file. None is a full stop, or a comma where semicolons
+        separate the columns and numbers have commas.
     encoding : str, default=None
         The encoding of a text file. None tries UTF-8, UTF-16 with a mark, then GB18030.
     columns : sequence of str, default=None
         The columns to keep, in this order; None keeps all.
     missing_values : sequence of str, default=()
         Words that mean "missing" in every column, beside the usual ones.
+    sheet : str, default=None
+        The sheet of a workbook; None is the first with cells.
 
     Returns
     -------
@@ -127,11 +133,11 @@ def read_table(
     source = os.fspath(path)
     suffix = _suffix(source)
     absent = tuple(word.strip() for word in missing_values)
-    if suffix not in TEXT_SUFFIXES:
+    if suffix not in TEXT_SUFFIXES + EXCEL_SUFFIXES:
         table, notes = _read_binary(source, suffix)
         table, said = _with_gaps(_select(table, columns, source), absent)
         return ReadResult(_frame(table), (*notes, *said))
-    raw = _read_text(source, suffix, Style(sep, decimal, encoding))
+    raw = _read_words(source, suffix, Style(sep, decimal, encoding, sheet))
     if columns is not None:
         _check_columns(columns, list(raw.columns), source)
         raw = RawTable(
@@ -145,7 +151,7 @@ def read_tables(
     pattern: FilePath,
     *,
     sep: str | None = None,
-    decimal: str = ".",
+    decimal: str | None = None,
     encoding: str | None = None,
     missing_values: Sequence[str] = (),
 ) -> TablesResult:
@@ -178,8 +184,8 @@ def read_tables(
     notes: list[str] = []
     for stem, file in files.items():
         suffix = _suffix(file)
-        if suffix in TEXT_SUFFIXES:
-            raws[stem] = _read_text(file, suffix, Style(sep, decimal, encoding))
+        if suffix in TEXT_SUFFIXES + EXCEL_SUFFIXES:
+            raws[stem] = _read_words(file, suffix, Style(sep, decimal, encoding))
             notes.extend(raws[stem].notes)
         else:
             table, said = _read_binary(file, suffix)
@@ -227,12 +233,13 @@ def _suffix(source: str) -> str:
     name = source.lower()
     suffix = os.path.splitext(name[:-3] if name.endswith(".gz") else name)[1]
     zipped = name.endswith(".gz")
-    known = suffix in TEXT_SUFFIXES or (not zipped and suffix in PARQUET_SUFFIXES + ARROW_SUFFIXES)
+    whole = EXCEL_SUFFIXES + PARQUET_SUFFIXES + ARROW_SUFFIXES
+    known = suffix in TEXT_SUFFIXES or (not zipped and suffix in whole)
     if not known:
-        advice = " Save the sheet as CSV first." if suffix in (".xlsx", ".xls", ".ods") else ""
+        advice = " Save the sheet as CSV first." if suffix == ".ods" else ""
         raise DataError(
             f"{source} has no suffix of a table: allowed are .csv, .tsv, .tab and .txt (also with "
-            f".gz), .parquet, .pq, .arrow, .feather and .ipc.{advice}"
+            f".gz), .xlsx, .xls, .parquet, .pq, .arrow, .feather and .ipc.{advice}"
         )
     return suffix
 
@@ -250,14 +257,17 @@ def _bytes(source: str) -> bytes:
 
 @dataclass(frozen=True)
 class Style:
-    """How a text file is written, as far as the caller knows."""
+    """How a text file is written, as far as the caller knows, and the sheet of a workbook."""
 
     sep: str | None
-    decimal: str
+    decimal: str | None
     encoding: str | None
+    sheet: str | None = None
 
 
-def _read_text(source: str, suffix: str, style: Style) -> RawTable:
+def _read_words(source: str, suffix: str, style: Style) -> RawTable:
+    if suffix in EXCEL_SUFFIXES:
+        return read_workbook(_bytes(source), source, suffix, style.sheet, style.decimal or ".")
     decoded = decode(_bytes(source), source, style.encoding)
     return parse(decoded, source, suffix, style.sep, style.decimal)
 

@@ -11,11 +11,13 @@ from collections.abc import Hashable, Iterator, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
 from polytask._checks import is_whole, number, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.data import tables
+from polytask.data.dates import read_dates
 from polytask.data.dealing import deck_of
 from polytask.data.forms import Form
 from polytask.data.labels import LabelIndex, factorize
@@ -60,9 +62,51 @@ class Splitter(abc.ABC):
         return None
 
 
+class _RowSplitter(Splitter):
+    """A splitter of :class:`TaskData` that scikit-learn's tools can call with X and y too."""
+
+    n_splits: int
+
+    def split(self, X: Any, y: Any = None, groups: Any = None) -> Iterator[Split]:  # noqa: ANN401
+        """Yield pairs of training and test rows.
+
+        Parameters
+        ----------
+        X : TaskData, or array or table of shape (n, d)
+            The rows; all but TaskData as the tools of scikit-learn give them.
+        y : array of shape (n,) or (n, T), default=None
+            The targets, if X is no TaskData.
+        groups : array of shape (n,), default=None
+            The task of every row, if X is no TaskData and the splitter asks for tasks.
+
+        Yields
+        ------
+        train, test : ndarray
+            Row numbers, sorted: of the TaskData, or of X as it was given.
+        """
+        if isinstance(X, TaskData):
+            yield from self._pairs(X)
+            return
+        data = self._rows_as_data(X, y, groups)
+        for train, test in self._pairs(data):
+            yield np.sort(data.order[train]), np.sort(data.order[test])
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ANN401
+        """Return the number of splits, as scikit-learn asks for it; arguments are ignored."""
+        return self.n_splits
+
+    @abc.abstractmethod
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
+        """Yield pairs of training and test rows of `data`."""
+
+    def _rows_as_data(self, X: Any, y: Any, groups: Any) -> TaskData:  # noqa: ANN401
+        """Return rows and tasks alone: no splitter looks at features."""
+        return TaskData.from_long(np.zeros((_count(X), 1)))
+
+
 @saveable("split.within_tasks")
 @dataclasses.dataclass(frozen=True)
-class WithinTasks(Splitter):
+class WithinTasks(_RowSplitter):
     """Hold out rows of every task: the rows of each are spread evenly over the folds.
 
     Every task keeps at least one training row in every split, and so does every class of
@@ -80,6 +124,9 @@ class WithinTasks(Splitter):
         booleans, or numbers with two distinct values).
     random_state : int, default=0
         The seed; None draws a new one at every call of ``split``.
+    task_column : str or int, default=None
+        The column of X with the task of every row, where scikit-learn's tools split: its name
+        in a table, its position in an array. Without it, ``groups=`` gives the tasks.
 
     Raises
     ------
@@ -91,6 +138,7 @@ class WithinTasks(Splitter):
     test_size: float | None = None
     stratify: bool | None = None
     random_state: int | None = 0
+    task_column: str | int | None = None
 
     def __post_init__(self) -> None:
         least = 2 if self.test_size is None else 1
@@ -98,8 +146,7 @@ class WithinTasks(Splitter):
         _check_fraction(self.test_size, "WithinTasks")
         _check_seed(self.random_state, "WithinTasks")
 
-    def split(self, data: TaskData) -> Iterator[Split]:
-        """Yield pairs of training and test rows of `data`."""
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
         deck = deck_of(data, self.stratify)
         eligible = int(deck.eligible.sum())
         needed = self.n_splits if self.test_size is None else 1
@@ -119,6 +166,9 @@ class WithinTasks(Splitter):
             for _ in range(self.n_splits):
                 yield _pair(deck.held_out(self.test_size, rng))
 
+    def _rows_as_data(self, X: Any, y: Any, groups: Any) -> TaskData:  # noqa: ANN401
+        return _rows_with_tasks(X, y, groups, self.task_column, "WithinTasks")
+
     def reduced(self, data: TaskData) -> Splitter | None:
         """Return it with no more folds than rows that can be held out."""
         eligible = int(deck_of(data, self.stratify).eligible.sum())
@@ -133,7 +183,7 @@ class WithinTasks(Splitter):
 
 @saveable("split.grouped_rows")
 @dataclasses.dataclass(frozen=True, eq=False)
-class GroupedRows(Splitter):
+class GroupedRows(_RowSplitter):
     """Hold out whole groups of rows (patients, days): no group is on both sides.
 
     A task all of whose rows are in one group has no training rows where it is held out.
@@ -161,8 +211,7 @@ class GroupedRows(Splitter):
         _check_splits(self.n_splits, 2, "GroupedRows")
         _check_seed(self.random_state, "GroupedRows")
 
-    def split(self, data: TaskData) -> Iterator[Split]:
-        """Yield pairs of training and test rows of `data`."""
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
         codes, sizes = self._rows_of_groups(data)
         if int((sizes > 0).sum()) < self.n_splits:
             got = f"{int((sizes > 0).sum())} groups"
@@ -189,7 +238,7 @@ class GroupedRows(Splitter):
 
 @saveable("split.time_ordered")
 @dataclasses.dataclass(frozen=True, eq=False)
-class TimeOrdered(Splitter):
+class TimeOrdered(_RowSplitter):
     """Train on the past, test on what comes next; rows of one time stay on one side.
 
     The last ``n_splits`` stretches of time are held out one after the other; training
@@ -228,8 +277,7 @@ class TimeOrdered(Splitter):
                 sentence("test_size", "TimeOrdered", allowed, repr(self.test_size))
             )
 
-    def split(self, data: TaskData) -> Iterator[Split]:
-        """Yield pairs of training and test rows of `data`."""
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
         codes, n_times = self._positions(data)
         if n_times < self.n_splits + self.min_train_times:
             allowed = (
@@ -278,7 +326,7 @@ class TimeOrdered(Splitter):
 
 @saveable("split.leave_tasks_out")
 @dataclasses.dataclass(frozen=True)
-class LeaveTasksOut(Splitter):
+class LeaveTasksOut(_RowSplitter):
     """Hold out whole tasks, to see how a model does on tasks that it has never seen.
 
     Parameters
@@ -289,6 +337,8 @@ class LeaveTasksOut(Splitter):
         The tasks of the one test set; None means folds of all tasks.
     random_state : int, default=0
         The seed.
+    task_column : str or int, default=None
+        As in :class:`WithinTasks`.
 
     Raises
     ------
@@ -299,13 +349,13 @@ class LeaveTasksOut(Splitter):
     n_splits: int = 5
     tasks: Sequence[Hashable] | None = None
     random_state: int | None = 0
+    task_column: str | int | None = None
 
     def __post_init__(self) -> None:
         _check_splits(self.n_splits, 2, "LeaveTasksOut")
         _check_seed(self.random_state, "LeaveTasksOut")
 
-    def split(self, data: TaskData) -> Iterator[Split]:
-        """Yield pairs of training and test rows of `data`."""
+    def _pairs(self, data: TaskData) -> Iterator[Split]:
         if data.form is Form.TARGETS:
             raise IncompatibleError(
                 "LeaveTasksOut needs rows that belong to one task; in the targets form they "
@@ -323,6 +373,13 @@ class LeaveTasksOut(Splitter):
         rng = np.random.default_rng(self.random_state)
         folds = rng.permutation(data.n_tasks) % self.n_splits
         yield from (_pair((folds == fold)[rows]) for fold in range(self.n_splits))
+
+    def get_n_splits(self, X: Any = None, y: Any = None, groups: Any = None) -> int:  # noqa: ANN401
+        """Return the number of splits, as scikit-learn asks for it; arguments are ignored."""
+        return self.n_splits if self.tasks is None else 1
+
+    def _rows_as_data(self, X: Any, y: Any, groups: Any) -> TaskData:  # noqa: ANN401
+        return _rows_with_tasks(X, y, groups, self.task_column, "LeaveTasksOut")
 
     def reduced(self, data: TaskData) -> Splitter | None:
         """Return it with no more folds than tasks; named tasks are held out as they are."""
@@ -344,6 +401,37 @@ class LeaveTasksOut(Splitter):
             allowed = "some but not all tasks of the data"
             raise DataError(sentence("tasks", "LeaveTasksOut", allowed, got))
         return codes
+
+
+def _count(X: Any) -> int:  # noqa: ANN401 - rows as scikit-learn gives them
+    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
+
+
+def _rows_with_tasks(
+    X: Any,  # noqa: ANN401
+    y: Any,  # noqa: ANN401
+    groups: Any,  # noqa: ANN401
+    column: str | int | None,
+    owner: str,
+) -> TaskData:
+    """Return the tasks of rows: the columns of a target matrix, `groups`, or a column of X."""
+    empty = np.zeros((_count(X), 1))
+    if y is not None and not tables.is_column(y) and len(np.shape(y)) == 2 and np.shape(y)[1] > 1:
+        return TaskData.from_targets(empty, y)
+    if groups is None and column is None:
+        raise DataError(
+            f"{owner} needs the task of every row: name the column of X that holds it, such as "
+            f"{owner}(task_column='school'), or pass groups= with a label for each row."
+        )
+    if groups is None and tables.is_table(X):
+        groups = tables.get_column(X, tables.name_at(X, column))
+    elif groups is None:
+        if isinstance(column, str):
+            got = f"the name {column!r}, but X is {type(X).__name__} and has no names"
+            raise DataError(sentence("task_column", owner, "the position of a column", got))
+        rows: Any = X
+        groups = rows[:, [column]].toarray()[:, 0] if sp.issparse(X) else np.asarray(X)[:, column]
+    return TaskData.from_long(empty, y, groups)
 
 
 Folding = TypeVar("Folding", WithinTasks, GroupedRows, LeaveTasksOut)
@@ -384,8 +472,8 @@ def _of_rows(values: NDArray[Any], data: TaskData, parameter: str, owner: str) -
 
 def _times(time: object) -> NDArray[Any]:
     values = tables.column_values(time) if tables.is_column(time) else np.asarray(time)
-    if values.dtype.kind == "O" and not missing_mask(values).any():
-        values = values.astype("datetime64[us]")
+    if values.dtype.kind in "OU" and not missing_mask(values).any():
+        values = read_dates(values, None, "time", "TimeOrdered")
     if values.ndim != 1 or values.dtype.kind not in "iufM":
         got = f"an array of shape {values.shape} and dtype {values.dtype}"
         raise DataError(sentence("time", "TimeOrdered", "1-D, of numbers or dates", got))

@@ -101,6 +101,17 @@ def get_column(X: IntoDataFrame, name: Hashable) -> NDArray[Any]:
     return column_values(open_frame(X)[:, known.index(name)])
 
 
+def name_at(X: object, column: str | int | None) -> str | int | None:
+    """Return the name of a column of a table with names; what is no position stays as it is."""
+    names = feature_names(X) if is_table(X) else None
+    if names is None or column is None or isinstance(column, str):
+        return column
+    if not -len(names) <= column < len(names):
+        got = f"{column}, but the table has {len(names)} columns"
+        raise DataError(sentence("task_column", "fit", "the position of a column", got))
+    return names[column]
+
+
 def column_values(column: object) -> NDArray[Any]:
     """Return a column as an array. Shapes: result (n,)."""
     series = nw.from_native(column, series_only=True, allow_series=True)  # type: ignore[call-overload]

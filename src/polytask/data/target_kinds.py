@@ -8,7 +8,7 @@ import numbers
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from polytask._checks import one_of, sentence
 from polytask.data._text_hints import MISSING_MARKERS
 from polytask.data.missing import missing_mask
-from polytask.data.written_numbers import WrittenColumn, parse_number, read_words
+from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
 
 # More classes than these need this many rows each, on average, unless classes are asked for.
@@ -117,6 +117,11 @@ def _written(
     text = Counter({word: n for word, n in distinct.items() if isinstance(word, str)})
     markers = {w: n for w, n in text.items() if w.strip() in (*MISSING_MARKERS, "")}
     column = read_words({w: n for w, n in text.items() if w not in markers}, decimal)
+    with_unit = {word for word, number in column.numbers.items() if number.sign in UNITS}
+    if 0 < len(with_unit) < len(column.numbers):
+        # "12 kg" among plain numbers is a slip.
+        kept = {word: n for word, n in column.numbers.items() if word not in with_unit}
+        column = replace(column, numbers=kept)
     plain = {v for v in distinct if not isinstance(v, bool) and isinstance(v, numbers.Real)}
     odd = [v for v in distinct if v not in column.numbers and v not in markers and v not in plain]
     n_odd = sum(distinct[value] for value in odd)

@@ -1,15 +1,31 @@
-"""Numbers as people write them: with signs of money, percent, thousands and brackets."""
+"""Numbers as people write them: with signs of money, units, thousands and brackets."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from decimal import Decimal
 
 CURRENCIES = (
     *("US$", "$", "€", "£", "¥", "￥", "₹"),
     *("USD", "EUR", "GBP", "JPY", "CNY", "CHF", "CAD", "AUD", "INR", "SEK", "NOK", "DKK"),
 )
+# Units that stand behind a number. Single letters that are codes as often are left out.
+UNITS = (
+    *("mg", "kg", "g", "lbs", "lb", "oz", "mm", "cm", "km", "m", "m²", "m2", "m³", "m3"),
+    *("ft", "mi", "ml", "mL", "cl", "l", "L", "ms", "min", "mins", "h", "hrs", "s", "sec"),
+    *("days", "years", "°C", "°F", "kWh", "MWh", "kW", "MW", "W", "kV", "V", "Hz", "kHz"),
+    *("MHz", "GHz", "kB", "MB", "GB", "TB", "km/h", "mph", "m/s", "bpm", "mmHg", "hPa"),
+    *("kPa", "Pa", "bar", "psi", "ppm", "kcal", "kJ", "J", "px", "pcs", "mg/l", "mg/L"),
+    *("mg/dl", "mg/dL", "mmol/l", "mmol/L"),
+)
+# Behind an amount of money: thousands, millions, billions.
+SCALES = {
+    **dict.fromkeys(("k", "K"), 1e3),
+    **dict.fromkeys(("m", "M", "mn", "Mn", "mio", "Mio"), 1e6),
+    **dict.fromkeys(("b", "B", "bn", "Bn"), 1e9),
+}
 # Of the cells that a full stop and a comma read differently, so many must be readable in one way
 # only: a single slip of the pen does not decide about a column.
 SETTLING = 0.1
@@ -23,6 +39,8 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     mark, thousands = re.escape(decimal), "." if decimal == "," else ","
     blanks = f"[{_BLANKS}]*"
     money = "|".join(re.escape(sign) for sign in CURRENCIES)
+    units = "|".join(re.escape(unit) for unit in sorted(UNITS, key=len, reverse=True))
+    scales = "|".join(sorted(SCALES, key=len, reverse=True))
     grouped = (
         rf"[1-9]\d{{0,2}}(?:(?P<group>[{thousands}'’{_BLANKS}])\d{{3}})(?:(?P=group)\d{{3}})*"
     )
@@ -30,7 +48,8 @@ def _pattern(decimal: str) -> re.Pattern[str]:
     return re.compile(
         rf"(?P<open>\()?{blanks}(?P<sign>[{_MINUS}+])?{blanks}(?P<before>{money})?{blanks}"
         rf"(?P<inner>\()?(?P<late>[{_MINUS}+])?{blanks}(?P<digits>{grouped}(?:{mark}\d*)?|{plain})"
-        rf"{blanks}(?P<after>{money}|%)?{blanks}(?P<close>\))?",
+        rf"{blanks}(?:(?P<after>%|{units})|(?P<scale>{scales})?{blanks}(?P<behind>{money})?)"
+        rf"{blanks}(?P<close>\))?",
         re.ASCII,
     )
 
@@ -58,13 +77,18 @@ def parse_number(word: str, decimal: str) -> WrittenNumber | None:
     signs = part["sign"] + part["late"]
     if n_open != len(part["close"]) or len(signs) + n_open > 1:
         return None
-    if part["before"] and part["after"]:
+    money = part["before"] or part["behind"]
+    scale, unit = part["scale"], part["after"]
+    if money and unit in SCALES:
+        scale, unit = unit, ""  # $5m
+    both = (part["before"] and part["behind"]) or (money and unit)
+    if both or (scale and not money):
         return None
     digits = part["digits"].replace(part["group"], "") if part["group"] else part["digits"]
-    value = float(digits.replace(decimal, "."))
+    # One rounding: 1.2 million is 1200000 exactly.
+    value = float(Decimal(digits.replace(decimal, ".")) * Decimal(SCALES.get(scale, 1)))
     negative = bool(n_open) or (signs != "" and signs in _MINUS)
-    sign = part["before"] or part["after"]
-    return WrittenNumber(-value if negative else value, sign, part["group"], bool(n_open))
+    return WrittenNumber(-value if negative else value, money or unit, part["group"], bool(n_open))
 
 
 @dataclass(frozen=True)

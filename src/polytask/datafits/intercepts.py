@@ -8,7 +8,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import NamedTuple
 
 import numpy as np
@@ -58,8 +58,8 @@ class Intercepts(ABC):
         return self.solver(curvature)(right)
 
     @abstractmethod
-    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Solve for a block-diagonal H: a list of (columns, block)."""
+    def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
+        """Return what solves for a block-diagonal H: a list of (columns, block)."""
 
     @abstractmethod
     def penalty(self, b: Array) -> float:
@@ -105,9 +105,9 @@ class NoIntercepts(Intercepts):
         groups = np.zeros(len(curvature), dtype=np.intp)
         return LevelArrays(groups, zero, zero, zero, zero, zero, 0.0)
 
-    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Return zeros."""
-        return np.zeros_like(right)
+    def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
+        """Return what gives zeros."""
+        return np.zeros_like
 
     def penalty(self, b: Array) -> float:
         """Return 0."""
@@ -166,17 +166,21 @@ class TiedIntercepts(Intercepts):
         ones = np.ones_like(zero)
         return LevelArrays(self.groups, zero, ones, inverse, zero, zero, 0.0)
 
-    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Solve per task when all groups are single, else one dense system."""
+    def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
+        """Return what solves per task when all groups are single, else one dense system."""
         if self.centres:
-            return solve_each(blocks, right)
+            return partial(solve_each, blocks)
         size = int(self.groups.max(initial=-1)) + 1
         total = np.zeros((size, size))
         for columns, block in blocks:
             index = self.groups[columns]
             np.add.at(total, (index[:, None], index[None, :]), block)
-        needed: Array = np.bincount(self.groups, right, minlength=size).astype(float)
-        return np.asarray(least_squares(total, needed)[self.groups])
+
+        def solve(right: Array) -> Array:
+            needed: Array = np.bincount(self.groups, right, minlength=size).astype(float)
+            return np.asarray(least_squares(total, needed)[self.groups])
+
+        return solve
 
     def penalty(self, b: Array) -> float:
         """Return 0."""
@@ -252,28 +256,33 @@ class PulledIntercepts(Intercepts):
         zero = np.zeros_like(inverse)
         return LevelArrays(self.groups, inverse, pulled, gather, zero, mean, self.strength)
 
-    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Solve blocks plus one rank-one term per group, eliminating the group means."""
+    def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
+        """Return what solves blocks plus one rank-one term per group, by way of group means."""
         size = int(self.groups.max(initial=-1)) + 1
-        own, response = np.zeros_like(right), []
-        middle = np.zeros((size, size))
+        middle, factors = np.zeros((size, size)), []
         for columns, matrices in same_size(blocks):
             values, vectors = clean_eigh(matrices)
             inverse = 1.0 / (values + self.strength)
             turned = np.swapaxes(vectors, 1, 2)
-            inner = inverse[:, :, None] * (turned @ right[columns][:, :, None])
-            own[columns] = (vectors @ inner)[:, :, 0]
             # I - strength (H + strength)^-1, written without cancellation.
             lack = (vectors * (values * inverse)[:, None, :]) @ turned
             index = self.groups[columns]
             np.add.at(middle, (index[:, :, None], index[:, None, :]), lack)
             pulled = (vectors * (self.strength * inverse)[:, None, :]) @ turned
-            response.append((columns, pulled))
-        sums: Array = np.bincount(self.groups, own, minlength=size).astype(float)
-        means = least_squares(middle, sums)
-        for columns, matrices in response:
-            own[columns] += (matrices @ means[self.groups[columns]][:, :, None])[:, :, 0]
-        return own
+            factors.append((columns, inverse, vectors, turned, pulled))
+
+        def solve(right: Array) -> Array:
+            own = np.zeros_like(right)
+            for columns, inverse, vectors, turned, _ in factors:
+                inner = inverse[:, :, None] * (turned @ right[columns][:, :, None])
+                own[columns] = (vectors @ inner)[:, :, 0]
+            sums: Array = np.bincount(self.groups, own, minlength=size).astype(float)
+            means = least_squares(middle, sums)
+            for columns, *_, pulled in factors:
+                own[columns] += (pulled @ means[self.groups[columns]][:, :, None])[:, :, 0]
+            return own
+
+        return solve
 
     def penalty(self, b: Array) -> float:
         """Return half the strength times the squared distances to the group means."""
@@ -337,15 +346,20 @@ class AnchoredIntercepts(Intercepts):
         groups = np.zeros(len(curvature), dtype=np.intp)
         return LevelArrays(groups, direct, zero, zero, self.anchor, zero, self.strength)
 
-    def solve_blocks(self, blocks: list[tuple[Groups, Array]], right: Array) -> Array:
-        """Solve every block by itself."""
-        solved = right / self.strength
-        for columns, matrices in same_size(blocks):
-            values, vectors = clean_eigh(matrices)
-            turned = np.swapaxes(vectors, 1, 2)
-            inner = (turned @ right[columns][:, :, None]) / (values + self.strength)[:, :, None]
-            solved[columns] = (vectors @ inner)[:, :, 0]
-        return np.asarray(solved)
+    def block_solver(self, blocks: list[tuple[Groups, Array]]) -> Callable[[Array], Array]:
+        """Return what solves every block by itself."""
+
+        def solve(right: Array) -> Array:
+            solved = right / self.strength
+            for columns, matrices in same_size(blocks):
+                values, vectors = clean_eigh(matrices)
+                turned = np.swapaxes(vectors, 1, 2)
+                scale = (values + self.strength)[:, :, None]
+                inner = (turned @ right[columns][:, :, None]) / scale
+                solved[columns] = (vectors @ inner)[:, :, 0]
+            return np.asarray(solved)
+
+        return solve
 
     def penalty(self, b: Array) -> float:
         """Return half the strength times the squared distance to the anchor."""

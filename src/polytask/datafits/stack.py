@@ -135,7 +135,7 @@ def newton_solver(parts: Parts, intercepts: Intercepts, extra: Array) -> LinearM
         diagonal = own_curvature(parts, extra.size) + extra
         return lambda right: intercepts.solve(diagonal, right)
     matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h, extra[columns])]
-    return lambda right: intercepts.solve_blocks(matrices, right)
+    return intercepts.block_solver(matrices)
 
 
 def _as_blocks(columns: Index, curvature: Array, extra: Array) -> Parts:

@@ -5,10 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from polytask._checks import sentence
-from polytask.datasets import _descriptions as text
+from polytask._checks import is_whole, sentence
 from polytask.datasets._dataset import Dataset, with_frames
 from polytask.exceptions import ParameterError
 
@@ -25,6 +23,48 @@ _DIABETES_FEATURES = (
     "cholesterol_ratio",
     "log_triglycerides",
     "glucose",
+)
+
+_DIABETES_GROUPS = """Diabetes patients in six groups.
+
+442 patients; the target measures the progression of the disease one year after the features
+were taken. A task is a group of patients of one sex and one age band (under 40, 40 to 59, 60 and
+over), so the tasks differ in size from 46 to 121. Values are in the original units, not scaled:
+age in years, body mass index, mean blood pressure, and six blood serum measurements, of which
+"cholesterol_ratio" is total cholesterol over hdl and "log_triglycerides" probably the logarithm
+of the triglycerides. Sex is not among the features, as it is constant within a task. The source
+codes sex as 1 and 2 without saying which is which; 2 is read as male here, as hdl is lower (mean
+44.6 against 54.4) and blood pressure higher in that group.
+"""
+_DIABETES_GROUPS_CITATION = (
+    "Efron, Hastie, Johnstone and Tibshirani (2004), Least angle regression, Annals of "
+    "Statistics 32, 407-499"
+)
+
+_DIGITS_FEW = """Handwritten digits, ten questions, few answers.
+
+1797 images of 8 x 8 pixels with brightness from 0 to 16. A task asks whether an image shows one
+given digit. Only few images are labelled for each task, drawn separately for each, so most of
+the target matrix is NaN; all labels are kept apart for testing.
+"""
+_DIGITS_FEW_CITATION = (
+    "Alpaydin and Kaynak (1998), Optical recognition of handwritten digits, UCI Machine Learning "
+    "Repository, https://doi.org/10.24432/C50P49"
+)
+
+_WAGES = """Wages of 450 women, interviewed between 1968 and 1988.
+
+Each of the 3,887 rows is one interview; a task is a woman, with 5 to 15 interviews. The target is
+the logarithm of her hourly wage. Features are the year, her age, years of school, whether she has
+a college degree, years of work experience, years in her present job (tenure), usual hours per
+week, whether she is married with her husband present, was never married, lives in the South, in a
+central city, or outside of a metropolitan area (rural), and the group of her occupation, whose
+codes the source does not explain. An extract: of the 4,696 women those with five interviews or
+more, then 450 of them at equal distances in the order of their identifiers.
+"""
+_WAGES_CITATION = (
+    "US Bureau of Labor Statistics, National Longitudinal Survey of Young Women (1968 cohort), "
+    "public use file, as distributed with Stata under the name nlswork"
 )
 
 
@@ -66,8 +106,8 @@ def load_diabetes_groups(*, as_frame: bool = False) -> Dataset:
         target_names=("progression",),
         task_names=names,
         task_column="group",
-        description=text.DIABETES_GROUPS,
-        citation=text.DIABETES_GROUPS_CITATION,
+        description=_DIABETES_GROUPS,
+        citation=_DIABETES_GROUPS_CITATION,
         licence="distributed with scikit-learn (BSD-3-Clause); none stated for the data",
     )
     return with_frames(dataset) if as_frame else dataset
@@ -110,20 +150,33 @@ def load_digits_few(
     from sklearn.datasets import load_digits
 
     X, digit = load_digits(return_X_y=True)
-    _check_n_labels(n_labels, len(digit))
+    if not is_whole(n_labels) or not 2 <= n_labels <= len(digit):
+        allowed = f"an integer from 2 to {len(digit)}"
+        raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
     full = (digit[:, np.newaxis] == np.arange(10)).astype(np.float64)
+    rng = np.random.default_rng(random_state)
+    observed = np.full_like(full, np.nan)
+    for t, labels in enumerate(full.T):
+        positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+        n_positive = max(1, round(n_labels * len(positive) / len(labels)))
+        drawn = [
+            rng.choice(positive, n_positive, replace=False),
+            rng.choice(negative, n_labels - n_positive, replace=False),
+        ]
+        rows = np.concatenate(drawn)
+        observed[rows, t] = labels[rows]
     names = tuple(f"digit_{t}" for t in range(10))
     dataset = Dataset(
         name="digits_few",
         X=X,
-        y=_hide_all_but(full, n_labels, np.random.default_rng(random_state)),
+        y=observed,
         task=None,
         feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
         target_names=names,
         task_names=names,
         task_column=None,
-        description=text.DIGITS_FEW,
-        citation=text.DIGITS_FEW_CITATION,
+        description=_DIGITS_FEW,
+        citation=_DIGITS_FEW_CITATION,
         licence="CC BY 4.0 (UCI Machine Learning Repository)",
         extras={"Y_full": full},
     )
@@ -161,30 +214,7 @@ def load_wages() -> Dataset:
         target_names=("log_wage",),
         task_names=tuple(sorted(set(table["woman"].tolist()))),
         task_column="woman",
-        description=text.WAGES,
-        citation=text.WAGES_CITATION,
+        description=_WAGES,
+        citation=_WAGES_CITATION,
         licence="public use file of the US Bureau of Labor Statistics",
     )
-
-
-def _check_n_labels(n_labels: object, n: int) -> None:
-    whole = isinstance(n_labels, (int, np.integer)) and not isinstance(n_labels, bool)
-    if not whole or not 2 <= int(n_labels) <= n:  # type: ignore[call-overload]
-        allowed = f"an integer from 2 to {n}"
-        raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
-
-
-def _hide_all_but(
-    full: NDArray[np.float64], n_labels: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    observed = np.full_like(full, np.nan)
-    for t, labels in enumerate(full.T):
-        positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-        n_positive = max(1, round(n_labels * len(positive) / len(labels)))
-        drawn = [
-            rng.choice(positive, n_positive, replace=False),
-            rng.choice(negative, n_labels - n_positive, replace=False),
-        ]
-        rows = np.concatenate(drawn)
-        observed[rows, t] = labels[rows]
-    return observed

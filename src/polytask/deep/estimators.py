@@ -21,7 +21,6 @@ from polytask._estimator.classes import (
     has_classes,
     keep_classes,
     probabilities,
-    rows_have_tasks,
 )
 from polytask._estimator.nested import strengths
 from polytask._estimator.ranges import Between
@@ -158,6 +157,8 @@ class DeepEstimator(MultiTaskEstimator):
     random_state : int, RandomState or None, default=None
         The seed of everything random; on the processor the same seed gives the same model, bit
         for bit.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -218,6 +219,7 @@ class DeepEstimator(MultiTaskEstimator):
     unseen_tasks: str = "error"
     verbose: bool = False
     random_state: Any = None  # int, RandomState or None
+    date_features: bool = False
 
     _reading = DeepReading()
     _is_network = True
@@ -437,7 +439,6 @@ class DeepMultiTaskClassifier(DeepEstimator):
         """
         return probabilities(self._fitted_tasks(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return predictors: what the heads give before they become probabilities.
 
@@ -449,7 +450,8 @@ class DeepMultiTaskClassifier(DeepEstimator):
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         return decisions(self._fitted_tasks(), self._read(X, task))
 

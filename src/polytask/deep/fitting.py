@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import warnings
 import zlib
-from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -97,7 +96,11 @@ def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noq
     """Fit the network of a deep estimator."""
     owner = type(model).__name__
     settings = settings_of(model)
-    _refuse_sampling(settings, data, owner)
+    if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
+        raise IncompatibleError(
+            f"task_sampling of {owner} chooses rows by their task; the rows of a target matrix "
+            "belong to all tasks. Leave it at 'proportional'."
+        )
     prepared = _prepared(model, data, outcomes)
     _tell_idle(model, data, owner)
     seed = _seed_of(model)
@@ -179,6 +182,21 @@ def _trained(
         own = prepared.rows(data.rows(held), held, place)
         judged = FixedBatches(own, max(size, _ROWS_AT_ONCE))
     columns = prepared.layout.columns
+    penalties = model.penalties or {}
+    # Not where the first layer reads something else than the features.
+    names = None
+    if INPUT in penalties:
+        read = {matrix.shape[0] for matrix in resolve(network, INPUT)}
+        names = data.feature_names if read == {data.n_features} else None
+    identity = None
+    if model.checkpoint is not None:
+        # What tells a training from another.
+        identity = {
+            "seed": seed,
+            "data": checksum(data),
+            **identity_of(model),
+            "rows held out": None if held is None else zlib.crc32(held.tobytes()),
+        }
     return fit_network(
         network,
         batches,
@@ -190,39 +208,14 @@ def _trained(
         balancer=model.balancer,
         penalties=Penalties(
             network,
-            model.penalties or {},
+            penalties,
             columns=columns,
-            feature_names=_names_of_input(network, model.penalties or {}, data),
+            feature_names=names,
         ),
         seed=seed,
-        identity=None if model.checkpoint is None else _identity(model, data, held, seed),
+        identity=identity,
         engine=engine,
     )
-
-
-def _identity(
-    model: Any,  # noqa: ANN401 - a deep estimator
-    data: TaskData,
-    held: NDArray[np.intp] | None,
-    seed: int,
-) -> dict[str, Any]:
-    """Return what tells a training from another, for its checkpoint."""
-    return {
-        "seed": seed,
-        "data": checksum(data),
-        **identity_of(model),
-        "rows held out": None if held is None else zlib.crc32(held.tobytes()),
-    }
-
-
-def _names_of_input(
-    network: Network, penalties: Mapping[str, Any], data: TaskData
-) -> tuple[str, ...] | None:
-    """Return the names of the features, None where the first layer reads something else."""
-    if INPUT not in penalties:
-        return None
-    read = {matrix.shape[0] for matrix in resolve(network, INPUT)}
-    return data.feature_names if read == {data.n_features} else None
 
 
 def _sides(
@@ -275,14 +268,6 @@ def _tell_idle(model: Any, data: TaskData, owner: str) -> None:  # noqa: ANN401
             "tasks are orthogonal there. Set balance_at='parameters'.",
             DataWarning,
             stacklevel=5,
-        )
-
-
-def _refuse_sampling(settings: Settings, data: TaskData, owner: str) -> None:
-    if data.form is Form.TARGETS and not isinstance(settings.sampling, Proportional):
-        raise IncompatibleError(
-            f"task_sampling of {owner} chooses rows by their task; the rows of a target matrix "
-            "belong to all tasks. Leave it at 'proportional'."
         )
 
 

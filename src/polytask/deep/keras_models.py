@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import re
 import sys
-from collections.abc import Iterable
 from typing import Any, final
 
 from torch import Tensor, nn
@@ -74,7 +73,11 @@ class KerasTrunk(nn.Module):
         # Within a list: a module by itself would be registered with Keras' own names.
         self._held = [model]
         convolving = _convolving(model)
-        for place, variables in enumerate(_by_layer(model.variables)):
+        by_layer: dict[str, list[Any]] = {}
+        for variable in model.variables:
+            layer_path = variable.path.rpartition("/")[0] or variable.path
+            by_layer.setdefault(layer_path, []).append(variable)
+        for place, variables in enumerate(by_layer.values()):
             layer = _Variables(any(id(v) in convolving for v in variables))
             for variable in variables:
                 layer.hold(variable.name, variable.value)
@@ -108,14 +111,6 @@ def _refuse_unfit(model: Any) -> None:  # noqa: ANN401 - keras comes without typ
         allowed = 'without regularisers; penalties= does the same by name, as {"input": L2(1e-4)}'
         got = f"{len(model.losses)} of them"
         raise ParameterError(sentence("A Keras trunk", "polytask", allowed, got))
-
-
-def _by_layer(variables: Iterable[Any]) -> list[list[Any]]:
-    """Return variables in groups of one layer, in the order of the layers."""
-    groups: dict[str, list[Any]] = {}
-    for variable in variables:
-        groups.setdefault(variable.path.rpartition("/")[0] or variable.path, []).append(variable)
-    return list(groups.values())
 
 
 def _convolving(model: Any) -> set[int]:  # noqa: ANN401 - keras comes without types

@@ -150,7 +150,8 @@ class Modalities(nn.Module):
             if len(value) != n:
                 told = sentence(f"The input {name!r}", "Modalities", f"of {n} rows", len(value))
                 raise DataError(told)
-            there[:, m] = ~_holed(value)
+            real = value.is_floating_point()
+            there[:, m] = ~torch.isnan(value).flatten(1).any(1) if real else True
         return there
 
     def _encoded(self, x: Inputs, there: Tensor) -> list[Tensor]:
@@ -194,13 +195,6 @@ class Modalities(nn.Module):
         best = torch.where(there, chance, -1.0).argmax(1, keepdim=True)
         kept = there & (chance >= self.hide)
         return kept | (there & torch.zeros_like(there).scatter(1, best, True))
-
-
-def _holed(value: Tensor) -> Tensor:
-    """Return which rows hold NaN."""
-    if not value.is_floating_point():
-        return torch.zeros(len(value), dtype=torch.bool, device=value.device)
-    return torch.isnan(value).flatten(1).any(1)
 
 
 def _distance(encodings: list[Tensor], there: Tensor) -> Tensor:

@@ -246,7 +246,11 @@ class DeepTasks:
                 parts.append(features.cpu().numpy())
         computed = np.concatenate(parts)
         if not np.isfinite(computed).all():
-            raise _too_large(scaled.matrix, self.plan.precision)
+            matrix = scaled.matrix
+            values = matrix.data if is_sparse(matrix) else np.asarray(matrix)
+            largest = float(np.abs(values).max(initial=0.0))
+            allowed = f"of a size at which the network stays finite in {self.plan.precision}"
+            raise DataError(sentence("X", "predict", allowed, f"{largest:.3g} after scaling"))
         return computed
 
     def _network_of(self, task: int) -> tuple[Network, int]:
@@ -265,11 +269,3 @@ class DeepTasks:
         """How features are scaled before the network."""
         mean, scale = self.feature_mean, self.feature_scale
         return FeatureScaling(mean, scale, active=bool(mean.any() or np.any(scale != 1.0)))
-
-
-def _too_large(matrix: Any, precision: str) -> DataError:  # noqa: ANN401 - dense or sparse
-    """Return the refusal of rows for which the network overflows."""
-    values = matrix.data if is_sparse(matrix) else np.asarray(matrix)
-    largest = float(np.abs(values).max(initial=0.0))
-    allowed = f"of a size at which the network stays finite in {precision}"
-    return DataError(sentence("X", "predict", allowed, f"{largest:.3g} after scaling"))

@@ -53,6 +53,13 @@ def to_node(value: Any, other: Callable[[Any], Node]) -> Node:  # noqa: ANN401 -
     return other(value) if tag is None else {tag: value.isoformat()}
 
 
+def plain(value: Any) -> Any:  # noqa: ANN401 - any value
+    """Return an object of a subclass as one of the built-in class, anything else as it is."""
+    kinds = (int, float, str, tuple, list)
+    kind: Any = next((kind for kind in kinds if isinstance(value, kind)), None)
+    return value if kind is None else kind(value)
+
+
 def from_node(node: Node, readers: Mapping[str, Callable[[Node], Any]]) -> Any:  # noqa: ANN401
     """Return the value of a node; `readers` know objects by their first key."""
     if not isinstance(node, dict | list):
@@ -190,14 +197,6 @@ know), and what histogram boosting needs for categories. What a
 ``functools.partial`` would call is on a list too."""
 
 
-def _is_scikit_learn(value: object) -> bool:
-    """Say whether a value is an estimator, or another object of scikit-learn."""
-    ours = type(value).__module__.startswith("polytask.")
-    return not ours and (
-        isinstance(value, BaseEstimator) or type(value).__module__.startswith("sklearn.")
-    )
-
-
 def _linear_model(name: str, state: dict[str, Any]) -> Any:  # noqa: ANN401 - untyped package
     """Rebuild a linear model from its parameters and coefficients."""
     fitted: dict[str, Any] = state["fitted"]
@@ -301,7 +300,10 @@ class Encoder:
 
     def _of_others(self, value: Any, where: str) -> Node:  # noqa: ANN401 - untyped packages
         """Return the node of an object of scikit-learn or torch, or refuse."""
-        kind, theirs = type(value), _is_scikit_learn(value)
+        kind = type(value)
+        theirs = not kind.__module__.startswith("polytask.") and (
+            isinstance(value, BaseEstimator) or kind.__module__.startswith("sklearn.")
+        )
         if kind.__module__.startswith("sklearn.linear_model.") and kind.__name__ in LINEAR:
             fitted = {key: vars(value)[key] for key in _LEARNED if key in vars(value)}
             state = {"params": value.get_params(deep=False), "fitted": fitted}

@@ -101,7 +101,7 @@ class _Memory(dict[str, Any]):
         self[key] = value
 
 
-def opened(
+def open_store(
     path: str | os.PathLike[str] | None, header: Callable[[], Mapping[str, Any]], *, owner: str
 ) -> contextlib.AbstractContextManager[Store]:
     """Open the journal of a run, or keep its pieces in memory where there is no path."""
@@ -265,23 +265,23 @@ class Journal:
         """Return the sentence for what SQLite says."""
         name = getattr(error, "sqlite_errorname", "")
         folder = os.path.dirname(os.path.abspath(self._path))
-        said = f"{self._owner} cannot write {self._path}: "
-        if _is_busy(error):
-            said += (
-                "another run writes to it; wait until it ends, or choose another place (--out)."
-            )
-        elif name.startswith("SQLITE_CANTOPEN"):
-            said += f"no file can be made in the folder {folder}; choose another place (--out)."
-        elif name.startswith("SQLITE_NOTADB"):
+        if name.startswith("SQLITE_NOTADB"):
             return self._foreign()
-        elif name.startswith("SQLITE_CORRUPT"):
+        if name.startswith("SQLITE_CORRUPT"):
             return self._damaged()
-        else:
-            said += (
-                f"{error}; the pieces finished before are kept, and once this is mended the same "
-                "call goes on from them."
+        if _is_busy(error):
+            said = (
+                "another run writes to it, or the drive cannot lock files; wait until it ends, or "
+                "choose another place (--out)"
             )
-        return DataError(said)
+        elif name.startswith("SQLITE_CANTOPEN") or not os.access(folder, os.W_OK):
+            said = f"no file can be made in the folder {folder}; choose another place (--out)"
+        else:
+            said = (
+                f"{error}; the pieces finished before are kept, and once this is mended the same "
+                "call goes on from them"
+            )
+        return DataError(f"{self._owner} cannot write {self._path}: {said}.")
 
     def _foreign(self) -> DataError:
         with open(self._path, "rb") as file:
@@ -318,7 +318,9 @@ class Journal:
         self.close()
 
 
-def move(path: str | os.PathLike[str], target: str | os.PathLike[str], *, owner: str) -> None:
+def move_journal(
+    path: str | os.PathLike[str], target: str | os.PathLike[str], *, owner: str
+) -> None:
     """Give a journal another name, also a damaged one, unless another run is writing to it."""
     journal = Journal(path, owner)
     try:

@@ -60,9 +60,18 @@ def unpack(data: bytes, name: str) -> tuple[Document, Tensors]:
     from safetensors.numpy import load
 
     header = _header(data, name)
-    document = _document(header)
-    _refuse_newer(document, name)
-    if len(data) != _length(header, data) or _checksum(data) != data[_SUM] or document is None:
+    try:
+        document: Any = _parsed(header["__metadata__"][_KEY])
+        version = document.get("format_version", VERSION)
+    except (AttributeError, KeyError, TypeError):
+        document = version = None
+    if isinstance(version, int) and version > VERSION:
+        raise DataError(
+            f"{name} has format version {version}, and this polytask reads versions up to "
+            f"{VERSION}: polytask {document.get('readable_from')} or newer reads it."
+        )
+    whole = len(data) == _length(header, data) and _checksum(data) == data[_SUM]
+    if not whole or document is None:
         raise DataError(f"{name} was altered or damaged after it was written; it is not loaded.")
     return document, {key: np.array(value) for key, value in load(data).items()}
 
@@ -103,24 +112,6 @@ def _length(header: Any, data: bytes) -> int:  # noqa: ANN401 - JSON
         return 8 + int.from_bytes(data[:8], "little") + int(max(ends, default=0))
     except (AttributeError, KeyError, IndexError, TypeError, ValueError, OverflowError):
         return -1
-
-
-def _document(header: Any) -> Document | None:  # noqa: ANN401 - JSON
-    try:
-        document = _parsed(header["__metadata__"][_KEY])
-    except (KeyError, TypeError):
-        return None
-    return document if isinstance(document, dict) else None
-
-
-def _refuse_newer(document: Document | None, name: str) -> None:
-    version = (document or {}).get("format_version", VERSION)
-    if isinstance(version, int) and version > VERSION:
-        needed = (document or {}).get("readable_from")
-        raise DataError(
-            f"{name} has format version {version}, and this polytask reads versions up to "
-            f"{VERSION}: polytask {needed} or newer reads it."
-        )
 
 
 def _cut_short(name: str, size: int) -> str:

@@ -19,7 +19,7 @@ from typing import Any, TypeVar, Union, get_args, get_origin, get_type_hints
 import numpy as np
 
 from polytask.exceptions import DataError
-from polytask.io.codec import from_node, to_node
+from polytask.io.codec import from_node, plain, to_node
 
 R = TypeVar("R")
 
@@ -99,7 +99,15 @@ def _codec(hint: Any) -> _Codec:  # noqa: ANN401 - a type hint
     if hasattr(hint, "_fields") or dataclasses.is_dataclass(hint):
         return _record(hint)
     if hint is float:
-        return _Codec(_number_node, lambda node: float("nan") if node is None else float(node))
+        # NaN is null, and an infinity its name, which ``float`` reads.
+        return _Codec(
+            lambda value: (
+                float(value)
+                if math.isfinite(value)
+                else (None if math.isnan(value) else repr(float(value)))
+            ),
+            lambda node: float("nan") if node is None else float(node),
+        )
     if hint in (int, bool, str):
         return _Codec(hint, hint)
     make = _GENERIC.get(get_origin(hint))
@@ -161,26 +169,15 @@ def _dict(_: Any, hint: Any) -> _Codec:  # noqa: ANN401 - type hints
     )
 
 
-def _number_node(value: float) -> float | str | None:
-    """Return null for NaN, and the name of an infinity, which ``float`` reads."""
-    number = float(value)
-    if math.isfinite(number):
-        return number
-    return None if math.isnan(number) else repr(number)
-
-
 def free_node(value: Any) -> Any:  # noqa: ANN401 - any value
     """Return a value of any kind as JSON values, those that JSON lacks under a ``$``."""
     return to_node(value, _plain_node)
 
 
 def _plain_node(value: Any) -> Any:  # noqa: ANN401 - any value
-    if isinstance(value, np.generic):
-        return free_node(value.item())
-    kinds: tuple[Callable[[Any], Any], ...] = (int, float, str, tuple, list)
-    for kind in kinds:
-        if isinstance(value, kind):  # type: ignore[arg-type]
-            return free_node(kind(value))
+    base = value.item() if isinstance(value, np.generic) else plain(value)
+    if base is not value:
+        return free_node(base)
     raise DataError(
         f"{value!r} of type {type(value).__name__} cannot be written as JSON. Use text, numbers, "
         "dates or tuples of them as labels of tasks."

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 from numpy.typing import NDArray
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import (
@@ -38,12 +37,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Labels = NDArray[Any]
-
-
-def _rows_have_tasks(estimator: BayesianMultiTaskClassifier) -> bool:
-    """Say whether each row has one task: as scikit-learn, a target matrix has no decisions."""
-    schema = getattr(estimator, "_schema", None)
-    return schema is None or schema.form is not Form.TARGETS
 
 
 @saveable("linear.bayes_classifier")
@@ -97,6 +90,8 @@ default="auto"
         warning.
     n_jobs : int or None, default=None
         Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -163,6 +158,7 @@ default="auto"
         tol: float = 1e-6,
         max_iter: int = 500,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.structure = structure
         self.varying = varying
@@ -170,6 +166,7 @@ default="auto"
         self.prior = prior
         self.standardize = standardize
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter
@@ -297,7 +294,6 @@ default="auto"
         query = self._read(X, task)
         return probabilities(self._tasks, query)
 
-    @available_if(_rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return the log odds that belong to the probabilities.
 
@@ -312,7 +308,8 @@ default="auto"
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         query = self._read(X, task)
         return decisions(self._tasks, query)

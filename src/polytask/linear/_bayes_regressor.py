@@ -89,6 +89,8 @@ default="auto"
         Evaluations of the likelihood, per structure, after which it stops with a warning.
     n_jobs : int or None, default=None
         Threads of BLAS; None means 1, for most matrices are small, and -1 all cores.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -155,6 +157,7 @@ default="auto"
         tol: float = 1e-4,
         max_iter: int = 500,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.structure = structure
         self.varying = varying
@@ -165,6 +168,7 @@ default="auto"
         self.standardize = standardize
         self.scale_targets = scale_targets
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter
@@ -267,7 +271,7 @@ default="auto"
 
         Returns
         -------
-        ndarray of shape (n,) or (n, n_tasks), column or table, or mapping
+        ndarray of shape (n,) or (n, n_tasks), or mapping
             Predictions.
         deviation : the same kind
             Only with `return_std`.
@@ -278,12 +282,12 @@ default="auto"
             If the columns differ from those in fit, or a task is unknown and
             ``unseen_tasks="error"``.
         """
-        query, labels = self._read(X, task), self._schema.index.labels
-        mean = outputs.predictions(query, labels, self._predict_rows)
+        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
+        mean = outputs.predictions(query, n_tasks, self._predict_rows)
         if not return_std:
             return mean
         deviation = partial(deviations, self._tasks, self._given_lines)
-        return mean, outputs.predictions(query, labels, outputs.one_by_one(deviation))
+        return mean, outputs.predictions(query, n_tasks, outputs.one_by_one(deviation))
 
     def predict_interval(self, X: Any, task: Any = None, level: float = 0.9) -> tuple[Any, Any]:  # noqa: ANN401
         """Return an interval for the target of every row.
@@ -306,14 +310,14 @@ default="auto"
             If `level` is no probability.
         """
         half = half_width(level, f"{type(self).__name__}.predict_interval")
-        query, labels = self._read(X, task), self._schema.index.labels
+        query, n_tasks = self._read(X, task), len(self._schema.index.labels)
 
         def bound(side: float, rows: Any, t: int) -> Labels:  # noqa: ANN401
             deviation = deviations(self._tasks, self._given_lines, rows, t)
             return self._predict_task(rows, t) + side * deviation
 
         lower, upper = (
-            outputs.predictions(query, labels, outputs.one_by_one(partial(bound, side)))
+            outputs.predictions(query, n_tasks, outputs.one_by_one(partial(bound, side)))
             for side in (-half, half)
         )
         return lower, upper

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -62,6 +61,8 @@ class MultiTaskClassifier(LinearEstimator):
         Start from the last solution.
     n_jobs : int or None, default=None
         Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -111,6 +112,7 @@ class MultiTaskClassifier(LinearEstimator):
         max_iter: int = 10000,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.loss = loss
@@ -122,6 +124,7 @@ class MultiTaskClassifier(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter
@@ -163,7 +166,6 @@ class MultiTaskClassifier(LinearEstimator):
         """
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors.
 
@@ -175,7 +177,8 @@ class MultiTaskClassifier(LinearEstimator):
         Returns
         -------
         ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks.
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
         """
         return decisions(self._linear_model(), self._read(X, task))
 

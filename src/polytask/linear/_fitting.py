@@ -45,7 +45,10 @@ def check_penalty_object(penalty: object, owner: str) -> Penalty:
         return L21(fraction=DEFAULT_FRACTION)
     if not isinstance(penalty, Penalty):
         allowed = "None or a penalty from polytask.penalties"
-        raise ParameterError(sentence("penalty", owner, allowed, repr(penalty)))
+        got = repr(penalty)
+        if isinstance(penalty, str):
+            got += f", a text: write polytask.penalties.parse({penalty!r})"
+        raise ParameterError(sentence("penalty", owner, allowed, got))
     return penalty
 
 

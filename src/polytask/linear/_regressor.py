@@ -79,6 +79,8 @@ class MultiTaskRegressor(LinearEstimator):
         Start from the last solution.
     n_jobs : int or None, default=None
         Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -137,6 +139,7 @@ class MultiTaskRegressor(LinearEstimator):
         max_iter: int = 10000,
         warm_start: bool = False,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.loss = loss
@@ -148,6 +151,7 @@ class MultiTaskRegressor(LinearEstimator):
         self.scale_targets = scale_targets
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
+
+import numpy as np
 
 from polytask._linalg import Array, clip, counting, elementary, identity, namespace
 from polytask._registry import State, saveable
@@ -14,22 +17,42 @@ from polytask.losses.base import (
     infinite_outside,
 )
 
+# With no more classes than this, columns are added one by one.
+_FEW = 16
+
 
 def _one_hot(y: Array, eta: Array) -> Array:
     """Return whether each class is the target, of the shape of eta."""
     return as_eta(y, eta)[..., None] == counting(eta.shape[-1], eta)
 
 
+def _few_columns(values: Array) -> bool:
+    # NumPy goes through a short last axis entry by entry: columns are ten times faster.
+    return isinstance(values, np.ndarray) and 1 <= values.shape[-1] <= _FEW
+
+
+def _columns(values: Array) -> list[Array]:
+    return [values[..., k] for k in range(values.shape[-1])]
+
+
+def _total(values: Array) -> Array:
+    """Return the sums over the last axis, which is kept."""
+    if _few_columns(values):
+        return functools.reduce(np.add, _columns(values))[..., None]
+    return elementary(values).sum(values, axis=-1, keepdims=True)
+
+
 def _centred(eta: Array) -> Array:
     """Return eta less its largest entry, so that no exponential overflows."""
+    if _few_columns(eta):
+        return eta - functools.reduce(np.maximum, _columns(eta))[..., None]
     return eta - elementary(eta).max(eta, axis=-1, keepdims=True)
 
 
 def _softmax(eta: Array) -> Array:
     """Return the class probabilities."""
-    xp = elementary(eta)
-    weights = xp.exp(_centred(eta))
-    return weights / xp.sum(weights, axis=-1, keepdims=True)
+    weights = elementary(eta).exp(_centred(eta))
+    return weights / _total(weights)
 
 
 @saveable("loss.multinomial")
@@ -55,7 +78,7 @@ class Multinomial(Loss):
         xp = namespace(eta)
         centred = _centred(eta)
         own = xp.where(_one_hot(y, eta), centred, xp.zeros_like(eta))
-        return xp.log(xp.sum(xp.exp(centred), axis=-1)) - xp.sum(own, axis=-1)
+        return xp.log(_total(xp.exp(centred))[..., 0]) - _total(own)[..., 0]
 
     def gradient(self, y: Array, eta: Array) -> Array:
         """Return the class probabilities less the one-hot target, (..., K)."""

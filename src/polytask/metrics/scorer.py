@@ -267,7 +267,7 @@ def _labels_in(estimator: Any, X: Any) -> list[Hashable] | Labels | None:  # noq
     if column is None:
         return None
     if tables.is_table(X):
-        return tables.get_column(X, column)
+        return tables.get_column(X, tables.name_at(X, column))
     labels: Labels = np.asarray(X)[:, column]
     return labels
 

@@ -31,7 +31,7 @@ from polytask.penalties.network import NetworkLasso
 from polytask.penalties.nonconvex import MCP, SCAD
 from polytask.penalties.nonconvex_log import reweighted
 from polytask.penalties.outliers import OutlierTasks
-from polytask.penalties.parse import PENALTIES
+from polytask.penalties.parsing import PENALTIES, parse
 from polytask.penalties.parts import Parts
 from polytask.penalties.parts_named import dirty, robust, robust_features, sparse_low_rank
 from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
@@ -73,6 +73,8 @@ __all__ = [
     "MCP",
     "SCAD",
     "LatentTasks",
+    # from text
+    "parse",
     # of any of these that are sums over features
     "weighted",
     "bounded",

@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -81,6 +80,8 @@ class MultiTaskClassifierCV(LinearEstimator):
         Processes that fit folds side by side.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -110,7 +111,9 @@ class MultiTaskClassifierCV(LinearEstimator):
     Task weights, kinds of intercepts and their strengths are searched in turn with the
     penalties: all penalties on their whole grids under the first setting; the best penalty
     under all settings, and the other penalties under the best setting, with the strengths
-    around the best of each; at last the whole grid of the winner.
+    around the best of each; at last the whole grid of the winner. A number of strengths of 20 or
+    more is searched from coarse to fine: every fourth strength, down to where the scores of
+    held-out rows fall, then those around the best one.
     :func:`polytask.selection.variants` makes penalties of several proportions to try.
 
     References
@@ -153,6 +156,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         max_iter: int = 10000,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.alphas = alphas
@@ -168,6 +172,7 @@ class MultiTaskClassifierCV(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter
@@ -211,7 +216,6 @@ class MultiTaskClassifierCV(LinearEstimator):
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors; see :meth:`MultiTaskClassifier.decision_function`."""
         return decisions(self._linear_model(), self._read(X, task))

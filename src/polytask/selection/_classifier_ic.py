@@ -5,11 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from sklearn.utils import ClassifierTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import Outcomes, classification
-from polytask._estimator.classes import decisions, probabilities, rows_have_tasks
+from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.linear._base import LinearEstimator
@@ -71,6 +70,8 @@ class MultiTaskClassifierIC(LinearEstimator):
         Iterations of the final fit.
     n_jobs : int or None, default=None
         Threads of BLAS; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -164,6 +165,7 @@ class MultiTaskClassifierIC(LinearEstimator):
         tol: float = 1e-6,
         max_iter: int = 10000,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.criterion = criterion
@@ -177,6 +179,7 @@ class MultiTaskClassifierIC(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter
@@ -219,7 +222,6 @@ class MultiTaskClassifierIC(LinearEstimator):
         """Return class probabilities; see :meth:`MultiTaskClassifier.predict_proba`."""
         return probabilities(self._linear_model(), self._read(X, task))
 
-    @available_if(rows_have_tasks)  # type: ignore[untyped-decorator]
     def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
         """Return linear predictors; see :meth:`MultiTaskClassifier.decision_function`."""
         return decisions(self._linear_model(), self._read(X, task))

@@ -25,7 +25,7 @@ from polytask.selection.candidates import default_penalties
 from polytask.selection.explained import HeldOutScore, held_out_score
 from polytask.selection.folds import make_folds
 from polytask.selection.grid import check_alphas
-from polytask.selection.judging import CrossValidation, PathFitter
+from polytask.selection.judging import PATH_TOL_FACTOR, CrossValidation, PathFitter
 from polytask.selection.rules import RULES, Candidate, Rule
 from polytask.selection.scoring import HeldOutLoss, HeldOutMetric, HeldOutR2, Scoring
 from polytask.selection.search import INTERCEPT_STRENGTHS, TASK_WEIGHTS, SearchPlan, search
@@ -33,6 +33,11 @@ from polytask.solvers import Solution
 
 if TYPE_CHECKING:
     import pandas as pd
+
+# Where every strength needs all rows, so many of them are searched from coarse to fine.
+_MANY_STRENGTHS = 20
+# Strengths that are far apart are told apart by less precision.
+_COARSE = 10.0
 
 SCORINGS: dict[str | None, Scoring] = {
     None: HeldOutLoss(),
@@ -82,8 +87,11 @@ def fit_searched(estimator: SearchedEstimator, data: TaskData, raw: TaskData) ->
     _check_jobs(estimator.n_jobs, owner)
     cv, seed = estimator.cv, estimator.random_state
     folds = make_folds(raw, data, outcomes, cv, seed, owner)
+    many = isinstance(plan.alphas, int) and plan.alphas >= _MANY_STRENGTHS
+    plan = replace(plan, coarse=many and not folds.light)
     repeats = len(folds.parts) * len(plan.penalties) * plan.n_alphas
-    fitter = PathFitter(estimator.solver, estimator.tol, owner, repeats=repeats)
+    looser = PATH_TOL_FACTOR * (_COARSE if plan.coarse else 1.0)
+    fitter = PathFitter(estimator.solver, estimator.tol, owner, looser, repeats=repeats)
     judge = CrossValidation(folds, scoring, fitter, estimator.n_jobs)
 
     def whole(settings: Settings) -> Problem:

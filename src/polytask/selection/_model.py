@@ -83,6 +83,8 @@ class MultiTaskModelCV(LinearEstimator):
         for the squared loss with many rows, else in processes.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -159,6 +161,7 @@ class MultiTaskModelCV(LinearEstimator):
         max_iter: int = 10000,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.alphas = alphas
@@ -175,6 +178,7 @@ class MultiTaskModelCV(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

@@ -72,6 +72,8 @@ class MultiTaskModelIC(LinearEstimator):
         Iterations of the final fit.
     n_jobs : int or None, default=None
         Threads of BLAS; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -165,6 +167,7 @@ class MultiTaskModelIC(LinearEstimator):
         tol: float = 1e-6,
         max_iter: int = 10000,
         n_jobs: int | None = None,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.criterion = criterion
@@ -179,6 +182,7 @@ class MultiTaskModelIC(LinearEstimator):
         self.class_weight = class_weight
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

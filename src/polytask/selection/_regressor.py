@@ -81,6 +81,8 @@ class MultiTaskRegressorCV(LinearEstimator):
         for the squared loss with many rows, else in processes.
     random_state : int or None, default=0
         Seed of the splits of an integer `cv`.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -155,6 +157,7 @@ class MultiTaskRegressorCV(LinearEstimator):
         max_iter: int = 10000,
         n_jobs: int | None = None,
         random_state: int | None = 0,
+        date_features: bool = False,
     ) -> None:
         self.penalty = penalty
         self.alphas = alphas
@@ -170,6 +173,7 @@ class MultiTaskRegressorCV(LinearEstimator):
         self.scale_targets = scale_targets
         self.transfer_from = transfer_from
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.tol = tol
         self.max_iter = max_iter

@@ -34,7 +34,8 @@ class HeldOutScore:
 
 def held_out_score(folds: Sequence[Fold], best: Candidate, fitter: PathFitter) -> HeldOutScore:
     """Fit one candidate on every fold and score all held-out rows."""
-    path = Path(best.family, best.penalty, np.array([best.alpha]), best.settings, best.position)
+    alpha, position = np.array([best.alpha]), np.array([best.position])
+    path = Path(best.family, best.penalty, alpha, best.settings, position)
     found = []
     for fold in folds:
         problem = fold.problem(best.settings, fitter.owner)

@@ -23,7 +23,7 @@ from polytask.solvers import Solution
 Array = NDArray[np.float64]
 
 # A path needs no more precision than telling strengths apart.
-_PATH_TOL_FACTOR = 100.0
+PATH_TOL_FACTOR = 100.0
 _LOOSEST_PATH_TOL = 1e-3
 _PATH_MAX_ITER = 200
 
@@ -32,16 +32,19 @@ _PATH_MAX_ITER = 200
 class Path:
     """The strengths of one penalty under one choice of settings."""
 
+    # Shapes: alphas (n_alphas,), positions (n_alphas,): their places in the grid. A path with
+    # patience ends where so many strengths in a row are worse than the best before them.
     family: int
     penalty: Penalty
     alphas: Array
     settings: Settings
-    start: int
+    positions: NDArray[np.intp]
+    patience: int | None = None
 
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """What a judge says of the strengths of a path."""
+    """What a judge says of the strengths of a path, or of the first of them."""
 
     # Shapes: scores (n_alphas, n_folds), sizes (n_alphas,).
 
@@ -65,7 +68,7 @@ class PathFitter:
     solver: Any
     tol: float
     owner: str
-    looser: float = _PATH_TOL_FACTOR
+    looser: float = PATH_TOL_FACTOR
     max_iter: int = _PATH_MAX_ITER
     repeats: int = 1
 
@@ -97,9 +100,11 @@ class CrossValidation:
         folds = [(fold, f"fold {k + 1} of {n}") for k, fold in enumerate(self.folds.parts)]
         found = self._of_jobs([(path, *fold) for path in paths for fold in folds])
         judged = []
-        for k, path in enumerate(paths):
-            scores, sizes = np.moveaxis(np.stack(found[k * n : (k + 1) * n]), 2, 0)
-            judged.append(Judged(scores.T, sizes.mean(axis=0), [None] * len(path.alphas)))
+        for k in range(len(paths)):
+            parts = found[k * n : (k + 1) * n]
+            done = min(len(part) for part in parts)
+            scores, sizes = np.moveaxis(np.stack([part[:done] for part in parts]), 2, 0)
+            judged.append(Judged(scores.T, sizes.mean(axis=0), [None] * done))
         return judged
 
     def _of_jobs(self, jobs: list[tuple[Path, Fold, str]]) -> list[Array]:
@@ -114,7 +119,7 @@ class CrossValidation:
 
 
 def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: PathFitter) -> Array:
-    """Return score and number of coefficients of every strength, (n_alphas, 2)."""
+    """Return score and number of coefficients of every strength that is tried, (n_tried, 2)."""
     try:
         problem = fold.problem(path.settings, fitter.owner)
     except DataError as error:
@@ -123,10 +128,13 @@ def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: Pa
             "every kind in all training parts, and more folds hold out fewer rows at a time."
         ) from error
     score = scorer_of(scoring, fold, problem, fitter.owner)
-    return np.array(
-        [
-            (score(last.W, last.intercept), np.count_nonzero(last.W))
-            for _, last in fitter.fits(problem, path)
-        ],
-        dtype=float,
-    )
+    found: list[tuple[float, int]] = []
+    best, worse = -np.inf, 0
+    for _, last in fitter.fits(problem, path):
+        found.append((score(last.W, last.intercept), int(np.count_nonzero(last.W))))
+        # A score that is undefined is not worse.
+        worse = worse + 1 if found[-1][0] < best else 0
+        best = max(best, found[-1][0])
+        if path.patience is not None and worse >= path.patience:
+            break
+    return np.array(found, dtype=float)

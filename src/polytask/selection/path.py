@@ -181,7 +181,8 @@ def _solved(model: Any, problem: Problem, exact: bool) -> list[tuple[Array, Arra
     fitter = PathFitter(model.solver, model.tol, owner)
     if exact:
         fitter = replace(fitter, looser=1.0, max_iter=model.max_iter)
-    path = Path(0, model.best_penalty_, model.alphas_, model._settings(), 0)
+    positions = np.arange(len(model.alphas_))
+    path = Path(0, model.best_penalty_, model.alphas_, model._settings(), positions)
     solutions = [solution for _, solution in fitter.fits(problem, path)]
     open_ended = sum(not solution.status.ok for solution in solutions)
     if exact and open_ended:

@@ -6,6 +6,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
+import numpy as np
+
 from polytask.linear._intercepts import PULLED
 from polytask.linear._problem import Problem, Settings
 from polytask.penalties import Penalty
@@ -15,6 +17,9 @@ from polytask.selection.rules import Candidate, Rule, best_score
 
 # Strengths tried on each side of the best one when the settings change.
 _WINDOW = 3
+# In a coarse search: every so many strengths of a grid are tried, and a path ends after so many
+# that are worse than the best before them.
+_STRIDE, _PATIENCE = 4, 2
 
 # Tens first, then the half of a step on both sides of the best.
 INTERCEPT_STRENGTHS = (1.0, 0.1, 10.0, 100.0)
@@ -33,11 +38,23 @@ class SearchPlan:
     intercepts: tuple[str | None, ...]
     intercept_strengths: tuple[float, ...]
     rule: Rule
+    coarse: bool = False
 
     @property
     def n_alphas(self) -> int:
         """Number of strengths of a penalty."""
         return self.alphas if isinstance(self.alphas, int) else len(self.alphas)
+
+    def grid(self) -> list[int]:
+        """Return the positions of the strengths of a penalty that are tried at first."""
+        last = self.n_alphas - 1
+        return sorted({*range(0, last, _STRIDE if self.coarse else 1), last})
+
+    def around(self, position: int) -> list[int]:
+        """Return the positions to try on both sides of the best one, under other settings."""
+        step = _WINDOW if self.coarse else 1
+        places = range(position - _WINDOW, position + _WINDOW + 1, step)
+        return [place for place in places if 0 <= place < self.n_alphas]
 
     @property
     def first(self) -> Settings:
@@ -74,11 +91,12 @@ class SearchPlan:
 
 @dataclass(frozen=True, eq=False)
 class Choice:
-    """A penalty and settings, and which of its strengths to try."""
+    """A penalty and settings, and which strengths of its grid to try."""
 
     family: int
     settings: Settings
-    near: int | None = None
+    positions: Sequence[int]
+    patience: int | None = None
 
 
 def search(
@@ -89,22 +107,35 @@ def search(
     # tried under other kinds of intercepts and strengths of their pull, then under other task
     # weights, then under pulls between those tried, each time from the best settings so far;
     # under the best the other penalties once more, with the strengths around the best one of
-    # each; at last the whole grid of the winner.
+    # each; at last the whole grid of the winner. A coarse search tries some strengths of each
+    # grid, down to where scores fall, and at last those around the best one.
     families = range(len(plan.penalties))
-    found = _run(plan, whole, judge, [Choice(k, plan.first) for k in families])
+    grid, patience = plan.grid(), _PATIENCE if plan.coarse else None
+    found = _run(plan, whole, judge, [Choice(k, plan.first, grid, patience) for k in families])
     near = [best_score([c for c in found if c.family == k]).position for k in families]
     for settings_around in plan.rounds():
         best = best_score(found)
         tried = {_key(c.settings) for c in found}
         new = [s for s in settings_around(best.settings) if _key(s) not in tried]
-        found += _run(plan, whole, judge, [Choice(best.family, s, best.position) for s in new])
+        around = plan.around(best.position)
+        found += _run(plan, whole, judge, [Choice(best.family, s, around) for s in new])
     best = best_score(found)
     if best.settings != plan.first:
         rest = [k for k in families if k != best.family]
-        found += _run(plan, whole, judge, [Choice(k, best.settings, near[k]) for k in rest])
+        choices = [Choice(k, best.settings, plan.around(near[k])) for k in rest]
+        found += _run(plan, whole, judge, choices)
         best = best_score(found)
         found = [c for c in found if not c.differs_in_strength(best)]
-        found += _run(plan, whole, judge, [Choice(best.family, best.settings)])
+        found += _run(plan, whole, judge, [Choice(best.family, best.settings, grid, patience)])
+    if plan.coarse:
+        best = best_score(found)
+        own = [c for c in found if c.differs_in_strength(best)]
+        seen = {c.position for c in own}
+        fine = range(max(best.position - _STRIDE, 0), min(best.position + _STRIDE, grid[-1]) + 1)
+        left = [position for position in fine if position not in seen]
+        own += _run(plan, whole, judge, [Choice(best.family, best.settings, left)] if left else [])
+        found = [c for c in found if not c.differs_in_strength(best)]
+        found += sorted(own, key=lambda c: c.position)
     return found, plan.rule(found)
 
 
@@ -122,9 +153,9 @@ def _run(
     for choice in choices:
         penalty = plan.penalties[choice.family]
         resolved, grid = resolved_strengths(whole(choice.settings), penalty, plan.alphas)
-        start = 0 if choice.near is None else max(choice.near - _WINDOW, 0)
-        stop = len(grid) if choice.near is None else choice.near + _WINDOW + 1
-        paths.append(Path(choice.family, resolved, grid[start:stop], choice.settings, start))
+        at = np.array(choice.positions, dtype=np.intp)
+        settings, patience = choice.settings, choice.patience
+        paths.append(Path(choice.family, resolved, grid[at], settings, at, patience))
     return [
         candidate
         for path, judged in zip(paths, judge(paths), strict=True)
@@ -140,9 +171,9 @@ def _candidates(path: Path, judged: Judged) -> list[Candidate]:
             settings=path.settings,
             scores=judged.scores[i],
             family=path.family,
-            position=path.start + i,
+            position=int(path.positions[i]),
             size=float(judged.sizes[i]),
             detail=judged.details[i],
         )
-        for i, alpha in enumerate(path.alphas)
+        for i, alpha in enumerate(path.alphas[: len(judged.sizes)])
     ]

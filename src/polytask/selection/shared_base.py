@@ -67,7 +67,9 @@ class SharedBase(MultiTaskEstimator):
         cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
         task_column: str | int | None = None,
         unseen_tasks: str = "error",
+        date_features: bool = False,
     ) -> None:
+        self.date_features = date_features
         self.base = base
         self.correction = correction
         self.cv = cv

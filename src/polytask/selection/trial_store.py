@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -38,9 +38,10 @@ def stored(optuna: Any, storage: str | None) -> Iterator[Any]:  # noqa: ANN401 -
     folder = os.path.dirname(os.path.abspath(storage))
     if not os.path.isdir(folder):
         raise DataError(f"tune cannot write {storage}: there is no folder {folder}.")
+    lock = FileLock(f"{storage}.lock", timeout=_PATIENCE)
     with ExitStack() as held:
         try:
-            held.enter_context(FileLock(f"{storage}.lock", timeout=_PATIENCE))
+            held.enter_context(lock)
             place = _opened(optuna, Path(storage))
         except Timeout as error:
             raise DataError(
@@ -55,7 +56,11 @@ def stored(optuna: Any, storage: str | None) -> Iterator[Any]:  # noqa: ANN401 -
                 f"{storage} holds no trials of a search, or was damaged after it was written: "
                 "name another file as the storage, or delete it."
             ) from error
-        yield place
+        try:
+            yield place
+        finally:
+            with suppress(OSError):  # Windows keeps the file while it is locked
+                os.unlink(lock.lock_file)
 
 
 def _opened(optuna: Any, path: Path) -> Any:  # noqa: ANN401 - a storage of Optuna

@@ -13,6 +13,7 @@ from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear._base import LinearEstimator
+from polytask.selection.auto import AutoEstimator
 from polytask.transfer._learned import has_learned_prior, learned_domain, learned_tasks
 from polytask.transfer._penalised import pulled_domain, pulled_tasks
 from polytask.transfer._refit import source_data
@@ -187,10 +188,21 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
     if not hasattr(model, "data_card_"):
         raise DataError(sentence("model", OWNER, "fitted before", f"a {name} that is not"))
-    able = isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
-    if not able:
+    if isinstance(model, AutoEstimator):
+        able = [label for label, member in model.members_.items() if _is_able(member)]
+        use = f"model.members_[{able[0]!r}]" if able else 'MultiTaskRegressorCV or "learned prior"'
+        raise IncompatibleError(
+            f"adapt needs one model; {name} is a weighted mean of {len(model.members_)} "
+            f"({', '.join(map(repr, model.members_))}): adapt {use}"
+            f"{', whose rows and tasks are the same' if able else ', fitted on the same rows'}."
+        )
+    if not _is_able(model):
         allowed = "a linear estimator or a network"
         raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
+
+
+def _is_able(model: object) -> bool:
+    return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
 
 
 def _refuse_known(given: Given, advice: str) -> None:

@@ -188,7 +188,6 @@ def test_the_forms_agree():
         groups = GROUPS if form == "table" else PLACES
         found[form] = MissingBlocks(inner, groups).fit(**fit).predict(**rows)
     np.testing.assert_allclose(found["table"], found["long"], atol=1e-8)
-    assert isinstance(found["table"], pd.Series)
     column = np.searchsorted(TASKS, task)
     np.testing.assert_allclose(
         found["targets"][np.arange(len(y)), column], found["long"], atol=1e-6
@@ -221,9 +220,11 @@ def test_polars_and_categories():
     assert not any("missing" in name for name in model.coef_feature_names_)
     assert model.feature_groups_["a"].tolist() == ["a1", "a2", "a3", "colour=blue", "colour=red"]
     other = clone(model).fit(pl.from_pandas(table), y)
-    predicted = other.predict(pl.from_pandas(table))
-    assert isinstance(predicted, pl.Series)
-    np.testing.assert_allclose(predicted.to_numpy(), model.predict(table), atol=1e-12)
+    predicted = other.predict_frame(pl.from_pandas(table))
+    assert isinstance(predicted, pl.DataFrame)
+    np.testing.assert_allclose(
+        predicted["prediction"].to_numpy(), model.predict(table), atol=1e-12
+    )
 
 
 def test_a_task_column_of_an_array_is_not_counted():
@@ -541,9 +542,9 @@ def test_comparison_takes_it():
 def test_a_table_for_a_model_of_arrays():
     X, y, task = sample()
     model = MissingBlocks(MultiTaskRegressor(PENALTY), PLACES).fit(X, y, task=task)
-    predicted = model.predict(frame(X), task=task)
-    assert isinstance(predicted, pd.Series)
-    np.testing.assert_array_equal(predicted, model.predict(X, task=task))
+    predicted = model.predict_frame(frame(X), task=task)
+    assert isinstance(predicted, pd.DataFrame)
+    np.testing.assert_array_equal(predicted["prediction"], model.predict(X, task=task))
 
 
 def test_data_of_tasks():

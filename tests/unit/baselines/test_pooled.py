@@ -386,7 +386,7 @@ def test_classes_are_those_of_all_tasks():
     assert [c.tolist() for c in wide.classes_] == [["p", "q", "r"]] * 2
     assert [p.shape for p in wide.predict_proba(X)] == [(120, 3)] * 2
     assert wide.predict(X).shape == (120, 2)
-    assert not hasattr(wide, "decision_function")
+    assert wide.decision_function(X).shape == (120, 6)
 
 
 def test_bad_task_effect_and_failing_fit():

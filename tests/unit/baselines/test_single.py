@@ -121,8 +121,7 @@ def test_tables_in_tables_out():
     table["colour"] = np.where(X[:, 0] > 0, "red", "blue")
     table["ward"] = task
     model = SingleTask(Ridge(), task_column="ward").fit(table, y)
-    predicted = model.predict(table)
-    assert predicted.index.equals(table.index)
+    assert model.predict_frame(table).index.equals(table.index)
     assert model.coef_feature_names_.tolist() == ["u", "v", "w", "colour=blue", "colour=red"]
     assert model.score(table, y) > 0.9
 
@@ -184,7 +183,11 @@ def test_target_matrix_of_labels():
     assert [c.tolist() for c in model.classes_] == [["no", "yes"], ["x", "y", "z"]]
     assert [p.shape for p in model.predict_proba(X)] == [(60, 2), (60, 3)]
     assert model.predict(X).shape == (60, 2)
-    assert not hasattr(SingleTask(LogisticRegression()).fit(X, Y), "decision_function")
+    model = SingleTask(LogisticRegression()).fit(X, Y)
+    decision = model.decision_function(X)
+    assert decision.shape == (60, 4)
+    assert np.array_equal(np.where(decision[:, 0] > 0, "yes", "no"), model.predict(X)[:, 0])
+    assert np.array_equal(np.array(list("xyz"))[decision[:, 1:].argmax(1)], model.predict(X)[:, 1])
 
 
 def test_methods_are_those_of_the_estimator():

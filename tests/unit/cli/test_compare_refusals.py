@@ -47,19 +47,21 @@ OPTIONS = {
     "one target": (("a.csv", "--target", "y", "--out", "o"), "One --target is one task only"),
     "group with a gap": (
         ("a.csv", *ONE, "--group", "gap", "--out", "o"),
-        "--group 'gap' of a.csv is empty in 2 rows (3, 7), counting from 0",
+        "--group 'gap' of a.csv is empty in 2 rows (5, 9), counting the header as row 1",
     ),
     "time with a gap": (
         ("a.csv", *ONE, "--time", "gap", "--out", "o"),
-        "--time 'gap' of a.csv is empty in 2 rows (3, 7)",
+        "--time 'gap' of a.csv is empty in 2 rows (5, 9)",
     ),
     "time of text": (
         ("a.csv", *ONE, "--time", "word", "--out", "o"),
-        "--time 'word' of a.csv must hold numbers or dates such as 2024-05-31; got 'monday'.",
+        "--time 'word' of a.csv must be dates such as 2024-01-31, 31/12/2024, 31.12.2024, "
+        "2024-01, Jan 2022, 31 Jan 2022, 2024-W05 or 2024-Q1; got 'monday' in row 2, counting "
+        "the header as row 1.",
     ),
     "time of truth": (
         ("a.csv", *ONE, "--time", "yes", "--out", "o"),
-        "must hold numbers or dates",
+        "must be dates such as 2024-01-31",
     ),
     "group is task": (
         ("a.csv", *ONE, "--group", "g", "--out", "o"),

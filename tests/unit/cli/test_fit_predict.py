@@ -15,8 +15,9 @@ from sklearn.linear_model import LinearRegression
 
 import polytask
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, SingleTask, load
-from polytask.cli.fit import score_name
+from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
+from polytask.messages import Translator
 
 QUICK = ("--model", "multitask")
 
@@ -183,7 +184,7 @@ def test_labels_mean_what_the_model_knows_whatever_stands_beside_them(run, plain
 
 
 @pytest.mark.parametrize(
-    "name", ["learned", "single", "pooled", "pooled-intercept", "pooled-category"]
+    "name", ["learned prior", "separate", "pooled", "pooled + intercepts", "pooled + category"]
 )
 @pytest.mark.parametrize("target", ["分数", "及格"])
 def test_other_models_can_be_chosen(run, pupils, name, target):
@@ -212,13 +213,13 @@ def test_search_is_the_default_and_reports_what_it_found(run, plain):
         (MultiTaskRegressor(), False, "R2 against the training mean"),
         (MultiTaskRegressor(loss="huber"), False, "R2 against the training mean"),
         (MultiTaskRegressor(), True, "mean R2 of the targets, each against its training mean"),
-        (MultiTaskRegressor(loss="poisson"), False, "share of the deviance explained"),
+        (MultiTaskRegressor(loss="poisson"), False, "explained share of the deviance"),
         (
             MultiTaskRegressor(loss="quantile(0.9)"),
             True,
-            "mean over targets of the share of the quantile loss explained",
+            "mean over targets of the explained share of the quantile loss",
         ),
-        (MultiTaskModel(), True, "mean over tasks of the share of the loss explained"),
+        (MultiTaskModel(), True, "mean over tasks of the explained share of the loss"),
         (SingleTask(LinearRegression()), False, "R2 against the training mean"),
         (MultiTaskClassifier(), False, "accuracy"),
         (MultiTaskClassifier(), True, "mean accuracy of the targets"),
@@ -231,7 +232,7 @@ def test_a_score_is_named_by_what_it_is_against(model, several, name):
     given = (
         {"y": np.column_stack([y, y[::-1]])} if several else {"y": y, "task": np.arange(30) % 3}
     )
-    assert score_name(model.fit(X, **given)) == name
+    assert score_name(model.fit(X, **given), Translator()) == name
 
 
 def test_penalty_is_used_as_written_by_the_plain_model(run, plain):
@@ -260,9 +261,9 @@ def test_weights_and_missing_targets(run, plain):
     arguments = ("a.csv", "--task", "g", "--target", "y", "--weight", "w", *QUICK)
     refused = run("fit", *arguments, "--out", "m.polytask")
     assert refused.status == 2
-    assert "missing in 2 rows (4, 6), counting from 0" in refused.err
+    assert "missing in 2 rows (6, 8), counting the header as row 1" in refused.err
     done = _fit(run, *arguments, "--drop-missing-target")
-    assert "2 rows (4, 6) without target 'y' left out" in done.err
+    assert "2 rows (6, 8) without target 'y' left out" in done.err
     model = load("m.polytask")
     assert model.data_card_.n_rows == 58
     assert list(model.feature_names_in_) == ["g", "x", "z"]
@@ -310,7 +311,7 @@ def test_loss_follows_the_target_or_the_option(run, plain, values, loss, expecte
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", ["single", "pooled-intercept"])
+@pytest.mark.parametrize("name", ["separate", "pooled + intercepts"])
 def test_models_without_sharing_take_the_loss_too(run, plain, name):
     # One target in a thousand is not a number of this kind at all.
     plain.loc[0, "y"] = 1e6
@@ -324,8 +325,48 @@ def test_models_without_sharing_take_the_loss_too(run, plain, name):
     assert slopes["huber"] < 1e3 < slopes["squared"]
 
 
-def test_named_model_decides_about_numbers_with_two_values(run, plain):
-    plain["y"] = np.resize([0, 1], 120)
+def test_names_of_the_first_version_are_the_models_of_a_comparison(run, plain):
     plain.to_csv("a.csv", index=False)
-    _fit(run, "a.csv", "--task", "g", "--target", "y", "--model", "MultiTaskRegressor")
-    assert type(load("m.polytask")).__name__ == "MultiTaskRegressor"
+    done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--model", "single")
+    assert done.err == "Note: --model single is called 'separate' now.\n"
+    assert type(load("m.polytask")).__name__ == "SingleTask"
+    done = _fit(
+        run, "a.csv", "--task", "g", "--target", "y", "--model", "pooled-intercepts", "--force"
+    )
+    assert done.err == ""
+    assert load("m.polytask").task_effect == "intercept"
+
+
+def test_dates_become_features_where_they_are_asked_for(run, folder):
+    rng = np.random.default_rng(0)
+    days = pd.date_range("2022-01-01", periods=120, freq="3D").strftime("%d/%m/%Y")
+    table = pd.DataFrame({"day": days, "x": rng.normal(size=120), "shop": np.tile([*"abcd"], 30)})
+    table["sales"] = 2 * table["x"] + np.arange(120) / 30
+    table.round(3).to_csv("s.csv", index=False, sep=";", decimal=",")
+    words = ("fit", "s.csv", "--task", "shop", "--target", "sales", "--model", "pooled")
+    refused = run(*words, "--out", "m.polytask")
+    assert refused.status == 2
+    assert "Column 'day' holds dates (01/01/2022 in row 2, counting the header as" in refused.err
+    assert "with --date-features, or leave it out (--drop day)." in refused.err
+    done = run(*words, "--date-features", "--out", "m.polytask")
+    assert done.status == 0, done.err
+    assert "Numbers are read with decimal commas" in done.err
+    done = run("predict", "m.polytask", "s.csv", "--out", "p.csv")
+    assert done.status == 0, done.err
+    found = pd.read_csv("p.csv")["prediction"]
+    assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
+
+
+def test_a_word_for_missing_has_a_short_name(run, folder):
+    rng = np.random.default_rng(0)
+    table = pd.DataFrame({"x": rng.integers(0, 90, 120), "shop": np.tile([*"abcd"], 30)})
+    table["sales"] = table["x"] / 10 + rng.normal(size=120)
+    table.loc[::9, "x"] = -999
+    table.to_csv("s.csv", index=False)
+    words = ("fit", "s.csv", "--task", "shop", "--target", "sales", "--model", "pooled")
+    done = run(*words, "--out", "m.polytask")
+    assert "Column 'x' holds -999 in 14 of 120 rows, far from all its other values" in done.err
+    assert "(on the command line --missing-values=-999)." in done.err
+    done = run(*words, "--out", "m.polytask", "--force", "--na=-999")
+    assert done.status == 0, done.err
+    assert "holds -999" not in done.err

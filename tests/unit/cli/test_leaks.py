@@ -76,15 +76,15 @@ def test_row_ids_and_far_cells_are_named(run, plain):
     assert done.status == 0
     assert "Column 'row' holds a different whole number in nearly every row (0 to 119)" in done.err
     assert "'week'" not in done.err
-    assert "The target holds 1000000 in row 17, counting from 0" in done.err
+    assert "The target holds 1000000 in row 19, counting the header as row 1" in done.err
     done = run("compare", "a.csv", *ONE, *FEW, "--quick", "--id", "row", "--out", "out")
     assert "'row'" not in done.err
-    text = "The target holds 1000000 in row 17"
+    text = "The target holds 1000000 in row 19"
     assert done.err.count(text) == 1
     for name in ("report.md", "report.html"):
         assert text in Path("out", name).read_text(encoding="utf-8")
     done = run("inspect", "a.csv")
-    assert "y: 1000000 in row 17, counting from 0" in done.out
+    assert "y: 1000000 in row 19, counting the header as row 1" in done.out
     assert "row: nearly every value different" in done.out
     assert "week: " not in done.out
 

@@ -13,11 +13,12 @@ from unit.cli._comparing import comparison, next_words, predicted
 
 from polytask import load
 from polytask.data.readers import read_table
+from polytask.messages import Translator
 from polytask.selection import networks
 
 torch = pytest.importorskip("torch")
 
-from polytask.cli.fit import describe  # noqa: E402
+from polytask.cli.describe import describe  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskRegressor, sharing  # noqa: E402
 
 ONE = ("--task", "g", "--target", "y")
@@ -86,10 +87,11 @@ def test_auto_writes_a_combination_with_a_network(run, curved):
 
 
 def test_a_network_is_described_with_the_layers_that_it_has():
-    assert describe(DeepMultiTaskRegressor()) == "DeepMultiTaskRegressor with MLP(dropout=0.1)"
+    said, speech = "DeepMultiTaskRegressor with MLP(dropout=0.1)", Translator()
+    assert describe(DeepMultiTaskRegressor(), speech) == said
     plain = DeepMultiTaskRegressor(MLP((8,)), sharing=sharing.MMoE(2))
-    parts = "MLP(widths=(8,)), MMoE(n_experts=2, width=None)"
-    assert describe(plain) == f"DeepMultiTaskRegressor with {parts}"
+    parts = "MLP(widths=(8,)); MMoE(n_experts=2, width=None)"
+    assert describe(plain, speech) == f"DeepMultiTaskRegressor with {parts}"
 
 
 def test_a_network_is_fitted_and_its_file_says_so(run, curved):
@@ -143,7 +145,7 @@ def test_a_network_is_searched(run, curved):
         ),
         (
             ("fit", *ONE, "--model", "deep", "--penalty", "L21", "--out", "o.polytask"),
-            "--model deep has no penalty between tasks: drop --penalty.",
+            "--model 'deep' takes no --penalty: drop one of the two.",
         ),
         (
             ("tune", *ONE, "--model", "deep", "--range", "rate=1..2", "--out", "o.polytask"),

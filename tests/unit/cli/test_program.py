@@ -32,7 +32,9 @@ def test_help(run, arguments):
 def test_every_option_has_a_help_text():
     from typer.main import get_command
 
-    for command in get_command(_main.app).commands.values():
+    group = get_command(_main.app)
+    for name in group.list_commands(None):
+        command = group.get_command(None, name)
         assert command.help
         for option in command.params:
             assert option.help, (command.name, option.name)

@@ -33,7 +33,7 @@ SPOILED = {
     "target missing": (lambda t: _missing(t, "y", 3, None), "missing in 1 row"),
     "target infinite": (
         lambda t: _missing(t, "y", 3, np.inf),
-        "is infinite in 1 row (3), counting from 0",
+        "is infinite in 1 row (5), counting the header as row 1",
     ),
     "target huge": (lambda t: t.assign(y=t.y * 1e300), "so that sums stay finite"),
     "feature infinite": (lambda t: _missing(t, "x", 5, np.inf), "column 'x'"),
@@ -46,17 +46,17 @@ SPOILED = {
     ),
     "one target is text": (
         lambda t: _missing(t, "y", 7, "12 kg"),
-        "holds numbers but for '12 kg' in row 7, counting from 0: correct the cell; where a value "
-        "is missing, say --missing-values '12 kg' --drop-missing-target. If the values are "
-        "classes, say --loss multinomial.",
+        "holds numbers but for '12 kg' in row 9, counting the header as row 1: correct the cell; "
+        "where a value is missing, say --missing-values '12 kg' --drop-missing-target. If the "
+        "values are classes, say --loss multinomial.",
     ),
     "two targets are text": (
         lambda t: _missing(_missing(t, "y", 7, "1O"), "y", 9, "many"),
-        "holds numbers but for '1O' in row 7 and 'many' in row 9, counting from 0:",
+        "holds numbers but for '1O' in row 9 and 'many' in row 11, counting the header as row 1:",
     ),
     "one cell is text": (
         lambda t: _missing(t, "x", 5, "twelve"),
-        "The first such cell, 'twelve', is in row 5, counting from 0.",
+        "The first such cell, 'twelve', is in row 7, counting the header as row 1.",
     ),
     "dates as target": (
         lambda t: t.assign(y=pd.date_range("2020-01-01", periods=len(t))),
@@ -113,13 +113,12 @@ def test_file_that_is_no_table(run, folder, content, words):
             ("a.csv", *FIT[:6], "--penalty", "L21", "--folds", "500"),
             "500 test sets need as many rows that can be held out; got 120",
         ),
-        (("a.csv", *FIT, "--model", "singel"), "Did you mean 'single'?"),
-        (("a.csv", *FIT, "--model", "MultiTaskModel"), "the problem is regression"),
-        (("a.csv", *FIT, "--model", "MultiTaskClassifier"), "needs classes; target 'y'"),
+        (("a.csv", *FIT, "--model", "separat"), "Did you mean 'separate'?"),
+        (("a.csv", *FIT, "--model", "joint forest"), "forests are tried for target matrices only"),
         (("a.csv", *FIT, "--penalty", "L3"), "penalty must be made of"),
-        (("a.csv", *FIT, "--model", "single", "--penalty", "L1"), "drop --penalty"),
-        (("a.csv", *FIT, "--model", "learned", "--loss", "huber"), "Choose another model"),
-        (("a.csv", *FIT, "--model", "learned", "--loss", "poisson"), "Choose another model"),
+        (("a.csv", *FIT, "--model", "separate", "--penalty", "L1"), "takes no --penalty"),
+        (("a.csv", *FIT, "--model", "learned prior", "--loss", "huber"), "choose another"),
+        (("a.csv", *FIT, "--model", "learned prior", "--loss", "poisson"), "choose another"),
         (("a.csv", *FIT, "--target", "x"), "one --target; got 2"),
         (("a.csv", *FIT, "--features", "x,y"), "Column 'y' cannot be a feature"),
         (("a.csv", *FIT, "--features", "q*"), "no column that matches 'q*'"),
@@ -152,7 +151,7 @@ def test_options_of_fit(run, folder, plain, arguments, words):
 def test_text_as_the_target_of_a_regression(run, plain):
     plain.assign(y=np.resize(["u", "v", "w"], 120)).to_csv("a.csv", index=False)
     error = _refused(run, "fit", "a.csv", *FIT, "--loss", "squared")
-    assert "Target 'y' of a.csv must hold numbers for --loss squared; got 'u' in row 0" in error
+    assert "Target 'y' of a.csv must hold numbers for --loss squared; got 'u' in row 2" in error
 
 
 @pytest.fixture
@@ -177,7 +176,7 @@ def test_renamed_column_at_prediction(run, model, plain, change, words):
 def test_text_where_numbers_were_at_prediction(run, model, plain):
     _missing(plain, "x", 5, "many").to_csv("b.csv", index=False)
     error = _refused(run, "predict", "m.polytask", "b.csv", "--out", "p.csv")
-    assert "Column 'x' was numeric in training; row 5" in error
+    assert "Column 'x' was numeric in training; row 7" in error
 
 
 @pytest.mark.parametrize(

@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from polytask.cli.columns import Wanted, matching, roles_of
+from polytask.cli.columns import ColumnOptions, matching, roles_of
 from polytask.exceptions import DataError, ParameterError
 
 COLUMNS = ["g", "id", "x1", "x2", "a,b", "y", "y_1", "w"]
 
 
 def test_features_are_what_is_left():
-    wanted = Wanted(task="g", weight="w", targets=("y",), ids=("id",), drop=("y_*",))
+    wanted = ColumnOptions(task="g", weight="w", target=("y",), ids=("id",), drop=("y_*",))
     assert roles_of(wanted, COLUMNS, "t").features == ("x1", "x2", "a,b")
 
 
 def test_patterns_pass_over_columns_with_another_role():
-    wanted = Wanted(task="g", targets=("y",), features=("*",), drop=("id,w",))
+    wanted = ColumnOptions(task="g", target=("y",), features=("*",), drop=("id,w",))
     assert roles_of(wanted, COLUMNS, "t").features == ("x1", "x2", "a,b", "y_1")
 
 
@@ -34,17 +34,17 @@ def test_matching(patterns, found):
 
 
 def test_a_task_may_name_the_rows_as_well():
-    roles = roles_of(Wanted(task="g", targets=("y",), ids=("g",)), COLUMNS, "t")
+    roles = roles_of(ColumnOptions(task="g", target=("y",), ids=("g",)), COLUMNS, "t")
     assert roles.ids == ("g",)
 
 
 @pytest.mark.parametrize(
     "wanted",
     [
-        Wanted(task="y", targets=("y",)),
-        Wanted(task="g", targets=("y",), weight="y"),
-        Wanted(task="g", targets=("y",), ids=("y",)),
-        Wanted(task="g", targets=("y",), features=("g",)),
+        ColumnOptions(task="y", target=("y",)),
+        ColumnOptions(task="g", target=("y",), weight="y"),
+        ColumnOptions(task="g", target=("y",), ids=("y",)),
+        ColumnOptions(task="g", target=("y",), features=("g",)),
     ],
 )
 def test_two_roles_are_refused(wanted):
@@ -53,5 +53,5 @@ def test_two_roles_are_refused(wanted):
 
 
 def test_unknown_columns_are_refused():
-    with pytest.raises(DataError, match=r"no column 'y_2'\. Did you mean 'y_1'"):
-        roles_of(Wanted(features=("y_2",)), COLUMNS, "t")
+    with pytest.raises(DataError, match=r"no column 'Y_1'\. Did you mean 'y_1'"):
+        roles_of(ColumnOptions(features=("Y_1",)), COLUMNS, "t")

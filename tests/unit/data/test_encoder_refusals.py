@@ -25,9 +25,9 @@ def refusal(call, *args, error=DataError, **given):
 
 def dates(shown, row=0):
     return (
-        f"Column 'when' holds dates or times ({shown} in row {row}, counting from 0), which are "
-        "never encoded silently: name it as the time column (--time when), leave it out (--drop "
-        "when, or drop=['when']), or turn it into numbers first."
+        f"Column 'when' holds dates ({shown} in row {row}, counting from 0). Turn it into year, "
+        "month, week, weekday and elapsed days with date_features=True, or leave it out (--drop "
+        "when, or drop=['when'])."
     )
 
 
@@ -36,8 +36,11 @@ def test_dates(make):
     fit = TableEncoder().fit
     assert refusal(fit, make({"when": [None, DAY]})) == dates("2024-01-31 00:00:00", 1)
     assert refusal(fit, make({"when": [DAY.date()]})) == dates("2024-01-31")
-    assert refusal(fit, make({"when": [DAY.time()]})) == dates("00:00:00")
-    assert "holds dates or times" in refusal(fit, make({"when": [datetime.timedelta(3)]}))
+    assert refusal(fit, make({"when": [DAY.time()]})) == (
+        "Column 'when' holds times (00:00:00 in row 0, counting from 0). Turn it into numbers, or "
+        "leave it out (--drop when, or drop=['when'])."
+    )
+    assert "holds times" in refusal(fit, make({"when": [datetime.timedelta(3)]}))
 
 
 @pytest.mark.parametrize(
@@ -195,7 +198,7 @@ def test_columns_that_changed_their_kind():
         "Column 'b' was true or false in training; row 0, counting from 0, holds 'yes'."
     )
     table = pd.DataFrame({"x": pd.to_datetime(["2024-01-31"]), "b": [True]})
-    assert "Column 'x' holds dates or times" in refusal(encoder.transform, table)
+    assert "Column 'x' holds dates" in refusal(encoder.transform, table)
 
 
 @pytest.mark.parametrize("value", [1, 0, 2.5, True, "30", None])

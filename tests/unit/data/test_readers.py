@@ -3,8 +3,12 @@
 from __future__ import annotations
 
 import codecs
+import datetime
 import gzip
 import os
+import sys
+from functools import partial
+from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -157,7 +161,16 @@ def test_decimal_comma(read):
     assert result.table["x"].tolist() == [1.5, -0.25]
     assert result.table["y"].tolist() == [2, 300]
     assert read('x,y\n"1,5",2\n', decimal=",").table["x"].tolist() == [1.5]
-    assert read("x;y\n1,5;2\n1,7;3\n").notes[1] == (
+    found = read("x;y\n1,5;2\n1,7;3\n")
+    assert found.table["x"].tolist() == [1.5, 1.7]
+    assert found.notes[1] == (
+        "Numbers are read with decimal commas (such as '1,5'), beside semicolons."
+    )
+    # Thousands look like decimals of three digits; full stops elsewhere are the decimal mark.
+    assert read("x;y\n1,500;2\n1,700;3\n").table["x"].tolist() == ["1,500", "1,700"]
+    assert read("x;y\n1,5;2.5\n1,7;3.5\n").table["x"].tolist() == ["1,5", "1,7"]
+    assert read("x;y\n1,5;2\n1,7;3\n", decimal=".").table["x"].tolist() == ["1,5", "1,7"]
+    assert read('x|y\n"1,5"|2\n"1,7"|3\n').notes[1] == (
         "Column 'x' looks numeric, with decimal commas (such as '1,5'): read it with "
         "decimal=',' (--decimal ,)."
     )
@@ -334,8 +347,8 @@ def test_wrong_encodings(refused):
         (b"a,b\n\x00\x01,2\n", "t.csv is not a text file: it holds zero bytes."),
         (
             b"PK\x03\x04\x00\x00",
-            "t.csv is not a text file: it holds zero bytes. It looks like a workbook: save it as "
-            "CSV.",
+            "t.csv is not a text file: it holds zero bytes. It looks like a workbook: give it "
+            "the suffix .xlsx.",
         ),
         (",\n,\n", "t.csv has no column with a name and values."),
     ],
@@ -384,12 +397,12 @@ def test_files_that_are_not_there(tmp_path):
 def test_suffixes(refused):
     allowed = (
         " has no suffix of a table: allowed are .csv, .tsv, .tab and .txt (also with .gz), "
-        ".parquet, .pq, .arrow, .feather and .ipc."
+        ".xlsx, .xls, .parquet, .pq, .arrow, .feather and .ipc."
     )
     assert refused("a\n1\n", "t.dat") == "t.dat" + allowed
     assert refused("a\n1\n", "t") == "t" + allowed
     assert refused("a\n1\n", "t.parquet.gz") == "t.parquet.gz" + allowed
-    assert refused("a\n1\n", "t.xlsx") == f"t.xlsx{allowed} Save the sheet as CSV first."
+    assert refused("a\n1\n", "t.ods") == f"t.ods{allowed} Save the sheet as CSV first."
 
 
 def test_a_file_that_cannot_be_opened(tmp_path, monkeypatch):
@@ -628,3 +641,77 @@ def test_full_stops_that_may_stand_between_thousands_are_told(tmp_path, cells, s
         "stand between thousands, say --decimal , (decimal=',')."
     )
     assert notes == ((expected,) if said else ())
+
+
+@pytest.mark.parametrize(
+    ("words", "values", "how"),
+    [
+        (["€ 8.47", "€ 9", ""], [8.47, 9.0, None], "'€' ('€ 8.47' is 8.47)"),
+        (["340 g", "20 g", "NA"], [340.0, 20.0, None], "'g' ('340 g' is 340)"),
+        (["$1.20M", "$300K", "$7"], [1.2e6, 3e5, 7.0], "'$' ('$1.20M' is 1200000)"),
+        (["35%", "40 %", "0"], [35.0, 40.0, 0.0], "'%' ('40 %' is 40)"),
+    ],
+)
+def test_numbers_with_one_unit_are_numbers(read, words, values, how):
+    found = read("x,y\n" + "".join(f"{word},1\n" for word in words))
+    assert [None if np.isnan(v) else v for v in found.table["x"]] == values
+    assert f"Column 'x' is read as numbers, written with {how}." in found.notes
+
+
+@pytest.mark.parametrize(
+    "words",
+    [["340 g", "1 kg"], ["€ 8.47", "$9"], ["$5", "7"], ["12A", "7B"], ["5 apples", "6 apples"]],
+)
+def test_numbers_with_several_units_stay_text(read, words):
+    found = read("x,y\n" + "".join(f"{word},1\n" for word in words))
+    assert found.table["x"].tolist() == words
+
+
+def test_workbooks(tmp_path):
+    openpyxl = pytest.importorskip("openpyxl")
+    book = openpyxl.Workbook()
+    book.active.title = "empty"
+    sheet = book.create_sheet("data")
+    for row in (
+        [None, None, None, None, None, None],
+        [None, "size", "when", "ok", "name", "price"],
+        [None, 1, datetime.datetime(2024, 1, 2), True, "x", "€ 2,50"],
+        [None, 2.5, datetime.datetime(2024, 1, 3, 4, 5), False, None, "€ 3,10"],
+    ):
+        sheet.append(row)
+    path = tmp_path / "t.xlsx"
+    book.save(path)
+    found = read_table(path, decimal=",")
+    assert found.table.columns.tolist() == ["size", "when", "ok", "name", "price"]
+    assert found.table["size"].tolist() == [1.0, 2.5]
+    assert found.table["when"].dt.month.tolist() == [1, 1]
+    assert found.table["ok"].tolist() == [True, False]
+    assert found.table["price"].tolist() == [2.5, 3.1]
+    assert found.notes[0] == f"{path}: sheet 'data' was read; the others are 'empty' (sheet=)."
+    assert refusal(partial(read_table, sheet="dta"), path) == (
+        f"{path} has no sheet 'dta'; it has 'empty', 'data'."
+    )
+    assert refusal(partial(read_table, sheet="empty"), path) == f"{path} has no cells."
+    assert list(read_tables(tmp_path / "*.xlsx", decimal=",").tables) == ["t"]
+    path.write_bytes(b"no workbook")
+    assert f"{path} is not a readable workbook" in refusal(read_table, path)
+
+
+def test_old_workbooks(tmp_path):
+    pytest.importorskip("xlrd")
+    # The data of a sheet with a number and a word, as Excel 97 wrote them.
+    path = tmp_path / "t.xls"
+    path.write_bytes((Path(__file__).parent / "old_workbook.xls").read_bytes())
+    found = read_table(path)
+    assert found.table["size"].tolist() == [1.5, 2.0]
+    assert found.table["name"].tolist() == ["x", "y"]
+    assert found.table["when"].dt.year.tolist() == [2024, 2024]
+
+
+def test_a_workbook_without_its_library_says_what_to_install(tmp_path, monkeypatch):
+    path = tmp_path / "t.xlsx"
+    path.write_bytes(b"PK")
+    monkeypatch.setitem(sys.modules, "openpyxl", None)
+    assert refusal(read_table, path) == (
+        f"{path} needs openpyxl, which is not installed: pip install 'polytask[excel]'."
+    )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 
 import hypothesis
@@ -280,7 +281,7 @@ def test_blocks_of_time_are_what_is_independent(n_times):
 @pytest.mark.parametrize(
     ("time", "text"),
     [
-        (list("abcdefghij"), "numbers or dates"),
+        (list("abcdefghij"), "dates such as 2024-01-31.*got 'a' in row 0"),
         (np.full(10, np.nan), "no time in 10 rows"),
         ([None] * 10, "numbers or dates|no time"),
         (np.arange(5), "as long as the input"),
@@ -433,3 +434,39 @@ def test_a_row_on_both_sides_is_refused():
     data = TaskData.from_long(np.zeros((6, 1)), np.arange(6.0), [0, 0, 0, 1, 1, 1])
     with pytest.raises(DataError, match=r"held-out rows are not among .* got 2 on both sides"):
         as_splits([([0, 1, 2, 3], [2, 3, 4, 5])], data)
+
+
+@pytest.mark.parametrize("kind", ["array", "pandas", "polars", "sparse"])
+def test_tools_of_scikit_learn_may_call_the_splitters(kind):
+    rng = np.random.default_rng(0)
+    task = rng.choice([3.0, 5.0, 9.0], 60)
+    X, y = np.column_stack([rng.normal(size=60), task]), rng.normal(size=60)
+    frame = {"size": X[:, 0], "school": task}
+    given, column = {
+        "array": (X, -1),
+        "pandas": (pd.DataFrame(frame, index=np.arange(60)[::-1]), "school"),
+        "polars": (pl.DataFrame(frame), 1),
+        "sparse": (sp.csr_array(X), 1),
+    }[kind]
+    data = TaskData.from_long(X[:, :1], y, task)
+    for splitter in (WithinTasks(4), LeaveTasksOut(3)):
+        asked = dataclasses.replace(splitter, task_column=column)
+        wanted = [np.sort(data.order[test]) for _, test in splitter.split(data)]
+        assert asked.get_n_splits(given, y) == len(wanted)
+        for pairs in (asked.split(given, y), splitter.split(given, y, task)):
+            for (train, test), rows in zip(pairs, wanted, strict=True):
+                np.testing.assert_array_equal(test, rows)
+                assert len(train) + len(test) == 60
+        with pytest.raises(DataError, match=r"needs the task of every row: .*groups="):
+            next(splitter.split(given, y))
+    assert LeaveTasksOut(tasks=[3.0]).get_n_splits() == 1
+
+
+def test_scikit_learn_may_split_by_groups_time_and_targets():
+    X, groups = np.zeros((40, 2)), np.repeat(np.arange(8), 5)
+    for _, test in GroupedRows(groups, 4).split(X):
+        assert set(test) == set(np.flatnonzero(np.isin(groups, groups[test])))
+    *_, (train, test) = TimeOrdered(groups, 3).split(X)
+    assert groups[train].max() < groups[test].min()
+    Y = np.random.default_rng(0).normal(size=(40, 3))
+    assert len(list(WithinTasks(4).split(X, Y))) == 4

@@ -83,7 +83,7 @@ def test_pulled_solves_blocks(seed, strength, rank_deficient):
     groups, blocks = random_groups(rng, n), random_blocks(rng, n, rank_deficient)
     matrix = dense(blocks, n) + pull_matrix(groups, strength)
     right = matrix @ rng.normal(size=n)
-    x = PulledIntercepts(groups, strength).solve_blocks(blocks, right)
+    x = PulledIntercepts(groups, strength).block_solver(blocks)(right)
     assert residual(matrix, x, right) < 1e-8
 
 
@@ -94,7 +94,7 @@ def test_pulled_blocks_of_one_column_are_a_diagonal(seed):
     pulled = PulledIntercepts(random_groups(rng, n), 0.7)
     h, r = rng.uniform(0.1, 2.0, n), rng.normal(size=n)
     blocks = [(np.array([k]), np.array([[h[k]]])) for k in range(n)]
-    np.testing.assert_allclose(pulled.solve_blocks(blocks, r), pulled.solve(h, r), rtol=1e-9)
+    np.testing.assert_allclose(pulled.block_solver(blocks)(r), pulled.solve(h, r), rtol=1e-9)
 
 
 @given(SEEDS)
@@ -108,7 +108,7 @@ def test_tied_solves(seed):
     np.testing.assert_allclose(tied.solve(h, r), wanted, rtol=1e-9, atol=1e-12)
     blocks = random_blocks(rng, n, rank_deficient=False)
     wanted = E @ np.linalg.solve(E.T @ dense(blocks, n) @ E, E.T @ r)
-    np.testing.assert_allclose(tied.solve_blocks(blocks, r), wanted, rtol=1e-8, atol=1e-10)
+    np.testing.assert_allclose(tied.block_solver(blocks)(r), wanted, rtol=1e-8, atol=1e-10)
 
 
 @given(SEEDS)

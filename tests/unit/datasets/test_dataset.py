@@ -23,6 +23,7 @@ def test_public_names():
         "fetch_school",
         "load_diabetes_groups",
         "load_digits_few",
+        "load_wages",
     }
 
 

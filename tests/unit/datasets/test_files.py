@@ -8,8 +8,15 @@ from pathlib import Path
 import pooch
 import pytest
 
-from polytask.datasets._fetched import COMPUTER, ENB, HEART, LANDMINE, SCHOOL
-from polytask.datasets._files import VARIABLE, RemoteFile
+from polytask.datasets._fetched import (
+    COMPUTER,
+    ENB,
+    HEART,
+    LANDMINE,
+    SCHOOL,
+    VARIABLE,
+    RemoteFile,
+)
 from polytask.exceptions import DataError
 
 CONTENT = b"1,2,3\n"

@@ -7,7 +7,7 @@ import pytest
 from numpy.testing import assert_array_equal
 from scipy.io import savemat
 
-from polytask.datasets._parsers import read_arff, read_mat, read_numbers, stack
+from polytask.datasets._fetched import read_arff, read_mat, read_numbers, stack
 
 
 @pytest.mark.parametrize("newline", ["\n", "\r\n"])

@@ -66,7 +66,68 @@ def test_copies_within_every_task(rows):
     assert (leak.column, leak.within, leak.refused) == ("3", True, True)
     # One task in which it is no copy.
     factor = np.where(task == 4, np.random.default_rng(2).uniform(1, 9, len(y)), factor)
-    assert found(beside(X, factor * y), y, task) == []
+    most = found(beside(X, factor * y), y, task)
+    assert [(leak.tasks, leak.refused) for leak in most] == (
+        [((29, 30), False)] if rows == 40 else []
+    )
+
+
+@pytest.mark.parametrize(
+    "copy",
+    [np.round, np.exp, lambda y: -np.log(y + 100), lambda y: np.round(np.exp(y / 4)), np.floor],
+)
+def test_rounded_and_transformed_copies_are_named(copy):
+    X, y, task = problem()
+    (leak,) = found(beside(X, copy(y)), y, task)
+    assert (leak.column, leak.by_order, leak.refused) == ("3", True, False)
+    (text,) = data_warnings(
+        TaskData.from_long(beside(X, copy(y)), y, task), "fit", allow_leak=False
+    )
+    assert text.startswith("Column 3 has the order of the target in all rows, as a rounded or")
+
+
+def test_a_copy_in_four_of_five_tasks_is_named():
+    X, y, task = problem(n_tasks=5)
+    other = np.random.default_rng(1).normal(size=len(y))
+    data = TaskData.from_long(beside(X, np.where(task == 3, other, 2 * y)), y, task)
+    (text,) = data_warnings(data, "fit", allow_leak=False)
+    assert text.startswith(
+        "Column 3 equals the target up to a factor and a constant in 4 of 5 tasks: "
+    )
+
+
+@pytest.mark.parametrize("marker", [-999, 9999, -9999])
+def test_marks_of_missing_cells_are_named(marker):
+    X, y, task = problem()
+    column = np.where(
+        np.arange(len(y)) % 12, np.random.default_rng(1).integers(0, 90, len(y)), marker
+    )
+    (text,) = data_warnings(
+        TaskData.from_long(beside(X, column), y, task), "fit", allow_leak=False
+    )
+    assert text.startswith(
+        f"Column 3 holds {marker} in 20 of 240 rows, far from all its other values"
+    )
+    assert f"missing_values=['{marker}']" in text
+    # A number that may be measured is none.
+    for honest in (
+        np.arange(240.0) % 7 * 1000 + 3999,
+        np.where(np.arange(240) == 3, 999, column % 7),
+    ):
+        given = TaskData.from_long(beside(X, honest), y, task)
+        assert not any(
+            "missing cells" in text for text in data_warnings(given, "fit", allow_leak=False)
+        )
+
+
+def test_a_class_of_one_row_is_named():
+    X, y, task = problem()
+    labels = np.where(y > 20, "high", "low").astype(object)
+    labels[7] = "odd"
+    (text,) = data_warnings(TaskData.from_long(X, labels, task), "fit", allow_leak=False)
+    assert text.startswith("Class 'odd' has a single row, which is never held out")
+    labels[7] = "high"
+    assert data_warnings(TaskData.from_long(X, labels, task), "fit", allow_leak=False) == ()
 
 
 def test_two_rows_per_task_prove_nothing():

@@ -41,21 +41,24 @@ def as_list(column):
 
 
 @pytest.mark.parametrize("library", MAKERS)
-def test_a_table_in_gives_a_column_out(rows, library):
+def test_a_table_in_gives_an_array_out(rows, library):
     X, y, task = rows
     columns = {"a": X[:, 0], "b": X[:, 1], "c": X[:, 2], "region": task}
     table = MAKERS[library](columns)
     model = MultiTaskRegressor(task_column="region").fit(table, y)
     array = MultiTaskRegressor().fit(X, y, task)
     out = model.predict(table)
-    assert type(out).__module__.split(".")[0] == library
-    assert_allclose(as_list(out), array.predict(X, task), atol=1e-6)
+    assert isinstance(out, np.ndarray)
+    assert_allclose(out, array.predict(X, task), atol=1e-6)
+    frame = model.predict_frame(table)
+    assert type(frame).__module__.split(".")[0] == library
+    assert_array_equal(as_list(frame["prediction"]), out)
     assert model.feature_names_in_.tolist() == ["a", "b", "c", "region"]
     assert model.n_features_in_ == 4
     assert model.coef_feature_names_.tolist() == ["a", "b", "c"]
     # Columns are matched by name; others are ignored.
     turned = MAKERS[library](dict(reversed([("new", y), *columns.items()])))
-    assert_allclose(as_list(model.predict(turned)), as_list(out))
+    assert_allclose(model.predict(turned), out)
     assert model.score(table, y) == pytest.approx(array.score(X, y, task), abs=1e-6)
 
 
@@ -66,10 +69,11 @@ def test_a_table_of_targets_gives_a_table(rows, library):
     Y = MAKERS[library]({"height": y, "weight": -y})
     model = MultiTaskRegressor().fit(table, Y)
     assert model.tasks_.tolist() == ["height", "weight"]
-    out = model.predict(table)
+    out = model.predict_frame(table)
     names = out.column_names if library == "pyarrow" else list(out.columns)
     assert names == ["height", "weight"]
     assert_allclose(as_list(out["weight"]), -np.array(as_list(out["height"])), atol=1e-6)
+    assert_array_equal(model.predict(table)[:, 0], as_list(out["height"]))
     assert model.score(table, Y) > 0.4
 
 
@@ -89,17 +93,21 @@ def test_the_index_of_pandas_is_kept(rows):
     X, y, task = rows
     table = pd.DataFrame(X, columns=list("abc"), index=np.arange(75)[::-1] * 10)
     model = MultiTaskRegressor().fit(table, y, task=task)
-    out = model.predict(table, task=task)
-    assert isinstance(out, pd.Series)
+    out = model.predict_frame(table, task=task)
+    assert out.columns.tolist() == ["prediction"]
     assert_array_equal(out.index, table.index)
     parts = {t: table[task == t] for t in ["west", "north"]}
-    given = model.predict(parts)
+    given = model.predict_frame(parts)
     assert list(given) == ["west", "north"]
     for label, part in given.items():
         assert_array_equal(part.index, parts[label].index)
         assert_array_equal(part, out[task == label])
-    wide = MultiTaskRegressor().fit(table, np.column_stack([y, y])).predict(table)
+        assert_array_equal(part["prediction"], model.predict(parts)[label])
+    wide = MultiTaskRegressor().fit(table, np.column_stack([y, y])).predict_frame(table)
     assert_array_equal(wide.index, table.index)
+    for arrays in (X, {"west": X}):
+        with pytest.raises(DataError, match=r"predict_frame must be a table.*; got ndarray"):
+            model.predict_frame(arrays, None if isinstance(arrays, dict) else task)
 
 
 @pytest.mark.parametrize("make", [np.asarray, sp.csr_array, sp.dok_matrix])
@@ -130,11 +138,7 @@ def test_two_classes_in_long_form(rows, library):
     assert proba.shape == (75, 2)
     assert decision.shape == (75,)
     assert_allclose(proba.sum(axis=1), 1)
-    predicted = np.array(
-        model.predict(given, task=task)
-        if library == "array"
-        else as_list(model.predict(given, task=task))
-    )
+    predicted = model.predict(given, task=task)
     assert_array_equal(predicted, model.classes_[(decision > 0).astype(int)])
     assert_array_equal(predicted, model.classes_[proba.argmax(axis=1)])
     assert model.score(given, labels, task=task) > 0.7
@@ -167,12 +171,18 @@ def test_classes_of_a_target_matrix(rows):
     assert [c.tolist() for c in model.classes_] == [[0, 1], [0, 1]]
     assert model.predict(X).shape == (75, 2)
     assert [p.shape for p in model.predict_proba(X)] == [(75, 2), (75, 2)]
-    assert not hasattr(model, "decision_function")
+    assert_array_equal(model.decision_function(X) > 0, model.predict(X) == 1)
     # One target of three classes turns all into several classes.
     Z = np.column_stack([three_classes(y, task), np.where(y > 0, "yes", "no")])
     several = MultiTaskClassifier(L2(0.1)).fit(X, Z)
     assert [p.shape for p in several.predict_proba(X)] == [(75, 3), (75, 2)]
     assert several.predict(X)[0, 1] in ("yes", "no")
+    decision = several.decision_function(X)  # a column per class of three, one for two classes
+    assert decision.shape == (75, 4)
+    assert_array_equal(
+        several.classes_[0][decision[:, :3].argmax(axis=1)], several.predict(X)[:, 0]
+    )
+    assert_array_equal(np.where(decision[:, 3] > 0, "yes", "no"), several.predict(X)[:, 1])
 
 
 @pytest.mark.parametrize("labels", [[0, 1], [1.0, 2.0], [False, True], ["a", "b"], [-1, 1]])

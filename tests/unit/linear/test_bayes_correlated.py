@@ -264,8 +264,10 @@ def test_tables(targets):
     table["kind"] = np.where(targets.X[:, 0] > 0, "u", "v")
     found = model().fit(table, pd.DataFrame(targets.Y, columns=list("vwxyz")))
     mean, deviation = found.predict(table.head(3), return_std=True)
-    assert mean.columns.tolist() == deviation.columns.tolist() == list("vwxyz")
-    assert_allclose(found.to_sklearn("w").predict(table.head(3)), mean["w"])
+    assert mean.shape == deviation.shape == (3, 5)
+    frame = found.predict_frame(table.head(3))
+    assert frame.columns.tolist() == list("vwxyz")
+    assert_allclose(found.to_sklearn("w").predict(table.head(3)), frame["w"])
 
 
 @pytest.mark.slow

@@ -30,11 +30,11 @@ from polytask.penalties import (
     TraceNorm,
     TreeGroup,
     bounded,
+    parse,
     positive,
     toward_mean,
     weighted,
 )
-from polytask.penalties.parse import parse
 from polytask.solvers import AcceleratedGradient, BlockDescent, Status
 from polytask.testing import check_penalty
 

@@ -7,8 +7,7 @@ import pytest
 
 from polytask import MultiTaskRegressor
 from polytask.exceptions import DataWarning, ParameterError
-from polytask.penalties import L2, LatentTasks, NetworkLasso, along_graph
-from polytask.penalties.parse import parse
+from polytask.penalties import L2, LatentTasks, NetworkLasso, along_graph, parse
 
 TASK = np.repeat([0, 1, 2], 10)
 X = np.random.default_rng(0).standard_normal((30, 4))

@@ -8,8 +8,7 @@ import pytest
 import polytask
 from polytask import MultiTaskClassifier, MultiTaskRegressor, MultiTaskRegressorCV
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.penalties import L2, L21, FusedTasks, NetworkLasso
-from polytask.penalties.parse import parse
+from polytask.penalties import L2, L21, FusedTasks, NetworkLasso, parse
 from polytask.solvers import AcceleratedGradient, Status
 
 RNG = np.random.default_rng(0)

@@ -18,11 +18,11 @@ from polytask.penalties import (
     Nonconvex,
     TraceNorm,
     decompose,
+    parse,
     positive,
     reweighted,
     weighted,
 )
-from polytask.penalties.parse import parse
 from polytask.testing import check_penalty
 from polytask.testing._points import resolved_case
 from polytask.testing.prox_laws import _line, touching

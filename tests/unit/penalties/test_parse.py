@@ -17,9 +17,9 @@ from polytask.penalties import (
     along_graph,
     along_time,
     coupling,
+    parse,
     toward_mean,
 )
-from polytask.penalties.parse import parse
 
 
 @pytest.mark.parametrize(

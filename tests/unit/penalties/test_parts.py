@@ -20,12 +20,12 @@ from polytask.penalties import (
     TraceNorm,
     decompose,
     dirty,
+    parse,
     robust,
     robust_features,
     sparse_low_rank,
     toward_mean,
 )
-from polytask.penalties.parse import parse
 from polytask.penalties.parts import NullParts, SharedRowParts
 from polytask.penalties.parts_value import divide
 from polytask.penalties.trace_ball import TraceBall

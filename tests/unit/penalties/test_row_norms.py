@@ -21,8 +21,8 @@ from polytask.penalties import (
     TraceNorm,
     TreeGroup,
     decompose,
+    parse,
 )
-from polytask.penalties.parse import parse
 from polytask.penalties.row_kernels import apply_rows
 from polytask.solvers import AcceleratedGradient, BlockDescent, ExtrapolatedGradient
 

@@ -7,8 +7,7 @@ import pytest
 
 from polytask import MultiTaskClassifier, MultiTaskRegressor, load, save
 from polytask.exceptions import ParameterError
-from polytask.penalties import L2, L21, AlternatingStructure, Clustered
-from polytask.penalties.parse import parse
+from polytask.penalties import L2, L21, AlternatingStructure, Clustered, parse
 
 SHAPES = [(5, 3), (3, 5), (4, 4), (6, 1), (1, 4)]
 ANY_CASE = [(d, T, k) for d, T in SHAPES for k in range(1, max(d, T) + 2)]

@@ -229,6 +229,7 @@ def test_a_line_that_was_cut_short_and_a_lock_left_behind(tmp_path: Path, left: 
         file.write(left)
     (tmp_path / "search.log.lock").write_bytes(b"")
     assert near(n_trials=6, cv=2, storage=str(storage)).trials == whole.trials
+    assert [file.name for file in tmp_path.iterdir()] == ["search.log"]
 
 
 def test_a_storage_that_is_none_is_left_as_it_is(tmp_path: Path) -> None:

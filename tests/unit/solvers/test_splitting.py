@@ -17,10 +17,10 @@ from polytask.penalties import (
     GroupNorm,
     OutlierTasks,
     TraceNorm,
+    parse,
     toward_mean,
 )
 from polytask.penalties.decomposition import separate
-from polytask.penalties.parse import parse
 from polytask.solvers import AcceleratedGradient, Splitting, Status
 
 RNG = np.random.default_rng(0)

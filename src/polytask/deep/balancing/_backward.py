@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -30,7 +31,7 @@ from polytask.exceptions import DataError, IncompatibleError
 
 
 def backward(
-    losses: Tensor,
+    losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor],
     *,
     shared: Route | Tensor | Iterable[Tensor] | None = None,
     balancer: AnyBalancer | StatefulBalancer | None = None,
@@ -51,8 +52,9 @@ def backward(
 
     Parameters
     ----------
-    losses : Tensor of shape (k,)
-        Mean losses of the tasks present. A step without any task adds nothing.
+    losses : Tensor of shape (k,), or mapping or sequence of k scalar Tensors
+        Mean losses of the tasks present; of a mapping ``{name: loss}`` in its order. A step
+        without any task adds nothing.
     shared : Tensor, iterable of Tensor, or Route, default=None
         What the tasks share. The shared representation (feature level), or the parameters of
         the trunk (parameter level; several times dearer). ``LinearHeads``, ``OwnInputs`` and
@@ -103,7 +105,7 @@ def backward(
     >>> weights.shape, trunk.weight.grad.shape
     (torch.Size([2]), torch.Size([4, 3]))
     """
-    _require_vector(losses)
+    losses = _as_vector(losses)
     balance = _at_work(balancer, len(losses), present, n_tasks)
     if not len(losses):
         return losses.detach()
@@ -259,11 +261,18 @@ def _at_work(
     return balance
 
 
-def _require_vector(losses: Tensor) -> None:
-    """Refuse losses that are not one number for each task."""
+def _as_vector(losses: Tensor | Mapping[str, Tensor] | Sequence[Tensor]) -> Tensor:
+    """Return the losses of tasks as one tensor; refuse those that are not one number each."""
+    allowed = "a tensor of shape (k,), or a mapping or sequence of scalar tensors"
+    if not isinstance(losses, Tensor):
+        parts: list[Any] = list(losses.values() if isinstance(losses, Mapping) else losses)
+        wrong = [part for part in parts if not isinstance(part, Tensor) or part.ndim]
+        if wrong:
+            raise DataError(sentence("losses", "backward", allowed, repr(wrong[0])))
+        return torch.stack(parts) if parts else torch.zeros(0)
     if losses.ndim != 1:
-        got = tuple(losses.shape)
-        raise DataError(sentence("losses", "backward", "a tensor of shape (k,)", got))
+        raise DataError(sentence("losses", "backward", allowed, tuple(losses.shape)))
+    return losses
 
 
 def _task_weights(weights: Tensor, losses: Tensor) -> Tensor:

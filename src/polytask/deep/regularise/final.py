@@ -95,11 +95,6 @@ def _norm(point: _Point) -> float:
     return math.sqrt(_inner(point, point))
 
 
-def _along(start: _Point, end: _Point, share: float) -> _Point:
-    """Return end + share * (end - start)."""
-    return [b + share * (b - a) for a, b in zip(start, end, strict=True)]
-
-
 @final
 @dataclass(eq=False)
 class _Descent:
@@ -181,7 +176,8 @@ class _Descent:
             self.weight, self.ahead = 1.0, self.point
             return
         weight = 0.5 * (1.0 + math.sqrt(1.0 + 4.0 * self.weight**2))
-        self.ahead = _along(self.point, trial, (self.weight - 1.0) / weight)
+        share = (self.weight - 1.0) / weight
+        self.ahead = [b + share * (b - a) for a, b in zip(self.point, trial, strict=True)]
         self.weight, self.point, self.objective = weight, trial, objective
         self.steepness *= _DOWN
 

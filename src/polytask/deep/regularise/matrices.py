@@ -257,14 +257,6 @@ def _heads(network: nn.Module) -> list[Matrix]:
     return [whole]
 
 
-def _first_layer(module: nn.Module) -> list[nn.Module]:
-    """Return the first submodule with a weight of its own, as a list of one or none."""
-    for inner in module.modules():
-        if any(is_weight(inner, name, p) for name, p in inner.named_parameters(recurse=False)):
-            return [inner]
-    return []
-
-
 def input_layers(module: nn.Module) -> list[nn.Module]:
     """Return the layers that read the input: those that a module names, or the first one."""
     # A module names them with a method ``input_layers()`` that returns a list of modules; it is
@@ -276,7 +268,10 @@ def input_layers(module: nn.Module) -> list[nn.Module]:
         found = input_layers(inner)
         if found:
             return found
-    return _first_layer(module)
+    for inner in module.modules():
+        if any(is_weight(inner, name, p) for name, p in inner.named_parameters(recurse=False)):
+            return [inner]
+    return []
 
 
 def _input(network: nn.Module) -> list[Matrix]:

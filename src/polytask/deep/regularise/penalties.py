@@ -71,11 +71,6 @@ class SmoothProxSplit:
         return sum(float(part.value(W)) for part in parts if part is not None)
 
 
-def _has_say(term: Penalty) -> bool:
-    """Tell whether a term matters: it has a strength, or bounds at any strength."""
-    return term.strength != 0 or isinstance(term, Bounded)
-
-
 def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
     """Return terms that are not smooth as one with a prox, or refuse."""
     if len(terms) == 1 and isinstance(terms[0], Composed):
@@ -85,7 +80,8 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
         if not isinstance(term, Proximable):
             because = reason or "it has neither a gradient nor a proximal operator"
             raise IncompatibleError(f"{penalty!r} cannot be a penalty of a layer: {because}.")
-    active = [term for term in terms if _has_say(term)] or terms[:1]
+    # Bounds matter at any strength.
+    active = [t for t in terms if t.strength != 0 or isinstance(t, Bounded)] or terms[:1]
     whole: Any = merge(active) if active else None
     if whole is None and not active:
         return None
@@ -271,16 +267,6 @@ def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
                 )
 
 
-def _own_terms(network: nn.Module) -> list[PenaltyTerm]:
-    """Return the terms that parts of a network bring along, as soft sharing does."""
-    found: list[PenaltyTerm] = []
-    for module in network.modules():
-        offered = getattr(module, "penalty_terms", None)
-        if callable(offered):
-            found.extend(offered())
-    return found
-
-
 @final
 class Penalties:
     """Penalties of the layers of a network, by name.
@@ -352,7 +338,11 @@ class Penalties:
             for name, penalty in penalties.items()
             for matrix in resolve(network, name)
         ]
-        self.terms: tuple[PenaltyTerm, ...] = (*found, *_own_terms(network))
+        # Parts of a network may bring terms along, as soft sharing does.
+        for module in network.modules():
+            offered = getattr(module, "penalty_terms", None)
+            found += offered() if callable(offered) else []
+        self.terms: tuple[PenaltyTerm, ...] = tuple(found)
         _refuse_shared(self.terms)
 
     @property

@@ -357,12 +357,7 @@ class ModulatedTrunk(nn.Module):
             scale, shift = modulate(vectors).chunk(2, dim=-1)
             features = (1.0 + scale) * features + shift
             if later:
-                features = _by_rows(later.pop(0), features)
+                # All axes but the last, which is the width, count as rows.
+                rows = later.pop(0)(features.reshape(-1, features.shape[-1]))
+                features = rows.view(*features.shape[:-1], -1)
         return features
-
-
-def _by_rows(part: nn.Module, features: Tensor) -> Tensor:
-    """Return a part's output for features of any number of axes; the last is the width."""
-    # All others count as rows.
-    rows: Tensor = part(features.reshape(-1, features.shape[-1]))
-    return rows.view(*features.shape[:-1], -1)

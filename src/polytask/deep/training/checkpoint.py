@@ -6,7 +6,8 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,15 +18,14 @@ from polytask.deep.balancing import StatefulBalancer
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
+from polytask.io.codec import from_node, plain, to_node
 from polytask.io.fingerprint import fingerprint
 
 FORMAT = "polytask-checkpoint"
-VERSION = 1
+# 1 wrote every mapping as pairs.
+VERSION = 2
 # What tells the weights that given modules began with, among what a training is known by.
 BEGINNING = "the weights of the modules given"
-_TENSOR = "$tensor"
-_PAIRS = "$pairs"
-_TUPLE = "$tuple"
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -33,7 +33,24 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -
     from safetensors.torch import save
 
     tensors: dict[str, Tensor] = {}
-    node = _encoded(content, tensors, "the checkpoint")
+
+    def other(value: Any, part: str) -> Any:  # noqa: ANN401 - any value
+        if isinstance(value, Tensor):
+            name = f"t{len(tensors)}"
+            tensors[name] = value.detach().cpu().contiguous().clone()
+            return {"$tensor": name}
+        if (base := plain(value)) is not value:
+            return to_node(base, partial(other, part=part))
+        raise IncompatibleError(
+            f"checkpoint cannot hold the {part}: it has a {type(value).__name__}. Train without a "
+            "checkpoint, or with an optimiser and a schedule whose state is numbers."
+        )
+
+    rest = {name: held for name, held in content.items() if name != "parts"}
+    node = to_node(rest, partial(other, part="training"))
+    node["parts"] = {
+        part: to_node(held, partial(other, part=part)) for part, held in content["parts"].items()
+    }
     text = json.dumps({"format": FORMAT, "version": VERSION, "content": node})
     data = save(tensors, metadata={"polytask": text})
 
@@ -63,7 +80,11 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
             f"{os.fspath(path)} is no checkpoint that this version of polytask reads "
             f"(up to version {VERSION})."
         )
-    decoded: dict[str, Any] = _decoded(content, tensors)
+    readers: dict[str, Callable[[Any], Any]] = {
+        "$tensor": lambda node: tensors[node["$tensor"]],
+        "$pairs": lambda node: dict(from_node(node["$pairs"], readers)),
+    }
+    decoded: dict[str, Any] = from_node(content, readers)
     return decoded
 
 
@@ -113,48 +134,6 @@ def require_same(
             f"The checkpoint {os.fspath(path)} is of another training: it differs in "
             f"{', '.join(differs)}. Delete it, or give the path of a new one."
         )
-
-
-def _encoded(value: Any, tensors: dict[str, Tensor], where: str) -> Any:  # noqa: ANN401 - JSON
-    if value is None or isinstance(value, bool | int | float | str):
-        return value
-    if isinstance(value, Tensor):
-        name = f"t{len(tensors)}"
-        tensors[name] = value.detach().cpu().contiguous().clone()
-        return {_TENSOR: name}
-    if isinstance(value, list | tuple):
-        items = [_encoded(item, tensors, where) for item in value]
-        return {_TUPLE: items} if isinstance(value, tuple) else items
-    if isinstance(value, Mapping):
-        pairs = [
-            [_encoded(key, tensors, where), _encoded(item, tensors, f"{where}, {key}")]
-            for key, item in value.items()
-        ]
-        return {_PAIRS: pairs}
-    raise IncompatibleError(
-        f"checkpoint cannot hold {where}: it is a {type(value).__name__}. Train without a "
-        "checkpoint, or with an optimiser and a schedule whose state is numbers."
-    )
-
-
-def _decoded(node: Any, tensors: Mapping[str, Tensor]) -> Any:  # noqa: ANN401 - any value
-    if isinstance(node, list):
-        return [_decoded(item, tensors) for item in node]
-    if not isinstance(node, dict):
-        return node
-    if _TENSOR in node:
-        return tensors[node[_TENSOR]]
-    if _TUPLE in node:
-        return tuple(_decoded(item, tensors) for item in node[_TUPLE])
-    return {_decoded(key, tensors): _decoded(item, tensors) for key, item in node[_PAIRS]}
-
-
-def copied(state: Mapping[str, Any]) -> dict[str, Any]:
-    """Return copies of the tensors of a state dict."""
-    return {
-        name: value.detach().clone() if isinstance(value, Tensor) else value
-        for name, value in state.items()
-    }
 
 
 def random_state(batches: object = None) -> dict[str, Any]:

@@ -64,7 +64,7 @@ def residual_of(
             continue
         means = sums.losses / whole[sums.present]
         (weights[sums.present].to(means.dtype) * means).sum().backward()  # type: ignore[no-untyped-call]
-    add_up_gradients(_trained(network), engine)
+    add_up_gradients([p for p in network.parameters() if p.requires_grad], engine)
     smooth = penalties.smooth()
     if isinstance(smooth, Tensor):
         smooth.backward()  # type: ignore[no-untyped-call]
@@ -94,10 +94,6 @@ def _divisors(
     return counts, torch.where(network.sqrt_loss_mask & (root > 0), weights / root, weights)
 
 
-def _trained(network: nn.Module) -> list[nn.Parameter]:
-    return [p for p in network.parameters() if p.requires_grad]
-
-
 def run_final_phase(
     network: Trainable,
     batches: Iterable[Any],
@@ -109,31 +105,30 @@ def run_final_phase(
     # Shapes: weights (n_tasks,).
     network.eval()
     penalised = {p for term in penalties.terms for p in term.matrix.parameters}
-    biases = _biases(network, penalised)
-    data = list(batches)
-    counts = torch.stack([network.counts(batch) for batch in data]).sum(0)
-
-    def loss() -> Tensor:
-        return _data_term(network, data, weights, counts)
-
-    # What stays as it is needs no gradient, and no memory for one.
-    with _held({*network.parameters()} - penalised - {*biases}):
-        final_phase(penalties, loss, also=biases, tol=_tolerance(weights), max_iter=max_iter)
-
-
-def _tolerance(like: Tensor) -> float:
-    """Return a millionth, or what the precision allows, as a share of the objective."""
-    return max(1e-6, 2.0 * math.sqrt(torch.finfo(like.dtype).eps))
-
-
-def _biases(network: nn.Module, penalised: set[nn.Parameter]) -> list[nn.Parameter]:
-    """Return the biases of the layers that have a penalised weight."""
-    found: list[nn.Parameter] = []
+    biases: list[nn.Parameter] = []
     for module in network.modules():
         own = dict(module.named_parameters(recurse=False))
         if penalised.intersection(own.values()):
-            found += [p for name, p in own.items() if "bias" in name and p not in penalised]
-    return found
+            biases += [p for name, p in own.items() if "bias" in name and p not in penalised]
+    data = list(batches)
+    counts = torch.stack([network.counts(batch) for batch in data]).sum(0)
+    present = torch.nonzero(counts > 0)[:, 0]
+
+    def loss() -> Tensor:
+        # The sum over tasks of s_t times the mean loss, on all batches.
+        total = torch.zeros_like(weights)
+        for batch in data:
+            sums = network.sums(batch)
+            total = total.index_add(0, sums.present, sums.losses.to(total))
+        whole = Sums(total[present], counts[present].to(total), present)
+        means = task_means(whole, whole.weights, network.sqrt_loss_mask)
+        return (weights[present] * means).sum()
+
+    # A millionth of the objective, or what the precision allows.
+    tol = max(1e-6, 2.0 * math.sqrt(torch.finfo(weights.dtype).eps))
+    # What stays as it is needs no gradient, and no memory for one.
+    with _held({*network.parameters()} - penalised - {*biases}):
+        final_phase(penalties, loss, also=biases, tol=tol, max_iter=max_iter)
 
 
 @contextmanager
@@ -147,17 +142,3 @@ def _held(parameters: set[nn.Parameter]) -> Iterator[None]:
     finally:
         for parameter in asking:
             parameter.requires_grad_(True)
-
-
-def _data_term(
-    network: Trainable, batches: Iterable[Any], weights: Tensor, counts: Tensor
-) -> Tensor:
-    """Return the sum over tasks of s_t times the mean loss, on all batches."""
-    total = torch.zeros_like(weights)
-    for batch in batches:
-        sums = network.sums(batch)
-        total = total.index_add(0, sums.present, sums.losses.to(total))
-    present = torch.nonzero(counts > 0)[:, 0]
-    whole = Sums(total[present], counts[present], present)
-    means = task_means(whole, whole.weights.to(total), network.sqrt_loss_mask)
-    return (weights[present] * means).sum()

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 
 from polytask._checks import sentence
 from polytask.deep.regularise import Penalties
-from polytask.deep.trainable import LEVELS, Sums, Trainable, task_means
+from polytask.deep.trainable import LEVELS, Trainable
 from polytask.deep.training.engine import Engine
 from polytask.deep.training.settings import Training
 from polytask.exceptions import (
@@ -125,11 +125,6 @@ def require_finite(
         f"{float(means.detach()[first])} {when}. Lower the learning rate ({rate:g}), set "
         "clip_norm, or look at the targets of that task."
     )
-
-
-def own_means(sums: Sums, network: Trainable) -> Tensor:
-    """Return the mean losses of a batch by itself, (k,)."""
-    return task_means(sums, sums.weights, network.sqrt_loss_mask)
 
 
 def warn_of_improving(training: Training) -> None:

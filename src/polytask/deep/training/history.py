@@ -18,7 +18,6 @@ from polytask._checks import sentence
 from polytask._registry import State, fields_of, saveable
 from polytask.deep.recording import Block, Pair, TaskRelation, recordings_of
 from polytask.deep.trainable import Sums, Trainable
-from polytask.deep.training.checkpoint import copied
 from polytask.deep.training.engine import Engine
 from polytask.exceptions import DataError
 
@@ -346,7 +345,10 @@ class Best:
         """Keep the weights if the score is better than all before."""
         if score < self.score:
             self.score, self.epoch = score, epoch
-            self.weights = copied(network.state_dict())
+            self.weights = {
+                name: value.detach().clone() if isinstance(value, Tensor) else value
+                for name, value in network.state_dict().items()
+            }
         if not math.isfinite(self.first):
             self.first = score
         if score < self.mark - _PROGRESS * abs(self.first):

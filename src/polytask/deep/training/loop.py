@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import os
 import time
@@ -12,6 +13,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
 from polytask._progress import progress
 from polytask.deep.balancing import AnyBalancer, StatefulBalancer, backward, balance_of
@@ -26,9 +28,8 @@ from polytask.deep.training.checkpoint import (
     write_checkpoint,
 )
 from polytask.deep.training.end import objective_of, residual_of, run_final_phase
-from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
+from polytask.deep.training.engine import Engine, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
-    own_means,
     refuse_iterators,
     refuse_unfit_end,
     refuse_unfit_optimizer,
@@ -47,7 +48,7 @@ from polytask.deep.training.history import (
     Tally,
     TrainingResult,
 )
-from polytask.deep.training.settings import Training, advance, grouped
+from polytask.deep.training.settings import Training
 from polytask.exceptions import DataError
 
 _SHOWN = 3
@@ -137,7 +138,7 @@ def fit_network(
         run = _Run(network, batches, training, names, weights.to(device, real))
         run.held_out, run.balance = held_out, balance_of(balancer, count)
         run.everything = batches if everything is None else everything
-        run.engine = Alone(device) if engine is None else engine
+        run.engine = Engine(device) if engine is None else engine
         run.penalties = penalties_of(network, penalties)
         run.refuse_unfit()
         run.resume(dict(identity or {}))
@@ -167,7 +168,7 @@ class _Run:
         self.everything: Iterable[Any] = batches
         self.balance: StatefulBalancer | None = None
         self.penalties = self.during = Penalties(network, {})
-        self.engine: Engine = Alone(weights.device)
+        self.engine: Engine = Engine(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
         self.steps, self.identity = 0, dict[str, Any]()
         self.began = time.monotonic()
@@ -217,12 +218,13 @@ class _Run:
                 told.skip("")
             while self.epochs < most and not self._stopped():
                 self._epoch()
-                told.advance(self._label())
+                told.advance(self._label() if shown else "")
 
     def _epoch(self) -> None:
         self.network.train()
-        tally, group = Tally(self.network.n_tasks), []
-        for group in grouped(self.batches, self.training.accumulate):
+        tally, group, batches = Tally(self.network.n_tasks), [], iter(self.batches)
+        while step := list(itertools.islice(batches, self.training.accumulate)):
+            group = step
             self._step(group, tally)
         self.record.recorder.end_epoch(self.network, self.optimizer)
         tally.add_up(self.engine)
@@ -240,7 +242,10 @@ class _Run:
             self.record.held_out.append(held)
             score = self._total(held)
         self.best.see(self.epochs, score, self.network)
-        advance(self.schedule, self._total(held if held is not None else means))
+        if isinstance(self.schedule, ReduceLROnPlateau):
+            self.schedule.step(self._total(means if held is None else held))
+        elif self.schedule is not None:
+            self.schedule.step()
         due = self.epochs % self.training.checkpoint_every == 0
         if due and self.engine.rank == 0 and self.training.checkpoint is not None:
             self._write(self.training.checkpoint)
@@ -316,9 +321,8 @@ class _Run:
         with torch.no_grad():
             for batch in group:
                 sums = self.network.sums(batch)
-                self._require_finite(
-                    own_means(sums, self.network), sums, f"after step {self.steps}"
-                )
+                means = task_means(sums, sums.weights, self.network.sqrt_loss_mask)
+                self._require_finite(means, sums, f"after step {self.steps}")
 
     def _judge(self) -> Tensor | None:
         """Return the mean loss of every task on the rows held out."""

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 import functools
 import inspect
-import itertools
 import os
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import InitVar, dataclass, replace
 from typing import Any
 
 import torch
 from torch import nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, ReduceLROnPlateau
+from torch.optim.lr_scheduler import LRScheduler
 
 from polytask._checks import (
     nearest,
@@ -127,21 +126,6 @@ class Training:
         one_of(self.balance_at, "balance_at", owner, LEVELS)
 
 
-def grouped(batches: Iterable[Any], size: int) -> Iterator[list[Any]]:
-    """Yield the batches of each step."""
-    iterator = iter(batches)
-    while group := list(itertools.islice(iterator, size)):
-        yield group
-
-
-def advance(schedule: LRScheduler | None, objective: float) -> None:
-    """Take the step of a schedule at the end of an epoch, whose objective some watch."""
-    if isinstance(schedule, ReduceLROnPlateau):
-        schedule.step(objective)
-    elif schedule is not None:
-        schedule.step()
-
-
 # Steps in an epoch to aim for, and the rows in a batch that this may lead to.
 _STEPS, _FEWEST, _MOST = 20, 32, 256
 # Epochs in all, and without improvement, and the steps that they should make: with few rows an
@@ -196,10 +180,23 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
     if model.penalties is not None and not isinstance(model.penalties, Mapping):
         allowed = 'None or a mapping of names to penalties, such as {"heads": L21(1e-3)}'
         raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
+    one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
+    mixup = nonnegative(model.mixup, "mixup", owner)
+    allowed = "a number in [0, 1)"
+    given = getattr(model, "label_smoothing", 0.0)
+    smoothing = number(given, "label_smoothing", owner, allowed)
+    if not 0 <= smoothing < 1:
+        raise ParameterError(sentence("label_smoothing", owner, allowed, repr(given)))
     validation = _validation(model.validation, owner)
     rate = positive(model.learning_rate, "learning_rate", owner)
     default = functools.partial(FUSED, lr=rate, weight_decay=0.0)
-    lengths = _lengths(model, owner)
+    # Without rows held out nothing says when to stop, and more steps are not better.
+    most = _ALL_STEPS if model.early_stopping else 0
+    steps = {"max_epochs": (_EPOCHS, most), "patience": (_PATIENCE, _IDLE_STEPS)}
+    lengths = {name: own for name, own in steps.items() if _is_auto(model, name, owner)}
+    size = None
+    if not _is_auto(model, "batch_size", owner):
+        size = positive_integer(model.batch_size, "batch_size", owner)
     training = Training(
         optimizer=default if model.optimizer is None else model.optimizer,
         schedule=model.schedule,
@@ -223,10 +220,10 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
         lengths=lengths,
         decay=decay,
         sampling=_sampling(model.task_sampling, owner),
-        batch_size=_batch_size(model.batch_size, owner),
+        batch_size=size,
         validation=validation if model.early_stopping else None,
-        mixing=_mixing(model, owner),
-        smoothing=_smoothing(getattr(model, "label_smoothing", 0.0), owner),
+        mixing=Mixing(mixup, model.mixup_across_tasks) if mixup > 0 else None,
+        smoothing=smoothing,
     )
 
 
@@ -253,40 +250,12 @@ def _validation(given: Any, owner: str) -> Any:  # noqa: ANN401 - a share, split
     return share
 
 
-def _lengths(model: Any, owner: str) -> dict[str, tuple[int, int]]:  # noqa: ANN401
-    """Return the epochs and steps of the lengths that are "auto", refusing other words."""
-    # Without rows held out nothing says when to stop, and more steps are not better.
-    most = _ALL_STEPS if model.early_stopping else 0
-    steps = {"max_epochs": (_EPOCHS, most), "patience": (_PATIENCE, _IDLE_STEPS)}
-    given = {name: getattr(model, name) for name in steps}
-    for name, value in given.items():
-        if isinstance(value, str) and value != "auto":
-            allowed = '"auto" or an integer >= 1'
-            raise ParameterError(sentence(name, owner, allowed, repr(value)))
-    return {name: steps[name] for name, value in given.items() if isinstance(value, str)}
-
-
-def _batch_size(size: Any, owner: str) -> int | None:  # noqa: ANN401 - as given
-    if isinstance(size, str) and size == "auto":
-        return None
-    if isinstance(size, str):
-        allowed = '"auto" or an integer >= 1'
-        raise ParameterError(sentence("batch_size", owner, allowed, repr(size)))
-    return positive_integer(size, "batch_size", owner)
-
-
-def _mixing(model: Any, owner: str) -> Mixing | None:  # noqa: ANN401 - a deep estimator
-    alpha = nonnegative(model.mixup, "mixup", owner)
-    one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
-    return Mixing(alpha, model.mixup_across_tasks) if alpha > 0 else None
-
-
-def _smoothing(amount: object, owner: str) -> float:
-    allowed = "a number in [0, 1)"
-    checked = number(amount, "label_smoothing", owner, allowed)
-    if not 0 <= checked < 1:
-        raise ParameterError(sentence("label_smoothing", owner, allowed, repr(amount)))
-    return checked
+def _is_auto(model: Any, name: str, owner: str) -> bool:  # noqa: ANN401 - a deep estimator
+    """Say whether a number is left to the data, refusing other words."""
+    value = getattr(model, name)
+    if isinstance(value, str) and value != "auto":
+        raise ParameterError(sentence(name, owner, '"auto" or an integer >= 1', repr(value)))
+    return isinstance(value, str)
 
 
 def _sampling(sampling: Any, owner: str) -> Sampling:  # noqa: ANN401 - a name or an object

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Hashable, Iterator
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -14,7 +14,8 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator import UNSEEN, MultiTaskEstimator, Outcomes
 from polytask._estimator.scaling import refuse_huge
-from polytask.data import TaskData
+from polytask.data import Form, TaskData
+from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import Translator
 from polytask.selection.auto.explaining import explain
@@ -62,6 +63,22 @@ class AutoEstimator(MultiTaskEstimator):
             del self._started
 
     fit.__doc__ = MultiTaskEstimator.fit.__doc__
+
+    def _refuse_mixed(self, data: TaskData) -> None:
+        """Refuse a target matrix of numbers and labels, and say what takes both."""
+        y = np.asarray(data.y)
+        if data.form is not Form.TARGETS or y.dtype.kind != "O":
+            return
+        kinds: dict[bool, Hashable] = {}
+        for name, column in zip(data.tasks, y.T, strict=True):
+            seen = [cell for cell in column.tolist() if not is_missing(cell)]
+            kinds.setdefault(any(isinstance(cell, str | bool) for cell in seen), name)
+        if len(kinds) > 1:
+            raise DataError(
+                f"y of {type(self).__name__} has numbers ({kinds[False]!r}) and labels "
+                f"({kinds[True]!r}): it combines models of one kind. MultiTaskModelCV takes both, "
+                "and so does compare; or give the targets of one kind."
+            )
 
     def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
         """Learn and keep the combination."""

@@ -58,6 +58,8 @@ class AutoMultiTaskClassifier(AutoEstimator):
         Seed of the candidates that draw at random.
     verbose : bool, default=False
         Show progress on stderr.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -110,18 +112,21 @@ class AutoMultiTaskClassifier(AutoEstimator):
         n_jobs: int | None = None,
         random_state: int = 0,
         verbose: bool = False,
+        date_features: bool = False,
     ) -> None:
         self.models = models
         self.cv = cv
         self.time_budget = time_budget
         self.journal = journal
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self._refuse_mixed(data)
         outcomes = classification(data, "auto", type(self).__name__)
         targets = data.form is Form.TARGETS
         known = list(outcomes.classes) if targets else [outcomes.union] * data.n_tasks

@@ -58,6 +58,8 @@ class AutoMultiTaskRegressor(AutoEstimator):
         Seed of the candidates that draw at random.
     verbose : bool, default=False
         Show progress on stderr.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
@@ -81,6 +83,12 @@ class AutoMultiTaskRegressor(AutoEstimator):
         The tasks.
     n_features_in_ : int
         Columns of X as given.
+
+    Notes
+    -----
+    The loss is the squared one. For counts, or amounts above zero,
+    ``MultiTaskRegressorCV(loss="poisson")`` or ``"gamma"`` searches the strength under their own
+    loss; for numbers and classes at once there is :class:`MultiTaskModelCV`.
 
     References
     ----------
@@ -113,18 +121,21 @@ class AutoMultiTaskRegressor(AutoEstimator):
         n_jobs: int | None = None,
         random_state: int = 0,
         verbose: bool = False,
+        date_features: bool = False,
     ) -> None:
         self.models = models
         self.cv = cv
         self.time_budget = time_budget
         self.journal = journal
         self.task_column = task_column
+        self.date_features = date_features
         self.unseen_tasks = unseen_tasks
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        self._refuse_mixed(data)
         outcomes = regression(data, "squared", type(self).__name__)
         self._combine(data, raw, outcomes)
 

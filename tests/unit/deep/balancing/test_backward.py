@@ -488,3 +488,21 @@ def test_cuda_equals_the_host():
         found.append([g.cpu() for g in net.gradients()])
     for a, b in zip(*found, strict=True):
         torch.testing.assert_close(a, b, rtol=1e-8, atol=1e-9)
+
+
+@pytest.mark.parametrize("kind", ["mapping", "list"])
+def test_losses_may_have_names_or_stand_in_a_list(kind):
+    found = []
+    for given in ("tensor", kind):
+        net = Net()
+        shared = net.trunk(net.X)
+        losses = (net.heads(shared) - net.Y).square().mean(0)
+        named = {f"task {t}": loss for t, loss in enumerate(losses)}
+        ask = {"tensor": losses, "mapping": named, "list": list(losses)}[given]
+        weights = backward(ask, shared=shared, balancer=MGDA())
+        found.append([weights, *net.gradients()])
+    assert all(torch.equal(a, b) for a, b in zip(*found, strict=True))
+    assert not len(backward({}))
+    for wrong in ([torch.ones(2)], {"a": 1.0}):
+        with pytest.raises(DataError, match="a mapping or sequence of scalar tensors"):
+            backward(wrong)

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import pickle
+import re
 
 import numpy as np
 import pandas as pd
@@ -17,7 +19,14 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 torch = pytest.importorskip("torch")
 
-from polytask import DataError, IncompatibleError, TaskData, load, save  # noqa: E402
+from polytask import (  # noqa: E402
+    DataError,
+    IncompatibleError,
+    TaskData,
+    deep,
+    load,
+    save,
+)
 from polytask.deep import (  # noqa: E402
     MLP,
     DeepMultiTaskClassifier,
@@ -391,3 +400,20 @@ def test_datasets_and_loaders_are_arrays():
         p.model().fit(Pairs(X))
     with pytest.raises(DataError, match=r"y of .* must be None when X is a dataset of torch"):
         p.model().fit(data, p.y)
+
+
+@pytest.mark.parametrize(
+    "estimator", [DeepMultiTaskRegressor, DeepMultiTaskClassifier, DeepMultiTaskModel]
+)
+def test_the_documentation_names_every_parameter_in_order(estimator):
+    text = inspect.getdoc(estimator)
+    told = re.findall(r"^(\w+) : ", text.split("Attributes\n")[0], re.MULTILINE)
+    assert told == list(inspect.signature(estimator).parameters)
+    for section in ("Parameters", "Attributes", "References", "Examples"):
+        assert text.count(f"\n{section}\n---") == 1
+
+
+def test_names_of_the_first_version_go_on_working():
+    assert deep.Except is deep.IgnoreIndex
+    assert deep.balancing.Balance is deep.balancing.StatefulBalancer
+    assert deep.adapting.Course is deep.adapting.FineTuneResult

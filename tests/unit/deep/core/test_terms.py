@@ -8,8 +8,9 @@ from numpy.testing import assert_allclose
 
 torch = pytest.importorskip("torch")
 
+from polytask.datafits import Features  # noqa: E402
 from polytask.deep.network import ColumnHeads, Network  # noqa: E402
-from polytask.deep.rows import RowBatch  # noqa: E402
+from polytask.deep.rows import DeviceDtype, RowBatch, table_rows  # noqa: E402
 from polytask.deep.sharing import Hard  # noqa: E402
 from polytask.deep.trainable import Sums, TaskLosses, loss_sums, task_means  # noqa: E402
 from polytask.losses import LOSSES, Huber, Logistic, Multinomial, Poisson, Quantile, Squared  # noqa: E402
@@ -125,6 +126,30 @@ def test_the_data_term_of_targets_is_that_of_rows():
     second = torch.autograd.grad(targets.losses.sum(), net.parameters())
     for one, other in zip(first, second, strict=True):
         assert_allclose(one, other, atol=1e-12)
+
+
+@pytest.mark.parametrize("form", ["rows", "targets"])
+def test_batches_cut_from_a_table_know_the_labels_in_them(form):
+    """They are gathered many at a time, with counts and tasks found at once."""
+    net = network()
+    x, y, weight, task = problem(np.random.default_rng(4), n=1500, without=(1,))
+    wide = np.where(np.arange(6) == task[:, None], y[:, None], np.nan)
+    shown = wide if form == "targets" else y
+    weights = np.where(np.isnan(wide), 0.0, weight[:, None]) if form == "targets" else weight
+    place = DeviceDtype(torch.float64, torch.device("cpu"))
+    own = None if form == "targets" else task
+    table = table_rows(Features(x), shown, weights, own, 6, place)
+    parts = np.split(np.random.default_rng(5).permutation(1500), np.arange(7, 1500, 7))
+    found = list(table.batches(parts))
+    assert len(found) == len(parts)
+    for rows, batch in zip(parts, found, strict=True):
+        assert_allclose(batch.x, x[rows])
+        plain = RowBatch(batch.x, batch.y, batch.weight, batch.task)
+        known, again = net.sums(batch), net.sums(plain)
+        assert known.present.tolist() == again.present.tolist() == sorted(set(task[rows]))
+        assert_allclose(known.weights, again.weights, rtol=1e-14)
+        assert_allclose(known.losses.detach(), again.losses.detach(), rtol=1e-14)
+        assert batch.complete is (form == "rows")
 
 
 def test_a_task_of_another_gradient_is_left_alone():

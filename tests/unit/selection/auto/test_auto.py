@@ -13,12 +13,19 @@ import pandas as pd
 import pytest
 from numpy.testing import assert_allclose, assert_array_equal
 from sklearn.base import BaseEstimator, RegressorMixin, clone
-from sklearn.linear_model import LinearRegression
+from sklearn.linear_model import LinearRegression, Ridge
 from sklearn.model_selection import KFold
 from sklearn.tree import DecisionTreeClassifier, DecisionTreeRegressor
 
 import polytask
-from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor, MultiTaskRegressor, _workers
+from polytask import (
+    AutoMultiTaskClassifier,
+    AutoMultiTaskRegressor,
+    BayesianMultiTaskRegressor,
+    MultiTaskRegressor,
+    _workers,
+    adapt,
+)
 from polytask._workers import Workers
 from polytask.baselines import Pooled
 from polytask.data import GroupedRows, TaskData
@@ -26,6 +33,7 @@ from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
     DataWarning,
+    IncompatibleError,
     ParameterError,
     TimeBudgetError,
 )
@@ -177,7 +185,6 @@ def test_tables_and_task_columns():
     )
     model = AutoMultiTaskRegressor(FEW, task_column="school").fit(table, y)
     found = model.predict(table)
-    assert isinstance(found, pd.Series)
     assert np.corrcoef(found, y)[0, 1] > 0.8
 
 
@@ -636,3 +643,24 @@ def test_what_counts_as_independent_follows_the_folds(cv, alone):
     assert (units is not None) == alone
     if isinstance(cv, GroupedRows):
         assert_array_equal(units, np.arange(150) // 2)
+
+
+def test_numbers_beside_labels_are_refused_with_what_takes_both():
+    X, y, _ = numbers()
+    mixed = pd.DataFrame({"height": y, "kind": np.where(y > 0, "tall", "small")})
+    for estimator in (AutoMultiTaskRegressor(FEW), AutoMultiTaskClassifier(["pooled"])):
+        with pytest.raises(DataError, match=r"numbers \('height'\) and labels \('kind'\).*Model"):
+            estimator.fit(X, mixed)
+
+
+def test_adapt_says_which_model_to_take():
+    X, y, task = numbers()
+    model = AutoMultiTaskRegressor(["pooled", "learned prior"]).fit(X, y, task=task)
+    model.members_ = {"learned prior": BayesianMultiTaskRegressor().fit(X, y, task=task)}
+    with pytest.raises(IncompatibleError, match=r"mean of 1 .*members_\['learned prior'\]"):
+        adapt(model, X[:5], y[:5], task=["new"] * 5)
+    new = adapt(model.members_["learned prior"], X[:5], y[:5], task=["new"] * 5)
+    assert "new" in new.tasks_
+    model.members_ = {"pooled": Pooled(Ridge()).fit(X, y, task=task)}
+    with pytest.raises(IncompatibleError, match="adapt MultiTaskRegressorCV or"):
+        adapt(model, X[:5], y[:5], task=["new"] * 5)

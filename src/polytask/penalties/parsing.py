@@ -86,7 +86,30 @@ _BOUND, _SILENT = ("columns",), ("factor",)
 
 
 def parse(text: str) -> Penalty:
-    """Return the penalty that a text names; nothing in the text is run."""
+    """Return the penalty that a text names; nothing in the text is run.
+
+    Parameters
+    ----------
+    text : str
+        Such as ``"L21"``, ``"L21(0.5)"`` or ``"toward_mean + 2 * L2(alpha=0.1)"``: the names and
+        parameters are those of :mod:`polytask.penalties`.
+
+    Returns
+    -------
+    Penalty
+        As if the text had been written in Python.
+
+    Raises
+    ------
+    ParameterError
+        If the text is no penalty, naming the piece that was not understood.
+
+    Examples
+    --------
+    >>> from polytask.penalties import parse
+    >>> parse("L21 + L2(0.1)")
+    L21() + L2(alpha=0.1)
+    """
     try:
         return _penalty(ast.parse(text.strip(), mode="eval").body, text)
     except (ParameterError, IncompatibleError):

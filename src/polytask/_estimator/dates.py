@@ -1,0 +1,79 @@
+"""Columns of dates as features of an estimator: found in `fit`, made again for `predict`."""
+
+from __future__ import annotations
+
+from collections.abc import Container, Mapping
+from typing import Any
+
+import numpy as np
+
+from polytask._estimator.training import is_task_mapping
+from polytask.data import Form, TaskData, tables
+from polytask.data.dates import DATE_PARTS, add_date_features, date_columns, day_comes_first
+
+
+def with_dates(X: Any, others: Container[object]) -> tuple[Any, dict[str, bool]]:  # noqa: ANN401
+    """Replace columns of dates but `others`; return whether the day comes first in each."""
+    if is_task_mapping(X):
+        made = {label: with_dates(part[0], others) for label, part in X.items()}
+        given = {label: (made[label][0], *part[1:]) for label, part in X.items()}
+        return given, {name: day for _, found in made.values() for name, day in found.items()}
+    table = X.X if isinstance(X, TaskData) else X
+    if not tables.is_table(table):
+        return X, {}
+    found = {
+        name: day_comes_first(tables.get_column(table, name), f"column {name!r}")
+        for name in date_columns(table)
+        if name not in others
+    }
+    return _replaced(X, found, keep=False), found
+
+
+def dates_again(X: Any, found: Mapping[str, bool]) -> Any:  # noqa: ANN401 - what `predict` is given
+    """Add the features of the dates that `fit` found, where they are lacking."""
+    if not found:
+        return X
+    if is_task_mapping(X):
+        pairs = X.items()
+        return {
+            label: (dates_again(part[0], found), *part[1:])
+            if isinstance(part, tuple)
+            else dates_again(part, found)
+            for label, part in pairs
+        }
+    table = X.X if isinstance(X, TaskData) else X
+    if not tables.is_table(table):
+        return X
+    names = set(tables.column_names(table))
+    lacking = {n: day for n, day in found.items() if n in names and f"{n}=year" not in names}
+    return _replaced(X, lacking, keep=True)
+
+
+def dates_of_features(names: tuple[str, ...] | None) -> dict[str, bool]:
+    """Return the dates that features of a table were made of before `fit`."""
+    known = set(names or ())
+    heads = [name.removesuffix("=year") for name in names or () if name.endswith("=year")]
+    return {n: True for n in heads if all(f"{n}={part}" in known for part in DATE_PARTS)}
+
+
+def names_before(names: tuple[str, ...], found: Mapping[str, bool]) -> tuple[str, ...]:
+    """Return the names of the columns that features were made of."""
+    source = {f"{name}={part}": name for name in found for part in DATE_PARTS}
+    return tuple(dict.fromkeys(source.get(name, name) for name in names))
+
+
+def _replaced(X: Any, days: Mapping[str, bool], *, keep: bool) -> Any:  # noqa: ANN401
+    if not days:
+        return X
+    table = X.X if isinstance(X, TaskData) else X
+    for name, day_first in days.items():
+        table = add_date_features(table, [name], day_first, keep=keep)
+    if not isinstance(X, TaskData):
+        return table
+    present = X.present
+    if present is not None and X.form is not Form.TARGETS:
+        source = {f"{name}={part}": name for name in days for part in DATE_PARTS}
+        place = {name: j for j, name in enumerate(tables.column_names(X.X))}
+        new = [place[source.get(str(name), name)] for name in tables.column_names(table)]
+        present = np.asarray(present)[:, new]
+    return X.with_X(table, tables.feature_names(table), present)

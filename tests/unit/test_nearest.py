@@ -1,0 +1,33 @@
+"""What is suggested for a name that is not there: what may be meant, and nothing else."""
+
+from __future__ import annotations
+
+import pytest
+
+from polytask._checks import nearest, nearest_file
+
+
+@pytest.mark.parametrize(
+    ("name", "known", "meant"),
+    [
+        ("scool", ["school", "age"], "school"),
+        ("AGE", ["age", "page"], "age"),
+        ("x01", ["x1", "x2"], "x1"),
+        ("score", ["score_1", "age"], "score_1"),
+        ("store_12", ["store_11", "store_13"], None),
+        ("0.0", ["1.0", "2.0"], None),
+        (12, [11, 13], None),
+        ("weight", ["height of the tree", "size"], None),
+    ],
+)
+def test_only_what_may_be_meant_is_suggested(name, known, meant):
+    assert nearest(name, known) == ("" if meant is None else f" Did you mean {meant!r}?")
+
+
+def test_a_folder_is_no_file_that_may_be_meant(tmp_path):
+    (tmp_path / "scores").mkdir()
+    assert nearest_file(str(tmp_path / "score")) == ""
+    assert nearest_file(str(tmp_path / "score.csv")) == ""
+    (tmp_path / "sales_2021.csv").touch()
+    assert nearest_file(str(tmp_path / "sales_2022.csv")) == ""
+    assert nearest_file(str(tmp_path / "sale_2021.csv")) == " Did you mean 'sales_2021.csv'?"
