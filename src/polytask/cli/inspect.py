@@ -224,7 +224,8 @@ def table_facts(
 def _column(
     column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Translator
 ) -> Facts:
-    from polytask._estimator.far_cells import decisive_text
+    from polytask._estimator.far_cells import decisive_message
+    from polytask.messages import LazyMessage
 
     distinct = int(column.nunique())
     missing = float(column.isna().mean())
@@ -239,8 +240,9 @@ def _column(
         remarks.append(speech("cli.remark.identifier"))
     kind = _kind(column)
     if kind in ("numbers", "whole numbers"):
-        far = decisive_text(column.to_numpy(float, na_value=np.nan), lambda row: f"row {row}")
-        remarks += [FILE_ROWS.counted(far)] if far else []
+        cells = column.to_numpy(float, na_value=np.nan)
+        far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
+        remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
         remarks.append(speech("cli.remark.dates"))
     return {

@@ -345,7 +345,7 @@ def _check_leaks(training: Training, tables: Tables) -> None:
         grouped=training.group is not None,
     )
     for sentence in found:
-        warnings.warn(sentence, DataWarning, stacklevel=2)
+        warnings.warn(str(sentence), DataWarning, stacklevel=2)
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
