@@ -139,8 +139,12 @@ def compare(
             allow_leak=tables.columns.allow_leak,
             **comparing,
         )
-        found = map(FILE_ROWS.counted, (*training.notes, *result.diagnostics))
-        result = dataclasses.replace(result, diagnostics=tuple(found))
+        # Their rows are counted as in the file, which only the English sentences allow.
+        doubts = () if running.speech.lang == "en" else result.doubts
+        known = set(map(str, doubts))
+        found = [text for text in (*training.notes, *result.diagnostics) if text not in known]
+        counted = tuple(map(FILE_ROWS.counted, found))
+        result = dataclasses.replace(result, diagnostics=counted, doubts=doubts)
         result.lock["command"] = command.content(complete=result.complete)
         _say_answer(result, running.speech)
         _write(result, folder, tables, running.speech)
