@@ -185,7 +185,7 @@ def test_mixed_losses_have_natural_outputs():
     model = DeepMultiTaskModel(
         **{**QUICK, "max_epochs": 60, "learning_rate": 0.02}, loss=loss
     ).fit(features, table)
-    found = model.predict(features)
+    found = model.predict_frame(features)
     assert list(found.columns) == ["click", "spend", "rating"]
     assert set(found["rating"]) <= {"bad", "fair", "good"}
     assert (found["spend"] > 0).all()
@@ -241,7 +241,7 @@ def test_tables_are_encoded_and_come_back_as_tables():
     )
     y = table["age"].fillna(40) / 10 + (table["colour"] == "red")
     model = DeepMultiTaskRegressor(**QUICK, task_column="school").fit(table, y)
-    found = model.predict(table.iloc[::-1])
+    found = model.predict_frame(table.iloc[::-1])
     assert found.index.tolist() == table.index[::-1].tolist()
     assert "colour=red" in model.coef_feature_names_
     assert np.isfinite(found).all()
