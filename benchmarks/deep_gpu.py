@@ -23,7 +23,7 @@ from polytask.deep.balancing import StatefulBalancer, UPGrad
 from polytask.deep.network import Plan
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
-from polytask.deep.training.engine import Alone, compile_layers
+from polytask.deep.training.engine import Engine, compile_layers
 from polytask.deep.training.history import Tally
 from polytask.deep.training.loop import _Run
 from polytask.losses import Squared
@@ -87,7 +87,7 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
     )
     weights = torch.ones(case.n_tasks, device=device)
     run = _Run(network, [batch], Training(), tuple(range(case.n_tasks)), weights)
-    run.engine = Alone(device, mixed=case.mixed)
+    run.engine = Engine(device, mixed=case.mixed)
     run.balance = StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None
     network.train()
     tally = Tally(case.n_tasks)

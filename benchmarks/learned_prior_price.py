@@ -25,7 +25,7 @@ import numpy as np
 import polytask
 from polytask import BayesianMultiTaskRegressor, ConvergenceWarning
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
-from polytask.bayes.structures import Structure
+from polytask.bayes.prior import Structure
 
 TASKS, ROWS, FEATURES = (4, 15, 60, 240), (10, 40), (3, 10, 25)
 TRUTHS = ("none", "scalar", "diagonal", "rank one", "full")

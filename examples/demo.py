@@ -1,4 +1,4 @@
-"""A short tour: two tables, one whose tasks are better learned together and one where they are not.
+"""A short tour: two tables, one whose tasks are better learned together and one where not.
 
 Run it with ``make demo``. It needs no network, takes about a minute and writes into the folder
 ``demo``.

@@ -84,7 +84,7 @@ def asked(model, query):
     """Return what the model says about the rows of a query."""
     if "table" in query:
         frame = pd.DataFrame(query["table"])
-        return {"predict": model.predict(frame).to_numpy().tolist()}
+        return {"predict": np.asarray(model.predict(frame)).tolist()}
     X = np.array(query["X"], dtype=query["dtype"])
     said = {"predict": model.predict(X, task=query.get("task")).tolist()}
     if hasattr(model, "predict_proba"):

@@ -16,6 +16,7 @@ from polytask._estimator.number_columns import NumberColumns
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.data._text_hints import missing_option
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 # Nearly every cell of a row id is different; a column of fewer rows proves nothing.
 _NEARLY_ALL = 0.95
@@ -43,7 +44,7 @@ def data_warnings(
     option: bool = False,
     target: str = "",
     grouped: bool = False,
-) -> tuple[str, ...]:
+) -> tuple[LazyMessage, ...]:
     """Refuse copies of the target among the features, and return what else misleads."""
     # `option`: the message tells of options of the command line; `target`: the name of the
     # target, where the data do not know it; `grouped`: copies can be kept on one side of a split.
@@ -53,19 +54,17 @@ def data_warnings(
         _refuse([leak for leak in leaks if leak.refused], owner, option, target)
     copies = find_target_copies(data) if data.form is Form.TARGETS else []
     return (
-        *(f"Column {leak.column} {_relation(leak, '')}: {_LEAK_ADVICE}" for leak in leaks),
-        *(f"The target {copy.column} {_relation(copy, '')}: {_COPY_ADVICE}" for copy in copies),
-        *_first(
-            _row_ids(data, columns, {leak.column for leak in leaks}), "number or name the rows"
-        ),
-        *_first(far_cell_sentences(data, columns), "hold cells that far off"),
-        *_first(_missing_markers(columns), "hold such a number"),
+        *(_doubt("doubt.leak", leak) for leak in leaks),
+        *(_doubt("doubt.copy", copy) for copy in copies),
+        *_first(_row_ids(data, columns, {leak.column for leak in leaks}), "doubt.more_ids"),
+        *_first(far_cell_sentences(data, columns), "doubt.more_far"),
+        *_first(_missing_markers(columns), "doubt.more_markers"),
         *_rare_classes(data),
         *([] if grouped else _repeated_rows(data, columns)),
     )
 
 
-def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[str]:
+def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
     """Say that many rows are copies of others, where features and target are measured numbers."""
     y = np.asarray(data.y)
     finite = y.dtype.kind == "f" and y.ndim == 1 and len(columns) > 0
@@ -83,15 +82,10 @@ def _repeated_rows(data: TaskData, columns: NumberColumns) -> list[str]:
     repeats = len(y) - distinct
     if not varied or repeats < _COPIES * len(y):
         return []
-    return [
-        f"{repeats:,} of {len(y):,} rows repeat the features and the target of another row, some "
-        "perhaps in another task. Copies on both sides of a split make scores and verdicts look "
-        "better and more certain than they are: drop them, or keep copies together (groups=, on "
-        "the command line --group)."
-    ]
+    return [LazyMessage("doubt.repeats", {"repeats": repeats, "rows": len(y)})]
 
 
-def _missing_markers(columns: NumberColumns) -> list[str]:
+def _missing_markers(columns: NumberColumns) -> list[LazyMessage]:
     """Say which columns hold a number such as -999, which often means that a cell is missing."""
     if columns.stored() is not None:
         return []
@@ -110,17 +104,14 @@ def _missing_markers(columns: NumberColumns) -> list[str]:
                 if min(abs(marker - low), abs(marker - high)) <= high - low:
                     continue
                 word = f"{marker:.0f}"
-                found.append(
-                    f"Column {columns.labels[chosen[j]]} holds {word} in {count:,} of "
-                    f"{len(cells):,} rows, far from all its other values ({low:.7g} to "
-                    f"{high:.7g}), as a mark of missing cells is. If it is one, put NaN or read "
-                    f"the file with missing_values=[{word!r}] (on the command line "
-                    f"{missing_option([word])})."
-                )
+                fields = {"column": columns.labels[chosen[j]], "word": word, "count": count}
+                fields |= {"rows": len(cells), "low": f"{low:.7g}", "high": f"{high:.7g}"}
+                option = missing_option([word])
+                found.append(LazyMessage("doubt.marker", fields | {"option": option}))
     return found
 
 
-def _rare_classes(data: TaskData) -> list[str]:
+def _rare_classes(data: TaskData) -> list[LazyMessage]:
     """Say which classes have a single row: it is never held out."""
     y = np.asarray(data.y)
     if y.dtype.kind not in "OUS":
@@ -133,31 +124,19 @@ def _rare_classes(data: TaskData) -> list[str]:
             found += [repr(label) for label, count in counts.items() if count == 1]
     if not found:
         return []
-    many = len(found) > 1
     shown = ", ".join(found[:_SHOWN]) + (", ..." if len(found) > _SHOWN else "")
-    return [
-        f"{'Classes' if many else 'Class'} {shown} {'have' if many else 'has'} a single row"
-        f"{' each' if many else ''}, which is never held out: scores say nothing about "
-        f"{'them' if many else 'it'}. Join {'them' if many else 'it'} with another class, or "
-        f"leave the row{'s' if many else ''} out."
-    ]
+    return [LazyMessage("doubt.rare_classes", {"name": shown, "n": len(found)})]
 
 
-def _first(sentences: list[str], what: str) -> list[str]:
-    """Return the first sentences, and how many more columns there are."""
-    if len(sentences) <= _SHOWN + 1:
-        return sentences
-    return [*sentences[:_SHOWN], f"{len(sentences) - _SHOWN:,} more columns {what}."]
+def _first(messages: list[LazyMessage], more: str) -> list[LazyMessage]:
+    """Return the first messages, and how many more columns there are."""
+    if len(messages) <= _SHOWN + 1:
+        return messages
+    return [*messages[:_SHOWN], LazyMessage(more, {"n": len(messages) - _SHOWN})]
 
 
-_LEAK_ADVICE = (
-    "scores say something only if that column is known before the target is. If it is not, leave "
-    "it out (on the command line with --drop)."
-)
-_COPY_ADVICE = (
-    "the two count as two tasks that agree, and each makes sharing look good. Leave one of them "
-    "out."
-)
+def _doubt(key: str, leak: Leak) -> LazyMessage:
+    return LazyMessage(key, {"column": leak.column, "relation": _relation(leak, "").node})
 
 
 def _refuse(leaks: Sequence[Leak], owner: str, option: bool, target: str) -> None:
@@ -180,29 +159,27 @@ def _refuse(leaks: Sequence[Leak], owner: str, option: bool, target: str) -> Non
     )
 
 
-def _relation(leak: Leak, target: str) -> str:
+def _relation(leak: Leak, target: str) -> LazyMessage:
     """Say of a column that it is the target, in which way and in which rows."""
-    what = f"the target {leak.target or target}".strip()
-    rows = "all rows"
-    if leak.rows < leak.of:
-        rows = f"all {leak.rows:,} rows (of {leak.of:,}) in which neither is missing"
-    if leak.as_label:
-        return f"has one value for each value of {what}, in {rows}"
-    if leak.by_order:
-        return f"has the order of {what} in {rows}, as a rounded or transformed copy of it has"
-    if leak.tasks is not None:
+    name = leak.target or target
+    whole = LazyMessage("doubt.all_rows")
+    some = LazyMessage("doubt.some_rows", {"rows": leak.rows, "of": leak.of})
+    fields = {
+        "target": LazyMessage(
+            "doubt.target_named" if name else "doubt.target", {"name": name}
+        ).node,
+        "rows": (some if leak.rows < leak.of else whole).node,
+    }
+    if leak.tasks is not None and not (leak.as_label or leak.by_order):
         count, of = leak.tasks
-        return f"equals {what} up to a factor and a constant in {count} of {of} tasks"
-    if leak.within:
-        return (
-            f"equals {what} up to a factor and a constant within every task, each with its own, "
-            f"in {rows}"
-        )
-    return f"equals {what} up to a factor and a constant, in {rows}"
+        return LazyMessage("doubt.some_tasks", fields | {"count": count, "of": of})
+    kinds = {"label": leak.as_label, "order": leak.by_order, "within": leak.within, "equal": True}
+    kind = next(kind for kind, holds in kinds.items() if holds)
+    return LazyMessage(f"doubt.{kind}", fields)
 
 
-def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[str]:
-    """Return sentences about columns that number or name the rows."""
+def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[LazyMessage]:
+    """Return messages about columns that number or name the rows."""
     found = []
     if columns.stored() is None:
         first = np.arange(min(_FEW_ROWS, columns.n_rows))
@@ -211,8 +188,8 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
             for j in chosen[whole]:
                 label, cells = columns.labels[j], columns.column(int(j))
                 if label not in known and numbers_rows(cells, label.strip("'\"")):
-                    span = f" ({np.nanmin(cells):.0f} to {np.nanmax(cells):.0f})"
-                    found.append((label, "whole number", span))
+                    ends = {"low": f"{np.nanmin(cells):.0f}", "high": f"{np.nanmax(cells):.0f}"}
+                    found.append(LazyMessage("doubt.id_numbers", {"column": label, **ends}))
     if tables.is_table(data.X):
         frame = tables.open_frame(data.X)
         for j, (name, kind) in enumerate(frame.schema.items()):
@@ -221,13 +198,8 @@ def _row_ids(data: TaskData, columns: NumberColumns, known: set[str]) -> list[st
                 continue
             # With more levels, the encoder refuses the column.
             if _NEARLY_ALL * present < frame[:, j].n_unique() <= TableEncoder().max_levels:
-                found.append((repr(name), "text", ""))
-    return [
-        f"Column {label} holds a different {what} in nearly every row{span}, as row numbers and "
-        "identifiers do: what is learned from it holds for no new row. If it is one, leave it "
-        "out (on the command line with --id or --drop)."
-        for label, what, span in found
-    ]
+                found.append(LazyMessage("doubt.id_text", {"column": repr(name)}))
+    return found
 
 
 def numbers_rows(cells: NDArray[Any], name: str) -> bool:

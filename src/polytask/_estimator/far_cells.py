@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import warnings
 from collections.abc import Callable
 from typing import Any
@@ -11,10 +12,11 @@ from numpy.typing import NDArray
 
 from polytask._estimator.leaks import targets_of
 from polytask._estimator.number_columns import NumberColumns
-from polytask._estimator.places import row_place
+from polytask._estimator.places import row_message, row_place
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataWarning
+from polytask.messages import LazyMessage
 
 # No column is looked at closely that holds nothing larger.
 _LARGE = 1e12
@@ -25,15 +27,16 @@ _LOST = float(np.finfo(np.float64).eps)
 def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
     """Warn of cells of encoded features and of targets that drown their column."""
     for name, row, cell, usual in _found_in(data, bound <= _LARGE):
-        warnings.warn(_drowning(data, name, row, cell, usual), DataWarning, stacklevel=4)
+        what = LazyMessage("far.named", {"name": name})
+        message = _drowning(data, what, row, cell, usual)
+        warnings.warn(str(message), DataWarning, stacklevel=4)
 
 
-def _drowning(data: TaskData, name: str, row: int, cell: float, usual: float) -> str:
-    return (
-        f"{name} holds {cell:.3g} in {row_place(data, row)}, counting from 0, where its cells "
-        f"are usually of size {usual:.2g}: beside it they count for nothing, and scores say "
-        "little. Correct or drop that row."
-    )
+def _drowning(
+    data: TaskData, what: LazyMessage, row: int, cell: float, usual: float
+) -> LazyMessage:
+    fields = {"what": what.node, "cell": f"{cell:.3g}", "place": row_message(data, row).node}
+    return LazyMessage("far.drowning", fields | {"usual": f"{usual:.2g}"})
 
 
 def place_of_largest(values: Any, data: TaskData) -> str:  # noqa: ANN401 - dense or sparse
@@ -117,50 +120,52 @@ _TAIL = 50
 _CHANCE = 1e-3
 
 
-def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[str]:
-    """Return a sentence for every column and target of raw data that far cells decide or drown."""
+def far_cell_sentences(data: TaskData, columns: NumberColumns) -> list[LazyMessage]:
+    """Return a message for every column and target of raw data that far cells decide or drown."""
     found = []
     for target in targets_of(data):
-        name = f"The target {target.label}".strip()
-        found.append(_far_sentence(data, name, target.numbers))
+        what = LazyMessage("far.target_named" if target.label else "far.target",
+                           {"name": target.label})  # fmt: skip
+        found.append(_far_sentence(data, what, target.numbers))
     for chosen, block in columns.blocks(_stored_enough(columns)):
         for k in np.flatnonzero(_may_be_decided(block)):
-            name = f"Column {columns.labels[chosen[k]]} of X"
-            found.append(_far_sentence(data, name, block[k]))
-    return [sentence for sentence in found if sentence]
+            what = LazyMessage("far.column", {"name": columns.labels[chosen[k]]})
+            found.append(_far_sentence(data, what, block[k]))
+    return [message for message in found if message is not None]
 
 
-def _far_sentence(data: TaskData, name: str, column: NDArray[np.float64]) -> str:
+def _far_sentence(
+    data: TaskData, what: LazyMessage, column: NDArray[np.float64]
+) -> LazyMessage | None:
     if np.max(np.abs(column), where=np.isfinite(column), initial=0.0) > _LARGE:
         row, cell, usual = _far(column)
         if usual < _LOST * abs(cell):
-            return _drowning(data, name, row, cell, usual)
-    text = decisive_text(column, lambda i: row_place(data, i))
-    return text and f"{name} holds {text}"
+            return _drowning(data, what, row, cell, usual)
+    found = decisive_message(column, lambda i: row_message(data, i))
+    return found and LazyMessage("far.holds", {"what": what.node, "cells": found.node})
 
 
-def decisive_text(column: NDArray[np.float64], place: Callable[[int], str]) -> str:
-    """Name the cells that decide a column, the range of the others, and what to do; else ""."""
+def decisive_message(
+    column: NDArray[np.float64], place: Callable[[int], LazyMessage]
+) -> LazyMessage | None:
+    """Name the cells that decide a column, the range of the others, and what to do, if any do."""
     decisive = decisive_cells(column)
     if decisive is None:
-        return ""
+        return None
     rows, share = decisive
     others = np.delete(column, rows)
     others = others[np.isfinite(others)]
-    cells = " and ".join(f"{column[i]:.7g} in {place(i)}" for i in rows)
+    cells = [
+        LazyMessage("far.cell", {"cell": f"{column[i]:.7g}", "place": place(i).node}) for i in rows
+    ]
+    named = functools.reduce(
+        lambda a, b: LazyMessage("list.and", {"before": a.node, "after": b.node}), cells
+    )
     # Never all of the variation: the other cells vary too.
-    percent = f"{min(100 * share, 99.9):.3g}%"
-    who, it, those = (
-        ("that one cell makes", "it", "that row")
-        if len(rows) == 1
-        else (f"those {len(rows)} cells make", "them", "those rows")
-    )
-    return (
-        f"{cells}, counting from 0, where all other cells lie between {others.min():.7g} and "
-        f"{others.max():.7g}: {who} up {percent} of the variation, and so "
-        f"decide{'s' if len(rows) == 1 else ''} what is learned and how it is scored. "
-        f"Correct {it}, or leave {those} out."
-    )
+    percent = f"{min(100 * share, 99.9):.3g}"
+    ends = {"low": f"{others.min():.7g}", "high": f"{others.max():.7g}"}
+    fields = {"cells": named.node, "percent": percent, "n": len(rows), **ends}
+    return LazyMessage("far.decisive", fields)
 
 
 def decisive_cells(column: NDArray[np.float64]) -> tuple[list[int], float] | None:

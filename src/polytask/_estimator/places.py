@@ -8,14 +8,21 @@ from contextlib import contextmanager
 from polytask.data import Form, TaskData
 from polytask.data.cell_errors import CellError
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
+
+
+def row_message(data: TaskData, row: int) -> LazyMessage:
+    """Name a row as in what was given, counted from 0."""
+    if data.form is not Form.SEPARATE:
+        return LazyMessage("place.row", {"row": str(int(data.order[row]))})
+    task = int(data.row_tasks()[row])
+    fields = {"row": str(row - data.task_slice(task).start), "task": repr(data.tasks[task])}
+    return LazyMessage("place.task_row", fields)
 
 
 def row_place(data: TaskData, row: int) -> str:
-    """Name a row as in what was given, counted from 0."""
-    if data.form is not Form.SEPARATE:
-        return f"row {int(data.order[row])}"
-    task = int(data.row_tasks()[row])
-    return f"row {row - data.task_slice(task).start} of task {data.tasks[task]!r}"
+    """Return the same in English."""
+    return str(row_message(data, row))
 
 
 @contextmanager

@@ -1,16 +1,21 @@
-"""What the baselines share: targets of either kind, classes, scores, tags of the inner one."""
+"""What the baselines share: targets, classes, folds, and fitting the inner estimator."""
 
 from __future__ import annotations
 
+import inspect
 from abc import abstractmethod
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.base import is_classifier, is_regressor
+from sklearn import config_context
+from sklearn.base import clone, is_classifier, is_regressor
+from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
 from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import has_fit_parameter
 
 from polytask._checks import sentence
 from polytask._estimator import (
@@ -21,12 +26,196 @@ from polytask._estimator import (
     outputs,
     regression,
 )
-from polytask.baselines._fitting import check_estimator_object
-from polytask.data import Form, TaskData
-from polytask.exceptions import ParameterError
+from polytask.data import Form, Splitter, TaskData, as_splits
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import Squared
 
 Labels = NDArray[Any]
+Weights = NDArray[np.float64] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Rows of one task, or of all tasks below each other."""
+
+    # Shapes: X (n, d), y (n,), weight (n,), tasks (n,).
+
+    X: Any
+    y: Labels
+    weight: Weights
+    tasks: NDArray[np.intp]
+    n_tasks: int
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows."""
+        return len(self.y)
+
+    def task_shares(self) -> NDArray[np.float64]:
+        """Return the part of the total weight that each task has, shape (n_tasks,)."""
+        counts = np.bincount(self.tasks, self.weight, minlength=self.n_tasks)
+        shares: NDArray[np.float64] = counts / counts.sum()
+        return shares
+
+
+def rows_by_task(data: TaskData, outcomes: Outcomes) -> list[Rows]:
+    """Return the labelled rows of every task, in the order of the tasks."""
+    return [_rows_of(data, outcomes, t) for t in range(data.n_tasks)]
+
+
+def stacked_rows(data: TaskData, outcomes: Outcomes) -> Rows:
+    """Return the labelled rows of all tasks below each other, sorted by task."""
+    y = [_natural(data, outcomes, t) for t in range(data.n_tasks)]
+    long = data.to_long()
+    return Rows(long.X, np.concatenate(y), long.sample_weight, long.row_tasks(), data.n_tasks)
+
+
+def _rows_of(data: TaskData, outcomes: Outcomes, t: int) -> Rows:
+    part: Any = data.task_slice(t) if data.form is not Form.TARGETS else data.labelled()[:, t]
+    weight = None if data.sample_weight is None else data.sample_weight[part]
+    y = _natural(data, outcomes, t)
+    return Rows(data.X[part], y, weight, np.zeros(len(y), dtype=np.intp), 1)
+
+
+def _natural(data: TaskData, outcomes: Outcomes, t: int) -> Labels:
+    """Return the numbers or labels of a task, without gaps."""
+    if data.form is Form.TARGETS:
+        values = outcomes.y[data.labelled()[:, t], t]
+    else:
+        values = outcomes.y[data.task_slice(t)]
+    classes = outcomes.classes[t]
+    if classes is None:
+        return np.asarray(values)
+    # A table with columns of several types has its labels as objects.
+    own = np.array(classes.tolist()) if classes.dtype == object else classes
+    return np.asarray(own[values.astype(np.intp)])
+
+
+_WEIGHT = "sample_weight"
+
+
+def check_estimator_object(estimator: object, owner: str) -> None:
+    """Refuse what is no estimator object."""
+    usable = hasattr(estimator, "fit") and hasattr(estimator, "predict")
+    if isinstance(estimator, type) or not usable:
+        allowed = "a scikit-learn regressor or classifier, such as Ridge()"
+        raise ParameterError(sentence("estimator", owner, allowed, repr(estimator)))
+
+
+def weight_arguments(estimator: Any, weight: Weights, owner: str) -> dict[str, Weights]:  # noqa: ANN401
+    """Return the arguments of ``fit`` that carry sample weights."""
+    # In a pipeline every step that takes weights gets them.
+    if weight is None:
+        return {}
+    if isinstance(estimator, Pipeline):
+        taking = [name for name, step in estimator.steps if _takes_weights(step)]
+        if estimator.steps[-1][0] in taking:
+            return {f"{name}__{_WEIGHT}": weight for name in taking}
+    elif _takes_weights(estimator):
+        return {_WEIGHT: weight}
+    if np.all(weight == 1):
+        return {}
+    raise IncompatibleError(
+        sentence(_WEIGHT, owner, f"None, for {_name(estimator)} takes no weights", "weights")
+    )
+
+
+def fit_copy(estimator: Any, rows: Rows, owner: str, where: str) -> Any:  # noqa: ANN401 - an estimator
+    """Fit a copy of an estimator."""
+    arguments = weight_arguments(estimator, rows.weight, owner)
+    copy = clone(estimator)
+    try:
+        return _call(copy, "fit", rows, arguments)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, IndexError) as error:
+        raise _with_place(error, copy, owner, where) from error
+
+
+def fit_steps(steps: Pipeline, rows: Rows, owner: str) -> tuple[Any, Any]:
+    """Fit a copy of the transformers that stand before an estimator. Shapes: X (n, d')."""
+    arguments: dict[str, Weights] = {}
+    if rows.weight is not None:
+        taking = [name for name, step in steps.steps if _takes_weights(step)]
+        arguments = {f"{name}__{_WEIGHT}": rows.weight for name in taking}
+    copy = clone(steps)
+    try:
+        return copy, _call(copy, "fit_transform", rows, arguments)
+    except (ValueError, TypeError, ArithmeticError, RuntimeError, IndexError) as error:
+        raise _with_place(error, copy, owner, "") from error
+
+
+def _call(estimator: Any, method: str, rows: Rows, arguments: dict[str, Weights]) -> Any:  # noqa: ANN401
+    call = getattr(estimator, method)
+    if isinstance(estimator, Pipeline) and arguments:
+        # Names of steps go where they say, whether or not the user turned routing on.
+        with config_context(enable_metadata_routing=False):
+            return call(rows.X, rows.y, **arguments)
+    return call(rows.X, rows.y, **arguments)
+
+
+def _takes_weights(step: Any) -> bool:  # noqa: ANN401 - an estimator or "passthrough"
+    return hasattr(step, "fit") and bool(has_fit_parameter(step, _WEIGHT))
+
+
+def _with_place(error: Exception, estimator: object, owner: str, where: str) -> DataError:
+    place = f" {where}" if where else ""
+    return DataError(f"{owner} could not fit {_name(estimator)}{place}: {error}")
+
+
+def _name(estimator: object) -> str:
+    return type(estimator).__name__
+
+
+# Parameters that take a splitter: of a search, and of the early stopping of a network.
+_TAKING = ("cv", "validation")
+
+
+def for_all_rows(estimator: Any, data: TaskData) -> Any:  # noqa: ANN401 - an estimator
+    """Return the estimator of all rows, its search divided by the splitter that it is given."""
+    return _divided(estimator, data.to_long()) if _given(estimator) else estimator
+
+
+def for_every_task(estimator: Any, data: TaskData) -> list[Any]:  # noqa: ANN401
+    """Return the estimator of each task, as :func:`for_all_rows` does for all rows."""
+    if not _given(estimator):
+        return [estimator] * data.n_tasks
+    long = data.to_long()
+    bounds = [long.task_slice(t) for t in range(long.n_tasks)]
+    return [_divided(estimator, long.rows(np.arange(b.start, b.stop))) for b in bounds]
+
+
+def without_folds(fitted: Any, given: Any) -> Any:  # noqa: ANN401 - estimators
+    """Drop the row numbers that a search was divided by: they mean nothing once it is over."""
+    step = _searching(fitted)
+    for name in _given(given):
+        if hasattr(step, name):
+            step.set_params(**{name: _usual(step, name)})
+    return fitted
+
+
+def _given(estimator: Any) -> list[str]:  # noqa: ANN401 - an estimator
+    """Return the parameters that hold a splitter of polytask."""
+    step = _searching(estimator)
+    return [name for name in _TAKING if isinstance(getattr(step, name, None), Splitter)]
+
+
+def _divided(estimator: Any, rows: TaskData) -> Any:  # noqa: ANN401 - an estimator
+    copy = clone(estimator)
+    step = _searching(copy)
+    for name in _given(estimator):
+        splitter = getattr(step, name).reduced(rows) if rows.n_rows else None
+        pairs = _usual(step, name) if splitter is None else as_splits(splitter, rows)
+        step.set_params(**{name: pairs})
+    return copy
+
+
+def _usual(step: Any, name: str) -> Any:  # noqa: ANN401 - an estimator
+    return inspect.signature(type(step)).parameters[name].default
+
+
+def _searching(estimator: Any) -> Any:  # noqa: ANN401 - an estimator
+    return estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
+
+
 Floats = NDArray[np.float64]
 # (rows of X, their task) -> (n, classes of the task); Pooled takes the task of each row too
 ClassFunction = Callable[[Any, Any], Floats]

@@ -9,9 +9,7 @@ from numpy.typing import NDArray
 from sklearn.base import is_classifier
 
 from polytask._registry import saveable
-from polytask.baselines._base import Baseline, class_columns
-from polytask.baselines._fitting import fit_copy
-from polytask.baselines._rows import Rows
+from polytask.baselines._base import Baseline, Rows, class_columns, fit_copy
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError
 

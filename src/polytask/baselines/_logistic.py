@@ -1,12 +1,15 @@
-"""Logistic regression whose strength is found on as many folds as the rarest class allows."""
+"""Logistic regression along a path of strengths, chosen on held-out rows."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Self
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
 
 import numpy as np
+import scipy.linalg
+import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit, log_softmax, softmax
 from sklearn.base import BaseEstimator, ClassifierMixin
@@ -20,13 +23,265 @@ from polytask._checks import is_whole
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
-from polytask.baselines._disjoint import Split, split_columns
-from polytask.baselines._newton import PathPoint, logistic_path
-from polytask.baselines._repeated import without_repeats
-from polytask.baselines._scaled import Design, Plain, scaled_path, unequal
+from polytask.baselines._ridge import Disjoint, Split, split_columns, without_repeats
 from polytask.exceptions import ConvergenceWarning
 
 Array = NDArray[np.float64]
+
+_STEPS = 100
+_HALVINGS = 30
+# Largest entry of the gradient, relative to that at zero coefficients.
+_ACCURACY = 1e-9
+_RIDGE = 1e-12
+# Of the value: what a step near the minimum may add to it by rounding.
+_ROUNDING = 1e-13
+
+
+@dataclass(frozen=True, eq=False)
+class PathPoint:
+    """The minimum at one strength. Shapes: coef (d,)."""
+
+    coef: Array
+    intercept: float
+    steps: int
+    converged: bool
+
+
+def logistic_path(
+    X: Array,
+    y: Array,
+    weight: Array,
+    strengths: Sequence[float],
+    *,
+    intercept: bool,
+    tail: Disjoint | None = None,
+) -> Iterator[PathPoint]:
+    """Yield the minimum for inverse strengths C, each found from the one before."""
+    # Shapes: X (n, d), y (n,), weight (n,).
+    # Minimises C sum_i s_i log(1 + exp(-y_i f_i)) + |w|^2 / 2 with f = X w + b by Newton steps.
+    # The minimum lies in the space of the rows, so that X is turned to no more columns than it has
+    # rows. Columns of which no row has two have a diagonal block in Newton's matrix, so that
+    # thousands of them cost little more than the rows.
+    basis = None
+    if X.shape[0] < X.shape[1]:
+        basis, corner = scipy.linalg.qr(X.T, mode="economic")
+        X = np.ascontiguousarray(corner.T)
+    width = X.shape[1]
+    Z: Array = np.column_stack([X, np.ones(len(X))]) if intercept else X
+    design = _Rows(Z) if tail is None else _RowsAndTail(Z, tail)
+    penalty = np.ones(design.width)
+    penalty[width : Z.shape[1]] = 0.0
+    w = np.zeros(design.width)
+    for C in strengths:
+        w, steps, converged = _minimised(design, y, C * weight, penalty, w)
+        coef = w[:width] if basis is None else basis @ w[:width]
+        level = float(w[width]) if intercept else 0.0
+        yield PathPoint(np.concatenate([coef, w[Z.shape[1] :]]), level, steps, converged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Rows:
+    """Dense columns."""
+
+    Z: Array
+
+    @property
+    def width(self) -> int:
+        return int(self.Z.shape[1])
+
+    def times(self, w: Array) -> Array:
+        return np.asarray(self.Z @ w)
+
+    def adjoint(self, r: Array) -> Array:
+        return np.asarray(self.Z.T @ r)
+
+    def solve(self, curvature: Array, penalty: Array, target: Array) -> Array:
+        """Return the solution of (Z' diag(curvature) Z + diag(penalty)) x = target."""
+        H = (self.Z.T * curvature) @ self.Z
+        H[np.diag_indices_from(H)] += penalty + _RIDGE * max(float(np.trace(H)), 1.0)
+        return np.asarray(scipy.linalg.solve(H, target, assume_a="pos", check_finite=False))
+
+
+@dataclass(frozen=True, eq=False)
+class _RowsAndTail:
+    """Dense columns, and behind them columns of which no row has two."""
+
+    Z: Array
+    tail: Disjoint
+
+    @property
+    def width(self) -> int:
+        return int(self.Z.shape[1]) + self.tail.width
+
+    def times(self, w: Array) -> Array:
+        k = self.Z.shape[1]
+        return np.asarray(self.Z @ w[:k] + self.tail.times(w[k:]))
+
+    def adjoint(self, r: Array) -> Array:
+        return np.concatenate([self.Z.T @ r, self.tail.adjoint(r)])
+
+    def solve(self, curvature: Array, penalty: Array, target: Array) -> Array:
+        """Solve by the complement of the diagonal block of the tail."""
+        k = self.Z.shape[1]
+        H = (self.Z.T * curvature) @ self.Z
+        block = self.tail.adjoint(curvature * self.tail.values)
+        ridge = _RIDGE * max(float(np.trace(H) + block.sum()), 1.0)
+        block = block + penalty[k:] + ridge
+        H[np.diag_indices_from(H)] += penalty[:k] + ridge
+        cross = self.tail.matrix().T @ (curvature[:, None] * self.Z)
+        shares = cross / block[:, None]
+        H -= cross.T @ shares
+        rest = target[:k] - shares.T @ target[k:]
+        head = scipy.linalg.solve(H, rest, assume_a="pos", check_finite=False)
+        return np.concatenate([head, target[k:] / block - shares @ head])
+
+
+def _minimised(
+    design: _Rows | _RowsAndTail, y: Array, weight: Array, penalty: Array, w: Array
+) -> tuple[Array, int, bool]:
+    goal = _ACCURACY * float(np.max(np.abs(design.adjoint(0.5 * weight)), initial=0.0))
+    f = design.times(w)
+    value = _value(f, y, weight, penalty, w)
+    for taken in range(_STEPS):
+        share = expit(-y * f)
+        gradient = penalty * w - design.adjoint(weight * y * share)
+        if np.max(np.abs(gradient)) <= goal:
+            return w, taken, True
+        step = design.solve(weight * share * (1.0 - share), penalty, -gradient)
+        moved = design.times(step)
+        for _ in range(_HALVINGS):
+            trial = _value(f + moved, y, weight, penalty, w + step)
+            if trial <= value + _ROUNDING * abs(value):
+                break
+            step, moved = 0.5 * step, 0.5 * moved
+        else:
+            # No step along Newton's direction is lower: what is left is rounding.
+            return w, taken, True
+        w, f, value = w + step, f + moved, trial
+    return w, _STEPS, False
+
+
+def _value(f: Array, y: Array, weight: Array, penalty: Array, w: Array) -> float:
+    return float(weight @ np.logaddexp(0.0, -y * f) + 0.5 * (penalty * w) @ w)
+
+
+_HISTORY = 20
+# A column this many times as long as most is what slows down a method without scales.
+_LONG = 100.0
+
+
+class Design(Protocol):
+    """Rows as the path needs them."""
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the numbers of rows and columns."""
+        ...
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        ...
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (d,)."""
+        ...
+
+    def squares(self, weight: Array) -> Array:
+        """Return the weighted sums of squares of the columns, shape (d,)."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Plain:
+    """Rows of an array or sparse matrix."""
+
+    X: Any
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the shape of the matrix."""
+        n, d = self.X.shape
+        return int(n), int(d)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Plain:
+        """Return some of the rows."""
+        return Plain(self.X[rows])
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        return np.asarray(self.X @ w)
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (d,)."""
+        return np.asarray(self.X.T @ r)
+
+    def squares(self, weight: Array) -> Array:
+        """Return the weighted sums of squares of the columns, shape (d,)."""
+        squared = self.X.multiply(self.X) if is_sparse(self.X) else np.square(self.X)
+        return np.asarray(squared.T @ weight, dtype=float)
+
+
+def unequal(design: Design) -> bool:
+    """Say whether some columns are far longer than most that are not zero."""
+    squares = design.squares(np.ones(design.shape[0]))
+    held = squares[squares > 0]
+    return bool(held.size) and bool(held.max() > _LONG**2 * np.median(held))
+
+
+def scaled_path(
+    X: Design,
+    y: Array,
+    weight: Array,
+    strengths: Sequence[float],
+    *,
+    intercept: bool,
+    max_iter: int,
+    accuracy: float,
+) -> Iterator[PathPoint]:
+    """Yield the minimum for inverse strengths C, each found from the one before."""
+    # Shapes: X (n, d), y (n,), weight (n,).
+    # As :func:`polytask.baselines._logistic.logistic_path`, by L-BFGS in coefficients that are
+    # scaled to a curvature of one: columns of very unequal length, such as intercepts of tasks
+    # beside features, do not slow it down.
+    squares = X.squares(weight)
+    w = np.zeros(X.shape[1] + intercept)
+    for C in strengths:
+        bend = 0.25 * C * np.append(squares, np.full(int(intercept), weight.sum()))
+        bend[: X.shape[1]] += 1.0
+        problem = _Scaled(X, y, C * weight, np.sqrt(np.where(bend > 0, bend, 1.0)))
+        goal = accuracy * float(np.abs(problem(np.zeros(len(w)))[1]).max(initial=0.0))
+        found = scipy.optimize.minimize(
+            problem,
+            w * problem.scale,
+            jac=True,
+            method="L-BFGS-B",
+            options={"maxiter": max_iter, "maxcor": _HISTORY, "gtol": goal, "ftol": 0.0},
+        )
+        w = found.x / problem.scale
+        level = float(w[-1]) if intercept else 0.0
+        # Where the line search ends in rounding the gradient may miss the goal by little.
+        converged = float(np.abs(found.jac).max(initial=0.0)) <= 10.0 * goal
+        yield PathPoint(w[: X.shape[1]].copy(), level, int(found.nit), converged)
+
+
+@dataclass(frozen=True, eq=False)
+class _Scaled:
+    """Value and gradient in scaled coefficients, the intercept last if there is one."""
+
+    X: Design
+    y: Array
+    weight: Array
+    scale: Array
+
+    def __call__(self, u: Array) -> tuple[float, Array]:
+        w, d = u / self.scale, self.X.shape[1]
+        margin = self.y * (self.X.times(w[:d]) + w[d:].sum())
+        slope = -self.weight * self.y * expit(-margin)
+        value = self.weight @ np.logaddexp(0.0, -margin) + 0.5 * w[:d] @ w[:d]
+        gradient = np.append(self.X.adjoint(slope) + w[:d], np.full(len(w) - d, slope.sum()))
+        return float(value), gradient / self.scale
+
+
 # From rows, labels, row weights, strengths and whether they are searched to the minima.
 Path = Callable[[Any, NDArray[Any], Array, Sequence[float], bool], Iterator[PathPoint]]
 

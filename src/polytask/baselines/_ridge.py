@@ -2,24 +2,410 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
+import scipy.linalg
+import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
 from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.linear_model import Ridge, RidgeCV
 from sklearn.model_selection import KFold
 from sklearn.utils import Tags
 from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._checks import is_whole, sentence
 from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
-from polytask.baselines._disjoint import split_columns
-from polytask.baselines._ridge_rows import RidgeRows, ridge_rows
 from polytask.exceptions import ParameterError
 
 Array = NDArray[np.float64]
+Places = NDArray[np.intp]
+
+# Columns of which no row has two, from so many on worth a diagonal block of their own.
+_MANY = 50
+
+
+@dataclass(frozen=True, eq=False)
+class Disjoint:
+    """Columns of which every row has one at most. Shapes: codes (n,), values (n,)."""
+
+    codes: Places
+    values: Array
+    width: int
+
+    def __getitem__(self, rows: NDArray[Any]) -> Disjoint:
+        """Return some of the rows."""
+        return Disjoint(self.codes[rows], self.values[rows], self.width)
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        return self.values * w[self.codes]
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (width,)."""
+        return np.asarray(np.bincount(self.codes, self.values * r, self.width), dtype=float)
+
+    def matrix(self) -> sp.csr_array:
+        """Return the columns as a sparse matrix."""
+        n = len(self.codes)
+        parts = (self.values, self.codes, np.arange(n + 1))
+        return sp.csr_array(parts, shape=(n, self.width))
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """A design in two parts. Shapes: head (n, d)."""
+
+    head: Array
+    tail: Disjoint
+
+    def __getitem__(self, rows: NDArray[Any]) -> Split:
+        """Return some of the rows."""
+        return Split(self.head[rows], self.tail[rows])
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        d = self.head.shape[1]
+        return np.asarray(self.head @ w[:d] + self.tail.times(w[d:]))
+
+
+def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or sparse
+    """Split a design if that pays. Shapes: X (n, d)."""
+    # The last columns alone say no to most designs.
+    if X.shape[1] < _MANY or split_tail(X[:, -_MANY:])[1].width < _MANY:
+        return None
+    head, tail = split_tail(X)
+    if head.shape[1] > most:
+        return None
+    return Split(head.toarray() if is_sparse(head) else head, tail)
+
+
+def split_tail(X: Any) -> tuple[Any, Disjoint]:  # noqa: ANN401 - dense or sparse
+    """Return the columns before, and the most columns at the end of which no row has two."""
+    # Shapes: X (n, d), head (n, d - width).
+    last, entries, second = (_ends_stored if is_sparse(X) else _ends)(X)
+    start = int(second.max(initial=-1)) + 1
+    held = last >= start
+    codes, values = np.where(held, last - start, 0), np.where(held, entries, 0.0)
+    return X[:, :start], Disjoint(codes, values, X.shape[1] - start)
+
+
+def _ends(X: Array) -> tuple[Places, Array, Places]:
+    """Return the last column that is not 0 in each row, its entry, and the one before; or -1."""
+    rows = np.arange(len(X))
+    if not X.shape[1]:
+        return np.full(len(X), -1), np.zeros(len(X)), np.full(len(X), -1)
+    flags = X != 0
+    last = _last(flags)
+    entries = np.asarray(X[rows, last], dtype=float)
+    flags[rows, last] = False
+    return last, entries, _last(flags)
+
+
+def _last(flags: NDArray[np.bool_]) -> Places:
+    width = flags.shape[1]
+    found = width - 1 - flags[:, ::-1].argmax(axis=1)
+    return np.where(flags[np.arange(len(flags)), found], found, -1)
+
+
+def _ends_stored(X: Any) -> tuple[Places, Array, Places]:  # noqa: ANN401 - a sparse matrix
+    stored = sp.csr_array(X, copy=True)
+    stored.eliminate_zeros()
+    stored.sort_indices()
+    counts = np.diff(stored.indptr)
+    ends = stored.indptr[1:]
+    last, second = np.full(len(counts), -1), np.full(len(counts), -1)
+    entries = np.zeros(len(counts))
+    some, two = counts > 0, counts > 1
+    last[some], entries[some] = stored.indices[ends[some] - 1], stored.data[ends[some] - 1]
+    second[two] = stored.indices[ends[two] - 2]
+    return last, entries, second
+
+
+# Above it products with a dense matrix are about as fast.
+_DENSEST = 0.1
+# Rows that tell the number of a column; odd, so that their median is one of its entries.
+_LOOKED_AT = 501
+
+
+@dataclass(frozen=True, eq=False)
+class Repeated:
+    """A dense matrix as a sparse one and a row that is added to all of its rows."""
+
+    # Shapes: rest (n, d), offsets (d,).
+
+    rest: sp.csr_array
+    offsets: Array
+
+    @cached_property
+    def _turned(self) -> sp.csc_array:
+        # Made once: a transpose takes as long as a product of a few thousand rows.
+        return self.rest.T
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Return the shape of the dense matrix."""
+        n, d = self.rest.shape
+        return int(n), int(d)
+
+    def __getitem__(self, rows: NDArray[Any]) -> Repeated:
+        """Return some of the rows."""
+        return Repeated(self.rest[rows], self.offsets)
+
+    def times(self, w: Array) -> Array:
+        """Return the product with coefficients, shape (n,)."""
+        return np.asarray(self.rest @ w + self.offsets @ w)
+
+    def adjoint(self, r: Array) -> Array:
+        """Return the product of the transpose with one number per row, shape (d,)."""
+        return np.asarray(self._turned @ r + self.offsets * r.sum())
+
+    def squares(self, weight: Array) -> Array:
+        """Return the weighted sums of squares of the columns, shape (d,)."""
+        rest, offsets = self.rest, self.offsets
+        crossed = 2.0 * offsets * (rest.T @ weight)
+        return np.asarray(rest.multiply(rest).T @ weight + crossed + offsets**2 * weight.sum())
+
+
+def without_repeats(X: Array) -> Repeated | None:
+    """Split a matrix into the number that each column mostly repeats, and the rest."""
+    # Shapes: X (n, d).
+    some = X[:: max(len(X) // _LOOKED_AT, 1)][:_LOOKED_AT]
+    offsets = np.median(some[: len(some) - (len(some) + 1) % 2], axis=0).astype(X.dtype)
+    # Most matrices are told apart by a few rows.
+    if np.mean(some != offsets) > 2 * _DENSEST:
+        return None
+    differs = offsets != X
+    counts = np.count_nonzero(differs, axis=1)
+    if counts.sum() > _DENSEST * X.size:
+        return None
+    row, column = np.nonzero(differs)
+    starts = np.concatenate([[0], np.cumsum(counts)])
+    parts = (X[row, column] - offsets[column], column, starts)
+    return Repeated(sp.csr_array(parts, shape=X.shape), offsets)
+
+
+# Of the largest singular value: directions below it are rounding errors.
+_TINY = 1e-12
+# Of conjugate gradients: scikit-learn's own is two digits where columns differ in length.
+_SPARSE_ACCURACY = 1e-9
+
+
+class RidgeRows(ABC):
+    """Rows with targets and weights, on which every strength can be fitted."""
+
+    @abstractmethod
+    def fit(self, alpha: float) -> tuple[Array, float]:
+        """Return coefficients and intercept."""
+
+    @abstractmethod
+    def predictions(self, new: Any, alphas: Array) -> Array:  # noqa: ANN401 - rows of this kind
+        """Return predictions of new rows, shape (n_new, n_alphas)."""
+
+    @abstractmethod
+    def left_out(self, alphas: Array) -> Array:
+        """Return the weighted squared errors of rows that are left out, one sum per strength."""
+
+
+def ridge_rows(X: Any, y: Array, weight: Array, *, intercept: bool) -> RidgeRows:  # noqa: ANN401
+    """Prepare rows. Shapes: y, weight (n,)."""
+    y, weight = np.asarray(y, dtype=float), np.asarray(weight, dtype=float)
+    if isinstance(X, Split):
+        return TailedRidge.of(X, y, weight, intercept=intercept)
+    if is_sparse(X):
+        return SparseRidge(X, y, weight, intercept)
+    return DenseRidge.of(X, y, weight, intercept=intercept)
+
+
+@dataclass(frozen=True, eq=False)
+class SparseRidge(RidgeRows):
+    """Rows that are left to scikit-learn."""
+
+    X: Any
+    y: Array
+    weight: Array
+    intercept: bool
+
+    def fit(self, alpha: float) -> tuple[Array, float]:
+        """Return coefficients and intercept."""
+        model = Ridge(alpha, fit_intercept=self.intercept, tol=_SPARSE_ACCURACY)
+        model.fit(self.X, self.y, sample_weight=self.weight)
+        return np.asarray(model.coef_), float(model.intercept_)
+
+    def predictions(self, new: Any, alphas: Array) -> Array:  # noqa: ANN401
+        """Return predictions of new rows, shape (n_new, n_alphas)."""
+        fits = [self.fit(float(alpha)) for alpha in alphas]
+        return np.column_stack([new @ coef + level for coef, level in fits])
+
+    def left_out(self, alphas: Array) -> Array:
+        """Return the weighted squared errors of rows that are left out, one sum per strength."""
+        search = RidgeCV(alphas, fit_intercept=self.intercept, store_cv_results=True)
+        search.fit(self.X, self.y, sample_weight=self.weight)
+        return np.asarray(search.cv_results_.sum(axis=0))
+
+
+@dataclass(frozen=True, eq=False)
+class DenseRidge(RidgeRows):
+    """Weighted rows in their singular directions."""
+
+    # Shapes: centre (d,), root, y (n,), constant (n,).
+
+    centre: Array
+    level: float
+    root: Array
+    y: Array
+    constant: Array
+    U: Array
+    s: Array
+    Vt: Array
+
+    @classmethod
+    def of(cls, X: Array, y: Array, weight: Array, *, intercept: bool) -> DenseRidge:
+        """Decompose rows of shape (n, d)."""
+        centre, level, constant = np.zeros(X.shape[1]), 0.0, np.zeros(len(y))
+        if intercept:
+            centre = np.average(X, axis=0, weights=weight)
+            level, constant = float(np.average(y, weights=weight)), weight / weight.sum()
+        root = np.sqrt(weight)
+        U, s, Vt = np.linalg.svd(root[:, None] * (X - centre), full_matrices=False)
+        held = s > _TINY * s.max(initial=0.0)
+        return cls(centre, level, root, y - level, constant, U[:, held], s[held], Vt[held])
+
+    def fit(self, alpha: float) -> tuple[Array, float]:
+        """Return coefficients and intercept."""
+        coef = (self.s * self._scores / (self.s**2 + alpha)) @ self.Vt
+        return coef, float(self.level - self.centre @ coef)
+
+    def predictions(self, new: Array, alphas: Array) -> Array:
+        """Return predictions of new rows, shape (n_new, n_alphas)."""
+        shrunk = (self.s * self._scores)[:, None] / (self.s[:, None] ** 2 + alphas)
+        return np.asarray(((new - self.centre) @ self.Vt.T) @ shrunk + self.level)
+
+    def left_out(self, alphas: Array) -> Array:
+        """Return the weighted squared errors of rows that are left out, one sum per strength."""
+        kept = self.s[:, None] ** 2 / (self.s[:, None] ** 2 + alphas)
+        residuals = (self.root * self.y)[:, None] - self.U @ (kept * self._scores[:, None])
+        leverages = self.U**2 @ kept + self.constant[:, None]
+        return np.asarray(np.sum(_without(residuals, leverages) ** 2, axis=0))
+
+    @property
+    def _scores(self) -> Array:
+        return np.asarray((self.root * self.y) @ self.U)
+
+
+@dataclass(frozen=True, eq=False)
+class TailedRidge(RidgeRows):
+    """Rows with many columns of which no row has two."""
+
+    # Shapes: Z (n, k), y, weight (n,), penalised (k,).
+
+    Z: Array
+    tail: Disjoint
+    y: Array
+    weight: Array
+    penalised: Array
+
+    @classmethod
+    def of(cls, X: Split, y: Array, weight: Array, *, intercept: bool) -> TailedRidge:
+        """Put the intercept beside the dense columns."""
+        head = np.asarray(X.head, dtype=float)
+        Z = np.column_stack([head, np.ones(len(y))]) if intercept else head
+        penalised = np.ones(Z.shape[1])
+        penalised[head.shape[1] :] = 0.0
+        return cls(Z, X.tail, y, weight, penalised)
+
+    def fit(self, alpha: float) -> tuple[Array, float]:
+        """Return the coefficients, those of the tail behind the others, and the intercept."""
+        head, tail = self._reduced(alpha).solve()
+        width = int(self.penalised.sum())
+        return np.concatenate([head[:width], tail]), float(head[width:].sum())
+
+    def predictions(self, new: Split, alphas: Array) -> Array:
+        """Return predictions of new rows, shape (n_new, n_alphas)."""
+        fits = [self.fit(float(alpha)) for alpha in alphas]
+        return np.column_stack([new.times(coef) + level for coef, level in fits])
+
+    def left_out(self, alphas: Array) -> Array:
+        """Return the weighted squared errors of rows that are left out, one sum per strength."""
+        return np.array([self._left_out(float(alpha)) for alpha in alphas])
+
+    def _left_out(self, alpha: float) -> float:
+        reduced = self._reduced(alpha)
+        head, tail = reduced.solve()
+        residuals = self.y - self.Z @ head - self.tail.times(tail)
+        lost = np.sqrt(self.weight) * _without(residuals, self.weight * reduced.leverages())
+        return float(lost @ lost)
+
+    def _reduced(self, alpha: float) -> _Reduced:
+        weighted = self.weight * self.y
+        block = self.tail.adjoint(self.weight * self.tail.values) + alpha
+        shares = self.tail.matrix().T @ (self.weight[:, None] * self.Z) / block[:, None]
+        rest = self.Z - self.tail.values[:, None] * shares[self.tail.codes]
+        # As a sum of squares: a difference of large matrices would lose what is small.
+        matrix = (rest.T * self.weight) @ rest + alpha * shares.T @ shares
+        matrix[np.diag_indices_from(matrix)] += alpha * self.penalised
+        target = self.tail.adjoint(weighted)
+        return _Reduced(
+            tail=self.tail,
+            block=block,
+            shares=shares,
+            rest=rest,
+            lower=_factor(matrix),
+            head_target=self.Z.T @ weighted - shares.T @ target,
+            tail_target=target,
+        )
+
+
+@dataclass(frozen=True, eq=False)
+class _Reduced:
+    """The normal equations at one strength, without the columns of the tail."""
+
+    # Shapes: block (width,), shares (width, k), rest (n, k), lower (k, k).
+
+    tail: Disjoint
+    block: Array
+    shares: Array
+    rest: Array
+    lower: Array
+    head_target: Array
+    tail_target: Array
+
+    def solve(self) -> tuple[Array, Array]:
+        """Return the coefficients of the other columns, and of the tail."""
+        head = scipy.linalg.cho_solve((self.lower, True), self.head_target, check_finite=False)
+        return head, self.tail_target / self.block - self.shares @ head
+
+    def leverages(self) -> Array:
+        """Return those of rows of weight 1."""
+        half = scipy.linalg.solve_triangular(
+            self.lower, self.rest.T, lower=True, check_finite=False
+        )
+        own = self.tail.values**2 / self.block[self.tail.codes]
+        return np.asarray(own + np.sum(half**2, axis=0))
+
+
+def _factor(matrix: Array) -> Array:
+    """Return the Cholesky factor of a matrix that only rounding keeps from being positive."""
+    try:
+        return np.asarray(scipy.linalg.cholesky(matrix, lower=True, check_finite=False))
+    except np.linalg.LinAlgError:
+        # In proportion, for columns may be of very unequal size.
+        raised = matrix + 10 * len(matrix) * np.finfo(float).eps * np.diag(np.diag(matrix))
+        return np.asarray(scipy.linalg.cholesky(raised, lower=True))
+
+
+def _without(residuals: Array, leverages: Array) -> Array:
+    """Return the residuals of rows that are left out; 0 where nothing is left without a row."""
+    rest = 1.0 - leverages
+    least = np.finfo(float).eps
+    return np.where(rest > least, residuals / np.where(rest > least, rest, 1.0), 0.0)
+
 
 # Dense columns beside many of which no row has two: their matrix is factored at every strength.
 _HEAD_COLUMNS = 300

@@ -14,10 +14,15 @@ from sklearn.utils.validation import check_is_fitted
 from polytask._checks import sentence
 from polytask._estimator.export import stand_alone, task_position
 from polytask._registry import saveable
-from polytask.baselines._base import Baseline, class_columns
-from polytask.baselines._fitting import fit_copy
-from polytask.baselines._folds import for_every_task, without_folds
-from polytask.baselines._rows import Rows, rows_by_task
+from polytask.baselines._base import (
+    Baseline,
+    Rows,
+    class_columns,
+    fit_copy,
+    for_every_task,
+    rows_by_task,
+    without_folds,
+)
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
 

@@ -1,6 +1,5 @@
 """The learned prior: structures of covariance, marginal likelihood, posterior, evidence."""
 
-from polytask.bayes.prior import Prior
-from polytask.bayes.structures import Diagonal, Full, LowRank, NoVariation, Scalar, Structure
+from polytask.bayes.prior import Diagonal, Full, LowRank, NoVariation, Prior, Scalar, Structure
 
 __all__ = ["Diagonal", "Full", "LowRank", "NoVariation", "Prior", "Scalar", "Structure"]

@@ -1,28 +1,77 @@
-"""What the rows of tasks say about their coefficients, in blocks of tasks of like size.
-
-A task with more rows than columns is kept as its moments (X'VX, X'Vy, y'Vy); one with fewer as
-the rows themselves, times the roots of their weights, padded with rows of zeros. Both answer
-the same questions for a covariance L L' of the coefficients (all relative to the noise):
-with S the covariance of the task's targets,
-
-    M = X'S^-1 X,   b = X'S^-1 y,   y'S^-1 y,   log|S|,
-
-at the cost of a Cholesky factor as small as the smaller of rows and columns. Tasks whose
-targets were observed in the same rows of one design share one matrix.
-"""
+"""What the rows of tasks say about their coefficients, in blocks of tasks of like size."""
 
 from __future__ import annotations
 
+import os
 from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from typing import TypeVar
 
 import numpy as np
+import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
-from polytask.bayes.triangular import solve_lower
+
+Item = TypeVar("Item")
+Answer = TypeVar("Answer")
+
+# Fewer items are not worth starting threads for.
+_FEW = 8
+_MOST_THREADS = 4
+
+
+def in_order(function: Callable[[Item], Answer], items: Sequence[Item]) -> Iterator[Answer]:
+    """Yield the answers for the items, a few at a time so that few are held at once."""
+    threads = min(_MOST_THREADS, os.cpu_count() or 1)
+    if len(items) < _FEW or threads == 1:
+        yield from map(function, items)
+        return
+    with ThreadPoolExecutor(threads) as pool:
+        for start in range(0, len(items), threads):
+            yield from pool.map(function, items[start : start + threads])
+
 
 Array = NDArray[np.float64]
+
+# Triangles inverted on the diagonal: all the rest of the work is products of stacks.
+_SIZE = 8
+# Beyond this width one call for each triangle is faster.
+_STACKED_WIDTH = 128
+
+
+def solve_lower(triangles: Array, right: Array) -> Array:
+    """Return L^-1 B for lower triangles, several times faster than a general solve."""
+    # Shapes: triangles (B, r, r), right (B, r, k), result (B, r, k).
+    # Forward substitution by blocks of rows, with the triangles on the diagonal inverted: backward
+    # stable as substitution is as long as those small triangles are no worse than the whole.
+    r = triangles.shape[1]
+    if r > _STACKED_WIDTH:
+        pairs = zip(triangles, right, strict=True)
+        return np.stack([scipy.linalg.solve_triangular(L, B, lower=True) for L, B in pairs])
+    found = np.empty(right.shape)
+    for start in range(0, r, _SIZE):
+        own = slice(start, min(start + _SIZE, r))
+        left = right[:, own]
+        if start:
+            left = left - triangles[:, own, :start] @ found[:, :start]
+        found[:, own] = _inverses(triangles[:, own, own]) @ left
+    return found
+
+
+def _inverses(triangles: Array) -> Array:
+    """Return the inverses of small lower triangles, row by row for all of them."""
+    found = np.zeros(triangles.shape)
+    scale = 1.0 / np.diagonal(triangles, axis1=1, axis2=2)
+    for i in range(triangles.shape[1]):
+        above = (triangles[:, i, None, :i] @ found[:, :i, :i])[:, 0]
+        found[:, i, :i] = -scale[:, i, None] * above
+        found[:, i, i] = scale[:, i]
+    return found
+
+
 Index = NDArray[np.intp]
 # Column numbers; all columns as a slice, which copies nothing.
 Chosen = Index | slice
@@ -316,3 +365,246 @@ def block_of(tasks: Index, count: Array, rows: Array, y: Array) -> Block:
 def renumbered(block: Block, tasks: Index) -> Block:
     """Return the block with other task numbers, shape (g, k)."""
     return replace(block, tasks=tasks)  # type: ignore[type-var]
+
+
+# What is left of a row outside the space counts as rounding below this share of its length.
+_ROUNDING = 1e-6
+# Directions of new rows that are shorter than this share of the longest row add nothing.
+_SHORT = 1e-10
+
+
+@saveable("bayes.row_space")
+@dataclass(frozen=True, eq=False)
+class RowSpace:
+    """An orthonormal basis of the space that rows span. Shapes: basis (d, r)."""
+
+    basis: Array
+
+    @classmethod
+    def of(cls, X: Array) -> RowSpace:
+        """Return the space of rows. Shapes: X (n, d)."""
+        basis = scipy.linalg.qr(X.T, mode="economic", check_finite=False)[0]
+        return cls(np.asarray(basis, dtype=np.float64))
+
+    @property
+    def n_features(self) -> int:
+        """Number of features, d."""
+        return len(self.basis)
+
+    @property
+    def width(self) -> int:
+        """Number of coordinates of a row with a one in front, r + 2."""
+        return int(self.basis.shape[1]) + 2
+
+    def coordinates(self, Z: Array) -> Array:
+        """Return rows in the coordinates of the space. Shapes: Z (n, 1 + d), result (n, r + 2)."""
+        X = Z[:, 1:]
+        inside = X @ self.basis
+        square = np.einsum("ij,ij->i", X, X)
+        left = square - np.einsum("ij,ij->i", inside, inside)
+        outside = np.where(left > _ROUNDING**2 * square, left, 0.0)
+        return np.column_stack([Z[:, :1], inside, np.sqrt(outside)])
+
+    def lifted(self, W: Array) -> Array:
+        """Return coefficients of the features, shape (k, 1 + d), of those of coordinates."""
+        return np.column_stack([W[:, :1], W[:, 1:-1] @ self.basis.T])
+
+    def lowered(self, W: Array) -> Array:
+        """Return the coordinates of coefficients (k, 1 + d) that lie in the space."""
+        return np.column_stack([W[:, :1], W[:, 1:] @ self.basis, np.zeros(len(W))])
+
+    def extended(self, X: Array) -> RowSpace:
+        """Return a space that holds further rows too; the first vectors stay. Shapes: X (m, d)."""
+        left = X - (X @ self.basis) @ self.basis.T
+        longest = float(np.sqrt(np.max(np.einsum("ij,ij->i", X, X), initial=0.0)))
+        if np.linalg.norm(left) <= _SHORT * longest:
+            return self
+        vectors, lengths, _ = np.linalg.svd(left.T, full_matrices=False)
+        new = vectors[:, lengths > _SHORT * longest]
+        # Short directions are the rounding of long ones: they are made orthogonal once more.
+        new = new - self.basis @ (self.basis.T @ new)
+        return RowSpace(np.column_stack([self.basis, np.linalg.qr(new).Q]))
+
+
+def opened_square(M: Array, more: int) -> Array:
+    """Return a covariance with `more` coordinates before the last, which is like them."""
+    # Shapes: M (k, k).
+    k = len(M)
+    out = np.zeros((k + more, k + more))
+    out[: k - 1, : k - 1] = M[:-1, :-1]
+    tail = np.arange(k - 1, k + more)
+    out[tail, tail] = M[-1, -1]
+    return out
+
+
+def opened_rows(rows: Array, more: int) -> Array:
+    """Return rows, or coefficients, with `more` zeros before the last column."""
+    return np.insert(rows, [rows.shape[-1] - 1] * more, 0.0, axis=-1)
+
+
+# Row numbers -> the rows as an array of float64, a column of ones in front, scaled.
+RowSource = Callable[[Index], Array]
+
+# A block is made from no more than this many numbers, if one task does not hold more.
+_BLOCK_ENTRIES = 500_000
+# Tasks of one block differ in size by no more than this factor, or this many rows.
+_LIKE_SIZE = 1.25
+_FEW_ROWS = 4
+
+
+def collect_stacked(
+    rows: RowSource, p: int, y: Array, weight: Array, offsets: NDArray[np.intp]
+) -> tuple[Block, ...]:
+    """Collect tasks that have their own rows. Shapes: y, weight (n,), offsets (n_tasks + 1,)."""
+    blocks: list[Block] = []
+    for tasks in _like_sized(np.diff(offsets), p):
+        first, sizes = offsets[tasks], offsets[tasks + 1] - offsets[tasks]
+        m = int(sizes.max())
+        if len(tasks) == 1 and m * p > _BLOCK_ENTRIES and m > p:
+            part = np.arange(first[0], first[0] + m)
+            blocks.append(_large(rows, tasks[:, None], part, y[part, None], weight[part]))
+            continue
+        places = np.arange(m)
+        inside = places < sizes[:, None]
+        numbers = np.where(inside, first[:, None] + places, first[:, None])
+        root = np.where(inside, np.sqrt(weight[numbers]), 0.0)[:, :, None]
+        X = rows(numbers.ravel()).reshape(len(tasks), m, p) * root
+        target = y[numbers][:, :, None] * root
+        blocks.append(block_of(tasks[:, None], np.sum(root[:, :, 0] ** 2, axis=1), X, target))
+    return tuple(blocks)
+
+
+def collect_shared(rows: RowSource, p: int, Y: Array, weight: Array) -> tuple[Block, ...]:
+    """Collect tasks that share one design. Shapes: Y, weight (n, n_tasks)."""
+    blocks: list[Block] = []
+    for tasks in _patterns(weight):
+        own = weight[:, tasks[0]]
+        part = np.flatnonzero(own > 0)
+        if not len(part):
+            continue
+        target = Y[np.ix_(part, tasks)]
+        if len(part) > p:
+            blocks.append(_large(rows, tasks[None, :], part, target, own[part]))
+            continue
+        root = np.sqrt(own[part])[:, None]
+        count = np.array([own[part].sum()])
+        blocks.append(
+            Rows(tasks[None, :], count, (rows(part) * root)[None], (target * root)[None])
+        )
+    return tuple(blocks)
+
+
+def _like_sized(sizes: Index, p: int) -> Iterator[Index]:
+    """Yield the tasks in groups of like size that are not too large together."""
+    order = np.argsort(sizes, kind="stable")
+    order = order[sizes[order] > 0]
+    start = 0
+    while start < len(order):
+        smallest = int(sizes[order[start]])
+        bound = max(int(_LIKE_SIZE * smallest), smallest + _FEW_ROWS)
+        stop = int(np.searchsorted(sizes[order], bound, side="right"))
+        room = max(1, _BLOCK_ENTRIES // (int(sizes[order[stop - 1]]) * p))
+        for first in range(start, stop, room):
+            yield np.sort(order[first : min(first + room, stop)])
+        start = stop
+
+
+def _patterns(weight: Array) -> Iterator[Index]:
+    """Yield the columns with the same weights together."""
+    found: dict[bytes, list[int]] = {}
+    for t in range(weight.shape[1]):
+        found.setdefault(np.ascontiguousarray(weight[:, t]).tobytes(), []).append(t)
+    for tasks in found.values():
+        yield np.array(tasks, dtype=np.intp)
+
+
+def _large(rows: RowSource, tasks: Index, part: Index, target: Array, weight: Array) -> Moments:
+    """Sum the moments of one design over pieces of its rows."""
+    root = np.sqrt(weight)[:, None]
+    first = rows(part[:1])
+    p, k = first.shape[1], target.shape[1]
+    gram, cross, square = np.zeros((p, p)), np.zeros((p, k)), np.zeros(k)
+    step = max(1, _BLOCK_ENTRIES // p)
+    for start in range(0, len(part), step):
+        piece = slice(start, start + step)
+        X, y = rows(part[piece]) * root[piece], target[piece] * root[piece]
+        gram += X.T @ X
+        cross += X.T @ y
+        square += np.sum(y**2, axis=0)
+    return Moments(tasks, np.array([weight.sum()]), gram[None], cross[None], square[None])
+
+
+def merged(old: tuple[Block, ...], new: tuple[Block, ...]) -> tuple[Block, ...]:
+    """Add rows of known and of new tasks."""
+    known = np.concatenate([np.zeros(0, dtype=np.intp), *[b.tasks.ravel() for b in old]])
+    fresh = np.concatenate([np.zeros(0, dtype=np.intp), *[b.tasks.ravel() for b in new]])
+    touched = np.intersect1d(known, fresh)
+    kept_old, lines_old = _taken(old, touched)
+    kept_new, lines_new = _taken(new, touched)
+    sums = [_sum(lines_old[t], lines_new[t]) for t in touched.tolist()]
+    return (*kept_old, *kept_new, *_packed(sums))
+
+
+def _taken(blocks: tuple[Block, ...], touched: Index) -> tuple[list[Block], dict[int, Block]]:
+    """Take some tasks out of blocks; return what is left, and a line for each of them."""
+    kept: list[Block] = []
+    lines: dict[int, Block] = {}
+    for block in blocks:
+        hit = np.isin(block.tasks, touched)
+        if not hit.any():
+            kept.append(block)
+            continue
+        single = block.apart()
+        hit = hit.reshape(-1)
+        if not hit.all():
+            kept.append(single.lines(np.flatnonzero(~hit)))
+        for i in np.flatnonzero(hit).tolist():
+            lines[int(single.tasks[i, 0])] = single.lines(slice(i, i + 1))
+    return kept, lines
+
+
+def _sum(first: Block, second: Block) -> Block:
+    """Join two lines of one task."""
+    count = first.count + second.count
+    if isinstance(first, Rows) and isinstance(second, Rows):
+        X = np.concatenate([first.rows, second.rows], axis=1)
+        return block_of(first.tasks, count, X, np.concatenate([first.y, second.y], axis=1))
+    pairs = zip(first.moments(), second.moments(), strict=True)
+    return Moments(first.tasks, count, *[a + b for a, b in pairs])
+
+
+def _packed(lines: list[Block]) -> Iterator[Block]:
+    """Join lines of one kind into blocks."""
+    moments = [line for line in lines if isinstance(line, Moments)]
+    rows = sorted((r for r in lines if isinstance(r, Rows)), key=lambda r: r.rows.shape[1])
+    if moments:
+        step = max(1, _BLOCK_ENTRIES // moments[0].entries)
+        for start in range(0, len(moments), step):
+            part = moments[start : start + step]
+            names = ("tasks", "count", "gram", "cross", "square")
+            yield Moments(*[np.concatenate([getattr(b, name) for b in part]) for name in names])
+    sizes = np.array([r.rows.shape[1] for r in rows], dtype=np.intp)
+    for group in _like_sized(sizes, rows[0].rows.shape[2] if rows else 1):
+        m = int(sizes[group].max())
+        part_rows = [rows[i] for i in group]
+        yield Rows(
+            np.concatenate([r.tasks for r in part_rows]),
+            np.concatenate([r.count for r in part_rows]),
+            np.concatenate([_padded(r.rows, m) for r in part_rows]),
+            np.concatenate([_padded(r.y, m) for r in part_rows]),
+        )
+
+
+def _padded(values: Array, m: int) -> Array:
+    return np.pad(values, ((0, 0), (0, m - values.shape[1]), (0, 0)))
+
+
+def opened_block(block: Block, more: int) -> Block:
+    """Return a block with `more` columns of zeros before the last."""
+    if isinstance(block, Rows):
+        return replace(block, rows=opened_rows(block.rows, more))
+    if not isinstance(block, Moments):
+        raise TypeError(type(block).__name__)
+    turned = np.swapaxes(opened_rows(block.gram, more), 1, 2)
+    cross = np.swapaxes(opened_rows(np.swapaxes(block.cross, 1, 2), more), 1, 2)
+    return replace(block, gram=opened_rows(turned, more), cross=cross)

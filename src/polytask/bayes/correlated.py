@@ -10,8 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import sentence
 from polytask._registry import saveable
-from polytask.bayes.blocks import Array, Index
-from polytask.bayes.collect import RowSource
+from polytask.bayes.blocks import Array, Index, RowSource
 from polytask.exceptions import DataError
 
 Mask = NDArray[np.bool_]

@@ -9,8 +9,7 @@ import numpy as np
 from polytask.bayes.blocks import Array
 from polytask.bayes.correlated import JointRows
 from polytask.bayes.correlated_fit import JointLearned, Search, Start, learn_joint
-from polytask.bayes.posterior import factor_of
-from polytask.bayes.structures import NoVariation, Structure
+from polytask.bayes.prior import NoVariation, Structure, factor_of
 
 _ROUGH = 1e-3
 # Data drawn from the smaller model are fitted in no more than so many evaluations each.

@@ -9,10 +9,8 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Chosen
 from polytask.bayes.correlated import JointRows
-from polytask.bayes.correlated_engines import reduced
-from polytask.bayes.correlated_reduce import JointReduced
-from polytask.bayes.posterior import factor_of
-from polytask.bayes.prior import Prior
+from polytask.bayes.correlated_marginal import JointReduced, reduced
+from polytask.bayes.prior import Prior, factor_of
 
 # Of a row that nothing but itself speaks for, this share of its noise counts as left.
 _NO_ROOM = 1e-9

@@ -24,9 +24,14 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Block, Moments, Rows
 from polytask.bayes.fit import Learned, learn
-from polytask.bayes.posterior import factor_of, posterior_covariance, posterior_means
-from polytask.bayes.prior import Prior
-from polytask.bayes.structures import NoVariation, Structure
+from polytask.bayes.prior import (
+    NoVariation,
+    Prior,
+    Structure,
+    factor_of,
+    posterior_covariance,
+    posterior_means,
+)
 
 _ROUGH = 1e-3
 # Data drawn from the pooled model are fitted in no more than so many evaluations each.

@@ -9,8 +9,7 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
-from polytask.bayes.laplace_blocks import BlockPosterior, Spread, block_posterior
-from polytask.bayes.laplace_rows import RowBlock
+from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread, block_posterior
 from polytask.losses import Logistic
 
 Array = NDArray[np.float64]

@@ -10,12 +10,10 @@ import scipy.linalg
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
-from polytask.bayes.laplace_blocks import Spread
+from polytask.bayes.blocks import RowSpace, opened_rows, solve_lower
 from polytask.bayes.laplace_mode import Beliefs, Mode, Point, curvatures, posterior_mode, residuals
-from polytask.bayes.laplace_rows import Labelled, RowBlock, row_blocks
+from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
 from polytask.bayes.prior import Prior
-from polytask.bayes.row_space import RowSpace, opened_rows
-from polytask.bayes.triangular import solve_lower
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -1,18 +1,353 @@
-"""The prior that a collection of tasks teaches."""
+"""Priors of coefficients, their covariance structures, and the posterior of every task."""
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import nonnegative, positive_integer, sentence
 from polytask._registry import saveable
-from polytask.bayes.row_space import RowSpace, opened_rows, opened_square
+from polytask.bayes.blocks import Block, Chosen, RowSpace, opened_rows, opened_square
 from polytask.exceptions import DataError
 
 Array = NDArray[np.float64]
+
+# A first guess keeps every variance above this share of the largest one.
+_SMALLEST_SHARE = 1e-6
+
+
+class Structure(ABC):
+    """A family of covariances of q coefficients; the first is the intercept.
+
+    Attributes
+    ----------
+    independent : bool
+        Whether all its covariances are diagonal, so that no more than the diagonal of a
+        derivative is needed.
+    """
+
+    independent: ClassVar[bool] = False
+
+    @abstractmethod
+    def n_parameters(self, q: int) -> int:
+        """Return the length of the parameter vector, which is the number of free parameters."""
+
+    @abstractmethod
+    def start(self, second: Array) -> Array:
+        """Return the parameters of the member nearest to a covariance.
+
+        For the structures without a low rank part this is the M step of an EM algorithm when
+        `second` is the mean of the tasks' posterior second moments.
+
+        Parameters
+        ----------
+        second : ndarray of shape (q, q)
+            Symmetric, positive semidefinite.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters(q),)
+        """
+
+    @abstractmethod
+    def factor(self, params: Array, q: int) -> Array:
+        """Return L of shape (q, r) whose L L' is the covariance."""
+
+    @abstractmethod
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the parameters.
+
+        Parameters
+        ----------
+        params : ndarray of shape (n_parameters(q),)
+            Where.
+        q : int
+            Number of coefficients.
+        gradient : ndarray of shape (q, q)
+            Symmetric: the derivative with respect to the covariance, every entry counted as
+            independent of its mirror image, so that a change dC of the covariance changes the
+            function by ``sum(gradient * dC)``.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters(q),)
+        """
+
+    @abstractmethod
+    def curvature(self, weights: Array) -> Array:
+        """Return how strongly each parameter bends the likelihood, for an optimiser's steps.
+
+        Parameters
+        ----------
+        weights : ndarray of shape (q,)
+            The same for the coefficients.
+
+        Returns
+        -------
+        ndarray of shape (n_parameters(q),)
+            Sum of the weights of the rows of the factor that the parameter is in.
+        """
+
+    def log_prior(self, params: Array, q: int) -> tuple[float, Array]:
+        """Return the log density of a prior on the covariance, and its gradient.
+
+        It is added to the log-likelihood that is maximised. Zero unless the structure shrinks.
+        """
+        return 0.0, np.zeros(self.n_parameters(q))
+
+    def price(self, q: int, n: float) -> float:
+        """Return what a log-likelihood must gain for its parameters to be worth it.
+
+        Half the log of the number of rows `n` for each, as the Bayesian information criterion
+        of mixed models is commonly computed (Schwarz 1978; Pinheiro and Bates 2000, section
+        2.4.1). The number of tasks instead of rows is a little better where tasks are many, and
+        ruinous where they are few (``benchmarks/learned_prior_price.py``), which is where a
+        covariance is least certain.
+        """
+        return 0.5 * self.n_parameters(q) * float(np.log(max(n, 2.0)))
+
+    def covariance(self, params: Array, q: int) -> Array:
+        """Return the covariance, shape (q, q)."""
+        factor = self.factor(params, q)
+        return np.asarray(factor @ factor.T)
+
+
+@saveable("bayes.structure.none")
+@dataclass(frozen=True)
+class NoVariation(Structure):
+    """Only the intercept varies between tasks: pooled coefficients with shrunk intercepts."""
+
+    independent: ClassVar[bool] = True
+
+    def n_parameters(self, q: int) -> int:
+        """Return 1."""
+        return 1
+
+    def start(self, second: Array) -> Array:
+        """Return the standard deviation of the intercept."""
+        return np.asarray(np.sqrt(np.maximum(second[:1, 0], 0.0)))
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return a column that is zero below the intercept, shape (q, 1)."""
+        column = np.zeros((q, 1))
+        column[0, 0] = params[0]
+        return column
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the standard deviation."""
+        return np.asarray(2.0 * params * gradient[0, 0])
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weight of the intercept."""
+        return weights[:1]
+
+
+@saveable("bayes.structure.scalar")
+@dataclass(frozen=True)
+class Scalar(Structure):
+    """Independent coefficients: the intercept has one variance, all features another."""
+
+    independent: ClassVar[bool] = True
+
+    def n_parameters(self, q: int) -> int:
+        """Return 2, or 1 where there is nothing but the intercept."""
+        return min(q, 2)
+
+    def start(self, second: Array) -> Array:
+        """Return the standard deviations of the intercept and of the features."""
+        variances = _positive_diagonal(second)
+        means = [variances[0], *([variances[1:].mean()] if len(variances) > 1 else [])]
+        return np.asarray(np.sqrt(np.array(means)))
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return a diagonal matrix, shape (q, q)."""
+        return np.diag(np.repeat(params, [1, q - 1][: len(params)]))
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the standard deviations."""
+        diagonal = np.diagonal(gradient)
+        sums = np.array([diagonal[0], diagonal[1:].sum()])[: len(params)]
+        return np.asarray(2.0 * params * sums)
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weight of the intercept and the sum of the others."""
+        return np.array([weights[0], weights[1:].sum()])[: len(weights)]
+
+
+@saveable("bayes.structure.diagonal")
+@dataclass(frozen=True)
+class Diagonal(Structure):
+    """Independent coefficients, each with its own variance: some features vary, others not."""
+
+    independent: ClassVar[bool] = True
+
+    def n_parameters(self, q: int) -> int:
+        """Return q."""
+        return q
+
+    def start(self, second: Array) -> Array:
+        """Return the standard deviations."""
+        return np.sqrt(_positive_diagonal(second))
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return a diagonal matrix, shape (q, q)."""
+        return np.diag(params)
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the standard deviations."""
+        return np.asarray(2.0 * params * np.diagonal(gradient))
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weights."""
+        return weights
+
+
+@saveable("bayes.structure.low_rank")
+@dataclass(frozen=True)
+class LowRank(Structure):
+    """A few directions in which tasks differ together, and a variance of each coefficient.
+
+    The covariance is ``F F' + diag(s^2)``: factor analysis of the tasks' coefficients. F is
+    zero above its diagonal, which fixes the rotation that F F' leaves open.
+
+    Parameters
+    ----------
+    rank : int, default=1
+        Columns of F; no more than q are used.
+    """
+
+    rank: int = 1
+
+    def __post_init__(self) -> None:
+        """Check the rank."""
+        positive_integer(self.rank, "rank", type(self).__name__)
+
+    def n_parameters(self, q: int) -> int:
+        """Return q for s, and the entries of F that may differ from zero."""
+        return q + len(self._entries(q)[0])
+
+    def start(self, second: Array) -> Array:
+        """Return principal directions above the mean level, and what they leave."""
+        q = len(second)
+        variances = _positive_diagonal(second)
+        scale = np.sqrt(variances)
+        values, vectors = np.linalg.eigh(second / np.multiply.outer(scale, scale))
+        rank = min(self.rank, q)
+        rest = max(float(values[: q - rank].mean()), 0.0) if q > rank else 0.0
+        lengths = np.sqrt(np.maximum(values[::-1][:rank] - rest, _SMALLEST_SHARE))
+        F = scale[:, None] * vectors[:, ::-1][:, :rank] * lengths
+        left = np.maximum(variances - np.sum(F**2, axis=1), 1e-2 * variances)
+        # F Q is lower triangular for the Q of F' = Q R.
+        upper: Array = np.linalg.qr(F.T).R
+        return np.concatenate([np.sqrt(left), upper.T[self._entries(q)]])
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return ``[diag(s), F]``, shape (q, q + rank)."""
+        return np.column_stack([np.diag(params[:q]), self._directions(params, q)])
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to s and F."""
+        own = 2.0 * params[:q] * np.diagonal(gradient)
+        shared = 2.0 * gradient @ self._directions(params, q)
+        return np.concatenate([own, shared[self._entries(q)]])
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weights of the rows of s and of F."""
+        return np.concatenate([weights, weights[self._entries(len(weights))[0]]])
+
+    def _entries(self, q: int) -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+        return np.tril_indices(q, 0, min(self.rank, q))
+
+    def _directions(self, params: Array, q: int) -> Array:
+        F = np.zeros((q, min(self.rank, q)))
+        F[self._entries(q)] = params[q:]
+        return F
+
+
+@saveable("bayes.structure.full")
+@dataclass(frozen=True)
+class Full(Structure):
+    """Any covariance, by its Cholesky factor.
+
+    Parameters
+    ----------
+    shrinkage : float, default=0.0
+        Pull of the correlations to zero: the prior density of the correlation matrix R is
+        proportional to ``|R|^shrinkage``. It acts as about twice as many further tasks with
+        uncorrelated coefficients would.
+
+    References
+    ----------
+    Lewandowski, D., Kurowicka, D. and Joe, H. (2009). Generating random correlation matrices
+    based on vines and extended onion method. Journal of Multivariate Analysis 100, 1989-2001
+    (the density, with eta = 1 + shrinkage).
+    """
+
+    shrinkage: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Check the shrinkage."""
+        nonnegative(self.shrinkage, "shrinkage", type(self).__name__)
+
+    def n_parameters(self, q: int) -> int:
+        """Return the entries of a triangle."""
+        return q * (q + 1) // 2
+
+    def start(self, second: Array) -> Array:
+        """Return the Cholesky factor."""
+        q = len(second)
+        floor = np.diag(_positive_diagonal(second)) * 1e-4
+        return np.asarray(np.linalg.cholesky(second + floor)[np.tril_indices(q)])
+
+    def factor(self, params: Array, q: int) -> Array:
+        """Return a lower triangle, shape (q, q)."""
+        L = np.zeros((q, q))
+        L[np.tril_indices(q)] = params
+        return L
+
+    def pull_back(self, params: Array, q: int, gradient: Array) -> Array:
+        """Return the gradient with respect to the Cholesky factor."""
+        return np.asarray(2.0 * (gradient @ self.factor(params, q))[np.tril_indices(q)])
+
+    def curvature(self, weights: Array) -> Array:
+        """Return the weights of the rows."""
+        return np.asarray(weights[np.tril_indices(len(weights))[0]])
+
+    def price(self, q: int, n: float) -> float:
+        """Return the price; a correlation that is pulled to zero costs less.
+
+        By Laplace's approximation with its prior, which is about normal with variance
+        1 / (2 shrinkage).
+        """
+        if self.shrinkage == 0.0:
+            return super().price(q, n)
+        correlations = q * (q - 1) / 2 * np.log1p(n / (2.0 * self.shrinkage))
+        return float(0.5 * (q * np.log(max(n, 2.0)) + correlations))
+
+    def log_prior(self, params: Array, q: int) -> tuple[float, Array]:
+        """Return ``shrinkage * log|R|`` up to a constant; R has the factor of unit rows of L."""
+        if self.shrinkage == 0.0:
+            return 0.0, np.zeros(len(params))
+        L = self.factor(params, q)
+        own, squares = np.diagonal(L), np.sum(L**2, axis=1)
+        # A row of zeros has no correlation to speak of.
+        own = np.where(own == 0.0, np.finfo(float).tiny ** 0.25, own)
+        squares = np.maximum(squares, own**2)
+        value = float(np.sum(np.log(own**2 / squares)))
+        slope = np.diag(2.0 / own) - 2.0 * L / squares[:, None]
+        return self.shrinkage * value, self.shrinkage * slope[np.tril_indices(q)]
+
+
+def _positive_diagonal(second: Array) -> Array:
+    """Return the variances, none so small that an optimiser starting there would see no slope."""
+    variances = np.maximum(np.diagonal(second), 0.0)
+    largest = float(variances.max(initial=0.0))
+    return np.asarray(np.maximum(variances, _SMALLEST_SHARE * (largest if largest > 0 else 1.0)))
 
 
 @saveable("bayes.prior")
@@ -120,3 +455,87 @@ class Prior:
         full = np.zeros((p, p)) if self.mean_covariance is None else self.mean_covariance.copy()
         full[np.ix_(self.varying, self.varying)] += self.covariance
         return full
+
+
+# Directions with less than this share of the largest variance do not vary.
+_NO_VARIANCE = 1e-14
+
+
+def factor_of(covariance: Array) -> Array:
+    """Return a factor of a covariance, without the directions that do not vary."""
+    own = np.diagonal(covariance)
+    if np.count_nonzero(covariance) == np.count_nonzero(own):
+        kept = own > _NO_VARIANCE * float(own.max(initial=0.0))
+        factor = np.diag(np.sqrt(np.maximum(own, 0.0)))[:, kept]
+        return factor if kept.any() else np.zeros((len(own), 1))
+    values, vectors = np.linalg.eigh(covariance)
+    largest = float(values.max(initial=0.0))
+    kept = values > _NO_VARIANCE * largest if largest > 0 else np.zeros(len(values), dtype=bool)
+    if not kept.any():
+        return np.zeros((len(values), 1))
+    return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
+
+
+def noise_of(prior: Prior, n_tasks: int) -> Array:
+    """Return the noise variance of every task; tasks beyond those of the prior have the mean."""
+    # Shapes: result (n_tasks,).
+    known = np.atleast_1d(np.asarray(prior.noise, dtype=float))
+    if len(known) == 1:
+        return np.full(n_tasks, known[0])
+    more = max(n_tasks - len(known), 0)
+    return np.concatenate([known, np.full(more, known.mean())])[:n_tasks]
+
+
+def posterior_means(blocks: Sequence[Block], prior: Prior, n_tasks: int) -> Array:
+    """Return the posterior mean coefficients of every task. Shapes: result (n_tasks, p)."""
+    means = np.repeat(prior.mean[None], n_tasks, axis=0)
+    noise, varying = noise_of(prior, n_tasks), _chosen(prior)
+    L = factor_of(prior.covariance)
+    Psi = L @ L.T
+    for block in blocks:
+        owned = noise[block.tasks]
+        alike = bool(np.all(owned == owned.flat[0]))
+        part = block if alike else block.apart()
+        own = float(owned.flat[0])
+        if alike:
+            reduced = part.reduce(L / np.sqrt(own), varying)
+        else:
+            reduced, own = part.reduce(L, varying, 1.0 / noise), 1.0
+        scores = np.swapaxes(reduced.scores(prior.mean, varying), 1, 2)
+        means[part.tasks[:, :, None], prior.varying] += scores @ (Psi / own)
+    return means
+
+
+def posterior_covariance(line: Block | None, prior: Prior, noise: float) -> Array:
+    """Return the covariance of the coefficients of one task. Shapes: result (p, p)."""
+    if line is None:
+        return prior.spread
+    varying = _chosen(prior)
+    L = factor_of(prior.covariance)
+    reduced = line.reduce(L / np.sqrt(noise), varying)
+    Psi = L @ L.T / noise
+    p = len(prior.mean)
+    left = Psi - Psi @ reduced.precisions(varying)[0] @ Psi
+    covariance = np.zeros((p, p))
+    covariance[np.ix_(prior.varying, prior.varying)] = noise * left
+    if prior.mean_covariance is not None:
+        passed = np.eye(p)
+        passed[prior.varying] -= Psi @ reduced.couplings(np.eye(p), varying)[0]
+        covariance += passed @ prior.mean_covariance @ passed.T
+    return 0.5 * (covariance + covariance.T)
+
+
+def line_of(blocks: Sequence[Block], task: int) -> Block | None:
+    """Return the rows of one task as a block of one line, None if it has none."""
+    for block in blocks:
+        hit = np.flatnonzero((block.tasks == task).any(axis=1))
+        if len(hit):
+            single = block.lines(slice(int(hit[0]), int(hit[0]) + 1)).apart()
+            at = int(np.flatnonzero(single.tasks[:, 0] == task)[0])
+            return single.lines(slice(at, at + 1))
+    return None
+
+
+def _chosen(prior: Prior) -> Chosen:
+    everything = np.array_equal(prior.varying, np.arange(len(prior.mean)))
+    return slice(None) if everything else prior.varying

@@ -41,7 +41,8 @@ _PAGE: dict[Any, Any] = {
     "font.family": ["sans-serif"],
     "font.size": 9.0,
 }
-_CONTROL = dict.fromkeys(c for c in range(32) if chr(c) not in "\t\n\r")
+# What has no place in XML: control characters, such as marks around names, and half pairs.
+_CONTROL = dict.fromkeys([*(c for c in range(32) if c not in b"\t\n\r"), *range(0xD800, 0xE000)])
 _NO_METADATA = {"Date": None, "Creator": None, "Format": None, "Type": None}
 
 # Fonts for scripts that the usual one lacks: matplotlib takes each letter from the first that has
@@ -102,7 +103,7 @@ def labels(names: Sequence[str], numbers: Sequence[int] | None = None) -> Labels
     import matplotlib
 
     families, characters = fonts(tuple(matplotlib.rcParams["font.family"]))
-    texts = [shortened(_one_line(name)) for name in names]
+    texts = [shortened(" ".join(name.translate(_CONTROL).split())) for name in names]
     # In a drawing with text as text the fonts are those of the reader.
     kept = matplotlib.rcParams["svg.fonttype"] == "none"
     unfit = [not kept and (needs_shaping(t) or not characters.issuperset(t)) for t in texts]
@@ -151,11 +152,6 @@ def width(text: str) -> int:
     """Return how many letters wide a text is; East Asian ones count twice, marks not at all."""
     wide = sum(unicodedata.east_asian_width(c) in "WF" for c in text)
     return len(text) + wide - sum(unicodedata.category(c) in ("Mn", "Cf") for c in text)
-
-
-def _one_line(text: str) -> str:
-    joined = " ".join(text.split())
-    return "".join(c for c in joined if unicodedata.category(c) not in ("Cc", "Cs", "Zl", "Zp"))
 
 
 # A point this many times farther from the middle than the others would squeeze them.
@@ -261,7 +257,6 @@ def svg(
         draw(ax)
         _make_room(ax, width, height)
         figure.savefig(file, format="svg", transparent=True, metadata=_NO_METADATA)
-        # Control characters, such as marks around names, have no place in XML.
         root = ElementTree.fromstring(file.getvalue().translate(_CONTROL))
     _strip(root, key)
     root.attrib = {"viewBox": root.get("viewBox", "")} | {

@@ -303,7 +303,8 @@ def learning_curves(
         style = "-" if name == marked else next(others)
         ax.plot(x, y, style, color=COLOURS[group], marker=MARKERS[group], markersize=4,
                 linewidth=1.4, zorder=3 if name == marked else 2)  # fmt: skip
-        ends.append(_last(y))
+        seen = y[np.isfinite(y)]
+        ends.append(seen[-1] if len(seen) else np.nan)
     _name_ends(ax, x[-1], np.array(ends), labels_of(list(scores)))
     _count_ticks(ax, x)
     return _finished(ax, *labels)
@@ -313,11 +314,6 @@ def _falling(ax: Axes, x: Array) -> None:
     """Put strong penalties to the left, as paths begin there, with a little room."""
     room = (x[-1] / x[0]) ** 0.02 if x[-1] > x[0] else 2.0
     ax.set_xlim(x[-1] * room, x[0] / room)
-
-
-def _last(values: Array) -> float:
-    seen = values[np.isfinite(values)]
-    return float(seen[-1]) if len(seen) else float("nan")
 
 
 def _limit_upward(ax: Axes, mean: Array, spread: Array, sign: float) -> None:

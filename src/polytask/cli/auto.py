@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import time
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
@@ -12,7 +12,7 @@ from polytask._progress import duration
 from polytask.cli.console import digits, say, say_pair, say_table
 from polytask.cli.describe import say_data, say_next, score_name
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
-from polytask.cli.models import FOLDS, check_models, models_help
+from polytask.cli.models import FOLDS, known_models, models_help
 from polytask.cli.options import Running, Vary, option
 from polytask.cli.training_data import (
     AUTO,
@@ -108,7 +108,7 @@ def auto(
     started = time.monotonic()
     speech, budget = running.speech, running.seconds
     tables.check("auto")
-    check_models(learning.models)
+    learning = replace(learning, models=known_models(learning.models))
     path = writable(
         running.out,
         force=running.force,

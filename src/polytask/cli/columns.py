@@ -160,10 +160,11 @@ class ColumnOptions:
         default=False,
     )
 
-    @property
-    def not_features(self) -> tuple[str, ...]:
-        """Names and patterns of columns that are not learned from."""
-        return (*self.target, *self.targets, *self.drop, *self.ids)
+    def is_feature(self, name: str) -> bool:
+        """Tell whether a column may be learned from, as far as names and patterns tell."""
+        others = (*self.target, *self.targets, *self.drop, *self.ids)
+        patterns = (word.strip() for text in others for word in (text, *text.split(",")))
+        return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ from polytask.cli.console import (
 )
 from polytask.cli.describe import predict_line, say_data
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
-from polytask.cli.models import Learning, check_models, models_help, require
+from polytask.cli.models import Learning, known_models, known_name, models_help
 from polytask.cli.options import Derived, ExplicitOptions, Running, Vary, option
 from polytask.cli.training_data import Tables, Training, read_training
 from polytask.exceptions import DataError, ParameterError, PolytaskError
@@ -103,12 +103,12 @@ def compare(
     from polytask.metrics import METRICS
 
     tables.check("compare")
-    names = tuple(comparing.get("models", ()))
-    check_models(names)
+    names = known_models(tuple(comparing.get("models", ())))
+    comparing = {**comparing, **({"models": list(names)} if names else {})}
     _check_rule(names)
     if "metric" in comparing:
-        require("--metric", comparing["metric"], tuple(METRICS))
-    _check_splits(tables, unseen=bool(comparing.get("unseen")))
+        comparing["metric"] = known_name("--metric", comparing["metric"], tuple(METRICS))
+    tables.check_unseen(bool(comparing.get("unseen")))
     budget = running.seconds
     folder = Folder.named(running.out)
     training = read_training(tables, learning.override)
@@ -177,22 +177,6 @@ def _check_rule(names: tuple[str, ...]) -> None:
             )
 
 
-def _check_splits(tables: Tables, *, unseen: bool) -> None:
-    split = tables.splitting
-    ways = {"--group": split.group, "--time": split.time, "--unseen": unseen}
-    chosen = [flag for flag, value in ways.items() if value]
-    if len(chosen) > 1:
-        raise ParameterError(
-            "Rows are held out in one way: choose one of --group, --time and --unseen; got "
-            f"{' and '.join(chosen)}."
-        )
-    if unseen and tables.columns.task is None and tables.source.file_per_task is None:
-        raise ParameterError(
-            "--unseen holds out all rows of a task: name the column of the tasks with --task. "
-            "Where each target is a task, every row belongs to all of them."
-        )
-
-
 def _say_understood(
     splitting: Splitting, training: Training, comparing: Mapping[str, Any], speech: Translator
 ) -> None:
@@ -247,7 +231,6 @@ def _write(result: Comparison, folder: Folder, tables: Tables, speech: Translato
             "there, without --time-budget to the end."
         )
     say()
-    say(speech("cli.compare.answers"))
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
     if kept:
         say(speech("cli.next", {"path": folder.file(MODEL)}))

@@ -228,26 +228,10 @@ def status_of(run: Callable[[], object], *, debug: bool) -> int:
         speak(str(stopped))
         return INTERRUPTED
     except Exception as error:
-        return _refused(error) or _bug(error, debug)
+        return _failed(error, debug)
     if status == INTERRUPTED:
         speak("Interrupted: no file was written.")
     return status if isinstance(status, int) else DONE
-
-
-def _refused(error: Exception) -> int:
-    """Say why the input cannot be used; 0 if the error is no such refusal."""
-    if isinstance(error, PolytaskError):
-        speak(f"Error: {in_options(str(error))}")
-    elif isinstance(error, UsageError):
-        speak(f"Error: {_usage(error)}")
-    elif isinstance(error, MemoryError):
-        speak("Error: There is not enough memory for these data.")
-    elif isinstance(error, OSError):
-        what = f"{error.filename}: " if error.filename else ""
-        speak(f"Error: {what}{error.strerror or error}.")
-    else:
-        return DONE
-    return REFUSED
 
 
 # Parameters of these functions have options of the same name.
@@ -261,22 +245,31 @@ def in_options(text: str) -> str:
     return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
 
 
-def _usage(error: Exception) -> str:
-    message: str = getattr(error, "format_message", error.__str__)().replace("\n\t", " ")
-    context = getattr(error, "ctx", None)
-    where = f" See {context.command_path} --help." if context is not None else ""
-    if "extra argument" in message:
-        where = f" A pattern such as 'data/*.csv' must stand in quotes.{where}"
-    stop = "" if message.endswith((".", "?", "!", ")")) and "extra" not in message else "."
-    return f"{message}{stop}{where}"
-
-
-def _bug(error: Exception, debug: bool) -> int:
-    if debug:
-        speak("".join(traceback.format_exception(error)).rstrip())
-    what = "the lines above" if debug else "what the same command shows with --debug"
-    speak(
-        f"This is a bug in polytask ({type(error).__name__}: {error}). Please report it to its "
-        f"developers, with {what} and the version that polytask --version prints."
-    )
-    return BUG
+def _failed(error: Exception, debug: bool) -> int:
+    """Say in one sentence why the input cannot be used, or that there is a bug."""
+    if isinstance(error, PolytaskError):
+        speak(f"Error: {in_options(str(error))}")
+    elif isinstance(error, UsageError):
+        message = str(getattr(error, "format_message", error.__str__)()).replace("\n\t", " ")
+        context = getattr(error, "ctx", None)
+        where = f" See {context.command_path} --help." if context is not None else ""
+        extra = "extra argument" in message
+        if extra:
+            where = f" A pattern such as 'data/*.csv' must stand in quotes.{where}"
+        stop = "" if message.endswith((".", "?", "!", ")")) and not extra else "."
+        speak(f"Error: {message}{stop}{where}")
+    elif isinstance(error, MemoryError):
+        speak("Error: There is not enough memory for these data.")
+    elif isinstance(error, OSError):
+        what = f"{error.filename}: " if error.filename else ""
+        speak(f"Error: {what}{error.strerror or error}.")
+    else:
+        if debug:
+            speak("".join(traceback.format_exception(error)).rstrip())
+        what = "the lines above" if debug else "what the same command shows with --debug"
+        speak(
+            f"This is a bug in polytask ({type(error).__name__}: {error}). Please report it to "
+            f"its developers, with {what} and the version that polytask --version prints."
+        )
+        return BUG
+    return REFUSED

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import fnmatch
 import os
 import re
 import tempfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -21,6 +20,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 MODEL_SUFFIX = ".polytask"
+IsFeature = Callable[[str], bool]
 
 
 @dataclass(frozen=True)
@@ -96,32 +96,31 @@ class Source:
         files = [self.data] if self.data is not None else ["--file-per-task", self.name]
         return [*files, *spoken_words(self.text)]
 
-    def table(self, quiet: Sequence[str] = ()) -> pd.DataFrame:
-        """Read the one table and say how, but for columns that are not learned from."""
+    def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:
+        """Read the one table and say how, also what its columns mean as features."""
         from polytask.data.readers import read_table
 
         result = read_table(self.name, **self.text.reading())
-        self._say(result.notes, quiet)
+        self._say(result.notes, is_feature)
         return result.table
 
-    def tables(self, quiet: Sequence[str] = ()) -> dict[str, pd.DataFrame]:
-        """Read one table per task and say how, but for columns that are not learned from."""
+    def tables(self, is_feature: IsFeature = bool) -> dict[str, pd.DataFrame]:
+        """Read one table per task and say how, also what their columns mean as features."""
         from polytask.data.readers import read_tables
 
         result = read_tables(self.name, **self.text.reading())
-        self._say(result.notes, quiet)
+        self._say(result.notes, is_feature)
         return result.tables
 
-    def _say(self, notes: Iterable[str], quiet: Sequence[str]) -> None:
+    def _say(self, notes: Iterable[str], is_feature: IsFeature) -> None:
         from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES
 
         # Parquet and Arrow have no row of names.
         nameless = self.name.lower().endswith((*ARROW_SUFFIXES, *PARQUET_SUFFIXES))
         FILE_ROWS.header, FILE_ROWS.kept = int(not nameless), None
-        patterns = [name.strip() for text in quiet for name in (text, *text.split(","))]
         for line in notes:
             told = _AS_FEATURE.match(line)
-            if told is None or not any(fnmatch.fnmatch(told[1], name) for name in patterns):
+            if told is None or is_feature(told[1]):
                 note(line)
 
 
@@ -160,7 +159,9 @@ def writable(
 def require_file(path: str, what: str) -> None:
     """Refuse a file that is not there, naming the nearest."""
     if os.path.isdir(path):
-        raise DataError(f"{path} is a folder; name {what}.")
+        models = sorted(Path(path).glob(f"*{MODEL_SUFFIX}"))
+        hint = f" Did you mean {str(models[0])!r}?" if len(models) == 1 else ""
+        raise DataError(f"{path} is a folder; name {what}.{hint}")
     if not os.path.exists(path):
         raise DataError(f"There is no file {path}.{nearest_file(path)}")
 

@@ -233,10 +233,10 @@ class Folder:
 
     def _set_fits_aside(self) -> None:
         """Begin without the finished fits, unless another run is adding to them."""
-        from polytask.io import move
+        from polytask.io import move_journal
 
         if os.path.exists(self.journal):
-            move(self.journal, self.file(ASIDE), owner="compare")
+            move_journal(self.journal, self.file(ASIDE), owner="compare")
 
     def fill(self, write: Callable[[Path], None]) -> None:
         """Put all files in place after the last one is written."""

@@ -29,7 +29,7 @@ from polytask.cli.console import (
 )
 from polytask.cli.describe import certificate, describe, kind_sentence, named, proof_label
 from polytask.cli.files import Source, TextFormat, require_file
-from polytask.cli.options import Running, Vary, argument, option, spoken_flags
+from polytask.cli.options import Running, Vary, argument, command_line, option, spoken_flags
 from polytask.cli.training_data import (
     AUTO,
     Tables,
@@ -103,11 +103,23 @@ def inspect(
         raise ParameterError(
             f"{next(iter(given), '--out')} of polytask inspect goes with --related."
         )
-    speech = running.speech
+    # What programs read is the same in every language.
+    speech = replace(running, lang="en").speech if running.json else running.speech
     if is_table_file(source.name):
         targets = (*columns.target, *columns.targets)
-        facts, kinds = table_facts(source.table(), source, columns.task, targets)
-        say_json(facts) if running.json else _say_table(facts, kinds, speech)
+        table = source.table(columns.is_feature)
+        try:
+            facts, kinds = table_facts(table, source, columns.task, targets, speech)
+        except DataError:
+            # What is wrong with a target is said below what the table holds.
+            if not running.json:
+                _say_table(*table_facts(table, source, columns.task, (), speech), speech)
+            raise
+        if running.json:
+            say_json(facts)
+            return
+        _say_table(facts, kinds, speech)
+        _say_next(facts, source, columns, speech)
         return
     facts = model_facts(source.name, speech)
     say_json(facts) if running.json else _say_model(facts, speech)
@@ -163,7 +175,11 @@ def is_table_file(path: str) -> bool:
 
 
 def table_facts(
-    table: pd.DataFrame, source: Source, task: str | None, targets: tuple[str, ...]
+    table: pd.DataFrame,
+    source: Source,
+    task: str | None,
+    targets: tuple[str, ...],
+    speech: Translator,
 ) -> tuple[Facts, list[TargetKind]]:
     """Return what is in a table, as JSON values, and what its targets are."""
     path, names = source.name, [str(name) for name in table.columns]
@@ -174,11 +190,23 @@ def table_facts(
     likely = () if task is not None else likely_tasks(table.drop(columns=list(chosen)))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
     found = [target_of(table[name], name, path, override, reading) for name in chosen]
+    tasks = None
+    if task is not None:
+        sizes = np.asarray(table[task].value_counts())
+        tasks = {
+            "column": task,
+            "count": len(sizes),
+            "smallest": int(sizes.min()) if len(sizes) else 0,
+            "median": float(np.median(sizes)) if len(sizes) else 0.0,
+            "largest": int(sizes.max(initial=0)),
+            "of_one_row": int((sizes == 1).sum()),
+            "missing": int(table[task].isna().sum()),
+        }
     facts = {
         "path": path,
         "rows": len(table),
-        "columns": [_column(table[name], name, twins.get(name), task) for name in names],
-        "tasks": None if task is None else _tasks(table[task], task),
+        "columns": [_column(table[name], name, twins.get(name), task, speech) for name in names],
+        "tasks": tasks,
         "targets": [
             {
                 "name": target.kind.name,
@@ -193,26 +221,30 @@ def table_facts(
     return facts, [target.kind for target in found]
 
 
-def _column(column: pd.Series[Any], name: str, twin: str | None, task: str | None) -> Facts:
-    from polytask._estimator.far_cells import decisive_text
+def _column(
+    column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Translator
+) -> Facts:
+    from polytask._estimator.far_cells import decisive_message
+    from polytask.messages import LazyMessage
 
     distinct = int(column.nunique())
     missing = float(column.isna().mean())
     remarks = []
     if distinct == 0:
-        remarks.append("empty")
+        remarks.append(speech("cli.remark.empty"))
     elif distinct == 1 and not missing:
-        remarks.append("constant")
+        remarks.append(speech("cli.remark.constant"))
     if twin is not None:
-        remarks.append(f"same as {twin}")
+        remarks.append(speech("cli.remark.twin", {"name": twin}))
     if name != task and looks_like_identifier(column, distinct):
-        remarks.append("nearly every value different: an identifier? (--id)")
+        remarks.append(speech("cli.remark.identifier"))
     kind = _kind(column)
     if kind in ("numbers", "whole numbers"):
-        far = decisive_text(column.to_numpy(float, na_value=np.nan), lambda row: f"row {row}")
-        remarks += [FILE_ROWS.counted(far)] if far else []
+        cells = column.to_numpy(float, na_value=np.nan)
+        far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
+        remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
-        remarks.append("not encoded: --drop, or turn into numbers")
+        remarks.append(speech("cli.remark.dates"))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "example": _example(column, kind), "remarks": remarks,
@@ -255,7 +287,9 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     for name in table.columns:
         column = table[name]
         codes = pd.util.hash_pandas_object(column, index=False)
-        key = int(np.bitwise_xor.reduce(np.asarray(codes) * _odd(len(codes)))) if len(codes) else 0
+        # Different factors, so that columns with the same cells in another order differ.
+        odd = np.arange(len(codes), dtype=np.uint64) * np.uint64(2) + np.uint64(1)
+        key = int(np.bitwise_xor.reduce(np.asarray(codes) * odd)) if len(codes) else 0
         same = [other for other in seen[key] if table[other].equals(column)]
         if same and column.notna().any():
             twins[str(name)] = str(same[0])
@@ -263,23 +297,23 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def _odd(n: int) -> np.ndarray[Any, np.dtype[np.uint64]]:
-    # Different factors, so that columns with the same cells in another order differ.
-    return np.arange(n, dtype=np.uint64) * np.uint64(2) + np.uint64(1)
-
-
-def _tasks(column: pd.Series[Any], name: str) -> Facts:
-    sizes = np.asarray(column.value_counts())
-    few = len(sizes) == 0
-    return {
-        "column": name,
-        "count": len(sizes),
-        "smallest": 0 if few else int(sizes.min()),
-        "median": 0.0 if few else float(np.median(sizes)),
-        "largest": 0 if few else int(sizes.max()),
-        "of_one_row": int((sizes == 1).sum()),
-        "missing": int(column.isna().sum()),
-    }
+def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Translator) -> None:
+    """Print the command to go on with; columns that cannot be learned from are left out."""
+    likely = facts["likely_tasks"]
+    task = columns.task or (likely[0][0] if likely else "COL")
+    targets = [each["name"] for each in facts["targets"]]
+    words = ["--task", task] if columns.task or len(targets) < 2 else []
+    refused = {speech("cli.remark.identifier"), speech("cli.remark.dates")}
+    unfit = [each["name"] for each in facts["columns"] if refused & set(each["remarks"])]
+    words += [word for name in targets or ["COL"] for word in ("--target", name)]
+    dropped = [name for name in unfit if name not in (task, *targets)]
+    words += ["--drop", ",".join(dropped)] if dropped else []
+    if "--task" in words and any(each["missing"] for each in facts["targets"]):
+        words.append("--drop-missing-target")
+    say()
+    say(speech("cli.inspect.next"))
+    line = command_line("compare", *source.words(), *words, "--out", "comparison", "--quick")
+    say_whole(f"  {line}")
 
 
 def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> None:

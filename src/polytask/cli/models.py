@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Literal
@@ -21,20 +22,30 @@ _RENAMED = {
     "learned": "learned prior",
     "single": "separate",
     "pooled-intercept": "pooled + intercepts",
-    "pooled-category": "pooled + category",
     "deep": "network, shared trunk",
+}
+
+
+# What losses are for, where their names do not tell.
+_FOR = {
+    "huber": "with outliers",
+    "poisson": "counts and rates",
+    "gamma": "positive amounts",
+    "quantile": "the median; quantile(0.9): what 90% stay below",
+    "square_root": "tasks with different noise",
 }
 
 
 def _loss_help() -> str:
     from polytask.losses import LOSSES
 
-    numbers = ", ".join(name for name, kind in LOSSES.items() if not kind().is_classifier)
-    classes = ", ".join(name for name, kind in LOSSES.items() if kind().is_classifier)
+    texts = {name: f"{name} ({_FOR[name]})" if name in _FOR else name for name in LOSSES}
+    numbers = ", ".join(texts[name] for name, kind in LOSSES.items() if not kind().is_classifier)
+    classes = ", ".join(texts[name] for name, kind in LOSSES.items() if kind().is_classifier)
     return (
-        f"What is minimised. For numbers: {numbers}; for classes: {classes}. Some take a number, "
-        "such as 'quantile(0.9)'. auto: text, true/false and numbers with exactly two distinct "
-        "values are classes, other numbers are numbers."
+        f"What is minimised. For numbers: {numbers}; for classes: {classes}. auto: text, "
+        "true/false and numbers with exactly two distinct values are classes, other numbers are "
+        "numbers."
     )
 
 
@@ -43,8 +54,8 @@ def _model_help() -> str:
 
     return (
         f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
-        f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare: "
-        f"{', '.join(map(repr, MODELS))}."
+        f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
+        f"also with hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
     )
 
 
@@ -54,8 +65,8 @@ def models_help() -> str:
 
     return (
         "A model to try; repeat it for several (default: all that suit the data, without "
-        f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models are "
-        f"{', '.join(map(repr, MODELS))}."
+        f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models, also with "
+        f"hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
     )
 
 
@@ -104,8 +115,10 @@ class Learning:
     @cached_property
     def name(self) -> str:
         """The model, by its name of today."""
+        from polytask.selection.candidates import MODELS
+
         if self.model not in _RENAMED:
-            return self.model
+            return known_name("--model", self.model, (SEARCH, FIXED, *MODELS))
         if self.model != "deep":
             note(f"--model {self.model} is called {_RENAMED[self.model]!r} now.")
         return _RENAMED[self.model]
@@ -126,8 +139,8 @@ class Learning:
                 )
             if name in ("group", "time") and value is not None and self.model != SEARCH:
                 raise IncompatibleError(
-                    f"--{name} says which rows a search holds out, and --model {self.model} has "
-                    "no search: drop one of the two."
+                    f"--{name} says which rows --model {SEARCH} holds out, and goes with no "
+                    f"other model; got --model {self.model!r}."
                 )
 
     def estimator(self, training: Training, running: Running) -> Any:  # noqa: ANN401
@@ -185,7 +198,6 @@ class Learning:
         """Return a model of the comparison by its name."""
         from polytask.selection.candidates import MODELS
 
-        require("--model", name, (SEARCH, FIXED, *MODELS))
         if self.criterion is not None:
             self._check_criterion(name)
         if self.penalty is not None:
@@ -202,19 +214,22 @@ class Learning:
         return MODELS[name].make(facts)
 
 
-def check_models(names: tuple[str, ...]) -> None:
-    """Refuse, before anything is read, names that there are not and networks without PyTorch."""
+def known_models(names: tuple[str, ...]) -> tuple[str, ...]:
+    """Return names of models, refused before anything is read; networks need PyTorch."""
     from polytask.selection.candidates import DEEP, DEFAULT, MODELS
     from polytask.selection.networks import load_deep
 
-    for name in names:
-        require("--models", name, (DEFAULT, DEEP, *MODELS))
-    if any(name == DEEP or (name != DEFAULT and MODELS[name].family == DEEP) for name in names):
+    found = tuple(known_name("--models", name, (DEFAULT, DEEP, *MODELS)) for name in names)
+    if any(name == DEEP or (name != DEFAULT and MODELS[name].family == DEEP) for name in found):
         load_deep()
+    return found
 
 
-def require(flag: str, name: str, known: tuple[str, ...]) -> None:
-    """Refuse a value of an option that is not among those known."""
-    if name not in known:
+def known_name(flag: str, name: str, known: tuple[str, ...]) -> str:
+    """Return a name as it is known: spaces and signs may be written as hyphens."""
+    spelled = {re.sub("[^a-z0-9]+", "-", each): each for each in known}
+    found = name if name in known else spelled.get(re.sub("[^a-z0-9]+", "-", name))
+    if found is None:
         shown = ", ".join(map(repr, known))
         raise ParameterError(f"{flag} must be one of {shown}; got {name!r}.{nearest(name, known)}")
+    return found

@@ -167,7 +167,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=hint))
 
     for name, hint in hints.items():
-        kind, extras = (hint, ()) if get_origin(hint) is not Annotated else _parted(hint)
+        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
         derived = next((e for e in extras if isinstance(e, Derived)), None)
         if derived is not None:
             names = {}
@@ -203,11 +203,6 @@ def _rank(hint: Any) -> int:  # noqa: ANN401 - an Annotated type, or a context
     texts = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     panel = getattr(texts[0], "rich_help_panel", None) if texts else None
     return -1 if panel is None else _PANELS.index(panel if panel in _PANELS else "")
-
-
-def _parted(hint: Any) -> tuple[Any, tuple[Any, ...]]:  # noqa: ANN401 - an Annotated type
-    kind, *extras = get_args(hint)
-    return kind, tuple(extras)
 
 
 @dataclass(frozen=True)

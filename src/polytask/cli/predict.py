@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from polytask.data.encoder import TransformReport
-    from polytask.messages import Translator
 
 
 Columns = list[tuple[str, Any]]
@@ -94,7 +93,11 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
     else:
         columns.append(("prediction", values))
     columns += _probabilities(model, rows)
-    columns.append(("note", _notes(model, rows)))
+    notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
+    for places, words in _remarks(model, rows):
+        for place, word in zip(places.tolist(), words, strict=True):
+            notes[place].append(word)
+    columns.append(("note", np.array(["; ".join(words) for words in notes], dtype=object)))
     names = [name for name, _ in columns]
     twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
     if twice:
@@ -130,18 +133,8 @@ def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
     ]
 
 
-def _notes(model: Any, rows: Rows) -> NDArray[np.object_]:  # noqa: ANN401
-    """Say what deserves a look, row by row."""
-    notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
-    for places, words in _remarks(model, rows):
-        for place, word in zip(places.tolist(), words, strict=True):
-            notes[place].append(word)
-    said = np.empty(rows.n_rows, dtype=object)
-    said[:] = ["; ".join(words) for words in notes]
-    return said
-
-
 def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
+    """Yield rows that deserve a look, and what about each of them does."""
     strangers = set(rows.unseen(model))
     if strangers:
         unseen = np.flatnonzero([label in strangers for label in rows.task or ()])
@@ -279,11 +272,21 @@ def predict(
     )
     table = prediction_table(model, rows)
     write_table(table, target)
-    _say_summary(model, rows, target, running.speech)
+    speech = running.speech
+    for sentence in rows.met(model).warnings:
+        note(sentence)
+    strangers = rows.unseen(model)
+    if strangers:
+        names = set(strangers)
+        count = sum(label in names for label in rows.task or ())
+        fields: dict[str, str | int] = {"rows": speech("count.rows", {"n": count})}
+        fields |= {"n": len(strangers), "names": named([str(s) for s in strangers])}
+        note(speech("cli.predict.unseen", fields))
+    say(speech("cli.predict.wrote", {"n": rows.n_rows, "path": target}))
 
 
 def _rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 - any estimator
-    table = source.table()
+    table = source.table(set(model.feature_names_in_).__contains__)
     column = task_column_of(model, copied.task, table, source.name)
     columns = list(table.columns)
     beside = _beside(copied, columns, source.name)
@@ -372,7 +375,7 @@ def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN4
             if copied.task is not None
             else "The model predicts each of its targets for every row: give it DATA, one table."
         )
-    tables = source.tables()
+    tables = source.tables(set(model.feature_names_in_).__contains__)
     labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
     _check_tasks(model, labels, "the names of the files", source.name)
     names = set(model.feature_names_in_)
@@ -385,17 +388,3 @@ def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN4
     ]
     task = [label for label, t in zip(labels, tables.values(), strict=True) for _ in range(len(t))]
     return Rows(X, pd.concat(beside, ignore_index=True), "task", task, None)
-
-
-def _say_summary(model: Any, rows: Rows, target: str, speech: Translator) -> None:  # noqa: ANN401
-    for sentence in rows.met(model).warnings:
-        note(sentence)
-    strangers = rows.unseen(model)
-    if strangers:
-        names = set(strangers)
-        fields: dict[str, str | int] = {
-            "rows": speech("count.rows", {"n": sum(label in names for label in rows.task or ())}),
-            "n": len(strangers), "names": named([str(s) for s in strangers]),
-        }  # fmt: skip
-        note(speech("cli.predict.unseen", fields))
-    say(speech("cli.predict.wrote", {"n": rows.n_rows, "path": target}))

@@ -88,6 +88,8 @@ def rerun(
     ],
 ) -> int:
     """Repeat a comparison in a new folder and compare the numbers."""
+    from polytask.io.model_file import versions
+
     path = comparison.lock
     require_file(path, f"the {LOCK} in it")
     held = read_lock(path)
@@ -101,7 +103,11 @@ def rerun(
     target = _new_folder(old, running.out)
     base = _base(old, before)
     _check_files(base, before)
-    _note_versions(held.get("versions"))
+    known = held.get("versions")
+    known = known if isinstance(known, dict) else {}
+    for name, version in versions().items():
+        if known.get(name) != version:
+            note(f"{name} was {known.get(name, 'unknown')} then and is {version} now.")
     options = _options(base, before["options"], running.jobs)
     if running.lang != "en":
         options["lang"] = running.lang
@@ -129,7 +135,7 @@ def _new_folder(old: str, out: str | None) -> str:
     while os.path.exists(free):
         count += 1
         free = f"{name}-{count}"
-    return _like(old, free)
+    return free if os.path.isabs(old) else os.path.relpath(free)
 
 
 def _base(old: str, command: Mapping[str, Any]) -> str:
@@ -139,11 +145,6 @@ def _base(old: str, command: Mapping[str, Any]) -> str:
         if all(os.path.isfile(os.path.join(base, file)) for file in command["files"]):
             return base
     return first
-
-
-def _like(example: str, path: str) -> str:
-    """Return a path from here, unless the example is written from the root."""
-    return path if os.path.isabs(example) else os.path.relpath(path)
 
 
 def _check_files(base: str, command: Mapping[str, Any]) -> None:
@@ -161,15 +162,6 @@ def _check_files(base: str, command: Mapping[str, Any]) -> None:
             raise DataError(
                 f"{path} is not what it was when it was compared on: its content has changed."
             )
-
-
-def _note_versions(held: object) -> None:
-    from polytask.io.model_file import versions
-
-    before = held if isinstance(held, dict) else {}
-    for name, version in versions().items():
-        if before.get(name) != version:
-            note(f"{name} was {before.get(name, 'unknown')} then and is {version} now.")
 
 
 def _options(base: str, options: Mapping[str, Any], jobs: int | None) -> dict[str, Any]:

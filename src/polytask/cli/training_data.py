@@ -194,24 +194,15 @@ def _overridden(
             f"{kind.n_values:,} distinct values. Use --loss "
             f"{'squared' if column.dtype.kind in 'iuf' else 'multinomial'} or auto."
         )
-    _refuse_fractions(kind, override, column, source)
-    return replace(kind, is_class=True, reason=f"is for {override.option}")
-
-
-def _refuse_fractions(
-    kind: TargetKind, override: TargetTypeOverride, column: pd.Series[Any], source: str
-) -> None:
-    import pandas as pd
-
-    if not pd.api.types.is_float_dtype(column):
-        return
-    rows = np.flatnonzero((column % 1 != 0) & column.notna())
+    fractions = np.zeros(1) if column.dtype.kind != "f" else (column % 1 != 0) & column.notna()
+    rows = np.flatnonzero(fractions)
     if len(rows):
         raise DataError(
             f"{override.option} needs classes; target {kind.name!r} of {source} holds "
             f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {override.option} "
             "out, or turn the numbers into classes."
         )
+    return replace(kind, is_class=True, reason=f"is for {override.option}")
 
 
 @dataclass(frozen=True)
@@ -231,6 +222,21 @@ class Tables:
                 f"'y_*'. polytask inspect {self.source.name} shows the columns."
             )
         self.splitting.check()
+
+    def check_unseen(self, unseen: bool) -> None:
+        """Refuse to hold out whole tasks where that has no meaning."""
+        ways = {"--group": self.splitting.group, "--time": self.splitting.time, "--unseen": unseen}
+        chosen = [flag for flag, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
+                f"{' and '.join(chosen)}."
+            )
+        if unseen and self.columns.task is None and self.source.file_per_task is None:
+            raise ParameterError(
+                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
+                "Where each target is a task, every row belongs to all of them."
+            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -308,7 +314,7 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> Training:
     if source.file_per_task is not None:
         training = _separate(tables, override)
     else:
-        table = source.table(columns.not_features)
+        table = source.table(columns.is_feature)
         roles = roles_of(columns, list(table.columns), source.name, tables.splitting)
         _check_form(roles, table, source.name)
         read = _targets if roles.task is None else _long
@@ -339,7 +345,7 @@ def _check_leaks(training: Training, tables: Tables) -> None:
         grouped=training.group is not None,
     )
     for sentence in found:
-        warnings.warn(sentence, DataWarning, stacklevel=2)
+        warnings.warn(str(sentence), DataWarning, stacklevel=2)
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
@@ -493,7 +499,7 @@ def _target_of_files(
     source: Source, target: str, override: TargetTypeOverride, drop_missing: bool
 ) -> tuple[TargetKind, dict[str, pd.DataFrame]]:
     """Read the target of all files as one column; return it, and the rows that have one."""
-    tables = source.tables([target])
+    tables = source.tables(target.__ne__)
     for name, table in tables.items():
         require(target, list(table.columns), name)
     starts = np.cumsum([0, *map(len, tables.values())])

@@ -15,7 +15,7 @@ from polytask.cli.baselines import scores_beside
 from polytask.cli.console import digits, say, say_pair, say_table, working
 from polytask.cli.describe import say_data, say_model, say_next, score_name
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
-from polytask.cli.models import FIXED, Learning, require
+from polytask.cli.models import FIXED, Learning, known_name
 from polytask.cli.options import Running, Vary, option
 from polytask.cli.training_data import Tables, read_training
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
@@ -41,11 +41,18 @@ _OWN = "penalty__"
 def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> Space:  # noqa: ANN401
     """Return what is searched, by the names of the estimator's parameters."""
     known = estimator.get_params()
-    usual = (
-        estimator.search_space()
-        if hasattr(estimator, "search_space")
-        else _strengths(estimator.penalty.get_params())
-    )
+    if hasattr(estimator, "search_space"):
+        usual: Space = estimator.search_space()
+    else:
+        # The ranges of all strengths of the penalty: as fractions where there is a whole.
+        params, usual = estimator.penalty.get_params(), {}
+        for name in params:
+            head, _, last = name.rpartition("__")
+            fraction = f"{head}__fraction" if head else "fraction"
+            if last == "alpha":
+                relative = fraction in params
+                ends = _FRACTIONS if relative else _STRENGTHS
+                usual[_OWN + (fraction if relative else name)] = Between(*ends)
     found: Space = {}
     for text in ranges:
         name, rest = _named(text, "--range", "NAME=LOW..HIGH", known, usual)
@@ -114,19 +121,6 @@ def _value(word: str) -> Any:  # noqa: ANN401 - a number, a word, or what it sta
         except ValueError:
             continue
     return word
-
-
-def _strengths(params: Mapping[str, Any]) -> Space:
-    """Return the ranges of all strengths of a penalty: as fractions where there is a whole."""
-    found: Space = {}
-    for name in params:
-        head, _, last = name.rpartition("__")
-        fraction = f"{head}__fraction" if head else "fraction"
-        if last == "alpha":
-            relative = fraction in params
-            ends = _FRACTIONS if relative else _STRENGTHS
-            found[_OWN + (fraction if relative else name)] = Between(*ends)
-    return found
 
 
 # Where an interrupted search left off, and the table of trials, beside the model.
@@ -217,7 +211,7 @@ def tune(
 
     speech = running.speech
     tables.check("tune")
-    require("--model", learning.model, (FIXED, _NETWORK))
+    known_name("--model", learning.model, (FIXED, _NETWORK))
     load_optuna()
     inputs = (tables.source.data,)
     path = writable(
@@ -286,7 +280,7 @@ def _say_found(found: Tuned, speech: Translator, whole: bool) -> None:
     names = [name for name in frame if name not in ("score", "folds", "pruned")]
     best = frame[~frame["pruned"]].sort_values("score", ascending=False, kind="stable")
     rows = [
-        (*(_cell(value) for value in row), digits(score))
+        (*(f"{v:.4g}" if isinstance(v, float) else str(v) for v in row), digits(score))
         for row, score in zip(best[names].to_numpy(), best["score"], strict=True)
     ]
     say()
@@ -315,7 +309,3 @@ def _importance(found: Tuned) -> str:
         return ""
     parts = zip(frame["parameter"], frame["share"], strict=True)
     return ", ".join(f"{short(name)} {share:.0%}" for name, share in parts)
-
-
-def _cell(value: object) -> str:
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

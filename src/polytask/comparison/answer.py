@@ -315,7 +315,8 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     judge, chosen = Judge(plan, board, metric), choose_all(board)
     gain = judge.gain(chosen.shared, chosen.plain)
     pooling = judge.gain(chosen.pooled, chosen.separate)
-    plain = _kind(plan.entries, most_frequent(chosen.plain))
+    kinds = {entry.name: entry.kind for entry in plan.entries}
+    plain = kinds.get(most_frequent(chosen.plain) or "", "separate")
     margin = judge.margin(chosen.plain)
     perfect = judge.perfect(chosen.shared, chosen.plain)
     said = "no practical difference" if perfect else verdict(gain, pooling, margin, plain)
@@ -380,11 +381,6 @@ def shared_features(records: Mapping[str, Record], name: str | None) -> Coeffici
     )
 
 
-def _kind(entries: Sequence[Entry], name: str | None) -> str:
-    kinds = {entry.name: entry.kind for entry in entries}
-    return kinds.get(name or "", "separate")
-
-
 def _tasks(
     judge: Judge, chosen: Chosen, gain: Estimate, margin: float, said: str
 ) -> tuple[TaskGain, ...]:
@@ -445,6 +441,9 @@ def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
     # What failed in one split has no score that could stand beside those of the others.
     whole = bool(done) and len(done) == len(held)
     names = judge.always(entry.name)
+    first: Record = done[0] if done else {"overall": {}, "undefined": {}}
+    metrics = {name: _mean([r["overall"][name] for r in done]) for name in first["overall"]}
+    undefined = {name: sum(int(r["undefined"][name]) for r in done) for name in first["undefined"]}
     sizes = [r["file_bytes"] for r in done if r.get("file_bytes") is not None]
     return ModelRow(
         name=entry.name,
@@ -456,8 +455,9 @@ def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
         if whole
         else (),
         picked=picked,
-        metrics=_mean_metrics(done) | judge.within_tasks(names) if whole else {},
-        undefined=_undefined(done) if whole else {},
+        metrics=metrics | judge.within_tasks(names) if whole else {},
+        # Scores of single tasks that could not be defined, over all splits.
+        undefined={name: count for name, count in undefined.items() if count and whole},
         fit_seconds=_mean([r["fit_seconds"] for r in done]),
         predict_seconds=_mean([r["predict_seconds"] for r in done]),
         nonzero=done[-1]["nonzero"] if done else None,
@@ -470,18 +470,6 @@ def _row(judge: Judge, entry: Entry, picked: int) -> ModelRow:
 def _mean(values: Sequence[float]) -> float:
     seen = [v for v in values if not np.isnan(v)]
     return float(np.mean(seen)) if seen else float("nan")
-
-
-def _mean_metrics(done: Sequence[Record]) -> dict[str, float]:
-    names: list[str] = list(done[0]["overall"]) if done else []
-    return {name: _mean([record["overall"][name] for record in done]) for name in names}
-
-
-def _undefined(done: Sequence[Record]) -> dict[str, int]:
-    """Count the scores of single tasks that could not be defined, over all splits."""
-    names: list[str] = list(done[0]["undefined"]) if done else []
-    counts = {name: sum(int(record["undefined"][name]) for record in done) for name in names}
-    return {name: count for name, count in counts.items() if count}
 
 
 def _note(board: Board, name: str, done: Sequence[Record]) -> str:

@@ -60,7 +60,7 @@ from polytask.comparison.result import Comparison
 from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative, run_units
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.io import opened
+from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
 from polytask.linear._dominance import gradient_shares
@@ -320,7 +320,8 @@ def compare(
     problem, outcomes, losses = read_outcomes(data, loss)
     study = Study(data, outcomes)
     chosen = check_metric(metric, METRICS)
-    shown = _shown(study, chosen)
+    metrics = default_metrics([part for _, part in constant_parts(study)])
+    shown = tuple(dict.fromkeys((chosen, *metrics)))
     facts = facts_of(study, problem, losses, choices)
     plan = make_plan(study, facts, choices, chosen, shown)
     # What refuses the data does so before the first fit.
@@ -330,7 +331,7 @@ def compare(
     shares = gradient_shares(data, outcomes, OWNER)
     found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
     for doubt in found:
-        warnings.warn(doubt, DataWarning, stacklevel=2)
+        warnings.warn(str(doubt), DataWarning, stacklevel=2)
     lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
@@ -355,7 +356,8 @@ def compare(
         result,
         _refit=refit,
         relatedness=related,
-        diagnostics=(*found, *result.diagnostics),
+        diagnostics=(*map(str, found), *result.diagnostics),
+        doubts=found,
         learning=learning_points(plan, records, more, chosen, extras.shares),
         ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
     )
@@ -390,12 +392,6 @@ def _check_judgeable(study: Study, metric: str) -> None:
         )
 
 
-def _shown(study: Study, chosen: str) -> tuple[str, ...]:
-    """Return the names of the metrics to show, the verdict's first."""
-    names = default_metrics([part for _, part in constant_parts(study)])
-    return tuple(dict.fromkeys((chosen, *names)))
-
-
 @dataclass(frozen=True, eq=False)
 class _Work:
     """How the fits are done: journalled, side by side, within a time."""
@@ -414,7 +410,7 @@ class _Work:
         """Do what is not done yet; see :func:`run_units` for what is returned."""
         with ExitStack() as stack:
             header = partial(journal_header, self.lock, plan)
-            store = stack.enter_context(opened(self.journal, header, owner=OWNER))
+            store = stack.enter_context(open_store(self.journal, header, owner=OWNER))
             costs = self._costs(plan, [unit for unit in units if unit.key not in store])
             total, count = sum(costs.get(u.model, 1.0) for u in units), len(units)
             bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))
@@ -506,6 +502,9 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
     data, facts = plan.study.data, plan.facts
     rows = data.task_rows()
     names = {unit.split for unit in plan.units if unit.key not in records}
+    # The usual number of seconds between consecutive times.
+    dated = plan.times.dtype.kind == "M" and len(plan.times) > 1
+    gap = float(np.median(np.diff(plan.times)) / np.timedelta64(1, "s")) if dated else 0.0
     return Setup(
         form=data.form.value,
         n_rows=data.n_rows,
@@ -517,7 +516,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         splits=plan.scheme,
         quick=plan.quick,
         times=len(plan.times),
-        time_gap=_gap(plan.times),
+        time_gap=gap,
         n_splits=plan.n_splits - len(names),
         planned=plan.n_splits,
         seed=facts.seed,
@@ -525,13 +524,6 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         weighted=data.sample_weight is not None,
         of_deviance=any(plan.study.loss(t) is not None for t in range(data.n_tasks)),
     )
-
-
-def _gap(times: NDArray[Any]) -> float:
-    """Return the usual number of seconds between consecutive times; 0 if they are no dates."""
-    if times.dtype.kind != "M" or len(times) < 2:
-        return 0.0
-    return float(np.median(np.diff(times)) / np.timedelta64(1, "s"))
 
 
 def _dominance(

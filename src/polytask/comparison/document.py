@@ -1,15 +1,19 @@
-"""A comparison as a plain document: what comes first, and the sections of its report."""
+"""A comparison as a plain document: what comes first, the sections of its report, its charts."""
 
 from __future__ import annotations
 
 import json
 import math
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
+from polytask import charts
 from polytask.comparison import sentences as says
 from polytask.comparison import tables
-from polytask.comparison.figures import COLUMNS, differences, figure, terms, two_differences
-from polytask.comparison.records import Findings, Setup
+from polytask.comparison.records import Findings, Interval, Setup, StrengthPath
+from polytask.comparison.tables import measure_word, shown_scores, task_names
+from polytask.exceptions import DataError, ParameterError
 from polytask.io.records import free_node
 from polytask.messages import Translator, clean, marked, plain_number
 from polytask.reporting import (
@@ -18,10 +22,13 @@ from polytask.reporting import (
     Code,
     Document,
     Facts,
+    Figure,
     Paragraph,
     Section,
-    Table,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 # Tables of tasks up to this length are open from the start.
 _OPEN_ROWS = 30
@@ -33,27 +40,14 @@ def document(result: Findings, lang: str) -> Document:
     """Return the report of a comparison."""
     say = Translator(lang, marked)
     headline = says.headline(result, say)
-    sections: tuple[tuple[str, list[Block]], ...] = (
-        ("why", _why(result, say)),
-        ("models", _models(result, say)),
-        ("tasks", _tasks(result, say)),
-        ("size", _sizes(result, say)),
-        ("two", _two(result, say)),
-        ("features", _features(result, say)),
-        ("strength", _strength(result, say)),
-        ("learning", _learning(result, say)),
-        ("ablation", _ablation(result, say)),
-        ("card", [Facts(data_card(result, say)), Bullets(tuple(says.closing(result, say)))]),
-        ("warnings", _notes(result, say)),
-        ("repeat", _repeat(result, say)),
-    )
+    sections = _evidence(result, say) | _of_the_model(result, say) | _record(result, say)
     judged = math.isfinite(result.gain.mean)
     return Document(
         lang=lang,
         title=say("page.title", {"headline": headline}),
         headline=headline,
         tone=result.verdict.replace(" ", "-") if judged else "none",
-        facts=tuple(_facts(result, say)),
+        facts=_facts(result, say),
         lead=_lead(result, say),
         warnings=tuple(says.warnings(result, say)),
         closing=(*says.ablation(result, say), *says.closing(result, say)),
@@ -62,7 +56,7 @@ def document(result: Findings, lang: str) -> Document:
         source=call_of(result.lock),
         sections=tuple(
             Section(key, say(f"section.{key}"), tuple(blocks))
-            for key, blocks in sections
+            for key, blocks in sections.items()
             if blocks
         ),
     )
@@ -85,14 +79,10 @@ def _lead(result: Findings, say: Translator) -> tuple[Block, ...]:
         Paragraph(shrinks),
         Paragraph(curve),
     ]
-    return tuple(block for block in found if not _is_empty(block))
+    return tuple(block for block in found if getattr(block, "text", getattr(block, "items", "")))
 
 
-def _is_empty(block: Block) -> bool:
-    return not (block.items if isinstance(block, Bullets | Facts) else getattr(block, "text", "x"))
-
-
-def _facts(result: Findings, say: Translator) -> list[str]:
+def _facts(result: Findings, say: Translator) -> tuple[str, ...]:
     """Return what was compared on, when and by which command."""
     setup, command = result.setup, _command(result.lock)
     files = ", ".join(name.rpartition("/")[2] for name in command.get("files", {}))
@@ -101,12 +91,12 @@ def _facts(result: Findings, say: Translator) -> list[str]:
     targets = [named] if isinstance(named, str) else list(named)
     counts = (("tasks", setup.n_tasks), ("rows", setup.n_rows), ("features", setup.n_features),
               ("models", len(result.models)))  # fmt: skip
-    return [
+    return (
         *([say.name(files)] if files else []),
         *(say("fact.target", {"name": say.name(name)}) for name in targets[:1]),
         *(say(f"count.{name}", {"n": n}) for name, n in counts),
         *([say("fact.date", {"date": str(result.lock["date"])})] if "date" in result.lock else []),
-    ]  # fmt: skip
+    )  # fmt: skip
 
 
 def _command(lock: dict[str, Any]) -> dict[str, Any]:
@@ -136,107 +126,91 @@ def _next(result: Findings, say: Translator) -> str:
     )
 
 
-def _why(result: Findings, say: Translator) -> list[Block]:
-    lines = differences(result, say)
-    blocks: list[Block] = []
-    if lines:
-        caption = say("why.caption", {"metric": says.metric_word(result.setup, say)})
-        blocks += [
-            figure(result, "differences", say),
-            tables.difference_table(lines, caption, say, "differences"),
-        ]
-    said = (says.trees(result, say), says.networks(result, say))
-    blocks += [Paragraph(text) for text in said if text]
-    return [*blocks, Paragraph(say("page.words"), "soft")]
-
-
-def _models(result: Findings, say: Translator) -> list[Block]:
-    if not result.models:
-        return [Paragraph(say("models.none"))]
-    metrics = tables.metric_table(result, say)
-    undefined = any(row.undefined for row in result.models)
-    return [
-        figure(result, "models", say),
-        tables.score_table(result, say),
-        *([metrics] if metrics is not None else []),
-        *([Paragraph(say("models.undefined_note"), "soft")] if undefined else []),
-        tables.cost_table(result, say),
-    ]
-
-
-def _tasks(result: Findings, say: Translator) -> list[Block]:
-    if not result.tasks:
-        return [Paragraph(say("tasks.none"))]
-    folded = len(result.tasks) > _OPEN_ROWS
-    return [figure(result, "tasks", say), tables.task_table(result, say, folded=folded)]
-
-
-def _sizes(result: Findings, say: Translator) -> list[Block]:
+def _evidence(result: Findings, say: Translator) -> dict[str, list[Block]]:
+    """Return the sections on models and tasks."""
+    metric = {"metric": says.metric_word(result.setup, say)}
+    found: dict[str, list[Block]] = {"why": []}
+    if lines := _differences(result, say):
+        table = tables.difference_table(lines, say("why.caption", metric), say, "differences")
+        found["why"] += [_why_figure(result, say), table]
+    said = (says.trees(result, say), says.networks(result, say), say("page.words"))
+    found["why"] += [Paragraph(text) for text in said if text]
+    found["models"] = [Paragraph(say("models.none"))]
+    if result.models:
+        found["models"] = [_models_figure(result, say), tables.score_table(result, say)]
+        if (metrics := tables.metric_table(result, say)) is not None:
+            found["models"].append(metrics)
+        if any(row.undefined for row in result.models):
+            found["models"].append(Paragraph(say("models.undefined_note"), "soft"))
+        found["models"].append(tables.cost_table(result, say))
+    found["tasks"] = [Paragraph(say("tasks.none"))]
+    if result.tasks:
+        folded = len(result.tasks) > _OPEN_ROWS
+        table = tables.task_table(result, say, folded=folded)
+        found["tasks"] = [_tasks_figure(result, say), table]
     rows = [task.rows for task in result.tasks if math.isfinite(task.gain)]
-    if len(rows) < 2 or max(rows) < _UNEVEN * min(rows):
-        return []
-    return [figure(result, "sizes", say)]
+    if len(rows) > 1 and max(rows) >= _UNEVEN * min(rows):
+        found["size"] = [_sizes_figure(result, say)]
+    if (two := tables.two_by_two_table(result, say)) is not None:
+        gains = _two_differences(result, say)
+        found["two"] = [
+            Paragraph(says.two_by_two(result, say)),
+            Paragraph(say("two.note"), "soft"),
+            _two_figure(result, say),
+            tables.difference_table(gains, say("two.gains", metric), say, "shrinkage"),
+            two,
+        ]
+    return found
 
 
-def _two(result: Findings, say: Translator) -> list[Block]:
-    table = tables.two_by_two_table(result, say)
-    if table is None:
-        return []
-    caption = say("two.gains", {"metric": says.metric_word(result.setup, say)})
-    return [
-        Paragraph(says.two_by_two(result, say)),
-        Paragraph(say("two.note"), "soft"),
-        figure(result, "shrinkage", say),
-        tables.difference_table(two_differences(result, say), caption, say, "shrinkage"),
-        table,
-    ]
-
-
-def _features(result: Findings, say: Translator) -> list[Block]:
-    found = result.coefficients
-    if found is None or not found.features or not found.columns:
-        return []
-    return [figure(result, "features", say), tables.coefficient_table(found, COLUMNS, say)]
-
-
-def _strength(result: Findings, say: Translator) -> list[Block]:
-    blocks: list[Block] = []
+def _of_the_model(result: Findings, say: Translator) -> dict[str, list[Block]]:
+    """Return the sections on coefficients, strength, rows and terms of a penalty."""
+    found: dict[str, list[Block]] = {"features": [], "strength": [], "learning": []}
+    held = result.coefficients
+    if held is not None and held.features and held.columns:
+        table = tables.coefficient_table(held, _COLUMNS, say)
+        found["features"] = [_features_figure(result, say), table]
     if result.path is not None:
-        blocks += [
+        found["strength"] = [
             Paragraph(says.strength(result, say)),
-            figure(result, "strength", say),
-            figure(result, "path", say),
+            _strength_figure(result, say),
+            _path_figure(result, say),
             tables.path_table(result.path, say),
         ]
-    noted: tuple[tuple[Table | None, str], ...] = (
-        (tables.sparsity_table(result, say), "kept.note"),
-        (tables.importance_table(result, say), "mattered.note"),
-    )
-    for table, note in noted:
-        blocks += [table, Paragraph(say(note), "soft")] if table is not None else []
-    return blocks
+    noted = {
+        "kept.note": tables.sparsity_table(result, say),
+        "mattered.note": tables.importance_table(result, say),
+    }
+    for note, shown in noted.items():
+        found["strength"] += [shown, Paragraph(say(note), "soft")] if shown is not None else []
+    if result.learning:
+        said = says.learning(result, say)
+        found["learning"] = [Paragraph(said)] if said else []
+        found["learning"] += [_learning_figure(result, say), tables.learning_table(result, say)]
+    if result.ablation:
+        caption = say("ablation.caption", {"metric": says.metric_word(result.setup, say)})
+        found["ablation"] = [
+            Bullets(tuple(says.ablation(result, say))),
+            _ablation_figure(result, say),
+            tables.difference_table(_terms(result, say), caption, say, "ablation"),
+        ]
+    return found
 
 
-def _learning(result: Findings, say: Translator) -> list[Block]:
-    if not result.learning:
-        return []
-    said = says.learning(result, say)
-    return [
-        *([Paragraph(said)] if said else []),
-        figure(result, "learning", say),
-        tables.learning_table(result, say),
-    ]
-
-
-def _ablation(result: Findings, say: Translator) -> list[Block]:
-    if not result.ablation:
-        return []
-    caption = say("ablation.caption", {"metric": says.metric_word(result.setup, say)})
-    return [
-        Bullets(tuple(says.ablation(result, say))),
-        figure(result, "ablation", say),
-        tables.difference_table(terms(result, say), caption, say, "ablation"),
-    ]
+def _record(result: Findings, say: Translator) -> dict[str, list[Block]]:
+    """Return the sections on data, method and notes, and how to run it again."""
+    closing, notes = says.closing(result, say), says.notes(result, say)
+    call, lock = call_of(result.lock), free_node(result.lock)
+    text = json.dumps(lock, ensure_ascii=False, indent=2)
+    return {
+        "card": [Facts(data_card(result, say)), *([Bullets(tuple(closing))] if closing else [])],
+        "warnings": [Bullets(tuple(notes)) if notes else Paragraph(say("notes.none"))],
+        "repeat": [
+            *([Code(call, "sh", say("repeat.call"))] if call else []),
+            Paragraph(say("repeat.note"), "soft"),
+            Code(text, "json", say("repeat.lock"), folded=True),
+        ],
+    }
 
 
 def data_card(result: Findings, say: Translator) -> tuple[tuple[str, str], ...]:
@@ -277,16 +251,259 @@ def _metric(setup: Setup, say: Translator) -> str:
     return say("means.more" if setup.greater_is_better else "means.less", fields)
 
 
-def _notes(result: Findings, say: Translator) -> list[Block]:
-    notes = says.notes(result, say)
-    return [Bullets(tuple(notes)) if notes else Paragraph(say("notes.none"))]
+# Tasks that a picture can name; of more, those with the largest gains and losses. Columns of the
+# heat map.
+_DRAWN, _COLUMNS = 60, 60
 
 
-def _repeat(result: Findings, say: Translator) -> list[Block]:
-    call, lock = call_of(result.lock), free_node(result.lock)
-    text = json.dumps(lock, ensure_ascii=False, indent=2)
+def _differences(result: Findings, say: Translator) -> list[tuple[str, Interval]]:
+    """Return the differences on which the verdict rests, by name."""
+    found = {
+        "sharing": result.gain,
+        "pooling": result.pooling_gain,
+        "trees": result.trees_gain,
+        "networks": result.networks_gain,
+        "networks_sharing": result.networks_sharing,
+    }
     return [
-        *([Code(call, "sh", say("repeat.call"))] if call else []),
-        Paragraph(say("repeat.note"), "soft"),
-        Code(text, "json", say("repeat.lock"), folded=True),
+        (say(f"why.{name}"), gain)
+        for name, gain in found.items()
+        if gain is not None and math.isfinite(gain.mean)
     ]
+
+
+def _two_differences(result: Findings, say: Translator) -> list[tuple[str, Interval]]:
+    """Return what shrinkage and sharing add, by name."""
+    table = result.two_by_two
+    if table is None:
+        return []
+    return [
+        (say("two.shrinkage"), table.shrinkage_gain),
+        (say("two.sharing"), table.sharing_gain),
+    ]
+
+
+def _terms(result: Findings, say: Translator) -> list[tuple[str, Interval]]:
+    """Return what every term of a penalty adds, by name."""
+    return [(say("ablation.term", {"term": clean(one.term)}), one.gain) for one in result.ablation]
+
+
+def _gains(key: str, lines: Sequence[tuple[str, Interval]], caption: str) -> Figure:
+    """Return a chart of a few differences that have sentences for names."""
+    gains = [gain for _, gain in lines]
+
+    def draw(ax: Axes) -> None:
+        charts.interval_lines(
+            ax,
+            [name for name, _ in lines],
+            [gain.mean for gain in gains],
+            [gain.low for gain in gains],
+            [gain.high for gain in gains],
+            ["gain" if g.above else "lose" if g.below else "unclear" for g in gains],
+            sentences=True,
+        )
+
+    return Figure(key, caption, caption, draw, caption=caption, height=0.6 + 0.5 * len(lines))
+
+
+def _why_figure(result: Findings, say: Translator) -> Figure:
+    fields = {"metric": says.metric_word(result.setup, say)}
+    caption = {"caption": say("why.caption", fields), "note": say("why.note")}
+    return _gains("why-chart", _differences(result, say), say("page.caption", caption))
+
+
+def _two_figure(result: Findings, say: Translator) -> Figure:
+    fields = {"metric": says.metric_word(result.setup, say)}
+    caption = {"caption": say("two.gains", fields), "note": say("why.note")}
+    return _gains("two-chart", _two_differences(result, say), say("page.caption", caption))
+
+
+def _ablation_figure(result: Findings, say: Translator) -> Figure:
+    if not result.ablation:
+        raise DataError("There is no ablation to draw: compare with ablation=True.")
+    note = say("ablation.note", {"model": say.quoted(result.ablation[0].model)})
+    return _gains("ablation-chart", _terms(result, say), note)
+
+
+def _tasks_figure(result: Findings, say: Translator) -> Figure:
+    n, half = len(result.tasks), _DRAWN // 2
+    cut = n > _DRAWN
+    numbers = [*range(half), *range(n - half, n)] if cut else list(range(n))
+    names, tasks = task_names(result), [result.tasks[number] for number in numbers]
+    metric = says.metric_word(result.setup, say)
+    caption = say("tasks.note", {"metric": metric})
+    if cut:
+        caption = say.joined([caption, say("tasks.cut", {"half": half, "n": n})])
+
+    def draw(ax: Axes) -> None:
+        charts.interval_lines(
+            ax,
+            [names[number] for number in numbers],
+            [task.gain for task in tasks],
+            [task.low for task in tasks],
+            [task.high for task in tasks],
+            [task.group for task in tasks],
+            numbers=numbers,
+            label=say("size.upward", {"metric": metric}),
+            gap=say("tasks.skipped", {"n": n - len(numbers)}) if cut else "",
+        )
+
+    height = 0.7 + 0.19 * max(len(tasks), 4)
+    return Figure("tasks-chart", say("section.tasks"), say("tasks.chart"), draw, caption,
+                  height=height)  # fmt: skip
+
+
+def _sizes_figure(result: Findings, say: Translator) -> Figure:
+    tasks = [task for task in result.tasks if math.isfinite(task.gain)]
+    upward = say("size.upward", {"metric": says.metric_word(result.setup, say)})
+
+    def draw(ax: Axes) -> None:
+        charts.gain_against_size(
+            ax,
+            [task.rows for task in tasks],
+            [task.gain for task in tasks],
+            [task.low for task in tasks],
+            [task.high for task in tasks],
+            [task.group for task in tasks],
+            labels=(say("size.across"), upward),
+        )
+
+    return Figure("size-chart", say("section.size"), say("size.desc"), draw, say("size.note"))
+
+
+def _models_figure(result: Findings, say: Translator) -> Figure:
+    models, metric = result.models, says.metric_word(result.setup, say)
+    caption = {"caption": say("models.scores", {"metric": metric}), "note": say("models.note")}
+
+    def draw(ax: Axes) -> None:
+        charts.interval_lines(
+            ax,
+            [clean(row.name) for row in models],
+            [row.score.mean for row in models],
+            [row.score.low for row in models],
+            [row.score.high for row in models],
+            ["gain" if row.name == result.recommended else "unclear" for row in models],
+            around_zero=False,
+            label=metric,
+        )
+
+    return Figure(
+        "models-chart", caption["caption"], say("models.note"), draw, say("page.caption", caption),
+        height=0.7 + 0.26 * max(len(models), 2),
+    )  # fmt: skip
+
+
+def _features_figure(result: Findings, say: Translator) -> Figure:
+    found = result.coefficients
+    if found is None or not found.features or not found.columns:
+        raise DataError("There are no coefficients to draw: no linear sharing model was fitted.")
+    counts = {
+        "rows": len(found.features), "all_rows": found.n_features,
+        "columns": min(len(found.columns), _COLUMNS), "all_columns": found.n_columns,
+    }  # fmt: skip
+    cut = counts["rows"] < counts["all_rows"] or counts["columns"] < counts["all_columns"]
+    caption = say.joined(
+        [
+            say("features.note", {"model": say.quoted(found.model)}) if found.model else "",
+            say("features.cut", counts) if cut else "",
+        ]
+    )
+
+    def draw(ax: Axes) -> None:
+        names = [[clean(str(n)) for n in listed] for listed in (found.features, found.columns)]
+        values = [row[:_COLUMNS] for row in found.values]
+        charts.heat_map(ax, values, names[0], names[1][:_COLUMNS])
+
+    return Figure(
+        "features-chart", say("section.features"), say("features.chart"), draw, caption,
+        width=max(5.0, 2.6 + 0.16 * counts["columns"]), height=2.0 + 0.16 * counts["rows"],
+    )  # fmt: skip
+
+
+def _path(result: Findings) -> StrengthPath:
+    if result.path is None:
+        raise DataError("There is no path to draw: no sharing model was searched.")
+    return result.path
+
+
+def _strength_figure(result: Findings, say: Translator) -> Figure:
+    path = _path(result)
+
+    def draw(ax: Axes) -> None:
+        charts.error_curve(
+            ax,
+            path.alphas,
+            shown_scores(path),
+            path.standard_errors,
+            says.marks(path, say),
+            labels=(say("strength.across"), measure_word(path, say)),
+            greater_is_better=path.measure != "loss",
+        )
+
+    title = measure_word(path, say)
+    return Figure("error-chart", title, say("strength.error_desc"), draw, say("strength.note"))
+
+
+def _path_figure(result: Findings, say: Translator) -> Figure:
+    path = _path(result)
+    lines = [list(at) for at in zip(*path.sizes, strict=True)] or [[]] * len(path.alphas)
+
+    def draw(ax: Axes) -> None:
+        charts.coefficient_lines(
+            ax,
+            path.alphas,
+            lines,
+            [clean(name) for name in path.names],
+            says.marks(path, say),
+            labels=(say("strength.across"), say("strength.sizes")),
+        )
+
+    title = say("strength.sizes")
+    return Figure("path-chart", title, say("strength.sizes_desc"), draw, title)
+
+
+def _learning_figure(result: Findings, say: Translator) -> Figure:
+    points = result.learning
+    if not points:
+        raise DataError("There is no learning curve to draw: compare with learning_curve=True.")
+    curves = {
+        say(f"learning.{name}"): [getattr(point, name).mean for point in points]
+        for name in ("shared", "pooled", "separate")
+    }
+    metric = says.metric_word(result.setup, say)
+
+    def draw(ax: Axes) -> None:
+        charts.learning_curves(
+            ax,
+            [point.rows for point in points],
+            {name: means for name, means in curves.items() if any(map(math.isfinite, means))},
+            marked=say("learning.shared"),
+            labels=(say("learning.across"), say("learning.upward", {"metric": metric})),
+        )
+
+    return Figure("learning-chart", say("section.learning"), say("learning.desc"), draw,
+                  say("learning.note"))  # fmt: skip
+
+
+_FIGURES: Mapping[str, Callable[[Findings, Translator], Figure]] = MappingProxyType(
+    {
+        "tasks": _tasks_figure,
+        "sizes": _sizes_figure,
+        "models": _models_figure,
+        "features": _features_figure,
+        "strength": _strength_figure,
+        "path": _path_figure,
+        "learning": _learning_figure,
+        "ablation": _ablation_figure,
+        "differences": _why_figure,
+        "shrinkage": _two_figure,
+    }
+)
+
+
+def figure(result: Findings, kind: str, say: Translator) -> Figure:
+    """Return a chart by its name."""
+    if kind not in _FIGURES:
+        known = ", ".join(map(repr, _FIGURES))
+        raise ParameterError(f"kind of Comparison.plot must be one of {known}; got {kind!r}.")
+    return _FIGURES[kind](result, say)

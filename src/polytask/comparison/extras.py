@@ -110,20 +110,16 @@ def _point(
     share: float,
 ) -> LearningPoint:
     judge = Judge(plan, replace(board, records=records), metric)
+    counts = plan.study.data.rows(_share(plan, plan.units[0], share)).task_rows()
     return LearningPoint(
         share=share,
-        rows=_median_rows(plan, share),
+        rows=float(np.median(counts[counts > 0])),
         separate=judge.scores(chosen.separate),
         pooled=judge.scores(chosen.pooled),
         shared=judge.scores(chosen.shared),
         over_separate=judge.gain(chosen.shared, chosen.separate).interval(),
         over_pooled=judge.gain(chosen.shared, chosen.pooled).interval(),
     )
-
-
-def _median_rows(plan: Plan, share: float) -> float:
-    counts = plan.study.data.rows(_share(plan, plan.units[0], share)).task_rows()
-    return float(np.median(counts[counts > 0]))
 
 
 def warn_without_terms(plan: Plan) -> None:

@@ -213,3 +213,4 @@ class Findings:
     margin: float = 0.0
     times_more: float | None = None
     perfect: bool = False
+    doubts: tuple[LazyMessage, ...] = ()

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 from polytask import charts
 from polytask.comparison import document as documents
-from polytask.comparison import figures, frames
+from polytask.comparison import frames
 from polytask.comparison.records import Findings, Interval
 from polytask.exceptions import DataError, ParameterError
 from polytask.io import records
@@ -93,6 +93,8 @@ class Comparison(Findings):
     perfect : bool
         Whether the best models with and without sharing predict the held-out rows without error,
         so that the target has no variation left to explain.
+    doubts : tuple of LazyMessage
+        Those of `diagnostics` that are about the data, in every language.
     """
 
     _refit: Callable[[str], Any] | None = field(default=None, repr=False, compare=False)
@@ -189,7 +191,7 @@ class Comparison(Findings):
         -------
         Axes
         """
-        figure = figures.figure(self, kind, Translator())
+        figure = documents.figure(self, kind, Translator())
         ax = charts.new_axes(figure.width + 1.4, figure.height + 0.6) if ax is None else ax
         figure.draw(ax)
         return ax

@@ -382,13 +382,14 @@ def closing(result: Findings, say: Translator) -> list[str]:
 
 def notes(result: Findings, say: Translator) -> list[str]:
     """Return the diagnostics, and notes on models that are not among them."""
-    own = {f"{row.name}: {row.note}" for row in result.models}
+    known = {f"{row.name}: {row.note}" for row in result.models} | set(map(str, result.doubts))
     noted = [
         say("models.note_of", {"model": say.name(row.name), "note": _note(row, say)})
         for row in result.models
         if row.note
     ]
-    return [*noted, *(say.text(line) for line in result.diagnostics if line not in own)]
+    others = [say.text(line) for line in result.diagnostics if line not in known]
+    return [*noted, *(doubt.text(say) for doubt in result.doubts), *others]
 
 
 def _note(row: ModelRow, say: Translator) -> str:

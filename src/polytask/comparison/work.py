@@ -75,15 +75,14 @@ def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: AN
     names = [str(name) for name in model.coef_feature_names_]
     return Coefficients(
         features=tuple(names[j] for j in rows),
-        columns=tuple(_label(*model.columns_[c]) for c in columns),
+        columns=tuple(
+            str(task) if label is None else f"{task}: {label}"
+            for task, label in (model.columns_[c] for c in columns)
+        ),
         values=tuple(tuple(float(values[c, j]) for c in columns) for j in rows),
         n_features=values.shape[1],
         n_columns=values.shape[0],
     )
-
-
-def _label(task: object, label: object) -> str:
-    return str(task) if label is None else f"{task}: {label}"
 
 
 def _deviations(data: TaskData, model: Any) -> NDArray[np.float64]:  # noqa: ANN401
@@ -109,17 +108,14 @@ _NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 def described(data: TaskData, model: Any) -> dict[str, Any]:  # noqa: ANN401 - fitted
     """Return JSON values about a fitted model."""
     searched = isinstance(model, SEARCHES)
-    path = fitted_path(model, data, exact=False) if searched and _small(model) else None
+    small = searched and model.coef_.size * len(model.alphas_) <= _MOST
+    path = fitted_path(model, data, exact=False) if small else None
     shares = search_shares(model) if searched else []
     return {
         "path": None if path is None else _path(path),
         "kept": _kept(model, path) if hasattr(model, "coef_") else None,
         "mattered": [list(row) for row in shares] or None,
     }
-
-
-def _small(model: Any) -> bool:  # noqa: ANN401 - a fitted search
-    return bool(model.coef_.size * len(model.alphas_) <= _MOST)
 
 
 def _path(path: RegularizationPath) -> dict[str, Any]:

@@ -10,9 +10,7 @@ from polytask.datafits.intercepts import (
     PulledIntercepts,
     TiedIntercepts,
 )
-from polytask.datafits.joining import Counted, Units, all_but_one, in_units, joined
-from polytask.datafits.kinked import KinkedSamples
-from polytask.datafits.kinked_free import FreeFeatures
+from polytask.datafits.kinked import FreeFeatures, KinkedSamples
 from polytask.datafits.moments import (
     TaskStatistics,
     collect_shared,
@@ -21,12 +19,18 @@ from polytask.datafits.moments import (
     spread_out,
     weights_of,
 )
-from polytask.datafits.narrowed import narrowed
 from polytask.datafits.on_rows import on_rows
 from polytask.datafits.rooted import Rooted
-from polytask.datafits.samples import Samples
+from polytask.datafits.samples import Samples, narrowed
 from polytask.datafits.squares import MomentSquares, RowSquares
-from polytask.datafits.statistics import SquaredStatistics
+from polytask.datafits.statistics import (
+    Counted,
+    SquaredStatistics,
+    Units,
+    all_but_one,
+    in_units,
+    joined,
+)
 
 __all__ = [
     "AnchoredIntercepts",

@@ -1,7 +1,4 @@
-"""Intercepts: absent, tied in groups, or pulled to the mean of their group or to given values.
-
-A free intercept per task is a tie of groups with one member.
-"""
+"""Intercepts: absent, tied in groups, or pulled; and those that minimise the losses."""
 
 from __future__ import annotations
 
@@ -15,9 +12,99 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
-from polytask.datafits.level_blocks import clean_eigh, least_squares, same_size, solve_each
+from polytask.datafits.designs import Shared, Stacked
+from polytask.losses import LogLink
 
 Groups = NDArray[np.intp]
+
+
+def same_size(blocks: list[tuple[Groups, Array]]) -> list[tuple[Groups, Array]]:
+    """Stack the blocks of each size: columns of shape (m, k), matrices of shape (m, k, k)."""
+    by_size: dict[int, list[tuple[Groups, Array]]] = {}
+    for columns, block in blocks:
+        by_size.setdefault(len(columns), []).append((columns, block))
+    return [
+        (np.stack([c for c, _ in same]), np.stack([h for _, h in same]))
+        for size, same in by_size.items()
+        if size
+    ]
+
+
+def solve_each(blocks: list[tuple[Groups, Array]], right: Array) -> Array:
+    """Solve every block by itself."""
+    solved = np.zeros_like(right)
+    for columns, matrices in same_size(blocks):
+        solved[columns] = shortest(matrices, right[columns])
+    return solved
+
+
+def clean_eigh(matrices: Array) -> tuple[Array, Array]:
+    """Eigenvalues and eigenvectors of each matrix; eigenvalues that are rounding become 0."""
+    values, vectors = np.linalg.eigh(matrices)
+    size = values.shape[-1]
+    floor = np.maximum(values[..., -1:], 0.0) * size * np.finfo(float).eps * 10
+    return np.where(values > floor, values, 0.0), vectors
+
+
+def shortest(matrices: Array, right: Array) -> Array:
+    """Solve positive semi-definite systems, the shortest solution of each if singular."""
+    values, vectors = clean_eigh(matrices)
+    inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
+    turned = np.swapaxes(vectors, -1, -2)
+    inner = inverse[..., None] * (turned @ right[..., None])
+    return np.asarray((vectors @ inner)[..., 0])
+
+
+def least_squares(matrix: Array, right: Array) -> Array:
+    """Solve one positive semi-definite system, which may be empty."""
+    return shortest(matrix, right) if len(matrix) else right
+
+
+# What stands for the sum of all counts where each is zero, per unit of weight: their best
+# level is minus infinity.
+_ALMOST_NONE = 1e-3
+
+
+def log_sums(
+    design: Stacked | Shared, loss: LogLink, y: Array, weight: Array, eta: Array
+) -> tuple[Array, Array]:
+    """Return the logarithms of the two sums whose ratio is the best constant."""
+    # Shapes: linear, exponential (columns of the design,).
+    exponent = np.where(weight > 0, loss.side * eta + loss.log_factor(y), -np.inf)
+    top = _largest(design, exponent)
+    top = np.where(np.isfinite(top), top, 0.0)
+    whole = np.zeros(int(design.columns.max(initial=-1)) + 1)
+    whole[design.columns] = top
+    sums = design.collect(weight * np.exp(exponent - design.spread(whole)))
+    total = design.collect(weight)
+    multiple = np.maximum(design.collect(weight * loss.multiple(y)), _ALMOST_NONE * total)
+    return _log(multiple), top + _log(sums)
+
+
+def _largest(design: Stacked | Shared, values: Array) -> Array:
+    """Return the largest value of each column, -inf without rows."""
+    if isinstance(design, Shared):
+        return np.asarray(values.max(axis=0, initial=-np.inf))
+    filled = np.diff(design.offsets) > 0
+    out = np.full(len(filled), -np.inf)
+    if filled.any():
+        out[filled] = np.maximum.reduceat(values, design.offsets[:-1][filled])
+    return out
+
+
+def _log(sums: Array) -> Array:
+    """Return logarithms, NaN of sums over nothing."""
+    return np.log(sums, out=np.full_like(sums, np.nan), where=sums > 0)
+
+
+def joined_sums(sums: Array, groups: NDArray[np.intp]) -> Array:
+    """Return logarithms of sums over the columns of each group, one for every column."""
+    # Shapes: sums (n_columns,), groups (n_columns,).
+    total = np.full(int(groups.max(initial=-1)) + 1, -np.inf)
+    seen = ~np.isnan(sums)
+    np.logaddexp.at(total, groups[seen], sums[seen])
+    total = np.where(np.isneginf(total), np.nan, total)
+    return np.asarray(total[groups])
 
 
 class LevelArrays(NamedTuple):

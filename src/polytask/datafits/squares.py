@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array, Datafit, times_each
-from polytask.datafits.blocks import Block, ScalarBlock
+from polytask.datafits.blocks import Block, Predictions, ScalarBlock, Stack
 from polytask.datafits.intercepts import Intercepts, NoIntercepts
 from polytask.datafits.moments import TaskStatistics
 from polytask.datafits.samples import Samples
-from polytask.datafits.stack import Predictions, Stack
 from polytask.datafits.statistics import SquaredStatistics
 from polytask.losses import Squared
 

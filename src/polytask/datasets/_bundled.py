@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import numpy as np
-from numpy.typing import NDArray
 
-from polytask._checks import sentence
+from polytask._checks import is_whole, sentence
 from polytask.datasets._dataset import Dataset, with_frames
 from polytask.exceptions import ParameterError
 
@@ -151,13 +150,26 @@ def load_digits_few(
     from sklearn.datasets import load_digits
 
     X, digit = load_digits(return_X_y=True)
-    _check_n_labels(n_labels, len(digit))
+    if not is_whole(n_labels) or not 2 <= n_labels <= len(digit):
+        allowed = f"an integer from 2 to {len(digit)}"
+        raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
     full = (digit[:, np.newaxis] == np.arange(10)).astype(np.float64)
+    rng = np.random.default_rng(random_state)
+    observed = np.full_like(full, np.nan)
+    for t, labels in enumerate(full.T):
+        positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
+        n_positive = max(1, round(n_labels * len(positive) / len(labels)))
+        drawn = [
+            rng.choice(positive, n_positive, replace=False),
+            rng.choice(negative, n_labels - n_positive, replace=False),
+        ]
+        rows = np.concatenate(drawn)
+        observed[rows, t] = labels[rows]
     names = tuple(f"digit_{t}" for t in range(10))
     dataset = Dataset(
         name="digits_few",
         X=X,
-        y=_hide_all_but(full, n_labels, np.random.default_rng(random_state)),
+        y=observed,
         task=None,
         feature_names=tuple(f"pixel_{row}_{column}" for row in range(8) for column in range(8)),
         target_names=names,
@@ -206,26 +218,3 @@ def load_wages() -> Dataset:
         citation=_WAGES_CITATION,
         licence="public use file of the US Bureau of Labor Statistics",
     )
-
-
-def _check_n_labels(n_labels: object, n: int) -> None:
-    whole = isinstance(n_labels, (int, np.integer)) and not isinstance(n_labels, bool)
-    if not whole or not 2 <= int(n_labels) <= n:  # type: ignore[call-overload]
-        allowed = f"an integer from 2 to {n}"
-        raise ParameterError(sentence("n_labels", "load_digits_few", allowed, repr(n_labels)))
-
-
-def _hide_all_but(
-    full: NDArray[np.float64], n_labels: int, rng: np.random.Generator
-) -> NDArray[np.float64]:
-    observed = np.full_like(full, np.nan)
-    for t, labels in enumerate(full.T):
-        positive, negative = np.flatnonzero(labels == 1), np.flatnonzero(labels == 0)
-        n_positive = max(1, round(n_labels * len(positive) / len(labels)))
-        drawn = [
-            rng.choice(positive, n_positive, replace=False),
-            rng.choice(negative, n_labels - n_positive, replace=False),
-        ]
-        rows = np.concatenate(drawn)
-        observed[rows, t] = labels[rows]
-    return observed

@@ -101,7 +101,7 @@ class _Memory(dict[str, Any]):
         self[key] = value
 
 
-def opened(
+def open_store(
     path: str | os.PathLike[str] | None, header: Callable[[], Mapping[str, Any]], *, owner: str
 ) -> contextlib.AbstractContextManager[Store]:
     """Open the journal of a run, or keep its pieces in memory where there is no path."""
@@ -318,7 +318,9 @@ class Journal:
         self.close()
 
 
-def move(path: str | os.PathLike[str], target: str | os.PathLike[str], *, owner: str) -> None:
+def move_journal(
+    path: str | os.PathLike[str], target: str | os.PathLike[str], *, owner: str
+) -> None:
     """Give a journal another name, also a damaged one, unless another run is writing to it."""
     journal = Journal(path, owner)
     try:

@@ -34,6 +34,7 @@ _LATER: Mapping[str, frozenset[str]] = {
     "Comparison": frozenset(
         {"relatedness", "path", "sparsity", "parameter_importance", "learning", "ablation"}
         | {"networks_gain", "networks_sharing", "gain_90", "margin", "times_more", "perfect"}
+        | {"doubts"}
     ),
     "Coefficients": frozenset({"model"}),
     "Setup": frozenset({"quick", "times", "time_gap"}),

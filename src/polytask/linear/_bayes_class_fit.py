@@ -12,8 +12,9 @@ from polytask._checks import one_of, positive, positive_integer, sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.scaling import FeatureScaling, feature_scaling, refuse_huge
 from polytask._estimator.weights import label_weights
-from polytask.bayes.choose import Candidate
-from polytask.bayes.laplace_choice import ClassPriors, learn_class_priors
+from polytask.bayes.blocks import RowSpace
+from polytask.bayes.fit import Candidate
+from polytask.bayes.laplace_fit import ClassPriors, learn_class_priors
 from polytask.bayes.laplace_posterior import (
     ClassPosterior,
     class_posterior,
@@ -21,9 +22,7 @@ from polytask.bayes.laplace_posterior import (
     spanned,
 )
 from polytask.bayes.laplace_rows import Labelled
-from polytask.bayes.prior import Prior
-from polytask.bayes.row_space import RowSpace
-from polytask.bayes.structures import Structure
+from polytask.bayes.prior import Prior, Structure
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._bayes_class_rows import class_labels

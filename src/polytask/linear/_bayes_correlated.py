@@ -10,14 +10,11 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask._estimator.scaling import FeatureScaling
 from polytask._estimator.training import cell_mask
-from polytask.bayes.choose import Candidate
 from polytask.bayes.correlated import JointRows, collect_joint, joined
-from polytask.bayes.correlated_choice import learn_correlated
-from polytask.bayes.correlated_fit import JointLearned, Search, Start
+from polytask.bayes.correlated_fit import JointLearned, Search, Start, learn_correlated
 from polytask.bayes.correlated_posterior import JointTasks
-from polytask.bayes.fit import Learned
-from polytask.bayes.prior import Prior
-from polytask.bayes.structures import Structure
+from polytask.bayes.fit import Candidate, Learned
+from polytask.bayes.prior import Prior, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, IncompatibleError
 from polytask.linear._bayes_rows import ScaledRows

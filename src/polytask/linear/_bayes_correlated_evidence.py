@@ -12,8 +12,7 @@ from polytask._estimator.training import cell_mask
 from polytask.bayes.correlated_evidence import joint_likelihood_ratio
 from polytask.bayes.correlated_fit import JointLearned
 from polytask.bayes.correlated_posterior import JointTasks, log_densities_joint
-from polytask.bayes.prior import Prior
-from polytask.bayes.structures import NoVariation, Scalar
+from polytask.bayes.prior import NoVariation, Prior, Scalar
 from polytask.data import TaskData
 from polytask.linear._bayes_rows import ScaledRows
 

@@ -16,9 +16,7 @@ from polytask.bayes.correlated_posterior import JointTasks
 from polytask.bayes.evidence import Evidence, likelihood_ratio, log_densities, verdict
 from polytask.bayes.fit import Learned, learn
 from polytask.bayes.marginal import Model
-from polytask.bayes.posterior import line_of, noise_of
-from polytask.bayes.prior import Prior
-from polytask.bayes.structures import NoVariation, Scalar
+from polytask.bayes.prior import NoVariation, Prior, Scalar, line_of, noise_of
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_correlated_evidence import joint_densities, joint_ratios

@@ -20,17 +20,13 @@ from polytask._estimator.scaling import (
 )
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task
-from polytask.bayes.blocks import Block
-from polytask.bayes.choose import Candidate, choose
+from polytask.bayes.blocks import Block, RowSpace
 from polytask.bayes.correlated import JointRows
 from polytask.bayes.correlated_fit import JointLearned
 from polytask.bayes.correlated_posterior import JointTasks
-from polytask.bayes.fit import Learned, learn
+from polytask.bayes.fit import Candidate, Learned, choose, learn, pull_to_common
 from polytask.bayes.marginal import Model
-from polytask.bayes.noise import pull_to_common
-from polytask.bayes.prior import Prior
-from polytask.bayes.row_space import RowSpace
-from polytask.bayes.structures import NoVariation, Structure
+from polytask.bayes.prior import NoVariation, Prior, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
 from polytask.linear._bayes_correlated import (

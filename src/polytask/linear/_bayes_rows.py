@@ -10,9 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator.scaling import FeatureScaling
 from polytask._linalg import is_sparse
-from polytask.bayes.blocks import Block
-from polytask.bayes.collect import collect_shared, collect_stacked
-from polytask.bayes.row_space import RowSpace
+from polytask.bayes.blocks import Block, RowSpace, collect_shared, collect_stacked
 from polytask.data import Form, TaskData
 
 Array = NDArray[np.float64]

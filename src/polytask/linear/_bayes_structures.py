@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from polytask._checks import nearest, one_of, sentence
-from polytask.bayes.structures import (
+from polytask.bayes.prior import (
     Diagonal,
     Full,
     LowRank,

@@ -13,8 +13,7 @@ from polytask._estimator.scaling import FeatureScaling, TargetScaling
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
 from polytask.bayes.correlated_posterior import JointPosterior, JointTasks, joint_posterior
-from polytask.bayes.posterior import line_of, noise_of, posterior_covariance, posterior_means
-from polytask.bayes.prior import Prior
+from polytask.bayes.prior import Prior, line_of, noise_of, posterior_covariance, posterior_means
 from polytask.linear._bayes_rows import dense
 from polytask.linear._prediction import LinearTasks
 from polytask.losses import Squared

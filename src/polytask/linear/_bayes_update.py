@@ -15,10 +15,16 @@ from polytask._estimator.scaling import refuse_huge
 from polytask._estimator.scored import scored_data
 from polytask._estimator.scoring import Labelled, labelled_rows
 from polytask._estimator.weights import label_weights, sum_by_task
-from polytask.bayes.blocks import Block, renumbered
-from polytask.bayes.collect import collect_shared, collect_stacked, merged, opened_block
+from polytask.bayes.blocks import (
+    Block,
+    collect_shared,
+    collect_stacked,
+    merged,
+    opened_block,
+    renumbered,
+)
 from polytask.bayes.correlated import JointRows, collect_joint
-from polytask.bayes.posterior import line_of, noise_of, posterior_means
+from polytask.bayes.prior import line_of, noise_of, posterior_means
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.linear._bayes_correlated import with_rows
 from polytask.linear._bayes_rows import PriorRows, ScaledRows

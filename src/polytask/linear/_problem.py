@@ -30,7 +30,7 @@ from polytask.linear._parts import RowParts, all_roots, without_gaps
 from polytask.linear._source import Source
 from polytask.linear._terms import Scaled, Term, term_of
 from polytask.penalties import Penalty
-from polytask.penalties.features import FeatureSpace, bind_features, binds_signs
+from polytask.penalties.weighted import FeatureSpace, bind_features, binds_signs
 
 Array = NDArray[np.float64]
 

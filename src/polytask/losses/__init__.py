@@ -3,17 +3,9 @@
 from __future__ import annotations
 
 from polytask.losses.base import Loss
-from polytask.losses.gamma import Gamma
-from polytask.losses.huber import Huber
-from polytask.losses.log_link import LogLink
-from polytask.losses.logistic import Logistic
-from polytask.losses.multinomial import Multinomial
-from polytask.losses.piecewise import PiecewiseLinear
-from polytask.losses.poisson import Poisson
-from polytask.losses.quantile import Quantile
-from polytask.losses.square_root import SquareRoot
-from polytask.losses.squared import Squared
-from polytask.losses.squared_hinge import SquaredHinge
+from polytask.losses.of_classes import Logistic, Multinomial, SquaredHinge
+from polytask.losses.of_means import Gamma, LogLink, Poisson
+from polytask.losses.of_numbers import Huber, PiecewiseLinear, Quantile, Squared, SquareRoot
 
 LOSSES: dict[str, type[Loss]] = {
     "squared": Squared,

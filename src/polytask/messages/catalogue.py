@@ -202,16 +202,31 @@ class Translator:
         return text
 
 
+# Fields of messages that hold names of users.
+_NAMES = frozenset({"name", "column", "task"})
+
+
 @dataclass(frozen=True)
 class LazyMessage:
-    """A key of the table with its fields."""
+    """A key of the catalogue with its fields: numbers, names, or the :attr:`node` of another."""
 
     key: str
-    fields: dict[str, int] = field(default_factory=dict)
+    fields: dict[str, Any] = field(default_factory=dict)
 
-    def text(self, speech: Translator) -> str:
-        """Return the sentence in the language of a speech."""
-        return speech(self.key, self.fields)
+    @property
+    def node(self) -> dict[str, Any]:
+        """What stands for it within the fields of another message."""
+        return {"key": self.key, "fields": self.fields}
+
+    def text(self, say: Translator) -> str:
+        """Return the sentence in the language of a translator."""
+        shown = {}
+        for name, value in self.fields.items():
+            nested = isinstance(value, Mapping)
+            shown[name] = LazyMessage(**value).text(say) if nested else value
+            if name in _NAMES:
+                shown[name] = say.text(value)
+        return say(self.key, shown)
 
     def __str__(self) -> str:
         """Return the sentence in English."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from polytask.penalties.base import (
+    Columns,
     CompiledRows,
     Conjugate,
     Mergeable,
@@ -15,32 +16,33 @@ from polytask.penalties.base import (
     RowSeparable,
     Smooth,
 )
-from polytask.penalties.capped import CappedL21
-from polytask.penalties.chains import AlongTime, along_time
-from polytask.penalties.columns import Columns
-from polytask.penalties.composed import Composed
 from polytask.penalties.constraints import bounded, positive
-from polytask.penalties.couplings import Coupling, TowardMean, coupling, toward_mean
+from polytask.penalties.couplings import (
+    AlongTime,
+    Coupling,
+    TowardMean,
+    along_time,
+    coupling,
+    toward_mean,
+)
 from polytask.penalties.decomposition import Split, decompose
-from polytask.penalties.feature_groups import GroupNorm
 from polytask.penalties.fused import FusedTasks
-from polytask.penalties.graphs import AlongGraph, along_graph
+from polytask.penalties.graphs import AlongGraph, NetworkLasso, along_graph
+from polytask.penalties.groups import GroupNorm, OutlierTasks
 from polytask.penalties.latent import LatentTasks
-from polytask.penalties.maximum import L1Inf
-from polytask.penalties.network import NetworkLasso
-from polytask.penalties.nonconvex import MCP, SCAD
-from polytask.penalties.nonconvex_log import reweighted
-from polytask.penalties.outliers import OutlierTasks
+from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
 from polytask.penalties.parsing import PENALTIES, parse
-from polytask.penalties.parts import Parts
-from polytask.penalties.parts_named import dirty, robust, robust_features, sparse_low_rank
-from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
+from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
+from polytask.penalties.row_groups import L1Inf, TreeGroup
+from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
 from polytask.penalties.shifts import Shifted
-from polytask.penalties.spectral import TraceNorm
-from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
-from polytask.penalties.spectral_structure import AlternatingStructure
-from polytask.penalties.sums import Sum
-from polytask.penalties.tree import TreeGroup
+from polytask.penalties.spectral import (
+    AlternatingStructure,
+    Clustered,
+    LearnedCovariance,
+    TraceNorm,
+)
+from polytask.penalties.sums import Composed, Sum
 from polytask.penalties.weighted import weighted
 
 __all__ = [

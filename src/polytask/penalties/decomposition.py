@@ -18,10 +18,9 @@ from polytask.penalties.base import (
     RowSeparable,
     Smooth,
 )
-from polytask.penalties.composed import Composed
-from polytask.penalties.rowwise import L2
+from polytask.penalties.rows import L2
 from polytask.penalties.shifts import Shifted
-from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
+from polytask.penalties.sums import Composed, Sum, add, merge, parts_of, same_point
 
 
 @dataclass(frozen=True)

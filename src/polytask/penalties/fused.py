@@ -13,11 +13,9 @@ from polytask._checks import nonnegative
 from polytask._linalg import Array, host, index_like, like, namespace
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
-from polytask.penalties.base import Penalty, RowKernel
-from polytask.penalties.columns import Columns
-from polytask.penalties.couplings import check_width
-from polytask.penalties.row_norms import RowNorm, largest_dual_norm, shortened, softened
-from polytask.penalties.sequences import checked_order, sequences
+from polytask.penalties.base import Columns, Penalty, RowKernel
+from polytask.penalties.couplings import check_width, checked_order, sequences
+from polytask.penalties.rows import RowNorm, largest_dual_norm, shortened, softened
 from polytask.penalties.terms import (
     ALPHA,
     DEFAULT_ALPHA,

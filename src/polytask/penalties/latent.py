@@ -12,7 +12,7 @@ from polytask._checks import positive_integer
 from polytask._linalg import Array
 from polytask._registry import saveable
 from polytask.exceptions import DataWarning, IncompatibleError
-from polytask.penalties.columns import Columns
+from polytask.penalties.base import Columns
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, checked_by
 
 

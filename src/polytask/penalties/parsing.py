@@ -10,27 +10,23 @@ from typing import Any
 from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.capped import CappedL21
-from polytask.penalties.chains import along_time
 from polytask.penalties.constraints import bounded, positive
-from polytask.penalties.couplings import coupling, toward_mean
-from polytask.penalties.feature_groups import GroupNorm
+from polytask.penalties.couplings import along_time, coupling, toward_mean
 from polytask.penalties.fused import FusedTasks
-from polytask.penalties.graphs import along_graph
+from polytask.penalties.graphs import NetworkLasso, along_graph
+from polytask.penalties.groups import GroupNorm, OutlierTasks
 from polytask.penalties.latent import LatentTasks
-from polytask.penalties.maximum import L1Inf
-from polytask.penalties.network import NetworkLasso
-from polytask.penalties.nonconvex import MCP, SCAD
-from polytask.penalties.nonconvex_log import reweighted
-from polytask.penalties.outliers import OutlierTasks
-from polytask.penalties.parts import Parts
-from polytask.penalties.parts_named import dirty, robust, robust_features, sparse_low_rank
-from polytask.penalties.rowwise import L1, L2, L21, ElasticNet, SparseGroup
-from polytask.penalties.spectral import TraceNorm
-from polytask.penalties.spectral_boxes import Clustered, LearnedCovariance
-from polytask.penalties.spectral_structure import AlternatingStructure
-from polytask.penalties.trace_ball import TraceBall
-from polytask.penalties.tree import TreeGroup
+from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
+from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
+from polytask.penalties.row_groups import L1Inf, TreeGroup
+from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
+from polytask.penalties.spectral import (
+    AlternatingStructure,
+    Clustered,
+    LearnedCovariance,
+    TraceBall,
+    TraceNorm,
+)
 from polytask.penalties.weighted import weighted
 
 # What can be made from numbers alone.

@@ -1,13 +1,10 @@
-"""A norm of rows and the L1 norm sharing a row between them: prox and shares in closed form.
-
-The least ``a norm(u) + b ||w - u||_1`` over u is the support function of the rows whose dual norm
-is at most a and whose entries are at most b, so its prox takes from a row the nearest such row.
-Both norms leave one unknown per row, which sorting the row finds.
-"""
+"""How two penalties share W between them, row by row or to rounding."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from typing import Any, final
 
 import numpy as np
@@ -16,13 +13,17 @@ from polytask._linalg import (
     Array,
     clip,
     counting,
+    host,
     index_like,
+    inner,
     namespace,
     row_norms,
     soft_threshold,
 )
-from polytask.penalties.base import RowKernel
-from polytask.penalties.rowwise import per_entry
+from polytask.exceptions import PolytaskError
+from polytask.penalties.base import Conjugate, Penalty, RowKernel
+from polytask.penalties.decomposition import Split, decompose
+from polytask.penalties.rows import per_entry
 
 
 class SharedNorm(ABC):
@@ -177,3 +178,186 @@ def _ordered(values: Array, order: Array) -> Array:
     start = index_like(np.arange(n) * width, values)
     flat = xp.reshape(xp.astype(order, start.dtype) + start[:, None], (-1,))
     return xp.reshape(xp.take(xp.reshape(values, (-1,)), flat, axis=0), (n, width))
+
+
+# The cost exceeds the least one by at most this share; beyond so many times it is refused.
+_WANTED = 1e-10
+_REFUSED = 100.0
+# In coarser numbers the share is that of so many units of rounding.
+_UNITS = 10.0
+# Without conjugates: the last move, relative to W.
+_STILL = 1e-13
+_MOST_STEPS = 20_000
+_CHECK_EVERY = 5
+_MEMORY = 20
+_RIDGE = 1e-12
+# The step, in units of (size of W) / (size of the slopes).
+_STEP = 0.6
+# After so many steps, go on with this share of it.
+_STAGE = 300
+_SHARES = (0.1, 0.1, 0.1, 1000.0)
+
+
+@dataclass
+class _Mixed:
+    """Steps of a fixed-point iteration, combined so that they cancel (Anderson)."""
+
+    moves: list[np.ndarray] = field(default_factory=list)
+    points: list[np.ndarray] = field(default_factory=list)
+
+    def add(self, point: np.ndarray, move: np.ndarray) -> np.ndarray | None:
+        """Remember a step and where it led; return the combination, None at the first."""
+        self.moves = [*self.moves, move.ravel()][-_MEMORY:]
+        self.points = [*self.points, point][-_MEMORY:]
+        steps = np.array(self.moves)
+        products = steps @ steps.T
+        size = float(np.trace(products))
+        if len(steps) < 2 or not 0 < size < np.inf:
+            return None
+        ridge = _RIDGE * size * np.eye(len(steps))
+        weights = np.linalg.solve(products + ridge, np.ones(len(steps)))
+        combined: np.ndarray = np.tensordot(weights / weights.sum(), np.array(self.points), 1)
+        return combined
+
+    def clear(self) -> None:
+        """Forget everything."""
+        self.moves, self.points = [], []
+
+
+class _Division:
+    """The iteration for one W: splitting between the penalties and the sum of the parts."""
+
+    # Smooth terms of the parts enter by their gradients.
+
+    def __init__(self, members: Sequence[Penalty], W: np.ndarray, wanted: float) -> None:
+        self.members, self.W, self.wanted = members, W, wanted
+        self.splits: list[Split] = [decompose(member) for member in members]
+        given = [member.null_point for member in members]
+        self.points = np.stack([np.zeros_like(W) if p is None else host(p) for p in given])
+        left = W - self.points.sum(axis=0)
+        # One part takes everything beyond the points that cost least.
+        alone = [self._given(k, left) for k in range(len(members))]
+        costs = [self.cost(parts) for parts in alone]
+        self.whole = min(costs)
+        self.rest = costs.index(self.whole)
+        self.first = alone[self.rest]
+        bend = max((s.smooth.curvature() for s in self.splits if s.smooth), default=0.0)
+        longest = 1.0 / bend if bend > 0 else np.inf
+        size = inner(left, left)
+        self.step = min(_STEP * size / self.whole if 0 < self.whole < np.inf else 1.0, longest)
+        self.begin = self.points + left / len(members)
+
+    def _given(self, k: int, left: np.ndarray) -> list[np.ndarray]:
+        """Return the parts of which the k-th takes all that is left."""
+        parts = list(self.points)
+        parts[k] = parts[k] + left
+        return parts
+
+    def prox(self, z: np.ndarray) -> np.ndarray:
+        """Return the prox of every part."""
+        pairs = zip(self.splits, z, strict=True)
+        return np.stack(
+            [s.proximable.prox(part, self.step) if s.proximable else part for s, part in pairs]
+        )
+
+    def slopes(self, parts: np.ndarray) -> np.ndarray:
+        """Return the gradients of the smooth terms."""
+        pairs = zip(self.splits, parts, strict=True)
+        return np.stack(
+            [s.smooth.gradient(part) if s.smooth else np.zeros_like(part) for s, part in pairs]
+        )
+
+    def move(self, z: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Return the parts, the slope common to all of them, and the step of z."""
+        parts = self.prox(z)
+        slopes = self.slopes(parts)
+        ahead = 2 * parts - z - self.step * slopes
+        summing = ahead + (self.W - ahead.sum(axis=0)) / len(z)
+        common = ((z - parts) / self.step + slopes).mean(axis=0)
+        return parts, common, summing - parts
+
+    def completed(self, parts: np.ndarray) -> list[np.ndarray]:
+        """Return parts that sum to W: one takes the rest."""
+        found = list(parts)
+        found[self.rest] = self.W - (parts.sum(axis=0) - parts[self.rest])
+        return found
+
+    def cost(self, parts: Sequence[np.ndarray]) -> float:
+        """Return the sum of the penalties of the parts."""
+        return sum(member.value(part) for member, part in zip(self.members, parts, strict=True))
+
+    def bound(self, slope: np.ndarray) -> float | None:
+        """Return what no division can cost less than, None where nothing is known."""
+        duals = [
+            s.proximable
+            for s in self.splits
+            if s.smooth is None and isinstance(s.proximable, Conjugate)
+        ]
+        if len(duals) < len(self.splits):
+            return None
+        scale = min(1.0, *(dual.feasible_scale(slope) for dual in duals))
+        return scale * inner(slope, self.W) - sum(d.conjugate(scale * slope) for d in duals)
+
+
+def divide(members: Sequence[Penalty], W: np.ndarray) -> tuple[list[np.ndarray], float]:
+    """Return the cheapest parts of W, one for each penalty, and what they cost."""
+    # Shapes: W (n_features, n_columns).
+    wanted = max(_WANTED, _UNITS * float(np.finfo(W.dtype).eps))
+    W = W.astype(np.float64, copy=False)
+    if len(members) == 1:
+        return [W], members[0].value(W)
+    task = _Division(members, W, wanted)
+    if task.whole == 0:
+        return task.first, 0.0
+    return _iterate(task)
+
+
+def _iterate(task: _Division) -> tuple[list[np.ndarray], float]:
+    """Step until the cost is known to rounding, or nothing moves any more."""
+    z, mixed = task.begin, _Mixed()
+    best, cost, below = task.first, task.whole, -np.inf
+    now = task.move(z)
+    for step in range(_MOST_STEPS):
+        parts, common, move = now
+        if step % _CHECK_EVERY == 0:
+            found = task.completed(parts)
+            value, bound = task.cost(found), task.bound(common)
+            best, cost = (found, value) if value < cost else (best, cost)
+            below = below if bound is None else max(below, bound)
+            still = bound is None and _size(move) <= _STILL * _size(task.W)
+            if still or cost - below <= task.wanted * cost:
+                return best, cost
+        if step % _STAGE == _STAGE - 1:
+            # Entries of very different sizes need steps of different sizes.
+            share = _SHARES[step // _STAGE % len(_SHARES)]
+            task.step *= share
+            z, mixed = parts + share * (z - parts), _Mixed()
+            now = task.move(z)
+            continue
+        z, now = _advanced(task, mixed, z, move)
+    if cost - below <= _REFUSED * task.wanted * cost:
+        return best, cost
+    names = " and ".join(repr(member) for member in task.members)
+    raise PolytaskError(
+        f"The value of {names} as parts of one matrix is not known to "
+        f"{_REFUSED * task.wanted:.0e} after {_MOST_STEPS} steps; their strengths or the entries "
+        "of W are too different in size."
+    )
+
+
+def _advanced(
+    task: _Division, mixed: _Mixed, z: np.ndarray, move: np.ndarray
+) -> tuple[np.ndarray, tuple[np.ndarray, np.ndarray, np.ndarray]]:
+    """Return the next point and what follows from it, extrapolated where that is shorter."""
+    plain = z + move
+    jump = mixed.add(plain, move)
+    if jump is not None:
+        ahead = task.move(jump)
+        if _size(ahead[2]) <= _size(move):
+            return jump, ahead
+        mixed.clear()
+    return plain, task.move(plain)
+
+
+def _size(values: np.ndarray) -> float:
+    return float(np.linalg.norm(values))

@@ -15,6 +15,7 @@ from polytask._linalg import Array, frozen, host, inner, like
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError
 from polytask.penalties.base import (
+    Columns,
     Conjugate,
     Mergeable,
     Nonconvex,
@@ -26,9 +27,7 @@ from polytask.penalties.base import (
     Smooth,
     Valued,
 )
-from polytask.penalties.columns import Columns
-from polytask.penalties.composed import Composed
-from polytask.penalties.sums import Operators, merge, same_point
+from polytask.penalties.sums import Composed, Operators, merge, same_point
 
 
 @dataclass(frozen=True, eq=False, repr=False)

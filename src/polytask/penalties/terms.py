@@ -13,8 +13,7 @@ from polytask._checks import fraction, nonnegative
 from polytask._linalg import Array, frozen, rounding
 from polytask._registry import State
 from polytask.exceptions import ParameterError
-from polytask.penalties.base import Conjugate, Mergeable, NullStrength, Penalty
-from polytask.penalties.columns import Columns
+from polytask.penalties.base import Columns, Conjugate, Mergeable, NullStrength, Penalty
 from polytask.penalties.shifts import shift
 from polytask.penalties.sums import Operators, unknown_parameter
 

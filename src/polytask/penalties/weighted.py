@@ -1,15 +1,21 @@
-"""A weight for every feature: unpenalised, excluded, or penalised more or less than others."""
+"""A weight for every feature: unpenalised, excluded, or penalised more or less."""
 
 from __future__ import annotations
 
-from typing import Any, final
+import numbers
+from abc import abstractmethod
+from collections.abc import Hashable, Mapping
+from dataclasses import dataclass
+from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._linalg import Array, like
-from polytask._registry import saveable
+from polytask._checks import nearest, number, sentence
+from polytask._linalg import Array, host, largest, like, namespace, rounding, row_norms
+from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import (
+    Columns,
     CompiledRows,
     Conjugate,
     Mergeable,
@@ -18,15 +24,346 @@ from polytask.penalties.base import (
     Penalty,
     PerFeature,
     Quadratic,
+    RowKernel,
+    RowLimits,
     Smooth,
     Valued,
 )
-from polytask.penalties.row_values import row_conjugates
-from polytask.penalties.rowwise import L2
+from polytask.penalties.decomposition import RidgedRows
+from polytask.penalties.parts import Parts
+from polytask.penalties.rows import L2, per_row, row_conjugates, row_values
 from polytask.penalties.shifts import Shifted, shift
-from polytask.penalties.sums import Sum, add, merge
-from polytask.penalties.terms import NormTerm
-from polytask.penalties.weighted_rows import Weighted, Weights, checked_weights
+from polytask.penalties.sums import Operators, Sum, add, merge
+from polytask.penalties.terms import NormTerm, finite_limit
+
+
+class RowWrapper(Operators, PerFeature, CompiledRows):
+    """A row penalty that treats features differently; strength and tasks are the inner one's."""
+
+    # A leaf class is a dataclass with the field `penalty`.
+
+    penalty: Any  # a Penalty with the capabilities of the leaf class
+
+    @classmethod
+    @abstractmethod
+    def fits(cls, penalty: Penalty) -> bool:
+        """Tell whether a penalty has the capabilities that this class passes on."""
+
+    @abstractmethod
+    def like_this(self, penalty: Penalty) -> Penalty:
+        """Return the same around another penalty."""
+
+    @property
+    def strength(self) -> float | None:
+        """The strength of the penalty, that of a feature of weight 1."""
+        strength: float | None = self.penalty.strength
+        return strength
+
+    @property
+    def null_point(self) -> Array | None:
+        """None: the penalty vanishes at W = 0."""
+        return None
+
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the same with another strength."""
+        return self.like_this(self.penalty.with_strength(alpha))
+
+    def scaled(self, factor: float) -> Penalty:
+        """Return `factor` (>= 0) times the penalty; what it says of features stays."""
+        return self.like_this(self.penalty.scaled(factor))
+
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the penalty of W - W0, W0 of shape (n_features, n_columns)."""
+        return shift(self, W0)
+
+    def bind(self, columns: Columns) -> Penalty:
+        """Return a copy that knows tasks and classes."""
+        return self.like_this(self.penalty.bind(columns))
+
+
+_NONE: np.ndarray = np.zeros(0, dtype=np.intp)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """The features that the rows of W belong to. Shapes: unit (n_features, n_columns)."""
+
+    n_features: int
+    names: tuple[str, ...] | None
+    unit: np.ndarray
+
+    def positions(self, feature: object, parameter: str, owner: str) -> list[int]:
+        """Return the rows of a feature: a position, an encoded name, or a column of a table."""
+        names = self.names or ()
+        whole = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
+        if whole and 0 <= int(feature) < self.n_features:  # type: ignore[call-overload]
+            return [int(feature)]  # type: ignore[call-overload]
+        found = [j for j, name in enumerate(names) if name == feature]
+        found = found or [j for j, name in enumerate(names) if name.split("=")[0] == feature]
+        if found:
+            return found
+        allowed = f"features: positions 0 to {self.n_features - 1}"
+        allowed += ", or names of columns" if names else "; X has no names"
+        got = sentence(parameter, owner, allowed, repr(feature))
+        raise ParameterError(got + nearest(feature, names))
+
+
+def bind_features(penalty: Penalty, space: FeatureSpace) -> Penalty:
+    """Return a copy of a penalty, composed or not, that knows the features."""
+    match penalty:
+        case Sum():
+            return add(bind_features(member, space) for member in penalty.members)
+        case Shifted():
+            return shift(bind_features(penalty.penalty, space), penalty.by)
+        case Parts():
+            return Parts([_of_part(member, space) for member in penalty.members])
+        case PerFeature():
+            return penalty.bind_features(space)
+    return penalty
+
+
+def _of_part(member: Penalty, space: FeatureSpace) -> Penalty:
+    """Return a member of parts that knows the features; it has to penalise each of them."""
+    bound = bind_features(member, space)
+    if unpenalised_rows(bound).size:
+        raise IncompatibleError(
+            f"{member!r} leaves features alone, and their part takes them whole; the penalties "
+            "of parts have to penalise every feature. Use small weights instead of 0."
+        )
+    return bound
+
+
+def rows_of(part: Any, index: Array) -> Any:  # noqa: ANN401 - what solvers take a prox of
+    """Return a penalty of rows for some rows of W alone."""
+    match part:
+        case RidgedRows():
+            return RidgedRows(rows_of(part.penalty, index), part.ridge)
+        case PerFeature():
+            return part.of_rows(index)
+    return part
+
+
+def unpenalised_rows(penalty: object) -> np.ndarray:
+    """Return the rows of W for which zero is not special to a penalty or a part of one."""
+    # Smooth terms may act on them.
+    match penalty:
+        case Sum():
+            return _common(penalty)
+        case Shifted():
+            return unpenalised_rows(penalty.penalty)
+        case RidgedRows():
+            return unpenalised_rows(penalty.penalty)
+        case PerFeature():
+            return penalty.unpenalised
+    return _NONE
+
+
+def _common(penalty: Sum) -> np.ndarray:
+    """Return the rows that no member with a kink at zero acts on."""
+    kinked = [member for member in penalty.members if not isinstance(member, Smooth)]
+    found = [set(unpenalised_rows(member).tolist()) for member in kinked]
+    return np.array(sorted(set.intersection(*found)), dtype=np.intp) if found else _NONE
+
+
+def binds_signs(penalty: object) -> bool:
+    """Say whether a penalty does not allow every W."""
+    match penalty:
+        case Sum():
+            return any(binds_signs(member) for member in penalty.members)
+        case Shifted():
+            return binds_signs(penalty.penalty)
+        case PerFeature():
+            return penalty.binds_signs
+    return False
+
+
+# Weights in the order of the features, or by feature.
+Weights = np.ndarray | tuple[tuple[Hashable, float], ...]
+
+_ALLOWED = "a number >= 0 for every feature (0: not penalised, inf: excluded)"
+_OWNER = "weighted"
+
+
+def _checked_weight(value: object) -> float:
+    if value == float("inf"):
+        return float("inf")
+    weight = number(value, "feature_weights", _OWNER, _ALLOWED)
+    if weight < 0:
+        raise ParameterError(sentence("feature_weights", _OWNER, _ALLOWED, repr(value)))
+    return weight
+
+
+def checked_weights(weights: object) -> Weights:
+    """Return weights as a read-only array or as pairs, or raise."""
+    if isinstance(weights, Mapping):
+        return tuple((key, _checked_weight(value)) for key, value in weights.items())
+    if isinstance(weights, tuple) and all(isinstance(w, tuple) for w in weights) and weights:
+        return checked_weights(dict(weights))
+    try:
+        found = np.array(weights, dtype=float)
+    except (TypeError, ValueError):
+        raise ParameterError(
+            sentence("feature_weights", _OWNER, _ALLOWED, repr(weights))
+        ) from None
+    if found.ndim != 1 or not found.size or not bool(np.all(found >= 0)):
+        raise ParameterError(sentence("feature_weights", _OWNER, _ALLOWED, repr(weights)))
+    found.flags.writeable = False
+    return found
+
+
+def kernel_of(penalty: Any) -> RowKernel:  # noqa: ANN401 - L2, or any with a row kernel
+    """Return the compiled prox of one row."""
+    if not isinstance(penalty, L2):
+        kernel: RowKernel = penalty.row_kernel()
+        return kernel
+    from polytask.penalties.row_kernels import shrink_row
+
+    return RowKernel(shrink_row, np.array([0.0, 0.0, penalty.weight]))
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Weighted(RowWrapper):
+    """A sum over features of weight times penalty of the row, made by :func:`weighted`."""
+
+    # Shapes: weights (n_features,).
+    # ``isinstance(p, Weighted)`` recognises any. Its parameters are those of the penalty, and
+    # ``feature_weights``.
+
+    penalty: Any  # a Penalty with the capabilities of the leaf class: see `_leaf`
+    weights: Weights
+
+    binds_signs = False
+
+    @property
+    def forbids(self) -> bool:
+        """Whether features are excluded."""
+        weights = self.weights
+        values = weights if isinstance(weights, np.ndarray) else [w for _, w in weights]
+        return bool(np.isinf(np.asarray(values, dtype=float)).any())
+
+    def like_this(self, penalty: Penalty) -> Penalty:
+        """Return another penalty of the same kind with the same weights."""
+        return type(self)(penalty, self.weights)
+
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the penalty with its fraction turned into a strength."""
+        if self.penalty.strength is not None:
+            return self
+        if isinstance(self, NullStrength):
+            finite_limit(self, gradient)
+        return self.like_this(self.penalty.resolved(self.divided(gradient)))
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the parameters of the penalty, and the weights as `feature_weights`."""
+        params: dict[str, Any] = self.penalty.get_params(deep)
+        given = self.weights if isinstance(self.weights, np.ndarray) else dict(self.weights)
+        return params | {"feature_weights": given}
+
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with one parameter changed."""
+        if name == "feature_weights":
+            return type(self)(self.penalty, checked_weights(value))
+        return self.like_this(self.penalty.replace(name, value))
+
+    def to_state(self) -> State:
+        """Return the penalty and the weights."""
+        if isinstance(self.weights, np.ndarray):
+            return {"penalty": self.penalty, "weights": self.weights}
+        names, values = zip(*self.weights, strict=True) if self.weights else ((), ())
+        return {"penalty": self.penalty, "features": list(names), "weights": list(values)}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the penalty from :meth:`to_state`."""
+        if "features" in state:
+            pairs = tuple(zip(state["features"], state["weights"], strict=True))
+            return cls(state["penalty"], pairs)
+        return cls(state["penalty"], checked_weights(state["weights"]))
+
+    def __repr__(self) -> str:
+        """Show the penalty, and the weights as they were given."""
+        if isinstance(self.weights, np.ndarray):
+            return f"weighted({self.penalty!r}, <array of shape {self.weights.shape}>)"
+        return f"weighted({self.penalty!r}, {dict(self.weights)!r})"
+
+    def bind_features(self, space: FeatureSpace) -> Penalty:
+        """Return a copy with the weights in the order of the features."""
+        if isinstance(self.weights, np.ndarray):
+            self.own(space.n_features)
+            return self
+        found = np.ones(space.n_features)
+        for feature, weight in self.weights:
+            found[space.positions(feature, "feature_weights", _OWNER)] = weight
+        return type(self)(self.penalty, checked_weights(found))
+
+    def own(self, n_rows: int) -> np.ndarray:
+        """Return the weights of W with so many rows; none for none."""
+        if not isinstance(self.weights, np.ndarray):
+            raise ParameterError(
+                f"{self!r} names features; call bind_features first, as fitting does."
+            )
+        if n_rows not in (0, len(self.weights)):
+            allowed = f"one for each feature ({n_rows})"
+            raise ParameterError(
+                sentence("feature_weights", _OWNER, allowed, f"{len(self.weights)}")
+            )
+        return self.weights[:n_rows]
+
+    @property
+    def unpenalised(self) -> np.ndarray:
+        """The rows of weight 0."""
+        known = isinstance(self.weights, np.ndarray)
+        return np.flatnonzero(self.weights == 0) if known else np.zeros(0, dtype=np.intp)
+
+    def of_rows(self, index: Array) -> Any:  # noqa: ANN401
+        """Return the penalty of some rows of W alone."""
+        return type(self)(self.penalty, self.own(len(self.weights))[index])
+
+    def value(self, W: Array) -> float:
+        """Return the weighted sum of the values of the rows."""
+        xp, weight = namespace(W), like(self.own(W.shape[0]), W)
+        excluded = xp.isinf(weight)
+        if bool(xp.any(excluded & (row_norms(W) > 0))):
+            return float("inf")
+        finite = xp.where(excluded, xp.zeros_like(weight), weight)
+        return float(xp.sum(finite * row_values(self.penalty, W)))
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the prox of some rows, each with its own multiple of the step."""
+        if 0 in rows.shape:
+            return rows
+        xp = namespace(rows)
+        weight = like(self.own(len(self.weights))[_on_host(index)], rows)
+        excluded, free = xp.isinf(weight), weight == 0
+        usual = xp.where(excluded | free, xp.ones_like(weight), weight)
+        moved = self.penalty.prox_rows(rows, index, per_row(step, rows) * usual)
+        kept = xp.where(free[:, None], rows, moved)
+        return xp.where(excluded[:, None], xp.zeros_like(rows), kept)
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row, with the weights as limits."""
+        kernel = kernel_of(self.penalty)
+        weight = np.array(self.own(len(self.weights)))
+        return RowKernel(
+            kernel.prox, kernel.parameters, RowLimits(weight, *kernel.limits.arrays[1:])
+        )
+
+    def divided(self, Z: Array) -> Array:
+        """Return Z with every row divided by its weight; 0 in rows of weight 0 and inf."""
+        xp, weight = namespace(Z), like(self.own(Z.shape[0]), Z)
+        usual = (weight > 0) & ~xp.isinf(weight)
+        safe = xp.where(usual, weight, xp.ones_like(weight))
+        return xp.where(usual[:, None], Z / safe[:, None], xp.zeros_like(Z))
+
+    def is_orthogonal(self, Z: Array) -> bool:
+        """Tell whether Z vanishes, up to rounding, in the rows of weight 0."""
+        xp, weight = namespace(Z), like(self.own(Z.shape[0]), Z)
+        free = xp.where((weight == 0)[:, None], Z, xp.zeros_like(Z))
+        return largest(free) <= rounding(Z) * largest(Z)
+
+
+def _on_host(index: Array | slice) -> Any:  # noqa: ANN401
+    return index if isinstance(index, slice | np.ndarray) else host(index)
 
 
 class _Null(Weighted, NullStrength):

@@ -10,7 +10,6 @@ from polytask.messages import CLOSE, OPEN, unmarked
 from polytask.reporting.document import (
     Block,
     Bullets,
-    Cell,
     Code,
     Document,
     Facts,
@@ -86,17 +85,16 @@ def _fenced(text: str, language: str) -> str:
 def markdown_table(table: Table) -> str:
     """Return a table of Markdown whose columns are also aligned in a terminal."""
     heads = [escaped(unmarked(column.title)) for column in table.columns[:_COLUMNS]]
-    rows = [heads, *([_shown(cell) for cell in row[:_COLUMNS]] for row in table.rows)]
+    rows = [heads]
+    for row in table.rows:
+        cells = row[:_COLUMNS]
+        rows.append([escaped(c.text) if c.own else _own(c.text) for c in cells])
     widths = [max(3, *map(width, column)) for column in zip(*rows, strict=True)]
     ends = [":" if column.numeric else "-" for column in table.columns]
     rule = ["-" * (wide - 1) + end for wide, end in zip(widths, ends, strict=False)]
     head, *body = (f"| {line} |" for line in _aligned(table, rows, " | "))
     lines = (f"**{_own(table.caption)}**", "", head, f"| {' | '.join(rule)} |", *body)
     return "\n".join(lines)
-
-
-def _shown(cell: Cell) -> str:
-    return escaped(cell.text) if cell.own else _own(cell.text)
 
 
 def _aligned(table: Table, rows: list[list[str]], between: str) -> list[str]:

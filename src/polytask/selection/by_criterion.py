@@ -22,8 +22,7 @@ from polytask.selection.evidence import Evidence, evidence
 from polytask.selection.judging import Judged, Path, PathFitter
 from polytask.selection.rules import Candidate
 from polytask.solvers import Solution
-from polytask.solvers.degrees import Effort, column_degrees
-from polytask.solvers.level_degrees import intercept_degrees, with_moments
+from polytask.solvers.degrees import Effort, column_degrees, intercept_degrees, with_moments
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -19,10 +19,10 @@ from polytask.datafits import (
     narrowed,
 )
 from polytask.datafits.base import Array, LinearMap
-from polytask.datafits.local import majorant
+from polytask.datafits.samples import majorant
 from polytask.penalties import Penalty, Quadratic, Smooth
-from polytask.penalties.features import unpenalised_rows
 from polytask.penalties.sums import Sum, add
+from polytask.penalties.weighted import unpenalised_rows
 
 Index = NDArray[np.intp]
 Evaluate = Callable[[Array, Array | None], Evaluation]

@@ -14,9 +14,8 @@ import numpy as np
 from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
 
 from polytask.datafits.base import Array, LinearMap
-from polytask.solvers._block_data import Index
-from polytask.solvers._block_engines import DenseEngine, Engine, GramEngine
-from polytask.solvers._separate_terms import RowTerms
+from polytask.solvers._block_data import DenseEngine, Engine, GramEngine, Index
+from polytask.solvers._separate_engines import RowTerms
 
 # Sweeps before the first attempt, and at least between two.
 _FIRST = 100

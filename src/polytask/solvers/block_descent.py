@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass, replace
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 
@@ -11,17 +13,252 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import CompiledRows, Penalty, Proximable, decompose
+from polytask.penalties import CompiledRows, Conjugate, Penalty, Proximable, RowKernel, decompose
 from polytask.penalties.decomposition import RidgedRows
-from polytask.penalties.features import rows_of
-from polytask.solvers._block_data import Index, SharedData, shared_data
-from polytask.solvers._block_engines import Beside
-from polytask.solvers._block_inner import Goal, Inner
-from polytask.solvers._block_pool import Pool
-from polytask.solvers._separate_terms import coupling_of
-from polytask.solvers.accelerated import carried_on
+from polytask.penalties.weighted import rows_of
+from polytask.solvers._block_data import (
+    Beside,
+    Engine,
+    GramEngine,
+    Index,
+    MomentData,
+    Rows,
+    SharedData,
+    residual_engine,
+    selected,
+    shared_data,
+)
+from polytask.solvers._separate_engines import coupling_of, row_terms
+from polytask.solvers._support_newton import Leaps
 from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.gradient import carried_on, combined
 from polytask.solvers.objective import Objective
+
+# Numbers in a Gram matrix (200 MB) ...
+_LARGEST_GRAM = 2.5e7
+# ... and in copied features, unless the data themselves hold more.
+_LARGEST_COPY = 2.5e7
+# A pool that is larger than a working set by this factor is cut down to it.
+_SLACK = 2.0
+
+
+class Pool:
+    """Features and their inner products, kept between rounds and along a path."""
+
+    # It belongs to one datafit. Features enter with the working sets that ask for them; where
+    # they grow beyond memory, those that the present working set does not need are dropped.
+
+    def __init__(self, data: SharedData) -> None:
+        self.data = data
+        self._forget()
+
+    def _forget(self) -> None:
+        self.index: Index = np.zeros(0, dtype=np.intp)
+        self.where = np.full(len(self.data.own), -1, dtype=np.intp)
+        self.columns: Any = None
+        self.gram: Array | None = np.zeros((0, 0))
+
+    def in_gram_domain(self, size: int) -> bool:
+        """Say whether updates through the Gram matrix are the cheaper ones, and it fits."""
+        if isinstance(self.data, MomentData):
+            return True
+        return size <= 2 * self.data.n_rows and size**2 <= _LARGEST_GRAM
+
+    def _prepare(self, index: Index) -> None:
+        """Hold the features of a working set."""
+        missing = index[self.where[index] < 0]
+        size = len(self.index) + len(missing)
+        room = max(_LARGEST_COPY, self.data.entries) / min(self.data.n_rows, size)
+        if size > room or (size > _SLACK * len(index) and len(missing)):
+            self._forget()
+            missing = index
+        if len(missing):
+            self._append(missing)
+
+    def _append(self, missing: Index) -> None:
+        new = self.data.columns(missing)
+        old, count = self.columns, len(self.index)
+        self.where[missing] = count + np.arange(len(missing))
+        self.index = np.concatenate([self.index, missing])
+        if not self.in_gram_domain(len(self.index)):
+            self.gram = None
+        elif self.gram is not None:
+            grown = np.empty((len(self.index), len(self.index)))
+            grown[count:, count:] = self.data.gram(new, new)
+            if count:
+                grown[:count, :count] = self.gram
+                cross = self.data.gram(new, old)
+                grown[count:, :count] = cross
+                grown[:count, count:] = cross.T
+            self.gram = grown
+        self.columns = new if old is None else self.data.joined(old, new)
+
+    def engine(
+        self, index: Index, W: Array, slope: Array, beside: Beside, kernel: RowKernel
+    ) -> Engine:
+        """Return the engine of a working set. Shapes: W, slope (n_rows, n_columns)."""
+        data = self.data
+        own = data.curvature[index], data.mean[index]
+        rows = Rows(*own, data.scale, data.pull, beside, kernel.of_rows(index))
+        if isinstance(data, MomentData):
+            return GramEngine(data.gram(index, index), rows, W, slope)
+        self._prepare(index)
+        positions = self.where[index]
+        if self.gram is not None and self.in_gram_domain(len(index)):
+            return GramEngine(self._gram_of(positions), rows, W, slope)
+        return residual_engine(data, selected(data, self.columns, positions), rows, index, W)
+
+    def _gram_of(self, positions: Index) -> Array:
+        """Return the inner products of some features, the matrix itself if they are all."""
+        if self.gram is None:
+            raise ValueError("There is no Gram matrix.")
+        whole = len(positions) == len(self.gram)
+        if whole and np.array_equal(positions, np.arange(len(positions))):
+            return self.gram
+        return np.ascontiguousarray(self.gram[np.ix_(positions, positions)])
+
+
+# Sweeps between two extrapolations: more where the first ones were not enough.
+_DEPTHS = ((100, 20), (25, 10), (0, 5))
+# Sweeps that lower nothing beyond rounding end the minimisation after this many checks.
+_PATIENCE = 4
+_ROUNDING = 1e-15
+_FEWEST_STEPS = 3
+# Sweeps before anything else.
+_AT_FIRST = 5
+# Sweeps between two steps of Newton's method.
+_BETWEEN = 5
+
+
+@dataclass(frozen=True)
+class Goal:
+    """When a working set is solved well enough."""
+
+    gap: float
+    move: float
+    sweeps: int
+
+
+class Inner:
+    """Minimises over the rows of a working set."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        rough: Any,  # noqa: ANN401 - proximable, with or without a conjugate
+        certifiable: bool,
+        value: float,
+        rounding: float,
+        slow: bool,
+    ) -> None:
+        self.engine = engine
+        self.rough = rough
+        self.conjugate: Conjugate | None = None
+        if certifiable and isinstance(rough, Conjugate):
+            self.conjugate = rough
+        self.value = value
+        self.rounding = rounding
+        self.sweeps = 0
+        coupled = engine.rows.beside.coupling.size > 0
+        self._leaps = Leaps(engine, None if coupled else row_terms(rough), slow)
+        self._penalty = float(rough.value(engine.W))
+
+    @property
+    def slow(self) -> bool:
+        """Whether sweeps alone would have been slow."""
+        return self._leaps.successes > 0
+
+    def run(self, goal: Goal) -> None:
+        """Sweep until the goal is reached or nothing moves any more."""
+        idle = 0
+        if self._began(goal):
+            return
+        while self.sweeps < goal.sweeps and idle < _PATIENCE:
+            before = self.engine.state()
+            moved, steps = self._some_sweeps(before, goal.sweeps - self.sweeps)
+            gained = self._advance(before)
+            if self._solved(moved, goal):
+                return
+            leapt = self._onward(steps, gained)
+            if leapt > 0 and self._solved(moved, goal):
+                return
+            idle = 0 if gained + leapt > self.rounding * _ROUNDING else idle + 1
+
+    def _began(self, goal: Goal) -> bool:
+        """Sweep a few times at one go; say if that was enough, as along a path it often is."""
+        if self.conjugate is None or goal.sweeps < _AT_FIRST:
+            return False
+        before = self.engine.state()
+        moved = self.engine.sweep(_AT_FIRST)
+        self.sweeps += _AT_FIRST
+        self._advance(before)
+        return self._solved(moved, goal)
+
+    def _some_sweeps(self, before: list[Array], allowed: int) -> tuple[float, list[list[Array]]]:
+        engine, steps, moved = self.engine, [before], 0.0
+        depth = next(depth for sweeps, depth in _DEPTHS if self.sweeps >= sweeps)
+        depth = _BETWEEN if self._leaps.working else depth
+        for _ in range(min(depth, allowed)):
+            moved = engine.sweep()
+            self.sweeps += 1
+            steps.append(engine.state())
+            if moved == 0.0:
+                break
+        return moved, steps
+
+    def _onward(self, steps: list[list[Array]], gained: float) -> float:
+        """Go further than sweeps do, where that is lower; return by how much."""
+        if self._leaps.due(self.sweeps):
+            return self._leap(gained)
+        return self._extrapolate(steps) if len(steps) > _FEWEST_STEPS else 0.0
+
+    def _advance(self, before: list[Array]) -> float:
+        """Bring the values up to date; return by how much the objective fell."""
+        change = self.engine.smooth_change(before)
+        penalty = float(self.rough.value(self.engine.W))
+        gained = self._penalty - penalty - change
+        self.value += change
+        self._penalty = penalty
+        return gained
+
+    def _solved(self, moved: float, goal: Goal) -> bool:
+        if moved == 0.0:
+            return True
+        if self.conjugate is None:
+            return float(np.sqrt(moved)) <= goal.move
+        return self._gap(self.conjugate) <= goal.gap
+
+    def _gap(self, penalty: Conjugate) -> float:
+        """Duality gap of the problem on these rows alone."""
+        W, slope, value = self.engine.W, self.engine.smooth_slope(), self.value
+        c = min(1.0, penalty.feasible_scale(slope))
+        along = float(np.vdot(slope, W))
+        data = (1.0 - c) ** 2 * value - c * along
+        return data + self._penalty + penalty.conjugate(c * slope)
+
+    def _extrapolate(self, steps: list[list[Array]]) -> float:
+        """Move to the combination of the last iterates with the smallest step, if it is lower."""
+        found = combined(steps)
+        return 0.0 if found is None else self._moved(steps[-1], [found])
+
+    def _leap(self, gained: float) -> float:
+        """Take a step of Newton's method, if it is lower; return by how much."""
+        leapt = self._moved(self.engine.state(), self._leaps.points())
+        self._leaps.learn(self.sweeps, leapt > gained)
+        return leapt
+
+    def _moved(self, back: list[Array], states: Iterable[list[Array]]) -> float:
+        """Go to the first of some states that is lower, or back; return by how much."""
+        value, penalty = self.value, self._penalty
+        for state in states:
+            self.engine.set_state(state)
+            gained = self._advance(back)
+            if gained > 0:
+                return gained
+            self.engine.set_state(back)
+            self.value, self._penalty = value, penalty
+        return 0.0
+
 
 # A working set may always grow by this many rows, and it may double.
 _LEAST_GROWTH = 100

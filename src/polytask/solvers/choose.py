@@ -7,15 +7,14 @@ from collections.abc import Callable, Mapping
 from polytask.datafits import Datafit, SquaredStatistics
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import LatentTasks, Penalty, Sum
-from polytask.solvers._size import is_large, is_many
-from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solver
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.concomitant import Concomitant
-from polytask.solvers.extrapolated import ExtrapolatedGradient
 from polytask.solvers.factored import Factored
+from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
 from polytask.solvers.group_descent import GroupDescent
 from polytask.solvers.newton import Newton
+from polytask.solvers.objective import is_large, is_many
 from polytask.solvers.parts_gradient import PartsGradient, holds_parts
 from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.reweighted import Reweighted

@@ -12,17 +12,110 @@ from polytask.datafits import Datafit, Evaluation, Rooted
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty
-from polytask.solvers._exact_tasks import ExactTasks
-from polytask.solvers._noise_path import NoisePath
-from polytask.solvers._size import is_large_repeated
-from polytask.solvers.accelerated import AcceleratedGradient, carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
-from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.gradient import (
+    AcceleratedGradient,
+    ExtrapolatedGradient,
+    cancelling,
+    carried_on,
+)
 from polytask.solvers.newton import Newton
-from polytask.solvers.objective import Objective, with_smooth
+from polytask.solvers.objective import Objective, is_large_repeated, with_smooth
 from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.separate_descent import SeparateDescent
+
+_DEPTH = 5
+# An extrapolated step may raise what noise levels still move by so much.
+_WORSE = 1.5
+# How far beyond a plain step, in units of that, and by a factor of e at most.
+_FARTHEST = 10.0
+
+
+class NoisePath:
+    """Extrapolates the logarithms of noise levels."""
+
+    # Shapes: least (n_columns,), owned (n_columns,).
+    # The map from noise levels to those that are left is nearly linear in logarithms close to its
+    # fixed point. Where an extrapolation made them move more than before, the next is plain.
+
+    def __init__(self, least: Array, owned: NDArray[np.bool_]) -> None:
+        self.least, self.owned = 0.5 * np.log(least), owned
+        self.points: list[Array] = []
+        self.moves: list[Array] = []
+
+    def forget(self) -> None:
+        """Forget all steps."""
+        self.points, self.moves = [], []
+
+    def next(self, sigma: Array, seen: Array) -> Array:
+        """Return the noise levels to try after `sigma`, which left `seen`."""
+        # Shapes: sigma, seen (n_columns,).
+        plain = np.log(seen)
+        move = np.where(self.owned, plain - np.log(sigma), 0.0)
+        if self.moves and np.linalg.norm(move) > _WORSE * np.linalg.norm(self.moves[-1]):
+            self.forget()
+            return seen
+        self.points, self.moves = [*self.points, plain][-_DEPTH:], [*self.moves, move][-_DEPTH:]
+        steps = np.stack(self.moves)
+        weights = cancelling(steps @ steps.T) if len(steps) > 1 else None
+        if weights is None:
+            return seen
+        most = np.minimum(_FARTHEST * np.abs(move), 1.0)
+        there = plain + np.clip(weights @ np.stack(self.points) - plain, -most, most)
+        there = np.maximum(there, self.least)
+        return np.where(self.owned, np.exp(there), 1.0)
+
+
+# The least noise levels to begin with, in units of those of tasks with noise at W = 0, what
+# they shrink by, and where that ends.
+_FIRST = 1e-2
+_SHRINK = 0.2
+_LAST = 1e-6
+
+
+class ExactTasks:
+    """Tasks that an intercept fits exactly, where the root has a kink that holds them."""
+
+    # Shapes: null (n_features, n_columns).
+    # With one row, or targets that are all alike, the root of the mean square is a norm of the
+    # coefficients, and holds them at zero against whatever pulls less than its slope. Noise levels
+    # would fall to zero there, and squared losses have weights without bound. They are given a
+    # least size s instead: a task fits exactly if what is left is below s, for then the residual
+    # over s is a slope within the kink, and putting coefficients to zero costs s^2.
+
+    def __init__(self, datafit: Rooted, null: Array) -> None:
+        self.datafit = datafit
+        left = datafit.sigma_at(null)
+        noisy = left[datafit.owned & ~datafit.constant]
+        self._unit = float(np.median(noisy)) if len(noisy) else 1.0
+        self._share = _FIRST
+        # An intercept of its own meets such targets, unless something pulls harder at it.
+        self._alike = datafit.constant & (left <= _LAST * self._unit)
+
+    @property
+    def _least(self) -> float:
+        return self._share * self._unit
+
+    def tighten(self, sigma: Array) -> bool:
+        """Let noise levels fall farther; say whether that is of any use."""
+        # Shapes: sigma (n_columns,).
+        if self._share <= _LAST or not self._held(sigma).any():
+            return False
+        self._share *= _SHRINK
+        return True
+
+    def _held(self, sigma: Array) -> NDArray[np.bool_]:
+        return np.asarray(self._alike & (sigma <= self._least))
+
+    def levels(self, sigma: Array) -> Array:
+        """Return noise levels no smaller than they may be. Shapes: sigma (n_columns,)."""
+        return np.where(self._alike, np.maximum(sigma, self._least), sigma)
+
+    def at_rest(self, W: Array) -> NDArray[np.bool_]:
+        """Return the columns that a kink holds. Shapes: W (n_features, n_columns)."""
+        return self._held(self.datafit.sigma_at(W))
+
 
 # What solves the squared losses, in order of preference.
 _INNER: tuple[Solver, ...] = (

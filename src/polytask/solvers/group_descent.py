@@ -27,10 +27,9 @@ from polytask.losses import Squared
 from polytask.penalties import L2, GroupNorm, Penalty, Proximable, Sum, decompose
 from polytask.penalties.base import PerFeature
 from polytask.penalties.decomposition import Ridged
-from polytask.penalties.feature_groups import GroupNest
-from polytask.solvers.accelerated import AcceleratedGradient, carried_on
+from polytask.penalties.groups import GroupNest
 from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
-from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient, carried_on
 from polytask.solvers.objective import Objective
 
 Index = NDArray[np.intp]

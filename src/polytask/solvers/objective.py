@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import time
+from dataclasses import dataclass, replace
 
 import numpy as np
 
-from polytask.datafits import Datafit, Evaluation, Rooted
-from polytask.datafits.base import Array, too_large
+from polytask.datafits import Datafit, Evaluation, Rooted, Samples, SquaredStatistics
+from polytask.datafits.base import Array, LinearMap, too_large
 from polytask.penalties import (
     L2,
     Conjugate,
@@ -19,11 +20,157 @@ from polytask.penalties import (
     decompose,
 )
 from polytask.penalties.decomposition import Ridge, RidgedRows
-from polytask.penalties.features import rows_of, unpenalised_rows
 from polytask.penalties.sums import Sum
-from polytask.solvers._endless import walked
-from polytask.solvers._free_rows import FreeRows, Index, hessian_product, null_gradient
+from polytask.penalties.weighted import rows_of, unpenalised_rows
+from polytask.solvers._free_rows import Evaluate, FreeRows, Index, hessian_product, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
+
+# Below this many numbers other solvers are done before a compiled one is loaded.
+_LARGE = 1_000_000
+_REPEATS = 20
+# After so many solves its start is paid for, however small they are.
+_MANY = 100
+
+
+def _numbers(datafit: Datafit) -> int:
+    """Return how many products one pass over the data takes."""
+    if isinstance(datafit, SquaredStatistics):
+        d, columns = datafit.shape
+        return d * d * columns
+    if isinstance(datafit, Samples):
+        return sum(block.y.size for block in datafit.blocks) * datafit.n_features
+    return 0
+
+
+def is_many(repeats: int) -> bool:
+    """Say whether so many solves pay for the start of a compiled solver, whatever their size."""
+    return repeats >= _MANY
+
+
+def is_large(datafit: Datafit) -> bool:
+    """Say whether a compiled solver is worth its start for one solve."""
+    return _numbers(datafit) >= _LARGE
+
+
+def is_large_repeated(datafit: Datafit) -> bool:
+    """Say the same where many such problems are solved one after the other, to many digits."""
+    return _numbers(datafit) >= _LARGE / _REPEATS
+
+
+class WrappedDatafit(Datafit):
+    """What a data term has in common with that of W: W is linear in its argument."""
+
+    # A leaf class is a dataclass with the field `datafit`, the data term of W.
+
+    datafit: Datafit
+
+    @property
+    def is_quadratic(self) -> bool:
+        """Whether the Hessian is the same everywhere."""
+        return self.datafit.is_quadratic
+
+    @property
+    def is_bounded(self) -> bool:
+        """Whether the curvature has a bound."""
+        return self.datafit.is_bounded
+
+    @property
+    def magnitude(self) -> float:
+        """Value at W = 0 and b = 0."""
+        return self.datafit.magnitude
+
+    @property
+    def precision(self) -> float:
+        """Unit of rounding in gradients."""
+        return self.datafit.precision
+
+
+@dataclass(frozen=True, eq=False)
+class StackedDatafit(WrappedDatafit):
+    """A data term of W = U_1 + ... + U_k as a function of the parts on top of each other."""
+
+    # Every part has the same gradient, and the conjugate of the whole is that of the data term
+    # there, so a duality gap of the stack is one of the parts.
+
+    datafit: Datafit
+    count: int
+    outside: Smooth | None = None
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Shape of the stack."""
+        d, columns = self.datafit.shape
+        return self.count * d, columns
+
+    def parts(self, stack: Array) -> Array:
+        """Return the parts, of shape (count, n_features, n_columns)."""
+        return stack.reshape(self.count, *self.datafit.shape)
+
+    def summed(self, stack: Array) -> Array:
+        """Return W, the sum of the parts."""
+        first, *others = self.parts(stack)
+        found: Array = first.copy()
+        for part in others:
+            found += part
+        return found
+
+    def evaluate(self, W: Array, start: Array | None = None) -> Evaluation:
+        """Evaluate at the sum of the parts."""
+        return self.repeated(self.at_sum(self.summed(W), start))
+
+    def at_sum(self, W: Array, start: Array | None = None) -> Evaluation:
+        """Evaluate at W itself, the penalty outside included."""
+        at = self.datafit.evaluate(W, start)
+        return at if self.outside is None else with_smooth(at, self.outside, W)
+
+    def repeated(self, at: Evaluation) -> Evaluation:
+        """Return the evaluation at a stack from that at the sum of its parts."""
+
+        def prepare(shift: float) -> LinearMap:
+            solve, many = at.preconditioner(shift / self.count), self.count
+            # What sums to zero meets no curvature but the shift.
+            floor = shift if shift > 0 else 1.0
+
+            def inverse(V: Array) -> Array:
+                mean = self.summed(V) / many
+                return self._each(solve(mean) / many) + (V - self._each(mean)) / floor
+
+            return inverse
+
+        return replace(
+            at,
+            gradient=self._each(at.gradient),
+            hessian=lambda V: self._each(at.hessian(self.summed(V))),
+            preconditioner=prepare,
+        )
+
+    def _each(self, values: Array) -> Array:
+        return np.concatenate([values] * self.count)
+
+    def value_at(self, W: Array, b: Array) -> float:
+        """Value at the sum of the parts and the intercepts `b`."""
+        total = self.summed(W)
+        outside = 0.0 if self.outside is None else float(self.outside.value(total))
+        return self.datafit.value_at(total, b) + outside
+
+    def feature_scale(self) -> Array:
+        """Square root of the largest diagonal curvature of each row of the stack."""
+        own = self.datafit.feature_scale()
+        if self.outside is not None:
+            own = np.sqrt(own**2 + self.outside.curvature())
+        return np.concatenate([own] * self.count)
+
+    def lipschitz(self, scale: Array) -> float:
+        """Largest curvature in scaled coefficients: the parts add up in the worst direction."""
+        scales = scale.reshape(self.count, -1)
+        return sum(self._curvature(own) for own in scales)
+
+    def _curvature(self, scale: Array) -> float:
+        bend = self.datafit.known_lipschitz(scale)
+        if self.outside is None:
+            return bend
+        return bend + self.outside.curvature() / float(np.min(scale) ** 2)
+
 
 # An objective at W = 0 below this share of that without intercepts is rounding.
 _NOTHING = 1e-26
@@ -255,3 +402,54 @@ def with_smooth(data: Evaluation, curved: Smooth, W: Array) -> Evaluation:
         hessian=lambda V: data.hessian(V) + hessian_product(curved, V),
         preconditioner=lambda shift: data.preconditioner(shift + curved.curvature()),
     )
+
+
+# Newton steps until the slope, relative to that at W = 0, is so small that a minimum is known
+# by steps that end at it. Where there is none every step moves the predictions by about one.
+_MOST_ROUNDS = 50
+_SMALL = 1e-9
+# Steps to look ahead, and twice as many: farther than rounding lets a minimum lie.
+_AHEAD = 30.0
+# What the objective may rise in the second half, as a share of its fall in the first, for
+# directions are known to rounding only.
+_RISE = 1e-3
+_ROUNDING = 1e-15
+
+
+def walked(
+    rows: FreeRows, W: Array, at: Evaluation, evaluate: Evaluate
+) -> tuple[Array, Evaluation, bool]:
+    """Fit rows of W that nothing penalises, and say whether they grow for ever."""
+    # Shapes: W (n_features, n_columns).
+    # A convex function has no minimum on a line along which it does not end to fall. Separated
+    # classes make such a line, and counts that are all zero wherever a feature is not.
+    enough = _SMALL * rows.length(rows.datafit.origin.gradient[rows.index])
+    slope = rows.slope(W, at)
+    for _ in range(_MOST_ROUNDS):
+        if rows.length(slope) <= enough:
+            break
+        moved = rows.nearer(W, at, slope, evaluate)
+        if moved is None:
+            break
+        W, at = moved
+        slope = rows.slope(W, at)
+    return W, at, _falls_for_ever(rows, W, at, evaluate)
+
+
+def _falls_for_ever(rows: FreeRows, W: Array, at: Evaluation, evaluate: Evaluate) -> bool:
+    step = rows.step(at, rows.slope(W, at))
+    if not step.any():
+        return False
+    here = rows.value(W, at)
+    there, beyond = (
+        _value(rows, W, at, length * step, evaluate) for length in (_AHEAD, 2.0 * _AHEAD)
+    )
+    fall = here - there
+    return bool(fall > _ROUNDING * abs(here) and beyond - there <= _RISE * fall)
+
+
+def _value(rows: FreeRows, W: Array, at: Evaluation, step: Array, evaluate: Evaluate) -> float:
+    trial = W.copy()
+    trial[rows.index] -= step
+    with np.errstate(over="ignore", invalid="ignore"):
+        return rows.value(trial, evaluate(trial, at.intercept))

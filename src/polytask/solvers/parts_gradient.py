@@ -14,10 +14,9 @@ from polytask.exceptions import IncompatibleError
 from polytask.penalties import NullStrength, Parts, Penalty, Proximable, Smooth, Sum
 from polytask.penalties.parts_stack import stacked
 from polytask.penalties.sums import add
-from polytask.solvers._parts_data import StackedDatafit
-from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Solution, Solver, refuse_kinks
-from polytask.solvers.extrapolated import ExtrapolatedGradient
+from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
+from polytask.solvers.objective import StackedDatafit
 from polytask.solvers.parts_splitting import PartsSplitting
 from polytask.solvers.proximal_newton import ProximalNewton
 

@@ -13,10 +13,9 @@ from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Conjugate, Penalty
 from polytask.penalties.decomposition import Prepared
-from polytask.solvers._parts_data import StackedDatafit
 from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.extrapolated import ExtrapolatedGradient, Memory
-from polytask.solvers.objective import Objective
+from polytask.solvers.gradient import ExtrapolatedGradient, Memory
+from polytask.solvers.objective import Objective, StackedDatafit
 
 # The step, in units of 1 / (mean curvature of a feature).
 _STEP = 2.0

@@ -9,14 +9,12 @@ import numpy as np
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, Samples
 from polytask.datafits.base import Array
-from polytask.datafits.local import has_local_quadratic, local_quadratic
+from polytask.datafits.samples import has_local_quadratic, local_quadratic
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, decompose
-from polytask.solvers._parts_data import StackedDatafit
-from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.extrapolated import ExtrapolatedGradient
-from polytask.solvers.objective import Objective
+from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
+from polytask.solvers.objective import Objective, StackedDatafit
 from polytask.solvers.separate_descent import SeparateDescent
 
 _HALVINGS = 30

@@ -13,15 +13,15 @@ from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Nonconvex, NullStrength, Penalty, Sum
-from polytask.penalties.features import unpenalised_rows
 from polytask.penalties.sums import add
+from polytask.penalties.weighted import unpenalised_rows
 from polytask.solvers._free_rows import null_gradient
-from polytask.solvers._size import is_large
-from polytask.solvers.accelerated import AcceleratedGradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.block_descent import BlockDescent
 from polytask.solvers.concomitant import Concomitant
+from polytask.solvers.gradient import AcceleratedGradient
 from polytask.solvers.newton import Newton
+from polytask.solvers.objective import is_large
 from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.separate_descent import SeparateDescent
 from polytask.solvers.splitting import Splitting

@@ -15,16 +15,15 @@ from polytask.datafits.designs import Index
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, decompose
 from polytask.penalties.decomposition import Split
-from polytask.solvers._extrapolation import Extrapolation
-from polytask.solvers._separate_terms import (
+from polytask.solvers._separate_engines import (
     LimitedTerms,
     RowTerms,
     coupling_of,
     plain_terms,
     terms_of,
 )
-from polytask.solvers.accelerated import carried_on
 from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.gradient import Extrapolation, carried_on
 from polytask.solvers.objective import Objective
 
 if TYPE_CHECKING:

@@ -47,10 +47,11 @@ def document(result: RelatednessFindings, lang: str) -> Document:
     said = (says.aspects(result, say), says.groups(result, say))
     more = [*said, *says.pairs(result, say), *says.features(result, say)]
     listed = tuple(line for line in (*more, *says.notes(result, say)) if line)
-    sections = (
+    mapped = len(result.order) > 1
+    sections: tuple[tuple[str, list[Block]], ...] = (
         ("shares", _shares(result, say)),
-        ("map", _map(result, say)),
-        ("tasks", [task_table(result, say)] if len(result.order) > 1 else []),
+        ("map", [map_figure(result, say), pair_table(result, say)] if mapped else []),
+        ("tasks", [task_table(result, say)] if mapped else []),
         ("features", _features(result, say)),
         ("method", _method(result, say)),
     )
@@ -84,12 +85,6 @@ def _shares(result: RelatednessFindings, say: Translator) -> list[Block]:
     note = "related.shares.note_model" if result.source == "model" else "related.shares.note"
     items = ((say(f"related.shares.{n}"), says.percent(getattr(shares, n), say)) for n in names)
     return [Paragraph(say(note), "soft"), Facts(tuple(items))]
-
-
-def _map(result: RelatednessFindings, say: Translator) -> list[Block]:
-    if len(result.order) < 2:
-        return []
-    return [map_figure(result, say), pair_table(result, say)]
 
 
 def _features(result: RelatednessFindings, say: Translator) -> list[Block]:

@@ -9,7 +9,6 @@ from polytask.messages import Translator
 from polytask.task_relations.records import (
     LEVEL,
     RECORDED,
-    Pair,
     RelatednessFindings,
     RelatednessSummary,
     Shares,
@@ -139,16 +138,14 @@ def pairs(result: RelatednessFindings, say: Translator) -> list[str]:
     if kind_of(result) not in _SAID:
         return []
     found = {"related.pairs_most": result.most_alike, "related.pairs_least": result.least_alike}
-    return [
-        say(key, {"pairs": say.listed(_pair(one, say) for one in listed[:_PAIRS])})
-        for key, listed in found.items()
-        if listed
-    ]
-
-
-def _pair(pair: Pair, say: Translator) -> str:
-    fields = {"first": say.name(pair.first), "second": say.name(pair.second)}
-    return say("related.pair", fields | {"value": f"{pair.similarity:.2f}"})
+    said = []
+    for key, listed in found.items():
+        shown = []
+        for one in listed[:_PAIRS]:
+            names = {"first": say.name(one.first), "second": say.name(one.second)}
+            shown.append(say("related.pair", names | {"value": f"{one.similarity:.2f}"}))
+        said += [say(key, {"pairs": say.listed(shown)})] if shown else []
+    return said
 
 
 def features(result: RelatednessFindings, say: Translator) -> list[str]:

@@ -77,12 +77,9 @@ class Block:
         if self.present is not None:
             X = np.where(self.present, X, 0.0)
         mean = float(self.weight @ self.y) / total
-        y = np.where(self.y == self.y[:1], 0.0, self.y - mean) if _same(self.y) else self.y - mean
+        same = len(self.y) == 0 or np.ptp(self.y) == 0.0
+        y = np.zeros_like(self.y) if same else self.y - mean
         return X * root, y * root[:, 0]
-
-
-def _same(y: Array) -> bool:
-    return bool(len(y) == 0 or np.ptp(y) == 0.0)
 
 
 def blocks(data: TaskData, y: Array) -> Iterator[Block]:

@@ -38,7 +38,7 @@ from polytask.penalties import (
 )
 from polytask.penalties.terms import AbsoluteTerm
 from polytask.solvers import Solution, Solver, Status
-from polytask.solvers._wrapped_data import WrappedDatafit
+from polytask.solvers.objective import WrappedDatafit
 from polytask.solvers.reweighted import tangents
 from polytask.testing._problems import (
     N_FEATURES,

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.linalg import cho_factor, cho_solve, solve_triangular
 
-from polytask.bayes.posterior import factor_of
+from polytask.bayes.prior import factor_of
 
 Array = NDArray[np.float64]
 

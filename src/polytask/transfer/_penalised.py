@@ -12,7 +12,7 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear._base import LinearEstimator
 from polytask.linear._pull import Pull
-from polytask.penalties.features import binds_signs
+from polytask.penalties.weighted import binds_signs
 from polytask.transfer._basis import Quadratic
 from polytask.transfer._candidates import Learner, alone, held_out
 from polytask.transfer._choice import choose

@@ -31,8 +31,7 @@ from polytask import (
     load,
     save,
 )
-from polytask.baselines._block_patterns import Patterns
-from polytask.baselines._feature_blocks import FeatureBlocks
+from polytask.baselines._missing_blocks import FeatureBlocks, Patterns
 from polytask.penalties import L2, L21, along_graph, toward_mean
 
 COLUMNS = ["a1", "a2", "a3", "b1", "b2", "c1", "c2"]

@@ -11,8 +11,8 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose
 from sklearn.linear_model import LogisticRegression
 
-from polytask.baselines._disjoint import Disjoint, split_tail
-from polytask.baselines._newton import logistic_path
+from polytask.baselines._logistic import logistic_path
+from polytask.baselines._ridge import Disjoint, split_tail
 
 STRENGTHS = (1e-3, 0.1, 10.0, 1e3)
 

@@ -31,7 +31,8 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask import DataError, IncompatibleError, ParameterError, Pooled, TaskData, load, save
-from polytask.baselines import TunedLogistic, TunedRidge, _effects, _pooled
+from polytask.baselines import TunedLogistic, TunedRidge, _pooled
+from polytask.baselines import _pooled as _effects
 
 EFFECTS = ("none", "intercept", "category")
 

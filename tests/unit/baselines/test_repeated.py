@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from polytask.baselines import TunedLogistic, _logistic
-from polytask.baselines._repeated import Repeated, without_repeats
-from polytask.baselines._scaled import Plain
+from polytask.baselines._logistic import Plain
+from polytask.baselines._ridge import Repeated, without_repeats
 
 
 def marks(n: int = 700, d: int = 40, share: float = 0.04) -> np.ndarray:

@@ -10,18 +10,21 @@ from numpy.testing import assert_allclose
 from unit.bayes.correlated_cases import ALL, MODELS, PULL, P, Problem, T, point_of
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
-from polytask.bayes import correlated_gaps as gaps_module
+from polytask.bayes import correlated_marginal as gaps_module
 from polytask.bayes.correlated import collect_joint, joined
-from polytask.bayes.correlated_choice import learn_correlated
-from polytask.bayes.correlated_fit import Search, Start, learn_joint
-from polytask.bayes.correlated_gaps import GappedRows
-from polytask.bayes.correlated_marginal import JointMarginal, NoisePull, Point
+from polytask.bayes.correlated_fit import Search, Start, learn_correlated, learn_joint
+from polytask.bayes.correlated_marginal import (
+    GappedRows,
+    JointMarginal,
+    NoisePull,
+    Point,
+    WholeRows,
+)
 from polytask.bayes.correlated_posterior import (
     JointTasks,
     joint_posterior,
     log_densities_joint,
 )
-from polytask.bayes.correlated_reduce import WholeRows
 from polytask.bayes.marginal import Model
 from polytask.bayes.prior import Prior
 from polytask.exceptions import DataError

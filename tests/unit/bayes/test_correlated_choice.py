@@ -8,11 +8,19 @@ from numpy.testing import assert_allclose
 from unit.bayes.correlated_cases import ALL, PULL, P, Problem
 
 from polytask.bayes import Diagonal, Full, NoVariation, Scalar
-from polytask.bayes.correlated_choice import learn_correlated, promised_gains
 from polytask.bayes.correlated_evidence import joint_likelihood_ratio
-from polytask.bayes.correlated_fit import Search, Start, learn_joint, start_of
+from polytask.bayes.correlated_fit import (
+    Search,
+    Start,
+    learn_correlated,
+    learn_joint,
+    noise_pull,
+    promised_gains,
+    refined_pull,
+    residual_correlation,
+    start_of,
+)
 from polytask.bayes.correlated_marginal import JointMarginal, NoisePull, Point
-from polytask.bayes.correlated_noise import noise_pull, refined_pull, residual_correlation
 from polytask.bayes.marginal import Model
 
 

@@ -11,13 +11,18 @@ from numpy.testing import assert_allclose
 from scipy.special import expit, log_expit
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Prior, Scalar
-from polytask.bayes.laplace_blocks import Spread, block_posterior
-from polytask.bayes.laplace_choice import learn_class_priors
-from polytask.bayes.laplace_evidence import evidence
-from polytask.bayes.laplace_fit import ClassModel, PriorSearch, _Climb
+from polytask.bayes.laplace_engine import evidence
+from polytask.bayes.laplace_fit import ClassModel, PriorSearch, _Climb, learn_class_priors
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
 from polytask.bayes.laplace_posterior import class_posterior, posterior_under
-from polytask.bayes.laplace_rows import Labelled, PaddedRows, SparseRows, row_blocks
+from polytask.bayes.laplace_rows import (
+    Labelled,
+    PaddedRows,
+    SparseRows,
+    Spread,
+    block_posterior,
+    row_blocks,
+)
 
 STRUCTURES = [
     NoVariation(),
@@ -219,7 +224,7 @@ def test_the_squared_diagonal_is_that_of_the_information_left(n):
 def test_own_variances_of_wide_tasks_are_tried_where_they_promise_their_price(
     few_vary, monkeypatch
 ):
-    monkeypatch.setattr("polytask.bayes.laplace_choice.WIDEST_LOW_RANK", 5)
+    monkeypatch.setattr("polytask.bayes.laplace_fit.WIDEST_LOW_RANK", 5)
     rng = np.random.default_rng(5)
     T, n, d = 30, 60, 8
     deviations = np.where(np.arange(d) < 2, 2.0, 0.0) if few_vary else np.full(d, 0.8)

@@ -9,14 +9,10 @@ import pytest
 from numpy.testing import assert_allclose
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
-from polytask.bayes.blocks import block_of
-from polytask.bayes.choose import choose, promised_gains
-from polytask.bayes.collect import collect_shared, collect_stacked, merged
-from polytask.bayes.fit import learn
+from polytask.bayes.blocks import block_of, collect_shared, collect_stacked, merged
+from polytask.bayes.fit import choose, learn, promised_gains, pull_to_common
 from polytask.bayes.marginal import Marginal, Model
-from polytask.bayes.noise import pull_to_common
-from polytask.bayes.posterior import line_of, posterior_covariance, posterior_means
-from polytask.bayes.prior import Prior
+from polytask.bayes.prior import Prior, line_of, posterior_covariance, posterior_means
 
 SIZES = (3, 7, 2, 9, 5, 1)
 P = 4
@@ -147,7 +143,7 @@ def test_shared_designs_are_the_tasks_one_by_one():
 def test_large_tasks_are_summed_in_pieces(monkeypatch):
     data = tasks((40, 60))
     whole = blocks_of(data)
-    monkeypatch.setattr("polytask.bayes.collect._BLOCK_ENTRIES", 50)
+    monkeypatch.setattr("polytask.bayes.blocks._BLOCK_ENTRIES", 50)
     pieces = blocks_of(data)
     assert len(pieces) == 2
     model = Model(Full(), (0, 1, 2, 3))
@@ -273,7 +269,7 @@ def test_a_sample_of_many_tasks_chooses_alike(monkeypatch):
     data = correlated_tasks(90, 8)
     model = Model(NoVariation(), (0, 1, 2, 3))
     everything, _ = choose(blocks_of(data), model, 90)
-    monkeypatch.setattr("polytask.bayes.choose._SAMPLE", 30)
+    monkeypatch.setattr("polytask.bayes.fit._SAMPLE", 30)
     sampled, tried = choose(blocks_of(data), model, 90)
     assert {c.n_tasks for c in tried} == {30}
     assert sampled.model.structure == everything.model.structure

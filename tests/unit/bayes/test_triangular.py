@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import scipy.linalg
 
-from polytask.bayes.triangular import solve_lower
+from polytask.bayes.blocks import solve_lower
 
 
 @pytest.mark.parametrize("size", [1, 7, 8, 9, 31, 128, 130])

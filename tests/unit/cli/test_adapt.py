@@ -120,7 +120,7 @@ REFUSED = {
     ),
     "missing target": (
         ("m.polytask", "gap.csv", "--target", "y"),
-        "Target 'y' of gap.csv is missing in 1 row (1)",
+        "Target 'y' of gap.csv is missing in 1 row (3)",
     ),
     "known task": (("m.polytask", "old.csv", "--target", "y"), "the model knows 'a' already"),
     "other model": (

@@ -330,6 +330,11 @@ def test_names_of_the_first_version_are_the_models_of_a_comparison(run, plain):
     done = _fit(run, "a.csv", "--task", "g", "--target", "y", "--model", "single")
     assert done.err == "Note: --model single is called 'separate' now.\n"
     assert type(load("m.polytask")).__name__ == "SingleTask"
+    done = _fit(
+        run, "a.csv", "--task", "g", "--target", "y", "--model", "pooled-intercepts", "--force"
+    )
+    assert done.err == ""
+    assert load("m.polytask").task_effect == "intercept"
 
 
 def test_dates_become_features_where_they_are_asked_for(run, folder):

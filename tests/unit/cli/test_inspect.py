@@ -36,6 +36,19 @@ def test_tasks_and_targets(run, pupils):
     assert "Target '及格' holds text (否, 是): classification." in done.out
 
 
+def test_the_next_command_works_as_printed(run, plain):
+    plain["when"] = pd.date_range("2020-01-01", periods=120)
+    plain["pupil"] = [f"p{i}" for i in range(120)]
+    plain.loc[3, "y"] = np.nan
+    plain.to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "g", "--target", "y")
+    line = done.out.splitlines()[-1].strip()
+    assert line == (
+        "polytask compare a.csv --task g --target y --drop when,pupil --drop-missing-target --out "
+        "comparison --quick"
+    )
+
+
 def test_json(run, pupils):
     pupils.to_csv("p.csv", index=False)
     done = run("inspect", "p.csv", "--task", "学校", "--target", "及格", "--json")
@@ -63,7 +76,7 @@ def test_strange_columns(run):
     assert [column["kind"] for column in facts["columns"]] == [
         "dates", "empty", "categories", "whole numbers", "numbers"
     ]  # fmt: skip
-    assert "not encoded: --drop, or turn into numbers" in facts["columns"][0]["remarks"]
+    assert "dates are not encoded" in facts["columns"][0]["remarks"][0]
 
 
 def test_model(run, pupils):

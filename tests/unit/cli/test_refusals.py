@@ -45,9 +45,9 @@ SPOILED = {
         "is text with 120 different values in 120 rows",
     ),
     "one target is text": (
-        lambda t: _missing(t, "y", 7, "12 kg"),
-        "holds numbers but for '12 kg' in row 9, counting the header as row 1: correct the cell; "
-        "where a value is missing, say --missing-values '12 kg' --drop-missing-target. If the "
+        lambda t: _missing(t, "y", 7, "12 odd"),
+        "holds numbers but for '12 odd' in row 9, counting the header as row 1: correct the cell; "
+        "where a value is missing, say --missing-values '12 odd' --drop-missing-target. If the "
         "values are classes, say --loss multinomial.",
     ),
     "two targets are text": (

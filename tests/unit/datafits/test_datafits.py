@@ -22,9 +22,9 @@ from polytask.datafits import (
     TiedIntercepts,
     collect_shared,
     collect_stacked,
-    curvature,
 )
-from polytask.datafits.batched import CubeProducts, GatheredProducts, SegmentProducts
+from polytask.datafits import samples as curvature
+from polytask.datafits.designs import CubeProducts, GatheredProducts, SegmentProducts
 from polytask.exceptions import DataError
 from polytask.losses import Logistic, Multinomial, Squared
 from polytask.penalties import L21, TraceNorm

@@ -20,10 +20,8 @@ from polytask.datafits import (
     TiedIntercepts,
     collect_shared,
     collect_stacked,
-    gaps,
     moments,
     spread_out,
-    sums,
 )
 from polytask.datafits.base import block_preconditioner
 from polytask.losses import Squared
@@ -58,8 +56,8 @@ def direct(X, y, weight):
 @pytest.mark.parametrize("shift", [0.0, 1e3])
 def test_moments_of_separate_tasks(monkeypatch, chunk, dtype, shift):
     monkeypatch.setattr(moments, "_CHUNK", chunk)
-    monkeypatch.setattr(sums, "_CHUNK", chunk)
-    monkeypatch.setattr(sums, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(moments, "_CHUNK", chunk)
+    monkeypatch.setattr(moments, "_FEWEST_ROWS", 1)
     X, offsets, y, weight = separate(0, shift)
     X = X.astype(dtype)
     tasks = len(offsets) - 1
@@ -178,8 +176,8 @@ ORDERS = {
 @pytest.mark.parametrize("order", ORDERS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_shared_rows_in_every_order(monkeypatch, chunk, order, weighted):
-    monkeypatch.setattr(sums, "_CHUNK", chunk)
-    monkeypatch.setattr(sums, "_FEWEST_ROWS", 1)
+    monkeypatch.setattr(moments, "_CHUNK", chunk)
+    monkeypatch.setattr(moments, "_FEWEST_ROWS", 1)
     rng = np.random.default_rng(5)
     X, Y = ORDERS[order](rng.normal(size=(70, 4)) + 1.0), rng.normal(size=(70, 3)) + 2.0
     before, rows = X.copy(), np.array([0, 3, 4, 9, 30, 31, 60, 69])
@@ -212,8 +210,8 @@ def test_constants_do_not_vary(monkeypatch):
     X = np.column_stack([np.full(500, 0.1), np.zeros(500), rng.normal(size=500)])
     Y = np.column_stack([np.full(500, 0.3), rng.normal(size=500)])
     passes = []
-    plain = sums._dense_sums
-    monkeypatch.setattr(sums, "_dense_sums", lambda *args: passes.append(1) or plain(*args))
+    plain = moments._dense_sums
+    monkeypatch.setattr(moments, "_dense_sums", lambda *args: passes.append(1) or plain(*args))
     found = shared_moments(X, Y)
     assert len(passes) == 1
     assert not found.second[0][:2].any()
@@ -225,8 +223,8 @@ def test_one_pass_does_for_rows_near_zero_and_two_where_they_drift(monkeypatch):
     rng = np.random.default_rng(8)
     X, Y = rng.normal(size=(1000, 2)), rng.normal(size=(1000, 1))
     passes = []
-    plain = sums._dense_sums
-    monkeypatch.setattr(sums, "_dense_sums", lambda *args: passes.append(1) or plain(*args))
+    plain = moments._dense_sums
+    monkeypatch.setattr(moments, "_dense_sums", lambda *args: passes.append(1) or plain(*args))
     shared_moments(X, Y)
     assert len(passes) == 1
     X[100:, 1] += 1e6
@@ -255,14 +253,13 @@ def lacking(seed, n=300, tasks=6, share=0.1):
 def count_rows(monkeypatch):
     """Note how many rows are looked at."""
     rows = []
-    for module in (moments, gaps):
-        plain = module.weighted_sums
+    plain = moments.weighted_sums
 
-        def noted(features, Y, share, chosen=None, plain=plain):
-            rows.append(len(share))
-            return plain(features, Y, share, chosen)
+    def noted(features, Y, share, chosen=None):
+        rows.append(len(share))
+        return plain(features, Y, share, chosen)
 
-        monkeypatch.setattr(module, "weighted_sums", noted)
+    monkeypatch.setattr(moments, "weighted_sums", noted)
     return rows
 
 

@@ -16,7 +16,7 @@ from polytask.datafits import (
     ScalarBlock,
     on_rows,
 )
-from polytask.datafits.rooted_levels import best_levels
+from polytask.datafits.rooted import best_levels
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Quantile, Squared, SquareRoot
 from polytask.testing import check_datafit

@@ -93,7 +93,9 @@ def test_what_is_refused_is_named_by_its_place(kind):
 
 def decided(X, y, task=None):
     data = TaskData.from_targets(X, y) if np.ndim(y) == 2 else TaskData.from_long(X, y, task)
-    return [text for text in data_warnings(data, "f", allow_leak=True) if " holds " in text]
+    return [
+        text for text in map(str, data_warnings(data, "f", allow_leak=True)) if " holds " in text
+    ]
 
 
 def prices(n=400):
@@ -134,7 +136,8 @@ def test_many_columns_are_counted():
     rng = np.random.default_rng(0)
     X, y, task = rng.standard_normal((200, 30)), rng.standard_normal(200), np.arange(200) % 4
     X[9] = 1e6
-    texts = data_warnings(TaskData.from_long(X, y, task), "f", allow_leak=False)
+    found = data_warnings(TaskData.from_long(X, y, task), "f", allow_leak=False)
+    texts = [str(one) for one in found]
     assert len(texts) == 6
     assert texts[-1] == "25 more columns hold cells that far off."
 

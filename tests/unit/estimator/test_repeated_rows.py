@@ -11,7 +11,7 @@ from polytask.data import TaskData
 
 def _said(X, y, task):
     said = data_warnings(TaskData.from_long(X, y, task), "compare", allow_leak=False)
-    return [sentence for sentence in said if "repeat" in sentence]
+    return [sentence for sentence in map(str, said) if "repeat" in sentence]
 
 
 def _rows(n=60):
@@ -43,5 +43,5 @@ def test_honest_rows_are_passed():
 def test_copies_that_groups_keep_together_are_passed():
     X, y = _rows()
     data = TaskData.from_long(np.vstack([X, X]), np.tile(y, 2), np.arange(120) % 4)
-    said = data_warnings(data, "compare", allow_leak=False, grouped=True)
+    said = map(str, data_warnings(data, "compare", allow_leak=False, grouped=True))
     assert not [sentence for sentence in said if "repeat" in sentence]

@@ -15,7 +15,7 @@ import numpy as np
 import pytest
 
 from polytask.exceptions import DataError, DataWarning
-from polytask.io import Journal, move
+from polytask.io import Journal, move_journal
 
 HEADER = {"data": {"hash": "abc", "rows": 12}, "settings": {"models": ["a", "b"], "cv": 5}}
 PIECES = {"1": {"score": 0.5}, "2": np.arange(4.0), "任务 3": [None, float("inf")]}
@@ -180,7 +180,7 @@ def test_a_journal_of_lines_is_refused(tmp_path):
     path = tmp_path / "journal"
     path.write_bytes(b'polytask-journal 1 0.1.0 2ab1c2f3 {"seed":0}\n')
     assert "is a journal of an earlier polytask, which this one does not read" in _refused(path)
-    move(path, tmp_path / "old", owner="compare")
+    move_journal(path, tmp_path / "old", owner="compare")
     _open(path).close()
 
 

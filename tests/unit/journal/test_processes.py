@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from polytask.exceptions import DataError
-from polytask.io import Journal, move
+from polytask.io import Journal, move_journal
 
 HEADER = {"seed": 3}
 
@@ -123,7 +123,10 @@ def test_a_second_writer_is_refused(tmp_path):
     path = tmp_path / "journal"
     process = _start(HOLDER, path)
     assert process.stdout.readline() == "ready\n"
-    for attempt in (lambda: _open(path), lambda: move(path, tmp_path / "old", owner="compare")):
+    for attempt in (
+        lambda: _open(path),
+        lambda: move_journal(path, tmp_path / "old", owner="compare"),
+    ):
         with pytest.raises(DataError, match="another run writes to it, or the drive"):
             attempt()
     process.communicate("\n")
@@ -150,7 +153,7 @@ def test_what_a_kill_has_left_moves_along(tmp_path):
     process = _start(HOLDER, path)
     assert process.stdout.readline() == "ready\n"
     _kill(process)
-    move(path, tmp_path / "old", owner="compare")
+    move_journal(path, tmp_path / "old", owner="compare")
     with _open(path) as journal:
         assert len(journal) == 0
     with _open(tmp_path / "old") as journal:

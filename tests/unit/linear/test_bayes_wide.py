@@ -19,11 +19,11 @@ from polytask import (
     save,
 )
 from polytask.bayes import NoVariation, Prior, Scalar
+from polytask.bayes.blocks import RowSpace
 from polytask.bayes.laplace_engine import WeightEngine
 from polytask.bayes.laplace_fit import ClassModel, PriorSearch
 from polytask.bayes.laplace_kernel import KernelEngine
 from polytask.bayes.laplace_rows import Labelled, row_blocks
-from polytask.bayes.row_space import RowSpace
 
 D, T, N = 260, 3, 12
 TASK = np.repeat(["a", "b", "c"], N)

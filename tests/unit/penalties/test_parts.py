@@ -27,8 +27,8 @@ from polytask.penalties import (
     toward_mean,
 )
 from polytask.penalties.parts import NullParts, SharedRowParts
-from polytask.penalties.parts_value import divide
-from polytask.penalties.trace_ball import TraceBall
+from polytask.penalties.parts_rows import divide
+from polytask.penalties.spectral import TraceBall
 from polytask.testing import check_penalty
 
 RNG = np.random.default_rng(0)

@@ -10,8 +10,9 @@ from scipy.optimize import brentq
 
 from polytask import MultiTaskRegressor
 from polytask.exceptions import ParameterError
-from polytask.penalties import L2, Clustered, LearnedCovariance, TraceNorm, spectral_boxes
-from polytask.penalties.spectral_boxes import water_level
+from polytask.penalties import L2, Clustered, LearnedCovariance, TraceNorm
+from polytask.penalties import spectral as spectral_boxes
+from polytask.penalties.spectral import water_level
 
 RNG = np.random.default_rng(0)
 W = RNG.normal(size=(6, 4))

@@ -32,7 +32,7 @@ from polytask.penalties import (
     toward_mean,
     weighted,
 )
-from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.penalties.weighted import FeatureSpace, bind_features
 from polytask.solvers import AcceleratedGradient, BlockDescent, Status
 from polytask.testing import check_penalty
 

@@ -34,8 +34,8 @@ from polytask.penalties import (
 from polytask.penalties.row_kernels import apply_rows, row_prox
 from polytask.penalties.terms import ALPHA, FRACTION, Norm
 from polytask.solvers import AcceleratedGradient, BlockDescent, Status, choose
-from polytask.solvers import _block_pool as pools
 from polytask.solvers import block_descent as module
+from polytask.solvers import block_descent as pools
 from polytask.solvers._block_data import SampleData, shared_data
 
 PENALTIES = (

@@ -7,7 +7,7 @@ import pytest
 
 from polytask.penalties import L21, Columns
 from polytask.solvers import AcceleratedGradient, Concomitant, Status, choose
-from polytask.solvers._noise_path import NoisePath
+from polytask.solvers.concomitant import NoisePath
 from polytask.testing._problems import rooted_problems
 from polytask.testing.solver_laws import _LAWS, _apart, _Case, _divided, _penalties
 

@@ -31,8 +31,9 @@ from polytask.penalties import (
     toward_mean,
 )
 from polytask.solvers import degrees, degrees_of_freedom
-from polytask.solvers.degrees import Effort, column_degrees
-from polytask.solvers.level_degrees import (
+from polytask.solvers.degrees import (
+    Effort,
+    column_degrees,
     data_hessian,
     hessian_matrices,
     intercept_degrees,

@@ -19,7 +19,7 @@ from polytask.exceptions import IncompatibleError
 from polytask.losses import Logistic, Squared
 from polytask.penalties import L2, L21, Columns, TraceNorm, toward_mean
 from polytask.solvers import AcceleratedGradient, ExtrapolatedGradient, Status
-from polytask.solvers import extrapolated as module
+from polytask.solvers import gradient as module
 from polytask.testing import _problems, check_solver
 
 PENALTIES = [

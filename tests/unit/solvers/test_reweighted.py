@@ -29,7 +29,7 @@ from polytask.penalties import (
     toward_mean,
     weighted,
 )
-from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.penalties.weighted import FeatureSpace, bind_features
 from polytask.solvers import (
     AcceleratedGradient,
     BlockDescent,

@@ -30,6 +30,7 @@ from polytask.deep.balancing.formulas import (
     GeometricMean,
     Nash,
     RandomWeights,
+    TorchJD,
 )
 from polytask.deep.balancing.learned import DWA, FAMO, IMTLL, GradNorm, Uncertainty
 from polytask.deep.balancing.routes import (
@@ -41,7 +42,6 @@ from polytask.deep.balancing.routes import (
     Shared,
     fan_out,
 )
-from polytask.deep.balancing.torchjd import TorchJD
 
 __all__ = [
     "backward",

@@ -27,8 +27,8 @@ from polytask.penalties import (
     Proximable,
     SparseGroup,
 )
-from polytask.penalties.feature_groups import GroupNest
-from polytask.penalties.rowwise import sparse_and_group
+from polytask.penalties.groups import GroupNest
+from polytask.penalties.rows import sparse_and_group
 
 _ROUNDS = 20_000
 # In units of rounding.

@@ -33,9 +33,9 @@ from polytask.penalties import (
     Smooth,
     Sum,
 )
-from polytask.penalties.constraints_rows import Bounded
-from polytask.penalties.features import FeatureSpace, bind_features
+from polytask.penalties.constraints import Bounded
 from polytask.penalties.sums import add, merge, parts_of
+from polytask.penalties.weighted import FeatureSpace, bind_features
 
 # Why a penalty has no proximal step, and what to do instead.
 _WITHOUT: tuple[tuple[type, str], ...] = (
@@ -267,16 +267,6 @@ def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:
                 )
 
 
-def _own_terms(network: nn.Module) -> list[PenaltyTerm]:
-    """Return the terms that parts of a network bring along, as soft sharing does."""
-    found: list[PenaltyTerm] = []
-    for module in network.modules():
-        offered = getattr(module, "penalty_terms", None)
-        if callable(offered):
-            found.extend(offered())
-    return found
-
-
 @final
 class Penalties:
     """Penalties of the layers of a network, by name.
@@ -348,7 +338,11 @@ class Penalties:
             for name, penalty in penalties.items()
             for matrix in resolve(network, name)
         ]
-        self.terms: tuple[PenaltyTerm, ...] = (*found, *_own_terms(network))
+        # Parts of a network may bring terms along, as soft sharing does.
+        for module in network.modules():
+            offered = getattr(module, "penalty_terms", None)
+            found += offered() if callable(offered) else []
+        self.terms: tuple[PenaltyTerm, ...] = tuple(found)
         _refuse_shared(self.terms)
 
     @property

@@ -7,6 +7,7 @@ import os
 import warnings
 import zlib
 from collections.abc import Callable, Hashable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -17,14 +18,14 @@ from polytask.deep.balancing import StatefulBalancer
 from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
-from polytask.io.codec import from_node, to_node
+from polytask.io.codec import from_node, plain, to_node
 from polytask.io.fingerprint import fingerprint
 
 FORMAT = "polytask-checkpoint"
+# 1 wrote every mapping as pairs.
 VERSION = 2
 # What tells the weights that given modules began with, among what a training is known by.
 BEGINNING = "the weights of the modules given"
-_TENSOR = "$tensor"
 
 
 def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -> None:
@@ -33,22 +34,23 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -
 
     tensors: dict[str, Tensor] = {}
 
-    def other(value: Any) -> Any:  # noqa: ANN401 - JSON
+    def other(value: Any, part: str) -> Any:  # noqa: ANN401 - any value
         if isinstance(value, Tensor):
             name = f"t{len(tensors)}"
             tensors[name] = value.detach().cpu().contiguous().clone()
-            return {_TENSOR: name}
-        # Such as numbers of NumPy, and sizes of torch.
-        plain = next((k for k in (int, float, str, list, tuple) if isinstance(value, k)), None)
-        if plain is None:
-            raise IncompatibleError(
-                f"checkpoint cannot hold a {type(value).__name__}, which is in the state of the "
-                "training. Train without a checkpoint, or with an optimiser and a schedule whose "
-                "state is numbers."
-            )
-        return to_node(plain(value), other)
+            return {"$tensor": name}
+        if (base := plain(value)) is not value:
+            return to_node(base, partial(other, part=part))
+        raise IncompatibleError(
+            f"checkpoint cannot hold the {part}: it has a {type(value).__name__}. Train without a "
+            "checkpoint, or with an optimiser and a schedule whose state is numbers."
+        )
 
-    node = to_node(content, other)
+    rest = {name: held for name, held in content.items() if name != "parts"}
+    node = to_node(rest, partial(other, part="training"))
+    node["parts"] = {
+        part: to_node(held, partial(other, part=part)) for part, held in content["parts"].items()
+    }
     text = json.dumps({"format": FORMAT, "version": VERSION, "content": node})
     data = save(tensors, metadata={"polytask": text})
 
@@ -78,10 +80,9 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
             f"{os.fspath(path)} is no checkpoint that this version of polytask reads "
             f"(up to version {VERSION})."
         )
-    readers: dict[str, Callable[[Any], Any]] = {_TENSOR: lambda node: tensors[node[_TENSOR]]}
-    # How 0.1 wrote mappings.
-    readers["$pairs"] = lambda node: {
-        from_node(key, readers): from_node(item, readers) for key, item in node["$pairs"]
+    readers: dict[str, Callable[[Any], Any]] = {
+        "$tensor": lambda node: tensors[node["$tensor"]],
+        "$pairs": lambda node: dict(from_node(node["$pairs"], readers)),
     }
     decoded: dict[str, Any] = from_node(content, readers)
     return decoded

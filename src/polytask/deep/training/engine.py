@@ -5,9 +5,10 @@ from __future__ import annotations
 import atexit
 import contextlib
 import importlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol
+from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -19,85 +20,38 @@ from polytask.deep.network import device_of
 MIXED = (None, "bf16")
 
 
-class Engine(Protocol):
-    """Processes that train together, each with its own rows of every batch."""
+@dataclass(frozen=True)
+class Engine:
+    """One process, or those of an ``accelerate.Accelerator``, each with its rows of a batch."""
 
-    @property
-    def device(self) -> torch.device:
-        """Where the network of this process lives."""
-        ...
+    # Gradients and label counts are added up here, so that neither network nor optimiser has to
+    # be prepared by accelerate.
+
+    device: torch.device
+    mixed: bool = False
+    accelerator: Any = None
 
     @property
     def rank(self) -> int:
         """The number of this process."""
-        ...
+        return 0 if self.accelerator is None else int(self.accelerator.process_index)
 
     @property
     def world(self) -> int:
         """How many processes there are."""
-        ...
+        return 1 if self.accelerator is None else int(self.accelerator.num_processes)
 
     def autocast(self) -> AbstractContextManager[Any]:
         """Return a context in which products are computed in lower precision, if at all."""
-        ...
+        if not self.mixed:
+            return contextlib.nullcontext()
+        return torch.autocast(self.device.type, torch.bfloat16)
 
     def total(self, values: Tensor) -> Tensor:
         """Return the sum of a tensor over all processes."""
-        ...
-
-
-class Alone:
-    """One process."""
-
-    rank, world = 0, 1
-
-    def __init__(self, device: torch.device, mixed: bool = False) -> None:
-        self.device = device
-        self._mixed = mixed
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context of lower precision, or one that does nothing."""
-        return _lower(self.device) if self._mixed else contextlib.nullcontext()
-
-    def total(self, values: Tensor) -> Tensor:
-        """Return the tensor itself."""
-        return values
-
-
-class Accelerated:
-    """Processes and precision of an ``accelerate.Accelerator``."""
-
-    # Gradients and label counts are added up here, so that neither network nor optimiser has to
-    # be prepared by it.
-
-    def __init__(self, accelerator: Any, mixed: bool = False) -> None:  # noqa: ANN401 - untyped
-        precision = str(accelerator.mixed_precision)
-        one_of(precision, "mixed_precision", "Accelerator", ("no", "bf16"))
-        self._accelerator = accelerator
-        self._mixed = mixed or precision == "bf16"
-
-    @property
-    def device(self) -> torch.device:
-        """Where the network of this process lives."""
-        return torch.device(self._accelerator.device)
-
-    @property
-    def rank(self) -> int:
-        """The number of this process."""
-        return int(self._accelerator.process_index)
-
-    @property
-    def world(self) -> int:
-        """How many processes there are."""
-        return int(self._accelerator.num_processes)
-
-    def autocast(self) -> AbstractContextManager[Any]:
-        """Return a context of lower precision, or one that does nothing."""
-        return _lower(self.device) if self._mixed else contextlib.nullcontext()
-
-    def total(self, values: Tensor) -> Tensor:
-        """Return the sum of a tensor over all processes."""
-        summed: Tensor = self._accelerator.reduce(values, reduction="sum")
+        if self.accelerator is None:
+            return values
+        summed: Tensor = self.accelerator.reduce(values, reduction="sum")
         return summed
 
 
@@ -108,7 +62,7 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
     chosen = device_of(device, owner)
     mixed = mixed_precision is not None
     if not distributed:
-        return Alone(chosen, mixed)
+        return Engine(chosen, mixed)
     from accelerate import Accelerator
 
     joined = _is_joined()
@@ -121,7 +75,9 @@ def engine_of(device: object, mixed_precision: object, distributed: object, owne
     if _is_joined() and not joined:
         # A thread of a group that is still there when Python ends aborts the process.
         atexit.register(_leave)
-    return Accelerated(accelerator, mixed)
+    precision = str(accelerator.mixed_precision)
+    one_of(precision, "mixed_precision", "Accelerator", ("no", "bf16"))
+    return Engine(torch.device(accelerator.device), mixed or precision == "bf16", accelerator)
 
 
 def compile_layers(network: nn.Module) -> None:
@@ -139,10 +95,6 @@ def _leave() -> None:
         dist.destroy_process_group()
 
 
-def _lower(device: torch.device) -> AbstractContextManager[Any]:
-    return torch.autocast(device.type, torch.bfloat16)
-
-
 @torch.no_grad()
 def add_up_gradients(parameters: Sequence[nn.Parameter], engine: Engine) -> None:
     """Give every process the gradients of all, added up."""
@@ -152,10 +104,6 @@ def add_up_gradients(parameters: Sequence[nn.Parameter], engine: Engine) -> None
     has = torch.tensor([float(p.grad is not None) for p in parameters], device=engine.device)
     used = [p for p, n in zip(parameters, engine.total(has).tolist(), strict=True) if n]
     flat = torch.cat([(torch.zeros_like(p) if p.grad is None else p.grad).flatten() for p in used])
-    for parameter, gradient in zip(used, _parts(engine.total(flat), used), strict=True):
-        parameter.grad = gradient
-
-
-def _parts(flat: Tensor, like: Sequence[Tensor]) -> Iterator[Tensor]:
-    for part, tensor in zip(torch.split(flat, [t.numel() for t in like]), like, strict=True):
-        yield part.view_as(tensor)
+    pieces = torch.split(engine.total(flat), [p.numel() for p in used])
+    for parameter, piece in zip(used, pieces, strict=True):
+        parameter.grad = piece.view_as(parameter)

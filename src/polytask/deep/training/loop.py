@@ -28,7 +28,7 @@ from polytask.deep.training.checkpoint import (
     write_checkpoint,
 )
 from polytask.deep.training.end import objective_of, residual_of, run_final_phase
-from polytask.deep.training.engine import Alone, Engine, add_up_gradients, compile_layers
+from polytask.deep.training.engine import Engine, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
     refuse_iterators,
     refuse_unfit_end,
@@ -138,7 +138,7 @@ def fit_network(
         run = _Run(network, batches, training, names, weights.to(device, real))
         run.held_out, run.balance = held_out, balance_of(balancer, count)
         run.everything = batches if everything is None else everything
-        run.engine = Alone(device) if engine is None else engine
+        run.engine = Engine(device) if engine is None else engine
         run.penalties = penalties_of(network, penalties)
         run.refuse_unfit()
         run.resume(dict(identity or {}))
@@ -168,7 +168,7 @@ class _Run:
         self.everything: Iterable[Any] = batches
         self.balance: StatefulBalancer | None = None
         self.penalties = self.during = Penalties(network, {})
-        self.engine: Engine = Alone(weights.device)
+        self.engine: Engine = Engine(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
         self.steps, self.identity = 0, dict[str, Any]()
         self.began = time.monotonic()

@@ -3,6 +3,7 @@ for (const table of document.querySelectorAll("table.sortable")) {
   const body = table.tBodies[0];
   const heads = table.tHead.rows[0].cells;
   for (const head of heads) {
+    if (!head.textContent.trim()) continue;
     const button = document.createElement("button");
     button.type = "button";
     button.title = table.dataset.sort;

@@ -18,7 +18,7 @@ from polytask._registry import saveable
 from polytask._workers import Workers
 from polytask.data import Form, Splitter, TaskData
 from polytask.exceptions import DataError
-from polytask.io import opened
+from polytask.io import open_store
 from polytask.selection.auto.bench import Bench, make_bench
 from polytask.selection.auto.calibration import AS_GIVEN, Calibration
 from polytask.selection.auto.clock import Clock
@@ -121,7 +121,7 @@ def combine(
     splits = make_splits(raw, settings.cv, settings.unseen, owner)
     bench = make_bench(study, splits, units_of(raw, settings.cv))
     with (
-        opened(
+        open_store(
             settings.journal, lambda: journal_header(data, splits, entries), owner=owner
         ) as store,
         Workers(do_fit, (study, data, entries, splits), settings.n_jobs) as workers,

@@ -241,7 +241,7 @@ def test_tables_are_encoded_and_come_back_as_tables():
     )
     y = table["age"].fillna(40) / 10 + (table["colour"] == "red")
     model = DeepMultiTaskRegressor(**QUICK, task_column="school").fit(table, y)
-    found = model.predict_frame(table.iloc[::-1])
+    found = model.predict_frame(table.iloc[::-1])["prediction"]
     assert found.index.tolist() == table.index[::-1].tolist()
     assert "colour=red" in model.coef_feature_names_
     assert np.isfinite(found).all()
