@@ -15,7 +15,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
 
 from polytask.datafits.base import Array, LinearMap
 from polytask.solvers._block_data import DenseEngine, Engine, GramEngine, Index
-from polytask.solvers._separate_engines import RowTerms
+from polytask.solvers._separate_terms import RowTerms
 
 # Sweeps before the first attempt, and at least between two.
 _FIRST = 100

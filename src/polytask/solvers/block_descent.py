@@ -28,7 +28,7 @@ from polytask.solvers._block_data import (
     selected,
     shared_data,
 )
-from polytask.solvers._separate_engines import coupling_of, row_terms
+from polytask.solvers._separate_terms import coupling_of, row_terms
 from polytask.solvers._support_newton import Leaps
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.gradient import carried_on, combined

@@ -15,7 +15,7 @@ from polytask.datafits.designs import Index
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, decompose
 from polytask.penalties.decomposition import Split
-from polytask.solvers._separate_engines import (
+from polytask.solvers._separate_terms import (
     LimitedTerms,
     RowTerms,
     coupling_of,

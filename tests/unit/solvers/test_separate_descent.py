@@ -51,7 +51,8 @@ from polytask.solvers import (
 )
 from polytask.solvers import _separate_kernels as kernels
 from polytask.solvers import separate_descent as module
-from polytask.solvers._separate_engines import GramEngine, terms_of
+from polytask.solvers._separate_engines import GramEngine
+from polytask.solvers._separate_terms import terms_of
 from polytask.testing import check_solver
 
 SEEDS = st.integers(0, 2**32 - 1)

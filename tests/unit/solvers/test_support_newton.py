@@ -11,7 +11,7 @@ from polytask.solvers import BlockDescent, Status, _support_newton
 from polytask.solvers import block_descent as inner
 from polytask.solvers import block_descent as pools
 from polytask.solvers._block_data import shared_data
-from polytask.solvers._separate_engines import row_terms
+from polytask.solvers._separate_terms import row_terms
 
 PENALTIES = (
     L21(fraction=1e-3),
