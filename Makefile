@@ -3,7 +3,7 @@
 #   make test     the tests (POLYTASK_DATA, if set, names the folder of the real data sets)
 #   make test-slow  those that take longer, some twenty minutes
 #   make test-exhaustive  every law of every pair of a solver and a penalty
-#   make check    lint, types, layers and lengths
+#   make check    lint, types, layers and shape
 # Another interpreter: make test PYTHON=/path/to/python
 
 PYTHON ?= python3
@@ -41,7 +41,7 @@ endef
 pip_install = PIP_CONSTRAINT=$(1) PIP_BUILD_CONSTRAINT=$(1) PIP_DISABLE_PIP_VERSION_CHECK=1 \
 	$(2)/bin/python -m pip install --quiet -c $(1)
 
-.PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers lengths format wheel changelog clean
+.PHONY: help demo test test-slow test-exhaustive test-lowest check lint types layers shape format wheel changelog clean
 
 help:
 	@sed -n '2,7s/^# //p' Makefile
@@ -72,7 +72,7 @@ test-exhaustive: $(STAMP)
 test-lowest: $(LOWEST_STAMP)
 	@$(ONE_THREAD) $(LOWEST)/bin/python $(PYTEST) --ignore tests/laws --ignore tests/unit/solvers -m "not slow and not exhaustive"
 
-check: lint types layers lengths
+check: lint types layers shape
 
 lint: $(STAMP)
 	@$(BIN)/ruff check $(CODE)
@@ -88,8 +88,8 @@ types: $(STAMP)
 layers: $(STAMP)
 	@$(BIN)/lint-imports --no-logo
 
-lengths: $(STAMP)
-	@$(BIN)/python tools/check_lengths.py
+shape: $(STAMP)
+	@$(BIN)/python tools/check_shape.py
 
 # A wheel, installed on its own and used from a folder that is not the checkout.
 wheel: $(STAMP)

@@ -226,7 +226,7 @@ def test_constraints_cover_every_named_dependency():
 def test_body_length_leaves_the_docstring_out(tmp_path):
     source = 'def f(x):\n    """One.\n\n    Two.\n    """\n    y = x\n\n    return y\n'
     (tmp_path / "f.py").write_text(source)
-    (found,) = _tool("check_lengths").bodies(tmp_path / "f.py")
+    (found,) = _tool("check_shape").bodies(tmp_path / "f.py")
     assert (found.name, found.line, found.length) == ("f", 1, 3)
 
 
@@ -234,7 +234,7 @@ def test_length_check_names_what_is_too_long(tmp_path, capsys):
     folder = tmp_path / "src"
     folder.mkdir()
     (folder / "short.py").write_text("def f():\n    return 1\n")
-    main = _tool("check_lengths").main
+    main = _tool("check_shape").main
     assert main(tmp_path) == 0
     (folder / "long.py").write_text("def g():\n" + "    x = 1\n" * 800)
     assert main(tmp_path) == 1

@@ -14,7 +14,7 @@ from polytask._estimator.far_cells import far_cell_sentences
 from polytask._estimator.leaks import Leak, find_leaks, find_target_copies
 from polytask._estimator.number_columns import NumberColumns
 from polytask.data import Form, TableEncoder, TaskData, tables
-from polytask.data._text_hints import missing_option
+from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 

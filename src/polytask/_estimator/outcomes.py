@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator.places import row_place
 from polytask.data import Form, TaskData
-from polytask.data._text_hints import odd_ones
 from polytask.data.target_kinds import python_words, read_target
+from polytask.data.text_hints import odd_ones
 from polytask.data.written_numbers import parse_number
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import LOSSES, Logistic, Loss, Multinomial, Squared

@@ -25,8 +25,8 @@ from polytask.cli.columns import (
 )
 from polytask.cli.console import FILE_ROWS, counted, note
 from polytask.cli.files import Source
-from polytask.data._text_hints import missing_option
 from polytask.data.target_kinds import TargetWords, read_target
+from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
 from polytask.losses import LOSSES
 from polytask.losses.parse import parse as parse_loss

@@ -63,7 +63,7 @@ from polytask.exceptions import DataError, DataWarning, ParameterError, Polytask
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
-from polytask.linear._dominance import gradient_shares
+from polytask.linear.dominance import gradient_shares
 from polytask.metrics import METRICS, default_metrics
 from polytask.selection.entries import told
 from polytask.selection.held import Study, constant_parts

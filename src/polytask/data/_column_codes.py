@@ -22,8 +22,8 @@ from polytask.data._cells import (
     missing_cells,
 )
 from polytask.data._encoding_report import FarCells, UnknownLevels
-from polytask.data._text_hints import MISSING_MARKERS
 from polytask.data.cell_errors import CellError
+from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
 
 N_EXAMPLES = 5

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from polytask.data import _text_hints as hints
+from polytask.data import text_hints as hints
 from polytask.data._cells import (
     Kind,
     Levels,

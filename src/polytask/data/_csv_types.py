@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
-from polytask.data._text_hints import MISSING_MARKERS, numeric_hint
+from polytask.data.text_hints import MISSING_MARKERS, numeric_hint
 from polytask.data.written_numbers import read_words
 
 if TYPE_CHECKING:

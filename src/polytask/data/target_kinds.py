@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import one_of, sentence
-from polytask.data._text_hints import MISSING_MARKERS
 from polytask.data.missing import missing_mask
+from polytask.data.text_hints import MISSING_MARKERS
 from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
 

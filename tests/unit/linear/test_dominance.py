@@ -7,7 +7,7 @@ import pytest
 
 from polytask._estimator import regression
 from polytask.data import TaskData
-from polytask.linear._dominance import gradient_shares
+from polytask.linear.dominance import gradient_shares
 
 
 def shares(X, y, task=None):

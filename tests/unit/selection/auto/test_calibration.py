@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sqlite3
+from contextlib import closing
 from dataclasses import replace
 
 import numpy as np
@@ -277,8 +279,8 @@ def test_targets_of_several_kinds_of_classes(tmp_path) -> None:
     for P in auto.predict_proba(X):
         assert_allclose(P.sum(axis=1), 1.0)
     assert any(own != Calibration() for own in auto.calibrations_.values())
-    lines = path.read_bytes().splitlines(keepends=True)
-    path.write_bytes(b"".join(lines[:4]) + lines[4][:20])
+    with closing(sqlite3.connect(path, isolation_level=None)) as database:
+        database.execute("DELETE FROM pieces WHERE rowid > 3")
     again = AutoMultiTaskClassifier(models, journal=path).fit(X, Y)
     assert again.calibrations_ == auto.calibrations_
     polytask.save(auto.set_params(journal=None), tmp_path / "m.polytask")

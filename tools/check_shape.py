@@ -1,6 +1,10 @@
-"""Check that files and functions stay short, and that no text names a machine or is unfinished.
+"""Check the shape of the code, and that no text names a machine or is unfinished.
 
-Usage: python tools/check_lengths.py [FOLDER], from anywhere; the default folder is the project.
+Files have at most 700 lines and function bodies 60. A private function of under five lines that
+is called once belongs into its caller. Private code has one line of docstring. Packages import
+only public names of each other. `KNOWN` has what packages still have against the last three.
+
+Usage: python tools/check_shape.py [FOLDER], from anywhere; the default folder is the project.
 """
 
 from __future__ import annotations
@@ -9,12 +13,16 @@ import ast
 import math
 import re
 import sys
-from collections.abc import Iterable, Iterator
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 MAX_FILE = 700
 MAX_BODY = 60
+LEAST_HELPER = 5
+# Faults of helpers and imports by package, for those that have some; it only shrinks.
+KNOWN = {}
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}
 SKIPPED = {".git", "__pycache__", "_build", "auto_examples"}
@@ -22,6 +30,8 @@ SKIPPED = {".git", "__pycache__", "_build", "auto_examples"}
 # Folders of somebody's machine; a path after a host name or a relative path is not one.
 MACHINE_PATH = re.compile(r"(?<![\w.~/-])/(?:work|home|root|opt|tmp|Users)/\w")
 UNFINISHED = re.compile(r"\b(?:TODO|FIXME|XXX)\b")
+
+WORD = re.compile(r"\b_[A-Za-z]\w*\b")
 
 Function = ast.FunctionDef | ast.AsyncFunctionDef
 
@@ -93,6 +103,69 @@ def long_bodies(found: Iterable[Body]) -> Iterator[str]:
             yield f"{place}: {body.name} has a body of {body.length} lines, at most {MAX_BODY}"
 
 
+def package_of(path: Path, root: Path) -> str:
+    """Return the name of the package below the top that a file belongs to."""
+    parts = path.relative_to(root).parts
+    return parts[0] if len(parts) > 1 else "(top)"
+
+
+def small_helpers(trees: Mapping[Path, ast.Module]) -> Iterator[tuple[Path, str]]:
+    """Yield the private functions of few lines that are called at one place only."""
+    words = Counter(word for path in trees for word in WORD.findall(path.read_text("utf-8")))
+    for path, tree in trees.items():
+        called = {
+            node.func.id
+            for node in ast.walk(tree)
+            if isinstance(node, ast.Call) and isinstance(node.func, ast.Name)
+        }
+        for node in tree.body:
+            private = isinstance(node, Function) and re.match("_[a-z]", node.name)
+            if not private or words[node.name] > 2 or node.name not in called:
+                continue
+            if body_length(node) < LEAST_HELPER and not node.decorator_list:
+                yield path, f"{node.lineno}: {node.name} is short and called once: inline it"
+
+
+def private_imports(trees: Mapping[Path, ast.Module], root: Path) -> Iterator[tuple[Path, str]]:
+    """Yield the imports of private names and modules of other packages."""
+    for path, tree in trees.items():
+        own = package_of(path, root)
+        for node in ast.walk(tree):
+            if not isinstance(node, ast.ImportFrom) or not node.module:
+                continue
+            top, _, inner = node.module.removeprefix("polytask.").partition(".")
+            names = (*inner.split("."), *(alias.name for alias in node.names))
+            foreign = node.module.startswith("polytask.") and top not in (own, "polytask")
+            if (
+                foreign
+                and not top.startswith("_")
+                and any(re.match("_[a-zA-Z]", n) for n in names)
+            ):
+                yield path, f"{node.lineno}: imports what is private in {node.module}"
+
+
+def long_docstrings(trees: Mapping[Path, ast.Module]) -> Iterator[str]:
+    """Yield one sentence for each private function or class that explains itself at length."""
+    for path, tree in trees.items():
+        for node in ast.walk(tree):
+            named = isinstance(node, Function | ast.ClassDef) and re.match("_[A-Za-z]", node.name)
+            if named and "\n" in (ast.get_docstring(node) or ""):
+                yield f"{path}:{node.lineno}: {node.name} is private: one line of docstring"
+
+
+def beyond_known(found: Iterable[tuple[Path, str]], root: Path) -> Iterator[str]:
+    """Yield the faults of packages that have more of them than is known, or fewer."""
+    by_package: dict[str, list[str]] = defaultdict(list)
+    for path, fault in found:
+        by_package[package_of(path, root)].append(f"{path}:{fault}")
+    for package in sorted({*KNOWN, *by_package}):
+        faults, known = by_package[package], KNOWN.get(package, 0)
+        if len(faults) > known:
+            yield from faults
+        elif len(faults) < known:
+            yield f"{package}: KNOWN in {Path(__file__).name} is {known}, make it {len(faults)}"
+
+
 def main(root: Path) -> int:
     """Print the measures and every fault; return the exit status."""
     sources = sorted((root / "src").rglob("*.py"))
@@ -102,9 +175,14 @@ def main(root: Path) -> int:
         f"{len(sources)} files, {len(found)} functions; body lines: median "
         f"{quantile(lengths, 0.5)}, 95% {quantile(lengths, 0.95)}, max {max(lengths)}"
     )
+    trees = {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in sources}
+    package = root / "src" / "polytask"
+    small = [*small_helpers(trees), *private_imports(trees, package)]
     faults = [
         *long_files(sources),
         *long_bodies(found),
+        *long_docstrings(trees),
+        *(beyond_known(small, package) if package.is_dir() else ()),
         *matches(texts(root), MACHINE_PATH, "names a folder of one machine"),
         *matches(sources, UNFINISHED, "marks unfinished work"),
     ]
