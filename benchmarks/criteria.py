@@ -33,7 +33,7 @@ from polytask import (
     MultiTaskRegressorCV,
     MultiTaskRegressorIC,
 )
-from polytask.linear._problem import Settings
+from polytask.linear.problem import Settings
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean
 from polytask.selection.rules import RULES, Candidate
 

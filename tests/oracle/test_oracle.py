@@ -10,7 +10,8 @@ import pytest
 import scipy.sparse as sp
 
 from polytask import MultiTaskRegressor
-from polytask.linear import _parts, _problem
+from polytask.linear import datafit as _parts
+from polytask.linear import problem as _problem
 from polytask.penalties import (
     L1,
     L2,

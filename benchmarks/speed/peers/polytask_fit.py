@@ -11,8 +11,8 @@ from problems import Problem
 from polytask import MultiTaskClassifier, MultiTaskRegressor, MultiTaskRegressorCV
 from polytask._estimator import regression
 from polytask.data import TaskData
-from polytask.linear._fitting import bound_penalty, solve
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear.fitting import bound_penalty, solve
+from polytask.linear.problem import Settings, build_problem
 from polytask.losses import Squared
 from polytask.penalties import L21, TraceNorm, toward_mean
 

@@ -175,19 +175,15 @@ def moderate(variance: Floats, freedom: Floats, size: Floats) -> tuple[Floats, F
         return np.zeros(len(variance)), np.full(len(variance), own_freedom.sum())
     # Two equal models give a variance of 0, whose logarithm would rule the fit.
     logs = np.log(np.maximum(own, 1e-5 * np.median(own[own > 0])))
-    trend = size ** -_exponent(logs, np.log(size[seen]))
+    centred = np.log(size[seen]) - np.log(size[seen]).mean()
+    squares = centred @ centred
+    slope = -(centred @ logs) / squares if squares > 0 else _SLOWEST
+    trend = size ** -float(np.clip(slope, _SLOWEST, _FASTEST))
     prior, prior_freedom = _prior(logs - np.log(trend[seen]), own_freedom)
     weight = np.where(seen, freedom, 0.0)
     total = prior_freedom + weight
     mixed = prior_freedom * prior * trend + weight * np.where(seen, variance, 0.0)
     return mixed / total, total
-
-
-def _exponent(logs: Floats, log_size: Floats) -> float:
-    centred = log_size - log_size.mean()
-    squares = centred @ centred
-    slope = -(centred @ logs) / squares if squares > 0 else _SLOWEST
-    return float(np.clip(slope, _SLOWEST, _FASTEST))
 
 
 def _prior(logs: Floats, freedom: Floats) -> tuple[float, float]:

@@ -212,6 +212,10 @@ def _run(study: Study, unit: Unit) -> Record:
     again = [part for _, parts in inner for _, part in parts]
     model, cost, notes = _fitted(study, unit, unit.train)
     value, parts, seconds = _score(unit, model, study, unit.train, unit.test)
+    rows = row_losses(METRICS[unit.metric])
+    kept = {}
+    if rows and again:
+        kept["inner_losses"] = np.concatenate([rows(part) for part in again])
     return {
         "inner": [score for score, _ in inner],
         "score": value,
@@ -222,8 +226,7 @@ def _run(study: Study, unit: Unit) -> Record:
         "notes": notes,
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
-        **_inner_losses(METRICS[unit.metric], again),
-    }
+    } | kept
 
 
 def _described(study: Study, unit: Unit) -> Record:
@@ -238,6 +241,8 @@ def _described(study: Study, unit: Unit) -> Record:
 
 
 def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:
+    from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
+
     data = study.part(rows)
     model = with_fewer_folds(clone(unit.estimator), data)
     with warnings.catch_warnings(record=True) as caught:
@@ -245,15 +250,9 @@ def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]
         started = time.process_time()
         model.fit(data)
         cost = time.process_time() - started
-    return model, cost, _notes(caught)
-
-
-def _notes(caught: Sequence[warnings.WarningMessage]) -> list[str]:
-    """Keep what a reader should know of a fit, each sentence once."""
-    from sklearn.exceptions import ConvergenceWarning as TheirConvergenceWarning
-
     kept = (ConvergenceWarning, TheirConvergenceWarning)
-    return list(dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, kept)))
+    notes = dict.fromkeys(str(w.message) for w in caught if issubclass(w.category, kept))
+    return model, cost, list(notes)
 
 
 def _score(
@@ -310,12 +309,6 @@ def _losses(metric: Metric, parts: Sequence[tuple[int, HeldOut]]) -> Record:
         "counts": np.array([len(part.y) for part in held], dtype=np.int64),
         "row_weights": None if plain else np.concatenate(weights),
     }
-
-
-def _inner_losses(metric: Metric, held: Sequence[HeldOut]) -> Record:
-    """Return what every label held out by an inner split loses, in the order of the splits."""
-    rows = row_losses(metric)
-    return {"inner_losses": np.concatenate([rows(part) for part in held])} if rows and held else {}
 
 
 def _null(metric: Metric, part: HeldOut) -> float:

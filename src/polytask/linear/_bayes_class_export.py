@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.linear._export import plain_model
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 
 
 def plain_classifier(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401

@@ -15,7 +15,7 @@ from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes.laplace_posterior import ClassPosterior
 from polytask.linear._bayes_class_fit import ClassFit
 from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.losses import Multinomial
 from polytask.solvers import Solution
 from polytask.solvers.base import Certificate, Status

@@ -15,7 +15,7 @@ from polytask._registry import saveable
 from polytask.bayes.laplace_posterior import ClassPosterior
 from polytask.linear._bayes_class_rows import with_ones
 from polytask.linear._given_lines import GivenLine, line_given
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.losses import Logistic, Loss, Multinomial
 
 Array = NDArray[np.float64]

@@ -31,7 +31,7 @@ from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_class_update import check_classes, updated_state
 from polytask.linear._export import coefficient_table
 from polytask.linear._given_lines import with_lines_of
-from polytask.linear._threads import blas_threads
+from polytask.linear.fitting import blas_threads
 
 if TYPE_CHECKING:
     import pandas as pd

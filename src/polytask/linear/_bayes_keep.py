@@ -10,7 +10,7 @@ import scipy.special
 from polytask._checks import number, sentence
 from polytask.exceptions import ConvergenceWarning, ParameterError
 from polytask.linear._bayes_fit import BayesFit
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.solvers import Solution
 from polytask.solvers.base import Certificate, Status
 

@@ -23,12 +23,12 @@ from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._bayes_update import updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
-from polytask.linear._threads import blas_threads
+from polytask.linear.fitting import blas_threads
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.linear._prediction import LinearTasks
+    from polytask.linear.prediction import LinearTasks
 
 Labels = NDArray[Any]
 

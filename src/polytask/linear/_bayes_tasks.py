@@ -15,7 +15,7 @@ from polytask.bayes.blocks import Block
 from polytask.bayes.correlated_posterior import JointPosterior, JointTasks, joint_posterior
 from polytask.bayes.prior import Prior, line_of, noise_of, posterior_covariance, posterior_means
 from polytask.linear._bayes_rows import dense
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared
 
 Array = NDArray[np.float64]

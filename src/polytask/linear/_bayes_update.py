@@ -30,7 +30,7 @@ from polytask.linear._bayes_correlated import with_rows
 from polytask.linear._bayes_rows import PriorRows, ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -10,11 +10,10 @@ from polytask._estimator import Outcomes, classification
 from polytask._estimator.classes import decisions, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.linear._base import LinearEstimator
-from polytask.linear._fitting import check_solver_settings
-from polytask.linear._penalised import fit_penalised
-from polytask.linear._problem import Settings
-from polytask.linear._transfer import source_of
+from polytask.linear.base import LinearEstimator
+from polytask.linear.fitting import check_solver_settings, fit_penalised
+from polytask.linear.problem import Settings
+from polytask.linear.transfer import source_of
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 

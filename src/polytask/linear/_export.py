@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.exceptions import IncompatibleError
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.losses import (
     Gamma,
     Huber,

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from polytask._registry import saveable
 from polytask.linear._bayes_tasks import BayesTasks
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 
 Array = NDArray[np.float64]
 

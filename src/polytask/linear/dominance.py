@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from polytask._estimator import Outcomes
 from polytask._estimator.training import encode_training
 from polytask.data import TaskData
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear.problem import Settings, build_problem
 
 
 def gradient_shares(data: TaskData, outcomes: Outcomes, owner: str) -> NDArray[np.float64]:

@@ -11,14 +11,14 @@ from polytask._checks import is_whole, one_of, sentence
 from polytask._estimator import Outcomes
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
-from polytask.linear._fitting import (
+from polytask.linear.datafit import PULLED
+from polytask.linear.fitting import (
     bound_penalty,
     check_solver_settings,
     solve,
     warn_unless_converged,
 )
-from polytask.linear._intercepts import PULLED
-from polytask.linear._problem import Problem, Settings, build_problem
+from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.metrics import accuracy
 from polytask.penalties import Penalty
 from polytask.selection.candidates import default_penalties

@@ -9,10 +9,9 @@ import numpy as np
 
 from polytask._checks import one_of
 from polytask.data import TaskData
-from polytask.linear._fitting import check_solver_settings
-from polytask.linear._problem import Problem, Settings, build_problem
-from polytask.linear._terms import term_of
-from polytask.linear._threads import blas_threads
+from polytask.linear.datafit import term_of
+from polytask.linear.fitting import blas_threads, check_solver_settings
+from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.selection._fit import (
     ChoosingEstimator,
     Chosen,

@@ -11,9 +11,9 @@ from polytask._estimator import Outcomes, mixed
 from polytask._estimator.classes import has_classes, probabilities
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.linear._base import LinearEstimator
-from polytask.linear._problem import Settings
-from polytask.linear._transfer import source_of
+from polytask.linear.base import LinearEstimator
+from polytask.linear.problem import Settings
+from polytask.linear.transfer import source_of
 from polytask.selection._fit import intercept_modes
 from polytask.selection._fit_whole import criteria_table, fit_by_criterion
 from polytask.solvers import Solver

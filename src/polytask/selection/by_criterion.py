@@ -14,7 +14,7 @@ from scipy.sparse.linalg import LinearOperator, cg
 from polytask._estimator.weights import task_scales
 from polytask.datafits import SquaredStatistics
 from polytask.exceptions import IncompatibleError
-from polytask.linear._problem import Problem, Settings
+from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Nonconvex, Penalty, Quadratic, RowSeparable, decompose
 from polytask.selection.criteria import CRITERIA, Criterion, Fit, Noise, log_likelihood
 from polytask.selection.deviance import Deviances

@@ -14,9 +14,8 @@ from polytask._estimator.weights import label_weights
 from polytask.data import Form, TaskData
 from polytask.datafits import Block
 from polytask.exceptions import IncompatibleError
-from polytask.linear._parts import RowParts, without_gaps
-from polytask.linear._problem import Problem
-from polytask.linear._terms import MomentTerm, Term
+from polytask.linear.datafit import MomentTerm, RowParts, Term, without_gaps
+from polytask.linear.problem import Problem
 from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
 from polytask.selection.scoring import LOST, Residual
 

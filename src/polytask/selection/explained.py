@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from polytask._estimator.outputs import one_by_one
 from polytask._estimator.scoring import Scoring, labelled_rows
 from polytask.data import Form
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._problem import Problem
+from polytask.linear.prediction import LinearTasks
+from polytask.linear.problem import Problem
 from polytask.metrics.summaries import rounding, weighted_sum
 from polytask.selection.folds import Fold, MomentFold, RowFold
 from polytask.selection.judging import Path, PathFitter

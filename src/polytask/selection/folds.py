@@ -18,17 +18,20 @@ from polytask._estimator.weights import label_weights
 from polytask.data import TaskData, WithinTasks, as_splits, tables
 from polytask.datafits import all_but_one
 from polytask.exceptions import DataError, DataWarning, ParameterError
-from polytask.linear._moments import Moments, collect, collectable
-from polytask.linear._parts import all_roots, suits_statistics
-from polytask.linear._problem import Problem, Settings, build_problem
-from polytask.linear._terms import (
+from polytask.linear.datafit import (
+    Moments,
     MomentTerm,
     RowTerm,
     Term,
+    all_roots,
+    collect,
+    collectable,
     moment_term,
     row_term,
+    suits_statistics,
     term_of,
 )
+from polytask.linear.problem import Problem, Settings, build_problem
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

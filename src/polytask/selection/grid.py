@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from polytask._checks import is_whole, sentence
 from polytask.exceptions import ParameterError
-from polytask.linear._problem import Problem
+from polytask.linear.problem import Problem
 from polytask.penalties import NullStrength, Penalty, Sum
 from polytask.solvers import null_gradient
 

@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
 from polytask.exceptions import DataError
-from polytask.linear._fitting import chosen_solver, solve
-from polytask.linear._problem import Problem, Settings
+from polytask.linear.fitting import chosen_solver, solve
+from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Penalty
 from polytask.selection.folds import Fold, Folds
 from polytask.selection.scoring import Scoring, scorer_of

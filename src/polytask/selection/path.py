@@ -15,7 +15,7 @@ from polytask._estimator.card import checksum
 from polytask._estimator.training import encode, encode_training, training_data
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
-from polytask.linear._problem import Problem, build_problem
+from polytask.linear.problem import Problem, build_problem
 from polytask.selection._classifier import MultiTaskClassifierCV
 from polytask.selection._classifier_ic import MultiTaskClassifierIC
 from polytask.selection._model import MultiTaskModelCV

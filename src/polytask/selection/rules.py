@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask.linear._problem import Settings
+from polytask.linear.problem import Settings
 from polytask.penalties import Penalty
 
 Array = NDArray[np.float64]

@@ -14,9 +14,9 @@ from polytask._estimator.weights import label_weights
 from polytask.data import Form, TaskData
 from polytask.datafits import TaskStatistics
 from polytask.datafits.base import moments_times
-from polytask.linear._moments import Moments
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._problem import Problem, held_out
+from polytask.linear.datafit import Moments
+from polytask.linear.prediction import LinearTasks
+from polytask.linear.problem import Problem, held_out
 from polytask.metrics import r2
 from polytask.selection.folds import Fold, MomentFold, RowFold
 

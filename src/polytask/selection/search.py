@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 
-from polytask.linear._intercepts import PULLED
-from polytask.linear._problem import Problem, Settings
+from polytask.linear.datafit import PULLED
+from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Penalty
 from polytask.selection.grid import resolved_strengths
 from polytask.selection.judging import Judge, Judged, Path

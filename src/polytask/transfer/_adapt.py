@@ -12,7 +12,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.linear._base import LinearEstimator
+from polytask.linear.base import LinearEstimator
 from polytask.selection.auto import AutoEstimator
 from polytask.transfer._learned import has_learned_prior, learned_domain, learned_tasks
 from polytask.transfer._penalised import pulled_domain, pulled_tasks

@@ -12,8 +12,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask.data import TaskData
 from polytask.losses import Multinomial, PiecewiseLinear
 from polytask.metrics.scores import best_constant
-from polytask.transfer._basis import Quadratic
-from polytask.transfer._pulled import Grid, Line, Pulled, Rows, learn
+from polytask.transfer._pulled import Grid, Line, Pulled, Quadratic, Rows, learn
 from polytask.transfer._refit import natural_losses, refitted
 from polytask.transfer._rows import Given, NewTask
 

@@ -13,7 +13,7 @@ from polytask._checks import sentence
 from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._heavy_weights import refuse_heavy
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.transfer._candidates import alone, held_out
 from polytask.transfer._choice import choose, refuse_known_tasks
 from polytask.transfer._extend import Learned, Spread, replaced, with_card

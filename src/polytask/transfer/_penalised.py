@@ -10,15 +10,24 @@ from numpy.typing import NDArray
 
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
-from polytask.linear._base import LinearEstimator
-from polytask.linear._pull import Pull
+from polytask.linear.base import LinearEstimator
+from polytask.linear.pull import Pull
 from polytask.penalties.weighted import binds_signs
-from polytask.transfer._basis import Quadratic
 from polytask.transfer._candidates import Learner, alone, held_out
 from polytask.transfer._choice import choose
 from polytask.transfer._extend import Learned, extended
 from polytask.transfer._level import level_factor
-from polytask.transfer._pulled import KNOWN, WIDER, Grid, Line, Pulled, Rows, learn, log_evidence
+from polytask.transfer._pulled import (
+    KNOWN,
+    WIDER,
+    Grid,
+    Line,
+    Pulled,
+    Quadratic,
+    Rows,
+    learn,
+    log_evidence,
+)
 from polytask.transfer._report import Trial, report_of
 from polytask.transfer._rows import Given, NewTask
 

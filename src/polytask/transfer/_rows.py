@@ -17,8 +17,8 @@ from polytask._estimator.training import check_task_column, is_task_mapping, tra
 from polytask.data import Form, TaskData, tables
 from polytask.data.labels import label_list
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._transfer import linear_of
+from polytask.linear.prediction import LinearTasks
+from polytask.linear.transfer import linear_of
 from polytask.losses import Loss
 from polytask.transfer._pulled import Rows
 

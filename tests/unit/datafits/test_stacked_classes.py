@@ -7,7 +7,7 @@ import pytest
 
 from polytask import MultiTaskClassifier
 from polytask.datafits import ClassesBlock, Features, Samples, StackedClasses, TiedIntercepts
-from polytask.linear import _parts
+from polytask.linear import datafit as _parts
 from polytask.losses import Multinomial
 from polytask.penalties import L2, L21
 from polytask.testing import check_datafit

@@ -20,7 +20,7 @@ from polytask.exceptions import (
     IncompatibleError,
     ParameterError,
 )
-from polytask.linear import _threads
+from polytask.linear import fitting as _threads
 
 
 @parametrize_with_checks(

@@ -13,8 +13,9 @@ from polytask._estimator import feature_moments, regression
 from polytask._estimator.weights import count_labels, label_weights, sum_by_task
 from polytask.data import TaskData
 from polytask.datafits import Samples, SquaredStatistics
-from polytask.linear import _pull, _terms
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear import datafit as _terms
+from polytask.linear import pull as _pull
+from polytask.linear.problem import Settings, build_problem
 from polytask.penalties import L21
 
 

@@ -75,7 +75,7 @@ OVERLAP = """
 from concurrent.futures import ThreadPoolExecutor
 from threading import Barrier
 from threadpoolctl import threadpool_info
-from polytask.linear._threads import iterating
+from polytask.linear.fitting import iterating
 
 def threads():
     return {found["num_threads"] for found in threadpool_info() if found["user_api"] == "blas"}

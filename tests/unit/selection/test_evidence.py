@@ -12,8 +12,8 @@ from scipy.optimize import minimize_scalar
 from polytask import BayesianMultiTaskRegressor, IncompatibleError, MultiTaskRegressorIC
 from polytask._estimator import regression
 from polytask.data import TaskData
-from polytask.linear._fitting import bound_penalty, solve
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear.fitting import bound_penalty, solve
+from polytask.linear.problem import Settings, build_problem
 from polytask.penalties import L2, L21, Penalty, along_time, coupling, toward_mean
 from polytask.selection import evidence as module
 from polytask.selection.evidence import evidence

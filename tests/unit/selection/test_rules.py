@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskRegressorCV, ParameterError, load, save
-from polytask.linear._problem import Settings
+from polytask.linear.problem import Settings
 from polytask.penalties import L1, L2, L21, ElasticNet, dirty, toward_mean
 from polytask.selection import variants
 from polytask.selection.rules import RULES, Candidate, pareto_front

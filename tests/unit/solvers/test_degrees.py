@@ -8,8 +8,8 @@ import pytest
 from polytask._estimator import regression
 from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
-from polytask.linear._fitting import bound_penalty, solve
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear.fitting import bound_penalty, solve
+from polytask.linear.problem import Settings, build_problem
 from polytask.losses import Squared
 from polytask.penalties import (
     L1,

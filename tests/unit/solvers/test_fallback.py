@@ -12,8 +12,8 @@ from polytask._estimator import regression
 from polytask.data import TaskData
 from polytask.datafits import Samples, SquaredStatistics
 from polytask.exceptions import ConvergenceWarning
-from polytask.linear._fitting import bound_penalty, solve
-from polytask.linear._problem import Settings, build_problem
+from polytask.linear.fitting import bound_penalty, solve
+from polytask.linear.problem import Settings, build_problem
 from polytask.losses import Squared
 from polytask.penalties import L1, L2, L21, TraceNorm, toward_mean
 from polytask.solvers import Certificate, Newton, Solution, Status, fallback, on_samples

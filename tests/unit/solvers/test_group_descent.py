@@ -150,7 +150,7 @@ def test_large_problems_take_it():
         chosen.append(choose(datafit, bound, repeats))
         return chosen[-1]
 
-    from polytask.linear import _fitting
+    from polytask.linear import fitting as _fitting
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(_fitting, "choose", spied)

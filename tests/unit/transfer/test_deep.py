@@ -34,7 +34,7 @@ from polytask.deep import (  # noqa: E402
 )
 from polytask.deep.adapting import Adapters, NearSource, NewHead, Unfreeze  # noqa: E402
 from polytask.penalties import toward_mean  # noqa: E402
-from polytask.transfer._deep_heads import head_prior, units_of  # noqa: E402
+from polytask.transfer._deep import head_prior, units_of  # noqa: E402
 from polytask.transfer._pulled import Grid, Rows  # noqa: E402
 
 LAYERS = (Unfreeze(2, 40), NearSource(0.01, 80), Adapters(2, 80))

@@ -20,12 +20,11 @@ from polytask import (
 from polytask.linear._given_lines import GivenLine, line_given
 from polytask.losses import Logistic, Squared
 from polytask.penalties import toward_mean
-from polytask.transfer._basis import Quadratic
 from polytask.transfer._candidates import alone
 from polytask.transfer._learned import deviation_of
 from polytask.transfer._learned_prior import width_of
 from polytask.transfer._level import level_factor
-from polytask.transfer._pulled import WIDER, Line, Rows, learn, log_evidence
+from polytask.transfer._pulled import WIDER, Line, Quadratic, Rows, learn, log_evidence
 
 D = 3
 MEAN = np.array([1.0, -2.0, 0.5])

@@ -9,7 +9,7 @@ from scipy.optimize import minimize
 from polytask import MultiTaskRegressor
 from polytask.exceptions import ConvergenceWarning
 from polytask.penalties import L2
-from polytask.transfer._kinked_rows import Kinked
+from polytask.transfer._pulled import Kinked
 
 
 def rows(seed, n, width, q, strength):
@@ -104,6 +104,6 @@ def test_weights_of_very_different_sizes_do_not_end_the_search_at_its_start(seed
 
 
 def test_a_search_that_stops_early_says_so(monkeypatch):
-    monkeypatch.setattr("polytask.transfer._kinked_rows._STEPS", 1)
+    monkeypatch.setattr("polytask.transfer._pulled._STEPS", 1)
     with pytest.warns(ConvergenceWarning, match="were fitted to within"):
         rows(1, 40, 3, 0.3, 0.7).solve()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, TaskData, adapt
-from polytask.linear._pull import _Noise
+from polytask.linear.pull import _Noise
 from polytask.losses import Huber
 from polytask.metrics.scores import r2
 from polytask.penalties import L2, toward_mean

@@ -1,4 +1,4 @@
-"""What the linear estimators share: outcomes, coefficients in original units, prediction."""
+"""What the linear estimators share: outcomes, coefficients in original units."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from polytask._estimator.classes import keep_classes
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
-from polytask.linear._noise_levels import keep_noise
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._problem import Problem, Settings
-from polytask.linear._pull import Pull, pull_of
-from polytask.linear._split_parts import keep_parts, original_parts
+from polytask.linear.fitting import keep_parts, original_parts
+from polytask.linear.prediction import LinearTasks
+from polytask.linear.problem import Problem, Settings, keep_noise
+from polytask.linear.pull import Pull, pull_of
 from polytask.solvers import Solution
 
 if TYPE_CHECKING:
     import pandas as pd
+
 
 Labels = NDArray[Any]
 

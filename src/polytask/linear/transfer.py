@@ -7,8 +7,8 @@ from typing import Any
 from polytask._checks import sentence
 from polytask._estimator import MultiTaskEstimator
 from polytask.exceptions import ParameterError
-from polytask.linear._prediction import LinearTasks
-from polytask.linear._source import Source
+from polytask.linear.prediction import LinearTasks
+from polytask.linear.source import Source
 
 
 def source_of(estimator: Any, owner: str) -> Source | None:  # noqa: ANN401 - what users give

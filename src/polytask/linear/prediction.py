@@ -1,4 +1,4 @@
-"""Prediction of linear models: scores, labels and probabilities of the rows of one task."""
+"""Prediction of linear models: scores, labels and probabilities of one task's rows."""
 
 from __future__ import annotations
 

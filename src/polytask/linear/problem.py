@@ -1,4 +1,4 @@
-"""The one place where data, losses, intercepts and scaling become a datafit."""
+"""The one place where data, losses, intercepts and scaling become a problem."""
 
 from __future__ import annotations
 
@@ -16,21 +16,43 @@ from polytask._estimator.scaling import FeatureScaling, TargetScaling, scaled_po
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import task_scales
 from polytask.data import TaskData
-from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts
+from polytask.datafits import AnchoredIntercepts, Datafit, Intercepts, Rooted
 from polytask.exceptions import IncompatibleError
-from polytask.linear._intercepts import (
+from polytask.linear.datafit import (
     FREE,
     PULLED,
+    RowParts,
+    Scaled,
+    Term,
+    all_roots,
     effective_mode,
     free_shifts,
     intercept_groups,
     make_intercepts,
+    term_of,
+    without_gaps,
 )
-from polytask.linear._parts import RowParts, all_roots, without_gaps
-from polytask.linear._source import Source
-from polytask.linear._terms import Scaled, Term, term_of
+from polytask.linear.source import Source
 from polytask.penalties import Penalty
 from polytask.penalties.weighted import FeatureSpace, bind_features, binds_signs
+from polytask.solvers import Solution
+
+_ATTRIBUTE = "noise_"
+
+
+def keep_noise(estimator: Any, problem: Problem, solution: Solution) -> None:  # noqa: ANN401
+    """Set the root mean square that is left of every task as an attribute of an estimator."""
+    if hasattr(estimator, _ATTRIBUTE):
+        delattr(estimator, _ATTRIBUTE)
+    datafit = problem.datafit
+    if not isinstance(datafit, Rooted):
+        return
+    found = np.where(datafit.owned, datafit.noise(solution.W, solution.intercept), np.nan)
+    slices = problem.layout.slices
+    # Tasks of numbers have one column; of the others every column is NaN, or there is none.
+    own = [float(found[part].sum()) if part.stop > part.start else np.nan for part in slices]
+    estimator.noise_ = np.array(own) * problem.targets.scale
+
 
 Array = NDArray[np.float64]
 

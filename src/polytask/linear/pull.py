@@ -1,12 +1,4 @@
-"""How strongly a fitted model holds its tasks at their mean, feature by feature.
-
-A penalty that is not quadratic has, at the fitted coefficients, the same pull as a quadratic one:
-with G the gradient of the penalty and D the distances of the tasks from their mean, feature j is
-held by ``<G_j, D_j> / ||D_j||^2``. For ``toward_mean`` and ``L2`` this is their strength, for
-``L21`` the strength over the norm of the row, as in its reweighted form. Where the tasks have
-many rows their penalty hardly matters and may be too weak for a task with few; how little the
-tasks differ then says more.
-"""
+"""How strongly a fitted model holds its tasks at their mean, feature by feature."""
 
 from __future__ import annotations
 
@@ -21,8 +13,8 @@ from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.datafits import KinkedSamples, Rooted, Samples, SquaredStatistics, narrowed
 from polytask.datafits.base import rows_in_use
-from polytask.linear._moments import pooled_moments
-from polytask.linear._problem import Problem
+from polytask.linear.datafit import pooled_moments
+from polytask.linear.problem import Problem
 from polytask.losses import LogLink
 from polytask.solvers import Solution, label_derivatives
 

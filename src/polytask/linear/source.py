@@ -14,7 +14,7 @@ from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask.data import LabelIndex, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
-from polytask.linear._prediction import LinearTasks
+from polytask.linear.prediction import LinearTasks
 from polytask.losses import LogLink, Multinomial
 
 Array = NDArray[np.float64]

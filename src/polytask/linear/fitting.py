@@ -1,0 +1,290 @@
+"""Fit one problem with one penalty, and say so if it did not converge."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import replace
+from functools import cache
+from threading import Lock
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+from threadpoolctl import ThreadpoolController, threadpool_limits
+
+from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask._estimator import Outcomes
+from polytask._estimator.layout import Layout
+from polytask._linalg import Array
+from polytask.data import TaskData
+from polytask.exceptions import (
+    ConvergenceWarning,
+    DataError,
+    IncompatibleError,
+    ParameterError,
+)
+from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.penalties import L21, OutlierTasks, Parts, Penalty, Shifted, Sum
+from polytask.solvers import (
+    Certificate,
+    Solution,
+    Solver,
+    Status,
+    choose,
+    null_gradient,
+    on_samples,
+)
+
+_CHOSEN: ContextVar[bool] = ContextVar("chosen", default=False)
+# Of fits that overlap in several threads one sets and restores the number: two would leave behind
+# what the second found.
+_LIMITING = Lock()
+
+
+@contextmanager
+def blas_threads(n_jobs: object, owner: str, usual: int | None = None) -> Iterator[None]:
+    """Limit the threads of BLAS while fitting; None is as `usual` or leaves them, -1 all cores."""
+    # A number that a user gives holds for iterations too.
+    chosen = _CHOSEN.set(n_jobs is not None)
+    n_jobs = usual if n_jobs is None else n_jobs
+    try:
+        if n_jobs is None or (isinstance(n_jobs, int) and n_jobs == -1):
+            yield
+            return
+        with threadpool_limits(positive_integer(n_jobs, "n_jobs", owner)):
+            yield
+    finally:
+        _CHOSEN.reset(chosen)
+
+
+@contextmanager
+def iterating() -> Iterator[None]:
+    """Hold BLAS to one thread, unless a user has chosen the number."""
+    # Iterations are small products: a second thread waits for the next of them in a loop, which
+    # takes a core and gains nothing.
+    if _CHOSEN.get() or not _LIMITING.acquire(blocking=False):
+        yield
+        return
+    try:
+        with _blas().limit(limits=1):
+            yield
+    finally:
+        _LIMITING.release()
+
+
+@cache
+def _blas() -> ThreadpoolController:
+    """Return what sets the threads of BLAS; looking for the libraries takes longer than a fit."""
+    return ThreadpoolController().select(user_api="blas")
+
+
+# What is set after a fit with such a penalty only.
+_ATTRIBUTES = ("coef_parts_", "outlier_tasks_")
+
+
+def parts_of(penalty: object) -> tuple[Parts, Array | None] | None:
+    """Return the parts in a penalty and the point that they are shifted by; None without parts."""
+    match penalty:
+        case Parts():
+            return penalty, None
+        case Shifted():
+            found = parts_of(penalty.penalty)
+            return None if found is None else (found[0], penalty.by)
+        case Sum():
+            held = [parts_of(member) for member in penalty.members]
+            return next((found for found in held if found is not None), None)
+    return None
+
+
+def with_parts(solution: Solution, penalty: Penalty) -> Solution:
+    """Return a solution that holds its parts, if the penalty has any."""
+    found = parts_of(penalty)
+    if found is None or solution.parts is not None:
+        return solution
+    parts, point = found
+    if point is None:
+        return replace(solution, parts=parts.divided(solution.W))
+    # As where parts are shifted one by one, the first contains the point.
+    first, *others = parts.divided(solution.W - point)
+    return replace(solution, parts=(first + point, *others))
+
+
+def original_parts(
+    problem: Problem,
+    solution: Solution,
+    precision: Any,  # noqa: ANN401 - a dtype
+) -> tuple[NDArray[Any], ...]:
+    """Return the parts of a solution in original units, none for other solutions."""
+    # Shapes: result (n_columns, n_features).
+    nothing = np.zeros(problem.datafit.shape[1])
+    parts = () if solution.parts is None else solution.parts
+    return tuple(problem.original_units(U, nothing)[0].astype(precision) for U in parts)
+
+
+def keep_parts(estimator: Any, parts: tuple[NDArray[Any], ...], layout: Layout) -> None:  # noqa: ANN401
+    """Set the parts, and the tasks that stand apart, as attributes of an estimator."""
+    for name in _ATTRIBUTES:
+        if hasattr(estimator, name):
+            delattr(estimator, name)
+    if not parts:
+        return
+    estimator.coef_parts_ = parts
+    found = parts_of(getattr(estimator, "best_penalty_", estimator.penalty))
+    members = () if found is None else found[0].members
+    own = [part for part, member in zip(parts, members, strict=True) if _is_outliers(member)]
+    if own:
+        apart = [any(part[columns].any() for part in own) for columns in layout.slices]
+        estimator.outlier_tasks_ = estimator.tasks_[np.array(apart, dtype=bool)]
+
+
+def _is_outliers(member: Penalty) -> bool:
+    return isinstance(member.penalty if isinstance(member, Shifted) else member, OutlierTasks)
+
+
+DEFAULT_FRACTION = 0.1
+
+
+def check_solver_settings(solver: object, tol: object, max_iter: object, owner: str) -> None:
+    """Raise ParameterError unless solver, tol and max_iter can be used."""
+    if not isinstance(solver, Solver):
+        one_of(solver, "solver", owner, ("auto",))
+    positive(tol, "tol", owner)
+    positive_integer(max_iter, "max_iter", owner)
+
+
+def check_penalty_object(penalty: object, owner: str) -> Penalty:
+    """Return the penalty, the default for None."""
+    if penalty is None:
+        return L21(fraction=DEFAULT_FRACTION)
+    if not isinstance(penalty, Penalty):
+        allowed = "None or a penalty from polytask.penalties"
+        got = repr(penalty)
+        if isinstance(penalty, str):
+            got += f", a text: write polytask.penalties.parse({penalty!r})"
+        raise ParameterError(sentence("penalty", owner, allowed, got))
+    return penalty
+
+
+def bound_penalty(problem: Problem, penalty: Penalty) -> Penalty:
+    """Bind a penalty to the columns and turn its fractions into strengths."""
+    bound = problem.bound(penalty)
+    null = bound.null_point
+    point = np.zeros(problem.datafit.shape) if null is None else np.asarray(null, dtype=float)
+    if point.shape != problem.datafit.shape:
+        d, columns = problem.datafit.shape
+        raise IncompatibleError(
+            f"The penalty {penalty!r} is shifted by a matrix of shape {point.shape}; the "
+            f"coefficients have shape ({d}, {columns})."
+        )
+    return bound.resolved(null_gradient(problem.datafit, bound))
+
+
+def chosen_solver(
+    problem: Problem,
+    penalty: Penalty,
+    solver: Any,  # noqa: ANN401 - "auto" or a Solver
+    repeats: int = 1,
+) -> Solver:
+    """Return the solver, chosen for so many bound penalties where it is "auto"."""
+    return solver if isinstance(solver, Solver) else choose(problem.datafit, penalty, repeats)
+
+
+def solve(
+    problem: Problem,
+    penalty: Penalty,
+    solver: Any,  # noqa: ANN401 - "auto" or a Solver
+    tol: float,
+    max_iter: int,
+    start: Solution | None,
+) -> Solution:
+    """Solve with a bound penalty; `solver` is "auto" or a Solver."""
+    chosen = chosen_solver(problem, penalty, solver)
+    reason = chosen.accepts(problem.datafit, penalty)
+    if reason:
+        raise IncompatibleError(reason)
+    usable = start is not None and start.W.shape == problem.datafit.shape
+    with iterating():
+        begin = _safe(start, problem) if usable else _at_centre(problem)
+        solution = chosen.solve(problem.datafit, penalty, tol=tol, max_iter=max_iter, start=begin)
+        if problem.samples is not None:
+            solution = on_samples(solution, problem.samples, penalty, tol, max_iter)
+    if not (np.isfinite(solution.W).all() and np.isfinite(solution.intercept).all()):
+        raise DataError(
+            "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
+            "values differ too much in size. Rescale the features, or set standardize=True."
+        )
+    return with_parts(solution, penalty)
+
+
+def _safe(start: Solution | None, problem: Problem) -> Solution | None:
+    """Return a start, or None where an exponential overflows there: on other data, say."""
+    datafit = problem.datafit
+    if start is None or datafit.is_bounded:
+        return start
+    with np.errstate(over="ignore", invalid="ignore"):
+        finite = np.isfinite(datafit.value_at(start.W, start.intercept))
+    return start if finite else None
+
+
+def _at_centre(problem: Problem) -> Solution | None:
+    """Return where to start: at the coefficients that the penalty pulls to, None for 0."""
+    if problem.centre is None:
+        return None
+    at = problem.datafit.evaluate(problem.centre)
+    unknown = Certificate(None, float("inf"), 0.0)
+    W, b = problem.centre.copy(), at.intercept
+    return Solution(W, b, float("inf"), unknown, Status.MAX_ITER, 0, 0.0)
+
+
+def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
+    """Warn with the certificate that was reached."""
+    if solution.status.ok:
+        return
+    if solution.status is Status.ENDLESS:
+        warnings.warn(f"{owner}: {solution.status.value}", ConvergenceWarning, stacklevel=5)
+        return
+    kind = "fixed-point residual" if solution.gap is None else "duality gap"
+    warnings.warn(
+        f"{owner} stopped after {solution.n_iter} iterations with a relative {kind} of "
+        f"{solution.certificate.relative:.2e}; tol={tol:g} asked for less. "
+        f"{solution.status.value}",
+        ConvergenceWarning,
+        stacklevel=5,
+    )
+
+
+class PenalisedEstimator(Protocol):
+    """What :func:`fit_penalised` reads of an estimator."""
+
+    penalty: Penalty | None
+    solver: Any
+    tol: float
+    max_iter: int
+    warm_start: bool
+    n_jobs: int | None
+
+    def _outcomes(self, data: TaskData) -> Outcomes: ...
+
+    def _settings(self) -> Settings: ...
+
+
+def fit_penalised(
+    estimator: PenalisedEstimator, data: TaskData
+) -> tuple[Outcomes, Problem, Solution]:
+    """Build the problem of an estimator and solve it."""
+    owner = type(estimator).__name__
+    penalty = check_penalty_object(estimator.penalty, owner)
+    one_of(estimator.warm_start, "warm_start", owner, (True, False))
+    settings = estimator._settings()
+    outcomes = estimator._outcomes(data)
+    with blas_threads(estimator.n_jobs, owner):
+        problem = build_problem(data, outcomes, settings, owner)
+        bound = bound_penalty(problem, penalty)
+        start = getattr(estimator, "solution_", None) if estimator.warm_start else None
+        chosen, tol, max_iter = estimator.solver, estimator.tol, estimator.max_iter
+        solution = solve(problem, bound, chosen, tol, max_iter, start)
+    warn_unless_converged(solution, owner, estimator.tol)
+    return outcomes, problem, solution
