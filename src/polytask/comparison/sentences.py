@@ -74,9 +74,18 @@ def amount(gain: Interval, setup: Setup, say: Translator) -> str:
 
 def headline(result: Findings, say: Translator) -> str:
     """Return the verdict in a few words."""
-    judged = math.isfinite(result.gain.mean)
+    if not math.isfinite(result.gain.mean):
+        return say("headline.none")
     said = "perfect" if result.perfect else result.verdict
-    return say.word("headline", said if judged else "none")
+    if said == "share" and result.gain.low < result.margin:
+        said = "share_small"
+    return say.word("headline", "nothing" if _below_the_mean(result) else said)
+
+
+def _below_the_mean(result: Findings) -> bool:
+    """Whether no model predicts the held-out rows better than a constant."""
+    scores = [row.score.mean for row in result.models if math.isfinite(row.score.mean)]
+    return result.setup.metric == "d2" and bool(scores) and max(scores) <= 0
 
 
 def what_is(row: ModelRow, say: Translator) -> str:
@@ -179,8 +188,12 @@ def certainty(result: Findings, say: Translator) -> str:
     }
     if said == "share" and gain.low < result.margin:
         return say("sure.share_small", fields)
-    if said in ("share", "no practical difference"):
-        return say(f"sure.{said}", fields)
+    if said == "share":
+        return say("sure.share", fields)
+    if said == "no practical difference":
+        plain = _better_plain(result, say)
+        more = say("sure.plain", {"said": plain}) if plain else ""
+        return say.joined([say(f"sure.{said}", fields), more])
     return say("sure", {"said": _of_plain_models(result, fields, say)})
 
 
@@ -195,10 +208,18 @@ def _of_plain_models(result: Findings, fields: dict[str, str | int], say: Transl
         return say.joined([say("sure.inconclusive", fields), _to_decide(result, say)])
     if not math.isfinite(pooling.mean):
         return lost
-    better = pooling if said == "pool" else Interval(-pooling.mean, -pooling.high, -pooling.low)
-    other = {"other": amount(better, result.setup, say)}
     settled = min(gain.high, result.gain_90.high) < result.margin
-    return say.joined([say(f"sure.{said}", other), lost if settled else say("sure.open", fields)])
+    return say.joined([_better_plain(result, say), lost if settled else say("sure.open", fields)])
+
+
+def _better_plain(result: Findings, say: Translator) -> str:
+    """Say whether separate or pooled models are better, where their interval tells."""
+    pooling = result.pooling_gain
+    if not (pooling.above or pooling.below):
+        return ""
+    better = pooling if pooling.above else Interval(-pooling.mean, -pooling.high, -pooling.low)
+    kind = "pool" if pooling.above else "separate"
+    return say(f"sure.{kind}", {"other": amount(better, result.setup, say)})
 
 
 def _to_decide(result: Findings, say: Translator) -> str:
@@ -353,8 +374,7 @@ def only_shrinks(result: Findings) -> bool:
 def warnings(result: Findings, say: Translator) -> list[str]:
     """Return what the reader must know before acting on the verdict."""
     found = [_dominance(result, say), _incomplete(result, say)]
-    scores = [r.score.mean for r in result.models if math.isfinite(r.score.mean)]
-    if result.setup.metric == "d2" and scores and max(scores) <= 0:
+    if _below_the_mean(result):
         found.insert(0, say("warn.nothing"))
     if result.setup.quick:
         found.append(say("warn.quick"))

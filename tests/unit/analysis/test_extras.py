@@ -137,7 +137,7 @@ def test_the_path_is_that_of_all_rows(result):
     kept = {one.model: one for one in result.sparsity}
     assert set(kept) == {"near", "same"}
     assert kept["near"].features == kept["near"].coefficients == 1.0
-    assert result.parameter_importance[0].share >= result.mattered[-1].share
+    assert result.parameter_importance[0].share >= result.parameter_importance[-1].share
     assert sum(one.share for one in result.parameter_importance) == pytest.approx(1.0)
 
 

@@ -57,9 +57,9 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "mean squared error 9.888 instead of 9.999, in units of the target.",
         "Against the best model for all tasks as one, “pooled + intercepts”: R2 0.412 instead of "
         "0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of the target.",
-        "How sure (each side chosen anew on the training rows of every fold): learning the tasks "
-        "together is better than the better of separate and pooled models: R2 +0.031 (95% "
-        "interval 0.012 to 0.050). The whole interval is above 0, so chance alone hardly explains "
+        "How sure (the best model with and without sharing is chosen inside every fold): "
+        "learning the tasks together is better than the better of separate and pooled "
+        "models: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so chance alone hardly explains "
         "the gain.",
     ]
     chinese = examples.share().summary("zh").split("\n")
@@ -96,7 +96,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
-SURE = "How sure (each side chosen anew on the training rows of every fold): "
+SURE = "How sure (the best model with and without sharing is chosen inside every fold): "
 
 
 def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
@@ -250,8 +250,8 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said():
     text = said(models=(examples.share().models[0], row))
     assert "Left out: “pooled boosting, category” (histogram boosting takes no sparse X)." in text
     assert "Not compared, since they were not asked for: “separate”" in text
-    assert "fit trains the model that you name" in text
-    assert "fit 训练您指定的模型" in said("zh")
+    assert "fit trains one kind of model" in text
+    assert "fit 训练一种模型，未指定时自行搜索" in said("zh")
 
 
 @pytest.mark.parametrize(

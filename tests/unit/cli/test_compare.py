@@ -193,7 +193,7 @@ def test_quick_is_about_the_models_and_splits_about_the_folds(run, plain):
     done = comparison(run, *QUICK, "--splits", "2", "--margin", "7.5")
     assert "(2 of 2 folds)" in done.out
     # Nothing is as far apart as that.
-    assert verdict_of(done).startswith("Verdict: No practical difference ")
+    assert verdict_of(done).endswith("makes no practical difference")
     assert "the margin of 7.5" in done.out
     held = polytask.Comparison.from_json(Path("out/report.json").read_text(encoding="utf-8"))
     assert (held.margin, held.setup.planned, held.setup.quick) == (7.5, 2, True)

@@ -86,7 +86,12 @@ def test_an_infinite_criterion_is_said(run, plain):
     ("target", "penalty", "strengths", "said"),
     [
         ("exact", "L21", "3", "is the weakest tried: a weaker penalty, or none, may be better."),
-        ("noise", "L21", "3", "leaves no feature: they tell nothing that the intercepts do not."),
+        (
+            "noise",
+            "L21",
+            "3",
+            "leaves no feature: the features do not improve on the intercepts",
+        ),
         ("alike", "toward_mean", "3", "is the strongest tried: a stronger penalty may be better."),
         ("alike", "L21", "9", None),
     ],

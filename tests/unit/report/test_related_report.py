@@ -133,7 +133,8 @@ KIN = RelatednessSummary(12, 0.002, Shares(0.7, 0.1, 0.2), 1.6)
 def test_comparison_says_below_its_verdict_whether_tasks_are_related(tmp_path):
     one = examples.change(examples.share(), {"relatedness": KIN})
     said = "The tasks are related (p = 0.002): 70% of the features' effects is the same"
-    number = "Effective number of tasks: 1.6 of 12 (1: all tasks alike; 12: nothing in common)."
+    number = "Effective number of tasks: 1.6 of 12 (how many independent directions"
+    number += " their coefficients have)."
     assert f"\n{number}\n{said}" in one.summary()
     assert "\n各任务相关（p = 0.002）" in one.summary("zh")
     text = write_report(one, tmp_path / "a.md").read_text(encoding="utf-8")
