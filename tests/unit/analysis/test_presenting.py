@@ -59,8 +59,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of the target.",
         "How sure (the best model with and without sharing is chosen inside every fold): "
         "learning the tasks together is better than the better of separate and pooled "
-        "models: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so chance alone hardly explains "
-        "the gain.",
+        "models: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
+        "chance alone hardly explains the gain.",
     ]
     chinese = examples.share().summary("zh").split("\n")
     assert chinese[:3] == [
