@@ -169,10 +169,10 @@ def long_docstrings(trees: Mapping[Path, ast.Module]) -> Iterator[str]:
                 yield f"{path}:{node.lineno}: {node.name} is private: one line of docstring"
 
 
-def beyond_known(found: Iterable[tuple[Path, str]], root: Path) -> Iterator[str]:
+def beyond_known(trees: Mapping[Path, ast.Module], root: Path) -> Iterator[str]:
     """Yield the faults of packages that have more of them than is known, or fewer."""
     by_package: dict[str, list[str]] = defaultdict(list)
-    for path, fault in found:
+    for path, fault in [*small_helpers(trees), *private_imports(trees, root)]:
         by_package[package_of(path, root)].append(f"{path}:{fault}")
     for package in sorted({*KNOWN, *by_package}):
         faults, known = by_package[package], KNOWN.get(package, 0)
@@ -193,12 +193,11 @@ def main(root: Path) -> int:
     )
     trees = {path: ast.parse(path.read_text(encoding="utf-8"), str(path)) for path in sources}
     package = root / "src" / "polytask"
-    small = [*small_helpers(trees), *private_imports(trees, package)]
     faults = [
         *long_files(sources),
         *long_bodies(found),
         *long_docstrings(trees),
-        *(beyond_known(small, package) if package.is_dir() else ()),
+        *(beyond_known(trees, package) if package.is_dir() else ()),
         *matches(texts(root), MACHINE_PATH, "names a folder of one machine"),
         *matches(sources, UNFINISHED, "marks unfinished work"),
     ]

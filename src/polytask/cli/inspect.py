@@ -48,6 +48,8 @@ if TYPE_CHECKING:
     from polytask.task_relations import Relatedness
 
 Facts = dict[str, Any]
+# Dates that a comparison needs to hold later rows out.
+LEAST_TIMES = 5
 # Tasks of a model that are listed.
 SHOWN = 20
 
@@ -303,14 +305,22 @@ def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Tran
     task = columns.task or (likely[0][0] if likely else "COL")
     targets = [each["name"] for each in facts["targets"]]
     words = ["--task", task] if columns.task or len(targets) < 2 else []
-    refused = {speech("cli.remark.identifier"), speech("cli.remark.dates")}
+    dates = speech("cli.remark.dates")
+    refused = {speech("cli.remark.identifier"), dates}
     unfit = [each["name"] for each in facts["columns"] if refused & set(each["remarks"])]
+    # One column of dates tells which rows are later.
+    times = [each for each in facts["columns"] if dates in each["remarks"]]
+    time = times[0]["name"] if len(times) == 1 and times[0]["distinct"] >= LEAST_TIMES else None
+    time = None if time in (task, *targets) else time
     words += [word for name in targets or ["COL"] for word in ("--target", name)]
-    dropped = [name for name in unfit if name not in (task, *targets)]
+    words += ["--time", time] if time else []
+    dropped = [name for name in unfit if name not in (task, time, *targets)]
     words += ["--drop", ",".join(dropped)] if dropped else []
     if "--task" in words and any(each["missing"] for each in facts["targets"]):
         words.append("--drop-missing-target")
     say()
+    if time:
+        say(speech("cli.inspect.by_time", {"name": time}))
     say(speech("cli.inspect.next"))
     line = command_line("compare", *source.words(), *words, "--out", "comparison", "--quick")
     say_whole(f"  {line}")

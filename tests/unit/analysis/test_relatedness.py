@@ -547,4 +547,4 @@ def test_a_learned_prior_of_several_classes_has_one_of_each():
     model = polytask.BayesianMultiTaskClassifier("scalar").fit(X, y, task=task)
     found = relatedness(model)
     assert len(found.features) == 3
-    assert "common" in found.summary()
+    assert "the same in all tasks" in found.summary()

@@ -44,9 +44,10 @@ def test_the_next_command_works_as_printed(run, plain):
     done = run("inspect", "a.csv", "--task", "g", "--target", "y")
     line = done.out.splitlines()[-1].strip()
     assert line == (
-        "polytask compare a.csv --task g --target y --drop when,pupil --drop-missing-target --out "
-        "comparison --quick"
+        "polytask compare a.csv --task g --target y --time when --drop pupil "
+        "--drop-missing-target --out comparison --quick"
     )
+    assert "With --time when later rows are held out" in done.out
 
 
 def test_json(run, pupils):
