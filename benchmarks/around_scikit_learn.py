@@ -195,10 +195,14 @@ def _partial_dependence(c: Case) -> None:
 def _set_output(c: Case) -> None:
     # A transformer before the estimator gives tables; predictions stay arrays.
     columns = ["size", "age"] if named(c) else [0, 1]
+    # Columns of arrays have no names of their own; scikit-learn 1.7 needs prefixes for them.
     scale = make_column_transformer(
-        (StandardScaler(), columns), remainder="passthrough", verbose_feature_names_out=False
+        (StandardScaler(), columns),
+        remainder="passthrough",
+        verbose_feature_names_out=not named(c),
     ).set_output(transform="pandas")
-    column = "x3" if c.container == "array" and c.task_column is not None else c.task_column
+    unnamed = c.container == "array" and c.task_column is not None
+    column = "remainder__x3" if unnamed else c.task_column
     model = make_pipeline(scale, MultiTaskRegressor(task_column=column)).fit(c.X, c.y)
     assert type(model.predict(c.X)) is np.ndarray
 
