@@ -10,7 +10,7 @@ from typing import Any
 from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.constraints import bounded, positive
+from polytask.penalties.by_feature import bounded, positive, weighted
 from polytask.penalties.couplings import along_time, coupling, toward_mean
 from polytask.penalties.fused import FusedTasks
 from polytask.penalties.graphs import NetworkLasso, along_graph
@@ -27,7 +27,6 @@ from polytask.penalties.spectral import (
     TraceBall,
     TraceNorm,
 )
-from polytask.penalties.weighted import weighted
 
 # What can be made from numbers alone.
 PENALTIES: dict[str, Callable[..., Penalty]] = {
