@@ -12,8 +12,8 @@ torch = pytest.importorskip("torch")
 
 from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
-from polytask.deep.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from polytask.deep.training import loop as loop_module  # noqa: E402
+from polytask.deep.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from polytask.deep.training.history import StopReason, Tally  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
