@@ -257,7 +257,7 @@ class Copies(nn.Module, ABC):
     """Copies of a trunk."""
 
     n_copies: int
-    batched: bool
+    stacks: bool
 
     @abstractmethod
     def forward(self, x: Inputs) -> Tensor:
@@ -301,7 +301,7 @@ def _one_by_one(x: Inputs, copy: Tensor, run: Callable[[int, Inputs], Tensor]) -
 class LoopedCopies(Copies):
     """Copies one after the other, for any trunk."""
 
-    batched = False
+    stacks = False
 
     def __init__(self, trunks: Sequence[nn.Module], *, ends: bool = True) -> None:
         super().__init__()
@@ -384,7 +384,7 @@ class StackedCopies(Copies):
     # away. Large groups are divided, so that there are at most about four places for each row,
     # except where a batch norm has to see a group as a whole.
 
-    batched = True
+    stacks = True
 
     def __init__(self, trunks: Sequence[nn.Module]) -> None:
         super().__init__()
