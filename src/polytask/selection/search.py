@@ -70,7 +70,7 @@ class SearchPlan:
         )
 
     def for_counts(self, counts: NDArray[np.float64]) -> SearchPlan:
-        """Return the plan without task weights that are all the same. Shapes: counts (n_tasks,)."""
+        """Return the plan without task weights that are the same. Shapes: counts (n_tasks,)."""
         alike = np.ptp(counts) <= _ROUNDING * counts.max() and self.task_weights == TASK_WEIGHTS
         return replace(self, task_weights=TASK_WEIGHTS[:1]) if alike else self
 
