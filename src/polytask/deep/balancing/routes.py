@@ -18,19 +18,12 @@ Reweigh = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Measured:
-    """The Gramian of the task gradients, and how each shared tensor gets the weighted sum.
+    """The Gramian of the task gradients, and how each shared tensor gets the weighted sum."""
 
-    Parameters
-    ----------
-    gramian : Tensor of shape (k, k)
-        Inner products of the gradients, float32 or float64.
-    replaced : sequence of tuple of Tensor and callable
-        The shared tensors; each callable takes the weights (k,) and the gradient of the plain
-        sum at the tensor, and returns that of the weighted sum.
-    finish : callable, default=None
-        Takes the step without another pass through what is shared: given the weights, and the
-        terms with their slopes (k,), it adds all gradients. None: `replaced` is the only way.
-    """
+    # Shapes: gramian (k, k), in float32 or float64. Of each shared tensor a callable takes the
+    # weights (k,) and the gradient of the plain sum, and returns that of the weighted sum.
+    # `finish` takes the step without another pass through what is shared: given the weights, and
+    # the terms with their slopes (k,), it adds all gradients; None: `replaced` is the only way.
 
     gramian: Tensor
     replaced: Sequence[tuple[Tensor, Reweigh]]
@@ -39,17 +32,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of the tasks at one tensor.
-
-    Parameters
-    ----------
-    at : Tensor
-        The tensor.
-    rows : Tensor of shape (k, *at.shape)
-        The gradient of each task.
-    reweigh : callable
-        As in :class:`Measured`.
-    """
+    """The gradients of the tasks at one tensor; `rows` (k, *at.shape)."""
 
     at: Tensor
     rows: Tensor
@@ -58,17 +41,10 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Listening:
-    """A backward pass of the plain sum that tells the gradients of the tasks as it goes by.
+    """A backward pass of the plain sum that tells the gradients of the tasks as it goes by."""
 
-    Parameters
-    ----------
-    at : Tensor
-        The shared tensor.
-    measured : callable
-        Takes the gradient of the plain sum at the tensor, when everything above it is done.
-    handles : sequence, default=()
-        Hooks that have to be removed after the pass.
-    """
+    # `measured` takes the gradient of the plain sum at the shared tensor, when everything above it
+    # is done; `handles` are hooks that have to be removed after the pass.
 
     at: Tensor
     measured: Callable[[Tensor], Measured]
