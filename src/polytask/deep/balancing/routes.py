@@ -292,7 +292,11 @@ class _Products:
     def measured(self, shared: Tensor) -> Measured:
         """Return the Gramian: the products of both factors, entry by entry."""
         products = (self.slopes.T @ self.slopes) * (self.weight @ self.weight.T)
-        gramian = products if self.owner is None else _block_sums(products, self.owner, self.k)
+        gramian = products
+        if self.owner is not None:
+            # The products of columns, summed over the columns of each task.
+            rows = products.new_zeros(self.k, products.shape[1]).index_add(0, self.owner, products)
+            gramian = products.new_zeros(self.k, self.k).index_add(1, self.owner, rows)
         return Measured(gramian, [(shared, self.reweigh)])
 
     def gradients(self, shared: Tensor) -> Gradients:
@@ -412,12 +416,6 @@ def fan_out(shared: Tensor, n_tasks: int) -> Tensor:
         The copies, for :class:`OwnInputs`.
     """
     return shared.expand(n_tasks, *shared.shape)
-
-
-def _block_sums(products: Tensor, owner: Tensor, k: int) -> Tensor:
-    """Sum the products of columns over the columns of each task."""
-    by_row = products.new_zeros(k, products.shape[1]).index_add(0, owner, products)
-    return products.new_zeros(k, k).index_add(1, owner, by_row)
 
 
 # Of that many tasks or fewer, adding up kept gradients costs less than another pass.
