@@ -1,5 +1,7 @@
 """Charts: arrays and strings in, matplotlib Axes out. matplotlib is imported when one is drawn."""
 
+from typing import TYPE_CHECKING
+
 from polytask.charts.canvas import COLOURS, axis_limits, image, new_axes, new_panels, svg, width
 from polytask.charts.figures import (
     brackets,
@@ -12,6 +14,9 @@ from polytask.charts.figures import (
     loss_curves,
     task_map,
 )
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes as Axes
 
 __all__ = [
     "COLOURS",

@@ -28,7 +28,7 @@ from polytask.reporting import (
 )
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
+    from polytask.charts import Axes
 
 # Tables of tasks up to this length are open from the start.
 _OPEN_ROWS = 30

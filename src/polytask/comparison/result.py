@@ -19,7 +19,8 @@ from polytask.reporting import Document, notebook, terminal, write_html
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from polytask.charts import Axes
 
 
 @dataclass(frozen=True, repr=False)

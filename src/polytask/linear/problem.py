@@ -34,7 +34,8 @@ from polytask.linear.datafit import (
 )
 from polytask.linear.source import Source
 from polytask.penalties import Penalty
-from polytask.penalties.weighted import FeatureSpace, bind_features, binds_signs
+from polytask.penalties.base import FeatureSpace
+from polytask.penalties.weighted import bind_features, binds_signs
 from polytask.solvers import Solution
 
 _ATTRIBUTE = "noise_"

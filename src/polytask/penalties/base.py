@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
+import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Self, final
+from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._checks import sentence
+from polytask._checks import nearest, sentence
 from polytask._linalg import Array
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
-
-if TYPE_CHECKING:
-    from polytask.penalties.weighted import FeatureSpace
 
 
 def _groups(labels: Sequence[Hashable]) -> tuple[np.ndarray, ...]:
@@ -270,6 +268,30 @@ class RowSeparable(Proximable):
     def prox(self, W: Array, step: float) -> Array:
         """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
         return self.prox_rows(W, slice(None), step)
+
+
+@dataclass(frozen=True, eq=False)
+class FeatureSpace:
+    """The features that the rows of W belong to. Shapes: unit (n_features, n_columns)."""
+
+    n_features: int
+    names: tuple[str, ...] | None
+    unit: np.ndarray
+
+    def positions(self, feature: object, parameter: str, owner: str) -> list[int]:
+        """Return the rows of a feature: a position, an encoded name, or a column of a table."""
+        names = self.names or ()
+        whole = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
+        if whole and 0 <= int(feature) < self.n_features:  # type: ignore[call-overload]
+            return [int(feature)]  # type: ignore[call-overload]
+        found = [j for j, name in enumerate(names) if name == feature]
+        found = found or [j for j, name in enumerate(names) if name.split("=")[0] == feature]
+        if found:
+            return found
+        allowed = f"features: positions 0 to {self.n_features - 1}"
+        allowed += ", or names of columns" if names else "; X has no names"
+        got = sentence(parameter, owner, allowed, repr(feature))
+        raise ParameterError(got + nearest(feature, names))
 
 
 class PerFeature(Valued):

@@ -15,6 +15,7 @@ from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import (
     CompiledRows,
     Conjugate,
+    FeatureSpace,
     Mergeable,
     Nonconvex,
     NullStrength,
@@ -30,7 +31,6 @@ from polytask.penalties.rows import L1, L2, L21, ElasticNet, RowNest, SparseGrou
 from polytask.penalties.shifts import Shifted
 from polytask.penalties.sums import Sum, add, merge
 from polytask.penalties.weighted import (
-    FeatureSpace,
     RowWrapper,
     Weighted,
     kernel_of,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import numbers
 from abc import abstractmethod
 from collections.abc import Hashable, Mapping
 from dataclasses import dataclass
@@ -10,7 +9,7 @@ from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._checks import nearest, number, sentence
+from polytask._checks import number, sentence
 from polytask._linalg import Array, host, largest, like, namespace, rounding, row_norms
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
@@ -18,6 +17,7 @@ from polytask.penalties.base import (
     Columns,
     CompiledRows,
     Conjugate,
+    FeatureSpace,
     Mergeable,
     Nonconvex,
     NullStrength,
@@ -82,30 +82,6 @@ class RowWrapper(Operators, PerFeature, CompiledRows):
 
 
 _NONE: np.ndarray = np.zeros(0, dtype=np.intp)
-
-
-@dataclass(frozen=True, eq=False)
-class FeatureSpace:
-    """The features that the rows of W belong to. Shapes: unit (n_features, n_columns)."""
-
-    n_features: int
-    names: tuple[str, ...] | None
-    unit: np.ndarray
-
-    def positions(self, feature: object, parameter: str, owner: str) -> list[int]:
-        """Return the rows of a feature: a position, an encoded name, or a column of a table."""
-        names = self.names or ()
-        whole = isinstance(feature, numbers.Integral) and not isinstance(feature, bool)
-        if whole and 0 <= int(feature) < self.n_features:  # type: ignore[call-overload]
-            return [int(feature)]  # type: ignore[call-overload]
-        found = [j for j, name in enumerate(names) if name == feature]
-        found = found or [j for j, name in enumerate(names) if name.split("=")[0] == feature]
-        if found:
-            return found
-        allowed = f"features: positions 0 to {self.n_features - 1}"
-        allowed += ", or names of columns" if names else "; X has no names"
-        got = sentence(parameter, owner, allowed, repr(feature))
-        raise ParameterError(got + nearest(feature, names))
 
 
 def bind_features(penalty: Penalty, space: FeatureSpace) -> Penalty:

@@ -19,7 +19,8 @@ from polytask.penalties import Penalty
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from polytask.charts import Axes
 
 Array = NDArray[np.float64]
 

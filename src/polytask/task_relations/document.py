@@ -31,7 +31,8 @@ from polytask.task_relations.records import RelatednessFindings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from polytask.charts import Axes
 
 # Rows of the table of tasks on a page, those that are open from the start, cells of a map.
 _ROWS, _OPEN_ROWS, _CELLS = 1000, 30, 60

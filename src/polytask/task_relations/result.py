@@ -17,7 +17,8 @@ from polytask.task_relations.records import RelatednessFindings
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from polytask.charts import Axes
 
 
 @dataclass(frozen=True, repr=False)

@@ -33,9 +33,10 @@ from polytask.penalties import (
     Smooth,
     Sum,
 )
+from polytask.penalties.base import FeatureSpace
 from polytask.penalties.constraints import Bounded
 from polytask.penalties.sums import add, merge, parts_of
-from polytask.penalties.weighted import FeatureSpace, bind_features
+from polytask.penalties.weighted import bind_features
 
 # Why a penalty has no proximal step, and what to do instead.
 _WITHOUT: tuple[tuple[type, str], ...] = (

@@ -23,7 +23,8 @@ from polytask.exceptions import DataError
 
 if TYPE_CHECKING:
     import pandas as pd
-    from matplotlib.axes import Axes
+
+    from polytask.charts import Axes
 
 
 Floats = NDArray[np.float64]
