@@ -77,7 +77,16 @@ def finite_limit(penalty: NullStrength, gradient: Array) -> float:
 
 
 @final
-@saveable("penalty.term")
+@saveable(
+    "penalty.term",
+    *(f"penalty.bounded.{kind}" for kind in ("concave", "convex", "norm", "ridge")),
+    *(f"penalty.weighted.{kind}" for kind in ("concave", "convex", "norm", "ridge", "rows")),
+    *(f"penalty.shifted.{kind}" for kind in ("composed", "concave", "conjugate", "norm")),
+    *(
+        f"penalty.shifted.{kind}"
+        for kind in ("proximable", "quadratic", "ridge", "rows", "smooth")
+    ),
+)
 @dataclass(frozen=True, eq=False, repr=False)
 class Term(
     Operators,

@@ -140,13 +140,6 @@ def _ridge(penalty: Penalty) -> Ridge | None:
     return Ridge(plain.strength or 0.0, penalty.null_point) if is_ridge else None
 
 
-def _one_ridge(members: Sequence[Penalty]) -> tuple[Penalty, list[Penalty]]:
-    """Return the L2 members about the first centre as one, and the others."""
-    same = [m for m in members if same_point(m.null_point, members[0].null_point)]
-    whole = members[0].with_strength(sum(m.strength or 0.0 for m in same))
-    return whole, [m for m in members if not any(m is other for other in same)]
-
-
 def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
     """Refuse what the solvers of convex problems would answer with less than they claim."""
     for term in terms:
@@ -174,8 +167,10 @@ def _joined(prox: Sequence[Penalty], ridges: list[Penalty], smooth: list[Penalty
     """Return the split of sorted members."""
     proximable: Proximable | None = _one_prox(prox) if prox else None
     if ridges:
-        whole, rest = _one_ridge(ridges)
-        smooth = smooth + rest
+        # Those about the first centre are one; others have gradients.
+        same = [r for r in ridges if same_point(r.null_point, ridges[0].null_point)]
+        smooth = smooth + [r for r in ridges if not any(r is other for other in same)]
+        whole = ridges[0].with_strength(sum(r.strength or 0.0 for r in same))
         ridge = _ridge(whole)
         if proximable is None and isinstance(whole, Proximable):
             proximable = whole

@@ -34,7 +34,13 @@ from polytask.penalties.terms import NormTerm, RelativeTerm, check_exclusive
 
 
 @final
-@saveable("penalty.parts")
+@saveable(
+    "penalty.parts",
+    "penalty.parts.envelope",
+    "penalty.parts.envelope_rows",
+    "penalty.parts.null",
+    "penalty.parts.rows",
+)
 @dataclass(frozen=True, eq=False, repr=False)
 class Parts(Joined, CompiledRows, Conjugate, NullStrength):
     """The least sum of p_k(U_k) over all matrices U_k with the sum W: every part has a penalty.
@@ -89,7 +95,8 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         if len(self.members) != 2:
             return None
         for first, second in (self.members, self.members[::-1]):
-            if _is_entries(second) and isinstance(first, NormTerm) and first.beside_entries:
+            absolute = second.is_norm and second.shares == (1.0, 0.0, 0.0)
+            if absolute and isinstance(first, NormTerm) and first.beside_entries:
                 return _BesideEntries(first, second, first.beside_entries)
         centred = all(member.null_point is None for member in self.members)
         if not centred or not all(isinstance(member, Conjugate) for member in self.members):
@@ -251,10 +258,6 @@ def _factor(member: Any, gradient: Array) -> float:  # noqa: ANN401 - a Penalty 
     return null / member.strength if member.strength else float("inf")
 
 
-def _is_entries(member: Any) -> bool:  # noqa: ANN401 - a Penalty
-    return bool(member.is_norm) and member.shares == (1.0, 0.0, 0.0)
-
-
 @dataclass(frozen=True)
 class _BesideEntries:
     """A norm of rows beside L1: the division of a row has a closed form."""
@@ -327,14 +330,6 @@ def _check_pair(
     check_exclusive(alpha, fraction, owner)
 
 
-def _made_by(kind: object, alpha: float | None, fraction: float | None) -> Penalty:
-    """Return a penalty of the class that a user chose for the shared part."""
-    if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
-        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
-        raise ParameterError(sentence("shared", "dirty", allowed, repr(kind)))
-    return kind(alpha, fraction=fraction)  # type: ignore[call-arg]
-
-
 def dirty(
     alpha: float | None = None,
     own_alpha: float | None = None,
@@ -388,7 +383,11 @@ def dirty(
     Parts([L21(alpha=0.3), L1(alpha=0.2)])
     """
     _check_pair(alpha, own_alpha, "own_alpha", fraction, "dirty")
-    return Parts([_made_by(shared, alpha, fraction), L1(own_alpha, fraction=fraction)])
+    if not isinstance(shared, type) or not issubclass(shared, RelativeTerm):
+        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
+        raise ParameterError(sentence("shared", "dirty", allowed, repr(shared)))
+    first = shared(alpha, fraction=fraction)  # type: ignore[call-arg]
+    return Parts([first, L1(own_alpha, fraction=fraction)])
 
 
 def robust(

@@ -221,7 +221,7 @@ class Summed(Joined):
 
 
 @final
-@saveable("penalty.sum")
+@saveable("penalty.sum", "penalty.sum.null", "penalty.sum.quadratic", "penalty.sum.smooth")
 @dataclass(frozen=True, eq=False, repr=False)
 class Sum(Summed, Quadratic, NullStrength):
     """A sum of penalties, made by ``+``.
