@@ -383,10 +383,11 @@ def dirty(
     Parts([L21(alpha=0.3), L1(alpha=0.2)])
     """
     _check_pair(alpha, own_alpha, "own_alpha", fraction, "dirty")
-    if not isinstance(shared, type) or not issubclass(shared, RelativeTerm):
+    kind: Any = shared
+    if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
         allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
         raise ParameterError(sentence("shared", "dirty", allowed, repr(shared)))
-    first = shared(alpha, fraction=fraction)  # type: ignore[call-arg]
+    first = kind(alpha, fraction=fraction)  # type: ignore[call-arg]
     return Parts([first, L1(own_alpha, fraction=fraction)])
 
 
