@@ -116,7 +116,9 @@ def nonnegative_minimum(A: Array, B: Array, free: Array | None = None) -> Array:
         fewest, patience = np.where(better, count, fewest), np.where(better, PATIENCE, patience)
         single = open_rows[~better[open_rows] & (patience[open_rows] <= 0)]
         patience = np.where(better, patience, patience - 1)
-        wrong[single] = _last_only(wrong[single])
+        # Of these the last entry only.
+        last = k - 1 - np.argmax(wrong[single, ::-1], axis=1)
+        wrong[single] = np.arange(k) == last[:, None]
         free ^= wrong
         X[open_rows] = _given_free(A, B[open_rows], free[open_rows])
         slack[open_rows] = X[open_rows] @ A - B[open_rows]
@@ -141,13 +143,6 @@ def _guess(A: Array, B: Array) -> Array:
         X, weight = after, next_weight
     free: Array = X > 0
     return free
-
-
-def _last_only(wrong: Array) -> Array:
-    """Keep the last True of each row."""
-    k = wrong.shape[1]
-    last = k - 1 - np.argmax(wrong[:, ::-1], axis=1)
-    return np.arange(k) == last[:, None]
 
 
 def _given_free(A: Array, B: Array, free: Array) -> Array:

@@ -108,7 +108,6 @@ class Training:
     owner: InitVar[str] = "Training"
 
     def __post_init__(self, owner: str) -> None:
-        """Refuse settings outside their sets."""
         for name, allowed in _TAKES.items():
             made = getattr(self, name)
             if not callable(made) and (name == "optimizer" or made is not None):
