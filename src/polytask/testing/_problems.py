@@ -190,7 +190,9 @@ def _with_losses(
     first = mixed.blocks[0]
     if isinstance(first, ScalarBlock):
         blocks = (replace(first, loss=beside), *mixed.blocks[1:])
-        found[f"{beside.name} beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
+        found[f"{beside.name.replace('_', ' ')} beside logistic"] = on_rows(
+            blocks, mixed.intercepts, *shape
+        )
     return found
 
 
