@@ -31,7 +31,7 @@ from polytask.penalties.graphs import AlongGraph, NetworkLasso, along_graph
 from polytask.penalties.groups import GroupNorm, OutlierTasks
 from polytask.penalties.latent import LatentTasks
 from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
-from polytask.penalties.parsing import PENALTIES, parse
+from polytask.penalties.parsing import PENALTIES, parse, register
 from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
 from polytask.penalties.row_groups import L1Inf, TreeGroup
 from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
@@ -108,3 +108,5 @@ __all__ = [
     "Split",
     "decompose",
 ]
+
+register({name: globals()[name] for name in __all__})
