@@ -126,7 +126,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         elif hasattr(self, "feature_names_in_"):
             del self.feature_names_in_
         self.encoder_ = encoder
-        self.coef_feature_names_ = _feature_names(data)
+        features = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
+        self.coef_feature_names_ = np.array(features, dtype=object)
         self._schema = InputSchema(
             owner=owner,
             index=LabelIndex(data.tasks),
@@ -391,8 +392,3 @@ def _given_columns(
     if names is not None:
         return len(names), names
     return raw.n_features + (task_column is not None), None
-
-
-def _feature_names(data: TaskData) -> Labels:
-    names = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
-    return np.array(names, dtype=object)

@@ -144,7 +144,10 @@ def checksum(data: TaskData) -> str:
     for array in _parts(data):
         digest.update(f"{array.dtype.kind}{array.shape}".encode())
         for piece in _pieces(array):
-            digest.update(_bytes_of(piece))
+            # Positions have 4 or 8 bytes, as the platform likes.
+            kind = np.int64 if piece.dtype.kind in "iu" else piece.dtype
+            plain = np.ascontiguousarray(piece, dtype=kind)
+            digest.update(plain.reshape(-1).view(np.uint8).data)
     return f"xxh3_128:{digest.hexdigest()}"
 
 
@@ -153,12 +156,6 @@ def added_checksum(old: str, new: str) -> str:
     import xxhash
 
     return f"xxh3_128:{xxhash.xxh3_128_hexdigest((old + new).encode())}"
-
-
-def _bytes_of(piece: NDArray[Any]) -> memoryview:
-    # Positions have 4 or 8 bytes, as the platform likes.
-    kind = np.int64 if piece.dtype.kind in "iu" else piece.dtype
-    return np.ascontiguousarray(piece, dtype=kind).reshape(-1).view(np.uint8).data
 
 
 def _parts(data: TaskData) -> Iterator[NDArray[Any]]:

@@ -34,13 +34,8 @@ def has_classes(estimator: MultiTaskEstimator) -> bool:
         return hasattr(estimator, "task_classes_")
     loss = estimator.get_params(deep=False)["loss"]
     given = loss.values() if isinstance(loss, Mapping) else [loss]
-    return any(_is_classifier(name) for name in given)
-
-
-def _is_classifier(loss: object) -> bool:
-    if isinstance(loss, str):
-        return loss in LOSSES and LOSSES[loss]().is_classifier
-    return isinstance(loss, Loss) and loss.is_classifier
+    known = [LOSSES[one]() if isinstance(one, str) and one in LOSSES else one for one in given]
+    return any(isinstance(one, Loss) and one.is_classifier for one in known)
 
 
 def target_columns(values: list[NDArray[Any]]) -> NDArray[Any]:

@@ -373,7 +373,9 @@ def _is_linear(x: Array, y: Array, begins: Places) -> bool:
     ends = dx**2 / np.repeat(np.where(xx > 0, xx, 1.0), sizes)
     slack = 1 + 2 * np.sqrt(1 / np.repeat(sizes, sizes) + ends)[rows]
     free = (counted - 2 * tells.sum()) / counted
-    paired = _is_paired(x[rows], y[rows])
+    # Whether values that occur twice and more go with one value of the other each.
+    (levels, a), (_, b) = (np.unique(values[rows], return_inverse=True) for values in (x, y))
+    paired = 2 * len(levels) <= np.size(a) and _one_to_one(a, b)
     for off, square in (
         (rounding_x, rounding_x**2),
         (rounding_y, rounding_y**2),
@@ -384,12 +386,6 @@ def _is_linear(x: Array, y: Array, begins: Places) -> bool:
         if (uniform or paired) and np.all(np.abs(left) <= slack * off + exact):
             return True
     return False
-
-
-def _is_paired(x: Array, y: Array) -> bool:
-    """Say whether values that occur twice and more go with one value of the other each."""
-    (levels, a), (_, b) = (np.unique(values, return_inverse=True) for values in (x, y))
-    return 2 * len(levels) <= len(x) and _one_to_one(a, b)
 
 
 def half_digit(values: Array) -> Array:

@@ -70,7 +70,8 @@ class NumberColumns:
         elif is_sparse(self._X):
             block = np.ascontiguousarray(self._X[:, chosen][kept].toarray().T, dtype=np.float64)
         else:
-            run = slice(int(chosen[0]), int(chosen[-1]) + 1) if _is_run(chosen) else chosen
+            whole = len(chosen) > 0 and int(chosen[-1] - chosen[0]) == len(chosen) - 1
+            run = slice(int(chosen[0]), int(chosen[-1]) + 1) if whole else chosen
             block = np.array(self._X[:, run][kept].T, dtype=np.float64, order="C")
         with np.errstate(over="ignore", invalid="ignore"):
             if not np.isfinite(block.sum()):
@@ -91,7 +92,3 @@ class NumberColumns:
         for start in range(0, len(among), width):
             chosen = among[start : start + width]
             yield chosen, self.block(chosen, rows)
-
-
-def _is_run(chosen: NDArray[np.intp]) -> bool:
-    return len(chosen) > 0 and int(chosen[-1] - chosen[0]) == len(chosen) - 1

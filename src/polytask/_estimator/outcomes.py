@@ -144,7 +144,11 @@ def class_tasks(data: TaskData, owner: str) -> list[bool]:
         return [
             _has_classes(columns[t], data, f"{owner}, {names[t]}", 0) for t in range(len(columns))
         ]
-    numeric = [_all_numbers(column) for column in columns]
+    numeric = []
+    for column in columns:
+        plain = column.dtype.kind in "iuf"
+        kinds = set() if plain else set(map(type, column[_observed(column)].tolist()))
+        numeric.append(all(issubclass(k, numbers.Real) and k is not bool for k in kinds))
     if not any(numeric):
         return [_has_classes(np.asarray(data.y), data, owner, 0)] * data.n_tasks
     rows = [column for column, is_numeric in zip(columns, numeric, strict=True) if is_numeric]
@@ -180,13 +184,6 @@ def _losses_by_task(data: TaskData, loss: object, owner: str) -> list[Loss | Non
     if not (isinstance(loss, str) and loss == "auto"):
         return [loss_object(loss, owner)] * data.n_tasks
     return [None if classes else Squared() for classes in class_tasks(data, owner)]
-
-
-def _all_numbers(values: Labels) -> bool:
-    if values.dtype.kind in "iuf":
-        return True
-    kinds = {type(value) for value in values[_observed(values)].tolist()}
-    return bool not in kinds and all(issubclass(kind, numbers.Real) for kind in kinds)
 
 
 def _check_loss_names(
@@ -332,17 +329,12 @@ def numbers_of(
         first = min((bad[k] for k in odd_ones(texts)), default=bad[0])
         row = first // (array.size // max(len(array), 1))
         where = "" if rows is None else f"row {int(rows[row])}, counting from 0"
-        advice = f" For labels use {_for_labels(owner)}."
+        twin = owner.replace("Regressor", "Classifier")
+        advice = f" For labels use {twin if twin != owner else 'MultiTaskClassifier'}."
         if any(parse_number(str(cells[first]), mark) for mark in (".", ",")):
             advice += " Text such as this is read as numbers by polytask.data.read_numbers."
         raise DataError(sentence("y", owner, "numbers", repr(cells[first]), where) + advice)
     return array.astype(np.float64)
-
-
-def _for_labels(owner: str) -> str:
-    """Return the estimator of the same kind that learns labels."""
-    twin = owner.replace("Regressor", "Classifier")
-    return twin if twin != owner else "MultiTaskClassifier"
 
 
 def refuse_forbidden(y: Labels, losses: Sequence[Loss], data: TaskData, owner: str) -> None:

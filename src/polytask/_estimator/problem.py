@@ -38,8 +38,10 @@ def read_outcomes(data: TaskData, loss: object, owner: str = OWNER) -> tuple[str
     """Tell what the targets are and code them."""
     if isinstance(loss, Mapping):
         return "mixed", mixed(data, loss, owner), dict(loss)
+    if loss != "auto" and loss_object(loss, owner).is_classifier:
+        return "classification", classification(data, loss, owner), loss
     if loss != "auto":
-        return _demanded(data, loss, owner)
+        return "regression", regression(data, loss, owner), loss
     kinds = class_tasks(data, owner)
     if all(kinds):
         return "classification", classification(data, "auto", owner), "auto"
@@ -48,12 +50,6 @@ def read_outcomes(data: TaskData, loss: object, owner: str = OWNER) -> tuple[str
     outcomes = mixed(data, "auto", owner)
     # By name: what the rows of a training part look like must not decide anew.
     return "mixed", outcomes, dict(zip(data.tasks, outcomes.losses, strict=True))
-
-
-def _demanded(data: TaskData, loss: object, owner: str) -> tuple[str, Outcomes, Any]:
-    if loss_object(loss, owner).is_classifier:
-        return "classification", classification(data, loss, owner), loss
-    return "regression", regression(data, loss, owner), loss
 
 
 def check_metric(name: object, names: Mapping[str, Any]) -> str:

@@ -181,18 +181,14 @@ def _finish(
     parts: tuple[Part, ...] | None,
 ) -> Query:
     if data.form is Form.TARGETS:
-        return Query(_encoded(schema, _nominal(data)), None, None, parts)
+        # One task that holds all rows.
+        return Query(_encoded(schema, TaskData.from_long(data.X)), None, None, parts)
     codes = schema.index.encode(list(data.tasks), "shared", "task", schema.owner)
     if unseen == "error" and bool((codes < 0).any()):
         # Refused with the numbers of the rows.
         rows = data.row_tasks()[np.argsort(data.order, kind="stable")]
         schema.index.encode([data.tasks[t] for t in rows], unseen, "task", schema.owner)
     return Query(_encoded(schema, data), codes, _template(X), parts)
-
-
-def _nominal(data: TaskData) -> TaskData:
-    """Turn the targets form into one nominal task that holds all rows."""
-    return TaskData.from_long(data.X)
 
 
 def _name_unseen(schema: InputSchema, X: object, task: object, unseen: str) -> None:

@@ -14,6 +14,7 @@ from polytask._estimator.far_cells import place_of_largest
 from polytask._estimator.feature_moments import dense_moments, sparse_moments
 from polytask._estimator.outcomes import Outcomes
 from polytask._estimator.robust_scale import robust_moments
+from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import sum_by_task
 from polytask._linalg import is_sparse
 from polytask.data import Form, TaskData
@@ -132,7 +133,7 @@ def feature_scaling(
     if is_sparse(data.X):
         mean, variance = sparse_moments(data.X, rows)
     else:
-        mean, variance = dense_moments(np.asarray(data.X), rows, _exists(data))
+        mean, variance = dense_moments(np.asarray(data.X), rows, cell_mask(data))
     return scaling_of(mean, variance, standardize, centre)
 
 
@@ -160,12 +161,6 @@ def far_from_zero(data: TaskData) -> bool:
     mean, deviation = few.mean(axis=0), few.std(axis=0)
     # A constant feature is told apart by its mean alone.
     return bool(np.any((deviation > 0) & (np.abs(mean) > FAR * deviation)))
-
-
-def _exists(data: TaskData) -> NDArray[np.bool_] | None:
-    if data.present is None or data.form is Form.TARGETS:
-        return None
-    return np.asarray(data.present[data.row_tasks()])
 
 
 @dataclass(frozen=True, eq=False)

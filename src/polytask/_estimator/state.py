@@ -23,12 +23,8 @@ def from_estimator_state(cls: type[E], state: State) -> E:
     """Rebuild an estimator from :func:`estimator_state`."""
     estimator: E = cls(**state["params"])
     for name, value in state["fitted"].items():
-        if not _is_fitted_name(name):
+        learned = name.endswith("_") or name.startswith("_")
+        if not (name.isidentifier() and learned and not name.startswith("__")):
             raise DataError(f"{name!r} is not a fitted attribute of {cls.__name__}.")
         setattr(estimator, name, value)
     return estimator
-
-
-def _is_fitted_name(name: str) -> bool:
-    learned = name.endswith("_") or name.startswith("_")
-    return name.isidentifier() and learned and not name.startswith("__")

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, nonnegative, one_of, sentence
 from polytask._estimator.outcomes import Outcomes
 from polytask.data import Form, TaskData
+from polytask.data.missing import surely_finite
 from polytask.datafits import column_sums, spread_out
 from polytask.exceptions import ParameterError
 
@@ -21,7 +22,11 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
     """Return the weight of every label, 0 where it is missing, shaped as the targets."""
     base = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
     wide = data.form is Form.TARGETS
-    weight = _of_labels(base, outcomes.y) if wide else base.astype(float, copy=False)
+    weight = base.astype(float, copy=False)
+    if wide and surely_finite(outcomes.y):
+        weight = spread_out(base, outcomes.y.shape[1])
+    elif wide:
+        weight = base[:, None] * ~np.isnan(outcomes.y)
     if class_weight is None:
         return weight
     _check_class_weight(class_weight, outcomes, owner)
@@ -36,14 +41,6 @@ def label_weights(data: TaskData, outcomes: Outcomes, class_weight: object, owne
             sentence("class_weight", owner, "above zero for a class or more", repr(class_weight))
         )
     return weight
-
-
-def _of_labels(base: Array, Y: Array) -> Array:
-    """Return weights of rows as weights of labels, broadcast where no label is missing."""
-    # A sum without NaN proves that there is none, at no memory.
-    with np.errstate(over="ignore", invalid="ignore"):
-        complete = not np.isnan(Y.sum())
-    return spread_out(base, Y.shape[1]) if complete else base[:, None] * ~np.isnan(Y)
 
 
 def count_labels(weight: Array) -> float:

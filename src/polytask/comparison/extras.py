@@ -21,8 +21,8 @@ from polytask.data import Form, TaskData
 from polytask.exceptions import DataWarning, ParameterError
 from polytask.penalties import Penalty
 from polytask.selection.ablation import ablations
+from polytask.selection.base import SearchEstimator
 from polytask.selection.held import Rows
-from polytask.selection.path import SEARCHES
 
 
 def curve_units(plan: Plan, board: Board, shares: Sequence[float]) -> tuple[Unit, ...]:
@@ -167,7 +167,7 @@ def _several(plan: Plan) -> dict[str, tuple[Any, Mapping[str, list[Penalty]]]]:
         entry.name: (entry.estimator, rests)
         for entry in plan.running
         if entry.kind == "shared"
-        and isinstance(entry.estimator, SEARCHES)
+        and isinstance(entry.estimator, SearchEstimator)
         and (rests := ablations(entry.estimator.penalty))
     }
 

@@ -30,7 +30,7 @@ from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
 from polytask.selection.held import Rows, Study, held_out
 from polytask.selection.importance import search_shares
-from polytask.selection.path import SEARCHES, fitted_path
+from polytask.selection.path import fitted_path
 from polytask.selection.path_result import RegularizationPath
 
 # What a picture can hold.
@@ -107,7 +107,7 @@ _NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 
 def described(data: TaskData, model: Any) -> dict[str, Any]:  # noqa: ANN401 - fitted
     """Return JSON values about a fitted model."""
-    searched = isinstance(model, SEARCHES)
+    searched = hasattr(model, "alpha_scores_")
     small = searched and model.coef_.size * len(model.alphas_) <= _MOST
     path = fitted_path(model, data, exact=False) if small else None
     shares = search_shares(model) if searched else []

@@ -1,16 +1,25 @@
-"""What the linear estimators share: outcomes, coefficients in original units."""
+"""What the linear estimators share: outcomes, coefficients in original units, kinds of targets."""
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
+from dataclasses import fields
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import ClassifierTags, RegressorTags, Tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import MultiTaskEstimator, Outcomes
-from polytask._estimator.classes import keep_classes
+from polytask._estimator import (
+    MultiTaskEstimator,
+    Outcomes,
+    classification,
+    mixed,
+    regression,
+)
+from polytask._estimator.classes import decisions, has_classes, keep_classes, probabilities
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
@@ -18,6 +27,7 @@ from polytask.linear.fitting import keep_parts, original_parts
 from polytask.linear.prediction import LinearTasks
 from polytask.linear.problem import Problem, Settings, keep_noise
 from polytask.linear.pull import Pull, pull_of
+from polytask.linear.source import source_of
 from polytask.solvers import Solution
 
 if TYPE_CHECKING:
@@ -28,15 +38,29 @@ Labels = NDArray[Any]
 
 
 class LinearEstimator(MultiTaskEstimator):
-    """Base of the linear estimators: a leaf class reads its targets and fits."""
+    """Base of the linear estimators: a leaf class has parameters and fits."""
+
+    loss: Any
 
     @abstractmethod
     def _outcomes(self, data: TaskData) -> Outcomes:
         """Return the targets as numbers."""
 
-    @abstractmethod
     def _settings(self) -> Settings:
         """Return the choices about the data term."""
+        owner, given = type(self).__name__, self._choices()
+        source = source_of(given["transfer_from"], owner)
+        known = {
+            field.name: given[field.name] for field in fields(Settings) if field.name in given
+        }
+        settings = Settings(**known, source=source)
+        settings.check(owner)
+        return settings
+
+    def _choices(self) -> dict[str, Any]:
+        """Return the parameters, by name, that say what is fitted."""
+        given: dict[str, Any] = self.get_params(deep=False)
+        return given
 
     def _keep(
         self, data: TaskData, outcomes: Outcomes, problem: Problem, solution: Solution
@@ -134,6 +158,90 @@ class LinearEstimator(MultiTaskEstimator):
         return coefficient_table(
             self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
         )
+
+
+class LinearNumbers(LinearEstimator, ABC):
+    """A linear estimator of targets that are numbers."""
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return regression(data, self.loss, type(self).__name__)
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags
+
+
+class LinearClasses(LinearEstimator, ABC):
+    """A linear estimator of targets that are classes."""
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return classification(data, self.loss, type(self).__name__)
+
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list of ndarray, or mapping
+            In the order of ``classes_``, 0 for classes that a task lacks; for a target
+            matrix a list with one array per target; for a mapping a mapping.
+        """
+        return probabilities(self._linear_model(), self._read(X, task))
+
+    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return linear predictors.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_classes), or mapping
+            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
+            column per target of two classes, and one per class of a target of several.
+        """
+        return decisions(self._linear_model(), self._read(X, task))
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a classifier."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags(multi_class=True, multi_label=False)
+        return tags
+
+
+class LinearMixed(LinearEstimator, ABC):
+    """A linear estimator of tasks that have a loss each."""
+
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return mixed(data, self.loss, type(self).__name__)
+
+    @available_if(has_classes)  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities of the classification tasks.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list, or mapping
+            Rows of tasks of numbers are NaN; for a target matrix a list with None for
+            them.
+        """
+        return probabilities(self._linear_model(), self._read(X, task))
 
 
 def _filled(intercept: NDArray[np.float64], problem: Problem) -> NDArray[np.float64]:

@@ -134,14 +134,11 @@ def keep_parts(estimator: Any, parts: tuple[NDArray[Any], ...], layout: Layout) 
     estimator.coef_parts_ = parts
     found = parts_of(getattr(estimator, "best_penalty_", estimator.penalty))
     members = () if found is None else found[0].members
-    own = [part for part, member in zip(parts, members, strict=True) if _is_outliers(member)]
+    plain = [member.penalty if isinstance(member, Shifted) else member for member in members]
+    own = [U for U, member in zip(parts, plain, strict=True) if isinstance(member, OutlierTasks)]
     if own:
         apart = [any(part[columns].any() for part in own) for columns in layout.slices]
         estimator.outlier_tasks_ = estimator.tasks_[np.array(apart, dtype=bool)]
-
-
-def _is_outliers(member: Penalty) -> bool:
-    return isinstance(member.penalty if isinstance(member, Shifted) else member, OutlierTasks)
 
 
 DEFAULT_FRACTION = 0.1

@@ -160,8 +160,12 @@ class _Noise:
             slopes = float(np.mean(-datafit.rows.lower * datafit.rows.upper))
             return cls(scale, slopes / scale, rows, freedom)
         if not problem.datafit.is_bounded and isinstance(problem.datafit, Samples):
-            noise = 2.0 * each if _has_dispersion(problem.datafit) else 1.0
-            return cls(noise, _mean_curvature(problem.datafit, n_tasks), rows, freedom)
+            blocks = problem.datafit.blocks
+            # The noise of amounts has a free factor. A row curves as at the best constant.
+            free = all(isinstance(b.loss, LogLink) and b.loss.has_dispersion for b in blocks)
+            total = sum(float(np.sum(np.broadcast_to(b.bound(), b.shape))) for b in blocks)
+            curvature = max(total / max(n_tasks, 1), _TINY)
+            return cls(2.0 * each if free else 1.0, curvature, rows, freedom)
         if not (problem.datafit.is_quadratic or _of_numbers(problem.datafit)):
             return cls(1.0, 0.25, rows, freedom)
         return cls(2.0 * each, 1.0, rows, freedom)
@@ -185,18 +189,6 @@ def _of_numbers(datafit: object) -> bool:
     return isinstance(datafit, Samples) and all(
         block.loss.follows_units and not block.loss.is_classifier for block in datafit.blocks
     )
-
-
-def _has_dispersion(datafit: Samples) -> bool:
-    """Say whether the noise of every task has a free factor, as that of amounts has."""
-    losses = [block.loss for block in datafit.blocks]
-    return all(isinstance(loss, LogLink) and loss.has_dispersion for loss in losses)
-
-
-def _mean_curvature(datafit: Samples, n_tasks: int) -> float:
-    """Return the curvature of a typical row, at the best constant of its task."""
-    sums = [np.sum(np.broadcast_to(block.bound(), block.shape)) for block in datafit.blocks]
-    return max(float(sum(sums)) / max(n_tasks, 1), _TINY)
 
 
 def _groups(labels: tuple[Hashable | None, ...], problem: Problem) -> list[NDArray[np.intp]]:

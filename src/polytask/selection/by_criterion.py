@@ -116,7 +116,12 @@ class InformationJudge(WholeJudge):
             degrees = _degrees(problem, penalty, W)
             levels = intercept_degrees(problem.datafit, W)
             refitted = None
-            if _selects(penalty, W) or not nonzero.all():
+            # A support of everything is one among others where single rows may be zero.
+            nonsmooth = decompose(penalty).proximable
+            selects = isinstance(nonsmooth, RowSeparable) and not bool(
+                nonsmooth.prox(np.full_like(W, np.finfo(float).tiny), 1.0).all()
+            )
+            if selects or not nonzero.all():
                 gained = by_task(_gained(problem, W)) / label
                 less = np.maximum(deviance - gained, 0.0)
                 parameters = by_task(nonzero.sum(axis=0) + levels)
@@ -208,15 +213,6 @@ def _degrees(problem: Problem, penalty: Penalty, W: Array) -> Array:
             f"The degrees of freedom of {penalty!r} are not known: it is neither smooth nor has "
             "one proximal operator. Choose its strength by cross-validation."
         ) from None
-
-
-def _selects(penalty: Penalty, W: Array) -> bool:
-    """Say whether rows or coefficients may be zero, each by itself."""
-    # A support of everything is then one among others, to be judged as they are.
-    rough = decompose(penalty).proximable
-    if not isinstance(rough, RowSeparable):
-        return False
-    return not rough.prox(np.full_like(W, np.finfo(float).tiny), 1.0).all()
 
 
 def _gained(problem: Problem, W: Array) -> Array:

@@ -106,8 +106,6 @@ def make_folds(
     owner: str,
 ) -> Folds:
     """Split raw data and encode every training part by itself."""
-    if raw.n_rows < 2:
-        raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
     if is_whole(cv):
         classes = all(c is not None for c in outcomes.classes)
         cv = WithinTasks(int(cv), stratify=True if classes else None, random_state=random_state)
@@ -130,6 +128,8 @@ def _whole(data: TaskData, outcomes: Outcomes, owner: str) -> Term | None:
 
 def given_splits(cv: Any, raw: TaskData, owner: str) -> list[tuple[Index, Index]]:  # noqa: ANN401
     """Return folds as pairs of rows in use; pairs may name rows of weight zero, which drop out."""
+    if raw.n_rows < 2:
+        raise DataError(f"Cross-validation needs two rows or more; got {raw.n_rows} sample.")
     if isinstance(cv, list | tuple) and not cv:
         raise ParameterError(sentence("cv", owner, "one or more pairs (train, test)", "none"))
     return as_splits(cv, raw, "cv", owner)

@@ -13,7 +13,7 @@ from sklearn.model_selection import GridSearchCV
 
 from polytask._checks import one_of, sentence
 from polytask.exceptions import DataError, ParameterError
-from polytask.selection.path import SEARCHES
+from polytask.selection.base import SearchEstimator
 from polytask.selection.tuning import Tuned, distribution_of, load_optuna
 
 if TYPE_CHECKING:
@@ -95,7 +95,7 @@ def importance(
         return _frame(_of_trials(found, evaluator, random_state))
     if isinstance(found, GridSearchCV) and hasattr(found, "cv_results_"):
         return _frame(_of_grid(found.cv_results_))
-    if not isinstance(found, SEARCHES) or not hasattr(found, "alpha_scores_"):
+    if not isinstance(found, SearchEstimator) or not hasattr(found, "alpha_scores_"):
         allowed = "a fitted search, such as MultiTaskRegressorCV or GridSearchCV, or of tune"
         raise ParameterError(sentence("found", OWNER, allowed, repr(found)))
     rows = search_shares(found)

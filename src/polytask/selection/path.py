@@ -16,12 +16,7 @@ from polytask._estimator.training import encode, encode_training, training_data
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
 from polytask.linear.problem import Problem, build_problem
-from polytask.selection._classifier import MultiTaskClassifierCV
-from polytask.selection._classifier_ic import MultiTaskClassifierIC
-from polytask.selection._model import MultiTaskModelCV
-from polytask.selection._model_ic import MultiTaskModelIC
-from polytask.selection._regressor import MultiTaskRegressorCV
-from polytask.selection._regressor_ic import MultiTaskRegressorIC
+from polytask.selection.base import SearchEstimator
 from polytask.selection.judging import Path, PathFitter
 from polytask.selection.path_result import Measure, RegularizationPath
 from polytask.selection.rules import within_one_error
@@ -29,14 +24,12 @@ from polytask.selection.rules import within_one_error
 Array = NDArray[np.float64]
 
 OWNER = "regularization_path"
-SEARCHES = (MultiTaskRegressorCV, MultiTaskClassifierCV, MultiTaskModelCV)
-_BY_CRITERION = (MultiTaskRegressorIC, MultiTaskClassifierIC, MultiTaskModelIC)
 # Singular values below this share of the largest are rounding.
 _RANK = 1e-8
 
 
 def regularization_path(
-    estimator: Any,  # noqa: ANN401 - one of SEARCHES
+    estimator: Any,  # noqa: ANN401 - a search
     X: Any,  # noqa: ANN401
     y: Any = None,  # noqa: ANN401
     task: Any = None,  # noqa: ANN401
@@ -51,7 +44,7 @@ def regularization_path(
 
     Parameters
     ----------
-    estimator : MultiTaskRegressorCV, MultiTaskRegressorIC, or one for classes or both kinds
+    estimator : MultiTaskRegressorCV, or one for classes or both kinds
         Fitted on these data, or not fitted: then a copy is fitted.
     X, y, task, sample_weight
         As in ``fit``.
@@ -86,9 +79,8 @@ def regularization_path(
     >>> path.kept.tolist()[0], path.coef.shape[0]
     (0, 10)
     """
-    known = SEARCHES + _BY_CRITERION
-    if not isinstance(estimator, known):
-        allowed = " or ".join(kind.__name__ for kind in known)
+    if not isinstance(estimator, SearchEstimator):
+        allowed = "MultiTaskRegressorCV, MultiTaskClassifierCV or MultiTaskModelCV"
         raise ParameterError(sentence("estimator", OWNER, allowed, repr(estimator)))
     fitted = hasattr(estimator, "alphas_")
     model = estimator if fitted else clone(estimator)
@@ -109,7 +101,7 @@ def regularization_path(
 
 
 def fitted_path(
-    model: Any,  # noqa: ANN401 - of SEARCHES
+    model: Any,  # noqa: ANN401 - a fitted search
     raw: TaskData,
     *,
     exact: bool = True,
@@ -118,7 +110,7 @@ def fitted_path(
     problem = _problem_of(model, raw)
     found = _solved(model, problem, exact)
     scaled = np.stack([W for W, _ in found])
-    judged = _by_criterion if isinstance(model, _BY_CRITERION) else _by_folds
+    judged = _by_criterion if hasattr(model, "alpha_criteria_") else _by_folds
     scores, measure, df = judged(model)
     chosen = int(np.argmin(np.abs(model.alphas_ - model.alpha_)))
     best, one_se = within_one_error(scores, model.alphas_)

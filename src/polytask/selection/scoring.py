@@ -5,13 +5,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._estimator.scoring import labelled_rows
 from polytask._estimator.weights import label_weights
-from polytask.data import Form, TaskData
+from polytask.data import Form
 from polytask.datafits import TaskStatistics
 from polytask.datafits.base import moments_times
 from polytask.linear.datafit import Moments
@@ -170,7 +170,9 @@ def _averaged(
     metric: Callable[..., float], fold: RowFold, problem: Problem, weighted: bool
 ) -> Scorer:
     """Return the mean of a metric over the tasks with held-out labels."""
-    outcomes, rows = fold.test_outcomes, _rows_by_task(fold)
+    outcomes = fold.test_outcomes
+    parts = [part for part in labelled_rows(fold.test) if len(part.y)]
+    rows = [fold.test.X[part.rows] for part in parts]
 
     def score(W: Array, intercept: Array) -> float:
         coef, b = problem.original_units(W, intercept)
@@ -185,28 +187,10 @@ def _averaged(
             union=outcomes.union,
         )
         scores = [
-            float(metric(truth, linear.labels_of(X, t), *([weight] if weighted else [])))
-            for t, X, truth, weight in rows
+            float(metric(p.y, linear.labels_of(X, p.task), *([p.weight] if weighted else [])))
+            for p, X in zip(parts, rows, strict=True)
         ]
         defined = [found for found in scores if not np.isnan(found)]
         return float(np.mean(defined)) if defined else float("nan")
 
     return score
-
-
-def _rows_by_task(fold: RowFold) -> list[tuple[int, Any, NDArray[Any], Array | None]]:
-    """Return (task, features, labels, weights) of every task with held-out labels."""
-    found, truth, weight = [], np.asarray(fold.test.y), fold.test.sample_weight
-    for t in range(fold.test.n_tasks):
-        rows = _held_out_rows(fold.test, fold.test_outcomes.y, t)
-        if len(rows):
-            own = truth[rows, t] if truth.ndim == 2 else truth[rows]
-            found.append((t, fold.test.X[rows], own, None if weight is None else weight[rows]))
-    return found
-
-
-def _held_out_rows(data: TaskData, y: Array, t: int) -> NDArray[np.intp]:
-    if data.form is Form.TARGETS:
-        return np.flatnonzero(~np.isnan(y[:, t]))
-    part = data.task_slice(t)
-    return np.arange(part.start, part.stop)

@@ -83,7 +83,10 @@ class SharedBase(MultiTaskEstimator):
         values = self._unseen_values(data, outcomes)
         self.base_ = self._base("shared").fit(data)
         long = data.to_long()
-        present = None if self._wide else _with_values(long, values.shape[1])
+        # Every task has the values of the base.
+        known = None if self._wide else long.present
+        everywhere = np.ones((long.n_tasks, values.shape[1]), dtype=bool)
+        present = None if known is None else np.column_stack([known, everywhere])
         joined = long.with_X(self._joined(long.X, values), None, present)
         self.correction_ = self._correction().fit(joined)
 
@@ -242,10 +245,3 @@ def _covering(splits: list[Split], n_rows: int) -> list[Split]:
         if len(held):
             pairs.append((np.setdiff1d(splits[k][0], held), held))
     return pairs
-
-
-def _with_values(data: TaskData, count: int) -> NDArray[np.bool_] | None:
-    """Return which columns the tasks have, the values of the base among them."""
-    if data.present is None:
-        return None
-    return np.column_stack([data.present, np.ones((data.n_tasks, count), dtype=bool)])

@@ -8,6 +8,7 @@ from typing import Any
 from sklearn.base import clone
 
 from polytask._checks import is_whole
+from polytask.selection.base import SearchEstimator
 
 # Strengths of the two searches.
 _TRIED = (7, 13)
@@ -34,9 +35,7 @@ def trial_of(estimator: Any) -> Trial | None:  # noqa: ANN401 - any estimator
     # Their time is that of preparing every fold, and a part that grows with the strengths; two
     # numbers of strengths, which both leave room for the windows of the search, tell the two
     # apart.
-    from polytask.selection import MultiTaskClassifierCV, MultiTaskModelCV, MultiTaskRegressorCV
-
-    if not isinstance(estimator, MultiTaskClassifierCV | MultiTaskModelCV | MultiTaskRegressorCV):
+    if not isinstance(estimator, SearchEstimator) or estimator.criterion is not None:
         return None
     alphas = estimator.alphas if isinstance(estimator.alphas, int) else len(estimator.alphas)
     few, more = (min(count, alphas) for count in _TRIED)

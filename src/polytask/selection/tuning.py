@@ -209,11 +209,6 @@ def _ends(given: Between | Sequence[Any]) -> Sequence[Any]:
     return (int(given.low), int(given.high)) if given.integer else (given.low, given.high)
 
 
-def _name_of(scoring: Scorer | None) -> str:
-    """Return what tells a scoring function apart in another process too."""
-    return f"{getattr(scoring, '__module__', '')} {fingerprint(scoring)}"
-
-
 def load_optuna() -> ModuleType:
     """Return Optuna."""
     try:
@@ -276,7 +271,9 @@ class _Search:
             checksum(data),
             str(self.seed),
         ]
-        parts += [digest_of(self.splits), _name_of(self.scoring), f"prune={prune}"]
+        # What tells a scoring function apart in another process too.
+        scoring = f"{getattr(self.scoring, '__module__', '')} {fingerprint(self.scoring)}"
+        parts += [digest_of(self.splits), scoring, f"prune={prune}"]
         settings = "; ".join(parts)
         known = study.user_attrs.get(_SETTINGS)
         if known is None:

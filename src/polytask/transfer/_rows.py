@@ -18,7 +18,7 @@ from polytask.data import Form, TaskData, tables
 from polytask.data.labels import label_list
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
-from polytask.linear.transfer import linear_of
+from polytask.linear.source import linear_of
 from polytask.losses import Loss
 from polytask.transfer._pulled import Rows
 

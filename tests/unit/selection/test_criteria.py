@@ -10,13 +10,16 @@ import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_array
+from sklearn.base import clone
 from sklearn.linear_model import Lasso
 
 from polytask import (
+    DataError,
     IncompatibleError,
     MultiTaskClassifierIC,
     MultiTaskModelIC,
     MultiTaskRegressor,
+    MultiTaskRegressorCV,
     MultiTaskRegressorIC,
     ParameterError,
     adapt,
@@ -336,3 +339,24 @@ def test_a_table_is_encoded_and_a_model_can_learn_another_task() -> None:
     assert "colour=red" in model.coef_feature_names_.tolist()
     more = adapt(model, X[:5], y[:5], task="d")
     assert set(more.tasks_) == {"a", "b", "c", "d"}
+
+
+def test_a_criterion_is_a_setting_of_the_search_and_the_other_name_is_its_alias() -> None:
+    rng = np.random.default_rng(0)
+    X, Y = rng.standard_normal((40, 4)), rng.standard_normal((40, 2))
+    model = MultiTaskRegressorCV(L21(), alphas=5).fit(X, Y)
+    assert "score" in model.search_frame()
+    with pytest.raises(DataError, match="chose by cross-validation"):
+        model.criteria_frame()
+    model.set_params(criterion="bic").fit(X, Y)
+    assert not hasattr(model, "scores_")
+    assert not hasattr(model, "held_out_score_")
+    alias = MultiTaskRegressorIC(L21(), criterion="bic", alphas=5).fit(X, Y)
+    np.testing.assert_array_equal(model.criterion_, alias.criterion_)
+    pd.testing.assert_frame_equal(model.search_frame(), alias.criteria_frame())
+    assert MultiTaskRegressorIC().criterion == "aic"
+    copy = clone(alias)
+    assert type(copy) is MultiTaskRegressorIC
+    assert copy.get_params() == alias.get_params()
+    model.set_params(criterion=None).fit(X, Y)
+    assert not hasattr(model, "criteria_")

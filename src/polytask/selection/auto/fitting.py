@@ -132,7 +132,10 @@ def combine(
         weighed = weigh(tried, bench)
         if weighed is None:
             refuse_huge_values(data.X, "X", owner, data)
-            raise DataError(f"{owner} could fit no candidate: {_reasons(tried)}")
+            # The first line of a reason is the reason; others give advice on other packages.
+            lines = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
+            reasons = "; ".join(lines) or "there was none"
+            raise DataError(f"{owner} could fit no candidate: {reasons}")
         chosen = weighed.names()
         trials.fit(chosen)
     members = trials.members
@@ -158,12 +161,6 @@ def combine(
     )
 
 
-def _reasons(tried: Sequence[Tried]) -> str:
-    # The first line of a reason is the reason; others give advice on other packages.
-    said = dict.fromkeys(str(one.note).partition("\n")[0] for one in tried if one.note)
-    return "; ".join(said) or "there was none"
-
-
 def _known(bench: Bench) -> float:
     """Return the loss of the constants; NaN if there is nothing but rounding to explain."""
     least = np.finfo(float).eps * float(np.average(bench.y**2, weights=bench.weight))
@@ -172,7 +169,12 @@ def _known(bench: Bench) -> float:
 
 def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tuple[AutoRow, ...]:
     usable = {one.entry.name: one for one in weighed.usable}
-    losses = {name: _fold_losses(one, bench) for name, one in usable.items()}
+    folds = int(bench.fold.max()) + 1
+    losses = {}
+    for name, one in usable.items():
+        own = bench.weight * bench.loss.losses(np.asarray(one.values), bench.y)
+        # So scaled that their mean over the folds is the loss of all rows.
+        losses[name] = np.bincount(bench.fold, own, folds) * folds / bench.weight.sum()
     best = min(losses.values(), key=lambda own: float(own.mean()))
     share = bench.weight / bench.weight.sum()
     weights = share @ weighed.mix.by_task[bench.task]
@@ -196,11 +198,3 @@ def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tupl
             )
         )
     return tuple(sorted(rows, key=lambda row: (np.isnan(row.score), -row.score)))
-
-
-def _fold_losses(one: Tried, bench: Bench) -> Array:
-    """Return the loss of every fold, so scaled that their mean is the loss of all rows."""
-    losses = bench.weight * bench.loss.losses(np.asarray(one.values), bench.y)
-    folds = int(bench.fold.max()) + 1
-    totals = np.bincount(bench.fold, losses, folds)
-    return np.asarray(totals * folds / bench.weight.sum())

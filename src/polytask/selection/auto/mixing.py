@@ -146,7 +146,9 @@ class Mix:
 
 def best_mix(held: HeldRows, kinds: Sequence[str]) -> Mix:
     """Choose how to combine, and the weights."""
-    nested = {policy: _nested_losses(held, kinds, policy) for policy in _policies(held)}
+    several, tasks = held.Z.shape[1] > 1, len(np.unique(held.task)) > 1
+    policies = [p for p in POLICIES if (several or not p.mixed) and (tasks or not p.by_task)]
+    nested = {policy: _nested_losses(held, kinds, policy) for policy in policies}
     losses = {
         policy: float(np.average(own, weights=held.weight)) for policy, own in nested.items()
     }
@@ -164,11 +166,6 @@ def as_good(excess: Array, held: HeldRows) -> bool:
     sums = np.bincount(held.unit, share * (excess - mean))
     count = len(np.unique(held.unit))
     return mean <= float(np.sqrt(sums @ sums * count / max(count - 1, 1)))
-
-
-def _policies(held: HeldRows) -> tuple[Policy, ...]:
-    several, tasks = held.Z.shape[1] > 1, len(np.unique(held.task)) > 1
-    return tuple(p for p in POLICIES if (several or not p.mixed) and (tasks or not p.by_task))
 
 
 def _nested_losses(held: HeldRows, kinds: Sequence[str], policy: Policy) -> Array:
@@ -195,7 +192,11 @@ def learn(held: HeldRows, kinds: Sequence[str], policy: Policy) -> tuple[Array, 
         shared = shared_weights(held)
     by_task = np.tile(shared, (held.n_tasks, 1))
     if policy.by_task:
-        by_task = _task_weights(held, shared, _leaders(losses, kinds), policy.pull)
+        by_kind: dict[str, list[int]] = {}
+        for m, kind in enumerate(kinds):
+            by_kind.setdefault(kind, []).append(m)
+        leaders = [min(models, key=lambda m: float(losses[m])) for models in by_kind.values()]
+        by_task = _task_weights(held, shared, leaders, policy.pull)
     return shared, by_task
 
 
@@ -238,14 +239,6 @@ def _on_simplex(held: HeldRows, start: Array) -> Array:
     w /= w.sum()
     # Rounding may end the search early, never worse than where it began.
     return w if value(w) <= value(start) else start
-
-
-def _leaders(losses: Array, kinds: Sequence[str]) -> list[int]:
-    """Return the best model of every kind."""
-    by_kind: dict[str, list[int]] = {}
-    for m, kind in enumerate(kinds):
-        by_kind.setdefault(kind, []).append(m)
-    return [min(models, key=lambda m: float(losses[m])) for models in by_kind.values()]
 
 
 def _task_weights(held: HeldRows, shared: Array, leaders: Sequence[int], pull: float) -> Array:

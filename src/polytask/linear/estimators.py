@@ -1,0 +1,384 @@
+"""The linear estimators: numbers, classes, and tasks that have a loss each."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from polytask._registry import saveable
+from polytask.data import TaskData
+from polytask.linear.base import LinearClasses, LinearMixed, LinearNumbers
+from polytask.linear.fitting import check_solver_settings, fit_penalised
+from polytask.penalties import Penalty
+from polytask.solvers import Solver
+
+
+@saveable("linear.regressor")
+class MultiTaskRegressor(LinearNumbers):
+    """Linear regression of many tasks with a penalty that ties them together.
+
+    Minimises over coefficients W and intercepts b ::
+
+        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2) + penalty(W)
+
+    Parameters
+    ----------
+    penalty : Penalty or None, default=None
+        What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
+        tasks at a tenth of the strength at which every coefficient vanishes.
+    loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
+            default="squared"
+        The loss of every row; "huber" where some targets may be wrong; "poisson" for counts
+        and rates >= 0 and "gamma" for amounts > 0, whose mean is ``exp(x . w_t + b_t)``:
+        ``predict`` then gives means, ``score`` the share of deviance explained, and targets
+        are not scaled. "quantile", the median, or ``Quantile(0.9)``, as text "quantile(0.9)":
+        what nine in ten stay below, scored by the share of that loss explained. "square_root":
+        the root of a task's mean square, for tasks with unlike noise and for strengths that need
+        no noise level.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
+        The weights s_t. "size": n_t over the mean n, so that every row counts the same;
+        "equal": 1.
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        "task": one free intercept per task; "toward_mean": each pulled to their mean;
+        "shared": one for all; None: none. "auto": "task" for a target matrix, whose columns
+        are different quantities; for rows with a task label as "toward_mean", but it is the
+        intercepts at the mean of the features that are pulled, so that moving a feature by a
+        constant changes nothing.
+    intercept_strength : float, default=1.0
+        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
+    standardize : bool, default=False
+        Subtract one mean and divide by one standard deviation per feature, over all rows;
+        the penalty then acts on the scaled coefficients. ``coef_`` is in original units.
+    scale_targets : {"task", "common", "auto", None}, default=None
+        Scale the targets of each task, or of all tasks in common; "auto": "task" for a
+        target matrix, "common" for rows with a task label.
+    transfer_from : estimator or None, default=None
+        A fitted linear estimator of polytask. The penalty then acts on what differs from its
+        coefficients: from its own for tasks that it knows, from their mean for others.
+        Features are matched by name between tables, by position between arrays; classes by
+        label. Intercepts that are pulled are pulled to its intercepts instead of their mean,
+        all others are as without it.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``: refuse, or predict with the mean
+        coefficients of all tasks. May be changed after fit.
+    tol : float, default=1e-6
+        The objective is within ``tol`` times the objective at W = 0 of its minimum; for
+        penalties without a duality gap, the relative fixed-point residual is below it.
+    max_iter : int, default=10000
+        Iterations after which the solver stops with a warning.
+    warm_start : bool, default=False
+        Start from the last solution.
+    n_jobs : int or None, default=None
+        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_columns, n_features)
+        Coefficients in original units, one row per task.
+    intercept_ : ndarray of shape (n_columns,)
+        Intercepts in original units.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    columns_ : tuple of (task, class)
+        The owner of each row of ``coef_``; the class is None.
+    solution_ : Solution
+        Objective, duality gap or residual, status, iterations and seconds. Its ``W`` is of
+        the scaled features and targets.
+    n_features_in_ : int
+        Columns of X as given.
+    coef_feature_names_ : ndarray of shape (n_features,)
+        Names of the columns of ``coef_``, such as ``colour=red``.
+    coef_parts_ : tuple of ndarray of shape (n_columns, n_features)
+        For a penalty of parts: what ``coef_`` is the sum of, in its units, in the order of the
+        members.
+    noise_ : ndarray of shape (n_tasks,)
+        For loss="square_root": the root mean square that is left of every task, in the units of
+        its targets.
+    outlier_tasks_ : ndarray of shape (n_outliers,)
+        For parts with an ``OutlierTasks``: the tasks whose coefficients in that part are not
+        all zero.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskRegressor
+    >>> rng = np.random.default_rng(0)
+    >>> X, school = rng.standard_normal((60, 5)), np.repeat(["a", "b", "c"], 20)
+    >>> y = X[:, 0] + 0.1 * rng.standard_normal(60)
+    >>> model = MultiTaskRegressor().fit(X, y, task=school)
+    >>> model.coef_.shape
+    (3, 5)
+    """
+
+    def __init__(
+        self,
+        penalty: Penalty | None = None,
+        *,
+        loss: Any = "squared",  # noqa: ANN401 - str or Loss, shown by get_params as given
+        solver: str | Solver = "auto",
+        task_weight: Any = "size",  # noqa: ANN401
+        intercept: str | None = "auto",
+        intercept_strength: float = 1.0,
+        standardize: bool = False,
+        scale_targets: str | None = None,
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        date_features: bool = False,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.transfer_from = transfer_from
+        self.task_column = task_column
+        self.date_features = date_features
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
+        self._keep(data, *fit_penalised(self, data))
+
+
+@saveable("linear.classifier")
+class MultiTaskClassifier(LinearClasses):
+    """Logistic or multinomial regression of many tasks with a penalty that ties them.
+
+    Two classes at most over all tasks (per target in a target matrix): logistic loss, one
+    column of coefficients per task, the second class in sorted order is the positive one.
+    Otherwise the multinomial loss, one column per class that a task has.
+
+    Parameters
+    ----------
+    penalty : Penalty or None, default=None
+        What the tasks share; None means ``L21(fraction=0.1)``. Penalties that compare
+        tasks act on the same class across tasks.
+    loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
+        The loss of every row.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
+        As in :class:`MultiTaskRegressor`.
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        As in :class:`MultiTaskRegressor`, within each class; "auto" pulls in every form,
+        which keeps a task of one class finite.
+    intercept_strength : float, default=1.0
+        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
+    standardize : bool, default=False
+        As in :class:`MultiTaskRegressor`.
+    class_weight : "balanced", mapping of class to weight, or None, default=None
+        Multiplies the sample weights; "balanced" within each task.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``.
+    tol : float, default=1e-6
+        As in :class:`MultiTaskRegressor`.
+    max_iter : int, default=10000
+        Iterations after which the solver stops with a warning.
+    warm_start : bool, default=False
+        Start from the last solution.
+    n_jobs : int or None, default=None
+        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
+
+    Attributes
+    ----------
+    coef_ : ndarray of shape (n_columns, n_features)
+        Coefficients, one row per task, or per task and class.
+    intercept_ : ndarray of shape (n_columns,)
+        Intercepts.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    columns_ : tuple of (task, class)
+        The owner of each row of ``coef_``.
+    classes_ : ndarray of shape (n_classes,), or list of ndarray
+        The sorted union of the classes; for a target matrix a list with one array each.
+    task_classes_ : dict of task to ndarray
+        The classes of each task.
+    solution_ : Solution
+        Objective, duality gap or residual, status, iterations and seconds.
+    coef_parts_, outlier_tasks_
+        As in :class:`MultiTaskRegressor`, for a penalty of parts.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskClassifier
+    >>> rng = np.random.default_rng(0)
+    >>> X, ward = rng.standard_normal((90, 4)), np.repeat(["north", "south", "west"], 30)
+    >>> y = np.where(X[:, 0] + X[:, 1] > 0, "ill", "well")
+    >>> MultiTaskClassifier().fit(X, y, task=ward).classes_.tolist()
+    ['ill', 'well']
+    """
+
+    def __init__(
+        self,
+        penalty: Penalty | None = None,
+        *,
+        loss: Any = "auto",  # noqa: ANN401 - str or Loss, shown by get_params as given
+        solver: str | Solver = "auto",
+        task_weight: Any = "size",  # noqa: ANN401
+        intercept: str | None = "auto",
+        intercept_strength: float = 1.0,
+        standardize: bool = False,
+        class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        date_features: bool = False,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.class_weight = class_weight
+        self.transfer_from = transfer_from
+        self.task_column = task_column
+        self.date_features = date_features
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
+        self._keep(data, *fit_penalised(self, data))
+
+
+@saveable("linear.model")
+class MultiTaskModel(LinearMixed):
+    """Linear models of tasks with a loss each, tied by one penalty.
+
+    A click (two classes), a purchase amount (a number) and a rating (several classes) of one
+    visit are learned together.
+
+    Parameters
+    ----------
+    penalty : Penalty or None, default=None
+        What the tasks share; None means ``L21(fraction=0.1)``.
+    loss : "auto", str, Loss, or mapping of task to these, default="auto"
+        The loss of each task. "auto": text, booleans and numbers with two distinct values
+        are classes, all other numbers are numbers.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
+        As in :class:`MultiTaskRegressor`.
+    intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
+        "auto": pulled, at the mean of the features, among the classification tasks of one
+        loss and class, and among rows with a task label where all tasks have one loss; "task"
+        for the others.
+    intercept_strength : float, default=1.0
+        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
+    standardize : bool, default=False
+        As in :class:`MultiTaskRegressor`.
+    scale_targets : {"task", "common", "auto", None}, default=None
+        As in :class:`MultiTaskRegressor`, for the tasks of numbers.
+    class_weight : "balanced", mapping of class to weight, or None, default=None
+        Multiplies the sample weights of the classification tasks.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``; "shared" needs one loss for all tasks.
+    tol : float, default=1e-6
+        As in :class:`MultiTaskRegressor`.
+    max_iter : int, default=10000
+        Iterations after which the solver stops with a warning.
+    warm_start : bool, default=False
+        Start from the last solution.
+    n_jobs : int or None, default=None
+        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
+
+    Attributes
+    ----------
+    coef_, intercept_, tasks_, columns_, solution_, coef_parts_, outlier_tasks_
+        As in :class:`MultiTaskRegressor`.
+    classes_, task_classes_
+        As in :class:`MultiTaskClassifier`, where there are classification tasks.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskModel
+    >>> rng = np.random.default_rng(0)
+    >>> X = rng.standard_normal((80, 3))
+    >>> Y = np.column_stack([X[:, 0] > 0, X[:, 0] + X[:, 1]])
+    >>> model = MultiTaskModel(loss={0: "logistic", 1: "squared"}).fit(X, Y)
+    >>> model.predict(X).shape
+    (80, 2)
+    """
+
+    def __init__(
+        self,
+        penalty: Penalty | None = None,
+        *,
+        loss: Any = "auto",  # noqa: ANN401 - str, Loss or mapping
+        solver: str | Solver = "auto",
+        task_weight: Any = "size",  # noqa: ANN401
+        intercept: str | None = "auto",
+        intercept_strength: float = 1.0,
+        standardize: bool = False,
+        scale_targets: str | None = None,
+        class_weight: Any = None,  # noqa: ANN401
+        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
+        task_column: str | int | None = None,
+        unseen_tasks: str = "error",
+        tol: float = 1e-6,
+        max_iter: int = 10000,
+        warm_start: bool = False,
+        n_jobs: int | None = None,
+        date_features: bool = False,
+    ) -> None:
+        self.penalty = penalty
+        self.loss = loss
+        self.solver = solver
+        self.task_weight = task_weight
+        self.intercept = intercept
+        self.intercept_strength = intercept_strength
+        self.standardize = standardize
+        self.scale_targets = scale_targets
+        self.class_weight = class_weight
+        self.transfer_from = transfer_from
+        self.task_column = task_column
+        self.date_features = date_features
+        self.unseen_tasks = unseen_tasks
+        self.tol = tol
+        self.max_iter = max_iter
+        self.warm_start = warm_start
+        self.n_jobs = n_jobs
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
+        self._keep(data, *fit_penalised(self, data))
