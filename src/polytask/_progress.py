@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import IO, TYPE_CHECKING, Protocol
+
+from polytask.messages import Translator, spoken
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -18,6 +23,8 @@ _PAUSE = 30.0
 _UNWRITABLE = (OSError, ValueError)
 _LABEL = 40
 _MINUTE, _HOUR, _DAY = 60.0, 3600.0, 86400.0
+# Seconds between the first lines of work whose pieces are not known beforehand.
+_PAUSES = (5.0, 10.0)
 # Below how many seconds a unit is used, the unit, and the steps in which it is counted.
 _UNITS = (
     (89.5 * _MINUTE, _MINUTE, "minute", 1.0),
@@ -39,17 +46,18 @@ class Progress(Protocol):
         ...
 
 
-def duration(seconds: float) -> str:
+def duration(seconds: float, say: Translator | None = None) -> str:
     """Say how long something takes, to the precision that a person plans with."""
+    say = say or Translator()
     if not math.isfinite(seconds):
-        return "an unknown time"
+        return say("duration.unknown")
     if seconds < 1:
-        return "under 1 s"
+        return say("duration.short")
     if seconds < 59.5:
-        return f"{round(seconds)} s"
+        return say("duration.seconds", {"count": f"{round(seconds)}"})
     unit, name, step = next(row[1:] for row in _UNITS if seconds < row[0])
     count = round(seconds / unit / step) * step
-    return f"about {count:g} {name}{'' if count == 1 else 's'}"
+    return say(f"duration.{name}", {"count": f"{count:g}", "n": math.ceil(count)})
 
 
 @contextlib.contextmanager
@@ -64,6 +72,7 @@ def progress(
 ) -> Iterator[Progress]:
     """Show how far a piece of work is while the block runs; `cost` is the sum of all weights."""
     # A stream that cannot be written never stops the work.
+    description = spoken().word("progress", description)
     stream = sys.stderr if console is None else console.file
     if not enabled or not total or stream is None:  # None: a program without streams
         yield _Silent()
@@ -125,6 +134,7 @@ class _Pieces:
         self._clock = clock
         self._printed = -math.inf
         self._turn = threading.Lock()
+        self._say = spoken()
         whole = cost or float(total)
         task = self._bar.add_task(description, total=whole, pieces=f"0/{total}", label="")
         self._task = next(one for one in self._bar.tasks if one.id == task)
@@ -154,27 +164,102 @@ class _Pieces:
             late = self._clock() - self._printed >= _PAUSE
             if self._stream is not None and late and self._count < self._total:
                 left = self._task.time_remaining
-                rest = "" if left is None else f", {duration(left)} left"
-                self._print(f"{pieces}, {self._elapsed()} so far{rest} ({_plain(label)})")
+                rest = (
+                    self._say("progress.left", {"time": duration(left, self._say)}) if left else ""
+                )
+                fields = {"pieces": pieces, "time": self._elapsed(), "left": rest}
+                self._print(self._say("progress.so_far", fields | {"label": _plain(label)}))
 
     def end(self) -> None:
         if self._stream is not None:
             pieces = f"{self._count}/{self._total}"
-            whole = self._count >= self._total
-            said = f"{pieces}, done in" if whole else f"stopped at {pieces} after"
-            self._print(f"{said} {self._elapsed()}")
+            end = "done" if self._count >= self._total else "stopped"
+            self._print(self._say(f"progress.{end}", {"pieces": pieces, "time": self._elapsed()}))
             return
         self._bar.update(self._task.id, label="")
         with contextlib.suppress(*_UNWRITABLE):
             self._bar.stop()
 
     def _elapsed(self) -> str:
-        return duration(self._clock() - (self._task.start_time or 0.0))
+        return duration(self._clock() - (self._task.start_time or 0.0), self._say)
 
     def _print(self, text: str) -> None:
         self._printed = self._clock()
         with contextlib.suppress(*_UNWRITABLE):
             print(f"{self._task.description}: {text}", file=self._stream, flush=True)
+
+
+@dataclass
+class _Fits:
+    """How many fits are finished of work whose pieces are not known beforehand."""
+
+    count: int = 0
+
+
+_FITS: ContextVar[_Fits | None] = ContextVar("fits", default=None)
+
+
+def add_fits(count: int) -> None:
+    """Tell whoever waits, in this thread, that some more fits are finished."""
+    fits = _FITS.get()
+    if fits is not None:
+        fits.count += count
+
+
+@contextlib.contextmanager
+def waiting(text: str, enabled: bool = True) -> Iterator[None]:
+    """Show that work goes on: a terminal gets a line that moves, elsewhere lines come at times."""
+    if not enabled or sys.stderr is None:
+        yield
+        return
+    fits, ended, started, say = _Fits(), threading.Event(), time.monotonic(), spoken()
+    before = _FITS.set(fits)
+
+    def so_far() -> str:
+        key = "waiting.fits" if fits.count else "waiting.time"
+        elapsed = duration(time.monotonic() - started, say)
+        return say(key, {"text": text, "n": fits.count, "time": elapsed})
+
+    try:
+        with _moving(text) if _moves(sys.stderr) else contextlib.nullcontext(_line) as show:
+            late = itertools.chain(_PAUSES, itertools.repeat(_PAUSE))
+            steps = itertools.repeat(1.0) if _moves(sys.stderr) else late
+            lines = threading.Thread(target=_tell, args=(ended, steps, so_far, show), daemon=True)
+            lines.start()
+            try:
+                yield
+            finally:
+                ended.set()
+                lines.join()
+        if not _moves(sys.stderr) and time.monotonic() - started >= _PAUSES[0]:
+            time_text = duration(time.monotonic() - started, say)
+            _line(say("waiting.done", {"text": text, "time": time_text}))
+    finally:
+        _FITS.reset(before)
+
+
+def _tell(
+    ended: threading.Event,
+    pauses: Iterator[float],
+    so_far: Callable[[], str],
+    show: Callable[[str], None],
+) -> None:
+    while not ended.wait(next(pauses)):
+        show(so_far())
+
+
+@contextlib.contextmanager
+def _moving(text: str) -> Iterator[Callable[[str], None]]:
+    from rich.console import Console
+    from rich.text import Text
+
+    with Console(stderr=True).status(Text(text)) as status:
+        yield lambda line: status.update(Text(line))
+
+
+def _line(text: str) -> None:
+    with contextlib.suppress(*_UNWRITABLE):
+        print(text, file=sys.stderr, flush=True)
 
 
 def _plain(text: str) -> str:

@@ -7,12 +7,15 @@ import io
 import re
 import subprocess
 import sys
+import threading
 import time
 
 import pytest
 from rich.console import Console
 
-from polytask._progress import duration, progress
+from polytask import _progress
+from polytask._progress import add_fits, duration, progress, waiting
+from polytask.messages import speak_in
 
 
 class Clock:
@@ -256,3 +259,55 @@ def test_rich_is_imported_when_something_is_shown():
         "sys.exit('rich' in sys.modules)"
     )
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0
+
+
+def _waited(pieces: int, monkeypatch, capsys) -> list[str]:
+    monkeypatch.setattr(_progress, "_PAUSES", (0.05, 0.1))
+    with waiting("Fitting ..."):
+        add_fits(pieces)
+        time.sleep(0.12)
+    out, err = capsys.readouterr()
+    assert out == ""
+    return err.splitlines()
+
+
+def test_waiting_says_how_many_fits_are_finished_and_when_it_ends(monkeypatch, capsys):
+    assert _waited(3, monkeypatch, capsys) == [
+        "Fitting ... 3 fits, under 1 s so far",
+        "Fitting ... done in under 1 s",
+    ]
+    assert _waited(0, monkeypatch, capsys)[0] == "Fitting ... under 1 s so far"
+
+
+def test_short_work_and_quiet_work_print_nothing(monkeypatch, capsys):
+    with waiting("Fitting ..."):
+        add_fits(1)
+    monkeypatch.setattr(_progress, "_PAUSES", (0.01, 0.01))
+    with waiting("Fitting ...", enabled=False):
+        time.sleep(0.05)
+    assert capsys.readouterr() == ("", "")
+
+
+def test_work_that_fails_ends_its_lines(monkeypatch, capsys):
+    monkeypatch.setattr(_progress, "_PAUSES", (0.02, 9.0))
+
+    def work():
+        with waiting("Fitting ..."):
+            time.sleep(0.06)
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        work()
+    assert capsys.readouterr().err == "Fitting ... under 1 s so far\n"
+    assert not [each for each in threading.enumerate() if each.name.endswith("(_tell)")]
+
+
+def test_progress_speaks_the_language_that_was_chosen(monkeypatch, capsys):
+    speak_in("zh")
+    try:
+        assert _waited(2, monkeypatch, capsys)[0] == "Fitting ... 已拟合 2 次，用时不到 1 秒"
+        with progress(1, "Comparing", True) as told:
+            told.advance("ridge")
+    finally:
+        speak_in("en")
+    assert capsys.readouterr().err == "比较: 0/1\n比较: 1/1，用时不到 1 秒完成\n"

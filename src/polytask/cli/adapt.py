@@ -2,26 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Hashable
 from dataclasses import MISSING, asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-import numpy as np
-
 from polytask.cli.columns import as_column, known_labels, require
-from polytask.cli.console import note, say, say_json, working
+from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary, argument, option
-from polytask.cli.predict import is_targets, needed_columns, task_column_of
-from polytask.cli.training_data import (
-    AUTO,
-    CLASSES,
-    TargetOptions,
-    TargetTypeOverride,
-    labelled_rows,
-    row_weights,
-    target_of,
-)
+from polytask.cli.tables import AUTO, CLASSES, TargetTypeOverride
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -135,7 +125,7 @@ def adapt(
         from polytask.deep import adapting as methods
 
         method = getattr(methods, METHODS[adapting.method])()
-    with working(running.speech("cli.adapting")):
+    with running.waiting("cli.adapting"):
         adapted = adapted_to(
             model, X, y, task=task, sample_weight=weight,
             domain=adapting.domain, source=before, method=method,
@@ -150,6 +140,9 @@ def adapt(
 
 def _rows(model: Any, source: Source, asked: Adapting) -> tuple[Any, Any, Any, Any]:  # noqa: ANN401
     """Return features, targets, tasks and weights, as `polytask.adapt` takes them."""
+    from polytask.cli.predicted import is_targets, needed_columns, task_column_of
+    from polytask.cli.training_data import row_weights
+
     table = source.table()
     name = asked.target
     # A shift can do without the targets of new rows.
@@ -189,6 +182,8 @@ def _labelled(
     asked: Adapting,
 ) -> pd.DataFrame:
     """Return the rows that have a target, which is read as what the model has learned."""
+    from polytask.cli.training_data import TargetOptions, labelled_rows, target_of
+
     classes = getattr(model, "task_classes_", None) or getattr(model, "classes_", None)
     if classes is None:
         override = TargetTypeOverride("squared", "the model, which predicts numbers")
@@ -211,6 +206,8 @@ def _features(
     column: str,
     labels: list[Hashable],
 ) -> pd.DataFrame:
+    from polytask.cli.predicted import needed_columns
+
     X = needed_columns(table, model, source)
     if column == model.task_column:
         X = X.drop(columns=[column])
@@ -220,6 +217,8 @@ def _features(
 
 def _old_rows(model: Any, old: Source, asked: Adapting) -> Any:  # noqa: ANN401
     """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
+    from polytask.cli.predicted import task_column_of
+
     table = old.table()
     name = asked.target
     if name is None:
@@ -243,6 +242,8 @@ def _values(table: pd.DataFrame, name: str) -> Any:  # noqa: ANN401 - an array
 
 
 def _objects(labels: list[Hashable]) -> Any:  # noqa: ANN401 - an array
+    import numpy as np
+
     out = np.empty(len(labels), dtype=object)
     out[:] = labels
     return out
@@ -254,6 +255,6 @@ def _content(report: Any) -> dict[str, Any]:  # noqa: ANN401 - an Adaptation
     content["tasks"] = [
         task if isinstance(task, str | int) else str(task) for task in report.tasks
     ]
-    content["strengths"] = [v if np.isfinite(v) else "inf" for v in report.strengths]
+    content["strengths"] = [v if math.isfinite(v) else "inf" for v in report.strengths]
     content["differences"] = {k: list(v) for k, v in report.differences.items()}
     return {**content, "summary": report.summary()}

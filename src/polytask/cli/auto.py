@@ -10,21 +10,14 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._progress import duration
 from polytask.cli.console import digits, say, say_pair, say_table
-from polytask.cli.describe import say_data, say_next, score_name
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
 from polytask.cli.models import FOLDS, known_models, models_help
 from polytask.cli.options import Running, Vary, option
-from polytask.cli.training_data import (
-    AUTO,
-    CLASSES,
-    Tables,
-    TargetTypeOverride,
-    Training,
-    read_training,
-)
+from polytask.cli.tables import AUTO, CLASSES, Tables, TargetTypeOverride
 from polytask.exceptions import IncompatibleError, TimeBudgetError
 
 if TYPE_CHECKING:
+    from polytask.cli.training_data import Training
     from polytask.messages import Translator
 
 # Where an interrupted run left off, beside the model that it was to write.
@@ -82,7 +75,7 @@ class Automatic:
             unseen_tasks=self.unseen_tasks,
             n_jobs=running.processes,
             random_state=running.seed,
-            verbose=True,
+            verbose=not running.quiet,
         )
 
 
@@ -104,6 +97,8 @@ def auto(
 ) -> None:
     """Read, choose, write the model and say what was chosen."""
     from polytask import save
+    from polytask.cli.describe import say_data, say_next
+    from polytask.cli.training_data import read_training
 
     started = time.monotonic()
     speech, budget = running.speech, running.seconds
@@ -142,6 +137,8 @@ def auto(
 
 
 def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - an automatic estimator
+    from polytask.cli.describe import score_name
+
     say()
     say(estimator.explain(speech.lang))
     say()

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from polytask.cli.console import working
 from polytask.cli.models import Learning
 from polytask.cli.options import Running
 from polytask.cli.training_data import Training
@@ -45,7 +44,7 @@ def scores_beside(
         own = clone(estimator)
         column = {"task_column": None} if "task_column" in own.get_params(deep=False) else {}
         models["own"] = own.set_params(**column)
-    with working(running.speech("cli.scoring")):
+    with running.waiting("cli.scoring"):
         found = held_out_scores(models, training, loss, training.folds(folds, seed), seed)
     return Scores(found, found.pop("own", None), folds)
 

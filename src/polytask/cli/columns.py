@@ -8,15 +8,13 @@ from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-from numpy.typing import NDArray
-
 from polytask._checks import nearest
 from polytask.cli.options import option
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
+    from numpy.typing import NDArray
 
 
 FEWEST, MOST = 2, 10_000
@@ -75,6 +73,8 @@ def _is_number(column: pd.Series[Any]) -> bool:
 
 def looks_like_identifier(column: pd.Series[Any], n_values: int) -> bool:
     """Tell whether a column names its rows by text, or numbers them."""
+    import numpy as np
+
     from polytask._estimator.data_checks import numbers_rows
 
     if _is_number(column):
@@ -284,6 +284,8 @@ def known_labels(column: pd.Series[Any], tasks: Any) -> list[Hashable]:  # noqa:
     # Whether a column of a text file is read as numbers depends on all its cells: "7" beside
     # "A1" is text, alone it is a number. The model's labels decide what it means here; "07" is
     # never 7.
+    import numpy as np
+
     from polytask.data.labels import label_list
 
     known = np.asarray(tasks).tolist()
@@ -341,7 +343,7 @@ def times_of(table: pd.DataFrame, name: str | None, source: str) -> NDArray[Any]
 def _refuse_gaps(column: pd.Series[Any], what: str, word: str, source: str) -> None:
     from polytask.data.missing import rows_text
 
-    missing = np.asarray(column.isna())
+    missing = column.isna().to_numpy()
     if missing.any():
         raise DataError(
             f"{what} of {source} is empty in {rows_text(missing)}, counting from 0: every row "

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from polytask._checks import nonnegative
 from polytask.cli.columns import Splitting
 from polytask.cli.console import (
     DONE,
@@ -19,16 +20,16 @@ from polytask.cli.console import (
     say_pair,
     say_whole,
 )
-from polytask.cli.describe import predict_line, say_data
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
 from polytask.cli.models import Learning, known_models, known_name, models_help
-from polytask.cli.options import Derived, ExplicitOptions, Running, Vary, option
-from polytask.cli.training_data import Tables, Training, read_training
+from polytask.cli.options import ExplicitOptions, Running, Vary, option
+from polytask.cli.tables import Tables
 from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.messages import Translator
 
 if TYPE_CHECKING:
+    from polytask.cli.training_data import Training
     from polytask.comparison import Comparison
-    from polytask.messages import Translator
 
 DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
 which model to use. The folder gets a report, tables, the recommended model, and a lock file with \
@@ -48,37 +49,55 @@ EPILOG = """[bold]Examples[/bold]
 
 
 def _metric_help() -> str:
-    from polytask.metrics import METRICS
-
     return (
-        f"The metric that decides: {', '.join(METRICS)} (default: d2, the explained share of the "
-        "loss; for numbers with the squared loss R2)."
+        f"The metric that decides: {', '.join(Translator().words('short'))} (default: d2, the "
+        "explained share of the loss; for numbers with the squared loss R2)."
     )
 
 
-# What compare is given by other options, or by this command itself.
-_OTHERS = frozenset(
-    {
-        "X", "y", "task", "sample_weight", "task_column", "loss", "groups", "time", "time_budget",
-        "n_jobs", "random_state", "journal", "verbose", "allow_leak",
-    }
-)  # fmt: skip
-Comparing = Annotated[
-    Mapping[str, Any],
-    Derived(
-        "polytask.comparison.compare",
-        "Comparing",
-        _OTHERS,
-        {
-            "models": (tuple[str, ...], option(models_help, metavar="NAME", default=())),
-            "metric": (str | None, option(_metric_help, metavar="NAME")),
-            "cv": (
-                int | None,
-                option("How many folds (default: 5).", "--splits", least=1, metavar="N"),
-            ),
-        },
-    ),
-]
+@dataclass(frozen=True)
+class Comparing:
+    """Arguments of `polytask.compare` of the same names; `splits` is its `cv`."""
+
+    PANEL = "Comparing"
+
+    models: tuple[str, ...] = option(models_help, metavar="NAME", default=())
+    splits: int | None = option("How many folds (default: 5).", least=1, metavar="N")
+    metric: str | None = option(_metric_help, metavar="NAME")
+    margin: float | None = option(
+        "A difference in the metric that is too small to matter, 0 or more (default: a tenth of "
+        "the score of the best model without sharing, between 0.001 and 0.01)."
+    )
+    unseen: bool = option(
+        "Hold out whole tasks, to see how well tasks are predicted that were not in training.",
+        default=False,
+    )
+    quick: bool = option(
+        "Few models instead of all: one per task, pooled ones, one that shares.", default=False
+    )
+    learning_curve: bool = option(
+        "Fit the chosen models on 1/8, 1/4 and 1/2 of the rows as well, to see how the gain of "
+        "sharing depends on the rows per task.",
+        default=False,
+    )
+    ablation: bool = option(
+        "Search the chosen penalty without each of its terms as well, to see what each adds.",
+        default=False,
+    )
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of `polytask.compare`; what is not given is left to it."""
+        given = dataclasses.asdict(self)
+        given["cv"] = given.pop("splits")
+        if self.margin is not None:
+            nonnegative(self.margin, "margin", "compare")
+        names = known_models(given.pop("models"))
+        _check_rule(names)
+        if self.metric is not None:
+            from polytask.metrics import METRICS
+
+            given["metric"] = known_name("--metric", self.metric, tuple(METRICS))
+        return given | ({"models": list(names)} if names else {})
 
 
 def compare(
@@ -100,15 +119,11 @@ def compare(
     ],
 ) -> int:
     """Read, compare, say the verdict and write the folder."""
-    from polytask.metrics import METRICS
+    from polytask.cli.training_data import read_training
 
     tables.check("compare")
-    names = known_models(tuple(comparing.get("models", ())))
-    comparing = {**comparing, **({"models": list(names)} if names else {})}
-    _check_rule(names)
-    if "metric" in comparing:
-        comparing["metric"] = known_name("--metric", comparing["metric"], tuple(METRICS))
-    tables.check_unseen(bool(comparing.get("unseen")))
+    arguments = comparing.arguments()
+    tables.check_unseen(comparing.unseen)
     budget = running.seconds
     folder = Folder.named(running.out)
     training = read_training(tables, learning.override)
@@ -120,7 +135,8 @@ def compare(
     command = Command.of(ExplicitOptions.of(context), tables.source, folder.path)
     give_back = folder.claim(command, resume=running.resume, force=running.force)
     try:
-        _say_understood(tables.splitting, training, comparing, running.speech)
+        if not running.quiet:
+            _say_understood(tables.splitting, training, comparing, running.speech)
         from polytask import compare as compared
 
         result = compared(
@@ -135,9 +151,9 @@ def compare(
             n_jobs=running.processes,
             random_state=running.seed,
             journal=folder.journal,
-            verbose=True,
+            verbose=not running.quiet,
             allow_leak=tables.columns.allow_leak,
-            **comparing,
+            **arguments,
         )
         # Their rows are counted as in the file, which only the English sentences allow.
         doubts = () if running.speech.lang == "en" else result.doubts
@@ -147,7 +163,7 @@ def compare(
         result = dataclasses.replace(result, diagnostics=counted, doubts=doubts)
         result.lock["command"] = command.content(complete=result.complete)
         _say_answer(result, running.speech)
-        _write(result, folder, tables, running.speech)
+        _write(result, folder, tables, running)
     except KeyboardInterrupt:
         raise Interrupted(
             f"Interrupted: finished fits are kept in {folder.path}, and the same command goes on "
@@ -182,9 +198,11 @@ def _check_rule(names: tuple[str, ...]) -> None:
 
 
 def _say_understood(
-    splitting: Splitting, training: Training, comparing: Mapping[str, Any], speech: Translator
+    splitting: Splitting, training: Training, comparing: Comparing, speech: Translator
 ) -> None:
     """Say on standard error what was understood of data and options."""
+    from polytask.cli.describe import say_data
+
     say_data(training, speech, error=True)
     held = ""
     if training.group is not None:
@@ -196,7 +214,7 @@ def _say_understood(
                 (training.time.min(), training.time.max())]  # fmt: skip
         fields = {"name": repr(splitting.time), "first": ends[0], "last": ends[1]}
         held = speech("cli.held.time", fields)
-    elif comparing.get("unseen"):
+    elif comparing.unseen:
         held = speech("cli.held.tasks")
     if held:
         say_pair(speech("cli.label.held_out"), held, error=True)
@@ -214,7 +232,10 @@ def _say_answer(result: Comparison, speech: Translator) -> None:
         say_whole(terminal_table(document.brief))
 
 
-def _write(result: Comparison, folder: Folder, tables: Tables, speech: Translator) -> None:
+def _write(result: Comparison, folder: Folder, tables: Tables, running: Running) -> None:
+    from polytask.cli.describe import predict_line
+
+    speech = running.speech
     interrupted = result.stopped == "interrupt"
     out = folder.file("predictions.csv")
     more = ["--force"] if os.path.exists(out) else []
@@ -222,7 +243,7 @@ def _write(result: Comparison, folder: Folder, tables: Tables, speech: Translato
     if not interrupted:
         result.lock["command"]["predict"] = predict
     kept: list[str] = []
-    folder.fill(writer(result, speech.lang, with_model=not interrupted, kept=kept))
+    folder.fill(writer(result, running, with_model=not interrupted, kept=kept))
     done = f"{result.setup.n_splits} of {result.setup.planned} splits"
     if interrupted:
         raise Interrupted(

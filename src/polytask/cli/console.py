@@ -14,7 +14,9 @@ from typing import TYPE_CHECKING, Any
 
 import typer
 
-from polytask.exceptions import ConvergenceWarning, DataWarning, PolytaskError
+from polytask.cli.options import command_line
+from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
+from polytask.messages import speak_in
 
 if TYPE_CHECKING:
     import numpy as np
@@ -159,17 +161,6 @@ def digits(value: float) -> str:
 
 
 @contextmanager
-def working(text: str) -> Iterator[None]:
-    """Show that something is going on, if someone is looking."""
-    console = _console(error=True)
-    if not console.is_terminal:
-        yield
-        return
-    with console.status(text):
-        yield
-
-
-@contextmanager
 def spoken_warnings() -> Iterator[None]:
     """Print the library's warnings as notes, each once, and no other warnings."""
     said: set[str] = set()
@@ -212,13 +203,22 @@ SPOKEN = {
 }
 
 
+class RepairableError(DataError):
+    """Data that cannot be used as they are, but with some options more."""
+
+    def __init__(self, text: str, words: Sequence[str]) -> None:
+        super().__init__(text)
+        self.words = tuple(words)
+
+
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """Ctrl-C stopped a command that has something to say about what it leaves behind."""
 
 
-def status_of(run: Callable[[], object], *, debug: bool) -> int:
-    """Run a command; say what went wrong in one sentence."""
+def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: bool) -> int:
+    """Run a command; say what went wrong in one sentence, and the command that mends it."""
     FILE_ROWS.header = FILE_ROWS.kept = None
+    speak_in("en")
     try:
         with spoken_warnings():
             status = run()
@@ -228,7 +228,12 @@ def status_of(run: Callable[[], object], *, debug: bool) -> int:
         speak(str(stopped))
         return INTERRUPTED
     except Exception as error:
-        return _failed(error, debug)
+        status = _failed(error, debug)
+        if isinstance(error, RepairableError) and error.words:
+            speak("If the reasons hold, this command answers all of them:")
+            # Never broken, so that it can be copied.
+            print(f"  {command_line(*arguments, *error.words)}", file=sys.stderr)
+        return status
     if status == INTERRUPTED:
         speak("Interrupted: no file was written.")
     return status if isinstance(status, int) else DONE

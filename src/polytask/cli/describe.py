@@ -5,16 +5,16 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Mapping
+from statistics import median
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from polytask.cli.console import say, say_pair, say_whole
 from polytask.cli.options import command_line
 
 if TYPE_CHECKING:
     from polytask.cli.baselines import Scores
-    from polytask.cli.training_data import Tables, TargetKind, Training
+    from polytask.cli.tables import Tables
+    from polytask.cli.training_data import TargetKind, Training
     from polytask.messages import Translator
 
 # Names that are listed one by one.
@@ -42,12 +42,12 @@ def kind_sentence(kind: TargetKind, speech: Translator) -> str:
 
 def say_data(training: Training, speech: Translator, *, error: bool = False) -> None:
     """Say what was understood of the data."""
-    sizes = np.array(list(training.sizes.values()))
+    sizes = list(training.sizes.values())
     fields: dict[str, str | int] = {
-        "n": len(sizes), "least": int(sizes.min()), "most": int(sizes.max()),
-        "median": f"{np.median(sizes):,.0f}",
+        "n": len(sizes), "least": min(sizes), "most": max(sizes),
+        "median": f"{median(sizes):,.0f}",
     }  # fmt: skip
-    alike = "equal" if sizes.min() == sizes.max() else "unequal"
+    alike = "equal" if min(sizes) == max(sizes) else "unequal"
     tasks = speech(f"cli.tasks.{alike}", fields)
     singles = [label for label, n in training.sizes.items() if n == 1]
     if singles:
@@ -151,6 +151,8 @@ def short(penalty: object) -> str:
 
 def searched(estimator: Any, speech: Translator) -> list[tuple[str, str]]:  # noqa: ANN401
     """Return what a search chose, and its score on the rows that it held out."""
+    import numpy as np
+
     values: Any = getattr(estimator, "criterion_", None)
     scores: Any = getattr(estimator, "scores_", None)
     if values is None and scores is None:
@@ -209,6 +211,7 @@ def certificate(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - Sol
     if not math.isfinite(value):
         return str(solution.message)
     key = "cli.certificate.gap" if solution.gap is not None else "cli.certificate.residual"
+    key = "cli.certificate.exact" if value == 0 else key
     what = speech(key, {"value": f"{value:.1e}"})
     if solution.status.name == "CONVERGED":
         return speech("cli.certificate.converged", {"what": what, "n": solution.n_iter})
@@ -249,6 +252,6 @@ def say_next(path: str, tables: Tables, speech: Translator) -> None:
 
 
 def predict_line(path: str, tables: Tables, out: str, *more: str) -> str:
-    """Return the command that predicts the rows that were learned from."""
+    """Return the command that predicts new rows, with NEW in the name of their file."""
     ids = [word for name in tables.columns.ids for word in ("--id", name)]
-    return command_line("predict", path, *tables.source.words(), *ids, "--out", out, *more)
+    return command_line("predict", path, *tables.source.new_words(), *ids, "--out", out, *more)

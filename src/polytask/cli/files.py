@@ -7,7 +7,7 @@ import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -95,6 +95,17 @@ class Source:
         """Return the words that name the same files and how they are written."""
         files = [self.data] if self.data is not None else ["--file-per-task", self.name]
         return [*files, *spoken_words(self.text)]
+
+    def new_words(self) -> list[str]:
+        """Return the words for new files that are written in the same way."""
+        stem, suffix = os.path.splitext(self.name)
+        suffix = os.path.splitext(stem)[1] + suffix if suffix == ".gz" else suffix
+        name = f"NEW{suffix}" if self.data is not None else f"NEW/*{suffix}"
+        return replace(
+            self,
+            data=None if self.data is None else name,
+            file_per_task=None if self.file_per_task is None else name,
+        ).words()
 
     def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:
         """Read the one table and say how, also what its columns mean as features."""

@@ -4,13 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated
 
-from polytask.cli.baselines import scores_beside
-from polytask.cli.console import say, working
-from polytask.cli.describe import say_data, say_model, say_next
+from polytask.cli.console import say
 from polytask.cli.files import MODEL_SUFFIX, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
 from polytask.cli.options import Running, Vary
-from polytask.cli.training_data import Tables, read_training
+from polytask.cli.tables import Tables
 
 DETAILS = """The table has one of three forms: one row per observation (--task and one --target), \
 one column per task (several --target), or one file per task (--file-per-task).
@@ -35,6 +33,9 @@ def fit(
 ) -> None:
     """Read, fit, write the model and say what was done."""
     from polytask import save
+    from polytask.cli.baselines import scores_beside
+    from polytask.cli.describe import say_data, say_model, say_next
+    from polytask.cli.training_data import read_training
 
     speech = running.speech
     tables.check("fit")
@@ -48,7 +49,7 @@ def fit(
     training = read_training(tables, learning.override)
     estimator = learning.estimator(training, running)
     say_data(training, speech)
-    with working(speech("cli.fitting", {"model": type(estimator).__name__})):
+    with running.waiting("cli.fitting", estimator):
         estimator.fit(training.X, training.y, sample_weight=training.weight)
     if "cv" in estimator.get_params(deep=False):
         # Groups or times in the splitter are nothing that the model has to know.

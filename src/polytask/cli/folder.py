@@ -15,11 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 
-from polytask.cli.console import note, working
+from polytask.cli.console import note
 from polytask.cli.files import Source
-from polytask.cli.options import ExplicitOptions
+from polytask.cli.options import ExplicitOptions, Running
 from polytask.exceptions import DataError, ParameterError, PolytaskError
-from polytask.io.atomic import write_whole
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
@@ -111,7 +110,7 @@ def _contents(files: Mapping[str, str]) -> dict[str, str]:
 
 
 def writer(
-    result: Comparison, lang: str, *, with_model: bool, kept: list[str]
+    result: Comparison, running: Running, *, with_model: bool, kept: list[str]
 ) -> Callable[[Path], None]:
     """Return what writes the files of a comparison into a folder."""
 
@@ -119,28 +118,29 @@ def writer(
         from polytask import write_report
         from polytask.data.readers import write_table
 
-        with working("Writing the report ..."):
+        with running.waiting("cli.compare.writing"):
             for name in REPORTS:
-                write_report(result, folder / name, lang=lang)
+                write_report(result, folder / name, lang=running.lang)
         write_table(result.to_frame(), str(folder / SCORES))
         write_table(result.task_gains, str(folder / TASKS))
         if with_model and result.recommended:
-            kept.extend(_keep_model(result, folder))
+            kept.extend(_keep_model(result, folder, running))
         write_json(folder / LOCK, result.lock)
 
     return write
 
 
-def _keep_model(result: Comparison, folder: Path) -> list[str]:
+def _keep_model(result: Comparison, folder: Path, running: Running) -> list[str]:
     from polytask import save
 
     try:
-        with working(f"Fitting {result.recommended} on all rows ..."):
+        with running.waiting("cli.compare.fitting"):
             model: Any = result.best_model()
         save(model, folder / MODEL)
         model.card().write(folder / CARD)
     except PolytaskError as error:
-        note(f"The model {result.recommended!r} could not be kept: {error}")
+        fields = {"name": repr(result.recommended), "reason": str(error)}
+        note(running.speech("cli.compare.not_kept", fields))
         return []
     return [MODEL]
 
@@ -216,7 +216,7 @@ class Folder:
             # There is nothing, or nothing any more, that it would stand for.
             lock.unlink(missing_ok=True)
         else:
-            write_whole(lock, lambda file: _put(file, held))
+            _write_file(lock, held)
         if aside.exists():
             os.replace(aside, self.journal)
         if new:
@@ -264,15 +264,20 @@ class Folder:
             os.rmdir(self.file("model"))
 
 
-def _put(file: BinaryIO, content: bytes) -> None:
-    file.write(content)
+def _write_file(path: str | os.PathLike[str], content: bytes) -> None:
+    """Write a file, whole or not at all."""
+    from polytask.io.atomic import write_whole
+
+    def write(file: BinaryIO) -> None:
+        file.write(content)
+
+    write_whole(path, write)
 
 
 def write_json(path: str | os.PathLike[str], content: object) -> None:
     """Write a JSON file, whole or not at all."""
     text = json.dumps(content, ensure_ascii=False, indent=2, allow_nan=False) + "\n"
-    content = text.encode("utf-8", "backslashreplace")
-    write_whole(path, lambda file: _put(file, content))
+    _write_file(path, text.encode("utf-8", "backslashreplace"))
 
 
 def read_lock(path: str) -> Mapping[str, Any]:

@@ -7,8 +7,6 @@ from collections import defaultdict
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from polytask.cli.columns import (
     NO_SPLITTING,
     ColumnOptions,
@@ -25,25 +23,16 @@ from polytask.cli.console import (
     say_table,
     say_whole,
     spoken_warnings,
-    working,
 )
-from polytask.cli.describe import certificate, describe, kind_sentence, named, proof_label
 from polytask.cli.files import Source, TextFormat, require_file
 from polytask.cli.options import Running, Vary, argument, command_line, option, spoken_flags
-from polytask.cli.training_data import (
-    AUTO,
-    Tables,
-    TargetKind,
-    TargetOptions,
-    TargetTypeOverride,
-    read_training,
-    target_of,
-)
+from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from polytask.cli.training_data import TargetKind
     from polytask.messages import Translator
     from polytask.task_relations import Relatedness
 
@@ -134,7 +123,7 @@ def _relate(source: Source, columns: ColumnOptions, running: Running) -> None:
     out = running.out
     if out is not None and os.path.isfile(out) and not running.force:
         raise DataError(f"{out} exists already: choose another name, or replace it with --force.")
-    with spoken_warnings(), working(running.speech("cli.inspect.relating")):
+    with spoken_warnings(), running.waiting("cli.inspect.relating"):
         if is_table_file(source.name):
             result = _of_table(source, columns)
         elif given := spoken_flags(columns):
@@ -154,6 +143,7 @@ def _relate(source: Source, columns: ColumnOptions, running: Running) -> None:
 
 def _of_table(source: Source, columns: ColumnOptions) -> Relatedness:
     from polytask import relatedness
+    from polytask.cli.training_data import read_training
 
     # What is asked here is what the table holds: a copy of the target is named.
     targets = (*columns.target, *columns.targets)
@@ -184,30 +174,36 @@ def table_facts(
     speech: Translator,
 ) -> tuple[Facts, list[TargetKind]]:
     """Return what is in a table, as JSON values, and what its targets are."""
+    from polytask.cli.training_data import TargetOptions, target_of
+    from polytask.data.dates import date_columns
+
     path, names = source.name, [str(name) for name in table.columns]
     if task is not None:
         require(task, names, path)
     chosen = matching(targets, names, path)
-    twins = _twins(table)
+    twins, dates = _twins(table), date_columns(table)
     likely = () if task is not None else likely_tasks(table.drop(columns=list(chosen)))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
     found = [target_of(table[name], name, path, override, reading) for name in chosen]
     tasks = None
     if task is not None:
-        sizes = np.asarray(table[task].value_counts())
+        sizes = table[task].value_counts()
         tasks = {
             "column": task,
             "count": len(sizes),
             "smallest": int(sizes.min()) if len(sizes) else 0,
-            "median": float(np.median(sizes)) if len(sizes) else 0.0,
-            "largest": int(sizes.max(initial=0)),
+            "median": float(sizes.median()) if len(sizes) else 0.0,
+            "largest": int(sizes.max()) if len(sizes) else 0,
             "of_one_row": int((sizes == 1).sum()),
             "missing": int(table[task].isna().sum()),
         }
     facts = {
         "path": path,
         "rows": len(table),
-        "columns": [_column(table[name], name, twins.get(name), task, speech) for name in names],
+        "columns": [
+            _column(table[name], name, twins.get(name), task, name in dates, speech)
+            for name in names
+        ],
         "tasks": tasks,
         "targets": [
             {
@@ -224,7 +220,12 @@ def table_facts(
 
 
 def _column(
-    column: pd.Series[Any], name: str, twin: str | None, task: str | None, speech: Translator
+    column: pd.Series[Any],
+    name: str,
+    twin: str | None,
+    task: str | None,
+    dated: bool,
+    speech: Translator,
 ) -> Facts:
     from polytask._estimator.far_cells import decisive_message
     from polytask.messages import LazyMessage
@@ -238,11 +239,11 @@ def _column(
         remarks.append(speech("cli.remark.constant"))
     if twin is not None:
         remarks.append(speech("cli.remark.twin", {"name": twin}))
-    if name != task and looks_like_identifier(column, distinct):
+    if name != task and not dated and looks_like_identifier(column, distinct):
         remarks.append(speech("cli.remark.identifier"))
-    kind = _kind(column)
+    kind = "dates" if dated else _kind(column)
     if kind in ("numbers", "whole numbers"):
-        cells = column.to_numpy(float, na_value=np.nan)
+        cells = column.to_numpy(float, na_value=float("nan"))
         far = decisive_message(cells, lambda row: LazyMessage("place.row", {"row": str(row)}))
         remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
@@ -274,7 +275,7 @@ def _example(column: pd.Series[Any], kind: str) -> str:
         return ""
     if kind in ("numbers", "whole numbers"):
         return f"{column.min():.6g} to {column.max():.6g}"
-    if kind == "dates":
+    if kind == "dates" and not isinstance(column.iloc[0], str):
         return f"{column.min()} to {column.max()}"
     counts = column.value_counts()
     return f"{counts.index[0]} ({int(counts.iloc[0]):,}x)"
@@ -282,6 +283,7 @@ def _example(column: pd.Series[Any], kind: str) -> str:
 
 def _twins(table: pd.DataFrame) -> dict[str, str]:
     """Return, for each column that repeats an earlier one, that column."""
+    import numpy as np
     import pandas as pd
 
     seen: dict[int, list[str]] = defaultdict(list)
@@ -328,6 +330,8 @@ def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Tran
 
 def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> None:
     """Print what is in a table."""
+    from polytask.cli.describe import kind_sentence
+
     columns, tasks = facts["columns"], facts["tasks"]
     header = [
         speech(f"cli.inspect.{n}") for n in ("column", "kind", "missing", "distinct", "values")
@@ -368,6 +372,7 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
 def model_facts(path: str, speech: Translator) -> Facts:
     """Return what a saved model is, as JSON values."""
     from polytask import load
+    from polytask.cli.describe import certificate, describe, proof_label
 
     model: Any = load(path)
     solution = getattr(model, "solution_", None)
@@ -378,7 +383,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "path": path,
         "class": type(model).__name__,
         "description": describe(model, speech),
-        "tasks": [_plain(label) for label in np.asarray(model.tasks_).tolist()],
+        "tasks": [_plain(label) for label in model.tasks_.tolist()],
         "rows": card.n_rows,
         "rows_per_task": [int(n) for n in card.rows_per_task],
         "form": card.form,
@@ -389,7 +394,7 @@ def model_facts(path: str, speech: Translator) -> Facts:
         "columns": [str(name) for name in getattr(model, "feature_names_in_", [])],
         "features": [str(name) for name in model.coef_feature_names_],
         # Features that some task uses.
-        "nonzero": None if coef is None else int(np.any(np.asarray(coef) != 0, axis=0).sum()),
+        "nonzero": None if coef is None else int((coef != 0).any(axis=0).sum()),
         "penalty": None if penalty is None else repr(penalty),
         "alpha": getattr(model, "alpha_", None),
         "status": None if solution is None else solution.status.name,
@@ -414,6 +419,8 @@ def _classes(model: Any) -> list[object] | None:  # noqa: ANN401
 
 def _say_model(facts: Facts, speech: Translator) -> None:
     """Print what a saved model is."""
+    from polytask.cli.describe import named
+
     column = facts["task_column"]
     trained = {"n": facts["rows"], "form": speech(f"form.{facts['form']}")}
     unseen = speech(f"cli.inspect.unseen.{facts['unseen_tasks']}")

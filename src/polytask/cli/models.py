@@ -5,14 +5,18 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask.cli.columns import Splitting
 from polytask.cli.console import note
 from polytask.cli.options import Running, option
-from polytask.cli.training_data import AUTO, TargetTypeOverride, Training
+from polytask.cli.tables import AUTO, TargetTypeOverride
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.messages import Translator
+
+if TYPE_CHECKING:
+    from polytask.cli.training_data import Training
 
 # Beside the models that a comparison knows by name: the penalties themselves.
 SEARCH, FIXED = "search", "multitask"
@@ -26,22 +30,24 @@ _RENAMED = {
 }
 
 
-# What losses are for, where their names do not tell.
-_FOR = {
+# What losses are for, where their names do not tell. Help imports no losses: that takes long.
+LOSSES_OF_NUMBERS = {
+    "squared": "",
     "huber": "with outliers",
     "poisson": "counts and rates",
     "gamma": "positive amounts",
     "quantile": "the median; quantile(0.9): what 90% stay below",
     "square_root": "tasks with different noise",
 }
+LOSSES_OF_CLASSES = {"logistic": "", "multinomial": "", "squared_hinge": ""}
+CRITERIA = ("aic", "aicc", "bic", "ebic", "gcv", "evidence")
 
 
 def _loss_help() -> str:
-    from polytask.losses import LOSSES
-
-    texts = {name: f"{name} ({_FOR[name]})" if name in _FOR else name for name in LOSSES}
-    numbers = ", ".join(texts[name] for name, kind in LOSSES.items() if not kind().is_classifier)
-    classes = ", ".join(texts[name] for name, kind in LOSSES.items() if kind().is_classifier)
+    numbers, classes = (
+        ", ".join(f"{name} ({what})" if what else name for name, what in table.items())
+        for table in (LOSSES_OF_NUMBERS, LOSSES_OF_CLASSES)
+    )
     return (
         f"What is minimised. For numbers: {numbers}; for classes: {classes}. auto: text, "
         "true/false and numbers with exactly two distinct values are classes, other numbers are "
@@ -49,33 +55,24 @@ def _loss_help() -> str:
     )
 
 
-def _model_help() -> str:
-    from polytask.selection.candidates import MODELS
+def _names() -> str:
+    return ", ".join(map(repr, Translator().words("model_is")))
 
+
+def _model_help() -> str:
     return (
         f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
         f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
-        f"also with hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
+        f"also with hyphens, such as learned-prior: {_names()}."
     )
 
 
 def models_help() -> str:
     """Return the help of ``--models``."""
-    from polytask.selection.candidates import MODELS
-
     return (
         "A model to try; repeat it for several (default: all that suit the data, without "
         f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models, also with "
-        f"hyphens, such as learned-prior: {', '.join(map(repr, MODELS))}."
-    )
-
-
-def _criterion_help() -> str:
-    from polytask.selection.by_criterion import JUDGES
-
-    return (
-        f"Search by a criterion instead of folds: {', '.join(JUDGES)}. To predict, gcv or aicc; "
-        "to find the few features that matter, bic or ebic."
+        f"hyphens, such as learned-prior: {_names()}."
     )
 
 
@@ -92,7 +89,11 @@ class Learning:
         metavar="TEXT",
     )
     loss: str = option(_loss_help, default=AUTO, metavar="NAME")
-    criterion: str | None = option(_criterion_help, metavar="NAME")
+    criterion: str | None = option(
+        f"Search by a criterion instead of folds: {', '.join(CRITERIA)}. To predict, gcv or aicc; "
+        "to find the few features that matter, bic or ebic.",
+        metavar="NAME",
+    )
     folds: int | None = option(
         "Folds of the cross-validation.", least=2, metavar="N", shown=str(FOLDS)
     )
@@ -181,17 +182,15 @@ class Learning:
         return getattr(polytask, f"MultiTask{classes[training.problem]}{kind}")(**settings)
 
     def _check_criterion(self, name: str) -> None:
-        from polytask.selection.by_criterion import JUDGES
-
         if name != SEARCH:
             raise IncompatibleError(
                 f"--criterion chooses among strengths, and --model {name!r} has none to choose: "
                 "drop one of the two."
             )
-        if self.criterion not in JUDGES:
-            hint = nearest(self.criterion, JUDGES)
+        if self.criterion not in CRITERIA:
+            hint = nearest(self.criterion, CRITERIA)
             raise ParameterError(
-                f"--criterion must be one of {', '.join(JUDGES)}; got {self.criterion!r}.{hint}"
+                f"--criterion must be one of {', '.join(CRITERIA)}; got {self.criterion!r}.{hint}"
             )
 
     def _candidate(self, name: str, training: Training, loss: Any, seed: int) -> Any:  # noqa: ANN401

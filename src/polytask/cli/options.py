@@ -2,28 +2,26 @@
 
 from __future__ import annotations
 
-import importlib
 import inspect
-import math
 import re
 import shlex
 import shutil
 import sys
 import tomllib
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import MISSING, dataclass, field, fields, is_dataclass
 from functools import cached_property, partial
 from operator import itemgetter
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_origin, get_type_hints
+from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 
 import typer
 
 from polytask._checks import nearest
+from polytask._progress import waiting
 from polytask.exceptions import DataError, ParameterError
-
-if TYPE_CHECKING:
-    from polytask.messages import Translator
+from polytask.messages import Translator, speak_in
 
 Help = str | Callable[[], str]
 
@@ -81,44 +79,6 @@ class Vary:
     changed: Mapping[str, Any] = field(default_factory=dict)
 
 
-@dataclass(frozen=True)
-class Derived:
-    """Options that are arguments of a library function, with the first sentence on each."""
-
-    function: str
-    panel: str
-    skipped: frozenset[str]
-    changed: Mapping[str, tuple[Any, Any]] = field(default_factory=dict)
-
-    def options(self) -> Iterator[tuple[str, str, Any, Any]]:
-        """Yield argument, name of the option, type and field."""
-        module, _, name = self.function.rpartition(".")
-        function = getattr(importlib.import_module(module), name)
-        hints, texts = get_type_hints(function), first_sentences(function)
-        for argument_name, parameter in inspect.signature(function).parameters.items():
-            if argument_name in self.skipped:
-                continue
-            kind, made = self.changed.get(argument_name, (None, None))
-            if made is None:
-                kind = hints[argument_name]
-                kind = type(parameter.default) if kind is Any else kind
-                made = option(texts[argument_name], default=parameter.default)
-            flags = made.metadata["option"].flags
-            spoken = flags[0].lstrip("-").replace("-", "_") if flags else argument_name
-            yield argument_name, spoken, kind, made
-
-
-def first_sentences(function: Callable[..., Any]) -> dict[str, str]:
-    """Return the first sentence of numpydoc on every parameter, in words of the command line."""
-    section = inspect.getdoc(function) or ""
-    section = section.partition("Parameters\n-----")[2].partition("\nReturns\n")[0]
-    found: dict[str, str] = {}
-    for name, text in re.findall(r"^(\w+) :.*\n((?:    .*\n?)+)", section, re.MULTILINE):
-        whole = " ".join(text.split()).replace("`", "")
-        found[name] = re.split(r"(?<=[.?!])\s|;\s", whole)[0].rstrip(".?!") + "."
-    return found
-
-
 # One option as a command reads it: where its value goes, its type, its field, its panel.
 _Leaf = tuple[str, Any, Any, str]
 
@@ -167,16 +127,8 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
         parameters.append(inspect.Parameter(name, keyword, default=default, annotation=hint))
 
     for name, hint in hints.items():
-        kind, *extras = get_args(hint) if get_origin(hint) is Annotated else (hint,)
-        derived = next((e for e in extras if isinstance(e, Derived)), None)
-        if derived is not None:
-            names = {}
-            for target, spoken, leaf, made in derived.options():
-                names[spoken] = target
-                add(spoken, leaf, made, derived.panel)
-            groups[name] = _Passed(names)
-        elif is_dataclass(kind):
-            vary = next((e for e in extras if isinstance(e, Vary)), Vary())
+        kind, vary = get_args(hint) if get_origin(hint) is Annotated else (hint, Vary())
+        if is_dataclass(kind):
             for leaf in _leaves(kind, vary):
                 add(*leaf)
             groups[name] = partial(_built, kind, vary)
@@ -187,6 +139,7 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
 
     def call(**values: Any) -> Any:  # noqa: ANN401
         tidy = {k: tuple(v or ()) if k in lists else v for k, v in values.items()}
+        speak_in(values.get("lang") or "en")
         return function(**{name: made(tidy) for name, made in groups.items()})
 
     parameters.sort(key=lambda each: _rank(each.annotation))
@@ -203,26 +156,6 @@ def _rank(hint: Any) -> int:  # noqa: ANN401 - an Annotated type, or a context
     texts = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     panel = getattr(texts[0], "rich_help_panel", None) if texts else None
     return -1 if panel is None else _PANELS.index(panel if panel in _PANELS else "")
-
-
-@dataclass(frozen=True)
-class _Passed:
-    """Arguments of a library function by their options; what is not given is left out."""
-
-    names: Mapping[str, str]
-
-    def __call__(self, values: Mapping[str, Any]) -> dict[str, Any]:
-        """Return the arguments."""
-        given = {target: values[name] for name, target in self.names.items()}
-        for name, target in self.names.items():
-            if isinstance(given[target], float) and not math.isfinite(given[target]):
-                flag = f"--{name.replace('_', '-')}"
-                raise ParameterError(f"{flag} must be a finite number; got {given[target]}.")
-        return {
-            target: list(value) if isinstance(value, tuple) else value
-            for target, value in given.items()
-            if value is not None and value != ()
-        }
 
 
 def command(
@@ -398,6 +331,9 @@ class Running:
     lang: Literal["en", "zh"] = option(
         "Language of the results: English or Chinese.", default="en", metavar="en|zh"
     )
+    quiet: bool = option(
+        "Print no progress on standard error; notes and errors are printed.", default=False
+    )
     config: str | None = option(
         'Read options from a TOML file with lines such as: task = "school". Options on the '
         "command line take precedence.",
@@ -419,6 +355,8 @@ class Running:
     @cached_property
     def speech(self) -> Translator:
         """The language of what is printed."""
-        from polytask.messages import Translator
-
         return Translator(self.lang)
+
+    def waiting(self, key: str, model: object = "") -> AbstractContextManager[None]:
+        """Show on standard error, while a block runs, what is done, unless quiet."""
+        return waiting(self.speech(key, {"model": type(model).__name__}), not self.quiet)

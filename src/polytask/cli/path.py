@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
-import numpy as np
-
-from polytask.cli.baselines import scores_beside
-from polytask.cli.console import note, say, say_pair, say_table, working
-from polytask.cli.describe import say_data, scored, short
+from polytask.cli.console import note, say, say_pair, say_table
 from polytask.cli.files import writable
 from polytask.cli.models import Learning
 from polytask.cli.options import Running, Vary, option
-from polytask.cli.training_data import Tables, read_training
+from polytask.cli.tables import Tables
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -83,6 +80,9 @@ def path(
     ],
 ) -> None:
     """Read, search, draw, write figure and table, and say what was chosen."""
+    from polytask.cli.baselines import scores_beside
+    from polytask.cli.describe import say_data, scored
+    from polytask.cli.training_data import read_training
     from polytask.selection import regularization_path
 
     speech, inputs = running.speech, (tables.source.data,)
@@ -101,7 +101,7 @@ def path(
         estimator.set_params(rule=drawing.rule or "min")
     say_data(training, speech)
     rows = {"X": training.X, "y": training.y, "sample_weight": training.weight}
-    with working(speech("cli.fitting", {"model": type(estimator).__name__})):
+    with running.waiting("cli.fitting", estimator):
         found = regularization_path(estimator.fit(**rows), **rows)
     found.write(picture, table, kind=drawing.lines)
     _say_path(found, speech)
@@ -113,6 +113,8 @@ def path(
 
 
 def _say_path(path: RegularizationPath, speech: Translator) -> None:
+    from polytask.cli.describe import short
+
     say_pair(speech("cli.label.penalty"), short(path.penalty))
     with_folds = path.scores.shape[1] > 1
     places = {"best": path.best, "one_se": path.one_se, "chosen": path.chosen}
@@ -140,6 +142,6 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
     if n > 1 and path.best in (0, n - 1):
         end = "weakest" if path.best else "strongest" if path.kept[0] else "nothing"
         note(speech(f"cli.path.{end}"))
-    if infinite := int(np.isinf(path.value).sum()):
+    if infinite := sum(map(math.isinf, path.value)):
         measure = path.measure.label[:1].upper() + path.measure.label[1:]
         note(speech("cli.path.infinite", {"measure": measure, "infinite": infinite, "n": n}))

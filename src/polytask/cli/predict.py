@@ -2,170 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator
 from dataclasses import MISSING, dataclass
-from functools import cached_property
-from typing import TYPE_CHECKING, Annotated, Any, Literal
+from typing import Annotated, Literal
 
-import numpy as np
-from numpy.typing import NDArray
-
-from polytask._checks import nearest
-from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.console import note, say
-from polytask.cli.describe import named
 from polytask.cli.files import Source, require_file, writable
 from polytask.cli.options import Running, Vary, argument, option
-from polytask.exceptions import DataError, ParameterError
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-    from polytask.data.encoder import TransformReport
-
-
-Columns = list[tuple[str, Any]]
-
-
-@dataclass(frozen=True, eq=False)
-class Rows:
-    """Rows to predict."""
-
-    X: Any
-    beside: pd.DataFrame
-    task_name: str | None
-    task: list[Hashable] | None
-    asked: list[Hashable] | None
-
-    @property
-    def n_rows(self) -> int:
-        """The number of rows."""
-        return len(self.beside)
-
-    @cached_property
-    def table(self) -> pd.DataFrame:
-        """All rows below each other."""
-        import pandas as pd
-
-        parts: list[pd.DataFrame] = list(self.X.values()) if isinstance(self.X, dict) else [self.X]
-        return pd.concat(parts, ignore_index=True)
-
-    def unseen(self, model: Any) -> list[Hashable]:  # noqa: ANN401 - any estimator
-        """Return the tasks that the model does not know."""
-        known = set(np.asarray(model.tasks_).tolist())
-        return [label for label in dict.fromkeys(self.task or ()) if label not in known]
-
-    def met(self, model: Any) -> TransformReport:  # noqa: ANN401 - any estimator
-        """Return what the encoder meets in the rows."""
-        from polytask.data.encoder import TransformReport
-
-        encoder = getattr(model, "encoder_", None)
-        if encoder is None:
-            return TransformReport(self.n_rows)
-        names = [str(name) for name in encoder.feature_names_in_]
-        table, present = self.table, None
-        lacking = [name for name in names if name not in table.columns]
-        table = table.reindex(columns=names) if lacking else table[names]
-        if isinstance(self.X, dict):
-            held = [
-                np.tile([name in part.columns for name in names], (len(part), 1))
-                for part in self.X.values()
-            ]
-            present = np.concatenate(held)
-        report: TransformReport = encoder.encode(table, present=present).report
-        return report
-
-
-def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - any estimator
-    """Predict and lay out the columns. Shapes: result (n, columns)."""
-    import pandas as pd
-
-    columns: Columns = [(str(name), rows.beside[name].array) for name in rows.beside.columns]
-    if rows.task_name is not None and rows.task_name not in rows.beside.columns:
-        labels = rows.task or []
-        texts = sum(isinstance(label, str) for label in labels)
-        if 0 < texts < len(labels):
-            labels = [str(label) for label in labels]
-        columns.append((rows.task_name, as_column(labels).array))
-    values = _flat(_ask(model.predict, rows))
-    if values.ndim == 2:
-        columns += [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
-    else:
-        columns.append(("prediction", values))
-    columns += _probabilities(model, rows)
-    notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
-    for places, words in _remarks(model, rows):
-        for place, word in zip(places.tolist(), words, strict=True):
-            notes[place].append(word)
-    columns.append(("note", np.array(["; ".join(words) for words in notes], dtype=object)))
-    names = [name for name, _ in columns]
-    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
-    if twice:
-        raise DataError(
-            f"The predictions would have two columns {twice[0]!r}: rename that column of the "
-            "input, or leave it out of --id and --keep."
-        )
-    return pd.DataFrame(dict(columns))
-
-
-def _ask(method: Any, rows: Rows) -> Any:  # noqa: ANN401 - predict or predict_proba
-    return method(rows.X) if rows.asked is None else method(rows.X, rows.asked)
-
-
-def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping of columns
-    if isinstance(values, dict):
-        return np.concatenate([np.asarray(part) for part in values.values()])
-    return np.asarray(values)
-
-
-def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401
-    if not hasattr(model, "predict_proba"):
-        return []
-    values = _ask(model.predict_proba, rows)
-    if not isinstance(values, list):
-        flat = _flat(values)
-        return [(f"P({label})", flat[:, k]) for k, label in enumerate(model.classes_)]
-    return [
-        (f"P({task}={label})", part[:, k])
-        for task, classes, part in zip(model.tasks_, model.classes_, values, strict=True)
-        if part is not None
-        for k, label in enumerate(classes)
-    ]
-
-
-def _remarks(model: Any, rows: Rows) -> Iterator[tuple[NDArray[np.intp], list[str]]]:  # noqa: ANN401
-    """Yield rows that deserve a look, and what about each of them does."""
-    strangers = set(rows.unseen(model))
-    if strangers:
-        unseen = np.flatnonzero([label in strangers for label in rows.task or ()])
-        yield unseen, ["unseen task"] * len(unseen)
-    report = rows.met(model)
-    for name, found in report.unknown.items():
-        yield np.flatnonzero(found.rows), [f"new level {name}={level}" for level in found.levels]
-    for name, far in report.far.items():
-        yield np.flatnonzero(far.rows), [f"far outside training {name}={v:g}" for v in far.values]
-    for name in report.missing:
-        places = np.flatnonzero(_missing(rows, name))
-        yield places, [f"{name} missing"] * len(places)
-
-
-def _missing(rows: Rows, name: str) -> NDArray[np.bool_]:
-    """Mark the missing or blank cells of a column, not those of tasks that lack it."""
-    import pandas as pd
-
-    parts = rows.X.values() if isinstance(rows.X, dict) else [rows.X]
-    masks = []
-    for part in parts:
-        if name not in part.columns:
-            masks.append(np.zeros(len(part), dtype=bool))
-            continue
-        column = part[name]
-        blank = np.zeros(len(part), dtype=bool)
-        if not pd.api.types.is_numeric_dtype(column):
-            blank = np.asarray(column.astype(str).str.strip() == "")
-        masks.append(np.asarray(column.isna()) | blank)
-    return np.concatenate(masks)
-
+from polytask.exceptions import DataError
 
 TABLE_SUFFIXES = (
     ".csv",
@@ -262,15 +105,15 @@ def predict(
         )
     require_file(path, "the model that polytask fit has written")
     from polytask import load
+    from polytask.cli import predicted
+    from polytask.cli.describe import named
     from polytask.data.readers import write_table
 
     model = load(path)
     if copied.unseen_tasks is not None:
         model.unseen_tasks = copied.unseen_tasks
-    rows = (
-        _separate(model, source, copied) if source.data is None else _rows(model, source, copied)
-    )
-    table = prediction_table(model, rows)
+    rows = predicted.read_rows(model, source, copied)
+    table = predicted.prediction_table(model, rows)
     write_table(table, target)
     speech = running.speech
     for sentence in rows.met(model).warnings:
@@ -283,108 +126,3 @@ def predict(
         fields |= {"n": len(strangers), "names": named([str(s) for s in strangers])}
         note(speech("cli.predict.unseen", fields))
     say(speech("cli.predict.wrote", {"n": rows.n_rows, "path": target}))
-
-
-def _rows(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401 - any estimator
-    table = source.table(set(model.feature_names_in_).__contains__)
-    column = task_column_of(model, copied.task, table, source.name)
-    columns = list(table.columns)
-    beside = _beside(copied, columns, source.name)
-    task = None if column is None else known_labels(table[column], model.tasks_)
-    if column is not None and task is not None:
-        _check_tasks(model, task, f"column {column!r}", source.name)
-    X = needed_columns(table, model, source.name)
-    if column is not None and task is not None and column == model.task_column:
-        X = X.drop(columns=[column])
-        X[column] = as_column(task)
-        return Rows(X, table[list(beside)], column, task, None)
-    return Rows(X, table[list(beside)], column, task, task)
-
-
-def task_column_of(
-    model: Any,  # noqa: ANN401 - any estimator
-    given: str | None,
-    table: pd.DataFrame,
-    source: str,
-) -> str | None:
-    """Return the column of task labels, None if the model needs none."""
-    known = model.task_column
-    if is_targets(model):
-        if given is not None:
-            raise ParameterError(
-                "The model predicts each of its targets for every row: drop --task."
-            )
-        return None
-    if known is not None and given is not None and given != known:
-        raise ParameterError(
-            f"The model reads the tasks from column {known!r}: drop --task, or rename the column "
-            f"{given!r}."
-        )
-    column: str | None = known or given
-    if column is None and len(model.tasks_) > 1:
-        raise ParameterError(
-            f"The model has {len(model.tasks_):,} tasks: name the column of {source} that says "
-            "which with --task."
-        )
-    if column is not None:
-        require(column, list(table.columns), source)
-    return column
-
-
-def is_targets(model: Any) -> bool:  # noqa: ANN401 - any estimator
-    """Tell whether the model predicts each of several targets for every row."""
-    return bool(model.data_card_.form == "targets")
-
-
-def _check_tasks(model: Any, labels: list[Hashable], what: str, source: str) -> None:  # noqa: ANN401
-    """Refuse missing labels, and unknown ones unless the model may predict them."""
-    from polytask.data import LabelIndex
-
-    index = LabelIndex(tuple(np.asarray(model.tasks_).tolist()))
-    index.encode(labels, model.unseen_tasks, what, source)
-
-
-def needed_columns(table: pd.DataFrame, model: Any, source: str) -> pd.DataFrame:  # noqa: ANN401
-    """Return the columns that the model needs; refuse a table that lacks some."""
-    from polytask._estimator.dates import dates_again
-
-    table = dates_again(table, model._schema.dates)
-    wanted = [str(name) for name in model.feature_names_in_]
-    lacking = [name for name in wanted if name not in table.columns]
-    if lacking:
-        others = [name for name in table.columns if name not in wanted]
-        raise DataError(
-            f"{source} lacks {len(lacking)} of the {len(wanted)} columns that the model needs: "
-            f"{named([repr(name) for name in lacking])}.{nearest(lacking[0], others)}"
-        )
-    return table[wanted]
-
-
-def _beside(copied: Copied, columns: list[str], source: str) -> tuple[str, ...]:
-    ids = matching(copied.ids, columns, source)
-    kept = matching(copied.keep, columns, source)
-    return (*ids, *(name for name in kept if name not in ids))
-
-
-def _separate(model: Any, source: Source, copied: Copied) -> Rows:  # noqa: ANN401
-    import pandas as pd
-
-    if copied.task is not None or is_targets(model):
-        raise ParameterError(
-            "--file-per-task makes each file a task: drop --task."
-            if copied.task is not None
-            else "The model predicts each of its targets for every row: give it DATA, one table."
-        )
-    tables = source.tables(set(model.feature_names_in_).__contains__)
-    labels = known_labels(pd.Series(list(tables), dtype=object), model.tasks_)
-    _check_tasks(model, labels, "the names of the files", source.name)
-    names = set(model.feature_names_in_)
-    X = {
-        label: table[[name for name in table.columns if name in names]]
-        for label, table in zip(labels, tables.values(), strict=True)
-    }
-    beside = [
-        table[list(_beside(copied, list(table.columns), name))] for name, table in tables.items()
-    ]
-    task = [label for label, t in zip(labels, tables.values(), strict=True) for _ in range(len(t))]
-    return Rows(X, pd.concat(beside, ignore_index=True), "task", task, None)

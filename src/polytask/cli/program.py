@@ -117,5 +117,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     program = typer.main.get_command(app)
     return status_of(
         lambda: program.main(args=arguments, prog_name="polytask", standalone_mode=False),
+        arguments,
         debug=debug,
     )

@@ -4,43 +4,39 @@ from __future__ import annotations
 
 import shlex
 import warnings
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nearest
 from polytask.cli.columns import (
     ColumnOptions,
     Roles,
-    Splitting,
     groups_of,
     likely_tasks,
     require,
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, counted, note
+from polytask.cli.console import FILE_ROWS, RepairableError, counted, in_options, note
 from polytask.cli.files import Source
+from polytask.cli.options import flag_words
+from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.data.text_hints import missing_option
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.losses import LOSSES
-from polytask.losses.parse import parse as parse_loss
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.losses import Loss
     from polytask.selection.facts import Facts
 
 
 # Words that a message names one by one.
 MOST_WORDS = 5
-AUTO, CLASSES = "auto", "classes"
 Problem = Literal["regression", "classification", "mixed"]
 
 
@@ -68,41 +64,6 @@ def problem_of(kinds: Sequence[TargetKind]) -> Problem:
     if len(classes) == 2:
         return "mixed"
     return "classification" if True in classes else "regression"
-
-
-@dataclass(frozen=True)
-class TargetTypeOverride:
-    """What the targets are to be: by a loss, "auto" or "classes", and the option that says so."""
-
-    loss: str
-    option: str
-    for_classes: str = "--loss multinomial"
-
-    @classmethod
-    def of_loss(cls, loss: str) -> TargetTypeOverride:
-        """Return what the option ``--loss`` says."""
-        return cls(loss, f"--loss {loss}")
-
-    @cached_property
-    def known(self) -> Loss | None:
-        """The loss itself; None for "auto" and "classes"."""
-        if self.loss in (AUTO, CLASSES):
-            return None
-        found = parse_loss(self.loss, LOSSES)
-        if found is None:
-            known = (AUTO, *LOSSES)
-            raise ParameterError(
-                f"--loss must be one of {', '.join(known)}; got {self.loss!r}."
-                f"{nearest(self.loss, known)}"
-            )
-        return found
-
-    @property
-    def wanted(self) -> Literal["auto", "numbers", "classes"]:
-        """What the targets are to be."""
-        if self.loss == AUTO:
-            return "auto"
-        return "classes" if self.known is None or self.known.is_classifier else "numbers"
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,9 +128,11 @@ class TargetOptions:
     decimal: str | None = None
     drop_missing: bool | None = None
     place: Callable[[int], str] = "row {}".format
+    met: list[str] = field(default_factory=list)
 
     def missing_advice(self, words: Sequence[str]) -> str:
         """Return how to read words as missing, as options that can be pasted."""
+        self.met.extend(words)
         options = missing_option(words[:MOST_WORDS])
         rest = " --drop-missing-target" if self.drop_missing is False else ""
         if len(words) <= MOST_WORDS:
@@ -203,40 +166,6 @@ def _overridden(
             "out, or turn the numbers into classes."
         )
     return replace(kind, is_class=True, reason=f"is for {override.option}")
-
-
-@dataclass(frozen=True)
-class Tables:
-    """The rows to learn from, as the user asked for them."""
-
-    columns: ColumnOptions
-    splitting: Splitting
-    source: Source
-
-    def check(self, command: str) -> None:
-        """Refuse what needs no data to be refused."""
-        self.source.check(command)
-        if not (self.columns.target or self.columns.targets):
-            raise ParameterError(
-                f"polytask {command} needs a target: --target COL, several of them, or --targets "
-                f"'y_*'. polytask inspect {self.source.name} shows the columns."
-            )
-        self.splitting.check()
-
-    def check_unseen(self, unseen: bool) -> None:
-        """Refuse to hold out whole tasks where that has no meaning."""
-        ways = {"--group": self.splitting.group, "--time": self.splitting.time, "--unseen": unseen}
-        chosen = [flag for flag, value in ways.items() if value]
-        if len(chosen) > 1:
-            raise ParameterError(
-                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
-                f"{' and '.join(chosen)}."
-            )
-        if unseen and self.columns.task is None and self.source.file_per_task is None:
-            raise ParameterError(
-                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
-                "Where each target is a task, every row belongs to all of them."
-            )
 
 
 @dataclass(frozen=True, eq=False)
@@ -370,6 +299,52 @@ def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
         )
 
 
+@dataclass
+class _Refusals:
+    """What refuses a table, each with the options that answer it, for one command with all."""
+
+    found: list[tuple[DataError, tuple[str, ...]]] = field(default_factory=list)
+
+    @contextmanager
+    def answered_by(self, *options: str, met: Sequence[str] = ()) -> Iterator[None]:
+        """Keep a refusal with the options that it names, and with words that mean missing."""
+        try:
+            yield
+        except DataError as error:
+            words = [word for name in met for word in flag_words("--na", "", name)]
+            words += options if options and options[0] in in_options(str(error)) else ()
+            self.found.append((error, tuple(words)))
+
+    def add_features(self, features: pd.DataFrame, columns: ColumnOptions) -> None:
+        """Keep what is refused of dates and of text as features."""
+        from polytask.data.dates import date_columns
+        from polytask.data.encoder import TableEncoder
+
+        dates = date_columns(features)
+        with warnings.catch_warnings():
+            # The fit on all columns says them.
+            warnings.simplefilter("ignore")
+            for name in features.select_dtypes(exclude=["number", "bool"]).columns:
+                if name not in dates:
+                    with self.answered_by("--drop", name):
+                        TableEncoder().fit(features[[name]])
+                elif not columns.date_features:
+                    with self.answered_by("--date-features"):
+                        TableEncoder().fit(features[[name]])
+
+    def refuse(self, source: str) -> None:
+        """Raise the one refusal, or all of them with the options that answer them."""
+        if len(self.found) == 1:
+            raise self.found[0][0]
+        if self.found:
+            sentences = "".join(f"\n  {error}" for error, _ in self.found)
+            answers = dict.fromkeys(words for _, words in self.found)
+            raise RepairableError(
+                f"{len(self.found)} reasons why {source} cannot be used:{sentences}",
+                [word for words in answers for word in words] if all(answers) else (),
+            )
+
+
 def _long(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> Training:
@@ -386,9 +361,13 @@ def _long(
         )
     tasks = table[task].unique().tolist()
     reading = TargetOptions(tables.source.text.decimal, columns.drop_missing_target)
-    found = target_of(table[target], target, source, override, reading)
-    table[target] = found.column
-    table = labelled_rows(table, target, source, columns.drop_missing_target)
+    refusals = _Refusals()
+    with refusals.answered_by("--drop-missing-target", met=reading.met):
+        found = target_of(table[target], target, source, override, reading)
+        table[target] = found.column
+        table = labelled_rows(table, target, source, columns.drop_missing_target)
+    refusals.add_features(table[list(roles.features)], columns)
+    refusals.refuse(source)
     counts = table[task].value_counts(sort=False)
     return Training(
         X=_with_dates(table[[task, *roles.features]], columns, task),
@@ -423,12 +402,15 @@ def _targets(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> Training:
     split, source = tables.splitting, tables.source.name
-    reading = TargetOptions(tables.source.text.decimal)
-    kinds = []
+    kinds, refusals = [], _Refusals()
     for name in roles.targets:
-        found = target_of(table[name], name, source, override, reading)
-        table[name] = found.column
-        kinds.append(found.kind)
+        reading = TargetOptions(tables.source.text.decimal)
+        with refusals.answered_by(met=reading.met):
+            found = target_of(table[name], name, source, override, reading)
+            table[name] = found.column
+            kinds.append(found.kind)
+    refusals.add_features(table[list(roles.features)], tables.columns)
+    refusals.refuse(source)
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
         note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")

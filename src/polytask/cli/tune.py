@@ -8,22 +8,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
-import numpy as np
-
 from polytask._checks import nearest
-from polytask.cli.baselines import scores_beside
-from polytask.cli.console import digits, say, say_pair, say_table, working
-from polytask.cli.describe import say_data, say_model, say_next, score_name
+from polytask.cli.console import digits, say, say_pair, say_table
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
 from polytask.cli.models import FIXED, Learning, known_name
 from polytask.cli.options import Running, Vary, option
-from polytask.cli.training_data import Tables, read_training
+from polytask.cli.tables import Tables
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
-from polytask.selection import Between
 
 if TYPE_CHECKING:
     from polytask.messages import Translator
-    from polytask.selection import Tuned
+    from polytask.selection import Between, Tuned
 
 
 Space = dict[str, Any]
@@ -40,6 +35,8 @@ _OWN = "penalty__"
 
 def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> Space:  # noqa: ANN401
     """Return what is searched, by the names of the estimator's parameters."""
+    from polytask.selection import Between
+
     known = estimator.get_params()
     if hasattr(estimator, "search_space"):
         usual: Space = estimator.search_space()
@@ -67,7 +64,7 @@ def space_of(estimator: Any, ranges: Sequence[str], choices: Sequence[str]) -> S
 
 def said(name: str, given: Any, speech: Translator) -> str:  # noqa: ANN401 - a range or a list
     """Return a parameter and what is searched of it, as words."""
-    if isinstance(given, Between):
+    if not isinstance(given, list | tuple):
         ends = {"low": f"{given.low:g}", "high": f"{given.high:g}"}
         return f"{short(name)} {speech('cli.tune.range', ends)}"
     return f"{short(name)} {speech('cli.tune.or').join(map(str, given))}"
@@ -98,6 +95,8 @@ def _named(
 
 
 def _between(rest: str, text: str, present: object) -> Between:
+    from polytask.selection import Between
+
     low, dots, high = rest.partition("..")
     ends = [_value(end.strip()) for end in (low, high)]
     numbers = all(isinstance(end, int | float) and not isinstance(end, bool) for end in ends)
@@ -205,6 +204,9 @@ def tune(
 ) -> None:
     """Read, search, write model and trials, and say what was found."""
     from polytask import save
+    from polytask.cli.baselines import scores_beside
+    from polytask.cli.describe import say_data, say_model, say_next
+    from polytask.cli.training_data import read_training
     from polytask.data.readers import write_table
     from polytask.selection import tune as tuned
     from polytask.selection.tuning import load_optuna
@@ -213,16 +215,10 @@ def tune(
     tables.check("tune")
     known_name("--model", learning.model, (FIXED, _NETWORK))
     load_optuna()
-    inputs = (tables.source.data,)
-    path = writable(
-        running.out, force=running.force, example=f"model{MODEL_SUFFIX}", inputs=inputs
-    )
-    trials = writable(
-        f"{path.removesuffix(MODEL_SUFFIX)}{_TABLE}",
-        force=running.force,
-        example="",
-        inputs=inputs,
-    )
+    force, inputs = running.force, (tables.source.data,)
+    path = writable(running.out, force=force, example=f"model{MODEL_SUFFIX}", inputs=inputs)
+    table = f"{path.removesuffix(MODEL_SUFFIX)}{_TABLE}"
+    trials = writable(table, force=force, example="", inputs=inputs)
     if learning.penalty is None and learning.model == FIXED:
         learning = replace(learning, penalty=_USUAL_PENALTY)
     training = read_training(tables, learning.override)
@@ -237,7 +233,7 @@ def tune(
     named = ", ".join(said(name, given, speech) for name, given in space.items())
     say_pair(speech("cli.label.searched"), named)
     storage = search.storage or f"{path}{_STORAGE}"
-    waiting = working(speech("cli.tune.trying", {"model": type(estimator).__name__}))
+    waiting = running.waiting("cli.tune.trying", estimator)
     with cleanup_on_error(storage, f"{storage}.lock"), waiting:
         found = tuned(
             estimator,
@@ -275,6 +271,8 @@ def _written(found: Tuned) -> Any:  # noqa: ANN401 - a data frame
 
 
 def _say_found(found: Tuned, speech: Translator, whole: bool) -> None:
+    from polytask.cli.describe import score_name
+
     frame = _written(found)
     pruned = int(frame["pruned"].sum())
     names = [name for name in frame if name not in ("score", "folds", "pruned")]
@@ -305,7 +303,7 @@ def _importance(found: Tuned) -> str:
         frame = importance(found)
     except DataError:
         return ""
-    if len(frame) < 2 or not np.isfinite(frame["share"]).all():
+    if len(frame) < 2 or not all(map(math.isfinite, frame["share"])):
         return ""
     parts = zip(frame["parameter"], frame["share"], strict=True)
     return ", ".join(f"{short(name)} {share:.0%}" for name, share in parts)

@@ -34,6 +34,7 @@ from polytask.data import (
 )
 from polytask.data.splits import Split
 from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.messages import spoken
 from polytask.selection.candidates import (
     DEEP,
     DEFAULT,
@@ -390,25 +391,28 @@ def _fit_seconds(trial: Any, rows: TaskData) -> float:  # noqa: ANN401 - any est
 
 def say_plan(plan: Plan, remaining: float, elapsed: float, n_jobs: int | None) -> None:
     """Print rows, tasks, models, fits and an estimate of the time on stderr."""
-    data = plan.study.data
-    fits = sum(1 + len(unit.inner) for unit in plan.units)
+    say, data = spoken(), plan.study.data
+    counts = {
+        "rows": data.n_rows,
+        "tasks": data.n_tasks,
+        "features": data.n_features,
+        "models": len(plan.running),
+        "splits": plan.n_splits,
+        "fits": sum(1 + len(unit.inner) for unit in plan.units),
+    }
+    fields: dict[str, str | int] = {k: say(f"count.{k}", {"n": n}) for k, n in counts.items()}
     # Less work is done in this process.
     jobs = effective_n_jobs(n_jobs) if remaining > BRIEF else 1
-    lines = [
-        f"{data.n_rows:,} rows, {data.n_tasks:,} tasks, {data.n_features:,} features: "
-        f"{plan.facts.problem}.",
-        f"{_counted(len(plan.running), 'model')}, {_counted(plan.n_splits, 'split')}, "
-        f"{fits} fits: {duration(elapsed + remaining / jobs)}"
-        + (f" with {jobs} processes." if jobs > 1 else "."),
-    ]
-    lines += [f"Left out: {e.name} ({e.left_out})." for e in plan.entries if e.estimator is None]
+    fields |= {"time": duration(elapsed + remaining / jobs, say), "n": jobs}
+    fields["problem"] = say(f"problem.{plan.facts.problem}")
+    lines = [say("plan.data", fields), say("plan.work_jobs" if jobs > 1 else "plan.work", fields)]
+    for entry in plan.entries:
+        if entry.estimator is None and entry.left_out is not None:
+            reason = {"model": entry.name, "reason": entry.left_out.text(say)}
+            lines.append(say("plan.left_out", reason))
     sys.stderr.write("\n".join(lines) + "\n")
 
 
 def say_extras(fits: int) -> None:
     """Print on stderr how many fits there are beyond those of the comparison."""
-    sys.stderr.write(f"{_counted(fits, 'further fit')} beyond the verdict.\n")
-
-
-def _counted(number: int, word: str) -> str:
-    return f"{number} {word}" if number == 1 else f"{number} {word}s"
+    sys.stderr.write(spoken()("plan.further", {"n": fits}) + "\n")

@@ -12,6 +12,8 @@ from polytask.messages.catalogue import (
     fixed,
     marked,
     plain_number,
+    speak_in,
+    spoken,
     unmarked,
 )
 
@@ -27,5 +29,7 @@ __all__ = [
     "fixed",
     "marked",
     "plain_number",
+    "speak_in",
+    "spoken",
     "unmarked",
 ]

@@ -8,6 +8,7 @@ import math
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextvars import ContextVar
 from dataclasses import dataclass, field
 from gettext import GNUTranslations
 from pathlib import Path
@@ -114,12 +115,16 @@ _NO_FIELDS: Mapping[str, str | int] = MappingProxyType({})
 
 
 @functools.cache
-def _catalogue(lang: str) -> GNUTranslations:
-    """Return the sentences of one language, as gettext reads them."""
+def _file(lang: str) -> Any:  # noqa: ANN401 - a list of polib's entries
     import polib
 
-    path = Path(__file__).with_name("locale") / f"{lang}.po"
-    return GNUTranslations(io.BytesIO(polib.pofile(str(path)).to_binary()))
+    return polib.pofile(str(Path(__file__).with_name("locale") / f"{lang}.po"))
+
+
+@functools.cache
+def _catalogue(lang: str) -> GNUTranslations:
+    """Return the sentences of one language, as gettext reads them."""
+    return GNUTranslations(io.BytesIO(_file(lang).to_binary()))
 
 
 class Translator:
@@ -171,6 +176,11 @@ class Translator:
         key = f"{group}.{name}"
         return self(key) if self.has(key) else self.name(name)
 
+    def words(self, group: str) -> dict[str, str]:
+        """Return the words of a group by their names, in the order of the catalogue."""
+        keys = (entry.msgid for entry in _file(self.lang))
+        return {key[len(group) + 1 :]: self(key) for key in keys if key.startswith(f"{group}.")}
+
     def number(self, value: float, places: int, *, signed: bool = False) -> str:
         """Return a number with some digits after the point; a word where there is none."""
         if not math.isfinite(value):
@@ -200,6 +210,19 @@ class Translator:
         for sentence in filter(None, sentences):
             text = self("list.then", {"before": text, "after": sentence}) if text else sentence
         return text
+
+
+_SPOKEN: ContextVar[str] = ContextVar("spoken", default="en")
+
+
+def speak_in(lang: str) -> None:
+    """Choose the language of what is printed while this program runs."""
+    _SPOKEN.set(lang)
+
+
+def spoken() -> Translator:
+    """Return the language of what is printed while a program runs; English unless chosen."""
+    return Translator(_SPOKEN.get())
 
 
 # Fields of messages that hold names of users.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -12,6 +12,7 @@ from joblib import Parallel, delayed, effective_n_jobs
 from numpy.typing import NDArray
 from threadpoolctl import threadpool_limits
 
+from polytask._progress import add_fits
 from polytask.exceptions import DataError
 from polytask.linear.fitting import chosen_solver, solve
 from polytask.linear.problem import Problem, Settings
@@ -112,10 +113,20 @@ class CrossValidation:
         workers = min(effective_n_jobs(self.n_jobs), len(jobs))
         calls = (delayed(_score_path)(*job, self.scoring, self.fitter) for job in jobs)
         if workers < 2 or not self.folds.light:
-            return list(Parallel(n_jobs=self.n_jobs)(calls))
+            return _counted(Parallel(self.n_jobs, return_as="generator")(calls))
         # Every thread of BLAS beyond the cores costs more than it gives.
         with threadpool_limits(max((os.cpu_count() or 1) // workers, 1)):
-            return list(Parallel(n_jobs=self.n_jobs, prefer="threads")(calls))
+            side_by_side = Parallel(self.n_jobs, prefer="threads", return_as="generator")
+            return _counted(side_by_side(calls))
+
+
+def _counted(parts: Iterable[Array]) -> list[Array]:
+    """Return the scores of paths; progress counts a fit for each strength."""
+    found = []
+    for part in parts:
+        found.append(part)
+        add_fits(len(part))
+    return found
 
 
 def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: PathFitter) -> Array:

@@ -17,6 +17,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask._estimator.card import checksum
 from polytask._estimator.ranges import Between
 from polytask._estimator.training import encode_training, training_data
+from polytask._progress import add_fits
 from polytask.data import TaskData, WithinTasks
 from polytask.exceptions import DataError, IncompatibleError, ParameterError, PolytaskError
 from polytask.io.fingerprint import fingerprint
@@ -304,6 +305,7 @@ class _Search:
             seen = seen_tasks_only(self.raw.rows(train))
             model = clone(self.estimator).set_params(**params).fit(seen)
             scores.append(self._score(model, seen_tasks_only(self.raw.rows(test))))
+            add_fits(1)
             trial.set_user_attr("scores", scores)
             trial.report(float(np.mean(scores)), k)
             if prune and k + 1 < len(self.splits) and trial.should_prune():

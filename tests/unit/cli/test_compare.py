@@ -41,7 +41,7 @@ def test_verdict_then_leaderboard_then_what_to_run_next(finished):
     assert table.index("separate") > 0
     assert all(name in table for name in ("pooled", "near the mean"))
     assert lines[-1].strip() == (
-        "polytask predict out/model/model.polytask a.csv --out out/predictions.csv"
+        "polytask predict out/model/model.polytask NEW.csv --out out/predictions.csv"
     )
     assert "\x1b" not in out
     assert "95% interval" in out
@@ -84,6 +84,7 @@ def test_report_in_three_forms_and_json_can_be_read_back(finished):
 
 
 def test_printed_line_works_as_printed_twice(run, there, finished):
+    shutil.copy("a.csv", "NEW.csv")
     words = shlex.split(finished[1].splitlines()[-1])
     assert run(*words[1:]).status == 0
     assert len(read_table("out/predictions.csv").table) == 120
@@ -125,7 +126,7 @@ def test_chinese_names_classes_and_language(run, pupils):
         "--quick", "--jobs", "1", "--lang", "zh", out="比较 一",
     )  # fmt: skip
     assert any("\u4e00" <= letter <= "\u9fff" for letter in verdict_of(done))
-    found = predicted(run, done)
+    found = predicted(run, done, "学生 表.csv")
     assert found["编号"].tolist() == pupils["编号"].tolist()
     assert list(found.columns)[:3] == ["编号", "学校", "prediction"]
     assert "第0中学" in Path("比较 一/tasks.csv").read_text(encoding="utf-8")
@@ -142,7 +143,7 @@ def test_targets_form_of_both_kinds(run, pupils):
     assert "--task" not in next_words(done)
     assert "chosen" in done.out
     assert "95% interval" in done.out
-    assert {"分数", "及格"} <= set(predicted(run, done).columns)
+    assert {"分数", "及格"} <= set(predicted(run, done, "p.csv").columns)
 
 
 @pytest.mark.slow
@@ -159,7 +160,7 @@ def test_a_file_per_task_and_one_table_give_the_same(run, folder, plain):
         scores = [read_table(f"{name}/scores.csv").table for name in "ab"]
         assert scores[0]["model"].tolist() == scores[1]["model"].tolist()
         np.testing.assert_allclose(scores[0]["score"], scores[1]["score"], rtol=1e-8)
-        assert predicted(run, done)["task"].tolist() == plain["g"].tolist()
+        assert predicted(run, done, "tasks/*.csv")["task"].tolist() == plain["g"].tolist()
         shutil.rmtree("a")
         shutil.rmtree("b")
 

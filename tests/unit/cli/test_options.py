@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+import inspect
+import subprocess
+import sys
+from dataclasses import dataclass, fields
 from typing import Annotated, Any
 
 import pytest
 
-from polytask import load
-from polytask.cli.options import Derived, Vary, command, first_sentences, option, spoken_words
+from polytask import compare, load
+from polytask.cli.compare import Comparing
+from polytask.cli.models import CRITERIA, LOSSES_OF_CLASSES, LOSSES_OF_NUMBERS
+from polytask.cli.options import Vary, command, option, spoken_words
+from polytask.cli.program import COMMANDS
 from polytask.losses import LOSSES, Huber
+from polytask.messages import Translator
+from polytask.metrics import METRICS
+from polytask.selection.by_criterion import JUDGES
+from polytask.selection.candidates import MODELS
 
 
 @dataclass(frozen=True)
@@ -23,65 +32,62 @@ class Group:
     seed: int = option("A seed.", default=3, least=0)
 
 
-def example(X: Any, *, budget: float | None = None, careful: bool = False, names: Any = "all"):
-    """Do something.
-
-    Parameters
-    ----------
-    X : array
-        Data.
-    budget : float or None, default=None
-        How much it may cost, in ``euros``. None: nothing.
-    careful : bool, default=False
-        Whether to look twice; slow.
-    names : sequence, default="all"
-        Names.
-
-    Returns
-    -------
-    None
-    """
-
-
-CALLS: list[tuple[Any, ...]] = []
+CALLS: list[Any] = []
 
 
 def work(
     group: Annotated[Group, Vary(("seed",), {"name": option("Another text.", default="x")})],
-    passed: Annotated[
-        Mapping[str, Any],
-        Derived(
-            f"{__name__}.example",
-            "Work",
-            frozenset({"X"}),
-            {"names": (tuple[str, ...], option("A name.", "--only", default=()))},
-        ),
-    ],
 ) -> None:
-    CALLS.append((group, passed))
+    CALLS.append(group)
 
 
-def called(*words: str) -> tuple[Any, ...]:
-    command("work", work, "Work.").main(args=list(words), standalone_mode=False)
-    return CALLS.pop()
-
-
-def test_fields_become_options_and_what_is_not_given_stays_with_the_library():
-    assert called() == (Group(name="x"), {"careful": False})
-    words = ("--word", "a", "--word", "b", "--flag", "--budget", "1.5", "--careful", "--only", "c")
-    group, passed = called("--name", "y", *words)
+def test_fields_become_options():
+    made = command("work", work, "Work.")
+    made.main(args=[], standalone_mode=False)
+    words = ["--name", "y", "--word", "a", "--word", "b", "--flag"]
+    made.main(args=words, standalone_mode=False)
+    usual, group = CALLS
+    assert usual == Group(name="x")
     assert group == Group("y", ("a", "b"), True)
-    assert passed == {"budget": 1.5, "careful": True, "names": ["c"]}
-    assert spoken_words(group) == ["--name", "y", "--word", "a", "--word", "b", "--flag"]
-
-
-def test_help_of_a_library_option_is_its_first_sentence():
-    texts = first_sentences(example)
-    assert texts["budget"] == "How much it may cost, in euros."
-    assert texts["careful"] == "Whether to look twice."
-    options = {each.name: each for each in command("work", work, "Work.").params}
-    assert set(options) == {"name", "several", "flag", "budget", "careful", "only"}
+    assert spoken_words(group) == words
+    options = {each.name: each for each in made.params}
+    assert set(options) == {"name", "several", "flag"}
     assert options["name"].help == "Another text."
+
+
+def test_arguments_of_compare_are_options_or_given_by_the_command():
+    own = {each.name for each in fields(Comparing)} - {"splits"} | {"cv"}
+    given = {
+        "X", "y", "task", "sample_weight", "task_column", "loss", "groups", "time", "time_budget",
+        "n_jobs", "random_state", "journal", "verbose", "allow_leak",
+    }  # fmt: skip
+    parameters = inspect.signature(compare).parameters
+    assert own | given == set(parameters)
+    for name, value in Comparing().arguments().items():
+        assert parameters[name].default == value
+
+
+def test_help_names_every_loss_model_metric_and_criterion(run):
+    assert {*LOSSES_OF_NUMBERS, *LOSSES_OF_CLASSES} == set(LOSSES)
+    assert not any(LOSSES[name]().is_classifier for name in LOSSES_OF_NUMBERS)
+    assert all(LOSSES[name]().is_classifier for name in LOSSES_OF_CLASSES)
+    assert set(CRITERIA) == set(JUDGES)
+    assert set(Translator().words("model_is")) == set(MODELS)
+    assert set(Translator().words("short")) == set(METRICS)
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_help_imports_nothing_that_computes(name):
+    code = (
+        "import sys; from polytask.cli import main; main(sys.argv[1:])\n"
+        "heavy = {'numpy', 'scipy', 'sklearn', 'pandas', 'torch'} & set(sys.modules)\n"
+        "sys.exit(f'imported: {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, name, "--help"], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert f"polytask {name}" in done.stdout
 
 
 def test_a_new_loss_needs_no_change_of_the_command_line(run, plain, monkeypatch):
@@ -91,8 +97,6 @@ def test_a_new_loss_needs_no_change_of_the_command_line(run, plain, monkeypatch)
     done = run("fit", "a.csv", *words, "--loss", "twin")
     assert done.status == 0, done.err
     assert load("m.polytask").loss == "twin"
-    shown = run("fit", "--help").out
-    assert [name for name in LOSSES if name not in shown] == []
 
 
 @pytest.mark.parametrize("score", ["a constant per task", "separate models", "one pooled model"])

@@ -10,8 +10,7 @@ from typer.testing import CliRunner
 
 import polytask
 from polytask import DataWarning
-from polytask.cli import fit as _fit_run
-from polytask.cli import predict as _predict_run
+from polytask.cli import predicted, training_data
 from polytask.cli import program as _main
 from polytask.cli.fit import EPILOG
 
@@ -101,7 +100,7 @@ def _fit(run, plain, *more):
 
 
 def test_bug_is_a_sentence(run, plain, monkeypatch):
-    monkeypatch.setattr(_fit_run, "read_training", _raise(ZeroDivisionError("oops")))
+    monkeypatch.setattr(training_data, "read_training", _raise(ZeroDivisionError("oops")))
     done = _fit(run, plain)
     assert done.status == 1
     assert done.err.startswith("This is a bug in polytask (ZeroDivisionError: oops).")
@@ -110,7 +109,7 @@ def test_bug_is_a_sentence(run, plain, monkeypatch):
 
 
 def test_bug_has_its_traceback_with_debug(run, plain, monkeypatch):
-    monkeypatch.setattr(_fit_run, "read_training", _raise(ZeroDivisionError("oops")))
+    monkeypatch.setattr(training_data, "read_training", _raise(ZeroDivisionError("oops")))
     assert "Traceback" in _fit(run, plain, "--debug").err
     monkeypatch.setenv("POLYTASK_DEBUG", "1")
     assert "Traceback" in _fit(run, plain).err
@@ -125,7 +124,7 @@ def test_bug_has_its_traceback_with_debug(run, plain, monkeypatch):
     ],
 )
 def test_other_ends(run, plain, monkeypatch, error, status, words):
-    monkeypatch.setattr(_fit_run, "read_training", _raise(error))
+    monkeypatch.setattr(training_data, "read_training", _raise(error))
     done = _fit(run, plain)
     assert done.status == status
     assert done.err.startswith(words)
@@ -133,7 +132,7 @@ def test_other_ends(run, plain, monkeypatch, error, status, words):
 
 
 def test_warnings_of_the_library_are_notes_said_once(run, plain, monkeypatch):
-    read = _fit_run.read_training
+    read = training_data.read_training
 
     def warning(*arguments):
         for _ in range(2):
@@ -141,7 +140,7 @@ def test_warnings_of_the_library_are_notes_said_once(run, plain, monkeypatch):
             warnings.warn("Not ours.", RuntimeWarning, stacklevel=1)
         return read(*arguments)
 
-    monkeypatch.setattr(_fit_run, "read_training", warning)
+    monkeypatch.setattr(training_data, "read_training", warning)
     assert _fit(run, plain).err == "Note: Look at this.\n"
 
 
@@ -153,6 +152,6 @@ def test_a_model_is_replaced_only_if_forced(run, plain):
 
 def test_nothing_is_written_if_writing_fails(run, plain, monkeypatch):
     assert _fit(run, plain).status == 0
-    monkeypatch.setattr(_predict_run, "prediction_table", _raise(KeyboardInterrupt()))
+    monkeypatch.setattr(predicted, "prediction_table", _raise(KeyboardInterrupt()))
     assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 130
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.csv", "m.polytask"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -216,3 +217,38 @@ def test_copied_column_may_not_hide_the_prediction(run, model, plain):
         run, "predict", "m.polytask", "b.csv", "--keep", "prediction", "--out", "p.csv"
     )
     assert "two columns 'prediction'" in error
+
+
+def _dirty(plain):
+    plain["code"] = [f"R{k:04d}" for k in range(len(plain))]
+    plain["day"] = pd.date_range("2024-01-01", periods=len(plain)).strftime("%d/%m/%Y")
+    plain["y"] = plain["y"].round(2).astype(object)
+    plain.loc[3, "y"], plain.loc[5, "y"] = "odd", None
+    plain.to_csv("a b.csv", index=False)
+    return ("fit", "a b.csv", "--task", "g", "--target", "y", "--model", "multitask", "--out", "m")
+
+
+def test_all_that_refuses_a_table_is_said_at_once_with_one_command_that_answers_it(run, plain):
+    done = run(*_dirty(plain))
+    assert done.status == 2
+    for words in (
+        "3 reasons why a b.csv",
+        "but for 'odd' in row 5",
+        "'code' has 120",
+        "'day' holds",
+    ):
+        assert words in done.err
+    line = done.err.splitlines()[-1].strip()
+    assert line.startswith("polytask fit 'a b.csv' --task g")
+    assert line.endswith("--na odd --drop-missing-target --drop code --date-features")
+    assert run(*shlex.split(line)[1:]).status == 0
+
+
+def test_no_command_is_offered_where_one_reason_has_no_option(run, plain):
+    words = _dirty(plain)
+    plain["y"] = pd.date_range("2024-01-01", periods=len(plain))
+    plain.to_csv("a b.csv", index=False)
+    done = run(*words)
+    assert done.status == 2
+    assert "3 reasons why" in done.err
+    assert "this command answers" not in done.err

@@ -172,9 +172,9 @@ def _leaderboard(tried: Sequence[Tried], weighed: Weighed, bench: Bench) -> tupl
     folds = int(bench.fold.max()) + 1
     losses = {}
     for name, one in usable.items():
-        own = bench.weight * bench.loss.losses(np.asarray(one.values), bench.y)
+        per_row = bench.weight * bench.loss.losses(np.asarray(one.values), bench.y)
         # So scaled that their mean over the folds is the loss of all rows.
-        losses[name] = np.bincount(bench.fold, own, folds) * folds / bench.weight.sum()
+        losses[name] = np.bincount(bench.fold, per_row, folds) * folds / bench.weight.sum()
     best = min(losses.values(), key=lambda own: float(own.mean()))
     share = bench.weight / bench.weight.sum()
     weights = share @ weighed.mix.by_task[bench.task]
