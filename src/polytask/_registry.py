@@ -117,10 +117,10 @@ def registered() -> dict[type, str]:
 
 def resolve(name: str) -> type:
     """Return the class of a format name."""
-    if name not in _classes:
-        home = max((start for start in HOMES if name.startswith(start)), key=len, default=None)
-        if home is not None:
-            importlib.import_module(HOMES[home])
+    home = max((start for start in HOMES if name.startswith(start)), key=len, default=None)
+    if home is not None:
+        # Also where the class is known already: the module says which package it lacks.
+        importlib.import_module(HOMES[home])
     if name not in _classes:
         raise DataError(
             f"The file names an object {name!r} that this version of polytask does not know; "
