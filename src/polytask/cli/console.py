@@ -187,6 +187,7 @@ UsageError = typer.BadParameter.__bases__[0]
 SPOKEN = {
     r"\btime of TimeOrdered\b": "--time",
     r'unseen_tasks="shared"': "--unseen-tasks shared",
+    r"\blevel of \w+\.predict_interval\b": "--interval",
     r"date_features=True": "--date-features",
     r"Say day_first=True if the day comes first, day_first=False if the month does": (
         "Write the year first"

@@ -61,11 +61,18 @@ class Copied:
         "what all tasks have in common (default: as the model was fitted).",
         metavar="error|shared",
     )
+    interval: float | None = option(
+        "Also write the columns lower and upper, between which a new target lies with this "
+        "probability, such as 0.9. The learned prior for numbers has such intervals.",
+        metavar="LEVEL",
+        panel="Output and running",
+    )
 
 
-DETAILS = """Writes one row per row of the table, in the same order: the identifiers, the task, \
-the prediction (one column per target where each target is a task), the probability of each \
-class, and a note on rows that deserve a look: an unseen task, a new level, missing cells.
+DETAILS = """Writes one row per row of the table, in the same order: the columns of --id and \
+--keep, the task, the prediction (one column per target where each target is a task), the ends of \
+--interval, the probability of each class, and in the column note what deserves a look: an unseen \
+task, a new level, missing cells (polytask_note where the table has a column note).
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -112,8 +119,10 @@ def predict(
     model = load(path)
     if copied.unseen_tasks is not None:
         model.unseen_tasks = copied.unseen_tasks
+    if copied.interval is not None:
+        predicted.require_intervals(model)
     rows = predicted.read_rows(model, source, copied)
-    table = predicted.prediction_table(model, rows)
+    table = predicted.prediction_table(model, rows, copied.interval)
     write_table(table, target)
     speech = running.speech
     for sentence in rows.met(model).warnings:

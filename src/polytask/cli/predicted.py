@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +14,7 @@ from polytask._checks import nearest
 from polytask.cli.columns import as_column, known_labels, matching, require
 from polytask.cli.describe import named
 from polytask.cli.files import Source
-from polytask.exceptions import DataError, ParameterError
+from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -75,7 +75,11 @@ class Rows:
         return report
 
 
-def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - any estimator
+def prediction_table(
+    model: Any,  # noqa: ANN401 - any estimator
+    rows: Rows,
+    interval: float | None = None,
+) -> pd.DataFrame:
     """Predict and lay out the columns. Shapes: result (n, columns)."""
     import pandas as pd
 
@@ -91,6 +95,7 @@ def prediction_table(model: Any, rows: Rows) -> pd.DataFrame:  # noqa: ANN401 - 
         columns += [(str(name), values[:, t]) for t, name in enumerate(model.tasks_)]
     else:
         columns.append(("prediction", values))
+    columns += _interval(model, rows, interval) if interval is not None else []
     columns += _probabilities(model, rows)
     notes: list[list[str]] = [[] for _ in range(rows.n_rows)]
     for places, words in _remarks(model, rows):
@@ -122,6 +127,32 @@ def _flat(values: Any) -> NDArray[Any]:  # noqa: ANN401 - a column, or a mapping
     if isinstance(values, dict):
         return np.concatenate([np.asarray(part) for part in values.values()])
     return np.asarray(values)
+
+
+def _interval(model: Any, rows: Rows, level: float) -> Columns:  # noqa: ANN401
+    """Return the ends of the interval of every prediction."""
+    bounds = _ask(partial(model.predict_interval, level=level), rows)
+    ends = dict(zip(("lower", "upper"), map(_flat, bounds), strict=True))
+    if ends["lower"].ndim == 1:
+        return list(ends.items())
+    names = enumerate(model.tasks_)
+    return [(f"{name} {end}", values[:, t]) for t, name in names for end, values in ends.items()]
+
+
+def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator
+    """Refuse a model without prediction intervals, naming what has them."""
+    if hasattr(model, "predict_interval"):
+        return
+    kind = type(model).__name__
+    if hasattr(model, "predict_proba"):
+        raise IncompatibleError(
+            f"--interval is for numbers, and {kind} predicts classes: drop it; the columns P(...) "
+            "hold the probability of each class."
+        )
+    raise IncompatibleError(
+        f"--interval needs a model that knows how sure it is, and {kind} does not: drop it, or "
+        "fit the learned prior to the same table (polytask fit --model learned-prior)."
+    )
 
 
 def _probabilities(model: Any, rows: Rows) -> Columns:  # noqa: ANN401

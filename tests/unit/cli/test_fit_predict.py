@@ -370,3 +370,49 @@ def test_a_word_for_missing_has_a_short_name(run, folder):
     done = run(*words, "--out", "m.polytask", "--force", "--na=-999")
     assert done.status == 0, done.err
     assert "holds -999" not in done.err
+
+
+def test_intervals_are_those_of_the_model(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", "learned-prior", "--out", "m.polytask")
+    assert run("fit", "a.csv", *words).status == 0
+    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
+    found = read_table("p.csv").table
+    assert list(found.columns) == ["g", "prediction", "lower", "upper", "note"]
+    expected = load("m.polytask").predict_interval(plain[["g", "x", "z"]], level=0.8)
+    np.testing.assert_allclose(found[["lower", "upper"]].to_numpy().T, expected)
+    inside = (found["lower"] < plain["y"]) & (plain["y"] < found["upper"])
+    assert 0.7 < inside.mean() < 0.9
+    refused = run("predict", "m.polytask", "a.csv", "--interval", "90", "--out", "q.csv")
+    assert refused.status == 2
+    assert "--interval must be" in refused.err
+
+
+def test_intervals_of_several_targets_are_named_by_target(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--targets", "y,z", "--drop", "g", "--model", "learned-prior", "--out", "m.polytask")
+    assert run("fit", "a.csv", *words).status == 0
+    assert run("predict", "m.polytask", "a.csv", "--interval", "0.8", "--out", "p.csv").status == 0
+    found = read_table("p.csv").table
+    assert list(found.columns)[:4] == ["z", "y", "z lower", "z upper"]
+    assert (found["y lower"] < found["y"]).all()
+
+
+def test_a_model_without_intervals_says_which_has_them(run, plain):
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", "multitask", "--out", "m.polytask")
+    assert run("fit", "a.csv", *words).status == 0
+    done = run("predict", "m.polytask", "a.csv", "--interval", "0.9", "--out", "p.csv")
+    assert done.status == 2
+    assert "polytask fit --model learned-prior" in done.err
+
+
+def test_a_column_called_note_is_kept_beside_the_notes(run, plain):
+    plain["note"] = "mine"
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--drop", "note", "--model", "multitask")
+    assert run("fit", "a.csv", *words, "--out", "m.polytask").status == 0
+    assert run("predict", "m.polytask", "a.csv", "--keep", "note", "--out", "p.csv").status == 0
+    found = read_table("p.csv").table
+    assert list(found.columns) == ["note", "g", "prediction", "polytask_note"]
+    assert (found["note"] == "mine").all()
