@@ -30,7 +30,7 @@ KNOWN = {
     "data": 22,
     "datafits": 5,
     "deep": 4,
-    "linear": 7,
+    "linear": 6,
     "metrics": 3,
     "penalties": 8,
     "selection": 10,
