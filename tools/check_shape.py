@@ -27,7 +27,7 @@ KNOWN = {
     "bayes": 3,
     "data": 22,
     "datafits": 5,
-    "linear": 4,
+    "linear": 3,
     "solvers": 6,
     "task_relations": 1,
     "transfer": 11,

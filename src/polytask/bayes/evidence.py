@@ -16,26 +16,27 @@ in Gaussian processes. Neural Computation 13, 1103-1118 (leave-one-out density).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import Any, Generic, TypeVar
 
 import numpy as np
+from numpy.random import Generator
 
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Block, Moments, Rows
-from polytask.bayes.fit import Learned, learn
-from polytask.bayes.prior import (
-    NoVariation,
-    Prior,
-    Structure,
-    factor_of,
-    posterior_covariance,
-    posterior_means,
-)
+from polytask.bayes.correlated import JointLearned, Search, Start, learn_joint
+from polytask.bayes.correlated_rows import JointRows
+from polytask.bayes.normal import Learned, learn
+from polytask.bayes.posterior import posterior_covariance, posterior_means
+from polytask.bayes.prior import NoVariation, Prior, Scalar, Structure, factor_of
 
 _ROUGH = 1e-3
 # Data drawn from the pooled model are fitted in no more than so many evaluations each.
 _FEW = 60
+# Variances of coefficients start at this share of the noise's or above.
+_LIFT = 0.05
 _NO_ROOM = 1e-9
 _LEVEL, _CLEAR = 0.05, 2.0
 # A smaller gain in log density per row is nothing that a user would notice.
@@ -113,49 +114,93 @@ def verdict(p_value: float, gain: float, error: float) -> str:
     return "related" if gain > max(_CLEAR * error, _MATTERS) else "separate"
 
 
-def likelihood_ratio(
-    blocks: Sequence[Block],
-    learned: Learned,
-    smaller: Structure | None,
-    n_tasks: int,
-    draws: int,
-    rng: np.random.Generator,
-) -> tuple[float, float]:
-    """Return a log ratio of likelihoods and its bootstrap p-value."""
-    test = _Test(blocks, learned.model.structure, smaller, learned, n_tasks)
-    ratio, base = test.ratio(blocks)
-    larger = sum(test.ratio(_drawn(blocks, base, rng))[0] >= ratio for _ in range(draws))
-    return ratio, (1 + larger) / (1 + draws)
+Data = TypeVar("Data")
+Fitted = TypeVar("Fitted", Learned, JointLearned)
+
+
+class _Test(ABC, Generic[Data, Fitted]):
+    """A likelihood ratio of two structures, and its distribution under the smaller one."""
+
+    @abstractmethod
+    def fit(self, data: Data, structure: Structure | None) -> Fitted:
+        """Fit one of the models; None for no variation at all."""
+
+    @abstractmethod
+    def drawn(self, data: Data, base: Fitted, rng: Generator) -> Data:
+        """Draw targets for the same rows."""
+
+    def ratio(
+        self, data: Data, larger: Structure, smaller: Structure | None
+    ) -> tuple[float, Fitted]:
+        """Return the log ratio, and the smaller model."""
+        large, small = self.fit(data, larger), self.fit(data, smaller)
+        return max(large.log_likelihood - small.log_likelihood, 0.0), small
+
+    def p_value(
+        self, data: Data, pair: tuple[Structure, Structure | None], draws: int, rng: Generator
+    ) -> tuple[float, float]:
+        """Return the log ratio of a larger and a smaller structure, and its p-value."""
+        ratio, base = self.ratio(data, *pair)
+        found = (self.ratio(self.drawn(data, base, rng), *pair)[0] for _ in range(draws))
+        return ratio, (1 + sum(own >= ratio for own in found)) / (1 + draws)
 
 
 @dataclass(frozen=True, eq=False)
-class _Test:
-    blocks: Sequence[Block]
-    larger: Structure
-    smaller: Structure | None
+class _NormalTest(_Test[Sequence[Block], Learned]):
     learned: Learned
-    n_tasks: int
 
-    def ratio(self, blocks: Sequence[Block]) -> tuple[float, Learned]:
-        """Return the log ratio, and the smaller model."""
-        small = self._fit(blocks, self.smaller)
-        return max(
-            self._fit(blocks, self.larger).log_likelihood - small.log_likelihood, 0.0
-        ), small
+    def fit(self, data: Sequence[Block], structure: Structure | None) -> Learned:
+        """Fit one of the models, the noise the same for all tasks."""
+        plain = structure or NoVariation()
+        model = replace(self.learned.model, structure=plain, task_noise=None)
+        without = structure is None
+        n_tasks = 1 + max(int(block.tasks.max()) for block in data)
+        return learn(data, model, n_tasks, tol=_ROUGH, max_iter=_FEW, without=without)
 
-    def _fit(self, blocks: Sequence[Block], structure: Structure | None) -> Learned:
-        model = replace(self.learned.model, structure=structure or NoVariation())
-        return learn(
-            blocks,
-            model,
-            self.n_tasks,
-            tol=_ROUGH,
-            max_iter=_FEW,
-            without=structure is None,
-        )
+    def drawn(self, data: Sequence[Block], base: Learned, rng: Generator) -> Sequence[Block]:
+        """Draw targets for the same rows."""
+        return _drawn(data, base, rng)
 
 
-def _drawn(blocks: Sequence[Block], base: Learned, rng: np.random.Generator) -> list[Block]:
+@dataclass(frozen=True, eq=False)
+class _JointTest(_Test[JointRows, JointLearned]):
+    """The covariance of the noise is held as it was learned, in both models and all draws."""
+
+    learned: JointLearned
+
+    def fit(self, data: JointRows, structure: Structure | None) -> JointLearned:
+        """Fit one of the models."""
+        learned = self.learned
+        model = replace(learned.model, structure=structure or NoVariation())
+        search = Search(_ROUGH, _FEW, without=structure is None, noise_held=True)
+        # Variances to begin with where none were learned.
+        least = np.full(len(learned.covariance), _LIFT * np.mean(learned.pull.variances))
+        covariance = np.maximum(learned.covariance, np.diag(least))
+        start = Start(covariance, learned.noise, learned.log_mean)
+        return learn_joint(data, model, learned.pull, start, search)
+
+    def drawn(self, data: JointRows, base: JointLearned, rng: Generator) -> JointRows:
+        """Draw targets for the same rows."""
+        return _drawn_rows(data, base, rng)
+
+
+def likelihood_ratios(
+    data: Sequence[Block] | JointRows,
+    learned: Learned | JointLearned,
+    draws: int,
+    rng: Generator,
+) -> tuple[tuple[float, float], tuple[float, float]]:
+    """Return log ratio and bootstrap p-value for coefficients, then for intercepts that vary."""
+    test: Any = _JointTest(learned) if isinstance(learned, JointLearned) else _NormalTest(learned)
+    larger = learned.model.structure
+    if isinstance(larger, NoVariation) and len(learned.model.varying) > 1:
+        # The alternative to no variation is some.
+        larger = Scalar()
+    slopes = test.p_value(data, (larger, NoVariation()), draws, rng)
+    return slopes, test.p_value(data, (NoVariation(), None), draws, rng)
+
+
+def _drawn(blocks: Sequence[Block], base: Learned, rng: Generator) -> list[Block]:
     """Draw targets for the same rows from a model."""
     varying = np.array(base.model.varying)
     factor = factor_of(base.covariance)
@@ -164,7 +209,7 @@ def _drawn(blocks: Sequence[Block], base: Learned, rng: np.random.Generator) -> 
     return [_drawn_block(block, base, L, rng) for block in blocks]
 
 
-def _drawn_block(block: Block, base: Learned, L: Array, rng: np.random.Generator) -> Block:
+def _drawn_block(block: Block, base: Learned, L: Array, rng: Generator) -> Block:
     g, k = block.tasks.shape
     W = base.mean + rng.standard_normal((g, k, L.shape[1])) @ L.T
     deviation = np.sqrt(base.noise)
@@ -177,9 +222,7 @@ def _drawn_block(block: Block, base: Learned, L: Array, rng: np.random.Generator
     return _drawn_moments(block, W, deviation, rng)
 
 
-def _drawn_moments(
-    block: Moments, W: Array, deviation: float, rng: np.random.Generator
-) -> Moments:
+def _drawn_moments(block: Moments, W: Array, deviation: float, rng: Generator) -> Moments:
     """Draw X'Vy and y'Vy: with G = R R', X'Ve is R times a normal vector, the rest chi-square."""
     g, p, k = block.cross.shape
     values, vectors = np.linalg.eigh(block.gram)
@@ -198,3 +241,15 @@ def _drawn_moments(
         + rest
     )
     return replace(block, cross=fitted + noise, square=square)
+
+
+def _drawn_rows(rows: JointRows, base: JointLearned, rng: Generator) -> JointRows:
+    """Draw targets for the same rows."""
+    # What a pattern's rows leave beside their triangle is the same in both models, so that it
+    # need not be drawn.
+    varying = np.array(base.model.varying)
+    factor = factor_of(base.covariance)
+    W = np.repeat(base.mean[:, None], rows.n_tasks, axis=1)
+    W[varying] += factor @ rng.standard_normal((factor.shape[1], rows.n_tasks))
+    noise: Array = rng.standard_normal(rows.Y.shape) @ np.linalg.cholesky(base.noise).T
+    return replace(rows, Y=np.where(rows.labelled[rows.pattern], rows.X @ W + noise, 0.0))

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 import numpy as np
 import scipy.linalg
@@ -125,51 +126,86 @@ def third_derivative(rows: Scored, eta: Array) -> Array:
     return np.asarray(rows.weight * third)
 
 
+class Valued(Protocol):
+    """A point with the objective there."""
+
+    @property
+    def value(self) -> float:
+        """The objective."""
+
+
+Here = TypeVar("Here", bound=Valued)
+Quadratic = TypeVar("Quadratic")
+
+
+class NewtonSteps(ABC, Generic[Here, Quadratic]):
+    """Steps of Newton's method for one objective."""
+
+    @abstractmethod
+    def model(self, here: Here) -> Quadratic:
+        """Return what a step needs that is costly to make and serves for several."""
+
+    @abstractmethod
+    def target(self, model: Quadratic, here: Here) -> tuple[Here, float]:
+        """Return the minimum of the model, and the derivative of the objective towards it."""
+
+    @abstractmethod
+    def between(self, here: Here, target: Here, step: float) -> Here:
+        """Return the point a share `step` of the way."""
+
+    def minimum(self, here: Here) -> tuple[Here, bool]:
+        """Return the minimum, and whether it was reached."""
+        model: Quadratic | None = None
+        reached, renewed = np.inf, False
+        for _ in range(_MAX_STEPS):
+            fresh = model is None
+            if model is None:
+                model, reached = self.model(here), np.inf
+            target, slope = self.target(model, here)
+            scale = 1.0 + abs(here.value)
+            trusted, slow = -slope <= _TRUSTED * scale, -slope > _SLOW * reached
+            if -slope <= _NEARLY * scale or (trusted and slow and renewed):
+                return target, True
+            found = None
+            if trusted and not slow:
+                found = target
+            elif not slow:
+                found = self._descend(here, target, slope)
+            if found is not None:
+                here, reached = found, -slope
+            elif fresh:
+                break
+            else:
+                model, renewed = None, trusted
+        return here, False
+
+    def _descend(self, here: Here, target: Here, slope: float) -> Here | None:
+        """Go as far towards the target as the objective falls; None if it does not fall."""
+        step = 1.0
+        for _ in range(_MAX_HALVINGS):
+            new = self.between(here, target, step)
+            if new.value <= here.value + 1e-4 * step * slope:
+                return new
+            step *= 0.5
+        return None
+
+
+@dataclass(frozen=True, eq=False)
+class _Here:
+    point: Point
+    etas: list[Array]
+    value: float
+
+
 def posterior_mode(blocks: list[RowBlock], beliefs: Beliefs, starts: list[Point]) -> Mode:
     """Find the joint mode of mu and of the deviations of all tasks."""
-    point, etas, value = _best(blocks, beliefs, starts)
-    model: _Quadratic | None = None
-    reached, renewed = np.inf, False
-    for _ in range(_MAX_STEPS):
-        fresh = model is None
-        if model is None:
-            model, reached = _quadratic(blocks, etas, beliefs), np.inf
-        pulls = [residuals(rows, eta) for rows, eta in zip(blocks, etas, strict=True)]
-        target = model.minimum(etas, pulls, beliefs, len(point.alpha))
-        moved = _etas(blocks, target, beliefs.spread)
-        slope = _slope(pulls, etas, moved, (point, target), beliefs)
-        trusted = -slope <= _TRUSTED * (1.0 + abs(value))
-        slow = -slope > _SLOW * reached
-        if -slope <= _NEARLY * (1.0 + abs(value)) or (trusted and slow and renewed):
-            value = _objective(blocks, moved, target, beliefs)
-            return _mode(target, value, moved, _quadratic(blocks, moved, beliefs), converged=True)
-        found = None
-        if trusted and not slow:
-            found = target, moved, _objective(blocks, moved, target, beliefs)
-        elif not slow:
-            found = _descend(blocks, (point, etas, value), (target, moved), slope, beliefs)
-        if found is not None:
-            point, etas, value = found
-            reached = -slope
-        elif fresh:
-            break
-        else:
-            model, renewed = None, trusted
-    return _mode(point, value, etas, _quadratic(blocks, etas, beliefs), converged=False)
-
-
-def _mode(
-    point: Point,
-    value: float,
-    etas: list[Array],
-    model: _Quadratic,
-    *,
-    converged: bool,
-) -> Mode:
+    steps = _BlockSteps(blocks, beliefs)
+    here, converged = steps.minimum(min(map(steps.at, starts), key=lambda at: at.value))
+    model = steps.model(here)
     root = model.root
     logs = sum(posterior.log_determinant for posterior in model.posteriors)
     logs += 0.0 if root is None else -2.0 * float(np.log(np.abs(np.diagonal(root))).sum())
-    return Mode(point, value, etas, model.posteriors, root, logs, converged)
+    return Mode(here.point, here.value, here.etas, model.posteriors, root, logs, converged)
 
 
 @dataclass(frozen=True, eq=False)
@@ -205,82 +241,54 @@ class _Quadratic:
         return Point(mean, alpha)
 
 
-def _quadratic(blocks: list[RowBlock], etas: list[Array], beliefs: Beliefs) -> _Quadratic:
-    found = [curvatures(rows, eta) for rows, eta in zip(blocks, etas, strict=True)]
-    posteriors = [
-        block_posterior(rows, curvature, beliefs.spread)
-        for rows, curvature in zip(blocks, found, strict=True)
-    ]
-    root = None
-    if beliefs.precision is not None:
-        root = _inverse_root(posteriors, beliefs.precision)
-    return _Quadratic(posteriors, found, root)
+class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
+    def __init__(self, blocks: list[RowBlock], beliefs: Beliefs) -> None:
+        self.blocks, self.beliefs = blocks, beliefs
 
+    def at(self, point: Point) -> _Here:
+        """Return a point with its objective."""
+        w = point.coefficients(self.beliefs.spread)
+        return self._valued(point, [rows.eta(w[rows.tasks]) for rows in self.blocks])
 
-def _best(
-    blocks: list[RowBlock], beliefs: Beliefs, starts: list[Point]
-) -> tuple[Point, list[Array], float]:
-    found = []
-    for point in starts:
-        etas = _etas(blocks, point, beliefs.spread)
-        found.append((point, etas, _objective(blocks, etas, point, beliefs)))
-    return min(found, key=lambda entry: entry[2])
+    def _valued(self, point: Point, etas: list[Array]) -> _Here:
+        spread, precision = self.beliefs.spread, self.beliefs.precision
+        value = 0.5 * float(np.sum(spread.times(point.alpha) * point.alpha))
+        for rows, eta in zip(self.blocks, etas, strict=True):
+            value += loss_value(rows, eta)
+        if precision is not None:
+            value += 0.5 * float(precision @ point.mean**2)
+        return _Here(point, etas, value)
 
+    def model(self, here: _Here) -> _Quadratic:
+        """Return the posteriors at the curvatures of a point."""
+        found = [curvatures(rows, eta) for rows, eta in zip(self.blocks, here.etas, strict=True)]
+        posteriors = [
+            block_posterior(rows, curvature, self.beliefs.spread)
+            for rows, curvature in zip(self.blocks, found, strict=True)
+        ]
+        if self.beliefs.precision is None:
+            return _Quadratic(posteriors, found, None)
+        S = np.diag(self.beliefs.precision)
+        for posterior in posteriors:
+            S = S + posterior.information()
+        root = scipy.linalg.cholesky(S, lower=True)
+        inverse = scipy.linalg.solve_triangular(root, np.eye(len(S)), lower=True)
+        return _Quadratic(posteriors, found, np.asarray(inverse))
 
-def _etas(blocks: list[RowBlock], point: Point, spread: Spread) -> list[Array]:
-    w = point.coefficients(spread)
-    return [rows.eta(w[rows.tasks]) for rows in blocks]
+    def target(self, model: _Quadratic, here: _Here) -> tuple[_Here, float]:
+        """Return the minimum of the model, and the derivative towards it."""
+        beliefs, point = self.beliefs, here.point
+        pulls = [residuals(rows, eta) for rows, eta in zip(self.blocks, here.etas, strict=True)]
+        target = self.at(model.minimum(here.etas, pulls, beliefs, len(point.alpha)))
+        change = target.point.alpha - point.alpha
+        slope = float(np.sum(beliefs.spread.times(point.alpha) * change))
+        if beliefs.precision is not None:
+            slope += float((beliefs.precision * point.mean) @ (target.point.mean - point.mean))
+        for pull, eta, new in zip(pulls, here.etas, target.etas, strict=True):
+            slope -= float(np.sum(pull * (new - eta)))
+        return target, slope
 
-
-def _objective(blocks: list[RowBlock], etas: list[Array], point: Point, beliefs: Beliefs) -> float:
-    loss = sum(loss_value(rows, eta) for rows, eta in zip(blocks, etas, strict=True))
-    own = 0.5 * float(np.sum(beliefs.spread.times(point.alpha) * point.alpha))
-    if beliefs.precision is None:
-        return loss + own
-    return loss + own + 0.5 * float(beliefs.precision @ point.mean**2)
-
-
-def _inverse_root(posteriors: list[BlockPosterior], precision: Array) -> Array:
-    S = np.diag(precision)
-    for posterior in posteriors:
-        S = S + posterior.information()
-    root = scipy.linalg.cholesky(S, lower=True)
-    inverse = scipy.linalg.solve_triangular(root, np.eye(len(S)), lower=True)
-    return np.asarray(inverse)
-
-
-def _slope(
-    pulls: list[Array],
-    etas: list[Array],
-    moved: list[Array],
-    ends: tuple[Point, Point],
-    beliefs: Beliefs,
-) -> float:
-    """Return the derivative of the objective along the whole step."""
-    point, target = ends
-    slope = float(np.sum(beliefs.spread.times(point.alpha) * (target.alpha - point.alpha)))
-    if beliefs.precision is not None:
-        slope += float((beliefs.precision * point.mean) @ (target.mean - point.mean))
-    for pull, eta, new in zip(pulls, etas, moved, strict=True):
-        slope -= float(np.sum(pull * (new - eta)))
-    return slope
-
-
-def _descend(
-    blocks: list[RowBlock],
-    here: tuple[Point, list[Array], float],
-    there: tuple[Point, list[Array]],
-    slope: float,
-    beliefs: Beliefs,
-) -> tuple[Point, list[Array], float] | None:
-    """Go as far towards the target as the objective falls; None if it does not fall at all."""
-    (point, etas, value), (target, moved) = here, there
-    step = 1.0
-    for _ in range(_MAX_HALVINGS):
-        new = point.towards(target, step)
-        between = [eta + step * (m - eta) for eta, m in zip(etas, moved, strict=True)]
-        reached = _objective(blocks, between, new, beliefs)
-        if reached <= value + 1e-4 * step * slope:
-            return new, between, reached
-        step *= 0.5
-    return None
+    def between(self, here: _Here, target: _Here, step: float) -> _Here:
+        """Return the point a share `step` of the way."""
+        etas = [eta + step * (m - eta) for eta, m in zip(here.etas, target.etas, strict=True)]
+        return self._valued(here.point.towards(target.point, step), etas)

@@ -384,8 +384,9 @@ class BlockPosterior(ABC):
         """Return the diagonal of :meth:`restricted`, shape (q,)."""
 
     @abstractmethod
-    def squared_diagonal(self) -> Array:
-        """Return the sum over the tasks of the squares of the diagonal of X'R X, shape (q,)."""
+    def pair_information(self) -> Array:
+        """Return the expected information about pairs of mirrored entries of C, shape (q, q)."""
+        # The sum over the tasks of ``P_ii P_jj + P_ij^2`` with P = X'R X.
 
     @abstractmethod
     def variances(self, inverse_root: Array | None) -> Array:
@@ -449,9 +450,12 @@ class WeightPosterior(BlockPosterior):
                 total = total - np.einsum("ij,ij->j", part, part)
         return np.asarray(total)
 
-    def squared_diagonal(self) -> Array:
-        """Return the sum of the squares of the diagonal of X'R X."""
-        return np.asarray(np.sum(_diagonals(self._T) ** 2, axis=0)[self._spread.varying])
+    def pair_information(self) -> Array:
+        """Return the information."""
+        V = self._spread.varying
+        P = self._T[:, V][:, :, V]
+        own = _diagonals(P)
+        return np.asarray(own.T @ own + np.sum(P**2, axis=0))
 
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variances of the linear predictors."""
@@ -545,10 +549,15 @@ class KernelPosterior(BlockPosterior):
             total = total - np.einsum("bij,bij->j", cross, cross)
         return np.asarray(total)
 
-    def squared_diagonal(self) -> Array:
-        """Return the sum of the squares of the diagonal of X'R X."""
+    def pair_information(self) -> Array:
+        """Return the information."""
         X = (self._half @ self.rows.dense())[:, :, self._spread.varying]
-        return np.asarray(np.sum(np.einsum("bij,bij->bj", X, X) ** 2, axis=0))
+        total = np.zeros((X.shape[2], X.shape[2]))
+        for part in X:
+            P = part.T @ part
+            own = np.diagonal(P)
+            total += np.multiply.outer(own, own) + P**2
+        return total
 
     def variances(self, inverse_root: Array | None) -> Array:
         """Return the posterior variances of the linear predictors."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import ClassVar
 
@@ -12,10 +11,11 @@ from numpy.typing import NDArray
 
 from polytask._checks import nonnegative, positive_integer, sentence
 from polytask._registry import saveable
-from polytask.bayes.blocks import Block, Chosen, RowSpace, opened_rows, opened_square
+from polytask.bayes.blocks import RowSpace, opened_rows, opened_square
 from polytask.exceptions import DataError
 
 Array = NDArray[np.float64]
+Mask = NDArray[np.bool_]
 
 # A first guess keeps every variance above this share of the largest one.
 _SMALLEST_SHARE = 1e-6
@@ -350,6 +350,28 @@ def _positive_diagonal(second: Array) -> Array:
     return np.asarray(np.maximum(variances, _SMALLEST_SHARE * (largest if largest > 0 else 1.0)))
 
 
+@saveable("bayes.model")
+@dataclass(frozen=True)
+class Model:
+    """What is to be learned."""
+
+    structure: Structure
+    varying: tuple[int, ...]
+    restricted: bool = True
+    gaussian_mean: bool = False
+    task_noise: float | None = None
+
+    def shrunk(self, p: int) -> Mask:
+        """Return a mask of the mean coefficients that have a learned prior, shape (p,)."""
+        mask = np.full(p, self.gaussian_mean)
+        mask[0] = False
+        return mask
+
+    def integrated(self, p: int) -> Mask:
+        """Return a mask of the mean coefficients that are integrated out, shape (p,)."""
+        return self.shrunk(p) | self.restricted
+
+
 @saveable("bayes.prior")
 @dataclass(frozen=True, eq=False)
 class Prior:
@@ -474,68 +496,3 @@ def factor_of(covariance: Array) -> Array:
     if not kept.any():
         return np.zeros((len(values), 1))
     return np.asarray(vectors[:, kept] * np.sqrt(values[kept]))
-
-
-def noise_of(prior: Prior, n_tasks: int) -> Array:
-    """Return the noise variance of every task; tasks beyond those of the prior have the mean."""
-    # Shapes: result (n_tasks,).
-    known = np.atleast_1d(np.asarray(prior.noise, dtype=float))
-    if len(known) == 1:
-        return np.full(n_tasks, known[0])
-    more = max(n_tasks - len(known), 0)
-    return np.concatenate([known, np.full(more, known.mean())])[:n_tasks]
-
-
-def posterior_means(blocks: Sequence[Block], prior: Prior, n_tasks: int) -> Array:
-    """Return the posterior mean coefficients of every task. Shapes: result (n_tasks, p)."""
-    means = np.repeat(prior.mean[None], n_tasks, axis=0)
-    noise, varying = noise_of(prior, n_tasks), _chosen(prior)
-    L = factor_of(prior.covariance)
-    Psi = L @ L.T
-    for block in blocks:
-        owned = noise[block.tasks]
-        alike = bool(np.all(owned == owned.flat[0]))
-        part = block if alike else block.apart()
-        own = float(owned.flat[0])
-        if alike:
-            reduced = part.reduce(L / np.sqrt(own), varying)
-        else:
-            reduced, own = part.reduce(L, varying, 1.0 / noise), 1.0
-        scores = np.swapaxes(reduced.scores(prior.mean, varying), 1, 2)
-        means[part.tasks[:, :, None], prior.varying] += scores @ (Psi / own)
-    return means
-
-
-def posterior_covariance(line: Block | None, prior: Prior, noise: float) -> Array:
-    """Return the covariance of the coefficients of one task. Shapes: result (p, p)."""
-    if line is None:
-        return prior.spread
-    varying = _chosen(prior)
-    L = factor_of(prior.covariance)
-    reduced = line.reduce(L / np.sqrt(noise), varying)
-    Psi = L @ L.T / noise
-    p = len(prior.mean)
-    left = Psi - Psi @ reduced.precisions(varying)[0] @ Psi
-    covariance = np.zeros((p, p))
-    covariance[np.ix_(prior.varying, prior.varying)] = noise * left
-    if prior.mean_covariance is not None:
-        passed = np.eye(p)
-        passed[prior.varying] -= Psi @ reduced.couplings(np.eye(p), varying)[0]
-        covariance += passed @ prior.mean_covariance @ passed.T
-    return 0.5 * (covariance + covariance.T)
-
-
-def line_of(blocks: Sequence[Block], task: int) -> Block | None:
-    """Return the rows of one task as a block of one line, None if it has none."""
-    for block in blocks:
-        hit = np.flatnonzero((block.tasks == task).any(axis=1))
-        if len(hit):
-            single = block.lines(slice(int(hit[0]), int(hit[0]) + 1)).apart()
-            at = int(np.flatnonzero(single.tasks[:, 0] == task)[0])
-            return single.lines(slice(at, at + 1))
-    return None
-
-
-def _chosen(prior: Prior) -> Chosen:
-    everything = np.array_equal(prior.varying, np.arange(len(prior.mean)))
-    return slice(None) if everything else prior.varying

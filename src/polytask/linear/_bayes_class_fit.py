@@ -6,68 +6,41 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
+from sklearn.base import BaseEstimator
 
-from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask._checks import sentence
 from polytask._estimator import Outcomes
-from polytask._estimator.scaling import FeatureScaling, feature_scaling, refuse_huge
+from polytask._estimator.scaling import FeatureScaling, feature_scaling, refuse_huge, wide_enough
+from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights
+from polytask._linalg import is_sparse
 from polytask.bayes.blocks import RowSpace
-from polytask.bayes.fit import Candidate
-from polytask.bayes.laplace_fit import ClassPriors, learn_class_priors
-from polytask.bayes.laplace_posterior import (
+from polytask.bayes.choose import Candidate
+from polytask.bayes.laplace import LearnedClasses, learn_class_priors
+from polytask.bayes.laplace_rows import Labelled, is_thin
+from polytask.bayes.posterior import (
     ClassPosterior,
     class_posterior,
     posterior_under,
     spanned,
 )
-from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.prior import Prior, Structure
-from polytask.data import TaskData
-from polytask.exceptions import IncompatibleError
-from polytask.linear._bayes_class_rows import class_labels
-from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
+from polytask.data import Form, TaskData
+from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_rows import with_ones
+from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear._heavy_weights import weights_within_reach
 from polytask.losses import Multinomial
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
 
+
 # From so many features on their mean coefficients are shrunk by a learned normal prior.
 _MANY_FEATURES = 5
-
-
-@dataclass(frozen=True)
-class BayesSettings:
-    """What the user chose; see `BayesianMultiTaskClassifier`."""
-
-    structure: Any
-    varying: Any
-    mean_prior: Any
-    standardize: Any
-    tol: Any
-    max_iter: Any
-
-    def check(self, owner: str) -> None:
-        """Raise ParameterError unless every choice exists."""
-        if not isinstance(self.structure, Structure):
-            one_of(self.structure, "structure", owner, tuple(STRUCTURES))
-        one_of(self.mean_prior, "mean_prior", owner, ("auto", "flat", "gaussian"))
-        one_of(self.standardize, "standardize", owner, (True, False))
-        positive(self.tol, "tol", owner)
-        positive_integer(self.max_iter, "max_iter", owner)
-
-    @property
-    def chosen_structure(self) -> Structure | None:
-        """The structure, None for "auto"."""
-        if isinstance(self.structure, Structure):
-            return self.structure
-        return STRUCTURES[self.structure]
-
-    def gaussian_mean(self, n_features: int) -> bool:
-        """Say whether the mean coefficients have a prior that is learned."""
-        many = n_features >= _MANY_FEATURES
-        return {"auto": many, "flat": False, "gaussian": True}[self.mean_prior]
 
 
 @dataclass(frozen=True, eq=False)
@@ -77,12 +50,8 @@ class ClassFit:
     posteriors: list[ClassPosterior]
     scaling: FeatureScaling
     structure: Structure | None
-    log_likelihood: float
     candidates: tuple[Candidate, ...]
-    residual: float
-    converged: bool
-    n_iter: int
-    seconds: float
+    ended: Ended
 
 
 @dataclass(frozen=True, eq=False)
@@ -153,46 +122,44 @@ def fit_classes(
     varying = varying_columns(settings.varying, data, owner)
     space, n_features = None, None
     extent = data.n_features, labels.n_rows, float(labels.weight.sum())
-    if is_wide(*extent, varying, settings.chosen_structure):
+    if is_wide(*extent, varying, settings.fixed_structure):
         space, problems = spanned(problems)
         varying, n_features = tuple(range(space.width)), space.n_features
     with weights_within_reach(weight, owner):
-        found = learn_class_priors(
-            problems,
-            settings.chosen_structure,
-            varying,
-            settings.gaussian_mean(data.n_features),
-            (float(settings.tol), int(settings.max_iter)),
-            n_features,
+        gaussian = settings.gaussian_mean(data.n_features >= _MANY_FEATURES)
+        learned, candidates = learn_class_priors(
+            problems, settings.fixed_structure, varying, gaussian, settings.limits, n_features
         )
     return ClassFit(
-        posteriors=_posteriors(found, problems, space),
+        posteriors=[
+            _posterior(problem, found, space)
+            for problem, found in zip(problems, learned, strict=True)
+        ],
         scaling=scaling,
-        structure=found.structure,
-        log_likelihood=found.log_likelihood,
-        candidates=found.candidates,
-        residual=max(learned.residual for learned in found.learned),
-        converged=all(learned.converged for learned in found.learned),
-        n_iter=max(learned.n_iter for learned in found.learned),
-        seconds=sum(learned.seconds for learned in found.learned),
+        structure=learned[0].model.structure,
+        candidates=candidates,
+        ended=Ended(
+            log_likelihood=sum(found.log_evidence for found in learned),
+            residual=max(found.residual for found in learned),
+            converged=all(found.converged for found in learned),
+            n_iter=max(found.n_iter for found in learned),
+            seconds=sum(found.seconds for found in learned),
+        ),
     )
 
 
-def _posteriors(
-    found: ClassPriors, problems: list[Labelled], space: RowSpace | None
-) -> list[ClassPosterior]:
-    posteriors = []
-    for problem, learned in zip(problems, found.learned, strict=True):
-        prior = Prior(
-            mean=learned.mode.point.mean,
-            covariance=learned.covariance,
-            varying=np.array(learned.model.varying, dtype=np.intp),
-            noise=None,
-            mean_covariance=learned.mode.mean_covariance,
-            space=space,
-        )
-        posteriors.append(class_posterior(learned.mode, learned.beliefs, prior, problem))
-    return posteriors
+def _posterior(
+    problem: Labelled, learned: LearnedClasses, space: RowSpace | None
+) -> ClassPosterior:
+    prior = Prior(
+        mean=learned.mode.point.mean,
+        covariance=learned.covariance,
+        varying=np.array(learned.model.varying, dtype=np.intp),
+        noise=None,
+        mean_covariance=learned.mode.mean_covariance,
+        space=space,
+    )
+    return class_posterior(learned.mode, learned.beliefs, prior, problem)
 
 
 def positive_codes(outcomes: Outcomes) -> list[Index]:
@@ -228,12 +195,8 @@ def _under_given(
         posteriors=[posterior for posterior, _ in pairs],
         scaling=scaling,
         structure=None,
-        log_likelihood=sum(value for _, value in pairs),
         candidates=(),
-        residual=0.0,
-        converged=True,
-        n_iter=1,
-        seconds=0.0,
+        ended=Ended(sum(value for _, value in pairs), n_iter=1),
     )
 
 
@@ -250,4 +213,84 @@ def _moved(prior: Prior, old: FeatureScaling, new: FeatureScaling) -> Prior:
         varying=V,
         noise=None,
         mean_covariance=None if S is None else turn @ S @ turn.T,
+    )
+
+
+def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401
+    """Return the priors of what the user gave."""
+    if prior is None:
+        return None
+    if isinstance(prior, Prior):
+        return GivenPriors((prior,))
+    tasks = getattr(prior, "_tasks", None) if isinstance(prior, BaseEstimator) else None
+    if isinstance(tasks, BayesClassTasks):
+        scaling = FeatureScaling(tasks.mean, tasks.scale, active=True)
+        encoded = prior._schema.encoder is not None
+        names = tuple(str(name) for name in prior.coef_feature_names_) if encoded else None
+        priors = tuple(posterior.prior for posterior in tasks.posteriors)
+        return GivenPriors(priors, scaling, names, tasks.union)
+    if isinstance(prior, list | tuple) and prior and all(isinstance(p, Prior) for p in prior):
+        return GivenPriors(tuple(prior))
+    allowed = f"None, a fitted {owner}, a Prior or a sequence of Prior"
+    raise ParameterError(sentence("prior", owner, allowed, type(prior).__name__))
+
+
+@dataclass(frozen=True, eq=False)
+class ClassLabels:
+    """The labels of all tasks, sorted by task."""
+
+    # Shapes: Z (n_rows, 1 + n_features), shift (1 + n_features,), rows (m,), codes (m,), weight
+    # (m,), task (m,).
+
+    Z: Any
+    shift: Array | None
+    rows: Index
+    codes: Index
+    weight: Array
+    task: Index
+    n_tasks: int
+
+    @property
+    def n_rows(self) -> int:
+        """Number of rows."""
+        return int(self.Z.shape[0])
+
+    def against_rest(self, positive: Index) -> Labelled:
+        """Return the problem of one class against the rest. Shapes: positive (n_tasks,)."""
+        own = positive[self.task]
+        used = own >= 0
+        counts = np.bincount(self.task[used], minlength=self.n_tasks)
+        return Labelled(
+            Z=self.Z,
+            y=(self.codes == own)[used].astype(np.float64),
+            weight=self.weight[used],
+            offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
+            rows=self.rows[used],
+            shift=self.shift,
+        )
+
+
+def class_labels(
+    data: TaskData, outcomes: Outcomes, scaling: FeatureScaling, owner: str
+) -> ClassLabels:
+    """Scale the rows and sort the labels by task."""
+    X, mask = wide_enough(data.X), cell_mask(data)
+    if mask is None and not is_sparse(X) and is_thin(X):
+        X = sp.csr_array(X)
+    Z, shift = with_ones(scaling.features(X, mask))
+    weight = label_weights(data, outcomes, None, owner)
+    if data.form is Form.TARGETS:
+        task, rows = np.nonzero(weight.T > 0)
+        codes, weight = outcomes.y[rows, task], weight[rows, task]
+    else:
+        rows = np.flatnonzero(weight > 0)
+        task, codes, weight = data.row_tasks()[rows], outcomes.y[rows], weight[rows]
+    return ClassLabels(
+        Z=Z,
+        shift=shift,
+        rows=rows.astype(np.intp),
+        codes=codes.astype(np.intp),
+        weight=weight,
+        task=task.astype(np.intp),
+        n_tasks=data.n_tasks,
     )

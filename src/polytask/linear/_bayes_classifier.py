@@ -23,12 +23,16 @@ from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.exceptions import ConvergenceWarning
-from polytask.linear._bayes_class_export import plain_classifier
-from polytask.linear._bayes_class_fit import BayesSettings, ClassFit, fit_classes
-from polytask.linear._bayes_class_keep import TaskFrame, solution_of, tasks_of
-from polytask.linear._bayes_class_prior import given_priors
-from polytask.linear._bayes_class_tasks import BayesClassTasks
-from polytask.linear._bayes_class_update import check_classes, updated_state
+from polytask.linear._bayes_class_fit import ClassFit, fit_classes, given_priors
+from polytask.linear._bayes_class_tasks import (
+    BayesClassTasks,
+    TaskFrame,
+    check_classes,
+    plain_classifier,
+    tasks_of,
+    updated_state,
+)
+from polytask.linear._bayes_shared import BayesSettings
 from polytask.linear._export import coefficient_table
 from polytask.linear._given_lines import with_lines_of
 from polytask.linear.fitting import blas_threads
@@ -174,24 +178,16 @@ default="auto"
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         owner = type(self).__name__
-        settings = BayesSettings(
-            structure=self.structure,
-            varying=self.varying,
-            mean_prior=self.mean_prior,
-            standardize=self.standardize,
-            tol=self.tol,
-            max_iter=self.max_iter,
-        )
-        settings.check(owner)
+        settings = BayesSettings.of(self)
         given = given_priors(self.prior, owner)
         outcomes = classification(data, "auto", owner)
         with blas_threads(self.n_jobs, owner, usual=1):
             found = fit_classes(data, outcomes, settings, given, owner)
         self._keep(data, outcomes, found)
-        if not found.converged:
+        if not found.ended.converged:
             warnings.warn(
-                f"{owner} stopped after {found.n_iter} evaluations of the evidence with a "
-                f"derivative of {found.residual:.2e} per label; tol={self.tol:g} asked for "
+                f"{owner} stopped after {found.ended.n_iter} evaluations of the evidence with a "
+                f"derivative of {found.ended.residual:.2e} per label; tol={self.tol:g} asked for "
                 f"less. {self.solution_.status.value}",
                 ConvergenceWarning,
                 stacklevel=4,
@@ -207,9 +203,9 @@ default="auto"
         self._set_tasks(tasks_of(frame, outcomes, found.posteriors, found.scaling, counts))
         self.structure_ = found.structure
         self.evidence_ = found.candidates
-        self.log_marginal_likelihood_ = found.log_likelihood
-        self.solution_ = solution_of(found, self._tasks, self.max_iter)
-        self.n_iter_ = max(found.n_iter, 1)
+        self.log_marginal_likelihood_ = found.ended.log_likelihood
+        self.solution_ = found.ended.solution(self._tasks.linear, self.max_iter)
+        self.n_iter_ = max(found.ended.n_iter, 1)
 
     def _set_tasks(self, tasks: BayesClassTasks) -> None:
         linear = tasks.linear

@@ -9,22 +9,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._checks import positive_integer, sentence
+from polytask._estimator.scaling import FeatureScaling
+from polytask._estimator.training import cell_mask
 from polytask._registry import saveable
 from polytask.bayes.blocks import Block
-from polytask.bayes.correlated_fit import JointLearned
-from polytask.bayes.correlated_posterior import JointTasks
-from polytask.bayes.evidence import Evidence, likelihood_ratio, log_densities, verdict
-from polytask.bayes.fit import Learned, learn
-from polytask.bayes.marginal import Model
-from polytask.bayes.prior import NoVariation, Prior, Scalar, line_of, noise_of
+from polytask.bayes.correlated import JointLearned
+from polytask.bayes.evidence import Evidence, likelihood_ratios, log_densities, verdict
+from polytask.bayes.normal import Learned, learn
+from polytask.bayes.posterior import JointTasks, line_of, log_densities_joint, noise_of
+from polytask.bayes.prior import Model, NoVariation, Prior, Scalar
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.linear._bayes_correlated_evidence import joint_densities, joint_ratios
-from polytask.linear._bayes_rows import PriorRows
+from polytask.linear._bayes_rows import PriorRows, ScaledRows
 from polytask.linear._bayes_tasks import BayesTasks
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
+
 
 # Densities are taken of so many tasks, and of so many rows of each, evenly spread.
 _TASKS, _ROWS = 500, 200
@@ -64,7 +65,7 @@ def densities_of(
     model, prior = learned
     alone = _apart(blocks, model, data.n_tasks)
     if joint is not None:
-        return Densities(*joint_densities(data, scaled, rows.rows.scaling, joint, (prior, alone)))
+        return Densities(*_joint_densities(data, scaled, rows.rows.scaling, joint, (prior, alone)))
     noise = [noise_of(p, data.n_tasks) for p in (prior, alone)]
     means: list[list[float]] = [[], []]
     for task in _spread(np.flatnonzero(data.task_rows() > 1), _TASKS):
@@ -121,7 +122,9 @@ def evidence_of(
         allowed = f"{_FEWEST_DRAWS} or more, so that a p-value can be as small as .05"
         raise ParameterError(sentence("n_bootstrap", f"{owner}.evidence", allowed, str(count)))
     rng = np.random.default_rng(random_state)
-    slopes, levels = _ratios(tasks, learned, count, rng)
+    joint = tasks.joint
+    data = tasks.blocks if joint is None else joint.rows.of(joint.rows.active)
+    slopes, levels = likelihood_ratios(data, learned, count, rng)
     gain, error = densities.gain
     return Evidence(
         verdict=verdict(slopes[1], gain, error),
@@ -136,20 +139,22 @@ def evidence_of(
     )
 
 
-def _ratios(
-    tasks: BayesTasks, learned: Learned | JointLearned, count: int, rng: np.random.Generator
-) -> tuple[tuple[float, float], tuple[float, float]]:
-    """Return log ratio and p-value for coefficients that vary, and for intercepts that do."""
-    if isinstance(learned, JointLearned):
-        if tasks.joint is None:
-            raise TypeError(type(learned).__name__)
-        return joint_ratios(tasks.joint, learned, count, rng)
-    blocks = tasks.blocks
-    n_tasks = 1 + max(int(block.tasks.max()) for block in blocks)
-    common = replace(learned, model=replace(learned.model, task_noise=None))
-    if isinstance(common.model.structure, NoVariation) and len(common.model.varying) > 1:
-        # The alternative to no variation is some.
-        common = replace(common, model=replace(common.model, structure=Scalar()))
-    slopes = likelihood_ratio(blocks, common, NoVariation(), n_tasks, count, rng)
-    flat = replace(common, model=replace(common.model, structure=NoVariation()))
-    return slopes, likelihood_ratio(blocks, flat, None, n_tasks, count, rng)
+def _joint_densities(
+    data: TaskData,
+    scaled: tuple[Array, Array],
+    scaling: FeatureScaling,
+    joint: JointTasks,
+    priors: tuple[Prior, Prior],
+) -> tuple[Array, Array]:
+    """Return mean log densities of the labels of rows, each row left out as a whole."""
+    # The noise is the same under both priors. Rows are independent here and tasks are not, so
+    # that the rows are what a standard error is taken over.
+    y, weight = (part if part.ndim == 2 else part[:, None] for part in scaled)
+    used = _spread(np.flatnonzero(weight.any(axis=1)), _ROWS)
+    rows = ScaledRows(data.X, scaling, cell_mask(data))
+    Y = np.where(weight[used] > 0, y[used], np.nan)
+    chosen = (rows(used), Y, weight[used].max(axis=1))
+    related, separate = (
+        np.nanmean(log_densities_joint(joint, prior, chosen), axis=1) for prior in priors
+    )
+    return related, separate

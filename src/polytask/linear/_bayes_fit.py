@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields, replace
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import one_of, positive, positive_integer, sentence
+from polytask._checks import sentence
 from polytask._estimator import Outcomes
 from polytask._estimator.scaling import (
     TARGET_SCALES,
@@ -21,80 +20,32 @@ from polytask._estimator.scaling import (
 from polytask._estimator.training import cell_mask
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.bayes.blocks import Block, RowSpace
-from polytask.bayes.correlated import JointRows
-from polytask.bayes.correlated_fit import JointLearned
-from polytask.bayes.correlated_posterior import JointTasks
-from polytask.bayes.fit import Candidate, Learned, choose, learn, pull_to_common
-from polytask.bayes.marginal import Model
-from polytask.bayes.prior import NoVariation, Prior, Structure
+from polytask.bayes.choose import Candidate
+from polytask.bayes.correlated import JointLearned, Search, Start, learn_correlated
+from polytask.bayes.correlated_rows import JointRows
+from polytask.bayes.normal import Learned, choose_normal, learn, pull_to_common
+from polytask.bayes.posterior import JointTasks
+from polytask.bayes.prior import Model, NoVariation, Prior
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError, ParameterError
-from polytask.linear._bayes_correlated import (
-    fit_correlated,
+from polytask.linear._bayes_evidence import Densities, densities_of
+from polytask.linear._bayes_rows import (
+    PriorRows,
+    ScaledRows,
+    blocks_of,
     given_joint,
     joint_rows,
     refuse_large,
 )
-from polytask.linear._bayes_evidence import Densities, densities_of
-from polytask.linear._bayes_rows import PriorRows, ScaledRows, blocks_of
-from polytask.linear._bayes_structures import STRUCTURES, is_wide, varying_columns
+from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.linear._heavy_weights import refuse_heavy, weights_within_reach
 
 Array = NDArray[np.float64]
 
-NOISE = ("common", "task", "correlated")
+
 # With fewer rows than this for each feature the mean coefficients are shrunk.
 _ROWS_PER_FEATURE = 30
-
-
-@dataclass(frozen=True)
-class BayesSettings:
-    """What the user chose; see `BayesianMultiTaskRegressor`."""
-
-    structure: Any
-    varying: Any
-    mean_prior: Any
-    method: Any
-    noise: Any
-    standardize: Any
-    scale_targets: Any
-    tol: Any
-    max_iter: Any
-
-    @classmethod
-    def of(cls, estimator: object) -> BayesSettings:
-        """Return the choices that an estimator holds as its parameters."""
-        return cls(*[getattr(estimator, field.name) for field in fields(cls)])
-
-    def check(self, owner: str) -> None:
-        """Raise ParameterError unless every choice exists."""
-        if not isinstance(self.structure, Structure):
-            one_of(self.structure, "structure", owner, tuple(STRUCTURES))
-        one_of(self.mean_prior, "mean_prior", owner, ("auto", "flat", "gaussian"))
-        one_of(self.method, "method", owner, ("reml", "ml"))
-        one_of(self.noise, "noise", owner, NOISE)
-        one_of(self.standardize, "standardize", owner, (True, False))
-        one_of(self.scale_targets, "scale_targets", owner, ("task", "common", "auto", None))
-        positive(self.tol, "tol", owner)
-        positive_integer(self.max_iter, "max_iter", owner)
-
-    @property
-    def fixed_structure(self) -> Structure | None:
-        """The structure, None for "auto"."""
-        if isinstance(self.structure, Structure):
-            return self.structure
-        return STRUCTURES[self.structure]
-
-    @property
-    def correlated(self) -> bool:
-        """Whether the noise of the labels of a row is correlated."""
-        return bool(self.noise == "correlated")
-
-    def gaussian_mean(self, n_features: int, n_rows: float) -> bool:
-        """Say whether the mean coefficients have a prior that is learned."""
-        few = n_features > 0 and n_rows < _ROWS_PER_FEATURE * n_features
-        return {"auto": few, "flat": False, "gaussian": n_features > 0}[self.mean_prior]
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,7 +56,7 @@ class BayesFit:
     learned: Learned | JointLearned | None
     densities: Densities | None
     candidates: tuple[Candidate, ...]
-    log_likelihood: float
+    ended: Ended
 
 
 def fit_bayes(
@@ -117,16 +68,17 @@ def fit_bayes(
 ) -> BayesFit:
     """Learn the prior and collect what the tasks' rows say."""
     refuse_huge(data, outcomes, owner)
+    correlated = settings.noise == "correlated"
     weight = label_weights(data, outcomes, None, owner)
     refuse_heavy(weight, owner)
     if isinstance(given, BayesTasks):
-        features, targets = given.features, _same_targets(given, data, settings.correlated)
+        features, targets = given.features, _same_targets(given, data, correlated)
     else:
         features = feature_scaling(data, weight, settings.standardize, centre=True)
         targets = _target_scaling(data, outcomes, weight, settings.scale_targets)
     y = np.nan_to_num(targets.apply(outcomes.y, data))
     with weights_within_reach(weight, owner):
-        joint = joint_rows(data, y, weight, features, owner) if settings.correlated else None
+        joint = joint_rows(data, y, weight, features, owner) if correlated else None
         rows = ScaledRows(data.X, features, cell_mask(data))
         own = _columns(rows, data, weight, settings, given, owner)
         scaled = _Scaled(data, y, weight, own, blocks_of(data, y, weight, own), joint)
@@ -135,9 +87,11 @@ def fit_bayes(
         else:
             found = _given(scaled, given, owner)
     counts = sum_by_task(weight, data)
-    value = float("nan")
-    if found.learned is not None:
-        value = _original_units(found.learned, features, targets, counts)
+    ended, learned = Ended(float("nan")), found.learned
+    if learned is not None:
+        value = _original_units(learned, features, targets, counts)
+        how = (learned.residual, learned.converged, learned.n_iter, learned.seconds)
+        ended = Ended(value, *how)
     tasks = BayesTasks(
         prior=found.prior,
         blocks=scaled.blocks if found.joint is None else (),
@@ -150,7 +104,7 @@ def fit_bayes(
         precision="float32" if data.X.dtype == np.float32 else "float64",
         joint=found.joint,
     )
-    return BayesFit(tasks, found.learned, found.densities, found.candidates, value)
+    return BayesFit(tasks, learned, found.densities, found.candidates, ended)
 
 
 @dataclass(frozen=True, eq=False)
@@ -191,8 +145,8 @@ def _columns(
     n_labels = float(weight.sum())
     varying = varying_columns(settings.varying, data, owner)
     wide = is_wide(data.n_features, data.n_rows, n_labels, varying, settings.fixed_structure)
-    shrunk = settings.gaussian_mean(data.n_features, n_labels)
-    if not (wide and shrunk) or settings.correlated:
+    shrunk = _shrinks_mean(settings, data.n_features, n_labels)
+    if not (wide and shrunk) or settings.noise == "correlated":
         return PriorRows(rows, None)
     return PriorRows(rows, RowSpace.of(rows(every)[:, 1:]))
 
@@ -208,9 +162,7 @@ def _learned(scaled: _Scaled, settings: BayesSettings, owner: str) -> _Found:
     apart, candidates = _learn(scaled.blocks, model, data.n_tasks, settings)
     found = _Found(_prior_of(apart, space), None, apart, candidates)
     if scaled.rows is not None:
-        structure, limits = settings.fixed_structure, (float(settings.tol), int(settings.max_iter))
-        own = fit_correlated(scaled.rows, apart, structure, limits)
-        found = _Found(own.prior, own.joint, own.learned, own.candidates)
+        found = _correlated(scaled.rows, apart, settings)
     densities = densities_of(
         data, labels, scaled.columns, scaled.blocks, (apart.model, found.prior), found.joint
     )
@@ -239,7 +191,7 @@ def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -
     if n_rows < 2:
         allowed = "of sum 2 or more, since weight 2 is the row twice; multiply it by a constant"
         raise DataError(sentence("sample_weight", owner, allowed, f"a sum of {n_rows:.3g}"))
-    gaussian = settings.gaussian_mean(data.n_features, n_rows)
+    gaussian = _shrinks_mean(settings, data.n_features, n_rows)
     restricted = settings.method == "reml"
     if restricted and not gaussian and n_rows <= data.n_features + 1:
         allowed = f"'gaussian' or 'auto' with {n_rows:g} rows for {data.n_features} features"
@@ -255,10 +207,10 @@ def _model(data: TaskData, settings: BayesSettings, n_rows: float, owner: str) -
 def _learn(
     blocks: tuple[Block, ...], model: Model, n_tasks: int, settings: BayesSettings
 ) -> tuple[Learned, tuple[Candidate, ...]]:
-    tol, max_iter = float(settings.tol), int(settings.max_iter)
+    tol, max_iter = settings.limits
     candidates: tuple[Candidate, ...] = ()
     if settings.fixed_structure is None:
-        learned, candidates = choose(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
+        learned, candidates = choose_normal(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
     else:
         learned = learn(blocks, model, n_tasks, tol=tol, max_iter=max_iter)
     if settings.noise != "common" and n_tasks > 1:
@@ -337,3 +289,29 @@ def given_prior(prior: object, owner: str) -> BayesTasks | Prior | None:
         return tasks
     allowed = f"None, a fitted {owner} or a Prior"
     raise ParameterError(sentence("prior", owner, allowed, type(prior).__name__))
+
+
+def _correlated(rows: JointRows, apart: Learned, settings: BayesSettings) -> _Found:
+    """Learn prior and noise of rows of all tasks."""
+    active, model = rows.active, apart.model
+    own, structure = apart.task_noise, settings.fixed_structure
+    variances = np.full(rows.n_tasks, apart.noise) if own is None else own
+    start = Start(apart.covariance, np.diag(variances[active]))
+    learned, candidates = learn_correlated(
+        rows.of(active), model, start, Search(*settings.limits), structure is not None
+    )
+    noise = np.diag(np.full(rows.n_tasks, float(np.diagonal(learned.noise).mean())))
+    noise[np.ix_(active, active)] = learned.noise
+    prior = Prior(
+        mean=learned.mean,
+        covariance=learned.covariance,
+        varying=np.array(model.varying, dtype=np.intp),
+        noise=np.diagonal(noise).copy(),
+        mean_covariance=learned.mean_covariance,
+    )
+    return _Found(prior, JointTasks(rows, noise), learned, candidates)
+
+
+def _shrinks_mean(settings: BayesSettings, n_features: int, n_rows: float) -> bool:
+    few = n_rows < _ROWS_PER_FEATURE * n_features
+    return n_features > 0 and settings.gaussian_mean(few)

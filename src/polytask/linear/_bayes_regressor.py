@@ -2,25 +2,28 @@
 
 from __future__ import annotations
 
+import warnings
 from functools import partial
 from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
+import scipy.special
 from numpy.typing import NDArray
 from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
+from polytask._checks import number, sentence
 from polytask._estimator import MultiTaskEstimator, outputs, regression
 from polytask._estimator.base import label_array
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
 from polytask.data import TaskData
+from polytask.exceptions import ConvergenceWarning, ParameterError
 from polytask.linear._bayes_evidence import evidence_of
-from polytask.linear._bayes_fit import BayesFit, BayesSettings, fit_bayes, given_prior
-from polytask.linear._bayes_keep import half_width, solution_of, warn_unless_ok
-from polytask.linear._bayes_tasks import BayesTasks
-from polytask.linear._bayes_update import updated, updated_linear
+from polytask.linear._bayes_fit import BayesFit, fit_bayes, given_prior
+from polytask.linear._bayes_shared import BayesSettings
+from polytask.linear._bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
 from polytask.linear.fitting import blas_threads
@@ -179,13 +182,19 @@ default="auto"
         self._given_lines: tuple[GivenLine, ...] = ()
         owner = type(self).__name__
         settings = BayesSettings.of(self)
-        settings.check(owner)
         given = given_prior(self.prior, owner)
         outcomes = regression(data, "squared", owner)
         with blas_threads(self.n_jobs, owner, usual=1):
             found = fit_bayes(data, outcomes, settings, given, owner)
         self._keep(found)
-        warn_unless_ok(self.solution_, self.n_iter_, self.tol, owner)
+        if not found.ended.converged:
+            warnings.warn(
+                f"{owner} stopped after {self.n_iter_} evaluations of the likelihood with a "
+                f"relative residual of {self.solution_.residual:.2e}; tol={self.tol:g} asked for "
+                f"less. {self.solution_.status.value}",
+                ConvergenceWarning,
+                stacklevel=4,
+            )
 
     def _keep(self, found: BayesFit) -> None:
         """Set the fitted attributes."""
@@ -194,8 +203,8 @@ default="auto"
         self.evidence_ = found.candidates
         self._learned = found.learned
         self._densities = found.densities
-        self.log_marginal_likelihood_ = found.log_likelihood
-        self.solution_ = solution_of(found, self._linear, self.max_iter)
+        self.log_marginal_likelihood_ = found.ended.log_likelihood
+        self.solution_ = found.ended.solution(self._linear, self.max_iter)
         self.n_iter_ = max(self.solution_.n_iter, 1)
 
     def _set_tasks(self, tasks: BayesTasks, linear: LinearTasks | None = None) -> None:
@@ -309,7 +318,11 @@ default="auto"
         ParameterError
             If `level` is no probability.
         """
-        half = half_width(level, f"{type(self).__name__}.predict_interval")
+        owner, allowed = f"{type(self).__name__}.predict_interval", "a number above 0 and below 1"
+        value = number(level, "level", owner, allowed)
+        if not 0 < value < 1:
+            raise ParameterError(sentence("level", owner, allowed, repr(level)))
+        half = float(scipy.special.ndtri(0.5 + value / 2.0))
         query, n_tasks = self._read(X, task), len(self._schema.index.labels)
 
         def bound(side: float, rows: Any, t: int) -> Labels:  # noqa: ANN401

@@ -1,17 +1,24 @@
-"""From task data to blocks of scaled rows, a few rows at a time."""
+"""From task data to scaled rows and what they say, a few rows at a time."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from numpy.typing import NDArray
 
+from polytask._checks import sentence
 from polytask._estimator.scaling import FeatureScaling
+from polytask._estimator.training import cell_mask
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import Block, RowSpace, collect_shared, collect_stacked
+from polytask.bayes.correlated_rows import JointRows, collect_joint, joined
+from polytask.bayes.posterior import JointTasks
 from polytask.data import Form, TaskData
+from polytask.datafits import Features
+from polytask.exceptions import DataError, IncompatibleError
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -68,3 +75,84 @@ def blocks_of(data: TaskData, y: Array, weight: Array, rows: PriorRows) -> tuple
     if data.form is Form.TARGETS:
         return collect_shared(rows, p, y, weight)
     return collect_stacked(rows, p, y, weight, np.asarray(data.offsets))
+
+
+# With gaps the coefficients of all tasks are one system, which is solved densely.
+LARGEST_SYSTEM = 2000
+# Every set of targets that a row may have labels of has a matrix of all targets of its own.
+LARGEST_PATTERNS = 20_000_000
+
+
+def refuse_rows(data: TaskData, owner: str) -> None:
+    """Refuse rows that have the label of one task each."""
+    if data.form is Form.TARGETS or data.n_tasks == 1:
+        return
+    raise IncompatibleError(
+        f"noise='correlated' of {owner} needs the targets form, X and a matrix y with one column "
+        "for each task, so that it is known which labels belong to the same row; got rows of "
+        f"one task each ({data.n_tasks} tasks). Give y as a matrix with NaN for missing labels, "
+        "or use noise='task'."
+    )
+
+
+def joint_rows(
+    data: TaskData, y: Array, weight: Array, scaling: FeatureScaling, owner: str
+) -> JointRows:
+    """Collect the rows of all tasks."""
+    refuse_rows(data, owner)
+    rows = ScaledRows(data.X, scaling, cell_mask(data))
+    Y, own = (y, weight) if y.ndim == 2 else (y[:, None], weight[:, None])
+    return collect_joint(rows, 1 + data.n_features, Y, own)
+
+
+def refuse_large(rows: JointRows, varying: int, owner: str) -> None:
+    """Refuse rows with gaps of too many coefficients or patterns."""
+    rows = rows.of(rows.active)
+    size = rows.n_tasks * varying
+    if len(rows.count) > 1 and size > LARGEST_SYSTEM:
+        allowed = (
+            f"without gaps for noise='correlated', or of {LARGEST_SYSTEM} coefficients that vary "
+            "at most (tasks times varying features and intercept; see varying=)"
+        )
+        got = f"gaps and {rows.n_tasks} x {varying} = {size}"
+        raise DataError(sentence("y", owner, allowed, got))
+    entries = len(rows.count) * rows.n_tasks**2
+    if len(rows.count) > 1 and entries > LARGEST_PATTERNS:
+        allowed = (
+            f"with fewer gaps for noise='correlated': sets of labels that some row has, times "
+            f"targets squared, up to {LARGEST_PATTERNS}"
+        )
+        got = f"{len(rows.count)} sets x {rows.n_tasks} x {rows.n_tasks} = {entries}"
+        raise DataError(sentence("y", owner, allowed, got))
+
+
+def given_joint(rows: JointRows, known: JointTasks | None, varying: int, owner: str) -> JointTasks:
+    """Return rows with the noise of the model that the prior comes from."""
+    if known is None or known.n_tasks != rows.n_tasks:
+        got = "one without" if known is None else f"one of {known.n_tasks}"
+        raise IncompatibleError(
+            f"noise='correlated' of {owner} with prior= needs the prior of a fitted model with "
+            f"correlated noise of as many targets as y has, {rows.n_tasks}; got {got}. "
+            "Use another noise=, or no prior."
+        )
+    refuse_large(rows, varying, owner)
+    return JointTasks(rows, known.noise)
+
+
+def with_rows(joint: JointTasks, rows: JointRows, varying: int, owner: str) -> JointTasks:
+    """Return tasks with further rows."""
+    if not len(rows.count):
+        return joint
+    both = joined(joint.rows, rows)
+    refuse_large(both, varying, owner)
+    return replace(joint, rows=both)
+
+
+def with_ones(features: Features) -> tuple[Any, Array | None]:
+    """Return rows with a column of ones in front, and what to subtract from each."""
+    X = features.matrix
+    ones = np.ones((X.shape[0], 1), dtype=X.dtype)
+    shift = None if features.offset is None else np.concatenate([[0.0], features.offset])
+    if is_sparse(X):
+        return sp.csr_array(sp.hstack([sp.csr_array(ones), X], format="csr")), shift
+    return np.hstack([ones, X]), shift

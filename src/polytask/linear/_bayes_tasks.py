@@ -1,24 +1,51 @@
-"""Numbers predicted with the posterior of every task, and how uncertain they are."""
+"""Numbers predicted with the posterior of every task, how uncertain they are, and further rows."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Hashable, Iterator
+from dataclasses import dataclass, replace
 from functools import cached_property
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._estimator.scaling import FeatureScaling, TargetScaling
+from polytask._estimator import Query, regression
+from polytask._estimator.query import InputSchema, read_query
+from polytask._estimator.scaling import FeatureScaling, TargetScaling, refuse_huge
+from polytask._estimator.scored import scored_data
+from polytask._estimator.scoring import Labelled, labelled_rows
+from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
-from polytask.bayes.blocks import Block
-from polytask.bayes.correlated_posterior import JointPosterior, JointTasks, joint_posterior
-from polytask.bayes.prior import Prior, line_of, noise_of, posterior_covariance, posterior_means
-from polytask.linear._bayes_rows import dense
+from polytask.bayes.blocks import (
+    Block,
+    collect_shared,
+    collect_stacked,
+    merged,
+    opened_block,
+    renumbered,
+)
+from polytask.bayes.correlated_rows import JointRows, collect_joint
+from polytask.bayes.posterior import (
+    JointPosterior,
+    JointTasks,
+    joint_posterior,
+    line_of,
+    noise_of,
+    posterior_covariance,
+    posterior_means,
+)
+from polytask.bayes.prior import Prior
+from polytask.data import Form, LabelIndex, TaskData, tables
+from polytask.linear._bayes_rows import PriorRows, ScaledRows, dense, with_rows
+from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared
 
 Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+Mask = NDArray[np.bool_]
+
 
 # Rows whose variances are worked out at a time.
 _PIECE = 4096
@@ -138,3 +165,205 @@ class BayesTasks:
             spread = np.einsum("ij,ij->i", Z @ covariance, Z)
             out[start : start + _PIECE] = np.sqrt(np.maximum(spread, 0.0) + noise)
         return out * self.units(task)[1]
+
+
+# So many tasks are worked out one by one; more at once.
+_FEW = 20
+
+
+def updated(
+    schema: InputSchema, tasks: BayesTasks, given: tuple[Any, Any, Any, Any]
+) -> tuple[InputSchema, BayesTasks, list[Labelled]]:
+    """Return what a fitted model knows after further rows, and these."""
+    raw = scored_data(schema, *given)
+    query = read_query(schema, raw, None, "shared")
+    numbers, labels = _numbers(schema, raw, query, tasks.n_tasks)
+    present = _presence(tasks.present, query, numbers, len(labels))
+    wide = _opened(_widened(tasks, present, len(labels)), raw, query, numbers)
+    y = regression(raw, "squared", schema.owner)
+    refuse_huge(query.data, y, schema.owner)
+    weight = label_weights(raw, y, None, schema.owner)
+    refuse_heavy(weight, schema.owner)
+    scaled = np.nan_to_num(_scaled_targets(wide, raw, y.y, numbers))
+    np.add.at(wide.counts, numbers, sum_by_task(weight, raw))
+    joint = wide.joint
+    if joint is not None:
+        rows, weight = _joint_rows(joint.n_tasks, wide, (raw, query), (scaled, weight), numbers)
+        joint = with_rows(joint, rows, len(wide.prior.varying), schema.owner)
+    blocks = _blocks(wide, raw, query, (scaled, weight), numbers)
+    new = replace(
+        schema, index=LabelIndex(labels), present=_columns(schema, raw, numbers, len(labels))
+    )
+    if joint is not None:
+        blocks = tuple(_beyond(blocks, joint.n_tasks))
+    known = replace(wide, blocks=merged(wide.blocks, blocks), joint=joint)
+    return new, known, labelled_rows(raw, numbers)
+
+
+def updated_linear(linear: LinearTasks, known: BayesTasks, tasks: BayesTasks) -> LinearTasks:
+    """Return the posterior means after further rows; tasks without new rows keep theirs."""
+    n = tasks.n_tasks
+    before = np.append(known.counts, np.full(n - known.n_tasks, np.nan))
+    changed = np.flatnonzero(tasks.counts != before)
+    jointly = tasks.joint is not None and bool(np.any(changed < tasks.joint.n_tasks))
+    if len(changed) > _FEW or jointly:
+        return tasks.linear()
+    noise = noise_of(tasks.prior, n)
+    means = np.stack([_mean_of(tasks, t, float(noise[t])) for t in changed.tolist()])
+    W = tasks.prior.lifted(means).T
+    present = None if tasks.present is None else tasks.present[changed]
+    coef, intercept = tasks.features.restore(W[1:], W[0], present)
+    scale, mean = tasks.target_scale[changed], tasks.target_mean[changed]
+    coefs = np.zeros((n, len(coef)), dtype=linear.coef.dtype)
+    intercepts = np.zeros(n, dtype=linear.intercept.dtype)
+    coefs[: known.n_tasks], intercepts[: known.n_tasks] = linear.coef, linear.intercept
+    coefs[changed], intercepts[changed] = coef.T * scale[:, None], intercept * scale + mean
+    return replace(
+        linear,
+        coef=coefs,
+        intercept=intercepts,
+        slices=tuple(slice(t, t + 1) for t in range(n)),
+        losses=(linear.losses[0],) * n,
+        classes=(None,) * n,
+        labels=(None,) * n,
+        counts=tasks.counts,
+    )
+
+
+def _mean_of(tasks: BayesTasks, task: int, noise: float) -> Array:
+    """Return the posterior mean of one task in scaled units."""
+    line = line_of(tasks.blocks, task)
+    if line is None:
+        return tasks.prior.mean
+    alone = renumbered(line, np.zeros((1, 1), dtype=np.intp))
+    prior = replace(tasks.prior, noise=noise)
+    return np.asarray(posterior_means([alone], prior, 1)[0])
+
+
+def _numbers(
+    schema: InputSchema, raw: TaskData, query: Query, known: int
+) -> tuple[Index, tuple[Hashable, ...]]:
+    """Return the number of every task of the rows, and all labels, new ones last."""
+    if query.codes is None:
+        return np.arange(known), schema.index.labels
+    codes = np.array(query.codes, dtype=np.intp)
+    new = np.flatnonzero(codes < 0)
+    codes[new] = known + np.arange(len(new))
+    return codes, schema.index.labels + tuple(raw.tasks[k] for k in new.tolist())
+
+
+def _presence(known: Mask | None, query: Query, numbers: Index, n_tasks: int) -> Mask | None:
+    """Return which features every task has; known tasks keep theirs."""
+    own = None if query.codes is None else query.data.present
+    if known is None and own is None:
+        return None
+    d = query.data.n_features
+    present = np.ones((n_tasks, d), dtype=bool)
+    if own is not None:
+        present[numbers] = own
+    if known is not None:
+        present[: len(known)] = known
+    return present
+
+
+def _widened(tasks: BayesTasks, present: Mask | None, n_tasks: int) -> BayesTasks:
+    """Return the same with room for new tasks, in the units that the known ones have."""
+    mean, scale = tasks.units(-1)
+    more = n_tasks - tasks.n_tasks
+    return replace(
+        tasks,
+        target_mean=np.append(tasks.target_mean, np.full(more, mean)),
+        target_scale=np.append(tasks.target_scale, np.full(more, scale)),
+        counts=np.append(tasks.counts, np.zeros(more)),
+        present=present,
+    )
+
+
+def _scaled_targets(tasks: BayesTasks, raw: TaskData, y: Array, numbers: Index) -> Array:
+    if raw.form is Form.TARGETS:
+        return (y - tasks.target_mean) / tasks.target_scale
+    own = numbers[raw.row_tasks()]
+    return (y - tasks.target_mean[own]) / tasks.target_scale[own]
+
+
+def _opened(tasks: BayesTasks, raw: TaskData, query: Query, numbers: Index) -> BayesTasks:
+    """Return the same in coordinates that hold the new rows."""
+    if tasks.prior.space is None:
+        return tasks
+    rows = _scaled_rows(tasks, raw, query, numbers)
+    prior = tasks.prior.opened(rows(np.arange(raw.n_rows)))
+    more = len(prior.mean) - len(tasks.prior.mean)
+    blocks = tuple(opened_block(block, more) for block in tasks.blocks)
+    return replace(tasks, prior=prior, blocks=blocks)
+
+
+def _scaled_rows(tasks: BayesTasks, raw: TaskData, query: Query, numbers: Index) -> ScaledRows:
+    exists = None
+    if raw.form is not Form.TARGETS and tasks.present is not None:
+        exists = tasks.present[numbers[raw.row_tasks()]]
+    return ScaledRows(query.data.X, tasks.features, exists)
+
+
+def _blocks(
+    tasks: BayesTasks,
+    raw: TaskData,
+    query: Query,
+    labels: tuple[Array, Array],
+    numbers: Index,
+) -> tuple[Block, ...]:
+    y, weight = labels
+    rows = PriorRows(_scaled_rows(tasks, raw, query, numbers), tasks.prior.space)
+    if raw.form is Form.TARGETS:
+        return collect_shared(rows, rows.width, y, weight)
+    blocks = collect_stacked(rows, rows.width, y, weight, np.asarray(raw.offsets))
+    return tuple(renumbered(block, numbers[block.tasks]) for block in blocks)
+
+
+def _joint_rows(
+    n_joint: int,
+    tasks: BayesTasks,
+    given: tuple[TaskData, Query],
+    labels: tuple[Array, Array],
+    numbers: Index,
+) -> tuple[JointRows, Array]:
+    """Return the rows of the tasks whose noise is correlated, and the weights of the others."""
+    # A row with the label of one task has no label of the others.
+    (raw, query), (y, weight) = given, labels
+    if raw.form is Form.TARGETS:
+        Y, own = y[:, :n_joint], weight[:, :n_joint]
+        rest = np.where(np.arange(y.shape[1]) < n_joint, 0.0, weight)
+    else:
+        task = numbers[raw.row_tasks()]
+        Y, own = np.zeros((len(y), n_joint)), np.zeros((len(y), n_joint))
+        inside = np.flatnonzero(task < n_joint)
+        Y[inside, task[inside]], own[inside, task[inside]] = y[inside], weight[inside]
+        rest = np.where(task < n_joint, 0.0, weight)
+    rows = ScaledRows(query.data.X, tasks.features, None)
+    return collect_joint(rows, 1 + query.data.n_features, Y, own), rest
+
+
+def _beyond(blocks: tuple[Block, ...], n_joint: int) -> Iterator[Block]:
+    """Yield the lines of the tasks that are not among the first ones."""
+    for block in blocks:
+        inside = np.flatnonzero((block.tasks >= n_joint).any(axis=1))
+        if len(inside):
+            yield block.lines(inside)
+
+
+def _columns(schema: InputSchema, raw: TaskData, numbers: Index, n_tasks: int) -> Mask | None:
+    """Return which columns of the table every task has; known tasks keep theirs."""
+    if schema.present is None or schema.encoder is None:
+        return schema.present
+    names = [str(name) for name in schema.encoder.feature_names_in_]
+    given = {name: j for j, name in enumerate(tables.column_names(raw.X))}
+    own = np.ones((raw.n_tasks, len(names)), dtype=bool)
+    for j, name in enumerate(names):
+        if name not in given:
+            own[:, j] = False
+        elif raw.present is not None:
+            own[:, j] = raw.present[:, given[name]]
+    present = np.ones((n_tasks, len(names)), dtype=bool)
+    if raw.form is not Form.TARGETS:
+        present[numbers] = own
+    present[: len(schema.present)] = schema.present
+    return present

@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask.bayes import Prior
-from polytask.bayes.laplace_posterior import in_space, posterior_within
 from polytask.bayes.laplace_rows import Labelled
+from polytask.bayes.posterior import in_space, posterior_within
 from polytask.data import Form, TableEncoder, TaskData
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_tasks import BayesTasks

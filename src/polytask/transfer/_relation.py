@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes import Prior
-from polytask.bayes.laplace_posterior import in_space, posterior_within
+from polytask.bayes.posterior import in_space, posterior_within
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.transfer._learned_prior import Width, class_rows, wide
 from polytask.transfer._level import FACTORS, factor_shares

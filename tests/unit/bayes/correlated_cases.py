@@ -7,9 +7,9 @@ import itertools
 import numpy as np
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
-from polytask.bayes.correlated import collect_joint
-from polytask.bayes.correlated_marginal import NoisePull, Point
-from polytask.bayes.marginal import Model
+from polytask.bayes.correlated import NoisePull, Point
+from polytask.bayes.correlated_rows import collect_joint
+from polytask.bayes.prior import Model
 
 T, P = 3, 4
 PULL = NoisePull(3.0, np.array([1.0, 0.5, 2.0]))

@@ -7,7 +7,7 @@ import pytest
 
 from polytask import BayesianMultiTaskRegressor
 from polytask.bayes import Diagonal, Full, NoVariation, Scalar
-from polytask.bayes.fit import is_informed
+from polytask.bayes.choose import is_informed
 
 
 def tasks(seed, n_tasks, n, d, spread):

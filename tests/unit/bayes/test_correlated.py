@@ -10,23 +10,23 @@ from numpy.testing import assert_allclose
 from unit.bayes.correlated_cases import ALL, MODELS, PULL, P, Problem, T, point_of
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
-from polytask.bayes import correlated_marginal as gaps_module
-from polytask.bayes.correlated import collect_joint, joined
-from polytask.bayes.correlated_fit import Search, Start, learn_correlated, learn_joint
-from polytask.bayes.correlated_marginal import (
-    GappedRows,
+from polytask.bayes import correlated_rows as gaps_module
+from polytask.bayes.correlated import (
     JointMarginal,
     NoisePull,
     Point,
-    WholeRows,
+    Search,
+    Start,
+    learn_correlated,
+    learn_joint,
 )
-from polytask.bayes.correlated_posterior import (
+from polytask.bayes.correlated_rows import GappedRows, WholeRows, collect_joint, joined
+from polytask.bayes.posterior import (
     JointTasks,
     joint_posterior,
     log_densities_joint,
 )
-from polytask.bayes.marginal import Model
-from polytask.bayes.prior import Prior
+from polytask.bayes.prior import Model, Prior
 from polytask.exceptions import DataError
 
 
@@ -38,7 +38,7 @@ def test_the_likelihood_is_that_of_a_dense_normal_distribution(gaps, weighted):
     for model in MODELS:
         point, marginal = point_of(model), JointMarginal(rows, model, PULL)
         expected = plain.log_likelihood(model, point, np.mean(PULL.variances))
-        assert_allclose(marginal.evaluate(point).log_likelihood, expected, rtol=0, atol=1e-8)
+        assert_allclose(marginal.at(point).log_likelihood, expected, rtol=0, atol=1e-8)
 
 
 @pytest.mark.slow
@@ -47,18 +47,18 @@ def test_the_gradient_is_that_of_differences(gaps):
     rows, h = Problem(gaps).rows(), 1e-5
     for model in MODELS:
         point, marginal = point_of(model), JointMarginal(rows, model, PULL)
-        found = marginal.evaluate(point)
+        found = marginal.at(point)
 
         def slope(structure=0.0, noise=0.0, log_mean=0.0, at=point, of=marginal):
             def value(sign):
                 level = None if at.log_mean is None else at.log_mean + sign * log_mean
                 moved = Point(at.structure + sign * structure, at.noise + sign * noise, level)
-                return of.evaluate(moved).value
+                return of.at(moved).value
 
             return (value(1.0) - value(-1.0)) / (2 * h)
 
         own = [slope(structure=h * e) for e in np.eye(len(point.structure))]
-        assert_allclose(found.structure_slope, own, rtol=1e-5, atol=1e-6)
+        assert_allclose(found.gradient[: len(point.structure)], own, rtol=1e-5, atol=1e-6)
         for t, s in itertools.product(range(T), range(T)):
             E = np.zeros((T, T))
             E[t, s] += 0.5 * h
@@ -72,7 +72,7 @@ def test_both_ways_of_reducing_agree(monkeypatch):
     rows, varying = Problem(0.0, n=12).rows(), np.array([0, 1, 3])
     L = np.random.default_rng(2).normal(size=(3, 3))
     noise, root = point_of(MODELS[0]).noise, np.random.default_rng(3).normal(size=(P, 2))
-    monkeypatch.setattr(gaps_module, "_PIECE", 20)
+    monkeypatch.setattr(gaps_module, "_PRODUCTS", 20)
     pair = [way(rows, L, varying, noise) for way in (WholeRows, GappedRows)]
     beta, Z = np.arange(P) / P, rows.X[:5, varying]
     answers = [
@@ -96,7 +96,7 @@ def test_few_rows_and_no_variation():
     model = Model(Full(), tuple(range(6)), restricted=False)
     for structure in (np.zeros(21), np.random.default_rng(0).normal(size=21)):
         point = Point(structure, problem.Sigma, None)
-        found = JointMarginal(problem.rows(), model, PULL).evaluate(point)
+        found = JointMarginal(problem.rows(), model, PULL).at(point)
         # With two rows for six columns the mean leaves nothing of the targets.
         y, X, V = problem.dense(model, point, 1.0)
         expected = -0.5 * (len(y) * np.log(2 * np.pi) + np.linalg.slogdet(V)[1])
@@ -113,9 +113,9 @@ def test_em_steps_do_not_lower_the_likelihood(structure, restricted, gaps):
     model = Model(structure, ALL, restricted, gaussian_mean=True)
     marginal, point, values = JointMarginal(rows, model, PULL), point_of(model), []
     for _ in range(25):
-        found = marginal.evaluate(point)
+        found = marginal.at(point)
         values.append(found.value)
-        point = marginal.expect(point, found)
+        point = marginal.evaluate(marginal.expected(found)).point
     assert np.all(np.diff(values) < 1e-9)
     assert values[0] - values[-1] > 1.0
 
@@ -130,8 +130,8 @@ def test_the_maximum_is_one(structure, gaps):
     assert found.converged
     assert found.residual <= 1e-6
     marginal = JointMarginal(rows, model, pull)
-    at = marginal.evaluate(Point(found.params, found.noise, None))
-    assert_allclose(at.structure_slope, 0.0, atol=1e-3)
+    at = marginal.at(found.point)
+    assert_allclose(at.gradient[: len(found.params)], 0.0, atol=1e-3)
     assert_allclose(at.noise_slope, 0.0, atol=1e-2)
     other = Start(2.0 * np.eye(P), 0.3 * np.eye(5) + 0.2)
     again = learn_joint(rows, model, pull, other, Search(tol=1e-6))
@@ -178,7 +178,7 @@ def test_patterns_are_reduced_to_triangles():
     first, second = problem.rows(slice(0, 70)), problem.rows(slice(70, None))
     both = joined(first, second)
     point, model = point_of(MODELS[2]), MODELS[2]
-    values = [JointMarginal(r, model, PULL).evaluate(point).value for r in (rows, both)]
+    values = [JointMarginal(r, model, PULL).at(point).value for r in (rows, both)]
     assert_allclose(*values, rtol=1e-12)
     empty = problem.rows(slice(0, 0))
     assert joined(empty, empty).X.shape == (0, P)

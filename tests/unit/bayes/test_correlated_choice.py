@@ -8,20 +8,21 @@ from numpy.testing import assert_allclose
 from unit.bayes.correlated_cases import ALL, PULL, P, Problem
 
 from polytask.bayes import Diagonal, Full, NoVariation, Scalar
-from polytask.bayes.correlated_evidence import joint_likelihood_ratio
-from polytask.bayes.correlated_fit import (
+from polytask.bayes.choose import promised_gains
+from polytask.bayes.correlated import (
+    JointMarginal,
+    NoisePull,
     Search,
     Start,
     learn_correlated,
     learn_joint,
     noise_pull,
-    promised_gains,
     refined_pull,
     residual_correlation,
     start_of,
 )
-from polytask.bayes.correlated_marginal import JointMarginal, NoisePull, Point
-from polytask.bayes.marginal import Model
+from polytask.bayes.evidence import likelihood_ratios
+from polytask.bayes.prior import Model
 
 
 @pytest.mark.parametrize("gaps", [0.0, 0.2])
@@ -79,7 +80,7 @@ def test_one_task_needs_no_pull():
     model, start = Model(Scalar(), ALL), Start(np.eye(P), problem.Sigma)
     found = learn_joint(problem.rows(), model, PULL, start, Search())
     marginal = JointMarginal(problem.rows(), model, PULL)
-    refined = refined_pull(marginal, Point(found.params, found.noise, None))
+    refined = refined_pull(marginal, found.point)
     assert np.array_equal(refined.variances, PULL.variances)
 
 
@@ -111,7 +112,9 @@ def test_the_score_test_sees_correlated_coefficients():
         start = Start(np.eye(P), np.eye(30))
         found = learn_joint(problem.rows(), model, pull, start, Search())
         marginal = JointMarginal(problem.rows(), model, pull)
-        promised = promised_gains(marginal, Point(found.params, found.noise, None))
+        slope = marginal.at(found.point).slope
+        information = marginal.information(found.point)
+        promised = promised_gains(slope, information, found.covariance, 30)
         full = Model(Full(), ALL)
         whole = learn_joint(problem.rows(), full, pull, start_of(found), Search())
         gains.append((promised[1], whole.score - found.score))
@@ -129,7 +132,7 @@ def test_the_bootstrap_sees_variation_and_its_absence(gaps):
         model, start = Model(Scalar(), ALL), Start(0.1 * np.eye(P), np.eye(5))
         found = learn_joint(rows, model, NoisePull(2.0, np.ones(5)), start, Search())
         rng = np.random.default_rng(0)
-        p_values.append(joint_likelihood_ratio(rows, found, NoVariation(), 39, rng)[1])
+        p_values.append(likelihood_ratios(rows, found, 39, rng)[0][1])
     assert p_values[0] > 0.05
     assert p_values[1] <= 0.05
 
@@ -142,6 +145,6 @@ def test_p_values_are_not_small_by_chance():
         model, start = Model(Scalar(), ALL), Start(0.01 * np.eye(P), np.eye(4))
         found = learn_joint(rows, model, NoisePull(2.0, np.ones(4)), start, Search())
         rng = np.random.default_rng(seed)
-        p_values.append(joint_likelihood_ratio(rows, found, NoVariation(), 19, rng)[1])
+        p_values.append(likelihood_ratios(rows, found, 19, rng)[0][1])
     assert np.mean(np.array(p_values) <= 0.1) <= 0.3
     assert np.mean(p_values) > 0.3

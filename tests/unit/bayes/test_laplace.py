@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import pytest
 import scipy.sparse as sp
@@ -11,10 +9,14 @@ from numpy.testing import assert_allclose
 from scipy.special import expit, log_expit
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Prior, Scalar
-from polytask.bayes.laplace_engine import evidence
-from polytask.bayes.laplace_fit import ClassModel, PriorSearch, _Climb, learn_class_priors
+from polytask.bayes.laplace import (
+    LaplaceMarginal,
+    Problem,
+    evidence,
+    learn_class_priors,
+    learn_classes,
+)
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
-from polytask.bayes.laplace_posterior import class_posterior, posterior_under
 from polytask.bayes.laplace_rows import (
     Labelled,
     PaddedRows,
@@ -23,6 +25,9 @@ from polytask.bayes.laplace_rows import (
     block_posterior,
     row_blocks,
 )
+from polytask.bayes.posterior import class_posterior, posterior_under
+from polytask.bayes.prior import Model
+from polytask.bayes.search import maximise
 
 STRUCTURES = [
     NoVariation(),
@@ -105,7 +110,8 @@ def test_wide_tasks_take_the_kernel_form():
 )
 def test_gradient_is_that_of_finite_differences(structure, gaussian):
     data = labelled()
-    climb = _Climb(PriorSearch(data, 100), ClassModel(structure, tuple(VARYING), gaussian), 1e-6)
+    model = Model(structure, tuple(VARYING), gaussian_mean=gaussian)
+    climb = LaplaceMarginal(Problem(data), model)
     size = structure.n_parameters(len(VARYING))
     params = np.random.default_rng(2).normal(size=size + gaussian) * 0.6
     gradient, step = climb.evaluate(params).gradient, 1e-5
@@ -209,22 +215,25 @@ def test_independent_priors_need_diagonals_only(structure, mean_known):
 
 
 @pytest.mark.parametrize("n", [5, 30])
-def test_the_squared_diagonal_is_that_of_the_information_left(n):
+def test_the_information_about_pairs_is_that_of_what_is_left(n):
     data, rng = labelled(3, np.array([n]), p=12), np.random.default_rng(2)
     varying, factor = np.arange(1, 12), 0.4 * rng.normal(size=(11, 11))
     curvature = rng.uniform(0.1, 1.0, (1, n))
     (rows,) = row_blocks(data)
-    found = block_posterior(rows, curvature, Spread.of(factor, varying)).squared_diagonal()
+    found = block_posterior(rows, curvature, Spread.of(factor, varying)).pair_information()
     X = data.Z[:, varying]
     R = np.linalg.inv(np.diag(1 / curvature[0]) + X @ factor @ factor.T @ X.T)
-    assert_allclose(found, np.diagonal(X.T @ R @ X) ** 2, rtol=1e-9)
+    left = X.T @ R @ X
+    own = np.diagonal(left)
+    assert_allclose(found, np.multiply.outer(own, own) + left**2, rtol=1e-9)
 
 
 @pytest.mark.parametrize("few_vary", [True, False])
 def test_own_variances_of_wide_tasks_are_tried_where_they_promise_their_price(
     few_vary, monkeypatch
 ):
-    monkeypatch.setattr("polytask.bayes.laplace_fit.WIDEST_LOW_RANK", 5)
+    monkeypatch.setattr("polytask.bayes.laplace._WIDE", 5)
+    monkeypatch.setattr("polytask.bayes.choose._WIDE", 5)
     rng = np.random.default_rng(5)
     T, n, d = 30, 60, 8
     deviations = np.where(np.arange(d) < 2, 2.0, 0.0) if few_vary else np.full(d, 0.8)
@@ -233,10 +242,10 @@ def test_own_variances_of_wide_tasks_are_tried_where_they_promise_their_price(
     eta = np.einsum("ij,ij->i", Z[:, 1:], np.repeat(w, n, axis=0))
     y = (rng.random(T * n) < expit(eta)).astype(float)
     data = Labelled(Z, y, np.ones(T * n), np.arange(T + 1) * n)
-    found = learn_class_priors([data], None, tuple(range(d + 1)), True, (1e-5, 200))
-    tried = [candidate.structure for candidate in found.candidates]
+    (found,), candidates = learn_class_priors([data], None, tuple(range(d + 1)), True, (1e-5, 200))
+    tried = [candidate.structure for candidate in candidates]
     assert (Diagonal() in tried) is few_vary
-    assert found.structure == (Diagonal() if few_vary else Scalar())
+    assert found.model.structure == (Diagonal() if few_vary else Scalar())
 
 
 def test_rows_in_pieces_are_rows_at_once(monkeypatch):
@@ -266,8 +275,8 @@ def test_a_step_of_em_raises_the_evidence():
 
 
 def learn(data, structure=None, gaussian=True):
-    model = ClassModel(structure or Diagonal(), tuple(range(data.width)), gaussian)
-    return PriorSearch(data, 400).learn(model, 1e-7)
+    model = Model(structure or Diagonal(), tuple(range(data.width)), gaussian_mean=gaussian)
+    return learn_classes(Problem(data), model, 1e-7, 400)
 
 
 def simulated(deviation, T=40, n=40, p=3, seed=0):
@@ -309,14 +318,12 @@ def test_tasks_that_are_unlike_are_left_alone():
 
 def test_a_variance_at_zero_is_left_when_the_evidence_wants_it():
     data, _ = simulated(1.0)
-    search = PriorSearch(data, 400)
-    climb = _Climb(search, ClassModel(Diagonal(), (0, 1, 2), False), 1e-7)
-    stuck = np.array([0.0, 0.8, 0.8])
-    last = climb.evaluate(stuck)
-    assert last.gradient[0] == 0.0
-    moved = climb._escaped(replace(last, gradient=0 * last.gradient))
-    assert moved is not None
-    assert climb.evaluate(moved).value < last.value
+    climb = LaplaceMarginal(Problem(data), Model(Diagonal(), (0, 1, 2)))
+    stuck = maximise(climb, np.array([0.5, 0.8, 0.8]), 1e-7, 400).at.params * [0.0, 1.0, 1.0]
+    assert climb.evaluate(stuck).gradient[0] == 0.0
+    moved = maximise(climb, stuck, 1e-7, 400, expect=False).at
+    assert moved.params[0] != 0.0
+    assert moved.value < climb.evaluate(stuck).value
 
 
 def posterior(data, L=None):

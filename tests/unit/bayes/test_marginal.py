@@ -10,9 +10,10 @@ from numpy.testing import assert_allclose
 
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Scalar
 from polytask.bayes.blocks import block_of, collect_shared, collect_stacked, merged
-from polytask.bayes.fit import choose, learn, promised_gains, pull_to_common
-from polytask.bayes.marginal import Marginal, Model
-from polytask.bayes.prior import Prior, line_of, posterior_covariance, posterior_means
+from polytask.bayes.choose import promised_gains
+from polytask.bayes.normal import Marginal, choose_normal, learn, pull_to_common
+from polytask.bayes.posterior import line_of, posterior_covariance, posterior_means
+from polytask.bayes.prior import Model, Prior
 
 SIZES = (3, 7, 2, 9, 5, 1)
 P = 4
@@ -94,7 +95,7 @@ def test_blocks_that_are_not_kept_give_the_same(monkeypatch):
     marginal = Marginal(blocks_of(data), model, len(data))
     params = np.full(sum(marginal.sizes), 0.3)
     first = marginal.evaluate(params)
-    monkeypatch.setattr("polytask.bayes.marginal._KEPT_ENTRIES", 0)
+    monkeypatch.setattr("polytask.bayes.normal._KEPT_ENTRIES", 0)
     second = marginal.evaluate(params)
     assert first.value == second.value
     assert_allclose(first.gradient, second.gradient, rtol=1e-12)
@@ -214,7 +215,7 @@ def test_the_maximum_is_one(structure, restricted):
 
 
 def test_em_steps_do_not_lower_the_likelihood():
-    from polytask.bayes.fit import expected_second
+    from polytask.bayes.search import expected_second
 
     data = tasks((6,) * 12, weighted=False)
     marginal = Marginal(blocks_of(data), Model(Diagonal(), (0, 1, 2, 3)), 12)
@@ -240,7 +241,7 @@ def test_a_start_at_zero_is_left():
 
 def test_identical_tasks_have_no_spread():
     data = tasks((30,) * 15, weighted=False, spread=0.0)
-    learned, _ = choose(blocks_of(data), Model(NoVariation(), (0, 1, 2, 3)), 15)
+    learned, _ = choose_normal(blocks_of(data), Model(NoVariation(), (0, 1, 2, 3)), 15)
     assert isinstance(learned.model.structure, NoVariation)
     assert learned.covariance[0, 0] < 0.05
 
@@ -258,7 +259,7 @@ def correlated_tasks(T, n, seed=0):
 
 def test_correlation_is_found():
     data = correlated_tasks(60, 12)
-    learned, tried = choose(blocks_of(data), Model(NoVariation(), (0, 1, 2, 3)), 60)
+    learned, tried = choose_normal(blocks_of(data), Model(NoVariation(), (0, 1, 2, 3)), 60)
     assert isinstance(learned.model.structure, LowRank | Full)
     assert max(tried, key=lambda c: c.score).structure == learned.model.structure
     scores = {type(c.structure): c.score for c in tried}
@@ -268,9 +269,9 @@ def test_correlation_is_found():
 def test_a_sample_of_many_tasks_chooses_alike(monkeypatch):
     data = correlated_tasks(90, 8)
     model = Model(NoVariation(), (0, 1, 2, 3))
-    everything, _ = choose(blocks_of(data), model, 90)
-    monkeypatch.setattr("polytask.bayes.fit._SAMPLE", 30)
-    sampled, tried = choose(blocks_of(data), model, 90)
+    everything, _ = choose_normal(blocks_of(data), model, 90)
+    monkeypatch.setattr("polytask.bayes.normal._SAMPLE", 30)
+    sampled, tried = choose_normal(blocks_of(data), model, 90)
     assert {c.n_tasks for c in tried} == {30}
     assert sampled.model.structure == everything.model.structure
     assert_allclose(sampled.covariance, everything.covariance, rtol=0.05, atol=1e-3)
@@ -281,7 +282,9 @@ def test_the_score_test_sees_correlation_and_its_absence():
     for data in (correlated_tasks(60, 12), tasks((12,) * 60, weighted=False)):
         learned = learn(blocks_of(data), Model(Diagonal(), (0, 1, 2, 3)), 60)
         marginal = Marginal(blocks_of(data), learned.model, 60)
-        promises.append(promised_gains(marginal, learned.params)[0])
+        slope = marginal.evaluate(learned.params).slope
+        information = marginal.information(learned.params)
+        promises.append(promised_gains(slope, information, learned.relative, 60)[0])
     assert promises[0] > 20.0
     assert promises[1] < 6.0
 

@@ -7,7 +7,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from polytask.bayes.marginal import KernelMarginal
+from polytask.bayes.normal import KernelMarginal
 from polytask.exceptions import IncompatibleError
 
 

@@ -8,7 +8,7 @@ import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit
 
-import polytask.linear._bayes_structures as structures
+import polytask.linear._bayes_shared as structures
 from polytask import (
     BayesianMultiTaskClassifier,
     BayesianMultiTaskRegressor,
@@ -20,10 +20,9 @@ from polytask import (
 )
 from polytask.bayes import NoVariation, Prior, Scalar
 from polytask.bayes.blocks import RowSpace
-from polytask.bayes.laplace_engine import WeightEngine
-from polytask.bayes.laplace_fit import ClassModel, PriorSearch
-from polytask.bayes.laplace_kernel import KernelEngine
+from polytask.bayes.laplace import KernelEngine, Problem, WeightEngine
 from polytask.bayes.laplace_rows import Labelled, row_blocks
+from polytask.bayes.prior import Model
 
 D, T, N = 260, 3, 12
 TASK = np.repeat(["a", "b", "c"], N)
@@ -100,9 +99,9 @@ def test_a_search_in_rows_is_used_where_it_may_be():
     rng = np.random.default_rng(0)
     Z = np.column_stack([np.ones(6), rng.normal(size=(6, 9))])
     data = Labelled(Z, np.array([0, 1, 0, 1, 1, 0.0]), np.ones(6), np.array([0, 3, 6]))
-    search, every = PriorSearch(data, 50), tuple(range(10))
-    assert isinstance(search.engine(ClassModel(Scalar(), every, True)), KernelEngine)
-    assert isinstance(search.engine(ClassModel(Scalar(), (0, 2), True)), WeightEngine)
+    search, every = Problem(data), tuple(range(10))
+    assert isinstance(search.engine(Model(Scalar(), every, gaussian_mean=True)), KernelEngine)
+    assert isinstance(search.engine(Model(Scalar(), (0, 2), gaussian_mean=True)), WeightEngine)
 
 
 @pytest.mark.parametrize("sparse", [False, True])

@@ -1,217 +1,143 @@
-"""The marginal likelihood where labels have correlated noise, some of them missing."""
+"""Rows of one design whose labels have correlated noise, and their coefficients integrated out."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 
 import numpy as np
 import scipy.linalg
+from numpy.typing import NDArray
 from scipy.linalg import lapack
 
+from polytask._checks import sentence
 from polytask._registry import saveable
-from polytask.bayes.blocks import Array, Chosen
-from polytask.bayes.correlated import JointRows
-from polytask.bayes.marginal import Mask, Model, ridge_of
+from polytask.bayes.blocks import Array, Chosen, Index, RowSource
+from polytask.exceptions import DataError
+
+Mask = NDArray[np.bool_]
+
+# Rows are read and reduced so many numbers at a time.
+_PIECE = 500_000
+# Products of patterns are formed so many numbers at a time.
+_PRODUCTS = 4_000_000
 
 
-@saveable("bayes.noise_pull")
+@saveable("bayes.joint_rows")
 @dataclass(frozen=True, eq=False)
-class NoisePull:
-    """What the covariance of the noise is pulled to. Shapes: variances (T,)."""
+class JointRows:
+    """Rows of all tasks, times the roots of their weights, sorted by pattern."""
 
-    rows: float
-    variances: Array
+    # Shapes: X (m, p), Y (m, T), starts (P + 1,), labelled (P, T), count (P,).
+    # A pattern is a set of tasks; its rows have the labels of these and of no other task. What m
+    # rows of one pattern say about coefficients and noise is in the triangle of their QR factors,
+    # so no pattern keeps more rows than it has columns and labels.
 
-
-@dataclass(frozen=True, eq=False)
-class Point:
-    """Where the likelihood is evaluated. Shapes: structure (n_parameters,), noise (T, T)."""
-
-    structure: Array
-    noise: Array
-    log_mean: float | None
-
-
-@dataclass(frozen=True, eq=False)
-class JointEvaluation:
-    """The likelihood at one point."""
-
-    # Shapes: structure_slope (n_parameters,), covariance_slope (q, q), data_noise_slope (T, T),
-    # noise_slope (T, T), weights (q,), beta (p,), beta_covariance (p, p).
-
-    value: float
-    log_likelihood: float
-    structure_slope: Array
-    covariance_slope: Array
-    data_noise_slope: Array
-    noise_slope: Array
-    mean_slope: float | None
-    weights: Array
-    beta: Array
-    beta_covariance: Array
-
-
-@dataclass(frozen=True, eq=False)
-class _Mean:
-    """The generalised least squares estimate of the mean."""
-
-    beta: Array
-    covariance: Array
-    root: Array  # root root' is the covariance of the integrated coefficients, p rows
-    held: float  # what its prior charges for it
-    log_determinants: float
-
-
-class JointMarginal:
-    """The marginal likelihood of rows of several tasks."""
-
-    def __init__(self, rows: JointRows, model: Model, pull: NoisePull) -> None:
-        self.rows, self.model, self.pull = rows, model, pull
-        self.p, self.q = rows.X.shape[1], len(model.varying)
-        everything = model.varying == tuple(range(self.p))
-        self.varying: Chosen = (
-            slice(None) if everything else np.array(model.varying, dtype=np.intp)
-        )
-        labels = rows.labelled.sum(axis=1)
-        self.n_labels = float(rows.count @ labels)
-        self.n_rows = float(rows.count.sum())
-        self._unit = float(np.mean(pull.variances))
-        gram = (rows.X.T * labels[rows.pattern]) @ rows.X
-        self._ridge = ridge_of(gram) / self._unit
+    X: Array
+    Y: Array
+    starts: Index
+    labelled: Mask
+    count: Array
 
     @property
     def n_tasks(self) -> int:
         """Number of tasks."""
-        return self.rows.n_tasks
+        return int(self.Y.shape[1])
 
-    @cached_property
-    def _prior_mask(self) -> Mask:
-        mask = np.full(self.p, self.model.gaussian_mean)
-        mask[0] = False
-        return mask
+    @property
+    def pattern(self) -> Index:
+        """The pattern of every row kept, shape (m,)."""
+        return np.repeat(np.arange(len(self.count)), np.diff(self.starts))
 
-    @cached_property
-    def _integrated(self) -> Mask:
-        mask = np.full(self.p, self.model.restricted or self.model.gaussian_mean)
-        mask[0] = self.model.restricted
-        return mask
+    @property
+    def active(self) -> Index:
+        """The tasks with labels."""
+        return np.flatnonzero(self.labelled.any(axis=0))
 
-    def covariance(self, point: Point) -> Array:
-        """Return Omega, shape (q, q)."""
-        return self.model.structure.covariance(point.structure, self.q)
+    @property
+    def together(self) -> Array:
+        """Sums of the weights of the rows with the labels of two tasks, shape (T, T)."""
+        seen = self.labelled.astype(float)
+        return np.asarray(seen.T @ (self.count[:, None] * seen))
 
-    def reduce(self, point: Point) -> JointReduced:
-        """Integrate out the coefficients that vary."""
-        L = self.model.structure.factor(point.structure, self.q)
-        if L.shape[1] > self.q:
-            upper: Array = np.linalg.qr(L.T).R
-            L = upper.T
-        return reduced(self.rows, L, self.varying, point.noise)
+    def of(self, tasks: Index) -> JointRows:
+        """Return the same rows with the labels of some tasks; these include all with labels."""
+        return replace(self, Y=self.Y[:, tasks], labelled=self.labelled[:, tasks])
 
-    def evaluate(self, point: Point) -> JointEvaluation:
-        """Return the likelihood and its gradient."""
-        work = self.reduce(point)
-        totals = work.totals()
-        mean = self._mean(totals, point.log_mean)
-        slopes = work.slopes(mean.beta, mean.root)
-        flat = float(np.count_nonzero(self._integrated & ~self._prior_mask))
-        log_likelihood = -0.5 * (
-            (self.n_labels - flat) * np.log(2.0 * np.pi)
-            + totals.log_determinant
-            + mean.log_determinants
-            + slopes.misfit
-            + mean.held
-        )
-        structure = self.model.structure
-        log_prior, prior_slope = structure.log_prior(point.structure, self.q)
-        pulled, pull_slope = self._pulled(point.noise)
-        gradient = structure.pull_back(point.structure, self.q, slopes.covariance)
-        return JointEvaluation(
-            value=-log_likelihood - log_prior + pulled,
-            log_likelihood=log_likelihood,
-            structure_slope=gradient - prior_slope,
-            covariance_slope=slopes.covariance,
-            data_noise_slope=slopes.noise,
-            noise_slope=slopes.noise + pull_slope,
-            mean_slope=None if point.log_mean is None else self._mean_slope(mean, point.log_mean),
-            weights=slopes.weights,
-            beta=mean.beta,
-            beta_covariance=mean.covariance,
-        )
-
-    def expect(self, point: Point, found: JointEvaluation) -> Point:
-        """Take an EM step: never downhill, but for a structure without an exact M step."""
-        # The coefficients, the mean that is integrated out and missing labels are what is not
-        # observed; their second moments follow from the slopes at the point.
-        model = self.model
-        Omega = self.covariance(point)
-        second = Omega - (2.0 / self.n_tasks) * Omega @ found.covariance_slope @ Omega
-        errors = self.errors(point, found)
-        errors[np.diag_indices_from(errors)] += self.pull.rows * self.pull.variances
-        noise = errors / (self.n_rows + self.pull.rows)
-        log_mean = point.log_mean
-        if log_mean is not None and found.mean_slope is not None:
-            share = 1.0 - 2.0 * found.mean_slope / np.count_nonzero(self._prior_mask)
-            log_mean += float(np.log(max(share, np.finfo(float).tiny)))
-        return Point(model.structure.start(_positive(second)), noise, log_mean)
-
-    def errors(self, point: Point, found: JointEvaluation) -> Array:
-        """Return the expected products of all rows' noise, missing labels included, (T, T)."""
-        Sigma = point.noise
-        moments = self.n_rows * Sigma - 2.0 * Sigma @ found.data_noise_slope @ Sigma
-        return np.asarray(0.5 * (moments + moments.T))
-
-    def information(self, point: Point) -> Array:
-        """Return the expected information about the entries of Omega, each tied to its mirror."""
-        return self.reduce(point).information()
-
-    def _mean(self, totals: JointTotals, log_mean: float | None) -> _Mean:
-        added = self._ridge.copy()
-        if log_mean is not None:
-            added[self._prior_mask] += np.exp(-log_mean) / self._unit
-        B = totals.gram + np.diag(added)
-        if not np.isfinite(B).all():
-            raise np.linalg.LinAlgError("moments without digits")
-        lower = np.linalg.cholesky(B)
-        inverse = scipy.linalg.solve_triangular(lower, np.eye(self.p), lower=True)
-        beta = inverse.T @ (inverse @ totals.cross)
-        inside = self._integrated
-        log_determinants, root = 0.0, np.zeros((self.p, 0))
-        if inside.any():
-            part = lower if inside.all() else np.linalg.cholesky(B[np.ix_(inside, inside)])
-            root = np.zeros((self.p, len(part)))
-            root[inside] = scipy.linalg.solve_triangular(part, np.eye(len(part)), lower=True).T
-            log_determinants = 2.0 * float(np.log(np.diagonal(part)).sum())
-        if log_mean is not None:
-            size = float(np.count_nonzero(self._prior_mask))
-            log_determinants += size * (log_mean + np.log(self._unit))
-        return _Mean(beta, inverse.T @ inverse, root, float(added @ beta**2), log_determinants)
-
-    def _pulled(self, noise: Array) -> tuple[float, Array]:
-        """Return minus the log density of the noise, and its derivative."""
-        rows, target = self.pull.rows, self.pull.variances
-        inverse = np.linalg.inv(noise)
-        inverse = 0.5 * (inverse + inverse.T)
-        log_determinant = float(np.linalg.slogdet(noise)[1] - np.log(target).sum())
-        trace = float(np.diagonal(inverse) @ target)
-        slope = inverse - (inverse * target) @ inverse
-        return 0.5 * rows * (log_determinant + trace - len(target)), 0.5 * rows * slope
-
-    def _mean_slope(self, mean: _Mean, log_mean: float) -> float:
-        """Return the derivative with respect to the log variance of the prior of the mean."""
-        mask = self._prior_mask
-        spread = float(np.sum(mean.root[mask] ** 2) + np.sum(mean.beta[mask] ** 2))
-        size = float(np.count_nonzero(mask))
-        return 0.5 * (size - spread * float(np.exp(-log_mean)) / self._unit)
+    def parts(self) -> Iterator[tuple[slice, Mask]]:
+        """Yield the rows of every pattern and its tasks."""
+        for k, tasks in enumerate(self.labelled):
+            yield slice(int(self.starts[k]), int(self.starts[k + 1])), tasks
 
 
-def _positive(covariance: Array) -> Array:
-    """Return a symmetric matrix without the negative eigenvalues that rounding leaves."""
-    values, vectors = np.linalg.eigh(0.5 * (covariance + covariance.T))
-    return np.asarray((vectors * np.maximum(values, 0.0)) @ vectors.T)
+def collect_joint(rows: RowSource, p: int, Y: Array, weight: Array) -> JointRows:
+    """Collect rows of one design. Shapes: Y, weight (n, T)."""
+    own = weight.max(axis=1, initial=0.0)
+    labelled = weight > 0
+    differs = np.flatnonzero((labelled & (weight != own[:, None])).any(axis=1))
+    if len(differs):
+        allowed = "the same for all labels of a row where their noise is correlated"
+        at = int(differs[0])
+        got = f"{weight[at][labelled[at]].min():g} and {own[at]:g}"
+        raise DataError(sentence("weight", "collect_joint", allowed, got, f"row {at}"))
+    used = np.flatnonzero(own > 0)
+    patterns, which = np.unique(labelled[used], axis=0, return_inverse=True)
+    found = [
+        _reduced(rows, p, Y, np.sqrt(own), (used[which.ravel() == k], tasks))
+        for k, tasks in enumerate(patterns)
+    ]
+    count: Array = np.bincount(which.ravel(), own[used], len(patterns)).astype(float)
+    return _stacked(found, patterns, count, p, Y.shape[1])
+
+
+def joined(first: JointRows, second: JointRows) -> JointRows:
+    """Return the rows of both."""
+    p = first.X.shape[1]
+    kept: dict[bytes, list[Array]] = {}
+    count: dict[bytes, float] = {}
+    for own in (first, second):
+        for (part, tasks), weight in zip(own.parts(), own.count.tolist(), strict=True):
+            key = tasks.tobytes()
+            kept.setdefault(key, []).append(np.column_stack([own.X[part], own.Y[part]]))
+            count[key] = count.get(key, 0.0) + weight
+    patterns = [np.frombuffer(key, dtype=bool) for key in kept]
+    found = [
+        _triangle(np.concatenate(parts), p, tasks)
+        for parts, tasks in zip(kept.values(), patterns, strict=True)
+    ]
+    labelled = np.array(patterns, dtype=bool).reshape(-1, first.n_tasks)
+    return _stacked(found, labelled, np.array([*count.values()], dtype=float), p, first.n_tasks)
+
+
+def _reduced(rows: RowSource, p: int, Y: Array, root: Array, pattern: tuple[Index, Mask]) -> Array:
+    """Return the rows of a pattern, or their triangle where that is smaller."""
+    numbers, tasks = pattern
+    step = max(1, _PIECE // (p + Y.shape[1]))
+    kept = np.zeros((0, p + Y.shape[1]))
+    for start in range(0, len(numbers), step):
+        part = numbers[start : start + step]
+        targets = np.where(tasks, Y[part], 0.0)
+        piece = np.column_stack([rows(part), targets]) * root[part, None]
+        kept = _triangle(np.concatenate([kept, piece]), p, tasks)
+    return kept
+
+
+def _triangle(rows: Array, p: int, tasks: Mask) -> Array:
+    """Return rows of the same moments, no more than columns that are not zero."""
+    columns = np.concatenate([np.arange(p), p + np.flatnonzero(tasks)])
+    if len(rows) <= len(columns):
+        return rows
+    reduced = np.zeros((len(columns), rows.shape[1]))
+    reduced[:, columns] = np.linalg.qr(rows[:, columns], mode="r")
+    return reduced
+
+
+def _stacked(found: list[Array], labelled: Mask, count: Array, p: int, n_tasks: int) -> JointRows:
+    rows = np.concatenate([np.zeros((0, p + n_tasks)), *found])
+    starts = np.cumsum([0, *[len(part) for part in found]]).astype(np.intp)
+    return JointRows(rows[:, :p], rows[:, p:], starts, labelled, count)
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,10 +297,6 @@ class WholeRows(JointReduced):
         return np.asarray((self.Q * own[:, None, :]) @ self.Q.T)
 
 
-# Products of patterns are formed so many numbers at a time.
-_PIECE = 4_000_000
-
-
 class GappedRows(JointReduced):
     """Rows of which some lack labels."""
 
@@ -492,7 +414,7 @@ class GappedRows(JointReduced):
         if not c:
             return F, spread
         moved = self._back(self.seen[:, :-1] @ root).reshape(self.T, self.r, c)
-        step = max(1, _PIECE // (self.T * max(self.T, c)))
+        step = max(1, _PRODUCTS // (self.T * max(self.T, c)))
         for start in range(0, len(self.Z), step):
             part = slice(start, start + step)
             left = (self.rows.X[part] @ root)[:, None] - np.tensordot(self.ZL[part], moved, (1, 1))
@@ -522,7 +444,7 @@ class GappedRows(JointReduced):
     def _grams(self, U: Array, V: Array) -> Iterator[tuple[slice, Array]]:
         """Yield U_p'V_p of some patterns at a time, each as a row."""
         size = U.shape[1] * V.shape[1]
-        step = max(1, _PIECE // max(size, self.T**2))
+        step = max(1, _PRODUCTS // max(size, self.T**2))
         starts = self.rows.starts
         for first in range(0, len(self.A), step):
             which = slice(first, min(first + step, len(self.A)))
@@ -534,7 +456,7 @@ class GappedRows(JointReduced):
 
     def _scaled(self, values: Array, part: slice) -> Array:
         """Return A_p times the values (m, T, c) of some rows."""
-        step = max(1, _PIECE // (self.T * max(self.T, values.shape[2])))
+        step = max(1, _PRODUCTS // (self.T * max(self.T, values.shape[2])))
         pattern = self.rows.pattern[part]
         found = np.empty_like(values)
         for start in range(0, len(values), step):

@@ -1,4 +1,4 @@
-"""The posterior of many logistic tasks as a normal model, and how further rows change it."""
+"""The coefficients of tasks given their rows and a prior."""
 
 from __future__ import annotations
 
@@ -7,19 +7,174 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 import scipy.linalg
-from numpy.typing import NDArray
 
 from polytask._registry import saveable
-from polytask.bayes.blocks import RowSpace, opened_rows, solve_lower
+from polytask.bayes.blocks import Array, Block, Chosen, Index, RowSpace, opened_rows, solve_lower
+from polytask.bayes.correlated_rows import JointReduced, JointRows, reduced
 from polytask.bayes.laplace_mode import Beliefs, Mode, Point, curvatures, posterior_mode, residuals
 from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
-from polytask.bayes.prior import Prior
+from polytask.bayes.prior import Prior, factor_of
 
-Array = NDArray[np.float64]
-Index = NDArray[np.intp]
-
+# Of a row that nothing but itself speaks for, this share of its noise counts as left.
+_NO_ROOM = 1e-9
 # Share of the largest moment that is added to those of columns that depend on each other.
 _RIDGE = 1e-12
+
+
+def noise_of(prior: Prior, n_tasks: int) -> Array:
+    """Return the noise variance of every task; tasks beyond those of the prior have the mean."""
+    # Shapes: result (n_tasks,).
+    known = np.atleast_1d(np.asarray(prior.noise, dtype=float))
+    if len(known) == 1:
+        return np.full(n_tasks, known[0])
+    more = max(n_tasks - len(known), 0)
+    return np.concatenate([known, np.full(more, known.mean())])[:n_tasks]
+
+
+def posterior_means(blocks: Sequence[Block], prior: Prior, n_tasks: int) -> Array:
+    """Return the posterior mean coefficients of every task. Shapes: result (n_tasks, p)."""
+    means = np.repeat(prior.mean[None], n_tasks, axis=0)
+    noise, varying = noise_of(prior, n_tasks), _chosen(prior)
+    L = factor_of(prior.covariance)
+    Psi = L @ L.T
+    for block in blocks:
+        owned = noise[block.tasks]
+        alike = bool(np.all(owned == owned.flat[0]))
+        part = block if alike else block.apart()
+        own = float(owned.flat[0])
+        if alike:
+            reduced = part.reduce(L / np.sqrt(own), varying)
+        else:
+            reduced, own = part.reduce(L, varying, 1.0 / noise), 1.0
+        scores = np.swapaxes(reduced.scores(prior.mean, varying), 1, 2)
+        means[part.tasks[:, :, None], prior.varying] += scores @ (Psi / own)
+    return means
+
+
+def posterior_covariance(line: Block | None, prior: Prior, noise: float) -> Array:
+    """Return the covariance of the coefficients of one task. Shapes: result (p, p)."""
+    if line is None:
+        return prior.spread
+    varying = _chosen(prior)
+    L = factor_of(prior.covariance)
+    reduced = line.reduce(L / np.sqrt(noise), varying)
+    Psi = L @ L.T / noise
+    p = len(prior.mean)
+    left = Psi - Psi @ reduced.precisions(varying)[0] @ Psi
+    covariance = np.zeros((p, p))
+    covariance[np.ix_(prior.varying, prior.varying)] = noise * left
+    if prior.mean_covariance is not None:
+        passed = np.eye(p)
+        passed[prior.varying] -= Psi @ reduced.couplings(np.eye(p), varying)[0]
+        covariance += passed @ prior.mean_covariance @ passed.T
+    return 0.5 * (covariance + covariance.T)
+
+
+def line_of(blocks: Sequence[Block], task: int) -> Block | None:
+    """Return the rows of one task as a block of one line, None if it has none."""
+    for block in blocks:
+        hit = np.flatnonzero((block.tasks == task).any(axis=1))
+        if len(hit):
+            single = block.lines(slice(int(hit[0]), int(hit[0]) + 1)).apart()
+            at = int(np.flatnonzero(single.tasks[:, 0] == task)[0])
+            return single.lines(slice(at, at + 1))
+    return None
+
+
+def _chosen(prior: Prior) -> Chosen:
+    everything = np.array_equal(prior.varying, np.arange(len(prior.mean)))
+    return slice(None) if everything else prior.varying
+
+
+@saveable("bayes.joint_tasks")
+@dataclass(frozen=True, eq=False)
+class JointTasks:
+    """Tasks whose noise is correlated. Shapes: noise (T, T)."""
+
+    rows: JointRows
+    noise: Array
+
+    @property
+    def n_tasks(self) -> int:
+        """Number of tasks."""
+        return len(self.noise)
+
+
+@dataclass(frozen=True, eq=False)
+class JointPosterior:
+    """The coefficients of T tasks. Shapes: means (T, p), own (T, q, q), responses (T, q, p)."""
+
+    prior: Prior
+    means: Array
+    own: Array
+    responses: Array
+
+    def covariance(self, task: int) -> Array:
+        """Return the covariance of the coefficients of one task, shape (p, p)."""
+        varying, p = self.prior.varying, len(self.prior.mean)
+        found = np.zeros((p, p))
+        found[np.ix_(varying, varying)] = self.own[task]
+        if self.prior.mean_covariance is not None:
+            passed = np.eye(p)
+            passed[varying] -= self.responses[task]
+            found += passed @ self.prior.mean_covariance @ passed.T
+        return np.asarray(0.5 * (found + found.T))
+
+
+def joint_posterior(joint: JointTasks, prior: Prior) -> JointPosterior:
+    """Return the coefficients of tasks given their rows and a prior."""
+    T, p, q = joint.n_tasks, len(prior.mean), len(prior.varying)
+    means = np.repeat(prior.mean[None], T, axis=0)
+    own = np.repeat(prior.covariance[None], T, axis=0)
+    responses = np.zeros((T, q, p))
+    active = joint.rows.active
+    if len(active):
+        work = _work(joint, prior)
+        means[np.ix_(active, prior.varying)] += work.deviations(prior.mean)
+        own[active], responses[active] = work.own_covariances(), work.responses()
+    return JointPosterior(prior, means, own, responses)
+
+
+def log_densities_joint(
+    joint: JointTasks, prior: Prior, rows: tuple[Array, Array, Array]
+) -> Array:
+    """Return the log density of every label given all other rows, its own row left out."""
+    # Shapes: result (n, T).
+    # With H the posterior covariance of a row's ``W'x``, Sigma that of its noise and r its
+    # residuals from the posterior means, its labels given all other rows have the residuals
+    # ``Sigma (Sigma - v H)^-1 r`` and the covariance ``Sigma (Sigma - v H)^-1 Sigma / v``. The
+    # prior and Sigma count as known.
+    X, Y, v = rows
+    means = joint_posterior(joint, prior).means
+    misfit, active = Y - X @ means.T, joint.rows.active
+    H = np.zeros((len(X), joint.n_tasks, joint.n_tasks))
+    H[:, active[:, None], active] = _work(joint, prior).covariances_at(X[:, prior.varying])
+    found = np.full(Y.shape, np.nan)
+    for i, own in enumerate(~np.isnan(Y)):
+        if own.any():
+            S, used = joint.noise[np.ix_(own, own)], v[i] * H[i][np.ix_(own, own)]
+            found[i, own] = _left_out(S, used, misfit[i, own], v[i])
+    return found
+
+
+def _left_out(S: Array, used: Array, r: Array, v: float) -> Array:
+    """Return the log densities of one row's labels."""
+    root = np.linalg.cholesky(S)
+    inner = np.linalg.solve(root, np.linalg.solve(root, used).T)
+    share, U = np.linalg.eigh(0.5 * (inner + inner.T))
+    left = np.maximum(1.0 - share, _NO_ROOM)
+    back = root @ U
+    residual = back @ ((U.T @ np.linalg.solve(root, r)) / left)
+    variance = np.sum(back**2 / left, axis=1) / v
+    return np.asarray(-0.5 * (np.log(2.0 * np.pi * variance) + residual**2 / variance))
+
+
+def _work(joint: JointTasks, prior: Prior) -> JointReduced:
+    active = joint.rows.active
+    everything = np.array_equal(prior.varying, np.arange(len(prior.mean)))
+    varying: Chosen = slice(None) if everything else prior.varying
+    noise = joint.noise[np.ix_(active, active)]
+    return reduced(joint.rows.of(active), factor_of(prior.covariance), varying, noise)
 
 
 @saveable("bayes.class_posterior")
