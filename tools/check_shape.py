@@ -29,7 +29,6 @@ KNOWN = {
     "data": 22,
     "datafits": 5,
     "linear": 7,
-    "penalties": 8,
     "selection": 10,
     "solvers": 6,
     "task_relations": 1,

@@ -12,6 +12,7 @@ from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
 from polytask.penalties.spectral import TraceBall
+from polytask.penalties.sums import Sum
 
 Maker = Callable[..., Penalty]
 
@@ -35,7 +36,9 @@ def register(exported: Mapping[str, Any]) -> None:
         kind = get_type_hints(made).get("return") if name in functions else made
         if not inspect.isclass(kind) or not issubclass(kind, Penalty) or made is parse:
             continue
-        if inspect.isabstract(made) or (kind is made and name.lower() in written):
+        if inspect.isabstract(made) or made is Sum:
+            continue  # a sum is written with +
+        if kind is made and name.lower() in written:
             continue
         _MAKERS[name] = made
         with suppress(TypeError, ParameterError):

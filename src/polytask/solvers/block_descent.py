@@ -14,8 +14,7 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import CompiledRows, Conjugate, Penalty, Proximable, RowKernel, decompose
-from polytask.penalties.decomposition import RidgedRows
-from polytask.penalties.weighted import rows_of
+from polytask.penalties.decomposition import Ridged
 from polytask.solvers._block_data import (
     Beside,
     Engine,
@@ -351,7 +350,7 @@ def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:
     """Return the compiled penalty and the ridge beside it, None if there is none."""
     if isinstance(penalty, CompiledRows):
         return penalty, 0.0
-    if not isinstance(penalty, RidgedRows) or penalty.ridge.centre is not None:
+    if not isinstance(penalty, Ridged) or penalty.ridge.centre is not None:
         return None
     inner = penalty.penalty
     return (inner, penalty.ridge.weight) if isinstance(inner, CompiledRows) else None
@@ -527,7 +526,8 @@ class _Run:
         certifiable = self.objective.certifiable and self.objective.free is None
         reference = self.objective.reference
         start = answer.at.value, reference, self.memory.slow
-        inner = Inner(engine, rows_of(self.rough, rows), certifiable, *start)
+        part = None if self.rough is None else self.rough.of_rows(rows)
+        inner = Inner(engine, part, certifiable, *start)
         wanted = share * self.tol
         if capped:
             wanted = max(wanted, _GROWING_SHARE * answer.certificate.relative)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -24,10 +23,8 @@ from polytask.datafits import (
 from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Squared
-from polytask.penalties import L2, GroupNorm, Penalty, Proximable, Sum, decompose
-from polytask.penalties.base import PerFeature
+from polytask.penalties import L2, BlockSeparable, Penalty, Proximable, Sum, decompose
 from polytask.penalties.decomposition import Ridged
-from polytask.penalties.groups import GroupNest
 from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
 from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient, carried_on
 from polytask.solvers.objective import Objective
@@ -125,14 +122,12 @@ def _has_features(datafit: Datafit) -> bool:
     )
 
 
-def _parts(rough: Proximable | None) -> tuple[GroupNorm | GroupNest, float] | None:
+def _parts(rough: Proximable | None) -> tuple[BlockSeparable, float] | None:
     """Return a norm of groups and the ridge beside it, None if there is none."""
     if isinstance(rough, Ridged) and rough.ridge.centre is None:
         found = _parts(rough.penalty)
         return None if found is None else (found[0], rough.ridge.weight)
-    if isinstance(rough, GroupNest):
-        return (rough, 0.0) if _rowwise(rough) else None
-    return (rough, 0.0) if isinstance(rough, GroupNorm) else None
+    return (rough, 0.0) if isinstance(rough, BlockSeparable) and _rowwise(rough) else None
 
 
 def _rowwise(part: object) -> bool:
@@ -142,19 +137,9 @@ def _rowwise(part: object) -> bool:
 
 
 def _has_equal_rows(member: object) -> bool:
-    if not isinstance(member, Penalty) or isinstance(member, PerFeature):
+    if not isinstance(member, Penalty) or member.by_feature:
         return False
     return member.null_point is None
-
-
-def _of_groups(norm: GroupNorm | GroupNest, chosen: Index) -> GroupNorm | GroupNest:
-    """Return the penalty of some groups alone, their features numbered anew."""
-    if isinstance(norm, GroupNest):
-        return GroupNest((norm.members[0], _of_groups(norm.groups, chosen)))
-    ends = np.cumsum([0, *[len(norm.groups[g]) for g in chosen]]).tolist()
-    groups = tuple(tuple(range(a, b)) for a, b in itertools.pairwise(ends))
-    weights = None if norm.weights is None else tuple(norm.weights[g] for g in chosen)
-    return replace(norm, groups=groups, weights=weights)
 
 
 def _of_features(datafit: Datafit, rows: Index) -> Datafit:
@@ -203,8 +188,7 @@ class _Run:
         if found is None or rough is None:
             raise IncompatibleError("GroupDescent needs a norm of groups of features.")
         self.rough, (self.norm, self.ridge) = rough, found
-        groups = self.norm.groups.groups if isinstance(self.norm, GroupNest) else self.norm.groups
-        self.groups = [np.asarray(group, dtype=np.intp) for group in groups]
+        self.groups = [np.asarray(block, dtype=np.intp) for block in self.norm.blocks]
         self.objective, self.tol, self.max_iter = objective, tol, max_iter
         self.whole = False
         self.owner = np.empty(objective.datafit.shape[0], dtype=np.intp)
@@ -290,7 +274,7 @@ class _Run:
         if capped:
             tol = max(tol, _GROWING_SHARE * best.relative)
         rows, smooth = self._rows(working), self.objective.curved
-        penalty: Penalty = _of_groups(self.norm, working)
+        penalty: Penalty = self.norm.of_blocks(working)
         if self.ridge > 0:
             penalty = penalty + L2(self.ridge)
         if isinstance(smooth, Penalty):

@@ -19,9 +19,9 @@ from polytask.penalties import (
     Smooth,
     decompose,
 )
-from polytask.penalties.decomposition import Ridge, RidgedRows
+from polytask.penalties.base import NO_ROWS
+from polytask.penalties.decomposition import Ridge, Ridged
 from polytask.penalties.sums import Sum
-from polytask.penalties.weighted import rows_of, unpenalised_rows
 from polytask.solvers._free_rows import Evaluate, FreeRows, Index, hessian_product, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
@@ -233,10 +233,10 @@ class Objective:
         return longest > _SHORTEST * self.datafit.precision
 
     def _free_rows(self) -> FreeRows | None:
-        index = unpenalised_rows(self.rough)
+        index = NO_ROWS if self.rough is None else self.rough.unpenalised
         if not index.size:
             return None
-        outside = _smooth_ridge(self.rough.ridge) if isinstance(self.rough, RidgedRows) else None
+        outside = _smooth_ridge(self.rough.ridge) if isinstance(self.rough, Ridged) else None
         return FreeRows(self.datafit, index, self.curved, outside)
 
     def fitted(self, W: Array, at: Evaluation) -> tuple[Array, Evaluation]:
@@ -291,7 +291,7 @@ class Objective:
             return None
         gradient, slack = self._orthogonal(W, at.gradient)
         if rows is not None:
-            rough, W, gradient = rows_of(rough, rows), W[rows], gradient[rows]
+            rough, W, gradient = rough.of_rows(rows), W[rows], gradient[rows]
         c = min(1.0, rough.feasible_scale(-gradient))
         dual = -at.conjugate(c) - rough.conjugate(-c * gradient)
         gap = at.value + float(rough.value(W)) - dual + slack
@@ -301,7 +301,7 @@ class Objective:
         """Return the gradient, 0 in fitted rows, and what that leaves out of the gap."""
         # There it is rounding, worth its product with how far these rows are from their best;
         # where it is more than rounding, they are not at their best, and nothing bounds the gap.
-        if self.free is None or isinstance(self.rough, RidgedRows):
+        if self.free is None or isinstance(self.rough, Ridged):
             return gradient, 0.0
         index = self.free.index
         slack = float(np.linalg.norm(gradient[index]) * np.linalg.norm(W[index]))

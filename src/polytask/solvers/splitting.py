@@ -12,10 +12,8 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
 from polytask.datafits.base import Array, too_large
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Conjugate, NullStrength, Penalty, Quadratic
-from polytask.penalties.decomposition import RidgedRows, separate
-from polytask.penalties.sums import Composed
-from polytask.penalties.weighted import binds_signs, unpenalised_rows
+from polytask.penalties import Composed, Conjugate, NullStrength, Penalty, Quadratic
+from polytask.penalties.decomposition import Ridged, separate
 from polytask.solvers._free_rows import FreeRows, null_gradient
 from polytask.solvers._splitting_map import (
     Extrapolated,
@@ -59,10 +57,10 @@ class SplitObjective:
     def _free_features(self) -> FreeFeatures | None:
         """Return the features that nothing but smooth terms penalises, for losses with kinks."""
         # With a ridge the conjugate has no limits.
-        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, RidgedRows):
+        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, Ridged):
             return None
-        index = unpenalised_rows(self.penalty)
-        if self.penalty.strength == 0 and not binds_signs(self.penalty):
+        index = self.penalty.unpenalised
+        if self.penalty.strength == 0 and not self.penalty.binds_signs:
             index = np.arange(self.datafit.shape[0])
         return FreeFeatures(self.datafit, index) if index.size else None
 

@@ -77,7 +77,7 @@ class _Case:
         if found.parts is None or not isinstance(self.penalty, Parts):
             return self.objective(found.W)
         pairs = zip(self.penalty.members, found.parts, strict=True)
-        return self.datafit.evaluate(found.W).value + sum(m.value(part) for m, part in pairs)
+        return self.datafit.evaluate(found.W).value + sum(float(m.value(u)) for m, u in pairs)
 
     def stage(self, W: np.ndarray) -> float:
         """Return the objective that the answer minimises."""

@@ -27,7 +27,7 @@ from polytask.penalties import (
     Proximable,
     SparseGroup,
 )
-from polytask.penalties.groups import GroupNest
+from polytask.penalties.groups import GroupNormSum
 from polytask.penalties.rows import sparse_and_group
 
 _ROUNDS = 20_000
@@ -258,7 +258,7 @@ def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None
 
 def in_metric(penalty: Proximable) -> bool:
     """Tell whether `prox_in_metric` knows the minimiser for a penalty."""
-    if isinstance(penalty, GroupNest):
+    if isinstance(penalty, GroupNormSum):
         # Only entries stay entries when a group is shortened by unequal shares.
         return isinstance(penalty.rows, L1)
     return prox_in_metric.dispatch(type(penalty)) is not prox_in_metric.dispatch(object)
@@ -315,7 +315,7 @@ def _(penalty: GroupNorm, W: Tensor, scale: Tensor, step: float) -> Tensor:
 
 
 @prox_in_metric.register
-def _(penalty: GroupNest, W: Tensor, scale: Tensor, step: float) -> Tensor:
+def _(penalty: GroupNormSum, W: Tensor, scale: Tensor, step: float) -> Tensor:
     if not in_metric(penalty):
         raise no_metric(penalty)
     return prox_in_metric(
