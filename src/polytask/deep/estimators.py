@@ -22,6 +22,7 @@ from polytask._estimator.classes import (
     keep_classes,
     probabilities,
 )
+from polytask._estimator.layout import make_layout
 from polytask._estimator.nested import strengths
 from polytask._estimator.ranges import Between
 from polytask._estimator.scoring import LossTasks
@@ -230,14 +231,11 @@ class DeepEstimator(MultiTaskEstimator):
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         outcomes = self._outcomes(data)
-        fitted = fit_tables(self, data, outcomes)
-        columns = fitted.prepared.layout.columns
+        self._tasks, self.history_, self.solution_ = fit_tables(self, data, outcomes)
+        columns = make_layout(data.tasks, outcomes).columns
         self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
-        self.task_weight_sums_ = fitted.prepared.counts
-        self.history_ = fitted.history
-        self.solution_ = fitted.result
-        self.n_iter_ = fitted.result.n_iter
-        self._tasks = fitted.tasks
+        self.task_weight_sums_ = self._tasks.counts
+        self.n_iter_ = self.solution_.n_iter
         keep_classes(self, outcomes)
 
     def search_space(self) -> Space:

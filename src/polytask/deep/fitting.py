@@ -82,17 +82,11 @@ class Prepared:
         return table_rows(scaled, y, weight, task, part.n_tasks, place)
 
 
-@dataclass(frozen=True)
-class Fitted:
-    """A trained network and what happened."""
-
-    tasks: DeepTasks
-    history: History
-    result: TrainingResult
-    prepared: Prepared
-
-
-def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noqa: ANN401
+def fit_tables(
+    model: Any,  # noqa: ANN401 - a deep estimator
+    data: TaskData,
+    outcomes: Outcomes,
+) -> tuple[DeepTasks, History, TrainingResult]:
     """Fit the network of a deep estimator."""
     owner = type(model).__name__
     settings = settings_of(model)
@@ -135,7 +129,7 @@ def fit_tables(model: Any, data: TaskData, outcomes: Outcomes) -> Fitted:  # noq
         present=data.present if data.form is not Form.TARGETS else None,
         device=str(engine.device),
     )
-    return Fitted(tasks, history, result, prepared)
+    return tasks, history, result
 
 
 def _prepared(model: Any, data: TaskData, outcomes: Outcomes) -> Prepared:  # noqa: ANN401

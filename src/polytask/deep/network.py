@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -39,9 +40,7 @@ def category_blocks(encoder: TableEncoder | None) -> tuple[Block, ...]:
 
 def measured(encoder: TableEncoder | None, n_features: int) -> NDArray[np.bool_]:
     """Return which features are measured numbers, not indicators of 0 and 1."""
-    if encoder is None:
-        return np.ones(n_features, dtype=bool)
-    real = np.zeros(n_features, dtype=bool)
+    real = np.full(n_features, encoder is None)
     # Behind a number comes the flag of its missing cells, if it has one.
     real[[start for kind, start, _ in _columns(encoder) if kind == "numeric"]] = True
     return real
@@ -49,12 +48,10 @@ def measured(encoder: TableEncoder | None, n_features: int) -> NDArray[np.bool_]
 
 def _columns(encoder: TableEncoder | None) -> list[tuple[str, int, int]]:
     """Return kind, first feature and end of every column that makes features."""
-    found, start = [], 0
-    for column in () if encoder is None else encoder.report_.columns:
-        if not column.dropped:
-            found.append((column.kind, start, start + len(column.features)))
-            start += len(column.features)
-    return found
+    columns = () if encoder is None else encoder.report_.columns
+    used = [column for column in columns if not column.dropped]
+    ends = itertools.accumulate(len(column.features) for column in used)
+    return [(c.kind, end - len(c.features), end) for c, end in zip(used, ends, strict=True)]
 
 
 class CategoryVectors(nn.Module):

@@ -257,26 +257,17 @@ def is_dataset(X: object) -> TypeGuard[Dataset[Any] | DataLoader[Any]]:
     return isinstance(X, Dataset | DataLoader)
 
 
-def labelled_arrays(
-    X: Dataset[Any] | DataLoader[Any], owner: str
-) -> tuple[NDArray[Any], NDArray[Any], list[Any] | None]:
-    """Return features, targets and tasks of a dataset, read into memory."""
-    items = _items(X, owner)
-    sizes = {len(item) if isinstance(item, list | tuple) else 1 for item in items}
-    if sizes not in ({2}, {3}):
+def dataset_arrays(
+    X: Dataset[Any] | DataLoader[Any], owner: str, *, labelled: bool
+) -> tuple[NDArray[Any], NDArray[Any] | None, list[Any] | None]:
+    """Return features, targets and tasks of a dataset; without labels items may be x alone."""
+    items = [item if isinstance(item, list | tuple) else (item,) for item in _items(X, owner)]
+    sizes = {len(item) for item in items}
+    if labelled and sizes not in ({2}, {3}):
         raise DataError(sentence("The items of X", owner, _ITEMS, f"{sorted(sizes)} parts"))
     tasks = [_plain(item[2]) for item in items] if sizes == {3} else None
-    return _stacked([item[0] for item in items]), _stacked([item[1] for item in items]), tasks
-
-
-def feature_arrays(
-    X: Dataset[Any] | DataLoader[Any], owner: str
-) -> tuple[NDArray[Any], list[Any] | None]:
-    """Return features, and tasks if the items hold them; items may be x alone."""
-    items = _items(X, owner)
-    parts = [item if isinstance(item, list | tuple) else (item,) for item in items]
-    tasks = [_plain(part[2]) for part in parts] if all(len(p) == 3 for p in parts) else None
-    return _stacked([part[0] for part in parts]), tasks
+    targets = _stacked([item[1] for item in items]) if labelled else None
+    return _stacked([item[0] for item in items]), targets, tasks
 
 
 def _items(X: Dataset[Any] | DataLoader[Any], owner: str) -> list[Any]:
@@ -370,7 +361,7 @@ class DeepReading(Reading):
         if y is not None:
             allowed = "None when X is a dataset of torch, which holds it"
             raise DataError(sentence("y", owner, allowed, "a value"))
-        features, targets, tasks = labelled_arrays(X, owner)
+        features, targets, tasks = dataset_arrays(X, owner, labelled=True)
         return features, targets, tasks if task is None else task
 
     def encoded(self, raw: TaskData) -> tuple[TaskData, TableEncoder | None]:
@@ -380,7 +371,7 @@ class DeepReading(Reading):
     def query(self, schema: InputSchema, X: object, task: object, unseen: str) -> Query:
         """Read what `predict` is given; NaN in an array is refused."""
         if is_dataset(X):
-            X, own = feature_arrays(X, schema.owner)
+            X, _, own = dataset_arrays(X, schema.owner, labelled=False)
             task = own if task is None else task
         query = self._plain.query(schema, X, task, unseen)
         kept: Any = CachedRows(query.data.X)

@@ -26,18 +26,7 @@ def objective_of(
 ) -> tuple[float, float]:
     """Return the objective of a network, and what of it is penalties."""
     # Shapes: weights (n_tasks,).
-    network.eval()
-    tally = Tally(network.n_tasks)
-    # What belongs to no task, and how many batches it is the mean of.
-    extra = torch.zeros(2, dtype=torch.float64)
-    for batch in batches:
-        sums = network.sums(batch)
-        tally.add(sums)
-        own = 0.0 if sums.extra is None else float(sums.extra)
-        extra += torch.tensor([own, 1.0], dtype=torch.float64)
-    tally.add_up(engine)
-    if engine.world > 1:
-        extra = engine.total(extra.to(engine.device)).cpu()
+    tally, extra = _added_up(network, batches, engine)
     total, count = extra.tolist()
     data = weights.cpu().double() * tally.means(network.sqrt_loss_mask)
     penalty = sum(penalties.values().values())
@@ -55,15 +44,19 @@ def residual_of(
     # Shapes: weights (n_tasks,).
     if all(term.split.proximable is None for term in penalties.terms):
         return None
-    network.eval()
-    whole, weights = _divisors(network, batches, weights, engine)
+    tally, _ = _added_up(network, batches, engine)
+    losses, whole = tally.sums.to(weights)
+    if network.sqrt_loss_mask is not None:
+        # The slope of a root of twice the mean.
+        root = (2.0 * losses / whole.clamp_min(torch.finfo(whole.dtype).tiny)).sqrt()
+        weights = torch.where(network.sqrt_loss_mask & (root > 0), weights / root, weights)
     network.zero_grad(set_to_none=True)
     for batch in batches:
         sums = network.sums(batch)
         if not len(sums.present):
             continue
         means = sums.losses / whole[sums.present]
-        (weights[sums.present].to(means.dtype) * means).sum().backward()  # type: ignore[no-untyped-call]
+        (weights[sums.present].to(means.dtype) * means).sum().backward()
     add_up_gradients([p for p in network.parameters() if p.requires_grad], engine)
     smooth = penalties.smooth()
     if isinstance(smooth, Tensor):
@@ -78,20 +71,17 @@ def residual_of(
 
 
 @torch.no_grad()
-def _divisors(
-    network: Trainable, batches: Iterable[Any], weights: Tensor, engine: Engine
-) -> tuple[Tensor, Tensor]:
-    """Return the label weights of all data, and what the mean of each task is multiplied by."""
-    both = torch.zeros(2, network.n_tasks, dtype=weights.dtype, device=weights.device)
+def _added_up(network: Trainable, batches: Iterable[Any], engine: Engine) -> tuple[Tally, Tensor]:
+    """Return the sums of all data, and the sum and count of what belongs to no task."""
+    network.eval()
+    tally, extra = Tally(network.n_tasks), torch.zeros(2, dtype=torch.float64)
     for batch in batches:
         sums = network.sums(batch)
-        both.index_add_(1, sums.present, torch.stack([sums.weights, sums.losses]).to(both))
-    counts, losses = engine.total(both)
-    if network.sqrt_loss_mask is None:
-        return counts, weights
-    # The slope of a root of twice the mean.
-    root = (2.0 * losses / counts.clamp_min(torch.finfo(counts.dtype).tiny)).sqrt()
-    return counts, torch.where(network.sqrt_loss_mask & (root > 0), weights / root, weights)
+        tally.add(sums)
+        own = 0.0 if sums.extra is None else float(sums.extra)
+        extra += torch.tensor([own, 1.0], dtype=torch.float64)
+    tally.add_up(engine)
+    return tally, extra if engine.world == 1 else engine.total(extra.to(engine.device)).cpu()
 
 
 def run_final_phase(

@@ -307,8 +307,8 @@ class Record:
         """Return what happened, in all processes, as arrays."""
         return History(
             tasks=tasks,
-            training=_stacked(self.training, len(tasks)),
-            held_out=_stacked(self.held_out, len(tasks)) if self.held_out else None,
+            training=torch.stack(self.training).numpy(),
+            held_out=torch.stack(self.held_out).numpy() if self.held_out else None,
             weights=weights.double().cpu().numpy(),
             seconds=np.array(self.seconds),
             relations=self.recorder.relations(tasks, engine),
@@ -369,7 +369,7 @@ class Tally:
     """Sums of losses and weights over the batches of an epoch, in double precision."""
 
     def __init__(self, n_tasks: int) -> None:
-        self._sums = torch.zeros(2, n_tasks, dtype=torch.float64)
+        self.sums = torch.zeros(2, n_tasks, dtype=torch.float64)
         # Of batches that are not yet added: one addition of many costs less.
         self._waiting: list[tuple[Tensor, Tensor, Tensor]] = []
 
@@ -383,26 +383,22 @@ class Tally:
         if self._waiting:
             losses, weights, present = map(torch.cat, zip(*self._waiting, strict=True))
             both = torch.stack([losses, weights]).double().cpu()
-            self._sums.index_add_(1, present.cpu(), both)
+            self.sums.index_add_(1, present.cpu(), both)
             self._waiting.clear()
 
     def add_up(self, engine: Engine) -> None:
         """Add the sums of all processes."""
         self._add_waiting()
         if engine.world > 1:
-            self._sums = engine.total(self._sums.to(engine.device)).cpu()
+            self.sums = engine.total(self.sums.to(engine.device)).cpu()
 
     def means(self, sqrt_loss_mask: Tensor | None) -> Tensor:
         """Return the mean loss of every task: infinity where it is not finite."""
         self._add_waiting()
-        losses, weights = self._sums
+        losses, weights = self.sums
         # NaN says that a task has no label, and nothing else.
         means = losses / weights
         if sqrt_loss_mask is not None:
             means = torch.where(sqrt_loss_mask.cpu(), (2.0 * means).sqrt(), means)
         means = torch.where(torch.isfinite(means), means, torch.inf)
         return torch.where(weights > 0, means, torch.nan)
-
-
-def _stacked(rows: list[Tensor], width: int) -> np.ndarray[Any, np.dtype[np.float64]]:
-    return torch.stack(rows).numpy() if rows else np.empty((0, width))
