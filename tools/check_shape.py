@@ -34,7 +34,6 @@ KNOWN = {
     "metrics": 3,
     "penalties": 8,
     "selection": 10,
-    "solvers": 6,
     "task_relations": 1,
     "testing": 1,
     "transfer": 11,
