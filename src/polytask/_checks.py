@@ -83,15 +83,12 @@ def is_whole(value: object) -> TypeGuard[int]:
 def one_of(value: object, parameter: str, owner: str, options: Iterable[object]) -> None:
     """Raise :class:`ParameterError` unless `value` is among `options`."""
     options = list(options)
-    if any(value is option or _equal(value, option) for option in options):
+    # Arrays compare entry by entry, and equal no option.
+    plain = getattr(value, "ndim", 0) == 0
+    if any(value is option or (plain and bool(value == option)) for option in options):
         return
     allowed = "one of " + ", ".join(repr(option) for option in options)
     raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-
-
-def _equal(value: object, option: object) -> bool:
-    """Compare; arrays compare entry by entry and equal no option."""
-    return getattr(value, "ndim", 0) == 0 and bool(value == option)
 
 
 def nearest(name: object, candidates: Iterable[object]) -> str:

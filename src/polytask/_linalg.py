@@ -153,6 +153,17 @@ def shrink_rows(W: Array, amount: Array) -> Array:
     return W * gain[:, None]
 
 
+def per_row(step: float | Array, rows: Array) -> Array:
+    """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
+    # A NumPy scalar would turn float32 rows into float64.
+    return float(step) if getattr(step, "ndim", 0) == 0 else like(step, rows)
+
+
+def per_entry(amount: Array) -> Array:
+    """Return a float as it is, one value per row as a column."""
+    return amount if isinstance(amount, float) else amount[:, None]
+
+
 def thin_svd(W: Array) -> tuple[Array, Array, Array]:
     """Return U, s and V' of the thin singular value decomposition."""
     # The fast driver (divide and conquer) fails on rare finite matrices; the slow one,

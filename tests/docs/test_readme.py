@@ -10,7 +10,6 @@ from docs._blocks import blocks, run_page
 
 import polytask
 from polytask import penalties
-from polytask.losses import LOSSES
 
 ROOT = Path(__file__).resolve().parents[2]
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -50,19 +49,15 @@ def test_links_lead_somewhere(page):
         assert (page.parent / target).exists(), f"{page.name} links to {target}"
 
 
-@pytest.mark.parametrize(
-    "page", [ROOT / "docs" / name for name in ("tour.md", "penalties.md")], ids=_name
-)
-def test_every_penalty_is_listed(page):
-    text = page.read_text(encoding="utf-8")
+def test_every_penalty_is_in_the_table():
+    text = (ROOT / "docs" / "penalties.md").read_text(encoding="utf-8")
     assert [name for name in CHOICES if f"`{name}" not in text] == []
 
 
-def test_every_loss_and_public_class_is_in_the_tour():
+def test_every_public_class_is_in_the_tour():
     text = (ROOT / "docs" / "tour.md").read_text(encoding="utf-8")
     classes = [name for name in polytask.__all__ if name.startswith(("Multi", "Single", "Pooled"))]
     assert [name for name in classes if name not in text] == []
-    assert [name for name in LOSSES if name not in text.partition("| losses |")[2]] == []
     readme = (ROOT / "README.md").read_text(encoding="utf-8")
     assert polytask.__version__ in text
     assert polytask.__version__ in readme

@@ -15,6 +15,7 @@ from polytask._estimator.predictors import labels_from, probabilities_from
 from polytask._estimator.query import Query
 from polytask._registry import State, fields_of, saveable
 from polytask.data import Form, TaskData
+from polytask.data.missing import surely_finite
 from polytask.exceptions import DataError
 from polytask.losses import LogLink, Loss, PiecewiseLinear
 from polytask.metrics.evaluation import Evaluation, evaluate
@@ -54,6 +55,8 @@ class Labelled(NamedTuple):
 def labelled_rows(data: TaskData, codes: NDArray[np.intp] | None = None) -> list[Labelled]:
     """Return the labelled rows of every task."""
     truth, weight = np.asarray(data.y), data.sample_weight
+    if data.form is Form.TARGETS and surely_finite(truth):
+        return [Labelled(t, slice(None), y, weight) for t, y in enumerate(truth.T)]
     if data.form is Form.TARGETS:
         return [
             Labelled(t, seen, truth[seen, t], None if weight is None else weight[seen])
@@ -145,7 +148,7 @@ def _constant(
     y = np.concatenate([numbers_of(part.y, owner) for part in parts])
     if isinstance(loss, PiecewiseLinear):
         return best_constant(loss, y, weight), total
-    return float(np.average(y, weights=weight)), total
+    return float(weight @ y) / total, total
 
 
 @dataclass(frozen=True, eq=False)

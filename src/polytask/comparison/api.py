@@ -72,6 +72,7 @@ from polytask.task_relations import RelatednessSummary, summary_of_data
 
 def make_lock(
     study: Study,
+    encoded: TaskData,
     choices: Choices,
     loss: object,
     metric: str,
@@ -79,7 +80,6 @@ def make_lock(
     allow_leak: bool = False,
 ) -> dict[str, Any]:
     """Return seed, data, settings, versions and threads as JSON values."""
-    encoded, _ = encode_training(study.data)
     return {
         "call": _call(choices, loss, metric, extras, allow_leak),
         "data": {
@@ -318,7 +318,8 @@ def compare(
     choices = Choices(models, cv, groups, time, unseen, quick, random_state, margin)
     data = read_problem(X, y, task, sample_weight, task_column)
     problem, outcomes, losses = read_outcomes(data, loss)
-    study = Study(data, outcomes)
+    encoded, alike = _encoded(data)
+    study = Study(data, outcomes, encoded if alike else None)
     chosen = check_metric(metric, METRICS)
     metrics = default_metrics([part for _, part in constant_parts(study)])
     shown = tuple(dict.fromkeys((chosen, *metrics)))
@@ -328,22 +329,23 @@ def compare(
     _check_judgeable(study, chosen)
     if extras.ablation:
         warn_without_terms(plan)
-    shares = gradient_shares(data, outcomes, OWNER)
+    shares = gradient_shares(encoded, outcomes, OWNER)
     found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
     for doubt in found:
         warnings.warn(str(doubt), DataWarning, stacklevel=2)
-    lock = make_lock(study, choices, loss, chosen, extras, allow_leak)
+    lock = make_lock(study, encoded, choices, loss, chosen, extras, allow_leak)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
     lock["target"] = target if isinstance(target, str) else ""
     related = _related(study, random_state, deadline)
     work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
-    records, stopped, before = work.done(plan, plan.units)
+    # Models of all rows come last: where there is no time for them, the verdict stands.
+    records, stopped, before = work.done(plan, (*plan.units, *plan.wholes))
     with _useless_if_refused(journal):
         answer = make_answer(plan, records, chosen)
     more: Mapping[str, Record] = {}
-    if not stopped:
-        units = (*plan.wholes, *extra_units(plan, records, chosen, extras))
+    if extras and not stopped:
+        units = extra_units(plan, records, chosen, extras)
         more, stopped, before = work.done(plan, units, before)
     seconds = before + clock.monotonic() - started
     with _useless_if_refused(journal):
@@ -361,6 +363,14 @@ def compare(
         learning=learning_points(plan, records, more, chosen, extras.shares),
         ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
     )
+
+
+def _encoded(data: TaskData) -> tuple[TaskData, bool]:
+    """Return the data as numbers, and whether those of any part of the rows are the same."""
+    encoded, encoder = encode_training(data)
+    columns = () if encoder is None or data.present is not None else encoder.report_.columns
+    plain = [one.kind in ("numeric", "boolean") and not one.missing for one in columns]
+    return encoded, bool(plain) and all(plain)
 
 
 def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSummary | None:
@@ -412,7 +422,7 @@ class _Work:
             header = partial(journal_header, self.lock, plan)
             store = stack.enter_context(open_store(self.journal, header, owner=OWNER))
             costs = self._costs(plan, [unit for unit in units if unit.key not in store])
-            total, count = sum(costs.get(u.model, 1.0) for u in units), len(units)
+            total, count = sum(costs.get(u.key, 1.0) for u in units), len(units)
             bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))
             return run_units(
                 plan.study,
@@ -427,18 +437,20 @@ class _Work:
                 earlier=earlier,
             )
 
-    def _costs(self, plan: Plan, units: Sequence[Unit]) -> Mapping[str, float]:
-        """Say what is to be done, with an estimate of the time of the comparison itself."""
+    def _costs(self, plan: Plan, units: Sequence[Unit]) -> dict[str, float]:
+        """Say what is to be done; return the estimated seconds of each piece by its key."""
         if not self.verbose or not units:
             return {}
-        extra = sum(bool(unit.variant) and unit.variant != ALL_ROWS for unit in units)
-        if extra:
+        if extra := sum(unit.variant not in ("", ALL_ROWS) for unit in units):
             say_extras(extra)
-        if any(unit.variant for unit in units):
             return {}
-        costs = costs_of(plan, self.n_jobs, self.end)
-        remaining = sum(costs.get(unit.model, math.inf) for unit in units)
-        say_plan(plan, remaining, clock.monotonic() - self.started, self.n_jobs)
+        of_models = costs_of(plan, self.n_jobs, self.end)
+        fits = 1 + len(plan.units[0].inner)
+        costs = {
+            unit.key: of_models.get(unit.model, math.inf) / (fits if unit.variant else 1)
+            for unit in units
+        }
+        say_plan(plan, sum(costs.values()), clock.monotonic() - self.started, self.n_jobs)
         return costs
 
 

@@ -210,8 +210,11 @@ def run_unit(study: Study, unit: Unit) -> Record:
 def _run(study: Study, unit: Unit) -> Record:
     inner = [_score(unit, _fitted(study, unit, a)[0], study, a, b)[:2] for a, b in unit.inner]
     again = [part for _, parts in inner for _, part in parts]
-    model, cost, notes = _fitted(study, unit, unit.train)
-    value, parts, seconds = _score(unit, model, study, unit.train, unit.test)
+    # A model that is saved holds the encoder of its table.
+    saved = unit.split == 0 and not unit.variant
+    given = replace(study, encoded=None) if saved else study
+    model, cost, notes = _fitted(given, unit, unit.train)
+    value, parts, seconds = _score(unit, model, given, unit.train, unit.test)
     rows = row_losses(METRICS[unit.metric])
     kept = {}
     if rows and again:
@@ -222,7 +225,7 @@ def _run(study: Study, unit: Unit) -> Record:
         "fit_seconds": cost,
         "predict_seconds": seconds,
         "nonzero": nonzero(model),
-        "file_bytes": file_bytes(model) if unit.split == 0 and not unit.variant else None,
+        "file_bytes": file_bytes(model) if saved else None,
         "notes": notes,
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
@@ -404,7 +407,7 @@ def run_units(
         record = store.get(unit.key)
         if record is not None:
             records[unit.key] = record
-            watcher.skip(unit.label, costs.get(unit.model, 1.0))
+            watcher.skip(unit.label, costs.get(unit.key, 1.0))
     before = max([earlier, *(record["clock"] for record in records.values())])
     missing = [k for k, unit in enumerate(units) if unit.key not in records]
 
@@ -421,7 +424,7 @@ def run_units(
                 store.put(unit.key, record | {"clock": before + time.monotonic() - started})
                 # As it is read back, so that a resumed run has the same bits.
                 records[unit.key] = store.get(unit.key)
-                watcher.advance(unit.label, costs.get(unit.model, 1.0))
+                watcher.advance(unit.label, costs.get(unit.key, 1.0))
         except KeyboardInterrupt:
             return records, "interrupt", before
     return records, "" if len(records) == len(units) else "time", before

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.data.forms import Form
 from polytask.data.labels import factorize
-from polytask.data.missing import missing_mask
+from polytask.data.missing import missing_mask, surely_finite
 from polytask.data.outcomes import infer
 
 if TYPE_CHECKING:
@@ -106,7 +106,12 @@ def _task_deck(tasks: NDArray[np.intp], y: NDArray[Any] | None, stratify: bool |
 
 
 def _targets_deck(Y: NDArray[Any], stratify: bool | None) -> Deck:
-    members = _members(Y, stratify)
+    numbers = Y.dtype.kind == "f" and not any(_by_class(column, stratify) for column in Y.T)
+    if numbers and len(Y) > 1 and surely_finite(Y):
+        # All rows hold every label, so that there is nothing to tell them apart by.
+        same = np.zeros(len(Y), dtype=np.intp)
+        return Deck(same, same, np.ones(len(Y), dtype=np.bool_))
+    members = sp.csr_array((~missing_mask(Y)).astype(float)) if numbers else _members(Y, stratify)
     counts = np.asarray(members.sum(axis=0)).ravel().astype(np.intp)
     single = (members @ (counts == 1).astype(np.float64)) > 0
     rarest = _rarest(members, counts)

@@ -14,16 +14,9 @@ _SEXES = ("female", "male")
 _AGE_LIMITS = (40, 60)
 _AGE_BANDS = ("under 40", "40 to 59", "60 and over")
 _DIABETES_FEATURES = (
-    "age",
-    "bmi",
-    "blood_pressure",
-    "total_cholesterol",
-    "ldl",
-    "hdl",
-    "cholesterol_ratio",
-    "log_triglycerides",
-    "glucose",
-)
+    "age", "bmi", "blood_pressure", "total_cholesterol", "ldl", "hdl", "cholesterol_ratio",
+    "log_triglycerides", "glucose",
+)  # fmt: skip
 
 _DIABETES_GROUPS = """Diabetes patients in six groups.
 

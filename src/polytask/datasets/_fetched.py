@@ -150,21 +150,9 @@ _SCHOOL_CITATION = (
 )
 
 _COMPUTER_FEATURES = (
-    "constant",
-    "hot_line",
-    "ram",
-    "screen_size",
-    "cpu",
-    "hard_disk",
-    "cd_rom",
-    "cache",
-    "colour",
-    "availability",
-    "warranty",
-    "software",
-    "guarantee",
-    "price",
-)
+    "constant", "hot_line", "ram", "screen_size", "cpu", "hard_disk", "cd_rom", "cache",
+    "colour", "availability", "warranty", "software", "guarantee", "price",
+)  # fmt: skip
 _COMPUTER = """Lenk's survey of computer buyers.
 
 190 respondents rated the same 20 hypothetical computers by how likely they were to buy them,
@@ -201,20 +189,9 @@ _LANDMINE_CITATION = (
 )
 
 _HEART_FEATURES = (
-    "age",
-    "sex",
-    "cp",
-    "trestbps",
-    "chol",
-    "fbs",
-    "restecg",
-    "thalach",
-    "exang",
-    "oldpeak",
-    "slope",
-    "ca",
-    "thal",
-)
+    "age", "sex", "cp", "trestbps", "chol", "fbs", "restecg", "thalach", "exang", "oldpeak",
+    "slope", "ca", "thal",
+)  # fmt: skip
 _HEART_CATEGORICAL = ("cp", "restecg", "thal")
 _HEART = """Heart disease in four hospitals.
 
@@ -235,15 +212,9 @@ _HEART_CITATION = (
 )
 
 _ENB_FEATURES = (
-    "relative_compactness",
-    "surface_area",
-    "wall_area",
-    "roof_area",
-    "overall_height",
-    "orientation",
-    "glazing_area",
-    "glazing_area_distribution",
-)
+    "relative_compactness", "surface_area", "wall_area", "roof_area", "overall_height",
+    "orientation", "glazing_area", "glazing_area_distribution",
+)  # fmt: skip
 _ENB_TARGETS = ("heating_load", "cooling_load")
 _ENB = """Energy efficiency of buildings.
 

@@ -89,38 +89,20 @@ class Change:
         return layers, {name: (_array(left), _array(right)) for name, (left, right) in pairs}
 
 
-def last_layers(network: Network, count: int) -> Change:
-    """Return a change of the last layers, one more in each stage."""
+def last_layers(network: Network, count: int | None, owner: str) -> Change:
+    """Return a change of the last layers, all for None, one more in each stage; refuse none."""
     chosen = layers_of(network)[::-1][:count]
+    if not chosen:
+        raise IncompatibleError(
+            f"{owner} changes layers below the heads; this network has none: its heads are linear "
+            "models of the features. Leave method=None."
+        )
     sources = dict(network.named_parameters())
     layers = {name: _copy(sources[name]) for names in chosen for name in names}
     stages = tuple(
         [layers[name] for names in chosen[: k + 1] for name in names] for k in range(len(chosen))
     )
     return Change(stages, layers, {name: sources[name].detach() for name in layers})
-
-
-def all_layers(network: Network, strength: float) -> Change:
-    """Return a change of all layers at once, each held near its source."""
-    whole = last_layers(network, len(layers_of(network)))
-    return Change(whole.stages[-1:], whole.layers, whole.sources, strength=strength)
-
-
-def low_rank(network: Network, rank: int) -> Change:
-    """Return additions of low rank to all linear layers, which begin at 0."""
-    draws = torch.Generator().manual_seed(_SEED)
-    additions, sources = {}, {}
-    for name, module in below_heads(network).items():
-        if isinstance(module, nn.Linear):
-            weight = module.weight.detach()
-            left = torch.zeros(weight.shape[0], rank)
-            right = torch.randn(rank, weight.shape[1], generator=draws)
-            right = right / math.sqrt(max(weight.shape[1], 1))
-            key = f"{name}.weight"
-            additions[key] = (_copy(left.to(weight)), _copy(right.to(weight)))
-            sources[key] = weight
-    learned = [factor for pair in additions.values() for factor in pair]
-    return Change((learned,), sources=sources, additions=additions)
 
 
 def below_heads(network: Network) -> dict[str, nn.Module]:
@@ -216,13 +198,12 @@ class Unfreeze:
     learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their sets."""
         positive_integer(self.layers, "layers", "Unfreeze")
         _check(self, "Unfreeze")
 
     def change(self, network: Network) -> Change:
         """Return the change of the last layers."""
-        return _changing(last_layers(network, self.layers), self)
+        return last_layers(network, self.layers, "Unfreeze")
 
 
 @final
@@ -253,13 +234,13 @@ class NearSource:
     learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their sets."""
         nonnegative(self.strength, "strength", "NearSource")
         _check(self, "NearSource")
 
     def change(self, network: Network) -> Change:
         """Return the change of all layers."""
-        return _changing(all_layers(network, self.strength), self)
+        whole = last_layers(network, None, "NearSource")
+        return Change(whole.stages[-1:], whole.layers, whole.sources, strength=self.strength)
 
 
 @final
@@ -290,19 +271,29 @@ class Adapters:
     learning_rate: float = 5e-3
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their sets."""
         positive_integer(self.rank, "rank", "Adapters")
         _check(self, "Adapters")
 
     def change(self, network: Network) -> Change:
-        """Return the additions."""
-        change = low_rank(network, self.rank)
-        if not change.additions:
+        """Return the additions, which begin at 0."""
+        draws = torch.Generator().manual_seed(_SEED)
+        additions, sources = {}, {}
+        for name, module in below_heads(network).items():
+            if isinstance(module, nn.Linear):
+                weight = module.weight.detach()
+                left = torch.zeros(weight.shape[0], self.rank)
+                right = torch.randn(self.rank, weight.shape[1], generator=draws)
+                right = right / math.sqrt(max(weight.shape[1], 1))
+                key = f"{name}.weight"
+                additions[key] = (_copy(left.to(weight)), _copy(right.to(weight)))
+                sources[key] = weight
+        if not additions:
             raise IncompatibleError(
                 "Adapters needs linear layers (nn.Linear) below the heads; this network has none: "
                 "use NearSource or Unfreeze, or method=None."
             )
-        return change
+        learned = [factor for pair in additions.values() for factor in pair]
+        return Change((learned,), sources=sources, additions=additions)
 
 
 Method = NewHead | ChangesLayers
@@ -328,16 +319,6 @@ def method_of(method: object, owner: str) -> Method:
 def _check(method: ChangesLayers, owner: str) -> None:
     positive_integer(method.steps, "steps", owner)
     positive(method.learning_rate, "learning_rate", owner)
-
-
-def _changing(change: Change, method: ChangesLayers) -> Change:
-    """Return a change of something, or refuse a network without layers."""
-    if change.stages:
-        return change
-    raise IncompatibleError(
-        f"{type(method).__name__} changes layers below the heads; this network has none: its "
-        "heads are linear models of the features. Leave method=None."
-    )
 
 
 Floats = NDArray[np.float64]

@@ -47,7 +47,7 @@ from polytask.deep.training.checkpoint import read_checkpoint
 from polytask.deep.training.engine import Engine, engine_of
 from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
-from polytask.deep.training.settings import Settings, identity_of, settings_of
+from polytask.deep.training.settings import Settings, default_identity, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.metrics.scores import best_constant
 
@@ -214,6 +214,7 @@ def _trained(
         ),
         seed=seed,
         identity=identity,
+        identity_defaults=default_identity(model),
         engine=engine,
     )
 

@@ -10,7 +10,7 @@ from typing import Any, final
 from torch import Tensor, nn
 
 from polytask._checks import sentence
-from polytask.deep.regularise.matrices import Layout, RowsAt
+from polytask.deep.regularise.matrices import Layout
 from polytask.exceptions import ParameterError
 
 _BACKEND = "torch"
@@ -54,7 +54,7 @@ class _Variables(nn.Module):
             return
         self.register_parameter(name, value)
         # A kernel is (..., in, out); torch has (out, in, ...).
-        self.layouts[name] = RowsAt(value.ndim - 2 if self._convolves else 0)
+        self.layouts[name] = Layout(value.ndim - 2 if self._convolves else 0)
         if not value.requires_grad:
             self.not_weights.add(name)
 

@@ -22,7 +22,7 @@ from polytask.deep.keras_models import as_module, precision_of
 from polytask.deep.regularise import SmoothedLabels, TaskBatchNorm1d, TaskSequential
 from polytask.deep.rows import DeviceDtype, RowBatch
 from polytask.deep.sharing import Hard, Sharing
-from polytask.deep.sharing.base import redrawn, served
+from polytask.deep.sharing.base import Inputs, OwnRepresentations, redrawn
 from polytask.deep.sharing.copies import make_copies
 from polytask.deep.trainable import Sums, TaskLosses, Trainable
 from polytask.exceptions import DataError, ParameterError, PolytaskError
@@ -126,28 +126,19 @@ class ColumnHeads(nn.Module):
         return torch.einsum("nkh,nh->nk", self.weight[columns], features) + self.bias[columns]
 
 
-class OwnLayers(nn.Module):
+class OwnLayers(OwnRepresentations):
     """Copies of some layers, one for each task, as one batched product where they allow it."""
 
     def __init__(self, template: nn.Module, n_tasks: int) -> None:
         super().__init__()
         self.copies = make_copies([redrawn(template) for _ in range(n_tasks)])
 
-    def forward(self, features: Tensor, task: Tensor | None) -> Tensor:
-        """Return what the layers of a task make of a representation."""
-        # Shapes: features (n, width), task (n,), result (n, width').
-        if task is None:
-            return self._every(features)
-        return served(features, task, self.copies.of_rows, self._every)
-
-    def _every(self, features: Any) -> Tensor:  # noqa: ANN401 - a tensor
-        own: Tensor
-        own = (
-            self.copies(features)
-            if features.ndim == 2
-            else self.copies.each(features.movedim(1, 0))
-        )
+    def _every(self, x: Any) -> Tensor:  # noqa: ANN401 - a tensor, (n, [n_tasks,] width)
+        own: Tensor = self.copies(x) if x.ndim == 2 else self.copies.each(x.movedim(1, 0))
         return own.movedim(0, 1)
+
+    def _own(self, x: Inputs, task: Tensor) -> Tensor:
+        return self.copies.of_rows(x, task)
 
 
 ACTIVATIONS: Mapping[str, type[nn.Module]] = {
@@ -368,16 +359,6 @@ class Network(Trainable):
         return [p for p in self.sharing.parameters() if p.requires_grad]
 
 
-def width_of(sharing: nn.Module, x: Tensor) -> int:
-    """Return the width of the representation, found with a few rows."""
-    training = sharing.training
-    sharing.eval()
-    with torch.no_grad():
-        width = int(sharing(x, torch.zeros(len(x), dtype=torch.long, device=x.device)).shape[-1])
-    sharing.train(training)
-    return width
-
-
 # Of the trunk that None stands for; see docs/results/deep_accuracy.md.
 _DROPPED = 0.1
 PRECISIONS = {"float32": torch.float32, "float64": torch.float64}
@@ -410,41 +391,43 @@ class Plan:
         if isinstance(self.trunk, MLP):
             trunk = self.trunk.build(self.n_features, self.blocks, n_tasks).to(dtype)
         else:
-            trunk = self._copied().to(dtype)
+            trunk = copy.deepcopy(as_module(self.trunk))
+            own = precision_of(trunk)
+            if own not in (None, self.precision):
+                allowed = f"that of the Keras model, {own!r}"
+                raise ParameterError(sentence("precision", "the network", allowed, self.precision))
+            trunk = trunk.to(dtype)
         sharing = self.sharing.build(trunk, n_tasks).to(dtype)
         width = self._width(sharing, dtype)
-        own = None
+        layers = None
         if self.heads is not None:
-            own = OwnLayers(self.heads.build(width).to(dtype), n_tasks).to(dtype)
-            width = int(own(torch.zeros(1, width, dtype=dtype), None).shape[-1])
+            layers = OwnLayers(self.heads.build(width).to(dtype), n_tasks).to(dtype)
+            width = int(layers(torch.zeros(1, width, dtype=dtype), None).shape[-1])
         owners = np.repeat(np.arange(n_tasks), self.widths)
         heads = ColumnHeads(owners.tolist(), width).to(dtype)
         losses = TaskLosses([self._trained(loss) for loss in self.losses], self.widths)
-        network = Network(sharing, heads, losses, own).to(device)
+        network = Network(sharing, heads, losses, layers).to(device)
         for module in network.modules():
             if isinstance(module, nn.BatchNorm1d):
                 module.register_forward_pre_hook(_refuse_one_row)
         return network
 
-    def _copied(self) -> nn.Module:
-        """Return a copy of a trunk that is a module."""
-        trunk = copy.deepcopy(as_module(self.trunk))
-        own = precision_of(trunk)
-        if own not in (None, self.precision):
-            allowed = f"that of the Keras model, {own!r}"
-            raise ParameterError(sentence("precision", "the network", allowed, self.precision))
-        return trunk
-
     def _width(self, sharing: nn.Module, dtype: torch.dtype) -> int:
         """Return the width of the representation, or refuse a trunk of other rows."""
+        training = sharing.training
+        sharing.eval()
+        x, task = torch.zeros(_TRIED, self.n_features, dtype=dtype), torch.zeros(_TRIED).long()
         try:
-            return width_of(sharing, torch.zeros(_TRIED, self.n_features, dtype=dtype))
+            with torch.no_grad():
+                return int(sharing(x, task).shape[-1])
         except (RuntimeError, ValueError, TypeError) as error:
             if isinstance(error, PolytaskError):
                 raise
             told = (str(error).splitlines() or [type(error).__name__])[0]
             allowed = f"a module that takes rows of {self.n_features} features"
             raise ParameterError(sentence("trunk", "the network", allowed, f"{told!r}")) from error
+        finally:
+            sharing.train(training)
 
     def _trained(self, loss: Loss) -> Loss:
         """Return the loss that training uses."""

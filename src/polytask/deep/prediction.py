@@ -157,7 +157,7 @@ class DeepTasks:
         if task < 0:
             refuse_unlike(self.plan.losses, self.classes)
         coef, intercept = self._head(task)
-        eta = self._features(X, task).astype(np.float64) @ coef.T + intercept
+        eta = self.features(X, task).astype(np.float64) @ coef.T + intercept
         return eta.astype(X.dtype, copy=False)
 
     def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - rows of a query
@@ -167,10 +167,6 @@ class DeepTasks:
     def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
         """Return class probabilities, shape (n_rows, classes of the task)."""
         return probabilities_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
-
-    def features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
-        """Return the representation of rows for a task, shape (n_rows, width)."""
-        return self._features(X, task)
 
     def _added_one(self, task: int) -> AddedTask | None:
         """Return a task that was added, None for one of the network or an unseen one."""
@@ -216,7 +212,8 @@ class DeepTasks:
         coef, intercept = self._columns
         return coef[self.slices[task]], intercept[self.slices[task]]
 
-    def _features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+    def features(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
+        """Return the representation of rows for a task, shape (n_rows, width)."""
         known = self._added_one(task)
         shared = self.network.shared_representation and self.present is None
         if known is not None:
@@ -236,7 +233,10 @@ class DeepTasks:
             exists = np.broadcast_to(self.present[task], X.shape)
         scaled = self.scaling.features(X, exists)
         design = design_of(scaled, place)
-        network, code = self._network_of(task)
+        # A task that was added is unseen in its network.
+        network, code = self.network, task
+        if task >= self.n_trained:
+            network, code = self._own_networks[task - self.n_trained], -1
         parts = []
         with torch.no_grad():
             for start in range(0, X.shape[0], _CHUNK):
@@ -252,12 +252,6 @@ class DeepTasks:
             allowed = f"of a size at which the network stays finite in {self.plan.precision}"
             raise DataError(sentence("X", "predict", allowed, f"{largest:.3g} after scaling"))
         return computed
-
-    def _network_of(self, task: int) -> tuple[Network, int]:
-        """Return the network of a task and its number there; an added one is unseen there."""
-        if task < self.n_trained:
-            return self.network, task
-        return self._own_networks[task - self.n_trained], -1
 
     @cached_property
     def _own_networks(self) -> tuple[Network, ...]:

@@ -148,7 +148,6 @@ class GradientSimilarity:
     symmetric: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their sets."""
         positive_integer(self.every, "every", "GradientSimilarity")
         one_of(self.at, "at", "GradientSimilarity", LEVELS)
 
@@ -233,7 +232,6 @@ class TaskAffinity:
     symmetric: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
-        """Refuse settings outside their sets."""
         positive_integer(self.every, "every", "TaskAffinity")
         if self.step is not None:
             positive(self.step, "step", "TaskAffinity")

@@ -6,7 +6,7 @@ import dataclasses
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Protocol, TypeGuard
+from typing import Any, TypeGuard
 
 import numpy as np
 import torch
@@ -48,42 +48,13 @@ class DeviceDtype:
         return torch.as_tensor(np.asarray(values, dtype=np.int64)).to(self.device)
 
 
-class Design(Protocol):
-    """Feature rows that can be taken by number."""
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        ...
-
-    def take(self, rows: Rows) -> Tensor:
-        """Return some rows, (len(rows), n_features)."""
-        ...
-
-
-@dataclass(frozen=True)
-class DenseDesign:
-    """Rows held as one tensor."""
-
-    X: Tensor
-
-    @property
-    def n_features(self) -> int:
-        """Number of columns."""
-        return int(self.X.shape[1])
-
-    def take(self, rows: Rows) -> Tensor:
-        """Return some rows."""
-        return self.X.index_select(0, torch.from_numpy(rows).to(self.X.device))
-
-
 @dataclass(frozen=True, eq=False)
-class SparseDesign:
-    """Rows held sparse; those taken are filled, and less the offset."""
+class Design:
+    """Scaled rows: one tensor, or a sparse matrix that is less the offset."""
 
     X: Any
-    offset: Tensor
     place: DeviceDtype
+    offset: Tensor | None = None
 
     @property
     def n_features(self) -> int:
@@ -91,17 +62,20 @@ class SparseDesign:
         return int(self.X.shape[1])
 
     def take(self, rows: Rows) -> Tensor:
-        """Return some rows, dense."""
-        return self.place.numbers(self.X[rows].toarray()) - self.offset
+        """Return some rows by number, dense, (len(rows), n_features)."""
+        if self.offset is not None:
+            return self.place.numbers(self.X[rows].toarray()) - self.offset
+        found: Tensor = self.X.index_select(0, torch.from_numpy(rows).to(self.X.device))
+        return found
 
 
 def design_of(features: Features, place: DeviceDtype) -> Design:
     """Return scaled rows as a design."""
     if not is_sparse(features.matrix):
-        return DenseDesign(place.numbers(features.matrix))
+        return Design(place.numbers(features.matrix), place)
     zeros = np.zeros(features.n_features)
     offset = zeros if features.offset is None else features.offset
-    return SparseDesign(features.matrix, place.numbers(offset), place)
+    return Design(features.matrix, place, place.numbers(offset))
 
 
 @dataclass(frozen=True)

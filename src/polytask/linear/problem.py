@@ -35,7 +35,6 @@ from polytask.linear.datafit import (
 from polytask.linear.source import Source
 from polytask.penalties import Penalty
 from polytask.penalties.base import FeatureSpace
-from polytask.penalties.weighted import bind_features, binds_signs
 from polytask.solvers import Solution
 
 _ATTRIBUTE = "noise_"
@@ -102,10 +101,10 @@ class Problem:
 
     def bound(self, penalty: Penalty) -> Penalty:
         """Return a penalty that knows the columns, the features and the point it pulls to."""
-        bound = bind_features(penalty.bind(self.layout.columns), self._space)
+        bound = penalty.bind(self.layout.columns).bind_features(self._space)
         if self.centre is None:
             return bound
-        if binds_signs(bound):
+        if bound.binds_signs:
             raise IncompatibleError(
                 f"{penalty!r} bounds coefficients; with transfer_from a penalty is one of the "
                 "differences from known coefficients, and bounds would be of these. Leave the "

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
+import inspect
+
 from polytask.losses.base import Loss
 from polytask.losses.of_classes import Logistic, Multinomial, SquaredHinge
 from polytask.losses.of_means import Gamma, LogLink, Poisson
 from polytask.losses.of_numbers import Huber, PiecewiseLinear, Quantile, Squared, SquareRoot
 
-LOSSES: dict[str, type[Loss]] = {
-    "squared": Squared,
-    "huber": Huber,
-    "logistic": Logistic,
-    "multinomial": Multinomial,
-    "squared_hinge": SquaredHinge,
-    "poisson": Poisson,
-    "gamma": Gamma,
-    "quantile": Quantile,
-    "square_root": SquareRoot,
-}
-
 __all__ = [
     "LOSSES",
-    "Gamma",
+    # what users choose, and the command line takes by its name
+    "Squared",
     "Huber",
-    "LogLink",
     "Logistic",
-    "Loss",
     "Multinomial",
-    "PiecewiseLinear",
+    "SquaredHinge",
     "Poisson",
+    "Gamma",
     "Quantile",
     "SquareRoot",
-    "Squared",
-    "SquaredHinge",
+    # what losses are
+    "Loss",
+    "LogLink",
+    "PiecewiseLinear",
 ]
+
+_EXPORTED = [globals()[name] for name in __all__ if name != "LOSSES"]
+LOSSES: dict[str, type[Loss]] = {
+    kind().name: kind for kind in _EXPORTED if not inspect.isabstract(kind)
+}

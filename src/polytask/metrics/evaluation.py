@@ -135,10 +135,7 @@ def _positives_are_rare(parts: Sequence[HeldOut]) -> bool:
     if any(np.size(held.baseline) > 2 for held in parts):
         return False
     rows = sum(held.total for held in parts)
-    positives = sum(float(_weight_of_positives(held)) for held in parts)
+    weights = [np.ones(len(held.y)) if held.weight is None else held.weight for held in parts]
+    pairs = zip(parts, weights, strict=True)
+    positives = sum(float(weight[held.y == 1].sum()) for held, weight in pairs)
     return positives < RARE * rows
-
-
-def _weight_of_positives(held: HeldOut) -> float:
-    positive = held.y == 1
-    return float(positive.sum() if held.weight is None else held.weight[positive].sum())

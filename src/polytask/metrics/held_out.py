@@ -71,7 +71,11 @@ class HeldOut:
             }
             _finite(values["y"], "y")
             if self.loss is not None:
-                _allowed(values["y"], self.loss)
+                wrong = ~np.asarray(self.loss.allows(values["y"]), dtype=bool)
+                if wrong.any():
+                    allowed = f"{self.loss.allowed} for loss={self.loss.name!r}"
+                    first = float(values["y"][wrong][0])
+                    raise DataError(sentence("y", OWNER, allowed, repr(first)))
         else:
             values = self._of_classes(len(self.classes))
         shape = (np.size(values["y"]),)
@@ -187,13 +191,6 @@ def _finite(values: Array, parameter: str) -> None:
     if not np.isfinite(values).all():
         got = repr(float(values[~np.isfinite(values)][0]))
         raise DataError(sentence(parameter, OWNER, "finite", got))
-
-
-def _allowed(values: Array, loss: JudgedLoss) -> None:
-    wrong = ~np.asarray(loss.allows(values), dtype=bool)
-    if wrong.any():
-        allowed = f"{loss.allowed} for loss={loss.name!r}"
-        raise DataError(sentence("y", OWNER, allowed, repr(float(values[wrong][0]))))
 
 
 def _weights(values: object) -> Array:

@@ -143,7 +143,8 @@ def joined(parts: Sequence[HeldOut]) -> Columns:
     """Put the rows of several tasks one below the other."""
     weight = None
     if any(held.weight is not None for held in parts):
-        weight = np.concatenate([_weight(held) for held in parts])
+        each = [np.ones(len(h.y)) if h.weight is None else h.weight for h in parts]
+        weight = np.concatenate(each)
     return Columns(
         np.concatenate([held.y for held in parts]),
         np.concatenate([held.prediction for held in parts]),
@@ -188,10 +189,6 @@ def _same_classes(one: HeldOut, other: HeldOut) -> bool:
     if one.classes is None or other.classes is None:
         return False
     return bool(one.classes.tolist() == other.classes.tolist())
-
-
-def _weight(held: HeldOut) -> Array:
-    return np.ones(len(held.y)) if held.weight is None else held.weight
 
 
 def _table(held: HeldOut) -> NDArray[Any]:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from polytask.penalties.base import (
+    BlockSeparable,
     Columns,
     CompiledRows,
+    Composed,
     Conjugate,
     Mergeable,
     Nonconvex,
@@ -14,9 +16,10 @@ from polytask.penalties.base import (
     Quadratic,
     RowKernel,
     RowSeparable,
+    Shifted,
     Smooth,
 )
-from polytask.penalties.constraints import bounded, positive
+from polytask.penalties.by_feature import bounded, positive, weighted
 from polytask.penalties.couplings import (
     AlongTime,
     Coupling,
@@ -31,19 +34,17 @@ from polytask.penalties.graphs import AlongGraph, NetworkLasso, along_graph
 from polytask.penalties.groups import GroupNorm, OutlierTasks
 from polytask.penalties.latent import LatentTasks
 from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
-from polytask.penalties.parsing import PENALTIES, parse
+from polytask.penalties.parsing import PENALTIES, parse, register
 from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
 from polytask.penalties.row_groups import L1Inf, TreeGroup
 from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
-from polytask.penalties.shifts import Shifted
 from polytask.penalties.spectral import (
     AlternatingStructure,
     Clustered,
     LearnedCovariance,
     TraceNorm,
 )
-from polytask.penalties.sums import Composed, Sum
-from polytask.penalties.weighted import weighted
+from polytask.penalties.sums import Sum
 
 __all__ = [
     # what users choose
@@ -92,6 +93,7 @@ __all__ = [
     "TowardMean",
     "Penalty",
     # what a penalty can do
+    "BlockSeparable",
     "CompiledRows",
     "Composed",
     "Conjugate",
@@ -108,3 +110,5 @@ __all__ = [
     "Split",
     "decompose",
 ]
+
+register({name: globals()[name] for name in __all__})

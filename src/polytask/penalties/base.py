@@ -1,17 +1,30 @@
-"""What a penalty is, and which column of W belongs to which task and class."""
+"""What a penalty is, what it can do, and which column of W belongs to which task and class.
+
+The package in one page. A *function* of W is a leaf class (`rows`, `row_groups`, `groups`,
+`nonconvex`, `spectral`, `couplings`, `graphs`, `fused`): a frozen dataclass with a strength. What
+is done to it are fields of one record, `adapted.Term`: weights of rows, bounds, and the point it
+pulls to. `sums.Sum` adds. `decomposition.decompose` compiles either, once for all solvers, into a
+smooth part and a part with a prox; an L2 beside it is a field of `decomposition.Ridged`.
+
+What a function can do is said by the capabilities below. The class of a leaf says it once. A
+record of another function, a sum and parts can do what their members leave them, object by object:
+`capabilities` lists it, and ``isinstance(penalty, Smooth)`` asks that list. Facts that are no
+methods, such as `is_norm` or `ignores_signs`, are flags of `Valued`. Nobody asks for classes of
+penalties by name, so that a class from elsewhere takes part everywhere.
+"""
 
 from __future__ import annotations
 
 import numbers
-from abc import ABC, abstractmethod
+from abc import ABCMeta, abstractmethod
 from collections.abc import Hashable, Sequence
 from dataclasses import dataclass
-from typing import Any, Self, final
+from typing import Any, Self, TypeVar, final
 
 import numpy as np
 
 from polytask._checks import nearest, sentence
-from polytask._linalg import Array
+from polytask._linalg import Array, like
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
 
@@ -97,8 +110,85 @@ class Columns:
         return cls(tuple(state["tasks"]), tuple(state["classes"]))
 
 
-class Valued(ABC):
+class Capability(ABCMeta):
+    """Lets an object say that it lacks what its class can do."""
+
+    def __instancecheck__(cls, instance: object) -> bool:
+        """Tell whether an object has the capability, or is of the class."""
+        known: Any = instance
+        if not super().__instancecheck__(instance):
+            return False
+        own: frozenset[type] | None = known.capabilities if cls in CAPABILITIES else None
+        return own is None or cls in own
+
+
+# What `capabilities` may list.
+CAPABILITIES: set[type] = set()
+
+Kind = TypeVar("Kind", bound=type)
+
+
+def capability(kind: Kind) -> Kind:
+    """Let objects list a class among their capabilities."""
+    CAPABILITIES.add(kind)
+    return kind
+
+
+def capabilities_of(function: object) -> frozenset[type]:
+    """Return what a function can do."""
+    return frozenset(kind for kind in CAPABILITIES if isinstance(function, kind))
+
+
+NO_ROWS: np.ndarray = np.zeros(0, dtype=np.intp)
+
+
+class Valued(metaclass=Capability):
     """A function of the coefficient matrix W, of shape (n_features, n_columns)."""
+
+    @property
+    def capabilities(self) -> frozenset[type] | None:
+        """What this object can do of what its class can; None for all."""
+        return None
+
+    @property
+    def is_norm(self) -> bool:
+        """Whether it is proportional to the size of W, so that its conjugate is 0 or inf."""
+        return False
+
+    @property
+    def ignores_signs(self) -> bool:
+        """Whether it depends on the sizes of the entries of W alone, and grows with each."""
+        return False
+
+    @property
+    def shares(self) -> tuple[float, float, float] | None:
+        """Of ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` of rows w, (a, b, c) at strength 1."""
+        # None for any other function.
+        return None
+
+    @property
+    def by_feature(self) -> bool:
+        """Whether it has parameters for single features, so that rows of W differ."""
+        return False
+
+    @property
+    def unpenalised(self) -> np.ndarray:
+        """The rows of W for which zero is not special."""
+        return NO_ROWS
+
+    @property
+    def forbids(self) -> bool:
+        """Whether some W are not allowed, whatever the strength."""
+        return False
+
+    @property
+    def binds_signs(self) -> bool:
+        """Whether what is not allowed is a matter of signs and bounds."""
+        return False
+
+    def of_rows(self, index: Array) -> Any:  # noqa: ANN401 - with the capabilities of the class
+        """Return the same function of some rows of W alone."""
+        return self
 
     @abstractmethod
     def value(self, W: Array) -> float:
@@ -137,6 +227,10 @@ class Penalty(Valued):
     @abstractmethod
     def bind(self, columns: Columns) -> Penalty:
         """Return a copy that knows which column is of which task and class."""
+
+    def bind_features(self, space: FeatureSpace) -> Penalty:
+        """Return a copy that knows the features; itself if it does not name any."""
+        return self
 
     @abstractmethod
     def resolved(self, gradient: Array) -> Penalty:
@@ -207,6 +301,7 @@ class Penalty(Valued):
         return self
 
 
+@capability
 class Smooth(Valued):
     """A convex differentiable penalty with a bounded second derivative."""
 
@@ -219,6 +314,7 @@ class Smooth(Valued):
         """Return the largest eigenvalue of the Hessian, or a bound on it."""
 
 
+@capability
 class Quadratic(Smooth):
     """A smooth penalty whose gradient is affine: W -> (W - W0) A, A of (n_columns, n_columns).
 
@@ -234,6 +330,7 @@ class Quadratic(Smooth):
         """Return the diagonal of A, of shape (n_columns,)."""
 
 
+@capability
 class Proximable(Valued):
     """A penalty with a cheap proximal operator."""
 
@@ -242,6 +339,7 @@ class Proximable(Valued):
         """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
 
 
+@capability
 class RowSeparable(Proximable):
     """A sum over the rows of W, so that the prox of some rows needs those rows only."""
 
@@ -264,10 +362,13 @@ class RowSeparable(Proximable):
             The same rows of the minimiser.
         """
 
-    @final
     def prox(self, W: Array, step: float) -> Array:
         """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
         return self.prox_rows(W, slice(None), step)
+
+    def value_by_row(self, W: Array) -> Array:
+        """Return what each row of W adds to the value, of shape (n_rows,)."""
+        return like(np.array([self.value(W[j : j + 1, :]) for j in range(W.shape[0])]), W)
 
 
 @dataclass(frozen=True, eq=False)
@@ -292,33 +393,6 @@ class FeatureSpace:
         allowed += ", or names of columns" if names else "; X has no names"
         got = sentence(parameter, owner, allowed, repr(feature))
         raise ParameterError(got + nearest(feature, names))
-
-
-class PerFeature(Valued):
-    """A penalty with parameters for every feature, given in their order or by name."""
-
-    @property
-    @abstractmethod
-    def unpenalised(self) -> np.ndarray:
-        """The rows of W that may be anything at no cost."""
-
-    @property
-    @abstractmethod
-    def forbids(self) -> bool:
-        """Whether some W are not allowed, whatever the strength."""
-
-    @property
-    @abstractmethod
-    def binds_signs(self) -> bool:
-        """Whether what is not allowed is a matter of signs and bounds."""
-
-    @abstractmethod
-    def bind_features(self, space: FeatureSpace) -> Penalty:
-        """Return a copy that knows the features."""
-
-    @abstractmethod
-    def of_rows(self, index: Array) -> Any:  # noqa: ANN401 - with the capabilities of the class
-        """Return the penalty of some rows of W alone."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -371,6 +445,21 @@ class RowKernel:
         return RowKernel(self.prox, self.parameters, self.limits.of_rows(index))
 
 
+@capability
+class BlockSeparable(Proximable):
+    """A sum over blocks of rows of W, within which rows are alike."""
+
+    @property
+    @abstractmethod
+    def blocks(self) -> tuple[tuple[int, ...], ...]:
+        """The rows of each block; every row is in exactly one."""
+
+    @abstractmethod
+    def of_blocks(self, chosen: np.ndarray) -> Penalty:
+        """Return the penalty of some blocks alone, their rows numbered anew."""
+
+
+@capability
 class CompiledRows(RowSeparable):
     """A row-separable penalty whose prox is also machine code, the same but for its limits."""
 
@@ -379,6 +468,7 @@ class CompiledRows(RowSeparable):
         """Return the compiled prox of one row; it agrees with :meth:`prox_rows`."""
 
 
+@capability
 class Conjugate(Proximable):
     """A convex penalty whose Fenchel conjugate is known, hence a duality gap."""
 
@@ -390,7 +480,12 @@ class Conjugate(Proximable):
     def feasible_scale(self, Z: Array) -> float:
         """Return the largest c >= 0 with a finite conjugate at c Z; inf if there is no limit."""
 
+    def conjugate_by_row(self, Z: Array) -> Array:
+        """Return the conjugate at each row of Z, of a sum over rows; of shape (n_rows,)."""
+        return like(np.array([self.conjugate(Z[j : j + 1, :]) for j in range(Z.shape[0])]), Z)
 
+
+@capability
 class Nonconvex(Valued):
     """A penalty that is not convex: a sum of concave increasing functions of norms.
 
@@ -405,6 +500,7 @@ class Nonconvex(Valued):
         """
 
 
+@capability
 class NullStrength(Valued):
     """A penalty that makes W = 0 (W = W0 if shifted) optimal at a finite strength."""
 
@@ -424,6 +520,7 @@ class NullStrength(Valued):
         """
 
 
+@capability
 class Mergeable(Proximable):
     """A penalty that can be added to some others exactly, the sum being one penalty."""
 
@@ -434,3 +531,70 @@ class Mergeable(Proximable):
     @abstractmethod
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with `other` as one proximable penalty, None if there is none."""
+
+
+@capability
+class Composed(Valued):
+    """A penalty h(A W), where h is convex with a prox and A is a linear map.
+
+    Splitting is the solver for it: it takes steps with A, its transpose and the conjugate of h.
+    """
+
+    @abstractmethod
+    def forward(self, W: Array) -> Array:
+        """Return A W for W of shape (n_features, n_columns)."""
+
+    @abstractmethod
+    def adjoint(self, U: Array) -> Array:
+        """Return the transpose of A at U, of the shape of W."""
+
+    @abstractmethod
+    def norm_bound(self) -> float:
+        """Return a bound on the largest eigenvalue of A'A, > 0."""
+
+    @abstractmethod
+    def dual_prox(self, U: Array, step: float) -> Array:
+        """Return the minimiser over V of 1/2 ||V - U||^2 + step * (conjugate of h at V)."""
+
+    @abstractmethod
+    def dual_value(self, U: Array) -> float:
+        """Return the conjugate of h at U, which is in its domain."""
+
+    @abstractmethod
+    def settled(self, W: Array, moved: Array) -> Array:
+        """Return W with what is zero in the solution made exactly zero.
+
+        Parameters
+        ----------
+        W : array of shape (n_features, n_columns)
+            Nearly a solution.
+        moved : array
+            The prox of h near A W, which has exact zeros.
+
+        Returns
+        -------
+        array of shape (n_features, n_columns)
+            A point near W.
+        """
+
+
+@capability
+class Shifted(Penalty):
+    """A penalty of W - W0, made by ``shifted``; ``isinstance(p, Shifted)`` recognises any.
+
+    Its parameters are those of the penalty that it shifts.
+
+    Parameters
+    ----------
+    penalty : Penalty
+        The penalty of the difference.
+    by : array of shape (n_features, n_columns)
+        W0, the point that the penalty pulls to.
+    """
+
+    by: Array
+
+    @property
+    @abstractmethod
+    def penalty(self) -> Penalty:
+        """The penalty of the difference."""

@@ -3,24 +3,27 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any, final
+
+import numpy as np
 
 from polytask._linalg import Array, inner, like
 from polytask.exceptions import IncompatibleError
 from polytask.penalties.base import (
+    Composed,
     Conjugate,
     Nonconvex,
     Penalty,
-    PerFeature,
     Proximable,
     RowSeparable,
+    Shifted,
     Smooth,
+    capabilities_of,
 )
-from polytask.penalties.rows import L2
-from polytask.penalties.shifts import Shifted
-from polytask.penalties.sums import Composed, Sum, add, merge, parts_of, same_point
+from polytask.penalties.sums import Sum, add, merge, parts_of, same_point
 
 
 @dataclass(frozen=True)
@@ -68,8 +71,9 @@ class Ridge:
         return 0.0 if self.centre is None else self.weight * like(self.centre[index], like_rows)
 
 
+@final
 @dataclass(frozen=True)
-class Ridged(Proximable):
+class Ridged(RowSeparable, Conjugate):
     """A penalty p plus a ridge: its prox and its conjugate take one prox of p."""
 
     # The sum p + b/2 ||W - c||^2 has the prox of p at (V + s b c) / (1 + s b) with the step
@@ -79,13 +83,23 @@ class Ridged(Proximable):
     penalty: Any
     ridge: Ridge
 
+    @cached_property
+    def capabilities(self) -> frozenset[type]:
+        """A prox, with or without that of rows and a conjugate, as p has."""
+        return capabilities_of(self.penalty) & {Proximable, RowSeparable, Conjugate}
+
+    @property
+    def unpenalised(self) -> np.ndarray:
+        """The rows that p leaves alone."""
+        return np.asarray(self.penalty.unpenalised)
+
+    def of_rows(self, index: Array) -> Any:  # noqa: ANN401
+        """Return the sum for some rows of W alone."""
+        return Ridged(self.penalty.of_rows(index), self.ridge)
+
     def value(self, W: Array) -> float:
         """Return the value of the sum at W."""
         return float(self.penalty.value(W)) + self.ridge.value(W)
-
-
-class _RidgedProx(Ridged):
-    """The prox of a penalty plus a ridge."""
 
     def prox(self, W: Array, step: float) -> Array:
         """Return the prox of the penalty at a point nearer to the centre."""
@@ -93,10 +107,6 @@ class _RidgedProx(Ridged):
         shrink = 1 + step * self.ridge.weight
         point = (W + step * self.ridge.pull(W, slice(None))) / shrink
         return self.penalty.prox(point, step / shrink)
-
-
-class _RidgedRows(Ridged, RowSeparable):
-    """The prox of rows of a penalty plus a ridge."""
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the prox of the rows of the penalty at points nearer to the centre."""
@@ -106,10 +116,6 @@ class _RidgedRows(Ridged, RowSeparable):
         column = shrink[:, None] if by_row else shrink
         pull = (steps[:, None] if by_row else steps) * self.ridge.pull(rows, index)
         return self.penalty.prox_rows((rows + pull) / column, index, steps / shrink)
-
-
-class _RidgedConjugate(Ridged, Conjugate):
-    """The conjugate of a convex penalty plus a ridge."""
 
     def conjugate(self, Z: Array) -> float:
         """Return the conjugate at Z, finite everywhere."""
@@ -122,54 +128,22 @@ class _RidgedConjugate(Ridged, Conjugate):
         return float("inf")
 
 
-@final
-class RidgedRows(_RidgedRows, _RidgedConjugate):
-    """A row-separable penalty with a conjugate, plus a ridge."""
-
-
-@final
-class RidgedNorm(_RidgedProx, _RidgedConjugate):
-    """A penalty with a conjugate, plus a ridge."""
-
-
-@final
-class RidgedProximable(_RidgedProx):
-    """A penalty of which only the prox is known, plus a ridge."""
-
-
 def ridged(penalty: Proximable, ridge: Ridge) -> Proximable:
     """Return the sum of a penalty and a ridge, with the capabilities of the penalty."""
-    if ridge.weight == 0:
-        return penalty
-    if not isinstance(penalty, Conjugate):
-        return RidgedProximable(penalty, ridge)
-    return (RidgedRows if isinstance(penalty, RowSeparable) else RidgedNorm)(penalty, ridge)
+    return Ridged(penalty, ridge) if ridge.weight else penalty
 
 
 def _ridge(penalty: Penalty) -> Ridge | None:
     """Return an L2 penalty, shifted or not, as a ridge; None for others."""
     plain = penalty.penalty if isinstance(penalty, Shifted) else penalty
-    return Ridge(plain.weight, penalty.null_point) if isinstance(plain, L2) else None
-
-
-def _one_ridge(members: Sequence[Penalty]) -> tuple[Penalty, list[Penalty]]:
-    """Return the L2 members about the first centre as one, and the others."""
-    same = [m for m in members if same_point(m.null_point, members[0].null_point)]
-    whole = members[0].with_strength(sum(m.strength or 0.0 for m in same))
-    return whole, [m for m in members if not any(m is other for other in same)]
-
-
-def _forbids(member: Penalty) -> bool:
-    """Tell whether a member matters even with a strength of 0."""
-    plain = member.penalty if isinstance(member, Shifted) else member
-    return isinstance(plain, PerFeature) and plain.forbids
+    is_ridge = plain.shares == (0.0, 0.0, 1.0) and plain.strength is not None
+    return Ridge(plain.strength or 0.0, penalty.null_point) if is_ridge else None
 
 
 def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
     """Refuse what the solvers of convex problems would answer with less than they claim."""
     for term in terms:
-        plain = term.penalty if isinstance(term, Shifted) else term
-        if isinstance(plain, Nonconvex):
+        if isinstance(term, Nonconvex):
             raise IncompatibleError(
                 f"{term!r} is not convex: Reweighted() solves it in convex stages, and "
                 "solver='auto' chooses it."
@@ -178,7 +152,7 @@ def _refuse_nonconvex(terms: Sequence[Penalty]) -> None:
 
 def _one_prox(members: Sequence[Penalty]) -> Proximable:
     """Return the sum of non-smooth members as one with a prox, or refuse."""
-    active = [m for m in members if m.strength != 0 or _forbids(m)] or list(members[:1])
+    active = [m for m in members if m.strength != 0 or m.forbids] or list(members[:1])
     whole = merge(active)
     if not isinstance(whole, Proximable):
         names = " and ".join(repr(m) for m in active)
@@ -193,8 +167,10 @@ def _joined(prox: Sequence[Penalty], ridges: list[Penalty], smooth: list[Penalty
     """Return the split of sorted members."""
     proximable: Proximable | None = _one_prox(prox) if prox else None
     if ridges:
-        whole, rest = _one_ridge(ridges)
-        smooth = smooth + rest
+        # Those about the first centre are one; others have gradients.
+        same = [r for r in ridges if same_point(r.null_point, ridges[0].null_point)]
+        smooth = smooth + [r for r in ridges if not any(r is other for other in same)]
+        whole = ridges[0].with_strength(sum(r.strength or 0.0 for r in same))
         ridge = _ridge(whole)
         if proximable is None and isinstance(whole, Proximable):
             proximable = whole
@@ -231,6 +207,19 @@ def decompose(penalty: Penalty) -> Split:
     """
     if isinstance(penalty, Prepared):
         return penalty.split()
+    return _compiled(penalty, "_decomposed", _decomposed)
+
+
+def _compiled(penalty: Penalty, name: str, make: Callable[[Penalty], Split]) -> Split:
+    """Return the split of a penalty, which keeps it: it never changes."""
+    kept: dict[str, Any] = vars(penalty)
+    if name not in kept:
+        kept[name] = make(penalty)
+    found: Split = kept[name]
+    return found
+
+
+def _decomposed(penalty: Penalty) -> Split:
     _refuse_nonconvex(penalty.members if isinstance(penalty, Sum) else (penalty,))
     if not isinstance(penalty, Sum) and isinstance(penalty, Proximable):
         return Split(smooth=None, proximable=penalty)
@@ -265,6 +254,10 @@ def separate(penalty: Penalty) -> Split:
     # L2 terms go with it.
     if isinstance(penalty, Prepared):
         return penalty.split()
+    return _compiled(penalty, "_separated", _separated)
+
+
+def _separated(penalty: Penalty) -> Split:
     if not isinstance(penalty, Sum) and isinstance(penalty, Conjugate):
         return Split(smooth=None, proximable=penalty)
     terms, ridges, smooth = _sorted(penalty)
@@ -273,7 +266,7 @@ def separate(penalty: Penalty) -> Split:
             raise IncompatibleError(f"{term!r} is not known to be convex with a prox.")
     composed = [term for term in terms if isinstance(term, Composed)]
     plain = [term for term in terms if not isinstance(term, Composed)]
-    active = [term for term in plain if term.strength != 0 or _forbids(term)]
+    active = [term for term in plain if term.strength != 0 or term.forbids]
     whole = _merged_groups(active or plain[:1])
     whole.sort(key=lambda term: not isinstance(term, RowSeparable))
     joined = _joined(whole[:1], ridges, smooth)

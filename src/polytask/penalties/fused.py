@@ -13,6 +13,7 @@ from polytask._checks import nonnegative
 from polytask._linalg import Array, host, index_like, like, namespace
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
+from polytask.penalties.adapted import finite_limit
 from polytask.penalties.base import Columns, Penalty, RowKernel
 from polytask.penalties.couplings import check_width, checked_order, sequences
 from polytask.penalties.rows import RowNorm, largest_dual_norm, shortened, softened
@@ -23,7 +24,6 @@ from polytask.penalties.terms import (
     changed,
     check_exclusive,
     checked_by,
-    finite_limit,
     optional,
 )
 

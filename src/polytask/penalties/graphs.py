@@ -14,9 +14,8 @@ from polytask._checks import nearest, sentence
 from polytask._linalg import Array, frozen, host, index_like, is_sparse, like, namespace, total
 from polytask._registry import State, saveable
 from polytask.exceptions import DataWarning, ParameterError
-from polytask.penalties.base import Columns
+from polytask.penalties.base import Columns, Composed
 from polytask.penalties.couplings import Blocks, Blockwise, check_width, checked_tasks
-from polytask.penalties.sums import Composed
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by
 
 _PARAMETER, _OWNER = "adjacency", "along_graph"

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import numbers
 from dataclasses import dataclass, field
 from functools import cached_property
-from typing import final
+from typing import Any, final
 
 import numpy as np
 
@@ -23,17 +24,16 @@ from polytask._linalg import (
 )
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
-from polytask.penalties.base import Columns, Mergeable, Penalty, RowSeparable, Valued
+from polytask.penalties.base import BlockSeparable, Columns, Mergeable, Valued
 from polytask.penalties.couplings import check_width
 from polytask.penalties.row_groups import check_weight_count, checked_groups, checked_weights
 from polytask.penalties.rows import (
     ComposedNorm,
-    RowNest,
     RowNorm,
+    RowNormSum,
     largest_dual_norm,
     merged_alike,
     sparse_and_group,
-    values_by_row,
 )
 from polytask.penalties.sums import merge
 from polytask.penalties.terms import (
@@ -70,7 +70,7 @@ def _checked_features(value: object, parameter: str, owner: str) -> FeatureGroup
 @final
 @saveable("penalty.group_norm")
 @dataclass(frozen=True, eq=False, repr=False)
-class GroupNorm(Norm):
+class GroupNorm(Norm, BlockSeparable):
     """alpha * sum over groups of features of weight_G ||W_G||_F, over all tasks.
 
     For features that come in blocks, such as modalities, sensors or the levels of one
@@ -116,6 +116,19 @@ class GroupNorm(Norm):
     def _check_rest(self) -> None:
         """Refuse weights that are not as many as the groups."""
         check_weight_count(self.weights, self.groups, self.label)
+
+    @property
+    def blocks(self) -> FeatureGroups:
+        """The groups."""
+        return self.groups
+
+    def of_blocks(self, chosen: np.ndarray) -> GroupNorm:
+        """Return the norm of some groups alone, their features numbered anew."""
+        ends = np.cumsum([0, *[len(self.groups[g]) for g in chosen]]).tolist()
+        groups = tuple(tuple(range(a, b)) for a, b in itertools.pairwise(ends))
+        weights = None if self.weights is None else tuple(self.weights[g] for g in chosen)
+        part: GroupNorm = changed(self, groups=groups, weights=weights)
+        return part
 
     @cached_property
     def _owner(self) -> np.ndarray:
@@ -187,30 +200,34 @@ class GroupNorm(Norm):
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with a norm of rows, or with the same groups."""
-        if isinstance(other, RowNorm | RowNest) or sparse_and_group(other) is not None:
-            return GroupNest((other, self)) if isinstance(other, Penalty) else None
+        if isinstance(other, RowNorm | RowNormSum) or sparse_and_group(other) is not None:
+            return GroupNormSum((other, self))
         return merged_alike(self, other)
 
 
 @final
-class GroupNest(ComposedNorm):
+class GroupNormSum(ComposedNorm, BlockSeparable):
     """A norm of rows plus norms of groups of features."""
 
     @property
-    def groups(self) -> GroupNorm:
-        """The norms of groups."""
-        groups = self.members[1]
-        if not isinstance(groups, GroupNorm):
-            raise TypeError("the second member is a norm of groups")
-        return groups
+    def rows(self) -> Any:  # noqa: ANN401 - a norm of rows
+        """The norm of rows."""
+        return self.members[0]
 
     @property
-    def rows(self) -> RowSeparable:
-        """The norm of rows."""
-        rows = self.members[0]
-        if not isinstance(rows, RowSeparable):
-            raise TypeError("the first member is a norm of rows")
-        return rows
+    def groups(self) -> Any:  # noqa: ANN401 - a GroupNorm
+        """The norms of groups."""
+        return self.members[1]
+
+    @property
+    def blocks(self) -> FeatureGroups:
+        """The groups."""
+        blocks: FeatureGroups = self.groups.blocks
+        return blocks
+
+    def of_blocks(self, chosen: np.ndarray) -> GroupNormSum:
+        """Return the norm of some groups alone, their features numbered anew."""
+        return GroupNormSum((self.rows, self.groups.of_blocks(chosen)))
 
     def prox(self, W: Array, step: float) -> Array:
         """Return the prox of the rows with every group shortened."""
@@ -223,18 +240,17 @@ class GroupNest(ComposedNorm):
     def _sizes(self, W: Array) -> Array:
         """Return the value of each group."""
         groups = self.groups
-        by_row = groups.gather(values_by_row(self.rows, W))
-        return by_row + groups.weight * groups.group_values(W)
+        return groups.gather(self.rows.value_by_row(W)) + groups.weight * groups.group_values(W)
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with a norm of rows, or with the same groups."""
-        if isinstance(other, GroupNest):
+        if isinstance(other, GroupNormSum):
             first = self.merged(other.groups)
-            return None if first is None else merge((first, other.members[0]))
+            return None if first is None else merge((first, other.rows))
         if isinstance(other, GroupNorm):
             groups = merge((self.groups, other))
-            return GroupNest((self.members[0], groups)) if groups is not None else None
-        rows = merge((self.members[0], other))
+            return GroupNormSum((self.rows, groups)) if groups is not None else None
+        rows = merge((self.rows, other))
         return None if rows is None else merge((rows, self.groups))
 
 

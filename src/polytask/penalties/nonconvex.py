@@ -10,9 +10,10 @@ from typing import Any, Self, final
 import numpy as np
 
 from polytask._checks import number, one_of, positive, sentence
-from polytask._linalg import Array, clip, host, largest, namespace, row_norms, total
+from polytask._linalg import Array, clip, host, largest, namespace, per_row, row_norms, total
 from polytask._registry import State, saveable
 from polytask.exceptions import IncompatibleError, ParameterError
+from polytask.penalties.adapted import adapted, finite_limit
 from polytask.penalties.base import (
     Columns,
     CompiledRows,
@@ -20,9 +21,9 @@ from polytask.penalties.base import (
     NullStrength,
     Penalty,
     RowKernel,
+    RowSeparable,
 )
-from polytask.penalties.rows import L1, L21, ByRow, RowNorm, SparseGroup, per_row, row_values
-from polytask.penalties.shifts import shift
+from polytask.penalties.rows import L1, L21
 from polytask.penalties.sums import Operators
 from polytask.penalties.terms import (
     ALPHA,
@@ -32,15 +33,14 @@ from polytask.penalties.terms import (
     Unbound,
     check_exclusive,
     checked_by,
-    finite_limit,
 )
-from polytask.penalties.weighted import weighted
 
 
 def tangent(norm: Penalty, slopes: Array) -> Penalty:
     """Return a norm of rows times the slopes of a concave function, relative to that at 0."""
     weights = np.asarray(host(slopes), dtype=float)
-    return norm if bool(np.all(weights == 1)) else weighted(norm, weights)
+    found: Penalty = norm if bool(np.all(weights == 1)) else adapted(norm, weights)
+    return found
 
 
 def _checked_above(least: float) -> Any:  # noqa: ANN401 - a check of a field
@@ -54,7 +54,7 @@ def _checked_above(least: float) -> Any:  # noqa: ANN401 - a check of a field
     return check
 
 
-class ConcaveRows(Unbound, NullStrength, CompiledRows, Nonconvex, ByRow):
+class ConcaveRows(Unbound, NullStrength, CompiledRows, Nonconvex):
     """factor * sum over features of phi(||W_j||_2) with phi concave, of slope alpha at 0."""
 
     # A leaf class has the fields alpha, gamma, factor and fraction.
@@ -63,6 +63,7 @@ class ConcaveRows(Unbound, NullStrength, CompiledRows, Nonconvex, ByRow):
     gamma: float
     factor: float
     fraction: float | None
+    ignores_signs = True
 
     @abstractmethod
     def costs(self, sizes: Array) -> Array:
@@ -310,7 +311,7 @@ _OWNER = "reweighted"
 @final
 @saveable("penalty.reweighted")
 @dataclass(frozen=True, eq=False, repr=False)
-class ReweightedRows(Operators, ByRow, NullStrength, Nonconvex):
+class ReweightedRows(Operators, NullStrength, Nonconvex):
     """A logarithm of norms of rows, made by :func:`reweighted`."""
 
     # Its parameters are those of the norm, and ``eps``.
@@ -343,7 +344,7 @@ class ReweightedRows(Operators, ByRow, NullStrength, Nonconvex):
 
     def shifted(self, W0: Array) -> Penalty:
         """Return the penalty of W - W0."""
-        return shift(self, W0)
+        return adapted(self, by=W0)
 
     def bind(self, columns: Columns) -> Penalty:
         """Return a copy that knows tasks and classes."""
@@ -378,7 +379,8 @@ class ReweightedRows(Operators, ByRow, NullStrength, Nonconvex):
         return f"reweighted({self.penalty!r}, eps={self.eps!r})"
 
     def _sizes(self, W: Array) -> Array:
-        return row_values(self.penalty.with_strength(1.0), W)
+        sizes: Array = self.penalty.with_strength(1.0).value_by_row(W)
+        return sizes
 
     def null_strength(self, gradient: Array) -> float:
         """Return that of the norm: from there on W = 0 is a stationary point."""
@@ -442,8 +444,7 @@ def reweighted(penalty: Penalty, eps: float = 0.1) -> Penalty:
     >>> reweighted(L21(0.1), eps=0.5)
     reweighted(L21(alpha=0.1), eps=0.5)
     """
-    norm = isinstance(penalty, L1 | L21 | SparseGroup | RowNorm)
-    if not (norm and isinstance(penalty, CompiledRows)):
+    if not (penalty.is_norm and isinstance(penalty, RowSeparable)):
         raise IncompatibleError(
             f"{penalty!r} cannot be reweighted: it is not a single norm of rows. L21, L1, "
             "SparseGroup, L1Inf, FusedTasks and TreeGroup are."
@@ -463,7 +464,7 @@ def _checked_norm(value: object, parameter: str, owner: str) -> object:
 @final
 @saveable("penalty.capped_l21")
 @dataclass(frozen=True, eq=False, repr=False)
-class CappedL21(RelativeTerm, Unbound, CompiledRows, Nonconvex, ByRow):
+class CappedL21(RelativeTerm, Unbound, CompiledRows, Nonconvex):
     """alpha * sum over features of min(norm of W_j, theta): multi-stage feature learning.
 
     Features of a norm below theta are penalised as by ``L21`` (or ``L1``), the others not at
@@ -494,6 +495,7 @@ class CappedL21(RelativeTerm, Unbound, CompiledRows, Nonconvex, ByRow):
     """
 
     label = "CappedL21"
+    ignores_signs = True
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     theta: float = field(default=1.0, metadata=checked_by(positive))
@@ -509,7 +511,7 @@ class CappedL21(RelativeTerm, Unbound, CompiledRows, Nonconvex, ByRow):
 
     def value_by_row(self, W: Array) -> Array:
         """Return what each row adds to the value, of shape (n_rows,)."""
-        return self.weight * clip(row_values(self._norm(1.0), W), None, self.theta)
+        return self.weight * clip(self._norm(1.0).value_by_row(W), None, self.theta)
 
     def value(self, W: Array) -> float:
         """Return the value at W."""
@@ -521,14 +523,14 @@ class CappedL21(RelativeTerm, Unbound, CompiledRows, Nonconvex, ByRow):
             return rows
         xp, amount = namespace(rows), per_row(step, rows) * self.weight
         shrunk = self._norm(1.0).prox_rows(rows, index, amount)
-        cost = amount * row_values(self._norm(1.0), shrunk)
+        cost = amount * self._norm(1.0).value_by_row(shrunk)
         cost = cost + 0.5 * xp.sum((shrunk - rows) ** 2, axis=1)
         kept = cost > amount * self.theta
         return xp.where(kept[:, None], rows, shrunk)
 
     def majorised(self, W: Array) -> Penalty:
         """Return the norm with weight 1 for features below the threshold, and 0 for others."""
-        sizes = row_values(self._norm(1.0), W)
+        sizes = self._norm(1.0).value_by_row(W)
         xp = namespace(sizes)
         slopes = xp.where(sizes < self.theta, xp.ones_like(sizes), xp.zeros_like(sizes))
         return tangent(self._norm(self.weight), slopes)

@@ -4,81 +4,46 @@ from __future__ import annotations
 
 import ast
 import inspect
-from collections.abc import Callable, Iterable
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping
+from contextlib import suppress
+from typing import Any, get_type_hints
 
 from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.constraints import bounded, positive
-from polytask.penalties.couplings import along_time, coupling, toward_mean
-from polytask.penalties.fused import FusedTasks
-from polytask.penalties.graphs import NetworkLasso, along_graph
-from polytask.penalties.groups import GroupNorm, OutlierTasks
-from polytask.penalties.latent import LatentTasks
-from polytask.penalties.nonconvex import MCP, SCAD, CappedL21, reweighted
-from polytask.penalties.parts import Parts, dirty, robust, robust_features, sparse_low_rank
-from polytask.penalties.row_groups import L1Inf, TreeGroup
-from polytask.penalties.rows import L1, L2, L21, ElasticNet, SparseGroup
-from polytask.penalties.spectral import (
-    AlternatingStructure,
-    Clustered,
-    LearnedCovariance,
-    TraceBall,
-    TraceNorm,
-)
-from polytask.penalties.weighted import weighted
+from polytask.penalties.spectral import TraceBall
+from polytask.penalties.sums import Sum
 
-# What can be made from numbers alone.
-PENALTIES: dict[str, Callable[..., Penalty]] = {
-    "L1": L1,
-    "L2": L2,
-    "ElasticNet": ElasticNet,
-    "L21": L21,
-    "L1Inf": L1Inf,
-    "SparseGroup": SparseGroup,
-    "FusedTasks": FusedTasks,
-    "CappedL21": CappedL21,
-    "MCP": MCP,
-    "SCAD": SCAD,
-    "TraceNorm": TraceNorm,
-    "OutlierTasks": OutlierTasks,
-    "Clustered": Clustered,
-    "AlternatingStructure": AlternatingStructure,
-    "LatentTasks": LatentTasks,
-    "LearnedCovariance": LearnedCovariance,
-    "toward_mean": toward_mean,
-    "along_time": along_time,
-}
-# What else can be written: these need a matrix, pairs of tasks, or groups.
-_WITH_TASKS: dict[str, Callable[..., Penalty]] = {
-    "coupling": coupling,
-    "along_graph": along_graph,
-    "NetworkLasso": NetworkLasso,
-    "TreeGroup": TreeGroup,
-    "GroupNorm": GroupNorm,
-}
-# These need several strengths, or none; Parts takes a list of penalties.
-_PARTS: dict[str, Callable[..., Penalty]] = {
-    "Parts": Parts,
-    "dirty": dirty,
-    "robust": robust,
-    "robust_features": robust_features,
-    "sparse_low_rank": sparse_low_rank,
-    "TraceBall": TraceBall,
-}
-# These take another penalty.
-_OF_OTHERS: dict[str, Callable[..., Penalty]] = {
-    "weighted": weighted,
-    "bounded": bounded,
-    "positive": positive,
-    "reweighted": reweighted,
-}
+Maker = Callable[..., Penalty]
+
+# What can be made from numbers alone, and all that can be written: the package fills both with
+# what it exports. A ball is only part of what others make.
+PENALTIES: dict[str, Maker] = {}
+_MAKERS: dict[str, Maker] = {"TraceBall": TraceBall}
 # Parameters that are a word, and those that are a class of penalties.
 _WORDS = ("row_norm",)
 _CLASSES = ("shared",)
 # Set when a penalty meets its data, and made by multiplying: neither is named in advice.
 _BOUND, _SILENT = ("columns",), ("factor",)
+
+
+def register(exported: Mapping[str, Any]) -> None:
+    """Take what makes penalties among the names that the package exports."""
+    functions = {name: made for name, made in exported.items() if inspect.isfunction(made)}
+    # A class that has a function, as TowardMean has toward_mean, is written by it.
+    written = {name.replace("_", "") for name in functions}
+    for name, made in exported.items():
+        kind = get_type_hints(made).get("return") if name in functions else made
+        if not inspect.isclass(kind) or not issubclass(kind, Penalty) or made is parse:
+            continue
+        if inspect.isabstract(made) or made is Sum:
+            continue  # a sum is written with +
+        if kind is made and name.lower() in written:
+            continue
+        _MAKERS[name] = made
+        with suppress(TypeError, ParameterError):
+            made(alpha=1.0)
+            PENALTIES[name] = made
 
 
 def parse(text: str) -> Penalty:
@@ -204,19 +169,18 @@ def _entry(node: ast.expr, text: str) -> Any:  # noqa: ANN401
 
 def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) -> Penalty:
     """Return the penalty of a name and parameters."""
-    makers = {**PENALTIES, **_WITH_TASKS, **_PARTS, **_OF_OTHERS}
-    if name not in makers:
-        known = ", ".join(makers)
+    if name not in _MAKERS:
+        known = ", ".join(_MAKERS)
         raise ParameterError(
-            f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, makers)
+            f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, _MAKERS)
         )
-    wrong = _misfit(makers[name], args, named)
+    wrong = _misfit(_MAKERS[name], args, named)
     if wrong:
         raise ParameterError(f"{name} in {text!r} {wrong}.")
     try:
-        return makers[name](*args, **named)
+        return _MAKERS[name](*args, **named)
     except TypeError:
-        takes = _listed(own for own in _parameters(makers[name]) if own not in _SILENT)
+        takes = _listed(own for own in _parameters(_MAKERS[name]) if own not in _SILENT)
         raise ParameterError(f"{name} in {text!r} takes {takes}, each of its own kind.") from None
 
 

@@ -4,36 +4,45 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Self, final
 
 import numpy as np
 
 from polytask._checks import nonnegative, sentence
-from polytask._linalg import Array, host, like
+from polytask._linalg import Array, host, like, per_entry, per_row
 from polytask._registry import State, saveable
-from polytask.exceptions import ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import (
-    Columns,
     CompiledRows,
     Conjugate,
+    FeatureSpace,
     NullStrength,
     Penalty,
     Proximable,
     RowKernel,
     RowSeparable,
+    capabilities_of,
 )
 from polytask.penalties.groups import OutlierTasks
-from polytask.penalties.parts_rows import SharedLengths, SharedMaxima, SharedNorm, divide
-from polytask.penalties.row_groups import L1Inf
-from polytask.penalties.rows import L1, L2, L21, per_entry, per_row
+from polytask.penalties.parts_rows import divide
+from polytask.penalties.rows import L1, L21
+from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.spectral import TraceBall, TraceNorm
-from polytask.penalties.sums import Operators, member_params, with_member
-from polytask.penalties.terms import RelativeTerm, check_exclusive
+from polytask.penalties.sums import Joined
+from polytask.penalties.terms import NormTerm, RelativeTerm, check_exclusive
 
 
+@final
+@saveable(
+    "penalty.parts",
+    "penalty.parts.envelope",
+    "penalty.parts.envelope_rows",
+    "penalty.parts.null",
+    "penalty.parts.rows",
+)
 @dataclass(frozen=True, eq=False, repr=False)
-class Parts(Operators):
+class Parts(Joined, CompiledRows, Conjugate, NullStrength):
     """The least sum of p_k(U_k) over all matrices U_k with the sum W: every part has a penalty.
 
     What the tasks share goes to the part that is cheapest for it, what is their own to another:
@@ -74,27 +83,44 @@ class Parts(Operators):
     1.907
     """
 
-    members: Sequence[Penalty]
-
-    def __new__(cls, members: Iterable[Penalty] = ()) -> Self:
-        """Return an object of the most capable class that fits."""
-        leaf: Any = _leaf(_flat(members)) if cls is Parts else cls
-        made: Self = object.__new__(leaf)
-        return made
+    members: Sequence[Any]
 
     def __post_init__(self) -> None:
         """Store a tuple of members, none of them divided itself."""
         object.__setattr__(self, "members", _flat(self.members))
 
-    @classmethod
-    def fits(cls, members: tuple[Penalty, ...]) -> bool:
-        """Tell whether the class can be made of members."""
-        return True
+    @cached_property
+    def _closed(self) -> _BesideEntries | _BesideRidge | None:
+        """The division in closed form; None where W is divided step by step."""
+        if len(self.members) != 2:
+            return None
+        for first, second in (self.members, self.members[::-1]):
+            absolute = second.is_norm and second.shares == (1.0, 0.0, 0.0)
+            if absolute and isinstance(first, NormTerm) and first.beside_entries:
+                return _BesideEntries(first, second, first.beside_entries)
+        centred = all(member.null_point is None for member in self.members)
+        if not centred or not all(isinstance(member, Conjugate) for member in self.members):
+            return None
+        second = next((m for m in self.members[::-1] if m.shares == (0.0, 0.0, 1.0)), None)
+        if second is None:
+            return None
+        first = self.members[1] if second is self.members[0] else self.members[0]
+        return _BesideRidge(first, second)
 
-    @property
-    def reference(self) -> Penalty:
-        """The member whose strength stands for that of the whole."""
-        return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
+    @cached_property
+    def capabilities(self) -> frozenset[type]:
+        """Those of a division in closed form, or a null strength if all members have one."""
+        able = [capabilities_of(member) for member in self.members]
+        match self._closed:
+            case _BesideEntries():
+                return frozenset({Proximable, RowSeparable, CompiledRows, Conjugate, NullStrength})
+            case _BesideRidge():
+                return frozenset.intersection(*able) & {Proximable, RowSeparable, Conjugate}
+        return frozenset.intersection(*able) & {NullStrength}
+
+    def of(self, members: Iterable[Penalty]) -> Penalty:
+        """Return parts of other members."""
+        return Parts(list(members))
 
     @property
     def strength(self) -> float | None:
@@ -118,11 +144,54 @@ class Parts(Operators):
         PolytaskError
             If that precision is out of reach.
         """
-        return divide(self.members, host(W))[1]
+        if self._closed is None:
+            return divide(self.members, host(W))[1]
+        pairs = zip(self.members, self.divided(W), strict=True)
+        return sum(float(member.value(part)) for member, part in pairs)
 
     def divided(self, W: Array) -> tuple[Array, ...]:
         """Return the cheapest parts, in the order of the members; they sum to W."""
-        return tuple(like(part, W) for part in divide(self.members, host(W))[0])
+        if self._closed is None:
+            return tuple(like(part, W) for part in divide(self.members, host(W))[0])
+        first = self._closed.divided(W)
+        parts = (first, W - first)
+        return parts if self._closed.first is self.members[0] else parts[::-1]
+
+    def prox(self, W: Array, step: float) -> Array:
+        """Return the minimiser over Z of 1/2 ||Z - W||_F^2 + step * penalty(Z)."""
+        return self._known.prox(W, step)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the prox of some rows."""
+        return self._known.prox_rows(rows, index, step)
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        kernel: RowKernel = self._known.row_kernel()
+        return kernel
+
+    @property
+    def _known(self) -> Any:  # noqa: ANN401 - with what `capabilities` says
+        return self._closed
+
+    def conjugate(self, Z: Array) -> float:
+        """Return the sum of the conjugates of the members."""
+        return float(sum(member.conjugate(Z) for member in self.members))
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return the smallest of those of the members."""
+        return float(min(member.feasible_scale(Z) for member in self.members))
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the strength of the reference at which every part vanishes."""
+        present = self.strength
+        if present is None:
+            raise ParameterError(
+                f"The null strength of {self!r} depends on the proportions of its members; "
+                "give each an alpha, or call resolved(gradient) first."
+            )
+        factor = max(_factor(member, gradient) for member in self.members)
+        return present * factor if present > 0 or factor == 0 else float("inf")
 
     def with_strength(self, alpha: float) -> Penalty:
         """Return the whole with all members multiplied so that the reference has `alpha`."""
@@ -135,36 +204,27 @@ class Parts(Operators):
             )
         return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
 
-    def scaled(self, factor: float) -> Penalty:
-        """Return the whole with every member multiplied by `factor` (>= 0)."""
-        return Parts([member.scaled(factor) for member in self.members])
-
     def shifted(self, W0: Array) -> Penalty:
         """Return the penalty of W - W0; the first part contains W0."""
         first, *others = self.members
         return Parts([first.shifted(W0), *others])
 
-    def bind(self, columns: Columns) -> Penalty:
-        """Return a copy with every member bound."""
-        return Parts([member.bind(columns) for member in self.members])
+    def bind_features(self, space: FeatureSpace) -> Penalty:
+        """Return a copy that knows the features; every member has to penalise each of them."""
+        for member in self.members:
+            if member.bind_features(space).unpenalised.size:
+                raise IncompatibleError(
+                    f"{member!r} leaves features alone, and their part takes them whole; the "
+                    "penalties of parts have to penalise every feature. Use small weights "
+                    "instead of 0."
+                )
+        return super().bind_features(space)
 
     def resolved(self, gradient: Array) -> Penalty:
         """Return the whole with each member resolved on its own null strength."""
         if self.strength is not None:
             return self
         return Parts([member.resolved(gradient) for member in self.members])
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the members as p0, p1, ..., and with `deep` their parameters."""
-        return member_params(self.members, deep)
-
-    def replace(self, name: str, value: object) -> Penalty:
-        """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
-        return Parts(with_member(self.members, name, value, repr(self)))
-
-    def to_state(self) -> State:
-        """Return the members by name."""
-        return {"members": list(self.members)}
 
     @classmethod
     def from_state(cls, state: State) -> Self:
@@ -190,21 +250,6 @@ def _flat(members: Iterable[Any]) -> tuple[Penalty, ...]:
     return tuple(flat)
 
 
-class _Null(Parts, NullStrength):
-    """The null strength of parts that all have one."""
-
-    def null_strength(self, gradient: Array) -> float:
-        """Return the strength of the reference at which every part vanishes."""
-        present = self.strength
-        if present is None:
-            raise ParameterError(
-                f"The null strength of {self!r} depends on the proportions of its members; "
-                "give each an alpha, or call resolved(gradient) first."
-            )
-        factor = max(_factor(member, gradient) for member in self.members)
-        return present * factor if present > 0 or factor == 0 else float("inf")
-
-
 def _factor(member: Any, gradient: Array) -> float:  # noqa: ANN401 - a Penalty with a null strength
     """Return by how much a member has to be multiplied for its part to vanish."""
     null = float(member.null_strength(gradient))
@@ -213,182 +258,64 @@ def _factor(member: Any, gradient: Array) -> float:  # noqa: ANN401 - a Penalty 
     return null / member.strength if member.strength else float("inf")
 
 
-@final
-@saveable("penalty.parts.rows")
-class SharedRowParts(_Null, CompiledRows, Conjugate):
+@dataclass(frozen=True)
+class _BesideEntries:
     """A norm of rows beside L1: the division of a row has a closed form."""
 
-    @classmethod
-    def fits(cls, members: tuple[Penalty, ...]) -> bool:
-        """Tell whether the members are an L1 and one of L21 and L1Inf."""
-        kinds = {type(member) for member in members}
-        return len(members) == 2 and L1 in kinds and bool(kinds & _SHARED.keys())
+    first: Any
+    second: Any
+    norm: SharedNorm
 
-    @property
-    def _pair(self) -> tuple[Any, Any]:
-        """The norm of the shared part, and the L1."""
-        first, second = self.members
-        return (second, first) if isinstance(first, L1) else (first, second)
-
-    @property
-    def _kind(self) -> SharedNorm:
-        return _SHARED[type(self._pair[0])]
-
-    @property
-    def _weights(self) -> tuple[float, float]:
-        """The strengths of the shared and of the own part."""
-        shared, own = self._pair
-        return shared.weight, own.weight
-
-    def divided(self, W: Array) -> tuple[Array, ...]:
-        """Return the cheapest parts, in the order of the members; they sum to W."""
-        shared = self._kind.shared(W, *self._weights)
-        parts = (shared, W - shared)
-        return parts[::-1] if isinstance(self.members[0], L1) else parts
-
-    def value(self, W: Array) -> float:
-        """Return the sum of the penalties of the cheapest parts."""
-        pairs = zip(self.members, self.divided(W), strict=True)
-        return sum(member.value(part) for member, part in pairs)
+    def divided(self, W: Array) -> Array:
+        """Return the part of the norm of rows."""
+        return self.norm.shared(W, self.first.weight, self.second.weight)
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the rows less the nearest ones in both dual balls, times the step."""
-        size, entry = self._weights
         steps = per_row(step, rows)
-        return rows - self._kind.nearest(rows, steps * size, steps * entry)
+        nearest = self.norm.nearest(rows, steps * self.first.weight, steps * self.second.weight)
+        return rows - nearest
+
+    def prox(self, W: Array, step: float) -> Array:
+        """Return the prox of all rows."""
+        return self.prox_rows(W, slice(None), step)
 
     def row_kernel(self) -> RowKernel:
         """Return the compiled prox of one row."""
-        return self._kind.kernel(*self._weights)
-
-    def conjugate(self, Z: Array) -> float:
-        """Return 0 if Z is in the dual balls of both norms, else inf."""
-        shared, own = self._pair
-        return float(shared.conjugate(Z) + own.conjugate(Z))
-
-    def feasible_scale(self, Z: Array) -> float:
-        """Return the smaller of those of the members."""
-        shared, own = self._pair
-        return float(min(shared.feasible_scale(Z), own.feasible_scale(Z)))
+        return self.norm.kernel(self.first.weight, self.second.weight)
 
 
-_SHARED: dict[type, SharedNorm] = {L21: SharedLengths(), L1Inf: SharedMaxima()}
-
-
-class _Envelope(Parts, Conjugate):
+@dataclass(frozen=True)
+class _BesideRidge:
     """A penalty p beside an L2: the division of W is a prox of p."""
 
-    @property
-    def _pair(self) -> tuple[Any, float]:
-        """The penalty p, and 1 over the strength of the L2."""
-        first, second = self.members
-        if isinstance(second, L2):
-            return first, 1.0 / second.weight if second.weight > 0 else np.inf
-        ridge: Any = first
-        return second, 1.0 / ridge.weight if ridge.weight > 0 else np.inf
-
-    def divided(self, W: Array) -> tuple[Array, ...]:
-        """Return the cheapest parts, in the order of the members; they sum to W."""
-        penalty, length = self._pair
-        lean = penalty.prox(W, length) if length < np.inf else 0.0 * W
-        parts = (lean, W - lean)
-        return parts if isinstance(self.members[1], L2) else parts[::-1]
-
-    def value(self, W: Array) -> float:
-        """Return the sum of the penalties of the cheapest parts."""
-        pairs = zip(self.members, self.divided(W), strict=True)
-        return sum(float(member.value(part)) for member, part in pairs)
-
-    def conjugate(self, Z: Array) -> float:
-        """Return the sum of the conjugates of the members."""
-        return float(sum(member.conjugate(Z) for member in self._duals))
-
-    def feasible_scale(self, Z: Array) -> float:
-        """Return the smallest of those of the members."""
-        return float(min(member.feasible_scale(Z) for member in self._duals))
+    first: Any
+    second: Any
 
     @property
-    def _duals(self) -> tuple[Any, ...]:
-        """The members, whose capabilities `fits` has checked."""
-        return tuple(self.members)
+    def _length(self) -> float:
+        """One over the strength of the L2."""
+        return 1.0 / self.second.weight if self.second.weight > 0 else np.inf
 
-
-def _enveloped(members: tuple[Penalty, ...], kind: type) -> bool:
-    """Tell whether two members are an L2 and a penalty of a kind, both about zero."""
-    if len(members) != 2 or any(m.null_point is not None for m in members):
-        return False
-    return L2 in {type(m) for m in members} and all(isinstance(m, kind) for m in members)
-
-
-@final
-@saveable("penalty.parts.envelope_rows")
-class EnvelopeRows(_Envelope, RowSeparable):
-    """A penalty on rows beside an L2."""
-
-    @classmethod
-    def fits(cls, members: tuple[Penalty, ...]) -> bool:
-        """Tell whether the members are an L2 and a penalty on rows with a conjugate."""
-        return _enveloped(members, RowSeparable) and EnvelopeWhole.fits(members)
-
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows moved a share of the way to the prox of the penalty."""
-        penalty, length = self._pair
-        steps = per_row(step, rows)
-        if length == np.inf:
-            return 1.0 * rows
-        far = penalty.prox_rows(rows, index, steps + length)
-        return rows + per_entry(steps / (steps + length)) * (far - rows)
-
-
-@final
-@saveable("penalty.parts.envelope")
-class EnvelopeWhole(_Envelope, Proximable):
-    """A penalty with a prox and a conjugate beside an L2."""
-
-    @classmethod
-    def fits(cls, members: tuple[Penalty, ...]) -> bool:
-        """Tell whether the members are an L2 and a penalty with a conjugate."""
-        return _enveloped(members, Conjugate)
+    def divided(self, W: Array) -> Array:
+        """Return the part of p."""
+        length = self._length
+        return self.first.prox(W, length) if length < np.inf else 0.0 * W
 
     def prox(self, W: Array, step: float) -> Array:
-        """Return W moved a share of the way to the prox of the penalty."""
-        penalty, length = self._pair
-        step = float(step)
+        """Return W moved a share of the way to the prox of p."""
+        length, step = self._length, float(step)
         if length == np.inf:
             return 1.0 * W
-        return W + step / (step + length) * (penalty.prox(W, step + length) - W)
+        return W + step / (step + length) * (self.first.prox(W, step + length) - W)
 
-
-@final
-@saveable("penalty.parts.null")
-class NullParts(_Null):
-    """Parts that all vanish at a finite strength."""
-
-    @classmethod
-    def fits(cls, members: tuple[Penalty, ...]) -> bool:
-        """Tell whether every member has a null strength."""
-        return all(isinstance(member, NullStrength) for member in members)
-
-
-@final
-@saveable("penalty.parts")
-class PlainParts(Parts):
-    """Parts of which some never vanish."""
-
-
-# The most capable class first.
-_LEAVES: tuple[type[Parts], ...] = (
-    SharedRowParts,
-    EnvelopeRows,
-    EnvelopeWhole,
-    NullParts,
-    PlainParts,
-)
-
-
-def _leaf(members: tuple[Penalty, ...]) -> type[Parts]:
-    """Return the most capable class that can be made of members."""
-    return next(leaf for leaf in _LEAVES if leaf.fits(members))
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows moved a share of the way to the prox of p."""
+        length, steps = self._length, per_row(step, rows)
+        if length == np.inf:
+            return 1.0 * rows
+        far = self.first.prox_rows(rows, index, steps + length)
+        return rows + per_entry(steps / (steps + length)) * (far - rows)
 
 
 def _check_pair(
@@ -401,14 +328,6 @@ def _check_pair(
             f"part takes what; got alpha={alpha!r} and {name}={second!r}. fraction= sets both."
         )
     check_exclusive(alpha, fraction, owner)
-
-
-def _made_by(kind: object, alpha: float | None, fraction: float | None) -> Penalty:
-    """Return a penalty of the class that a user chose for the shared part."""
-    if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
-        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
-        raise ParameterError(sentence("shared", "dirty", allowed, repr(kind)))
-    return kind(alpha, fraction=fraction)  # type: ignore[call-arg]
 
 
 def dirty(
@@ -464,7 +383,12 @@ def dirty(
     Parts([L21(alpha=0.3), L1(alpha=0.2)])
     """
     _check_pair(alpha, own_alpha, "own_alpha", fraction, "dirty")
-    return Parts([_made_by(shared, alpha, fraction), L1(own_alpha, fraction=fraction)])
+    kind: Any = shared
+    if not isinstance(kind, type) or not issubclass(kind, RelativeTerm):
+        allowed = "a class of penalties with alpha and fraction, such as L21 or L1Inf"
+        raise ParameterError(sentence("shared", "dirty", allowed, repr(shared)))
+    first = kind(alpha, fraction=fraction)  # type: ignore[call-arg]
+    return Parts([first, L1(own_alpha, fraction=fraction)])
 
 
 def robust(

@@ -7,6 +7,7 @@ penalised by rows, so is the stack.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any, final
 
 import numpy as np
@@ -21,19 +22,27 @@ from polytask.penalties.base import (
     Proximable,
     Quadratic,
     RowSeparable,
-    Smooth,
-    Valued,
+    capabilities_of,
 )
 from polytask.penalties.decomposition import Prepared, Split, decompose
 from polytask.penalties.parts import Parts
 
 
-class _Blocks(Valued):
+@final
+class Blocks(Quadratic, RowSeparable, Conjugate):
     """A function of a stack that is a sum over its blocks of rows; a block may have no term."""
 
     def __init__(self, terms: Sequence[Any], height: int) -> None:
         self.terms = tuple(terms)
         self.height = height
+
+    @cached_property
+    def capabilities(self) -> frozenset[type]:
+        """What all blocks can do; a block without a term can do anything."""
+        able = [capabilities_of(term) for term in self.terms if term is not None]
+        if not able:
+            return frozenset({Proximable, RowSeparable, Conjugate})
+        return frozenset.intersection(*able)
 
     def _pairs(self, W: Array) -> list[tuple[Any, Array]]:
         blocks = np.reshape(W, (len(self.terms), self.height, W.shape[-1]))
@@ -42,10 +51,6 @@ class _Blocks(Valued):
     def value(self, W: Array) -> float:
         """Return the sum of the values of the blocks."""
         return sum(float(term.value(part)) for term, part in self._pairs(W) if term is not None)
-
-
-class _Curved(_Blocks, Smooth):
-    """Gradients of blocks."""
 
     def gradient(self, W: Array) -> Array:
         """Return the gradients of the blocks, one on top of the other."""
@@ -56,16 +61,6 @@ class _Curved(_Blocks, Smooth):
     def curvature(self) -> float:
         """Return the largest curvature of a block."""
         return max(float(term.curvature()) for term in self.terms if term is not None)
-
-
-@final
-class SmoothBlocks(_Curved):
-    """A stack with smooth blocks."""
-
-
-@final
-class QuadraticBlocks(_Curved, Quadratic):
-    """A stack with quadratic blocks."""
 
     def apply(self, W: Array) -> Array:
         """Return the Hessians of the blocks applied to them."""
@@ -78,13 +73,13 @@ class QuadraticBlocks(_Curved, Quadratic):
         found = [term.diagonal(n_columns) for term in self.terms if term is not None]
         return np.asarray(np.max(found, axis=0))
 
-
-class _Dual(_Blocks, Conjugate):
-    """Conjugates of blocks; a block without a term is free, so its slope must be 0."""
-
     def conjugate(self, Z: Array) -> float:
         """Return the sum of the conjugates of the blocks."""
-        return sum(self._of(term, part) for term, part in self._pairs(Z))
+        # A block without a term is free, so its slope must be 0.
+        return sum(
+            (float("inf") if part.any() else 0.0) if term is None else float(term.conjugate(part))
+            for term, part in self._pairs(Z)
+        )
 
     def feasible_scale(self, Z: Array) -> float:
         """Return the smallest of those of the blocks."""
@@ -95,27 +90,11 @@ class _Dual(_Blocks, Conjugate):
             for term, part in self._pairs(Z)
         )
 
-    @staticmethod
-    def _of(term: Any, part: Array) -> float:  # noqa: ANN401 - a penalty or None
-        if term is None:
-            return float("inf") if part.any() else 0.0
-        return float(term.conjugate(part))
-
-
-@final
-class WholeBlocks(_Dual, Proximable):
-    """A stack whose blocks have a prox."""
-
     def prox(self, W: Array, step: float) -> Array:
         """Return the prox of every block."""
         return np.concatenate(
             [part if term is None else term.prox(part, step) for term, part in self._pairs(W)]
         )
-
-
-@final
-class RowBlocks(_Dual, RowSeparable):
-    """A stack whose blocks are penalised by rows."""
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the prox of rows of the stack."""
@@ -134,14 +113,22 @@ class RowBlocks(_Dual, RowSeparable):
         return found
 
 
-class Stack(_Blocks, Prepared):
+@final
+class Stack(NullStrength, Prepared):
     """The penalty of a stack of parts, as solvers ask for it."""
 
     def __init__(self, parts: Parts, height: int) -> None:
-        super().__init__(parts.members, height)
         self.parts = parts
+        self.height = height
         splits = [_split(member) for member in parts.members]
-        self._found = Split(_smooth(splits, height), _proximable(splits, height))
+        smooth = [split.smooth for split in splits]
+        bent = Blocks(smooth, height) if any(term is not None for term in smooth) else None
+        self._found = Split(bent, Blocks([split.proximable for split in splits], height))
+
+    @property
+    def capabilities(self) -> frozenset[type]:
+        """A null strength, if the parts have one."""
+        return capabilities_of(self.parts) & {NullStrength}
 
     @property
     def strength(self) -> float | None:
@@ -151,35 +138,28 @@ class Stack(_Blocks, Prepared):
     @property
     def null_point(self) -> Array | None:
         """The null points of the members, None if all are zero."""
-        points = [member.null_point for member in self.terms]
+        points = [member.null_point for member in self.parts.members]
         given = next((point for point in points if point is not None), None)
         if given is None:
             return None
         return np.concatenate([0.0 * given if point is None else point for point in points])
 
+    def value(self, W: Array) -> float:
+        """Return the sum of the values of the blocks."""
+        return Blocks(self.parts.members, self.height).value(W)
+
     def split(self) -> Split:
         """Return the smooth and the proximable part."""
         return self._found
 
-
-@final
-class NullStack(Stack, NullStrength):
-    """A stack of parts that all vanish at a finite strength."""
-
     def null_strength(self, gradient: Array) -> float:
         """Return that of the parts; every block of the gradient is the same."""
-        own: Any = self.parts
-        return float(own.null_strength(gradient[: self.height]))
-
-
-@final
-class PlainStack(Stack):
-    """A stack of parts of which some never vanish."""
+        return self.parts.null_strength(gradient[: self.height])
 
 
 def stacked(parts: Parts, height: int) -> Any:  # noqa: ANN401 - stands for a Penalty in solvers
     """Return the penalty of the parts of a matrix with `height` rows, stacked."""
-    return (NullStack if isinstance(parts, NullStrength) else PlainStack)(parts, height)
+    return Stack(parts, height)
 
 
 def _split(member: Penalty) -> Split:
@@ -190,20 +170,3 @@ def _split(member: Penalty) -> Split:
             f"{member!r} cannot be the penalty of a part: it is not known to be convex."
         )
     return found
-
-
-def _smooth(splits: Sequence[Split], height: int) -> Smooth | None:
-    """Return the smooth parts of the members as one."""
-    terms = [split.smooth for split in splits]
-    given = [term for term in terms if term is not None]
-    if not given:
-        return None
-    quadratic = all(isinstance(term, Quadratic) for term in given)
-    return (QuadraticBlocks if quadratic else SmoothBlocks)(terms, height)
-
-
-def _proximable(splits: Sequence[Split], height: int) -> Proximable:
-    """Return the proximable parts of the members as one."""
-    terms = [split.proximable for split in splits]
-    rows = all(isinstance(term, RowSeparable | None) for term in terms)
-    return (RowBlocks if rows else WholeBlocks)(terms, height)

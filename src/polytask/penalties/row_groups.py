@@ -17,6 +17,7 @@ from polytask._linalg import (
     index_like,
     largest,
     namespace,
+    per_entry,
     row_norms,
     shrink_rows,
 )
@@ -24,7 +25,8 @@ from polytask._registry import saveable
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import Columns, RowKernel
 from polytask.penalties.couplings import check_width
-from polytask.penalties.rows import RowNorm, largest_dual_norm, per_entry, shortened, softened
+from polytask.penalties.rows import RowNorm, largest_dual_norm, shortened, softened
+from polytask.penalties.shared_rows import SharedMaxima
 from polytask.penalties.terms import (
     ALPHA,
     FRACTION,
@@ -65,6 +67,8 @@ class L1Inf(RelativeTerm, RowNorm, Unbound):
     """
 
     label = "L1Inf"
+    ignores_signs = True
+    beside_entries = SharedMaxima()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
@@ -237,6 +241,7 @@ class TreeGroup(RelativeTerm, RowNorm):
     """
 
     label = "TreeGroup"
+    ignores_signs = True
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     groups: Groups = field(default=(), metadata=checked_by(checked_tree))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import reduce
 from typing import Any, final
 
 import numpy as np
@@ -16,8 +17,9 @@ from polytask._linalg import (
     counting,
     inner,
     largest,
-    like,
     namespace,
+    per_entry,
+    per_row,
     rounding,
     row_norms,
     shrink_rows,
@@ -36,7 +38,8 @@ from polytask.penalties.base import (
     RowSeparable,
     Valued,
 )
-from polytask.penalties.sums import Sum, merge
+from polytask.penalties.shared_rows import SharedLengths
+from polytask.penalties.sums import Summed, merge
 from polytask.penalties.terms import (
     ALPHA,
     FRACTION,
@@ -44,85 +47,116 @@ from polytask.penalties.terms import (
     Norm,
     NormTerm,
     RelativeTerm,
+    Single,
     Unbound,
     checked_by,
 )
 
 
-class ByRow(Valued):
-    """A penalty of rows that knows what each of them adds."""
+class Shrinkage(Single, RowSeparable):
+    """alpha times ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` of rows w, a to c being `shares`."""
 
+    ignores_signs = True
+
+    @property
     @abstractmethod
+    def shares(self) -> tuple[float, float, float]:
+        """The numbers a, b and c."""
+
+    @property
+    def strengths(self) -> tuple[float, float, float]:
+        """The same times alpha."""
+        a, b, c = self.shares
+        return self.weight * a, self.weight * b, self.weight * c
+
+    def sizes(self, W: Array) -> Array:
+        """Return the sum of each row at strength 1, of shape (n_rows,)."""
+        xp, (a, b, c) = namespace(W), self.shares
+        terms = [a * xp.sum(xp.abs(W), axis=1)] if a else []
+        terms += [b * row_norms(W)] if b else []
+        terms += [0.5 * c * xp.sum(W * W, axis=1)] if c else []
+        return reduce(lambda first, second: first + second, terms)
+
     def value_by_row(self, W: Array) -> Array:
-        """Return what each row adds to the value, of shape (n_rows,)."""
+        """Return what each row of W adds to the value, of shape (n_rows,)."""
+        return self.weight * self.sizes(W)
+
+    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
+        """Return the rows thresholded by entry, then shortened, then divided."""
+        (a, b, c), step = self.strengths, per_row(step, rows)
+        if a:
+            rows = soft_threshold(rows, per_entry(step * a))
+        if b:
+            rows = shrink_rows(rows, step * b)
+        return rows / per_entry(1.0 + step * c) if c else 1.0 * rows
+
+    def row_kernel(self) -> RowKernel:
+        """Return the compiled prox of one row."""
+        from polytask.penalties.row_kernels import shrink_row
+
+        return RowKernel(shrink_row, np.array(self.strengths))
 
 
-def entry_terms(penalty: object) -> tuple[float, float] | None:
-    """Return the strengths of sum |W| and of the ridge, None for penalties not of entries."""
-    match penalty:
-        case L1():
-            return penalty.weight, 0.0
-        case L2():
-            return 0.0, penalty.weight
-        case ElasticNet():
-            return penalty.weight * penalty.l1_ratio, penalty.weight * (1 - penalty.l1_ratio)
-    return None
+class ShrinkageNorm(Norm, Shrinkage, CompiledRows):
+    """The same without a square; a + b = 1."""
+
+    def norm(self, W: Array) -> float:
+        """Return the weighted sum of absolute values and row norms."""
+        return total(self.sizes(W))
+
+    def dual_norm(self, Z: Array) -> float:
+        """Return the largest of the dual norms of the rows."""
+        ratio = self.shares[0]
+        return largest(Z) if ratio == 1 else largest(_row_dual_norms(Z, ratio))
+
+    def merged(self, other: Valued) -> Mergeable | None:
+        """Return the sum with another one."""
+        # The prox of the sum is that of the row norms after that of the entries.
+        theirs = sparse_and_group(other)
+        if theirs is None:
+            return None
+        sparse, group = (self.strengths[i] + theirs[i] for i in range(2))
+        if group == 0:
+            return L1(sparse)
+        return (
+            L21(group) if sparse == 0 else SparseGroup(sparse + group, sparse / (sparse + group))
+        )
 
 
-def row_values(penalty: Any, W: Array) -> Array:  # noqa: ANN401 - any penalty of rows
-    """Return what each row of W adds to the value of a penalty, of shape (n_rows,)."""
-    if isinstance(penalty, ByRow):
-        return penalty.value_by_row(W)
-    terms = entry_terms(penalty)
-    if terms is not None:
-        xp = namespace(W)
-        sparse, ridge = terms
-        return sparse * xp.sum(xp.abs(W), axis=1) + 0.5 * ridge * row_norms(W) ** 2
-    if isinstance(penalty, RowNorm | RowNest) or sparse_and_group(penalty) is not None:
-        return values_by_row(penalty, W)
-    return like(np.array([penalty.value(W[j : j + 1, :]) for j in range(W.shape[0])]), W)
+class SquaredShrinkage(Shrinkage, Conjugate):
+    """The same without row norms; with c > 0 the conjugate is finite everywhere."""
 
+    def value(self, W: Array) -> float:
+        """Return the value at W."""
+        return self.weight * total(self.sizes(W))
 
-def row_conjugates(penalty: Any, Z: Array, weight: Array) -> float:  # noqa: ANN401
-    """Return the sum over rows of weight times the conjugate at a row of Z."""
-    # Shapes: Z (n_rows, n_columns), weight (n_rows,).
-    xp = namespace(Z)
-    usual = xp.where(xp.isinf(weight), xp.zeros_like(weight), weight)
-    terms = entry_terms(penalty)
-    if terms is None or terms[1] == 0:
-        used = [j for j in range(Z.shape[0]) if float(usual[j]) > 0]
-        return float(sum(float(usual[j]) * penalty.conjugate(Z[j : j + 1, :]) for j in used))
-    excess = soft_threshold(Z, terms[0])
-    return float(xp.sum(usual * xp.sum(excess * excess, axis=1)) / (2 * terms[1]))
+    def conjugate(self, Z: Array) -> float:
+        """Return the squared excess of Z over the threshold a, over 2 c."""
+        a, _, c = self.strengths
+        excess = soft_threshold(Z, a * (1 + (rounding(Z) if c == 0 else 0.0))) if a else Z
+        square = inner(excess, excess)
+        if c == 0:
+            return 0.0 if square == 0 else float("inf")
+        return 0.5 * square / c
 
+    def conjugate_by_row(self, Z: Array) -> Array:
+        """Return the conjugate at each row of Z, of shape (n_rows,)."""
+        a, _, c = self.strengths
+        if c == 0:
+            return super().conjugate_by_row(Z)
+        excess = soft_threshold(Z, a) if a else Z
+        return 0.5 * namespace(Z).sum(excess * excess, axis=1) / c
 
-def per_row(step: float | Array, rows: Array) -> Array:
-    """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
-    # A NumPy scalar would turn float32 rows into float64.
-    return float(step) if getattr(step, "ndim", 0) == 0 else like(step, rows)
-
-
-def per_entry(amount: Array) -> Array:
-    """Return a float as it is, one value per row as a column."""
-    return amount if isinstance(amount, float) else amount[:, None]
-
-
-def _absolute_sum(W: Array) -> float:
-    """Return the sum of absolute values."""
-    return total(namespace(W).abs(W))
-
-
-def _kernel(entries: float, length: float, square: float) -> RowKernel:
-    """Return the kernel of entries * sum |w| + length * ||w|| + square / 2 * ||w||^2."""
-    from polytask.penalties.row_kernels import shrink_row
-
-    return RowKernel(shrink_row, np.array([entries, length, square]))
+    def feasible_scale(self, Z: Array) -> float:
+        """Return inf if there is a square, else the threshold over the largest |Z|."""
+        (a, _, c), size = self.strengths, largest(Z)
+        return float("inf") if c > 0 or size == 0 else a / size
 
 
 @final
 @saveable("penalty.l1")
 @dataclass(frozen=True, eq=False, repr=False)
-class L1(Norm, CompiledRows):
+class L1(ShrinkageNorm):
     """alpha * sum |W|: any coefficient may vanish.
 
     Parameters
@@ -135,35 +169,16 @@ class L1(Norm, CompiledRows):
     """
 
     label = "L1"
+    shares = (1.0, 0.0, 0.0)
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
-
-    def norm(self, W: Array) -> float:
-        """Return the sum of absolute values."""
-        return _absolute_sum(W)
-
-    def dual_norm(self, Z: Array) -> float:
-        """Return the largest absolute value."""
-        return largest(Z)
-
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows with every entry moved towards zero by step * alpha."""
-        return soft_threshold(rows, per_entry(per_row(step, rows) * self.weight))
-
-    def row_kernel(self) -> RowKernel:
-        """Return the compiled prox of one row."""
-        return _kernel(self.weight, 0.0, 0.0)
-
-    def merged(self, other: Valued) -> Mergeable | None:
-        """Return the sum with another L1, L21 or SparseGroup."""
-        return _merged(self, other)
 
 
 @final
 @saveable("penalty.l2")
 @dataclass(frozen=True, eq=False, repr=False)
-class L2(AbsoluteTerm, Unbound, Quadratic, Conjugate, RowSeparable):
+class L2(AbsoluteTerm, SquaredShrinkage, Unbound, Quadratic):
     """alpha / 2 * ||W||_F^2: every coefficient is shrunk.
 
     Parameters
@@ -173,12 +188,9 @@ class L2(AbsoluteTerm, Unbound, Quadratic, Conjugate, RowSeparable):
     """
 
     label = "L2"
+    shares = (0.0, 0.0, 1.0)
 
     alpha: float | None = field(default=None, metadata=ALPHA)
-
-    def value(self, W: Array) -> float:
-        """Return alpha / 2 times the sum of squares."""
-        return 0.5 * self.weight * inner(W, W)
 
     def gradient(self, W: Array) -> Array:
         """Return alpha W."""
@@ -196,30 +208,11 @@ class L2(AbsoluteTerm, Unbound, Quadratic, Conjugate, RowSeparable):
         """Return alpha for every column, of shape (n_columns,)."""
         return np.full(n_columns, self.weight)
 
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows divided by 1 + step * alpha."""
-        return rows / per_entry(1.0 + per_row(step, rows) * self.weight)
-
-    def conjugate(self, Z: Array) -> float:
-        """Return ||Z||_F^2 / (2 alpha); for alpha = 0, inf unless Z = 0."""
-        return _quadratic_conjugate(inner(Z, Z), self.weight)
-
-    def feasible_scale(self, Z: Array) -> float:
-        """Return inf; for alpha = 0 and Z other than 0, 0."""
-        return float("inf") if self.weight > 0 or largest(Z) == 0 else 0.0
-
-
-def _quadratic_conjugate(square: float, weight: float) -> float:
-    """Return square / (2 weight), with the limits at weight = 0."""
-    if weight == 0:
-        return 0.0 if square == 0 else float("inf")
-    return 0.5 * square / weight
-
 
 @final
 @saveable("penalty.elastic_net")
 @dataclass(frozen=True, eq=False, repr=False)
-class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
+class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRows):
     """alpha * l1_ratio * sum |W| + alpha * (1 - l1_ratio) / 2 * ||W||_F^2.
 
     Parameters
@@ -240,36 +233,9 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
 
     @property
-    def _weights(self) -> tuple[float, float]:
-        """The strengths of the two terms."""
-        return self.weight * self.l1_ratio, self.weight * (1 - self.l1_ratio)
-
-    def value(self, W: Array) -> float:
-        """Return the sum of the two terms at W."""
-        sparse, ridge = self._weights
-        return sparse * _absolute_sum(W) + 0.5 * ridge * inner(W, W)
-
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows, thresholded, then divided by 1 + step * alpha (1 - l1_ratio)."""
-        (sparse, ridge), step = self._weights, per_row(step, rows)
-        return soft_threshold(rows, per_entry(step * sparse)) / per_entry(1.0 + step * ridge)
-
-    def row_kernel(self) -> RowKernel:
-        """Return the compiled prox of one row."""
-        sparse, ridge = self._weights
-        return _kernel(sparse, 0.0, ridge)
-
-    def conjugate(self, Z: Array) -> float:
-        """Return the squared excess of Z over the threshold, over twice the ridge."""
-        sparse, ridge = self._weights
-        slack = rounding(Z) if ridge == 0 else 0.0
-        excess = soft_threshold(Z, sparse * (1 + slack))
-        return _quadratic_conjugate(inner(excess, excess), ridge)
-
-    def feasible_scale(self, Z: Array) -> float:
-        """Return inf if there is a ridge, else the strength over the largest |Z|."""
-        (sparse, ridge), size = self._weights, largest(Z)
-        return float("inf") if ridge > 0 or size == 0 else sparse / size
+    def shares(self) -> tuple[float, float, float]:
+        """Those of the two terms."""
+        return self.l1_ratio, 0.0, 1 - self.l1_ratio
 
     def null_strength(self, gradient: Array) -> float:
         """Return the largest absolute gradient over l1_ratio; inf if l1_ratio = 0."""
@@ -278,8 +244,7 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
 
     def parts(self) -> tuple[Penalty, ...]:
         """Return the L1 and the L2 term."""
-        sparse, ridge = self._weights
-        return (L1(sparse), L2(ridge))
+        return (L1(self.strengths[0]), L2(self.strengths[2]))
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return None: its parts are what merges."""
@@ -289,7 +254,7 @@ class ElasticNet(RelativeTerm, Unbound, Conjugate, Mergeable, CompiledRows):
 @final
 @saveable("penalty.l21")
 @dataclass(frozen=True, eq=False, repr=False)
-class L21(Norm, CompiledRows):
+class L21(ShrinkageNorm):
     """alpha * sum over features of ||W_j||_2: a feature is used by all columns or by none.
 
     Parameters
@@ -302,35 +267,17 @@ class L21(Norm, CompiledRows):
     """
 
     label = "L21"
+    shares = (0.0, 1.0, 0.0)
+    beside_entries = SharedLengths()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
-
-    def norm(self, W: Array) -> float:
-        """Return the sum of the row norms."""
-        return total(row_norms(W))
-
-    def dual_norm(self, Z: Array) -> float:
-        """Return the largest row norm."""
-        return largest(row_norms(Z))
-
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows, each shortened by step * alpha."""
-        return shrink_rows(rows, per_row(step, rows) * self.weight)
-
-    def row_kernel(self) -> RowKernel:
-        """Return the compiled prox of one row."""
-        return _kernel(0.0, self.weight, 0.0)
-
-    def merged(self, other: Valued) -> Mergeable | None:
-        """Return the sum with another L1, L21 or SparseGroup."""
-        return _merged(self, other)
 
 
 @final
 @saveable("penalty.sparse_group")
 @dataclass(frozen=True, eq=False, repr=False)
-class SparseGroup(Norm, CompiledRows):
+class SparseGroup(ShrinkageNorm):
     """alpha * (l1_ratio * sum |W| + (1 - l1_ratio) * sum over features of ||W_j||_2).
 
     A feature may be dropped for all columns, and within a kept one for some [1]_.
@@ -357,29 +304,10 @@ class SparseGroup(Norm, CompiledRows):
     l1_ratio: float = field(default=0.5, metadata=checked_by(unit_interval))
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
 
-    def norm(self, W: Array) -> float:
-        """Return the weighted sum of absolute values and row norms."""
-        ratio = self.l1_ratio
-        return ratio * _absolute_sum(W) + (1 - ratio) * total(row_norms(W))
-
-    def dual_norm(self, Z: Array) -> float:
-        """Return the largest of the dual norms of the rows."""
-        return largest(_row_dual_norms(Z, self.l1_ratio))
-
-    def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
-        """Return the rows, first thresholded by entry, then shortened."""
-        amount = per_row(step, rows) * self.weight
-        entries = soft_threshold(rows, per_entry(amount * self.l1_ratio))
-        return shrink_rows(entries, amount * (1 - self.l1_ratio))
-
-    def row_kernel(self) -> RowKernel:
-        """Return the compiled prox of one row."""
-        ratio = self.l1_ratio
-        return _kernel(self.weight * ratio, self.weight * (1 - ratio), 0.0)
-
-    def merged(self, other: Valued) -> Mergeable | None:
-        """Return the sum with another L1, L21 or SparseGroup."""
-        return _merged(self, other)
+    @property
+    def shares(self) -> tuple[float, float, float]:
+        """Those of absolute values and of row norms."""
+        return self.l1_ratio, 1 - self.l1_ratio, 0.0
 
 
 def _row_dual_norms(Z: Array, ratio: float) -> Array:
@@ -407,26 +335,9 @@ def _row_dual_norms(Z: Array, ratio: float) -> Array:
 
 def sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
     """Return the strengths of sum |W| and of the row norms, None for other penalties."""
-    match penalty:
-        case L1():
-            return penalty.weight, 0.0
-        case L21():
-            return 0.0, penalty.weight
-        case SparseGroup():
-            return penalty.weight * penalty.l1_ratio, penalty.weight * (1 - penalty.l1_ratio)
-    return None
-
-
-def _merged(first: Valued, second: Valued) -> Mergeable | None:
-    """Return the sum of two penalties that are both L1, L21 or of both kinds."""
-    # The prox of the sum is that of the row norms after that of the entries [1]_.
-    pairs = (sparse_and_group(first), sparse_and_group(second))
-    if pairs[0] is None or pairs[1] is None:
+    if penalty.shares is None or not penalty.is_norm or not isinstance(penalty, Shrinkage):
         return None
-    sparse, group = (pairs[0][i] + pairs[1][i] for i in range(2))
-    if group == 0:
-        return L1(sparse)
-    return L21(group) if sparse == 0 else SparseGroup(sparse + group, sparse / (sparse + group))
+    return penalty.strengths[:2]
 
 
 # Newton's method needs a few steps, or as many as the norm has kinks.
@@ -506,6 +417,11 @@ class RowNorm(NormTerm, CompiledRows):
         return total(self.row_values(W))
 
     @final
+    def value_by_row(self, W: Array) -> Array:
+        """Return what each row of W adds to the value, of shape (n_rows,)."""
+        return self.weight * self.row_values(W)
+
+    @final
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the prox of some rows."""
         return self.nested_prox(rows, per_row(step, rows) * self.weight, 0.0, 0.0)
@@ -519,7 +435,7 @@ class RowNorm(NormTerm, CompiledRows):
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with L1, L21 or SparseGroup, or with the same norm."""
         if isinstance(other, Penalty) and sparse_and_group(other) is not None:
-            return RowNest((self, other))
+            return RowNormSum((self, other))
         return merged_alike(self, other)
 
 
@@ -547,21 +463,12 @@ def shortened(rows: Array, amount: float | Array) -> Array:
     return shrink_rows(rows, amount)
 
 
-def values_by_row(penalty: Valued, W: Array) -> Array:
-    """Return what each row adds to the value of a penalty of rows, of shape (n_rows,)."""
-    if isinstance(penalty, RowNorm):
-        return penalty.weight * penalty.row_values(W)
-    if isinstance(penalty, RowNest):
-        return values_by_row(penalty.norm, W) + values_by_row(penalty.sparse, W)
-    entries, length = sparse_and_group(penalty) or (0.0, 0.0)
-    xp = namespace(W)
-    return entries * xp.sum(xp.abs(W), axis=1) + length * row_norms(W)
+@dataclass(frozen=True, eq=False, repr=False)
+class ComposedNorm(Summed, NullStrength, Conjugate, Mergeable):
+    """Two norms of which the prox of the sum is a composition; made by ``merged``."""
 
-
-class ComposedNorm(Sum, NullStrength, Conjugate, Mergeable):
-    """A sum of norms whose prox is a composition; made by ``merged``."""
-
-    _smooth = False
+    members: tuple[Any, Any]
+    is_norm = True
 
     @abstractmethod
     def size(self, Z: Array) -> float:
@@ -591,50 +498,44 @@ class ComposedNorm(Sum, NullStrength, Conjugate, Mergeable):
 
 
 @final
-class RowNest(ComposedNorm, CompiledRows):
-    """A norm of rows plus L1, L21 or both."""
+class RowNormSum(ComposedNorm, CompiledRows):
+    """A norm of rows plus L1, L21 or SparseGroup."""
 
     @property
-    def norm(self) -> RowNorm:
-        """The norm."""
-        norm = self.members[0]
-        if not isinstance(norm, RowNorm):
-            raise TypeError("the first member is a norm of rows")
-        return norm
+    def ignores_signs(self) -> bool:
+        """Whether the norm does."""
+        return all(member.ignores_signs for member in self.members)
 
-    @property
-    def sparse(self) -> Penalty:
-        """What is added to it."""
-        return self.members[1]
-
-    def _strengths(self) -> tuple[float, float]:
-        """Return the strengths of the sum of absolute values and of the row norms."""
-        return sparse_and_group(self.sparse) or (0.0, 0.0)
+    def value_by_row(self, W: Array) -> Array:
+        """Return what each row of W adds to the value, of shape (n_rows,)."""
+        norm, sparse = self.members
+        return norm.value_by_row(W) + sparse.value_by_row(W)
 
     def prox_rows(self, rows: Array, index: Array | slice, step: float | Array) -> Array:
         """Return the prox of some rows."""
-        entries, length = self._strengths()
+        norm, (entries, length, _) = self.members[0], self.members[1].strengths
         steps = per_row(step, rows)
-        return self.norm.nested_prox(
-            rows, steps * self.norm.weight, steps * entries, steps * length
-        )
+        found: Array = norm.nested_prox(rows, steps * norm.weight, steps * entries, steps * length)
+        return found
 
     def row_kernel(self) -> RowKernel:
         """Return the compiled prox of one row."""
-        return self.norm.nested_kernel(*self._strengths())
+        kernel: RowKernel = self.members[0].nested_kernel(*self.members[1].strengths[:2])
+        return kernel
 
     def size(self, Z: Array) -> float:
         """Return the largest dual norm of a row."""
-        return largest_dual_norm(Z, self.prox, lambda W: values_by_row(self, W))
+        return largest_dual_norm(Z, self.prox, self.value_by_row)
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with L1, L21 or SparseGroup, or with the same norm."""
-        if isinstance(other, RowNest):
-            with_norm = self.merged(other.norm)
-            return None if with_norm is None else merge((with_norm, other.sparse))
+        norm, sparse = self.members
+        if isinstance(other, RowNormSum):
+            with_norm = self.merged(other.members[0])
+            return None if with_norm is None else merge((with_norm, other.members[1]))
         if isinstance(other, RowNorm):
-            norm = merge((self.norm, other))
-            return RowNest((norm, self.sparse)) if isinstance(norm, RowNorm) else None
-        sparse = merge((self.sparse, other))
-        known = isinstance(sparse, Penalty) and sparse_and_group(sparse) is not None
-        return RowNest((self.norm, sparse)) if known else None
+            whole = merge((norm, other))
+            return RowNormSum((whole, sparse)) if isinstance(whole, RowNorm) else None
+        together = merge((sparse, other))
+        known = together is not None and sparse_and_group(together) is not None
+        return RowNormSum((norm, together)) if known else None

@@ -1,11 +1,11 @@
-"""Sums and multiples of penalties, and norms of linear maps of W."""
+"""Sums and multiples of penalties."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, Self, final
 
 import numpy as np
@@ -15,58 +15,16 @@ from polytask._linalg import Array, host
 from polytask._registry import State, saveable
 from polytask.exceptions import ParameterError
 from polytask.penalties.base import (
+    NO_ROWS,
     Columns,
+    Composed,
+    FeatureSpace,
     Mergeable,
     NullStrength,
     Penalty,
     Quadratic,
     Smooth,
-    Valued,
 )
-
-
-class Composed(Valued):
-    """A penalty h(A W), where h is convex with a prox and A is a linear map.
-
-    Splitting is the solver for it: it takes steps with A, its transpose and the conjugate of h.
-    """
-
-    @abstractmethod
-    def forward(self, W: Array) -> Array:
-        """Return A W for W of shape (n_features, n_columns)."""
-
-    @abstractmethod
-    def adjoint(self, U: Array) -> Array:
-        """Return the transpose of A at U, of the shape of W."""
-
-    @abstractmethod
-    def norm_bound(self) -> float:
-        """Return a bound on the largest eigenvalue of A'A, > 0."""
-
-    @abstractmethod
-    def dual_prox(self, U: Array, step: float) -> Array:
-        """Return the minimiser over V of 1/2 ||V - U||^2 + step * (conjugate of h at V)."""
-
-    @abstractmethod
-    def dual_value(self, U: Array) -> float:
-        """Return the conjugate of h at U, which is in its domain."""
-
-    @abstractmethod
-    def settled(self, W: Array, moved: Array) -> Array:
-        """Return W with what is zero in the solution made exactly zero.
-
-        Parameters
-        ----------
-        W : array of shape (n_features, n_columns)
-            Nearly a solution.
-        moved : array
-            The prox of h near A W, which has exact zeros.
-
-        Returns
-        -------
-        array of shape (n_features, n_columns)
-            A point near W.
-        """
 
 
 class Operators(Penalty):
@@ -136,35 +94,137 @@ def _together(first: Any, second: Any) -> Any:  # noqa: ANN401
     return None
 
 
-def member_params(members: Sequence[Penalty], deep: bool) -> dict[str, Any]:
-    """Return members as p0, p1, ..., and with `deep` their parameters."""
-    params: dict[str, Any] = {}
-    for i, member in enumerate(members):
-        params[f"p{i}"] = member
-        if deep:
-            nested = member.get_params(deep=True)
+class Joined(Operators):
+    """Penalties as members of one."""
+
+    members: Sequence[Penalty]
+
+    @property
+    def reference(self) -> Penalty:
+        """The member whose strength stands for that of the whole."""
+        return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
+
+    def get_params(self, deep: bool = True) -> dict[str, Any]:
+        """Return the members as p0, p1, ..., and with `deep` their parameters."""
+        params: dict[str, Any] = {}
+        for i, member in enumerate(self.members):
+            params[f"p{i}"] = member
+            nested = member.get_params(deep=True) if deep else {}
             params |= {f"p{i}__{name}": value for name, value in nested.items()}
-    return params
+        return params
+
+    def replace(self, name: str, value: object) -> Penalty:
+        """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
+        head, _, rest = name.partition("__")
+        names = [f"p{i}" for i in range(len(self.members))]
+        if head not in names:
+            raise unknown_parameter(name, repr(self), self.get_params())
+        i = names.index(head)
+        changed = self.members[i].replace(rest, value) if rest else value
+        if not isinstance(changed, Penalty):
+            raise ParameterError(sentence(name, repr(self), "a penalty", repr(value)))
+        return self.of([*self.members[:i], changed, *self.members[i + 1 :]])
+
+    @abstractmethod
+    def of(self, members: Iterable[Penalty]) -> Penalty:
+        """Return the same of other members."""
+
+    def scaled(self, factor: float) -> Penalty:
+        """Return the whole with every member multiplied by `factor` (>= 0)."""
+        return self.of(member.scaled(factor) for member in self.members)
+
+    def bind(self, columns: Columns) -> Penalty:
+        """Return a copy with every member bound."""
+        return self.of(member.bind(columns) for member in self.members)
+
+    def bind_features(self, space: FeatureSpace) -> Penalty:
+        """Return a copy with every member bound."""
+        return self.of(member.bind_features(space) for member in self.members)
+
+    def to_state(self) -> State:
+        """Return the members by name."""
+        return {"members": list(self.members)}
 
 
-def with_member(
-    members: Sequence[Penalty], name: str, value: object, owner: str
-) -> tuple[Penalty, ...]:
-    """Return members with one, ``p0``, or a parameter of it, ``p0__alpha``, changed."""
-    head, _, rest = name.partition("__")
-    names = [f"p{i}" for i in range(len(members))]
-    if head not in names:
-        raise unknown_parameter(name, owner, member_params(members, True))
-    i = names.index(head)
-    changed = members[i].replace(rest, value) if rest else value
-    if not isinstance(changed, Penalty):
-        raise ParameterError(sentence(name, owner, "a penalty", repr(value)))
-    return (*members[:i], changed, *members[i + 1 :])
+class Summed(Joined):
+    """Members whose values add up."""
+
+    @property
+    def strength(self) -> float | None:
+        """The strength of the reference member."""
+        return self.reference.strength
+
+    @property
+    def null_point(self) -> Array | None:
+        """The null point of the reference member."""
+        return self.reference.null_point
+
+    @property
+    def by_feature(self) -> bool:
+        """Whether a member has parameters for single features."""
+        return any(member.by_feature for member in self.members)
+
+    @property
+    def binds_signs(self) -> bool:
+        """Whether a member has bounds."""
+        return any(member.binds_signs for member in self.members)
+
+    @property
+    def unpenalised(self) -> np.ndarray:
+        """The rows that no member with a kink at zero acts on."""
+        kinked = [member for member in self.members if not isinstance(member, Smooth)]
+        found = [set(member.unpenalised.tolist()) for member in kinked]
+        return np.array(sorted(set.intersection(*found)), dtype=np.intp) if found else NO_ROWS
+
+    def value(self, W: Array) -> float:
+        """Return the sum of the values at W."""
+        return sum(member.value(W) for member in self.members)
+
+    def of(self, members: Iterable[Penalty]) -> Penalty:
+        """Return the sum of other members."""
+        return add(members)
+
+    def with_strength(self, alpha: float) -> Penalty:
+        """Return the sum with all members multiplied so that the reference has `alpha`."""
+        present = self.strength
+        if not present:
+            raise ParameterError(
+                f"A sum takes another strength in proportion to that of {self.reference!r}, "
+                "which has none yet; give it an alpha > 0, or call resolved(gradient) first."
+            )
+        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
+
+    def shifted(self, W0: Array) -> Penalty:
+        """Return the sum with every member shifted, a penalty of W - W0."""
+        return add(member.shifted(W0) for member in self.members)
+
+    def resolved(self, gradient: Array) -> Penalty:
+        """Return the sum with each member resolved on its own null strength."""
+        open_members = [m for m in self.members if m.strength is None]
+        if not open_members:
+            return self
+        if any(not same_point(m.null_point, self.null_point) for m in open_members):
+            raise ParameterError(
+                f"The members of {self!r} vanish at different points, so a fraction has no "
+                "meaning; give each an alpha."
+            )
+        return add(member.resolved(gradient) for member in self.members)
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the sum from :meth:`to_state`."""
+        return cls(tuple(state["members"]))  # type: ignore[call-arg]
+
+    def __repr__(self) -> str:
+        """Show the sum as it is written."""
+        return " + ".join(repr(member) for member in self.members)
 
 
+@final
+@saveable("penalty.sum", "penalty.sum.null", "penalty.sum.quadratic", "penalty.sum.smooth")
 @dataclass(frozen=True, eq=False, repr=False)
-class Sum(Operators):
-    """A sum of penalties, made by ``+``; ``isinstance(p, Sum)`` recognises any.
+class Sum(Summed, Quadratic, NullStrength):
+    """A sum of penalties, made by ``+``.
 
     Its members are the parameters p0, p1, .... Its strength is that of the *reference*:
     the first member with a null strength, or else the first member. ``with_strength``
@@ -178,53 +238,19 @@ class Sum(Operators):
         The summands, none of them a sum.
     """
 
-    members: tuple[Penalty, ...]
+    members: tuple[Any, ...]
 
     def __post_init__(self) -> None:
         """Store a tuple."""
         object.__setattr__(self, "members", tuple(self.members))
 
-    @property
-    @abstractmethod
-    def _smooth(self) -> bool:
-        """Whether the sum is smooth; what makes this class abstract."""
-
-    @property
-    def reference(self) -> Penalty:
-        """The member whose strength stands for that of the sum."""
-        return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
-
-    @property
-    def strength(self) -> float | None:
-        """The strength of the reference member."""
-        return self.reference.strength
-
-    @property
-    def null_point(self) -> Array | None:
-        """The null point of the reference member."""
-        return self.reference.null_point
-
-    def value(self, W: Array) -> float:
-        """Return the sum of the values at W."""
-        return sum(member.value(W) for member in self.members)
-
-    def with_strength(self, alpha: float) -> Penalty:
-        """Return the sum with all members multiplied so that the reference has `alpha`."""
-        present = self.strength
-        if not present:
-            raise ParameterError(
-                f"A sum takes another strength in proportion to that of {self.reference!r}, "
-                "which has none yet; give it an alpha > 0, or call resolved(gradient) first."
-            )
-        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
-
-    def scaled(self, factor: float) -> Penalty:
-        """Return the sum with every member multiplied by `factor` (>= 0)."""
-        return add(member.scaled(factor) for member in self.members)
-
-    def shifted(self, W0: Array) -> Penalty:
-        """Return the sum with every member shifted, a penalty of W - W0."""
-        return add(member.shifted(W0) for member in self.members)
+    @cached_property
+    def capabilities(self) -> frozenset[type]:
+        """Gradients if all members have them, else perhaps a null strength."""
+        for kinds in ((Smooth, Quadratic), (Smooth,)):
+            if all(isinstance(member, kinds[-1]) for member in self.members):
+                return frozenset(kinds)
+        return frozenset({NullStrength} if _vanishes(self.members) else ())
 
     def emptying_strength(self, gradient: Array) -> float:
         """Return a strength of the reference at which every coefficient vanishes.
@@ -243,68 +269,16 @@ class Sum(Operators):
         """
         if any(not same_point(m.null_point, self.null_point) for m in self.members):
             return float("inf")
-        limiting = [m for m in self.members if isinstance(m, NullStrength) and m.strength]
+        limiting: list[Any] = [m for m in self.members if isinstance(m, NullStrength)]
+        limiting = [m for m in limiting if m.strength]
         factors = [m.null_strength(gradient) / (m.strength or 1.0) for m in limiting]
         return float(min(factors, default=float("inf")) * (self.strength or float("inf")))
 
-    def bind(self, columns: Columns) -> Penalty:
-        """Return a copy with every member bound."""
-        return add(member.bind(columns) for member in self.members)
-
-    def resolved(self, gradient: Array) -> Penalty:
-        """Return the sum with each member resolved on its own null strength."""
-        open_members = [m for m in self.members if m.strength is None]
-        if not open_members:
-            return self
-        if any(not same_point(m.null_point, self.null_point) for m in open_members):
-            raise ParameterError(
-                f"The members of {self!r} vanish at different points, so a fraction has no "
-                "meaning; give each an alpha."
-            )
-        return add(member.resolved(gradient) for member in self.members)
-
-    def get_params(self, deep: bool = True) -> dict[str, Any]:
-        """Return the members as p0, p1, ..., and with `deep` their parameters."""
-        return member_params(self.members, deep)
-
-    def replace(self, name: str, value: object) -> Penalty:
-        """Return a copy with the member ``p0``, or its parameter ``p0__alpha``, changed."""
-        return add(with_member(self.members, name, value, repr(self)))
-
-    def to_state(self) -> State:
-        """Return the members by name."""
-        return {"members": list(self.members)}
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the sum from :meth:`to_state`."""
-        return cls(tuple(state["members"]))
-
-    def __repr__(self) -> str:
-        """Show the sum as it is written."""
-        return " + ".join(repr(member) for member in self.members)
-
-
-@final
-@saveable("penalty.sum")
-class PlainSum(Sum):
-    """A sum that `decompose` takes apart, without a null strength."""
-
-    _smooth = False
-
-
-@final
-@saveable("penalty.sum.null")
-class NullSum(Sum, NullStrength):
-    """A sum that makes W = 0 optimal at a finite strength."""
-
-    _smooth = False
-
     def null_strength(self, gradient: Array) -> float:
         """Return the strength of the reference at which every coefficient vanishes."""
-        limiting = [m for m in self.members if isinstance(m, NullStrength)]
+        limiting: list[Any] = [m for m in self.members if isinstance(m, NullStrength)]
         if len(limiting) == 1:
-            return limiting[0].null_strength(gradient)
+            return float(limiting[0].null_strength(gradient))
         whole = merge(p for m in limiting for p in parts_of(m) if isinstance(p, NullStrength))
         if whole is None or not whole.strength or not self.strength:
             raise ParameterError(
@@ -313,44 +287,21 @@ class NullSum(Sum, NullStrength):
             )
         return float(whole.null_strength(gradient) * self.strength / whole.strength)
 
-
-class _SmoothMembers(Sum, Smooth):
-    """The gradient of a sum of smooth members."""
-
-    _smooth = True
-
     def gradient(self, W: Array) -> Array:
         """Return the sum of the gradients at W."""
-        return reduce(lambda a, b: a + b, (m.gradient(W) for m in self._terms))
+        return reduce(lambda a, b: a + b, (m.gradient(W) for m in self.members))
 
     def curvature(self) -> float:
         """Return the sum of the curvatures, a bound on that of the sum."""
-        return float(sum(member.curvature() for member in self._terms))
-
-    @property
-    def _terms(self) -> tuple[Any, ...]:
-        """The members, whose capabilities `add` has checked."""
-        return self.members
-
-
-@final
-@saveable("penalty.sum.smooth")
-class SmoothSum(_SmoothMembers):
-    """A sum of smooth penalties."""
-
-
-@final
-@saveable("penalty.sum.quadratic")
-class QuadraticSum(_SmoothMembers, Quadratic):
-    """A sum of quadratic penalties."""
+        return float(sum(member.curvature() for member in self.members))
 
     def apply(self, W: Array) -> Array:
         """Return the sum of the Hessians applied to W."""
-        return reduce(lambda a, b: a + b, (member.apply(W) for member in self._terms))
+        return reduce(lambda a, b: a + b, (member.apply(W) for member in self.members))
 
     def diagonal(self, n_columns: int) -> np.ndarray:
         """Return the sum of the diagonals, of shape (n_columns,)."""
-        return np.asarray(sum(member.diagonal(n_columns) for member in self._terms))
+        return np.asarray(sum(member.diagonal(n_columns) for member in self.members))
 
 
 def _vanishes(members: tuple[Penalty, ...]) -> bool:
@@ -366,21 +317,16 @@ def _vanishes(members: tuple[Penalty, ...]) -> bool:
 
 
 def add(members: Iterable[Any]) -> Penalty:
-    """Return the sum of penalties, flat, of the class that has its capabilities."""
-    flat = tuple(
+    """Return the sum of penalties, flat; of one, itself."""
+    flat: tuple[Any, ...] = tuple(
         term
         for member in members
         for term in (member.members if isinstance(member, Sum) else (member,))
     )
     if other := [member for member in flat if not isinstance(member, Penalty)]:
         raise ParameterError(sentence("A member", "a sum", "a penalty", repr(other[0])))
-    if len(flat) == 1:
-        return flat[0]
-    if all(isinstance(member, Quadratic) for member in flat):
-        return QuadraticSum(flat)
-    if all(isinstance(member, Smooth) for member in flat):
-        return SmoothSum(flat)
-    return NullSum(flat) if _vanishes(flat) else PlainSum(flat)
+    whole: Penalty = flat[0] if len(flat) == 1 else Sum(flat)
+    return whole
 
 
 def unknown_parameter(name: str, owner: str, known: Iterable[str]) -> ParameterError:

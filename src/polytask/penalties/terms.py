@@ -13,8 +13,9 @@ from polytask._checks import fraction, nonnegative
 from polytask._linalg import Array, frozen, rounding
 from polytask._registry import State
 from polytask.exceptions import ParameterError
+from polytask.penalties.adapted import adapted, finite_limit
 from polytask.penalties.base import Columns, Conjugate, Mergeable, NullStrength, Penalty
-from polytask.penalties.shifts import shift
+from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.sums import Operators, unknown_parameter
 
 DEFAULT_FRACTION = 0.1
@@ -38,7 +39,7 @@ ALPHA = optional(nonnegative)
 FRACTION = optional(fraction)
 
 
-class Term(Operators):
+class Single(Operators):
     """A single penalty: leaf classes are frozen dataclasses with a field ``alpha``."""
 
     # The metadata of a field may hold the check of its values. A field named ``columns``
@@ -89,7 +90,7 @@ class Term(Operators):
     @final
     def shifted(self, W0: Array) -> Penalty:
         """Return the penalty of W - W0, W0 of shape (n_features, n_columns)."""
-        return shift(self, W0)
+        return adapted(self, by=W0)
 
     @final
     def get_params(self, deep: bool = True) -> dict[str, Any]:
@@ -156,7 +157,7 @@ def check_exclusive(alpha: float | None, fraction: float | None, owner: str) -> 
         )
 
 
-class AbsoluteTerm(Term):
+class AbsoluteTerm(Single):
     """A penalty without a null strength; alpha is 1.0 unless given."""
 
     @final
@@ -181,7 +182,7 @@ class AbsoluteTerm(Term):
         return self
 
 
-class RelativeTerm(Term, NullStrength):
+class RelativeTerm(Single, NullStrength):
     """A penalty with a null strength, given as alpha or as a fraction of it."""
 
     # A leaf class also has a field ``fraction``; without either, the fraction is 0.1.
@@ -230,18 +231,7 @@ class RelativeTerm(Term, NullStrength):
         return self.with_strength(self.share * finite_limit(self, gradient))
 
 
-def finite_limit(penalty: NullStrength, gradient: Array) -> float:
-    """Return the null strength of a penalty, which has to be finite for a fraction of it."""
-    null = penalty.null_strength(gradient)
-    if not np.isfinite(null):
-        raise ParameterError(
-            f"No strength of {penalty!r} makes every coefficient vanish, so a fraction has no "
-            "meaning; give alpha."
-        )
-    return null
-
-
-class Unbound(Term):
+class Unbound(Single):
     """A penalty that looks at rows, entries or the whole of W, whoever owns the columns."""
 
     @final
@@ -250,7 +240,7 @@ class Unbound(Term):
         return self
 
 
-class NormTerm(Term, NullStrength, Conjugate, Mergeable):
+class NormTerm(Single, NullStrength, Conjugate, Mergeable):
     """A strength times a norm of W: all but the prox follows from the norm and its dual."""
 
     @abstractmethod
@@ -260,6 +250,10 @@ class NormTerm(Term, NullStrength, Conjugate, Mergeable):
     @abstractmethod
     def dual_norm(self, Z: Array) -> float:
         """Return the largest <Z, W> over all W of norm at most 1."""
+
+    is_norm = True
+    # How it shares rows with an L1 beside it, if that has a closed form.
+    beside_entries: SharedNorm | None = None
 
     @final
     def value(self, W: Array) -> float:

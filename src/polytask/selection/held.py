@@ -49,6 +49,8 @@ class Study:
 
     data: TaskData
     outcomes: Outcomes
+    # The data as numbers, where every part of the rows is encoded alike.
+    encoded: TaskData | None = None
 
     @cached_property
     def codes(self) -> Array:
@@ -97,7 +99,8 @@ class Study:
 
     def part(self, rows: Rows) -> TaskData:
         """Return some rows, without tasks that have none of them."""
-        return seen_tasks_only(self.data.rows(rows))
+        data = self.data if self.encoded is None else self.encoded
+        return seen_tasks_only(data.rows(rows))
 
     def constants(self, train: Rows) -> list[Any]:
         """Return for every task what the best constant of some rows predicts."""

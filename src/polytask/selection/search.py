@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from polytask.linear.datafit import PULLED
 from polytask.linear.problem import Problem, Settings
@@ -25,6 +26,8 @@ _STRIDE, _PATIENCE = 4, 2
 INTERCEPT_STRENGTHS = (1.0, 0.1, 10.0, 100.0)
 _BETWEEN = (0.3, 3.0)
 TASK_WEIGHTS = ("size", "equal")
+# Sums of weights that differ by less are equal.
+_ROUNDING = 1e-9
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,6 +68,11 @@ class SearchPlan:
             intercept=self.intercepts[0],
             intercept_strength=self.intercept_strengths[0],
         )
+
+    def for_counts(self, counts: NDArray[np.float64]) -> SearchPlan:
+        """Return the plan without task weights that are the same. Shapes: counts (n_tasks,)."""
+        alike = np.ptp(counts) <= _ROUNDING * counts.max() and self.task_weights == TASK_WEIGHTS
+        return replace(self, task_weights=TASK_WEIGHTS[:1]) if alike else self
 
     def rounds(self) -> list[Callable[[Settings], list[Settings]]]:
         """Return what is tried in turn around the best settings so far."""
@@ -109,6 +117,7 @@ def search(
     # under the best the other penalties once more, with the strengths around the best one of
     # each; at last the whole grid of the winner. A coarse search tries some strengths of each
     # grid, down to where scores fall, and at last those around the best one.
+    plan = plan.for_counts(whole(plan.first).counts)
     families = range(len(plan.penalties))
     grid, patience = plan.grid(), _PATIENCE if plan.coarse else None
     found = _run(plan, whole, judge, [Choice(k, plan.first, grid, patience) for k in families])
@@ -149,10 +158,12 @@ def _run(
     judge: Judge,
     choices: Sequence[Choice],
 ) -> list[Candidate]:
-    paths = []
+    paths: list[Path] = []
     for choice in choices:
         penalty = plan.penalties[choice.family]
-        resolved, grid = resolved_strengths(whole(choice.settings), penalty, plan.alphas)
+        if not paths or _key(choice.settings) != _key(paths[-1].settings):
+            problem = whole(choice.settings)
+        resolved, grid = resolved_strengths(problem, penalty, plan.alphas)
         at = np.array(choice.positions, dtype=np.intp)
         settings, patience = choice.settings, choice.patience
         paths.append(Path(choice.family, resolved, grid[at], settings, at, patience))

@@ -22,7 +22,6 @@ from polytask.datafits.base import Array, LinearMap
 from polytask.datafits.samples import majorant
 from polytask.penalties import Penalty, Quadratic, Smooth
 from polytask.penalties.sums import Sum, add
-from polytask.penalties.weighted import unpenalised_rows
 from polytask.solvers._conjugate_gradients import conjugate_gradients
 
 Index = NDArray[np.intp]
@@ -267,7 +266,7 @@ def null_gradient(datafit: Datafit, penalty: Penalty) -> Array:
     """
     null = penalty.null_point
     at = datafit.origin if null is None else datafit.evaluate(np.asarray(null, dtype=float))
-    index = unpenalised_rows(penalty)
+    index = penalty.unpenalised
     if not index.size:
         return at.gradient
     W = np.zeros(datafit.shape) if null is None else np.asarray(null, dtype=float)

@@ -10,23 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
-from polytask.penalties import (
-    L1,
-    L2,
-    L21,
-    CompiledRows,
-    ElasticNet,
-    Penalty,
-    Proximable,
-    Quadratic,
-    Smooth,
-    SparseGroup,
-)
-from polytask.penalties.base import ALIKE, PerFeature, RowLimits
-from polytask.penalties.constraints import Bounded
-from polytask.penalties.decomposition import RidgedRows, Split
-from polytask.penalties.sums import Sum
-from polytask.penalties.weighted import Weighted
+from polytask.penalties import CompiledRows, Penalty, Quadratic, Smooth, Sum
+from polytask.penalties.adapted import Term
+from polytask.penalties.base import ALIKE, RowLimits
+from polytask.penalties.decomposition import Ridged, Split
 
 # Share of the largest entry that is rounding in another.
 _ROUNDING = 1e-14
@@ -49,26 +36,6 @@ class RowTerms:
         """Return the value at W, whose row norms are given."""
         size = self.group * float(norms.sum()) + 0.5 * self.ridge * float(norms @ norms)
         return size + (self.entry * float(np.abs(W).sum()) if self.entry > 0 else 0.0)
-
-
-def row_terms(penalty: Proximable | None) -> RowTerms | None:
-    """Return the strengths of a penalty, None for one of another kind."""
-    match penalty:
-        case L1():
-            return RowTerms(penalty.weight, 0.0)
-        case L21():
-            return RowTerms(0.0, penalty.weight)
-        case ElasticNet():
-            ratio = penalty.l1_ratio
-            return RowTerms(penalty.weight * ratio, 0.0, penalty.weight * (1 - ratio))
-        case SparseGroup():
-            ratio = penalty.l1_ratio
-            return RowTerms(penalty.weight * ratio, penalty.weight * (1 - ratio))
-        case RidgedRows() if penalty.ridge.centre is None:
-            plain = row_terms(penalty.penalty)
-            if plain is not None:
-                return RowTerms(plain.entry, plain.group, plain.ridge + penalty.ridge.weight)
-    return None
 
 
 @dataclass(frozen=True, eq=False)
@@ -167,7 +134,7 @@ def coupling_of(smooth: Smooth | None, n_columns: int) -> Array | None:
         return np.zeros((0, 0))
     matrix = np.zeros((n_columns, n_columns))
     for member in smooth.members if isinstance(smooth, Sum) else (smooth,):
-        if isinstance(member, PerFeature) or not isinstance(member, Quadratic):
+        if member.by_feature or not isinstance(member, Quadratic):
             return None
         if isinstance(member, Penalty) and member.null_point is not None:
             return None
@@ -183,27 +150,32 @@ def terms_of(split: Split, n_columns: int) -> LimitedTerms | None:
 
 def limited_terms(penalty: Any) -> LimitedTerms | None:  # noqa: ANN401 - the part with a prox
     """Return the terms of a penalty whose rows may differ, None for one of another kind."""
-    # Weights of features and bounds are those that the compiled prox of the penalty has, so that
-    # this imports numba where there are any.
-    if isinstance(penalty, RidgedRows):
+    if isinstance(penalty, Ridged):
         found = limited_terms(penalty.penalty) if penalty.ridge.centre is None else None
         if found is None:
             return None
-        return LimitedTerms(found.terms, found.ridge + penalty.ridge.weight, found.limits)
+        return replace(found, ridge=found.ridge + penalty.ridge.weight)
     terms = plain_terms(penalty)
     if terms is None:
         return None
-    differ = isinstance(penalty, Weighted | Bounded) and isinstance(penalty, CompiledRows)
-    return LimitedTerms(terms, 0.0, penalty.row_kernel().limits if differ else ALIKE)
+    return LimitedTerms(terms, 0.0, penalty.limits if isinstance(penalty, Term) else ALIKE)
+
+
+def row_terms(penalty: Any) -> RowTerms | None:  # noqa: ANN401
+    """Return the strengths of a penalty whose rows are alike, None for one of another kind."""
+    found = limited_terms(penalty)
+    if found is None or found.limits is not ALIKE:
+        return None
+    return replace(found.terms, ridge=found.terms.ridge + found.ridge)
 
 
 def plain_terms(penalty: Any) -> RowTerms | None:  # noqa: ANN401 - the part with a prox
     """Return the strengths of a row of weight 1, whatever the bounds; None for another kind."""
-    if isinstance(penalty, RidgedRows):
+    if isinstance(penalty, Ridged):
         return plain_terms(penalty.penalty) if penalty.ridge.centre is None else None
-    inner = penalty
-    while isinstance(inner, Weighted | Bounded):
-        inner = inner.penalty
-    if isinstance(inner, L2) and inner is not penalty:
-        return RowTerms(0.0, 0.0, inner.weight)
-    return row_terms(inner)
+    if not isinstance(penalty, CompiledRows):
+        return None
+    function: Any = penalty.function if isinstance(penalty, Term) else penalty
+    if function.shares is None:
+        return None
+    return RowTerms(*(function.strength * share for share in function.shares))

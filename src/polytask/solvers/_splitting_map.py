@@ -11,8 +11,7 @@ import numpy as np
 
 from polytask.datafits import Datafit, Evaluation, KinkedSamples
 from polytask.datafits.base import Array
-from polytask.penalties import Proximable, Smooth
-from polytask.penalties.sums import Composed
+from polytask.penalties import Composed, Proximable, Smooth
 from polytask.solvers.anderson import Anderson
 from polytask.solvers.gradient import SHORTFALL
 

@@ -20,8 +20,7 @@ from polytask.penalties import (
     RowKernel,
     Split,
 )
-from polytask.penalties.decomposition import RidgedRows
-from polytask.penalties.weighted import rows_of
+from polytask.penalties.decomposition import Ridged
 from polytask.solvers._block_data import (
     Beside,
     Engine,
@@ -332,7 +331,7 @@ def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:
     """Return the compiled penalty and the ridge beside it, None if there is none."""
     if isinstance(penalty, CompiledRows):
         return penalty, 0.0
-    if not isinstance(penalty, RidgedRows) or penalty.ridge.centre is not None:
+    if not isinstance(penalty, Ridged) or penalty.ridge.centre is not None:
         return None
     inner = penalty.penalty
     return (inner, penalty.ridge.weight) if isinstance(inner, CompiledRows) else None
@@ -434,7 +433,9 @@ class _Blocks(WorkingSets):
         objective = self.objective
         certifiable = objective.certifiable and objective.free is None
         begin = now.at.value, objective.reference, self.memory.slow
-        inner = Inner(engine, rows_of(objective.nonsmooth, working), certifiable, *begin)
+        nonsmooth = objective.nonsmooth
+        part = None if nonsmooth is None else nonsmooth.of_rows(working)
+        inner = Inner(engine, part, certifiable, *begin)
         inner.run(Goal(accuracy * objective.reference, accuracy * self.first, left))
         self.memory.slow = inner.slow
         full = np.zeros_like(now.W)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import itertools
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,10 +22,8 @@ from polytask.datafits import (
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.losses import Squared
-from polytask.penalties import L2, GroupNorm, Penalty, Proximable, Split, Sum
-from polytask.penalties.base import PerFeature
+from polytask.penalties import L2, BlockSeparable, Penalty, Proximable, Split, Sum
 from polytask.penalties.decomposition import Ridged
-from polytask.penalties.groups import GroupNest
 from polytask.solvers.base import Solver, starting_point
 from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
 from polytask.solvers.gradient import whole_solver
@@ -84,14 +81,14 @@ class GroupDescent(SplitSolver):
         return whole_solver(datafit, penalty)
 
 
-def _parts(rough: Proximable | None) -> tuple[GroupNorm | GroupNest, float] | None:
+def _parts(nonsmooth: Proximable | None) -> tuple[BlockSeparable, float] | None:
     """Return a norm of groups and the ridge beside it, None if there is none."""
-    if isinstance(rough, Ridged) and rough.ridge.centre is None:
-        found = _parts(rough.penalty)
-        return None if found is None else (found[0], rough.ridge.weight)
-    if isinstance(rough, GroupNest):
-        return (rough, 0.0) if _rowwise(rough) else None
-    return (rough, 0.0) if isinstance(rough, GroupNorm) else None
+    if isinstance(nonsmooth, Ridged) and nonsmooth.ridge.centre is None:
+        found = _parts(nonsmooth.penalty)
+        return None if found is None else (found[0], nonsmooth.ridge.weight)
+    if isinstance(nonsmooth, BlockSeparable) and _rowwise(nonsmooth):
+        return nonsmooth, 0.0
+    return None
 
 
 def _rowwise(part: object) -> bool:
@@ -99,21 +96,9 @@ def _rowwise(part: object) -> bool:
     members = part.members if isinstance(part, Sum) else (part,)
     known = [member for member in members if member is not None]
     return all(
-        isinstance(member, Penalty)
-        and not isinstance(member, PerFeature)
-        and member.null_point is None
+        isinstance(member, Penalty) and not member.by_feature and member.null_point is None
         for member in known
     )
-
-
-def _of_groups(norm: GroupNorm | GroupNest, chosen: Index) -> GroupNorm | GroupNest:
-    """Return the penalty of some groups alone, their features numbered anew."""
-    if isinstance(norm, GroupNest):
-        return GroupNest((norm.members[0], _of_groups(norm.groups, chosen)))
-    ends = np.cumsum([0, *[len(norm.groups[g]) for g in chosen]]).tolist()
-    groups = tuple(tuple(range(a, b)) for a, b in itertools.pairwise(ends))
-    weights = None if norm.weights is None else tuple(norm.weights[g] for g in chosen)
-    return replace(norm, groups=groups, weights=weights)
 
 
 def _of_features(datafit: Datafit, rows: Index) -> Datafit:
@@ -149,8 +134,7 @@ class _Groups(WorkingSets):
         if found is None:
             raise IncompatibleError("GroupDescent needs a norm of groups of features.")
         self.norm, self.ridge = found
-        groups = self.norm.groups.groups if isinstance(self.norm, GroupNest) else self.norm.groups
-        self.groups = [np.asarray(group, dtype=np.intp) for group in groups]
+        self.groups = [np.asarray(block, dtype=np.intp) for block in self.norm.blocks]
         d = objective.datafit.shape[0]
         self.owner = np.empty(d, dtype=np.intp)
         for number, group in enumerate(self.groups):
@@ -179,7 +163,7 @@ class _Groups(WorkingSets):
     ) -> tuple[Iterate, int]:
         """Minimise over the features of some groups, the others staying at zero."""
         rows, smooth = np.concatenate([self.groups[g] for g in working]), self.objective.smooth
-        penalty: Penalty = _of_groups(self.norm, working)
+        penalty: Penalty = self.norm.of_blocks(working)
         if self.ridge > 0:
             penalty = penalty + L2(self.ridge)
         if isinstance(smooth, Penalty):

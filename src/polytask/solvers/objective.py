@@ -20,9 +20,9 @@ from polytask.penalties import (
     Split,
     decompose,
 )
-from polytask.penalties.decomposition import RidgedRows
+from polytask.penalties.base import NO_ROWS
+from polytask.penalties.decomposition import Ridged
 from polytask.penalties.sums import Sum
-from polytask.penalties.weighted import rows_of, unpenalised_rows
 from polytask.solvers._free_rows import FreeRows, Index, hessian_product, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
@@ -127,11 +127,11 @@ class Objective(Minimand):
         self.certifiable = self._has_gap()
 
     def _free(self) -> FreeRows | None:
-        index = unpenalised_rows(self.nonsmooth)
+        index = NO_ROWS if self.nonsmooth is None else self.nonsmooth.unpenalised
         if not index.size:
             return None
         outside: Smooth | None = None
-        if isinstance(self.nonsmooth, RidgedRows):
+        if isinstance(self.nonsmooth, Ridged):
             ridge = self.nonsmooth.ridge
             plain: Penalty = L2(ridge.weight)
             moved = plain if ridge.centre is None else plain.shifted(ridge.centre)
@@ -162,7 +162,7 @@ class Objective(Minimand):
     @property
     def free_rows(self) -> Index:
         """The rows of W that the penalty leaves alone."""
-        return np.zeros(0, dtype=np.intp) if self.free is None else self.free.index
+        return NO_ROWS if self.free is None else self.free.index
 
     def fitted(self, W: Array, at: Evaluation) -> tuple[Array, Evaluation]:
         """Return W with its unpenalised rows at their best, and the evaluation."""
@@ -219,7 +219,7 @@ class Objective(Minimand):
             return None
         gradient, slack = self._orthogonal(W, at.gradient)
         if rows is not None:
-            nonsmooth, W, gradient = rows_of(nonsmooth, rows), W[rows], gradient[rows]
+            nonsmooth, W, gradient = nonsmooth.of_rows(rows), W[rows], gradient[rows]
         c = min(1.0, nonsmooth.feasible_scale(-gradient))
         dual = -at.conjugate(c) - nonsmooth.conjugate(-c * gradient)
         gap = at.value + float(nonsmooth.value(W)) - dual + slack
@@ -229,7 +229,7 @@ class Objective(Minimand):
         """Return the gradient, 0 in fitted rows, and what that leaves out of the gap."""
         # There it is rounding, worth its product with how far these rows are from their best;
         # where it is more than rounding, they are not at their best, and nothing bounds the gap.
-        if self.free is None or isinstance(self.nonsmooth, RidgedRows):
+        if self.free is None or isinstance(self.nonsmooth, Ridged):
             return gradient, 0.0
         index = self.free.index
         slack = float(np.linalg.norm(gradient[index]) * np.linalg.norm(W[index]))

@@ -123,7 +123,7 @@ def _stronger(datafit: Datafit, penalty: Penalty) -> list[Penalty]:
     # so ten times as strong ones lead there in a few.
     (parts,), others = _members(penalty)
     strength = parts.strength
-    if not isinstance(parts, NullStrength) or not strength:
+    if not strength or not isinstance(parts, NullStrength):
         return []
     ratio = parts.null_strength(datafit.origin.gradient) / (_WEAK * strength)
     count = int(np.ceil(np.log10(ratio))) if 1.0 < ratio < np.inf else 0

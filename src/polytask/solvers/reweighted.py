@@ -13,7 +13,6 @@ from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Nonconvex, NullStrength, Penalty, Sum
 from polytask.penalties.sums import add
-from polytask.penalties.weighted import unpenalised_rows
 from polytask.solvers._free_rows import null_gradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.candidates import CONVEX, first_of
@@ -201,6 +200,6 @@ class _Run:
         if at.null_strength is None or not isinstance(penalty, NullStrength):
             return None
         # Rows that the last stage leaves alone may be penalised all the same.
-        if np.delete(at.W, unpenalised_rows(penalty), axis=0).any():
+        if np.delete(at.W, penalty.unpenalised, axis=0).any():
             return None
         return float(penalty.null_strength(null_gradient(self.datafit, penalty)))

@@ -11,10 +11,9 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Conjugate, Penalty, Quadratic
-from polytask.penalties.decomposition import RidgedRows, separate
-from polytask.penalties.sums import Composed
-from polytask.penalties.weighted import binds_signs, unpenalised_rows
+from polytask.penalties import Composed, Conjugate, Penalty, Quadratic
+from polytask.penalties.base import NO_ROWS
+from polytask.penalties.decomposition import Ridged, separate
 from polytask.solvers._free_rows import FreeRows, Index
 from polytask.solvers._splitting_map import (
     Extrapolated,
@@ -51,14 +50,14 @@ class SplitObjective(Minimand):
     @property
     def free_rows(self) -> Index:
         """The rows of W that nothing but smooth terms penalises, for losses with kinks."""
-        return np.zeros(0, dtype=np.intp) if self.free is None else self.free.index
+        return NO_ROWS if self.free is None else self.free.index
 
     def _free_features(self) -> FreeFeatures | None:
         # With a ridge the conjugate has no limits.
-        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, RidgedRows):
+        if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, Ridged):
             return None
-        index = unpenalised_rows(self.penalty)
-        if self.penalty.strength == 0 and not binds_signs(self.penalty):
+        index = self.penalty.unpenalised
+        if self.penalty.strength == 0 and not self.penalty.binds_signs:
             index = np.arange(self.datafit.shape[0])
         return FreeFeatures(self.datafit, index) if index.size else None
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 
 import numpy as np
@@ -176,42 +177,41 @@ def small_problems(seed: int) -> dict[str, Datafit]:
     }
 
 
-def kinked_problems(seed: int) -> dict[str, Datafit]:
-    """Return small problems of losses with kinks, which have no gradient everywhere."""
-    modes = intercept_modes()
-    shape = N_FEATURES, N_TASKS
+def _with_losses(
+    seed: int, kinds: Mapping[str, tuple[Callable[..., Samples], Loss, str]], beside: Loss
+) -> dict[str, Datafit]:
+    """Return small problems of losses, and one of a loss beside the logistic one."""
+    modes, shape = intercept_modes(), (N_FEATURES, N_TASKS)
     found: dict[str, Datafit] = {}
-    for name, make, mode, q in (
-        ("quantile", stacked_samples, "free", 0.5),
-        ("quantile, pulled and sparse", shared_samples, "pulled", 0.8),
-    ):
-        samples = make(Quantile(q), modes[mode], seed)
+    for name, (make, loss, mode) in kinds.items():
+        samples = make(loss, modes[mode], seed)
         found[name] = on_rows(samples.blocks, samples.intercepts, *shape)
     mixed = mixed_samples(seed)
     first = mixed.blocks[0]
     if isinstance(first, ScalarBlock):
-        blocks = (replace(first, loss=Quantile(0.3)), *mixed.blocks[1:])
-        found["quantile beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
+        blocks = (replace(first, loss=beside), *mixed.blocks[1:])
+        found[f"{beside.name.replace('_', ' ')} beside logistic"] = on_rows(
+            blocks, mixed.intercepts, *shape
+        )
     return found
+
+
+def kinked_problems(seed: int) -> dict[str, Datafit]:
+    """Return small problems of losses with kinks, which have no gradient everywhere."""
+    kinds = {
+        "quantile": (stacked_samples, Quantile(0.5), "free"),
+        "quantile, pulled and sparse": (shared_samples, Quantile(0.8), "pulled"),
+    }
+    return _with_losses(seed, kinds, Quantile(0.3))
 
 
 def rooted_problems(seed: int) -> dict[str, Datafit]:
     """Return small problems in which tasks count by roots of mean squares."""
-    modes = intercept_modes()
-    shape = N_FEATURES, N_TASKS
-    found: dict[str, Datafit] = {}
-    for name, make, mode in (
-        ("square root", stacked_samples, "pulled"),
-        ("square root, sparse", shared_samples, "tied"),
-    ):
-        samples = make(SquareRoot(), modes[mode], seed)
-        found[name] = on_rows(samples.blocks, samples.intercepts, *shape)
-    known = stacked_statistics(modes["free"], seed)
+    kinds = {
+        "square root": (stacked_samples, SquareRoot(), "pulled"),
+        "square root, sparse": (shared_samples, SquareRoot(), "tied"),
+    }
+    known = stacked_statistics(intercept_modes()["free"], seed)
     squares = MomentSquares(known.statistics)
-    found["square root, statistics"] = Rooted(squares, None, known.intercepts)
-    mixed = mixed_samples(seed)
-    first = mixed.blocks[0]
-    if isinstance(first, ScalarBlock):
-        blocks = (replace(first, loss=SquareRoot()), *mixed.blocks[1:])
-        found["square root beside logistic"] = on_rows(blocks, mixed.intercepts, *shape)
-    return found
+    statistics = {"square root, statistics": Rooted(squares, None, known.intercepts)}
+    return _with_losses(seed, kinds, SquareRoot()) | statistics

@@ -148,14 +148,6 @@ def _round_trip(case: Case) -> None:
     require(same, case.subject, "a loaded state goes on bit for bit")
 
 
-def _harmless(case: Case) -> None:
-    """Require that the weighted gradient has no negative inner product with any."""
-    for step, weights in zip(case.steps(), _run(case.trial(), case.steps()), strict=True):
-        size = np.abs(step.gramian) @ np.abs(weights)
-        law = "no gradient has a negative inner product with the weighted one"
-        require_at_least((step.gramian @ weights) / size, 0.0, case.subject, law)
-
-
 def _edges(case: Case) -> None:
     """Require finite weights where losses or gradients are zero, and a refusal else."""
     step = case.steps()[0]
@@ -250,4 +242,7 @@ def check_balancer(
     if degree is not None:
         _scale(case, degree)
     if harmless:
-        _harmless(case)
+        for step, weights in zip(case.steps(), _run(case.trial(), case.steps()), strict=True):
+            size = np.abs(step.gramian) @ np.abs(weights)
+            law = "no gradient has a negative inner product with the weighted one"
+            require_at_least((step.gramian @ weights) / size, 0.0, case.subject, law)

@@ -77,7 +77,7 @@ class _Case:
         if found.parts is None or not isinstance(self.penalty, Parts):
             return self.objective(found.W)
         pairs = zip(self.penalty.members, found.parts, strict=True)
-        return self.datafit.evaluate(found.W).value + sum(m.value(part) for m, part in pairs)
+        return self.datafit.evaluate(found.W).value + sum(float(m.value(u)) for m, u in pairs)
 
     def stage(self, W: np.ndarray) -> float:
         """Return the objective that the answer minimises."""
@@ -266,8 +266,8 @@ def _refused(solver: Solver, datafit: Datafit, penalty: Penalty) -> None:
     require(False, solver, "solve refuses what accepts refuses", repr(penalty))
 
 
-def _apart(datafit: Datafit) -> Iterator[Penalty]:
-    """Yield sums of norms without a common proximal operator."""
+def _beyond_one_prox(datafit: Datafit) -> Iterator[Penalty]:
+    """Yield sums of norms without a common proximal operator, and penalties of parts."""
     gradient = datafit.origin.gradient
     size = float(np.mean(datafit.feature_scale() ** 2))
     for penalty in (
@@ -276,15 +276,6 @@ def _apart(datafit: Datafit) -> Iterator[Penalty]:
         Clustered(0.1 * size, 0.5, 2) + L21() + L2(0.01 * size),
         NetworkLasso(0.1 * size, {(0, 1): 1.0, (1, 2): 2.0}) + L21(),
         NetworkLasso(0.1 * size, {(0, 1): 1.0, (1, 2): 2.0, (2, 3): 1.0}),
-    ):
-        yield penalty.bind(Columns.plain(datafit.shape[1])).resolved(gradient)
-
-
-def _divided(datafit: Datafit) -> Iterator[Penalty]:
-    """Yield penalties of parts, with and without a proximal operator of W."""
-    gradient = datafit.origin.gradient
-    size = float(np.mean(datafit.feature_scale() ** 2))
-    for penalty in (
         dirty(),
         robust(),
         sparse_low_rank(radius=float(np.linalg.norm(gradient)) / size / 4),
@@ -321,7 +312,7 @@ def check_solver(solver: Solver, random_state: int = 0, *, every: int = 1) -> No
     slow = kinked_problems(random_state) | rooted_problems(random_state)
     for number, (name, datafit) in enumerate((problems | slow).items()):
         require(datafit.shape[0] == N_FEATURES, solver, "the problems are small")
-        tried = [*_penalties(datafit), *_apart(datafit), *_divided(datafit)]
+        tried = [*_penalties(datafit), *_beyond_one_prox(datafit)]
         tried = tried if name in problems else tried[::_EVERY]
         # Other penalties with each problem, so that a quick look misses none.
         for penalty in tried[number % every :: every]:

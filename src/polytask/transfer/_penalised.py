@@ -12,7 +12,7 @@ from polytask.data import TaskData
 from polytask.exceptions import IncompatibleError
 from polytask.linear.base import LinearEstimator
 from polytask.linear.pull import Pull
-from polytask.penalties.weighted import binds_signs
+from polytask.penalties import Penalty
 from polytask.transfer._candidates import Learner, alone, held_out
 from polytask.transfer._choice import choose
 from polytask.transfer._extend import Learned, extended
@@ -112,7 +112,7 @@ def _known(model: LinearEstimator) -> Known:
             "it was saved by a version without adapt. Fit it again."
         )
     penalty = getattr(model, "best_penalty_", getattr(model, "penalty", None))
-    if binds_signs(penalty):
+    if isinstance(penalty, Penalty) and penalty.binds_signs:
         raise IncompatibleError(
             f"adapt does not keep bounds: new tasks of this {type(model).__name__} would leave "
             f"those of {penalty!r}. Fit it again with the new rows among the others."

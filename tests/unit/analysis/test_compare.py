@@ -31,6 +31,7 @@ from polytask.comparison import work as _run
 from polytask.comparison.sentences import notes
 from polytask.comparison.verdict import VERDICTS
 from polytask.data import TaskData, WithinTasks
+from polytask.data.encoder import TableEncoder
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import Translator
 from polytask.metrics import METRICS
@@ -119,6 +120,23 @@ def test_forms_agree() -> None:
     for other in (separate, framed):
         assert other.gain == pytest.approx(long.gain, abs=1e-9)
         assert [t.task for t in other.tasks] == [t.task for t in long.tasks]
+
+
+@pytest.mark.parametrize("cell", [1.5, np.nan])
+def test_a_table_of_numbers_is_encoded_once_unless_a_part_would_be_encoded_otherwise(
+    cell: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    X, y, task = related()
+    table = pd.DataFrame(X, columns=list("abcd")).assign(school=task)
+    table.loc[0, "a"] = cell
+    fits, fit = [], TableEncoder.fit
+    monkeypatch.setattr(
+        TableEncoder, "fit", lambda self, *a, **k: fits.append(len(a[0])) or fit(self, *a, **k)
+    )
+    compare(table, y, task_column="school", models=FEW, cv=2)
+    # Models of the first split are encoded on their own: their files hold the encoder.
+    in_parts = [n for n in fits if n < len(table)]
+    assert len(in_parts) == (len(FEW) if cell == 1.5 else 2 * 4 * len(FEW))
 
 
 def test_targets_and_their_metric() -> None:

@@ -470,3 +470,11 @@ def test_scikit_learn_may_split_by_groups_time_and_targets():
     assert groups[train].max() < groups[test].min()
     Y = np.random.default_rng(0).normal(size=(40, 3))
     assert len(list(WithinTasks(4).split(X, Y))) == 4
+
+
+def test_a_full_target_matrix_is_dealt_without_a_list_of_its_labels(monkeypatch):
+    monkeypatch.setattr(sp, "csr_array", None)
+    data = TaskData.from_targets(np.zeros((23, 1)), np.random.default_rng(0).normal(size=(23, 4)))
+    splits = as_splits(5, data)
+    assert_partition(splits, 23)
+    assert np.ptp([len(test) for _, test in splits]) == 1

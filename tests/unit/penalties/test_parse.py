@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pytest
 
+from polytask import penalties
 from polytask.exceptions import ParameterError
 from polytask.penalties import (
     L1,
@@ -13,11 +16,14 @@ from polytask.penalties import (
     PENALTIES,
     Clustered,
     ElasticNet,
+    Penalty,
     TraceNorm,
     along_graph,
     along_time,
     coupling,
+    decompose,
     parse,
+    parsing,
     toward_mean,
 )
 
@@ -106,3 +112,24 @@ def test_parameters_that_do_not_fit():
 def test_numbers_keep_their_value():
     assert parse("L1(1e-3)").strength == 1e-3
     assert np.isclose(parse("2 * L1(0.5)").strength, 1.0)
+
+
+def test_what_the_package_exports_can_be_written(monkeypatch):
+    monkeypatch.setattr(parsing, "PENALTIES", dict(PENALTIES))
+    monkeypatch.setattr(parsing, "_MAKERS", dict(parsing._MAKERS))
+
+    @dataclasses.dataclass(frozen=True)
+    class Lasso(L1):
+        pass
+
+    parsing.register({"Lasso": Lasso, "Penalty": Penalty, "decompose": decompose})
+    assert parsing.PENALTIES.keys() - PENALTIES.keys() == {"Lasso"}
+    assert type(parse("2 * Lasso(0.5) + L2")) is type(L1(1.0) + L2())
+    assert isinstance(parse("Lasso(0.5)"), Lasso)
+
+
+def test_what_users_choose_can_be_written():
+    makers = parsing._MAKERS.keys()
+    assert makers <= {*penalties.__all__, "TraceBall"}
+    assert makers >= {*PENALTIES, "dirty", "Parts", "weighted", "coupling", "GroupNorm"}
+    assert makers.isdisjoint({"TowardMean", "parse", "decompose", "Penalty", "Columns"})

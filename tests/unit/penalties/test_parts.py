@@ -11,6 +11,7 @@ from polytask.penalties import (
     L2,
     L21,
     Columns,
+    CompiledRows,
     Conjugate,
     L1Inf,
     NullStrength,
@@ -26,7 +27,6 @@ from polytask.penalties import (
     sparse_low_rank,
     toward_mean,
 )
-from polytask.penalties.parts import NullParts, SharedRowParts
 from polytask.penalties.parts_rows import divide
 from polytask.penalties.spectral import TraceBall
 from polytask.testing import check_penalty
@@ -123,13 +123,15 @@ def test_the_value_of_a_sum_of_rank_one_and_little_is_found():
 
 
 def test_capabilities_are_those_that_are_known():
-    assert isinstance(dirty(), SharedRowParts)
+    for capability in (CompiledRows, Conjugate, NullStrength):
+        assert isinstance(dirty(), capability)
     assert isinstance(robust(), NullStrength)
     assert not isinstance(robust(), Proximable)
     assert isinstance(Parts([TraceNorm(), L2()]), Conjugate)
     assert not isinstance(Parts([TraceNorm(), L2()]), NullStrength)
     assert not isinstance(sparse_low_rank(0.1, radius=2.0), NullStrength)
-    assert isinstance(Parts([L21(), L1(), L1Inf()]), NullParts)
+    assert isinstance(Parts([L21(), L1(), L1Inf()]), NullStrength)
+    assert not isinstance(Parts([L21(), L1(), L1Inf()]), Proximable)
     with pytest.raises(IncompatibleError, match="neither a gradient nor a prox"):
         decompose(robust(0.1, 0.1))
 

@@ -32,7 +32,7 @@ from polytask.penalties import (
     toward_mean,
     weighted,
 )
-from polytask.penalties.weighted import FeatureSpace, bind_features
+from polytask.penalties.base import FeatureSpace
 from polytask.solvers import AcceleratedGradient, BlockDescent, Status
 from polytask.testing import check_penalty
 
@@ -228,7 +228,7 @@ def test_transfer_pulls_to_the_source_and_leaves_free_features_alone():
         (lambda: weighted(L1(0.1), {"a": 0}).value(np.ones((2, 2))), ParameterError, "bind_feat"),
         (lambda: weighted(L1(0.1), PLAIN).value(np.ones((2, 2))), ParameterError, "one for each"),
         (
-            lambda: bind_features(weighted(L1(), {3: 0}), FeatureSpace(3, None, np.ones((3, 1)))),
+            lambda: weighted(L1(), {3: 0}).bind_features(FeatureSpace(3, None, np.ones((3, 1)))),
             ParameterError,
             "0 to 2; X has no names",
         ),

@@ -17,7 +17,7 @@ from sklearn.linear_model import Ridge
 from unit.persistence.cases import CASES, long, rows, tasks
 
 import polytask
-from polytask import DataError, MultiTaskRegressor, load, save
+from polytask import DataError, MultiTaskRegressor, ParameterError, _registry, load, save
 from polytask.io import model_file as _container
 from polytask.io import saveable
 
@@ -265,6 +265,18 @@ def test_a_class_from_outside_is_registered_by_the_caller(tmp_path):
     saveable("example.outside")(Outside)
     save(model, tmp_path / "m")
     assert type(load(tmp_path / "m")) is Outside
+
+
+@pytest.mark.parametrize("names", [("linear.regressor",), ("example.mine", "linear.regressor")])
+def test_a_name_of_polytask_cannot_be_taken(names):
+    with pytest.raises(ParameterError, match=r"polytask does not use; got 'linear\.regressor'"):
+        saveable(*names)(type("Mine", (), {}))
+
+
+def test_a_class_answers_to_its_former_names():
+    made = saveable("example.new", "example.old")(type("Mine", (), {}))
+    assert _registry.resolve("example.old") is made
+    assert _registry.name_of(made()) == "example.new"
 
 
 def test_every_case_can_be_saved_over_another(tmp_path):

@@ -107,7 +107,7 @@ def strengths_tried(search: MultiTaskRegressorCV | MultiTaskModelCV) -> set[floa
 
 @pytest.mark.parametrize("intercept", ["auto", "toward_mean"])
 def test_task_weights_and_intercept_strengths_are_searched(intercept: str) -> None:
-    X, y, task = related()
+    X, y, task = (part[:-7] for part in related())
     search = MultiTaskRegressorCV(L21(), alphas=3, cv=3, intercept=intercept)
     search.fit(X, y, task=task)
     tried = {(weight, strength) for _, weight, strength in search.candidates_}
@@ -122,6 +122,19 @@ def test_task_weights_and_intercept_strengths_are_searched(intercept: str) -> No
     assert between == {best[2] * 0.3, best[2] * 3.0}
     fixed = search.set_params(task_weight="equal", intercept_strength=7.0).fit(X, y, task=task)
     assert {c[1:] for c in fixed.candidates_} == {("equal", 7.0)}
+
+
+def test_task_weights_that_are_all_the_same_are_not_searched() -> None:
+    X, y, task = related()
+    rows = {t: (X[task == t], y[task == t]) for t in range(5)}
+    Y = np.column_stack([y for _, y in rows.values()])
+    of_targets = MultiTaskRegressorCV(L21(), alphas=3, cv=3).fit(rows[0][0], Y)
+    assert {weight for _, weight, _ in of_targets.candidates_} == {"size"}
+    of_rows = MultiTaskRegressorCV(L21(), alphas=3, cv=3).fit(rows)
+    assert {weight for _, weight, _ in of_rows.candidates_} == {"size"}
+    Y[0, 0] = np.nan
+    unlike = MultiTaskRegressorCV(L21(), alphas=3, cv=3).fit(rows[0][0], Y)
+    assert {weight for _, weight, _ in unlike.candidates_} == {"size", "equal"}
 
 
 def test_strengths_are_searched_only_where_intercepts_are_pulled() -> None:

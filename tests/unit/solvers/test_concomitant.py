@@ -9,7 +9,7 @@ from polytask.penalties import L21, Columns
 from polytask.solvers import AcceleratedGradient, Concomitant, Status, choose
 from polytask.solvers.concomitant import NoisePath
 from polytask.testing._problems import rooted_problems
-from polytask.testing.solver_laws import _LAWS, _apart, _Case, _divided, _penalties
+from polytask.testing.solver_laws import _LAWS, _beyond_one_prox, _Case, _penalties
 
 
 @pytest.mark.exhaustive
@@ -17,7 +17,7 @@ from polytask.testing.solver_laws import _LAWS, _apart, _Case, _divided, _penalt
 def test_laws_with_every_penalty(name):
     datafit, solver = rooted_problems(1)[name], Concomitant()
     accepted = 0
-    for penalty in (*_penalties(datafit), *_apart(datafit), *_divided(datafit)):
+    for penalty in (*_penalties(datafit), *_beyond_one_prox(datafit)):
         if not solver.accepts(datafit, penalty):
             accepted += 1
             for law in _LAWS:

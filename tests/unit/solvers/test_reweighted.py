@@ -29,7 +29,7 @@ from polytask.penalties import (
     toward_mean,
     weighted,
 )
-from polytask.penalties.weighted import FeatureSpace, bind_features
+from polytask.penalties.base import FeatureSpace
 from polytask.solvers import (
     AcceleratedGradient,
     BlockDescent,
@@ -108,7 +108,7 @@ def test_no_stage_raises_the_objective(penalty, inner):
     assert values[-1] < values[0]
     squares = 0.5 * np.sum((Y - model.predict(X)) ** 2) / len(X)
     space = FeatureSpace(30, None, np.ones((30, 3)))
-    value = bind_features(penalty, space).value(model.coef_.T)
+    value = penalty.bind_features(space).value(model.coef_.T)
     assert values[-1] == pytest.approx(squares + value)
 
 

@@ -40,7 +40,7 @@ from polytask.penalties import (
     toward_mean,
     weighted,
 )
-from polytask.penalties.weighted import FeatureSpace, bind_features
+from polytask.penalties.base import FeatureSpace
 from polytask.solvers import (
     AcceleratedGradient,
     ProximalNewton,
@@ -178,7 +178,7 @@ def test_rows_that_differ_and_columns_that_are_coupled(case, kind, mode):
     intercepts = MODES["pulled" if kind == "logistic" and mode == "free" else mode]
     datafit = (statistics if kind == "statistics" else samples)(block, intercepts)
     space = FeatureSpace(7, None, np.ones((7, 5)))
-    p = bind_features(LIMITED[case].bind(Columns.plain(5)), space)
+    p = LIMITED[case].bind(Columns.plain(5)).bind_features(space)
     p = p.resolved(null_gradient(datafit, p))
     assert SeparateDescent().accepts(datafit, p) == ""
     # Data that no minimum exists for say so in every solver.

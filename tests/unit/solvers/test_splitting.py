@@ -92,7 +92,7 @@ def test_one_task_makes_two_norms_one():
 def test_terms_that_combine_stay_together_and_rows_come_first():
     split = separate(TraceNorm(1.0) + L1(1.0) + L2(0.5) + toward_mean(2.0) + L21(1.0))
     assert [type(part).__name__ for part in split.others] == ["TraceNorm"]
-    assert type(split.proximable).__name__ == "RidgedRows"
+    assert type(split.proximable).__name__ == "Ridged"
     assert split.smooth == toward_mean(2.0)
 
 

@@ -152,6 +152,14 @@ class Observer(Protocol):
         ...
 
 
+class Stateless:
+    """A balancer that remembers nothing."""
+
+    def start(self, n_tasks: int, like: Tensor) -> State:
+        """Return an empty state."""
+        return State()
+
+
 AnyBalancer = LossBalancer | GradientBalancer
 
 

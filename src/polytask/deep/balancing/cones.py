@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
@@ -15,7 +16,7 @@ from torch import Tensor
 from polytask._checks import nonnegative, positive_integer
 from polytask._linalg import Array
 from polytask._registry import saveable
-from polytask.deep.balancing.base import State, Weighed, resumed, seeded
+from polytask.deep.balancing.base import State, Stateless, Weighed, resumed, seeded
 from polytask.exceptions import ConvergenceWarning, IncompatibleError
 
 # Gradients smaller than the largest by this factor count as zero; the squares are compared.
@@ -78,6 +79,20 @@ def solved(gramian: Tensor, rule: Callable[[Cosines], Array]) -> Tensor:
     return torch.from_numpy(weights).to(gramian)
 
 
+class GramianRule(Stateless, ABC):
+    """A balancer of gradients that is a formula of their Gramian, for those that are not zero."""
+
+    weighs_heads: ClassVar[bool] = False
+
+    @abstractmethod
+    def _weights(self, cosines: Cosines) -> Array:
+        """Return the weights of the tasks whose gradient is not zero, (k,)."""
+
+    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
+        """Return the weights; tasks whose gradient is zero weigh 1."""
+        return solved(gramian, self._weights), state
+
+
 def nonnegative_minimum(A: Array, B: Array, free: Array | None = None) -> Array:
     """Minimise ``x' A x / 2 - b' x`` over ``x >= 0`` for every row b of B."""
     # Shapes: A (k, k), B (m, k), free (m, k), result (m, k).
@@ -101,7 +116,9 @@ def nonnegative_minimum(A: Array, B: Array, free: Array | None = None) -> Array:
         fewest, patience = np.where(better, count, fewest), np.where(better, PATIENCE, patience)
         single = open_rows[~better[open_rows] & (patience[open_rows] <= 0)]
         patience = np.where(better, patience, patience - 1)
-        wrong[single] = _last_only(wrong[single])
+        # Of these the last entry only.
+        last = k - 1 - np.argmax(wrong[single, ::-1], axis=1)
+        wrong[single] = np.arange(k) == last[:, None]
         free ^= wrong
         X[open_rows] = _given_free(A, B[open_rows], free[open_rows])
         slack[open_rows] = X[open_rows] @ A - B[open_rows]
@@ -126,13 +143,6 @@ def _guess(A: Array, B: Array) -> Array:
         X, weight = after, next_weight
     free: Array = X > 0
     return free
-
-
-def _last_only(wrong: Array) -> Array:
-    """Keep the last True of each row."""
-    k = wrong.shape[1]
-    last = k - 1 - np.argmax(wrong[:, ::-1], axis=1)
-    return np.arange(k) == last[:, None]
 
 
 def _given_free(A: Array, B: Array, free: Array) -> Array:
@@ -160,7 +170,7 @@ def _given_free(A: Array, B: Array, free: Array) -> Array:
 
 @saveable("deep.balancer.mgda")
 @dataclass(frozen=True)
-class MGDA:
+class MGDA(GramianRule):
     """The shortest vector in the convex hull of the gradients, times the number of tasks.
 
     The exact minimum-norm point, from one non-negative quadratic program. No task has a
@@ -173,18 +183,7 @@ class MGDA:
     Multi-task learning as multi-objective optimization, equation 3.
     """
 
-    weighs_heads: ClassVar[bool] = False
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
-
-    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return k times the weights of the shortest vector."""
-        return solved(gramian, self._weights), state
-
-    @staticmethod
-    def _weights(cosines: Cosines) -> Array:
+    def _weights(self, cosines: Cosines) -> Array:
         """Solve ``min x' G x / 2 - sum x`` over x >= 0: the point sought, up to its length."""
         inverse = 1 / cosines.lengths
         scaled = inverse / inverse.max()
@@ -194,7 +193,7 @@ class MGDA:
 
 @saveable("deep.balancer.upgrad")
 @dataclass(frozen=True)
-class UPGrad:
+class UPGrad(GramianRule):
     """The sum of the gradients, each made harmless to all tasks first.
 
     Every gradient is projected on the cone of directions that have no negative inner product
@@ -212,15 +211,10 @@ class UPGrad:
     """
 
     max_tasks: int = 200
-    weighs_heads: ClassVar[bool] = False
     resolves_conflicts_only: ClassVar[bool] = True
 
     def __post_init__(self) -> None:
         positive_integer(self.max_tasks, "max_tasks", "UPGrad")
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
 
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
         """Return the weights of the sum of the projections."""
@@ -229,10 +223,9 @@ class UPGrad:
                 f"UPGrad solves a quadratic program for each of {len(losses)} tasks, more than "
                 f"max_tasks={self.max_tasks}; MGDA or PCGrad cost less."
             )
-        return solved(gramian, self._weights), state
+        return super().weigh_gradients(losses, gramian, state)
 
-    @staticmethod
-    def _weights(cosines: Cosines) -> Array:
+    def _weights(self, cosines: Cosines) -> Array:
         """Add up ``e_i + x_i``, where ``x_i >= 0`` makes the norm of the direction smallest."""
         added = nonnegative_minimum(cosines.ridged, -cosines.matrix)
         return 1 + (cosines.lengths @ added) / cosines.lengths
@@ -300,7 +293,7 @@ def projected_in_order(cosines: Cosines, order: Array) -> Array:
 
 @saveable("deep.balancer.cagrad")
 @dataclass(frozen=True)
-class CAGrad:
+class CAGrad(GramianRule):
     """The direction near the mean gradient that serves the worst task best.
 
     Among the vectors within ``c`` times the length of the mean gradient of it, the one whose
@@ -320,18 +313,9 @@ class CAGrad:
     """
 
     c: float = 0.4
-    weighs_heads: ClassVar[bool] = False
 
     def __post_init__(self) -> None:
         nonnegative(self.c, "c", "CAGrad")
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
-
-    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return k times the weights of the direction."""
-        return solved(gramian, self._weights), state
 
     def _weights(self, cosines: Cosines) -> Array:
         """Raise the level that all inner products reach until the distance is used up."""

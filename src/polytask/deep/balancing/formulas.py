@@ -17,24 +17,21 @@ from polytask._linalg import Array
 from polytask._registry import saveable
 from polytask.deep.balancing.base import (
     State,
+    Stateless,
     Weighed,
     at_least_tiny,
     require_nonnegative,
     resumed,
     seeded,
 )
-from polytask.deep.balancing.cones import Cosines, solve_positive, solved
+from polytask.deep.balancing.cones import Cosines, GramianRule, solve_positive
 from polytask.exceptions import IncompatibleError, ParameterError
 
 
 @saveable("deep.balancer.equal")
 @dataclass(frozen=True)
-class Equal:
+class Equal(Stateless):
     """Every task weighs 1: the plain sum, the default and the yardstick."""
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
 
     def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
         """Return ones."""
@@ -73,7 +70,7 @@ class Fixed:
 
 @saveable("deep.balancer.geometric_mean")
 @dataclass(frozen=True)
-class GeometricMean:
+class GeometricMean(Stateless):
     """Descend along the geometric mean of the losses, whatever their units.
 
     The weight of a task is the geometric mean divided by its loss (the gradient of the mean
@@ -84,10 +81,6 @@ class GeometricMean:
     ----------
     Chennupati et al. (2019), MultiNet++, equation 2.
     """
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
 
     def weigh_losses(self, losses: Tensor, state: State) -> Weighed:
         """Return the geometric mean divided by each loss."""
@@ -179,7 +172,7 @@ CLEAR = 10.0
 
 @saveable("deep.balancer.imtl_g")
 @dataclass(frozen=True)
-class IMTLG:
+class IMTLG(GramianRule):
     """The direction whose projection on every gradient has the same length.
 
     Closed form, times the number of tasks; weights may be negative. Where gradients depend on
@@ -193,18 +186,7 @@ class IMTLG:
     learning, equation 4.
     """
 
-    weighs_heads: ClassVar[bool] = False
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
-
-    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return the weights, whose sum is k."""
-        return solved(gramian, self._weights), state
-
-    @staticmethod
-    def _weights(cosines: Cosines) -> Array:
+    def _weights(self, cosines: Cosines) -> Array:
         """Solve ``G v = lengths`` and scale v to the sum k."""
         k = len(cosines.lengths)
         cutoff = max(1e-12, k * cosines.precision)
@@ -232,7 +214,7 @@ def _solved_ones(C: Array, cutoff: float) -> Array:
 
 @saveable("deep.balancer.nash")
 @dataclass(frozen=True)
-class Nash:
+class Nash(GramianRule):
     """The bargain of the tasks: each gains in proportion to what it brings.
 
     The weights solve ``(G w)_t = 1 / w_t``, as published: they are not on the scale of the
@@ -247,18 +229,7 @@ class Nash:
     a bargaining game, claim 3.1.
     """
 
-    weighs_heads: ClassVar[bool] = False
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
-
-    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return the solution of the bargaining problem."""
-        return solved(gramian, self._weights), state
-
-    @staticmethod
-    def _weights(cosines: Cosines) -> Array:
+    def _weights(self, cosines: Cosines) -> Array:
         """Minimise ``a' C a / 2 - sum log a``: strictly convex and self-concordant."""
         C = cosines.ridged
         total = C.sum()
@@ -278,7 +249,7 @@ class Nash:
 
 @saveable("deep.balancer.aligned")
 @dataclass(frozen=True)
-class Aligned:
+class Aligned(GramianRule):
     """Gradients turned into orthogonal ones of equal length, as close to them as possible.
 
     The principal components of the gradients all get the size of the smallest one. Directions
@@ -291,18 +262,7 @@ class Aligned:
     multi-task learning, algorithm 1.
     """
 
-    weighs_heads: ClassVar[bool] = False
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
-
-    def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return ``sqrt(smallest eigenvalue) G^(-1/2) 1``."""
-        return solved(gramian, self._weights), state
-
-    @staticmethod
-    def _weights(cosines: Cosines) -> Array:
+    def _weights(self, cosines: Cosines) -> Array:
         """Balance the principal components."""
         lengths = cosines.lengths / cosines.lengths.max()
         G = cosines.matrix * lengths[:, None] * lengths
@@ -314,7 +274,7 @@ class Aligned:
 
 
 @dataclass(frozen=True)
-class TorchJD:
+class TorchJD(Stateless):
     """A weighting of TorchJD that works on the Gramian.
 
     Weights are those that TorchJD returns, on its own scale: some of its methods take the mean
@@ -359,10 +319,6 @@ class TorchJD:
             raise IncompatibleError(
                 sentence("weighting", "TorchJD", allowed, repr(self.weighting))
             )
-
-    def start(self, n_tasks: int, like: Tensor) -> State:
-        """Return an empty state."""
-        return State()
 
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
         """Return the weights of TorchJD."""

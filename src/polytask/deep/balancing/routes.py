@@ -18,19 +18,12 @@ Reweigh = Callable[[Tensor, Tensor], Tensor]
 
 @dataclass(frozen=True)
 class Measured:
-    """The Gramian of the task gradients, and how each shared tensor gets the weighted sum.
+    """The Gramian of the task gradients, and how each shared tensor gets the weighted sum."""
 
-    Parameters
-    ----------
-    gramian : Tensor of shape (k, k)
-        Inner products of the gradients, float32 or float64.
-    replaced : sequence of tuple of Tensor and callable
-        The shared tensors; each callable takes the weights (k,) and the gradient of the plain
-        sum at the tensor, and returns that of the weighted sum.
-    finish : callable, default=None
-        Takes the step without another pass through what is shared: given the weights, and the
-        terms with their slopes (k,), it adds all gradients. None: `replaced` is the only way.
-    """
+    # Shapes: gramian (k, k), in float32 or float64. Of each shared tensor a callable takes the
+    # weights (k,) and the gradient of the plain sum, and returns that of the weighted sum.
+    # `finish` takes the step without another pass through what is shared: given the weights, and
+    # the terms with their slopes (k,), it adds all gradients; None: `replaced` is the only way.
 
     gramian: Tensor
     replaced: Sequence[tuple[Tensor, Reweigh]]
@@ -39,17 +32,7 @@ class Measured:
 
 @dataclass(frozen=True)
 class Gradients:
-    """The gradients of the tasks at one tensor.
-
-    Parameters
-    ----------
-    at : Tensor
-        The tensor.
-    rows : Tensor of shape (k, *at.shape)
-        The gradient of each task.
-    reweigh : callable
-        As in :class:`Measured`.
-    """
+    """The gradients of the tasks at one tensor; `rows` (k, *at.shape)."""
 
     at: Tensor
     rows: Tensor
@@ -58,17 +41,10 @@ class Gradients:
 
 @dataclass(frozen=True)
 class Listening:
-    """A backward pass of the plain sum that tells the gradients of the tasks as it goes by.
+    """A backward pass of the plain sum that tells the gradients of the tasks as it goes by."""
 
-    Parameters
-    ----------
-    at : Tensor
-        The shared tensor.
-    measured : callable
-        Takes the gradient of the plain sum at the tensor, when everything above it is done.
-    handles : sequence, default=()
-        Hooks that have to be removed after the pass.
-    """
+    # `measured` takes the gradient of the plain sum at the shared tensor, when everything above it
+    # is done; `handles` are hooks that have to be removed after the pass.
 
     at: Tensor
     measured: Callable[[Tensor], Measured]
@@ -316,7 +292,11 @@ class _Products:
     def measured(self, shared: Tensor) -> Measured:
         """Return the Gramian: the products of both factors, entry by entry."""
         products = (self.slopes.T @ self.slopes) * (self.weight @ self.weight.T)
-        gramian = products if self.owner is None else _block_sums(products, self.owner, self.k)
+        gramian = products
+        if self.owner is not None:
+            # The products of columns, summed over the columns of each task.
+            rows = products.new_zeros(self.k, products.shape[1]).index_add(0, self.owner, products)
+            gramian = products.new_zeros(self.k, self.k).index_add(1, self.owner, rows)
         return Measured(gramian, [(shared, self.reweigh)])
 
     def gradients(self, shared: Tensor) -> Gradients:
@@ -436,12 +416,6 @@ def fan_out(shared: Tensor, n_tasks: int) -> Tensor:
         The copies, for :class:`OwnInputs`.
     """
     return shared.expand(n_tasks, *shared.shape)
-
-
-def _block_sums(products: Tensor, owner: Tensor, k: int) -> Tensor:
-    """Sum the products of columns over the columns of each task."""
-    by_row = products.new_zeros(k, products.shape[1]).index_add(0, owner, products)
-    return products.new_zeros(k, k).index_add(1, owner, by_row)
 
 
 # Of that many tasks or fewer, adding up kept gradients costs less than another pass.

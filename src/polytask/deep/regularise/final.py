@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from polytask._checks import positive, positive_integer
-from polytask.deep.regularise.matrices import Matrix, OneColumn
+from polytask.deep.regularise.matrices import ONE_COLUMN, Matrix
 from polytask.deep.regularise.penalties import Penalties
 from polytask.exceptions import ConvergenceWarning
 from polytask.penalties import Proximable
@@ -83,7 +83,7 @@ def _blocks(penalties: Penalties, also: Iterable[nn.Parameter]) -> list[_Block]:
     for parameter in (*smooth, *also):
         if id(parameter) not in held and parameter.requires_grad:
             held.add(id(parameter))
-            blocks.append(_Block(Matrix("also", ((parameter, OneColumn()),)), None))
+            blocks.append(_Block(Matrix("also", ((parameter, ONE_COLUMN),)), None))
     return blocks
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from abc import ABC, abstractmethod
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -16,76 +15,37 @@ from polytask._checks import nearest, nonnegative, sentence
 from polytask.exceptions import IncompatibleError, ParameterError
 
 
-class Layout(ABC):
-    """How a tensor is seen as a matrix; the two directions undo each other."""
-
-    @abstractmethod
-    def matrix(self, values: Tensor) -> Tensor:
-        """Return the tensor as a matrix of shape (n_features, n_columns)."""
-
-    @abstractmethod
-    def tensor(self, W: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a matrix as a tensor of the given shape."""
-
-
 @final
 @dataclass(frozen=True)
-class RowsAt(Layout):
-    """The features are along one axis of the tensor, the columns are all other axes."""
+class Layout:
+    """How a tensor is seen as a matrix: one axis counts the features, all others the columns."""
 
-    axis: int
+    # `whole` puts an axis of length 1 first; `transposed` takes that axis for the columns.
+
+    axis: int = 0
+    whole: bool = False
+    transposed: bool = False
 
     def matrix(self, values: Tensor) -> Tensor:
-        """Return the tensor as a matrix of shape (shape[axis], all else)."""
-        return values.movedim(self.axis, 0).flatten(1)
+        """Return the tensor as a matrix of shape (n_features, n_columns)."""
+        moved = (values[None] if self.whole else values).movedim(self.axis, 0)
+        W = moved.flatten(1) if moved.ndim > 1 else moved[:, None]
+        return W.T if self.transposed else W
 
     def tensor(self, W: Tensor, shape: Sequence[int]) -> Tensor:
         """Return a matrix as a tensor of the given shape."""
+        W = W.T if self.transposed else W
+        if self.whole:
+            return W.reshape(*shape)
         others = [n for axis, n in enumerate(shape) if axis != self.axis]
         return W.reshape(shape[self.axis], *others).movedim(0, self.axis)
 
 
-@final
-@dataclass(frozen=True)
-class ColumnPerCopy(Layout):
-    """Each copy, along the first axis of the tensor, is one column."""
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """Return the tensor as a matrix of shape (all else, shape[0])."""
-        return values.reshape(len(values), -1).T
-
-    def tensor(self, W: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a matrix as a tensor of the given shape."""
-        return W.T.reshape(*shape)
-
-
-@final
-@dataclass(frozen=True)
-class OneColumn(Layout):
-    """The whole tensor is one column: one of several copies that are tensors of their own."""
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """Return the tensor as a matrix of shape (n_elements, 1)."""
-        return values.reshape(-1, 1)
-
-    def tensor(self, W: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a matrix as a tensor of the given shape."""
-        return W.reshape(*shape)
-
-
-@final
-@dataclass(frozen=True)
-class OneRow(Layout):
-    """The whole tensor is one row, as for a bias: the coefficients of a feature that is 1."""
-
-    def matrix(self, values: Tensor) -> Tensor:
-        """Return the tensor as a matrix of shape (1, n_elements)."""
-        return values.reshape(1, -1)
-
-    def tensor(self, W: Tensor, shape: Sequence[int]) -> Tensor:
-        """Return a matrix as a tensor of the given shape."""
-        return W.reshape(*shape)
-
+# A bias: the coefficients of a feature that is 1.
+ONE_ROW = Layout(whole=True)
+# One of several copies that are tensors of their own, and copies along the first axis.
+ONE_COLUMN = Layout(whole=True, transposed=True)
+COLUMN_PER_COPY = Layout(transposed=True)
 
 _INPUT_FIRST = (
     nn.Embedding,
@@ -105,8 +65,8 @@ def layout_of(module: nn.Module, name: str, values: Tensor) -> Layout:
     if name in own:
         return own[name]
     if values.ndim < 2:
-        return OneRow()
-    return RowsAt(0 if isinstance(module, _INPUT_FIRST) else 1)
+        return ONE_ROW
+    return Layout(0 if isinstance(module, _INPUT_FIRST) else 1)
 
 
 @final
@@ -118,7 +78,6 @@ class Matrix:
     blocks: tuple[tuple[nn.Parameter, Layout], ...]
 
     def __post_init__(self) -> None:
-        """Refuse parameters that do not fit side by side."""
         widths = [len(layout.matrix(parameter.detach())) for parameter, layout in self.blocks]
         if len(set(widths)) > 1:
             allowed = "layers with the same number of inputs, whose columns stand side by side"

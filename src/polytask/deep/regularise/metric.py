@@ -27,7 +27,7 @@ from polytask.penalties import (
     Proximable,
     SparseGroup,
 )
-from polytask.penalties.groups import GroupNest
+from polytask.penalties.groups import GroupNormSum
 from polytask.penalties.rows import sparse_and_group
 
 _ROUNDS = 20_000
@@ -109,13 +109,6 @@ class Step:
     scale: Tensor | None
 
 
-def _refuse_ascent(group: dict[str, Any]) -> None:
-    if group.get("maximize"):
-        raise IncompatibleError(
-            "A proximal step goes with an optimiser that minimises; this one has maximize=True."
-        )
-
-
 def _plain_step(optimizer: Optimizer, parameter: nn.Parameter, group: dict[str, Any]) -> Step:
     """Return the step of SGD."""
     # Its momentum buffer adds up gradients: for a steady gradient g it is (1 - dampening) /
@@ -163,7 +156,11 @@ def _step_of(optimizers: Iterable[Optimizer], parameter: nn.Parameter, name: str
     for optimizer in optimizers:
         for group in optimizer.param_groups:
             if any(parameter is known for known in group["params"]):
-                _refuse_ascent(group)
+                if group.get("maximize"):
+                    raise IncompatibleError(
+                        "A proximal step goes with an optimiser that minimises; this one has "
+                        "maximize=True."
+                    )
                 return _RULES[type(optimizer)](optimizer, parameter, group)
     raise _not_held(name)
 
@@ -261,7 +258,7 @@ def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None
 
 def in_metric(penalty: Proximable) -> bool:
     """Tell whether `prox_in_metric` knows the minimiser for a penalty."""
-    if isinstance(penalty, GroupNest):
+    if isinstance(penalty, GroupNormSum):
         # Only entries stay entries when a group is shortened by unequal shares.
         return isinstance(penalty.rows, L1)
     return prox_in_metric.dispatch(type(penalty)) is not prox_in_metric.dispatch(object)
@@ -300,12 +297,12 @@ def _(penalty: Any, W: Tensor, scale: Tensor, step: float) -> Tensor:  # noqa: A
     return shrunk_groups(rows, scale, W.new_full((len(W),), step * group), None)
 
 
-def _block_owner(penalty: GroupNorm, W: Tensor) -> Tensor:
-    """Return the group of each row, of shape (n_features,)."""
-    owner = torch.empty(len(W), dtype=torch.int64)
-    for number, group in enumerate(penalty.groups):
+def _owners(groups: Iterable[Iterable[int]], count: int) -> Tensor:
+    """Return the group of each of `count` rows or columns."""
+    owner = torch.empty(count, dtype=torch.int64)
+    for number, group in enumerate(groups):
         owner[list(group)] = number
-    return owner.to(W.device)
+    return owner
 
 
 @prox_in_metric.register
@@ -314,11 +311,11 @@ def _(penalty: GroupNorm, W: Tensor, scale: Tensor, step: float) -> Tensor:
     sizes = [len(group) * W.shape[1] for group in penalty.groups]
     weights = W.new_tensor(sizes).sqrt() if penalty.weights is None else penalty.weights
     amount = step * penalty.weight * torch.as_tensor(weights, dtype=W.dtype, device=W.device)
-    return shrunk_groups(W, scale, amount, _block_owner(penalty, W))
+    return shrunk_groups(W, scale, amount, _owners(penalty.groups, len(W)).to(W.device))
 
 
 @prox_in_metric.register
-def _(penalty: GroupNest, W: Tensor, scale: Tensor, step: float) -> Tensor:
+def _(penalty: GroupNormSum, W: Tensor, scale: Tensor, step: float) -> Tensor:
     if not in_metric(penalty):
         raise no_metric(penalty)
     return prox_in_metric(
@@ -330,8 +327,5 @@ def _(penalty: GroupNest, W: Tensor, scale: Tensor, step: float) -> Tensor:
 def _(penalty: OutlierTasks, W: Tensor, scale: Tensor, step: float) -> Tensor:
     columns = penalty.columns or Columns.plain(W.shape[1])
     groups = columns.task_groups()
-    owner = torch.empty(W.shape[1], dtype=torch.int64)
-    for number, group in enumerate(groups):
-        owner[torch.from_numpy(group)] = number
     amount = W.new_full((len(groups),), step * penalty.weight)
-    return shrunk_groups(W.T, scale.T, amount, owner.to(W.device)).T
+    return shrunk_groups(W.T, scale.T, amount, _owners(groups, W.shape[1]).to(W.device)).T

@@ -67,7 +67,6 @@ class SmoothedLabels(Loss):
     is_classifier = True
 
     def __post_init__(self) -> None:
-        """Check the loss and the amount."""
         if not isinstance(self.loss, Logistic | Multinomial):
             allowed = "Logistic() or Multinomial(), whose labels can be smoothed"
             raise IncompatibleError(sentence("loss", "SmoothedLabels", allowed, repr(self.loss)))

@@ -34,9 +34,7 @@ from polytask.penalties import (
     Sum,
 )
 from polytask.penalties.base import FeatureSpace
-from polytask.penalties.constraints import Bounded
 from polytask.penalties.sums import add, merge, parts_of
-from polytask.penalties.weighted import bind_features
 
 # Why a penalty has no proximal step, and what to do instead.
 _WITHOUT: tuple[tuple[type, str], ...] = (
@@ -81,8 +79,8 @@ def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
         if not isinstance(term, Proximable):
             because = reason or "it has neither a gradient nor a proximal operator"
             raise IncompatibleError(f"{penalty!r} cannot be a penalty of a layer: {because}.")
-    # Bounds matter at any strength.
-    active = [t for t in terms if t.strength != 0 or isinstance(t, Bounded)] or terms[:1]
+    # What is not allowed is not at any strength.
+    active = [t for t in terms if t.strength != 0 or t.forbids] or terms[:1]
     whole: Any = merge(active) if active else None
     if whole is None and not active:
         return None
@@ -248,9 +246,7 @@ def term(
         allowed = f"as many as the inputs of {name!r} ({n_features})"
         raise ParameterError(sentence("feature_names", "Penalties", allowed, len(names)))
     space = FeatureSpace(n_features, names, np.ones((n_features, n_columns)))
-    return PenaltyTerm(
-        name, matrix, smooth_prox_split(bind_features(penalty.bind(columns), space))
-    )
+    return PenaltyTerm(name, matrix, smooth_prox_split(penalty.bind(columns).bind_features(space)))
 
 
 def _refuse_shared(terms: Iterable[PenaltyTerm]) -> None:

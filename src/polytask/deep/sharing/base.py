@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import copy
+from abc import ABC, abstractmethod
 from collections.abc import Callable
 from typing import Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import sentence
+from polytask._checks import positive_integer, sentence
 from polytask.exceptions import IncompatibleError
 
 # A tensor, or a dictionary, list or tuple of inputs; the first axis counts the rows.
@@ -114,13 +115,14 @@ def takes_task(trunk: nn.Module) -> bool:
     return bool(getattr(trunk, "takes_task", False))
 
 
-def refuse_task(trunk: nn.Module, owner: str) -> None:
-    """Refuse a trunk that treats tasks differently where each task has layers of its own."""
+def checked(trunk: nn.Module, n_tasks: int, owner: str) -> int:
+    """Return the number of tasks; refuse a trunk that treats them differently by itself."""
     if takes_task(trunk):
         raise IncompatibleError(
             f"{owner} cannot share a trunk that takes the task of each row, as one with "
             "task-specific batch norm does; use Hard()."
         )
+    return positive_integer(n_tasks, "n_tasks", owner)
 
 
 def every_task(n: int, n_tasks: int, device: torch.device) -> tuple[Tensor, Tensor]:
@@ -146,3 +148,27 @@ def served(
         parts.append(own(take(x, known), task[known]))
     whole = torch.cat(parts)
     return torch.empty_like(whole).index_copy(0, torch.cat([strangers, known]), whole)
+
+
+class OwnRepresentations(nn.Module, ABC):
+    """A built way of sharing that gives each task a representation of its own."""
+
+    shared_representation = False
+
+    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
+        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
+        # Shapes: task (n,).
+        return self._every(x) if task is None else served(x, task, self._own, self._every)
+
+    @property
+    def batched(self) -> bool:
+        """Whether copies of the trunk are one batched computation."""
+        return all(getattr(part, "stacks", True) for part in self.modules())
+
+    @abstractmethod
+    def _every(self, x: Inputs) -> Tensor:
+        """Return the representations for all tasks, (n, n_tasks, h)."""
+
+    def _own(self, x: Inputs, task: Tensor) -> Tensor:
+        """Return the representation of every row for its task, (n, h)."""
+        return self._every(x)[torch.arange(len(task), device=task.device), task]

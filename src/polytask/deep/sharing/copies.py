@@ -14,11 +14,10 @@ from torch.nn import functional
 
 from polytask._checks import sentence
 from polytask.deep.regularise.matrices import (
-    ColumnPerCopy,
+    COLUMN_PER_COPY,
+    ONE_COLUMN,
     Layout,
     Matrix,
-    OneColumn,
-    RowsAt,
     input_layers,
     weights_of,
 )
@@ -29,11 +28,19 @@ from polytask.exceptions import IncompatibleError
 class StackedLayer(nn.Module, ABC):
     """Layers of one shape, the first axis of whose parameters counts the copies."""
 
+    weight: nn.Parameter | None
+    bias: nn.Parameter | None
+
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__()
+        for name in ("weight", "bias"):
+            self.register_parameter(name, _stack(layers, name))
+
     @abstractmethod
     def forward(
         self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
     ) -> Tensor:
-        """Return what every copy makes of its rows."""
+        """Return what every copy, or each that is chosen, makes of its rows."""
         # Shapes: x (n, h), which (k,), counts (n_copies or k,), result (n_copies or k, n, h_out).
 
 
@@ -49,7 +56,7 @@ def _shifted(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor
 
 def _stack(layers: Sequence[nn.Module], name: str) -> nn.Parameter | None:
     """Return the parameters of one name as one, None where layers have none."""
-    found = [getattr(layer, name) for layer in layers]
+    found: list[Any] = [getattr(layer, name, None) for layer in layers]
     if any(value is None for value in found):
         return None
     return nn.Parameter(torch.stack([value.detach() for value in found]), found[0].requires_grad)
@@ -61,14 +68,7 @@ class StackedLinear(StackedLayer):
 
     # Shapes: weight (n_copies, n_out, n_in), bias (n_copies, n_out).
 
-    layouts: Mapping[str, Layout] = {"weight": RowsAt(2)}
-    weight: nn.Parameter
-    bias: nn.Parameter | None
-
-    def __init__(self, layers: Sequence[nn.Linear]) -> None:
-        super().__init__()
-        self.register_parameter("weight", _stack(layers, "weight"))
-        self.register_parameter("bias", _stack(layers, "bias"))
+    layouts: Mapping[str, Layout] = {"weight": Layout(2)}
 
     def forward(
         self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
@@ -87,14 +87,10 @@ class StackedLayerNorm(StackedLayer):
     """Layer norms, each with gains of its own."""
 
     not_weights = ("weight",)
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
 
     def __init__(self, layers: Sequence[nn.LayerNorm]) -> None:
-        super().__init__()
+        super().__init__(layers)
         self.shape, self.eps = tuple(layers[0].normalized_shape), layers[0].eps
-        self.register_parameter("weight", _stack(layers, "weight"))
-        self.register_parameter("bias", _stack(layers, "bias"))
 
     def forward(
         self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
@@ -112,16 +108,12 @@ class StackedBatchNorm(StackedLayer):
     # statistics, which stay as they are: one row has no variance.
 
     not_weights = ("weight",)
-    weight: nn.Parameter | None
-    bias: nn.Parameter | None
     running_mean: Tensor
     running_var: Tensor
 
     def __init__(self, layers: Sequence[nn.BatchNorm1d]) -> None:
-        super().__init__()
+        super().__init__(layers)
         self.eps, self.momentum = layers[0].eps, float(layers[0].momentum or 0.0)
-        self.register_parameter("weight", _stack(layers, "weight"))
-        self.register_parameter("bias", _stack(layers, "bias"))
         for name in ("running_mean", "running_var"):
             stacked = torch.stack([getattr(layer, name) for layer in layers])
             self.register_buffer(name, stacked)
@@ -167,9 +159,9 @@ class StackedBatchNorm(StackedLayer):
 class Elementwise(StackedLayer):
     """A layer without parameters that treats every number, or every row, by itself."""
 
-    def __init__(self, layer: nn.Module) -> None:
-        super().__init__()
-        self.layer = layer
+    def __init__(self, layers: Sequence[nn.Module]) -> None:
+        super().__init__(layers)
+        self.layer = layers[0]
 
     def forward(
         self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
@@ -219,8 +211,7 @@ def stack_layers(trunks: Sequence[nn.Module]) -> list[StackedLayer]:
     """Return the layers of trunks of one shape as stacked layers."""
     stacked = []
     for layers in zip(*map(layers_of, trunks), strict=True):
-        build = _STACKED.get(type(layers[0]))
-        stacked.append(build(layers) if build else Elementwise(layers[0]))
+        stacked.append(_STACKED.get(type(layers[0]), Elementwise)(layers))
     return stacked
 
 
@@ -257,7 +248,7 @@ class Copies(nn.Module, ABC):
     """Copies of a trunk."""
 
     n_copies: int
-    batched: bool
+    stacks: bool
 
     @abstractmethod
     def forward(self, x: Inputs) -> Tensor:
@@ -301,7 +292,7 @@ def _one_by_one(x: Inputs, copy: Tensor, run: Callable[[int, Inputs], Tensor]) -
 class LoopedCopies(Copies):
     """Copies one after the other, for any trunk."""
 
-    batched = False
+    stacks = False
 
     def __init__(self, trunks: Sequence[nn.Module], *, ends: bool = True) -> None:
         super().__init__()
@@ -330,7 +321,7 @@ class LoopedCopies(Copies):
         """Yield every parameter of the trunk, a copy in each column."""
         named = [dict(trunk.named_parameters()) for trunk in self.copies]
         for name in named[0]:
-            blocks = tuple((parameters[name], OneColumn()) for parameters in named)
+            blocks = tuple((parameters[name], ONE_COLUMN) for parameters in named)
             yield name, Matrix(name, blocks)
 
     def joined_weights(self, prefix: str) -> Iterator[tuple[str, Matrix]]:
@@ -384,7 +375,7 @@ class StackedCopies(Copies):
     # away. Large groups are divided, so that there are at most about four places for each row,
     # except where a batch norm has to see a group as a whole.
 
-    batched = True
+    stacks = True
 
     def __init__(self, trunks: Sequence[nn.Module]) -> None:
         super().__init__()
@@ -423,7 +414,7 @@ class StackedCopies(Copies):
     def matrices(self) -> Iterator[tuple[str, Matrix]]:
         """Yield every parameter of the trunk, a copy in each column."""
         for name, parameter in self.named_parameters():
-            yield name, Matrix(name, ((parameter, ColumnPerCopy()),))
+            yield name, Matrix(name, ((parameter, COLUMN_PER_COPY),))
 
     def input_layers(self) -> list[nn.Module]:
         """Return the first layers of all copies, which are one stacked layer."""

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from polytask._checks import positive_integer, sentence
 from polytask._registry import saveable
 from polytask.deep.regularise.matrices import input_layers
-from polytask.deep.sharing.base import Inputs, copied, redrawn, refuse_task, served
+from polytask.deep.sharing.base import Inputs, OwnRepresentations, checked, copied, redrawn
 from polytask.deep.sharing.copies import Copies, first_width, make_copies, stages_of
 from polytask.exceptions import IncompatibleError, ParameterError
 
@@ -42,12 +42,6 @@ def gate_width(trunk: nn.Module, given: int | None, owner: str) -> tuple[int, bo
         )
         raise ParameterError(sentence("width", owner, allowed, "None"))
     return positive_integer(given, "width", owner), False
-
-
-def _check_counts(description: MMoE | CGC, names: tuple[str, ...], owner: str) -> None:
-    """Check the numbers of experts of a description."""
-    for name in names:
-        positive_integer(getattr(description, name), name, owner)
 
 
 @final
@@ -84,13 +78,11 @@ class MMoE:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of experts."""
-        _check_counts(self, ("n_experts",), "MMoE")
+        positive_integer(self.n_experts, "n_experts", "MMoE")
 
     def build(self, trunk: nn.Module, n_tasks: int) -> MixedExperts:
         """Return the module with the experts and a gate for each task."""
-        refuse_task(trunk, "MMoE")
-        count = positive_integer(n_tasks, "n_tasks", "MMoE")
+        count = checked(trunk, n_tasks, "MMoE")
         width, reads_input = gate_width(trunk, self.width, "MMoE")
         gates = draw_gates(width, self.n_experts, count)
         return MixedExperts(draw_experts(trunk, self.n_experts), gates, reads_input)
@@ -102,10 +94,8 @@ def _gate_rows(x: Inputs, experts: Tensor, reads_input: bool) -> Tensor:
 
 
 @final
-class MixedExperts(nn.Module):
+class MixedExperts(OwnRepresentations):
     """Multi-gate mixture of experts, built."""
-
-    shared_representation = False
 
     def __init__(self, experts: Copies, gates: Copies, reads_input: bool) -> None:
         super().__init__()
@@ -114,23 +104,12 @@ class MixedExperts(nn.Module):
         self.n_tasks = gates.n_copies
         self._reads_input = reads_input
 
-    @property
-    def batched(self) -> bool:
-        """Whether the experts are one batched computation."""
-        return self.trunk.batched
-
     def input_layers(self) -> list[nn.Module]:
         """Return the layers that read the input."""
         gates = input_layers(self.gates) if self._reads_input else []
         return [*input_layers(self.trunk), *gates]
 
-    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
-        # Shapes: task (n,).
-        return self._every(x) if task is None else served(x, task, self._own, self._every)
-
     def _every(self, x: Inputs) -> Tensor:
-        """Return the mixtures for all tasks, (n, n_tasks, h)."""
         experts = self.trunk(x)
         logits = self.gates(_gate_rows(x, experts, self._reads_input))
         return torch.bmm(logits.softmax(-1).transpose(0, 1), experts.transpose(0, 1))
@@ -144,7 +123,6 @@ class MixedExperts(nn.Module):
         return mixed_outputs(gates[owners], experts @ weight.T)
 
     def _own(self, x: Inputs, task: Tensor) -> Tensor:
-        """Return the mixture of every row for its task, (n, h)."""
         experts = self.trunk(x)
         logits = self.gates.of_rows(_gate_rows(x, experts, self._reads_input), task)
         return torch.einsum("ne,enh->nh", logits.softmax(-1), experts)
@@ -186,13 +164,12 @@ class CGC:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the numbers of experts."""
-        _check_counts(self, ("n_shared", "n_own"), "CGC")
+        for name in ("n_shared", "n_own"):
+            positive_integer(getattr(self, name), name, "CGC")
 
     def build(self, trunk: nn.Module, n_tasks: int) -> OwnExperts:
         """Return the module with shared experts, those of each task, and gates."""
-        refuse_task(trunk, "CGC")
-        count = positive_integer(n_tasks, "n_tasks", "CGC")
+        count = checked(trunk, n_tasks, "CGC")
         width, reads_input = gate_width(trunk, self.width, "CGC")
         gates = draw_gates(width, self.n_shared + self.n_own, count)
         shared = draw_experts(trunk, self.n_shared)
@@ -210,10 +187,8 @@ class Trunks(nn.Module):
 
 
 @final
-class OwnExperts(nn.Module):
+class OwnExperts(OwnRepresentations):
     """Customised gate control, built."""
-
-    shared_representation = False
 
     def __init__(self, shared: Copies, own: Copies, gates: Copies, reads_input: bool) -> None:
         super().__init__()
@@ -223,23 +198,12 @@ class OwnExperts(nn.Module):
         self._n_own = own.n_copies // gates.n_copies
         self._reads_input = reads_input
 
-    @property
-    def batched(self) -> bool:
-        """Whether the experts are one batched computation."""
-        return self.trunk.shared.batched
-
     def input_layers(self) -> list[nn.Module]:
         """Return the layers that read the input."""
         gates = input_layers(self.gates) if self._reads_input else []
         return [*input_layers(self.trunk.shared), *input_layers(self.trunk.own), *gates]
 
-    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
-        # Shapes: task (n,).
-        return self._every(x) if task is None else served(x, task, self._own, self._every)
-
     def _every(self, x: Inputs) -> Tensor:
-        """Return the mixtures for all tasks, (n, n_tasks, h)."""
         shared, own = self.trunk.shared(x), self.trunk.own(x)
         gates = self.gates(_gate_rows(x, shared, self._reads_input)).softmax(-1)
         of_shared, of_own = torch.split(gates, [len(shared), self._n_own], dim=-1)
@@ -261,7 +225,6 @@ class OwnExperts(nn.Module):
         )
 
     def _own(self, x: Inputs, task: Tensor) -> Tensor:
-        """Return the mixture of every row for its task, (n, h)."""
         shared = self.trunk.shared(x)
         rows = _gate_rows(x, shared, self._reads_input)
         gates = self.gates.of_rows(rows, task).softmax(-1).T
@@ -321,7 +284,6 @@ class PLE:
     n_levels: int = 2
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
         for name in ("n_shared", "n_own", "n_levels"):
             positive_integer(getattr(self, name), name, "PLE")
 
@@ -333,8 +295,7 @@ class PLE:
         IncompatibleError
             If the trunk cannot be cut into the levels.
         """
-        refuse_task(trunk, "PLE")
-        count = positive_integer(n_tasks, "n_tasks", "PLE")
+        count = checked(trunk, n_tasks, "PLE")
         parts = self._parts(trunk)
         levels = [self._level(part, count, last=part is parts[-1]) for part in parts]
         return LevelledExperts(levels, count)
@@ -395,39 +356,22 @@ class Level(nn.Module):
 
 
 @final
-class LevelledExperts(nn.Module):
+class LevelledExperts(OwnRepresentations):
     """Progressive layered extraction, built."""
-
-    shared_representation = False
 
     def __init__(self, levels: list[Level], n_tasks: int) -> None:
         super().__init__()
         self.trunk = nn.ModuleList(levels)
         self.n_tasks = n_tasks
 
-    @property
-    def batched(self) -> bool:
-        """Whether the experts are one batched computation."""
-        return all(level.shared.batched for level in self.trunk if isinstance(level, Level))
-
     def input_layers(self) -> list[nn.Module]:
         """Return the layers that read the input."""
         return input_layers(self.trunk[0])
 
-    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
-        # Shapes: x (n, n_features), task (n,).
-        return self._every(x) if task is None else served(x, task, self._own, self._every)
-
     def _every(self, x: Inputs) -> Tensor:
-        """Return the representations for all tasks, (n, n_tasks, h)."""
         by_task: Tensor | None = None
         for level in self.trunk:
             x, by_task = level(x, by_task)
         if by_task is None:
             raise RuntimeError("there is at least one level")
         return by_task.transpose(0, 1)
-
-    def _own(self, x: Inputs, task: Tensor) -> Tensor:
-        """Return the representation of every row for its task, (n, h)."""
-        return self._every(x)[torch.arange(len(task), device=task.device), task]

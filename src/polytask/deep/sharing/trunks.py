@@ -14,13 +14,13 @@ from polytask.deep.regularise.matrices import NORMS
 from polytask.deep.regularise.penalties import PenaltyTerm, term
 from polytask.deep.sharing.base import (
     Inputs,
+    OwnRepresentations,
+    checked,
     copied,
     count_rows,
     every_task,
     leaves,
-    refuse_task,
     representation,
-    served,
     take,
     takes_task,
 )
@@ -111,23 +111,19 @@ class Soft:
     penalty: Penalty = field(default_factory=lambda: toward_mean(1e-2))
 
     def __post_init__(self) -> None:
-        """Refuse what is no penalty."""
         if not isinstance(self.penalty, Penalty):
             allowed = "a penalty, such as toward_mean(0.01) or TraceNorm(0.01)"
             raise ParameterError(sentence("penalty", "Soft", allowed, repr(self.penalty)))
 
     def build(self, trunk: nn.Module, n_tasks: int) -> SoftSharing:
         """Return the module with a tower for each task."""
-        refuse_task(trunk, "Soft")
-        count = positive_integer(n_tasks, "n_tasks", "Soft")
+        count = checked(trunk, n_tasks, "Soft")
         return SoftSharing(make_copies([copied(trunk) for _ in range(count)]), self.penalty)
 
 
 @final
-class SoftSharing(nn.Module):
+class SoftSharing(OwnRepresentations):
     """Soft sharing, built."""
-
-    shared_representation = False
 
     def __init__(self, towers: Copies, penalty: Penalty) -> None:
         super().__init__()
@@ -135,26 +131,16 @@ class SoftSharing(nn.Module):
         self.n_tasks = towers.n_copies
         self.penalty = penalty
 
-    @property
-    def batched(self) -> bool:
-        """Whether the towers are one batched computation."""
-        return self.trunk.batched
-
     def penalty_terms(self) -> list[PenaltyTerm]:
         """Return the penalty of every parameter of the trunk over the towers."""
         return [term("sharing", matrix, self.penalty) for _, matrix in self.trunk.matrices()]
 
-    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation by the row's own tower, (n, h), or (n, n_tasks, h) by all."""
-        # Shapes: task (n,).
-        if task is None:
-            return self._every(x)
-        return served(x, task, self.trunk.of_rows, self._every)
-
     def _every(self, x: Inputs) -> Tensor:
-        """Return the representations by all towers, (n, n_tasks, h)."""
         whole: Tensor = self.trunk(x)
         return whole.transpose(0, 1)
+
+    def _own(self, x: Inputs, task: Tensor) -> Tensor:
+        return self.trunk.of_rows(x, task)
 
 
 @final
@@ -186,13 +172,11 @@ class CrossStitch:
     own_share: float = 0.9
 
     def __post_init__(self) -> None:
-        """Check the share."""
         unit_interval(self.own_share, "own_share", "CrossStitch")
 
     def build(self, trunk: nn.Module, n_tasks: int) -> StitchedSharing:
         """Return the module with a tower for each task and a matrix for each stage."""
-        refuse_task(trunk, "CrossStitch")
-        count = positive_integer(n_tasks, "n_tasks", "CrossStitch")
+        count = checked(trunk, n_tasks, "CrossStitch")
         parts = stages_of(trunk)
         stages = [
             make_copies([copied(part) for _ in range(count)], ends=part is parts[-1])
@@ -202,10 +186,9 @@ class CrossStitch:
 
 
 @final
-class StitchedSharing(nn.Module):
+class StitchedSharing(OwnRepresentations):
     """Cross-stitch networks, built."""
 
-    shared_representation = False
     not_weights = ("stitches",)
 
     def __init__(self, stages: list[Copies], own_share: float) -> None:
@@ -216,32 +199,12 @@ class StitchedSharing(nn.Module):
         start = torch.full((self.n_tasks, self.n_tasks), others).fill_diagonal_(own_share)
         self.stitches = nn.Parameter(start.repeat(len(stages), 1, 1))
 
-    @property
-    def batched(self) -> bool:
-        """Whether the towers are one batched computation."""
-        return all(stage.batched for stage in self._stages())
-
-    def forward(self, x: Inputs, task: Tensor | None = None) -> Tensor:
-        """Return the representation of every row for its task, (n, h), or (n, n_tasks, h)."""
-        # Shapes: task (n,).
-        if task is None:
-            return self._every(x)
-        return served(x, task, self._own, self._every)
-
     def _every(self, x: Inputs) -> Tensor:
-        """Return the representations for all tasks, (n, n_tasks, h)."""
-        first, *later = self._stages()
+        first, *later = [stage for stage in self.trunk if isinstance(stage, Copies)]
         whole: Tensor = torch.tensordot(self.stitches[0], first(x), dims=1)
         for stage, stitch in zip(later, self.stitches[1:], strict=True):
             whole = torch.tensordot(stitch, stage.each(whole), dims=1)
         return whole.transpose(0, 1)
-
-    def _stages(self) -> list[Copies]:
-        return [stage for stage in self.trunk if isinstance(stage, Copies)]
-
-    def _own(self, x: Inputs, task: Tensor) -> Tensor:
-        """Return the representation of every row for its task, (n, h)."""
-        return self._every(x)[torch.arange(len(task), device=task.device), task]
 
 
 def _points(trunk: nn.Module) -> list[tuple[nn.Module, int]]:
@@ -300,13 +263,11 @@ class FiLM:
     width: int | None = None
 
     def __post_init__(self) -> None:
-        """Check the number of dimensions."""
         positive_integer(self.n_dimensions, "n_dimensions", "FiLM")
 
     def build(self, trunk: nn.Module, n_tasks: int) -> ModulatedTrunk:
         """Return the module with the trunk and its modulation."""
-        refuse_task(trunk, "FiLM")
-        count = positive_integer(n_tasks, "n_tasks", "FiLM")
+        count = checked(trunk, n_tasks, "FiLM")
         own = copied(trunk)
         points = _points(own) if type(own) is nn.Sequential else []
         if not any(width for _, width in points):

@@ -116,10 +116,22 @@ def _kinds(network: nn.Module) -> list[str]:
 
 
 def require_same(
-    path: str | os.PathLike[str], found: Mapping[str, Any], identity: Mapping[str, Any]
+    path: str | os.PathLike[str],
+    found: Mapping[str, Any],
+    identity: Mapping[str, Any],
+    defaults: Mapping[str, Any],
 ) -> None:
     """Refuse to go on from the checkpoint of another training."""
-    differs = [name for name, value in identity.items() if found.get(name) != value]
+    unknown = sorted(set(found) - set(identity))
+    if unknown:
+        raise DataError(
+            f"The checkpoint {os.fspath(path)} tells of what this training does not have: "
+            f"{', '.join(unknown)}. Go on with the version of polytask and the call that wrote "
+            "it, delete it, or give the path of a new one."
+        )
+    # What was added since the file was written had no other value than its default.
+    known = {**defaults, **found}
+    differs = [name for name, value in identity.items() if known.get(name) != value]
     if differs == [BEGINNING]:
         warnings.warn(
             f"The checkpoint {os.fspath(path)} began with modules of other weights than these. "

@@ -67,6 +67,7 @@ def fit_network(
     penalties: AnyPenalties | None = None,
     seed: int = 0,
     identity: Mapping[str, Any] | None = None,
+    identity_defaults: Mapping[str, Any] | None = None,
     engine: Engine | None = None,
 ) -> tuple[History, TrainingResult]:
     """Train a network in place.
@@ -103,6 +104,9 @@ def fit_network(
         Of torch's own generators, which are put back afterwards.
     identity : mapping or None, default=None
         What a checkpoint must agree about to be gone on from.
+    identity_defaults : mapping or None, default=None
+        What entries of `identity` were in a checkpoint that lacks them, because it was written
+        before they came into being.
     engine : Engine or None, default=None
         Several processes or mixed precision; each process gives its own share of every batch
         as `batches`. None: this process alone.
@@ -141,7 +145,7 @@ def fit_network(
         run.engine = Engine(device) if engine is None else engine
         run.penalties = penalties_of(network, penalties)
         run.refuse_unfit()
-        run.resume(dict(identity or {}))
+        run.resume(dict(identity or {}), identity_defaults or {})
         if training.compile:
             compile_layers(network)
         return run.go()
@@ -403,7 +407,7 @@ class _Run:
         }
         write_checkpoint(path, content)
 
-    def resume(self, identity: dict[str, Any]) -> None:
+    def resume(self, identity: dict[str, Any], defaults: Mapping[str, Any]) -> None:
         """Go on from the checkpoint, if there is one."""
         if (path := self.training.checkpoint) is None:
             return
@@ -411,7 +415,7 @@ class _Run:
         self.identity = {**identity, **own, "parts": sorted(self._parts())}
         if (found := read_checkpoint(path)) is None:
             return
-        require_same(path, found["identity"], self.identity)
+        require_same(path, found["identity"], self.identity, defaults)
         for name, part in self._parts().items():
             part.load_state_dict(found["parts"][name])
         self.steps = found["steps"]

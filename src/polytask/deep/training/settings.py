@@ -108,7 +108,6 @@ class Training:
     owner: InitVar[str] = "Training"
 
     def __post_init__(self, owner: str) -> None:
-        """Refuse settings outside their sets."""
         for name, allowed in _TAKES.items():
             made = getattr(self, name)
             if not callable(made) and (name == "optimizer" or made is not None):
@@ -279,5 +278,14 @@ _FREE = frozenset(
 def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
     """Return the parameters that a checkpoint must agree about, as text."""
     params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
-    told = {n: fingerprint(value, weights=False) for n, value in params.items()}
-    return told | {BEGINNING: weights_of(params)}
+    return _told(params) | {BEGINNING: weights_of(params)}
+
+
+def default_identity(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
+    """Return the same at the defaults: what a parameter was before it came into being."""
+    known = inspect.signature(type(model)).parameters.values()
+    return _told({found.name: found.default for found in known if found.name not in _FREE})
+
+
+def _told(params: Mapping[str, Any]) -> dict[str, str]:
+    return {name: fingerprint(value, weights=False) for name, value in params.items()}

@@ -9,7 +9,7 @@ import pytest
 torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 
-from polytask._registry import FORMATS, name_of, rebuild, state_of  # noqa: E402
+from polytask._registry import name_of, rebuild, resolve, state_of  # noqa: E402
 from polytask.deep import balancing  # noqa: E402
 from polytask.deep.balancing import (  # noqa: E402
     DWA,
@@ -117,8 +117,7 @@ def test_losses_in_half_precision_keep_a_state_in_single():
 @pytest.mark.parametrize("name", METHODS)
 def test_a_balancer_can_be_saved(name):
     balancer = METHODS[name]
-    stored = name_of(balancer)
-    assert FORMATS[stored] == f"{type(balancer).__module__}:{name}"
+    assert resolve(name_of(balancer)) is type(balancer)
     assert rebuild(type(balancer), state_of(balancer)) == balancer
 
 

@@ -13,6 +13,7 @@ torch = pytest.importorskip("torch")
 from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
 from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
 from polytask.deep.training import loop as loop_module  # noqa: E402
+from polytask.deep.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from polytask.deep.training.history import StopReason, Tally  # noqa: E402
 from polytask.penalties import L2, L21  # noqa: E402
 
@@ -252,6 +253,22 @@ def test_penalties_by_name_make_exact_zeros(rows):
     rows_of_input = np.abs(weights(model)["sharing.trunk.0.weight"]).max(axis=0)
     assert rows_of_input[:2].min() > 0.05
     assert (rows_of_input[4:] == 0).sum() >= 4
+
+
+def test_a_checkpoint_from_before_a_parameter_counts_as_its_default(rows, tmp_path):
+    path = tmp_path / "run.ckpt"
+    small(checkpoint=path, max_epochs=3).fit(*rows)
+    older = read_checkpoint(path)
+    del older["identity"]["heads"], older["identity"]["mixup"]
+    write_checkpoint(path, older)
+    with pytest.raises(DataError, match="it differs in mixup"):
+        small(checkpoint=path, mixup=0.4).fit(*rows)
+    assert_same_weights(small(checkpoint=path).fit(*rows), small().fit(*rows))
+    newer = read_checkpoint(path)
+    newer["identity"]["cooling"] = "'slow'"
+    write_checkpoint(path, newer)
+    with pytest.raises(DataError, match="does not have: cooling"):
+        small(checkpoint=path).fit(*rows)
 
 
 def test_label_smoothing_is_that_of_the_formula(rows):

@@ -10,7 +10,7 @@ torch = pytest.importorskip("torch")
 from torch import nn  # noqa: E402
 from unit.deep.sharing._cases import NORMS, WAYS, D, H, N, T, built, rows, trunk  # noqa: E402
 
-from polytask._registry import FORMATS, name_of, rebuild, state_of  # noqa: E402
+from polytask._registry import name_of, rebuild, resolve, state_of  # noqa: E402
 from polytask.deep import sharing  # noqa: E402
 from polytask.deep.regularise import Penalties  # noqa: E402
 from polytask.deep.sharing import CGC, PLE, CrossStitch, FiLM, Hard, MMoE, Soft  # noqa: E402
@@ -161,8 +161,7 @@ def test_numbers_of_parameters_are_those_documented(how, known):
 
 @TABLES
 def test_descriptions_are_saved_and_compared(how):
-    name = name_of(how)
-    assert FORMATS[name] == f"{type(how).__module__}:{type(how).__qualname__}"
+    assert resolve(name_of(how)) is type(how)
     assert rebuild(type(how), state_of(how)) == how
     assert isinstance(how, sharing.Sharing)
 
