@@ -28,7 +28,6 @@ KNOWN = {
     "data": 22,
     "datafits": 5,
     "linear": 3,
-    "solvers": 6,
     "task_relations": 1,
     "transfer": 11,
 }

@@ -5,7 +5,8 @@ from __future__ import annotations
 import pytest
 
 from polytask.solvers import Factored, choose
-from polytask.solvers.choose import SOLVERS, WORTH
+from polytask.solvers.candidates import WORTH
+from polytask.solvers.choose import SOLVERS
 from polytask.testing import check_solver
 from polytask.testing._problems import small_problems
 from polytask.testing.solver_laws import _penalties

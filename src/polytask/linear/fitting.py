@@ -240,7 +240,7 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     """Warn with the certificate that was reached."""
     if solution.status.ok:
         return
-    if solution.status is Status.ENDLESS:
+    if solution.status is Status.UNBOUNDED:
         warnings.warn(f"{owner}: {solution.status.value}", ConvergenceWarning, stacklevel=5)
         return
     kind = "fixed-point residual" if solution.gap is None else "duality gap"

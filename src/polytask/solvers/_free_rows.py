@@ -22,6 +22,7 @@ from polytask.datafits.base import Array, LinearMap
 from polytask.datafits.samples import majorant
 from polytask.penalties import Penalty, Quadratic, Smooth
 from polytask.penalties.sums import Sum, add
+from polytask.solvers._conjugate_gradients import conjugate_gradients
 
 Index = NDArray[np.intp]
 Evaluate = Callable[[Array, Array | None], Evaluation]
@@ -39,6 +40,15 @@ _ROUNDING = 1000.0
 _FITTED = 10.0
 # Where a step lowers the slope by less, the rest is rounding.
 _WORTH = 0.5
+# Newton steps until the slope, relative to that at W = 0, is so small that a minimum is known
+# by steps that end at it. Where there is none every step moves the predictions by about one.
+_SMALL = 1e-9
+# Steps to look ahead, and twice as many: farther than rounding lets a minimum lie.
+_AHEAD = 30.0
+# What the objective may rise in the second half, as a share of its fall in the first, for
+# directions are known to rounding only.
+_RISE = 1e-3
+_TINY = 1e-15
 
 
 class FreeRows:
@@ -164,12 +174,13 @@ class FreeRows:
     def _hessian(self, at: Evaluation) -> LinearMap:
         alone = self._alone
         terms = [self.outside] if alone is None else [self.inside, self.outside]
-        curved = [term for term in terms if term is not None]
 
         def product(V: Array) -> Array:
             full = self._spread(V)
             found = at.hessian(full)[self.index] if alone is None else alone.hessian(V)
-            return sum((hessian_product(term, full)[self.index] for term in curved), start=found)
+            for term in terms:
+                found = found if term is None else found + hessian_product(term, full)[self.index]
+            return found
 
         return product
 
@@ -185,23 +196,47 @@ class FreeRows:
         """Return Newton's step: solve H step = slope by conjugate gradients."""
         # Features are taken on one scale.
         hessian, precondition, scale = self._hessian(at), self._precondition(at), self.scale
-        step, residual = np.zeros_like(slope), slope / scale
-        scaled = scale * precondition(scale * residual)
-        direction, energy = scaled, float(np.vdot(residual, scaled))
-        target = energy * _ACCURACY**2
-        for _ in range(_MOST_STEPS):
-            curved = hessian(direction / scale) / scale
-            bend = float(np.vdot(direction, curved))
-            least = _FLAT * float(np.vdot(direction, direction))
-            if not (energy > target and bend > least):
-                break
-            length = energy / bend
-            step = step + length * direction
-            residual = residual - length * curved
-            scaled = scale * precondition(scale * residual)
-            before, energy = energy, float(np.vdot(residual, scaled))
-            direction = scaled + energy / before * direction
+        step, _ = conjugate_gradients(
+            lambda V: hessian(V / scale) / scale,
+            slope / scale,
+            lambda V: scale * precondition(scale * V),
+            _ACCURACY,
+            _MOST_STEPS,
+            _FLAT,
+        )
         return np.asarray(step / scale)
+
+    def minimised(
+        self, W: Array, at: Evaluation, evaluate: Evaluate
+    ) -> tuple[Array, Evaluation, bool]:
+        """Fit these rows from W on, and say whether the objective is unbounded along them."""
+        # A convex function has no minimum if it keeps falling along a line. Separated classes make
+        # such a line, and counts that are all zero wherever a feature is not.
+        enough = _SMALL * self.length(self.datafit.origin.gradient[self.index])
+        slope = self.slope(W, at)
+        for _ in range(_MOST_ROUNDS):
+            if self.length(slope) <= enough:
+                break
+            moved = self.nearer(W, at, slope, evaluate)
+            if moved is None:
+                break
+            W, at = moved
+            slope = self.slope(W, at)
+        return W, at, self._keeps_falling(W, at, evaluate)
+
+    def _keeps_falling(self, W: Array, at: Evaluation, evaluate: Evaluate) -> bool:
+        step = self.step(at, self.slope(W, at))
+        if not step.any():
+            return False
+        values = []
+        for length in (_AHEAD, 2.0 * _AHEAD):
+            trial = W.copy()
+            trial[self.index] -= length * step
+            with np.errstate(over="ignore", invalid="ignore"):
+                values.append(self.value(trial, evaluate(trial, at.intercept)))
+        here, (there, beyond) = self.value(W, at), values
+        fall = here - there
+        return bool(fall > _TINY * abs(here) and beyond - there <= _RISE * fall)
 
 
 def hessian_product(penalty: Smooth, V: Array) -> Array:

@@ -188,7 +188,7 @@ def sweep_gram(
         VECTOR,
     )
 )
-def unrest(
+def prox_violation(
     W: Any,  # noqa: ANN401 - arrays of numba
     gradient: Any,  # noqa: ANN401
     curvature: Any,  # noqa: ANN401

@@ -106,7 +106,8 @@ class RowsEngine:
         if needed > len(self.X):
             room = min(max(needed, 2 * len(self.X)), len(self.place))
             self.X, self.W, self.mean, self.curvature = (
-                _grown(a, room) for a in (self.X, self.W, self.mean, self.curvature)
+                np.concatenate([a, np.zeros((room - len(a), *a.shape[1:]), a.dtype)])
+                for a in (self.X, self.W, self.mean, self.curvature)
             )
         part = slice(self.used, needed)
         rows = np.empty((min(len(new), _CHUNK), self.X.shape[1]))
@@ -341,13 +342,6 @@ class GramEngine:
     def intercept(self) -> Array:
         """The intercepts as they are."""
         return self.b
-
-
-def _grown(values: Array, room: int) -> Array:
-    out = np.empty((room, *values.shape[1:]), dtype=values.dtype)
-    out[: len(values)] = values
-    out[len(values) :] = 0
-    return out
 
 
 def _distance(h: Array, reference: Array) -> float:

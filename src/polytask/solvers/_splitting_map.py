@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections import deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -13,10 +12,8 @@ import numpy as np
 from polytask.datafits import Datafit, Evaluation, KinkedSamples
 from polytask.datafits.base import Array
 from polytask.penalties import Composed, Proximable, Smooth
-from polytask.solvers.gradient import cancelling
-
-# Lanczos may fall short of the largest curvature by as much.
-_SHORTFALL = 1.02
+from polytask.solvers.anderson import Anderson
+from polytask.solvers.gradient import SHORTFALL
 
 
 @dataclass(frozen=True, eq=False)
@@ -95,7 +92,7 @@ class SmoothSide(Side):
     @property
     def curvature(self) -> float:
         """The bound of the datafit."""
-        return self.datafit.known_lipschitz(np.ones(self.datafit.shape[0])) * _SHORTFALL
+        return self.datafit.known_lipschitz(np.ones(self.datafit.shape[0])) * SHORTFALL
 
     def start(self, intercept: Array | None, u: Array | None) -> tuple[Array, Array]:
         """Return nothing; the intercepts are a guess for the datafit."""
@@ -303,12 +300,12 @@ class Steps:
         self.first = first
         self.others = others
         self.zero = np.zeros(shape)
-        self.bend = side.curvature + (0.0 if curved is None else curved.curvature())
+        self.curvature = side.curvature + (0.0 if curved is None else curved.curvature())
         self.use(side.balanced_step(self.zero, *side.start(None, None)) or np.inf)
 
     def use(self, step: float) -> None:
         """Set the step in the primal variables; that in the dual ones follows."""
-        longest = _LONG / self.bend if self.bend > 0 else np.inf
+        longest = _LONG / self.curvature if self.curvature > 0 else np.inf
         self.step = min(step, longest) if min(step, longest) < np.inf else 1.0
         share = (_OF_ROWS if self.others else 1.0) if self.side.n_rows else 0.0
         self.row_step = share / self.step
@@ -409,7 +406,7 @@ class Extrapolated:
 
     def __init__(self, steps: Steps) -> None:
         self.steps = steps
-        self.held: deque[Step] = deque(maxlen=_MEMORY)
+        self.memory = Anderson(_MEMORY)
         self.shortest = self.mark = np.inf
         self.count = self.plain = 0
         self.rest, self.reach = _REST, 1.0
@@ -421,14 +418,14 @@ class Extrapolated:
         if self.plain >= 0:
             return self._ahead(now)
         self._look(now)
-        self.held.append(now)
-        jump = self._combined()
+        self.memory.add(now.plain, now.move)
+        jump = self.memory.combined()
         if jump is not None:
             new = self.steps.step_from(jump)
             if new.length <= min(_WORSE * now.length, _FAR * self.shortest):
                 return new
             if new.length > now.length:
-                self.held.clear()
+                self.memory.clear()
         return self.steps.step_from(now.plain)
 
     def _ahead(self, now: Step) -> Step:
@@ -446,7 +443,7 @@ class Extrapolated:
 
     def forget(self) -> None:
         """Forget everything, after a change of the map."""
-        self.held.clear()
+        self.memory.clear()
         self.shortest = self.mark = np.inf
         self.count = self.plain = 0
         self.rest, self.reach = _REST, 1.0
@@ -457,21 +454,9 @@ class Extrapolated:
         if self.count % _LOOK:
             return
         if now.length > _LEAST * self.mark:
-            self.held.clear()
+            self.memory.clear()
             self.plain = self.rest
             self.rest = min(2 * self.rest, _MOST_REST)
         else:
             self.rest = _REST
         self.mark = now.length
-
-    def _combined(self) -> State | None:
-        """Return the affine combination of states whose moves nearly cancel."""
-        if len(self.held) < 2:
-            return None
-        moves = np.stack([step.move for step in self.held])
-        weights = cancelling(moves @ moves.T)
-        if weights is None:
-            return None
-        states = zip(*(step.plain for step in self.held), strict=True)
-        pairs = [zip(weights, parts, strict=True) for parts in states]
-        return [np.asarray(sum(w * part for w, part in pair)) for pair in pairs]

@@ -15,6 +15,7 @@ from scipy.linalg import LinAlgError, cho_factor, cho_solve, lapack
 
 from polytask.datafits.base import Array, LinearMap
 from polytask.solvers._block_data import DenseEngine, Engine, GramEngine, Index
+from polytask.solvers._conjugate_gradients import conjugate_gradients
 from polytask.solvers._separate_terms import RowTerms
 
 # Sweeps before the first attempt, and at least between two.
@@ -198,7 +199,14 @@ class _Support:
             solve = self._inverse()
         except LinAlgError:
             return None
-        return self._solved(lambda V: np.where(self.free, solve(V), 0.0))
+        step, _ = conjugate_gradients(
+            self._hessian,
+            self._slope(),
+            lambda V: np.where(self.free, solve(V), 0.0),
+            _ACCURACY,
+            _MOST_STEPS,
+        )
+        return step if np.isfinite(step).all() and step.any() else None
 
     def _inverse(self) -> LinearMap:
         """Return the inverse of the Hessian for columns of equal weight and whole rows."""
@@ -220,24 +228,6 @@ class _Support:
             return np.asarray(first + inner @ (along[:, None] * unit))
 
         return solve
-
-    def _solved(self, precondition: LinearMap) -> Array | None:
-        residual = self._slope()
-        step, scaled = np.zeros_like(residual), precondition(residual)
-        direction, energy = scaled, float(np.vdot(residual, scaled))
-        target = energy * _ACCURACY**2
-        for _ in range(_MOST_STEPS):
-            curved = self._hessian(direction)
-            bend = float(np.vdot(direction, curved))
-            if not (energy > target and bend > 0):
-                break
-            length = energy / bend
-            step += length * direction
-            residual -= length * curved
-            scaled = precondition(residual)
-            before, energy = energy, float(np.vdot(residual, scaled))
-            direction = scaled + energy / before * direction
-        return step if np.isfinite(step).all() and step.any() else None
 
     def state(self, step: Array) -> list[Array]:
         """Return the state of the engine after a step that ends where it meets zero."""

@@ -40,10 +40,10 @@ class Status(Enum):
         "The solver cannot improve further in this precision: standardize the features, use "
         "float64, or accept the certificate as it is."
     )
-    ENDLESS = (
-        "There is no best answer: what the penalty leaves free grows for ever, because it "
-        "separates the classes or belongs to zeros only. Penalise every feature, if ever so "
-        "little, or leave such features out; what is penalised was not fitted to the end."
+    UNBOUNDED = (
+        "The minimum is at infinity: features that the penalty leaves free separate the classes, "
+        "or belong to counts of zero only. Penalise every feature, if ever so little, or leave "
+        "such features out; what is penalised was not fitted to the end."
     )
     FITTED_EXACTLY = (
         "The solver stopped before its tolerance, with a task fitted almost exactly: the "
@@ -66,6 +66,10 @@ class Status(Enum):
         """Whether the tolerance was reached."""
         zero = (Status.ALL_ZERO, Status.PENALISED_ZERO)
         return self in (Status.CONVERGED, *zero, Status.ON_SAMPLES, Status.STATIONARY)
+
+
+# Names in files of earlier versions.
+_RENAMED = {"ENDLESS": "UNBOUNDED"}
 
 
 @saveable("solver.certificate")
@@ -173,7 +177,14 @@ class Solution:
     @classmethod
     def from_state(cls, state: State) -> Solution:
         """Rebuild the object from :meth:`to_state`."""
-        return cls(**state | {"status": Status[state["status"]]})
+        status = str(state["status"])
+        return cls(**state | {"status": Status[_RENAMED.get(status, status)]})
+
+
+def starting_point(W: Array, intercept: Array) -> Solution:
+    """Return a start of which nothing is known but the point."""
+    unknown = Certificate(None, float("inf"), 0.0)
+    return Solution(W, intercept, float("inf"), unknown, Status.MAX_ITER, 0, 0.0)
 
 
 def refuse_kinks(datafit: Datafit) -> str:

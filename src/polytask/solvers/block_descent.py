@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
-from functools import cached_property
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -13,7 +12,14 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import CompiledRows, Conjugate, Penalty, Proximable, RowKernel, decompose
+from polytask.penalties import (
+    CompiledRows,
+    Conjugate,
+    Penalty,
+    Proximable,
+    RowKernel,
+    Split,
+)
 from polytask.penalties.decomposition import Ridged
 from polytask.solvers._block_data import (
     Beside,
@@ -29,9 +35,12 @@ from polytask.solvers._block_data import (
 )
 from polytask.solvers._separate_terms import coupling_of, row_terms
 from polytask.solvers._support_newton import Leaps
-from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.gradient import carried_on, combined
+from polytask.solvers.anderson import Anderson
+from polytask.solvers.base import Solution, Solver, Status
+from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
+from polytask.solvers.gradient import AcceleratedGradient
 from polytask.solvers.objective import Objective
+from polytask.solvers.working_sets import WorkingSets
 
 # Numbers in a Gram matrix (200 MB) ...
 _LARGEST_GRAM = 2.5e7
@@ -158,6 +167,7 @@ class Inner:
         self.value = value
         self.rounding = rounding
         self.sweeps = 0
+        self._window = Anderson(_DEPTHS[0][1])
         coupled = engine.rows.beside.coupling.size > 0
         self._leaps = Leaps(engine, None if coupled else row_terms(rough), slow)
         self._penalty = float(rough.value(engine.W))
@@ -174,11 +184,11 @@ class Inner:
             return
         while self.sweeps < goal.sweeps and idle < _PATIENCE:
             before = self.engine.state()
-            moved, steps = self._some_sweeps(before, goal.sweeps - self.sweeps)
+            moved = self._some_sweeps(goal.sweeps - self.sweeps)
             gained = self._advance(before)
             if self._solved(moved, goal):
                 return
-            leapt = self._onward(steps, gained)
+            leapt = self._onward(gained)
             if leapt > 0 and self._solved(moved, goal):
                 return
             idle = 0 if gained + leapt > self.rounding * _ROUNDING else idle + 1
@@ -193,23 +203,30 @@ class Inner:
         self._advance(before)
         return self._solved(moved, goal)
 
-    def _some_sweeps(self, before: list[Array], allowed: int) -> tuple[float, list[list[Array]]]:
-        engine, steps, moved = self.engine, [before], 0.0
+    def _some_sweeps(self, allowed: int) -> float:
+        engine, moved = self.engine, 0.0
+        self._window.clear()
         depth = next(depth for sweeps, depth in _DEPTHS if self.sweeps >= sweeps)
         depth = _BETWEEN if self._leaps.working else depth
         for _ in range(min(depth, allowed)):
+            last = engine.W.copy()
             moved = engine.sweep()
             self.sweeps += 1
-            steps.append(engine.state())
+            self._window.add((engine.W, *engine.parts), engine.W - last)
             if moved == 0.0:
                 break
-        return moved, steps
+        return moved
 
-    def _onward(self, steps: list[list[Array]], gained: float) -> float:
+    def _onward(self, gained: float) -> float:
         """Go further than sweeps do, where that is lower; return by how much."""
+        back = self.engine.state()
         if self._leaps.due(self.sweeps):
-            return self._leap(gained)
-        return self._extrapolate(steps) if len(steps) > _FEWEST_STEPS else 0.0
+            # A step of Newton's method.
+            leapt = self._moved(back, self._leaps.points())
+            self._leaps.learn(self.sweeps, leapt > gained)
+            return leapt
+        jump = self._window.combined() if self._window.count >= _FEWEST_STEPS else None
+        return 0.0 if jump is None else self._moved(back, [jump])
 
     def _advance(self, before: list[Array]) -> float:
         """Bring the values up to date; return by how much the objective fell."""
@@ -235,17 +252,6 @@ class Inner:
         data = (1.0 - c) ** 2 * value - c * along
         return data + self._penalty + penalty.conjugate(c * slope)
 
-    def _extrapolate(self, steps: list[list[Array]]) -> float:
-        """Move to the combination of the last iterates with the smallest step, if it is lower."""
-        found = combined(steps)
-        return 0.0 if found is None else self._moved(steps[-1], [found])
-
-    def _leap(self, gained: float) -> float:
-        """Take a step of Newton's method, if it is lower; return by how much."""
-        leapt = self._moved(self.engine.state(), self._leaps.points())
-        self._leaps.learn(self.sweeps, leapt > gained)
-        return leapt
-
     def _moved(self, back: list[Array], states: Iterable[list[Array]]) -> float:
         """Go to the first of some states that is lower, or back; return by how much."""
         value, penalty = self.value, self._penalty
@@ -259,13 +265,6 @@ class Inner:
         return 0.0
 
 
-# A working set may always grow by this many rows, and it may double.
-_LEAST_GROWTH = 100
-# A working set is solved to this share of the tolerance, or, while it still has to grow, of the
-# certificate.
-_SHARE = 0.3
-_GROWING_SHARE = 0.1
-_IDLE_ROUNDS = 3
 # How far ahead along a path rows are admitted, at most.
 _FARTHEST = 2.0
 # The compiled sweeps multiply by matrices between tasks for every row.
@@ -274,7 +273,7 @@ _MOST_PULLED = 300
 
 @saveable("solver.block_descent")
 @dataclass(frozen=True)
-class BlockDescent(Solver):
+class BlockDescent(SplitSolver):
     """Block coordinate descent on working sets, for penalties on rows and squared loss.
 
     Rows of W enter a working set by how far they violate optimality, at most as many as it
@@ -292,12 +291,8 @@ class BlockDescent(Solver):
     Journal of the Royal Statistical Society B 74 (2012), section 5.
     """
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
-        try:
-            split = decompose(penalty)
-        except IncompatibleError as error:
-            return str(error)
         columns = datafit.shape[1]
         coupled = split.smooth is not None and columns > _MOST_PULLED
         if (
@@ -323,27 +318,13 @@ class BlockDescent(Solver):
             )
         return ""
 
-    def solve(
-        self,
-        datafit: Datafit,
-        penalty: Penalty,
-        *,
-        tol: float = 1e-6,
-        max_iter: int = 10000,
-        start: Solution | None = None,
-    ) -> Solution:
-        """Minimise; see :meth:`Solver.solve`."""
-        refusal = self.accepts(datafit, penalty)
-        data = None if refusal else datafit.derived(shared_data)
-        if data is None:
-            raise IncompatibleError(refusal)
-        # Overflow is found in the values and said in a sentence.
-        with np.errstate(over="ignore", invalid="ignore"):
-            objective = Objective(datafit, penalty)
-            if objective.settled:
-                return objective.rest()
-            found = _Run(data, objective, tol, max_iter).loop(start)
-        return carried_on(found, datafit, penalty, tol, max_iter)
+    def method(self, objective: Objective, tol: float) -> ProximalMethod:
+        """Prepare the minimisation of an objective."""
+        return _Blocks(objective)
+
+    def fallback(self, datafit: Datafit, penalty: Penalty) -> Solver | None:
+        """Return a method that moves all rows at once."""
+        return AcceleratedGradient()
 
 
 def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:
@@ -366,173 +347,105 @@ class _Memory:
         self.pool = Pool(data)
         self.strength: float | None = None
         self.slow = False
-        self._last: tuple[Array, Index, Evaluation] | None = None
-
-    def keep(self, rows: Array, active: Index, at: Evaluation) -> None:
-        """Keep the evaluation at a point, given by its rows that are not zero."""
-        # The answer belongs to the caller, who may write into it.
-        self._last = rows, active, replace(at, intercept=at.intercept.copy())
+        self.last: tuple[Array, Index, Evaluation] | None = None
 
     def recall(self, W: Array) -> Evaluation | None:
         """Return the evaluation that was kept, if it is that at W."""
-        if self._last is None:
+        if self.last is None:
             return None
-        rows, active, at = self._last
+        rows, active, at = self.last
         same = np.array_equal(W[active], rows) and np.array_equal(rows_in_use(W), active)
-        return replace(at, intercept=at.intercept.copy()) if same else None
+        return at if same else None
 
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """An iterate with its evaluation and, once asked for, its certificate."""
+class _Blocks(WorkingSets):
+    """Working sets of rows."""
 
-    # Shapes: W (n_features, n_columns).
+    least_growth = 100
 
-    W: Array
-    at: Evaluation
-    active: Index
-    run: _Run
-
-    @cached_property
-    def moves(self) -> Array:
-        """How far each row is from where it should be, (n_features,)."""
-        return self.run.unrest(self.W, self.at.gradient, 1.0)
-
-    @cached_property
-    def certificate(self) -> Certificate:
-        """That of W."""
-        # Rows that rest at zero add nothing to the gap and do not bound the dual point.
-        held = self.moves > 0
-        held[self.active] = True
-        residual, first = float(np.linalg.norm(self.moves)), self.run.first
-        rows = np.flatnonzero(held)
-        return self.run.objective.certificate(self.W, self.at, residual, first, rows)
-
-
-class _Run:
-    """One minimisation."""
-
-    def __init__(self, data: SharedData, objective: Objective, tol: float, max_iter: int) -> None:
-        found = _compiled(objective.rough)
-        if found is None:
+    def __init__(self, objective: Objective) -> None:
+        datafit = objective.datafit
+        found, coupling = (
+            _compiled(objective.nonsmooth),
+            coupling_of(objective.smooth, datafit.shape[1]),
+        )
+        data = datafit.derived(shared_data)
+        if found is None or coupling is None or data is None:
             raise IncompatibleError("BlockDescent has no prox of one row.")
-        self.penalty, ridge = found
-        coupling = coupling_of(objective.curved, objective.datafit.shape[1])
-        if coupling is None:
-            raise IncompatibleError("BlockDescent knows no coupling of this kind.")
-        self.beside = Beside(ridge, coupling)
-        stiff = data.curvature > 0
-        self.curvature = np.where(stiff, data.curvature + self.beside.reach, 0.0)
-        self.kernel = self.penalty.row_kernel()
+        penalty, ridge = found
         self.data = data
-        self.objective = objective
-        self.rough = objective.rough
-        self.tol = tol
-        self.max_iter = max_iter
-        self.memory = objective.datafit.derived(_Memory)
-        # In coordinates scaled by the curvature of each row that curvature is 1.
-        null = self.unrest(objective.null, objective.zero.gradient, 1.0)
-        self.first = objective.first_residual(float(np.linalg.norm(null)), 1.0)
+        self.beside = Beside(ridge, coupling)
+        self.kernel = penalty.row_kernel()
+        self.memory = datafit.derived(_Memory)
+        self.ahead = 1.0
+        stiff = data.curvature > 0
+        super().__init__(objective, np.where(stiff, data.curvature + self.beside.reach, 0.0))
 
-    def unrest(self, W: Array, gradient: Array, factor: float) -> Array:
+    def violation(self, iterate: Iterate, factor: float = 1.0) -> Array:
         """Return how far rows would move if their gradients were `factor` times larger."""
-        from polytask.solvers._kernels import unrest
+        from polytask.solvers._kernels import prox_violation
 
+        W, gradient, kernel = np.ascontiguousarray(iterate.W), iterate.at.gradient, self.kernel
         out = np.empty(len(gradient))
-        kernel = self.kernel
         settings = self.beside.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
-        unrest(np.ascontiguousarray(W), gradient, self.curvature, factor, *settings, out)
+        prox_violation(W, gradient, self.curvature, factor, *settings, out)
         return out
 
-    def _answer(self, W: Array, intercept: Array | None) -> _Answer:
-        return self._judged(*self.objective.fitted(W, self.objective.smooth(W, intercept)))
+    def gap(self, iterate: Iterate) -> float | None:
+        """Return the gap, in which rows at zero that do not move count for nothing."""
+        counted = iterate.violation > 0
+        counted[iterate.used] = True
+        return self.objective.gap(iterate.W, iterate.at, np.flatnonzero(counted))
 
-    def _judged(self, W: Array, at: Evaluation) -> _Answer:
-        return _Answer(W, at, rows_in_use(W), self)
-
-    def loop(self, start: Solution | None) -> Solution:
-        """Solve growing working sets until the certificate is below the tolerance."""
-        best = self._begin(start)
-        rows, n_iter, idle, share = best.active, 0, 0, _SHARE
-        answer, factor = best, self._look_ahead(start)
-        # The answer to the last strength of a path is hardly ever one to the next.
-        unproved = factor > 1.0
-        while (unproved or best.certificate.relative > self.tol) and n_iter < self.max_iter:
-            grown, capped = self._grown(rows, answer, factor)
-            added, rows, factor = len(grown) > len(rows), grown, 1.0
-            answer, sweeps = self._solved(rows, answer, capped, share, self.max_iter - n_iter)
-            n_iter += sweeps
-            better = unproved or answer.certificate.relative < 0.9 * best.certificate.relative
-            if unproved or answer.certificate.relative < best.certificate.relative:
-                best, unproved = answer, False
-            if not added:
-                share *= 0.1
-                idle = 0 if better else idle + 1
-            if idle >= _IDLE_ROUNDS or (sweeps == 0 and not added):
-                break
-        # A coupling is a part of the evaluation, and another strength has another one.
-        if self.objective.curved is None:
-            self.memory.keep(best.W[best.active], best.active, best.at)
-        self.memory.strength = self.objective.penalty.strength
-        return self._finished(best, n_iter)
-
-    def _finished(self, best: _Answer, n_iter: int) -> Solution:
-        status = Status.MAX_ITER if n_iter >= self.max_iter else Status.STALLED
-        if best.certificate.relative <= self.tol:
-            status = Status.CONVERGED
-        return self.objective.finish(best.W, best.at, best.certificate, status, n_iter)
-
-    def _begin(self, start: Solution | None) -> _Answer:
+    def begin(self, start: Solution | None) -> Iterate:
+        """Begin at a start, looking ahead to the gradients of a weaker penalty."""
         if start is None:
-            return self._judged(self.objective.null.copy(), self.objective.zero)
+            return super().begin(None)
         W = self.objective.first(start)
         # Nothing can move a row without curvature.
         W[~(self.data.curvature > 0)] = 0.0
-        last = self.memory.recall(W) if self.objective.curved is None else None
-        return self._answer(W, start.intercept) if last is None else self._judged(W, last)
+        before, now = self.memory.strength, self.objective.penalty.strength
+        if before and now and before > now:
+            far = before >= 1.5 * now
+            self.ahead = _FARTHEST if far else min(_FARTHEST, now / (2 * now - before))
+        last = self.memory.recall(W) if self.objective.smooth is None else None
+        return self.fitted(W, start.intercept) if last is None else self.judged(W, last)
 
-    def _look_ahead(self, start: Solution | None) -> float:
-        """Return by how much a gradient may grow from the last strength to this one."""
-        last, now = self.memory.strength, self.objective.penalty.strength
-        if start is None or not last or not now or not last > now:
-            return 1.0
-        return _FARTHEST if last >= 1.5 * now else min(_FARTHEST, now / (2 * now - last))
+    def scores(self, now: Iterate) -> Array:
+        """Return how far rows move; at the start of a problem along a path, how far they will."""
+        ahead, self.ahead = self.ahead, 1.0
+        if ahead > 1.0:
+            return self.violation(now, ahead)
+        return now.violation.copy()
 
-    def _grown(self, rows: Index, answer: _Answer, factor: float) -> tuple[Index, bool]:
-        """Add the rows that are farthest from where they should be; say if some had to wait."""
-        if factor > 1.0:
-            scores = self.unrest(answer.W, answer.at.gradient, factor)
-        else:
-            scores = answer.moves.copy()
-        scores[rows] = 0.0
-        scores[answer.active] = 0.0
-        entering = np.flatnonzero(scores)
-        kept = np.union1d(rows, answer.active) if len(rows) else answer.active
-        room = max(_LEAST_GROWTH, len(answer.active))
-        capped = len(entering) > room
-        if capped:
-            order = np.argpartition(scores[entering], -room)
-            entering = entering[order[-room:]]
-        return np.concatenate([kept, entering]).astype(np.intp), capped
+    def in_use(self, now: Iterate) -> Index:
+        """Return the rows that are not zero."""
+        return now.used
 
-    def _solved(
-        self, rows: Index, answer: _Answer, capped: bool, share: float, sweeps: int
-    ) -> tuple[_Answer, int]:
+    def solved(
+        self, working: Index, now: Iterate, accuracy: float, left: int
+    ) -> tuple[Iterate, int]:
         """Minimise over some rows, the others staying at zero."""
-        W = answer.W[rows]
-        slope = np.ascontiguousarray(self.beside.gradient(W) - answer.at.gradient[rows])
-        engine = self.memory.pool.engine(rows, W, slope, self.beside, self.kernel)
+        W = now.W[working]
+        slope = np.ascontiguousarray(self.beside.gradient(W) - now.at.gradient[working])
+        engine = self.memory.pool.engine(working, W, slope, self.beside, self.kernel)
         # The dual point of these rows alone is not orthogonal to what the penalty leaves alone.
-        certifiable = self.objective.certifiable and self.objective.free is None
-        reference = self.objective.reference
-        start = answer.at.value, reference, self.memory.slow
-        part = None if self.rough is None else self.rough.of_rows(rows)
-        inner = Inner(engine, part, certifiable, *start)
-        wanted = share * self.tol
-        if capped:
-            wanted = max(wanted, _GROWING_SHARE * answer.certificate.relative)
-        inner.run(Goal(wanted * reference, wanted * self.first, sweeps))
+        objective = self.objective
+        certifiable = objective.certifiable and objective.free is None
+        begin = now.at.value, objective.reference, self.memory.slow
+        nonsmooth = objective.nonsmooth
+        part = None if nonsmooth is None else nonsmooth.of_rows(working)
+        inner = Inner(engine, part, certifiable, *begin)
+        inner.run(Goal(accuracy * objective.reference, accuracy * self.first, left))
         self.memory.slow = inner.slow
-        full = np.zeros_like(answer.W)
-        full[rows] = engine.W
-        return self._answer(full, answer.at.intercept), inner.sweeps
+        full = np.zeros_like(now.W)
+        full[working] = engine.W
+        return self.fitted(full, now.at.intercept), inner.sweeps
+
+    def answer(self, best: Iterate, status: Status, n_iter: int) -> Solution:
+        """Keep the evaluation for the next strength of a path."""
+        # A coupling is a part of the evaluation, and another strength has another one.
+        if self.objective.smooth is None:
+            self.memory.last = best.W[best.used], best.used, best.at
+        self.memory.strength = self.objective.penalty.strength
+        return super().answer(best, status, n_iter)

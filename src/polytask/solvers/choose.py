@@ -2,23 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-
-from polytask.datafits import Datafit, SquaredStatistics
+from polytask.datafits import Datafit
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import LatentTasks, Penalty, Sum
 from polytask.solvers.base import Solver
-from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.candidates import CONVEX, first_of
 from polytask.solvers.concomitant import Concomitant
 from polytask.solvers.factored import Factored
-from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
-from polytask.solvers.group_descent import GroupDescent
-from polytask.solvers.newton import Newton
-from polytask.solvers.objective import is_large, is_many
 from polytask.solvers.parts_gradient import PartsGradient, holds_parts
-from polytask.solvers.proximal_newton import ProximalNewton
 from polytask.solvers.reweighted import Reweighted
-from polytask.solvers.separate_descent import SeparateDescent
 from polytask.solvers.splitting import Splitting
 
 # In order of preference.
@@ -26,41 +18,10 @@ SOLVERS: tuple[Solver, ...] = (
     Reweighted(),
     Factored(),
     Concomitant(),
-    Newton(),
-    BlockDescent(),
-    SeparateDescent(),
-    GroupDescent(),
-    ExtrapolatedGradient(),
-    ProximalNewton(),
-    AcceleratedGradient(),
+    *CONVEX,
     PartsGradient(),
     Splitting(),
 )
-
-
-def _is_large_or_many(datafit: Datafit, repeats: int) -> bool:
-    return is_large(datafit) or is_many(repeats)
-
-
-def _is_large_or_many_moments(datafit: Datafit, repeats: int) -> bool:
-    # On rows, local quadratics that ProximalNewton makes are faster.
-    return is_large(datafit) or (is_many(repeats) and isinstance(datafit, SquaredStatistics))
-
-
-def _is_large_quadratic(datafit: Datafit, repeats: int) -> bool:
-    return datafit.is_quadratic and is_large(datafit)
-
-
-# Solvers that are worth their start on some data only, or if many such problems are solved.
-WORTH: Mapping[type[Solver], Callable[[Datafit, int], bool]] = {
-    BlockDescent: _is_large_or_many,
-    SeparateDescent: _is_large_or_many_moments,
-    GroupDescent: _is_large_quadratic,
-}
-
-
-def _always(datafit: Datafit, repeats: int) -> bool:
-    return True
 
 
 def choose(datafit: Datafit, penalty: Penalty, repeats: int = 1) -> Solver:
@@ -84,15 +45,10 @@ def choose(datafit: Datafit, penalty: Penalty, repeats: int = 1) -> Solver:
     IncompatibleError
         If no solver accepts it; the message gives the reason.
     """
-    reason = ""
-    for solver in SOLVERS:
-        if not WORTH.get(type(solver), _always)(datafit, repeats):
-            continue
-        reason = solver.accepts(datafit, penalty)
-        if not reason:
-            many = isinstance(solver, ProximalNewton) and is_many(repeats)
-            return ProximalNewton(compiled=True) if many else solver
-    raise IncompatibleError(_why_none(datafit, penalty) or reason)
+    solver, reason = first_of(SOLVERS, datafit, penalty, repeats)
+    if solver is None:
+        raise IncompatibleError(_why_none(datafit, penalty) or reason)
+    return solver
 
 
 def _why_none(datafit: Datafit, penalty: Penalty) -> str:

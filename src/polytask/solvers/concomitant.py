@@ -11,19 +11,13 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, Rooted
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Penalty
-from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.block_descent import BlockDescent
-from polytask.solvers.gradient import (
-    AcceleratedGradient,
-    ExtrapolatedGradient,
-    cancelling,
-    carried_on,
-)
-from polytask.solvers.newton import Newton
-from polytask.solvers.objective import Objective, is_large_repeated, with_smooth
-from polytask.solvers.proximal_newton import ProximalNewton
-from polytask.solvers.separate_descent import SeparateDescent
+from polytask.penalties import Penalty, Split
+from polytask.solvers.anderson import Anderson
+from polytask.solvers.base import Solution, Solver, Status
+from polytask.solvers.candidates import CONVEX, MANY, WORTH, first_of, numbers
+from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
+from polytask.solvers.gradient import AcceleratedGradient
+from polytask.solvers.objective import Objective, with_smooth
 
 _DEPTH = 5
 # An extrapolated step may raise what noise levels still move by so much.
@@ -41,29 +35,29 @@ class NoisePath:
 
     def __init__(self, least: Array, owned: NDArray[np.bool_]) -> None:
         self.least, self.owned = 0.5 * np.log(least), owned
-        self.points: list[Array] = []
-        self.moves: list[Array] = []
+        self.memory, self.last = Anderson(_DEPTH), np.inf
 
     def forget(self) -> None:
         """Forget all steps."""
-        self.points, self.moves = [], []
+        self.memory.clear()
+        self.last = np.inf
 
     def next(self, sigma: Array, seen: Array) -> Array:
         """Return the noise levels to try after `sigma`, which left `seen`."""
         # Shapes: sigma, seen (n_columns,).
         plain = np.log(seen)
         move = np.where(self.owned, plain - np.log(sigma), 0.0)
-        if self.moves and np.linalg.norm(move) > _WORSE * np.linalg.norm(self.moves[-1]):
+        length = float(np.linalg.norm(move))
+        if length > _WORSE * self.last:
             self.forget()
             return seen
-        self.points, self.moves = [*self.points, plain][-_DEPTH:], [*self.moves, move][-_DEPTH:]
-        steps = np.stack(self.moves)
-        weights = cancelling(steps @ steps.T) if len(steps) > 1 else None
-        if weights is None:
+        self.last = length
+        self.memory.add([plain], move)
+        jump = self.memory.combined()
+        if jump is None:
             return seen
         most = np.minimum(_FARTHEST * np.abs(move), 1.0)
-        there = plain + np.clip(weights @ np.stack(self.points) - plain, -most, most)
-        there = np.maximum(there, self.least)
+        there = np.maximum(plain + np.clip(jump[0] - plain, -most, most), self.least)
         return np.where(self.owned, np.exp(there), 1.0)
 
 
@@ -117,18 +111,10 @@ class ExactTasks:
         return self._held(self.datafit.sigma_at(W))
 
 
-# What solves the squared losses, in order of preference.
-_INNER: tuple[Solver, ...] = (
-    Newton(),
-    BlockDescent(),
-    SeparateDescent(),
-    ExtrapolatedGradient(),
-    ProximalNewton(),
-    AcceleratedGradient(),
-)
-# Compiled solvers are worth their start on large data, and where the weights of tasks differ by so
-# much, for they take a step of its own for every task.
-_COMPILED = (BlockDescent, SeparateDescent)
+# Compiled solvers are worth their start on large data, or if so many squared losses follow each
+# other, and where the weights of tasks differ by so much, for they take a step of its own for
+# every task.
+_REPEATS = 20
 _UNEVEN = 30.0
 # A squared loss is solved to this share of the certificate so far. Its gap is of second order in
 # what its dual point lacks and that of a root of first order, so it has to be solved ever finer.
@@ -136,7 +122,6 @@ _FORCING = 0.05
 _FINER = 0.01
 _FINEST = 1e-14
 _COARSEST = 0.1
-_PATIENCE = 8
 # Of what the certificate leaves open, a step may raise the objective by this share.
 _RISE = 0.1
 # A task whose noise has fallen below this share of that at W = 0 is fitted nearly exactly.
@@ -145,7 +130,7 @@ _EXACT = 1e-2
 
 @saveable("solver.concomitant")
 @dataclass(frozen=True)
-class Concomitant(Solver):
+class Concomitant(SplitSolver):
     """Alternates between coefficients and noise levels, for the square-root loss.
 
     For given noise levels sigma the square-root loss is the squared one with task weights
@@ -162,7 +147,7 @@ class Concomitant(Solver):
     regression", Journal of Physics: Conference Series 904 (2017), section 2.
     """
 
-    def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
+    def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
         if not isinstance(datafit, Rooted):
             return (
@@ -171,189 +156,133 @@ class Concomitant(Solver):
             )
         return _chosen(datafit.squared, penalty, False)[1]
 
-    def solve(
-        self,
-        datafit: Datafit,
-        penalty: Penalty,
-        *,
-        tol: float = 1e-6,
-        max_iter: int = 10000,
-        start: Solution | None = None,
-    ) -> Solution:
-        """Minimise; see :meth:`Solver.solve`."""
-        refusal = self.accepts(datafit, penalty)
-        if refusal or not isinstance(datafit, Rooted):
-            raise IncompatibleError(refusal)
-        # Overflow is found in the values and said in a sentence.
-        with np.errstate(over="ignore", invalid="ignore"):
-            objective = Objective(datafit, penalty)
-            if objective.settled:
-                return objective.rest()
-            found = _Run(datafit, objective, tol, max_iter).loop(start)
+    def method(self, objective: Objective, tol: float) -> ProximalMethod:
+        """Prepare the minimisation of an objective."""
+        return _Alternation(objective, tol)
+
+    def fallback(self, datafit: Datafit, penalty: Penalty) -> Solver | None:
+        """Return what needs no squared loss."""
         # What rounding hides in the gap of a squared loss still shows in that of its root.
-        return carried_on(found, datafit, penalty, tol, max_iter)
+        return AcceleratedGradient()
 
 
 def _chosen(squared: Datafit, penalty: Penalty, uneven: bool) -> tuple[Solver | None, str]:
     """Return what solves a squared loss with a penalty, or why nothing does."""
-    reason, compiled = "", uneven or is_large_repeated(squared)
-    for solver in _INNER:
-        if isinstance(solver, _COMPILED) and not compiled:
-            continue
-        reason = solver.accepts(squared, penalty)
-        if not reason:
-            return solver, ""
-    return None, reason
+    compiled = uneven or numbers(squared) >= 1 / _REPEATS
+    others = [s for s in CONVEX if type(s) not in WORTH or compiled]
+    return first_of(others, squared, penalty, MANY)
 
 
-@dataclass(frozen=True, eq=False)
-class _Point:
-    """Coefficients with the noise levels that they were fitted for, and what they are worth."""
+class _Alternation(ProximalMethod):
+    """Squared losses for given noise levels in turn with the levels that they leave."""
 
-    W: Array
-    at: Evaluation
-    sigma: Array
-    value: float
-    certificate: Certificate
+    patience = 8
+    progress = 0.99
 
-
-class _Run:
-    """One minimisation."""
-
-    def __init__(self, datafit: Rooted, objective: Objective, tol: float, max_iter: int) -> None:
-        self.datafit, self.objective = datafit, objective
-        self.tol, self.max_iter = tol, max_iter
-        self.n_iter = 0
+    def __init__(self, objective: Objective, tol: float) -> None:
+        if not isinstance(objective.datafit, Rooted):
+            raise IncompatibleError("Concomitant needs the square-root loss.")
+        self.rooted = objective.datafit
+        self.tol = tol
         self.fine = _FORCING
-        self.bound = datafit.known_lipschitz(np.ones(datafit.shape[0]))
-        if objective.curved is not None:
-            self.bound += objective.curved.curvature()
-        self.bound = max(self.bound, float(np.finfo(float).tiny))
-        self.exact = ExactTasks(datafit, objective.null)
-        first = self._residual(objective.null, objective.zero.gradient)
-        self.first = objective.first_residual(first, self.bound)
+        super().__init__(objective, objective.row_curvature())
+        self.exact = ExactTasks(self.rooted, objective.null)
+        self.path = NoisePath(self.rooted.squares.blur, self.rooted.owned)
 
-    def _residual(self, W: Array, gradient: Array) -> float:
-        moved = W - gradient / self.bound
-        if self.objective.rough is not None:
-            moved = np.asarray(self.objective.rough.prox(moved, 1.0 / self.bound))
-        return float(np.linalg.norm(W - moved)) * self.bound
-
-    def _judged(self, W: Array, sigma: Array) -> _Point:
-        """Return the point with its certificate, by the dual point of these noise levels."""
-        dual = self.datafit.evaluate_dual(W, sigma)
-        curved = self.objective.curved
-        dual = dual if curved is None else with_smooth(dual, curved, W)
+    def at_levels(self, W: Array, sigma: Array) -> Iterate:
+        """Return a point with its certificate, by the dual point of these noise levels."""
+        dual = self.rooted.evaluate_dual(W, sigma)
+        smooth = self.objective.smooth
+        dual = dual if smooth is None else with_smooth(dual, smooth, W)
         resting = self.exact.at_rest(W)
-        W, at, value = self._put_to_rest(W, resting)
+        W, at = self._put_to_rest(W, resting)
         # The residual is that of W alone, with a slope of the kinks; the gap may take any dual
         # point.
-        residual = self._residual(W, np.where(resting, dual.gradient, at.gradient))
         proof = replace(dual, value=at.value)
-        certificate = self.objective.certificate(W, proof, residual, self.first)
-        return _Point(W, at, sigma, value, certificate)
+        at = replace(at, gradient=np.where(resting, dual.gradient, at.gradient))
+        return Iterate(self, W, at, (sigma, proof))
 
-    def _put_to_rest(
-        self, W: Array, resting: NDArray[np.bool_]
-    ) -> tuple[Array, Evaluation, float]:
-        """Put columns to zero, where that is no worse; return the evaluation and the value."""
-        at = self.objective.smooth(W, None)
-        value = self.objective.value(W, at)
+    def gap(self, iterate: Iterate) -> float | None:
+        """Return the gap that residuals over noise levels give."""
+        return self.objective.gap(iterate.W, iterate.extra[1])
+
+    def _put_to_rest(self, W: Array, resting: NDArray[np.bool_]) -> tuple[Array, Evaluation]:
+        """Put columns to zero, where that is no worse; return the evaluation."""
+        at = self.objective.evaluate(W, None)
         if not W[:, resting].any():
-            return W, at, value
+            return W, at
         # One row can be met by features as well as by an intercept.
-        rested = np.where(resting, 0.0, W)
-        rested_at = self.objective.smooth(rested, None)
-        rested_value = self.objective.value(rested, rested_at)
-        if rested_value > value:
-            return W, at, value
-        return rested, rested_at, rested_value
+        zeroed = np.where(resting, 0.0, W)
+        other = self.objective.evaluate(zeroed, None)
+        higher = self.objective.value(zeroed, other) > self.objective.value(W, at)
+        return (W, at) if higher else (zeroed, other)
 
-    def _begin(self, start: Solution | None) -> _Point:
-        """Return the start with the noise levels it remembers, or else has."""
-        W = self.objective.first(start)
+    def begin(self, start: Solution | None) -> Iterate:
+        """Begin with the noise levels that a start remembers, or else has."""
+        W = self.objective.null.copy() if start is None else self.objective.first(start)
         memory = () if start is None else start.memory
-        if len(memory) == 1 and memory[0].shape == W.shape[1:] and np.all(memory[0] > 0):
-            return self._judged(W, self.exact.levels(memory[0]))
-        return self._judged(W, self._levels(W))
+        known = len(memory) == 1 and memory[0].shape == W.shape[1:] and np.all(memory[0] > 0)
+        self.last = start
+        found = self.at_levels(W, self.exact.levels(memory[0]) if known else self._levels(W))
+        self.lowest, self.nearest = found, found.relative
+        self.sigma = self._levels(found.W)
+        return found
 
     def _levels(self, W: Array) -> Array:
-        return self.exact.levels(self.datafit.sigma_at(W))
+        return self.exact.levels(self.rooted.sigma_at(W))
 
-    def loop(self, start: Solution | None) -> Solution:
-        """Alternate until the certificate is below the tolerance, or nothing moves any more."""
-        best = lowest = self._begin(start)
-        path = NoisePath(self.datafit.squares.blur, self.datafit.owned)
-        idle, last = 0, start
-        sigma = self._levels(best.W)
-        while self._unfinished(best, idle):
-            now, last = self._step(sigma, best, last)
-            nearer = now.certificate.relative < 0.99 * best.certificate.relative
-            lower = now.value < lowest.value - 1e-13 * self.objective.reference
-            idle = 0 if nearer or lower else idle + 1
-            best = now if now.certificate.relative < best.certificate.relative else best
-            if self._rose(now, lowest):
-                # Extrapolated too far, or solved too coarsely: a plain step cannot rise.
-                self.fine *= 1.0 if path.points else _FINER
-                path.forget()
-                sigma = self._levels(lowest.W)
-                continue
-            lowest = now if now.value < lowest.value else lowest
-            seen = self._levels(now.W)
-            if self._settled(now, seen):
-                self._refine(seen, path)
-                seen = self._levels(now.W)
-            sigma = path.next(sigma, seen)
-        return self._finished(best)
-
-    def _rose(self, now: _Point, lowest: _Point) -> bool:
-        """Say whether the objective rose by more than the accuracy of the squared losses."""
-        allowed = _RISE * now.certificate.relative * self.objective.reference
-        return now.value > lowest.value + allowed
-
-    def _settled(self, now: _Point, seen: Array) -> bool:
-        """Say whether noise levels are not what the gap is made of."""
-        moved = float(self.datafit.squares.total @ np.abs(seen - now.sigma))
-        return moved < 0.5 * now.certificate.relative * self.objective.reference
-
-    def _refine(self, seen: Array, path: NoisePath) -> None:
-        """Let exact fits come nearer to that, or else solve squared losses finer."""
-        if self.exact.tighten(seen):
-            path.forget()
+    def advance(self, now: Iterate, tol: float, left: int) -> Round:
+        """Minimise a squared loss, and find the next noise levels."""
+        solution = self._squared(left)
+        found = self.at_levels(solution.W, self.sigma)
+        self.nearest = min(self.nearest, found.relative)
+        # The accuracy of the squared losses allows the objective to rise by so much.
+        allowed = _RISE * found.relative * self.objective.reference
+        if found.value > self.lowest.value + allowed:
+            # Extrapolated too far, or solved too coarsely: a plain step cannot rise.
+            self.fine *= 1.0 if self.path.memory.count else _FINER
+            self.path.forget()
+            self.sigma = self._levels(self.lowest.W)
         else:
+            self.lowest = found if found.value < self.lowest.value else self.lowest
+            self.sigma = self.path.next(self.sigma, self._refined(found))
+        return Round(found, max(solution.n_iter, 1))
+
+    def _refined(self, now: Iterate) -> Array:
+        """Return the noise levels left; solve finer where the gap is not made of them."""
+        seen = self._levels(now.W)
+        moved = float(self.rooted.squares.total @ np.abs(seen - self.sigma))
+        if moved >= 0.5 * now.relative * self.objective.reference:
+            return seen
+        if not self.exact.tighten(seen):
             self.fine *= _FINER
+            return seen
+        # Exact fits come nearer to that.
+        self.path.forget()
+        return self._levels(now.W)
 
-    def _unfinished(self, best: _Point, idle: int) -> bool:
-        left = best.certificate.relative > self.tol and self.n_iter < self.max_iter
-        return left and idle < _PATIENCE
-
-    def _step(self, sigma: Array, best: _Point, last: Solution | None) -> tuple[_Point, Solution]:
-        """Minimise the squared loss for some noise levels, from where the last one ended."""
-        inner = self.datafit.weighted(sigma)
-        solver, reason = _chosen(inner, self.objective.penalty, self._uneven(sigma))
+    def _squared(self, left: int) -> Solution:
+        """Minimise the squared loss for the noise levels, from where the last one ended."""
+        squared, objective = self.rooted.weighted(self.sigma), self.objective
+        weight = (self.rooted.squares.total / self.sigma)[self.rooted.owned]
+        # Where the weights of tasks differ by much, steps in common are short.
+        uneven = bool(weight.max(initial=0.0) > _UNEVEN * weight.min(initial=np.inf))
+        solver, reason = _chosen(squared, objective.penalty, uneven)
         if solver is None:
             raise IncompatibleError(reason)
         # The squared losses have a size of their own.
-        size = inner.origin.value + self.objective.rough_value(self.objective.null)
-        aim = self.fine * max(self.tol, best.certificate.relative)
-        tol = float(np.clip(aim * self.objective.reference / size, _FINEST, _COARSEST))
-        most = max(self.max_iter - self.n_iter, 1)
-        begin = None if last is None else replace(last, memory=())
-        found = solver.solve(inner, self.objective.penalty, tol=tol, max_iter=most, start=begin)
-        self.n_iter += max(found.n_iter, 1)
-        return self._judged(found.W, sigma), found
+        size = squared.origin.value + objective.nonsmooth_value(objective.null)
+        aim = self.fine * max(self.tol, self.nearest)
+        tol = float(np.clip(aim * objective.reference / size, _FINEST, _COARSEST))
+        begin = None if self.last is None else replace(self.last, memory=())
+        penalty = objective.penalty
+        self.last = solver.solve(squared, penalty, tol=tol, max_iter=left, start=begin)
+        return self.last
 
-    def _uneven(self, sigma: Array) -> bool:
-        """Say whether the weights of tasks differ by so much that steps in common are short."""
-        weight = (self.datafit.squares.total / sigma)[self.datafit.owned]
-        return bool(weight.max(initial=0.0) > _UNEVEN * weight.min(initial=np.inf))
-
-    def _finished(self, best: _Point) -> Solution:
-        status = Status.MAX_ITER if self.n_iter >= self.max_iter else Status.STALLED
-        nothing_left = best.sigma < _EXACT * self.datafit.sigma_at(self.objective.null)
-        if nothing_left[self.datafit.owned].any():
+    def answer(self, best: Iterate, status: Status, n_iter: int) -> Solution:
+        """Return the solution, which remembers its noise levels."""
+        sigma = best.extra[0]
+        nothing_left = sigma < _EXACT * self.rooted.sigma_at(self.objective.null)
+        if status is not Status.CONVERGED and nothing_left[self.rooted.owned].any():
             status = Status.FITTED_EXACTLY
-        if best.certificate.relative <= self.tol:
-            status = Status.CONVERGED
-        found = self.objective.finish(best.W, best.at, best.certificate, status, self.n_iter)
-        return replace(found, memory=(best.sigma,))
+        return replace(super().answer(best, status, n_iter), memory=(sigma,))

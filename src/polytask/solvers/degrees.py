@@ -269,16 +269,16 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     objective = Objective(datafit, penalty)
     local = with_moments(datafit, W)
     data, bent = data_hessian(local, W), local.evaluate(W)
-    bent = bent if objective.curved is None else with_smooth(bent, objective.curved, W)
-    if objective.rough is None:
+    bent = bent if objective.smooth is None else with_smooth(bent, objective.smooth, W)
+    if objective.nonsmooth is None:
         free = np.arange(W.size)
-        hessians = partial(_hessians, local, objective.curved, W, free)
+        hessians = partial(_hessians, local, objective.smooth, W, free)
         about = bent.preconditioner(0.0)
         return _Inner(bent.hessian, data, free, W.shape, hessians, about).by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
-    point = W - step * objective.smooth(W, None).gradient
-    held = _held(objective.rough, point, step)
-    derivative = _derivative(objective.rough, point, step)
+    point = W - step * objective.evaluate(W, None).gradient
+    held = _held(objective.nonsmooth, point, step)
+    derivative = _derivative(objective.nonsmooth, point, step)
 
     def system(V: Array) -> Array:
         return np.asarray(V - derivative(V - step * bent.hessian(V)))
@@ -289,8 +289,8 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
     free = np.flatnonzero(~held.ravel())
 
     def matrices() -> tuple[Array, Array]:
-        whole, own = _hessians(local, objective.curved, W, free)
-        times = _derivative_times(objective.rough, derivative, free, W.shape)
+        whole, own = _hessians(local, objective.smooth, W, free)
+        times = _derivative_times(objective.nonsmooth, derivative, free, W.shape)
         over = step * times(own)
         left = over if own is whole else step * times(whole)
         unit = np.eye(free.size)
@@ -300,7 +300,7 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
 
 
 def _curvature(objective: Objective, datafit: Datafit) -> float:
-    smooth = objective.curved.curvature() if isinstance(objective.curved, Smooth) else 0.0
+    smooth = objective.smooth.curvature() if isinstance(objective.smooth, Smooth) else 0.0
     bound = datafit.known_lipschitz(np.ones(datafit.shape[0])) + smooth
     return bound if bound > 0.0 else 1.0
 

@@ -16,10 +16,17 @@ from polytask.datafits.base import Array, LinearMap, diagonal_preconditioner
 from polytask.datafits.lanczos import largest_eigenvalue
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import L1, L2, LatentTasks, Penalty
-from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
+from polytask.solvers.base import (
+    Certificate,
+    Solution,
+    Solver,
+    Status,
+    refuse_kinks,
+    starting_point,
+)
 from polytask.solvers.gradient import AcceleratedGradient
 from polytask.solvers.newton import Newton
-from polytask.solvers.objective import WrappedDatafit
+from polytask.solvers.wrapped import WrappedDatafit
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,8 +75,8 @@ class _FactorDatafit(WrappedDatafit):
                 moved = self.datafit.origin.hessian(moved)
             return np.asarray(self.pulled_back(moved) / scale[:, None])
 
-        bend = 1.0 if self.is_quadratic else self._bound
-        return bend * largest_eigenvalue(apply, self.shape)
+        curvature = 1.0 if self.is_quadratic else self._bound
+        return curvature * largest_eigenvalue(apply, self.shape)
 
     @property
     def _bound(self) -> float:
@@ -294,11 +301,14 @@ class _Run:
     def _step(self, point: _Point) -> _Point:
         codes = CodesDatafit(self.datafit, point.L)
         method = AcceleratedGradient()
-        S = method.solve(codes, L1(self.alpha), tol=_ROUGH, start=_begin(point.S, codes)).W
+        intercept = self.datafit.origin.intercept
+        begin = starting_point(point.S, intercept)
+        S = method.solve(codes, L1(self.alpha), tol=_ROUGH, start=begin).W
         L, S = _rescaled(point.L, S)
         if S.any():
             shared = SharedDatafit(self.datafit, S)
-            L = Newton().solve(shared, L2(self.alpha), tol=_ROUGH, start=_begin(L, shared)).W
+            begin = starting_point(L, intercept)
+            L = Newton().solve(shared, L2(self.alpha), tol=_ROUGH, start=begin).W
         return self.at(L, S, point.intercept)
 
     def polished(self, point: _Point, tol: float, max_iter: int) -> _Point:
@@ -381,9 +391,3 @@ def _rescaled(L: Array, S: Array) -> tuple[Array, Array]:
     c = np.where(used, np.cbrt(absolute / np.where(used, square, 1.0)), 0.0)
     inverse = np.where(used, 1.0 / np.where(used, c, 1.0), 0.0)
     return L * c, S * inverse[:, None]
-
-
-def _begin(factor: Array, data: CodesDatafit | SharedDatafit) -> Solution:
-    intercept = data.datafit.origin.intercept
-    nothing = Certificate(None, np.inf, 0.0)
-    return Solution(factor, intercept, np.inf, nothing, Status.MAX_ITER, 0, 0.0)

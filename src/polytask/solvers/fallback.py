@@ -44,8 +44,10 @@ def on_samples(
         return found
     datafit = make()
     most = min(max(max_iter - found.n_iter, 1), _MOST_STEPS)
-    solver = choose(datafit, penalty)
-    other = solver.solve(datafit, penalty, tol=tol, max_iter=most, start=_sound(found, datafit))
+    # Where the statistics led, unless zero is better.
+    led = datafit.value_at(found.W, found.intercept) <= datafit.origin.value
+    solver, start = choose(datafit, penalty), found if led else None
+    other = solver.solve(datafit, penalty, tol=tol, max_iter=most, start=start)
     other = replace(
         other, n_iter=found.n_iter + other.n_iter, seconds=found.seconds + other.seconds
     )
@@ -63,9 +65,3 @@ def on_samples(
         n_iter=other.n_iter,
         seconds=other.seconds,
     )
-
-
-def _sound(found: Solution, datafit: Datafit) -> Solution | None:
-    """Return where to start: where the statistics led, unless zero is better."""
-    value = datafit.value_at(found.W, found.intercept)
-    return found if value <= datafit.origin.value else None

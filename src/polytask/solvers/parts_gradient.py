@@ -16,9 +16,9 @@ from polytask.penalties.parts_stack import stacked
 from polytask.penalties.sums import add
 from polytask.solvers.base import Solution, Solver, refuse_kinks
 from polytask.solvers.gradient import AcceleratedGradient, ExtrapolatedGradient
-from polytask.solvers.objective import StackedDatafit
 from polytask.solvers.parts_splitting import PartsSplitting
 from polytask.solvers.proximal_newton import ProximalNewton
+from polytask.solvers.wrapped import StackedDatafit
 
 # For the parts on top of each other, in order of preference.
 _INNER: tuple[Solver, ...] = (

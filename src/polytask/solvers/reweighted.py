@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -16,29 +15,12 @@ from polytask.penalties import Nonconvex, NullStrength, Penalty, Sum
 from polytask.penalties.sums import add
 from polytask.solvers._free_rows import null_gradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
-from polytask.solvers.block_descent import BlockDescent
+from polytask.solvers.candidates import CONVEX, first_of
 from polytask.solvers.concomitant import Concomitant
-from polytask.solvers.gradient import AcceleratedGradient
-from polytask.solvers.newton import Newton
-from polytask.solvers.objective import is_large
-from polytask.solvers.proximal_newton import ProximalNewton
-from polytask.solvers.separate_descent import SeparateDescent
 from polytask.solvers.splitting import Splitting
 
 # What solves a stage, in order of preference.
-_CONVEX: tuple[Solver, ...] = (
-    Concomitant(),
-    Newton(),
-    BlockDescent(),
-    SeparateDescent(),
-    ProximalNewton(),
-    AcceleratedGradient(),
-    Splitting(),
-)
-_WORTH: Mapping[type[Solver], Callable[[Datafit], bool]] = {
-    BlockDescent: is_large,
-    SeparateDescent: is_large,
-}
+_STAGE: tuple[Solver, ...] = (Concomitant(), *CONVEX, Splitting())
 
 
 @saveable("solver.reweighted")
@@ -92,15 +74,10 @@ class Reweighted(Solver):
 
     def _solver(self, datafit: Datafit, stage: Penalty) -> tuple[Solver | None, str]:
         """Return what solves a stage, or why nothing does."""
-        reason = ""
-        for solver in _CONVEX if self.inner is None else (self.inner,):
-            worth = _WORTH.get(type(solver))
-            if self.inner is None and worth is not None and not worth(datafit):
-                continue
-            reason = solver.accepts(datafit, stage)
-            if not reason:
-                return solver, ""
-        return None, reason
+        if self.inner is None:
+            return first_of(_STAGE, datafit, stage)
+        reason = self.inner.accepts(datafit, stage)
+        return (None, reason) if reason else (self.inner, "")
 
     def solve(
         self,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
@@ -10,11 +9,12 @@ import numpy as np
 
 from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
-from polytask.datafits.base import Array, too_large
+from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Composed, Conjugate, NullStrength, Penalty, Quadratic
+from polytask.penalties import Composed, Conjugate, Penalty, Quadratic
+from polytask.penalties.base import NO_ROWS
 from polytask.penalties.decomposition import Ridged, separate
-from polytask.solvers._free_rows import FreeRows, null_gradient
+from polytask.solvers._free_rows import FreeRows, Index
 from polytask.solvers._splitting_map import (
     Extrapolated,
     KinkedSide,
@@ -25,37 +25,34 @@ from polytask.solvers._splitting_map import (
     Steps,
 )
 from polytask.solvers.base import Certificate, Solution, Solver, Status
+from polytask.solvers.driver import Iterate, Method, Round, minimise
+from polytask.solvers.objective import NOTHING, Minimand
 
-# An objective at W = 0 below this share of that without intercepts is rounding.
-_NOTHING = 1e-26
 
-
-class SplitObjective:
+class SplitObjective(Minimand):
     """Data plus penalty, the penalty as a smooth part and parts with a prox each."""
 
     def __init__(self, datafit: Datafit, penalty: Penalty, side: Side) -> None:
-        self.started = time.perf_counter()
-        self.datafit = datafit
-        self.penalty = penalty
+        super().__init__(datafit, penalty)
         self.side = side
         self.split = separate(penalty)
         self.first, self.others = self.split.proximable, self.split.others
         self.steps = Steps(side, self.split.smooth, self.first, self.others, datafit.shape)
         zero = np.zeros(datafit.shape)
         reference = datafit.origin.value + self.penalty_value(zero)
-        nothing = reference <= _NOTHING * datafit.magnitude
+        nothing = reference <= NOTHING * datafit.magnitude
         self.reference = 0.0 if nothing else reference
-        self.settled = nothing or self._is_flat()
+        self.is_trivial = nothing or self.is_flat()
         self.free = self._free_features()
         quadratic = self.split.smooth is None or isinstance(self.split.smooth, Quadratic)
         self.certifiable = quadratic and isinstance(self.first, Conjugate)
 
-    def _is_flat(self) -> bool:
-        """Whether every feature is constant, so that intercepts do all that W could do."""
-        return self.penalty.null_point is None and not self.datafit.feature_scale().any()
+    @property
+    def free_rows(self) -> Index:
+        """The rows of W that nothing but smooth terms penalises, for losses with kinks."""
+        return NO_ROWS if self.free is None else self.free.index
 
     def _free_features(self) -> FreeFeatures | None:
-        """Return the features that nothing but smooth terms penalises, for losses with kinks."""
         # With a ridge the conjugate has no limits.
         if not isinstance(self.datafit, KinkedSamples) or isinstance(self.first, Ridged):
             return None
@@ -86,13 +83,6 @@ class SplitObjective:
         """Return the value of all parts of the penalty at W."""
         parts = (self.split.smooth, self.first, *self.others)
         return float(sum(part.value(W) for part in parts if part is not None))
-
-    def value(self, W: Array, at: Evaluation) -> float:
-        """Return the value of the objective; DataError if it is not finite."""
-        value = at.value + self.penalty_value(W)
-        if not np.isfinite(value):
-            raise too_large()
-        return value
 
     def gap(self, W: Array, at: Evaluation, point: Point) -> float | None:
         """Return the duality gap of W with the dual variables of a point."""
@@ -139,52 +129,28 @@ class SplitObjective:
         value = float(curved.value(W))
         return c * (float(np.sum(curved.gradient(W) * W)) - 2.0 * value) + c * c * value
 
-    def settle(self, point: Point) -> Array | None:
-        """Return W with differences made exactly zero where a composed term says so, or None."""
+    def exact_differences(self, point: Point) -> Array | None:
+        """Return W with differences made zero where a composed term says they are, or None."""
         W = point.W
         for term, moved in zip(self.others, point.moved, strict=True):
             if isinstance(term, Composed):
                 W = np.asarray(term.settled(W, moved))
         return None if W is point.W else W
 
-    def finish(
+    def solution(
         self, point: Point, at: Evaluation, certificate: Certificate, status: Status, n_iter: int
     ) -> Solution:
-        """Return the solution; an answer of zeros tells where coefficients appear."""
-        null, strength = self._null_strength(point.W), self.penalty.strength
-        # Closer to its null strength than the tolerance tells, the answer is zero for the
-        # tolerance, not for the penalty.
-        if status.ok and null is not None and strength is not None and strength >= null:
-            status = Status.PENALISED_ZERO if point.W.any() else Status.ALL_ZERO
-        return Solution(
-            W=point.W.copy(),
-            intercept=at.intercept.copy(),
-            objective=self.value(point.W, at),
-            certificate=certificate,
-            status=status,
-            n_iter=n_iter,
-            seconds=time.perf_counter() - self.started,
-            null_strength=null,
-            memory=(*point.known, point.b, point.u, np.array([self.steps.step])),
-        )
+        """Return the solution, which remembers the dual variables."""
+        found = self.finish(point.W.copy(), at, certificate, status, n_iter)
+        memory = (*point.known, point.b, point.u, np.array([self.steps.step]))
+        return replace(found, memory=memory)
 
-    def _null_strength(self, W: Array) -> float | None:
-        penalty = self.penalty
-        held = W if self.free is None else np.delete(W, self.free.index, axis=0)
-        if held.any() or penalty.null_point is not None or not isinstance(penalty, NullStrength):
-            return None
-        if self._is_flat() or not penalty.strength:
-            return None
-        return float(penalty.null_strength(null_gradient(self.datafit, penalty)))
-
-    def rest(self) -> Solution:
-        """Return the answer W = 0 of a settled objective."""
+    def trivial_solution(self) -> Solution:
+        """Return the answer W = 0 of a problem that it solves."""
         origin = self.datafit.origin
-        b, u = self.side.start(origin.intercept, None)
-        gap = 0.0 if self.certifiable else None
-        certificate = Certificate(gap, 0.0, self.reference)
-        point = self.steps.nowhere(b, u)
-        return self.finish(point, origin, certificate, Status.CONVERGED, 0)
+        point = self.steps.nowhere(*self.side.start(origin.intercept, None))
+        certificate = Certificate(0.0 if self.certifiable else None, 0.0, self.reference)
+        return self.solution(point, origin, certificate, Status.CONVERGED, 0)
 
 
 _CHECK_EVERY = 10
@@ -245,41 +211,37 @@ class Splitting(Solver):
             raise IncompatibleError(refusal)
         # Overflow is found in the values and said in a sentence.
         with np.errstate(over="ignore", invalid="ignore"):
-            side = _side_of(datafit)
+            side: Side = SmoothSide(datafit)
+            if isinstance(datafit, KinkedSamples):
+                side = KinkedSide(datafit)
             objective = SplitObjective(datafit, penalty, side)
-            if objective.settled:
-                return objective.rest()
-            return _Run(objective, side, start).loop(tol, max_iter)
+            if objective.is_trivial:
+                return objective.trivial_solution()
+            return minimise(_Splitting(objective, side, tol), tol, max_iter, start)
 
 
-def _side_of(datafit: Datafit) -> Side:
-    return KinkedSide(datafit) if isinstance(datafit, KinkedSamples) else SmoothSide(datafit)
+class _Splitting(Method):
+    """Steps of the fixed-point map; the point of each belongs to its iterate."""
 
+    patience = 300
 
-@dataclass(frozen=True, eq=False)
-class _Answer:
-    """A point with its evaluation and its certificate."""
+    objective: SplitObjective
 
-    point: Point
-    at: Evaluation
-    certificate: Certificate
-
-
-class _Run:
-    """One minimisation."""
-
-    def __init__(self, objective: SplitObjective, side: Side, start: Solution | None) -> None:
-        self.objective = objective
-        self.side = side
+    def __init__(self, objective: SplitObjective, side: Side, tol: float) -> None:
+        self.objective, self.side, self.tol = objective, side, tol
         self.steps = objective.steps
         self.path = Extrapolated(self.steps)
         self.last: tuple[Array, Array] | None = None
-        self.point = self._first(start)
+        self.done, self.balance = 0, _FIRST_BALANCE
+
+    def begin(self, start: Solution | None) -> Iterate:
+        """Begin at a start, with its dual variables if it has them, or at zero."""
+        point = self._first(start)
         self.first = self._first_length()
-        self.now = self.steps.step_from(self.steps.state_of(self.point))
+        self.now = self._step_at(point)
+        return self._judged(point)
 
     def _first(self, start: Solution | None) -> Point:
-        """Return the point of a start, with its dual variables if it has them, or zero."""
         origin = self.objective.datafit.origin
         b, u = self.side.start(origin.intercept, None)
         nowhere = self.steps.nowhere(b, u)
@@ -298,45 +260,34 @@ class _Run:
     def _first_length(self) -> float:
         """Return the length of a step at W = 0, which that of others is compared with."""
         origin = self.objective.datafit.origin
-        return self._length_at(self.steps.nowhere(*self.side.start(origin.intercept, None)))
+        return self._step_at(self.steps.nowhere(*self.side.start(origin.intercept, None))).length
 
-    def _answer(self, now: Step) -> _Answer:
-        # The length of the last step is that of an extrapolated state; without a gap it counts.
-        exact = self.objective.certifiable
-        return self._judged(now.point, now.length if exact else self._length_at(now.point))
+    def _step_at(self, point: Point) -> Step:
+        return self.steps.step_from(self.steps.state_of(point))
 
-    def _length_at(self, point: Point) -> float:
-        return self.steps.step_from(self.steps.state_of(point)).length
+    def _judged(self, point: Point) -> Iterate:
+        return Iterate(self, point.W, self.objective.evaluate(point), point)
 
-    def _judged(self, point: Point, length: float) -> _Answer:
-        at = self.objective.evaluate(point)
-        residual = length / self.first if self.first > 0 else length
-        gap = self.objective.gap(point.W, at, point)
-        return _Answer(point, at, Certificate(gap, residual, self.objective.reference))
+    def gap(self, iterate: Iterate) -> float | None:
+        """Return the gap that the dual variables give."""
+        return self.objective.gap(iterate.W, iterate.at, iterate.extra)
 
-    def loop(self, tol: float, max_iter: int) -> Solution:
-        """Step until the certificate is below the tolerance, or nothing moves any more."""
-        best, n_iter = self._judged(self.point, self.now.length), 0
-        idle, balance = 0, _FIRST_BALANCE
-        while best.certificate.relative > tol and n_iter < max_iter and idle < _PATIENCE:
-            for _ in range(min(_CHECK_EVERY, max_iter - n_iter)):
-                self._advance()
-                n_iter += 1
-            if n_iter >= balance:
-                balance *= 2
-                self._balance()
-            found = self._answer(self.now)
-            nearer = found.certificate.relative < 0.999 * best.certificate.relative
-            idle = 0 if nearer else idle + 1
-            if found.certificate.relative < best.certificate.relative:
-                best = found
-        status = Status.MAX_ITER if n_iter >= max_iter else Status.STALLED
-        if best.certificate.relative <= tol:
-            status = Status.CONVERGED
-        best = self._settled(best, tol)
-        return self.objective.finish(best.point, best.at, best.certificate, status, n_iter)
+    def violation(self, iterate: Iterate) -> Array:
+        """Return the step from the point."""
+        return self._step_at(iterate.extra).move
 
-    def _advance(self) -> None:
+    def advance(self, now: Iterate, tol: float, left: int) -> Round:
+        """Take some steps."""
+        steps = min(_CHECK_EVERY, left)
+        for _ in range(steps):
+            self._step()
+        self.done += steps
+        if self.done >= self.balance:
+            self.balance *= 2
+            self._balance()
+        return Round(self._judged(self.now.point), steps)
+
+    def _step(self) -> None:
         """Take a step, and shorten it where the curvature turned out larger."""
         before = self.now
         self.now = self.path.next(before)
@@ -354,7 +305,7 @@ class _Run:
 
     def _watch_curvature(self) -> None:
         """Shorten the steps where the curvature between two points exceeds what is in use."""
-        if self.steps.bend == 0:
+        if self.steps.curvature == 0:
             return
         W = self.now.point.W
         gradient = self.side.slope(W, self.now.point.b).W
@@ -365,8 +316,8 @@ class _Run:
         length = float(np.sum(move * move))
         seen = float(np.sum(move * (gradient - last[1])))
         noise = 100 * self.objective.datafit.precision * float(np.linalg.norm(gradient))
-        if seen - noise * np.sqrt(length) > _GROWTH * self.steps.bend * length:
-            self.steps.bend = _GROWTH * seen / length
+        if seen - noise * np.sqrt(length) > _GROWTH * self.steps.curvature * length:
+            self.steps.curvature = _GROWTH * seen / length
             self._change(self.now.point, self.steps.step)
 
     def _change(self, point: Point, step: float) -> None:
@@ -374,17 +325,15 @@ class _Run:
         self.steps.use(step)
         self.path.forget()
         self.first = self._first_length()
-        self.now = self.steps.step_from(self.steps.state_of(point))
+        self.now = self._step_at(point)
 
-    def _settled(self, best: _Answer, tol: float) -> _Answer:
-        """Return the answer with differences that are exactly zero, if it is as good."""
-        W = self.objective.settle(best.point)
-        if W is None:
-            return best
-        point = replace(best.point, W=W)
-        found = self._judged(point, self._length_at(point))
-        limit = max(tol, best.certificate.relative)
-        return found if found.certificate.relative <= limit else best
+    def answer(self, best: Iterate, status: Status, n_iter: int) -> Solution:
+        """Return the solution, with differences that are exactly zero, if that is as good."""
+        W = self.objective.exact_differences(best.extra)
+        if W is not None:
+            found = self._judged(replace(best.extra, W=W))
+            best = found if found.relative <= max(self.tol, best.relative) else best
+        return self.objective.solution(best.extra, best.at, best.certificate, status, n_iter)
 
 
 def label_derivatives(solution: Solution, n_labels: int) -> Array | None:

@@ -38,8 +38,8 @@ from polytask.penalties import (
 )
 from polytask.penalties.terms import AbsoluteTerm
 from polytask.solvers import Solution, Solver, Status
-from polytask.solvers.objective import WrappedDatafit
 from polytask.solvers.reweighted import tangents
+from polytask.solvers.wrapped import WrappedDatafit
 from polytask.testing._problems import (
     N_FEATURES,
     kinked_problems,

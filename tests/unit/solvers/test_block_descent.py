@@ -184,7 +184,7 @@ def test_screening_discards_no_true_row(seed, closeness, fraction, growth):
     Y = base[:, :3] @ rng.normal(size=(3, 3)) + 0.1 * rng.normal(size=(25, 3))
     datafit, found = samples(X, Y), None
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(module, "_LEAST_GROWTH", growth)
+        patch.setattr(module._Blocks, "least_growth", growth)
         for share in (1.0, 0.7, fraction):
             bound = resolved(datafit, L21(fraction=share))
             found = BlockDescent().solve(datafit, bound, tol=1e-4, start=found)

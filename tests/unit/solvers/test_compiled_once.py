@@ -34,7 +34,7 @@ from polytask.penalties import row_kernels
 from polytask.solvers import _gram_kernels, _kernels, _kernels_dense, _kernels_sparse
 
 modules = (_gram_kernels, _kernels, _kernels_dense, _kernels_sparse)
-names = {"sweep_block", "sweep_gram", "unrest", "sweep_dense", "sweep_sparse"}
+names = {"sweep_block", "sweep_gram", "prox_violation", "sweep_dense", "sweep_sparse"}
 names |= {"sweep_gram_often"}
 made = {name: vars(m)[name] for m in modules for name in names & vars(m).keys()}
 found = {name: [sum(f.stats.cache_hits.values()), len(f.signatures)] for name, f in made.items()}

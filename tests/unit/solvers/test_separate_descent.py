@@ -317,7 +317,7 @@ def test_a_penalty_without_a_kink(make, penalty):
 
 
 def test_it_is_chosen_for_large_data_only(monkeypatch):
-    from polytask.solvers.choose import WORTH
+    from polytask.solvers.candidates import WORTH
 
     datafit = samples(drawn(0), MODES["free"])
     p = bound(datafit, PENALTIES[0])
