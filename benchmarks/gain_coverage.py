@@ -139,7 +139,7 @@ def estimates(
     common = mutual_covariance(
         change - change.mean(), np.concatenate(at), np.concatenate(others), flat, tasks, ones / n
     )
-    common = min(max(common, 0.0), float(change.var(ddof=1)) / n)
+    common = min(max(common, 0.0), (FOLDS - 1) * float(change.var(ddof=1)) / n)
     return alone, alone._replace(error=float(np.sqrt(alone.error**2 + common)))
 
 

@@ -179,7 +179,8 @@ class Judge:
         """Return what folds add to the variance of a gain because they fit each other's models."""
         # How the gain on a row changes without the rows of another fold is told by the rows that
         # inner splits hold out too. The covariances are estimates: they are taken for no less than
-        # nothing, and for no more than the variance of these changes, which bounds them.
+        # nothing, and for no more than the variance of these changes, once for each other fold,
+        # which bounds them.
         inner, at = self._inner, self._inner.labels
         lost = [inner_losses_of(self.board, names, labels, inner) for names in (second, first)]
         if lost[0] is None or lost[1] is None or not len(at):
@@ -202,7 +203,8 @@ class Judge:
         common = mutual_covariance(
             changes - most.mean, at, inner.splits, labels.splits, labels.tasks, shares
         )
-        return min(max(common, 0.0), most.error**2 * (most.freedom + 1) / (freedom + 1))
+        bound = (n_splits - 1) * most.error**2 * (most.freedom + 1) / (freedom + 1)
+        return min(max(common, 0.0), bound)
 
     def _gains(self, first: Names, second: Names, labels: HeldLabels) -> Floats | None:
         mine, theirs = (losses_of(self.board, names, labels) for names in (first, second))

@@ -42,8 +42,9 @@ def losses_by_hand(judge, name, fold, rows, train):
     return (plan.study.outcomes.y[rows] - model.predict(held)) ** 2
 
 
-def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models():
-    judge = judge_of(*identical(np.random.default_rng(0)))
+@pytest.mark.parametrize(("seed", "beyond"), [(0, False), (5, True)])
+def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed, beyond):
+    judge = judge_of(*identical(np.random.default_rng(seed)))
     plan, chosen = judge.plan, choose_all(judge.board)
     data, scale = plan.study.data, judge.labels.scale[0]
     n, owners = data.n_rows, data.row_tasks()
@@ -74,7 +75,9 @@ def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models():
                 count = np.sum((owners == t) & (fold == k))
                 sums[t, k, other] = count * (np.mean(found) - values.mean()) if found else 0.0
     common = sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / n
-    common = min(max(common, 0.0), values.var(ddof=1))
+    # Each of the other folds changes the losses as much.
+    common = min(max(common, 0.0), (len(outer) - 1) * values.var(ddof=1))
+    assert (common > values.var(ddof=1)) == beyond
     found = judge.gain(chosen.shared, chosen.plain)
     assert found.mean == pytest.approx(gains.mean())
     assert common > 0
