@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -250,6 +251,7 @@ def test_the_command_that_fit_prints_can_be_run(run, plain):
     )  # fmt: skip
     words = shlex.split(done.out.splitlines()[-1])
     assert words[0] == "polytask"
+    shutil.copy("my table.csv", "NEW.csv")
     assert run(*words[1:]).status == 0
     assert read_table("predictions.csv").table["pupil id"].tolist() == plain["pupil id"].tolist()
 

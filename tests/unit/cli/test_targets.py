@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import shutil
 
 import numpy as np
 import pandas as pd
@@ -105,6 +106,7 @@ def test_what_the_refusal_advises_works(run, price):
     assert "2 rows (9, 32) without target 'y' left out" in done.err
     line = next(line for line in done.out.splitlines() if line.startswith("  polytask predict"))
     assert "it's -" in shlex.split(line)
+    shutil.copy("a.csv", "NEW.csv")
     assert run(*shlex.split(line)[1:]).status == 0
 
 

@@ -326,7 +326,7 @@ def test_history_is_a_table(rows):
 def test_progress_shows_the_losses_of_tasks(rows, capsys):
     small(verbose=True).fit(*rows)
     shown = capsys.readouterr().err
-    assert "fit: 0/6" in shown
+    assert "Training: 0/6" in shown
     assert "6/6, done" in shown
 
 
