@@ -217,6 +217,7 @@ def minimise(method: Method, tol: float, max_iter: int, start: Solution | None) 
         better = grew or found.relative < method.progress * best.relative
         if not better:
             # Where the certificate rests the objective may still fall; its value may cost a lot.
+            lowest = min(lowest, best.value)
             better = found.value < lowest - method.least_fall * method.objective.reference
             lowest = min(lowest, found.value)
         idle = 0 if better else idle + 1

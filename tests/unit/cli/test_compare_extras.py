@@ -36,7 +36,7 @@ def test_they_go_on_from_a_finished_comparison(run, there, monkeypatch):
     assert {one.term for one in result.ablation} == {"toward_mean", "L2"}
     report = Path("out/report.md").read_text(encoding="utf-8")
     assert "rows per task, learning the tasks together gains" in report
-    assert "further fits beyond the verdict" in finished.err
+    assert "fits beyond those of the verdict" in finished.err
     count = len(done)
     again = run("rerun", "out/run.lock.json", "--out", "again")
     assert again.status == 0, again.err
