@@ -1,4 +1,4 @@
-"""docs/which_penalty.md: each line of code is a penalty that fits."""
+"""docs/which_penalty.md: each line of code is a penalty that fits, and none is left out."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from polytask import ConvergenceWarning, MultiTaskRegressorCV, penalties
 ROOT = Path(__file__).resolve().parents[2]
 PAGE = ROOT / "docs" / "which_penalty.md"
 TEXT = PAGE.read_text(encoding="utf-8")
+# Penalties that are made of others, or that change others.
+MADE_OF_OTHERS = {"Parts", "weighted", "positive", "bounded"}
 
 
 class Row(NamedTuple):
@@ -45,6 +47,12 @@ def test_each_line_of_code_is_the_penalty_beside_it_and_fits(row):
     assert np.isfinite(model.coef_).all()
     called = set(re.findall(r"\w+(?=\()", row.code))
     assert called & set(re.findall(r"`(\w+)`", row.penalty))
+
+
+def test_every_penalty_is_on_the_page():
+    choices = {*penalties.PENALTIES, "coupling", "along_graph"} - MADE_OF_OTHERS
+    listed = set(re.findall(r"`(\w+)", TEXT))
+    assert choices - listed == set()
 
 
 def test_every_picture_is_shown_and_drawn_by_the_tool():
