@@ -34,7 +34,7 @@ for alpha in (0.1, 0.2):
     assert model.solution_.status.ok
     assert 0 < model.coef_.any(axis=0).sum() < 50
 hits = {"shrink": [shrink.cache_hits, 1]}
-for made in (_kernels.sweep_block, _kernels.sweep_gram, _kernels.unrest):
+for made in (_kernels.sweep_block, _kernels.sweep_gram, _kernels.prox_violation):
     hits[made.__name__] = [sum(made.stats.cache_hits.values()), len(made.signatures)]
 print(json.dumps(hits))
 """
