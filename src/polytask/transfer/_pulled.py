@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,10 +48,6 @@ class Basis:
     back: Array
     mean: Array
 
-    def rows(self, index: NDArray[np.intp]) -> Array:
-        """Return some of the rows of Z."""
-        return self.Z[index]
-
     def changes(self, u: Array) -> tuple[Array, Array]:
         """Return the changes of coefficients and intercepts."""
         # Shapes: u (r, n_columns), coef (n_columns, n_features), intercept (n_columns,).
@@ -60,20 +57,17 @@ class Basis:
 
 def basis_of(X: Any, pull: Quadratic) -> Basis:  # noqa: ANN401 - ndarray or CSR
     """Return the basis of some rows. Shapes: X (n_rows, n_features)."""
-    give = _inverse_roots(np.append(pull.strength, pull.level))
+    strength = np.append(pull.strength, pull.level)
+    free = np.isfinite(strength)
+    # What is not held at all is held by a trace, so that one row cannot throw it anywhere.
+    least = np.where(free, strength, 0.0).max(initial=0.0) * 1e-9 or 1.0
+    give = np.where(free, 1.0 / np.sqrt(np.maximum(np.where(free, strength, 1.0), least)), 0.0)
     # Either Z or `back` is as large as the rows themselves, so that sparse ones may be dense here.
     rows = np.asarray(X.toarray() if is_sparse(X) else X, dtype=np.float64)
     scaled = np.column_stack([rows - pull.mean, np.ones(len(rows))]) * give
     left, values, right = np.linalg.svd(scaled, full_matrices=False)
     kept = values > _ROUNDING * values.max(initial=0.0)
     return Basis(left[:, kept] * values[kept], give[:, None] * right[kept].T, pull.mean)
-
-
-def _inverse_roots(strength: Array) -> Array:
-    free = np.isfinite(strength)
-    # What is not held at all is held by a trace, so that one row cannot throw it anywhere.
-    least = np.where(free, strength, 0.0).max(initial=0.0) * 1e-9 or 1.0
-    return np.where(free, 1.0 / np.sqrt(np.maximum(np.where(free, strength, 1.0), least)), 0.0)
 
 
 def least_kinked(Z: Array, offset: Array, lower: Array, upper: Array, strength: float) -> Array:
@@ -117,7 +111,7 @@ def least_kinked(Z: Array, offset: Array, lower: Array, upper: Array, strength: 
 
 def _slope(inside: Array, lower: Array, upper: Array) -> Array:
     up, down = inside[:2]
-    return np.where(up < down, lower + up, upper - down)
+    return np.asarray(np.where(up < down, lower + up, upper - down))
 
 
 def _improved(inside: Array, Z: Array, pull: Array, strength: float) -> Array:
@@ -342,7 +336,7 @@ class _ByFolds:
         every = np.arange(len(losses))
         for fold in self._folds:
             u = self._solve(np.setdiff1d(every, fold), strength)
-            eta = self._eta[fold] + self.basis.rows(fold) @ u
+            eta = self._eta[fold] + self.basis.Z[fold] @ u
             losses[fold] = self._rows.part(fold).losses(eta)
         return losses
 
@@ -359,7 +353,10 @@ class _ByFolds:
             fits = n * np.log(scale)
         else:
             hessian = fit.hessian(u)
-            fits = 0.5 * n * np.log(2.0 * scale) if _has_scale(loss) else value
+            # The noise of numbers in a unit, or of amounts, has a free factor.
+            units = loss.follows_units and not loss.is_classifier
+            free = loss.has_dispersion if isinstance(loss, LogLink) else units
+            fits = 0.5 * n * np.log(2.0 * scale) if free else value
         return float(-fits - 0.5 * np.linalg.slogdet(hessian).logabsdet)
 
     def coordinates(self, strength: float) -> Array:
@@ -370,7 +367,7 @@ class _ByFolds:
 
     def _solve(self, index: NDArray[np.intp], strength: float) -> Array:
         part = self._rows.part(index)
-        fit = _Penalised(part, self.basis.rows(index), self._eta[index], strength)
+        fit = _Penalised(part, self.basis.Z[index], self._eta[index], strength)
         if isinstance(part.loss, PiecewiseLinear):
             return fit.least_kinked(part.loss)
         return fit.least_smooth()
@@ -442,13 +439,29 @@ class _Penalised:
         return np.asarray(hessian.reshape(whole, whole) + self.strength * np.eye(whole))
 
 
-def _has_scale(loss: Loss) -> bool:
-    """Say whether the noise of a loss has a free factor: numbers in a unit, or amounts."""
-    if isinstance(loss, LogLink):
-        return loss.has_dispersion
-    return loss.follows_units and not loss.is_classifier
-
-
 def _shaped(eta: Array, loss: Loss) -> Array:
     """Return predictors as the loss takes them: without a last axis if it has one output."""
     return eta[:, 0] if loss.n_outputs(2) == 1 else eta
+
+
+# Factors of the variance of a level that are weighed against each other.
+FACTORS: Array = 10.0 ** np.arange(-1.0, 3.1, 0.5)
+
+
+def factor_shares(log_evidence: Array) -> Array:
+    """Return the posterior probabilities of the factors under a Cauchy prior of the level."""
+    # Shapes: log_evidence (..., n_factors).
+    # The density of the log of the factor: 1 over the factor has a gamma distribution.
+    weight = log_evidence - 0.5 * np.log(FACTORS) - 0.5 / FACTORS
+    share = np.exp(weight - weight.max())
+    return np.asarray(share / share.sum())
+
+
+def level_factor(log_evidence: Callable[[float], float]) -> float:
+    """Return the factor on the variance of the level for the rows of a new domain."""
+    # The level of another domain may be one that no task had: instead of a normal it gets a
+    # Cauchy prior of the same scale, which leaves levels near those known where they are and lets
+    # go of one far off [1]_. That is a mixture of normal ones over the factor of the variance, and
+    # what the new rows make of the mixture is the factor that is used.
+    share = factor_shares(np.array([log_evidence(factor) for factor in FACTORS.tolist()]))
+    return float(np.exp(share @ np.log(FACTORS)))

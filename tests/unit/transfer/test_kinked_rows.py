@@ -1,4 +1,4 @@
-"""Rows with a kink: the answer is that of a search over all pieces, of the solvers, of the dual."""
+"""Rows with a kink: the answer is that of a search over pieces, of the solvers, of the dual."""
 
 from __future__ import annotations
 
