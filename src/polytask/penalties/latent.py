@@ -60,8 +60,9 @@ class LatentTasks(RelativeTerm):
     def null_strength(self, gradient: Array) -> float:
         """Return the strength that a fraction refers to, as for uncorrelated features."""
         # A step r down one column costs 1.5 alpha r^(2/3), with factors at their best scale, and
-        # gains r s - r^2 / 2 if its gradient has the norm s: no more from alpha = (s / 2)^(4/3) on.
-        return (0.5 * largest(row_norms(gradient.T))) ** (4.0 / 3.0)
+        # gains r s - r^2 / 2 if its gradient has the norm s: no more than that from
+        # alpha = (s / 2)^(4/3) on.
+        return float((0.5 * largest(row_norms(gradient.T))) ** (4.0 / 3.0))
 
     def bind(self, columns: Columns) -> LatentTasks:
         """Return the penalty itself, after a look at whether all latent tasks are of use."""
