@@ -411,11 +411,12 @@ class _Run:
         """Go on from the checkpoint, if there is one."""
         if (path := self.training.checkpoint) is None:
             return
-        own = known_by(self.network, self.tasks, self.penalties, self.balance, self.batches)
+        parts = self.network, self.tasks, self.penalties, self.balance, self.batches
+        own, own_defaults = known_by(*parts)
         self.identity = {**identity, **own, "parts": sorted(self._parts())}
         if (found := read_checkpoint(path)) is None:
             return
-        require_same(path, found["identity"], self.identity, defaults)
+        require_same(path, found["identity"], self.identity, {**defaults, **own_defaults})
         for name, part in self._parts().items():
             part.load_state_dict(found["parts"][name])
         self.steps = found["steps"]

@@ -31,7 +31,7 @@ from polytask.deep.sampling import SAMPLINGS, Sampling
 from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import BEGINNING
 from polytask.exceptions import ParameterError
-from polytask.io.fingerprint import fingerprint, weights_of
+from polytask.io.fingerprint import fingerprints, weights_of
 
 # From parameters, or groups of them, to an optimiser.
 MakeOptimizer = Callable[[Any], Optimizer]
@@ -275,17 +275,9 @@ _FREE = frozenset(
 )
 
 
-def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
-    """Return the parameters that a checkpoint must agree about, as text."""
+def identity_of(model: Any) -> tuple[dict[str, str], dict[str, str]]:  # noqa: ANN401
+    """Return the parameters that a checkpoint must agree about, as text, and their defaults."""
     params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
-    return _told(params) | {BEGINNING: weights_of(params)}
-
-
-def default_identity(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
-    """Return the same at the defaults: what a parameter was before it came into being."""
-    known = inspect.signature(type(model)).parameters.values()
-    return _told({found.name: found.default for found in known if found.name not in _FREE})
-
-
-def _told(params: Mapping[str, Any]) -> dict[str, str]:
-    return {name: fingerprint(value, weights=False) for name, value in params.items()}
+    known = inspect.signature(type(model)).parameters
+    texts, defaults = fingerprints(params, {name: known[name].default for name in params})
+    return texts | {BEGINNING: weights_of(params)}, defaults
