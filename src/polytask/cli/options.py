@@ -71,11 +71,10 @@ def _built(kind: Any, vary: Vary, values: Mapping[str, Any]) -> Any:  # noqa: AN
     hints, given = get_type_hints(kind), {}
     for each in fields(kind):
         text: OptionText | None = each.metadata.get("option")
-        name = each.name if text is None else text.name or each.name
         if is_dataclass(hints[each.name]):
             given[each.name] = _built(hints[each.name], vary, values)
-        elif name in values and each.name not in vary.without:
-            repeats = get_origin((text and text.kind) or hints[each.name]) is tuple
+        elif text and (name := text.name or each.name) in values and each.name not in vary.without:
+            repeats = get_origin(text.kind or hints[each.name]) is tuple
             # What repeats and is not given is left to the group.
             if not repeats or values[name]:
                 given[each.name] = tuple(values[name]) if repeats else values[name]
