@@ -141,25 +141,6 @@ class FarCells:
     rows: npt.NDArray[np.bool_]
     values: npt.NDArray[np.float64]
 
-    @classmethod
-    def of(
-        cls,
-        values: npt.NDArray[np.float64],
-        rows: npt.NDArray[np.bool_],
-        seen: tuple[float, float],
-    ) -> FarCells:
-        """Return the cells of the rows that a mask marks, one or more."""
-        far = values[rows]
-        by = np.maximum(far / 2 - seen[1] / 2, seen[0] / 2 - far / 2)
-        return cls(len(far), float(far[np.argmax(by)]), seen, rows, far)
-
-    def among(self, counted: npt.NDArray[np.bool_]) -> FarCells | None:
-        """Return those of the counted rows, None if there are none."""
-        values = np.full(len(self.rows), np.nan)
-        values[self.rows] = self.values
-        rows = self.rows & counted
-        return FarCells.of(values, rows, self.seen) if rows.any() else None
-
 
 @dataclass(frozen=True, eq=False)
 class TransformReport:
@@ -190,33 +171,38 @@ class TransformReport:
     @property
     def warnings(self) -> tuple[str, ...]:
         """Sentences about new levels, unexpected missing values and far numbers."""
-        new = (_unknown_sentence(name, found) for name, found in self.unknown.items())
-        imputed = (_imputed_sentence(name, count) for name, count in self.imputed.items())
-        return (*new, *imputed, *(_far_sentence(name, found) for name, found in self.far.items()))
+        new = (
+            f"Column {name!r} has levels that were not in training in {cells(found.count)}: "
+            f"{', '.join(map(repr, found.examples))}."
+            for name, found in self.unknown.items()
+        )
+        imputed = (
+            f"Column {name!r} is missing in {cells(count)} but was never missing in training; "
+            "the median was put in its place (for categories: no level at all)."
+            for name, count in self.imputed.items()
+        )
+        far = (
+            f"Column {name!r} lies far outside what training held ({found.seen[0]:g} to "
+            f"{found.seen[1]:g}) in {cells(found.count)}, such as {found.farthest:g}."
+            for name, found in self.far.items()
+        )
+        return (*new, *imputed, *far)
+
+    def add_missing(
+        self,
+        name: str,
+        missing: npt.NDArray[np.bool_],
+        counted: npt.NDArray[np.bool_] | None,
+        expected: bool,
+    ) -> None:
+        """Count the missing cells of a column among the counted rows."""
+        count = int((missing if counted is None else missing & counted).sum())
+        if count:
+            self.missing[name] = count
+            if not expected:
+                self.imputed[name] = count
 
 
 def cells(count: int) -> str:
     """Return ``"1 row"`` or ``"n rows"``."""
     return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _unknown_sentence(name: str, found: UnknownLevels) -> str:
-    shown = ", ".join(repr(level) for level in found.examples)
-    return (
-        f"Column {name!r} has levels that were not in training in {cells(found.count)}: {shown}."
-    )
-
-
-def _imputed_sentence(name: str, count: int) -> str:
-    return (
-        f"Column {name!r} is missing in {cells(count)} but was never missing in training; "
-        "the median was put in its place (for categories: no level at all)."
-    )
-
-
-def _far_sentence(name: str, found: FarCells) -> str:
-    low, high = found.seen
-    return (
-        f"Column {name!r} lies far outside what training held ({low:g} to {high:g}) in "
-        f"{cells(found.count)}, such as {found.farthest:g}."
-    )
