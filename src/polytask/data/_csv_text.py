@@ -7,13 +7,14 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError, ParameterError
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SPOKEN = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -49,7 +50,9 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         text = _decode_as(data, source, "utf-16").text
         return Decoded(text, "utf-16", (f"{source} was read as UTF-16.",))
     if b"\0" in data:
-        raise DataError(f"{source} is not a text file: it holds zero bytes.{_zipped(data)}")
+        book = " It looks like a workbook: give it the suffix .xlsx."
+        advice = book if data.startswith(b"PK") else ""
+        raise DataError(f"{source} is not a text file: it holds zero bytes.{advice}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -58,10 +61,6 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         note = f"{source} starts with a byte order mark; it was read as UTF-8."
         return Decoded(text[1:], "utf-8-sig", (note,))
     return Decoded(text, "utf-8")
-
-
-def _zipped(data: bytes) -> str:
-    return " It looks like a workbook: give it the suffix .xlsx." if data.startswith(b"PK") else ""
 
 
 def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
@@ -86,22 +85,18 @@ def _decode_chinese(data: bytes, source: str, error: UnicodeDecodeError) -> Deco
         text = data.decode("gb18030")
     except UnicodeDecodeError:
         text = ""
-    if not _is_common_chinese(text):
+    # Nearly any bytes decode as GB18030. Western European text then gives rare characters,
+    # whose first byte is an accented small letter (0xE0 and above); common Chinese characters
+    # and punctuation start with a byte from 0xA1 to 0xD7.
+    wide = [char.encode("gb18030") for char in text if ord(char) > 127]
+    common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
+    if not common > len(wide) / 2:
         raise DataError(
             f"{source} is neither UTF-8 nor GB18030 text (see line {line}): name its encoding "
             "with encoding=, such as 'cp1252' for Western European files."
         )
     note = f"{source} is not UTF-8; it was read as GB18030."
     return Decoded(text, "gb18030", (note,))
-
-
-def _is_common_chinese(text: str) -> bool:
-    # Nearly any bytes decode as GB18030. Western European text then gives rare characters,
-    # whose first byte is an accented small letter (0xE0 and above); common Chinese characters
-    # and punctuation start with a byte from 0xA1 to 0xD7.
-    wide = [char.encode("gb18030") for char in text if ord(char) > 127]
-    common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
-    return common > len(wide) / 2
 
 
 def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: str | None) -> str:
@@ -159,7 +154,6 @@ def parse(
     if sep is None and separator != (default := "\t" if suffix in (".tsv", ".tab") else ","):
         spoken = SEPARATORS[separator]
         notes.append(f"{source}: columns are separated by {spoken}, not {SEPARATORS[default]}.")
-    _refuse_repeated(names, source)
     table = _split(text, source, separator, len(names))
     if not table.num_rows:
         raise DataError(f"{source} has a header but no rows.")
@@ -169,16 +163,17 @@ def parse(
 
 def raw_table(source: str, names: list[str], rows: list[list[str]], notes: list[str]) -> RawTable:
     """Return rows of words, all as long as the names, as named columns of text."""
-    import pyarrow as pa
-
     notes = [*notes, *_name_notes(names, source)]
-    _refuse_repeated(names, source)
     cells = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
     table = pa.table(dict(zip(map(str, range(len(names))), cells, strict=True)))
     return RawTable(source, _named(names, table, source, notes), None, None, notes)
 
 
 def _name_notes(names: list[str], source: str) -> list[str]:
+    """Refuse names that occur twice, and say what is odd about others."""
+    for name, count in Counter(names).items():
+        if count > 1 and name.strip():
+            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
     notes = [
         f"{source}: the name of column {name!r} has spaces around it."
         for name in names
@@ -189,16 +184,7 @@ def _name_notes(names: list[str], source: str) -> list[str]:
     return notes
 
 
-def _refuse_repeated(names: list[str], source: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1 and name.strip():
-            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
-
-
 def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv as arrow
-
     data = text.encode() + b"\n"
     bad: list[Any] = []
 
@@ -225,7 +211,14 @@ def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise _ragged(bad, source, str(error), separator) from None
-    _refuse_open_quote(text, source, table)
+    last = table.column(table.num_columns - 1)[-1].as_py() if table.num_rows else ""
+    # An open quote swallows the rest of the file into the last cell without complaint.
+    if text.count('"') % 2 and ("\n" in last or "\r" in last):
+        start = last.splitlines()[0][:60]
+        raise DataError(
+            f"{source}: a quote is opened but never closed, in the last row that could be read "
+            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
+        )
     return table
 
 
@@ -241,19 +234,6 @@ def _ragged(bad: list[Any], source: str, message: str, separator: str) -> DataEr
         f"{row.expected_columns}, separated by {SEPARATORS.get(separator, repr(separator))}: "
         f"{start!r}.{tail}"
     )
-
-
-def _refuse_open_quote(text: str, source: str, table: pa.Table) -> None:
-    # An open quote swallows the rest of the file into the last cell without complaint.
-    if not table.num_rows or text.count('"') % 2 == 0:
-        return
-    last = table.column(table.num_columns - 1)[-1].as_py()
-    if "\n" in last or "\r" in last:
-        start = last.splitlines()[0][:60]
-        raise DataError(
-            f"{source}: a quote is opened but never closed, in the last row that could be read "
-            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
-        )
 
 
 def _named(names: list[str], table: pa.Table, source: str, notes: list[str]) -> dict[str, Any]:
@@ -278,9 +258,6 @@ def _named(names: list[str], table: pa.Table, source: str, notes: list[str]) -> 
 
 def _idle(column: Any, first: bool) -> str:  # noqa: ANN401 - a column of pyarrow
     """Say why a column without a name is of no use, or nothing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pc.all(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
         return "no values"
     counting = (map(str, range(start, start + len(column))) for start in (0, 1))

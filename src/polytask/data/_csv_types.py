@@ -3,20 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
 from polytask.data.text_hints import MISSING_MARKERS, numeric_hint
 from polytask.data.written_numbers import read_words
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # In a column of text only these mean "missing": "NA" is Namibia, "None" and "?" may be answers.
 TEXT_MARKERS = ("NaN", "nan", "NULL", "null", "<NA>", "#N/A")
@@ -50,49 +50,26 @@ class Meaning:
     """How the words of a column are read."""
 
     pattern: str
-    convert: Callable[[Column], Column]
+    kind: Any  # a type of pyarrow
 
-    def read(self, words: Column) -> Column | None:
+    def read(self, words: Column, decimal: str) -> Column | None:
         """Return the values, null where words are null; None if some cannot be read this way."""
-        import pyarrow as pa
-
         if not (self._fits(words.slice(0, SAMPLE)) and self._fits(words)):
             return None
+        if pa.types.is_boolean(self.kind):
+            return pc.equal(pc.utf8_lower(words), "true")
+        if pc.any(pc.starts_with(words, "+")).as_py():
+            words = pc.replace_substring_regex(words, r"^[+]", "")
+        if decimal == ",":
+            words = pc.replace_substring(words, ",", ".")
         try:
-            return self.convert(words)
+            return pc.cast(words, self.kind)
         except pa.ArrowInvalid:  # such as 31 February
             return None
 
     def _fits(self, words: Column) -> bool:
-        import pyarrow.compute as pc
-
         fits: bool = pc.all(pc.match_substring_regex(words, self.pattern), min_count=0).as_py()
         return fits
-
-
-def _to(kind: str) -> Callable[[Column], Column]:
-    def convert(words: Column) -> Column:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        types = {"int": pa.int64(), "float": pa.float64(), "date": pa.timestamp("us")}
-        if pc.any(pc.starts_with(words, "+")).as_py():
-            words = pc.replace_substring_regex(words, r"^[+]", "")
-        return pc.cast(words, types[kind])
-
-    return convert
-
-
-def _decimal_comma(words: Column) -> Column:
-    import pyarrow.compute as pc
-
-    return _to("float")(pc.replace_substring(words, ",", "."))
-
-
-def _truth(words: Column) -> Column:
-    import pyarrow.compute as pc
-
-    return pc.equal(pc.utf8_lower(words), "true")
 
 
 @dataclass(frozen=True)
@@ -105,9 +82,6 @@ class Words:
 
     def among(self, markers: Iterable[str]) -> Column:
         """Tell for each of `trimmed` whether it is blank or one of the markers."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         return pc.is_in(self.trimmed, pa.array(["", *markers]))
 
     def spread(self, values: Column) -> Column:
@@ -116,8 +90,6 @@ class Words:
 
     def count(self, marked: Column) -> dict[str, int]:
         """Return how many cells hold each marked word."""
-        import pyarrow.compute as pc
-
         if not pc.any(marked).as_py():
             return {}
         found = pc.value_counts(self.spread(_where(marked, self.trimmed)).drop_null())
@@ -126,9 +98,6 @@ class Words:
 
 def words_of(columns: Sequence[Column]) -> Words:
     """Collect the words of a column; where they repeat, each is looked at once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     cells = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     head = cells.slice(0, SAMPLE)
     if len(pc.unique(head)) > MANY_DISTINCT * len(head):
@@ -140,29 +109,13 @@ def words_of(columns: Sequence[Column]) -> Words:
 
 def _where(kept: Column, words: Column) -> Column:
     """Return the words that are kept, null for the others."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.if_else(kept, words, pa.scalar(None, pa.string()))
-
-
-def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
-    fractions = FLOAT.replace("[.]", "[,]") if decimal == "," else FLOAT
-    return (
-        Meaning(BOOLEAN, _truth),
-        # Integers with missing cells become floats in a data frame.
-        Meaning(SHORT_INTEGER if has_missing else INTEGER, _to("int")),
-        Meaning(fractions, _decimal_comma if decimal == "," else _to("float")),
-        Meaning(DATE, _to("date")),
-    )
 
 
 def read_column(
     name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], tuple[str, ...]]:
     """Read a column of one file or several; all its words but `missing` decide what it means."""
-    import pyarrow.compute as pc
-
     words = words_of(columns)
     marked = words.among((*MISSING_MARKERS, *missing))
     met = words.count(marked)
@@ -170,24 +123,34 @@ def read_column(
     blank = known.null_count == len(known)
     split = partial(_split, columns=columns)
     if blank and not any(met):
-        return split(words.spread(_to("float")(known))), ()
-    for meaning in () if blank else _meanings(decimal, bool(met)):
-        values = meaning.read(known)
+        return split(words.spread(pc.cast(known, pa.float64()))), ()
+    gone = _told(name, met, ": {} read as missing.")
+    meanings = (
+        Meaning(BOOLEAN, pa.bool_()),
+        # Integers with missing cells become floats in a data frame.
+        Meaning(SHORT_INTEGER if met else INTEGER, pa.int64()),
+        Meaning(FLOAT.replace("[.]", "[,]") if decimal == "," else FLOAT, pa.float64()),
+        Meaning(DATE, pa.timestamp("us")),
+    )
+    for meaning in () if blank else meanings:
+        values = meaning.read(known, decimal)
         if values is not None:
-            notes = (*_dated(name, meaning), *_unclear(name, meaning, known), *_lost(name, met))
-            return split(words.spread(values)), notes
+            dated = (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
+            unclear = _unclear(name, known) if meaning.pattern == FLOAT else ()
+            return split(words.spread(values)), (*dated, *unclear, *gone)
     united = None if blank else _with_unit(name, known, decimal)
     if united is not None:
-        return split(words.spread(united[0])), (united[1], *_lost(name, met))
-    cells = words.cells
+        return split(words.spread(united[0])), (united[1], *gone)
     gaps = (*TEXT_MARKERS, *missing)
+    cells = words.cells
     if met:
         cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
     notes = _text_notes(name, pc.unique(known).drop_null())
-    lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
+    gone = _told(name, {w: n for w, n in met.items() if w in gaps}, ": {} read as missing.")
     if notes:
-        return split(cells), (*lost, *notes)
-    return split(cells), (*_kept(name, {w: n for w, n in met.items() if w not in gaps}), *lost)
+        return split(cells), (*gone, *notes)
+    kept = {w: n for w, n in met.items() if w not in gaps}
+    return split(cells), (*_told(name, kept, " is text: {} kept as text."), *gone)
 
 
 def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
@@ -196,16 +159,8 @@ def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
     return [column.slice(start, len(part)) for start, part in zip(starts, columns, strict=False)]
 
 
-def _dated(name: str, meaning: Meaning) -> tuple[str, ...]:
-    return (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
-
-
-def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
+def _unclear(name: str, words: Column) -> tuple[str, ...]:
     """Say where full stops may stand between thousands: all before three digits, or absent."""
-    import pyarrow.compute as pc
-
-    if meaning.pattern != FLOAT:
-        return ()
     for part in (words.slice(0, SAMPLE), words):
         if not pc.all(pc.match_substring_regex(part, THOUSANDS), min_count=0).as_py():
             return ()
@@ -220,19 +175,13 @@ def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
     )
 
 
-def _lost(name: str, met: dict[str, int]) -> tuple[str, ...]:
+def _told(name: str, met: dict[str, int], what: str) -> tuple[str, ...]:
+    """Say what became of words of a column; blank cells go without saying."""
     shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
-    return (f"Column {name!r}: {shown} read as missing.",) if shown else ()
-
-
-def _kept(name: str, met: dict[str, int]) -> tuple[str, ...]:
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
-    return (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
+    return (f"Column {name!r}{what.format(shown)}",) if shown else ()
 
 
 def _text_notes(name: str, words: Column) -> tuple[str, ...]:
-    import pyarrow.compute as pc
-
     if len(words) and pc.all(pc.match_substring_regex(words, DIGITS)).as_py():
         zeros = words.filter(pc.match_substring_regex(words, LEADING_ZEROS))
         if len(zeros):
@@ -245,9 +194,6 @@ def _text_notes(name: str, words: Column) -> tuple[str, ...]:
 
 def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
     """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     example, commas = "", FLOAT.replace("[.]", "[,]")
     for raw in raws:
         for column in raw.columns.values() if raw.separator == ";" else ():
@@ -266,9 +212,6 @@ def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
 
 def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | None:
     """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = pc.unique(known).drop_null().to_pylist()
     mark = "," if decimal == "," else None
     for part in (words[:100], words):
@@ -288,8 +231,6 @@ def type_columns(
     raws: Sequence[RawTable], decimal: str | None, missing: tuple[str, ...] = ()
 ) -> tuple[list[pa.Table], tuple[str, ...]]:
     """Read the columns of text tables; a column of several tables means the same in all."""
-    import pyarrow as pa
-
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
     mark, said = _decimal_of(raws) if decimal is None else (decimal, ())
