@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, final
 
 import numpy as np
@@ -63,7 +63,7 @@ class Shrinkage(Single, RowSeparable):
     def shares(self) -> tuple[float, float, float]:
         """The numbers a, b and c."""
 
-    @property
+    @cached_property
     def strengths(self) -> tuple[float, float, float]:
         """The same times alpha."""
         a, b, c = self.shares
