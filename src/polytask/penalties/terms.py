@@ -175,7 +175,9 @@ class AbsoluteTerm(Single):
     @final
     def scaled(self, factor: float) -> Penalty:
         """Return `factor` (>= 0) times the penalty."""
-        copy: Penalty = changed(self, alpha=self.strength * nonnegative(factor, "factor", "scaled"))
+        copy: Penalty = changed(
+            self, alpha=self.strength * nonnegative(factor, "factor", "scaled")
+        )
         return copy
 
     @final
