@@ -143,6 +143,17 @@ def shrink_rows(W: Array, amount: Array) -> Array:
     return W * gain[:, None]
 
 
+def simplex_levels(rows: Array, radius: float | Array) -> Array:
+    """Return for each row the level above which its absolute entries add up to the radius."""
+    # With the entries in descending order, what the first k of them exceed a level by adds up
+    # to the radius at (sum of k - radius) / k. This is largest at the k that the level leaves.
+    xp = namespace(rows)
+    sums = xp.cumulative_sum(xp.sort(xp.abs(rows), axis=1, descending=True), axis=1)
+    counts = 1 + counting(rows.shape[1], rows)
+    levels = xp.max((sums - per_entry(radius)) / counts, axis=1)
+    return clip(levels, 0.0, None)
+
+
 def per_row(step: float | Array, rows: Array) -> Array:
     """Return a step as a float, or as one value for each row, in the dtype of `rows`."""
     # A NumPy scalar would turn float32 rows into float64.

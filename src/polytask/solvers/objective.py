@@ -257,6 +257,11 @@ class Objective(Minimand):
         loose = nonsmooth is None or getattr(nonsmooth, "strength", None) == 0.0
         if self.datafit.is_quadratic or not loose:
             return False
+        if isinstance(nonsmooth, Conjugate):
+            # Conjugates are finite both ways where what is allowed is bounded.
+            ones = np.ones_like(W)
+            if min(nonsmooth.feasible_scale(ones), nonsmooth.feasible_scale(-ones)) == np.inf:
+                return False
         smooth: object = self.smooth
         members = smooth.members if isinstance(smooth, Sum) else (smooth,)
         if any(isinstance(member, L2) and member.strength for member in members):
