@@ -186,8 +186,8 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         )
     if isinstance(model, BayesianMultiTaskModel):
         raise IncompatibleError(
-            f"adapt holds the prior of numbers or of classes, not that of {name}: fit it again with "
-            "the new rows, or adapt a MultiTaskModelCV of the same rows."
+            f"adapt holds the prior of numbers or of classes, not that of {name}: fit it again "
+            "with the new rows, or adapt a MultiTaskModelCV of the same rows."
         )
     if not isinstance(model, MultiTaskEstimator):
         allowed = "a fitted estimator of polytask"
@@ -196,7 +196,7 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         raise DataError(sentence("model", OWNER, "fitted before", f"a {name} that is not"))
     if isinstance(model, AutoEstimator):
         able = [label for label, member in model.members_.items() if _is_able(member)]
-        use = f"model.members_[{able[0]!r}]" if able else "MultiTaskModelCV"
+        use = f"model.members_[{able[0]!r}]" if able else "a MultiTaskModelCV"
         raise IncompatibleError(
             f"adapt needs one model; {name} is a weighted mean of {len(model.members_)} "
             f"({', '.join(map(repr, model.members_))}): adapt {use}"
