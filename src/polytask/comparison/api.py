@@ -332,7 +332,7 @@ def compare(
     shares = gradient_shares(encoded, outcomes, OWNER)
     found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
     for doubt in found:
-        warnings.warn(str(doubt), DataWarning, stacklevel=2)
+        warnings.warn(DataWarning(doubt), stacklevel=2)
     lock = make_lock(study, encoded, choices, loss, chosen, extras, allow_leak)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()

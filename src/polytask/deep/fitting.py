@@ -49,6 +49,7 @@ from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
 from polytask.deep.training.settings import Settings, default_identity, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
@@ -257,13 +258,8 @@ def _tell_idle(model: Any, data: TaskData, owner: str) -> None:  # noqa: ANN401
     """Warn of a balancer that has nothing to do where the gradients of tasks are orthogonal."""
     own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
     if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
-        warnings.warn(
-            f"The balancer {type(model.balancer).__name__} of {owner} does nothing at "
-            "balance_at='representation' where each row belongs to one task: the gradients of "
-            "tasks are orthogonal there. Set balance_at='parameters'.",
-            DataWarning,
-            stacklevel=5,
-        )
+        fields = {"balancer": type(model.balancer).__name__, "owner": owner}
+        warnings.warn(DataWarning(LazyMessage("warn.idle_balancer", fields)), stacklevel=5)
 
 
 @torch.no_grad()
