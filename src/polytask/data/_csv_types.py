@@ -41,9 +41,9 @@ FLOAT = (
     r"^[+-]?((0|[1-9][0-9]{0,14})([eE][+-]?[0-9]+)?"
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
-# Numbers with full stops that may stand between thousands.
 # A decimal comma: up to three digits before it and three behind may be thousands.
-DECIMALS = r"^[+-]?0?,|[0-9]{4},|,([0-9]{1,2}|[0-9]{4,})$"
+DECIMALS = r"^[+-]?(0?|[0-9]{4,}),|,([0-9]{1,2}|[0-9]{4,})$"
+# Numbers with full stops that may stand between thousands.
 THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"

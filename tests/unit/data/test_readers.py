@@ -170,6 +170,10 @@ def test_decimal_comma(read):
     )
     # Thousands look like decimals of three digits; full stops elsewhere are the decimal mark.
     assert read("x;y\n1,500;2\n1,700;3\n").table["x"].tolist() == ["1,500", "1,700"]
+    assert read("x;y\n1,500;12345\n1,700;3\n").table["x"].tolist() == ["1,500", "1,700"]
+    for plain in ("0,500", "-,500", "1234,500"):
+        found = read(f"x;y\n1,500;2\n{plain};3\n")
+        assert found.table["x"].tolist() == [1.5, float(plain.replace(",", "."))]
     assert read("x;y\n1,5;2.5\n1,7;3.5\n").table["x"].tolist() == ["1,5", "1,7"]
     assert read("x;y\n1,5;2\n1,7;3\n", decimal=".").table["x"].tolist() == ["1,5", "1,7"]
     assert read('x|y\n"1,5"|2\n"1,7"|3\n').notes[1] == (
