@@ -21,6 +21,7 @@ from _nets import table, versions
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
 from polytask.deep.balancing import StatefulBalancer, UPGrad
 from polytask.deep.network import Plan
+from polytask.deep.regularise import Penalties
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard, MMoE
 from polytask.deep.training.engine import Engine, compile_layers
@@ -86,9 +87,18 @@ def stepper(case: Case, device: torch.device) -> Callable[[], None]:
         None,
     )
     weights = torch.ones(case.n_tasks, device=device)
-    run = _Run(network, [batch], Training(), tuple(range(case.n_tasks)), weights)
-    run.engine = Engine(device, mixed=case.mixed)
-    run.balance = StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None
+    run = _Run(
+        network=network,
+        batches=[batch],
+        training=Training(),
+        tasks=tuple(range(case.n_tasks)),
+        weights=weights,
+        held_out=None,
+        everything=[batch],
+        balance=StatefulBalancer(UPGrad(), case.n_tasks) if case.balanced else None,
+        penalties=Penalties(network, {}),
+        engine=Engine(device, mixed=case.mixed),
+    )
     network.train()
     tally = Tally(case.n_tasks)
     return lambda: run._step([batch], tally)

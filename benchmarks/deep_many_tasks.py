@@ -18,8 +18,10 @@ import torch
 
 from polytask.deep import MLP, DeepMultiTaskRegressor, Training
 from polytask.deep.network import Plan
+from polytask.deep.regularise import Penalties
 from polytask.deep.rows import RowBatch
 from polytask.deep.sharing import Hard
+from polytask.deep.training.engine import Engine
 from polytask.deep.training.history import Tally
 from polytask.deep.training.loop import _Run
 from polytask.losses import Loss, Multinomial, Squared
@@ -42,7 +44,18 @@ def step_ms(n_tasks: int, one: bool, loss: Loss, classes: int) -> float:
     trunk = MLP((256, 256, 256))
     plan = Plan(trunk, Hard(), FEATURES, (loss,) * n_tasks, (classes,) * n_tasks, "float32")
     network, rows = plan.build(torch.device("cpu")), batch(n_tasks, one, classes)
-    run = _Run(network, [rows], Training(), tuple(range(n_tasks)), torch.ones(n_tasks))
+    run = _Run(
+        network=network,
+        batches=[rows],
+        training=Training(),
+        tasks=tuple(range(n_tasks)),
+        weights=torch.ones(n_tasks),
+        held_out=None,
+        everything=[rows],
+        balance=None,
+        penalties=Penalties(network, {}),
+        engine=Engine(torch.device("cpu")),
+    )
     tally = Tally(n_tasks)
     for _ in range(3):
         run._step([rows], tally)

@@ -34,7 +34,8 @@ import polytask
 from polytask._estimator.problem import read_outcomes, read_problem
 from polytask.comparison.answer import Answer, Judge, make_answer, make_boards
 from polytask.comparison.boards import Board, Chosen, choose_all
-from polytask.comparison.plan import Choices, Plan, facts_of, make_plan
+from polytask.comparison.options import Options
+from polytask.comparison.plan import Plan, facts_of, make_plan
 from polytask.comparison.verdict import VERDICTS
 from polytask.comparison.work import Record, run_unit
 from polytask.selection.candidates import compared_models
@@ -171,7 +172,7 @@ def judged(X: Array, y: Array, task: NDArray[np.intp], models: str) -> Judged:
     data = read_problem(X, y, task, None, None)
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)
-    choices = Choices(LISTS[models], None, None, None, False, models == "quick", 0)
+    choices = Options(models=LISTS[models], quick=models == "quick")
     facts = facts_of(study, problem, losses, choices)
     plan = make_plan(study, facts, choices, METRIC, (METRIC,))
     records: dict[str, Record] = {unit.key: run_unit(study, unit) for unit in plan.units}

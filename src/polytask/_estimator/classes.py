@@ -2,18 +2,104 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.utils import ClassifierTags, RegressorTags, Tags
+from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import outputs
 from polytask._estimator.base import MultiTaskEstimator
 from polytask._estimator.outcomes import Outcomes
+from polytask._estimator.outputs import RowsFunction
 from polytask._estimator.query import Query
 from polytask.data import Form
 from polytask.losses import LOSSES, Loss, Multinomial
+
+
+class RegressorMixin(MultiTaskEstimator, ABC):
+    """Tags of an estimator of numbers."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a regressor."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "regressor"
+        tags.regressor_tags = RegressorTags()
+        return tags
+
+
+class ProbabilityMixin(MultiTaskEstimator, ABC):
+    """Class probabilities in every form of the data."""
+
+    @abstractmethod
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
+        """Return the class probabilities of the rows of a query."""
+
+    def _has_probabilities(self) -> bool:
+        """Say whether there are class probabilities: of some estimators parameters decide."""
+        return True
+
+    @available_if(lambda self: self._has_probabilities())  # type: ignore[untyped-decorator]
+    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return class probabilities.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes), list of ndarray, or mapping
+            In the order of ``classes_``, 0 for classes that a task lacks, NaN in rows of tasks
+            of numbers; for a target matrix a list with one array per target, None for targets
+            that are numbers; for a mapping a mapping.
+        """
+        return self._class_probabilities(self._read(X, task))
+
+
+class DecisionMixin(ProbabilityMixin, ABC):
+    """Class probabilities, and the values that they are computed from."""
+
+    @abstractmethod
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
+        """Return the decision values of the rows of a query."""
+
+    def _has_decisions(self) -> bool:
+        """Say whether there are decision values."""
+        return True
+
+    @available_if(lambda self: self._has_decisions())  # type: ignore[untyped-decorator]
+    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
+        """Return decision values: what is turned into probabilities, such as log odds.
+
+        Parameters
+        ----------
+        X, task
+            As in :meth:`predict`.
+
+        Returns
+        -------
+        ndarray of shape (n,) or (n, n_classes), or mapping
+            For two classes positive where the second is predicted; for several -inf for
+            classes that a task lacks. For a target matrix of shape (n, columns): one column
+            per target of two classes, and one per class of a target of several.
+        """
+        return self._class_decisions(self._read(X, task))
+
+
+class ClassifierMixin(ProbabilityMixin, ABC):
+    """Class probabilities, and the tags of a classifier."""
+
+    def __sklearn_tags__(self) -> Tags:
+        """Say that this is a classifier."""
+        tags = super().__sklearn_tags__()
+        tags.estimator_type = "classifier"
+        tags.classifier_tags = ClassifierTags()
+        return tags
 
 
 def keep_classes(model: Any, outcomes: Outcomes) -> None:  # noqa: ANN401 - a fitted estimator
@@ -73,6 +159,14 @@ class ClassTasks(Protocol):
     def probabilities(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401
         """Return the class probabilities, shape (n_rows, classes of the task)."""
         ...
+
+
+def joint_probabilities(query: Query, function: RowsFunction, n_tasks: int) -> Any:  # noqa: ANN401
+    """Return class probabilities where all tasks have the same classes."""
+    if query.codes is None:
+        n, X = query.n_rows, query.data.X
+        return [function(X, np.full(n, t)) for t in range(n_tasks)]
+    return outputs.split(query, outputs.by_row(query, function))
 
 
 def probabilities(linear: ClassTasks, query: Query) -> Any:  # noqa: ANN401 - array, list, mapping

@@ -14,18 +14,11 @@ from sklearn import config_context
 from sklearn.base import clone, is_classifier, is_regressor
 from sklearn.pipeline import Pipeline
 from sklearn.utils import Tags, get_tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import has_fit_parameter
 
 from polytask._checks import sentence
-from polytask._estimator import (
-    MultiTaskEstimator,
-    Outcomes,
-    Query,
-    classification,
-    outputs,
-    regression,
-)
+from polytask._estimator import Outcomes, Query, classification, outputs, regression
+from polytask._estimator.classes import DecisionMixin
 from polytask.data import Form, Splitter, TaskData, as_splits
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 from polytask.losses import Squared
@@ -221,16 +214,7 @@ Floats = NDArray[np.float64]
 ClassFunction = Callable[[Any, Any], Floats]
 
 
-def inner_has(method: str) -> Callable[[Baseline], bool]:
-    """Say whether the wrapped estimator has a method."""
-
-    def check(baseline: Baseline) -> bool:
-        return hasattr(baseline.estimator, method)
-
-    return check
-
-
-class Baseline(MultiTaskEstimator):
+class Baseline(DecisionMixin):
     """Base of the baselines: a leaf class fits, and gives the values of one task."""
 
     estimator: Any
@@ -262,22 +246,13 @@ class Baseline(MultiTaskEstimator):
         allowed = "a scikit-learn regressor or classifier"
         raise ParameterError(sentence("estimator", owner, allowed, repr(self.estimator)))
 
-    @available_if(inner_has("predict_proba"))  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities, if the estimator has them.
+    def _has_probabilities(self) -> bool:
+        return hasattr(self.estimator, "predict_proba")
 
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
+    def _has_decisions(self) -> bool:
+        return hasattr(self.estimator, "decision_function")
 
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``, 0 for classes that a task lacks; for a target
-            matrix a list with one array per target; for a mapping a mapping.
-        """
-        query = self._read(X, task)
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
         if query.codes is None:
             function, tasks = self._probabilities, range(len(self.tasks_))
             return [self._target_values(query.data.X, t, function, 0.0) for t in tasks]
@@ -294,24 +269,8 @@ class Baseline(MultiTaskEstimator):
         values[:, at] = function(X, task)
         return values
 
-    @available_if(inner_has("decision_function"))  # type: ignore[untyped-decorator]
-    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return decision values, if the estimator has them.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_classes), or mapping
-            For two classes positive where the second is predicted; for several -inf for
-            classes that a task lacks. A task of one class has the constant 1 or -1. For a
-            target matrix of shape (n, columns): one column per target of two classes, and one
-            per class of a target of several.
-        """
-        query = self._read(X, task)
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
+        # A task of one class has the constant 1 or -1.
         if query.codes is None:
             every = [
                 self._target_values(query.data.X, t, self._decisions, -np.inf)

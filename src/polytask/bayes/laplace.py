@@ -1,4 +1,4 @@
-"""Classes: the Laplace approximation of the evidence of a prior."""
+"""Classes, counts, amounts and numbers: the Laplace approximation of the evidence of a prior."""
 
 from __future__ import annotations
 
@@ -14,19 +14,16 @@ import scipy.linalg.lapack
 
 from polytask.bayes.blocks import Array
 from polytask.bayes.choose import Candidate, Trials, choose
+from polytask.bayes.label_losses import Dispersions, LabelLosses
 from polytask.bayes.laplace_mode import (
     Beliefs,
     Mode,
     NewtonSteps,
     Point,
-    curvatures,
-    loss_value,
     posterior_mode,
-    residuals,
-    third_derivative,
 )
 from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
-from polytask.bayes.prior import Mask, Model, NoVariation, Scalar, Structure
+from polytask.bayes.prior import Model, NoVariation, Scalar, Structure
 from polytask.bayes.row_kernel import RowKernel
 from polytask.bayes.search import Likelihood, inner_slope, maximise
 
@@ -54,17 +51,18 @@ class Evidence:
     precision_gradient: Array | None
     second_moment: Array
     weights: Array
+    dispersions: Dispersions
 
 
 def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evidence:
     """Return the marginal likelihood at a mode, and its gradient."""
     # The mode moves with the prior, and the curvature with the mode, so the gradient has a term
     # with the third derivative of the loss; it is exact for the approximation.
+    losses = beliefs.losses
+    variances = [posterior.variances(mode.inverse_root) for posterior in mode.posteriors]
     pulls = [
-        posterior.rows.project(
-            -0.5 * third_derivative(posterior.rows, eta) * posterior.variances(mode.inverse_root)
-        )
-        for posterior, eta in zip(mode.posteriors, mode.etas, strict=True)
+        posterior.rows.project(-0.5 * losses.third_derivatives(posterior.rows, eta) * own)
+        for posterior, eta, own in zip(mode.posteriors, mode.etas, variances, strict=True)
     ]
     shift = _mean_shift(mode, pulls)
     turned = np.zeros_like(mode.point.alpha)
@@ -74,11 +72,18 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     gradient, second, explicit = derivative(mode, beliefs.spread, turned)
     weights = np.sum(mode.point.alpha**2, axis=0) - explicit
     value = -mode.objective - 0.5 * mode.log_determinant
+    parts = []
+    if losses.dispersed:
+        w = Point(shift, turned).coefficients(beliefs.spread)
+        blocks = [posterior.rows for posterior in mode.posteriors]
+        changes = [rows.eta(w[rows.tasks]) for rows in blocks]
+        parts = list(zip(blocks, mode.etas, variances, changes, strict=True))
+    dispersions = losses.dispersions(parts)
     if beliefs.precision is None:
-        return Evidence(value, gradient, None, second, weights)
+        return Evidence(value, gradient, None, second, weights, dispersions)
     value += 0.5 * float(np.log(beliefs.precision).sum())
     by_precision = _precision_gradient(mode, beliefs.precision, shift)
-    return Evidence(value, gradient, by_precision, second, weights)
+    return Evidence(value, gradient, by_precision, second, weights, dispersions)
 
 
 def _everywhere(mode: Mode, spread: Spread, turned: Array) -> tuple[Array, Array, Array]:
@@ -142,6 +147,7 @@ class Found:
     mean_slope: float
     second: Array
     mean_second: float
+    dispersions: Dispersions
     converged: bool
     point: Point
     posterior: tuple[Beliefs, Mode] | None
@@ -153,7 +159,7 @@ class Engine(ABC):
     copies: Array
 
     @abstractmethod
-    def at(self, factor: Array, mean_variance: float | None) -> Found:
+    def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
         """Evaluate a prior. Shapes: factor (q, r)."""
 
 
@@ -174,9 +180,9 @@ class WeightEngine(Engine):
         self._every, self.copies = copies, copies[self._varying]
         self.point: Point | None = None
 
-    def at(self, factor: Array, mean_variance: float | None) -> Found:
+    def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
         """Evaluate a prior."""
-        beliefs = self._beliefs(factor, mean_variance)
+        beliefs = self._beliefs(factor, mean_variance, losses)
         mode = self._mode(beliefs)
         found = evidence(mode, beliefs, independent=self._independent)
         moment = mode.point.mean**2
@@ -192,22 +198,25 @@ class WeightEngine(Engine):
             mean_slope=mean_slope,
             second=found.second_moment,
             mean_second=float(moment[1:] @ several) / max(float(several.sum()), 1.0),
+            dispersions=found.dispersions,
             converged=mode.converged,
             point=mode.point,
             posterior=(beliefs, mode),
         )
 
-    def posterior(self, factor: Array, mean_variance: float | None) -> tuple[Beliefs, Mode]:
+    def posterior(
+        self, factor: Array, mean_variance: float | None, losses: LabelLosses
+    ) -> tuple[Beliefs, Mode]:
         """Return a prior and its posterior."""
-        beliefs = self._beliefs(factor, mean_variance)
+        beliefs = self._beliefs(factor, mean_variance, losses)
         return beliefs, self._mode(beliefs)
 
-    def _beliefs(self, factor: Array, mean_variance: float | None) -> Beliefs:
+    def _beliefs(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Beliefs:
         precision = np.full(self._labelled.width, FLAT_DEVIATION**-2.0)
         if mean_variance is not None:
             precision[1:] = 1.0 / mean_variance
         zeros = np.zeros(self._labelled.width)
-        return Beliefs(Spread.of(factor, self._varying), precision, zeros)
+        return Beliefs(Spread.of(factor, self._varying), precision, zeros, losses)
 
     def _mode(self, beliefs: Beliefs) -> Mode:
         """Return the posterior mode, starting at the last one if that is nearer than zero."""
@@ -218,15 +227,6 @@ class WeightEngine(Engine):
         mode = posterior_mode(self._blocks, beliefs, starts)
         self.point = mode.point
         return mode
-
-
-@dataclass(frozen=True, eq=False)
-class _Labels:
-    """Labels and weights as the losses take them."""
-
-    y: Array
-    weight: Array
-    normal: Mask | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -241,19 +241,19 @@ class _Dual:
 class _KernelSteps(NewtonSteps[_Dual, tuple[Array, Array]]):
     """Newton's method in the space of the rows."""
 
-    def __init__(self, K: Array, labels: _Labels) -> None:
-        self.K, self.labels = K, labels
+    def __init__(self, K: Array, labels: Labelled, losses: LabelLosses) -> None:
+        self.K, self.labels, self.losses = K, labels, losses
 
     def at(self, a: Array) -> _Dual:
         """Return a point with its objective."""
         return self._valued(a, self.K @ a)
 
     def _valued(self, a: Array, eta: Array) -> _Dual:
-        return _Dual(a, eta, loss_value(self.labels, eta) + 0.5 * float(a @ eta))
+        return _Dual(a, eta, self.losses.value(self.labels, eta) + 0.5 * float(a @ eta))
 
     def model(self, here: _Dual) -> tuple[Array, Array]:
         """Return the roots of the curvatures, and the factor of ``I + D^1/2 K D^1/2``."""
-        root = np.sqrt(curvatures(self.labels, here.eta))
+        root = np.sqrt(self.losses.curvatures(self.labels, here.eta))
         inner = self.K * root[:, None]
         inner *= root
         inner[np.diag_indices(len(inner))] += 1.0
@@ -265,7 +265,7 @@ class _KernelSteps(NewtonSteps[_Dual, tuple[Array, Array]]):
         """Return the minimum of the quadratic model (Rasmussen and Williams, algorithm 3.1)."""
         # As a change of a, for the level is so wide that a itself loses digits in K a.
         root, lower = model
-        pull = residuals(self.labels, here.eta)
+        pull = self.losses.residuals(self.labels, here.eta)
         gap = pull - here.a
         solved = scipy.linalg.cho_solve((lower, True), root * (self.K @ gap), check_finite=False)
         change = gap - root * solved
@@ -289,16 +289,17 @@ class KernelEngine(Engine):
         self._kernel = RowKernel(self._X, labelled.offsets)
         self._offsets = labelled.offsets.tolist()
         self._active = int(np.count_nonzero(labelled.counts))
-        self._labels = _Labels(labelled.y, labelled.weight)
+        self._labels = labelled
         self.copies = np.array([1.0, float(copies[1:].sum())])
         self._last = np.zeros(len(labelled.y))
 
-    def at(self, factor: Array, mean_variance: float | None) -> Found:
+    def at(self, factor: Array, mean_variance: float | None, losses: LabelLosses) -> Found:
         """Evaluate a prior."""
         level = FLAT_DEVIATION**2
         own = np.sum(factor**2, axis=1)
         variances = np.array([level if mean_variance is None else mean_variance, *own[:2]])
-        steps = _KernelSteps(self._kernel.covariance(variances) + level, self._labels)
+        K = self._kernel.covariance(variances) + level
+        steps = _KernelSteps(K, self._labels, losses)
         starts = [steps.at(np.zeros(len(self._last))), steps.at(self._last)]
         here, converged = steps.minimum(min(starts, key=lambda start: start.value))
         self._last = here.a
@@ -312,8 +313,9 @@ class KernelEngine(Engine):
         kept = 1.0 - np.diagonal(R)
         R *= root[:, None]
         R *= root
-        third = third_derivative(self._labels, here.eta)
-        curved = root**2
+        losses, curved = steps.losses, root**2
+        third = losses.third_derivatives(self._labels, here.eta)
+        variance = np.divide(kept, curved, out=np.zeros_like(third), where=curved > 0)
         pull = -0.5 * kept * np.divide(third, curved, out=np.zeros_like(third), where=curved > 0)
         moved = pull - scipy.linalg.blas.dsymv(1.0, R, steps.K @ pull, lower=1)
         traces = self._kernel.traces(R)
@@ -328,6 +330,7 @@ class KernelEngine(Engine):
             mean_slope=float(slopes[0]),
             second=np.diag(variances[1:] + variances[1:] ** 2 * explicit[1:] / tasks),
             mean_second=float(variances[0] + variances[0] ** 2 * explicit[0] / d),
+            dispersions=losses.dispersions([(self._labels, here.eta, variance, steps.K @ moved)]),
             converged=converged,
             point=self._point(here.a, float(variances[0])),
             posterior=None,
@@ -364,6 +367,7 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         self.q, self.n_rows = len(self.engine.copies), problem.count
         self.size = self.structure.n_parameters(self.q)
         self.learns_mean = model.gaussian_mean and len(problem.copies) > 1
+        self._losses = problem.losses
 
     @property
     def active(self) -> int:
@@ -375,22 +379,28 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         if second is None:
             second = self.problem.first_guess(self.engine.copies)
         features = max(float(self.problem.copies[1:].sum()), 1.0)
-        tail = [-0.5 * np.log(features)] if self.learns_mean else []
-        return np.concatenate([self.structure.start(second), tail])
+        mean = [-0.5 * np.log(features)] if self.learns_mean else []
+        return np.concatenate([self.structure.start(second), mean, self._losses.log_dispersions])
 
     def bounds(self) -> Array:
         """Return lower and upper bounds."""
-        bounds = np.tile([[-np.inf], [np.inf]], (1, self.size + self.learns_mean))
-        if self.learns_mean:
-            bounds[:, -1] = _LOG_DEVIATIONS
-        return bounds
+        own = np.tile([[-np.inf], [np.inf]], (1, self.size))
+        mean = np.array(_LOG_DEVIATIONS)[:, None][:, : self.learns_mean]
+        return np.concatenate([own, mean, self._losses.bounds], axis=1)
+
+    def units(self, at: LaplaceEvaluation) -> Array:
+        """Return the units of the search; the standard error of a log dispersion is known."""
+        units, dispersed = super().units(at), self._losses.dispersed
+        count = np.maximum(at.found.dispersions.weight[dispersed], 1.0)
+        units[len(units) - len(dispersed) :] = np.sqrt(2.0 * max(self.active, 1) / count)
+        return units
 
     def evaluate(self, params: Array) -> LaplaceEvaluation:
         """Return minus the log evidence and the log priors of the parameters."""
         own, structure = params[: self.size], self.structure
         factor = structure.factor(own, self.q)
         mean = self.mean_variance(params)
-        found = self.engine.at(factor, mean)
+        found = self.engine.at(factor, mean, self.losses(params))
         pull, pull_slope = structure.log_prior(own, self.q)
         wide = 0.5 / WIDEST**2
         slope = wide * np.diag(self.engine.copies) - found.slope
@@ -399,6 +409,7 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         if mean is not None:
             value += wide * mean
             gradient = np.append(gradient, 2.0 * mean * (wide - found.mean_slope))
+        gradient = np.append(gradient, -found.dispersions.slope)
         inner = np.abs(inner_slope(params, gradient, self.bounds()))
         return LaplaceEvaluation(
             params=params.copy(),
@@ -413,12 +424,16 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
     def expected(self, at: LaplaceEvaluation) -> Array:
         """Return the parameters after an EM step."""
         own = self.structure.start(at.found.second)
-        tail = [0.5 * np.log(at.found.mean_second)] if self.learns_mean else []
-        return np.concatenate([own, tail])
+        mean = [0.5 * np.log(at.found.mean_second)] if self.learns_mean else []
+        return np.concatenate([own, mean, at.found.dispersions.expected])
 
     def mean_variance(self, params: Array) -> float | None:
         """Return the variance of the mean coefficients, None if it is not learned."""
-        return float(np.exp(2.0 * params[-1])) if self.learns_mean else None
+        return float(np.exp(2.0 * params[self.size])) if self.learns_mean else None
+
+    def losses(self, params: Array) -> LabelLosses:
+        """Return the losses of the labels, with their dispersions."""
+        return self._losses.at(params[self.size + self.learns_mean :])
 
     def posterior(self, at: LaplaceEvaluation) -> tuple[Beliefs, Mode]:
         """Return a prior and its posterior in the weights."""
@@ -428,7 +443,7 @@ class LaplaceMarginal(Likelihood[LaplaceEvaluation]):
         q = len(engine.copies)
         engine.point = Point(at.found.point.mean, at.found.point.alpha[:, :q])
         factor = self.structure.factor(at.params[: self.size], q)
-        return engine.posterior(factor, self.mean_variance(at.params))
+        return engine.posterior(factor, self.mean_variance(at.params), self.losses(at.params))
 
 
 class Problem:
@@ -441,6 +456,9 @@ class Problem:
         self.copies = np.ones(labelled.width)
         if n_features is not None:
             self.copies[-1] = n_features - (labelled.width - 2)
+        # Half of what the labels vary by is a guess at what is noise.
+        known = labelled.losses.mean_losses(labelled, np.zeros(len(labelled.y)))
+        self.losses = labelled.losses.estimated(0.5 * known)
         self._blocks: list[RowBlock] | None = None
         self._weights: dict[tuple[object, ...], WeightEngine] = {}
         self._kernel: KernelEngine | None = None

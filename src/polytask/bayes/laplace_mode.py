@@ -1,4 +1,4 @@
-"""The posterior mode of many logistic tasks with a common normal prior, by Newton's method."""
+"""The posterior mode of many tasks with a common normal prior, by Newton's method."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ import numpy as np
 import scipy.linalg
 from numpy.typing import NDArray
 
+from polytask.bayes.label_losses import LabelLosses
 from polytask.bayes.laplace_rows import BlockPosterior, RowBlock, Spread, block_posterior
-from polytask.losses import Logistic
 
 Array = NDArray[np.float64]
 
@@ -21,34 +21,18 @@ _TRUSTED, _NEARLY = 1e-10, 1e-20
 # A quadratic model is made anew when a step promises more than this share of the last one.
 _SLOW = 0.1
 _MAX_STEPS, _MAX_HALVINGS = 100, 40
-_LOSS = Logistic()
-
-
-class Scored(Protocol):
-    """Rows as their losses see them; see :class:`RowBlock`."""
-
-    @property
-    def y(self) -> Array:
-        """Labels."""
-
-    @property
-    def weight(self) -> Array:
-        """Weights."""
-
-    @property
-    def normal(self) -> NDArray[np.bool_] | None:
-        """Labels that are numbers."""
 
 
 @dataclass(frozen=True, eq=False)
 class Beliefs:
-    """The prior of all tasks: mu is known, or normal about 0."""
+    """The prior of all tasks, mu known or normal about 0, and what their labels lose."""
 
     # Shapes: precision (p,), mean (p,).
 
     spread: Spread
     precision: Array | None
     mean: Array
+    losses: LabelLosses = LabelLosses()  # noqa: RUF009 - immutable
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,38 +76,6 @@ class Mode:
     def mean_covariance(self) -> Array | None:
         """Posterior covariance of mu."""
         return None if self.inverse_root is None else self.inverse_root.T @ self.inverse_root
-
-
-def loss_value(rows: Scored, eta: Array) -> float:
-    """Return the weighted sum of the losses of a block."""
-    loss = _LOSS.value(rows.y, eta)
-    if rows.normal is not None:
-        loss = np.where(rows.normal, 0.5 * (rows.y - eta) ** 2, loss)
-    return float(np.sum(rows.weight * loss))
-
-
-def residuals(rows: Scored, eta: Array) -> Array:
-    """Return minus the first derivative of the loss of every row."""
-    residual = -_LOSS.gradient(rows.y, eta)
-    if rows.normal is not None:
-        residual = np.where(rows.normal, rows.y - eta, residual)
-    return np.asarray(rows.weight * residual)
-
-
-def curvatures(rows: Scored, eta: Array) -> Array:
-    """Return the second derivative of the loss of every row."""
-    curvature = _LOSS.curvature(rows.y, eta)
-    if rows.normal is not None:
-        curvature = np.where(rows.normal, 1.0, curvature)
-    return np.asarray(rows.weight * curvature)
-
-
-def third_derivative(rows: Scored, eta: Array) -> Array:
-    """Return the third derivative of the loss of every row."""
-    third = -_LOSS.curvature(rows.y, eta) * np.tanh(0.5 * eta)
-    if rows.normal is not None:
-        third = np.where(rows.normal, 0.0, third)
-    return np.asarray(rows.weight * third)
 
 
 class Valued(Protocol):
@@ -252,16 +204,18 @@ class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
 
     def _valued(self, point: Point, etas: list[Array]) -> _Here:
         spread, precision = self.beliefs.spread, self.beliefs.precision
+        losses = self.beliefs.losses
         value = 0.5 * float(np.sum(spread.times(point.alpha) * point.alpha))
         for rows, eta in zip(self.blocks, etas, strict=True):
-            value += loss_value(rows, eta)
+            value += losses.value(rows, eta)
         if precision is not None:
             value += 0.5 * float(precision @ point.mean**2)
         return _Here(point, etas, value)
 
     def model(self, here: _Here) -> _Quadratic:
         """Return the posteriors at the curvatures of a point."""
-        found = [curvatures(rows, eta) for rows, eta in zip(self.blocks, here.etas, strict=True)]
+        pairs = zip(self.blocks, here.etas, strict=True)
+        found = [self.beliefs.losses.curvatures(rows, eta) for rows, eta in pairs]
         posteriors = [
             block_posterior(rows, curvature, self.beliefs.spread)
             for rows, curvature in zip(self.blocks, found, strict=True)
@@ -278,7 +232,8 @@ class _BlockSteps(NewtonSteps[_Here, _Quadratic]):
     def target(self, model: _Quadratic, here: _Here) -> tuple[_Here, float]:
         """Return the minimum of the model, and the derivative towards it."""
         beliefs, point = self.beliefs, here.point
-        pulls = [residuals(rows, eta) for rows, eta in zip(self.blocks, here.etas, strict=True)]
+        pairs = zip(self.blocks, here.etas, strict=True)
+        pulls = [beliefs.losses.residuals(rows, eta) for rows, eta in pairs]
         target = self.at(model.minimum(here.etas, pulls, beliefs, len(point.alpha)))
         change = target.point.alpha - point.alpha
         slope = float(np.sum(beliefs.spread.times(point.alpha) * change))

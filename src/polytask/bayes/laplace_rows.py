@@ -1,4 +1,4 @@
-"""The rows of many logistic tasks, and what their posterior needs of a block."""
+"""The labelled rows of many tasks, and what their posterior needs of a block."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import solve_lower
+from polytask.bayes.label_losses import LabelLosses
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -32,7 +33,7 @@ class Labelled:
     """Labelled rows sorted by task."""
 
     # Shapes: Z (n_rows, p), y (m,), weight (m,), offsets (n_tasks + 1,), rows (m,), shift (p,),
-    # normal (m,).
+    # loss (m,), the position of the loss of every label among `losses`; None: all have the first.
 
     Z: Any
     y: Array
@@ -40,7 +41,8 @@ class Labelled:
     offsets: Index
     rows: Index | None = None
     shift: Array | None = None
-    normal: NDArray[np.bool_] | None = None
+    loss: Index | None = None
+    losses: LabelLosses = LabelLosses()  # noqa: RUF009 - immutable
 
     @property
     def n_tasks(self) -> int:
@@ -77,12 +79,12 @@ class Labelled:
 class RowBlock(ABC):
     """Some tasks and their rows; arrays have the shape (tasks, padded rows)."""
 
-    # Shapes: tasks (B,), y, weight (B, n), normal (B, n).
+    # Shapes: tasks (B,), y, weight (B, n), loss (B, n).
 
     tasks: Index
     y: Array
     weight: Array
-    normal: NDArray[np.bool_] | None
+    loss: Index | None
     width: int
 
     @abstractmethod
@@ -127,7 +129,7 @@ class PaddedRows(RowBlock):
         self.tasks = tasks
         self.y = source.y[self._labels]
         self.weight = source.weight[self._labels] * real
-        self.normal = None if source.normal is None else source.normal[self._labels]
+        self.loss = None if source.loss is None else source.loss[self._labels]
         self._source, self.width = source, source.width
         step = max(1, _BLOCK_ENTRIES // (len(tasks) * source.width))
         self._pieces = [slice(start, start + step) for start in range(0, n, step)]
@@ -187,7 +189,7 @@ class SparseRows(RowBlock):
         part = slice(int(source.offsets[task]), int(source.offsets[task + 1]))
         self.tasks = np.array([task], dtype=np.intp)
         self.y, self.weight = source.y[None, part], source.weight[None, part]
-        self.normal = None if source.normal is None else source.normal[None, part]
+        self.loss = None if source.loss is None else source.loss[None, part]
         rows = part if source.rows is None else source.rows[part]
         self._Z = sp.csr_array(source.Z[rows]).astype(np.float64)
         self._Z.sum_duplicates()

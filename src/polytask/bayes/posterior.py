@@ -11,12 +11,16 @@ import scipy.linalg
 from polytask._registry import saveable
 from polytask.bayes.blocks import Array, Block, Chosen, Index, RowSpace, opened_rows, solve_lower
 from polytask.bayes.correlated_rows import JointReduced, JointRows, reduced
-from polytask.bayes.laplace_mode import Beliefs, Mode, Point, curvatures, posterior_mode, residuals
+from polytask.bayes.label_losses import LabelLoss, LabelLosses
+from polytask.bayes.laplace_mode import Beliefs, Mode, Point, posterior_mode
 from polytask.bayes.laplace_rows import Labelled, RowBlock, Spread, row_blocks
 from polytask.bayes.prior import Prior, factor_of
+from polytask.losses import Squared
 
 # Of a row that nothing but itself speaks for, this share of its noise counts as left.
 _NO_ROOM = 1e-9
+# What the rows of an approximation lose.
+_OF_NORMAL_ROWS = LabelLoss(Squared(), dispersion=1.0)
 # Share of the largest moment that is added to those of columns that depend on each other.
 _RIDGE = 1e-12
 
@@ -276,14 +280,15 @@ class ClassPosterior:
     def _joined(self, labelled: Labelled, tasks: Index) -> Labelled:
         """Put the normal rows of known tasks in front of their new rows."""
         old = self._pieces(max(self.n_tasks, int(tasks.max(initial=-1)) + 1))
-        Z, y, weight, normal, counts = [], [], [], [], []
+        Z, y, weight, loss, counts = [], [], [], [], []
         for k, t in enumerate(tasks.tolist()):
             new = np.arange(labelled.offsets[k], labelled.offsets[k + 1])
             held = self.rows[old[t]]
             Z += [held, labelled.take(new)]
             y += [self.response[old[t]], labelled.y[new]]
             weight += [np.ones(len(held)), labelled.weight[new]]
-            normal += [np.ones(len(held), dtype=bool), np.zeros(len(new), dtype=bool)]
+            fresh = np.zeros(len(new), np.intp) if labelled.loss is None else labelled.loss[new]
+            loss += [np.full(len(held), len(labelled.losses.kinds)), fresh]
             counts.append(len(held) + len(new))
         offsets = np.cumsum([0, *counts]).astype(np.intp)
         p = self.rows.shape[1]
@@ -292,7 +297,8 @@ class ClassPosterior:
             y=np.concatenate([np.zeros(0), *y]),
             weight=np.concatenate([np.zeros(0), *weight]),
             offsets=offsets,
-            normal=np.concatenate([np.zeros(0, dtype=bool), *normal]),
+            loss=np.concatenate([np.zeros(0, np.intp), *loss]),
+            losses=LabelLosses((*labelled.losses.kinds, _OF_NORMAL_ROWS)),
         )
 
 
@@ -321,7 +327,7 @@ def spanned(problems: Sequence[Labelled]) -> tuple[RowSpace, list[Labelled]]:
 def posterior_within(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, float]:
     """Return :func:`posterior_under` for rows in the columns of the prior."""
     spread = Spread.from_covariance(prior.covariance, prior.varying)
-    beliefs = Beliefs(spread, None, prior.mean)
+    beliefs = Beliefs(spread, None, prior.mean, labelled.losses)
     start = Point(prior.mean.copy(), np.zeros((labelled.n_tasks, len(prior.varying))))
     mode = posterior_mode(row_blocks(labelled), beliefs, [start])
     value = -mode.objective - 0.5 * mode.log_determinant
@@ -340,7 +346,7 @@ def class_posterior(
     offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
     rows, response = np.zeros((offsets[-1], p)), np.zeros(offsets[-1])
     for posterior, eta in zip(mode.posteriors, mode.etas, strict=True):
-        A, r = _normal_rows(posterior.rows, eta)
+        A, r = _normal_rows(posterior.rows, eta, beliefs.losses)
         own = counts[posterior.rows.tasks]
         real = np.arange(A.shape[1]) < own[:, None]
         places = (offsets[posterior.rows.tasks][:, None] + np.arange(A.shape[1]))[real]
@@ -353,10 +359,10 @@ def _is_long(rows: RowBlock) -> bool:
     return int(rows.y.shape[1]) >= rows.width
 
 
-def _normal_rows(rows: RowBlock, eta: Array) -> tuple[Array, Array]:
+def _normal_rows(rows: RowBlock, eta: Array, losses: LabelLosses) -> tuple[Array, Array]:
     """Return rows and targets of the quadratic approximation, shapes (B, k, p) and (B, k)."""
-    curvature = curvatures(rows, eta)
-    right = curvature * eta + residuals(rows, eta)
+    curvature = losses.curvatures(rows, eta)
+    right = curvature * eta + losses.residuals(rows, eta)
     if not _is_long(rows):
         # A row without any curvature left says nothing.
         root = np.sqrt(np.maximum(curvature, np.finfo(float).tiny))

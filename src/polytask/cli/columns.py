@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest
-from polytask.cli.options import option
+from polytask._options import option
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from polytask._checks import nonnegative
+from polytask._options import option
 from polytask.cli.columns import Splitting
 from polytask.cli.console import (
     DONE,
@@ -21,9 +20,10 @@ from polytask.cli.console import (
     say_whole,
 )
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
-from polytask.cli.models import Learning, known_models, known_name, models_help
-from polytask.cli.options import ExplicitOptions, Running, Vary, option
+from polytask.cli.models import Learning, known_models, known_name
+from polytask.cli.options import ExplicitOptions, Running, Vary
 from polytask.cli.tables import Tables
+from polytask.comparison.options import Options
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, Translator
 
@@ -48,62 +48,10 @@ EPILOG = """[bold]Examples[/bold]
 """
 
 
-def _metric_help() -> str:
-    return (
-        f"The metric that decides: {', '.join(Translator().words('short'))} (default: d2, the "
-        "explained share of the loss; for numbers with the squared loss R2)."
-    )
-
-
-@dataclass(frozen=True)
-class Comparing:
-    """Arguments of `polytask.compare` of the same names; `splits` is its `cv`."""
-
-    PANEL = "Comparing"
-
-    models: tuple[str, ...] = option(models_help, metavar="NAME", default=())
-    splits: int | None = option("How many folds (default: 5).", least=1, metavar="N")
-    metric: str | None = option(_metric_help, metavar="NAME")
-    margin: float | None = option(
-        "A difference in the metric that is too small to matter, 0 or more (default: a tenth of "
-        "the score of the best model without sharing, between 0.001 and 0.01)."
-    )
-    unseen: bool = option(
-        "Hold out whole tasks, to see how well tasks are predicted that were not in training.",
-        default=False,
-    )
-    quick: bool = option(
-        "Few models instead of all: one per task, pooled ones, one that shares.", default=False
-    )
-    learning_curve: bool = option(
-        "Fit the chosen models on 1/8, 1/4 and 1/2 of the rows as well, to see how the gain of "
-        "sharing depends on the rows per task.",
-        default=False,
-    )
-    ablation: bool = option(
-        "Search the chosen penalty without each of its terms as well, to see what each adds.",
-        default=False,
-    )
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of `polytask.compare`; what is not given is left to it."""
-        given = dataclasses.asdict(self)
-        given["cv"] = given.pop("splits")
-        if self.margin is not None:
-            nonnegative(self.margin, "margin", "compare")
-        names = known_models(given.pop("models"))
-        _check_rule(names)
-        if self.metric is not None:
-            from polytask.metrics import METRICS
-
-            given["metric"] = known_name("--metric", self.metric, tuple(METRICS))
-        return given | ({"models": list(names)} if names else {})
-
-
 def compare(
     context: typer.Context,
     tables: Tables,
-    comparing: Comparing,
+    options: Options,
     learning: Annotated[
         Learning, Vary(("model", "penalty", "criterion", "folds", "unseen_tasks"))
     ],
@@ -122,8 +70,8 @@ def compare(
     from polytask.cli.training_data import read_training
 
     tables.check("compare")
-    arguments = comparing.arguments()
-    tables.check_unseen(comparing.unseen)
+    options = _checked(options)
+    tables.check_unseen(options.unseen)
     budget = running.seconds
     folder = Folder.named(running.out)
     training = read_training(tables, learning.override)
@@ -136,12 +84,11 @@ def compare(
     give_back = folder.claim(command, resume=running.resume, force=running.force)
     try:
         if not running.quiet:
-            _say_understood(tables.splitting, training, comparing, running.speech)
+            _say_understood(tables.splitting, training, options, running.speech)
         from polytask import compare as compared
 
-        result = compared(
-            training.X,
-            training.y,
+        options = dataclasses.replace(
+            options,
             sample_weight=training.weight,
             task_column=training.task_column,
             loss=training.losses(learning.loss),
@@ -153,8 +100,8 @@ def compare(
             journal=folder.journal,
             verbose=not running.quiet,
             allow_leak=tables.columns.allow_leak,
-            **arguments,
         )
+        result = compared(training.X, training.y, **vars(options))
         # What is said of the data counts rows as in the file.
         about = (*training.notes, *result.doubts)
         told = (FILE_ROWS.counted(message.text(running.speech)) for message in about)
@@ -173,12 +120,26 @@ def compare(
     return DONE
 
 
+def _checked(options: Options) -> Options:
+    """Return the options with models and metric by their names, which are spelled with hyphens."""
+    metric = options.metric
+    if options.models != "default":
+        names = known_models(options.models)
+        _check_rule(names)
+        options = dataclasses.replace(options, models=list(names))
+    if metric is not None:
+        from polytask.metrics import METRICS
+
+        metric = known_name("--metric", metric, tuple(METRICS))
+    return dataclasses.replace(options, metric=metric)
+
+
 def _check_rule(names: tuple[str, ...]) -> None:
     """Refuse models among which the rule of the verdict has nothing to compare."""
     from polytask.selection.candidates import DEEP, DEFAULT, MODELS
 
     # All networks are of both sorts.
-    if not names or {DEFAULT, DEEP} & set(names):
+    if {DEFAULT, DEEP} & set(names):
         return
     for family in ("linear", DEEP):
         kinds = {MODELS[n].kind == "shared" for n in names if MODELS[n].family == family}
@@ -196,7 +157,7 @@ def _check_rule(names: tuple[str, ...]) -> None:
 
 
 def _say_understood(
-    splitting: Splitting, training: Training, comparing: Comparing, speech: Translator
+    splitting: Splitting, training: Training, options: Options, speech: Translator
 ) -> None:
     """Say on standard error what was understood of data and options."""
     from polytask.cli.describe import say_data
@@ -212,7 +173,7 @@ def _say_understood(
                 (training.time.min(), training.time.max())]  # fmt: skip
         fields = {"name": repr(splitting.time), "first": ends[0], "last": ends[1]}
         held = speech("cli.held.time", fields)
-    elif comparing.unseen:
+    elif options.unseen:
         held = speech("cli.held.tasks")
     if held:
         say_pair(speech("cli.label.held_out"), held, error=True)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from polytask.cli.options import option
+from polytask._options import option
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest_file
+from polytask._options import argument, option
 from polytask.cli.console import FILE_ROWS, note
-from polytask.cli.options import argument, option, spoken_words
+from polytask.cli.options import spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
 from polytask.messages import LazyMessage
 

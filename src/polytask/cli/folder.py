@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
 from polytask.cli.console import note
 from polytask.cli.files import Source
 from polytask.cli.options import ExplicitOptions, Running
+from polytask.comparison.options import MAY_CHANGE
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 
 if TYPE_CHECKING:
@@ -26,18 +27,7 @@ if TYPE_CHECKING:
 
 # What may differ between two runs of one comparison: the numbers do not depend on it. Files are
 # told apart by their content.
-_FREE = frozenset(
-    {
-        "jobs",
-        "lang",
-        "time_budget",
-        "data",
-        "file_per_task",
-        "learning_curve",
-        "ablation",
-        "allow_leak",
-    }
-)
+_FREE = MAY_CHANGE | {"jobs", "lang", "time_budget", "data", "file_per_task"}
 
 
 @dataclass(frozen=True)

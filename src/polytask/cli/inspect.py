@@ -7,6 +7,7 @@ from collections import defaultdict
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
+from polytask._options import argument, option
 from polytask.cli.columns import (
     NO_SPLITTING,
     ColumnOptions,
@@ -25,7 +26,7 @@ from polytask.cli.console import (
     spoken_warnings,
 )
 from polytask.cli.files import Source, TextFormat, require_file
-from polytask.cli.options import Running, Vary, argument, command_line, option, spoken_flags
+from polytask.cli.options import Running, Vary, command_line, spoken_flags
 from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.exceptions import DataError, ParameterError
 

@@ -8,9 +8,10 @@ from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
+from polytask._options import option
 from polytask.cli.columns import Splitting
 from polytask.cli.console import note
-from polytask.cli.options import Running, option
+from polytask.cli.options import Running
 from polytask.cli.tables import AUTO, TargetTypeOverride
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
@@ -55,24 +56,12 @@ def _loss_help() -> str:
     )
 
 
-def _names() -> str:
-    return ", ".join(map(repr, Translator().words("model_is")))
-
-
 def _model_help() -> str:
+    names = ", ".join(map(repr, Translator().words("model_is")))
     return (
         f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
         f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
-        f"also with hyphens, such as learned-prior: {_names()}."
-    )
-
-
-def models_help() -> str:
-    """Return the help of ``--models``."""
-    return (
-        "A model to try; repeat it for several (default: all that suit the data, without "
-        f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models, also with "
-        f"hyphens, such as learned-prior: {_names()}."
+        f"also with hyphens, such as learned-prior: {names}."
     )
 
 

@@ -19,56 +19,10 @@ from typing import Annotated, Any, Literal, get_args, get_origin, get_type_hints
 import typer
 
 from polytask._checks import nearest
+from polytask._options import OptionText, option
 from polytask._progress import waiting
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import Translator, speak_in
-
-Help = str | Callable[[], str]
-
-
-@dataclass(frozen=True)
-class OptionText:
-    """What ``--help`` shows of an option; names are found when they are asked for."""
-
-    help: Help
-    flags: tuple[str, ...] = ()
-    metavar: str | None = None
-    least: int | None = None
-    shown: bool | str = True
-    panel: str | None = None
-    is_argument: bool = False
-
-    def for_typer(self, name: str, hint: object, panel: str, callback: Any = None) -> Any:  # noqa: ANN401
-        """Return the parameter of typer."""
-        text = self.help if isinstance(self.help, str) else self.help()
-        if self.is_argument:
-            return typer.Argument(metavar=self.metavar, help=text, show_default=False)
-        flags = self.flags or ((f"--{name.replace('_', '-')}",) if hint is bool else ())
-        return typer.Option(
-            *flags, metavar=self.metavar, help=text, rich_help_panel=self.panel or panel,
-            min=self.least, show_default=self.shown, callback=callback,
-            is_eager=callback is not None,
-        )  # fmt: skip
-
-
-def option(
-    help: Help,
-    *flags: str,
-    default: Any = None,  # noqa: ANN401
-    metavar: str | None = None,
-    least: int | None = None,
-    shown: bool | str = True,
-    panel: str | None = None,
-) -> Any:  # noqa: ANN401 - a field of any type
-    """Return the field of an option; its name and type are those of the field."""
-    text = OptionText(help, flags, metavar, least, shown, panel)
-    return field(default=default, metadata={"option": text})
-
-
-def argument(help: Help, metavar: str, *, default: Any = None) -> Any:  # noqa: ANN401
-    """Return the field of an argument that has no name on the command line."""
-    text = OptionText(help, metavar=metavar, is_argument=True)
-    return field(default=default, metadata={"option": text})
 
 
 @dataclass(frozen=True)
@@ -79,29 +33,51 @@ class Vary:
     changed: Mapping[str, Any] = field(default_factory=dict)
 
 
-# One option as a command reads it: where its value goes, its type, its field, its panel.
-_Leaf = tuple[str, Any, Any, str]
-
-
-def _leaves(kind: Any, vary: Vary) -> Iterator[_Leaf]:  # noqa: ANN401 - a dataclass
+def _parameters(kind: Any, vary: Vary) -> Iterator[inspect.Parameter]:  # noqa: ANN401
+    """Yield the options of a group as parameters of typer."""
     hints = get_type_hints(kind)
     for each in fields(kind):
-        if each.name in vary.without:
-            continue
         if is_dataclass(hints[each.name]):
-            yield from _leaves(hints[each.name], vary)
-        elif "option" in each.metadata:
+            yield from _parameters(hints[each.name], vary)
+        elif "option" in each.metadata and each.name not in vary.without:
             made = vary.changed.get(each.name, each)
-            yield each.name, hints[each.name], made, kind.PANEL
+            text: OptionText = made.metadata["option"]
+            hint: Any = text.kind or hints[each.name]
+            name = text.name or each.name
+            default = inspect.Parameter.empty if made.default is MISSING else made.default
+            if get_origin(hint) is tuple:
+                hint, default = list[str] | None, None
+            yield inspect.Parameter(
+                name,
+                inspect.Parameter.KEYWORD_ONLY,
+                default=default,
+                annotation=Annotated[hint, _for_typer(text, name, hint, kind.PANEL)],
+            )
+
+
+def _for_typer(text: OptionText, name: str, hint: object, panel: str) -> Any:  # noqa: ANN401
+    said = text.help if isinstance(text.help, str) else text.help()
+    if text.is_argument:
+        return typer.Argument(metavar=text.metavar, help=said, show_default=False)
+    flags = text.flags or ((f"--{name.replace('_', '-')}",) if hint is bool else ())
+    callback = use_config if name == "config" else None
+    return typer.Option(
+        *flags, metavar=text.metavar, help=said, rich_help_panel=text.panel or panel,
+        min=text.least, show_default=text.shown, callback=callback, is_eager=callback is not None,
+    )  # fmt: skip
 
 
 def _built(kind: Any, vary: Vary, values: Mapping[str, Any]) -> Any:  # noqa: ANN401 - a dataclass
     hints, given = get_type_hints(kind), {}
     for each in fields(kind):
+        text: OptionText | None = each.metadata.get("option")
         if is_dataclass(hints[each.name]):
             given[each.name] = _built(hints[each.name], vary, values)
-        elif each.name in values and each.name not in vary.without:
-            given[each.name] = values[each.name]
+        elif text and (name := text.name or each.name) in values and each.name not in vary.without:
+            repeats = get_origin(text.kind or hints[each.name]) is tuple
+            # What repeats and is not given is left to the group.
+            if not repeats or values[name]:
+                given[each.name] = tuple(values[name]) if repeats else values[name]
     return kind(**given)
 
 
@@ -110,27 +86,11 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
     hints = get_type_hints(function, include_extras=True)
     hints.pop("return", None)
     parameters: list[inspect.Parameter] = []
-    lists: set[str] = set()
     groups: dict[str, Callable[[Mapping[str, Any]], Any]] = {}
-
-    def add(name: str, kind: Any, made: Any, panel: str) -> None:  # noqa: ANN401
-        text: OptionText = made.metadata["option"]
-        if get_origin(kind) is tuple:
-            lists.add(name)
-            kind = list[str] | None
-        callback = use_config if name == "config" else None
-        hint = Annotated[kind, text.for_typer(name, kind, panel, callback)]
-        default = None if name in lists else made.default
-        empty = inspect.Parameter.empty
-        default = empty if default is MISSING else default
-        keyword = inspect.Parameter.KEYWORD_ONLY
-        parameters.append(inspect.Parameter(name, keyword, default=default, annotation=hint))
-
     for name, hint in hints.items():
         kind, vary = get_args(hint) if get_origin(hint) is Annotated else (hint, Vary())
         if is_dataclass(kind):
-            for leaf in _leaves(kind, vary):
-                add(*leaf)
+            parameters += _parameters(kind, vary)
             groups[name] = partial(_built, kind, vary)
         else:
             keyword = inspect.Parameter.KEYWORD_ONLY
@@ -138,9 +98,8 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
             groups[name] = itemgetter(name)
 
     def call(**values: Any) -> Any:  # noqa: ANN401
-        tidy = {k: tuple(v or ()) if k in lists else v for k, v in values.items()}
         speak_in(values.get("lang") or "en")
-        return function(**{name: made(tidy) for name, made in groups.items()})
+        return function(**{name: made(values) for name, made in groups.items()})
 
     parameters.sort(key=lambda each: _rank(each.annotation))
     call.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
@@ -178,7 +137,8 @@ def _given(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a datacla
     for each in fields(group):
         text, value = each.metadata.get("option"), getattr(group, each.name)
         if text is not None and not text.is_argument and value != each.default:
-            yield (text.flags[0] if text.flags else f"--{each.name.replace('_', '-')}"), value
+            name = (text.name or each.name).replace("_", "-")
+            yield (text.flags[0] if text.flags else f"--{name}"), value
 
 
 def spoken_words(group: Any) -> list[str]:  # noqa: ANN401 - a dataclass of options

@@ -7,10 +7,11 @@ import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Literal
 
+from polytask._options import option
 from polytask.cli.console import note, say, say_pair, say_table
 from polytask.cli.files import writable
 from polytask.cli.models import Learning
-from polytask.cli.options import Running, Vary, option
+from polytask.cli.options import Running, Vary
 from polytask.cli.tables import Tables
 from polytask.exceptions import ParameterError
 

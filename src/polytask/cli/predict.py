@@ -5,10 +5,11 @@ from __future__ import annotations
 from dataclasses import MISSING, dataclass
 from typing import Annotated
 
+from polytask._options import argument, option
 from polytask.cli.console import note, say
 from polytask.cli.copied import Copied
 from polytask.cli.files import Source, require_file, writable
-from polytask.cli.options import Running, Vary, argument, option
+from polytask.cli.options import Running, Vary
 from polytask.exceptions import DataError
 
 TABLE_SUFFIXES = (

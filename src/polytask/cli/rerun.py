@@ -10,10 +10,11 @@ from dataclasses import MISSING, dataclass, replace
 from typing import Annotated, Any
 
 from polytask._checks import nearest
+from polytask._options import argument, option
 from polytask.cli.console import DONE, note, say
 from polytask.cli.files import Source, require_file
 from polytask.cli.folder import LOCK, SCORES, TASKS, checksum, files_of, read_lock
-from polytask.cli.options import Running, Vary, argument, command, option
+from polytask.cli.options import Running, Vary, command
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 

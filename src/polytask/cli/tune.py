@@ -9,10 +9,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._checks import nearest
+from polytask._options import option
 from polytask.cli.console import digits, say, say_pair, say_table
 from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
 from polytask.cli.models import FIXED, Learning, known_name
-from polytask.cli.options import Running, Vary, option
+from polytask.cli.options import Running, Vary
 from polytask.cli.tables import Tables
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 

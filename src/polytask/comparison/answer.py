@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 
-from polytask._estimator.problem import OWNER
 from polytask.comparison.boards import (
     Board,
     Chosen,
@@ -28,6 +27,7 @@ from polytask.comparison.boards import (
     task_table,
     task_table_of_scores,
 )
+from polytask.comparison.options import OWNER
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
     Coefficients,
@@ -278,8 +278,8 @@ class Judge:
 
     def margin(self, names: Names) -> float:
         """Return the margin of practical equivalence by the score of the best plain models."""
-        if self.plan.margin is not None:
-            return self.plan.margin
+        if self.plan.options.margin is not None:
+            return self.plan.options.margin
         return margin_of(self.scores(names).mean, METRICS[self.metric].greater_is_better)
 
     def always(self, name: str) -> tuple[str, ...]:

@@ -19,12 +19,12 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from polytask._checks import nonnegative, sentence
 from polytask._estimator.card import checksum
 from polytask._estimator.data_checks import data_warnings
-from polytask._estimator.problem import OWNER, check_metric, read_outcomes, read_problem
+from polytask._estimator.problem import check_metric, read_outcomes, read_problem
 from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
+from polytask._options import with_options
 from polytask._progress import progress
 from polytask.comparison.answer import (
     Answer,
@@ -38,15 +38,14 @@ from polytask.comparison.answer import (
     strength_path,
 )
 from polytask.comparison.extras import (
-    Extras,
     ablated_terms,
-    check_extras,
+    checked_extras,
     extra_units,
     learning_points,
     warn_without_terms,
 )
+from polytask.comparison.options import DATA, HOW_IT_RUNS, MAY_CHANGE, OWNER, USUAL, Options
 from polytask.comparison.plan import (
-    Choices,
     Plan,
     costs_of,
     facts_of,
@@ -59,7 +58,7 @@ from polytask.comparison.records import Setup
 from polytask.comparison.result import Comparison
 from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative, run_units
 from polytask.data import TaskData
-from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
+from polytask.exceptions import DataError, DataWarning, PolytaskError
 from polytask.io import open_store
 from polytask.io.fingerprint import fingerprint
 from polytask.io.model_file import versions
@@ -70,18 +69,13 @@ from polytask.selection.held import Study, constant_parts
 from polytask.task_relations import RelatednessSummary, summary_of_data
 
 
-def make_lock(
-    study: Study,
-    encoded: TaskData,
-    choices: Choices,
-    loss: object,
-    metric: str,
-    extras: Extras,
-    allow_leak: bool = False,
-) -> dict[str, Any]:
+def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) -> dict[str, Any]:
     """Return seed, data, settings, versions and threads as JSON values."""
+    # How rows are held out, data and seed have places of their own.
+    elsewhere = {*DATA, "metric", "unseen", "random_state"}
+    free = MAY_CHANGE | HOW_IT_RUNS | elsewhere
     return {
-        "call": _call(choices, loss, metric, extras, allow_leak),
+        "call": _call(options),
         "data": {
             "checksum": checksum(encoded),
             "rows": study.data.n_rows,
@@ -89,44 +83,31 @@ def make_lock(
             "features": study.data.n_features,
         },
         "settings": {
-            "loss": _said(loss),
+            **{name: _said(value) for name, value in vars(options).items() if name not in free},
             "metric": metric,
-            "splits": scheme_of(choices),
-            "cv": _said(choices.cv),
-            "quick": choices.quick,
-            "margin": choices.margin,
+            "splits": scheme_of(options),
             # What finished fits hold: 2 since every row is held out once, 3 since the losses of
             # inner splits are kept.
             "plan": 3,
-            "models": _said(choices.models),
-            "groups": _digest(choices.groups),
-            "time": _digest(choices.time),
+            "groups": _digest(options.groups),
+            "time": _digest(options.time),
         },
-        "seed": choices.seed,
+        "seed": options.random_state,
         "versions": versions(),
         "threads": {"processors": os.cpu_count(), "per_fit": 1},
     }
 
 
-def _call(choices: Choices, loss: object, metric: str, extras: Extras, allow_leak: bool) -> str:
+def _call(options: Options) -> str:
     """Return the call in Python, without what is as by default; data stand as names."""
-    given = {
-        "loss": (loss, "auto"),
-        "models": (choices.models, "default"),
-        "cv": (choices.cv, None),
-        "metric": (metric, "d2"),
-        "margin": (choices.margin, None),
-        "unseen": (bool(choices.unseen), False),
-        "quick": (bool(choices.quick), False),
-        "random_state": (choices.seed, 0),
-        "learning_curve": (list(extras.shares) or False, False),
-        "ablation": (extras.ablation, False),
-        "allow_leak": (bool(allow_leak), False),
-    }
-    said = [f"{name}={v!r}" for name, (v, usual) in given.items() if repr(v) != repr(usual)]
-    said += [name for name in ("groups", "time") if getattr(choices, name) is not None]
-    named = [f"{word}={word}" if word in ("groups", "time") else word for word in said]
-    return f"polytask.compare({', '.join(['X', 'y', 'task=task', *named])})"
+    usual = vars(USUAL) | {"metric": "d2"}
+    said = ["X", "y", "task=task"]
+    for name, value in vars(options).items():
+        if name in DATA:
+            said += [] if value is None or name not in ("groups", "time") else [f"{name}={name}"]
+        elif name not in HOW_IT_RUNS and repr(value) not in (repr(usual[name]), "None"):
+            said.append(f"{name}={value!r}")
+    return f"polytask.compare({', '.join(said)})"
 
 
 def journal_header(lock: Mapping[str, Any], plan: Plan) -> dict[str, Any]:
@@ -164,31 +145,8 @@ _PER_SECOND = 1e6
 _OVERTIME = 1.25
 
 
-def compare(
-    X: Any,  # noqa: ANN401 - as in fit
-    y: Any = None,  # noqa: ANN401
-    *,
-    task: Any = None,  # noqa: ANN401
-    sample_weight: Any = None,  # noqa: ANN401
-    task_column: str | int | None = None,
-    loss: Any = "auto",  # noqa: ANN401
-    models: Any = "default",  # noqa: ANN401
-    cv: Any = None,  # noqa: ANN401
-    metric: str | None = None,
-    margin: float | None = None,
-    groups: Any = None,  # noqa: ANN401
-    time: Any = None,  # noqa: ANN401
-    unseen: bool = False,
-    quick: bool = False,
-    time_budget: float | None = None,
-    n_jobs: int | None = None,
-    random_state: int = 0,
-    journal: str | os.PathLike[str] | None = None,
-    verbose: bool = False,
-    learning_curve: Any = False,  # noqa: ANN401 - bool or shares
-    ablation: bool = False,
-    allow_leak: bool = False,
-) -> Comparison:
+@with_options(Options)
+def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # noqa: ANN401 - as in fit
     """Compare separate, pooled and multi-task models, and say whether sharing helps.
 
     One rule is fixed beforehand. Every row is held out once. In every training part, inner splits
@@ -209,67 +167,6 @@ def compare(
         The features; in the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
     y : array of shape (n,) or (n, T), or None
         The targets; NaN where a label of a target matrix is missing.
-    task : array of shape (n,) or None
-        The task of each row.
-    sample_weight : array of shape (n,), mapping or None
-        Row weights, in fits and scores.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels, instead of `task`.
-    loss : name of a loss, Loss, or mapping of task to these, default="auto"
-        "auto": text, booleans and numbers with exactly two distinct values are classes; text
-        that is numbers but for a few cells is refused, and so are more than 20 classes with
-        fewer than ten rows each on average unless "multinomial" asks for them.
-        A mapping gives each task its own.
-    models : "default", "deep", or sequence, default="default"
-        Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
-        ``(name, estimator)``; "default" in a sequence stands for all but networks, "deep" for
-        networks, which need PyTorch; "deep" alone is both. An estimator of scikit-learn is tried
-        per task and pooled with the task as a category.
-    cv : int, splitter, pairs of rows or None, default=None
-        The outer splits. None: 5 folds of the rows of every task; a number: as many. With
-        `groups`, `time` and `unseen` the folds are of groups, stretches of time and tasks, fewer
-        of them where there are too few groups, times (at least 5) or tasks.
-    metric : str or None, default=None
-        The verdict's metric, a name of ``polytask.metrics.METRICS``. None: "d2", the share
-        of the loss of the training mean that the model explains (squared loss: R2 against
-        the grand mean; Poisson and gamma: explained deviance), over rows in the long and
-        separate forms, mean over tasks for target matrices and mixed losses.
-    margin : float or None, default=None
-        A difference in the metric that is too small to matter, 0 or more. None: a tenth of the
-        score of the best model without sharing, but 0.001 at least and 0.01 at most; for a loss,
-        a hundredth of it.
-    groups : array of shape (n,) or None
-        Rows of one group (a patient, a day) are never on both sides of a split.
-    time : array of shape (n,) or None
-        Train on the past, test on what comes next.
-    unseen : bool, default=False
-        Hold out whole tasks: how well is a new task served?
-    quick : bool, default=False
-        Few models instead of all: one per task, pooled ones, one that shares.
-    time_budget : float or None, default=None
-        Seconds after which no new fit is started; one that has begun is ended when a quarter
-        more is over. What is finished is judged.
-    n_jobs : int or None, default=None
-        Fits at the same time, as in joblib.
-    random_state : int, default=0
-        Seed; the same seed gives the same tables.
-    journal : path or None, default=None
-        A file that keeps finished fits. A comparison that was killed goes on from it, with
-        the same result.
-    verbose : bool, default=False
-        Print the plan with an estimate of the time, and show progress, on stderr.
-    learning_curve : bool or sequence of float, default=False
-        Fit the chosen separate, pooled and sharing models on shares of the training rows as
-        well, to see how the gain depends on rows per task; True: 1/8, 1/4 and 1/2. Smaller
-        shares are part of larger ones, and the same rows are held out.
-    ablation : bool, default=False
-        Search the penalty of the chosen sharing model (or of the best one whose penalty has
-        several terms) without each of its terms as well, to see what every term adds. A
-        :class:`DataWarning` says so where there is none.
-    allow_leak : bool, default=False
-        Whether a feature may equal the target up to a factor and a constant, over all rows or
-        within every task, which otherwise is refused: no score of such data says anything,
-        unless the feature is known before the target.
 
     Returns
     -------
@@ -307,61 +204,51 @@ def compare(
     'share'
     """
     started = clock.monotonic()
-    _check(n_jobs, random_state)
-    extras = check_extras(learning_curve, ablation)
-    deadline = end = None
-    if time_budget is not None:
-        budget = nonnegative(time_budget, "time_budget", OWNER)
-        deadline, end = started + budget, started + _OVERTIME * budget
-    if margin is not None:
-        margin = float(nonnegative(margin, "margin", OWNER))
-    choices = Choices(models, cv, groups, time, unseen, quick, random_state, margin)
-    data = read_problem(X, y, task, sample_weight, task_column)
-    problem, outcomes, losses = read_outcomes(data, loss)
+    options = checked_extras(options)
+    data = read_problem(X, y, options.task, options.sample_weight, options.task_column)
+    problem, outcomes, losses = read_outcomes(data, options.loss)
     encoded, alike = _encoded(data)
     study = Study(data, outcomes, encoded if alike else None)
-    chosen = check_metric(metric, METRICS)
+    metric = check_metric(options.metric, METRICS)
     metrics = default_metrics([part for _, part in constant_parts(study)])
-    shown = tuple(dict.fromkeys((chosen, *metrics)))
-    facts = facts_of(study, problem, losses, choices)
-    plan = make_plan(study, facts, choices, chosen, shown)
+    shown = tuple(dict.fromkeys((metric, *metrics)))
+    plan = make_plan(study, facts_of(study, problem, losses, options), options, metric, shown)
     # What refuses the data does so before the first fit.
-    _check_judgeable(study, chosen)
-    if extras.ablation:
+    _check_judgeable(study, metric)
+    if options.ablation:
         warn_without_terms(plan)
     shares = gradient_shares(encoded, outcomes, OWNER)
-    found = data_warnings(data, OWNER, allow_leak=allow_leak, grouped=groups is not None)
+    grouped = options.groups is not None
+    found = data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
     for doubt in found:
-        warnings.warn(DataWarning(doubt), stacklevel=2)
-    lock = make_lock(study, encoded, choices, loss, chosen, extras, allow_leak)
+        warnings.warn(DataWarning(doubt), stacklevel=3)
+    lock = make_lock(study, encoded, options, metric)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()
     lock["target"] = target if isinstance(target, str) else ""
-    related = _related(study, random_state, deadline)
-    work = _Work(lock, journal, n_jobs, deadline, end, verbose, started)
+    work = _Work(plan, lock, started)
+    related = _related(study, options.random_state, work.deadline())
     # Models of all rows come last: where there is no time for them, the verdict stands.
-    records, stopped, before = work.done(plan, (*plan.units, *plan.wholes))
-    with _useless_if_refused(journal):
-        answer = make_answer(plan, records, chosen)
+    records, stopped, before = work.done((*plan.units, *plan.wholes))
+    with _useless_if_refused(options.journal):
+        answer = make_answer(plan, records, metric)
     more: Mapping[str, Record] = {}
-    if extras and not stopped:
-        units = extra_units(plan, records, chosen, extras)
-        more, stopped, before = work.done(plan, units, before)
+    if (options.learning_curve or options.ablation) and not stopped:
+        more, stopped, before = work.done(extra_units(plan, records, metric), before)
     seconds = before + clock.monotonic() - started
-    with _useless_if_refused(journal):
-        result = _result(plan, answer, {**records, **more}, chosen, stopped, lock, seconds, shares)
-    given = {"X": X, "y": y, "task": task, "sample_weight": sample_weight}
+    with _useless_if_refused(options.journal):
+        result = _result(plan, answer, {**records, **more}, metric, stopped, lock, seconds, shares)
+    given = {"X": X, "y": y, "task": options.task, "sample_weight": options.sample_weight}
     # Task data and mappings tell the tasks by themselves.
-    column = None if isinstance(X, TaskData) or is_task_mapping(X) else task_column
-    refit = Refit(given, column, {entry.name: entry.estimator for entry in plan.running})
+    column = None if isinstance(X, TaskData) or is_task_mapping(X) else options.task_column
     return dataclasses.replace(
         result,
-        _refit=refit,
+        _refit=Refit(given, column, {entry.name: entry.estimator for entry in plan.running}),
         relatedness=related,
         diagnostics=(*map(str, found), *result.diagnostics),
         doubts=found,
-        learning=learning_points(plan, records, more, chosen, extras.shares),
-        ablation=ablated_terms(plan, records, more, chosen) if extras.ablation else (),
+        learning=learning_points(plan, records, more, metric),
+        ablation=ablated_terms(plan, records, more, metric) if options.ablation else (),
     )
 
 
@@ -381,16 +268,6 @@ def _related(study: Study, seed: int, deadline: float | None) -> RelatednessSumm
     return summary_of_data(study.data, study.outcomes, seed)
 
 
-def _check(n_jobs: object, random_state: object) -> None:
-    number = isinstance(random_state, int | np.integer) and not isinstance(random_state, bool)
-    if not number:
-        got = repr(random_state)
-        raise ParameterError(sentence("random_state", OWNER, "an integer >= 0", got))
-    nonnegative(random_state, "random_state", OWNER)
-    if n_jobs is not None and (not isinstance(n_jobs, int | np.integer) or n_jobs == 0):
-        raise ParameterError(sentence("n_jobs", OWNER, "None or an integer but 0", repr(n_jobs)))
-
-
 def _check_judgeable(study: Study, metric: str) -> None:
     """Refuse targets that the best constant fits without error: no model explains any of it."""
     refuse_huge_values(study.outcomes.y, "y", OWNER, study.data)
@@ -406,51 +283,54 @@ def _check_judgeable(study: Study, metric: str) -> None:
 class _Work:
     """How the fits are done: journalled, side by side, within a time."""
 
+    plan: Plan
     lock: dict[str, Any]
-    journal: str | os.PathLike[str] | None
-    n_jobs: int | None
-    deadline: float | None
-    end: float | None
-    verbose: bool
     started: float
 
+    def deadline(self, share: float = 1.0) -> float | None:
+        """Return when a share of the time budget is over."""
+        budget = self.plan.options.time_budget
+        return None if budget is None else self.started + share * float(budget)
+
     def done(
-        self, plan: Plan, units: Sequence[Unit], earlier: float = 0.0
+        self, units: Sequence[Unit], earlier: float = 0.0
     ) -> tuple[Mapping[str, Record], str, float]:
         """Do what is not done yet; see :func:`run_units` for what is returned."""
+        options = self.plan.options
         with ExitStack() as stack:
-            header = partial(journal_header, self.lock, plan)
-            store = stack.enter_context(open_store(self.journal, header, owner=OWNER))
-            costs = self._costs(plan, [unit for unit in units if unit.key not in store])
+            header = partial(journal_header, self.lock, self.plan)
+            store = stack.enter_context(open_store(options.journal, header, owner=OWNER))
+            costs = self._costs([unit for unit in units if unit.key not in store])
             total, count = sum(costs.get(u.key, 1.0) for u in units), len(units)
-            bar = stack.enter_context(progress(count, "Comparing", self.verbose, cost=total))
+            bar = stack.enter_context(progress(count, "Comparing", options.verbose, cost=total))
             return run_units(
-                plan.study,
+                self.plan.study,
                 units,
                 store,
-                n_jobs=self.n_jobs,
-                deadline=self.deadline,
-                end=self.end,
+                n_jobs=options.n_jobs,
+                deadline=self.deadline(),
+                end=self.deadline(_OVERTIME),
                 watcher=bar,
                 costs=costs,
                 started=self.started,
                 earlier=earlier,
             )
 
-    def _costs(self, plan: Plan, units: Sequence[Unit]) -> dict[str, float]:
+    def _costs(self, units: Sequence[Unit]) -> dict[str, float]:
         """Say what is to be done; return the estimated seconds of each piece by its key."""
-        if not self.verbose or not units:
+        plan, n_jobs = self.plan, self.plan.options.n_jobs
+        if not plan.options.verbose or not units:
             return {}
         if extra := sum(unit.variant not in ("", ALL_ROWS) for unit in units):
             say_extras(extra)
             return {}
-        of_models = costs_of(plan, self.n_jobs, self.end)
+        of_models = costs_of(plan, n_jobs, self.deadline(_OVERTIME))
         fits = 1 + len(plan.units[0].inner)
         costs = {
             unit.key: of_models.get(unit.model, math.inf) / (fits if unit.variant else 1)
             for unit in units
         }
-        say_plan(plan, sum(costs.values()), clock.monotonic() - self.started, self.n_jobs)
+        say_plan(plan, sum(costs.values()), clock.monotonic() - self.started, n_jobs)
         return costs
 
 
@@ -526,7 +406,7 @@ def _setup(plan: Plan, records: Mapping[str, Record], metric: str) -> Setup:
         metric=metric,
         greater_is_better=METRICS[metric].greater_is_better,
         splits=plan.scheme,
-        quick=plan.quick,
+        quick=plan.options.quick,
         times=len(plan.times),
         time_gap=gap,
         n_splits=plan.n_splits - len(names),

@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.base import clone
 
 from polytask._checks import sentence
-from polytask._estimator.problem import OWNER
 from polytask.comparison.answer import Judge, make_boards, preferred
 from polytask.comparison.boards import Board, Chosen, choose_all, most_frequent
+from polytask.comparison.options import OWNER, Options
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import Ablated, LearningPoint
 from polytask.comparison.work import Record, Unit
@@ -26,7 +26,7 @@ from polytask.selection.base import SearchEstimator
 from polytask.selection.held import Rows
 
 
-def curve_units(plan: Plan, board: Board, shares: Sequence[float]) -> tuple[Unit, ...]:
+def curve_units(plan: Plan, board: Board) -> tuple[Unit, ...]:
     """Return the fits of the chosen models on shares of the training rows."""
     blanks = {unit.split: unit for unit in plan.units}
     chosen = choose_all(board)
@@ -41,7 +41,7 @@ def curve_units(plan: Plan, board: Board, shares: Sequence[float]) -> tuple[Unit
             variant=_variant(share),
         )
         for place, split in enumerate(board.splits)
-        for share in shares
+        for share in plan.options.learning_curve or ()
         for name in _roles(chosen, place)
     )
 
@@ -78,13 +78,10 @@ def some_rows(data: TaskData, train: Rows, share: float, seed: int) -> Rows:
 
 
 def learning_points(
-    plan: Plan,
-    records: Mapping[str, Record],
-    more: Mapping[str, Record],
-    metric: str,
-    shares: Sequence[float],
+    plan: Plan, records: Mapping[str, Record], more: Mapping[str, Record], metric: str
 ) -> tuple[LearningPoint, ...]:
     """Return scores and gains against rows, the fewest first."""
+    shares = plan.options.learning_curve
     if not shares:
         return ()
     board, _ = make_boards(plan, records, metric)
@@ -126,7 +123,7 @@ def _point(
 def warn_without_terms(plan: Plan) -> None:
     """Warn where no sharing model has a penalty with a term to leave out."""
     if not _several(plan):
-        warnings.warn(DataWarning(LazyMessage("warn.no_ablation")), stacklevel=3)
+        warnings.warn(DataWarning(LazyMessage("warn.no_ablation")), stacklevel=4)
 
 
 def ablation_units(plan: Plan, board: Board) -> tuple[Unit, ...]:
@@ -192,24 +189,25 @@ def ablated_terms(
 _SHARES = (0.125, 0.25, 0.5)
 
 
-@dataclass(frozen=True)
-class Extras:
-    """What is asked for beyond the verdict."""
+def checked_extras(options: Options) -> Options:
+    """Return options with the shares of a learning curve, and numbers as Python knows them."""
+    if not isinstance(options.ablation, bool | np.bool_):
+        got = repr(options.ablation)
+        raise ParameterError(sentence("ablation", OWNER, "True or False", got))
+    return replace(
+        options,
+        margin=None if options.margin is None else float(options.margin),
+        unseen=bool(options.unseen),
+        quick=bool(options.quick),
+        learning_curve=_shares_of(options.learning_curve),
+        ablation=bool(options.ablation),
+        allow_leak=bool(options.allow_leak),
+    )
 
-    shares: tuple[float, ...]
-    ablation: bool
 
-    def __bool__(self) -> bool:
-        """Tell whether anything is asked for."""
-        return bool(self.shares) or self.ablation
-
-
-def check_extras(learning_curve: object, ablation: object) -> Extras:
-    """Read what a user asked for."""
-    if not isinstance(ablation, bool | np.bool_):
-        raise ParameterError(sentence("ablation", OWNER, "True or False", repr(ablation)))
+def _shares_of(learning_curve: object) -> list[float] | bool:
     if isinstance(learning_curve, bool | np.bool_):
-        return Extras(_SHARES if learning_curve else (), bool(ablation))
+        return list(_SHARES) if learning_curve else False
     allowed = "True, False, or a list of shares of the rows, each above 0 and below 1"
     refusal = ParameterError(sentence("learning_curve", OWNER, allowed, repr(learning_curve)))
     try:
@@ -218,13 +216,11 @@ def check_extras(learning_curve: object, ablation: object) -> Extras:
         raise refusal from None
     if given.ndim != 1 or not given.size or not np.all((given > 0) & (given < 1)):
         raise refusal
-    return Extras(tuple(float(v) for v in np.unique(given)), bool(ablation))
+    return [float(share) for share in np.unique(given)]
 
 
-def extra_units(
-    plan: Plan, records: Mapping[str, Record], metric: str, extras: Extras
-) -> tuple[Unit, ...]:
+def extra_units(plan: Plan, records: Mapping[str, Record], metric: str) -> tuple[Unit, ...]:
     """Return the work beyond the verdict, once all of the comparison is done."""
     board, _ = make_boards(plan, records, metric)
-    units = curve_units(plan, board, extras.shares)
-    return (*units, *ablation_units(plan, board)) if extras.ablation else units
+    units = curve_units(plan, board)
+    return (*units, *ablation_units(plan, board)) if plan.options.ablation else units

@@ -16,11 +16,11 @@ from sklearn.base import clone
 from threadpoolctl import threadpool_limits
 
 from polytask._checks import is_whole, sentence
-from polytask._estimator.problem import OWNER
 from polytask._linalg import is_sparse
 from polytask._progress import duration
 from polytask._workers import BRIEF, Workers
 from polytask.baselines import SingleTask
+from polytask.comparison.options import OWNER, Options
 from polytask.comparison.work import ALL_ROWS, Unit
 from polytask.data import (
     Form,
@@ -65,20 +65,6 @@ _RECENT = {1: 1 / 4, _INNER: 1 / 6}
 _INNER_ROWS = 5000
 
 
-@dataclass(frozen=True)
-class Choices:
-    """What the user chose about the comparison; see :func:`polytask.compare`."""
-
-    models: Any
-    cv: Any
-    groups: Any
-    time: Any
-    unseen: bool
-    quick: bool
-    seed: int
-    margin: float | None = None
-
-
 @dataclass(frozen=True, eq=False)
 class Plan:
     """All that will be done. Shapes: clusters (n,), times (n_times,)."""
@@ -92,8 +78,7 @@ class Plan:
     n_splits: int
     test_share: float
     clusters: NDArray[np.intp]
-    margin: float | None
-    quick: bool
+    options: Options
     times: NDArray[Any]
 
     @property
@@ -102,13 +87,13 @@ class Plan:
         return tuple(entry for entry in self.entries if entry.estimator is not None)
 
 
-def scheme_of(choices: Choices) -> str:
+def scheme_of(options: Options) -> str:
     """Say how rows are held out."""
-    given = choices.cv is not None and not is_whole(choices.cv)
+    given = options.cv is not None and not is_whole(options.cv)
     asked = {
-        "grouped": choices.groups is not None,
-        "time": choices.time is not None,
-        "unseen": bool(choices.unseen),
+        "grouped": options.groups is not None,
+        "time": options.time is not None,
+        "unseen": bool(options.unseen),
         "given": given,
     }
     chosen = [name for name, wanted in asked.items() if wanted]
@@ -120,26 +105,26 @@ def scheme_of(choices: Choices) -> str:
     return chosen[0] if chosen else "within"
 
 
-def count_of(choices: Choices) -> int:
+def count_of(options: Options) -> int:
     """Return the number of outer splits where the user may choose it."""
-    if not is_whole(choices.cv):
+    if not is_whole(options.cv):
         return _SPLITS
-    if choices.cv < (1 if choices.time is not None else 2):
+    if options.cv < (1 if options.time is not None else 2):
         allowed = (
             "None, a splitter, pairs of training and test rows, or a number of folds: 2 or more, "
             "so that every row is held out once, or with time= 1 or more"
         )
-        raise ParameterError(sentence("cv", OWNER, allowed, repr(choices.cv)))
-    return int(choices.cv)
+        raise ParameterError(sentence("cv", OWNER, allowed, repr(options.cv)))
+    return int(options.cv)
 
 
-def _outer_splitter(scheme: str, choices: Choices, data: TaskData) -> Splitter:
+def _outer_splitter(scheme: str, options: Options, data: TaskData) -> Splitter:
     """Return what holds every row out once, in fewer folds where the data have no more."""
-    count, seed = count_of(choices), choices.seed
+    count, seed = count_of(options), options.random_state
     makers: dict[str, Callable[[], Splitter]] = {
         "within": lambda: WithinTasks(count, random_state=seed),
-        "grouped": lambda: GroupedRows(choices.groups, n_splits=count, random_state=seed),
-        "time": lambda: TimeOrdered(choices.time, count, min_train_times=_PAST),
+        "grouped": lambda: GroupedRows(options.groups, n_splits=count, random_state=seed),
+        "time": lambda: TimeOrdered(options.time, count, min_train_times=_PAST),
         "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
     }
     splitter = makers[scheme]()
@@ -151,7 +136,7 @@ def _outer_splitter(scheme: str, choices: Choices, data: TaskData) -> Splitter:
             raise DataError(
                 f"{OWNER} needs at least {least} {what} to hold out whole {what}; got {count}."
             )
-    return splitter if is_whole(choices.cv) else _fewer(splitter, data, 2)
+    return splitter if is_whole(options.cv) else _fewer(splitter, data, 2)
 
 
 def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN401 - with n_splits
@@ -162,14 +147,14 @@ def _fewer(splitter: Any, data: TaskData, least: int) -> Splitter:  # noqa: ANN4
     return found
 
 
-def outer_splits(data: TaskData, choices: Choices) -> tuple[list[Split], NDArray[np.intp]]:
+def outer_splits(data: TaskData, options: Options) -> tuple[list[Split], NDArray[np.intp]]:
     """Return training and test rows of every outer split, and the independent part of each row."""
-    scheme = scheme_of(choices)
-    cv = choices.cv if scheme == "given" else _outer_splitter(scheme, choices, data)
+    scheme = scheme_of(options)
+    cv = options.cv if scheme == "given" else _outer_splitter(scheme, options, data)
     splits = as_splits(cv, data)
     units = cv.units(data) if isinstance(cv, Splitter) else None
     clusters = np.arange(data.n_rows) if units is None else units
-    return (splits if choices.unseen else [_servable(data, *pair) for pair in splits]), clusters
+    return (splits if options.unseen else [_servable(data, *pair) for pair in splits]), clusters
 
 
 def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
@@ -186,14 +171,14 @@ def _servable(data: TaskData, train: Rows, test: Rows) -> Split:
     return train, test[known]
 
 
-def inner_splits(data: TaskData, train: Rows, choices: Choices, number: int) -> tuple[Split, ...]:
+def inner_splits(data: TaskData, train: Rows, options: Options, number: int) -> tuple[Split, ...]:
     """Split the training rows of an outer split in the same way, as rows of `data`."""
-    scheme, seed = scheme_of(choices), choices.seed + 1 + number
+    scheme, seed = scheme_of(options), options.random_state + 1 + number
     count = 1 if len(train) > _INNER_ROWS else _INNER
     makers: dict[str, Callable[[], Splitter]] = {
         "within": lambda: WithinTasks(_FOLDS, random_state=seed),
-        "grouped": lambda: GroupedRows(choices.groups, n_splits=_FOLDS, random_state=seed),
-        "time": lambda: TimeOrdered(choices.time, count, _RECENT[count], _INNER_PAST),
+        "grouped": lambda: GroupedRows(options.groups, n_splits=_FOLDS, random_state=seed),
+        "time": lambda: TimeOrdered(options.time, count, _RECENT[count], _INNER_PAST),
         "unseen": lambda: LeaveTasksOut(n_splits=_FOLDS, random_state=seed),
     }
     part = seen_tasks_only(data.rows(train))
@@ -201,20 +186,20 @@ def inner_splits(data: TaskData, train: Rows, choices: Choices, number: int) -> 
     least = 1 if scheme == "time" else 2
     pairs = as_splits(_fewer(splitter, part, least), part)[:count]
     found = [(train[a], train[b]) for a, b in pairs]
-    return tuple(found if choices.unseen else [_servable(data, *pair) for pair in found])
+    return tuple(found if options.unseen else [_servable(data, *pair) for pair in found])
 
 
-def inner_folds(choices: Choices) -> Any:  # noqa: ANN401 - int or Splitter
+def inner_folds(options: Options) -> Any:  # noqa: ANN401 - int or Splitter
     """Return the folds of searches inside training parts, which keep groups and time too."""
-    scheme = scheme_of(choices)
+    scheme = scheme_of(options)
     if scheme == "grouped":
-        return GroupedRows(choices.groups, n_splits=_FOLDS, random_state=choices.seed)
+        return GroupedRows(options.groups, n_splits=_FOLDS, random_state=options.random_state)
     if scheme == "time":
-        return TimeOrdered(choices.time, n_splits=_INNER, test_size=_RECENT[_INNER])
+        return TimeOrdered(options.time, n_splits=_INNER, test_size=_RECENT[_INNER])
     return _SPLITS
 
 
-def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts:  # noqa: ANN401
+def facts_of(study: Study, problem: str, losses: Any, options: Options) -> Facts:  # noqa: ANN401
     """Gather what decides about the models."""
     data = study.data
     return Facts(
@@ -226,9 +211,9 @@ def facts_of(study: Study, problem: str, losses: Any, choices: Choices) -> Facts
         median_rows=float(np.median(data.task_rows())),
         targets=data.form is Form.TARGETS,
         sparse=bool(is_sparse(data.X)),
-        unseen=bool(choices.unseen),
-        seed=choices.seed,
-        cv=inner_folds(choices),
+        unseen=bool(options.unseen),
+        seed=options.random_state,
+        cv=inner_folds(options),
         gaps=data.form is Form.TARGETS and not bool(data.labelled().all()),
     )
 
@@ -241,11 +226,11 @@ def _groups(facts: Facts, quick: bool) -> dict[str, tuple[CandidateModel, ...]]:
 
 
 def make_plan(
-    study: Study, facts: Facts, choices: Choices, metric: str, shown: tuple[str, ...]
+    study: Study, facts: Facts, options: Options, metric: str, shown: tuple[str, ...]
 ) -> Plan:
     """Lay out all the work before any of it is done."""
-    entries = make_entries(choices.models, facts, _groups(facts, choices.quick), OWNER)
-    splits, clusters = outer_splits(study.data, choices)
+    entries = make_entries(options.models, facts, _groups(facts, options.quick), OWNER)
+    splits, clusters = outer_splits(study.data, options)
     by_task = facts.targets or facts.problem == "mixed"
     units = []
     for number, (train, test) in enumerate(splits):
@@ -255,7 +240,7 @@ def make_plan(
             estimator=None,
             train=train,
             test=test,
-            inner=inner_splits(study.data, train, choices, number),
+            inner=inner_splits(study.data, train, options, number),
             metric=metric,
             shown=shown,
             by_task=by_task,
@@ -274,8 +259,8 @@ def make_plan(
     )
     times = (
         np.empty(0)
-        if choices.time is None
-        else TimeOrdered(choices.time).distinct_times(study.data)
+        if options.time is None
+        else TimeOrdered(options.time).distinct_times(study.data)
     )
     share = float(np.mean([len(test) / len(train) for train, test in splits]))
     return Plan(
@@ -284,12 +269,11 @@ def make_plan(
         entries,
         tuple(units),
         wholes,
-        scheme_of(choices),
+        scheme_of(options),
         len(splits),
         share,
         clusters,
-        choices.margin,
-        choices.quick,
+        options,
         times,
     )
 

@@ -21,22 +21,13 @@ from polytask.deep.trainable import loss_sums
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.losses import Loss
 
-__all__ = [
-    "Adapters",
-    "Change",
-    "ChangesLayers",
-    "FineTuneResult",
-    "Method",
-    "NearSource",
-    "NewHead",
-    "Start",
-    "Unfreeze",
-    "descend",
-    "method_of",
-]
-
+__all__ = ["Adapters", "ChangesLayers", "NearSource", "NewHead", "Unfreeze"]
 
 Array = NDArray[Any]
+Floats = NDArray[np.float64]
+# Steps between two looks at the rows left out, and rows in one piece of a step.
+EVERY = 10
+_CHUNK = 4096
 # Parts of a network that are no layers below the heads.
 _ABOVE = ("heads", "losses")
 # Of the draws of adapters: the same rows give the same model.
@@ -45,21 +36,12 @@ _SEED = 0
 
 @dataclass(frozen=True, eq=False)
 class Change:
-    """What differs from the network for one task.
+    """What differs from the network for one task."""
 
-    Attributes
-    ----------
-    stages : tuple of list of Tensor
-        What learns in each stage, one after another.
-    layers : dict of str to Tensor
-        Parameters that take the place of those of the network.
-    sources : dict of str to Tensor
-        What they were in the network.
-    additions : dict of str to pair of Tensor
-        Factors of shapes (n_outputs, rank) and (rank, n_inputs) whose product is added.
-    strength : float
-        Of the penalty ``strength / 2`` times the squared distance of the layers from the source.
-    """
+    # Stages hold what learns in each, one after another; layers the parameters that take the
+    # place of those of the network, sources what they were there; additions the factors, of shapes
+    # (n_outputs, rank) and (rank, n_inputs), whose product is added. The penalty is half the
+    # strength times the squared distance of the layers from the source.
 
     stages: tuple[list[Tensor], ...]
     layers: Mapping[str, Tensor] = field(default_factory=dict)
@@ -75,18 +57,16 @@ class Change:
         }
         return {**self.layers, **added}
 
-    def penalty(self) -> Tensor | None:
-        """Return the penalty on the distance from the source; None without one."""
-        if not self.strength:
-            return None
+    def penalty(self) -> Tensor:
+        """Return the penalty on the distance from the source."""
         squares = [(w - self.sources[name]).square().sum() for name, w in self.layers.items()]
         return 0.5 * self.strength * torch.stack(squares).sum()
 
     def kept(self) -> tuple[dict[str, Array], dict[str, tuple[Array, Array]]]:
         """Return layers and additions as arrays."""
         layers = {name: _array(value) for name, value in self.layers.items()}
-        pairs = self.additions.items()
-        return layers, {name: (_array(left), _array(right)) for name, (left, right) in pairs}
+        pairs = {n: (_array(left), _array(right)) for n, (left, right) in self.additions.items()}
+        return layers, pairs
 
 
 def last_layers(network: Network, count: int | None, owner: str) -> Change:
@@ -112,7 +92,7 @@ def below_heads(network: Network) -> dict[str, nn.Module]:
 
 
 def layers_of(network: Network) -> list[list[str]]:
-    """Return the names of the parameters of each layer below the heads, the first one first."""
+    """Return the names of the parameters of each layer below the heads, in order."""
     # A norm, or whatever else has no matrix of weights, belongs to the layer before it.
     found: list[list[str]] = []
     for name, module in below_heads(network).items():
@@ -300,20 +280,13 @@ Method = NewHead | ChangesLayers
 
 
 def method_of(method: object, owner: str) -> Method:
-    """Return how to adapt, :class:`NewHead` for None.
-
-    Raises
-    ------
-    ParameterError
-        If it is something else.
-    """
+    """Return how to adapt, :class:`NewHead` for None; refuse what is something else."""
     if method is None:
         return NewHead()
-    known = isinstance(method, NewHead | ChangesLayers) and not isinstance(method, type)
-    if not known:
-        allowed = "None or an object of polytask.deep.adapting, such as Unfreeze(2)"
-        raise ParameterError(sentence("method", owner, allowed, repr(method)))
-    return method  # type: ignore[return-value]
+    if isinstance(method, NewHead | ChangesLayers) and not isinstance(method, type):
+        return method
+    allowed = "None or an object of polytask.deep.adapting, such as Unfreeze(2)"
+    raise ParameterError(sentence("method", owner, allowed, repr(method)))
 
 
 def _check(method: ChangesLayers, owner: str) -> None:
@@ -321,29 +294,13 @@ def _check(method: ChangesLayers, owner: str) -> None:
     positive(method.learning_rate, "learning_rate", owner)
 
 
-Floats = NDArray[np.float64]
-# Steps between two looks at the rows left out, and rows in one piece of a step.
-EVERY = 10
-_CHUNK = 4096
-
-
 @dataclass(frozen=True, eq=False)
 class Start:
-    """Where the descent begins, and what holds the head.
+    """Where the descent begins, and what holds the head."""
 
-    Weights and intercept of the head are ``mean + (root @ u).T``; u is held at 0.
-
-    Attributes
-    ----------
-    mean : ndarray of shape (n_columns, width + 1)
-        The mean head, its intercept last.
-    root : ndarray of shape (width + 1, r)
-        What the coordinates of the head stand for.
-    u : ndarray of shape (r, n_columns)
-        Coordinates of the head to begin with.
-    ridge : float
-        Half of it times the sum of squares of u is added to the sum of losses.
-    """
+    # Shapes: mean (n_columns, width + 1), root (width + 1, r), u (r, n_columns). Weights and, in
+    # the last column, intercept of the head are mean + (root @ u).T, where half the ridge times
+    # the sum of squares of u is added to the sum of losses.
 
     mean: Floats
     root: Floats
@@ -353,19 +310,10 @@ class Start:
 
 @dataclass(frozen=True, eq=False)
 class FineTuneResult:
-    """What a descent came to.
+    """What a descent came to: a head, the layers, and predictors of the rows watched."""
 
-    Attributes
-    ----------
-    head : ndarray of shape (n_columns, width + 1)
-        Weights of the head, its intercept last.
-    change : Change
-        The layers.
-    looks : tuple of int
-        The steps after which the rows watched were predicted.
-    seen : ndarray of shape (n_looks, n_watched, n_columns)
-        Predictors of the rows watched: before the first step, after every 10 and after the last.
-    """
+    # Shapes: head (n_columns, width + 1), seen (n_looks, n_watched, n_columns). Looks are the
+    # steps after which rows were predicted: none, every 10 and the last.
 
     head: Floats
     change: Change
@@ -387,28 +335,10 @@ def descend(
     watched: Any = None,  # noqa: ANN401 - dense or sparse
     steps: int | None = None,
 ) -> FineTuneResult:
-    """Let head and layers learn from the rows of one task.
-
-    Norms keep the statistics that they have and nothing is dropped, so that a step on all rows
-    is the same every time.
-
-    Parameters
-    ----------
-    tasks : DeepTasks
-        The trained network.
-    method : ChangesLayers
-        What changes.
-    start : Start
-        Where the head begins.
-    rows : tuple of (X, y, weight)
-        Encoded features, targets in the units of training, row weights.
-    loss : Loss
-        Of every row.
-    watched : ndarray or CSR, default=None
-        Encoded features of rows to predict on the way.
-    steps : int, default=None
-        When to stop; None: after the steps of all stages.
-    """
+    """Let head and layers learn from the rows of one task, at most the steps of all stages."""
+    # Norms keep the statistics that they have and nothing is dropped, so that a step on all rows
+    # is the same every time. Rows are encoded features, targets in the units of training and
+    # weights; `watched` are encoded features of rows to predict on the way.
     work = _Descent(tasks, method, start, loss)
     most = method.steps * len(work.change.stages)
     return work.run(rows, watched, most if steps is None else min(steps, most))
@@ -463,15 +393,10 @@ class _Descent:
             sums = loss_sums(self._loss, y[part, None], own, weight[part, None], complete=True)
             term = sums[0] / whole
             if not first:
-                term = term + self._held(whole)
+                held = 0.5 * self._ridge * self._u.square().sum() / whole
+                term = term + (held + self.change.penalty() if self.change.strength else held)
             term.backward()  # type: ignore[no-untyped-call]
         optimizer.step()
-
-    def _held(self, whole: Tensor) -> Tensor:
-        """Return what holds head and layers, for the mean loss."""
-        head = 0.5 * self._ridge * self._u.square().sum() / whole
-        penalty = self.change.penalty()
-        return head if penalty is None else head + penalty
 
     def _head(self) -> Tensor:
         return self._mean + (self._root @ self._u).T

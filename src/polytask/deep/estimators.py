@@ -11,12 +11,21 @@ from dataclasses import KW_ONLY, dataclass
 from typing import Any, TypeVar
 
 from numpy.typing import NDArray
-from sklearn.utils import ClassifierTags, RegressorTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import MultiTaskEstimator, Outcomes, classification, mixed, regression
+from polytask._estimator import (
+    MultiTaskEstimator,
+    Outcomes,
+    Query,
+    classification,
+    mixed,
+    regression,
+)
 from polytask._estimator.classes import (
+    ClassifierMixin,
+    DecisionMixin,
+    ProbabilityMixin,
+    RegressorMixin,
     decisions,
     has_classes,
     keep_classes,
@@ -30,7 +39,6 @@ from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.deep.fitting import fit_tables
 from polytask.deep.network import MLP, Network
-from polytask.deep.prediction import DeepTasks
 from polytask.deep.rows import DeepReading
 from polytask.deep.sampling import Sampling
 from polytask.deep.sharing import CGC, PLE, Hard, MMoE, Sharing
@@ -54,7 +62,7 @@ T = TypeVar("T", bound="DeepEstimator")
 
 @dataclass(eq=False, repr=False)
 class DeepEstimator(MultiTaskEstimator):
-    """Base of the deep estimators; its sections are part of the documentation of each.
+    """Base of the deep estimators; its sections, without parameters that they lack, are theirs.
 
     Parameters
     ----------
@@ -77,6 +85,13 @@ class DeepEstimator(MultiTaskEstimator):
         times more. Where each row belongs to one task, gradients at the representation are
         orthogonal, and balancers that only resolve conflicts (PCGrad, UPGrad) do nothing there.
         MMoE on a target matrix forms no representation; its parameters are used then.
+    class_weight : "balanced", mapping of class to weight, or None, default=None
+        Multiplies the sample weights; "balanced" within each task.
+    label_smoothing : float, default=0.0
+        What training takes from the label of a class and spreads over all classes of the task.
+    scale_targets : {"task", "common", "auto", None}, default="auto"
+        Scale the targets of each task, or of all in common; "auto": "task" for a target matrix
+        and for several losses, else "common". Predictions are in original units.
     task_weight : {"equal", "size"}, mapping or array of shape (n_tasks,), default="equal"
         The weights s_t. "equal": 1; "size": n_t over the mean n.
     task_sampling : {"proportional", "uniform", "temperature", "in_step"} or Sampling, \
@@ -277,14 +292,14 @@ class DeepEstimator(MultiTaskEstimator):
         sklearn.exceptions.NotFittedError
             If the model is not fitted.
         """
-        return self._fitted_tasks().network
-
-    def _fitted_tasks(self) -> DeepTasks:
         check_is_fitted(self)
-        return self._tasks
+        return self._tasks.network
 
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - rows of a query
         return self._tasks.labels_of(X, task)
+
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
+        return probabilities(self._tasks, query)
 
 
 def _trunk_space(trunk: Any) -> Space:  # noqa: ANN401 - MLP, nn.Module or None
@@ -321,18 +336,17 @@ def _documented(cls: type[T]) -> type[T]:
     for title, text in zip(own[::2], own[1::2], strict=True):
         sections[title] = f"{sections[title]}\n{text}" if title in sections else text
     entries = re.split(r"\n(?=\S)", sections["Parameters"])
-    order = list(inspect.signature(cls).parameters)
-    entries.sort(key=lambda entry: order.index(entry.partition(" :")[0]))
-    sections["Parameters"] = "\n".join(entries)
-    told = [f"{title}\n{'-' * len(title)}\n{text}" for title, text in sections.items()]
-    cls.__doc__ = "\n\n".join([intro, *told])
+    told = {entry.partition(" :")[0]: entry for entry in entries}
+    sections["Parameters"] = "\n".join(told[name] for name in inspect.signature(cls).parameters)
+    whole = [f"{title}\n{'-' * len(title)}\n{text}" for title, text in sections.items()]
+    cls.__doc__ = "\n\n".join([intro, *whole])
     return cls
 
 
 @saveable("deep.regressor")
 @_documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepMultiTaskRegressor(DeepEstimator):
+class DeepMultiTaskRegressor(DeepEstimator, RegressorMixin):
     """Regression of many tasks with one network.
 
     Minimises, over batches, the sum over tasks of s_t times the mean loss of the labels of task
@@ -344,9 +358,6 @@ class DeepMultiTaskRegressor(DeepEstimator):
     loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
             default="squared"
         The loss of every row; see :class:`polytask.MultiTaskRegressor`.
-    scale_targets : {"task", "common", "auto", None}, default="auto"
-        Scale the targets of each task, or of all in common; "auto": "task" for a target matrix
-        and for several losses, else "common". Predictions are in original units.
 
     Examples
     --------
@@ -369,18 +380,11 @@ class DeepMultiTaskRegressor(DeepEstimator):
     def _by_loss(self) -> LossTasks:
         return self._tasks
 
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a regressor."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "regressor"
-        tags.regressor_tags = RegressorTags()
-        return tags
-
 
 @saveable("deep.classifier")
 @_documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepMultiTaskClassifier(DeepEstimator):
+class DeepMultiTaskClassifier(DeepEstimator, DecisionMixin, ClassifierMixin):
     """Classification of many tasks with one network.
 
     Two classes at most over all tasks (per target in a target matrix): logistic loss, one column
@@ -391,10 +395,6 @@ class DeepMultiTaskClassifier(DeepEstimator):
     ----------
     loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         The loss of every row.
-    class_weight : "balanced", mapping of class to weight, or None, default=None
-        Multiplies the sample weights; "balanced" within each task.
-    label_smoothing : float, default=0.0
-        What training takes from the label of a class and spreads over all classes of the task.
 
     Attributes
     ----------
@@ -421,50 +421,14 @@ class DeepMultiTaskClassifier(DeepEstimator):
     def _outcomes(self, data: TaskData) -> Outcomes:
         return classification(data, self.loss, type(self).__name__)
 
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``, 0 for classes that a task lacks; for a target
-            matrix a list with one array per target; for a mapping a mapping.
-        """
-        return probabilities(self._fitted_tasks(), self._read(X, task))
-
-    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return predictors: what the heads give before they become probabilities.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
-            column per target of two classes, and one per class of a target of several.
-        """
-        return decisions(self._fitted_tasks(), self._read(X, task))
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a classifier."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        tags.classifier_tags = ClassifierTags(multi_class=True, multi_label=False)
-        return tags
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
+        return decisions(self._tasks, query)
 
 
 @saveable("deep.model")
 @_documented
 @dataclass(eq=False, repr=False, kw_only=True)
-class DeepMultiTaskModel(DeepEstimator):
+class DeepMultiTaskModel(DeepEstimator, ProbabilityMixin):
     """One network for tasks with a loss each.
 
     A click (two classes), a purchase amount (a number) and a rating (several classes) of one
@@ -475,13 +439,6 @@ class DeepMultiTaskModel(DeepEstimator):
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
         The loss of each task. "auto": text, booleans and numbers with two distinct values are
         classes, all other numbers are numbers.
-    class_weight : "balanced", mapping of class to weight, or None, default=None
-        Multiplies the sample weights; "balanced" within each task.
-    label_smoothing : float, default=0.0
-        What training takes from the label of a class and spreads over all classes of the task.
-    scale_targets : {"task", "common", "auto", None}, default="auto"
-        Scale the targets of each task, or of all in common; "auto": "task" for a target matrix
-        and for several losses, else "common". Predictions are in original units.
 
     Attributes
     ----------
@@ -512,19 +469,5 @@ class DeepMultiTaskModel(DeepEstimator):
     def _by_loss(self) -> LossTasks:
         return self._tasks
 
-    @available_if(has_classes)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities of the classification tasks.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list, or mapping
-            Rows of tasks of numbers are NaN; for a target matrix a list with None for
-            them.
-        """
-        return probabilities(self._fitted_tasks(), self._read(X, task))
+    def _has_probabilities(self) -> bool:
+        return has_classes(self)

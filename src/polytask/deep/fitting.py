@@ -47,7 +47,7 @@ from polytask.deep.training.checkpoint import read_checkpoint
 from polytask.deep.training.engine import Engine, engine_of
 from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
-from polytask.deep.training.settings import Settings, default_identity, identity_of, settings_of
+from polytask.deep.training.settings import Settings, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
@@ -183,13 +183,14 @@ def _trained(
     if INPUT in penalties:
         read = {matrix.shape[0] for matrix in resolve(network, INPUT)}
         names = data.feature_names if read == {data.n_features} else None
-    identity = None
+    identity, defaults = None, None
     if model.checkpoint is not None:
         # What tells a training from another.
+        texts, defaults = identity_of(model)
         identity = {
             "seed": seed,
             "data": checksum(data),
-            **identity_of(model),
+            **texts,
             "rows held out": None if held is None else zlib.crc32(held.tobytes()),
         }
     return fit_network(
@@ -209,7 +210,7 @@ def _trained(
         ),
         seed=seed,
         identity=identity,
-        identity_defaults=default_identity(model),
+        identity_defaults=defaults,
         engine=engine,
     )
 

@@ -6,6 +6,7 @@ import contextlib
 import dataclasses
 import functools
 import hashlib
+import inspect
 import re
 import sys
 import types
@@ -40,6 +41,41 @@ def weights_of(value: object) -> str:
     inside = _Hidden(weights=True).within(value)
     found = [piece for piece in inside if piece.startswith(_WEIGHTS)]
     return _digest(found) if found else ""
+
+
+def fingerprints(
+    values: Mapping[str, Any], defaults: Mapping[str, Any]
+) -> tuple[dict[str, str], dict[str, str]]:
+    """Return values and defaults as text, what objects in them were made of by dotted names."""
+    texts: dict[str, str] = {}
+    usual = {name: fingerprint(value, weights=False) for name, value in defaults.items()}
+    for name, value in values.items():
+        settings = _settings(value)
+        if settings is None:
+            texts[name] = fingerprint(value, weights=False)
+            continue
+        texts[name] = type(value).__name__
+        held, known = ({f"{name}.{key}": part for key, part in own.items()} for own in settings)
+        inner, inner_usual = fingerprints(held, known)
+        texts, usual = texts | inner, usual | inner_usual
+    return texts, usual
+
+
+def _settings(value: Any) -> tuple[dict[Any, Any], dict[Any, Any]] | None:  # noqa: ANN401
+    """Return what an object was made of and the defaults of that; None if it does not tell."""
+    if isinstance(value, Mapping):
+        return dict(value), {}
+    if dataclasses.is_dataclass(value) and not isinstance(value, type):
+        fields = dataclasses.fields(value)
+        defaults = {f.name: f.default for f in fields if f.default is not dataclasses.MISSING}
+        for field in fields:
+            if field.default_factory is not dataclasses.MISSING:
+                defaults[field.name] = field.default_factory()
+        return {f.name: getattr(value, f.name, None) for f in fields}, defaults
+    if isinstance(value, type) or not _has(value, "get_params"):
+        return None
+    known = inspect.signature(type(value)).parameters.values()
+    return value.get_params(deep=False), {found.name: found.default for found in known}
 
 
 def _digest(pieces: list[bytes]) -> str:

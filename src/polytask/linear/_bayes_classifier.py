@@ -8,16 +8,11 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import ClassifierTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
-from polytask._estimator import (
-    MultiTaskEstimator,
-    Outcomes,
-    classification,
-)
+from polytask._estimator import Outcomes, Query, classification
 from polytask._estimator.base import label_array
-from polytask._estimator.classes import decisions, probabilities
+from polytask._estimator.classes import ClassifierMixin, DecisionMixin, decisions, probabilities
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._registry import saveable
@@ -45,7 +40,7 @@ Labels = NDArray[Any]
 
 
 @saveable("linear.bayes_classifier")
-class BayesianMultiTaskClassifier(MultiTaskEstimator):
+class BayesianMultiTaskClassifier(DecisionMixin, ClassifierMixin):
     """Logistic regression of many tasks with a normal prior that is learned from them.
 
     The log odds of task t are ``z . w_t`` with z = (1, scaled features) and
@@ -271,41 +266,10 @@ default="auto"
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._tasks.labels_of(X, task)
 
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities, averaged over the posterior.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``, 0 for classes that a task lacks; for a target
-            matrix a list with one array per target; for a mapping a mapping.
-        """
-        query = self._read(X, task)
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
         return probabilities(self._tasks, query)
 
-    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return the log odds that belong to the probabilities.
-
-        For two classes the log odds of the second; for several those of each class against
-        the rest, before the probabilities are divided by their sum.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
-            column per target of two classes, and one per class of a target of several.
-        """
-        query = self._read(X, task)
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
         return decisions(self._tasks, query)
 
     def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
@@ -354,10 +318,3 @@ default="auto"
         copy: Self = super().__sklearn_clone__()
         copy.prior = self.prior
         return copy
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a classifier."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        tags.classifier_tags = ClassifierTags(multi_class=True, multi_label=False)
-        return tags

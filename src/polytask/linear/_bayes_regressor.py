@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
-from sklearn.utils import RegressorTags, Tags
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._checks import number, sentence
-from polytask._estimator import MultiTaskEstimator, outputs, regression
+from polytask._estimator import outputs, regression
 from polytask._estimator.base import label_array
+from polytask._estimator.classes import RegressorMixin
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask._registry import saveable
 from polytask.bayes.evidence import Evidence
@@ -38,7 +38,7 @@ Labels = NDArray[Any]
 
 
 @saveable("linear.bayes_regressor")
-class BayesianMultiTaskRegressor(MultiTaskEstimator):
+class BayesianMultiTaskRegressor(RegressorMixin):
     """Linear regression of many tasks with a normal prior that is learned from them.
 
     A row of task t has the target ``z . w_t + e`` with z = (1, scaled features),
@@ -405,10 +405,3 @@ default="auto"
         copy: Self = super().__sklearn_clone__()
         copy.prior = self.prior
         return copy
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a regressor."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "regressor"
-        tags.regressor_tags = RegressorTags()
-        return tags

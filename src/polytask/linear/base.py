@@ -8,18 +8,26 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import ClassifierTags, RegressorTags, Tags
-from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from polytask._estimator import (
     MultiTaskEstimator,
     Outcomes,
+    Query,
     classification,
     mixed,
     regression,
 )
-from polytask._estimator.classes import decisions, has_classes, keep_classes, probabilities
+from polytask._estimator.classes import (
+    ClassifierMixin,
+    DecisionMixin,
+    ProbabilityMixin,
+    RegressorMixin,
+    decisions,
+    has_classes,
+    keep_classes,
+    probabilities,
+)
 from polytask._estimator.export import own_features, stand_alone, task_position
 from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
@@ -122,6 +130,9 @@ class LinearEstimator(MultiTaskEstimator):
     def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         return self._linear.labels_of(X, task)
 
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
+        return probabilities(self._linear, query)
+
     def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
         """Return one task as a plain fitted scikit-learn model.
 
@@ -160,88 +171,31 @@ class LinearEstimator(MultiTaskEstimator):
         )
 
 
-class LinearNumbers(LinearEstimator, ABC):
+class LinearNumbers(LinearEstimator, RegressorMixin, ABC):
     """A linear estimator of targets that are numbers."""
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return regression(data, self.loss, type(self).__name__)
 
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a regressor."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "regressor"
-        tags.regressor_tags = RegressorTags()
-        return tags
 
-
-class LinearClasses(LinearEstimator, ABC):
+class LinearClasses(LinearEstimator, DecisionMixin, ClassifierMixin, ABC):
     """A linear estimator of targets that are classes."""
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return classification(data, self.loss, type(self).__name__)
 
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``, 0 for classes that a task lacks; for a target
-            matrix a list with one array per target; for a mapping a mapping.
-        """
-        return probabilities(self._linear_model(), self._read(X, task))
-
-    def decision_function(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return linear predictors.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n,) or (n, n_classes), or mapping
-            -inf for classes that a task lacks. For a target matrix of shape (n, columns): one
-            column per target of two classes, and one per class of a target of several.
-        """
-        return decisions(self._linear_model(), self._read(X, task))
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a classifier."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        tags.classifier_tags = ClassifierTags(multi_class=True, multi_label=False)
-        return tags
+    def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
+        return decisions(self._linear, query)
 
 
-class LinearMixed(LinearEstimator, ABC):
+class LinearMixed(LinearEstimator, ProbabilityMixin, ABC):
     """A linear estimator of tasks that have a loss each."""
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return mixed(data, self.loss, type(self).__name__)
 
-    @available_if(has_classes)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities of the classification tasks.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list, or mapping
-            Rows of tasks of numbers are NaN; for a target matrix a list with None for
-            them.
-        """
-        return probabilities(self._linear_model(), self._read(X, task))
+    def _has_probabilities(self) -> bool:
+        return has_classes(self)
 
 
 def _filled(intercept: NDArray[np.float64], problem: Problem) -> NDArray[np.float64]:

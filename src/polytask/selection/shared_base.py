@@ -9,16 +9,16 @@ import scipy.sparse as sp
 from numpy.typing import NDArray
 from sklearn.base import clone, is_classifier
 from sklearn.utils import ClassifierTags, RegressorTags, Tags
-from sklearn.utils.metaestimators import available_if
 
 from polytask._checks import sentence
 from polytask._estimator import (
     MultiTaskEstimator,
     Outcomes,
+    Query,
     classification,
-    outputs,
     regression,
 )
+from polytask._estimator.classes import ProbabilityMixin, joint_probabilities
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.baselines import Pooled
@@ -42,13 +42,8 @@ def _classifies(model: SharedBase) -> bool:
     return bool(is_classifier(model.base))
 
 
-def _gives_probabilities(model: SharedBase) -> bool:
-    corrects = model.correction is None or hasattr(model.correction, "predict_proba")
-    return _classifies(model) and corrects
-
-
 @saveable("selection.shared_base")
-class SharedBase(MultiTaskEstimator):
+class SharedBase(ProbabilityMixin):
     """One base for all tasks, corrected for each by a regularised linear model."""
 
     # Shapes: tasks_ (n_tasks,).
@@ -198,16 +193,12 @@ class SharedBase(MultiTaskEstimator):
         labels, classes = self._schema.index.labels, self._classes_of(0)
         return probabilities_of(self.correction_, self._inputs(X, tasks), tasks, classes, labels)
 
-    @available_if(_gives_probabilities)  # type: ignore[untyped-decorator]
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities. Shapes: result (n, n_classes)."""
-        query = self._read(X, task)
-        if query.codes is None:
-            n, X = query.n_rows, query.data.X
-            return [self._probabilities(X, np.full(n, t)) for t in range(len(self.tasks_))]
-        classes = self._classes_of(0)
-        values = outputs.joint_class_values(query, classes, classes, self._probabilities, 0.0)
-        return outputs.split(query, values)
+    def _has_probabilities(self) -> bool:
+        corrects = self.correction is None or hasattr(self.correction, "predict_proba")
+        return _classifies(self) and corrects
+
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
+        return joint_probabilities(query, self._probabilities, len(self.tasks_))
 
     def __sklearn_tags__(self) -> Tags:
         """Say what the base is."""

@@ -13,7 +13,8 @@ from unit.report.pages import Page
 from polytask import Comparison, MultiTaskClassifier, MultiTaskRegressor, compare
 from polytask._estimator.problem import read_outcomes, read_problem
 from polytask.comparison import work as _run
-from polytask.comparison.plan import Choices, facts_of, make_plan
+from polytask.comparison.options import Options
+from polytask.comparison.plan import facts_of, make_plan
 from polytask.comparison.sentences import notes
 from polytask.data import TaskData
 from polytask.exceptions import DataError
@@ -61,7 +62,7 @@ def panel(weeks: int) -> tuple[pd.DataFrame, pd.Series, pd.Series, pd.Series]:
 def plan_of(X: Any, y: Any, task: Any, **given: Any) -> Any:
     """Return what a comparison would do."""
     asked = {"cv": None, "groups": None, "time": None, "unseen": False} | given
-    choices = Choices(["pooled", NEAR], quick=False, seed=0, **asked)
+    choices = Options(models=["pooled", NEAR], quick=False, random_state=0, **asked)
     data = read_problem(X, y, task, None, None)
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)

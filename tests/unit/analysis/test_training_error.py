@@ -8,7 +8,8 @@ import pytest
 from polytask._estimator.problem import read_outcomes, read_problem
 from polytask.comparison.answer import Judge, make_boards
 from polytask.comparison.boards import choose_all
-from polytask.comparison.plan import Choices, facts_of, make_plan
+from polytask.comparison.options import Options
+from polytask.comparison.plan import facts_of, make_plan
 from polytask.comparison.statistics import mutual_covariance
 from polytask.comparison.work import run_unit
 from polytask.selection.held import Study
@@ -21,7 +22,7 @@ def judge_of(X, y, task, **choices):
     problem, outcomes, losses = read_outcomes(data, "auto")
     study = Study(data, outcomes)
     asked = {"cv": None, "groups": None, "time": None, "unseen": False, **choices}
-    chosen = Choices(models=MODELS, quick=False, seed=0, **asked)
+    chosen = Options(models=MODELS, quick=False, random_state=0, **asked)
     plan = make_plan(study, facts_of(study, problem, losses, chosen), chosen, "d2", ("d2",))
     records = {unit.key: run_unit(study, unit) for unit in plan.units}
     board, _ = make_boards(plan, records, "d2")

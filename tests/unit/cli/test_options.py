@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import re
 import subprocess
 import sys
 from dataclasses import dataclass, fields
@@ -11,10 +12,12 @@ from typing import Annotated, Any
 import pytest
 
 from polytask import compare, load
-from polytask.cli.compare import Comparing
+from polytask._options import option
+from polytask.cli.compare import compare as compare_tables
 from polytask.cli.models import CRITERIA, LOSSES_OF_CLASSES, LOSSES_OF_NUMBERS
-from polytask.cli.options import Vary, command, option, spoken_words
+from polytask.cli.options import Vary, command, spoken_words
 from polytask.cli.program import COMMANDS
+from polytask.comparison.options import Options
 from polytask.losses import LOSSES, Huber
 from polytask.messages import Translator
 from polytask.metrics import METRICS
@@ -55,16 +58,27 @@ def test_fields_become_options():
     assert options["name"].help == "Another text."
 
 
-def test_arguments_of_compare_are_options_or_given_by_the_command():
-    own = {each.name for each in fields(Comparing)} - {"splits"} | {"cv"}
-    given = {
-        "X", "y", "task", "sample_weight", "task_column", "loss", "groups", "time", "time_budget",
-        "n_jobs", "random_state", "journal", "verbose", "allow_leak",
-    }  # fmt: skip
+def test_the_record_of_options_is_the_signature_of_compare():
     parameters = inspect.signature(compare).parameters
-    assert own | given == set(parameters)
-    for name, value in Comparing().arguments().items():
-        assert parameters[name].default == value
+    assert [*parameters][:2] == ["X", "y"]
+    usual = {name: parameters[name].default for name in [*parameters][2:]}
+    assert vars(Options()) == usual
+    entries = compare.__doc__.split("Returns\n---")[0]
+    assert re.findall(r"^(\w+) : ", entries, re.MULTILINE) == [*parameters]
+    with pytest.raises(TypeError, match="unexpected keyword argument 'mdels'"):
+        compare([[1.0]], [1.0], mdels=["separate"])
+
+
+def test_every_argument_of_compare_is_an_option_or_given_by_the_command():
+    given = {
+        "task", "sample_weight", "task_column",
+        "loss", "groups", "time", "time_budget", "n_jobs", "random_state", "journal", "verbose",
+        "allow_leak",
+    }  # fmt: skip
+    assert given == {each.name for each in fields(Options) if "option" not in each.metadata}
+    options = {each.name for each in command("compare", compare_tables, "Compare.").params}
+    assert {"models", "splits", "metric", "margin", "unseen", "quick", "ablation"} <= options
+    assert "cv" not in options
 
 
 def test_help_names_every_loss_model_metric_and_criterion(run):

@@ -20,9 +20,11 @@ from polytask import (
 )
 from polytask.bayes import NoVariation, Prior, Scalar
 from polytask.bayes.blocks import RowSpace
+from polytask.bayes.label_losses import LabelLoss, LabelLosses
 from polytask.bayes.laplace import KernelEngine, Problem, WeightEngine
 from polytask.bayes.laplace_rows import Labelled, row_blocks
 from polytask.bayes.prior import Model
+from polytask.losses import Gamma, Poisson
 
 D, T, N = 260, 3, 12
 TASK = np.repeat(["a", "b", "c"], N)
@@ -69,20 +71,25 @@ def agree(one, other, X, tasks=("a", "b", "new")):
         assert_allclose(got, want, rtol=0, atol=5e-5)
 
 
+COUNTS_AND_AMOUNTS = (LabelLoss(Poisson(), 0.5, 1.3), LabelLoss(Gamma(), 0.5, 0.4))
+
+
 @pytest.mark.parametrize("structure", [NoVariation(), Scalar()], ids=repr)
 @pytest.mark.parametrize("mean", [0.02, None])
-def test_the_evidence_in_rows_is_that_in_weights(structure, mean):
+@pytest.mark.parametrize("kinds", [(LabelLoss(),), COUNTS_AND_AMOUNTS], ids=["classes", "others"])
+def test_the_evidence_in_rows_is_that_in_weights(structure, mean, kinds):
     rng = np.random.default_rng(3)
     counts = np.array([5, 0, 1, 14])
     n, p = int(counts.sum()), 40
     Z = np.column_stack([np.ones(n), rng.normal(size=(n, p - 1))])
     y, offsets = (rng.random(n) < 0.6).astype(float), np.concatenate([[0], np.cumsum(counts)])
-    data = Labelled(Z, y, rng.uniform(0.5, 2.0, n), offsets)
+    weight, loss, losses = rng.uniform(0.5, 2.0, n), np.arange(n) % len(kinds), LabelLosses(kinds)
+    data = Labelled(Z, y + loss, weight, offsets, loss=loss, losses=losses)
     copies = np.ones(p)
     weights = WeightEngine(data, row_blocks(data), tuple(range(p)), copies)
     params = np.array([0.7, 0.2])[: structure.n_parameters(p)]
-    want = weights.at(structure.factor(params, p), mean)
-    got = KernelEngine(data, copies).at(structure.factor(params, 2), mean)
+    want = weights.at(structure.factor(params, p), mean, losses)
+    got = KernelEngine(data, copies).at(structure.factor(params, 2), mean, losses)
     assert got.converged
     assert_allclose(got.value, want.value, rtol=1e-9)
     own = np.diagonal(want.slope)
@@ -91,6 +98,9 @@ def test_the_evidence_in_rows_is_that_in_weights(structure, mean):
     assert_allclose(np.diagonal(got.second), [second[0], second[1:].mean()], rtol=1e-6)
     assert_allclose(got.mean_second, want.mean_second if mean else got.mean_second, rtol=1e-7)
     assert_allclose(got.mean_slope, want.mean_slope if mean else got.mean_slope, rtol=1e-7)
+    for name in ("slope", "expected", "weight"):
+        there = getattr(want.dispersions, name)
+        assert_allclose(getattr(got.dispersions, name), there, rtol=1e-6, atol=1e-9)
     assert_allclose(got.point.mean, want.point.mean, atol=1e-8)
     assert_allclose(got.point.alpha[counts > 0], want.point.alpha[counts > 0], atol=1e-8)
 
@@ -137,7 +147,7 @@ def test_posterior_modes_are_those_in_the_features_to_eight_digits():
     own = np.sqrt(np.diagonal(prior.covariance))
     engine = WeightEngine(data, row_blocks(data), every, np.ones(D + 1))
     factor = np.diag(np.r_[own[0], np.full(D, own[-1])])
-    beliefs, mode = engine.posterior(factor, prior.mean_covariance[-1, -1])
+    beliefs, mode = engine.posterior(factor, prior.mean_covariance[-1, -1], LabelLosses())
     want = mode.point.coefficients(beliefs.spread)
     coef = want[:, 1:] / scale
     assert_allclose(found.coef_, coef, rtol=0, atol=1e-8 * np.abs(coef).max())

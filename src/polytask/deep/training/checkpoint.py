@@ -6,7 +6,7 @@ import json
 import os
 import warnings
 import zlib
-from collections.abc import Callable, Hashable, Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any, BinaryIO
@@ -19,12 +19,12 @@ from polytask.deep.regularise import Penalties
 from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
 from polytask.io.codec import from_node, plain, to_node
-from polytask.io.fingerprint import fingerprint
+from polytask.io.fingerprint import fingerprints
 from polytask.messages import LazyMessage
 
 FORMAT = "polytask-checkpoint"
-# 1 wrote every mapping as pairs.
-VERSION = 2
+# 2 told of objects in one text, which every new parameter of theirs changed.
+VERSION = 3
 # What tells the weights that given modules began with, among what a training is known by.
 BEGINNING = "the weights of the modules given"
 
@@ -72,20 +72,19 @@ def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:
         with safe_open(os.fspath(path), framework="pt") as file:
             document = json.loads((file.metadata() or {})["polytask"])
             tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118
-        known = document["format"] == FORMAT and document["version"] <= VERSION
+        known = document["format"] == FORMAT and document["version"] == VERSION
         content = document["content"] if known else None
     except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
         raise DataError(f"{os.fspath(path)} is no checkpoint of polytask ({error}).") from error
     if content is None:
         raise DataError(
-            f"{os.fspath(path)} is no checkpoint that this version of polytask reads "
-            f"(up to version {VERSION})."
+            f"{os.fspath(path)} is no checkpoint that this version of polytask goes on from "
+            f"(format version {VERSION}): use the version that wrote it, delete it, or give the "
+            "path of a new one."
         )
-    readers: dict[str, Callable[[Any], Any]] = {
-        "$tensor": lambda node: tensors[node["$tensor"]],
-        "$pairs": lambda node: dict(from_node(node["$pairs"], readers)),
-    }
-    decoded: dict[str, Any] = from_node(content, readers)
+    decoded: dict[str, Any] = from_node(
+        content, {"$tensor": lambda node: tensors[node["$tensor"]]}
+    )
     return decoded
 
 
@@ -95,25 +94,22 @@ def known_by(
     penalties: Penalties,
     balance: StatefulBalancer | None,
     batches: object,
-) -> dict[str, Any]:
-    """Return what tells a training from another, whoever asks for it."""
-    parts = [
-        f"{found.name}: {fingerprint(found.split.smooth)}, {fingerprint(found.split.proximable)}"
-        for found in penalties.terms
-    ]
-    return {
+) -> tuple[dict[str, Any], dict[str, str]]:
+    """Return what tells a training from another, whoever asks for it, and defaults of that."""
+    objects: dict[str, Any] = {"balancer": None if balance is None else balance.balancer}
+    for place, found in enumerate(penalties.terms):
+        name = f"penalties of layers.{found.name}.{place}"
+        objects |= {f"{name}.smooth": found.split.smooth, f"{name}.prox": found.split.proximable}
+    texts, defaults = fingerprints(objects, {})
+    # Lazy layers have another class after a first pass.
+    kinds = [type(module).__name__.removeprefix("Lazy") for module in network.modules()]
+    own = {
         "shapes": {name: list(value.shape) for name, value in network.state_dict().items()},
-        "kinds of layers": zlib.crc32(repr(_kinds(network)).encode()),
+        "kinds of layers": zlib.crc32(repr(kinds).encode()),
         "tasks": [repr(task) for task in tasks],
-        "penalties of layers": parts,
-        "balancer": fingerprint(None if balance is None else balance.balancer, weights=False),
         "generators of batches": len(_generators(batches)),
     }
-
-
-def _kinds(network: nn.Module) -> list[str]:
-    """Return the kinds of layers, also after a first pass has made lazy ones real."""
-    return [type(module).__name__.removeprefix("Lazy") for module in network.modules()]
+    return own | texts, defaults
 
 
 def require_same(
@@ -123,24 +119,22 @@ def require_same(
     defaults: Mapping[str, Any],
 ) -> None:
     """Refuse to go on from the checkpoint of another training."""
-    unknown = sorted(set(found) - set(identity))
-    if unknown:
-        raise DataError(
-            f"The checkpoint {os.fspath(path)} tells of what this training does not have: "
-            f"{', '.join(unknown)}. Go on with the version of polytask and the call that wrote "
-            "it, delete it, or give the path of a new one."
-        )
     # What was added since the file was written had no other value than its default.
     known = {**defaults, **found}
     differs = [name for name, value in identity.items() if known.get(name) != value]
     if differs == [BEGINNING]:
         message = LazyMessage("warn.checkpoint", {"path": os.fspath(path)})
         warnings.warn(DataWarning(message), stacklevel=2)
-        return
-    if differs:
+    elif differs:
         raise DataError(
             f"The checkpoint {os.fspath(path)} is of another training: it differs in "
             f"{', '.join(differs)}. Delete it, or give the path of a new one."
+        )
+    if unknown := sorted(set(found) - set(identity)):
+        raise DataError(
+            f"The checkpoint {os.fspath(path)} tells of what this training does not have: "
+            f"{', '.join(unknown)}. Go on with the version of polytask and the call that wrote "
+            "it, delete it, or give the path of a new one."
         )
 
 

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Iterator
-from contextlib import contextmanager
+from collections.abc import Iterable
 from typing import Any
 
 import torch
@@ -16,36 +15,46 @@ from polytask.deep.training.engine import Engine, add_up_gradients
 from polytask.deep.training.history import Tally
 
 
-@torch.no_grad()
-def objective_of(
+def measured(
     network: Trainable,
     batches: Iterable[Any],
     weights: Tensor,
     penalties: Penalties,
     engine: Engine,
-) -> tuple[float, float]:
-    """Return the objective of a network, and what of it is penalties."""
+) -> tuple[float, float, float | None]:
+    """Return the objective on all batches, what of it is penalties, and its residual."""
     # Shapes: weights (n_tasks,).
-    tally, extra = _added_up(network, batches, engine)
+    network.eval()
+    tally, extra = Tally(network.n_tasks), torch.zeros(2, dtype=torch.float64)
+    with torch.no_grad():
+        for batch in batches:
+            sums = network.sums(batch)
+            tally.add(sums)
+            own = 0.0 if sums.extra is None else float(sums.extra)
+            extra += torch.tensor([own, 1.0], dtype=torch.float64)
+    tally.add_up(engine)
+    if engine.world > 1:
+        extra = engine.total(extra.to(engine.device)).cpu()
     total, count = extra.tolist()
     data = weights.cpu().double() * tally.means(network.sqrt_loss_mask)
     penalty = sum(penalties.values().values())
-    return float(data.nansum()) + total / max(count, 1.0) + penalty, penalty
+    objective = float(data.nansum()) + total / max(count, 1.0) + penalty
+    residual = None
+    if any(term.split.proximable is not None for term in penalties.terms):
+        residual = _residual(network, batches, weights, tally.sums, penalties, engine)
+    return objective, penalty, residual
 
 
-def residual_of(
+def _residual(
     network: Trainable,
     batches: Iterable[Any],
     weights: Tensor,
+    sums_of_tasks: Tensor,
     penalties: Penalties,
     engine: Engine,
-) -> float | None:
-    """Return the stationarity residual of penalties that are not smooth, on all batches."""
-    # Shapes: weights (n_tasks,).
-    if all(term.split.proximable is None for term in penalties.terms):
-        return None
-    tally, _ = _added_up(network, batches, engine)
-    losses, whole = tally.sums.to(weights)
+) -> float:
+    """Return the stationarity residual of the penalties; sums_of_tasks (2, n_tasks)."""
+    losses, whole = sums_of_tasks.to(weights)
     if network.sqrt_loss_mask is not None:
         # The slope of a root of twice the mean.
         root = (2.0 * losses / whole.clamp_min(torch.finfo(whole.dtype).tiny)).sqrt()
@@ -68,20 +77,6 @@ def residual_of(
     found = penalties.residual()
     network.zero_grad(set_to_none=True)
     return float(sum(value**2 for value in found.values()) ** 0.5)
-
-
-@torch.no_grad()
-def _added_up(network: Trainable, batches: Iterable[Any], engine: Engine) -> tuple[Tally, Tensor]:
-    """Return the sums of all data, and the sum and count of what belongs to no task."""
-    network.eval()
-    tally, extra = Tally(network.n_tasks), torch.zeros(2, dtype=torch.float64)
-    for batch in batches:
-        sums = network.sums(batch)
-        tally.add(sums)
-        own = 0.0 if sums.extra is None else float(sums.extra)
-        extra += torch.tensor([own, 1.0], dtype=torch.float64)
-    tally.add_up(engine)
-    return tally, extra if engine.world == 1 else engine.total(extra.to(engine.device)).cpu()
 
 
 def run_final_phase(
@@ -117,18 +112,12 @@ def run_final_phase(
     # A millionth of the objective, or what the precision allows.
     tol = max(1e-6, 2.0 * math.sqrt(torch.finfo(weights.dtype).eps))
     # What stays as it is needs no gradient, and no memory for one.
-    with _held({*network.parameters()} - penalised - {*biases}):
-        final_phase(penalties, loss, also=biases, tol=tol, max_iter=max_iter)
-
-
-@contextmanager
-def _held(parameters: set[nn.Parameter]) -> Iterator[None]:
-    """Keep parameters from asking for gradients."""
-    asking = [p for p in parameters if p.requires_grad]
-    for parameter in asking:
-        parameter.requires_grad_(False)
+    still = {*network.parameters()} - penalised - {*biases}
+    asking = [parameter for parameter in still if parameter.requires_grad]
     try:
-        yield
+        for parameter in asking:
+            parameter.requires_grad_(False)
+        final_phase(penalties, loss, also=biases, tol=tol, max_iter=max_iter)
     finally:
         for parameter in asking:
             parameter.requires_grad_(True)

@@ -7,6 +7,7 @@ import math
 import os
 import time
 from collections.abc import Hashable, Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,7 @@ from polytask.deep.training.checkpoint import (
     set_random_state,
     write_checkpoint,
 )
-from polytask.deep.training.end import objective_of, residual_of, run_final_phase
+from polytask.deep.training.end import measured, run_final_phase
 from polytask.deep.training.engine import Engine, add_up_gradients, compile_layers
 from polytask.deep.training.guards import (
     refuse_iterators,
@@ -139,43 +140,54 @@ def fit_network(
     cards = [device] if device.type == "cuda" else []
     with torch.random.fork_rng(devices=cards):
         torch.manual_seed(seed)
-        run = _Run(network, batches, training, names, weights.to(device, real))
-        run.held_out, run.balance = held_out, balance_of(balancer, count)
-        run.everything = batches if everything is None else everything
-        run.engine = Engine(device) if engine is None else engine
-        run.penalties = penalties_of(network, penalties)
-        run.refuse_unfit()
+        run = _Run(
+            network=network,
+            batches=batches,
+            training=training,
+            tasks=names,
+            weights=weights.to(device, real),
+            held_out=held_out,
+            everything=batches if everything is None else everything,
+            balance=balance_of(balancer, count),
+            penalties=penalties_of(network, penalties),
+            engine=Engine(device) if engine is None else engine,
+        )
         run.resume(dict(identity or {}), identity_defaults or {})
         if training.compile:
             compile_layers(network)
         return run.go()
 
 
+@dataclass(eq=False)
 class _Run:
     """One training: what changes while it runs."""
 
-    def __init__(
-        self,
-        network: Trainable,
-        batches: Iterable[Any],
-        training: Training,
-        tasks: tuple[Hashable, ...],
-        weights: Tensor,
-    ) -> None:
-        self.network, self.batches = network, batches
-        self.tasks, self.weights, self.training = tasks, weights, training
+    network: Trainable
+    batches: Iterable[Any]
+    training: Training
+    tasks: tuple[Hashable, ...]
+    weights: Tensor
+    held_out: Iterable[Any] | None
+    everything: Iterable[Any]
+    balance: StatefulBalancer | None
+    penalties: Penalties
+    engine: Engine
+
+    def __post_init__(self) -> None:
+        training, network = self.training, self.network
         self.parameters = [p for p in network.parameters() if p.requires_grad]
         self.optimizer = training.optimizer(self.parameters)
         make = training.schedule
         self.schedule = None if make is None else make(self.optimizer)
-        self.held_out: Iterable[Any] | None = None
-        self.everything: Iterable[Any] = batches
-        self.balance: StatefulBalancer | None = None
-        self.penalties = self.during = Penalties(network, {})
-        self.engine: Engine = Engine(weights.device)
         self.record, self.best = Record(Recorder(training.record, network.n_tasks)), Best()
         self.steps, self.identity = 0, dict[str, Any]()
         self.began = time.monotonic()
+        # Before any work, what does not go together is refused.
+        refuse_unfit_steps(training, network, self.engine, self.balance is not None)
+        refuse_unfit_end(training, self.engine, self.penalties)
+        ends = training.final_phase > 0
+        self.during = self.penalties.applicable(self.optimizer) if ends else self.penalties
+        refuse_unfit_optimizer(self.optimizer, self.during)
 
     @property
     def epochs(self) -> int:
@@ -205,14 +217,6 @@ class _Run:
             run_final_phase(self.network, self.everything, *end)
         history = self.record.history(self.tasks, self.weights, self.engine)
         return history, self._result(history, status)
-
-    def refuse_unfit(self) -> None:
-        """Refuse, before any work, what does not go together."""
-        refuse_unfit_steps(self.training, self.network, self.engine, self.balance is not None)
-        refuse_unfit_end(self.training, self.engine, self.penalties)
-        ends = self.training.final_phase > 0
-        self.during = self.penalties.applicable(self.optimizer) if ends else self.penalties
-        refuse_unfit_optimizer(self.optimizer, self.during)
 
     def _epochs(self) -> None:
         most = self.training.max_epochs
@@ -269,7 +273,10 @@ class _Run:
         for batch in group:
             with self.engine.autocast():
                 sums = self.network.sums(batch)
-            self._add_extra(sums, len(group))
+            if sums.extra is not None and sums.extra.requires_grad:
+                # The mean over the batches of the step.
+                share = sums.extra / (len(group) * self.engine.world)
+                share.backward(retain_graph=True)  # type: ignore[no-untyped-call]
             if not sums.present.shape[0]:
                 continue
             divisor = sums.weights if whole is None else whole[sums.present]
@@ -307,12 +314,6 @@ class _Run:
         backward(
             means, shared=shared, balancer=self.balance, present=sums.present, weights=weights
         )
-
-    def _add_extra(self, sums: Sums, n_batches: int) -> None:
-        """Add the gradient of what belongs to no task, the mean over the batches of a step."""
-        if sums.extra is not None and sums.extra.requires_grad:
-            share = sums.extra / (n_batches * self.engine.world)
-            share.backward(retain_graph=True)  # type: ignore[no-untyped-call]
 
     def _require_finite(self, means: Tensor, sums: Sums, when: str) -> None:
         rate = self.optimizer.param_groups[0]["lr"]
@@ -373,7 +374,7 @@ class _Run:
         if again is not None:
             held = self._total(again)
         end = self.network, self.everything, self.weights, self.penalties, self.engine
-        objective, penalty = objective_of(*end)
+        objective, penalty, residual = measured(*end)
         return TrainingResult(
             status=status,
             objective=objective,
@@ -381,7 +382,7 @@ class _Run:
             best_epoch=kept,
             n_iter=history.n_epochs,
             seconds=time.monotonic() - self.began,
-            residual=residual_of(*end),
+            residual=residual,
             penalty=penalty,
         )
 
@@ -411,11 +412,12 @@ class _Run:
         """Go on from the checkpoint, if there is one."""
         if (path := self.training.checkpoint) is None:
             return
-        own = known_by(self.network, self.tasks, self.penalties, self.balance, self.batches)
+        parts = self.network, self.tasks, self.penalties, self.balance, self.batches
+        own, own_defaults = known_by(*parts)
         self.identity = {**identity, **own, "parts": sorted(self._parts())}
         if (found := read_checkpoint(path)) is None:
             return
-        require_same(path, found["identity"], self.identity, defaults)
+        require_same(path, found["identity"], self.identity, {**defaults, **own_defaults})
         for name, part in self._parts().items():
             part.load_state_dict(found["parts"][name])
         self.steps = found["steps"]

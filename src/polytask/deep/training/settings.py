@@ -31,7 +31,7 @@ from polytask.deep.sampling import SAMPLINGS, Sampling
 from polytask.deep.trainable import LEVELS
 from polytask.deep.training.checkpoint import BEGINNING
 from polytask.exceptions import ParameterError
-from polytask.io.fingerprint import fingerprint, weights_of
+from polytask.io.fingerprint import fingerprints, weights_of
 
 # From parameters, or groups of them, to an optimiser.
 MakeOptimizer = Callable[[Any], Optimizer]
@@ -54,35 +54,13 @@ class Training:
     optimizer : callable, default=AdamW with a learning rate of 1e-3
         Takes the parameters and returns an optimiser, such as
         ``functools.partial(torch.optim.SGD, lr=0.1)``.
-    schedule : callable or None, default=None
-        Takes the optimiser and returns a schedule of its learning rate, stepped every epoch.
     max_epochs : int, default=200
         Passes over the batches at most.
     patience : int or None, default=20
         Epochs without a better held-out loss after which training stops; None never stops.
-    clip_norm : float or None, default=None
-        The largest norm that the gradient of all parameters may have.
-    accumulate : int, default=1
-        Batches whose gradients make one step: the same step as with one batch of all of them.
-    checkpoint : path-like or None, default=None
-        The file to which the state is written, and from which training goes on if it is there.
-    checkpoint_every : int, default=1
-        Epochs between two writes.
-    verbose : bool, default=False
-        Whether to show progress.
-    balance_at : {"representation", "parameters"}, default="representation"
-        Where balancers of gradients measure those of the tasks.
-    compile : bool, default=False
-        Whether ``torch.compile`` makes the trunk, under its way of sharing, into kernels of its
-        own, which takes some ten seconds at the start. For large trunks on a card: small ones
-        on the processor, where it needs a compiler for C++, do not gain.
-    final_phase : int, default=0
-        The most steps of proximal gradient that end the training, on the layers with penalties
-        and on all data; see :func:`~polytask.deep.regularise.final_phase`. Penalties that the
-        optimiser cannot apply, such as a trace norm under Adam, then act there. 0: none.
-    record : object of :mod:`polytask.deep.recording`, sequence of them, or None, default=None
-        What to measure of pairs of tasks on the way, on the first batch of a step; the weights
-        are the same with and without.
+    schedule, clip_norm, accumulate, checkpoint, checkpoint_every, verbose, balance_at, compile, \
+            final_phase, record
+        As in :class:`~polytask.deep.DeepMultiTaskRegressor`, with the same defaults.
     owner : str, default="Training"
         Whose settings they are, for messages.
 
@@ -238,9 +216,8 @@ def _refuse_unused(model: Any, owner: str) -> None:  # noqa: ANN401 - a deep est
 
 
 def _validation(given: Any, owner: str) -> Any:  # noqa: ANN401 - a share, splitter or pairs
-    if hasattr(given, "split") and not isinstance(given, str | bytes):
-        return given
-    if isinstance(given, Iterable) and not isinstance(given, str | bytes):
+    several = hasattr(given, "split") or isinstance(given, Iterable)
+    if several and not isinstance(given, str | bytes):
         return given
     allowed = "a number between 0 and 1, both excluded, a splitter, or pairs of rows"
     share = number(given, "validation", owner, allowed)
@@ -275,17 +252,9 @@ _FREE = frozenset(
 )
 
 
-def identity_of(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
-    """Return the parameters that a checkpoint must agree about, as text."""
+def identity_of(model: Any) -> tuple[dict[str, str], dict[str, str]]:  # noqa: ANN401
+    """Return the parameters that a checkpoint must agree about, as text, and their defaults."""
     params = {n: value for n, value in model.get_params(deep=False).items() if n not in _FREE}
-    return _told(params) | {BEGINNING: weights_of(params)}
-
-
-def default_identity(model: Any) -> dict[str, str]:  # noqa: ANN401 - a deep estimator
-    """Return the same at the defaults: what a parameter was before it came into being."""
-    known = inspect.signature(type(model)).parameters.values()
-    return _told({found.name: found.default for found in known if found.name not in _FREE})
-
-
-def _told(params: Mapping[str, Any]) -> dict[str, str]:
-    return {name: fingerprint(value, weights=False) for name, value in params.items()}
+    known = inspect.signature(type(model)).parameters
+    texts, defaults = fingerprints(params, {name: known[name].default for name in params})
+    return texts | {BEGINNING: weights_of(params)}, defaults

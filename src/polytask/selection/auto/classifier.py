@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import ClassifierTags, Tags
 
-from polytask._estimator import classification, outputs
+from polytask._estimator import Query, classification
+from polytask._estimator.classes import ClassifierMixin, joint_probabilities
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.selection.auto.base import AutoEstimator
@@ -22,7 +22,7 @@ Tasks = NDArray[np.intp]
 
 
 @saveable("selection.auto_classifier")
-class AutoMultiTaskClassifier(AutoEstimator):
+class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     """Classification of many tasks by the best combination of candidates.
 
     The candidates and the choice are those of :class:`AutoMultiTaskRegressor`, with the log
@@ -165,31 +165,5 @@ class AutoMultiTaskClassifier(AutoEstimator):
         best = np.argmax(self._probabilities(X, tasks), axis=1)
         return np.asarray(self.classes_[best])
 
-    def predict_proba(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401
-        """Return class probabilities.
-
-        Parameters
-        ----------
-        X, task
-            As in :meth:`predict`.
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes), list of ndarray, or mapping
-            In the order of ``classes_``; for a target matrix a list with one array per target;
-            for a mapping a mapping.
-        """
-        query = self._read(X, task)
-        if query.codes is None:
-            n, X = query.n_rows, query.data.X
-            return [self._probabilities(X, np.full(n, t)) for t in range(len(self.tasks_))]
-        classes = self._classes_of(0)
-        values = outputs.joint_class_values(query, classes, classes, self._probabilities, 0.0)
-        return outputs.split(query, values)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a classifier."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "classifier"
-        tags.classifier_tags = ClassifierTags()
-        return tags
+    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
+        return joint_probabilities(query, self._probabilities, len(self.tasks_))

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from sklearn.utils import RegressorTags, Tags
 
 from polytask._estimator import regression
+from polytask._estimator.classes import RegressorMixin
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.selection.auto.base import AutoEstimator
@@ -17,7 +17,7 @@ from polytask.selection.members import numbers_of
 
 
 @saveable("selection.auto_regressor")
-class AutoMultiTaskRegressor(AutoEstimator):
+class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
     """Regression of many tasks by the best combination of candidates.
 
     Separate and pooled models, penalties that share, the learned prior, trees, and trees with a
@@ -147,10 +147,3 @@ class AutoMultiTaskRegressor(AutoEstimator):
         for weights, rows, name in self._shares(tasks):
             found[rows] += weights * numbers_of(self.members_[name], X[rows], tasks[rows])
         return found
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that this is a regressor."""
-        tags = super().__sklearn_tags__()
-        tags.estimator_type = "regressor"
-        tags.regressor_tags = RegressorTags()
-        return tags

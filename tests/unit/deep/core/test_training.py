@@ -11,7 +11,13 @@ from numpy.testing import assert_allclose, assert_array_equal
 torch = pytest.importorskip("torch")
 
 from polytask import ConvergenceWarning, DataError, IncompatibleError  # noqa: E402
-from polytask.deep import MLP, DeepMultiTaskClassifier, DeepMultiTaskRegressor, balancing  # noqa: E402
+from polytask.deep import (  # noqa: E402
+    MLP,
+    DeepMultiTaskClassifier,
+    DeepMultiTaskRegressor,
+    balancing,
+    sharing,
+)
 from polytask.deep.training import loop as loop_module  # noqa: E402
 from polytask.deep.training.checkpoint import read_checkpoint, write_checkpoint  # noqa: E402
 from polytask.deep.training.history import StopReason, Tally  # noqa: E402
@@ -269,6 +275,31 @@ def test_a_checkpoint_from_before_a_parameter_counts_as_its_default(rows, tmp_pa
     write_checkpoint(path, newer)
     with pytest.raises(DataError, match="does not have: cooling"):
         small(checkpoint=path).fit(*rows)
+
+
+def test_a_checkpoint_from_before_a_parameter_of_an_object_counts_as_its_default(rows, tmp_path):
+    path = tmp_path / "run.ckpt"
+    settings = {
+        "trunk": MLP((6,), activation="tanh"),
+        "sharing": sharing.MMoE(2),
+        "balancer": balancing.DWA(),
+        "penalties": {"input": L21(0.01)},
+        "checkpoint": path,
+    }
+    small(**settings, max_epochs=3).fit(*rows)
+    older = read_checkpoint(path)
+    for name in ("trunk.norm", "sharing.width", "balancer.period", "penalties.input.fraction"):
+        del older["identity"][name]
+    bound = [name for name in older["identity"] if name.startswith("penalties of layers.input.")]
+    (fraction,) = [name for name in bound if name.endswith(".prox.fraction")]
+    del older["identity"][fraction]
+    write_checkpoint(path, older)
+    with pytest.raises(DataError, match=r"it differs in trunk\.norm"):
+        small(**settings | {"trunk": MLP((6,), activation="tanh", norm="layer")}).fit(*rows)
+    with pytest.raises(DataError, match=r"it differs in .*balancer\.period"):
+        small(**settings | {"balancer": balancing.DWA(period=3)}).fit(*rows)
+    resumed = small(**settings).fit(*rows)
+    assert_same_weights(resumed, small(**settings | {"checkpoint": None}).fit(*rows))
 
 
 def test_label_smoothing_is_that_of_the_formula(rows):

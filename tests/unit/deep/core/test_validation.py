@@ -99,7 +99,7 @@ def test_a_checkpoint_of_other_rows_is_refused(tmp_path):
     small(checkpoint=path, validation=GroupedRows(names)).fit(rows, y)
     # So many groups are shortened where they are shown.
     names[900:1000] = 0
-    with pytest.raises(DataError, match="differs in validation, rows held out"):
+    with pytest.raises(DataError, match=r"differs in validation\.groups, rows held out"):
         small(checkpoint=path, validation=GroupedRows(names)).fit(rows, y)
 
 

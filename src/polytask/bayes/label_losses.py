@@ -1,0 +1,225 @@
+"""What labels of every kind lose: classes, counts, amounts and numbers side by side."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+import numpy as np
+import scipy.special
+from numpy.typing import NDArray
+
+from polytask._registry import saveable
+from polytask.losses import Gamma, Logistic, LogLink, Loss, Poisson, Squared
+
+Array = NDArray[np.float64]
+Index = NDArray[np.intp]
+
+_TINY = np.finfo(float).tiny
+# Beyond it exponentials overflow; no search ends there.
+_FARTHEST = 500.0
+# Logs of dispersions stay within these; counts vary by no less than Poisson's law says.
+_LOG_DISPERSIONS = (-18.0, 18.0)
+
+
+class Labels(Protocol):
+    """Labels with their weights, of one shape; `loss` says which loss each has, None the first."""
+
+    @property
+    def y(self) -> Array:
+        """Targets."""
+
+    @property
+    def weight(self) -> Array:
+        """Weights."""
+
+    @property
+    def loss(self) -> Index | None:
+        """Positions of their losses."""
+
+
+@saveable("bayes.label_loss")
+@dataclass(frozen=True)
+class LabelLoss:
+    """Minus the log density of a label, up to a number of the label alone.
+
+    The loss of polytask.losses is taken at the predictor plus `offset`, and divided by the
+    `dispersion`: the variance of numbers, the inverse shape of amounts, and for counts the
+    variance over the mean, by the extended quasi-likelihood of Nelder and Pregibon (Biometrika
+    74, 1987, equation 2). None: of classes, which have none.
+    """
+
+    loss: Loss = Logistic()  # noqa: RUF009 - immutable
+    offset: float = 0.0
+    dispersion: float | None = None
+
+    def value(self, y: Array, eta: Array) -> Array:
+        """Return the loss of every label."""
+        found = self.undivided(y, eta)
+        return found if self.dispersion is None else found / self.dispersion + self._level()[0]
+
+    def residual(self, y: Array, eta: Array) -> Array:
+        """Return minus its derivative."""
+        return self._divided(-self.loss.gradient(y, self._predictor(eta)))
+
+    def curvature(self, y: Array, eta: Array) -> Array:
+        """Return its second derivative."""
+        return self._divided(self.loss.curvature(y, self._predictor(eta)))
+
+    def third_derivative(self, y: Array, eta: Array) -> Array:
+        """Return its third derivative."""
+        curvature = self.curvature(y, eta)
+        if isinstance(self.loss, LogLink):
+            return self.loss.side * curvature
+        rate = 0.0 if isinstance(self.loss, Squared) else -np.tanh(0.5 * eta)
+        return np.asarray(curvature * rate)
+
+    def undivided(self, y: Array, eta: Array) -> Array:
+        """Return the loss of every label at a dispersion of 1, without what that adds."""
+        return np.asarray(self.loss.value(y, self._predictor(eta)))
+
+    def by_dispersion(self, mean_loss: float) -> float:
+        """Return minus the derivative by the log dispersion, for undivided losses of a mean."""
+        assert self.dispersion is not None
+        return mean_loss / self.dispersion - self._level()[1]
+
+    def estimated(self, mean_loss: float) -> LabelLoss:
+        """Return the loss with the likeliest dispersion where undivided losses have this mean."""
+        if self.dispersion is None:
+            return self
+        s = max(mean_loss, _TINY)
+        if isinstance(self.loss, Gamma):
+            # Minka (2002), Estimating a gamma distribution: where log v - digamma(v) = s.
+            dispersion = 12.0 * s / (3.0 - s + np.sqrt((s - 3.0) ** 2 + 24.0 * s))
+        else:
+            dispersion = 2.0 * s
+        return replace(self, dispersion=float(np.exp(np.clip(np.log(dispersion), *self.bounds))))
+
+    @property
+    def bounds(self) -> tuple[float, float]:
+        """Bounds of the log dispersion."""
+        low, high = _LOG_DISPERSIONS
+        return (0.0 if isinstance(self.loss, Poisson) else low), high
+
+    def _predictor(self, eta: Array) -> Array:
+        if not isinstance(self.loss, LogLink):
+            return eta
+        return np.clip(eta + self.offset, -_FARTHEST, _FARTHEST)
+
+    def _divided(self, values: Array) -> Array:
+        return values if self.dispersion is None else values / self.dispersion
+
+    def _level(self) -> tuple[float, float]:
+        """Return what the dispersion adds to the loss, and the derivative by its logarithm."""
+        assert self.dispersion is not None
+        if not isinstance(self.loss, Gamma):
+            return 0.5 * float(np.log(2.0 * np.pi * self.dispersion)), 0.5
+        v = 1.0 / self.dispersion
+        level = v - v * np.log(v) + scipy.special.gammaln(v)
+        return float(level), float(v * (np.log(v) - scipy.special.digamma(v)))
+
+
+# Labels, their predictors and the posterior variances of these, and how far the pulls of
+# :func:`polytask.bayes.laplace.evidence` move the predictors.
+Moved = tuple[Labels, Array, Array, Array]
+
+
+@dataclass(frozen=True, eq=False)
+class Dispersions:
+    """What the evidence says about the dispersions of those losses that have one."""
+
+    # Shapes: slope, expected (k,), weight (K,).
+
+    slope: Array  # its derivative by their logs
+    expected: Array  # their logs after an EM step
+    weight: Array  # of the labels of each kind
+
+
+@dataclass(frozen=True)
+class LabelLosses:
+    """The losses of labels of several kinds, by their positions."""
+
+    kinds: tuple[LabelLoss, ...] = (LabelLoss(),)
+
+    @property
+    def dispersed(self) -> list[int]:
+        """Positions of those that have a dispersion."""
+        return [k for k, kind in enumerate(self.kinds) if kind.dispersion is not None]
+
+    def value(self, labels: Labels, eta: Array) -> float:
+        """Return the weighted sum of the losses."""
+        return float(np.sum(self._each(LabelLoss.value, labels, eta)))
+
+    def residuals(self, labels: Labels, eta: Array) -> Array:
+        """Return minus the first derivative of the loss of every label."""
+        return self._each(LabelLoss.residual, labels, eta)
+
+    def curvatures(self, labels: Labels, eta: Array) -> Array:
+        """Return the second derivative of the loss of every label."""
+        return self._each(LabelLoss.curvature, labels, eta)
+
+    def third_derivatives(self, labels: Labels, eta: Array) -> Array:
+        """Return the third derivative of the loss of every label."""
+        return self._each(LabelLoss.third_derivative, labels, eta)
+
+    def mean_losses(self, labels: Labels, eta: Array) -> Array:
+        """Return the mean undivided loss of the labels of each kind. Shapes: result (K,)."""
+        total = self._sums(labels, self._each(LabelLoss.undivided, labels, eta))
+        return total / np.maximum(self._sums(labels, labels.weight), _TINY)
+
+    def dispersions(self, parts: Sequence[Moved]) -> Dispersions:
+        """Return what the evidence says about the dispersions."""
+        weight, expected, implicit = np.zeros((3, len(self.kinds)))
+        for labels, eta, variances, change in parts if self.dispersed else ():
+            weight += self._sums(labels, labels.weight)
+            expected += self._sums(labels, self._each(LabelLoss.undivided, labels, eta))
+            spread = 0.5 * self.curvatures(labels, eta) * variances
+            expected += self._sums(labels, spread) * [
+                kind.dispersion or 1.0 for kind in self.kinds
+            ]
+            implicit += self._sums(labels, self.residuals(labels, eta) * change)
+        means = expected / np.maximum(weight, _TINY)
+        slopes = [
+            weight[k] * self.kinds[k].by_dispersion(float(means[k])) - implicit[k]
+            for k in self.dispersed
+        ]
+        return Dispersions(np.array(slopes), self.estimated(means).log_dispersions, weight)
+
+    def at(self, log_dispersions: Array) -> LabelLosses:
+        """Return the same losses with other dispersions, of those that have some."""
+        kinds = list(self.kinds)
+        for k, value in zip(self.dispersed, np.exp(log_dispersions).tolist(), strict=True):
+            kinds[k] = replace(kinds[k], dispersion=value)
+        return LabelLosses(tuple(kinds))
+
+    def estimated(self, mean_losses: Array) -> LabelLosses:
+        """Return the losses with their likeliest dispersions. Shapes: mean_losses (K,)."""
+        pairs = zip(self.kinds, mean_losses.tolist(), strict=True)
+        return LabelLosses(tuple(kind.estimated(mean) for kind, mean in pairs))
+
+    @property
+    def log_dispersions(self) -> Array:
+        """Logs of the dispersions of those that have some."""
+        return np.log([self.kinds[k].dispersion or 1.0 for k in self.dispersed])
+
+    @property
+    def bounds(self) -> Array:
+        """Bounds of these logs, shape (2, number of them)."""
+        return np.array([self.kinds[k].bounds for k in self.dispersed]).reshape(-1, 2).T
+
+    def _sums(self, labels: Labels, values: Array) -> Array:
+        """Return the sums of values over the labels of each kind, shape (K,)."""
+        which = np.zeros(values.size, np.intp) if labels.loss is None else labels.loss.ravel()
+        return np.bincount(which, values.ravel(), len(self.kinds)).astype(np.float64, copy=False)
+
+    def _each(
+        self, of: Callable[[LabelLoss, Array, Array], Array], labels: Labels, eta: Array
+    ) -> Array:
+        if labels.loss is None:
+            return np.asarray(labels.weight * of(self.kinds[0], labels.y, eta))
+        found = np.zeros_like(eta)
+        for k, kind in enumerate(self.kinds):
+            own = labels.loss == k
+            found[own] = of(kind, labels.y[own], eta[own])
+        return np.asarray(labels.weight * found)
