@@ -20,6 +20,7 @@ from polytask.linear._bayes_laplace_fit import LaplaceFit, LinkedUnits
 from polytask.linear._bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
 from polytask.linear._export import coefficient_table
 from polytask.linear.fitting import blas_threads
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -58,13 +59,10 @@ class LaplaceEstimator(ProbabilityMixin, ABC):
         self.solution_ = found.ended.solution(tasks.linear, self.max_iter)
         self.n_iter_ = max(found.ended.n_iter, 1)
         if not found.ended.converged:
-            warnings.warn(
-                f"{owner} stopped after {found.ended.n_iter} evaluations of the evidence with a "
-                f"derivative of {found.ended.residual:.2e} per label; tol={self.tol:g} asked for "
-                f"less. {self.solution_.status.value}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            status = self.solution_.status.told
+            fields = {"owner": owner, "n": found.ended.n_iter, "tol": f"{self.tol:g}"}
+            fields |= {"value": f"{found.ended.residual:.2e}", "status": status.node}
+            warnings.warn(ConvergenceWarning(LazyMessage("warn.evidence", fields)), stacklevel=4)
 
     def _set_tasks(self, tasks: LaplaceTasks) -> None:
         """Set the fitted attributes, in original units and in the precision of X."""
