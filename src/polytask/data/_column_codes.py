@@ -33,6 +33,7 @@ from polytask.data.dates import looks_like_dates
 from polytask.data.missing import CellError
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 N_EXAMPLES = 5
 NEARLY_ALL = 0.9
@@ -286,10 +287,8 @@ class CategoryCode:
             tuple(cells.labels[i] for i in np.sort(part)) for part in (order[:cut], order[cut:])
         )
         if joined:
-            clues.append(
-                f"Column {name!r} has {len(present):,} levels, more than max_levels={max_levels}: "
-                f"the {len(joined):,} rarest share one feature."
-            )
+            fields = {"column": name, "levels": len(present), "n": len(joined)}
+            clues.append(LazyMessage("met.joined", fields | {"most": max_levels}))
         n_missing = int((counts & ~used).sum())
         code = cls(name, kept, joined, n_missing > 0)
         constant = len(present) == 1 and not n_missing
@@ -356,8 +355,8 @@ class CategoryCode:
 
 def nothing(name: str) -> Learned:
     """Return that a column is left out."""
-    line = f"Column {name!r} is missing in every row and was left out."
-    return None, ColumnReport(name, Kind.EMPTY.value, warnings=(line,))
+    empty = LazyMessage("met.empty", {"column": name})
+    return None, ColumnReport(name, Kind.EMPTY.value, messages=(empty,))
 
 
 def _counts(weight: Weight, n_rows: int) -> Mask:
@@ -373,7 +372,7 @@ def _shares(cells: Levels, weight: Weight, used: Mask) -> npt.NDArray[np.float64
 
 
 def _refuse_identifiers(
-    name: str, levels: list[str], n_rows: int, clues: list[str], cells: Levels
+    name: str, levels: list[str], n_rows: int, clues: list[LazyMessage], cells: Levels
 ) -> NoReturn:
     """Refuse a column of which hardly any value is seen twice."""
     odd = hints.odd_ones(levels)
@@ -382,9 +381,9 @@ def _refuse_identifiers(
         codes = [cells.labels.index(levels[k]) for k in odd]
         row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
         word = cells.labels[cells.codes[row]]
-        sentence = f"{' '.join(clues)} The first such cell, {word!r}, is in "
+        sentence = f"{' '.join(map(str, clues))} The first such cell, {word!r}, is in "
         raise CellError(sentence, row, ", counting from 0.")
-    advice = " ".join(clues) or (
+    advice = " ".join(map(str, clues)) or (
         f"It looks like an identifier or free text: leave it out (--drop {name}, or "
         f"drop=[{name!r}]), or raise max_levels to {len(levels)} to encode every value."
     )

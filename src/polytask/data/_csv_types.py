@@ -15,8 +15,14 @@ import pyarrow.compute as pc
 
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
-from polytask.data.text_hints import MISSING_MARKERS, numeric_hint
+from polytask.data.text_hints import (
+    MISSING_MARKERS,
+    counted_words,
+    missing_option,
+    numeric_hint,
+)
 from polytask.data.written_numbers import read_words
+from polytask.messages import LazyMessage
 
 # In a column of text only these mean "missing": "NA" is Namibia, "None" and "?" may be answers.
 TEXT_MARKERS = ("NaN", "nan", "NULL", "null", "<NA>", "#N/A")
@@ -35,14 +41,15 @@ FLOAT = (
     r"^[+-]?((0|[1-9][0-9]{0,14})([eE][+-]?[0-9]+)?"
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
+# A decimal comma: up to three digits before it and three behind may be thousands.
+DECIMALS = r"^[+-]?(0?|[0-9]{4,}),|,([0-9]{1,2}|[0-9]{4,})$"
 # Numbers with full stops that may stand between thousands.
-# A decimal comma: three digits behind it may be thousands.
-DECIMALS = r",([0-9]{1,2}|[0-9]{4,})$"
 THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"
 
 Column = Any  # a column of pyarrow, which has no types
+Notes = tuple[LazyMessage, ...]
 
 
 @dataclass(frozen=True)
@@ -114,7 +121,7 @@ def _where(kept: Column, words: Column) -> Column:
 
 def read_column(
     name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
-) -> tuple[list[Column], tuple[str, ...]]:
+) -> tuple[list[Column], Notes]:
     """Read a column of one file or several; all its words but `missing` decide what it means."""
     words = words_of(columns)
     marked = words.among((*MISSING_MARKERS, *missing))
@@ -124,7 +131,6 @@ def read_column(
     split = partial(_split, columns=columns)
     if blank and not any(met):
         return split(words.spread(pc.cast(known, pa.float64()))), ()
-    gone = _told(name, met, ": {} read as missing.")
     meanings = (
         Meaning(BOOLEAN, pa.bool_()),
         # Integers with missing cells become floats in a data frame.
@@ -135,22 +141,22 @@ def read_column(
     for meaning in () if blank else meanings:
         values = meaning.read(known, decimal)
         if values is not None:
-            dated = (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
+            dates = (LazyMessage("read.dates", {"column": name}),)
+            dated = dates if meaning.pattern == DATE else ()
             unclear = _unclear(name, known) if meaning.pattern == FLOAT else ()
-            return split(words.spread(values)), (*dated, *unclear, *gone)
+            return split(words.spread(values)), (*dated, *unclear, *_lost(name, met))
     united = None if blank else _with_unit(name, known, decimal)
     if united is not None:
-        return split(words.spread(united[0])), (united[1], *gone)
+        return split(words.spread(united[0])), (united[1], *_lost(name, met))
     gaps = (*TEXT_MARKERS, *missing)
     cells = words.cells
     if met:
         cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
     notes = _text_notes(name, pc.unique(known).drop_null())
-    gone = _told(name, {w: n for w, n in met.items() if w in gaps}, ": {} read as missing.")
+    lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
     if notes:
-        return split(cells), (*gone, *notes)
-    kept = {w: n for w, n in met.items() if w not in gaps}
-    return split(cells), (*_told(name, kept, " is text: {} kept as text."), *gone)
+        return split(cells), (*lost, *notes)
+    return split(cells), (*_kept(name, {w: n for w, n in met.items() if w not in gaps}), *lost)
 
 
 def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
@@ -159,7 +165,7 @@ def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
     return [column.slice(start, len(part)) for start, part in zip(starts, columns, strict=False)]
 
 
-def _unclear(name: str, words: Column) -> tuple[str, ...]:
+def _unclear(name: str, words: Column) -> Notes:
     """Say where full stops may stand between thousands: all before three digits, or absent."""
     for part in (words.slice(0, SAMPLE), words):
         if not pc.all(pc.match_substring_regex(part, THOUSANDS), min_count=0).as_py():
@@ -169,30 +175,39 @@ def _unclear(name: str, words: Column) -> tuple[str, ...]:
     if not pc.any(pc.invert(dotted)).as_py():
         return ()
     example, whole = (seen.filter(mask)[0].as_py() for mask in (dotted, pc.invert(dotted)))
-    return (
-        f"Column {name!r}: {example!r} is read as a number with three decimals, beside "
-        f"{whole!r}. If full stops stand between thousands, say --decimal , (decimal=',').",
-    )
+    fields = {"column": name, "example": repr(example), "whole": repr(whole)}
+    return (LazyMessage("read.three_decimals", fields),)
 
 
-def _told(name: str, met: dict[str, int], what: str) -> tuple[str, ...]:
-    """Say what became of words of a column; blank cells go without saying."""
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
-    return (f"Column {name!r}{what.format(shown)}",) if shown else ()
+def _lost(name: str, met: dict[str, int]) -> Notes:
+    cells = counted_words(met)
+    return (LazyMessage("read.missing", {"column": name, "cells": cells}),) if cells else ()
 
 
-def _text_notes(name: str, words: Column) -> tuple[str, ...]:
+def _kept(name: str, met: dict[str, int]) -> Notes:
+    cells, words = counted_words(met), sorted(filter(None, met))
+    fields = {
+        "column": name,
+        "cells": cells,
+        "option": missing_option(words),
+        "words": repr(words),
+    }
+    return (LazyMessage("read.kept", fields),) if cells else ()
+
+
+def _text_notes(name: str, words: Column) -> Notes:
     if len(words) and pc.all(pc.match_substring_regex(words, DIGITS)).as_py():
         zeros = words.filter(pc.match_substring_regex(words, LEADING_ZEROS))
         if len(zeros):
-            return (f"Column {name!r} is kept as text: leading zeros as in {zeros[0].as_py()!r}.",)
-        longest = max(words.to_pylist(), key=len)
-        return (f"Column {name!r} is kept as text: {longest!r} has too many digits.",)
+            word = repr(zeros[0].as_py())
+            return (LazyMessage("read.leading_zeros", {"column": name, "word": word}),)
+        word = repr(max(words.to_pylist(), key=len))
+        return (LazyMessage("read.many_digits", {"column": name, "word": word}),)
     hint = numeric_hint(name, words.slice(0, SAMPLE).to_pylist())
     return () if hint is None else (hint,)
 
 
-def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
+def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, Notes]:
     """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
     example, commas = "", FLOAT.replace("[.]", "[,]")
     for raw in raws:
@@ -206,11 +221,10 @@ def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
                 return ".", ()  # numbers with full stops
     if not example:
         return ".", ()
-    note = f"Numbers are read with decimal commas (such as {example!r}), beside semicolons."
-    return ",", (note,)
+    return ",", (LazyMessage("read.decimal_commas", {"example": repr(example)}),)
 
 
-def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | None:
+def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, LazyMessage] | None:
     """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
     words = pc.unique(known).drop_null().to_pylist()
     mark = "," if decimal == "," else None
@@ -224,12 +238,12 @@ def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | N
         return None
     read = {word: number.value for word, number in found.numbers.items()}
     values = pa.array([read.get(word) for word in known.to_pylist()], pa.float64())
-    return values, f"Column {name!r} is read as numbers, written {found.how()}."
+    return values, LazyMessage("read.written", {"column": name, "how": found.how().node})
 
 
 def type_columns(
     raws: Sequence[RawTable], decimal: str | None, missing: tuple[str, ...] = ()
-) -> tuple[list[pa.Table], tuple[str, ...]]:
+) -> tuple[list[pa.Table], Notes]:
     """Read the columns of text tables; a column of several tables means the same in all."""
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
@@ -239,7 +253,7 @@ def type_columns(
         for name in raw.columns:
             holders.setdefault(name, []).append(k)
 
-    def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
+    def read(name: str) -> tuple[list[Column], Notes]:
         return read_column(name, [raws[k].columns[name] for k in holders[name]], mark, missing)
 
     # pyarrow works without the interpreter's lock; map keeps the order of the notes.

@@ -26,6 +26,7 @@ from polytask.data._encoding_report import (
     UnknownLevels,
 )
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.messages import one_paragraph
 
 __all__ = [
     "ColumnReport",
@@ -180,8 +181,8 @@ class TableEncoder(BaseEstimator):
             )
         self.report_ = EncodingReport(len(frame), tuple(reports))
         self._set_codes(names, tuple(codes))
-        if self.report_.warnings:
-            warnings.warn(" ".join(self.report_.warnings), DataWarning, stacklevel=2)
+        if self.report_.messages:
+            warnings.warn(DataWarning(one_paragraph(self.report_.messages)), stacklevel=2)
         return self
 
     def _left_out(self, names: tuple[str, ...]) -> frozenset[str]:
@@ -227,8 +228,8 @@ class TableEncoder(BaseEstimator):
             far outside those of training.
         """
         encoded = self.encode(table)
-        if encoded.report.warnings:
-            warnings.warn(" ".join(encoded.report.warnings), DataWarning, stacklevel=2)
+        if encoded.report.messages:
+            warnings.warn(DataWarning(one_paragraph(encoded.report.messages)), stacklevel=2)
         return encoded.X
 
     def fit_transform(
