@@ -197,19 +197,8 @@ class MLP(BaseEstimator):
     def build(self, n_features: int, blocks: Sequence[Block] = (), n_tasks: int = 1) -> nn.Module:
         """Return the module for rows of shape (n, n_features), with weights just drawn.
 
-        Parameters
-        ----------
-        n_features : int
-            Features of a row.
-        blocks : sequence of (int, int), default=()
-            Where the indicators of each categorical column begin and end.
-        n_tasks : int, default=1
-            Number of tasks, for a norm of their own.
-
-        Raises
-        ------
-        ParameterError
-            If a setting is outside its set.
+        Blocks say where the indicators of each categorical column begin and end; the number of
+        tasks is for a norm of their own. A setting outside its set is a ParameterError.
         """
         self._check()
         layers: list[nn.Module] = []
