@@ -1,4 +1,4 @@
-"""The end of training: proximal gradient steps on the penalised layers until they stand still."""
+"""The end of training: proximal gradient steps on the penalised layers until convergence."""
 
 from __future__ import annotations
 
