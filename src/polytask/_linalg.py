@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,8 +18,6 @@ _EXACT = 1e-10
 def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no useful static type
     """Return the array-API namespace common to the arrays."""
     # Solvers ask thousands of times a second, nearly always for NumPy.
-    if all(type(array) is np.ndarray for array in arrays):
-        return _numpy_namespace()
     if len(arrays) == 1 and type(arrays[0]) in _namespaces:
         return _namespaces[type(arrays[0])]
     from array_api_compat import array_namespace
@@ -33,13 +30,6 @@ def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no u
 
 # By type: training loops ask in every step.
 _namespaces: dict[type, Any] = {}
-
-
-@functools.cache
-def _numpy_namespace() -> Any:  # noqa: ANN401 - a module
-    import array_api_compat.numpy
-
-    return array_api_compat.numpy
 
 
 def is_sparse(X: object) -> bool:
@@ -151,6 +141,17 @@ def shrink_rows(W: Array, amount: Array) -> Array:
     one, zero = xp.ones_like(norms), xp.zeros_like(norms)
     gain = xp.where(norms > amount, norms - amount, zero) / xp.where(norms > 0, norms, one)
     return W * gain[:, None]
+
+
+def simplex_levels(rows: Array, radius: float | Array) -> Array:
+    """Return for each row the level above which its absolute entries add up to the radius."""
+    # With the entries in descending order, what the first k of them exceed a level by adds up
+    # to the radius at (sum of k - radius) / k. This is largest at the k that the level leaves.
+    xp = namespace(rows)
+    sums = xp.cumulative_sum(xp.sort(xp.abs(rows), axis=1, descending=True), axis=1)
+    counts = 1 + counting(rows.shape[1], rows)
+    levels = xp.max((sums - per_entry(radius)) / counts, axis=1)
+    return clip(levels, 0.0, None)
 
 
 def per_row(step: float | Array, rows: Array) -> Array:

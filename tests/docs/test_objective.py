@@ -11,6 +11,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import pytest
 from docs import _reference as ref
+from scipy.optimize import newton
 from sklearn import linear_model
 
 from polytask import MultiTaskClassifier, MultiTaskRegressor
@@ -134,6 +135,24 @@ def _mean_regularised(example: Example) -> tuple[Any, Any]:
     return solution[0] + solution[1:], np.zeros(T)
 
 
+def _constrained(
+    penalty: Callable[[float], ref.Term], norm: Callable[[Any], float], bound: float
+) -> Callable[[Example], tuple[Any, Any]]:
+    """Find the multiplier of the constraint: the strength at which the norm is the bound."""
+
+    def reference(example: Example) -> tuple[Any, Any]:
+        def at(multiplier: float) -> tuple[Any, Any]:
+            return _of_formula(ref.squared, _half_mean, penalty(multiplier))(example)
+
+        def excess(multiplier: float) -> float:
+            return norm(at(multiplier)[0].T) - bound
+
+        # From weak ones, since what is not smooth vanishes from some strength on.
+        return at(newton(excess, 1e-3, x1=2e-3, tol=1e-13))
+
+    return reference
+
+
 def _whole(counts: list[int], t: int) -> float:
     return 1.0
 
@@ -157,6 +176,9 @@ def _keras(counts: list[int], t: int) -> float:
 _LOGISTIC = {"C": P.C, "tol": 1e-12, "max_iter": 10000}
 _TIGHT = {"tol": 1e-14, "max_iter": 100000}
 _CENTRE = np.eye(T) - np.ones((T, T)) / T
+
+# The bounds of the constrained forms.
+TAU = {"squares": 3.0, "rows": 5.0, "singular": 4.6}
 
 CASES: dict[str, tuple[Example, Callable[[Example], tuple[Any, Any]]]] = {
     "scikit-learn `Ridge(alpha)`": (_one_task(), _of_sklearn(linear_model.Ridge(P.alpha))),
@@ -266,6 +288,18 @@ CASES: dict[str, tuple[Example, Callable[[Example], tuple[Any, Any]]]] = {
         _long(binary=True),
         _of_formula(ref.logistic, _whole, ref.square(P.lam)),
     ),
+    r"Textbook, squares bounded by $\tau$": (
+        _targets(),
+        _constrained(lambda c: ref.square(c / 2), np.linalg.norm, TAU["squares"]),
+    ),
+    r"Textbook, rows bounded by $\tau$": (
+        _targets(),
+        _constrained(ref.l21, lambda W: np.linalg.norm(W, axis=1).sum(), TAU["rows"]),
+    ),
+    r"Textbook, singular values bounded by $\tau$": (
+        _targets(),
+        _constrained(ref.trace, lambda W: np.linalg.norm(W, "nuc"), TAU["singular"]),
+    ),
     "Evgeniou and Pontil (2004), $w_t = w_0 + v_t$": (_long(), _mean_regularised),
 }
 
@@ -279,6 +313,7 @@ def _names(row: Row, example: Example) -> dict[str, Any]:
     names = {part.__name__: part for part in parts} | vars(P)
     for parameter in ("rho1", "rho_L2"):
         names[parameter] /= WEAKER.get(row.name, 1)
+    names["tau"] = TAU.get(row.name.removeprefix("Textbook, ").split()[0])
     return names | {"n": sum(example.counts), "n_mean": np.mean(example.counts), "T": T}
 
 

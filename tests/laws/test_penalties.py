@@ -85,6 +85,14 @@ COMPOSED = [
     Clustered(2.0, 0.01, 1),
     Clustered(0.4, 0.5, 9),
 ]
+# Bounds on a norm, beside a penalty on it and alone.
+BOUNDED_NORMS = [
+    L2(0.6, radius=2.0),
+    L21(0.6, radius=2.0),
+    L21(fraction=0.2, radius=2.0),
+    TraceNorm(0.6, radius=2.0),
+    *(kind(radius=2.0) for kind in (L2, L21, TraceNorm)),
+]
 # Norms of rows, which join L1, L21 and norms of groups of features.
 NESTED = [
     L1Inf(0.3) + L1(0.2),
@@ -167,6 +175,12 @@ SUMS = [
 @pytest.mark.parametrize("penalty", SUMS, ids=repr)
 def test_laws_of_composed_penalties(penalty):
     check_penalty(penalty, random_state=2)
+
+
+@pytest.mark.parametrize("penalty", BOUNDED_NORMS, ids=repr)
+def test_laws_of_bounds_on_a_norm(penalty):
+    check_penalty(penalty, random_state=2)
+    check_penalty(penalty, columns=CLASSES)
 
 
 @pytest.mark.exhaustive

@@ -162,8 +162,9 @@ class Term(
 
     @property
     def forbids(self) -> bool:
-        """Whether features are excluded or bounded."""
-        return self.bounds is not None or (self.weights is not None and excludes(self.weights))
+        """Whether features are excluded or bounded, or the function forbids something."""
+        excluded = self.weights is not None and excludes(self.weights)
+        return self.bounds is not None or excluded or bool(self.function.forbids)
 
     @property
     def binds_signs(self) -> bool:

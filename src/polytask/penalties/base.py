@@ -181,6 +181,10 @@ class Valued(metaclass=Capability):
         """Whether some W are not allowed, whatever the strength."""
         return False
 
+    def allowed_share(self, W: Array) -> float:
+        """Return the largest c <= 1 for which c W meets a bound on a norm."""
+        return 1.0
+
     @property
     def binds_signs(self) -> bool:
         """Whether what is not allowed is a matter of signs and bounds."""

@@ -32,7 +32,6 @@ from polytask.penalties.rows import (
     RowNorm,
     RowNormSum,
     largest_dual_norm,
-    merged_alike,
     sparse_and_group,
 )
 from polytask.penalties.sums import merge
@@ -44,6 +43,7 @@ from polytask.penalties.terms import (
     RelativeTerm,
     changed,
     checked_by,
+    merged_alike,
     optional,
 )
 
@@ -357,6 +357,4 @@ class OutlierTasks(RelativeTerm, NormTerm):
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another OutlierTasks of the same columns."""
-        if not isinstance(other, OutlierTasks) or other.columns != self.columns:
-            return None
-        return OutlierTasks(self.weight + other.weight, columns=self.columns)
+        return merged_alike(self, other)

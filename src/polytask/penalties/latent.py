@@ -9,17 +9,18 @@ from typing import final
 import numpy as np
 
 from polytask._checks import positive_integer
-from polytask._linalg import Array
+from polytask._linalg import Array, largest, row_norms
 from polytask._registry import saveable
 from polytask.exceptions import DataWarning, IncompatibleError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import Columns
-from polytask.penalties.terms import ALPHA, AbsoluteTerm, checked_by
+from polytask.penalties.terms import ALPHA, FRACTION, RelativeTerm, checked_by
 
 
 @final
 @saveable("penalty.latent_tasks")
 @dataclass(frozen=True, eq=False, repr=False)
-class LatentTasks(AbsoluteTerm):
+class LatentTasks(RelativeTerm):
     """W = L S: a few latent tasks L, and sparse codes S that say which of them a task draws on.
 
     alpha * (1/2 ||L||_F^2 + sum |S|), minimised over L of shape (n_features, n_latent) and S of
@@ -32,11 +33,16 @@ class LatentTasks(AbsoluteTerm):
 
     Parameters
     ----------
-    alpha : float, default=1.0
-        The strength, >= 0. W = 0 is a local minimum at every strength, so there is no null
-        strength and no ``fraction``.
+    alpha : float, default=None
+        The strength, >= 0.
     n_latent : int, default=2
         Number of latent tasks, >= 1; at most as many as columns are of use.
+    fraction : float, default=None
+        The strength as a fraction in (0, 1] of ``(s / 2)^(4/3)``, s being the largest norm of a
+        column of the gradient at W = 0: there, with uncorrelated features of variance 1 and the
+        squared loss, one latent task for one column lowers the loss by what it costs. W = 0 is a
+        local minimum at every strength, so this is a scale of the data and no null strength.
+        Without alpha and fraction it is 0.1.
 
     References
     ----------
@@ -48,16 +54,22 @@ class LatentTasks(AbsoluteTerm):
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     n_latent: int = field(default=2, metadata=checked_by(positive_integer))
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+    # No strength is proved to make every coefficient vanish.
+    capabilities = frozenset()
+
+    def null_strength(self, gradient: Array) -> float:
+        """Return the strength that a fraction refers to, as for uncorrelated features."""
+        # A step r down one column costs 1.5 alpha r^(2/3), with factors at their best scale, and
+        # gains r s - r^2 / 2 if its gradient has the norm s: no more than that from
+        # alpha = (s / 2)^(4/3) on.
+        return float((0.5 * largest(row_norms(gradient.T))) ** (4.0 / 3.0))
 
     def bind(self, columns: Columns) -> LatentTasks:
         """Return the penalty itself, after a look at whether all latent tasks are of use."""
         if self.n_latent > columns.n_columns:
-            warnings.warn(
-                f"n_latent of LatentTasks is {self.n_latent}: more latent tasks than the "
-                f"{columns.n_columns} columns of coefficients have no effect.",
-                DataWarning,
-                stacklevel=2,
-            )
+            fields = {"latent": self.n_latent, "columns": columns.n_columns}
+            warnings.warn(DataWarning(LazyMessage("warn.latent", fields)), stacklevel=2)
         return self
 
     def value(self, W: Array) -> float:

@@ -11,15 +11,21 @@ from typing import Any, get_type_hints
 from polytask._checks import nearest
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.penalties.base import Penalty
-from polytask.penalties.spectral import TraceBall
+from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.sums import Sum
 
 Maker = Callable[..., Penalty]
 
+
+def _trace_ball(radius: float) -> Penalty:
+    """Return what was written TraceBall before TraceNorm had a radius."""
+    return TraceNorm(radius=radius)
+
+
 # What can be made from numbers alone, and all that can be written: the package fills both with
-# what it exports. A ball is only part of what others make.
+# what it exports.
 PENALTIES: dict[str, Maker] = {}
-_MAKERS: dict[str, Maker] = {"TraceBall": TraceBall}
+_MAKERS: dict[str, Maker] = {"TraceBall": _trace_ball}
 # Parameters that are a word, and those that are a class of penalties.
 _WORDS = ("row_norm",)
 _CLASSES = ("shared",)

@@ -28,7 +28,7 @@ from polytask.penalties.groups import OutlierTasks
 from polytask.penalties.parts_rows import divide
 from polytask.penalties.rows import L1, L21
 from polytask.penalties.shared_rows import SharedNorm
-from polytask.penalties.spectral import TraceBall, TraceNorm
+from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.sums import Joined
 from polytask.penalties.terms import NormTerm, RelativeTerm, check_exclusive
 
@@ -96,7 +96,7 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
             return None
         for first, second in (self.members, self.members[::-1]):
             absolute = second.is_norm and second.shares == (1.0, 0.0, 0.0)
-            if absolute and isinstance(first, NormTerm) and first.beside_entries:
+            if absolute and isinstance(first, NormTerm) and first.is_norm and first.beside_entries:
                 return _BesideEntries(first, second, first.beside_entries)
         centred = all(member.null_point is None for member in self.members)
         if not centred or not all(isinstance(member, Conjugate) for member in self.members):
@@ -525,7 +525,7 @@ def sparse_low_rank(
     --------
     >>> from polytask.penalties import sparse_low_rank
     >>> sparse_low_rank(0.2, radius=3.0)
-    Parts([L1(alpha=0.2), TraceBall(radius=3.0)])
+    Parts([L1(alpha=0.2), TraceNorm(alpha=0.0, radius=3.0)])
     """
     if radius is not None and low_rank_alpha is not None:
         raise ParameterError(
@@ -534,6 +534,6 @@ def sparse_low_rank(
         )
     sparse = L1(alpha, fraction=fraction)
     if radius is not None:
-        return Parts([sparse, TraceBall(radius)])
+        return Parts([sparse, TraceNorm(radius=radius)])
     _check_pair(alpha, low_rank_alpha, "low_rank_alpha", fraction, "sparse_low_rank")
     return Parts([sparse, TraceNorm(low_rank_alpha, fraction=fraction)])

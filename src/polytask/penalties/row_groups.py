@@ -13,13 +13,12 @@ from polytask._checks import nearest, nonnegative, sentence
 from polytask._linalg import (
     Array,
     clip,
-    counting,
     index_like,
     largest,
     namespace,
-    per_entry,
     row_norms,
     shrink_rows,
+    simplex_levels,
 )
 from polytask._registry import saveable
 from polytask.exceptions import ParameterError
@@ -92,7 +91,7 @@ class L1Inf(RelativeTerm, RowNorm, Unbound):
         if 0 in rows.shape:
             return rows
         rows = softened(rows, entries)
-        level = _levels(rows, amount)[:, None]
+        level = simplex_levels(rows, amount)[:, None]
         return shortened(clip(rows, -level, level), length)
 
     def nested_kernel(self, entries: float, length: float) -> RowKernel:
@@ -100,17 +99,6 @@ class L1Inf(RelativeTerm, RowNorm, Unbound):
         from polytask.penalties.maximum_kernel import cut_row
 
         return RowKernel(cut_row, np.array([self.weight, entries, length]))
-
-
-def _levels(rows: Array, radius: float | Array) -> Array:
-    """Return the level above which the entries of a row add up to the radius."""
-    # With the entries in descending order, what the first k of them exceed a level by adds up
-    # to the radius at (sum of k - radius) / k. This is largest at the k that the level leaves.
-    xp = namespace(rows)
-    sums = xp.cumulative_sum(xp.sort(xp.abs(rows), axis=1, descending=True), axis=1)
-    counts = 1 + counting(rows.shape[1], rows)
-    levels = xp.max((sums - per_entry(radius)) / counts, axis=1)
-    return clip(levels, 0.0, None)
 
 
 Groups = tuple[tuple[Hashable, ...], ...]

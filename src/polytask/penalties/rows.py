@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, final
 
 import numpy as np
@@ -33,6 +33,7 @@ from polytask.penalties.base import (
     Mergeable,
     NullStrength,
     Penalty,
+    Proximable,
     Quadratic,
     RowKernel,
     RowSeparable,
@@ -43,6 +44,7 @@ from polytask.penalties.sums import Summed, merge
 from polytask.penalties.terms import (
     ALPHA,
     FRACTION,
+    RADIUS,
     AbsoluteTerm,
     Norm,
     NormTerm,
@@ -50,28 +52,35 @@ from polytask.penalties.terms import (
     Single,
     Unbound,
     checked_by,
+    merged_alike,
 )
 
 
 class Shrinkage(Single, RowSeparable):
-    """alpha times ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` of rows w, a to c being `shares`."""
+    """alpha times ``a ||w||_1 + b ||w||_2 + c/2 ||w||_2^2`` of rows w, a to c being `mixture`."""
 
     ignores_signs = True
 
     @property
     @abstractmethod
-    def shares(self) -> tuple[float, float, float]:
+    def mixture(self) -> tuple[float, float, float]:
         """The numbers a, b and c."""
 
+    @final
     @property
+    def shares(self) -> tuple[float, float, float] | None:
+        """The same, unless a radius adds something else."""
+        return self.mixture if self.radius is None else None
+
+    @cached_property
     def strengths(self) -> tuple[float, float, float]:
-        """The same times alpha."""
-        a, b, c = self.shares
+        """The numbers a, b and c times alpha."""
+        a, b, c = self.mixture
         return self.weight * a, self.weight * b, self.weight * c
 
     def sizes(self, W: Array) -> Array:
         """Return the sum of each row at strength 1, of shape (n_rows,)."""
-        xp, (a, b, c) = namespace(W), self.shares
+        xp, (a, b, c) = namespace(W), self.mixture
         terms = [a * xp.sum(xp.abs(W), axis=1)] if a else []
         terms += [b * row_norms(W)] if b else []
         terms += [0.5 * c * xp.sum(W * W, axis=1)] if c else []
@@ -106,7 +115,7 @@ class ShrinkageNorm(Norm, Shrinkage, CompiledRows):
 
     def dual_norm(self, Z: Array) -> float:
         """Return the largest of the dual norms of the rows."""
-        ratio = self.shares[0]
+        ratio = self.mixture[0]
         return largest(Z) if ratio == 1 else largest(_row_dual_norms(Z, ratio))
 
     def merged(self, other: Valued) -> Mergeable | None:
@@ -169,7 +178,7 @@ class L1(ShrinkageNorm):
     """
 
     label = "L1"
-    shares = (1.0, 0.0, 0.0)
+    mixture = (1.0, 0.0, 0.0)
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
@@ -181,16 +190,57 @@ class L1(ShrinkageNorm):
 class L2(AbsoluteTerm, SquaredShrinkage, Unbound, Quadratic):
     """alpha / 2 * ||W||_F^2: every coefficient is shrunk.
 
+    With a radius, ``||W||_F <= radius`` as well, or instead: the constrained form, which says how
+    large W may be rather than what its size costs. For every radius below the size of the fit
+    without it there is an alpha with the same answer, which depends on the data.
+
     Parameters
     ----------
     alpha : float, default=None
-        The strength, >= 0; None means 1.0.
+        The strength, >= 0; None means 1.0, and 0 with a radius.
+    radius : float, default=None
+        The largest ||W||_F, > 0; None for no limit. Multiples of the penalty, and paths of a
+        search, keep it.
     """
 
     label = "L2"
-    shares = (0.0, 0.0, 1.0)
+    mixture = (0.0, 0.0, 1.0)
 
     alpha: float | None = field(default=None, metadata=ALPHA)
+    radius: float | None = field(default=None, kw_only=True, metadata=RADIUS)
+
+    @property
+    def capabilities(self) -> frozenset[type] | None:
+        """All, or with a radius a prox and a conjugate."""
+        return None if self.radius is None else frozenset({Proximable, Conjugate})
+
+    def value(self, W: Array) -> float:
+        """Return the value at W; inf beyond the radius."""
+        square = inner(W, W)
+        if self.radius is not None and square > (self.radius * (1 + rounding(W))) ** 2:
+            return float("inf")
+        return 0.5 * self.weight * square
+
+    def allowed_share(self, W: Array) -> float:
+        """Return the radius over the size of W, at most 1."""
+        return 1.0 if self.radius is None else min(1.0, self.radius / (inner(W, W) ** 0.5 or 1.0))
+
+    def prox(self, W: Array, step: float) -> Array:
+        """Return W divided, and then shortened to the radius: both keep its direction."""
+        moved = self.prox_rows(W, slice(None), step)
+        return moved if self.radius is None else moved * self.allowed_share(moved)
+
+    def conjugate(self, Z: Array) -> float:
+        """Return ||Z||_F^2 / (2 alpha), linear where the maximiser is on the border."""
+        if self.radius is not None:
+            size, border = float(inner(Z, Z) ** 0.5), self.weight * self.radius
+            if size > border:
+                return self.radius * (size - 0.5 * border)
+        return super().conjugate(Z)
+
+    def feasible_scale(self, Z: Array) -> float:
+        """Return inf if there is a square or a radius."""
+        return super().feasible_scale(Z) if self.radius is None else float("inf")
 
     def gradient(self, W: Array) -> Array:
         """Return alpha W."""
@@ -233,7 +283,7 @@ class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRow
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
 
     @property
-    def shares(self) -> tuple[float, float, float]:
+    def mixture(self) -> tuple[float, float, float]:
         """Those of the two terms."""
         return self.l1_ratio, 0.0, 1 - self.l1_ratio
 
@@ -257,21 +307,41 @@ class ElasticNet(RelativeTerm, SquaredShrinkage, Unbound, Mergeable, CompiledRow
 class L21(ShrinkageNorm):
     """alpha * sum over features of ||W_j||_2: a feature is used by all columns or by none.
 
+    With a radius, the sum is bounded as well, or instead: the constrained form.
+
     Parameters
     ----------
     alpha : float, default=None
         The strength, >= 0.
     fraction : float, default=None
         The strength as a fraction in (0, 1] of that at which every coefficient
-        vanishes. Without alpha and fraction it is 0.1.
+        vanishes. Without alpha and fraction it is 0.1, and alpha is 0 with a radius.
+    radius : float, default=None
+        The largest sum over features of ||W_j||_2, > 0; None for no limit. Multiples of the
+        penalty, and paths of a search, keep it.
+
+    References
+    ----------
+    .. [1] Obozinski, G., Taskar, B. and Jordan, M. I. (2010). Joint covariate selection and
+       joint subspace selection for multiple classification problems. Statistics and Computing
+       20, 231-252.
+    .. [2] Duchi, J., Shalev-Shwartz, S., Singer, Y. and Chandra, T. (2008). Efficient
+       projections onto the l1-ball for learning in high dimensions. ICML, Figure 1.
     """
 
     label = "L21"
-    shares = (0.0, 1.0, 0.0)
+    mixture = (0.0, 1.0, 0.0)
     beside_entries = SharedLengths()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+    radius: float | None = field(default=None, kw_only=True, metadata=RADIUS)
+
+    def prox(self, W: Array, step: float) -> Array:
+        """Return the rows shortened, with a radius until their lengths add up to no more [2]_."""
+        if self.radius is None:
+            return self.prox_rows(W, slice(None), step)
+        return shrink_rows(W, self.lowered_by(row_norms(W), step))
 
 
 @final
@@ -305,7 +375,7 @@ class SparseGroup(ShrinkageNorm):
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
 
     @property
-    def shares(self) -> tuple[float, float, float]:
+    def mixture(self) -> tuple[float, float, float]:
         """Those of absolute values and of row norms."""
         return self.l1_ratio, 1 - self.l1_ratio, 0.0
 
@@ -335,7 +405,7 @@ def _row_dual_norms(Z: Array, ratio: float) -> Array:
 
 def sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
     """Return the strengths of sum |W| and of the row norms, None for other penalties."""
-    if penalty.shares is None or not penalty.is_norm or not isinstance(penalty, Shrinkage):
+    if not penalty.is_norm or not isinstance(penalty, Shrinkage):
         return None
     return penalty.strengths[:2]
 
@@ -437,16 +507,6 @@ class RowNorm(NormTerm, CompiledRows):
         if isinstance(other, Penalty) and sparse_and_group(other) is not None:
             return RowNormSum((self, other))
         return merged_alike(self, other)
-
-
-def merged_alike(first: NormTerm, second: Valued) -> Mergeable | None:
-    """Return the sum of two penalties that differ by their strength only, None for others."""
-    if not isinstance(second, NormTerm) or type(first) is not type(second):
-        return None
-    if first.with_strength(1.0) != second.with_strength(1.0):
-        return None
-    whole: Any = first.with_strength(first.weight + second.weight)
-    return whole if isinstance(whole, Mergeable) else None
 
 
 def softened(rows: Array, amount: float | Array) -> Array:

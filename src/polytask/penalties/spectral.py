@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple, final
+from typing import NamedTuple, final
 
 import numpy as np
 import scipy.linalg
@@ -13,12 +13,10 @@ from polytask._checks import positive, positive_integer
 from polytask._linalg import (
     Array,
     clip,
-    counting,
     host,
     inner,
     largest,
     namespace,
-    rounding,
     shrunk_values,
     singular_values,
     spectral_norm,
@@ -27,14 +25,25 @@ from polytask._linalg import (
 )
 from polytask._registry import saveable
 from polytask.penalties.base import Conjugate, Mergeable, Penalty, Valued
-from polytask.penalties.terms import ALPHA, FRACTION, AbsoluteTerm, Norm, Unbound, checked_by
+from polytask.penalties.terms import (
+    ALPHA,
+    FRACTION,
+    RADIUS,
+    AbsoluteTerm,
+    Norm,
+    Unbound,
+    checked_by,
+    merged_alike,
+)
 
 
 @final
-@saveable("penalty.trace_norm")
+@saveable("penalty.trace_norm", "penalty.trace_ball")
 @dataclass(frozen=True, eq=False, repr=False)
 class TraceNorm(Norm):
     """alpha times the sum of singular values: the columns span few directions.
+
+    With a radius, the sum is bounded as well, or instead: the constrained form.
 
     Parameters
     ----------
@@ -42,7 +51,10 @@ class TraceNorm(Norm):
         The strength, >= 0.
     fraction : float, default=None
         The strength as a fraction in (0, 1] of that at which every coefficient
-        vanishes. Without alpha and fraction it is 0.1.
+        vanishes. Without alpha and fraction it is 0.1, and alpha is 0 with a radius.
+    radius : float, default=None
+        The largest sum of singular values, > 0; None for no limit. Multiples of the penalty, and
+        paths of a search, keep it.
 
     References
     ----------
@@ -55,6 +67,7 @@ class TraceNorm(Norm):
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+    radius: float | None = field(default=None, kw_only=True, metadata=RADIUS)
 
     def norm(self, W: Array) -> float:
         """Return the sum of singular values."""
@@ -65,19 +78,20 @@ class TraceNorm(Norm):
         return 0.0 if 0 in Z.shape else spectral_norm(Z)
 
     def prox(self, W: Array, step: float) -> Array:
-        """Return W with every singular value lowered by step * alpha, stopping at zero."""
+        """Return W with every singular value lowered by one amount, stopping at zero."""
         if 0 in W.shape:
             return W
-        short = shrunk_values(W, float(step) * self.weight)
-        if short is not None:
-            return short
+        if self.radius is None:
+            short = shrunk_values(W, float(step) * self.weight)
+            if short is not None:
+                return short
         left, values, right = thin_svd(W)
-        lowered = clip(values - float(step) * self.weight, 0.0, None)
+        lowered = clip(values - self.lowered_by(values, step), 0.0, None)
         return (left * lowered[None, :]) @ right
 
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another TraceNorm."""
-        return TraceNorm(self.weight + other.weight) if isinstance(other, TraceNorm) else None
+        return merged_alike(self, other)
 
 
 # Relative error that squaring W may cause in the singular values that matter.
@@ -180,10 +194,7 @@ class SpectralBox(AbsoluteTerm, Unbound, Conjugate, Mergeable):
     @final
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with another one that differs in nothing but its strength."""
-        if not isinstance(other, SpectralBox) or other.with_strength(self.weight) != self:
-            return None
-        whole: Any = self.with_strength(self.weight + other.weight)
-        return whole if isinstance(whole, Mergeable) else None
+        return merged_alike(self, other)
 
 
 def _level(values: Array, low: float, free: int) -> float:
@@ -499,61 +510,3 @@ class AlternatingStructure(SpectralBox):
         left, values, _ = thin_svd(W)
         rank = int((true_values(values, W) > 0).sum())
         return left[:, : min(self.n_dimensions, rank)]
-
-
-@final
-@saveable("penalty.trace_ball")
-@dataclass(frozen=True, eq=False, repr=False)
-class TraceBall(Unbound, Conjugate):
-    """0 where the singular values of W add up to at most the radius, inf elsewhere."""
-
-    # A part of `sparse_low_rank`. It has no strength: multiples of it are the same constraint.
-
-    label = "TraceBall"
-
-    radius: float = field(metadata=checked_by(positive))
-
-    @property
-    def strength(self) -> float:
-        """1: a constraint holds at any strength."""
-        return 1.0
-
-    def with_strength(self, alpha: float) -> Penalty:
-        """Return the constraint itself."""
-        return self
-
-    def scaled(self, factor: float) -> Penalty:
-        """Return the constraint itself."""
-        return self
-
-    def resolved(self, gradient: Array) -> Penalty:
-        """Return the constraint itself."""
-        return self
-
-    def value(self, W: Array) -> float:
-        """Return 0 inside the ball, up to rounding, and inf outside."""
-        if 0 in W.shape:
-            return 0.0
-        inside = total(singular_values(W)) <= self.radius * (1 + rounding(W))
-        return 0.0 if inside else float("inf")
-
-    def prox(self, W: Array, step: float) -> Array:
-        """Return the nearest matrix in the ball, whatever the step is."""
-        # The singular values go to the nearest point of a simplex [1]_.
-        if 0 in W.shape:
-            return W
-        left, values, right = thin_svd(W)
-        if total(values) <= self.radius:
-            return 1.0 * W
-        xp = namespace(W)
-        counts = 1 + counting(values.shape[0], W)
-        level = xp.max((xp.cumulative_sum(values) - self.radius) / counts)
-        return (left * clip(values - level, 0.0, None)[None, :]) @ right
-
-    def conjugate(self, Z: Array) -> float:
-        """Return the radius times the largest singular value."""
-        return 0.0 if 0 in Z.shape else self.radius * spectral_norm(Z)
-
-    def feasible_scale(self, Z: Array) -> float:
-        """Return inf: there is no limit."""
-        return float("inf")

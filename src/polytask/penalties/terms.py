@@ -5,16 +5,25 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Self, final
 
 import numpy as np
 
-from polytask._checks import fraction, nonnegative
-from polytask._linalg import Array, frozen, rounding
+from polytask._checks import fraction, nonnegative, positive
+from polytask._linalg import Array, frozen, rounding, simplex_levels
 from polytask._registry import State
 from polytask.exceptions import ParameterError
 from polytask.penalties.adapted import adapted, finite_limit
-from polytask.penalties.base import Columns, Conjugate, Mergeable, NullStrength, Penalty
+from polytask.penalties.base import (
+    Columns,
+    Conjugate,
+    Mergeable,
+    NullStrength,
+    Penalty,
+    Proximable,
+    Valued,
+)
 from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.sums import Operators, unknown_parameter
 
@@ -37,6 +46,7 @@ def optional(check: Check) -> Mapping[str, Check]:
 
 ALPHA = optional(nonnegative)
 FRACTION = optional(fraction)
+RADIUS = optional(positive)
 
 
 class Single(Operators):
@@ -46,6 +56,8 @@ class Single(Operators):
     # holds what `bind` gave and is no parameter.
 
     alpha: float | None
+    # The largest norm allowed, in classes with this field; alpha is then 0 unless given.
+    radius: float | None = None
 
     @property
     @abstractmethod
@@ -60,6 +72,9 @@ class Single(Operators):
             if check := item.metadata.get("check"):
                 value = check(value, item.name, self.label)
             object.__setattr__(self, item.name, frozen(value))
+        relative = getattr(self, "fraction", None) is not None
+        if self.radius is not None and self.alpha is None and not relative:
+            object.__setattr__(self, "alpha", 0.0)
         self._check_together()
 
     def _check_together(self) -> None:
@@ -70,8 +85,12 @@ class Single(Operators):
         """None: a single penalty vanishes at W = 0."""
         return None
 
-    @final
     @property
+    def forbids(self) -> bool:
+        """Whether the norm is bounded."""
+        return self.radius is not None
+
+    @cached_property
     def weight(self) -> float:
         """The strength as a number.
 
@@ -169,12 +188,16 @@ class AbsoluteTerm(Single):
     @final
     def with_strength(self, alpha: float) -> Penalty:
         """Return the penalty with another strength, a number >= 0."""
-        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+        copy: Penalty = changed(self, alpha=nonnegative(alpha, "strength", self.label))
+        return copy
 
     @final
     def scaled(self, factor: float) -> Penalty:
         """Return `factor` (>= 0) times the penalty."""
-        return self.with_strength(self.strength * nonnegative(factor, "factor", "scaled"))
+        copy: Penalty = changed(
+            self, alpha=self.strength * nonnegative(factor, "factor", "scaled")
+        )
+        return copy
 
     @final
     def resolved(self, gradient: Array) -> Penalty:
@@ -213,7 +236,10 @@ class RelativeTerm(Single, NullStrength):
     @final
     def with_strength(self, alpha: float) -> Penalty:
         """Return the penalty with another strength, a number >= 0."""
-        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+        copy: Penalty = changed(
+            self, alpha=nonnegative(alpha, "strength", self.label), fraction=None
+        )
+        return copy
 
     @final
     def scaled(self, factor: float) -> Penalty:
@@ -251,26 +277,60 @@ class NormTerm(Single, NullStrength, Conjugate, Mergeable):
     def dual_norm(self, Z: Array) -> float:
         """Return the largest <Z, W> over all W of norm at most 1."""
 
-    is_norm = True
     # How it shares rows with an L1 beside it, if that has a closed form.
     beside_entries: SharedNorm | None = None
 
     @final
+    @property
+    def is_norm(self) -> bool:
+        """Whether no radius bounds the norm."""
+        return self.radius is None
+
+    @property
+    def capabilities(self) -> frozenset[type] | None:
+        """All, or beside a radius a prox, a conjugate, and a null strength unless alpha is 0."""
+        if self.radius is None:
+            return None
+        kinds = {Proximable, Conjugate}
+        return frozenset(kinds | {NullStrength} if self.strength != 0 else kinds)
+
+    @final
     def value(self, W: Array) -> float:
-        """Return the strength times the norm of W."""
-        return self.weight * self.norm(W)
+        """Return the strength times the norm of W; inf where the norm is beyond the radius."""
+        size = self.norm(W)
+        if self.radius is not None and size > self.radius * (1 + rounding(W)):
+            return float("inf")
+        return self.weight * size
+
+    @final
+    def allowed_share(self, W: Array) -> float:
+        """Return the radius over the norm of W, at most 1."""
+        return 1.0 if self.radius is None else min(1.0, self.radius / (self.norm(W) or 1.0))
+
+    def lowered_by(self, sizes: Array, step: float) -> float:
+        """Return by how much the prox lowers the sizes that the norm is the sum of."""
+        # With a radius the sum of the sizes is projected as well: both lower all by one amount.
+        amount = float(step) * self.weight
+        if self.radius is None or 0 in sizes.shape:
+            return amount
+        return max(amount, float(simplex_levels(sizes[None, :], self.radius)[0]))
 
     @final
     def conjugate(self, Z: Array) -> float:
-        """Return 0 if the dual norm of Z is at most the strength (up to rounding), else inf."""
-        limit = self.weight * (1 + rounding(Z))
-        return 0.0 if self.dual_norm(Z) <= limit else float("inf")
+        """Return 0 if the dual norm of Z is at most the strength (up to rounding), else inf.
+
+        With a radius: the radius times what the dual norm exceeds the strength by.
+        """
+        size, limit = self.dual_norm(Z), self.weight
+        if self.radius is not None:
+            return self.radius * max(size - limit, 0.0)
+        return 0.0 if size <= limit * (1 + rounding(Z)) else float("inf")
 
     @final
     def feasible_scale(self, Z: Array) -> float:
-        """Return the strength divided by the dual norm of Z."""
+        """Return the strength divided by the dual norm of Z; inf with a radius."""
         size, weight = self.dual_norm(Z), self.weight
-        return weight / size if size > 0 else float("inf")
+        return weight / size if size > 0 and self.radius is None else float("inf")
 
     @final
     def null_strength(self, gradient: Array) -> float:
@@ -281,6 +341,14 @@ class NormTerm(Single, NullStrength, Conjugate, Mergeable):
     def parts(self) -> tuple[Penalty, ...]:
         """Return the penalty itself."""
         return (self,)
+
+
+def merged_alike(first: Single, second: Valued) -> Mergeable | None:
+    """Return the sum of two penalties that differ by their strength only, None for others."""
+    if not isinstance(second, Single) or first.with_strength(1.0) != second.with_strength(1.0):
+        return None
+    whole: Any = first.with_strength(first.weight + second.weight)
+    return whole if isinstance(whole, Mergeable) else None
 
 
 class Norm(RelativeTerm, NormTerm, Unbound):

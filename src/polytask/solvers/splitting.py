@@ -11,7 +11,7 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit, Evaluation, FreeFeatures, KinkedSamples
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Composed, Conjugate, Penalty, Quadratic
+from polytask.penalties import Composed, Conjugate, Penalty, Quadratic, RowSeparable
 from polytask.penalties.base import NO_ROWS
 from polytask.penalties.decomposition import Ridged, separate
 from polytask.solvers._free_rows import FreeRows, Index
@@ -78,6 +78,15 @@ class SplitObjective(Minimand):
             return None
         rows = FreeRows(rest, self.free.index, None, None)
         return rows.fitted(W, rest.evaluate(W), rest.evaluate)[1]
+
+    def allowed(self, W: Array) -> Array:
+        """Return W brought into what terms after the first allow; their bounds all contain 0."""
+        for term in self.others:
+            if term.forbids and isinstance(term, RowSeparable):
+                W = np.asarray(term.prox(W, 0.0))
+            elif term.forbids:
+                W = W * term.allowed_share(W)
+        return W
 
     def penalty_value(self, W: Array) -> float:
         """Return the value of all parts of the penalty at W."""
@@ -266,7 +275,9 @@ class _Splitting(Method):
         return self.steps.step_from(self.steps.state_of(point))
 
     def _judged(self, point: Point) -> Iterate:
-        return Iterate(self, point.W, self.objective.evaluate(point), point)
+        W = self.objective.allowed(point.W)
+        point = point if W is point.W else replace(point, W=W)
+        return Iterate(self, W, self.objective.evaluate(point), point)
 
     def gap(self, iterate: Iterate) -> float | None:
         """Return the gap that the dual variables give."""

@@ -52,7 +52,7 @@ def test_more_latent_tasks_than_columns_have_no_effect():
     [
         ("L1(1,2,3)", "has 3 values without a name, of 1 that it can have; it takes alpha and"),
         ("NetworkLasso(.1)", "lacks adjacency; it takes alpha and adjacency"),
-        ("LatentTasks(fraction=.1)", "has no parameter 'fraction'; it takes alpha and n_latent"),
+        ("Clustered(fraction=.1)", "has no parameter 'fraction'; it takes alpha, ratio and"),
         ("coupling()", "lacks alpha and matrix; it takes alpha, matrix and tasks"),
         ("toward_mean(1, alpha=2)", "has alpha twice"),
         ("L1(alpha=1, alpha=2)", "has a parameter twice"),

@@ -139,6 +139,7 @@ def test_texts_and_parameters():
     assert reweighted(L21(0.5)).replace("eps", 2).get_params() == {
         "alpha": 0.5,
         "fraction": None,
+        "radius": None,
         "eps": 2.0,
     }
 

@@ -28,7 +28,6 @@ from polytask.penalties import (
     toward_mean,
 )
 from polytask.penalties.parts_rows import divide
-from polytask.penalties.spectral import TraceBall
 from polytask.testing import check_penalty
 
 RNG = np.random.default_rng(0)
@@ -109,7 +108,7 @@ def test_a_ball_takes_what_it_holds():
     size = np.linalg.svd(W, compute_uv=False).sum()
     assert sparse_low_rank(0.3, radius=1.01 * size).value(W) == 0
     assert sparse_low_rank(0.3, radius=0.9 * size).value(W) > 0
-    shorter = TraceBall(0.5 * size).prox(W, 3.0)
+    shorter = TraceNorm(radius=0.5 * size).prox(W, 3.0)
     assert np.linalg.svd(shorter, compute_uv=False).sum() == pytest.approx(0.5 * size)
     half = sparse_low_rank(0.3, radius=1.0).scaled(0.5)
     assert half == sparse_low_rank(0.15, radius=1.0)
@@ -201,7 +200,7 @@ def test_binding_reaches_the_members():
         (lambda: dirty(0.3, 0.2, shared="L1Inf"), "shared of dirty must be a class of penalties"),
         (lambda: sparse_low_rank(0.3), "low_rank_alpha"),
         (lambda: sparse_low_rank(0.3, 0.2, radius=1.0), "exclude each other"),
-        (lambda: sparse_low_rank(0.3, radius=0.0), "radius of TraceBall"),
+        (lambda: sparse_low_rank(0.3, radius=0.0), "radius of TraceNorm"),
         (lambda: Parts([]), "at least one penalty"),
         (lambda: Parts([1.0]), "must be a penalty"),
     ],

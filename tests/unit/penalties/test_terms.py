@@ -158,7 +158,7 @@ def test_repr_shows_what_was_set():
 def test_parameters_are_stored_as_given():
     assert L1().get_params() == {"alpha": None, "fraction": None}
     assert ElasticNet().get_params() == {"alpha": None, "l1_ratio": 0.5, "fraction": None}
-    assert L2().get_params() == {"alpha": None}
+    assert L2().get_params() == {"alpha": None, "radius": None}
 
 
 def test_strength():
