@@ -22,8 +22,10 @@ from polytask.penalties import (
     MCP,
     CompiledRows,
     Conjugate,
+    OutlierTasks,
     Parts,
     Proximable,
+    Quadratic,
     RowKernel,
     RowSeparable,
     TraceNorm,
@@ -33,8 +35,9 @@ from polytask.penalties import (
     weighted,
 )
 from polytask.penalties.row_kernels import row_prox
-from polytask.penalties.terms import ALPHA, AbsoluteTerm, Unbound
+from polytask.penalties.terms import ALPHA, FRACTION, AbsoluteTerm, RelativeTerm, Unbound
 from polytask.selection import regularization_path
+from polytask.selection.ablation import ablations
 from polytask.solvers import Solver, Status
 from polytask.testing import check_penalty
 
@@ -310,6 +313,89 @@ def test_classes(kind):
     model = MultiTaskClassifier(kind(0.05)).fit(X, Y > 0)
     assert model.solution_.status is Status.CONVERGED
     assert model.score(X, Y > 0) > 0.8
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskSizes(RelativeTerm, Unbound, Conjugate):
+    """alpha * sum over tasks of ||w_t||, and of entries: it says that tasks vanish as a whole."""
+
+    label = "TaskSizes"
+    selects_tasks = True
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+    fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
+
+    def value(self, W):
+        return self.weight * float(np.linalg.norm(W, axis=0).sum())
+
+    def prox(self, W, step):
+        sizes = np.maximum(np.linalg.norm(W, axis=0), 1e-30)
+        return W * np.maximum(1 - float(step) * self.weight / sizes, 0.0)
+
+    def null_strength(self, gradient):
+        return float(np.linalg.norm(gradient, axis=0).max(initial=0.0))
+
+    def conjugate(self, Z):
+        return 0.0 if self.null_strength(Z) <= self.weight * (1 + 1e-12) else float("inf")
+
+    def feasible_scale(self, Z):
+        size = self.null_strength(Z)
+        return self.weight / size if size > 0 else float("inf")
+
+    def without_terms(self):
+        return {"TaskSizes": L21(1.0)}
+
+
+def test_what_it_says_of_itself_is_asked():
+    check_penalty(TaskSizes(0.6))
+    odd = Y + X @ np.array([[0, 0, 0, 1.0]] * 6)
+    models = [
+        MultiTaskRegressor(Parts([TraceNorm(0.6), kind(0.4)]), tol=1e-8).fit(X, odd)
+        for kind in (TaskSizes, OutlierTasks)
+    ]
+    assert 0 < len(models[0].outlier_tasks_) < 4
+    assert list(models[0].outlier_tasks_) == list(models[1].outlier_tasks_)
+    assert ablations(TaskSizes()) == {"TaskSizes": [L21(1.0)]}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class OwnRidge(AbsoluteTerm, Unbound, Quadratic, Conjugate):
+    """alpha / 2 * ||W||_F^2, which says so by its shares."""
+
+    label = "OwnRidge"
+    shares = (0.0, 0.0, 1.0)
+
+    alpha: float | None = field(default=None, metadata=ALPHA)
+
+    def value(self, W):
+        return 0.5 * self.weight * float(np.sum(W * W))
+
+    def gradient(self, W):
+        return self.weight * W
+
+    apply = gradient
+
+    def curvature(self):
+        return self.weight
+
+    def diagonal(self, n_columns):
+        return np.full(n_columns, self.weight)
+
+    def prox(self, W, step):
+        return W / (1 + step * self.weight)
+
+    def conjugate(self, Z):
+        return 0.5 * float(np.sum(Z * Z)) / self.weight
+
+    def feasible_scale(self, Z):
+        return float("inf")
+
+
+@pytest.mark.parametrize("more", [L21(0.2), TraceNorm(0.2), toward_mean(0.3)], ids=repr)
+def test_a_ridge_from_elsewhere_is_one(more):
+    own, ours = (fitted(ridge + more).solution_ for ridge in (OwnRidge(0.3), L2(0.3)))
+    assert own.objective == pytest.approx(ours.objective, rel=1e-12)
+    assert own.certificate.gap == pytest.approx(ours.certificate.gap, abs=1e-9)
 
 
 def test_what_it_claims():

@@ -258,6 +258,8 @@ def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None
 
 def in_metric(penalty: Proximable) -> bool:
     """Tell whether `prox_in_metric` knows the minimiser for a penalty."""
+    if penalty.forbids:
+        return False
     if isinstance(penalty, GroupNormSum):
         # Only entries stay entries when a group is shortened by unequal shares.
         return isinstance(penalty.rows, L1)
