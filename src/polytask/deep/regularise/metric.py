@@ -291,7 +291,10 @@ def prox_in_metric(
 @prox_in_metric.register(L21)
 @prox_in_metric.register(SparseGroup)
 def _(penalty: Any, W: Tensor, scale: Tensor, step: float) -> Tensor:  # noqa: ANN401
-    sparse, group = sparse_and_group(penalty) or (0.0, 0.0)
+    strengths = sparse_and_group(penalty)
+    if strengths is None:
+        raise no_metric(penalty)
+    sparse, group = strengths
     # By entries first, then by rows: exact in a diagonal metric as it is without one.
     rows = soft_threshold(W, step * sparse / scale) if sparse else W
     if not group:
