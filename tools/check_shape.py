@@ -25,11 +25,11 @@ LEAST_HELPER = 5
 KNOWN = {
     "baselines": 7,
     "bayes": 3,
-    "data": 22,
+    "data": 20,
     "datafits": 5,
     "linear": 3,
     "task_relations": 1,
-    "transfer": 11,
+    "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}

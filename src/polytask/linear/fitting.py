@@ -27,6 +27,7 @@ from polytask.exceptions import (
     ParameterError,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.messages import LazyMessage
 from polytask.penalties import L21, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
     Certificate,
@@ -198,9 +199,6 @@ def solve(
 ) -> Solution:
     """Solve with a bound penalty; `solver` is "auto" or a Solver."""
     chosen = chosen_solver(problem, penalty, solver)
-    reason = chosen.accepts(problem.datafit, penalty)
-    if reason:
-        raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
     with iterating():
         begin = _safe(start, problem) if usable else _at_centre(problem)
@@ -212,7 +210,7 @@ def solve(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
             "values differ too much in size. Rescale the features, or set standardize=True."
         )
-    return with_parts(solution, penalty)
+    return solution
 
 
 def _safe(start: Solution | None, problem: Problem) -> Solution | None:
@@ -239,17 +237,12 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     """Warn with the certificate that was reached."""
     if solution.status.ok:
         return
-    if solution.status is Status.UNBOUNDED:
-        warnings.warn(f"{owner}: {solution.status.value}", ConvergenceWarning, stacklevel=5)
-        return
-    kind = "fixed-point residual" if solution.gap is None else "duality gap"
-    warnings.warn(
-        f"{owner} stopped after {solution.n_iter} iterations with a relative {kind} of "
-        f"{solution.certificate.relative:.2e}; tol={tol:g} asked for less. "
-        f"{solution.status.value}",
-        ConvergenceWarning,
-        stacklevel=5,
-    )
+    status = solution.status.told
+    key = "residual" if solution.gap is None else "gap"
+    key = "unbounded" if solution.status is Status.UNBOUNDED else key
+    fields = {"owner": owner, "n": solution.n_iter, "tol": f"{tol:g}", "status": status.node}
+    fields["value"] = f"{solution.certificate.relative:.2e}"
+    warnings.warn(ConvergenceWarning(LazyMessage(f"warn.{key}", fields)), stacklevel=5)
 
 
 class PenalisedEstimator(Protocol):
@@ -281,6 +274,7 @@ def fit_penalised(
         bound = bound_penalty(problem, penalty)
         start = getattr(estimator, "solution_", None) if estimator.warm_start else None
         chosen, tol, max_iter = estimator.solver, estimator.tol, estimator.max_iter
-        solution = solve(problem, bound, chosen, tol, max_iter, start)
+        found = solve(problem, bound, chosen, tol, max_iter, start)
+        solution = with_parts(found, bound)
     warn_unless_converged(solution, owner, estimator.tol)
     return outcomes, problem, solution
