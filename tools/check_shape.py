@@ -29,7 +29,7 @@ KNOWN = {
     "datafits": 5,
     "linear": 3,
     "task_relations": 1,
-    "transfer": 11,
+    "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -19,8 +18,6 @@ _EXACT = 1e-10
 def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no useful static type
     """Return the array-API namespace common to the arrays."""
     # Solvers ask thousands of times a second, nearly always for NumPy.
-    if all(type(array) is np.ndarray for array in arrays):
-        return _numpy_namespace()
     if len(arrays) == 1 and type(arrays[0]) in _namespaces:
         return _namespaces[type(arrays[0])]
     from array_api_compat import array_namespace
@@ -33,13 +30,6 @@ def namespace(*arrays: Array) -> Any:  # noqa: ANN401 - a module, which has no u
 
 # By type: training loops ask in every step.
 _namespaces: dict[type, Any] = {}
-
-
-@functools.cache
-def _numpy_namespace() -> Any:  # noqa: ANN401 - a module
-    import array_api_compat.numpy
-
-    return array_api_compat.numpy
 
 
 def is_sparse(X: object) -> bool:

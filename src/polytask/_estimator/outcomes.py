@@ -6,6 +6,7 @@ import decimal
 import numbers
 from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -35,7 +36,7 @@ class Outcomes:
     classes: tuple[Labels | None, ...]
     union: Labels | None
 
-    @property
+    @cached_property
     def n_outputs(self) -> tuple[int, ...]:
         """Number of columns of W that each task owns."""
         pairs = zip(self.losses, self.classes, strict=True)

@@ -202,6 +202,8 @@ class SquaredStatistics(Datafit):
     statistics: TaskStatistics
     intercepts: Intercepts
     is_quadratic = True
+    is_bounded = True
+    is_smooth = True
 
     @property
     def magnitude(self) -> float:
@@ -220,7 +222,7 @@ class SquaredStatistics(Datafit):
         """Unit of rounding: moments are kept in float64."""
         return float(np.finfo(float).eps)
 
-    @property
+    @cached_property
     def shape(self) -> tuple[int, int]:
         """Shape of W."""
         d, columns = self.statistics.cross.shape

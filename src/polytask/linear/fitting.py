@@ -199,9 +199,6 @@ def solve(
 ) -> Solution:
     """Solve with a bound penalty; `solver` is "auto" or a Solver."""
     chosen = chosen_solver(problem, penalty, solver)
-    reason = chosen.accepts(problem.datafit, penalty)
-    if reason:
-        raise IncompatibleError(reason)
     usable = start is not None and start.W.shape == problem.datafit.shape
     with iterating():
         begin = _safe(start, problem) if usable else _at_centre(problem)
@@ -213,7 +210,7 @@ def solve(
             "The coefficients grew beyond all numbers: a feature is almost constant zero, or the "
             "values differ too much in size. Rescale the features, or set standardize=True."
         )
-    return with_parts(solution, penalty)
+    return solution
 
 
 def _safe(start: Solution | None, problem: Problem) -> Solution | None:
@@ -282,6 +279,7 @@ def fit_penalised(
         bound = bound_penalty(problem, penalty)
         start = getattr(estimator, "solution_", None) if estimator.warm_start else None
         chosen, tol, max_iter = estimator.solver, estimator.tol, estimator.max_iter
-        solution = solve(problem, bound, chosen, tol, max_iter, start)
+        found = solve(problem, bound, chosen, tol, max_iter, start)
+        solution = with_parts(found, bound)
     warn_unless_converged(solution, owner, estimator.tol)
     return outcomes, problem, solution

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -101,7 +102,11 @@ class Problem:
 
     def bound(self, penalty: Penalty) -> Penalty:
         """Return a penalty that knows the columns, the features and the point it pulls to."""
-        bound = penalty.bind(self.layout.columns).bind_features(self._space)
+        return self.bound_further(penalty.bind(self.layout.columns))
+
+    def bound_further(self, penalty: Penalty) -> Penalty:
+        """Return a penalty that knows the columns with the features and the point it pulls to."""
+        bound = penalty.bind_features(self._space)
         if self.centre is None:
             return bound
         if bound.binds_signs:
@@ -112,12 +117,12 @@ class Problem:
             )
         return bound.shifted(self.centre)
 
-    @property
+    @cached_property
     def _space(self) -> FeatureSpace:
         unit = np.divide.outer(self.features.scale, self.targets.scale[self._owners])
         return FeatureSpace(self.datafit.shape[0], self.names, unit)
 
-    @property
+    @cached_property
     def _owners(self) -> NDArray[np.intp]:
         """The task of every column."""
         widths = [part.stop - part.start for part in self.layout.slices]

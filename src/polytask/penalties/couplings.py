@@ -72,12 +72,12 @@ class TowardMean(AbsoluteTerm, Quadratic):
 
     def _deviations(self, W: Array) -> Array:
         """Return each column less the mean of its group, (n_features, n_columns)."""
-        xp = namespace(W)
         if self.columns is not None:
-            check_width(W, self.columns.n_columns, self.label)
+            check_width(W, len(self.columns.tasks), self.label)
         if W.shape[1] == 0:
             return W
         groups = self._groups or (np.arange(W.shape[1]),)
+        xp = np if isinstance(W, np.ndarray) else namespace(W)
         return by_group(W, groups, lambda V, _: V - xp.mean(V, axis=1, keepdims=True))
 
     def value(self, W: Array) -> float:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from functools import reduce
+from functools import cached_property, reduce
 from typing import Any, final
 
 import numpy as np
@@ -72,7 +72,7 @@ class Shrinkage(Single, RowSeparable):
         """The same, unless a radius adds something else."""
         return self.mixture if self.radius is None else None
 
-    @property
+    @cached_property
     def strengths(self) -> tuple[float, float, float]:
         """The numbers a, b and c times alpha."""
         a, b, c = self.mixture

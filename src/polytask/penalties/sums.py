@@ -99,7 +99,7 @@ class Joined(Operators):
 
     members: Sequence[Penalty]
 
-    @property
+    @cached_property
     def reference(self) -> Penalty:
         """The member whose strength stands for that of the whole."""
         return next((m for m in self.members if isinstance(m, NullStrength)), self.members[0])
@@ -135,11 +135,16 @@ class Joined(Operators):
 
     def bind(self, columns: Columns) -> Penalty:
         """Return a copy with every member bound."""
-        return self.of(member.bind(columns) for member in self.members)
+        return self._of_bound([member.bind(columns) for member in self.members])
 
     def bind_features(self, space: FeatureSpace) -> Penalty:
         """Return a copy with every member bound."""
-        return self.of(member.bind_features(space) for member in self.members)
+        return self._of_bound([member.bind_features(space) for member in self.members])
+
+    def _of_bound(self, bound: list[Penalty]) -> Penalty:
+        """Return the same of bound members; itself where binding changes none."""
+        same = all(one is other for one, other in zip(bound, self.members, strict=True))
+        return self if same else self.of(bound)
 
     def to_state(self) -> State:
         """Return the members by name."""
@@ -192,7 +197,7 @@ class Summed(Joined):
                 f"A sum takes another strength in proportion to that of {self.reference!r}, "
                 "which has none yet; give it an alpha > 0, or call resolved(gradient) first."
             )
-        return self.scaled(nonnegative(alpha, "strength", repr(self)) / present)
+        return self.scaled(nonnegative(alpha, "strength", "a sum of penalties") / present)
 
     def shifted(self, W0: Array) -> Penalty:
         """Return the sum with every member shifted, a penalty of W - W0."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 from abc import abstractmethod
 from collections.abc import Callable, Mapping
+from functools import cached_property
 from typing import Any, Self, final
 
 import numpy as np
@@ -89,8 +90,7 @@ class Single(Operators):
         """Whether the norm is bounded."""
         return self.radius is not None
 
-    @final
-    @property
+    @cached_property
     def weight(self) -> float:
         """The strength as a number.
 
@@ -188,12 +188,16 @@ class AbsoluteTerm(Single):
     @final
     def with_strength(self, alpha: float) -> Penalty:
         """Return the penalty with another strength, a number >= 0."""
-        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+        copy: Penalty = changed(self, alpha=nonnegative(alpha, "strength", self.label))
+        return copy
 
     @final
     def scaled(self, factor: float) -> Penalty:
         """Return `factor` (>= 0) times the penalty."""
-        return self.with_strength(self.strength * nonnegative(factor, "factor", "scaled"))
+        copy: Penalty = changed(
+            self, alpha=self.strength * nonnegative(factor, "factor", "scaled")
+        )
+        return copy
 
     @final
     def resolved(self, gradient: Array) -> Penalty:
@@ -232,7 +236,10 @@ class RelativeTerm(Single, NullStrength):
     @final
     def with_strength(self, alpha: float) -> Penalty:
         """Return the penalty with another strength, a number >= 0."""
-        return self.replace("alpha", nonnegative(alpha, "strength", self.label))
+        copy: Penalty = changed(
+            self, alpha=nonnegative(alpha, "strength", self.label), fraction=None
+        )
+        return copy
 
     @final
     def scaled(self, factor: float) -> Penalty:

@@ -22,6 +22,7 @@ from polytask.linear.fitting import (
     check_solver_settings,
     solve,
     warn_unless_converged,
+    with_parts,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.metrics import accuracy
@@ -199,7 +200,8 @@ class SearchEstimator(LinearEstimator, ABC):
         self.sizes_ = np.array([c.size for c in found])
         problem = whole(best.settings)
         bound = bound_penalty(problem, best.penalty)
-        solution = solve(problem, bound, self.solver, self.tol, self.max_iter, None)
+        answer = solve(problem, bound, self.solver, self.tol, self.max_iter, None)
+        solution = with_parts(answer, bound)
         warn_unless_converged(solution, type(self).__name__, self.tol)
         self._keep(data, outcomes, problem, solution)
         return found, best, problem

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import numpy as np
@@ -16,10 +16,10 @@ from polytask._progress import add_fits
 from polytask.exceptions import DataError
 from polytask.linear.fitting import chosen_solver, solve
 from polytask.linear.problem import Problem, Settings
-from polytask.penalties import Penalty
+from polytask.penalties import Columns, Penalty
 from polytask.selection.folds import Fold, Folds
 from polytask.selection.scoring import Scoring, scorer_of
-from polytask.solvers import Solution
+from polytask.solvers import Solution, Solver
 
 Array = NDArray[np.float64]
 
@@ -41,6 +41,16 @@ class Path:
     settings: Settings
     positions: NDArray[np.intp]
     patience: int | None = None
+    _bound: dict[Columns, list[Penalty]] = field(default_factory=dict, repr=False)
+
+    def bound(self, problem: Problem) -> Iterator[Penalty]:
+        """Yield the bound penalty of every strength."""
+        # What is bound to the columns alone, and what solvers keep with it, serves all folds.
+        columns = problem.layout.columns
+        if columns not in self._bound:
+            first = self.penalty.bind(columns)
+            self._bound[columns] = [first.with_strength(float(alpha)) for alpha in self.alphas]
+        return map(problem.bound_further, self._bound[columns])
 
 
 @dataclass(frozen=True, eq=False)
@@ -75,13 +85,11 @@ class PathFitter:
 
     def fits(self, problem: Problem, path: Path) -> Iterator[tuple[Penalty, Solution]]:
         """Yield the bound penalty and the solution of every strength."""
-        bound = problem.bound(path.penalty)
         path_tol = min(self.looser * self.tol, max(_LOOSEST_PATH_TOL, self.tol))
         last: Solution | None = None
-        first = bound.with_strength(float(path.alphas[0]))
-        solver = chosen_solver(problem, first, self.solver, self.repeats)
-        for alpha in path.alphas:
-            penalty = bound.with_strength(float(alpha))
+        solver: Solver | None = None
+        for penalty in path.bound(problem):
+            solver = solver or chosen_solver(problem, penalty, self.solver, self.repeats)
             last = solve(problem, penalty, solver, path_tol, self.max_iter, last)
             yield penalty, last
 

@@ -174,12 +174,13 @@ class FreeRows:
     def _hessian(self, at: Evaluation) -> LinearMap:
         alone = self._alone
         terms = [self.outside] if alone is None else [self.inside, self.outside]
+        hessians = [hessian_of(term) for term in terms if term is not None]
 
         def product(V: Array) -> Array:
             full = self._spread(V)
             found = at.hessian(full)[self.index] if alone is None else alone.hessian(V)
-            for term in terms:
-                found = found if term is None else found + hessian_product(term, full)[self.index]
+            for hessian in hessians:
+                found = found + hessian(full)[self.index]
             return found
 
         return product
@@ -239,11 +240,11 @@ class FreeRows:
         return bool(fall > _TINY * abs(here) and beyond - there <= _RISE * fall)
 
 
-def hessian_product(penalty: Smooth, V: Array) -> Array:
-    """Return the Hessian of a quadratic penalty times V."""
+def hessian_of(penalty: Smooth) -> LinearMap:
+    """Return the product with the Hessian of a quadratic penalty."""
     if isinstance(penalty, Quadratic):
-        return np.asarray(penalty.apply(V))
-    return np.asarray(penalty.gradient(V) - penalty.gradient(np.zeros_like(V)))
+        return penalty.apply
+    return lambda V: np.asarray(penalty.gradient(V) - penalty.gradient(np.zeros_like(V)))
 
 
 def null_gradient(datafit: Datafit, penalty: Penalty) -> Array:

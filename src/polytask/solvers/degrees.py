@@ -27,7 +27,7 @@ from polytask.datafits.base import Array, LinearMap
 from polytask.datafits.blocks import Stack
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, Proximable, RowSeparable, Smooth
-from polytask.solvers._free_rows import hessian_product
+from polytask.solvers._free_rows import hessian_of
 from polytask.solvers.objective import Objective, with_smooth
 
 Index = NDArray[np.intp]
@@ -337,7 +337,7 @@ def _hessians(
     whole, data = hessian_matrices(datafit, W, free)
     if curved is None:
         return whole, data
-    return whole + matrix_of(partial(hessian_product, curved), free, W.shape), data
+    return whole + matrix_of(hessian_of(curved), free, W.shape), data
 
 
 def _derivative_times(

@@ -145,6 +145,8 @@ class ProximalMethod(Method):
 
     def __init__(self, objective: Objective, curvature: Array) -> None:
         self.objective = objective
+        nonsmooth = objective.nonsmooth
+        self._prox_rows = nonsmooth.prox_rows if isinstance(nonsmooth, RowSeparable) else None
         self.use(curvature)
 
     def use(self, curvature: Array) -> None:
@@ -172,8 +174,8 @@ class ProximalMethod(Method):
         nonsmooth, steps = self.objective.nonsmooth, length / self.curvature
         if nonsmooth is None:
             return point
-        if isinstance(nonsmooth, RowSeparable):
-            return np.asarray(nonsmooth.prox_rows(point, slice(None), steps))
+        if self._prox_rows is not None:
+            return np.asarray(self._prox_rows(point, slice(None), steps))
         return np.asarray(nonsmooth.prox(point, float(steps[0]) if steps.size else 1.0))
 
     def violation(self, iterate: Iterate) -> Array:

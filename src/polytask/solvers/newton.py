@@ -11,7 +11,6 @@ from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.penalties import Penalty, Quadratic, Split
 from polytask.solvers._conjugate_gradients import conjugate_gradients
-from polytask.solvers._free_rows import hessian_product
 from polytask.solvers.driver import Iterate, ProximalMethod, Round, SplitSolver
 from polytask.solvers.objective import Objective
 
@@ -37,8 +36,9 @@ class Newton(SplitSolver):
 
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
-        parts = (split.smooth, split.proximable)
-        if all(part is None or isinstance(part, Quadratic) for part in parts):
+        smooth, rough = split.smooth, split.proximable
+        is_quadratic = smooth is None or isinstance(smooth, Quadratic)
+        if is_quadratic and (rough is None or isinstance(rough, Quadratic)):
             return ""
         return (
             f"Newton needs a quadratic penalty; {penalty!r} is not. "
@@ -67,8 +67,8 @@ class _Newton(ProximalMethod):
             self.forcing = _EXACT if tol < _LOOSE else _SHARE * tol
         # The trace bounds the curvature, at no cost.
         trace = float(np.sum(objective.datafit.feature_scale() ** 2))
-        parts = (self.ridge, objective.smooth)
-        trace += sum(part.curvature() for part in parts if isinstance(part, Quadratic))
+        trace += 0.0 if self.ridge is None else self.ridge.curvature()
+        trace += 0.0 if objective.smooth is None else objective.smooth.curvature()
         trace = max(trace, float(np.finfo(float).tiny))
         super().__init__(objective, np.full(objective.datafit.shape[0], trace))
 
@@ -79,7 +79,7 @@ class _Newton(ProximalMethod):
             shift, gradient = ridge.curvature(), gradient + ridge.gradient(now.W)
 
         def product(V: Array) -> Array:
-            return hessian(V) if ridge is None else hessian(V) + hessian_product(ridge, V)
+            return hessian(V) if ridge is None else hessian(V) + ridge.apply(V)
 
         precondition = now.at.preconditioner(shift)
         step, products = conjugate_gradients(product, -gradient, precondition, self.forcing, left)

@@ -8,7 +8,7 @@ from abc import ABC, abstractmethod
 import numpy as np
 
 from polytask.datafits import Datafit, Evaluation, Rooted
-from polytask.datafits.base import Array, too_large
+from polytask.datafits.base import Array, LinearMap, too_large
 from polytask.penalties import (
     L2,
     Conjugate,
@@ -23,7 +23,7 @@ from polytask.penalties import (
 from polytask.penalties.base import NO_ROWS
 from polytask.penalties.decomposition import Ridged
 from polytask.penalties.sums import Sum
-from polytask.solvers._free_rows import FreeRows, Index, hessian_product, null_gradient
+from polytask.solvers._free_rows import FreeRows, Index, hessian_of, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
 
 # An objective at W = 0 below this share of that without intercepts is rounding.
@@ -114,6 +114,7 @@ class Objective(Minimand):
         split = decompose(penalty) if split is None else split
         self.smooth = split.smooth
         self.nonsmooth = split.proximable
+        self.hessian = None if self.smooth is None else hessian_of(self.smooth)
         self.null = np.zeros(datafit.shape)
         self.zero = self._with_smooth(datafit.origin, self.null)
         self.free = self._free()
@@ -124,7 +125,8 @@ class Objective(Minimand):
         nothing = reference <= least * datafit.magnitude
         self.reference = 0.0 if nothing else reference
         self.is_trivial = nothing or self.unbounded or self.is_flat()
-        self.certifiable = self._has_gap()
+        self.conjugate = self._conjugate()
+        self.certifiable = self.conjugate is not None
 
     def _free(self) -> FreeRows | None:
         index = NO_ROWS if self.nonsmooth is None else self.nonsmooth.unpenalised
@@ -150,14 +152,16 @@ class Objective(Minimand):
         self.null, self.zero = self.fitted(self.null, self.zero)
         return False
 
-    def _has_gap(self) -> bool:
-        """Whether the dual point can be anything but zero, beyond rounding."""
-        if not isinstance(self.nonsmooth, Conjugate):
-            return False
+    def _conjugate(self) -> Conjugate | None:
+        """Return the part with a conjugate; None if the dual point is zero, up to rounding."""
+        nonsmooth = self.nonsmooth
+        if not isinstance(nonsmooth, Conjugate):
+            return None
         if self.smooth is not None and not isinstance(self.smooth, Quadratic):
-            return False
+            return None
         gradient, _ = self._orthogonal(self.null, self.zero.gradient)
-        return self.nonsmooth.feasible_scale(-gradient) > _SHORTEST * self.datafit.precision
+        longest = nonsmooth.feasible_scale(-gradient)
+        return nonsmooth if longest > _SHORTEST * self.datafit.precision else None
 
     @property
     def free_rows(self) -> Index:
@@ -179,7 +183,7 @@ class Objective(Minimand):
         return self._with_smooth(self.datafit.evaluate(W, start), W)
 
     def _with_smooth(self, data: Evaluation, W: Array) -> Evaluation:
-        return data if self.smooth is None else with_smooth(data, self.smooth, W)
+        return data if self.smooth is None else with_smooth(data, self.smooth, W, self.hessian)
 
     def nonsmooth_value(self, W: Array) -> float:
         """Value of the part with a prox."""
@@ -214,8 +218,8 @@ class Objective(Minimand):
     def gap(self, W: Array, at: Evaluation, rows: Index | None = None) -> float | None:
         """Duality gap of W, from its evaluation alone, which only some rows may matter to."""
         # The dual point is minus the gradient, scaled into the domain of the conjugate.
-        nonsmooth = self.nonsmooth
-        if not self.certifiable or not isinstance(nonsmooth, Conjugate):
+        nonsmooth = self.conjugate
+        if nonsmooth is None:
             return None
         gradient, slack = self._orthogonal(W, at.gradient)
         if rows is not None:
@@ -276,8 +280,11 @@ class Objective(Minimand):
         return self.finish(W, self.zero, certificate, Status.CONVERGED, 0)
 
 
-def with_smooth(data: Evaluation, smooth: Smooth, W: Array) -> Evaluation:
+def with_smooth(
+    data: Evaluation, smooth: Smooth, W: Array, hessian: LinearMap | None = None
+) -> Evaluation:
     """Add a smooth penalty; its conjugate and Hessian are those of a quadratic."""
+    curved = hessian_of(smooth) if hessian is None else hessian
     value = float(smooth.value(W))
     gradient = smooth.gradient(W)
     slope = float(np.sum(gradient * W))
@@ -290,6 +297,6 @@ def with_smooth(data: Evaluation, smooth: Smooth, W: Array) -> Evaluation:
         gradient=data.gradient + gradient,
         intercept=data.intercept,
         conjugate=conjugate,
-        hessian=lambda V: data.hessian(V) + hessian_product(smooth, V),
+        hessian=lambda V: data.hessian(V) + curved(V),
         preconditioner=lambda shift: data.preconditioner(shift + smooth.curvature()),
     )

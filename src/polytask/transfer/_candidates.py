@@ -1,8 +1,9 @@
-"""What may be made of new rows, and how it is tried: on rows that were left out."""
+"""What may be made of new rows: tried on rows that were left out, and chosen by them."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -10,10 +11,12 @@ from numpy.typing import NDArray
 
 from polytask._estimator import MultiTaskEstimator
 from polytask.data import TaskData
+from polytask.exceptions import DataError
 from polytask.losses import Multinomial, PiecewiseLinear
 from polytask.metrics.scores import best_constant
 from polytask.transfer._pulled import Grid, Line, Pulled, Quadratic, Rows, learn
 from polytask.transfer._refit import natural_losses, refitted
+from polytask.transfer._report import Adaptation, Trial, report_of
 from polytask.transfer._rows import Given, NewTask
 
 Array = NDArray[np.float64]
@@ -112,3 +115,34 @@ def _constant(rows: Rows, shape: tuple[int, ...]) -> Line:
     counts = np.bincount(rows.y.astype(np.intp), rows.weight, minlength=max(shape[0], 2))
     odds = np.log(counts + _PRIOR_ROWS)
     return Line(np.zeros(shape), odds - odds.mean() if several else odds[1:] - odds[:1])
+
+
+def refuse_known_tasks(model: MultiTaskEstimator, given: Given) -> None:
+    """Refuse tasks of a new domain that have the labels of known ones."""
+    known = [entry.label for entry in given.tasks if entry.position >= 0]
+    if known:
+        raise DataError(
+            f"adapt of {type(model).__name__} needs labels of their own for the tasks of a new "
+            f"domain; the model knows {known[0]!r} already."
+        )
+
+
+def choose(
+    model: MultiTaskEstimator,
+    given: Given,
+    losses: Mapping[str, NDArray[np.float64]],
+    source: TaskData | None,
+    untried: Mapping[str, str] | None = None,
+) -> tuple[Adaptation, Any]:
+    """Choose what predicts rows left out best."""
+    tried = dict(losses)
+    if source is not None:
+        tried["pooled"] = pooled_losses(model, given, source)
+    trial = Trial(tried, given.weight, dict(untried or {}))
+    chosen = trial.judged().choice()
+    report = replace(report_of(given, trial, "new"), chosen=chosen)
+    if chosen != "pooled" or source is None or given.raw is None:
+        return report, None
+    pooled = refitted(model, [source, given.raw])
+    pooled.adaptation_ = report
+    return report, pooled

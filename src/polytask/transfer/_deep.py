@@ -15,11 +15,9 @@ from polytask.data import Form, TaskData
 from polytask.deep.adapting import ChangesLayers, FineTuneResult, Method, Start, descend, method_of
 from polytask.deep.prediction import AddedTask, DeepTasks
 from polytask.losses import Loss, Multinomial, Squared, SquareRoot
-from polytask.transfer._candidates import alone, held_out
+from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
 from polytask.transfer._chance import SURE, beats
-from polytask.transfer._choice import choose, refuse_known_tasks
 from polytask.transfer._extend import added_card, indexed
-from polytask.transfer._level import level_factor
 from polytask.transfer._pulled import (
     FEW,
     KNOWN,
@@ -29,6 +27,7 @@ from polytask.transfer._pulled import (
     Quadratic,
     Rows,
     learn,
+    level_factor,
     log_evidence,
 )
 from polytask.transfer._report import Adaptation, Trial, report_of

@@ -14,8 +14,7 @@ from polytask.data import TaskData
 from polytask.exceptions import DataError
 from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
-from polytask.transfer._candidates import alone, held_out
-from polytask.transfer._choice import choose, refuse_known_tasks
+from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
 from polytask.transfer._extend import Learned, Spread, replaced, with_card
 from polytask.transfer._learned_prior import (
     Width,
@@ -66,7 +65,8 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
     work = _Domain(model, given, given.raw)
     losses = {"adapted": work.held_out(), "source": natural_losses(model, work.raw, given.losses)}
     untried: dict[str, str] = {}
-    if _of_one_class(given):
+    parts = [entry.rows for entry in given.tasks]
+    if parts[0].loss.is_classifier and len(np.unique(np.concatenate([r.y for r in parts]))) < 2:
         untried["target"] = _ONE_CLASS
     elif not getattr(model._tasks, "several", False):
         # Several classes are one against the others here: no line of one model says that.
@@ -77,12 +77,6 @@ def learned_domain(model: Any, given: Given, source: TaskData | None) -> Any:  #
     adapted, strength = work.fitted(report.chosen, losses[report.chosen])
     adapted.adaptation_ = replace(report, strengths=(strength,) * len(given.tasks))
     return adapted
-
-
-def _of_one_class(given: Given) -> bool:
-    parts = [entry.rows for entry in given.tasks]
-    seen = np.unique(np.concatenate([rows.y for rows in parts]))
-    return parts[0].loss.is_classifier and len(seen) < 2
 
 
 def _typical(model: Any) -> Line:  # noqa: ANN401

@@ -14,12 +14,11 @@ from polytask._linalg import is_sparse
 from polytask.bayes import Prior
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.posterior import in_space, posterior_within
-from polytask.data import Form, TableEncoder, TaskData
+from polytask.data import Form, TaskData
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.linear._bayes_tasks import BayesTasks
-from polytask.transfer._level import level_factor
 from polytask.transfer._normal_rows import NormalRows
-from polytask.transfer._pulled import Rows
+from polytask.transfer._pulled import Rows, level_factor
 from polytask.transfer._rows import Given, NewTask
 
 Array = NDArray[np.float64]
@@ -63,17 +62,14 @@ def _no_rows(model: Any, given: Given) -> TaskData:  # noqa: ANN401
     if given.raw is not None:
         X, names = given.raw.X[:0], given.raw.feature_names
     elif model.encoder_ is not None:
-        X, names = _empty_table(model.encoder_), tuple(model.encoder_.feature_names_in_)
+        import pandas as pd
+
+        names = tuple(model.encoder_.feature_names_in_)
+        X = pd.DataFrame({name: [] for name in names})
     none = np.zeros(0, dtype=np.intp)
     y = np.zeros(0) if not hasattr(model, "classes_") else np.asarray(model.classes_)[:0]
     offsets = np.zeros(len(labels) + 1, dtype=np.intp)
     return TaskData(X, y, labels, offsets, None, Form.LONG, none, names)
-
-
-def _empty_table(encoder: TableEncoder) -> Any:  # noqa: ANN401 - a data frame
-    import pandas as pd
-
-    return pd.DataFrame({name: [] for name in encoder.feature_names_in_})
 
 
 def left_out(model: Any, tasks: tuple[NewTask, ...]) -> list[Array]:  # noqa: ANN401
@@ -93,16 +89,12 @@ def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
         return AS_LEARNED
     evidence = _EVIDENCE[type(model._tasks)](model._tasks, tasks)
     level = level_factor(lambda factor: evidence((1.0, factor)))
-    if not _slopes_vary(model):
+    priors = [model.prior_] if isinstance(model.prior_, Prior) else model.prior_
+    if not any(bool(np.any(np.diagonal(prior.covariance)[1:] > 0)) for prior in priors):
         return 1.0, level
     found = {width: evidence((width, level)) for width in (1.0, *_WIDTHS)}
     best = max(found, key=lambda width: found[width])
     return (best if found[best] > found[1.0] + _CLEAR else 1.0), level
-
-
-def _slopes_vary(model: Any) -> bool:  # noqa: ANN401
-    priors = [model.prior_] if isinstance(model.prior_, Prior) else model.prior_
-    return any(bool(np.any(np.diagonal(prior.covariance)[1:] > 0)) for prior in priors)
 
 
 def has_learned_prior(model: Any) -> bool:  # noqa: ANN401

@@ -13,10 +13,8 @@ from polytask.exceptions import IncompatibleError
 from polytask.linear.base import LinearEstimator
 from polytask.linear.pull import Pull
 from polytask.penalties import Penalty
-from polytask.transfer._candidates import Learner, alone, held_out
-from polytask.transfer._choice import choose
+from polytask.transfer._candidates import Learner, alone, choose, held_out
 from polytask.transfer._extend import Learned, extended
-from polytask.transfer._level import level_factor
 from polytask.transfer._pulled import (
     KNOWN,
     WIDER,
@@ -26,6 +24,7 @@ from polytask.transfer._pulled import (
     Quadratic,
     Rows,
     learn,
+    level_factor,
     log_evidence,
 )
 from polytask.transfer._report import Trial, report_of

@@ -17,8 +17,13 @@ from polytask.transfer._chance import SURE, SUREST, beats, difference
 
 Array = NDArray[np.float64]
 
-# Directions whose squared length is below this share of the longest are rounding.
-_ROUNDING = 1e-13
+# Directions whose length is below this share of the longest are rounding.
+_ROUNDING = 3e-7
+_STEPS = 100
+# Of a search with kinks: its tolerance, a value near enough to 0 as a share of that at 0, a gap
+# that is worth a warning, steps in a row that bring nothing, and the share of the way to the walls
+# of the box that a step goes at most.
+_TOL, _FAINT, _CLOSE, _PATIENCE, _SHORT = 1e-9, 1e-5, 1e-4, 10, 0.995
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,10 +48,6 @@ class Basis:
     back: Array
     mean: Array
 
-    def rows(self, index: NDArray[np.intp]) -> Array:
-        """Return some of the rows of Z."""
-        return self.Z[index]
-
     def changes(self, u: Array) -> tuple[Array, Array]:
         """Return the changes of coefficients and intercepts."""
         # Shapes: u (r, n_columns), coef (n_columns, n_features), intercept (n_columns,).
@@ -56,259 +57,105 @@ class Basis:
 
 def basis_of(X: Any, pull: Quadratic) -> Basis:  # noqa: ANN401 - ndarray or CSR
     """Return the basis of some rows. Shapes: X (n_rows, n_features)."""
-    give = _inverse_roots(np.append(pull.strength, pull.level))
-    n, width = X.shape[0], X.shape[1] + 1
-    centred = _Centred(X, pull.mean, give)
-    few = n <= width
-    values, vectors = np.linalg.eigh(centred.outer() if few else centred.inner())
-    kept = values > _ROUNDING * max(float(values[-1]), 0.0) if len(values) else values > 0
-    values, vectors = values[kept], vectors[:, kept]
-    if few:
-        root = np.sqrt(values)
-        return Basis(vectors * root, give[:, None] * centred.adjoint(vectors / root), pull.mean)
-    return Basis(centred.forward(vectors), give[:, None] * vectors, pull.mean)
-
-
-def _inverse_roots(strength: Array) -> Array:
+    strength = np.append(pull.strength, pull.level)
     free = np.isfinite(strength)
     # What is not held at all is held by a trace, so that one row cannot throw it anywhere.
     least = np.where(free, strength, 0.0).max(initial=0.0) * 1e-9 or 1.0
-    return np.where(free, 1.0 / np.sqrt(np.maximum(np.where(free, strength, 1.0), least)), 0.0)
+    give = np.where(free, 1.0 / np.sqrt(np.maximum(np.where(free, strength, 1.0), least)), 0.0)
+    # Either Z or `back` is as large as the rows themselves, so that sparse ones may be dense here.
+    rows = np.asarray(X.toarray() if is_sparse(X) else X, dtype=np.float64)
+    scaled = np.column_stack([rows - pull.mean, np.ones(len(rows))]) * give
+    left, values, right = np.linalg.svd(scaled, full_matrices=False)
+    kept = values > _ROUNDING * values.max(initial=0.0)
+    return Basis(left[:, kept] * values[kept], give[:, None] * right[kept].T, pull.mean)
 
 
-@dataclass(frozen=True, eq=False)
-class _Centred:
-    """The matrix [(X - 1 mean') D, d 1] of a dense or sparse X, never formed if sparse."""
-
-    X: Any
-    mean: Array
-    give: Array
-
-    def _scaled(self) -> Any:  # noqa: ANN401 - ndarray or CSR
-        return self.X.multiply(self.give[None, :-1]).tocsr()
-
-    def _dense(self) -> Array:
-        body = (np.asarray(self.X, dtype=np.float64) - self.mean) * self.give[:-1]
-        return np.column_stack([body, np.full(self.X.shape[0], self.give[-1])])
-
-    def outer(self) -> Array:
-        """Return A A', of shape (n_rows, n_rows)."""
-        if not is_sparse(self.X):
-            dense = self._dense()
-            return dense @ dense.T
-        scaled, centre = self._scaled(), self.mean * self.give[:-1]
-        cross = np.asarray(scaled @ centre)
-        product = (scaled @ scaled.T).toarray() - cross[:, None] - cross[None, :]
-        return np.asarray(product + centre @ centre + self.give[-1] ** 2)
-
-    def inner(self) -> Array:
-        """Return A' A, of shape (n_features + 1, n_features + 1)."""
-        if not is_sparse(self.X):
-            dense = self._dense()
-            return dense.T @ dense
-        n, scaled, centre = self.X.shape[0], self._scaled(), self.mean * self.give[:-1]
-        sums = np.asarray(scaled.sum(axis=0)).ravel()
-        body = (scaled.T @ scaled).toarray() - np.outer(sums, centre) - np.outer(centre, sums)
-        body = body + n * np.outer(centre, centre)
-        side = self.give[-1] * (sums - n * centre)
-        return np.block(
-            [[body, side[:, None]], [side[None, :], np.array([[n * self.give[-1] ** 2]])]]
+def least_kinked(Z: Array, offset: Array, lower: Array, upper: Array, strength: float) -> Array:
+    """Return the u with the least ``sum max(lower r, upper r) + strength ||u||^2 / 2``."""
+    # Shapes: Z (n_rows, r), offset, lower, upper (n_rows,), with ``r = offset + Z u``.
+    # The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic program
+    # with a box, solved by a primal-dual interior point method that predicts and corrects, until
+    # value and bound agree to nine digits, or many steps in a row improve neither, as rounding
+    # has it near the answer.
+    best, bound, idle = np.zeros(Z.shape[1]), -np.inf, 0
+    scale = least = float(np.maximum(lower * offset, upper * offset).sum())
+    # Distances of the slopes to both walls of the box, and their forces: slopes of 0 are inside,
+    # and forces are known that balance.
+    spare = np.abs(offset).mean() + np.finfo(float).tiny
+    forces = np.maximum([-offset, offset], 0.0) + spare
+    inside = np.vstack([-lower, upper, forces])
+    for _ in range(_STEPS):
+        if least - bound <= _TOL * max(least, _FAINT * scale) or idle > _PATIENCE:
+            break
+        slope = _slope(inside, lower, upper)
+        inside = _improved(inside, Z, (Z @ (Z.T @ slope)) / strength - offset, strength)
+        slope = _slope(inside, lower, upper)
+        u = -(Z.T @ slope) / strength
+        r, square = offset + Z @ u, 0.5 * strength * float(u @ u)
+        value = float(np.maximum(lower * r, upper * r).sum()) + square
+        low = float(slope @ offset) - square
+        # Numbers that overflowed are neither.
+        idle = 0 if value < least or low > bound else idle + 1
+        best, least = (u, value) if value < least else (best, least)
+        bound = low if low > bound else bound
+    if least - bound > _CLOSE * scale:
+        warnings.warn(
+            f"adapt: the rows of a loss with a kink were fitted to within "
+            f"{(least - bound) / scale:.1g} of the loss of what they are pulled to; weights or "
+            "targets of very different sizes need rescaling.",
+            ConvergenceWarning,
+            stacklevel=2,
         )
-
-    def forward(self, V: Array) -> Array:
-        """Return A V."""
-        if not is_sparse(self.X):
-            return np.asarray(self._dense() @ V)
-        scaled, centre = self._scaled(), self.mean * self.give[:-1]
-        return np.asarray(scaled @ V[:-1] - centre @ V[:-1] + self.give[-1] * V[-1])
-
-    def adjoint(self, U: Array) -> Array:
-        """Return A' U."""
-        if not is_sparse(self.X):
-            return np.asarray(self._dense().T @ U)
-        sums = U.sum(axis=0)
-        body = self._scaled().T @ U - np.outer(self.mean * self.give[:-1], sums)
-        return np.vstack([body, self.give[-1] * sums[None, :]])
+    return best
 
 
-_TOL = 1e-9
-# A value below this share of that at 0 is near enough to 0.
-_FAINT = 1e-5
-_STEPS = 100
-# A gap that is worth a warning.
-_CLOSE = 1e-4
-# Steps in a row that bring nothing.
-_PATIENCE = 10
-# The share of the way to the walls of the box that a step goes at most.
-_SHORT_OF_WALLS = 0.995
+def _slope(inside: Array, lower: Array, upper: Array) -> Array:
+    up, down = inside[:2]
+    return np.asarray(np.where(up < down, lower + up, upper - down))
 
 
-@dataclass(frozen=True, eq=False)
-class Kinked:
-    """Rows whose loss is linear on either side of 0."""
-
-    # Shapes: Z (n_rows, r), offset (n_rows,), lower, upper (n_rows,).
-    # The loss of row i is ``max(lower_i r_i, upper_i r_i)`` with ``r = offset + Z u``.
-
-    Z: Array
-    offset: Array
-    lower: Array
-    upper: Array
-    strength: float
-
-    def solve(self) -> Array:
-        """Return the coordinates with the least value, shape (r,)."""
-        # The dual asks for a slope of each row between ``lower`` and ``upper``: a quadratic
-        # program with a box, solved by a primal-dual interior point method that predicts and
-        # corrects, until value and bound agree to nine digits, or many steps in a row improve
-        # neither, as rounding has it near the answer. A gap above 1e-4 of the value at 0 is warned
-        # of.
-        origin = np.zeros(self.Z.shape[1])
-        best = _Best(origin, self.value(origin))
-        scale, at = best.value, _Inside.begin(self)
-        for _ in range(_STEPS):
-            if best.gap <= _TOL * max(best.value, _FAINT * scale) or best.idle > _PATIENCE:
-                break
-            at = at.improved(self)
-            slope = at.slope(self)
-            u = self.coordinates(slope)
-            best = best.seen(u, self.value(u), self.bound(slope))
-        if best.gap > _CLOSE * scale:
-            warnings.warn(
-                f"adapt: the rows of a loss with a kink were fitted to within "
-                f"{best.gap / scale:.1g} of the loss of what they are pulled to; weights or "
-                "targets of very different sizes need rescaling.",
-                ConvergenceWarning,
-                stacklevel=2,
-            )
-        return best.u
-
-    def coordinates(self, slope: Array) -> Array:
-        """Return the coordinates that go with slopes."""
-        return np.asarray(-(self.Z.T @ slope) / self.strength)
-
-    def value(self, u: Array) -> float:
-        """Return losses and penalty at some coordinates."""
-        r = self.offset + self.Z @ u
-        losses = np.maximum(self.lower * r, self.upper * r)
-        return float(losses.sum()) + 0.5 * self.strength * float(u @ u)
-
-    def bound(self, slope: Array) -> float:
-        """Return what slopes inside the box say the value is at least."""
-        u = self.coordinates(slope)
-        return float(slope @ self.offset) - 0.5 * self.strength * float(u @ u)
-
-    def excess(self, slope: Array) -> Array:
-        """Return the gradient of minus the bound."""
-        return np.asarray(-(self.offset + self.Z @ self.coordinates(slope)))
+def _improved(inside: Array, Z: Array, pull: Array, strength: float) -> Array:
+    """Return distances and forces after one step: predicted, then corrected."""
+    up, down, below, above = inside
+    # Solves with ``Z Z' / strength + diag(root^2)``. Near the answer `root` is next to nothing for
+    # some rows and without end for others: by an orthogonal basis, for products of the columns
+    # would lose half of the digits.
+    root = np.sqrt(below / up + above / down)
+    ridge = np.sqrt(strength) * np.eye(Z.shape[1])
+    q = np.linalg.qr(np.vstack([Z / root[:, None], ridge]))[0][: len(root)]
+    mean = _mean_product(inside)
+    first = _moves(inside, q, root, pull, np.zeros((2, len(root))))
+    aim = (_mean_product(_after(inside, first, 1.0)) / mean) ** 3 * mean
+    return _after(inside, _moves(inside, q, root, pull, aim - first[:2] * first[2:]), _SHORT)
 
 
-@dataclass(frozen=True, eq=False)
-class _Best:
-    """The least value found and where, the best bound, and steps since either got better."""
-
-    u: Array
-    value: float
-    bound: float = -np.inf
-    idle: int = 0
-
-    @property
-    def gap(self) -> float:
-        """What the value is above the bound at most."""
-        return self.value - self.bound
-
-    def seen(self, u: Array, value: float, bound: float) -> _Best:
-        """Return the best of this and another point; numbers that overflowed are none."""
-        lower, higher = value < self.value, bound > self.bound
-        return _Best(
-            u if lower else self.u,
-            value if lower else self.value,
-            bound if higher else self.bound,
-            0 if lower or higher else self.idle + 1,
-        )
+def _moves(inside: Array, q: Array, root: Array, pull: Array, products: Array) -> Array:
+    """Return the moves that bring the products of distances and forces to given values."""
+    up, down, below, above = inside
+    near, far = products
+    right = (near / up - far / down - pull) / root
+    d = (right - q @ (q.T @ right)) / root
+    return np.array([d, -d, (near - below * d) / up - below, (far + above * d) / down - above])
 
 
-@dataclass(frozen=True, eq=False)
-class _Inside:
-    """Slopes strictly inside their box: the distances to its two walls, and their forces."""
-
-    up: Array
-    down: Array
-    below: Array
-    above: Array
-
-    @classmethod
-    def begin(cls, rows: Kinked) -> _Inside:
-        """Begin at ``u = 0``, where slopes of 0 are inside and forces are known that balance."""
-        excess = -rows.offset
-        spare = np.abs(excess).mean() + np.finfo(float).tiny
-        below, above = np.maximum(excess, 0.0) + spare, np.maximum(-excess, 0.0) + spare
-        return cls(-rows.lower, rows.upper.copy(), below, above)
-
-    def slope(self, rows: Kinked) -> Array:
-        """Return the slopes."""
-        return np.where(self.up < self.down, rows.lower + self.up, rows.upper - self.down)
-
-    def improved(self, rows: Kinked) -> _Inside:
-        """Return the point after one step: predicted, then corrected."""
-        up, down = self.up, self.down
-        solve = _factored(rows, self.below / up + self.above / down)
-        pull = rows.excess(self.slope(rows))
-        mean = self._mean(up, down, self.below, self.above)
-
-        def moved(near: Array, far: Array) -> tuple[Array, Array, Array]:
-            # `near` and `far`: what products of distances and forces are to be.
-            d = solve(near / up - far / down - pull)
-            below = (near - self.below * d) / up - self.below
-            return d, below, (far + self.above * d) / down - self.above
-
-        d, below, above = moved(np.zeros_like(up), np.zeros_like(down))
-        after = self._mean(*self._after(d, below, above, 1.0))
-        aim = (after / mean) ** 3 * mean
-        step = moved(aim - d * below, aim + d * above)
-        return _Inside(*self._after(*step, _SHORT_OF_WALLS))
-
-    def _after(
-        self, d: Array, below: Array, above: Array, share: float
-    ) -> tuple[Array, Array, Array, Array]:
-        """Return distances and forces after a step that takes none of them below 0."""
-        moves = ((self.up, d), (self.down, -d), (self.below, below), (self.above, above))
-        shares = [
-            float((-value[move < 0] / move[move < 0]).min(initial=np.inf)) for value, move in moves
-        ]
-        length = min(1.0, share * min(shares))
-        up, down, low, high = (value + length * move for value, move in moves)
-        return up, down, low, high
-
-    @staticmethod
-    def _mean(up: Array, down: Array, below: Array, above: Array) -> float:
-        return float(below @ up + above @ down) / (2 * len(up))
+def _after(inside: Array, moves: Array, share: float) -> Array:
+    """Return distances and forces after a step that takes none of them below 0."""
+    shrinks = moves < 0
+    longest = float((-inside[shrinks] / moves[shrinks]).min(initial=np.inf))
+    return np.asarray(inside + min(1.0, share * longest) * moves)
 
 
-def _factored(rows: Kinked, d: Array) -> Callable[[Array], Array]:
-    """Return what solves ``(Z Z' / strength + diag(d)) x = right``."""
-    # Near the answer `d` is next to nothing for some rows and without end for others: by an
-    # orthogonal basis, for products of the columns would lose half of the digits.
-    root = np.sqrt(d)
-    ridge = np.sqrt(rows.strength) * np.eye(rows.Z.shape[1])
-    q = np.linalg.qr(np.vstack([rows.Z / root[:, None], ridge]))[0][: len(root)]
-
-    def solve(right: Array) -> Array:
-        scaled = right / root
-        return np.asarray((scaled - q @ (q.T @ scaled)) / root)
-
-    return solve
+def _mean_product(inside: Array) -> float:
+    return float((inside[:2] * inside[2:]).sum()) / inside[:2].size
 
 
 # Below so many rows candidates are not told apart.
 FEW = 5
 _FOLDS = 5
-
-_SETTLED = 1e-12
-_SHORT = 1e-6
+# Of Newton's method: what a step has to promise, relative to the losses, and the shortest step.
+_SETTLED, _LEAST = 1e-12, 1e-6
 # Less than this share of a row that is left to its residual is rounding.
 _ALONE = 1e-10
-_ENOUGH = 0.1
 
 
 @dataclass(frozen=True, eq=False)
@@ -489,7 +336,7 @@ class _ByFolds:
         every = np.arange(len(losses))
         for fold in self._folds:
             u = self._solve(np.setdiff1d(every, fold), strength)
-            eta = self._eta[fold] + self.basis.rows(fold) @ u
+            eta = self._eta[fold] + self.basis.Z[fold] @ u
             losses[fold] = self._rows.part(fold).losses(eta)
         return losses
 
@@ -506,7 +353,10 @@ class _ByFolds:
             fits = n * np.log(scale)
         else:
             hessian = fit.hessian(u)
-            fits = 0.5 * n * np.log(2.0 * scale) if _has_scale(loss) else value
+            # The noise of numbers in a unit, or of amounts, has a free factor.
+            units = loss.follows_units and not loss.is_classifier
+            free = loss.has_dispersion if isinstance(loss, LogLink) else units
+            fits = 0.5 * n * np.log(2.0 * scale) if free else value
         return float(-fits - 0.5 * np.linalg.slogdet(hessian).logabsdet)
 
     def coordinates(self, strength: float) -> Array:
@@ -517,7 +367,7 @@ class _ByFolds:
 
     def _solve(self, index: NDArray[np.intp], strength: float) -> Array:
         part = self._rows.part(index)
-        fit = _Penalised(part, self.basis.rows(index), self._eta[index], strength)
+        fit = _Penalised(part, self.basis.Z[index], self._eta[index], strength)
         if isinstance(part.loss, PiecewiseLinear):
             return fit.least_kinked(part.loss)
         return fit.least_smooth()
@@ -539,10 +389,9 @@ class _Penalised:
 
     def least_kinked(self, loss: PiecewiseLinear) -> Array:
         """Return the coordinates of the least value of a loss with a kink."""
-        weight = self.rows.weight
-        offset = self.eta[:, 0] - self.rows.y
-        rows = Kinked(self.Z, offset, loss.lower * weight, loss.upper * weight, self.strength)
-        return rows.solve()[:, None]
+        offset, weight = self.eta[:, 0] - self.rows.y, self.rows.weight
+        slopes = loss.lower * weight, loss.upper * weight
+        return least_kinked(self.Z, offset, *slopes, self.strength)[:, None]
 
     def least_smooth(self) -> Array:
         """Return them by Newton's method, every step halved until the value falls."""
@@ -556,7 +405,7 @@ class _Penalised:
                 break
             length = 1.0
             while (
-                self.value(u - length * step) > value - 0.1 * length * promise and length > _SHORT
+                self.value(u - length * step) > value - 0.1 * length * promise and length > _LEAST
             ):
                 length /= 2
             u = u - length * step
@@ -590,13 +439,29 @@ class _Penalised:
         return np.asarray(hessian.reshape(whole, whole) + self.strength * np.eye(whole))
 
 
-def _has_scale(loss: Loss) -> bool:
-    """Say whether the noise of a loss has a free factor: numbers in a unit, or amounts."""
-    if isinstance(loss, LogLink):
-        return loss.has_dispersion
-    return loss.follows_units and not loss.is_classifier
-
-
 def _shaped(eta: Array, loss: Loss) -> Array:
     """Return predictors as the loss takes them: without a last axis if it has one output."""
     return eta[:, 0] if loss.n_outputs(2) == 1 else eta
+
+
+# Factors of the variance of a level that are weighed against each other.
+FACTORS: Array = 10.0 ** np.arange(-1.0, 3.1, 0.5)
+
+
+def factor_shares(log_evidence: Array) -> Array:
+    """Return the posterior probabilities of the factors under a Cauchy prior of the level."""
+    # Shapes: log_evidence (..., n_factors).
+    # The density of the log of the factor: 1 over the factor has a gamma distribution.
+    weight = log_evidence - 0.5 * np.log(FACTORS) - 0.5 / FACTORS
+    share = np.exp(weight - weight.max())
+    return np.asarray(share / share.sum())
+
+
+def level_factor(log_evidence: Callable[[float], float]) -> float:
+    """Return the factor on the variance of the level for the rows of a new domain."""
+    # The level of another domain may be one that no task had: instead of a normal it gets a
+    # Cauchy prior of the same scale, which leaves levels near those known where they are and lets
+    # go of one far off [1]_. That is a mixture of normal ones over the factor of the variance, and
+    # what the new rows make of the mixture is the factor that is used.
+    share = factor_shares(np.array([log_evidence(factor) for factor in FACTORS.tolist()]))
+    return float(np.exp(share @ np.log(FACTORS)))

@@ -15,8 +15,7 @@ from polytask.bayes import Prior
 from polytask.bayes.posterior import in_space, posterior_within
 from polytask.linear._bayes_class_tasks import BayesClassTasks
 from polytask.transfer._learned_prior import Width, class_rows, wide
-from polytask.transfer._level import FACTORS, factor_shares
-from polytask.transfer._pulled import Rows
+from polytask.transfer._pulled import FACTORS, Rows, factor_shares
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

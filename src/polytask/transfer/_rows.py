@@ -194,9 +194,11 @@ def _labelled(model: MultiTaskEstimator, X: Any, task: Any) -> tuple[Any, Any]: 
             f"adapt was given task labels twice: the column {column!r} of X, which the model "
             "reads, and task=. Use one."
         )
-    if not _is_label(task) or _is_column(task, names, model):
+    # A text that names a column of the table, which is no feature of the model, is that column.
+    is_column = isinstance(task, str) and task in names and task not in (model._schema.names or ())
+    if is_column or not _is_label(task):
         return X, task
-    labels = np.empty(_length(X), dtype=object)
+    labels = np.empty(int(X.shape[0]) if hasattr(X, "shape") else len(X), dtype=object)
     labels[:] = [task] * len(labels)
     return X, labels
 
@@ -209,15 +211,6 @@ _NAMELESS = (
 
 def _is_label(task: object) -> bool:
     return not isinstance(task, list) and not hasattr(task, "__array__")
-
-
-def _is_column(task: object, names: Sequence[Hashable], model: MultiTaskEstimator) -> bool:
-    """Say whether a text names a column of the table that is no feature of the model."""
-    return isinstance(task, str) and task in names and task not in (model._schema.names or ())
-
-
-def _length(X: Any) -> int:  # noqa: ANN401 - any container
-    return int(X.shape[0]) if hasattr(X, "shape") else len(X)
 
 
 def _rows(model: MultiTaskEstimator, raw: TaskData, X: Any, part: slice, code: int) -> Rows:  # noqa: ANN401

@@ -23,8 +23,15 @@ from polytask.penalties import toward_mean
 from polytask.transfer._candidates import alone
 from polytask.transfer._learned import deviation_of
 from polytask.transfer._learned_prior import width_of
-from polytask.transfer._level import level_factor
-from polytask.transfer._pulled import WIDER, Line, Quadratic, Rows, learn, log_evidence
+from polytask.transfer._pulled import (
+    WIDER,
+    Line,
+    Quadratic,
+    Rows,
+    learn,
+    level_factor,
+    log_evidence,
+)
 
 D = 3
 MEAN = np.array([1.0, -2.0, 0.5])

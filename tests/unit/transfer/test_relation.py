@@ -8,7 +8,7 @@ from numpy.testing import assert_allclose, assert_array_equal
 from scipy.special import expit, logit
 
 from polytask import BayesianMultiTaskClassifier, adapt
-from polytask.transfer._level import FACTORS, factor_shares, level_factor
+from polytask.transfer._pulled import FACTORS, factor_shares, level_factor
 
 D, MEAN = 5, np.array([1.5, -1.5, 1.0, 0.0, 0.5])
 
