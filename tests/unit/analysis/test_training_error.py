@@ -73,10 +73,11 @@ def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed,
         for t in np.unique(groups):
             for k in outer:
                 for other in outer:
-                    found = [changes[i, other] for i in range(n)
-                             if groups[i] == t and fold[i] == k and (i, other) in changes]  # fmt: skip
-                    count = np.sum((groups == t) & (fold == k))
-                    sums[t, k, other] = count * (np.mean(found) - values.mean()) if found else 0.0
+                    rows = np.flatnonzero((groups == t) & (fold == k))
+                    found = [changes[i, other] for i in rows if (i, other) in changes]
+                    sums[t, k, other] = (
+                        len(rows) * (np.mean(found) - values.mean()) if found else 0.0
+                    )
         return sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / n
 
     # The rows of a task, or all rows together.
