@@ -31,6 +31,7 @@ from polytask._estimator.training import (
 from polytask._registry import State
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataWarning, ParameterError
+from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
 
@@ -280,13 +281,8 @@ class MultiTaskEstimator(BaseEstimator, ABC):
             return self._scoring().accuracy(data, query)
         baseline: Baseline | None = getattr(self, "_baseline", None)
         if baseline is None:
-            warnings.warn(
-                f"This {type(self).__name__} was saved by an earlier version of polytask, which "
-                "kept no training mean: its score is against the mean of the rows that are "
-                "scored. Fit it again to have the score against the training mean.",
-                DataWarning,
-                stacklevel=3,
-            )
+            message = LazyMessage("warn.no_training_mean", {"model": type(self).__name__})
+            warnings.warn(DataWarning(message), stacklevel=3)
         return self._scoring().explained(data, query, baseline)
 
     def _scoring(self) -> Scoring:

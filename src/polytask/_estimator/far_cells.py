@@ -29,7 +29,7 @@ def warn_of_far_cells(data: TaskData, bound: float = float("inf")) -> None:
     for name, row, cell, usual in _found_in(data, bound <= _LARGE):
         what = LazyMessage("far.named", {"name": name})
         message = _drowning(data, what, row, cell, usual)
-        warnings.warn(str(message), DataWarning, stacklevel=4)
+        warnings.warn(DataWarning(message), stacklevel=4)
 
 
 def _drowning(

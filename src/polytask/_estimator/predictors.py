@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from polytask.exceptions import DataWarning, IncompatibleError
 from polytask.losses import LogLink, Loss, Multinomial
+from polytask.messages import LazyMessage
 
 Labels = NDArray[Any]
 Array = NDArray[Any]
@@ -87,11 +88,6 @@ def _means(loss: Loss, eta: Array) -> Array:
         means = np.asarray(loss.inverse_link(eta))
     count = int(np.count_nonzero(np.isinf(means) & np.isfinite(eta)))
     if count:
-        warnings.warn(
-            f"{count} predicted means are infinite: their logarithm, {float(eta.max()):.4g} at "
-            f"most, is beyond what {means.dtype} holds. Features far outside those of the "
-            "training rows are multiplied up by the logarithmic link.",
-            DataWarning,
-            stacklevel=2,
-        )
+        fields = {"n": count, "largest": f"{float(eta.max()):.4g}", "type": str(means.dtype)}
+        warnings.warn(DataWarning(LazyMessage("warn.infinite_means", fields)), stacklevel=2)
     return means

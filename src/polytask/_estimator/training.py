@@ -16,6 +16,7 @@ from polytask._checks import nearest, sentence
 from polytask._estimator.places import rows_as_given
 from polytask.data import Form, TableEncoder, TaskData, tables
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.messages import LazyMessage
 
 TaskColumn = str | int | None
 _CELLS = (str, numbers.Real, np.bool_, type(None))
@@ -127,12 +128,8 @@ def warn_of_key(data: TaskData, owner: str) -> None:
             continue
         count = len(set(values.tolist()))
         if 3 <= count <= len(values) // 5:
-            warnings.warn(
-                f"{owner} was given no task labels, so all rows are one task. Column {name!r} "
-                f"has {count} distinct labels; if they are the tasks, say task_column={name!r}.",
-                DataWarning,
-                stacklevel=3,
-            )
+            fields = {"owner": owner, "column": name, "n": count}
+            warnings.warn(DataWarning(LazyMessage("warn.no_labels", fields)), stacklevel=3)
             return
 
 
@@ -156,12 +153,8 @@ def _without_weightless(data: TaskData, owner: str) -> TaskData:
         raise DataError(f"sample_weight of {owner} must not be zero in every row.")
     empty = [t for t, n in zip(data.tasks, kept.task_rows(), strict=True) if n == 0]
     if empty:
-        warnings.warn(
-            f"{len(empty)} task(s) have no row of positive weight ({_shown(empty)}): nothing is "
-            "learned about them but what the penalty shares.",
-            DataWarning,
-            stacklevel=4,
-        )
+        fields = {"n": len(empty), "names": _shown(empty)}
+        warnings.warn(DataWarning(LazyMessage("warn.weightless", fields)), stacklevel=4)
     return dataclasses.replace(kept, n_input=data.n_rows)
 
 

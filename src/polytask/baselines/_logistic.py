@@ -25,6 +25,7 @@ from polytask._linalg import is_sparse
 from polytask._registry import State, saveable
 from polytask.baselines._ridge import Disjoint, Split, split_columns, without_repeats
 from polytask.exceptions import ConvergenceWarning
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 
@@ -373,12 +374,9 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
             self.n_iter_ = last.steps
             if not last.converged:
-                warnings.warn(
-                    f"TunedLogistic did not converge in {last.steps} iterations at C={self.C_:g}: "
-                    "scale the features, or give a larger max_iter.",
-                    ConvergenceWarning,
-                    stacklevel=2,
-                )
+                fields = {"n": last.steps, "C": f"{self.C_:g}"}
+                message = LazyMessage("warn.logistic", fields)
+                warnings.warn(ConvergenceWarning(message), stacklevel=2)
             return self
         model = self._learner(X.shape[1], len(self.classes_)).set_params(C=self.C_)
         model.fit(X, labels, sample_weight=weight)

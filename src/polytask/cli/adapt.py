@@ -14,6 +14,7 @@ from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, w
 from polytask.cli.options import Running, Vary
 from polytask.cli.tables import AUTO, CLASSES, TargetTypeOverride
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -195,7 +196,8 @@ def _labelled(
     options = TargetOptions(source.text.decimal, asked.drop_missing_target)
     found = target_of(table[name], name, source.name, override, options)
     if found.kind.written:
-        note(f"Target {name!r} holds numbers written {found.kind.written}: read as numbers.")
+        how = found.kind.written.node
+        note(LazyMessage("cli.note.written", {"name": name, "how": how}))
     table[name] = found.column
     return labelled_rows(table, name, source.name, asked.drop_missing_target)
 

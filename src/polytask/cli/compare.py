@@ -25,7 +25,7 @@ from polytask.cli.options import ExplicitOptions, Running, Vary
 from polytask.cli.tables import Tables
 from polytask.comparison.options import Options
 from polytask.exceptions import DataError, ParameterError, PolytaskError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
     from polytask.cli.training_data import Training
@@ -102,20 +102,18 @@ def compare(
             allow_leak=tables.columns.allow_leak,
         )
         result = compared(training.X, training.y, **vars(options))
-        # Their rows are counted as in the file, which only the English sentences allow.
-        doubts = () if running.speech.lang == "en" else result.doubts
-        known = set(map(str, doubts))
-        found = [text for text in (*training.notes, *result.diagnostics) if text not in known]
-        counted = tuple(map(FILE_ROWS.counted, found))
-        result = dataclasses.replace(result, diagnostics=counted, doubts=doubts)
+        # What is said of the data counts rows as in the file.
+        about = (*training.notes, *result.doubts)
+        told = (FILE_ROWS.counted(message.text(running.speech)) for message in about)
+        known = set(map(str, result.doubts))
+        others = (text for text in result.diagnostics if text not in known)
+        result = dataclasses.replace(result, diagnostics=(*told, *others), doubts=())
         result.lock["command"] = command.content(complete=result.complete)
         _say_answer(result, running.speech)
         _write(result, folder, tables, running)
     except KeyboardInterrupt:
-        raise Interrupted(
-            f"Interrupted: finished fits are kept in {folder.path}, and the same command goes on "
-            "from them."
-        ) from None
+        kept = running.speech("cli.compare.kept", {"folder": folder.path})
+        raise Interrupted(kept) from None
     except PolytaskError:
         give_back()
         raise
@@ -205,19 +203,13 @@ def _write(result: Comparison, folder: Folder, tables: Tables, running: Running)
         result.lock["command"]["predict"] = predict
     kept: list[str] = []
     folder.fill(writer(result, running, with_model=not interrupted, kept=kept))
-    done = f"{result.setup.n_splits} of {result.setup.planned} splits"
+    done = {"done": result.setup.n_splits, "n": result.setup.planned}
     if interrupted:
-        raise Interrupted(
-            f"Interrupted: {folder.path} holds the report of {done}, and the same command goes on "
-            "from there."
-        )
+        raise Interrupted(speech("cli.compare.interrupted", {"folder": folder.path, **done}))
     if result.stopped:
-        note(
-            f"The time budget ran out: the report is of {done}. The same command goes on from "
-            "there, without --time-budget to the end."
-        )
+        note(LazyMessage("cli.compare.out_of_time", done))
     say()
     say(speech("cli.compare.report", {"path": folder.file(REPORTS[0])}))
     if kept:
-        say(speech("cli.next", {"path": folder.file(MODEL)}))
+        say(speech("cli.next", {"path": folder.file(MODEL), "new": tables.source.new}))
         say_whole(f"  {predict}")

@@ -16,7 +16,7 @@ import typer
 
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
-from polytask.messages import speak_in
+from polytask.messages import LANGUAGES, LazyMessage, Translator, speak_in, spoken
 
 if TYPE_CHECKING:
     import numpy as np
@@ -98,9 +98,11 @@ class FileRows:
         """Return a sentence with the numbers that its rows have in the file."""
         if self.header is None:
             return text
-        how = "the header as row 1" if self.header else "from 1"
         text = _ROWS.sub(lambda found: _NUMBERS.sub(self._place, found[0]), text)
-        return text.replace("counting from 0", f"counting {how}")
+        how = "rows.header" if self.header else "rows.from_1"
+        for say in map(Translator, LANGUAGES):
+            text = text.replace(say("rows.from_0"), say(how))
+        return text
 
     def _place(self, found: re.Match[str]) -> str:
         row = int(found[0])
@@ -108,7 +110,8 @@ class FileRows:
         return str(row + 1 + (self.header or 0))
 
 
-_ROWS, _NUMBERS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)"), re.compile(r"\d+")
+_ROWS = re.compile(r"\brow \d+\b|\brows? \([\d, .]+\)|第 [\d、, .]+ 行")
+_NUMBERS = re.compile(r"\d+")
 FILE_ROWS = FileRows()
 
 
@@ -117,9 +120,11 @@ def speak(text: str) -> None:
     _print(FILE_ROWS.counted(text), error=True)
 
 
-def note(text: str) -> None:
+def note(text: str | LazyMessage) -> None:
     """Print what deserves a look, on standard error."""
-    speak(f"Note: {text}")
+    language = spoken()
+    told = text.text(language) if isinstance(text, LazyMessage) else text
+    speak(language("cli.note", {"text": told}))
 
 
 def say_json(content: object) -> None:
@@ -150,14 +155,15 @@ def say_table(
     console.print(table)
 
 
-def counted(count: int, noun: str) -> str:
-    """Return a number with its noun, such as "1 row" or "2,000 rows"."""
-    return f"{count:,} {noun}{'' if count == 1 else 's'}"
-
-
 def digits(value: float) -> str:
     """Return a score with four decimals; one that no table has room for with four digits."""
     return f"{value:.4f}" if abs(value) < _READABLE else f"{value:.4g}"
+
+
+def message_of(warning: Warning | str) -> str | LazyMessage:
+    """Return what a warning says, in every language if it can."""
+    told = warning.args[:1] if isinstance(warning, Warning) else ()
+    return told[0] if told and isinstance(told[0], LazyMessage) else str(warning)
 
 
 @contextmanager
@@ -168,7 +174,7 @@ def spoken_warnings() -> Iterator[None]:
     def show(message: Warning | str, *_: Any) -> None:  # noqa: ANN401 - Python's signature
         if str(message) not in said:
             said.add(str(message))
-            note(str(message))
+            note(message_of(message))
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -236,7 +242,7 @@ def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: boo
             print(f"  {command_line(*arguments, *error.words)}", file=sys.stderr)
         return status
     if status == INTERRUPTED:
-        speak("Interrupted: no file was written.")
+        speak(spoken()("cli.interrupted"))
     return status if isinstance(status, int) else DONE
 
 

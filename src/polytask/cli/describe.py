@@ -19,25 +19,13 @@ if TYPE_CHECKING:
 
 # Names that are listed one by one.
 SHOWN = 8
-_REASONS = {
-    "holds true/false": "cli.reason.truth",
-    "holds one value only": "cli.reason.one",
-    "has two distinct values": "cli.reason.two",
-    "holds numbers": "cli.reason.numbers",
-    "holds text": "cli.reason.text",
-    "holds categories": "cli.reason.categories",
-    "is for": "cli.reason.option",
-}
 
 
 def kind_sentence(kind: TargetKind, speech: Translator) -> str:
     """Return what a target is, and why."""
-    told = re.fullmatch(f"({'|'.join(_REASONS)}) ?(.*)", kind.reason)
-    reason = kind.reason
-    if told is not None:
-        reason = speech(_REASONS[told[1]], {"values": told[2]}).rstrip()
     key = "classification" if kind.is_class else "regression"
-    return speech(f"cli.target.{key}", {"name": repr(kind.name), "reason": reason})
+    fields = {"name": repr(kind.name), "reason": kind.reason.text(speech)}
+    return speech(f"cli.target.{key}", fields)
 
 
 def say_data(training: Training, speech: Translator, *, error: bool = False) -> None:
@@ -209,13 +197,13 @@ def certificate(solution: Any, speech: Translator) -> str:  # noqa: ANN401 - Sol
     known = getattr(solution, "certificate", None)
     value = math.nan if known is None else known.relative
     if not math.isfinite(value):
-        return str(solution.message)
+        return str(solution.told.text(speech))
     key = "cli.certificate.gap" if solution.gap is not None else "cli.certificate.residual"
     key = "cli.certificate.exact" if value == 0 else key
     what = speech(key, {"value": f"{value:.1e}"})
     if solution.status.name == "CONVERGED":
         return speech("cli.certificate.converged", {"what": what, "n": solution.n_iter})
-    return f"{what}. {solution.message}"
+    return speech("cli.certificate.other", {"what": what, "status": solution.told.text(speech)})
 
 
 def _features(estimator: Any, speech: Translator) -> str:  # noqa: ANN401 - any estimator
@@ -247,7 +235,7 @@ def named(names: list[str]) -> str:
 
 def say_next(path: str, tables: Tables, speech: Translator) -> None:
     """Print the command that predicts with the model."""
-    say(speech("cli.next", {"path": path}))
+    say(speech("cli.next", {"path": path, "new": tables.source.new}))
     say_whole(f"  {predict_line(path, tables, 'predictions.csv')}")
 
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import tempfile
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
@@ -16,6 +15,7 @@ from polytask._options import argument, option
 from polytask.cli.console import FILE_ROWS, note
 from polytask.cli.options import spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -97,23 +97,25 @@ class Source:
         files = [self.data] if self.data is not None else ["--file-per-task", self.name]
         return [*files, *spoken_words(self.text)]
 
-    def new_words(self) -> list[str]:
-        """Return the words for new files that are written in the same way."""
+    @property
+    def new(self) -> str:
+        """What stands for the name of new files."""
         stem, suffix = os.path.splitext(self.name)
         suffix = os.path.splitext(stem)[1] + suffix if suffix == ".gz" else suffix
-        name = f"NEW{suffix}" if self.data is not None else f"NEW/*{suffix}"
-        return replace(
-            self,
-            data=None if self.data is None else name,
-            file_per_task=None if self.file_per_task is None else name,
-        ).words()
+        return f"NEW{suffix}" if self.data is not None else f"NEW/*{suffix}"
+
+    def new_words(self) -> list[str]:
+        """Return the words for new files that are written in the same way."""
+        if self.data is not None:
+            return replace(self, data=self.new).words()
+        return replace(self, file_per_task=self.new).words()
 
     def table(self, is_feature: IsFeature = bool) -> pd.DataFrame:
         """Read the one table and say how, also what its columns mean as features."""
         from polytask.data.readers import read_table
 
         result = read_table(self.name, **self.text.reading())
-        self._say(result.notes, is_feature)
+        self._say(result.messages, is_feature)
         return result.table
 
     def tables(self, is_feature: IsFeature = bool) -> dict[str, pd.DataFrame]:
@@ -121,23 +123,19 @@ class Source:
         from polytask.data.readers import read_tables
 
         result = read_tables(self.name, **self.text.reading())
-        self._say(result.notes, is_feature)
+        self._say(result.messages, is_feature)
         return result.tables
 
-    def _say(self, notes: Iterable[str], is_feature: IsFeature) -> None:
+    def _say(self, messages: Iterable[LazyMessage], is_feature: IsFeature) -> None:
         from polytask.data.readers import ARROW_SUFFIXES, PARQUET_SUFFIXES
 
         # Parquet and Arrow have no row of names.
         nameless = self.name.lower().endswith((*ARROW_SUFFIXES, *PARQUET_SUFFIXES))
         FILE_ROWS.header, FILE_ROWS.kept = int(not nameless), None
-        for line in notes:
-            told = _AS_FEATURE.match(line)
-            if told is None or is_feature(told[1]):
-                note(line)
-
-
-# Notes on what a column means as a feature.
-_AS_FEATURE = re.compile(r"Column '(.*)' (?:is text that looks|looks numeric|holds dates)")
+        for message in messages:
+            of_feature = message.key == "read.dates" or message.key.startswith("hint.")
+            if not of_feature or is_feature(message.fields["column"]):
+                note(message)
 
 
 def writable(

@@ -210,7 +210,7 @@ def table_facts(
             {
                 "name": target.kind.name,
                 "kind": "classification" if target.kind.is_class else "regression",
-                "reason": target.kind.reason,
+                "reason": str(target.kind.reason),
                 "missing": int(target.column.isna().sum()),
             }
             for target in found
@@ -251,7 +251,7 @@ def _column(
         remarks.append(speech("cli.remark.dates"))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
-        "example": _example(column, kind), "remarks": remarks,
+        "example": _example(column, kind, speech), "remarks": remarks,
     }  # fmt: skip
 
 
@@ -271,13 +271,15 @@ def _kind(column: pd.Series[Any]) -> str:
     return next((kind for kind, holds in checks.items() if holds), "text")
 
 
-def _example(column: pd.Series[Any], kind: str) -> str:
+def _example(column: pd.Series[Any], kind: str, speech: Translator) -> str:
     if kind == "empty":
         return ""
     if kind in ("numbers", "whole numbers"):
-        return f"{column.min():.6g} to {column.max():.6g}"
+        return speech(
+            "cli.tune.range", {"low": f"{column.min():.6g}", "high": f"{column.max():.6g}"}
+        )
     if kind == "dates" and not isinstance(column.iloc[0], str):
-        return f"{column.min()} to {column.max()}"
+        return speech("cli.tune.range", {"low": str(column.min()), "high": str(column.max())})
     counts = column.value_counts()
     return f"{counts.index[0]} ({int(counts.iloc[0]):,}x)"
 

@@ -14,7 +14,7 @@ from polytask.cli.console import note
 from polytask.cli.options import Running
 from polytask.cli.tables import AUTO, TargetTypeOverride
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 
 if TYPE_CHECKING:
     from polytask.cli.training_data import Training
@@ -110,7 +110,8 @@ class Learning:
         if self.model not in _RENAMED:
             return known_name("--model", self.model, (SEARCH, FIXED, *MODELS))
         if self.model != "deep":
-            note(f"--model {self.model} is called {_RENAMED[self.model]!r} now.")
+            names = {"old": self.model, "new": _RENAMED[self.model]}
+            note(LazyMessage("cli.note.renamed", names))
         return _RENAMED[self.model]
 
     def check_search(self, splitting: Splitting, rule: str | None = None) -> None:

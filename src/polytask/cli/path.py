@@ -117,7 +117,7 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
     from polytask.cli.describe import short
 
     say_pair(speech("cli.label.penalty"), short(path.penalty))
-    with_folds = path.scores.shape[1] > 1
+    with_folds, measure = path.scores.shape[1] > 1, path.measure.label.text(speech)
     places = {"best": path.best, "one_se": path.one_se, "chosen": path.chosen}
     names: dict[int, list[str]] = {}
     for name, place in places.items():
@@ -127,7 +127,7 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
     shown = sorted({*names, *range(0, n, max(n // _SHOWN, 1)), n - 1})
     columns = {
         speech("column.strength"): [f"{path.alphas[k]:.4g}" for k in shown],
-        path.measure.label: [f"{path.value[k]:.4g}" for k in shown],
+        measure: [f"{path.value[k]:.4g}" for k in shown],
     }
     if path.df is not None:
         columns[speech("cli.path.df")] = [f"{path.df[k]:.1f}" for k in shown]
@@ -144,5 +144,5 @@ def _say_path(path: RegularizationPath, speech: Translator) -> None:
         end = "weakest" if path.best else "strongest" if path.kept[0] else "nothing"
         note(speech(f"cli.path.{end}"))
     if infinite := sum(map(math.isinf, path.value)):
-        measure = path.measure.label[:1].upper() + path.measure.label[1:]
+        measure = measure[:1].upper() + measure[1:]
         note(speech("cli.path.infinite", {"measure": measure, "infinite": infinite, "n": n}))

@@ -92,8 +92,8 @@ def predict(
     table = predicted.prediction_table(model, rows, copied.interval)
     write_table(table, target)
     speech = running.speech
-    for sentence in rows.met(model).warnings:
-        note(sentence)
+    for message in rows.met(model).messages:
+        note(message)
     strangers = rows.unseen(model)
     if strangers:
         names = set(strangers)

@@ -16,6 +16,7 @@ from polytask.cli.files import Source, require_file
 from polytask.cli.folder import LOCK, SCORES, TASKS, checksum, files_of, read_lock
 from polytask.cli.options import Running, Vary, command
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 # What depends on the machine and on how busy it is.
 COSTS = frozenset({"fit_seconds", "predict_seconds", "file_bytes"})
@@ -108,7 +109,8 @@ def rerun(
     known = known if isinstance(known, dict) else {}
     for name, version in versions().items():
         if known.get(name) != version:
-            note(f"{name} was {known.get(name, 'unknown')} then and is {version} now.")
+            fields = {"package": name, "old": known.get(name, "?"), "new": version}
+            note(LazyMessage("cli.note.version", fields))
     options = _options(base, before["options"], running.jobs)
     if running.lang != "en":
         options["lang"] = running.lang

@@ -21,13 +21,14 @@ from polytask.cli.columns import (
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, RepairableError, counted, in_options, note
+from polytask.cli.console import FILE_ROWS, RepairableError, in_options, note
 from polytask.cli.files import Source
 from polytask.cli.options import flag_words
 from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.data.target_kinds import TargetWords, read_target
-from polytask.data.text_hints import missing_option
+from polytask.data.text_hints import counted_words, missing_option
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,9 +47,9 @@ class TargetKind:
 
     name: str
     is_class: bool
-    reason: str
+    reason: LazyMessage
     n_values: int
-    written: str = ""
+    written: LazyMessage | None = None
 
     @property
     def loss(self) -> str:
@@ -113,8 +114,8 @@ def target_of(
         column_values(column), words, override.wanted, reading.decimal, declared=declared
     )
     if found.missing:
-        shown = ", ".join(f"{word.strip()!r} ({n}x)" for word, n in sorted(found.missing.items()))
-        note(f"Target {name!r}: {shown} read as missing.")
+        cells = counted_words(found.missing)
+        note(LazyMessage("cli.note.missing", {"name": name, "cells": cells}))
     if found.written:
         column = pd.Series(found.values, index=column.index, name=column.name)
     kind = TargetKind(name, found.is_class, found.reason, found.n_values, found.written)
@@ -149,8 +150,11 @@ def _overridden(
     if override.wanted == "auto":
         return kind
     if override.wanted == "numbers":
-        written = f" and holds numbers written {kind.written}" if kind.written else ""
-        return replace(kind, is_class=False, reason=f"is for {override.option}{written}")
+        reason = LazyMessage("cli.reason.option", {"option": override.option})
+        if kind.written:
+            fields = {"option": override.option, "how": kind.written.node}
+            reason = LazyMessage("cli.reason.option_written", fields)
+        return replace(kind, is_class=False, reason=reason)
     if override.known is not None and override.known.of_two_classes and kind.n_values > 2:
         raise DataError(
             f"{override.option} is for two classes; target {kind.name!r} of {source} has "
@@ -165,7 +169,8 @@ def _overridden(
             f"{column.iloc[rows[0]]} in row {rows[0]}, counting from 0. Leave {override.option} "
             "out, or turn the numbers into classes."
         )
-    return replace(kind, is_class=True, reason=f"is for {override.option}")
+    reason = LazyMessage("cli.reason.option", {"option": override.option})
+    return replace(kind, is_class=True, reason=reason)
 
 
 @dataclass(frozen=True, eq=False)
@@ -182,7 +187,7 @@ class Training:
     n_columns: int
     group: NDArray[Any] | None = None
     time: NDArray[Any] | None = None
-    notes: tuple[str, ...] = ()
+    notes: tuple[LazyMessage, ...] = ()
 
     @property
     def problem(self) -> Problem:
@@ -273,8 +278,8 @@ def _check_leaks(training: Training, tables: Tables) -> None:
         target=training.kinds[0].name if len(training.kinds) == 1 else "",
         grouped=training.group is not None,
     )
-    for sentence in found:
-        warnings.warn(str(sentence), DataWarning, stacklevel=2)
+    for message in found:
+        warnings.warn(DataWarning(message), stacklevel=2)
 
 
 def _check_form(roles: Roles, table: pd.DataFrame, source: str) -> None:
@@ -384,18 +389,14 @@ def _long(
     )
 
 
-def _without_target(tasks: Sequence[Any]) -> tuple[str, ...]:
+def _without_target(tasks: Sequence[Any]) -> tuple[LazyMessage, ...]:
     """Say which tasks are left out with all their rows."""
     if not tasks:
         return ()
-    names = ", ".join(repr(name) for name in tasks[:10]) + (", ..." if len(tasks) > 10 else "")
-    one = len(tasks) == 1
-    text = (
-        f"{counted(len(tasks), 'task')} {'has' if one else 'have'} no target at all and "
-        f"{'is' if one else 'are'} left out: {names}."
-    )
-    note(text)
-    return (text,)
+    names = [repr(name) for name in tasks[:10]] + ["..."] * (len(tasks) > 10)
+    message = LazyMessage("cli.note.no_target", {"n": len(tasks), "names": names})
+    note(message)
+    return (message,)
 
 
 def _targets(
@@ -413,7 +414,7 @@ def _targets(
     refusals.refuse(source)
     bare = table[list(roles.targets)].isna().all(axis=1)
     if bare.any():
-        note(f"Nothing is learned from {counted(int(bare.sum()), 'row')} without any target.")
+        note(LazyMessage("cli.note.bare", {"n": int(bare.sum())}))
     return Training(
         X=_with_dates(table[list(roles.features)], tables.columns),
         y=table[list(roles.targets)],
@@ -505,7 +506,7 @@ def labelled_rows(
     table: pd.DataFrame, target: str, source: str, drop_missing: bool
 ) -> pd.DataFrame:
     """Return the rows that have a target, all others refused or left out."""
-    from polytask.data.missing import rows_text
+    from polytask.data.missing import row_numbers, rows_text
 
     column = table[target]
     missing = np.asarray(column.isna())
@@ -522,7 +523,9 @@ def labelled_rows(
             f"Target {target!r} of {source} is missing in {rows_text(missing)}, counting from 0: "
             "correct them, or leave these rows out with --drop-missing-target."
         )
-    note(f"{source}: {rows_text(missing)} without target {target!r} left out.")
+    rows = row_numbers(missing)
+    fields = {"file": source, "name": target, "n": int(missing.sum()), "rows": rows}
+    note(LazyMessage("cli.note.unlabelled", fields))
     FILE_ROWS.kept = np.flatnonzero(~missing)
     rest = table[~missing].reset_index(drop=True)
     if not len(rest):

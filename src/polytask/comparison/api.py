@@ -221,7 +221,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     grouped = options.groups is not None
     found = data_warnings(data, OWNER, allow_leak=options.allow_leak, grouped=grouped)
     for doubt in found:
-        warnings.warn(str(doubt), DataWarning, stacklevel=3)
+        warnings.warn(DataWarning(doubt), stacklevel=3)
     lock = make_lock(study, encoded, options, metric)
     target = getattr(y, "name", "")
     lock["date"] = datetime.date.today().isoformat()

@@ -19,6 +19,7 @@ from polytask.comparison.records import Ablated, LearningPoint
 from polytask.comparison.work import Record, Unit
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataWarning, ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 from polytask.selection.ablation import ablations
 from polytask.selection.base import SearchEstimator
@@ -122,12 +123,7 @@ def _point(
 def warn_without_terms(plan: Plan) -> None:
     """Warn where no sharing model has a penalty with a term to leave out."""
     if not _several(plan):
-        warnings.warn(
-            "There is no ablation: no sharing model of this comparison has a penalty of several "
-            "terms, such as L21() + L2().",
-            DataWarning,
-            stacklevel=4,
-        )
+        warnings.warn(DataWarning(LazyMessage("warn.no_ablation")), stacklevel=4)
 
 
 def ablation_units(plan: Plan, board: Board) -> tuple[Unit, ...]:

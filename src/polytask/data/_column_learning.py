@@ -23,11 +23,13 @@ from polytask.data._encoding_report import ColumnReport
 from polytask.data.cell_errors import CellError
 from polytask.data.dates import looks_like_dates
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 NEARLY_ALL = 0.9
 
 Weight = npt.NDArray[np.float64] | None
 Learned = tuple[ColumnCode | None, ColumnReport]
+Clues = tuple[LazyMessage, ...]
 
 
 @dataclass(frozen=True)
@@ -78,7 +80,8 @@ class ColumnLearner:
         n_missing = int((counts & ~used).sum())
         code = CategoryCode(name, kept, joined, n_missing > 0)
         if joined:
-            clues = (*clues, self._joined_sentence(name, len(present), len(joined)))
+            fields = {"column": name, "levels": len(present), "n": len(joined)}
+            clues = (*clues, LazyMessage("met.joined", fields | {"most": self.max_levels}))
         constant = len(present) == 1 and not n_missing
         return code, ColumnReport(
             name, kind.value, code.features(), n_missing, None, kept, joined, constant, clues
@@ -93,23 +96,17 @@ class ColumnLearner:
         kept, joined = np.sort(order[:cut]), np.sort(order[cut:])
         return tuple(labels[i] for i in kept), tuple(labels[i] for i in joined)
 
-    def _joined_sentence(self, name: str, n_levels: int, n_joined: int) -> str:
-        return (
-            f"Column {name!r} has {n_levels:,} levels, more than max_levels={self.max_levels}: "
-            f"the {n_joined:,} rarest share one feature."
-        )
-
     def _refuse_identifiers(
-        self, name: str, levels: list[str], n_rows: int, clues: tuple[str, ...], cells: Levels
+        self, name: str, levels: list[str], n_rows: int, clues: Clues, cells: Levels
     ) -> None:
         if len(levels) <= self.max_levels or len(levels) <= NEARLY_ALL * n_rows:
             return
         odd = _odd_cell(levels, cells)
         if odd is not None and clues:
             word, row = odd
-            sentence = f"{' '.join(clues)} The first such cell, {word!r}, is in "
+            sentence = f"{' '.join(map(str, clues))} The first such cell, {word!r}, is in "
             raise CellError(sentence, row, ", counting from 0.")
-        advice = " ".join(clues) or (
+        advice = " ".join(map(str, clues)) or (
             f"It looks like an identifier or free text: leave it out (--drop {name}, or "
             f"drop=[{name!r}]), or raise max_levels to {len(levels)} to encode every value."
         )
@@ -130,8 +127,8 @@ def _odd_cell(levels: list[str], cells: Levels) -> tuple[str, int] | None:
 
 
 def _nothing(name: str) -> Learned:
-    line = f"Column {name!r} is missing in every row and was left out."
-    return None, ColumnReport(name, Kind.EMPTY.value, warnings=(line,))
+    empty = LazyMessage("met.empty", {"column": name})
+    return None, ColumnReport(name, Kind.EMPTY.value, messages=(empty,))
 
 
 def _counts(weight: Weight, n_rows: int) -> Mask:
@@ -152,8 +149,8 @@ def _refuse_dates(cells: Levels, name: str, series: Series) -> None:
         raise date_refusal(name, series[row], row)
 
 
-def _clues(name: str, levels: list[str], kind: Kind) -> tuple[str, ...]:
+def _clues(name: str, levels: list[str], kind: Kind) -> Clues:
     # Categories were declared by the user: what their labels look like is no surprise.
     numeric = hints.numeric_hint(name, levels) if kind is Kind.TEXT else None
     found = (numeric, hints.spelling_hint(name, levels))
-    return tuple(line for line in found if line is not None)
+    return tuple(hint for hint in found if hint is not None)

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pyarrow as pa
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SPOKEN = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
+Notes = list[LazyMessage]
 HEAD = 1 << 16
 SNIFFED_ROWS = 200
 
@@ -27,7 +29,7 @@ class Decoded:
 
     text: str
     encoding: str
-    notes: tuple[str, ...] = ()
+    notes: tuple[LazyMessage, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -38,7 +40,7 @@ class RawTable:
     columns: dict[str, Any]
     encoding: str | None
     separator: str | None
-    notes: list[str] = field(default_factory=list)
+    notes: Notes = field(default_factory=list)
 
 
 def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
@@ -47,7 +49,7 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         return _decode_as(data, source, encoding)
     if data.startswith((codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)):
         text = _decode_as(data, source, "utf-16").text
-        return Decoded(text, "utf-16", (f"{source} was read as UTF-16.",))
+        return Decoded(text, "utf-16", (LazyMessage("read.utf16", {"file": source}),))
     if b"\0" in data:
         raise DataError(f"{source} is not a text file: it holds zero bytes.{_zipped(data)}")
     try:
@@ -55,7 +57,7 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
     except UnicodeDecodeError as error:
         return _decode_chinese(data, source, error)
     if text.startswith("\ufeff"):
-        note = f"{source} starts with a byte order mark; it was read as UTF-8."
+        note = LazyMessage("read.byte_order_mark", {"file": source})
         return Decoded(text[1:], "utf-8-sig", (note,))
     return Decoded(text, "utf-8")
 
@@ -91,7 +93,7 @@ def _decode_chinese(data: bytes, source: str, error: UnicodeDecodeError) -> Deco
             f"{source} is neither UTF-8 nor GB18030 text (see line {line}): name its encoding "
             "with encoding=, such as 'cp1252' for Western European files."
         )
-    note = f"{source} is not UTF-8; it was read as GB18030."
+    note = LazyMessage("read.gb18030", {"file": source})
     return Decoded(text, "gb18030", (note,))
 
 
@@ -157,8 +159,9 @@ def parse(
     names = header[0]
     notes = [*decoded.notes, *_name_notes(names, source)]
     if sep is None and separator != (default := "\t" if suffix in (".tsv", ".tab") else ","):
-        spoken = SEPARATORS[separator]
-        notes.append(f"{source}: columns are separated by {spoken}, not {SEPARATORS[default]}.")
+        marks = {"found": separator, "usual": default}
+        words = {name: LazyMessage(f"separator.{SEPARATORS[m]}").node for name, m in marks.items()}
+        notes.append(LazyMessage("read.separator", {"file": source, **words}))
     _refuse_repeated(names, source)
     table = _split(text, source, separator, len(names))
     if not table.num_rows:
@@ -167,7 +170,9 @@ def parse(
     return RawTable(source, columns, decoded.encoding, separator, notes)
 
 
-def raw_table(source: str, names: list[str], rows: list[list[str]], notes: list[str]) -> RawTable:
+def raw_table(
+    source: str, names: list[str], rows: list[list[str]], notes: list[LazyMessage]
+) -> RawTable:
     """Return rows of words, all as long as the names, as named columns of text."""
     import pyarrow as pa
 
@@ -178,14 +183,14 @@ def raw_table(source: str, names: list[str], rows: list[list[str]], notes: list[
     return RawTable(source, _named(names, table, source, notes), None, None, notes)
 
 
-def _name_notes(names: list[str], source: str) -> list[str]:
+def _name_notes(names: list[str], source: str) -> Notes:
     notes = [
-        f"{source}: the name of column {name!r} has spaces around it."
+        LazyMessage("read.spaces", {"file": source, "column": repr(name)})
         for name in names
         if name != name.strip() and name.strip()
     ]
     if all(name.strip().replace(".", "", 1).lstrip("+-").isdecimal() for name in names):
-        notes.append(f"{source}: the first row holds numbers only, but was read as the header.")
+        notes.append(LazyMessage("read.header_of_numbers", {"file": source}))
     return notes
 
 
@@ -256,20 +261,23 @@ def _refuse_open_quote(text: str, source: str, table: pa.Table) -> None:
         )
 
 
-def _named(names: list[str], table: pa.Table, source: str, notes: list[str]) -> dict[str, Any]:
+def _named(
+    names: list[str], table: pa.Table, source: str, notes: list[LazyMessage]
+) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for j, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if name.strip():
             columns[name] = column
             continue
-        reason = _idle(column, first=j == 0)
-        if reason:
-            notes.append(f"{source}: column {j + 1} has no name and {reason}; it was left out.")
+        place = {"file": source, "number": j + 1}
+        idle = _idle(column, first=j == 0)
+        if idle:
+            notes.append(LazyMessage(f"read.nameless.{idle}", place))
             continue
         fresh = f"column {j + 1}"
         while fresh in names:
             fresh = f"({fresh})"
-        notes.append(f"{source}: column {j + 1} has no name; it is called {fresh!r}.")
+        notes.append(LazyMessage("read.nameless", place | {"column": repr(fresh)}))
         columns[fresh] = column
     if not columns:
         raise DataError(f"{source} has no column with a name and values.")
@@ -282,8 +290,8 @@ def _idle(column: Any, first: bool) -> str:  # noqa: ANN401 - a column of pyarro
     import pyarrow.compute as pc
 
     if pc.all(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
-        return "no values"
+        return "empty"
     counting = (map(str, range(start, start + len(column))) for start in (0, 1))
     if first and any(column.equals(pa.chunked_array([list(rows)])) for rows in counting):
-        return "counts the rows"
+        return "rows"
     return ""

@@ -12,8 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
-from polytask.data.text_hints import MISSING_MARKERS, numeric_hint
+from polytask.data.text_hints import (
+    MISSING_MARKERS,
+    counted_words,
+    missing_option,
+    numeric_hint,
+)
 from polytask.data.written_numbers import read_words
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pyarrow as pa
@@ -35,14 +41,15 @@ FLOAT = (
     r"^[+-]?((0|[1-9][0-9]{0,14})([eE][+-]?[0-9]+)?"
     r"|((0|[1-9][0-9]*)[.][0-9]*|[.][0-9]+)([eE][+-]?[0-9]+)?|(?i:inf(inity)?))$"
 )
+# A decimal comma: up to three digits before it and three behind may be thousands.
+DECIMALS = r"^[+-]?(0?|[0-9]{4,}),|,([0-9]{1,2}|[0-9]{4,})$"
 # Numbers with full stops that may stand between thousands.
-# A decimal comma: three digits behind it may be thousands.
-DECIMALS = r",([0-9]{1,2}|[0-9]{4,})$"
 THOUSANDS = r"^[+-]?([1-9][0-9]{0,2}([.][0-9]{3})?|0)$"
 BOOLEAN = r"^(?i:true|false)$"
 DATE = r"^[0-9]{4}-[0-9]{2}-[0-9]{2}([T ][0-9]{2}:[0-9]{2}(:[0-9]{2}([.][0-9]{1,6})?)?)?$"
 
 Column = Any  # a column of pyarrow, which has no types
+Notes = tuple[LazyMessage, ...]
 
 
 @dataclass(frozen=True)
@@ -159,7 +166,7 @@ def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
 
 def read_column(
     name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
-) -> tuple[list[Column], tuple[str, ...]]:
+) -> tuple[list[Column], Notes]:
     """Read a column of one file or several; all its words but `missing` decide what it means."""
     import pyarrow.compute as pc
 
@@ -196,11 +203,11 @@ def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
     return [column.slice(start, len(part)) for start, part in zip(starts, columns, strict=False)]
 
 
-def _dated(name: str, meaning: Meaning) -> tuple[str, ...]:
-    return (f"Column {name!r} holds dates.",) if meaning.pattern == DATE else ()
+def _dated(name: str, meaning: Meaning) -> Notes:
+    return (LazyMessage("read.dates", {"column": name}),) if meaning.pattern == DATE else ()
 
 
-def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
+def _unclear(name: str, meaning: Meaning, words: Column) -> Notes:
     """Say where full stops may stand between thousands: all before three digits, or absent."""
     import pyarrow.compute as pc
 
@@ -214,36 +221,41 @@ def _unclear(name: str, meaning: Meaning, words: Column) -> tuple[str, ...]:
     if not pc.any(pc.invert(dotted)).as_py():
         return ()
     example, whole = (seen.filter(mask)[0].as_py() for mask in (dotted, pc.invert(dotted)))
-    return (
-        f"Column {name!r}: {example!r} is read as a number with three decimals, beside "
-        f"{whole!r}. If full stops stand between thousands, say --decimal , (decimal=',').",
-    )
+    fields = {"column": name, "example": repr(example), "whole": repr(whole)}
+    return (LazyMessage("read.three_decimals", fields),)
 
 
-def _lost(name: str, met: dict[str, int]) -> tuple[str, ...]:
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
-    return (f"Column {name!r}: {shown} read as missing.",) if shown else ()
+def _lost(name: str, met: dict[str, int]) -> Notes:
+    cells = counted_words(met)
+    return (LazyMessage("read.missing", {"column": name, "cells": cells}),) if cells else ()
 
 
-def _kept(name: str, met: dict[str, int]) -> tuple[str, ...]:
-    shown = ", ".join(f"{word!r} ({count}x)" for word, count in sorted(met.items()) if word)
-    return (f"Column {name!r} is text: {shown} kept as text.",) if shown else ()
+def _kept(name: str, met: dict[str, int]) -> Notes:
+    cells, words = counted_words(met), sorted(filter(None, met))
+    fields = {
+        "column": name,
+        "cells": cells,
+        "option": missing_option(words),
+        "words": repr(words),
+    }
+    return (LazyMessage("read.kept", fields),) if cells else ()
 
 
-def _text_notes(name: str, words: Column) -> tuple[str, ...]:
+def _text_notes(name: str, words: Column) -> Notes:
     import pyarrow.compute as pc
 
     if len(words) and pc.all(pc.match_substring_regex(words, DIGITS)).as_py():
         zeros = words.filter(pc.match_substring_regex(words, LEADING_ZEROS))
         if len(zeros):
-            return (f"Column {name!r} is kept as text: leading zeros as in {zeros[0].as_py()!r}.",)
-        longest = max(words.to_pylist(), key=len)
-        return (f"Column {name!r} is kept as text: {longest!r} has too many digits.",)
+            word = repr(zeros[0].as_py())
+            return (LazyMessage("read.leading_zeros", {"column": name, "word": word}),)
+        word = repr(max(words.to_pylist(), key=len))
+        return (LazyMessage("read.many_digits", {"column": name, "word": word}),)
     hint = numeric_hint(name, words.slice(0, SAMPLE).to_pylist())
     return () if hint is None else (hint,)
 
 
-def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
+def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, Notes]:
     """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -260,11 +272,10 @@ def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, tuple[str, ...]]:
                 return ".", ()  # numbers with full stops
     if not example:
         return ".", ()
-    note = f"Numbers are read with decimal commas (such as {example!r}), beside semicolons."
-    return ",", (note,)
+    return ",", (LazyMessage("read.decimal_commas", {"example": repr(example)}),)
 
 
-def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | None:
+def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, LazyMessage] | None:
     """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -281,12 +292,12 @@ def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, str] | N
         return None
     read = {word: number.value for word, number in found.numbers.items()}
     values = pa.array([read.get(word) for word in known.to_pylist()], pa.float64())
-    return values, f"Column {name!r} is read as numbers, written {found.how()}."
+    return values, LazyMessage("read.written", {"column": name, "how": found.how().node})
 
 
 def type_columns(
     raws: Sequence[RawTable], decimal: str | None, missing: tuple[str, ...] = ()
-) -> tuple[list[pa.Table], tuple[str, ...]]:
+) -> tuple[list[pa.Table], Notes]:
     """Read the columns of text tables; a column of several tables means the same in all."""
     import pyarrow as pa
 
@@ -298,7 +309,7 @@ def type_columns(
         for name in raw.columns:
             holders.setdefault(name, []).append(k)
 
-    def read(name: str) -> tuple[list[Column], tuple[str, ...]]:
+    def read(name: str) -> tuple[list[Column], Notes]:
         return read_column(name, [raws[k].columns[name] for k in holders[name]], mark, missing)
 
     # pyarrow works without the interpreter's lock; map keeps the order of the notes.

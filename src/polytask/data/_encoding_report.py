@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from polytask.messages import LazyMessage
+
 
 @dataclass(frozen=True)
 class ColumnReport:
@@ -32,8 +34,8 @@ class ColumnReport:
         The rarer levels that share one feature, sorted.
     constant : bool
         Whether it has the same value in every row.
-    warnings : tuple of str
-        Sentences that deserve a look.
+    messages : tuple of LazyMessage
+        What deserves a look.
     """
 
     name: str
@@ -44,7 +46,12 @@ class ColumnReport:
     levels: tuple[str, ...] = ()
     joined: tuple[str, ...] = ()
     constant: bool = False
-    warnings: tuple[str, ...] = ()
+    messages: tuple[LazyMessage, ...] = ()
+
+    @property
+    def warnings(self) -> tuple[str, ...]:
+        """The messages in English."""
+        return tuple(map(str, self.messages))
 
     @property
     def dropped(self) -> bool:
@@ -61,7 +68,11 @@ class ColumnReport:
         fields: dict[str, Any] = {
             key: tuple(v) if isinstance(v, list) else v for key, v in state.items()
         }
-        return cls(**fields)
+        # Files of earlier versions hold sentences.
+        lines = fields.pop("warnings", ())
+        told = [LazyMessage("sentence", {"text": line}) for line in lines]
+        told += [LazyMessage(**node) for node in fields.pop("messages", ())]
+        return cls(**fields, messages=tuple(told))
 
 
 @dataclass(frozen=True)
@@ -80,9 +91,14 @@ class EncodingReport:
     columns: tuple[ColumnReport, ...]
 
     @property
+    def messages(self) -> tuple[LazyMessage, ...]:
+        """The messages of all columns."""
+        return tuple(message for column in self.columns for message in column.messages)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """The sentences of all columns."""
-        return tuple(line for column in self.columns for line in column.warnings)
+        """The messages in English."""
+        return tuple(map(str, self.messages))
 
     @property
     def constant(self) -> tuple[str, ...]:
@@ -188,35 +204,22 @@ class TransformReport:
     far: dict[str, FarCells] = field(default_factory=dict)
 
     @property
+    def messages(self) -> tuple[LazyMessage, ...]:
+        """What deserves a look: new levels, unexpected missing values and far numbers."""
+        said = []
+        for name, found in self.unknown.items():
+            fields: dict[str, Any] = {"column": name, "n": found.count}
+            fields["levels"] = [repr(level) for level in found.examples]
+            said.append(LazyMessage("met.unknown", fields))
+        for name, count in self.imputed.items():
+            said.append(LazyMessage("met.imputed", {"column": name, "n": count}))
+        for name, far in self.far.items():
+            fields = {"column": name, "n": far.count, "farthest": f"{far.farthest:g}"}
+            fields |= {"low": f"{far.seen[0]:g}", "high": f"{far.seen[1]:g}"}
+            said.append(LazyMessage("met.far", fields))
+        return tuple(said)
+
+    @property
     def warnings(self) -> tuple[str, ...]:
-        """Sentences about new levels, unexpected missing values and far numbers."""
-        new = (_unknown_sentence(name, found) for name, found in self.unknown.items())
-        imputed = (_imputed_sentence(name, count) for name, count in self.imputed.items())
-        return (*new, *imputed, *(_far_sentence(name, found) for name, found in self.far.items()))
-
-
-def cells(count: int) -> str:
-    """Return ``"1 row"`` or ``"n rows"``."""
-    return "1 row" if count == 1 else f"{count:,} rows"
-
-
-def _unknown_sentence(name: str, found: UnknownLevels) -> str:
-    shown = ", ".join(repr(level) for level in found.examples)
-    return (
-        f"Column {name!r} has levels that were not in training in {cells(found.count)}: {shown}."
-    )
-
-
-def _imputed_sentence(name: str, count: int) -> str:
-    return (
-        f"Column {name!r} is missing in {cells(count)} but was never missing in training; "
-        "the median was put in its place (for categories: no level at all)."
-    )
-
-
-def _far_sentence(name: str, found: FarCells) -> str:
-    low, high = found.seen
-    return (
-        f"Column {name!r} lies far outside what training held ({low:g} to {high:g}) in "
-        f"{cells(found.count)}, such as {found.farthest:g}."
-    )
+        """The messages in English."""
+        return tuple(map(str, self.messages))

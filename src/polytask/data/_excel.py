@@ -9,6 +9,7 @@ from typing import Any
 
 from polytask.data._csv_text import RawTable, raw_table
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 EXCEL_SUFFIXES = (".xlsx", ".xlsm", ".xls")
 Sheets = Iterator[tuple[str, list[list[Any]]]]
@@ -34,8 +35,9 @@ def read_workbook(data: bytes, source: str, suffix: str, sheet: str | None, mark
         raise DataError(f"{source} has {'a header but no rows' if rows else 'no cells'}.")
     notes = []
     if sheet is None and len(sheets) > 1:
-        others = ", ".join(repr(other) for other in sheets if other != name)
-        notes.append(f"{source}: sheet {name!r} was read; the others are {others} (sheet=).")
+        others = [repr(other) for other in sheets if other != name]
+        fields = {"file": source, "name": repr(name), "others": others}
+        notes.append(LazyMessage("read.sheet", fields))
     text = [[_text(cell, mark) for cell in row] for row in rows]
     return raw_table(source, text[0], text[1:], notes)
 

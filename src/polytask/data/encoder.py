@@ -33,6 +33,7 @@ from polytask.data._encoding_report import (
     UnknownLevels,
 )
 from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.messages import one_paragraph
 
 __all__ = [
     "ColumnReport",
@@ -170,8 +171,8 @@ class TableEncoder(BaseEstimator):
             if name not in left_out
         ]
         self._keep(names, len(frame), learned)
-        if self.report_.warnings:
-            warnings.warn(" ".join(self.report_.warnings), DataWarning, stacklevel=2)
+        if self.report_.messages:
+            warnings.warn(DataWarning(one_paragraph(self.report_.messages)), stacklevel=2)
         return self
 
     def _left_out(self, names: tuple[str, ...]) -> frozenset[str]:
@@ -226,8 +227,8 @@ class TableEncoder(BaseEstimator):
             far outside those of training.
         """
         encoded = self.encode(table)
-        if encoded.report.warnings:
-            warnings.warn(" ".join(encoded.report.warnings), DataWarning, stacklevel=2)
+        if encoded.report.messages:
+            warnings.warn(DataWarning(one_paragraph(encoded.report.messages)), stacklevel=2)
         return encoded.X
 
     def fit_transform(

@@ -17,6 +17,7 @@ from polytask._registry import saveable
 from polytask.data.missing import SHOWN, distinct_values, member_mask, missing_among, rows_text
 from polytask.data.tables import column_values, is_column, is_table, refuse_lazy
 from polytask.exceptions import DataError, DataWarning
+from polytask.messages import LazyMessage, with_and
 
 _NUMBER = re.compile(r"[+-]?\d+(\.\d*)?")
 
@@ -71,14 +72,10 @@ def warn_near_misses(labels: Sequence[Hashable], parameter: str = "task") -> Non
         alike.setdefault(_normal(label), []).append(label)
     groups = [group for group in alike.values() if len(group) > 1]
     if groups:
-        shown = "; ".join(" and ".join(map(_typed, group)) for group in groups[:SHOWN])
-        more = f" (and {len(groups) - SHOWN} more)" if len(groups) > SHOWN else ""
-        warnings.warn(
-            f"Some labels of {parameter} look alike but are kept apart: {shown}{more}. "
-            "Write them in one way if they mean the same.",
-            DataWarning,
-            stacklevel=5,
-        )
+        fields: dict[str, Any] = {"parameter": parameter, "n": len(groups) - SHOWN}
+        fields["labels"] = [with_and(list(map(_typed, group))) for group in groups[:SHOWN]]
+        key = "warn.alike.more" if len(groups) > SHOWN else "warn.alike"
+        warnings.warn(DataWarning(LazyMessage(key, fields)), stacklevel=5)
 
 
 @saveable("data.label_index")

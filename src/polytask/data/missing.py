@@ -59,8 +59,11 @@ def surely_finite(values: NDArray[np.generic]) -> bool:
 
 def rows_text(mask: NDArray[np.bool_]) -> str:
     """Name the marked rows: how many, and the numbers of the first five."""
+    count = int(np.count_nonzero(mask))
+    return f"{count} {'row' if count == 1 else 'rows'} ({row_numbers(mask)})"
+
+
+def row_numbers(mask: NDArray[np.bool_]) -> str:
+    """Return the numbers of the first five marked rows."""
     rows = np.flatnonzero(mask)
-    shown = ", ".join(str(row) for row in rows[:SHOWN])
-    more = ", ..." if len(rows) > SHOWN else ""
-    noun = "row" if len(rows) == 1 else "rows"
-    return f"{len(rows)} {noun} ({shown}{more})"
+    return ", ".join(map(str, rows[:SHOWN])) + (", ..." if len(rows) > SHOWN else "")

@@ -20,6 +20,7 @@ from polytask.data._csv_types import type_columns
 from polytask.data._excel import EXCEL_SUFFIXES, read_workbook
 from polytask.data._table_writing import write_table
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,6 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["ReadResult", "TablesResult", "read_table", "read_tables", "write_table"]
 
 FilePath = str | os.PathLike[str]
+Messages = tuple[LazyMessage, ...]
 
 TEXT_SUFFIXES = (".csv", ".tsv", ".tab", ".txt")
 PARQUET_SUFFIXES = (".parquet", ".pq")
@@ -43,7 +45,7 @@ class ReadResult:
     ----------
     table : pandas.DataFrame of shape (n_rows, n_columns)
         The table, with a plain index.
-    notes : tuple of str
+    messages : tuple of LazyMessage
         What was decided while reading: encoding, separator, missing markers, dates.
     encoding : str or None
         The encoding of a text file.
@@ -52,9 +54,14 @@ class ReadResult:
     """
 
     table: pd.DataFrame
-    notes: tuple[str, ...] = ()
+    messages: Messages = ()
     encoding: str | None = None
     separator: str | None = None
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The messages in English."""
+        return tuple(map(str, self.messages))
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,12 +72,17 @@ class TablesResult:
     ----------
     tables : dict
         From the name of each file without its suffix to its pandas.DataFrame, sorted by name.
-    notes : tuple of str
+    messages : tuple of LazyMessage
         What was decided while reading.
     """
 
     tables: dict[str, pd.DataFrame]
-    notes: tuple[str, ...] = ()
+    messages: Messages = ()
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """The messages in English."""
+        return tuple(map(str, self.messages))
 
 
 def read_table(
@@ -181,7 +193,7 @@ def read_tables(
     absent = tuple(word.strip() for word in missing_values)
     raws: dict[str, RawTable] = {}
     ready: dict[str, pa.Table] = {}
-    notes: list[str] = []
+    notes: list[LazyMessage] = []
     for stem, file in files.items():
         suffix = _suffix(file)
         if suffix in TEXT_SUFFIXES + EXCEL_SUFFIXES:
@@ -272,7 +284,7 @@ def _read_words(source: str, suffix: str, style: Style) -> RawTable:
     return parse(decoded, source, suffix, style.sep, style.decimal)
 
 
-def _read_binary(source: str, suffix: str) -> tuple[pa.Table, tuple[str, ...]]:
+def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
     import pyarrow as pa
 
     data = _bytes(source)
@@ -287,14 +299,16 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, tuple[str, ...]]:
     if count > 1:
         raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
     index = [name for name in table.column_names if name.startswith(INDEX_PREFIX)]
-    notes = (f"{source}: the row labels without a name were left out.",) if index else ()
+    notes = (LazyMessage("read.row_labels", {"file": source}),) if index else ()
     table = table.drop_columns(index) if index else table
     if not table.num_rows or not table.num_columns:
         raise DataError(f"{source} has a header but no rows.")
     return table, notes
 
 
-def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, tuple[str, ...]]:
+def _with_gaps(
+    table: pa.Table, missing: tuple[str, ...]
+) -> tuple[pa.Table, tuple[LazyMessage, ...]]:
     """Return a table whose cells that hold one of the words are missing."""
     import pyarrow as pa
     import pyarrow.compute as pc
@@ -317,8 +331,7 @@ def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, tup
         if count:
             nothing = pa.scalar(None, column.type)
             table = table.set_column(k, name, pc.if_else(found, nothing, column))
-            cells = "1 cell" if count == 1 else f"{count:,} cells"
-            notes.append(f"Column {name!r}: {cells} read as missing.")
+            notes.append(LazyMessage("read.missing_numbers", {"column": name, "n": count}))
     return table, tuple(notes)
 
 

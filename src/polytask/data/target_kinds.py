@@ -19,6 +19,7 @@ from polytask.data.missing import missing_mask
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.data.written_numbers import UNITS, WrittenColumn, parse_number, read_words
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 # More classes than these need this many rows each, on average, unless classes are asked for.
 MANY_CLASSES = 20
@@ -47,10 +48,10 @@ class TargetReading:
     """What a target is. Shapes: values (n,)."""
 
     is_class: bool
-    reason: str
+    reason: LazyMessage
     n_values: int
     values: NDArray[Any]
-    written: str = ""
+    written: LazyMessage | None = None
     missing: dict[str, int] | None = None
 
 
@@ -73,7 +74,8 @@ def read_target(
     cells = seen.tolist()
     kinds = {type(cell) for cell in cells}
     if kinds and all(issubclass(kind, bool | np.bool_) for kind in kinds):
-        return TargetReading(wanted != "numbers", "holds true/false", len(set(cells)), values)
+        reason = LazyMessage("cli.reason.truth")
+        return TargetReading(wanted != "numbers", reason, len(set(cells)), values)
     declared = declared and wanted != "numbers"
     real = all(issubclass(kind, numbers.Real | decimals.Decimal) for kind in kinds)
     if real and not declared and bool not in kinds:
@@ -86,7 +88,8 @@ def read_target(
     if wanted == "auto":
         _refuse_many(distinct, words, declared)
     kind = "categories" if declared else "text"
-    return TargetReading(True, f"holds {kind} ({shown(distinct)})", len(distinct), values)
+    reason = LazyMessage(f"cli.reason.{kind}", {"values": shown(distinct)})
+    return TargetReading(True, reason, len(distinct), values)
 
 
 def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
@@ -97,11 +100,10 @@ def _counted(cells: list[Any], words: TargetWords) -> Counter[Hashable]:
 
 
 def _of_numbers(values: NDArray[Any], distinct: NDArray[Any], wanted: Wanted) -> TargetReading:
-    few = {
-        1: f"holds one value only ({shown(distinct.tolist())})",
-        2: f"has two distinct values ({shown(distinct.tolist())})",
-    }
-    reason = few.get(len(distinct), "holds numbers")
+    few = {1: "cli.reason.one", 2: "cli.reason.two"}.get(len(distinct))
+    reason = LazyMessage("cli.reason.numbers")
+    if few is not None:
+        reason = LazyMessage(few, {"values": shown(distinct.tolist())})
     is_class = wanted == "classes" or (wanted == "auto" and len(distinct) == 2)
     return TargetReading(is_class, reason, len(distinct), values)
 
@@ -145,8 +147,10 @@ def _written(
         read[row] = number.value if number else np.nan if word in markers else float(word)
     found = _of_numbers(read, np.unique(read[~np.isnan(read)]), wanted)
     missing = {word: n for word, n in markers.items() if word.strip()}
-    reason = found.reason if found.is_class else f"holds numbers written {column.how()}"
-    return TargetReading(found.is_class, reason, found.n_values, read, column.how(), missing)
+    how = column.how()
+    written = LazyMessage("cli.reason.written", {"how": how.node})
+    reason = found.reason if found.is_class else written
+    return TargetReading(found.is_class, reason, found.n_values, read, how, missing)
 
 
 def _are_classes(column: WrittenColumn, labels: list[str], text: Counter[str]) -> bool:

@@ -6,8 +6,10 @@ import re
 from collections import Counter, defaultdict
 from collections.abc import Sequence
 from shlex import quote
+from typing import Any
 
 from polytask.data.written_numbers import read_words
+from polytask.messages import LazyMessage, with_and
 
 MOSTLY = 0.9
 # Among numbers, dates or true/false these words can only mean "missing".
@@ -35,22 +37,15 @@ def odd_ones(labels: Sequence[str]) -> list[int]:
     return odd if 2 * len(odd) < len(labels) else []
 
 
-def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
+def numeric_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
     """Return a sentence if the text is nearly all numbers, else None."""
     commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]
     plain = [x for x in labels if NUMBER.fullmatch(x.strip())]
     if commas and share(THOUSANDS, commas) == 1 and _most(commas + plain, labels):
-        return (
-            f"Column {name!r} looks numeric, with commas between thousands or as decimal commas "
-            f"(such as {commas[0]!r}): remove the commas, or read it with decimal=',' "
-            "(--decimal ,)."
-        )
+        return LazyMessage("hint.commas", {"column": name, "example": repr(commas[0])})
     # One comma among full stops is a slip.
     if len(commas) > sum("." in x for x in plain) and _most(commas + plain, labels):
-        return (
-            f"Column {name!r} looks numeric, with decimal commas (such as {commas[0]!r}): read "
-            "it with decimal=',' (--decimal ,)."
-        )
+        return LazyMessage("hint.decimal_commas", {"column": name, "example": repr(commas[0])})
     written = _written_hint(name, labels)
     if written is not None:
         return written
@@ -59,7 +54,7 @@ def numeric_hint(name: str, labels: Sequence[str]) -> str | None:
     return None
 
 
-def _written_hint(name: str, labels: Sequence[str]) -> str | None:
+def _written_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
     """Return a sentence if nearly all labels are numbers with signs, else None."""
     for part in (labels[:100], labels):
         found = read_words(Counter(part), None)
@@ -67,29 +62,26 @@ def _written_hint(name: str, labels: Sequence[str]) -> str | None:
             return None
     if not any(n.sign or n.group or n.brackets for n in found.numbers.values()):
         return None
-    return (
-        f"Column {name!r} is text that looks like numbers written {found.how()}. As a feature, "
-        "each of its values is a level of its own: write quantities as plain numbers."
-    )
+    return LazyMessage("hint.written", {"column": name, "how": found.how().node})
 
 
 def _most(some: Sequence[str], labels: Sequence[str]) -> bool:
     return len(some) >= MOSTLY * len(labels)
 
 
-def _plain_hint(name: str, plain: Sequence[str], labels: Sequence[str]) -> str:
+def _plain_hint(name: str, plain: Sequence[str], labels: Sequence[str]) -> LazyMessage:
     numbers = set(plain)
     others = [label for label in labels if label not in numbers]
     if not others:
-        return (
-            f"Column {name!r} holds numbers written as text (such as {plain[0]!r}): turn them "
-            "into numbers if they are quantities."
-        )
-    shown = ", ".join(repr(label) for label in others[:3])
-    return (
-        f"Column {name!r} holds numbers except for {shown}: mark these as missing if the column "
-        f"is a quantity ({missing_option(others[:3])})."
-    )
+        return LazyMessage("hint.numbers_as_text", {"column": name, "example": repr(plain[0])})
+    fields: dict[str, Any] = {"column": name, "others": [repr(label) for label in others[:3]]}
+    return LazyMessage("hint.numbers_but", fields | {"option": missing_option(others[:3])})
+
+
+def counted_words(met: dict[str, int]) -> list[dict[str, Any]]:
+    """Return words with how many cells hold them, as parts of a message; blanks are left out."""
+    found = sorted((word.strip(), n) for word, n in met.items() if word.strip())
+    return [LazyMessage("read.cells", {"word": repr(word), "n": n}).node for word, n in found]
 
 
 def missing_option(words: Sequence[str]) -> str:
@@ -101,7 +93,7 @@ def missing_option(words: Sequence[str]) -> str:
     )
 
 
-def spelling_hint(name: str, labels: Sequence[str]) -> str | None:
+def spelling_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
     """Return a sentence if two levels differ in case or spaces only, else None."""
     groups: dict[str, list[str]] = defaultdict(list)
     for label in labels:
@@ -109,6 +101,6 @@ def spelling_hint(name: str, labels: Sequence[str]) -> str | None:
     twins = [group for group in groups.values() if len(group) > 1]
     if not twins:
         return None
-    shown = " and ".join(repr(label) for label in twins[0])
-    more = f" (and {len(twins) - 1} more such groups)" if len(twins) > 1 else ""
-    return f"Levels {shown} of column {name!r} differ in case or spaces only{more}."
+    key = "hint.spelling" if len(twins) == 1 else "hint.spelling.more"
+    levels = with_and([repr(label) for label in twins[0]])
+    return LazyMessage(key, {"column": name, "levels": levels, "n": len(twins) - 1})

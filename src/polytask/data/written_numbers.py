@@ -7,6 +7,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from decimal import Decimal
 
+from polytask.messages import LazyMessage, with_and
+
 CURRENCIES = (
     *("US$", "$", "€", "£", "¥", "￥", "₹"),
     *("USD", "EUR", "GBP", "JPY", "CNY", "CHF", "CAD", "AUD", "INR", "SEK", "NOK", "DKK"),
@@ -31,7 +33,7 @@ SCALES = {
 SETTLING = 0.1
 
 _BLANKS = " \u00a0\u2007\u2009\u202f"
-_NAMES = {**dict.fromkeys(_BLANKS, "a space"), ",": "','", ".": "'.'", "'": "an apostrophe"}
+_NAMES = {**dict.fromkeys(_BLANKS, "space"), ",": "comma", ".": "stop", "'": "apostrophe"}
 _MINUS = "-\u2212"  # first in a set of letters, for "-" means a range elsewhere
 
 
@@ -106,21 +108,25 @@ class WrittenColumn:
             first.setdefault(number.sign, word)
         return first
 
-    def how(self) -> str:
+    def how(self) -> LazyMessage:
         """Return how the numbers are written, with an example and what it is read as."""
         numbers = self.numbers.values()
-        ways = [f"{sign!r}" for sign in sorted({n.sign for n in numbers if n.sign})]
-        groups = {_NAMES.get(n.group, "an apostrophe") for n in numbers if n.group}
-        ways += [f"{name} between thousands" for name in sorted(groups)]
+        signs = sorted({n.sign for n in numbers if n.sign})
+        ways = [LazyMessage("written.sign", {"sign": repr(sign)}) for sign in signs]
+        groups = {_NAMES.get(n.group, "apostrophe") for n in numbers if n.group}
+        ways += [LazyMessage(f"written.thousands.{name}") for name in sorted(groups)]
         if self.decimal == "," and any("," in word for word in self.numbers):
-            ways.append("decimal commas")
+            ways.append(LazyMessage("written.decimal_commas"))
         if any(n.brackets for n in numbers):
-            ways.append("brackets around negative numbers")
+            ways.append(LazyMessage("written.brackets"))
         # The example shows as much as one word can.
         word = max(self.numbers, key=lambda w: (len(_marks(w)), self.numbers[w].brackets))
-        listed = " and ".join([", ".join(ways[:-1]), ways[-1]] if len(ways) > 1 else ways)
-        shown = f"{word.strip()!r} is {self.numbers[word].value:.15g}"
-        return f"{f'with {listed}' if ways else 'as text'} ({shown})"
+        example = {"word": repr(word.strip()), "value": f"{self.numbers[word].value:.15g}"}
+        if not ways:
+            return LazyMessage("written.text", example)
+        return LazyMessage(
+            "written.with", example | {"ways": with_and([way.node for way in ways])}
+        )
 
 
 def _marks(word: str) -> set[str]:

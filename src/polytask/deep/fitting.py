@@ -49,6 +49,7 @@ from polytask.deep.training.history import History, TrainingResult
 from polytask.deep.training.loop import fit_network
 from polytask.deep.training.settings import Settings, identity_of, settings_of
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 from polytask.metrics.scores import best_constant
 
 Array = NDArray[np.float64]
@@ -96,7 +97,11 @@ def fit_tables(
             "belong to all tasks. Leave it at 'proportional'."
         )
     prepared = _prepared(model, data, outcomes)
-    _tell_idle(model, data, owner)
+    own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
+    if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
+        # The gradients of tasks are orthogonal there.
+        fields = {"balancer": type(model.balancer).__name__, "owner": owner}
+        warnings.warn(DataWarning(LazyMessage("warn.idle_balancer", fields)), stacklevel=4)
     seed = _seed_of(model)
     plan = Plan(
         trunk=trunk_of(model.trunk, owner),
@@ -252,19 +257,6 @@ def _seed_of(model: Any) -> int:  # noqa: ANN401 - a deep estimator
         allowed, owner = "an integer >= 0, a RandomState or None", type(model).__name__
         got = repr(model.random_state)
         raise ParameterError(sentence("random_state", owner, allowed, got)) from error
-
-
-def _tell_idle(model: Any, data: TaskData, owner: str) -> None:  # noqa: ANN401
-    """Warn of a balancer that has nothing to do where the gradients of tasks are orthogonal."""
-    own_rows = data.form is not Form.TARGETS and model.balance_at == LEVELS[0]
-    if own_rows and getattr(type(model.balancer), "resolves_conflicts_only", False):
-        warnings.warn(
-            f"The balancer {type(model.balancer).__name__} of {owner} does nothing at "
-            "balance_at='representation' where each row belongs to one task: the gradients of "
-            "tasks are orthogonal there. Set balance_at='parameters'.",
-            DataWarning,
-            stacklevel=5,
-        )
 
 
 @torch.no_grad()

@@ -19,6 +19,7 @@ import numpy as np
 
 from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.io.codec import from_node, to_node
+from polytask.messages import LazyMessage
 
 # 1 was a file of lines.
 VERSION = 2
@@ -225,12 +226,8 @@ class Journal:
         self._refuse_another_run(json.loads(held), json.loads(header))
         query = f"DELETE FROM pieces WHERE checksum IS NOT {_SUM}"
         if lost := database.execute(query).rowcount:
-            warnings.warn(
-                f"{lost} of the finished pieces in {self._path} were damaged after they were "
-                f"written (their checksums do not fit): {self._owner} repeats them.",
-                DataWarning,
-                stacklevel=2,
-            )
+            fields = {"n": lost, "path": str(self._path), "owner": self._owner}
+            warnings.warn(DataWarning(LazyMessage("warn.damaged", fields)), stacklevel=2)
 
     def _refuse_another_run(self, held: object, wanted: object) -> None:
         there, here = dict(_leaves(held)), dict(_leaves(wanted))

@@ -31,6 +31,7 @@ from polytask.linear._bayes_shared import BayesSettings
 from polytask.linear._export import coefficient_table
 from polytask.linear._given_lines import with_lines_of
 from polytask.linear.fitting import blas_threads
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -180,13 +181,10 @@ default="auto"
             found = fit_classes(data, outcomes, settings, given, owner)
         self._keep(data, outcomes, found)
         if not found.ended.converged:
-            warnings.warn(
-                f"{owner} stopped after {found.ended.n_iter} evaluations of the evidence with a "
-                f"derivative of {found.ended.residual:.2e} per label; tol={self.tol:g} asked for "
-                f"less. {self.solution_.status.value}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            status = self.solution_.status.told
+            fields = {"owner": owner, "n": found.ended.n_iter, "tol": f"{self.tol:g}"}
+            fields |= {"value": f"{found.ended.residual:.2e}", "status": status.node}
+            warnings.warn(ConvergenceWarning(LazyMessage("warn.evidence", fields)), stacklevel=4)
 
     def _keep(self, data: TaskData, outcomes: Outcomes, found: ClassFit) -> None:
         """Set the fitted attributes, in original units and in the precision of X."""

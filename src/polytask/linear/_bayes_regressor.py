@@ -27,6 +27,7 @@ from polytask.linear._bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
 from polytask.linear.fitting import blas_threads
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -188,13 +189,10 @@ default="auto"
             found = fit_bayes(data, outcomes, settings, given, owner)
         self._keep(found)
         if not found.ended.converged:
-            warnings.warn(
-                f"{owner} stopped after {self.n_iter_} evaluations of the likelihood with a "
-                f"relative residual of {self.solution_.residual:.2e}; tol={self.tol:g} asked for "
-                f"less. {self.solution_.status.value}",
-                ConvergenceWarning,
-                stacklevel=4,
-            )
+            status = self.solution_.status.told
+            fields = {"owner": owner, "n": self.n_iter_, "tol": f"{self.tol:g}"}
+            fields |= {"value": f"{self.solution_.residual:.2e}", "status": status.node}
+            warnings.warn(ConvergenceWarning(LazyMessage("warn.likelihood", fields)), stacklevel=4)
 
     def _keep(self, found: BayesFit) -> None:
         """Set the fitted attributes."""

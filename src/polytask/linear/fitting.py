@@ -27,6 +27,7 @@ from polytask.exceptions import (
     ParameterError,
 )
 from polytask.linear.problem import Problem, Settings, build_problem
+from polytask.messages import LazyMessage
 from polytask.penalties import L21, OutlierTasks, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
     Certificate,
@@ -237,17 +238,12 @@ def warn_unless_converged(solution: Solution, owner: str, tol: float) -> None:
     """Warn with the certificate that was reached."""
     if solution.status.ok:
         return
-    if solution.status is Status.UNBOUNDED:
-        warnings.warn(f"{owner}: {solution.status.value}", ConvergenceWarning, stacklevel=5)
-        return
-    kind = "fixed-point residual" if solution.gap is None else "duality gap"
-    warnings.warn(
-        f"{owner} stopped after {solution.n_iter} iterations with a relative {kind} of "
-        f"{solution.certificate.relative:.2e}; tol={tol:g} asked for less. "
-        f"{solution.status.value}",
-        ConvergenceWarning,
-        stacklevel=5,
-    )
+    status = solution.status.told
+    key = "residual" if solution.gap is None else "gap"
+    key = "unbounded" if solution.status is Status.UNBOUNDED else key
+    fields = {"owner": owner, "n": solution.n_iter, "tol": f"{tol:g}", "status": status.node}
+    fields["value"] = f"{solution.certificate.relative:.2e}"
+    warnings.warn(ConvergenceWarning(LazyMessage(f"warn.{key}", fields)), stacklevel=5)
 
 
 class PenalisedEstimator(Protocol):

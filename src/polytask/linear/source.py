@@ -16,6 +16,7 @@ from polytask.data import LabelIndex, TaskData
 from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import LogLink, Multinomial
+from polytask.messages import LazyMessage
 
 Array = NDArray[np.float64]
 # Coefficients and intercept of one class of one task; the class of numbers is None.
@@ -78,12 +79,9 @@ class Source:
             )
         lost = [name for name in _origins(self.features or ()) if name not in _origins(names)]
         if lost:
-            warnings.warn(
-                f"transfer_from of {owner} knows {len(lost)} column(s) that X lacks "
-                f"({', '.join(map(repr, lost[:_SHOWN]))}): what it learned of them is not used.",
-                DataWarning,
-                stacklevel=2,
-            )
+            shown = [repr(name) for name in lost[:_SHOWN]]
+            message = LazyMessage("warn.lost", {"owner": owner, "n": len(lost), "names": shown})
+            warnings.warn(DataWarning(message), stacklevel=2)
         return lambda row: np.where(at >= 0, row[np.maximum(at, 0)], 0.0)
 
     def _refuse_strangers(self, outcomes: Outcomes, owner: str) -> None:

@@ -11,10 +11,12 @@ from polytask.messages.catalogue import (
     distinct_names,
     fixed,
     marked,
+    one_paragraph,
     plain_number,
     speak_in,
     spoken,
     unmarked,
+    with_and,
 )
 
 __all__ = [
@@ -28,8 +30,10 @@ __all__ = [
     "distinct_names",
     "fixed",
     "marked",
+    "one_paragraph",
     "plain_number",
     "speak_in",
     "spoken",
     "unmarked",
+    "with_and",
 ]

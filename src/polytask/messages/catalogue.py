@@ -243,14 +243,30 @@ class LazyMessage:
 
     def text(self, say: Translator) -> str:
         """Return the sentence in the language of a translator."""
-        shown = {}
-        for name, value in self.fields.items():
-            nested = isinstance(value, Mapping)
-            shown[name] = LazyMessage(**value).text(say) if nested else value
-            if name in _NAMES:
-                shown[name] = say.text(value)
-        return say(self.key, shown)
+        names, others = _NAMES & set(self.fields), set(self.fields) - _NAMES
+        shown = {name: say.text(self.fields[name]) for name in names}
+        return say(self.key, shown | {name: _said(self.fields[name], say) for name in others})
 
     def __str__(self) -> str:
         """Return the sentence in English."""
         return self.text(Translator())
+
+
+def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message
+    if isinstance(value, list):
+        return say.listed(_said(item, say) for item in value)
+    return LazyMessage(**value).text(say) if isinstance(value, Mapping) else value
+
+
+def with_and(parts: Sequence[Any]) -> Any:  # noqa: ANN401 - a field of a message
+    """Return parts of a message as one field, with "and" before the last."""
+    *others, last = parts
+    return LazyMessage("list.and", {"before": others, "after": last}).node if others else last
+
+
+def one_paragraph(messages: Sequence[LazyMessage]) -> LazyMessage:
+    """Return one message that says one or more, one after another."""
+    first, *others = messages
+    for other in others:
+        first = LazyMessage("list.then", {"before": first.node, "after": other.node})
+    return first

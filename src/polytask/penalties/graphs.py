@@ -14,6 +14,7 @@ from polytask._checks import nearest, sentence
 from polytask._linalg import Array, frozen, host, index_like, is_sparse, like, namespace, total
 from polytask._registry import State, saveable
 from polytask.exceptions import DataWarning, ParameterError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import Columns, Composed
 from polytask.penalties.couplings import Blocks, Blockwise, check_width, checked_tasks
 from polytask.penalties.terms import ALPHA, AbsoluteTerm, changed, checked_by
@@ -81,12 +82,8 @@ class Graph:
     def join(self, labels: Sequence[Hashable]) -> None:
         """Check that the graph is one of some tasks, as :meth:`among` does."""
         if len(labels) > 1 and not self.among(labels).any():
-            warnings.warn(
-                f"{_PARAMETER} of {self.owner} joins no two tasks of the model: the penalty has "
-                "no effect.",
-                DataWarning,
-                stacklevel=3,
-            )
+            message = LazyMessage("warn.graph", {"parameter": _PARAMETER, "owner": self.owner})
+            warnings.warn(DataWarning(message), stacklevel=3)
 
     def _rows_of(self, labels: Sequence[Hashable]) -> np.ndarray:
         # The last row, of zeros, is that of every task without neighbours.

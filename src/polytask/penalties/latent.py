@@ -12,6 +12,7 @@ from polytask._checks import positive_integer
 from polytask._linalg import Array, largest, row_norms
 from polytask._registry import saveable
 from polytask.exceptions import DataWarning, IncompatibleError
+from polytask.messages import LazyMessage
 from polytask.penalties.base import Columns
 from polytask.penalties.terms import ALPHA, FRACTION, RelativeTerm, checked_by
 
@@ -67,12 +68,8 @@ class LatentTasks(RelativeTerm):
     def bind(self, columns: Columns) -> LatentTasks:
         """Return the penalty itself, after a look at whether all latent tasks are of use."""
         if self.n_latent > columns.n_columns:
-            warnings.warn(
-                f"n_latent of LatentTasks is {self.n_latent}: more latent tasks than the "
-                f"{columns.n_columns} columns of coefficients have no effect.",
-                DataWarning,
-                stacklevel=2,
-            )
+            fields = {"latent": self.n_latent, "columns": columns.n_columns}
+            warnings.warn(DataWarning(LazyMessage("warn.latent", fields)), stacklevel=2)
         return self
 
     def value(self, W: Array) -> float:

@@ -16,6 +16,7 @@ from polytask._estimator.training import encode, encode_training, training_data
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, DataError, ParameterError
 from polytask.linear.problem import Problem, build_problem
+from polytask.messages import LazyMessage
 from polytask.selection.base import SearchEstimator
 from polytask.selection.judging import Path, PathFitter
 from polytask.selection.path_result import Measure, RegularizationPath
@@ -140,10 +141,11 @@ def _by_folds(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     # A model that was saved by an earlier version has its parameter alone.
     scoring = getattr(model, "_judged_by", model.scoring)
     if scoring is None:
-        measure = Measure("loss", "held-out loss (scaled targets)", greater_is_better=False)
+        measure = Measure("loss", LazyMessage("measure.loss"), greater_is_better=False)
     else:
-        label = "mean over tasks of the R2 within each" if scoring == "r2" else scoring
-        measure = Measure(scoring, f"held-out {label}", greater_is_better=True)
+        label = LazyMessage("measure.score", {"score": scoring})
+        label = LazyMessage("measure.r2_within") if scoring == "r2" else label
+        measure = Measure(scoring, label, greater_is_better=True)
     return model.alpha_scores_, measure, None
 
 
@@ -151,7 +153,9 @@ def _by_criterion(model: Any) -> _Judgement:  # noqa: ANN401 - a fitted search
     found = model.alpha_criteria_
     name = getattr(model, "_judged_by", model.criterion)
     short = "-2 log evidence" if name == "evidence" else name.upper()
-    measure = Measure(name, f"{short} of all rows", greater_is_better=False, best=f"least {short}")
+    label = LazyMessage("measure.criterion", {"name": short})
+    label = LazyMessage("measure.evidence") if name == "evidence" else label
+    measure = Measure(name, label, greater_is_better=False, best=f"least {short}")
     return -found[name][:, None], measure, found.get("df")
 
 
@@ -178,12 +182,9 @@ def _solved(model: Any, problem: Problem, exact: bool) -> list[tuple[Array, Arra
     solutions = [solution for _, solution in fitter.fits(problem, path)]
     open_ended = sum(not solution.status.ok for solution in solutions)
     if exact and open_ended:
-        warnings.warn(
-            f"{OWNER}: {open_ended} of {len(solutions)} strengths stopped before tol="
-            f"{model.tol:g} of {owner}; a greater max_iter finishes them.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+        fields = {"owner": OWNER, "count": open_ended, "n": len(solutions), "model": owner}
+        message = LazyMessage("warn.strengths", fields | {"tol": f"{model.tol:g}"})
+        warnings.warn(ConvergenceWarning(message), stacklevel=3)
     exists = True if problem.present is None else problem.present.T
     return [(np.where(exists, s.W, 0.0), s.intercept) for s in solutions]
 

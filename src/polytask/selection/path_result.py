@@ -15,6 +15,7 @@ from polytask import charts
 from polytask._checks import one_of, sentence
 from polytask.exceptions import ParameterError
 from polytask.io.atomic import write_whole
+from polytask.messages import LazyMessage
 from polytask.penalties import Penalty
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ class Measure:
     """What the strengths of a path are judged by."""
 
     name: str
-    label: str
+    label: LazyMessage
     greater_is_better: bool
     best: str = "best score"
 
@@ -196,13 +197,14 @@ class RegularizationPath:
         """
         one_of(kind, "kind", "RegularizationPath.plot", _DRAWN)
         panels = charts.new_panels(7.0, 6.0, 2) if axes is None else list(axes)
+        label = str(self.measure.label)
         charts.error_curve(
             panels[0],
             self.alphas,
             self.value,
             self.standard_error,
             self.marks(),
-            labels=("", self.measure.label[:1].upper() + self.measure.label[1:]),
+            labels=("", label[:1].upper() + label[1:]),
             greater_is_better=self.measure.greater_is_better,
         )
         lines, names = self._lines(kind)

@@ -9,57 +9,29 @@ from enum import Enum
 from polytask._registry import State, fields_of, saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
+from polytask.messages import LazyMessage, one_paragraph
 from polytask.penalties import Penalty
 
 
 class Status(Enum):
-    """How a solver ended; the value is a sentence with advice."""
+    """How a solver ended; the value is the key of a sentence with advice."""
 
-    CONVERGED = "The certificate is below the tolerance: nothing to do."
-    ALL_ZERO = (
-        "Converged with every coefficient at zero: the penalty is at least as strong as its "
-        "null strength; choose a smaller alpha, or fraction= below 1."
-    )
-    PENALISED_ZERO = (
-        "Converged with every penalised coefficient at zero, the others fitted: the penalty is at "
-        "least as strong as its null strength; choose a smaller alpha, or fraction= below 1."
-    )
-    STATIONARY = (
-        "A stationary point of a non-convex objective: the convex stage that it defines has no "
-        "better answer within the tolerance. Other stationary points may be lower."
-    )
-    LAST_STAGE = (
-        "The last stage is done, and the next one would still change the coefficients: raise "
-        "stages of Reweighted, or take the answer as that of so many stages."
-    )
-    MAX_ITER = (
-        "The solver reached max_iter before its tolerance: raise max_iter, standardize the "
-        "features, or accept the certificate as it is."
-    )
-    STALLED = (
-        "The solver cannot improve further in this precision: standardize the features, use "
-        "float64, or accept the certificate as it is."
-    )
-    UNBOUNDED = (
-        "The minimum is at infinity: features that the penalty leaves free separate the classes, "
-        "or belong to counts of zero only. Penalise every feature, if ever so little, or leave "
-        "such features out; what is penalised was not fitted to the end."
-    )
-    FITTED_EXACTLY = (
-        "The solver stopped before its tolerance, with a task fitted almost exactly: the "
-        "square-root loss has hardly any noise left there to be measured by. Choose a larger "
-        "alpha, or accept the certificate as it is."
-    )
-    ON_SAMPLES = (
-        "The certificate is below the tolerance, but only on the samples: the sufficient "
-        "statistics had lost digits to features far from zero or of very different sizes. "
-        "Standardize the features to be faster."
-    )
-    STALLED_ON_SAMPLES = (
-        "The sufficient statistics lost digits to features far from zero, of very different "
-        "sizes or nearly dependent, and the samples that the solver went on with cannot reach "
-        "the tolerance either: standardize the features, or accept the certificate as it is."
-    )
+    CONVERGED = "status.converged"
+    ALL_ZERO = "status.all_zero"
+    PENALISED_ZERO = "status.penalised_zero"
+    STATIONARY = "status.stationary"
+    LAST_STAGE = "status.last_stage"
+    MAX_ITER = "status.max_iter"
+    STALLED = "status.stalled"
+    UNBOUNDED = "status.unbounded"
+    FITTED_EXACTLY = "status.fitted_exactly"
+    ON_SAMPLES = "status.on_samples"
+    STALLED_ON_SAMPLES = "status.stalled_on_samples"
+
+    @property
+    def told(self) -> LazyMessage:
+        """The sentence."""
+        return LazyMessage(self.value)
 
     @property
     def ok(self) -> bool:
@@ -159,14 +131,21 @@ class Solution:
         return self.certificate.residual
 
     @property
-    def message(self) -> str:
-        """The status as a sentence, with the strength below which coefficients appear."""
-        text = self.status.value
+    def told(self) -> LazyMessage:
+        """The status in words, with the strength below which coefficients appear."""
+        found = [self.status.told]
         if self.stages is not None:
-            text += f" Stages: {self.stages}; relative residual: {self.residual:.1e}."
-        if self.null_strength is None:
-            return text
-        return f"{text} Coefficients appear below alpha = {self.null_strength:.6g}."
+            fields = {"stages": str(self.stages), "residual": f"{self.residual:.1e}"}
+            found.append(LazyMessage("status.stages", fields))
+        if self.null_strength is not None:
+            fields = {"strength": f"{self.null_strength:.6g}"}
+            found.append(LazyMessage("status.null_strength", fields))
+        return one_paragraph(found)
+
+    @property
+    def message(self) -> str:
+        """The same in English."""
+        return str(self.told)
 
     def to_state(self) -> State:
         """Return the fields that are saved by name, the status by its name."""

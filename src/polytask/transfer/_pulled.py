@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from polytask._linalg import is_sparse
 from polytask.exceptions import ConvergenceWarning
 from polytask.losses import LogLink, Loss, PiecewiseLinear, Squared, SquareRoot
+from polytask.messages import LazyMessage
 from polytask.transfer._chance import SURE, SUREST, beats, difference
 
 Array = NDArray[np.float64]
@@ -99,13 +100,8 @@ def least_kinked(Z: Array, offset: Array, lower: Array, upper: Array, strength: 
         best, least = (u, value) if value < least else (best, least)
         bound = low if low > bound else bound
     if least - bound > _CLOSE * scale:
-        warnings.warn(
-            f"adapt: the rows of a loss with a kink were fitted to within "
-            f"{(least - bound) / scale:.1g} of the loss of what they are pulled to; weights or "
-            "targets of very different sizes need rescaling.",
-            ConvergenceWarning,
-            stacklevel=2,
-        )
+        message = LazyMessage("warn.kink", {"value": f"{(least - bound) / scale:.1g}"})
+        warnings.warn(ConvergenceWarning(message), stacklevel=2)
     return best
 
 

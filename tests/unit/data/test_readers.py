@@ -89,7 +89,7 @@ def test_kinds_of_columns(read):
         (["yes", "no"], None),
         (["0x1F", "2"], None),
         (["2024-02-31", "2024-01-01"], None),
-        (["NA", "ZA"], "Column 'x' is text: 'NA' (1x) kept as text."),
+        (["NA", "ZA"], "missing, add --missing-values NA (missing_values=['NA'])."),
         ([" red", "red "], None),
         (["１２", "３"], None),
     ],
@@ -117,18 +117,20 @@ def test_missing_markers(read):
     assert str(result.table["smoker"].dtype) == "boolean"
     assert result.table["smoker"].isna().tolist() == [True, False, True, False, False]
     assert result.notes == (
-        "Column 'age': '?' (1x), 'NA' (1x) read as missing.",
-        "Column 'town' is text: '?' (1x), 'NA' (1x), 'None' (1x) kept as text.",
-        "Column 'town': 'NULL' (1x) read as missing.",
-        "Column 'smoker': 'null' (1x) read as missing.",
-        "Column 'note': 'NaN' (1x) read as missing.",
+        "Column 'age': '?' (1 cell), 'NA' (1 cell) read as missing.",
+        "In the text column 'town' these cells are values, not missing: '?' (1 cell), 'NA' (1 "
+        "cell), 'None' (1 cell). If they mean that the value is missing, add --missing-values '?' "
+        "--missing-values NA --missing-values None (missing_values=['?', 'NA', 'None']).",
+        "Column 'town': 'NULL' (1 cell) read as missing.",
+        "Column 'smoker': 'null' (1 cell) read as missing.",
+        "Column 'note': 'NaN' (1 cell) read as missing.",
     )
 
 
 def test_a_column_of_markers_means_what_it_meant_in_training(read):
     encoder = TableEncoder().fit(read("age,country\n30,NA\nNA,DE\n50,DE\n").table)
     result = read("age,country\nNA,NA\n,NA\n")
-    assert result.notes[0] == "Column 'age' is text: 'NA' (1x) kept as text."
+    assert "'age' these cells are values, not missing: 'NA' (1 cell)." in result.notes[0]
     np.testing.assert_array_equal(encoder.transform(result.table), [[40, 1, 0, 1]] * 2)
 
 
@@ -168,6 +170,10 @@ def test_decimal_comma(read):
     )
     # Thousands look like decimals of three digits; full stops elsewhere are the decimal mark.
     assert read("x;y\n1,500;2\n1,700;3\n").table["x"].tolist() == ["1,500", "1,700"]
+    assert read("x;y\n1,500;12345\n1,700;3\n").table["x"].tolist() == ["1,500", "1,700"]
+    for plain in ("0,500", "-,500", "1234,500"):
+        found = read(f"x;y\n1,500;2\n{plain};3\n")
+        assert found.table["x"].tolist() == [1.5, float(plain.replace(",", "."))]
     assert read("x;y\n1,5;2.5\n1,7;3.5\n").table["x"].tolist() == ["1,5", "1,7"]
     assert read("x;y\n1,5;2\n1,7;3\n", decimal=".").table["x"].tolist() == ["1,5", "1,7"]
     assert read('x|y\n"1,5"|2\n"1,7"|3\n').notes[1] == (

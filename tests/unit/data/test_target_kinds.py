@@ -46,7 +46,7 @@ def _read(cells, **options):
 def test_kinds(cells, is_class, reason):
     found = _read(cells)
     assert found.is_class is is_class
-    assert found.reason.startswith(reason)
+    assert str(found.reason).startswith(reason)
 
 
 def test_what_is_read_keeps_gaps_and_says_which_words_are_missing():

@@ -18,6 +18,7 @@ from polytask._linalg import Array
 from polytask._registry import saveable
 from polytask.deep.balancing.base import State, Stateless, Weighed, resumed, seeded
 from polytask.exceptions import ConvergenceWarning, IncompatibleError
+from polytask.messages import LazyMessage
 
 # Gradients smaller than the largest by this factor count as zero; the squares are compared.
 NEGLIGIBLE = 1e-14**2
@@ -122,12 +123,8 @@ def nonnegative_minimum(A: Array, B: Array, free: Array | None = None) -> Array:
         free ^= wrong
         X[open_rows] = _given_free(A, B[open_rows], free[open_rows])
         slack[open_rows] = X[open_rows] @ A - B[open_rows]
-    warnings.warn(
-        f"The weights of {m} quadratic programs of {k} tasks did not settle; "
-        "the last ones are used.",
-        ConvergenceWarning,
-        stacklevel=2,
-    )
+    message = LazyMessage("warn.cone_weights", {"programs": int(m), "tasks": int(k)})
+    warnings.warn(ConvergenceWarning(message), stacklevel=2)
     return np.maximum(X, 0.0)
 
 

@@ -15,6 +15,7 @@ from polytask._checks import positive, positive_integer
 from polytask.deep.regularise.matrices import ONE_COLUMN, Matrix
 from polytask.deep.regularise.penalties import Penalties
 from polytask.exceptions import ConvergenceWarning
+from polytask.messages import LazyMessage
 from polytask.penalties import Proximable
 from polytask.solvers import Status
 
@@ -23,11 +24,7 @@ _UP, _DOWN = 2.0, 0.9
 _STEEPEST = 1e30
 
 
-_TOLD = {
-    Status.MAX_ITER: "ended with its last step before it met its tolerance: allow more steps, or "
-    "accept the residual as it is",
-    Status.STALLED: "ended where no step lowers the objective before it met its tolerance",
-}
+_TOLD = {Status.MAX_ITER: "warn.last_step", Status.STALLED: "warn.no_step"}
 
 
 @final
@@ -277,6 +274,7 @@ def final_phase(
     descent.finish()
     found = FinalPhase(descent.objective, _residuals(penalties, smooth), n_iter, status)
     if not status.ok:
-        left = f"residual {max(found.residual.values(), default=0.0):.2g}"
-        warnings.warn(f"final_phase {_TOLD[status]} ({left}).", ConvergenceWarning, stacklevel=2)
+        left = f"{max(found.residual.values(), default=0.0):.2g}"
+        message = LazyMessage(_TOLD[status], {"residual": left})
+        warnings.warn(ConvergenceWarning(message), stacklevel=2)
     return found

@@ -17,6 +17,7 @@ from polytask._checks import sentence
 from polytask._linalg import Array, inner, namespace, soft_threshold
 from polytask.deep.regularise.matrices import Matrix
 from polytask.exceptions import ConvergenceWarning, IncompatibleError
+from polytask.messages import LazyMessage
 from polytask.penalties import (
     L1,
     L21,
@@ -79,12 +80,8 @@ class ByDual(Proximable):
                 Z, gap = self._judged(W, U, step, rate)
                 if gap <= goal:
                     return Z
-        warnings.warn(
-            f"The proximal step of {part!r} ended with a duality gap of {gap:.1e} (wanted "
-            f"{goal:.1e}): use a smaller learning rate, or fewer tasks.",
-            ConvergenceWarning,
-            stacklevel=3,
-        )
+        fields = {"penalty": repr(part), "gap": f"{gap:.1e}", "goal": f"{goal:.1e}"}
+        warnings.warn(ConvergenceWarning(LazyMessage("warn.proximal_step", fields)), stacklevel=3)
         return Z
 
     def _judged(self, W: Array, U: Array, step: float, rate: float) -> tuple[Array, float]:

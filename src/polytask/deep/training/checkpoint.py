@@ -20,6 +20,7 @@ from polytask.exceptions import DataError, DataWarning, IncompatibleError
 from polytask.io.atomic import write_whole
 from polytask.io.codec import from_node, plain, to_node
 from polytask.io.fingerprint import fingerprints
+from polytask.messages import LazyMessage
 
 FORMAT = "polytask-checkpoint"
 # 2 told of objects in one text, which every new parameter of theirs changed.
@@ -122,13 +123,8 @@ def require_same(
     known = {**defaults, **found}
     differs = [name for name, value in identity.items() if known.get(name) != value]
     if differs == [BEGINNING]:
-        warnings.warn(
-            f"The checkpoint {os.fspath(path)} began with modules of other weights than these. "
-            "The training goes on from the weights in the file; to begin anew, delete it or give "
-            "the path of a new one.",
-            DataWarning,
-            stacklevel=2,
-        )
+        message = LazyMessage("warn.checkpoint", {"path": os.fspath(path)})
+        warnings.warn(DataWarning(message), stacklevel=2)
     elif differs:
         raise DataError(
             f"The checkpoint {os.fspath(path)} is of another training: it differs in "

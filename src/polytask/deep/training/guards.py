@@ -23,6 +23,7 @@ from polytask.exceptions import (
     IncompatibleError,
     ParameterError,
 )
+from polytask.messages import LazyMessage
 
 _OWNER = "fit_network"
 _PLAIN = "functools.partial(torch.optim.SGD, lr=0.1)"
@@ -133,10 +134,5 @@ def warn_of_improving(training: Training) -> None:
     # purpose.
     if training.patience is None or training.max_epochs <= training.patience:
         return
-    warnings.warn(
-        f"Training reached max_epochs={training.max_epochs} with the held-out loss at its best in "
-        "the last epoch: raise max_epochs, or the learning rate, to see whether it improves "
-        "further.",
-        ConvergenceWarning,
-        stacklevel=2,
-    )
+    message = LazyMessage("warn.improving", {"epochs": str(training.max_epochs)})
+    warnings.warn(ConvergenceWarning(message), stacklevel=2)

@@ -20,6 +20,7 @@ from polytask.deep.recording import Block, Pair, TaskRelation, recordings_of
 from polytask.deep.trainable import Sums, Trainable
 from polytask.deep.training.engine import Engine
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,29 +32,13 @@ Floats = NDArray[np.float64]
 
 
 class StopReason(Enum):
-    """How training ended; the value is a sentence with advice."""
+    """How training ended; the value is the key of a sentence with advice."""
 
-    STOPPED_EARLY = (
-        "The held-out loss had not improved for `patience` epochs, or by next to nothing; the "
-        "weights are those of its best epoch: nothing to do."
-    )
-    STILL_IMPROVING = (
-        "Training reached max_epochs with the held-out loss at its best in the last epoch, whose "
-        "weights are kept. Raise max_epochs, or the learning rate."
-    )
-    BEST_OF_ALL = (
-        "Training reached max_epochs before the held-out loss had gone `patience` epochs without "
-        "improving; the weights are those of its best epoch. Raise max_epochs to see whether it "
-        "improves further."
-    )
-    LAST_EPOCH = (
-        "Training reached max_epochs; the weights are those of the last epoch, because no rows "
-        "were held out to judge epochs by."
-    )
-    INTERRUPTED = (
-        "Training was interrupted; the weights are those of the best epoch so far. With a "
-        "checkpoint it can be gone on with: fit again with the same one."
-    )
+    STOPPED_EARLY = "training.stopped_early"
+    STILL_IMPROVING = "training.still_improving"
+    BEST_OF_ALL = "training.best_of_all"
+    LAST_EPOCH = "training.last_epoch"
+    INTERRUPTED = "training.interrupted"
 
 
 @saveable("deep.history")
@@ -188,9 +173,14 @@ class TrainingResult:
     penalty: float = 0.0
 
     @property
+    def told(self) -> LazyMessage:
+        """The status in words."""
+        return LazyMessage(self.status.value)
+
+    @property
     def message(self) -> str:
-        """The status as a sentence."""
-        return self.status.value
+        """The same in English."""
+        return str(self.told)
 
     @property
     def gap(self) -> None:
