@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from polytask.io import load, save
     from polytask.linear import (
         BayesianMultiTaskClassifier,
+        BayesianMultiTaskModel,
         BayesianMultiTaskRegressor,
         MultiTaskClassifier,
         MultiTaskModel,
@@ -51,6 +52,7 @@ _HOMES = {
     "AutoMultiTaskClassifier": "selection.auto",
     "AutoMultiTaskRegressor": "selection.auto",
     "BayesianMultiTaskClassifier": "linear",
+    "BayesianMultiTaskModel": "linear",
     "BayesianMultiTaskRegressor": "linear",
     "Comparison": "comparison",
     "MissingBlocks": "baselines",
@@ -80,6 +82,7 @@ __all__ = [
     "AutoMultiTaskClassifier",
     "AutoMultiTaskRegressor",
     "BayesianMultiTaskClassifier",
+    "BayesianMultiTaskModel",
     "BayesianMultiTaskRegressor",
     "Comparison",
     "ConvergenceWarning",

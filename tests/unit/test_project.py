@@ -37,6 +37,7 @@ PUBLIC = {
         "MultiTaskClassifierIC",
         "MultiTaskModelIC",
         "BayesianMultiTaskClassifier",
+        "BayesianMultiTaskModel",
         "BayesianMultiTaskRegressor",
         "SingleTask",
         "Pooled",

@@ -13,7 +13,6 @@ from sklearn.utils.metaestimators import available_if
 
 from polytask._estimator import outputs
 from polytask._estimator.base import MultiTaskEstimator
-from polytask._estimator.outcomes import Outcomes
 from polytask._estimator.outputs import RowsFunction
 from polytask._estimator.query import Query
 from polytask.data import Form
@@ -102,7 +101,21 @@ class ClassifierMixin(ProbabilityMixin, ABC):
         return tags
 
 
-def keep_classes(model: Any, outcomes: Outcomes) -> None:  # noqa: ANN401 - a fitted estimator
+class KnownClasses(Protocol):
+    """The classes of every task."""
+
+    @property
+    def classes(self) -> tuple[NDArray[Any] | None, ...]:
+        """Those of each task, None for numbers."""
+        ...
+
+    @property
+    def union(self) -> NDArray[Any] | None:
+        """Those of all."""
+        ...
+
+
+def keep_classes(model: Any, outcomes: KnownClasses) -> None:  # noqa: ANN401 - a fitted estimator
     """Set ``classes_`` and ``task_classes_``, or remove those of an earlier fit."""
     if all(classes is None for classes in outcomes.classes):
         for name in ("classes_", "task_classes_"):

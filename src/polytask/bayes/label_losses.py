@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
-from typing import Protocol
+from functools import cached_property
+from typing import Any, Protocol
 
 import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from polytask._registry import saveable
 from polytask.losses import Gamma, Logistic, LogLink, Loss, Poisson, Squared
 
 Array = NDArray[np.float64]
@@ -19,8 +19,9 @@ Index = NDArray[np.intp]
 _TINY = np.finfo(float).tiny
 # Beyond it exponentials overflow; no search ends there.
 _FARTHEST = 500.0
-# Logs of dispersions stay within these; counts vary by no less than Poisson's law says.
-_LOG_DISPERSIONS = (-18.0, 18.0)
+# Logs of dispersions stay within these: with less noise than a hundredth or so of what numbers
+# vary by the evidence loses digits. Counts vary by no less than Poisson's law says.
+_LOG_DISPERSIONS = (-10.0, 10.0)
 
 
 class Labels(Protocol):
@@ -39,7 +40,6 @@ class Labels(Protocol):
         """Positions of their losses."""
 
 
-@saveable("bayes.label_loss")
 @dataclass(frozen=True)
 class LabelLoss:
     """Minus the log density of a label, up to a number of the label alone.
@@ -50,9 +50,11 @@ class LabelLoss:
     74, 1987, equation 2). None: of classes, which have none.
     """
 
+    # Of several kinds with the same loss at once: an array with a number for every label.
+
     loss: Loss = Logistic()  # noqa: RUF009 - immutable
-    offset: float = 0.0
-    dispersion: float | None = None
+    offset: Any = 0.0
+    dispersion: Any = None
 
     def value(self, y: Array, eta: Array) -> Array:
         """Return the loss of every label."""
@@ -81,12 +83,11 @@ class LabelLoss:
 
     def by_dispersion(self, mean_loss: float) -> float:
         """Return minus the derivative by the log dispersion, for undivided losses of a mean."""
-        assert self.dispersion is not None
-        return mean_loss / self.dispersion - self._level()[1]
+        return float(mean_loss / self.dispersion - self._level()[1])
 
     def estimated(self, mean_loss: float) -> LabelLoss:
         """Return the loss with the likeliest dispersion where undivided losses have this mean."""
-        if self.dispersion is None:
+        if self.dispersion is None or np.isnan(mean_loss):
             return self
         s = max(mean_loss, _TINY)
         if isinstance(self.loss, Gamma):
@@ -105,19 +106,18 @@ class LabelLoss:
     def _predictor(self, eta: Array) -> Array:
         if not isinstance(self.loss, LogLink):
             return eta
-        return np.clip(eta + self.offset, -_FARTHEST, _FARTHEST)
+        return np.asarray(np.clip(eta + self.offset, -_FARTHEST, _FARTHEST))
 
     def _divided(self, values: Array) -> Array:
         return values if self.dispersion is None else values / self.dispersion
 
-    def _level(self) -> tuple[float, float]:
+    def _level(self) -> tuple[Any, Any]:
         """Return what the dispersion adds to the loss, and the derivative by its logarithm."""
-        assert self.dispersion is not None
         if not isinstance(self.loss, Gamma):
-            return 0.5 * float(np.log(2.0 * np.pi * self.dispersion)), 0.5
+            return 0.5 * np.log(2.0 * np.pi * self.dispersion), 0.5
         v = 1.0 / self.dispersion
         level = v - v * np.log(v) + scipy.special.gammaln(v)
-        return float(level), float(v * (np.log(v) - scipy.special.digamma(v)))
+        return level, v * (np.log(v) - scipy.special.digamma(v))
 
 
 # Labels, their predictors and the posterior variances of these, and how far the pulls of
@@ -164,9 +164,9 @@ class LabelLosses:
         return self._each(LabelLoss.third_derivative, labels, eta)
 
     def mean_losses(self, labels: Labels, eta: Array) -> Array:
-        """Return the mean undivided loss of the labels of each kind. Shapes: result (K,)."""
+        """Return the mean undivided loss of the labels of each kind, NaN without any, (K,)."""
         total = self._sums(labels, self._each(LabelLoss.undivided, labels, eta))
-        return total / np.maximum(self._sums(labels, labels.weight), _TINY)
+        return _means(total, self._sums(labels, labels.weight))
 
     def dispersions(self, parts: Sequence[Moved]) -> Dispersions:
         """Return what the evidence says about the dispersions."""
@@ -179,9 +179,9 @@ class LabelLosses:
                 kind.dispersion or 1.0 for kind in self.kinds
             ]
             implicit += self._sums(labels, self.residuals(labels, eta) * change)
-        means = expected / np.maximum(weight, _TINY)
+        means = _means(expected, weight)
         slopes = [
-            weight[k] * self.kinds[k].by_dispersion(float(means[k])) - implicit[k]
+            weight[k] * self.kinds[k].by_dispersion(means[k]) - implicit[k] if weight[k] else 0.0
             for k in self.dispersed
         ]
         return Dispersions(np.array(slopes), self.estimated(means).log_dispersions, weight)
@@ -201,7 +201,7 @@ class LabelLosses:
     @property
     def log_dispersions(self) -> Array:
         """Logs of the dispersions of those that have some."""
-        return np.log([self.kinds[k].dispersion or 1.0 for k in self.dispersed])
+        return np.asarray(np.log(self.dispersions_by_kind[self.dispersed]))
 
     @property
     def bounds(self) -> Array:
@@ -218,8 +218,32 @@ class LabelLosses:
     ) -> Array:
         if labels.loss is None:
             return np.asarray(labels.weight * of(self.kinds[0], labels.y, eta))
-        found = np.zeros_like(eta)
-        for k, kind in enumerate(self.kinds):
-            own = labels.loss == k
+        found, group = np.zeros_like(eta), self._groups[labels.loss]
+        for g in np.unique(group):
+            own = group == g
+            which = labels.loss[own]
+            loss = self.kinds[which[0]].loss
+            dispersion = None if loss.is_classifier else self.dispersions_by_kind[which]
+            kind = LabelLoss(loss, self._offsets[which], dispersion)
             found[own] = of(kind, labels.y[own], eta[own])
         return np.asarray(labels.weight * found)
+
+    @cached_property
+    def _groups(self) -> Index:
+        """The number of the loss of each kind, the same for kinds of the same loss."""
+        numbers = {loss: g for g, loss in enumerate(dict.fromkeys(k.loss for k in self.kinds))}
+        return np.array([numbers[kind.loss] for kind in self.kinds], dtype=np.intp)
+
+    @cached_property
+    def _offsets(self) -> Array:
+        return np.array([kind.offset for kind in self.kinds], dtype=float)
+
+    @cached_property
+    def dispersions_by_kind(self) -> Array:
+        """The dispersion of each kind, 1 of those that have none. Shapes: result (K,)."""
+        return np.array([kind.dispersion or 1.0 for kind in self.kinds], dtype=np.float64)
+
+
+def _means(total: Array, weight: Array) -> Array:
+    nothing = np.full(len(total), np.nan)
+    return np.asarray(np.divide(total, weight, out=nothing, where=weight > 0))

@@ -497,7 +497,7 @@ class Problem:
 
 
 @dataclass(frozen=True, eq=False)
-class LearnedClasses:
+class LearnedLaplace:
     """The prior of largest evidence, and the posterior under it. Shapes: second (k, k)."""
 
     model: Model
@@ -521,22 +521,22 @@ class LearnedClasses:
         return out
 
 
-def learn_classes(
+def learn_laplace(
     problem: Problem,
     model: Model,
     tol: float,
     max_iter: int,
     *,
     second: Array | None = None,
-    before: LearnedClasses | None = None,
-) -> LearnedClasses:
+    before: LearnedLaplace | None = None,
+) -> LearnedLaplace:
     """Learn one prior, from a covariance or going on from what was learned before."""
     marginal = LaplaceMarginal(problem, model)
     start = marginal.start(second) if before is None else before.params
     found = maximise(marginal, start, tol, max_iter, expect=before is None)
     last = found.at.found
     beliefs, mode = marginal.posterior(found.at)
-    return LearnedClasses(
+    return LearnedLaplace(
         model=model,
         params=found.at.params,
         beliefs=beliefs,
@@ -550,25 +550,25 @@ def learn_classes(
     )
 
 
-def learn_class_priors(
+def learn_laplace_priors(
     labelled: Sequence[Labelled],
     structure: Structure | None,
     varying: tuple[int, ...],
     gaussian_mean: bool,
     limits: tuple[float, int],
     n_features: int | None = None,
-) -> tuple[list[LearnedClasses], tuple[Candidate, ...]]:
+) -> tuple[list[LearnedLaplace], tuple[Candidate, ...]]:
     """Learn a prior for every problem, all of one structure."""
     problems = [Problem(own, n_features) for own in labelled]
     model = Model(structure or NoVariation(), varying, gaussian_mean=gaussian_mean)
-    trials = _ClassTrials(problems, model, limits)
+    trials = _LaplaceTrials(problems, model, limits)
     if structure is None:
         return choose(trials)
-    learned = [learn_classes(problem, model, *limits) for problem in problems]
+    learned = [learn_laplace(problem, model, *limits) for problem in problems]
     return learned, (trials.candidate(structure, learned),)
 
 
-class _ClassTrials(Trials[list[LearnedClasses]]):
+class _LaplaceTrials(Trials[list[LearnedLaplace]]):
     """All problems have priors of the same structure."""
 
     def __init__(self, problems: list[Problem], model: Model, limits: tuple[float, int]) -> None:
@@ -578,8 +578,8 @@ class _ClassTrials(Trials[list[LearnedClasses]]):
         self.n_labels = min((problem.count for problem in problems), default=1.0)
 
     def learn(
-        self, structure: Structure, start: list[LearnedClasses] | None
-    ) -> list[LearnedClasses]:
+        self, structure: Structure, start: list[LearnedLaplace] | None
+    ) -> list[LearnedLaplace]:
         """Learn the priors of one structure; what was zero before is opened."""
         model, (tol, max_iter) = replace(self.model, structure=structure), self.limits
         learned = []
@@ -589,21 +589,21 @@ class _ClassTrials(Trials[list[LearnedClasses]]):
                 copies = LaplaceMarginal(problem, model).engine.copies
                 second, before = 0.1 * problem.first_guess(copies), start[k].second
                 second[: len(before), : len(before)] += before
-            learned.append(learn_classes(problem, model, _ROUGH * tol, max_iter, second=second))
+            learned.append(learn_laplace(problem, model, _ROUGH * tol, max_iter, second=second))
         return learned
 
-    def refined(self, best: list[LearnedClasses]) -> list[LearnedClasses]:
+    def refined(self, best: list[LearnedLaplace]) -> list[LearnedLaplace]:
         """Go on to the user's tolerance."""
         return [
-            learn_classes(problem, found.model, *self.limits, before=found)
+            learn_laplace(problem, found.model, *self.limits, before=found)
             for problem, found in zip(self.problems, best, strict=True)
         ]
 
-    def value(self, learned: list[LearnedClasses]) -> float:
+    def value(self, learned: list[LearnedLaplace]) -> float:
         """Return the log evidence of all problems."""
         return sum(found.log_evidence for found in learned)
 
-    def tests(self, learned: list[LearnedClasses]) -> list[tuple[Array, Array, Array]]:
+    def tests(self, learned: list[LearnedLaplace]) -> list[tuple[Array, Array, Array]]:
         """Return slope, information and covariance of every problem."""
         found = []
         for own in learned:

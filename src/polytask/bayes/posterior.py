@@ -183,7 +183,7 @@ def _work(joint: JointTasks, prior: Prior) -> JointReduced:
 
 @saveable("bayes.class_posterior")
 @dataclass(frozen=True, eq=False)
-class ClassPosterior:
+class LaplacePosterior:
     """What is known about the coefficients of every task after its rows were seen."""
 
     # Shapes: coef (n_tasks, p), rows (k, p), response (k,), offsets (n_tasks + 1,).
@@ -235,7 +235,7 @@ class ClassPosterior:
         moved[:, V] -= A.T @ gain
         return M if S is None else np.asarray(M + moved.T @ S @ moved)
 
-    def updated(self, labelled: Labelled, tasks: Index) -> ClassPosterior:
+    def updated(self, labelled: Labelled, tasks: Index) -> LaplacePosterior:
         """Return the posterior after further rows, the prior held."""
         # Shapes: tasks (labelled.n_tasks,).
         if self.prior.space is not None:
@@ -245,7 +245,7 @@ class ClassPosterior:
             return replace(self, prior=prior, coef=coef, rows=rows)._updated(labelled, tasks)
         return self._updated(labelled, tasks)
 
-    def _updated(self, labelled: Labelled, tasks: Index) -> ClassPosterior:
+    def _updated(self, labelled: Labelled, tasks: Index) -> LaplacePosterior:
         total = max(self.n_tasks, int(tasks.max(initial=-1)) + 1)
         coef = np.tile(self.prior.mean, (total, 1))
         coef[: self.n_tasks] = self.coef
@@ -262,7 +262,7 @@ class ClassPosterior:
         rows = [part[0][piece] for part, piece in zip(owners, chosen, strict=True)]
         response = [part[1][piece] for part, piece in zip(owners, chosen, strict=True)]
         offsets = np.cumsum([0, *[len(r) for r in rows]]).astype(np.intp)
-        return ClassPosterior(
+        return LaplacePosterior(
             self.prior, coef, np.concatenate(rows), np.concatenate(response), offsets
         )
 
@@ -302,7 +302,7 @@ class ClassPosterior:
         )
 
 
-def posterior_under(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, float]:
+def posterior_under(prior: Prior, labelled: Labelled) -> tuple[LaplacePosterior, float]:
     """Return the posterior of tasks under a given prior, and the log marginal likelihood."""
     return posterior_within(*in_space(prior, labelled))
 
@@ -324,19 +324,19 @@ def spanned(problems: Sequence[Labelled]) -> tuple[RowSpace, list[Labelled]]:
     return space, [replace(problem, Z=inside, shift=None) for problem in problems]
 
 
-def posterior_within(prior: Prior, labelled: Labelled) -> tuple[ClassPosterior, float]:
+def posterior_within(prior: Prior, labelled: Labelled) -> tuple[LaplacePosterior, float]:
     """Return :func:`posterior_under` for rows in the columns of the prior."""
     spread = Spread.from_covariance(prior.covariance, prior.varying)
     beliefs = Beliefs(spread, None, prior.mean, labelled.losses)
     start = Point(prior.mean.copy(), np.zeros((labelled.n_tasks, len(prior.varying))))
     mode = posterior_mode(row_blocks(labelled), beliefs, [start])
     value = -mode.objective - 0.5 * mode.log_determinant
-    return class_posterior(mode, beliefs, prior, labelled), value
+    return laplace_posterior(mode, beliefs, prior, labelled), value
 
 
-def class_posterior(
+def laplace_posterior(
     mode: Mode, beliefs: Beliefs, prior: Prior, labelled: Labelled
-) -> ClassPosterior:
+) -> LaplacePosterior:
     """Return the normal model of a posterior mode."""
     p = labelled.width
     counts = np.zeros(labelled.n_tasks, dtype=np.intp)
@@ -352,7 +352,7 @@ def class_posterior(
         places = (offsets[posterior.rows.tasks][:, None] + np.arange(A.shape[1]))[real]
         rows[places], response[places] = A[real], r[real]
     coef = mode.point.coefficients(beliefs.spread)
-    return ClassPosterior(prior, coef, rows, response, offsets)
+    return LaplacePosterior(prior, coef, rows, response, offsets)
 
 
 def _is_long(rows: RowBlock) -> bool:

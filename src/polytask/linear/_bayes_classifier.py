@@ -3,44 +3,28 @@
 from __future__ import annotations
 
 import dataclasses
-import warnings
-from typing import TYPE_CHECKING, Any, Self
-
-import numpy as np
-from numpy.typing import NDArray
-from sklearn.utils.validation import check_is_fitted
+from typing import Any, Self
 
 from polytask._estimator import Outcomes, Query, classification
 from polytask._estimator.base import label_array
-from polytask._estimator.classes import ClassifierMixin, DecisionMixin, decisions, probabilities
-from polytask._estimator.export import own_features, stand_alone, task_position
-from polytask._estimator.weights import label_weights, sum_by_task
+from polytask._estimator.classes import ClassifierMixin, DecisionMixin, decisions
 from polytask._registry import saveable
-from polytask.data import Form, TaskData
-from polytask.exceptions import ConvergenceWarning
-from polytask.linear._bayes_class_fit import ClassFit, fit_classes, given_priors
-from polytask.linear._bayes_class_tasks import (
-    BayesClassTasks,
-    TaskFrame,
-    check_classes,
-    plain_classifier,
-    tasks_of,
-    updated_state,
+from polytask.data import TaskData
+from polytask.linear._bayes_laplace import LaplaceEstimator
+from polytask.linear._bayes_laplace_fit import (
+    LaplaceFit,
+    against_the_rest,
+    fit_laplace,
+    given_priors,
 )
+from polytask.linear._bayes_laplace_tasks import check_classes, updated_state
 from polytask.linear._bayes_shared import BayesSettings
-from polytask.linear._export import coefficient_table
 from polytask.linear._given_lines import with_lines_of
 from polytask.linear.fitting import blas_threads
-from polytask.messages import LazyMessage
-
-if TYPE_CHECKING:
-    import pandas as pd
-
-Labels = NDArray[Any]
 
 
 @saveable("linear.bayes_classifier")
-class BayesianMultiTaskClassifier(DecisionMixin, ClassifierMixin):
+class BayesianMultiTaskClassifier(LaplaceEstimator, DecisionMixin, ClassifierMixin):
     """Logistic regression of many tasks with a normal prior that is learned from them.
 
     The log odds of task t are ``z . w_t`` with z = (1, scaled features) and
@@ -172,50 +156,13 @@ default="auto"
         self.max_iter = max_iter
         self.n_jobs = n_jobs
 
-    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        owner = type(self).__name__
-        settings = BayesSettings.of(self)
+    def _outcomes(self, data: TaskData) -> Outcomes:
+        return classification(data, "auto", type(self).__name__)
+
+    def _fitted(self, data: TaskData, outcomes: Outcomes) -> tuple[LaplaceFit, None]:
+        owner, settings = type(self).__name__, BayesSettings.of(self)
         given = given_priors(self.prior, owner)
-        outcomes = classification(data, "auto", owner)
-        with blas_threads(self.n_jobs, owner, usual=1):
-            found = fit_classes(data, outcomes, settings, given, owner)
-        self._keep(data, outcomes, found)
-        if not found.ended.converged:
-            status = self.solution_.status.told
-            fields = {"owner": owner, "n": found.ended.n_iter, "tol": f"{self.tol:g}"}
-            fields |= {"value": f"{found.ended.residual:.2e}", "status": status.node}
-            warnings.warn(ConvergenceWarning(LazyMessage("warn.evidence", fields)), stacklevel=4)
-
-    def _keep(self, data: TaskData, outcomes: Outcomes, found: ClassFit) -> None:
-        """Set the fitted attributes, in original units and in the precision of X."""
-        weight = label_weights(data, outcomes, None, type(self).__name__)
-        counts = sum_by_task(weight, data)
-        single = data.X.dtype == np.float32
-        precision = np.dtype(np.float32 if single else np.float64)
-        frame = TaskFrame(data.tasks, data.present, precision)
-        self._set_tasks(tasks_of(frame, outcomes, found.posteriors, found.scaling, counts))
-        self.structure_ = found.structure
-        self.evidence_ = found.candidates
-        self.log_marginal_likelihood_ = found.ended.log_likelihood
-        self.solution_ = found.ended.solution(self._tasks.linear, self.max_iter)
-        self.n_iter_ = max(found.ended.n_iter, 1)
-
-    def _set_tasks(self, tasks: BayesClassTasks) -> None:
-        linear = tasks.linear
-        labels = self._schema.index.labels
-        self._tasks = tasks
-        self.coef_, self.intercept_ = linear.coef, linear.intercept
-        self.columns_ = tuple(
-            (task, label)
-            for task, part in zip(labels, linear.slices, strict=True)
-            for label in linear.labels[part]
-        )
-        self.task_weight_sums_ = linear.counts
-        self.task_classes_ = dict(zip(labels, linear.classes, strict=True))
-        targets = self._schema.form is Form.TARGETS
-        self.classes_ = list(linear.classes) if targets else linear.union
-        priors = [posterior.prior for posterior in tasks.posteriors]
-        self.prior_ = priors[0] if not tasks.several else priors
+        return fit_laplace(data, outcomes, settings, against_the_rest, given, owner), None
 
     def partial_fit(
         self,
@@ -263,55 +210,8 @@ default="auto"
         self._set_tasks(dataclasses.replace(tasks, linear=linear, given=given))
         return self
 
-    def _predict_task(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
-        return self._tasks.labels_of(X, task)
-
-    def _class_probabilities(self, query: Query) -> Any:  # noqa: ANN401
-        return probabilities(self._tasks, query)
-
     def _class_decisions(self, query: Query) -> Any:  # noqa: ANN401
         return decisions(self._tasks, query)
-
-    def to_sklearn(self, task: Any) -> Any:  # noqa: ANN401 - a label; an estimator
-        """Return one task as a plain fitted scikit-learn model with its posterior mode.
-
-        Labels of two classes are the same; probabilities are those at the mode, which are
-        further from one half than the averaged ones of :meth:`predict_proba`.
-
-        Parameters
-        ----------
-        task : label
-            One of ``tasks_``.
-
-        Returns
-        -------
-        LogisticRegression, OneVsRestClassifier, DummyClassifier or Pipeline
-            The second for several classes, the third for a task of one class; the last, with
-            the encoder in front, for a model that was fitted on a table.
-
-        Raises
-        ------
-        DataError
-            If there is no such task.
-        """
-        check_is_fitted(self)
-        position = task_position(self._schema, task)
-        features = own_features(self._schema, position)
-        model = plain_classifier(self._tasks.linear, position, features)
-        return stand_alone(self._schema, position, model)
-
-    def coef_frame(self) -> pd.DataFrame:
-        """Return the coefficients as a long table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns task, class, feature, coef; the intercept is the feature ``(intercept)``.
-        """
-        check_is_fitted(self)
-        return coefficient_table(
-            self.columns_, self.coef_feature_names_, self.coef_, self.intercept_
-        )
 
     def __sklearn_clone__(self) -> Self:
         """Return a copy that is not fitted; a model whose prior it uses stays as it is."""

@@ -12,6 +12,7 @@ from polytask._estimator import MultiTaskEstimator
 from polytask.baselines import Pooled, SingleTask
 from polytask.data import TaskData
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.linear import BayesianMultiTaskModel
 from polytask.linear.base import LinearEstimator
 from polytask.selection.auto import AutoEstimator
 from polytask.transfer._learned import has_learned_prior, learned_domain, learned_tasks
@@ -183,6 +184,11 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
             "adapt needs a model with coefficients for each task; Pooled has one model for all: "
             'predict new tasks with unseen_tasks="shared", or fit it again with the new rows.'
         )
+    if isinstance(model, BayesianMultiTaskModel):
+        raise IncompatibleError(
+            f"adapt holds the prior of numbers or of classes, not that of {name}: fit it again "
+            "with the new rows, or adapt a MultiTaskModelCV of the same rows."
+        )
     if not isinstance(model, MultiTaskEstimator):
         allowed = "a fitted estimator of polytask"
         raise IncompatibleError(sentence("model", OWNER, allowed, f"a {name}"))
@@ -190,7 +196,7 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
         raise DataError(sentence("model", OWNER, "fitted before", f"a {name} that is not"))
     if isinstance(model, AutoEstimator):
         able = [label for label, member in model.members_.items() if _is_able(member)]
-        use = f"model.members_[{able[0]!r}]" if able else 'MultiTaskRegressorCV or "learned prior"'
+        use = f"model.members_[{able[0]!r}]" if able else "a MultiTaskModelCV"
         raise IncompatibleError(
             f"adapt needs one model; {name} is a weighted mean of {len(model.members_)} "
             f"({', '.join(map(repr, model.members_))}): adapt {use}"
@@ -202,6 +208,8 @@ def _refuse_unusable(model: Any) -> None:  # noqa: ANN401
 
 
 def _is_able(model: object) -> bool:
+    if isinstance(model, BayesianMultiTaskModel):
+        return False
     return isinstance(model, LinearEstimator) or has_learned_prior(model) or is_deep(model)
 
 

@@ -15,7 +15,7 @@ from polytask.bayes import Prior
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.posterior import in_space, posterior_within
 from polytask.data import Form, TaskData
-from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_laplace_tasks import LaplaceTasks
 from polytask.linear._bayes_tasks import BayesTasks
 from polytask.transfer._normal_rows import NormalRows
 from polytask.transfer._pulled import Rows, level_factor
@@ -158,7 +158,7 @@ def _normal_evidence(known: BayesTasks, tasks: list[Rows]) -> LogEvidence:
     return evidence
 
 
-def _class_evidence(known: BayesClassTasks, tasks: list[Rows]) -> LogEvidence:
+def _class_evidence(known: LaplaceTasks, tasks: list[Rows]) -> LogEvidence:
     """Return the same in the Laplace approximation, summed over the classes."""
     problems = [
         in_space(posterior.prior, class_rows(known, tasks, k))
@@ -171,7 +171,7 @@ def _class_evidence(known: BayesClassTasks, tasks: list[Rows]) -> LogEvidence:
     return evidence
 
 
-def class_rows(known: BayesClassTasks, tasks: list[Rows], number: int) -> Labelled:
+def class_rows(known: LaplaceTasks, tasks: list[Rows], number: int) -> Labelled:
     """Return scaled rows of new tasks as the problem of the prior of a number."""
     codes = np.concatenate([rows.y for rows in tasks])
     return Labelled(
@@ -186,7 +186,7 @@ def _wider_numbers(known: BayesTasks, width: Width) -> BayesTasks:
     return dataclasses.replace(known, prior=wide(known.prior, width))
 
 
-def _wider_classes(known: BayesClassTasks, width: Width) -> BayesClassTasks:
+def _wider_classes(known: LaplaceTasks, width: Width) -> LaplaceTasks:
     posteriors = [
         dataclasses.replace(posterior, prior=wide(posterior.prior, width))
         for posterior in known.posteriors
@@ -194,5 +194,5 @@ def _wider_classes(known: BayesClassTasks, width: Width) -> BayesClassTasks:
     return dataclasses.replace(known, posteriors=posteriors)
 
 
-_EVIDENCE: dict[type, Any] = {BayesTasks: _normal_evidence, BayesClassTasks: _class_evidence}
-_WIDER: dict[type, Any] = {BayesTasks: _wider_numbers, BayesClassTasks: _wider_classes}
+_EVIDENCE: dict[type, Any] = {BayesTasks: _normal_evidence, LaplaceTasks: _class_evidence}
+_WIDER: dict[type, Any] = {BayesTasks: _wider_numbers, LaplaceTasks: _wider_classes}

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes import Prior
 from polytask.bayes.posterior import in_space, posterior_within
-from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_laplace_tasks import LaplaceTasks
 from polytask.transfer._learned_prior import Width, class_rows, wide
 from polytask.transfer._pulled import FACTORS, Rows, factor_shares
 
@@ -37,7 +37,7 @@ _CASES = (_Case(1.0, 0.0, 0.5), _Case(0.0, 1.0, 0.25), _Case(0.0, 0.0, 0.25))
 
 def can_average(model: Any) -> bool:  # noqa: ANN401 - an estimator
     """Say whether a model has one prior of classes, whose coefficients may be averaged."""
-    return isinstance(model._tasks, BayesClassTasks) and not model._tasks.several
+    return isinstance(model._tasks, LaplaceTasks) and not model._tasks.several
 
 
 def averaged(model: Any, source: Any, tasks: list[Rows], places: Index, width: Width) -> Any:  # noqa: ANN401
@@ -47,7 +47,7 @@ def averaged(model: Any, source: Any, tasks: list[Rows], places: Index, width: W
     # Cauchy prior lets it be. A few rows rarely say which. So the coefficients are the average of
     # those of every case, with the posterior probabilities of the cases as weights [1]_, instead
     # of those of the case that happens to look best.
-    known: BayesClassTasks = source._tasks
+    known: LaplaceTasks = source._tasks
     prior, rows = in_space(known.posteriors[0].prior, class_rows(known, tasks, 0))
     values = np.zeros((len(_CASES), len(FACTORS)))
     lines = np.zeros((*values.shape, len(tasks), len(prior.mean)))
@@ -73,7 +73,7 @@ def _related(prior: Prior, case: _Case) -> Prior:
 
 def _with_lines(model: Any, W: Array, places: Index) -> Any:  # noqa: ANN401
     """Return the model with other posterior means, scaled, of some tasks."""
-    tasks: BayesClassTasks = model._tasks
+    tasks: LaplaceTasks = model._tasks
     posterior = tasks.posteriors[0]
     coef = posterior.coef.copy()
     coef[places] = posterior.prior.lowered(W)

@@ -12,7 +12,7 @@ from scipy.special import gammaln
 from polytask.bayes import Diagonal, Full, LowRank, NoVariation, Prior, Scalar
 from polytask.bayes.blocks import collect_stacked
 from polytask.bayes.label_losses import LabelLoss, LabelLosses
-from polytask.bayes.laplace import LaplaceMarginal, Problem, evidence, learn_class_priors
+from polytask.bayes.laplace import LaplaceMarginal, Problem, evidence, learn_laplace_priors
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
 from polytask.bayes.laplace_rows import Labelled, Spread, row_blocks
 from polytask.bayes.posterior import posterior_means, posterior_under
@@ -194,7 +194,7 @@ def test_a_prior_is_recovered(name):
     mean, deviations = np.array([0.2, 0.6, -0.4, 0.0]), np.array([0.5, 0.3, 0.1, 0.2])
     W = mean + deviations * rng.normal(size=(150, P))
     data = drawn([kind], 2, np.full(150, 20), W)
-    (found,), _ = learn_class_priors([data], Diagonal(), tuple(range(P)), False, (1e-6, 300))
+    (found,), _ = learn_laplace_priors([data], Diagonal(), tuple(range(P)), False, (1e-6, 300))
     assert found.converged
     assert_allclose(np.sqrt(np.diagonal(found.covariance)), deviations, atol=0.06)
     assert_allclose(found.mode.point.mean, mean, atol=0.12)
@@ -210,7 +210,7 @@ def test_the_dispersion_of_counts_that_vary_more_is_found():
     ones, offsets = np.ones(len(y)), np.concatenate([[0], np.cumsum(counts)])
     losses = LabelLosses((LabelLoss(Poisson(), np.log(8.0), 1.0),))
     data = Labelled(ones[:, None], y, ones, offsets, losses=losses)
-    (found,), _ = learn_class_priors([data], NoVariation(), (0,), False, (1e-6, 300))
+    (found,), _ = learn_laplace_priors([data], NoVariation(), (0,), False, (1e-6, 300))
     assert_allclose(found.beliefs.losses.kinds[0].dispersion, phi, rtol=0.1)
     assert_allclose(np.sqrt(found.covariance[0, 0]), 0.3, atol=0.06)
 

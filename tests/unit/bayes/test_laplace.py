@@ -13,8 +13,8 @@ from polytask.bayes.laplace import (
     LaplaceMarginal,
     Problem,
     evidence,
-    learn_class_priors,
-    learn_classes,
+    learn_laplace,
+    learn_laplace_priors,
 )
 from polytask.bayes.laplace_mode import Beliefs, Point, posterior_mode
 from polytask.bayes.laplace_rows import (
@@ -25,7 +25,7 @@ from polytask.bayes.laplace_rows import (
     block_posterior,
     row_blocks,
 )
-from polytask.bayes.posterior import class_posterior, posterior_under
+from polytask.bayes.posterior import laplace_posterior, posterior_under
 from polytask.bayes.prior import Model
 from polytask.bayes.search import maximise
 
@@ -242,7 +242,8 @@ def test_own_variances_of_wide_tasks_are_tried_where_they_promise_their_price(
     eta = np.einsum("ij,ij->i", Z[:, 1:], np.repeat(w, n, axis=0))
     y = (rng.random(T * n) < expit(eta)).astype(float)
     data = Labelled(Z, y, np.ones(T * n), np.arange(T + 1) * n)
-    (found,), candidates = learn_class_priors([data], None, tuple(range(d + 1)), True, (1e-5, 200))
+    every = tuple(range(d + 1))
+    (found,), candidates = learn_laplace_priors([data], None, every, True, (1e-5, 200))
     tried = [candidate.structure for candidate in candidates]
     assert (Diagonal() in tried) is few_vary
     assert found.model.structure == (Diagonal() if few_vary else Scalar())
@@ -276,7 +277,7 @@ def test_a_step_of_em_raises_the_evidence():
 
 def learn(data, structure=None, gaussian=True):
     model = Model(structure or Diagonal(), tuple(range(data.width)), gaussian_mean=gaussian)
-    return learn_classes(Problem(data), model, 1e-7, 400)
+    return learn_laplace(Problem(data), model, 1e-7, 400)
 
 
 def simulated(deviation, T=40, n=40, p=3, seed=0):
@@ -332,7 +333,7 @@ def posterior(data, L=None):
     mode = mode_of(data, beliefs)
     C = beliefs.spread.covariance
     prior = Prior(mode.point.mean, C, VARYING, None, mode.mean_covariance)
-    return mode, class_posterior(mode, beliefs, prior, data)
+    return mode, laplace_posterior(mode, beliefs, prior, data)
 
 
 def test_variances_are_those_of_the_joint_posterior():

@@ -1,11 +1,11 @@
-"""scikit-learn's own checks on the classifier with a learned prior."""
+"""scikit-learn's own checks on the Laplace approximation of a learned prior."""
 
 from __future__ import annotations
 
 import pytest
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from polytask import BayesianMultiTaskClassifier
+from polytask import BayesianMultiTaskClassifier, BayesianMultiTaskModel
 
 
 @pytest.mark.slow
@@ -13,6 +13,8 @@ from polytask import BayesianMultiTaskClassifier
     [
         BayesianMultiTaskClassifier(),
         BayesianMultiTaskClassifier("diagonal", mean_prior="flat", standardize=False),
+        BayesianMultiTaskModel(loss="squared"),
+        BayesianMultiTaskModel("scalar"),
     ]
 )
 def test_scikit_learn(estimator, check):

@@ -662,5 +662,5 @@ def test_adapt_says_which_model_to_take():
     new = adapt(model.members_["learned prior"], X[:5], y[:5], task=["new"] * 5)
     assert "new" in new.tasks_
     model.members_ = {"pooled": Pooled(Ridge()).fit(X, y, task=task)}
-    with pytest.raises(IncompatibleError, match="adapt MultiTaskRegressorCV or"):
+    with pytest.raises(IncompatibleError, match="adapt a MultiTaskModelCV, fitted on"):
         adapt(model, X[:5], y[:5], task=["new"] * 5)

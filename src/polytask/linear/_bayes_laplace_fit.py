@@ -1,8 +1,9 @@
-"""Learn the prior and the posteriors of a collection of classification tasks."""
+"""Learn the prior and the posteriors of tasks of classes, counts, amounts and numbers."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -12,28 +13,35 @@ from sklearn.base import BaseEstimator
 
 from polytask._checks import sentence
 from polytask._estimator import Outcomes
-from polytask._estimator.scaling import FeatureScaling, feature_scaling, refuse_huge, wide_enough
+from polytask._estimator.scaling import (
+    FeatureScaling,
+    feature_scaling,
+    refuse_huge,
+    target_scaling,
+    wide_enough,
+)
 from polytask._estimator.training import cell_mask
-from polytask._estimator.weights import label_weights
+from polytask._estimator.weights import label_weights, sum_by_task
 from polytask._linalg import is_sparse
 from polytask.bayes.blocks import RowSpace
 from polytask.bayes.choose import Candidate
-from polytask.bayes.laplace import LearnedClasses, learn_class_priors
+from polytask.bayes.label_losses import LabelLoss, LabelLosses
+from polytask.bayes.laplace import LearnedLaplace, learn_laplace_priors
 from polytask.bayes.laplace_rows import Labelled, is_thin
 from polytask.bayes.posterior import (
-    ClassPosterior,
-    class_posterior,
+    LaplacePosterior,
+    laplace_posterior,
     posterior_under,
     spanned,
 )
 from polytask.bayes.prior import Prior, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.linear._bayes_class_tasks import BayesClassTasks
+from polytask.linear._bayes_laplace_tasks import LaplaceTasks, TaskUnits
 from polytask.linear._bayes_rows import with_ones
 from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
 from polytask.linear._heavy_weights import weights_within_reach
-from polytask.losses import Multinomial
+from polytask.losses import Logistic, LogLink, Multinomial
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -44,11 +52,12 @@ _MANY_FEATURES = 5
 
 
 @dataclass(frozen=True, eq=False)
-class ClassFit:
-    """What was learned."""
+class LaplaceFit:
+    """What was learned. Shapes: dispersions (kinds of labels,)."""
 
-    posteriors: list[ClassPosterior]
+    posteriors: list[LaplacePosterior]
     scaling: FeatureScaling
+    dispersions: Array
     structure: Structure | None
     candidates: tuple[Candidate, ...]
     ended: Ended
@@ -99,14 +108,15 @@ class GivenPriors:
         return [_moved(prior, self.scaling, scaling) for prior in self.priors]
 
 
-def fit_classes(
+def fit_laplace(
     data: TaskData,
     outcomes: Outcomes,
     settings: BayesSettings,
+    problems_of: Callable[[LabelRows, Outcomes], list[Labelled]],
     given: GivenPriors | None,
     owner: str,
-) -> ClassFit:
-    """Learn from encoded data."""
+) -> LaplaceFit:
+    """Learn from encoded data; each problem has a prior of its own."""
     refuse_huge(data, outcomes, owner)
     if given is not None:
         given.check(data, outcomes, owner)
@@ -114,8 +124,8 @@ def fit_classes(
     scaling = feature_scaling(data, weight, bool(settings.standardize), centre=True)
     if given is not None:
         scaling = given.own_scaling or scaling
-    labels = class_labels(data, outcomes, scaling, owner)
-    problems = [labels.against_rest(codes) for codes in positive_codes(outcomes)]
+    labels = label_rows(data, outcomes, scaling, owner)
+    problems = problems_of(labels, outcomes)
     if given is not None:
         with weights_within_reach(weight, owner):
             return _under_given(problems, given, scaling)
@@ -127,15 +137,16 @@ def fit_classes(
         varying, n_features = tuple(range(space.width)), space.n_features
     with weights_within_reach(weight, owner):
         gaussian = settings.gaussian_mean(data.n_features >= _MANY_FEATURES)
-        learned, candidates = learn_class_priors(
+        learned, candidates = learn_laplace_priors(
             problems, settings.fixed_structure, varying, gaussian, settings.limits, n_features
         )
-    return ClassFit(
+    return LaplaceFit(
         posteriors=[
             _posterior(problem, found, space)
             for problem, found in zip(problems, learned, strict=True)
         ],
         scaling=scaling,
+        dispersions=learned[0].beliefs.losses.dispersions_by_kind,
         structure=learned[0].model.structure,
         candidates=candidates,
         ended=Ended(
@@ -149,8 +160,8 @@ def fit_classes(
 
 
 def _posterior(
-    problem: Labelled, learned: LearnedClasses, space: RowSpace | None
-) -> ClassPosterior:
+    problem: Labelled, learned: LearnedLaplace, space: RowSpace | None
+) -> LaplacePosterior:
     prior = Prior(
         mean=learned.mode.point.mean,
         covariance=learned.covariance,
@@ -159,18 +170,20 @@ def _posterior(
         mean_covariance=learned.mode.mean_covariance,
         space=space,
     )
-    return class_posterior(learned.mode, learned.beliefs, prior, problem)
+    return laplace_posterior(learned.mode, learned.beliefs, prior, problem)
 
 
-def positive_codes(outcomes: Outcomes) -> list[Index]:
-    """Return for every problem the code of its class in each task, -1 where it has no say."""
-    # Two classes at most: one problem. Otherwise a task takes part in the problem of a class if
-    # it has that class and another one.
+def against_the_rest(labels: LabelRows, outcomes: Outcomes) -> list[Labelled]:
+    """Return a problem for two classes at most, else one for each class against the others."""
+    # A task takes part in the problem of a class if it has that class and another one; its code
+    # is -1 where it has no say.
     if not _several(outcomes):
-        return [np.ones(len(outcomes.classes), dtype=np.intp)]
+        return [labels.against_rest(np.ones(len(outcomes.classes), dtype=np.intp))]
     assert outcomes.union is not None
     return [
-        np.array([_code_of(label, classes) for classes in outcomes.classes], dtype=np.intp)
+        labels.against_rest(
+            np.array([_code_of(label, classes) for classes in outcomes.classes], dtype=np.intp)
+        )
         for label in outcomes.union.tolist()
     ]
 
@@ -186,14 +199,15 @@ def _code_of(label: Any, classes: NDArray[Any] | None) -> int:  # noqa: ANN401 -
 
 def _under_given(
     problems: list[Labelled], given: GivenPriors, scaling: FeatureScaling
-) -> ClassFit:
+) -> LaplaceFit:
     priors = given.moved_to(scaling)
     pairs = [
         posterior_under(prior, problem) for prior, problem in zip(priors, problems, strict=True)
     ]
-    return ClassFit(
+    return LaplaceFit(
         posteriors=[posterior for posterior, _ in pairs],
         scaling=scaling,
+        dispersions=np.ones(1),
         structure=None,
         candidates=(),
         ended=Ended(sum(value for _, value in pairs), n_iter=1),
@@ -223,7 +237,7 @@ def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401
     if isinstance(prior, Prior):
         return GivenPriors((prior,))
     tasks = getattr(prior, "_tasks", None) if isinstance(prior, BaseEstimator) else None
-    if isinstance(tasks, BayesClassTasks):
+    if isinstance(tasks, LaplaceTasks):
         scaling = FeatureScaling(tasks.mean, tasks.scale, active=True)
         encoded = prior._schema.encoder is not None
         names = tuple(str(name) for name in prior.coef_feature_names_) if encoded else None
@@ -236,16 +250,16 @@ def given_priors(prior: Any, owner: str) -> GivenPriors | None:  # noqa: ANN401
 
 
 @dataclass(frozen=True, eq=False)
-class ClassLabels:
+class LabelRows:
     """The labels of all tasks, sorted by task."""
 
-    # Shapes: Z (n_rows, 1 + n_features), shift (1 + n_features,), rows (m,), codes (m,), weight
+    # Shapes: Z (n_rows, 1 + n_features), shift (1 + n_features,), rows (m,), y (m,), weight
     # (m,), task (m,).
 
     Z: Any
     shift: Array | None
     rows: Index
-    codes: Index
+    y: Array
     weight: Array
     task: Index
     n_tasks: int
@@ -258,11 +272,17 @@ class ClassLabels:
     def against_rest(self, positive: Index) -> Labelled:
         """Return the problem of one class against the rest. Shapes: positive (n_tasks,)."""
         own = positive[self.task]
-        used = own >= 0
-        counts = np.bincount(self.task[used], minlength=self.n_tasks)
+        used = np.flatnonzero(own >= 0)
+        y = (self.y == own)[used].astype(np.float64)
+        return self.lines(used, self.task[used], y, self.n_tasks)
+
+    def lines(self, used: Index, line: Index, y: Array, n_lines: int) -> Labelled:
+        """Return labels that each belong to a line of coefficients, sorted by line."""
+        # Shapes: used, line, y (k,).
+        counts = np.bincount(line, minlength=n_lines)
         return Labelled(
             Z=self.Z,
-            y=(self.codes == own)[used].astype(np.float64),
+            y=y,
             weight=self.weight[used],
             offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.intp),
             rows=self.rows[used],
@@ -270,9 +290,73 @@ class ClassLabels:
         )
 
 
-def class_labels(
+@dataclass(frozen=True, eq=False)
+class LinkedUnits:
+    """Units of the linear predictors of tasks, and what their labels lose."""
+
+    # Shapes: kind (n_tasks,), the position of the loss among `losses`.
+
+    units: TaskUnits
+    kind: Index
+    losses: LabelLosses
+
+    @classmethod
+    def of(cls, data: TaskData, outcomes: Outcomes, weight: Array) -> LinkedUnits:
+        """Scale numbers, and give counts and amounts the logarithm of their mean as level."""
+        n = data.n_tasks
+        scaling = target_scaling(data, outcomes, weight, "auto", centre=True)
+        level = scaling.mean.copy()
+        # Targets of a matrix, and tasks of several losses, have a level and a dispersion each.
+        apart = data.form is Form.TARGETS or len(set(outcomes.losses)) > 1
+        count = sum_by_task(weight, data)
+        total = sum_by_task(weight * np.nan_to_num(outcomes.y), data)
+        if not apart:
+            total, count = np.full(n, total.sum()), np.full(n, count.sum())
+        linked = np.array([isinstance(loss, LogLink) for loss in outcomes.losses]) & (total > 0)
+        level[linked] = np.log(total[linked] / count[linked])
+        kinds = [
+            LabelLoss(
+                Logistic() if loss.is_classifier else loss,
+                float(own) if isinstance(loss, LogLink) else 0.0,
+                None if loss.is_classifier else 1.0,
+            )
+            for loss, own in zip(outcomes.losses, level, strict=True)
+        ]
+        numbers = np.arange(n) if apart else np.zeros(n, dtype=np.intp)
+        units = TaskUnits(level, scaling.scale, np.ones(n))
+        return cls(units, numbers, LabelLosses(tuple(kinds if apart else kinds[:1])))
+
+    def found(self, fit: LaplaceFit) -> TaskUnits:
+        """Return the units with the dispersions that were learned."""
+        known = np.array([kind.dispersion is not None for kind in self.losses.kinds])
+        own = np.where(known, fit.dispersions, np.nan)
+        return replace(self.units, dispersion=own[self.kind])
+
+    def one_problem(self, labels: LabelRows, outcomes: Outcomes) -> list[Labelled]:
+        """Return all labels as one problem: a line for each task, or each class of a task."""
+        used, lines, ys = [], [], []
+        bounds = np.searchsorted(labels.task, np.arange(labels.n_tasks + 1))
+        n_lines = 0
+        for t, (loss, width) in enumerate(zip(outcomes.losses, outcomes.n_outputs, strict=True)):
+            own = np.arange(bounds[t], bounds[t + 1])
+            y = labels.y[own]
+            if loss.follows_units and not loss.is_classifier:
+                y = (y - self.units.level[t]) / self.units.scale[t]
+            for k in range(width):
+                used.append(own)
+                lines.append(np.full(len(own), n_lines))
+                ys.append((y == k).astype(float) if isinstance(loss, Multinomial) else y)
+                n_lines += 1
+        chosen = np.concatenate(used)
+        problem = labels.lines(chosen, np.concatenate(lines), np.concatenate(ys), n_lines)
+        several = len(self.losses.kinds) > 1
+        loss_of = self.kind[labels.task[chosen]] if several else None
+        return [replace(problem, loss=loss_of, losses=self.losses)]
+
+
+def label_rows(
     data: TaskData, outcomes: Outcomes, scaling: FeatureScaling, owner: str
-) -> ClassLabels:
+) -> LabelRows:
     """Scale the rows and sort the labels by task."""
     X, mask = wide_enough(data.X), cell_mask(data)
     if mask is None and not is_sparse(X) and is_thin(X):
@@ -281,15 +365,15 @@ def class_labels(
     weight = label_weights(data, outcomes, None, owner)
     if data.form is Form.TARGETS:
         task, rows = np.nonzero(weight.T > 0)
-        codes, weight = outcomes.y[rows, task], weight[rows, task]
+        y, weight = outcomes.y[rows, task], weight[rows, task]
     else:
         rows = np.flatnonzero(weight > 0)
-        task, codes, weight = data.row_tasks()[rows], outcomes.y[rows], weight[rows]
-    return ClassLabels(
+        task, y, weight = data.row_tasks()[rows], outcomes.y[rows], weight[rows]
+    return LabelRows(
         Z=Z,
         shift=shift,
         rows=rows.astype(np.intp),
-        codes=codes.astype(np.intp),
+        y=y,
         weight=weight,
         task=task.astype(np.intp),
         n_tasks=data.n_tasks,

@@ -1,4 +1,4 @@
-"""Classes predicted with the posterior of every task, and further rows."""
+"""Tasks predicted with the posterior of each, and further rows of classes."""
 
 from __future__ import annotations
 
@@ -12,13 +12,14 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator import Outcomes, Query
 from polytask._estimator.layout import make_layout
+from polytask._estimator.predictors import labels_from
 from polytask._estimator.query import InputSchema, read_query
 from polytask._estimator.scaling import FeatureScaling, refuse_huge_values
 from polytask._estimator.scored import scored_data
 from polytask._linalg import is_sparse
 from polytask._registry import saveable
 from polytask.bayes.laplace_rows import Labelled
-from polytask.bayes.posterior import ClassPosterior
+from polytask.bayes.posterior import LaplacePosterior
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.linear._bayes_rows import with_ones
@@ -26,7 +27,7 @@ from polytask.linear._export import plain_model
 from polytask.linear._given_lines import GivenLine, line_given
 from polytask.linear._heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
-from polytask.losses import Logistic, Loss, Multinomial
+from polytask.losses import Logistic, LogLink, Loss, Multinomial
 
 Array = NDArray[np.float64]
 Labels = NDArray[Any]
@@ -37,19 +38,34 @@ _LOSS = Logistic()
 _PIECE = 4096
 
 
+@saveable("linear.task_units")
+@dataclass(frozen=True, eq=False)
+class TaskUnits:
+    """Units of the linear predictors, ``level + scale z'w``, and dispersions, NaN of classes."""
+
+    # Shapes: level, scale, dispersion (n_tasks,).
+
+    level: Array
+    scale: Array
+    dispersion: Array
+
+
 @saveable("linear.bayes_class_tasks")
 @dataclass(frozen=True, eq=False)
-class BayesClassTasks:
+class LaplaceTasks:
     """Posteriors of the tasks, with the scaling in which they were learned."""
 
     # Shapes: mean, scale (n_features,), present (n_tasks, n_features).
+    # One posterior has a line for each column of `linear`; where every class has one, its lines
+    # are the tasks.
 
     linear: LinearTasks
-    posteriors: list[ClassPosterior]
+    posteriors: list[LaplacePosterior]
     mean: Array
     scale: Array
     present: NDArray[np.bool_] | None
     given: tuple[GivenLine, ...] = ()
+    units: TaskUnits | None = None
 
     @property
     def slices(self) -> tuple[slice, ...]:
@@ -70,23 +86,28 @@ class BayesClassTasks:
         """Return the classes of a task; an unseen one has the union."""
         return self.linear.classes_of(task)
 
+    def loss_of(self, task: int) -> Loss:
+        """Return the loss of a task; an unseen one has that of all."""
+        return self.linear.loss_of(task)
+
     def eta(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
-        """Return the log odds of each class of a task, shape (n_rows, columns of the task)."""
-        # The linear predictor is normal under the posterior; its mean is divided by
-        # ``sqrt(1 + pi v / 8)``, v its variance, so that its logistic function is the expected
-        # probability to a good approximation.
-        labels = self._columns(task)
+        """Return the predictors of the expected targets, shape (n_rows, columns of the task)."""
+        # A linear predictor is normal under the posterior, with variance v. The expectation of
+        # its exponential has the predictor ``eta + v / 2``; that of its logistic function has, to
+        # a good approximation, ``eta / sqrt(1 + pi v / 8)``: the log odds of each class.
+        eta, loss = self.modes(X, task), self.loss_of(task)
+        if loss.is_classifier:
+            eta /= np.sqrt(1.0 + np.pi / 8.0 * self.variances(X, task))
+        elif isinstance(loss, LogLink):
+            eta += 0.5 * self.variances(X, task)
+        return eta
+
+    def modes(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
+        """Return the linear predictors at the mode, shaped as those of :meth:`eta`."""
         coef, intercept = self._parameters(task)
         product = X @ coef.T
         product = product.toarray() if is_sparse(product) else np.asarray(product)
-        eta = np.asarray(product + intercept, dtype=np.float64)
-        for start in range(0, len(eta), _PIECE):
-            part = slice(start, start + _PIECE)
-            Z = self.scaled(X[part], task)
-            for column, label in enumerate(labels):
-                variance = self._variance(Z, task, self._number(label))
-                eta[part, column] /= np.sqrt(1.0 + np.pi / 8.0 * variance)
-        return eta
+        return np.asarray(product + intercept, dtype=np.float64)
 
     def probabilities(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return class probabilities, shape (n_rows, classes of the task)."""
@@ -94,7 +115,7 @@ class BayesClassTasks:
         if classes is not None and len(classes) == 1:
             return np.ones((X.shape[0], 1))
         positive = np.asarray(_LOSS.inverse_link(self.eta(X, task)))
-        if self.several:
+        if isinstance(self.loss_of(task), Multinomial):
             total = positive.sum(axis=1, keepdims=True)
             return np.asarray(positive / total)
         return np.column_stack([1.0 - positive[:, 0], positive[:, 0]])
@@ -102,26 +123,32 @@ class BayesClassTasks:
     def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - dense or sparse
         """Return the most probable classes, shape (n_rows,)."""
         classes = self.classes_of(task)
-        assert classes is not None
-        if len(classes) == 1:
+        if classes is not None and len(classes) == 1:
             return np.repeat(classes, X.shape[0])
-        eta = self.eta(X, task)
-        if self.several:
-            return np.asarray(classes[np.argmax(eta, axis=1)])
-        return np.asarray(classes[(eta[:, 0] > 0).astype(np.intp)])
+        return labels_from(self.eta(X, task), classes, self.loss_of(task))
 
     def variances(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the posterior variances of the linear predictors, shaped as them."""
-        Z = self.scaled(X, task)
-        numbers = [self._number(label) for label in self._columns(task)]
-        return np.column_stack([self._variance(Z, task, k) for k in numbers])
+        scale = 1.0 if self.units is None else float(self.units.scale[max(task, 0)])
+        columns = self._columns(task)
+        found = np.empty((X.shape[0], len(columns)))
+        for start in range(0, len(found), _PIECE):
+            part = slice(start, start + _PIECE)
+            Z = self.scaled(X[part], task)
+            for k, label in enumerate(columns):
+                found[part, k] = scale**2 * self._variance(Z, task, k, label)
+        return found
 
-    def _variance(self, Z: Array, task: int, number: int) -> Array:
-        given, posterior = line_given(self.given, task), self.posteriors[number]
+    def _variance(self, Z: Array, task: int, k: int, label: Hashable | None) -> Array:
+        given = line_given(self.given, task)
         if given is not None and not given.unseen:
             return np.zeros(len(Z))
-        inside = posterior.prior.coordinates(Z)
-        return posterior.variance(inside, task if given is None else -1)
+        alone = len(self.posteriors) == 1
+        posterior = self.posteriors[0 if alone else self._number(label)]
+        line = -1 if given is not None or self._borrows(task) else task
+        if alone and line >= 0:
+            line = self.slices[task].start + k
+        return posterior.variance(posterior.prior.coordinates(Z), line)
 
     @property
     def several(self) -> bool:
@@ -130,7 +157,7 @@ class BayesClassTasks:
 
     def _columns(self, task: int) -> tuple[Hashable | None, ...]:
         """Return the class of every column of a task."""
-        if not self.several:
+        if not isinstance(self.loss_of(task), Multinomial):
             return (None,)
         if self._borrows(task):
             assert self.union is not None
@@ -153,9 +180,13 @@ class BayesClassTasks:
             return self.linear.coef[columns], self.linear.intercept[columns]
         priors = [posterior.prior for posterior in self.posteriors]
         means = np.concatenate([prior.lifted(prior.mean[None]) for prior in priors]).T
+        # All classes of tasks that share one prior.
+        means = np.repeat(means, len(self._columns(task)) // len(priors), axis=1)
+        units = self.units
+        level, scale = (0.0, 1.0) if units is None else (units.level[0], units.scale[0])
         scaling = FeatureScaling(self.mean, self.scale, active=True)
-        coef, intercept = scaling.restore(means[1:], means[0], None)
-        return coef.T, intercept
+        coef, intercept = scaling.restore(scale * means[1:], scale * means[0], None)
+        return coef.T, intercept + level
 
     def scaled(
         self,
@@ -186,24 +217,28 @@ class TaskFrame:
 def tasks_of(
     frame: TaskFrame,
     outcomes: Outcomes,
-    posteriors: list[ClassPosterior],
+    posteriors: list[LaplacePosterior],
     scaling: FeatureScaling,
     counts: Array,
-) -> BayesClassTasks:
+    units: TaskUnits | None = None,
+) -> LaplaceTasks:
     """Join posteriors, classes and scaling into what predicts. Shapes: counts (n_tasks,)."""
     layout = make_layout(frame.tasks, outcomes)
+    widths = [part.stop - part.start for part in layout.slices]
     W = np.zeros((len(scaling.scale) + 1, len(layout.columns.tasks)))
     order = [] if outcomes.union is None else outcomes.union.tolist()
-    several = isinstance(outcomes.losses[0], Multinomial)
+    alone = len(posteriors) == 1
     lifted = [posterior.prior.lifted(posterior.coef) for posterior in posteriors]
     for t, part in enumerate(layout.slices):
         for column in range(part.start, part.stop):
-            number = order.index(layout.columns.classes[column]) if several else 0
-            W[:, column] = lifted[number][t]
-    present = None
-    if frame.present is not None:
-        present = np.repeat(frame.present, [s.stop - s.start for s in layout.slices], axis=0)
-    coef, intercept = scaling.restore(W[1:], W[0], present)
+            number = 0 if alone else order.index(layout.columns.classes[column])
+            W[:, column] = lifted[number][column if alone else t]
+    present = None if frame.present is None else np.repeat(frame.present, widths, axis=0)
+    level: Any = 0.0
+    if units is not None:
+        level, scale = (np.repeat(own, widths) for own in (units.level, units.scale))
+        W *= scale
+    coef, intercept = scaling.restore(W[1:], W[0] + level, present)
     linear = LinearTasks(
         coef=coef.T.astype(frame.precision),
         intercept=intercept.astype(frame.precision),
@@ -214,7 +249,8 @@ def tasks_of(
         counts=counts,
         union=outcomes.union,
     )
-    return BayesClassTasks(linear, posteriors, scaling.mean, scaling.scale, frame.present)
+    mean, scale = scaling.mean, scaling.scale
+    return LaplaceTasks(linear, posteriors, mean, scale, frame.present, units=units)
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,8 +268,8 @@ class _Rows:
 
 
 def updated_state(
-    schema: InputSchema, tasks: BayesClassTasks, given: tuple[Any, Any, Any, Any], classes: object
-) -> tuple[InputSchema, BayesClassTasks]:
+    schema: InputSchema, tasks: LaplaceTasks, given: tuple[Any, Any, Any, Any], classes: object
+) -> tuple[InputSchema, LaplaceTasks]:
     """Return what a fitted classifier knows after further rows."""
     check_classes(classes, tasks, schema.owner)
     raw = scored_data(schema, *given)
@@ -248,13 +284,13 @@ def updated_state(
     return new, _updated_tasks(tasks, rows, sets, labels)
 
 
-def check_classes(classes: object, tasks: BayesClassTasks, owner: str) -> None:
+def check_classes(classes: object, tasks: LaplaceTasks, owner: str) -> None:
     """Refuse classes that the model does not know; None is none."""
     if classes is not None:
         _check_classes(np.asarray(classes).tolist(), tasks, owner)
 
 
-def _check_classes(given: list[Any], tasks: BayesClassTasks, owner: str) -> None:
+def _check_classes(given: list[Any], tasks: LaplaceTasks, owner: str) -> None:
     known = [] if tasks.union is None else tasks.union.tolist()
     strangers = [label for label in given if label not in known]
     if strangers:
@@ -264,7 +300,7 @@ def _check_classes(given: list[Any], tasks: BayesClassTasks, owner: str) -> None
         )
 
 
-def _rows(schema: InputSchema, tasks: BayesClassTasks, raw: TaskData, query: Query) -> list[_Rows]:
+def _rows(schema: InputSchema, tasks: LaplaceTasks, raw: TaskData, query: Query) -> list[_Rows]:
     """Return the rows of every task that has some."""
     found: list[_Rows] = []
     labels, n_known = schema.index.labels, len(tasks.slices)
@@ -304,7 +340,7 @@ def _parts(
     return [entry for entry in parts if entry[3].stop > entry[3].start or entry[2] < 0]
 
 
-def _class_sets(tasks: BayesClassTasks, rows: list[_Rows], owner: str) -> list[Labels | None]:
+def _class_sets(tasks: LaplaceTasks, rows: list[_Rows], owner: str) -> list[Labels | None]:
     """Return the classes of every task, known and new; refuse classes that cannot be learned."""
     sets: list[Labels | None] = list(tasks.linear.classes)
     union = np.asarray(tasks.union)
@@ -331,11 +367,11 @@ def _class_sets(tasks: BayesClassTasks, rows: list[_Rows], owner: str) -> list[L
 
 
 def _updated_tasks(
-    tasks: BayesClassTasks,
+    tasks: LaplaceTasks,
     rows: list[_Rows],
     sets: list[Labels | None],
     labels: tuple[Hashable, ...],
-) -> BayesClassTasks:
+) -> LaplaceTasks:
     n_known = len(tasks.slices)
     numbers = [None] if not tasks.several else np.asarray(tasks.union).tolist()
     posteriors = []
@@ -382,7 +418,7 @@ def _problem_rows(
 
 
 def _presence(
-    tasks: BayesClassTasks, rows: list[_Rows], labels: tuple[Hashable, ...]
+    tasks: LaplaceTasks, rows: list[_Rows], labels: tuple[Hashable, ...]
 ) -> NDArray[np.bool_] | None:
     """Return which features every task has."""
     if tasks.present is None:
@@ -416,7 +452,7 @@ def _column_presence(
     return out
 
 
-def plain_classifier(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
+def plain_task(linear: LinearTasks, task: int, features: NDArray[np.intp] | None) -> Any:  # noqa: ANN401
     """Return a fitted scikit-learn model with the coefficients of one task."""
     columns, classes = linear.slices[task], linear.classes[task]
     width = columns.stop - columns.start
