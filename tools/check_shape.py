@@ -28,7 +28,6 @@ KNOWN = {
     "data": 20,
     "datafits": 5,
     "linear": 3,
-    "task_relations": 1,
     "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")

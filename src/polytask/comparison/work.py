@@ -206,7 +206,11 @@ class Unit:
 def run_unit(study: Study, unit: Unit) -> Record:
     """Fit and score one model in one split."""
     try:
-        return _run(study, unit) if len(unit.test) else _described(study, unit)
+        if len(unit.test):
+            return _run(study, unit)
+        # Nothing is held out of all rows: what the model makes of them is kept.
+        model, _, _ = _fitted(study, unit, unit.train)
+        return described(study.part(unit.train), model, unit.model)
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
         return {"failed": f"{type(error).__name__}: {error}"}
@@ -235,13 +239,6 @@ def _run(study: Study, unit: Unit) -> Record:
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
     } | kept
-
-
-def _described(study: Study, unit: Unit) -> Record:
-    """Say what a model makes of its rows: coefficients, path, zeros."""
-    data = study.part(unit.train)
-    model, _, _ = _fitted(study, unit, unit.train)
-    return described(data, model, unit.model)
 
 
 def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:

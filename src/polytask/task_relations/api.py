@@ -374,7 +374,10 @@ def relatedness(
     """
     _check(n_permutations, random_state)
     if hasattr(data_or_model, "predict") and hasattr(data_or_model, "get_params"):
-        _refuse_data(y=y, task=task, sample_weight=sample_weight, task_column=task_column)
+        given = {"y": y, "task": task, "sample_weight": sample_weight, "task_column": task_column}
+        for name, value in given.items():
+            if value is not None:
+                raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))
         network = recorded(data_or_model)
         if network is not None:
             return _of_training(data_or_model, network, int(random_state))
@@ -463,9 +466,3 @@ def _check(n_permutations: object, random_state: object) -> None:
         if not number or int(value) < least:  # type: ignore[call-overload]
             allowed = f"an integer >= {least}"
             raise ParameterError(sentence(name, OWNER, allowed, repr(value)))
-
-
-def _refuse_data(**given: object) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))
