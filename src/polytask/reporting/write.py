@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import BinaryIO, Self
+from typing import Self
 
 from polytask.exceptions import DataError, ParameterError
 from polytask.io import records
@@ -155,8 +155,4 @@ def _write(result: Report, path: Path, lang: str) -> None:
         text = result.to_json() + "\n"
     else:
         text = (page if suffix == ".html" else markdown)(result.document(lang))
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode("utf-8"))
-
-    write_whole(path, write)
+    write_whole(path, text.encode("utf-8"))
