@@ -70,7 +70,11 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
     # Shapes: unit_of (n_rows,).
     # Targets count alike, whatever their unit and however many labels they have; rows of tasks
     # of one quantity count alike.
-    losses = [_mix_loss(study, task) for task in range(study.data.n_tasks)]
+    losses: list[MixLoss] = []
+    for task, classes in enumerate(study.outcomes.classes):
+        loss = study.loss(task)
+        of_numbers = DevianceMix(loss) if isinstance(loss, LogLink) else SquaredMix()
+        losses.append(of_numbers if classes is None else LogMix())
     kinds = tuple(dict.fromkeys(losses))
     pieces: list[tuple[NDArray[Any], ...]] = []
     tables: list[Array] = []
@@ -81,31 +85,24 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
             weight = study.data.sample_weight
             own = np.ones(n) if weight is None else weight[part.rows]
             known = np.tile(constants[part.task], (n, 1))
-            classes = study.classes(part.task) is not None
-            if classes:
+            has_classes = study.outcomes.classes[part.task] is not None
+            if has_classes:
                 known = seen_first(known, labels.astype(int))
                 known = known[:, :1] if study.several_kinds else known
             elif np.isnan(known).any():
                 # A target that the fold does not train on: no candidate can know it there.
                 own, known = np.zeros(n), labels[:, None]
-            truth = np.ones(n) if classes else labels
+            truth = np.ones(n) if has_classes else labels
             owner, when = np.full(n, part.task), np.full(n, fold)
             unit = when if unit_of is None else unit_of[part.rows]
             kind = np.full(n, kinds.index(losses[part.task]))
             pieces.append((truth, own, owner, when, unit, kind))
             tables.append(known)
-    y, weight, task, fold_of, units, kind = map(np.concatenate, zip(*pieces, strict=True))
-    loss = kinds[0] if len(kinds) == 1 else KindsMix(kinds, kind)
-    bench = Bench(y, weight, task, fold_of, units, stacked(tables), study.data.n_tasks, loss)
+    y, weight, task_of, fold_of, units, kind = map(np.concatenate, zip(*pieces, strict=True))
+    mix = kinds[0] if len(kinds) == 1 else KindsMix(kinds, kind)
+    bench = Bench(y, weight, task_of, fold_of, units, stacked(tables), study.data.n_tasks, mix)
     alike = study.data.form is not Form.TARGETS and len(kinds) == 1
     return bench if alike else _alike(bench)
-
-
-def _mix_loss(study: Study, task: int) -> MixLoss:
-    if study.outcomes.classes[task] is not None:
-        return LogMix()
-    loss = study.loss(task)
-    return DevianceMix(loss) if isinstance(loss, LogLink) else SquaredMix()
 
 
 def _alike(bench: Bench) -> Bench:
