@@ -41,10 +41,10 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         What candidates minimise and are judged by: the squared error, or the deviance of counts
         and rates ("poisson") or of amounts above zero ("gamma").
     cv : int, splitter, or list of (train, test), default=5
-        The folds; an integer splits the rows within every task. A splitter that keeps groups
-        together or time in order is used inside the candidates too, and a combination is
-        preferred as far as groups, tasks or folds bear it out rather than rows. No row may be
-        held out twice.
+        The folds; an integer splits the rows within every task, and of its folds only so many
+        are fitted, two at least, as hold out 100,000 rows. A splitter that keeps groups together
+        or time in order is used inside the candidates too, and a combination is preferred as far
+        as groups, tasks or folds bear it out rather than rows. No row may be held out twice.
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
         on all rows what would have weight; a candidate that is not expected to end before
