@@ -136,11 +136,13 @@ def estimates(
             others.append(np.full(len(rows), other))
             changes.append(gain.ravel()[rows] - lost[rows])
     change = np.concatenate(changes)
-    common = mutual_covariance(
-        change - change.mean(), np.concatenate(at), np.concatenate(others), flat, tasks, ones / n
+    centred, rows, without = change - change.mean(), np.concatenate(at), np.concatenate(others)
+    common = (
+        mutual_covariance(centred, rows, without, flat, groups, ones / n)
+        for groups in (tasks, np.zeros_like(tasks))
     )
-    common = min(max(common, 0.0), (FOLDS - 1) * float(change.var(ddof=1)) / n)
-    return alone, alone._replace(error=float(np.sqrt(alone.error**2 + common)))
+    whole = min(max(0.0, *common), (FOLDS - 1) * float(change.var(ddof=1)) / n)
+    return alone, alone._replace(error=float(np.sqrt(alone.error**2 + whole)))
 
 
 def cells(runs: list[Run], at: int) -> Iterable[str]:

@@ -200,11 +200,14 @@ class Judge:
         if self.by_task:
             totals = np.bincount(labels.tasks, labels.weights)
             shares = labels.weights / totals[labels.tasks] / np.count_nonzero(totals)
-        common = mutual_covariance(
-            changes - most.mean, at, inner.splits, labels.splits, labels.tasks, shares
+        # Within tasks, and of all tasks together: a pooled model or a strength that is chosen for
+        # all tasks makes the rows of one task change the losses of the others.
+        common = (
+            mutual_covariance(changes - most.mean, at, inner.splits, labels.splits, groups, shares)
+            for groups in (labels.tasks, np.zeros_like(labels.tasks))
         )
         bound = (n_splits - 1) * most.error**2 * (most.freedom + 1) / (freedom + 1)
-        return min(max(common, 0.0), bound)
+        return min(max(0.0, *common), bound)
 
     def _gains(self, first: Names, second: Names, labels: HeldLabels) -> Floats | None:
         mine, theirs = (losses_of(self.board, names, labels) for names in (first, second))

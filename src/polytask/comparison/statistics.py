@@ -109,9 +109,8 @@ def mutual_covariance(
     # reverse. To second order both losses change by the same ``u_ij``, so the variance of the mean
     # has the terms ``E[u_ij^2]`` beside those of independent rows. A fold's mean change without
     # the rows of another fold holds the sum of these ``u_ij``, and so does the reverse; all else
-    # that they hold is independent. Their product estimates the covariance. Within a task it is
-    # large; between tasks it is left out, as noise in an estimate that one task hardly changes for
-    # another.
+    # that they hold is independent. Their product estimates the covariance, of rows within tasks;
+    # with one number for all tasks, of all rows.
     n_folds, n_tasks = int(folds.max()) + 1, int(tasks.max()) + 1
     shape = (n_tasks, n_folds, n_folds)
     cells = (tasks[at] * n_folds + folds[at]) * n_folds + others

@@ -28,7 +28,7 @@ from polytask.exceptions import (
 )
 from polytask.linear.problem import Problem, Settings, build_problem
 from polytask.messages import LazyMessage
-from polytask.penalties import L21, OutlierTasks, Parts, Penalty, Shifted, Sum
+from polytask.penalties import L21, Parts, Penalty, Shifted, Sum
 from polytask.solvers import (
     Certificate,
     Solution,
@@ -135,8 +135,7 @@ def keep_parts(estimator: Any, parts: tuple[NDArray[Any], ...], layout: Layout) 
     estimator.coef_parts_ = parts
     found = parts_of(getattr(estimator, "best_penalty_", estimator.penalty))
     members = () if found is None else found[0].members
-    plain = [member.penalty if isinstance(member, Shifted) else member for member in members]
-    own = [U for U, member in zip(parts, plain, strict=True) if isinstance(member, OutlierTasks)]
+    own = [U for U, member in zip(parts, members, strict=True) if member.selects_tasks]
     if own:
         apart = [any(part[columns].any() for part in own) for columns in layout.slices]
         estimator.outlier_tasks_ = estimator.tasks_[np.array(apart, dtype=bool)]

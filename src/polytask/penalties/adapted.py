@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any, Self, final
@@ -156,6 +157,11 @@ class Term(
         return self.by
 
     @property
+    def selects_tasks(self) -> bool:
+        """Whether the function does."""
+        return bool(self.function.selects_tasks)
+
+    @property
     def by_feature(self) -> bool:
         """Whether there are weights or bounds."""
         return self.weights is not None or self.bounds is not None
@@ -182,6 +188,10 @@ class Term(
         free = np.isinf(np.stack(self._tables)).all(axis=(0, 2))
         kept: np.ndarray = rows[free[rows] if len(free) > 1 else np.repeat(free, len(rows))]
         return kept
+
+    def without_terms(self) -> Mapping[str, Penalty]:
+        """Return what is left of the function, adapted likewise."""
+        return {name: self.of(rest) for name, rest in self.function.without_terms().items()}
 
     def with_strength(self, alpha: float) -> Penalty:
         """Return the same with another strength."""

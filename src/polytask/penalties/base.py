@@ -17,7 +17,7 @@ from __future__ import annotations
 
 import numbers
 from abc import ABCMeta, abstractmethod
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Self, TypeVar, final
 
@@ -166,6 +166,14 @@ class Valued(metaclass=Capability):
         # None for any other function.
         return None
 
+    # How it shares rows with an L1 beside it in closed form, if it is a norm that does.
+    beside_entries: Any = None
+
+    @property
+    def selects_tasks(self) -> bool:
+        """Whether all columns of a task vanish together."""
+        return False
+
     @property
     def by_feature(self) -> bool:
         """Whether it has parameters for single features, so that rows of W differ."""
@@ -189,6 +197,10 @@ class Valued(metaclass=Capability):
     def binds_signs(self) -> bool:
         """Whether what is not allowed is a matter of signs and bounds."""
         return False
+
+    def without_terms(self) -> Mapping[str, Any]:
+        """Return what is left without each of its terms, at any strength; empty for one term."""
+        return {}
 
     def of_rows(self, index: Array) -> Any:  # noqa: ANN401 - with the capabilities of the class
         """Return the same function of some rows of W alone."""
@@ -535,6 +547,25 @@ class Mergeable(Proximable):
     @abstractmethod
     def merged(self, other: Valued) -> Mergeable | None:
         """Return the sum with `other` as one proximable penalty, None if there is none."""
+
+
+@capability
+class OfFactors(Valued):
+    """A strength times ``1/2 ||L||_F^2 + sum |S|`` of factors W = L S, least over all of them.
+
+    Factored is the solver for it. Shapes: L (n_features, n_latent), S (n_latent, n_columns).
+    """
+
+    n_latent: int
+
+    @property
+    @abstractmethod
+    def weight(self) -> float:
+        """The strength."""
+
+    @abstractmethod
+    def factored_value(self, L: Array, S: Array) -> float:
+        """Return the value of factors."""
 
 
 @capability

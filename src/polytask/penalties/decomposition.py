@@ -133,7 +133,7 @@ def ridged(penalty: Proximable, ridge: Ridge) -> Proximable:
     return Ridged(penalty, ridge) if ridge.weight else penalty
 
 
-def _ridge(penalty: Penalty) -> Ridge | None:
+def ridge_of(penalty: Penalty) -> Ridge | None:
     """Return an L2 penalty, shifted or not, as a ridge; None for others."""
     plain = penalty.penalty if isinstance(penalty, Shifted) else penalty
     is_ridge = plain.shares == (0.0, 0.0, 1.0) and plain.strength is not None
@@ -171,7 +171,7 @@ def _joined(prox: Sequence[Penalty], ridges: list[Penalty], smooth: list[Penalty
         same = [r for r in ridges if same_point(r.null_point, ridges[0].null_point)]
         smooth = smooth + [r for r in ridges if not any(r is other for other in same)]
         whole = ridges[0].with_strength(sum(r.strength or 0.0 for r in same))
-        ridge = _ridge(whole)
+        ridge = ridge_of(whole)
         if proximable is None and isinstance(whole, Proximable):
             proximable = whole
         elif proximable is not None and ridge is not None:
@@ -241,8 +241,8 @@ def _sorted(penalty: Penalty) -> tuple[list[Penalty], list[Penalty], list[Penalt
     """Return the terms of a penalty: not smooth, ridges, and otherwise smooth."""
     members = penalty.members if isinstance(penalty, Sum) else (penalty,)
     terms = [part for member in members for part in parts_of(member)]
-    ridges = [term for term in terms if _ridge(term) is not None]
-    others = [term for term in terms if _ridge(term) is None]
+    ridges = [term for term in terms if ridge_of(term) is not None]
+    others = [term for term in terms if ridge_of(term) is None]
     smooth: list[Penalty] = [term for term in others if isinstance(term, Smooth)]
     return [term for term in others if not isinstance(term, Smooth)], ridges, smooth
 

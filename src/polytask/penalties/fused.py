@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable
+from collections.abc import Hashable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import final
@@ -16,7 +16,7 @@ from polytask.exceptions import ParameterError
 from polytask.penalties.adapted import finite_limit
 from polytask.penalties.base import Columns, Penalty, RowKernel
 from polytask.penalties.couplings import check_width, checked_order, sequences
-from polytask.penalties.rows import RowNorm, largest_dual_norm, shortened, softened
+from polytask.penalties.rows import L1, RowNorm, largest_dual_norm, shortened, softened
 from polytask.penalties.terms import (
     ALPHA,
     DEFAULT_ALPHA,
@@ -100,6 +100,10 @@ class FusedTasks(RowNorm):
         if self.alpha > 0:
             return 1.0, self.l1 / self.alpha
         return (0.0, 1.0) if self.l1 > 0 else (1.0, 0.0)
+
+    def without_terms(self) -> Mapping[str, Penalty]:
+        """Return what is left without the differences, and without the entries."""
+        return {"FusedTasks": L1(1.0), "L1": self.replace("l1", 0.0)} if self.l1 else {}
 
     def with_strength(self, alpha: float) -> Penalty:
         """Return the penalty with another strength, l1 in proportion."""

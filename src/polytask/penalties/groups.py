@@ -305,6 +305,7 @@ class OutlierTasks(RelativeTerm, NormTerm):
     """
 
     label = "OutlierTasks"
+    selects_tasks = True
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)

@@ -13,14 +13,14 @@ from polytask._linalg import Array, largest, row_norms
 from polytask._registry import saveable
 from polytask.exceptions import DataWarning, IncompatibleError
 from polytask.messages import LazyMessage
-from polytask.penalties.base import Columns
+from polytask.penalties.base import Columns, OfFactors
 from polytask.penalties.terms import ALPHA, FRACTION, RelativeTerm, checked_by
 
 
 @final
 @saveable("penalty.latent_tasks")
 @dataclass(frozen=True, eq=False, repr=False)
-class LatentTasks(RelativeTerm):
+class LatentTasks(RelativeTerm, OfFactors):
     """W = L S: a few latent tasks L, and sparse codes S that say which of them a task draws on.
 
     alpha * (1/2 ||L||_F^2 + sum |S|), minimised over L of shape (n_features, n_latent) and S of
@@ -56,7 +56,7 @@ class LatentTasks(RelativeTerm):
     n_latent: int = field(default=2, metadata=checked_by(positive_integer))
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
     # No strength is proved to make every coefficient vanish.
-    capabilities = frozenset()
+    capabilities = frozenset({OfFactors})
 
     def null_strength(self, gradient: Array) -> float:
         """Return the strength that a fraction refers to, as for uncorrelated features."""

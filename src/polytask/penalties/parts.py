@@ -30,7 +30,7 @@ from polytask.penalties.rows import L1, L21
 from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.spectral import TraceNorm
 from polytask.penalties.sums import Joined
-from polytask.penalties.terms import NormTerm, RelativeTerm, check_exclusive
+from polytask.penalties.terms import RelativeTerm, check_exclusive
 
 
 @final
@@ -96,7 +96,7 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
             return None
         for first, second in (self.members, self.members[::-1]):
             absolute = second.is_norm and second.shares == (1.0, 0.0, 0.0)
-            if absolute and isinstance(first, NormTerm) and first.is_norm and first.beside_entries:
+            if absolute and first.is_norm and first.beside_entries:
                 return _BesideEntries(first, second, first.beside_entries)
         centred = all(member.null_point is None for member in self.members)
         if not centred or not all(isinstance(member, Conjugate) for member in self.members):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from functools import cached_property, reduce
 from typing import Any, final
@@ -40,7 +40,7 @@ from polytask.penalties.base import (
     Valued,
 )
 from polytask.penalties.shared_rows import SharedLengths
-from polytask.penalties.sums import Summed, merge
+from polytask.penalties.sums import Summed, add, merge
 from polytask.penalties.terms import (
     ALPHA,
     FRACTION,
@@ -77,6 +77,13 @@ class Shrinkage(Single, RowSeparable):
         """The numbers a, b and c times alpha."""
         a, b, c = self.mixture
         return self.weight * a, self.weight * b, self.weight * c
+
+    def without_terms(self) -> Mapping[str, Penalty]:
+        """Return what is left without each of the terms."""
+        terms: dict[str, Penalty] = {"L1": L1(1.0), "L21": L21(1.0), "L2": L2(1.0)}
+        kept = [name for name, share in zip(terms, self.mixture, strict=True) if share]
+        rests = {name: [terms[other] for other in kept if other != name] for name in kept}
+        return {name: add(rest) for name, rest in rests.items() if rest}
 
     def sizes(self, W: Array) -> Array:
         """Return the sum of each row at strength 1, of shape (n_rows,)."""
@@ -405,9 +412,10 @@ def _row_dual_norms(Z: Array, ratio: float) -> Array:
 
 def sparse_and_group(penalty: Valued) -> tuple[float, float] | None:
     """Return the strengths of sum |W| and of the row norms, None for other penalties."""
-    if not penalty.is_norm or not isinstance(penalty, Shrinkage):
+    if not penalty.is_norm or penalty.shares is None or not isinstance(penalty, Penalty):
         return None
-    return penalty.strengths[:2]
+    strength = penalty.strength or 0.0
+    return strength * penalty.shares[0], strength * penalty.shares[1]
 
 
 # Newton's method needs a few steps, or as many as the norm has kinks.

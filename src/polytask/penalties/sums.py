@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import Any, Self, final
@@ -124,6 +124,16 @@ class Joined(Operators):
         if not isinstance(changed, Penalty):
             raise ParameterError(sentence(name, repr(self), "a penalty", repr(value)))
         return self.of([*self.members[:i], changed, *self.members[i + 1 :]])
+
+    def without_terms(self) -> Mapping[str, Penalty]:
+        """Return what is left without each member, by the name of its class."""
+        names = [repr(member).partition("(")[0] for member in self.members]
+        found = {}
+        for k, name in enumerate(names):
+            rest = [*self.members[:k], *self.members[k + 1 :]]
+            shown = name if names.count(name) == 1 else f"{name} ({k + 1})"
+            found[shown] = rest[0] if len(rest) == 1 else self.of(rest)
+        return found
 
     @abstractmethod
     def of(self, members: Iterable[Penalty]) -> Penalty:

@@ -24,7 +24,6 @@ from polytask.penalties.base import (
     Proximable,
     Valued,
 )
-from polytask.penalties.shared_rows import SharedNorm
 from polytask.penalties.sums import Operators, unknown_parameter
 
 DEFAULT_FRACTION = 0.1
@@ -276,9 +275,6 @@ class NormTerm(Single, NullStrength, Conjugate, Mergeable):
     @abstractmethod
     def dual_norm(self, Z: Array) -> float:
         """Return the largest <Z, W> over all W of norm at most 1."""
-
-    # How it shares rows with an L1 beside it, if that has a closed form.
-    beside_entries: SharedNorm | None = None
 
     @final
     @property

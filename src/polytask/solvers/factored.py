@@ -15,7 +15,8 @@ from polytask.datafits import Datafit, Evaluation
 from polytask.datafits.base import Array, LinearMap, diagonal_preconditioner
 from polytask.datafits.lanczos import largest_eigenvalue
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import L1, L2, LatentTasks, Penalty
+from polytask.penalties import L1, L2, Penalty
+from polytask.penalties.base import OfFactors
 from polytask.solvers.base import (
     Certificate,
     Solution,
@@ -181,7 +182,7 @@ class Factored(Solver):
 
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
-        if isinstance(penalty, LatentTasks):
+        if isinstance(penalty, OfFactors):
             return refuse_kinks(datafit)
         return f"Factored is for LatentTasks alone, not for {penalty!r}. Use solver='auto'."
 
@@ -196,7 +197,7 @@ class Factored(Solver):
     ) -> Solution:
         """Reach a stationary point; see :meth:`Solver.solve`."""
         refusal = self.accepts(datafit, penalty)
-        if refusal or not isinstance(penalty, LatentTasks):
+        if refusal or not isinstance(penalty, OfFactors):
             raise IncompatibleError(refusal)
         run = _Run(datafit, penalty)
         warm = None if start is None else start.factors
@@ -210,7 +211,7 @@ class Factored(Solver):
         return run.finished(run.polished(min(points, key=_value), tol, max_iter), tol)
 
     def _beginnings(
-        self, datafit: Datafit, penalty: LatentTasks, count: int, ridge: float
+        self, datafit: Datafit, penalty: OfFactors, count: int, ridge: float
     ) -> list[Array]:
         d, k = datafit.shape[0], penalty.n_latent
         W = Newton().solve(datafit, L2(ridge)).W
@@ -243,7 +244,7 @@ def _value(point: _Point) -> float:
 class _Run:
     """One minimisation."""
 
-    def __init__(self, datafit: Datafit, penalty: LatentTasks) -> None:
+    def __init__(self, datafit: Datafit, penalty: OfFactors) -> None:
         self.started = time.perf_counter()
         self.datafit, self.penalty, self.alpha = datafit, penalty, penalty.weight
         self.first: _Point | None = None

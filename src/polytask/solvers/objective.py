@@ -21,7 +21,7 @@ from polytask.penalties import (
     decompose,
 )
 from polytask.penalties.base import NO_ROWS
-from polytask.penalties.decomposition import Ridged
+from polytask.penalties.decomposition import Ridged, ridge_of
 from polytask.penalties.sums import Sum
 from polytask.solvers._free_rows import FreeRows, Index, hessian_of, null_gradient
 from polytask.solvers.base import Certificate, Solution, Status
@@ -264,7 +264,8 @@ class Objective(Minimand):
                 return False
         smooth: object = self.smooth
         members = smooth.members if isinstance(smooth, Sum) else (smooth,)
-        if any(isinstance(member, L2) and member.strength for member in members):
+        ridges = (ridge_of(member) for member in members if isinstance(member, Penalty))
+        if any(ridge is not None and ridge.weight > 0 for ridge in ridges):
             return False
         rows = FreeRows(self.datafit, np.arange(W.shape[0]), self.smooth, None)
         return rows.minimised(W, at, self.evaluate)[2]

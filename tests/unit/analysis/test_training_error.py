@@ -43,8 +43,19 @@ def losses_by_hand(judge, name, fold, rows, train):
     return (plan.study.outcomes.y[rows] - model.predict(held)) ** 2
 
 
-@pytest.mark.parametrize(("seed", "beyond"), [(0, False), (5, True)])
-def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed, beyond):
+def covariance_by_hand(changes, fold, groups):
+    overall, sums = np.mean(list(changes.values())), {}
+    for t in np.unique(groups):
+        for k in np.unique(fold):
+            rows = np.flatnonzero((groups == t) & (fold == k))
+            for other in np.unique(fold):
+                found = [changes[i, other] for i in rows if (i, other) in changes]
+                sums[t, k, other] = len(rows) * (np.mean(found) - overall) if found else 0.0
+    return sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / len(fold)
+
+
+@pytest.mark.parametrize(("seed", "across", "beyond"), [(1, True, False), (5, False, True)])
+def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed, across, beyond):
     judge = judge_of(*identical(np.random.default_rng(seed)))
     plan, chosen = judge.plan, choose_all(judge.board)
     data, scale = plan.study.data, judge.labels.scale[0]
@@ -67,15 +78,10 @@ def test_the_error_has_the_covariance_of_folds_that_fit_each_others_models(seed,
                 for row, change in zip(rows, gains[rows] - gain(k, rows, train), strict=True):
                     changes[row, other] = change
     values = np.array(list(changes.values()))
-    sums = {}
-    for t in range(data.n_tasks):
-        for k in outer:
-            for other in outer:
-                found = [changes[i, other] for i in range(n)
-                         if owners[i] == t and fold[i] == k and (i, other) in changes]  # fmt: skip
-                count = np.sum((owners == t) & (fold == k))
-                sums[t, k, other] = count * (np.mean(found) - values.mean()) if found else 0.0
-    common = sum(value * sums[t, other, k] for (t, k, other), value in sums.items()) / n
+    # The rows of a task, or all rows together.
+    within, whole = (covariance_by_hand(changes, fold, groups) for groups in (owners, 0 * owners))
+    assert (whole > within) == across
+    common = max(within, whole)
     # Each of the other folds changes the losses as much.
     common = min(max(common, 0.0), (len(outer) - 1) * values.var(ddof=1))
     assert (common > values.var(ddof=1)) == beyond

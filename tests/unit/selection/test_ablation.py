@@ -15,8 +15,11 @@ from polytask.penalties import (
     TraceNorm,
     dirty,
     toward_mean,
+    weighted,
 )
-from polytask.selection.ablation import ablations, without_terms
+from polytask.selection.ablation import ablations
+
+HEAVY = weighted(L21(1.0), [1, 2])
 
 
 @pytest.mark.parametrize(
@@ -28,6 +31,8 @@ from polytask.selection.ablation import ablations, without_terms
         (ElasticNet(2.0), {"L1": L2(1.0), "L2": L1(1.0)}),
         (FusedTasks(1.0, l1=0.3), {"FusedTasks": L1(1.0), "L1": FusedTasks(1.0)}),
         (FusedTasks(1.0), {}),
+        (ElasticNet(2.0, l1_ratio=1.0), {}),
+        (weighted(SparseGroup(2.0), [1, 2]), {"L1": HEAVY, "L21": weighted(L1(1.0), [1, 2])}),
         (L21(), {}),
         (
             L21(0.5) + L1(0.2) + L2(0.1),
@@ -45,11 +50,11 @@ from polytask.selection.ablation import ablations, without_terms
     ids=repr,
 )
 def test_what_is_left_of_a_penalty(penalty, rests):
-    assert without_terms(penalty) == rests
+    assert penalty.without_terms() == rests
 
 
 def test_terms_of_one_name_are_told_apart():
-    assert list(without_terms(Parts([L21(1.0), L21(0.5)]))) == ["L21 (1)", "L21 (2)"]
+    assert list(Parts([L21(1.0), L21(0.5)]).without_terms()) == ["L21 (1)", "L21 (2)"]
 
 
 def test_a_search_of_several_keeps_those_without_the_term_and_each_once():

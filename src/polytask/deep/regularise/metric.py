@@ -255,6 +255,8 @@ def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None
 
 def in_metric(penalty: Proximable) -> bool:
     """Tell whether `prox_in_metric` knows the minimiser for a penalty."""
+    if penalty.forbids:
+        return False
     if isinstance(penalty, GroupNormSum):
         # Only entries stay entries when a group is shortened by unequal shares.
         return isinstance(penalty.rows, L1)
@@ -286,7 +288,10 @@ def prox_in_metric(
 @prox_in_metric.register(L21)
 @prox_in_metric.register(SparseGroup)
 def _(penalty: Any, W: Tensor, scale: Tensor, step: float) -> Tensor:  # noqa: ANN401
-    sparse, group = sparse_and_group(penalty) or (0.0, 0.0)
+    strengths = sparse_and_group(penalty)
+    if strengths is None:
+        raise no_metric(penalty)
+    sparse, group = strengths
     # By entries first, then by rows: exact in a diagonal metric as it is without one.
     rows = soft_threshold(W, step * sparse / scale) if sparse else W
     if not group:

@@ -15,6 +15,7 @@ from polytask.deep.regularise.penalties import smooth_prox_split  # noqa: E402
 from polytask.exceptions import IncompatibleError  # noqa: E402
 from polytask.penalties import (  # noqa: E402
     L1,
+    L2,
     L21,
     Columns,
     GroupNorm,
@@ -113,6 +114,19 @@ def test_the_metric_is_that_of_the_step_just_taken(kind, amsgrad):
         threshold = 0.4 / scale
         known = torch.sign(moved) * (moved.abs() - threshold).clamp(min=0)
         np.testing.assert_allclose(layer.weight.detach(), known, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("penalty", [L21(0.1, radius=1.0), L2(0.1, radius=1.0)], ids=repr)
+def test_a_bound_on_a_norm_is_refused_with_adam_and_met_with_sgd(penalty):
+    layer = nn.Linear(5, 4)
+    adam, sgd = torch.optim.Adam(layer.parameters()), torch.optim.SGD(layer.parameters(), lr=0.1)
+    layer(torch.ones(1, 5)).sum().backward()
+    adam.step()
+    with pytest.raises(IncompatibleError, match="metric of Adam"):
+        proximal_step([(layer, penalty)], adam)
+    sgd.step()
+    proximal_step([(layer, penalty)], sgd)
+    assert np.isfinite(penalty.value(layer.weight.detach().numpy().T))
 
 
 def test_spectral_penalties_are_refused_with_adam():
