@@ -6,9 +6,8 @@ import json
 import os
 from collections.abc import Hashable, Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,13 +84,8 @@ class Card:
         stem = stem.with_suffix("") if stem.suffix in (".md", ".json") else stem
         files = stem.with_name(stem.name + ".md"), stem.with_name(stem.name + ".json")
         for file, text in zip(files, (self.markdown, self.json), strict=True):
-            content = text.encode("utf-8", "backslashreplace")
-            write_whole(file, partial(_write, content))
+            write_whole(file, text.encode("utf-8", "backslashreplace"))
         return files
-
-
-def _write(content: bytes, out: BinaryIO) -> None:
-    out.write(content)
 
 
 def describe_data(data: TaskData) -> DataCard:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, BinaryIO, TypeGuard
+from typing import TYPE_CHECKING, Any, TypeGuard
 
 from polytask.cli.console import note
 from polytask.cli.files import Source
@@ -258,10 +258,7 @@ def _write_file(path: str | os.PathLike[str], content: bytes) -> None:
     """Write a file, whole or not at all."""
     from polytask.io.atomic import write_whole
 
-    def write(file: BinaryIO) -> None:
-        file.write(content)
-
-    write_whole(path, write)
+    write_whole(path, content)
 
 
 def write_json(path: str | os.PathLike[str], content: object) -> None:

@@ -31,28 +31,19 @@ if TYPE_CHECKING:
     from polytask.deep.training.loop import fit_network
     from polytask.deep.training.settings import Training
 
-_HOMES = {
-    "DeepMultiTaskClassifier": "estimators",
-    "DeepMultiTaskModel": "estimators",
-    "DeepMultiTaskRegressor": "estimators",
-    "IgnoreIndex": "tasks",
-    "History": "training.history",
-    "MLP": "network",
-    "Modalities": "modalities",
-    "Penalties": "regularise",
-    "Sums": "trainable",
-    "Task": "tasks",
-    "TaskNetwork": "tasks",
-    "Trainable": "trainable",
-    "Training": "training.settings",
-    "TrainingResult": "training.history",
-    "backward": "balancing",
-    "evaluate": "tasks",
-    "final_phase": "regularise",
-    "fit_network": "training.loop",
-    "labelled": "tasks",
-    "proximal_step": "regularise",
+_NAMES = {
+    "balancing": ("backward",),
+    "estimators": ("DeepMultiTaskClassifier", "DeepMultiTaskModel", "DeepMultiTaskRegressor"),
+    "modalities": ("Modalities",),
+    "network": ("MLP",),
+    "regularise": ("Penalties", "final_phase", "proximal_step"),
+    "tasks": ("IgnoreIndex", "Task", "TaskNetwork", "evaluate", "labelled"),
+    "trainable": ("Sums", "Trainable"),
+    "training.history": ("History", "TrainingResult"),
+    "training.loop": ("fit_network",),
+    "training.settings": ("Training",),
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names}
 # What names of 0.1 are called now.
 _RENAMED = {"Except": "IgnoreIndex"}
 _PACKAGES = ("adapting", "balancing", "recording", "sampling", "sharing")

@@ -16,8 +16,9 @@ Inputs = Mapping[str, Tensor | None]
 class Modalities(nn.Module):
     """A trunk for a dictionary of inputs: each through its encoder, then fused.
 
-    An input that is missing is represented by a vector that is learned for its modality. It may
-    be missing for the whole batch (its name is absent, or None) or for some rows (NaN in a row).
+    An input, a tensor of shape (n, ...), that is missing is represented by a vector that is
+    learned for its modality. It may be missing for the whole batch (its name is absent, or None)
+    or for some rows (NaN in a row).
     Hiding inputs at random while training (`hide`) teaches the network to do without them.
 
     Parameters
@@ -105,12 +106,7 @@ class Modalities(nn.Module):
         )
 
     def forward(self, x: Inputs) -> Tensor:
-        """Return the representation of every row.
-
-        Parameters
-        ----------
-        x : mapping of str to Tensor of shape (n, ...) or None
-            The inputs; NaN in a row means that this input of the row is missing.
+        """Return the representation of every row; x is described in the class.
 
         Raises
         ------

@@ -6,8 +6,8 @@ import copy
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any, Self
+from dataclasses import KW_ONLY, dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,7 +16,7 @@ from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
 from polytask._checks import number, one_of, positive_integer, sentence
-from polytask._registry import State, saveable
+from polytask._registry import saveable
 from polytask.data import TableEncoder
 from polytask.deep.balancing import LinearHeads, OwnRows, Route, Shared
 from polytask.deep.keras_models import as_module, precision_of
@@ -153,6 +153,7 @@ NORMS: Mapping[str, Callable[[int, int], nn.Module]] = {
 
 
 @saveable("deep.mlp")
+@dataclass(eq=False, repr=False)
 class MLP(BaseEstimator):
     """A multilayer perceptron: linear map, norm, activation and dropout per layer.
 
@@ -179,37 +180,18 @@ class MLP(BaseEstimator):
     MLP(dropout=0.1, widths=(64, 32))
     """
 
-    def __init__(
-        self,
-        widths: Sequence[int] = (128, 128),
-        *,
-        activation: str = "relu",
-        dropout: float = 0.0,
-        norm: str | None = None,
-        embedding: int | None = None,
-    ) -> None:
-        self.widths = widths
-        self.activation = activation
-        self.dropout = dropout
-        self.norm = norm
-        self.embedding = embedding
+    widths: Sequence[int] = (128, 128)
+    _: KW_ONLY
+    activation: str = "relu"
+    dropout: float = 0.0
+    norm: str | None = None
+    embedding: int | None = None
 
     def build(self, n_features: int, blocks: Sequence[Block] = (), n_tasks: int = 1) -> nn.Module:
         """Return the module for rows of shape (n, n_features), with weights just drawn.
 
-        Parameters
-        ----------
-        n_features : int
-            Features of a row.
-        blocks : sequence of (int, int), default=()
-            Where the indicators of each categorical column begin and end.
-        n_tasks : int, default=1
-            Number of tasks, for a norm of their own.
-
-        Raises
-        ------
-        ParameterError
-            If a setting is outside its set.
+        Blocks say where the indicators of each categorical column begin and end; the number of
+        tasks is for a norm of their own. A setting outside its set is a ParameterError.
         """
         self._check()
         layers: list[nn.Module] = []
@@ -244,15 +226,6 @@ class MLP(BaseEstimator):
             raise ParameterError(sentence("widths", "MLP", allowed, repr(self.widths)))
         for units in self.widths:
             positive_integer(units, "widths", "MLP")
-
-    def to_state(self) -> State:
-        """Return the settings."""
-        return {**self.get_params(), "widths": tuple(self.widths)}
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the description from :meth:`to_state`."""
-        return cls(**state)
 
 
 class Network(Trainable):

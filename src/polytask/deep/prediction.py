@@ -224,7 +224,7 @@ class DeepTasks:
                 return np.asarray(values.toarray() if is_sparse(values) else values)
             return self._computed(values, task)
         # The rows of a query have the same representation for all of its tasks.
-        return X.remember("features", lambda values: self._computed(values, task))
+        return X.remember(lambda values: self._computed(values, task))
 
     def _computed(self, X: Any, task: int) -> Array:  # noqa: ANN401 - dense or sparse
         place = self.plan.place(next(self.network.parameters()).device)

@@ -301,7 +301,7 @@ class CachedRows:
 
     def __init__(self, values: Any) -> None:  # noqa: ANN401 - dense or sparse
         self.values = values
-        self._known: dict[str, Array] = {}
+        self._known: Array | None = None
         self._source: tuple[CachedRows, Any] | None = None
 
     @property
@@ -322,15 +322,15 @@ class CachedRows:
         part._source = self, rows
         return part
 
-    def remember(self, name: str, compute: Callable[[Any], Array]) -> Array:
+    def remember(self, compute: Callable[[Any], Array]) -> Array:
         """Return what a function gives for each row, computed once for all rows of the query."""
         if self._source is not None:
             whole, rows = self._source
-            part: Array = whole.remember(name, compute)[rows]
+            part: Array = whole.remember(compute)[rows]
             return part
-        if name not in self._known:
-            self._known[name] = compute(self.values)
-        return self._known[name]
+        if self._known is None:
+            self._known = compute(self.values)
+        return self._known
 
 
 class DeepReading(Reading):

@@ -192,13 +192,7 @@ class TaskNetwork(Trainable):
         return [p for p in self.sharing.parameters() if p.requires_grad]
 
     def parts(self, batch: object) -> tuple[Any, Mapping[Hashable, Any]]:
-        """Return the inputs and targets of a batch, or refuse it.
-
-        Raises
-        ------
-        DataError
-            If it is no such pair, or has targets of no task.
-        """
+        """Return the inputs and targets of a batch; refuse what is no such pair."""
         pair = batch if isinstance(batch, list | tuple) and len(batch) == 2 else (None, None)
         inputs, targets = pair
         if not isinstance(targets, Mapping):

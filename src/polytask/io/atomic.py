@@ -12,8 +12,8 @@ from typing import BinaryIO
 from polytask.exceptions import DataError
 
 
-def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None]) -> None:
-    """Write a file under another name in the same folder, then put it in place."""
+def write_whole(path: str | os.PathLike[str], content: bytes | Callable[[BinaryIO], None]) -> None:
+    """Write bytes, or what a function writes, under another name, then put it in place."""
     target = Path(os.path.realpath(path))
     if target.is_dir():
         raise DataError(f"Cannot write {os.fspath(path)}: it is a folder.")
@@ -21,7 +21,13 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None])
         raise DataError(f"Cannot write {os.fspath(path)}: there is no folder {target.parent}.")
     part = target.with_name(f".{secrets.token_hex(8)}.part")
     try:
-        _fill(part, write)
+        with part.open("xb") as file:
+            if isinstance(content, bytes):
+                file.write(content)
+            else:
+                content(file)
+            file.flush()
+            os.fsync(file.fileno())
         os.replace(part, target)
     except BaseException as error:
         # An interrupt leaves nothing behind either.
@@ -32,10 +38,3 @@ def write_whole(path: str | os.PathLike[str], write: Callable[[BinaryIO], None])
                 f"Cannot write {os.fspath(path)}: {error.strerror or error}. Nothing was changed."
             ) from error
         raise
-
-
-def _fill(part: Path, write: Callable[[BinaryIO], None]) -> None:
-    with part.open("xb") as file:
-        write(file)
-        file.flush()
-        os.fsync(file.fileno())

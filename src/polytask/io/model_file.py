@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import numpy as np
 import scipy
@@ -226,12 +226,7 @@ def save(model: BaseEstimator, path: str | os.PathLike[str]) -> None:
     --------
     load : The reverse.
     """
-    content = model_bytes(model)
-
-    def write(file: BinaryIO) -> None:
-        file.write(content)
-
-    write_whole(path, write)
+    write_whole(path, model_bytes(model))
 
 
 def versions() -> dict[str, str]:

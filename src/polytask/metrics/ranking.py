@@ -28,24 +28,13 @@ class _Ties(NamedTuple):
     positive: Array
     negative: Array
 
-    @classmethod
-    def of(cls, positive: Mask, score: NDArray[np.floating], weight: Array | None) -> _Ties:
-        mass = np.ones(len(score)) if weight is None else weight
-        order = np.argsort(score, kind="stable")
-        ascending, hit, mass = score[order], positive[order], mass[order]
-        starts = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
-        total = np.add.reduceat(mass, starts)
-        own = np.add.reduceat(mass * hit, starts)
-        return cls(own, total - own)
-
 
 def roc_auc(positive: Mask, score: NDArray[np.floating], weight: Array | None = None) -> float:
     """Area under the ROC curve: the share of pairs that the score orders rightly."""
     # Shapes: positive (n,), score (n,), weight (n,).
-    seen = _counted(positive, score, weight)
-    if seen is None:
+    ties = _ties(positive, score, weight)
+    if ties is None:
         return float("nan")
-    ties = _Ties.of(*seen)
     below = np.cumsum(ties.negative) - 0.5 * ties.negative
     return float(ties.positive @ below / (ties.positive.sum() * ties.negative.sum()))
 
@@ -55,10 +44,9 @@ def average_precision(
 ) -> float:
     """Precision at each threshold, averaged by the positive rows that it adds."""
     # Shapes: positive (n,), score (n,), weight (n,).
-    seen = _counted(positive, score, weight)
-    if seen is None:
+    ties = _ties(positive, score, weight)
+    if ties is None:
         return float("nan")
-    ties = _Ties.of(*seen)
     found = ties.positive[::-1]
     precision = np.cumsum(found) / np.cumsum(found + ties.negative[::-1])
     return float(found @ precision / found.sum())
@@ -83,12 +71,16 @@ def calibration_error(
     return float(np.abs(excess).sum() / total)
 
 
-def _counted(
-    positive: Mask, score: NDArray[np.floating], weight: Array | None
-) -> tuple[Mask, NDArray[np.floating], Array | None] | None:
-    """Return the rows of weight above zero; None if they are of one sort or cannot be ordered."""
-    if weight is not None:
-        seen = weight > 0
-        positive, score, weight = positive[seen], score[seen], weight[seen]
-    one_sort = not positive.any() or bool(positive.all())
-    return None if one_sort or np.isnan(score).any() else (positive, score, weight)
+def _ties(positive: Mask, score: NDArray[np.floating], weight: Array | None) -> _Ties | None:
+    """Return rows of weight above zero by score; None if of one sort or without an order."""
+    mass = np.ones(len(score)) if weight is None else weight
+    seen = mass > 0
+    positive, score, mass = positive[seen], score[seen], mass[seen]
+    if not positive.any() or positive.all() or np.isnan(score).any():
+        return None
+    order = np.argsort(score, kind="stable")
+    ascending, hit, mass = score[order], positive[order], mass[order]
+    starts = np.flatnonzero(np.r_[True, ascending[1:] != ascending[:-1]])
+    total = np.add.reduceat(mass, starts)
+    own = np.add.reduceat(mass * hit, starts)
+    return _Ties(own, total - own)

@@ -118,11 +118,14 @@ class Explained:
 
     def of_task(self, held: HeldOut) -> float:
         """Return the share explained in one task."""
-        return _share([held])
+        return self.of_tasks([held])
 
     def of_tasks(self, parts: Sequence[HeldOut]) -> float:
         """Return the share explained over the rows of all tasks together."""
-        return _share(parts)
+        null = sum(weighted_sum(held.baseline_losses(), held.weight) for held in parts)
+        if null <= sum(rounding(held) for held in parts):
+            return float("nan")
+        return 1.0 - sum(weighted_sum(held.losses(), held.weight) for held in parts) / null
 
 
 def mean_over_tasks(summary: Summary, parts: Sequence[HeldOut]) -> float:
@@ -159,13 +162,6 @@ def explained_rows(held: HeldOut) -> Array:
     if null <= rounding(held):
         return np.full(len(held.y), np.nan)
     return 1.0 - held.losses() * (held.total / null)
-
-
-def _share(parts: Sequence[HeldOut]) -> float:
-    null = sum(weighted_sum(held.baseline_losses(), held.weight) for held in parts)
-    if null <= sum(rounding(held) for held in parts):
-        return float("nan")
-    return 1.0 - sum(weighted_sum(held.losses(), held.weight) for held in parts) / null
 
 
 def rounding(held: HeldOut) -> float:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import BinaryIO, Protocol
+from typing import Protocol
 
 from polytask.exceptions import DataError, ParameterError
 from polytask.io.atomic import write_whole
@@ -91,8 +91,4 @@ def _write(result: Reportable, path: Path, lang: str) -> None:
         text = result.to_json() + "\n"
     else:
         text = (page if suffix == ".html" else markdown)(result.document(lang))
-
-    def write(file: BinaryIO) -> None:
-        file.write(text.encode("utf-8"))
-
-    write_whole(path, write)
+    write_whole(path, text.encode("utf-8"))

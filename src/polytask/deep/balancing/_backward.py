@@ -46,9 +46,8 @@ def backward(
     ``sum_t w_t s_t loss_t`` over the tasks present. A balancer of losses weighs it for all
     parameters. A balancer of gradients weighs what reaches `shared` and everything below it;
     the parameters of single tasks get the gradient of their own term ``s_t loss_t``, as in the
-    papers that define these methods (a head has no conflict to resolve, and weights of very
-    different size would only change its learning rate). GradNorm is defined on the losses, so
-    its weights reach the heads too.
+    papers that define these methods. GradNorm is defined on the losses, so its weights reach
+    the heads too.
 
     Parameters
     ----------
@@ -56,10 +55,9 @@ def backward(
         Mean losses of the tasks present; of a mapping ``{name: loss}`` in its order. A step
         without any task adds nothing.
     shared : Tensor, iterable of Tensor, or Route, default=None
-        What the tasks share. The shared representation (feature level), or the parameters of
-        the trunk (parameter level; several times dearer). ``LinearHeads``, ``OwnInputs`` and
-        ``OwnRows`` describe a representation whose gradients cost less; ``Parameters`` the
-        parameters below a representation, at less cost too. Balancers of losses do not use it.
+        What the tasks share: the representation, or the parameters of the trunk, which is
+        several times dearer. ``LinearHeads``, ``OwnInputs``, ``OwnRows`` and ``Parameters``
+        describe what costs less. Balancers of losses do not use it.
     balancer : LossBalancer, GradientBalancer or StatefulBalancer, default=None
         How to weigh; None: :class:`Equal`. One that remembers something is given as a
         :class:`StatefulBalancer`.

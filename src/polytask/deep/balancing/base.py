@@ -74,12 +74,7 @@ class LossBalancer(Protocol):
     def start(self, n_tasks: int, like: Tensor) -> State:
         """Return the state before the first step; an empty one if nothing is remembered.
 
-        Parameters
-        ----------
-        n_tasks : int
-            Number of tasks.
-        like : Tensor
-            A tensor whose dtype and device the state takes.
+        It takes the dtype and device of the tensor `like`.
         """
         ...
 
@@ -116,21 +111,14 @@ class GradientBalancer(Protocol):
         ...
 
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
-        """Return the weights and the next state.
+        """Return the weights and the next state, as :meth:`LossBalancer.weigh_losses` does.
 
         Parameters
         ----------
-        losses : Tensor of shape (k,)
-            Losses of the tasks present, detached and finite, k >= 1.
+        losses, state
+            As there.
         gramian : Tensor of shape (k, k)
             Inner products of the gradients of these losses, finite.
-        state : State
-            The state of these tasks.
-
-        Returns
-        -------
-        tuple of Tensor of shape (k,) and State
-            Weights and the state to go on with.
         """
         ...
 
@@ -140,15 +128,7 @@ class Observer(Protocol):
     """A balancer of losses that learns from what a step did to the losses of its batch."""
 
     def observe_losses(self, losses: Tensor, state: State) -> State:
-        """Return the next state.
-
-        Parameters
-        ----------
-        losses : Tensor of shape (k,)
-            Losses of the tasks present in the last batch, after the step.
-        state : State
-            The state of these tasks.
-        """
+        """Return the next state of the tasks of the last batch; losses (k,) after its step."""
         ...
 
 
@@ -341,12 +321,7 @@ class StatefulBalancer:
         return {name: value.clone() for name, value in named.items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Go on from what :meth:`state_dict` returned.
-
-        Parameters
-        ----------
-        state : mapping from str to Tensor
-            The entries, all of them or none at all.
+        """Go on from what :meth:`state_dict` returned, or from the start if it is empty.
 
         Raises
         ------

@@ -309,16 +309,11 @@ class TorchJD(Stateless):
             raise ImportError(
                 'TorchJD is not installed: run pip install "polytask[torchjd]".'
             ) from error
-        if not isinstance(self.weighting, aggregation.Weighting):
-            allowed = "a weighting of torchjd.aggregation"
-            raise IncompatibleError(
-                sentence("weighting", "TorchJD", allowed, repr(self.weighting))
-            )
-        if hasattr(self.weighting, "reset"):
-            allowed = "one that remembers nothing"
-            raise IncompatibleError(
-                sentence("weighting", "TorchJD", allowed, repr(self.weighting))
-            )
+        known = isinstance(self.weighting, aggregation.Weighting)
+        if not known or hasattr(self.weighting, "reset"):
+            allowed = "a weighting of torchjd.aggregation that remembers nothing"
+            got = repr(self.weighting)
+            raise IncompatibleError(sentence("weighting", "TorchJD", allowed, got))
 
     def weigh_gradients(self, losses: Tensor, gramian: Tensor, state: State) -> Weighed:
         """Return the weights of TorchJD."""

@@ -1,4 +1,4 @@
-"""The end of training: proximal gradient steps on the penalised layers until they stand still."""
+"""The end of training: proximal gradient steps on the penalised layers until convergence."""
 
 from __future__ import annotations
 
@@ -117,7 +117,8 @@ class _Descent:
         self.ahead = self.point
         self.objective = self._smooth(self.point) + self._cost(self.point)
 
-    def _write(self, point: _Point) -> None:
+    def write(self, point: _Point) -> None:
+        """Put a point into the parameters."""
         for block, W in zip(self.blocks, point, strict=True):
             block.matrix.write(W)
 
@@ -125,13 +126,13 @@ class _Descent:
         return sum(block.cost(W) for block, W in zip(self.blocks, point, strict=True))
 
     def _smooth(self, point: _Point) -> float:
-        self._write(point)
+        self.write(point)
         with torch.no_grad():
             return float(self.loss())
 
     def _slope(self, point: _Point) -> tuple[float, _Point]:
         """Return the smooth part at a point and its gradient."""
-        self._write(point)
+        self.write(point)
         found = self.loss()
         parameters = [p for block in self.blocks for p in block.matrix.parameters]
         if not isinstance(found, Tensor) or not found.requires_grad:
@@ -182,10 +183,6 @@ class _Descent:
         """Tell whether what is left to gain, if convex, is below a share of the objective."""
         reach = max(_norm(self.point), _norm(self.ahead))
         return self.residual * reach <= tol * abs(self.objective)
-
-    def finish(self) -> None:
-        """Leave the parameters at the last point."""
-        self._write(self.point)
 
 
 def _residuals(penalties: Penalties, loss: Callable[[], Tensor | float]) -> dict[str, float]:
@@ -271,7 +268,7 @@ def final_phase(
             status = Status.STALLED
         elif descent.ends(tol):
             status = Status.CONVERGED
-    descent.finish()
+    descent.write(descent.point)
     found = FinalPhase(descent.objective, _residuals(penalties, smooth), n_iter, status)
     if not status.ok:
         left = f"{max(found.residual.values(), default=0.0):.2g}"

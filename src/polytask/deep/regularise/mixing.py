@@ -189,13 +189,10 @@ def mixup(
     The input becomes s x_i + (1 - s) x_j with a share s drawn from Beta(alpha, alpha) for each
     row [1]_. Labels are never mixed: the mixed row counts with weight s for label i and with
     weight 1 - s for label j, which is the mixed label for every loss that is linear in it and
-    has a meaning for every other. So every loss, metric, mask and sample weight works as it is,
-    at the price of twice as many rows. With equal weights and partners in the same task the sum of
-    the weights of a task stays what it was.
+    has a meaning for every other, at the price of twice as many rows.
 
-    Within tasks j is a row of the task of i. Across tasks j is any row, and the mixed row then
-    counts for both: the prediction for the task of i is compared with label i, that for the task
-    of j with label j; nothing is compared with a label of another task. In the targets form,
+    Within tasks j is a row of the task of i. Across tasks j is any row: the prediction for the
+    task of i is compared with label i, that for the task of j with label j. In the targets form,
     where every row belongs to all tasks (`task` is None), both are the same.
 
     Not for inputs where a point between two is no possible input (one-hot categories).

@@ -64,11 +64,6 @@ class SmoothProxSplit:
     smooth: Smooth | None
     proximable: Proximable | None
 
-    def value(self, W: Tensor) -> float:
-        """Return the value of both at W, of shape (n_features, n_columns)."""
-        parts = (self.smooth, self.proximable)
-        return sum(float(part.value(W)) for part in parts if part is not None)
-
 
 def _proximable(terms: list[Penalty], penalty: Penalty) -> Proximable | None:
     """Return terms that are not smooth as one with a prox, or refuse."""
@@ -136,17 +131,7 @@ def smooth_value(W: Tensor, penalty: Smooth) -> Tensor:
 @final
 @dataclass(frozen=True, eq=False)
 class PenaltyTerm:
-    """A penalty on one matrix of a network.
-
-    Attributes
-    ----------
-    name : str
-        The name under which it was asked for; several terms may have one name.
-    matrix : Matrix
-        The parameters.
-    split : SmoothProxSplit
-        The penalty as a part for the loss and a part for the proximal step.
-    """
+    """A penalty on one matrix of a network, under the name by which it was asked for."""
 
     name: str
     matrix: Matrix
@@ -172,45 +157,20 @@ class PenaltyTerm:
         moved = part.prox(W, step) if scale is None else prox_in_metric(part, W, scale, step)
         self.matrix.write(moved)
 
-    def check(self, optimizers: Sequence[object]) -> None:
-        """Refuse optimisers that cannot apply the part with a prox."""
-        part = self.split.proximable
-        if part is not None and self._beyond(optimizers, part):
-            raise no_metric(part)
-
     def applicable(self, optimizers: Sequence[object]) -> PenaltyTerm:
         """Return the term, without the part with a prox if optimisers cannot apply it."""
         part = self.split.proximable
-        if part is None or not self._beyond(optimizers, part):
+        # Nothing is applied to a frozen layer.
+        if part is None or self.matrix.frozen:
+            return self
+        self.matrix.require_free()
+        if in_metric(part) or not adapts(optimizers, self.matrix):
             return self
         return PenaltyTerm(self.name, self.matrix, SmoothProxSplit(self.split.smooth, None))
 
-    def _beyond(self, optimizers: Sequence[object], part: Proximable) -> bool:
-        """Tell whether optimisers cannot apply a part; nothing is applied to a frozen layer."""
-        if self.matrix.frozen:
-            return False
-        self.matrix.require_free()
-        return adapts(optimizers, self.matrix) and not in_metric(part)
-
     @torch.no_grad()
     def residual(self, step: float) -> float:
-        """Return how far the matrix is from stationary, from the present ``.grad``.
-
-        Parameters
-        ----------
-        step : float
-            The step of the prox, > 0.
-
-        Returns
-        -------
-        float
-            ||W - prox(W - step * gradient)|| / step; 0 of what is frozen.
-
-        Raises
-        ------
-        ParameterError
-            If there is no gradient.
-        """
+        """Return ||W - prox(W - step * gradient)|| / step, 0 of what is frozen."""
         if self.matrix.frozen:
             return 0.0
         gradient = self.matrix.gradient()
@@ -327,8 +287,7 @@ class Penalties:
         columns: Columns | None = None,
         feature_names: Sequence[str] | None = None,
     ) -> None:
-        heads = columns or getattr(network, "columns", None)
-        bound = {HEADS: heads}
+        bound = {HEADS: columns or getattr(network, "columns", None)}
         named = {INPUT: feature_names}
         found = [
             term(name, matrix, penalty, bound.get(name), named.get(name))
@@ -361,45 +320,22 @@ class Penalties:
             found.proximal_step(*optimizers)
 
     def check(self, *optimizers: object) -> None:
-        """Refuse, before any work, optimisers that cannot apply the penalties.
-
-        Parameters
-        ----------
-        *optimizers : torch.optim.SGD, Adam or AdamW
-            Those that will train the network.
-
-        Raises
-        ------
-        IncompatibleError
-            As :func:`proximal_step` would.
-        """
+        """Refuse, before any work, what :func:`proximal_step` would refuse."""
         for name in self.names:
             own = [found.matrix for found in self.terms if found.name == name]
             require_held(optimizers, name, [p for matrix in own for p in matrix.parameters])
         for found in self.terms:
-            found.check(optimizers)
+            part = found.split.proximable
+            if part is not None and found.applicable(optimizers) is not found:
+                raise no_metric(part)
 
     def applicable(self, *optimizers: object) -> Penalties:
         """Return the penalties without what the optimisers cannot apply.
 
         What is left out is for a :func:`~polytask.deep.regularise.final_phase` with all
         penalties: ``during = penalties.applicable(optimizer)``, training with these, then
-        ``final_phase(penalties, loss)``.
-
-        Parameters
-        ----------
-        *optimizers : torch.optim.SGD, Adam or AdamW
-            Those that will train the network.
-
-        Returns
-        -------
-        Penalties
-            These very penalties if all can be applied.
-
-        Raises
-        ------
-        IncompatibleError
-            If an optimiser is another one, or none holds the parameters of a penalty.
+        ``final_phase(penalties, loss)``. These very penalties if all can be applied; optimisers
+        and errors are those of :func:`proximal_step`.
         """
         left = tuple(found.applicable(optimizers) for found in self.terms)
         if all(one is other for one, other in zip(left, self.terms, strict=True)):
@@ -413,7 +349,8 @@ class Penalties:
         """Return the value of the penalty of each name, smooth or not."""
         total = dict.fromkeys(self.names, 0.0)
         for found in self.terms:
-            total[found.name] += found.split.value(found.matrix.value())
+            W, parts = found.matrix.value(), (found.split.smooth, found.split.proximable)
+            total[found.name] += sum(float(part.value(W)) for part in parts if part is not None)
         return total
 
     @torch.no_grad()
@@ -443,12 +380,7 @@ class Penalties:
         -------
         dict from str to float
             ||W - prox(W - step * gradient)||_F / step over all layers of a name: without a prox
-            the norm of the gradient.
-
-        Raises
-        ------
-        ParameterError
-            If there is no gradient.
+            the norm of the gradient. Refused with ParameterError where there is none.
         """
         step = positive(step, "step", "residual")
         squares = dict.fromkeys(self.names, 0.0)

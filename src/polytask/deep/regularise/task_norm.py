@@ -82,19 +82,7 @@ class TaskBatchNorm1d(nn.Module):
         self.n_batches.zero_()
 
     def forward(self, x: Tensor, task: Tensor) -> Tensor:
-        """Return normalised rows.
-
-        Parameters
-        ----------
-        x : Tensor of shape (n, n_features)
-            Rows.
-        task : LongTensor of shape (n,)
-            The task of each row; -1 for one that was not there in training.
-
-        Returns
-        -------
-        Tensor of shape (n, n_features)
-        """
+        """Return rows x (n, n_features) normalised by task (n,), -1 for an unseen one."""
         if x.ndim != 2 or x.shape[1] != self.n_features:
             allowed = f"rows of shape (n, {self.n_features})"
             got = tuple(x.shape)
@@ -120,10 +108,9 @@ class TaskBatchNorm1d(nn.Module):
             return mean, var
         count, batch_mean, batch_var = self._of_batch(x, place)
         enough = (count > 1)[:, None]
-        common_mean, common_var = batch_mean[-1], batch_var[-1]
         if len(x) > 1:
-            mean = torch.where(known, mean, common_mean)
-            var = torch.where(known, var, common_var)
+            mean = torch.where(known, mean, batch_mean[-1])
+            var = torch.where(known, var, batch_var[-1])
             # An unseen task in training is the batch's, whatever has been seen before.
             enough[-1] = True
         mean = torch.where(enough, batch_mean, mean)
@@ -176,15 +163,7 @@ class TaskSequential(nn.Sequential):
     takes_task = True
 
     def forward(self, x: Any, task: Tensor) -> Any:  # type: ignore[override]  # noqa: ANN401
-        """Return the output of the last layer.
-
-        Parameters
-        ----------
-        x : Tensor, or what the first layer takes
-            The inputs.
-        task : LongTensor of shape (n,)
-            The task of each row; -1 for one that was not there in training.
-        """
+        """Return the output of the last layer; tasks (n,), -1 for an unseen one."""
         for layer in self:
             x = layer(x, task) if getattr(layer, "takes_task", False) else layer(x)
         return x

@@ -25,6 +25,38 @@ from polytask.deep.sharing.base import Inputs, count_rows, representation, take
 from polytask.exceptions import IncompatibleError
 
 
+@final
+@dataclass(frozen=True)
+class Groups:
+    """Rows in groups of equal size, each of one copy."""
+
+    # Shapes: which (n_groups,), counts (n_groups,), slots (n,).
+
+    which: Tensor | None
+    counts: Tensor
+    size: int
+    slots: Tensor
+
+    @classmethod
+    def of(cls, copy: Tensor, n_copies: int, whole: bool) -> Groups:
+        """Return the groups for the copy of each row; copies are not divided if `whole`."""
+        counts = torch.bincount(copy, minlength=n_copies)
+        n_present, longest = int((counts > 0).sum()), int(counts.max())
+        size = longest if whole else min(longest, math.ceil(2 * len(copy) / n_present))
+        order = copy.argsort(stable=True)
+        starts = counts.cumsum(0) - counts
+        within = torch.arange(len(copy), device=copy.device) - starts[copy[order]]
+        every = size == longest and 2 * n_present >= n_copies
+        # To choose weights is to copy them, which is dearer than a few empty groups.
+        pieces = torch.ones_like(counts) if every else (counts + size - 1) // size
+        first = pieces.cumsum(0) - pieces
+        group = first[copy[order]] + within // size
+        slots = torch.empty_like(order).index_copy(0, order, group * size + within % size)
+        filled = torch.bincount(group, minlength=int(pieces.sum()))
+        number = torch.arange(n_copies, device=copy.device)
+        return cls(None if every else number.repeat_interleave(pieces), filled, size, slots)
+
+
 class StackedLayer(nn.Module, ABC):
     """Layers of one shape, the first axis of whose parameters counts the copies."""
 
@@ -37,15 +69,16 @@ class StackedLayer(nn.Module, ABC):
             self.register_parameter(name, _stack(layers, name))
 
     @abstractmethod
-    def forward(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
-        """Return what every copy, or each that is chosen, makes of its rows."""
-        # Shapes: x (n, h), which (k,), counts (n_copies or k,), result (n_copies or k, n, h_out).
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
+        """Return what every copy makes of rows, or that of each group of its own."""
+        # Shapes: x (n, h) or (k, n, h), result (k, n, h_out), with k copies or groups.
 
 
-def _chosen(values: Tensor | None, which: Tensor | None) -> Any:  # noqa: ANN401 - a Tensor, or None
-    return values if values is None or which is None else values[which]
+def _chosen(values: Tensor | None, groups: Groups | None) -> Any:  # noqa: ANN401 - a Tensor, or None
+    """Return the parameters of the copies of groups, or of all copies."""
+    if values is None or groups is None or groups.which is None:
+        return values
+    return values[groups.which]
 
 
 def _shifted(rows: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
@@ -70,11 +103,9 @@ class StackedLinear(StackedLayer):
 
     layouts: Mapping[str, Layout] = {"weight": Layout(2)}
 
-    def forward(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """Return every copy's linear map of its rows."""
-        weight, bias = _chosen(self.weight, which), _chosen(self.bias, which)
+        weight, bias = _chosen(self.weight, groups), _chosen(self.bias, groups)
         rows = x.expand(len(weight), *x.shape) if x.ndim == 2 else x
         across = weight.transpose(1, 2)
         if bias is None:
@@ -92,12 +123,10 @@ class StackedLayerNorm(StackedLayer):
         super().__init__(layers)
         self.shape, self.eps = tuple(layers[0].normalized_shape), layers[0].eps
 
-    def forward(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """Return every copy's normalised rows."""
         found = functional.layer_norm(x, self.shape, eps=self.eps)
-        return _shifted(found, _chosen(self.weight, which), _chosen(self.bias, which))
+        return _shifted(found, _chosen(self.weight, groups), _chosen(self.bias, groups))
 
 
 @final
@@ -118,26 +147,22 @@ class StackedBatchNorm(StackedLayer):
             stacked = torch.stack([getattr(layer, name) for layer in layers])
             self.register_buffer(name, stacked)
 
-    def forward(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """Return every copy's normalised rows."""
-        mean, var = _chosen(self.running_mean, which), _chosen(self.running_var, which)
+        mean, var = _chosen(self.running_mean, groups), _chosen(self.running_var, groups)
         # Statistics have the precision of the running ones, also where products have a lower one.
         whole = x.to(mean.dtype)
         rows = whole.expand(len(mean), *x.shape) if x.ndim == 2 else whole
         if self.training:
-            mean, var = self._of_batch(rows, which, counts)
+            mean, var = self._of_batch(rows, groups)
         found = (rows - mean[:, None]) * torch.rsqrt(var + self.eps)[:, None]
-        scale, shift = _chosen(self.weight, which), _chosen(self.bias, which)
+        scale, shift = _chosen(self.weight, groups), _chosen(self.bias, groups)
         return _shifted(found, scale, shift).to(x.dtype)
 
-    def _of_batch(
-        self, rows: Tensor, which: Tensor | None, counts: Tensor | None
-    ) -> tuple[Tensor, Tensor]:
+    def _of_batch(self, rows: Tensor, groups: Groups | None) -> tuple[Tensor, Tensor]:
         """Return the statistics of each copy's rows, running ones for a single row; learn them."""
         k, n, _ = rows.shape
-        count = rows.new_full((k,), n) if counts is None else counts.to(rows.dtype)
+        count = rows.new_full((k,), n) if groups is None else groups.counts.to(rows.dtype)
         there = (torch.arange(n, device=rows.device) < count[:, None])[..., None]
         divisor = count.clamp(min=1)[:, None]
         mean = torch.where(there, rows, 0.0).sum(1) / divisor
@@ -148,9 +173,10 @@ class StackedBatchNorm(StackedLayer):
         found = []
         pairs = ((self.running_mean, mean, mean.detach()), (self.running_var, var, unbiased))
         for running, own, newest in pairs:
-            before = _chosen(running, which)
+            before = _chosen(running, groups)
             found.append(torch.where(enough, own, before))
             after = torch.where(enough, torch.lerp(before, newest, self.momentum), before)
+            which = None if groups is None else groups.which
             running.copy_(after if which is None else running.index_copy(0, which, after))
         return found[0], found[1]
 
@@ -163,9 +189,7 @@ class Elementwise(StackedLayer):
         super().__init__(layers)
         self.layer = layers[0]
 
-    def forward(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
+    def forward(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         """Return the layer's output, the same whichever copies are wanted."""
         found: Tensor = self.layer(x)
         return found
@@ -336,38 +360,6 @@ class LoopedCopies(Copies):
 
 
 @final
-@dataclass(frozen=True)
-class _Groups:
-    """Rows in groups of equal size, each of one copy."""
-
-    # Shapes: which (n_groups,), counts (n_groups,), slots (n,).
-
-    which: Tensor | None
-    counts: Tensor
-    size: int
-    slots: Tensor
-
-    @classmethod
-    def of(cls, copy: Tensor, n_copies: int, whole: bool) -> _Groups:
-        """Return the groups for the copy of each row; copies are not divided if `whole`."""
-        counts = torch.bincount(copy, minlength=n_copies)
-        n_present, longest = int((counts > 0).sum()), int(counts.max())
-        size = longest if whole else min(longest, math.ceil(2 * len(copy) / n_present))
-        order = copy.argsort(stable=True)
-        starts = counts.cumsum(0) - counts
-        within = torch.arange(len(copy), device=copy.device) - starts[copy[order]]
-        every = size == longest and 2 * n_present >= n_copies
-        # To choose weights is to copy them, which is dearer than a few empty groups.
-        pieces = torch.ones_like(counts) if every else (counts + size - 1) // size
-        first = pieces.cumsum(0) - pieces
-        group = first[copy[order]] + within // size
-        slots = torch.empty_like(order).index_copy(0, order, group * size + within % size)
-        filled = torch.bincount(group, minlength=int(pieces.sum()))
-        number = torch.arange(n_copies, device=copy.device)
-        return cls(None if every else number.repeat_interleave(pieces), filled, size, slots)
-
-
-@final
 class StackedCopies(Copies):
     """Copies of one shape as batched products, for trunks that `allows_stacking`."""
 
@@ -394,21 +386,19 @@ class StackedCopies(Copies):
         """Return what every copy makes of rows of its own."""
         return self._through(x)
 
-    def _through(
-        self, x: Tensor, which: Tensor | None = None, counts: Tensor | None = None
-    ) -> Tensor:
+    def _through(self, x: Tensor, groups: Groups | None = None) -> Tensor:
         for layer in self.layers:
-            x = layer(x, which, counts)
+            x = layer(x, groups)
         return x
 
     def of_rows(self, x: Inputs, copy: Tensor) -> Tensor:
         """Return what one copy makes of each row."""
         if not isinstance(x, Tensor) or x.ndim != 2:
             raise _not_a_table(x)
-        groups = _Groups.of(copy, self.n_copies, whole=self._mixes_rows)
+        groups = Groups.of(copy, self.n_copies, whole=self._mixes_rows)
         filled = x.new_zeros(len(groups.counts) * groups.size, x.shape[1])
         filled = filled.index_copy(0, groups.slots, x).view(-1, groups.size, x.shape[1])
-        found = self._through(filled, groups.which, groups.counts)
+        found = self._through(filled, groups)
         return found.flatten(0, 1)[groups.slots]
 
     def matrices(self) -> Iterator[tuple[str, Matrix]]:

@@ -288,13 +288,7 @@ class PLE:
             positive_integer(getattr(self, name), name, "PLE")
 
     def build(self, trunk: nn.Module, n_tasks: int) -> LevelledExperts:
-        """Return the module with the levels.
-
-        Raises
-        ------
-        IncompatibleError
-            If the trunk cannot be cut into the levels.
-        """
+        """Return the module with the levels, or refuse a trunk that cannot be cut into them."""
         count = checked(trunk, n_tasks, "PLE")
         parts = self._parts(trunk)
         levels = [self._level(part, count, last=part is parts[-1]) for part in parts]

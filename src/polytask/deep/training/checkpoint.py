@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Hashable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -53,12 +53,7 @@ def write_checkpoint(path: str | os.PathLike[str], content: Mapping[str, Any]) -
         part: to_node(held, partial(other, part=part)) for part, held in content["parts"].items()
     }
     text = json.dumps({"format": FORMAT, "version": VERSION, "content": node})
-    data = save(tensors, metadata={"polytask": text})
-
-    def write(file: BinaryIO) -> None:
-        file.write(data)
-
-    write_whole(path, write)
+    write_whole(path, save(tensors, metadata={"polytask": text}))
 
 
 def read_checkpoint(path: str | os.PathLike[str]) -> dict[str, Any] | None:

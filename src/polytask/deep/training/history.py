@@ -16,7 +16,7 @@ from torch.optim import Optimizer
 
 from polytask._checks import sentence
 from polytask._registry import State, fields_of, saveable
-from polytask.deep.recording import Block, Pair, TaskRelation, recordings_of
+from polytask.deep.recording import Block, Pair, Recording, TaskRelation
 from polytask.deep.trainable import Sums, Trainable
 from polytask.deep.training.engine import Engine
 from polytask.exceptions import DataError
@@ -79,10 +79,7 @@ class History:
 
     @property
     def objective(self) -> Floats:
-        """The data term of training by epoch: the sum of s_t times the mean loss of task t.
-
-        Measured while weights changed, without penalties; ``solution_.objective`` has both.
-        """
+        """The data term of training by epoch, measured while weights changed."""
         return np.asarray(np.nansum(self.weights * self.training, axis=1))
 
     @property
@@ -93,13 +90,7 @@ class History:
         return np.asarray(np.nansum(self.weights * self.held_out, axis=1))
 
     def frame(self) -> pd.DataFrame:
-        """Return a long table.
-
-        Returns
-        -------
-        pandas.DataFrame
-            Columns epoch (from 1), task, training, held_out; a row for each epoch and task.
-        """
+        """Return a table with columns epoch (from 1), task, training, held_out."""
         import pandas as pd
 
         shape = self.training.shape
@@ -115,18 +106,9 @@ class History:
         return pd.DataFrame(columns)
 
     def plot(self, ax: Axes | None = None) -> Axes:
-        """Draw the losses by epoch.
+        """Draw the losses by epoch on matplotlib Axes, new ones for None, and return these.
 
-        Parameters
-        ----------
-        ax : matplotlib.axes.Axes or None, default=None
-            Where; None makes new ones.
-
-        Returns
-        -------
-        matplotlib.axes.Axes
-            Thin lines for tasks, thick ones for their mean, and the epoch of the smallest
-            held-out objective.
+        Thin lines are tasks, thick ones their mean; a mark is at the smallest held-out objective.
         """
         from polytask.charts import loss_curves, new_axes
 
@@ -200,8 +182,8 @@ class TrainingResult:
 class Recorder:
     """Sums of what is recorded."""
 
-    def __init__(self, record: object, n_tasks: int) -> None:
-        self._recordings = recordings_of(record, "Training")
+    def __init__(self, recordings: tuple[Recording, ...], n_tasks: int) -> None:
+        self._recordings = recordings
         shape = (4, n_tasks, n_tasks)
         # How often a value was known, the sum of what it is a share of, its own, and of squares.
         self._sums = [torch.zeros(shape, dtype=torch.float64) for _ in self._recordings]
@@ -306,19 +288,12 @@ class Record:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint."""
-        return {
-            "training": self.training,
-            "held_out": self.held_out,
-            "seconds": self.seconds,
-            "recorder": self.recorder.state_dict(),
-        }
+        return vars(self) | {"recorder": self.recorder.state_dict()}
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        self.training = list(state["training"])
-        self.held_out = list(state["held_out"])
-        self.seconds = list(state["seconds"])
         self.recorder.load_state_dict(state["recorder"])
+        vars(self).update(state | {"recorder": self.recorder})
 
 
 @dataclass
@@ -347,12 +322,11 @@ class Best:
 
     def state_dict(self) -> dict[str, Any]:
         """Return the state, for a checkpoint."""
-        return {name: getattr(self, name) for name in self.__dataclass_fields__}
+        return dict(vars(self))
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on from a state."""
-        for name, value in state.items():
-            setattr(self, name, value)
+        vars(self).update(state)
 
 
 class Tally:

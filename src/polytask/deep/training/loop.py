@@ -86,28 +86,24 @@ def fit_network(
     training : Training
         How.
     held_out : iterable or None, default=None
-        Batches that judge an epoch, likewise; without them the last epoch is kept. An epoch
-        whose loss on them is not finite is never the best.
+        Batches that judge an epoch, likewise; one whose loss on them is not finite is never the
+        best. None: the last epoch is kept.
     everything : iterable or None, default=None
-        All data trained on, each once, by which the objective, and the residual of penalties
-        that make zeros, are measured in the end; None: `batches`.
+        All data trained on, each once, by which objective and residual are measured in the end;
+        None: `batches`.
     tasks : tuple or None, default=None
-        Names of the tasks, for messages and the history; None: the attribute `names` of the
-        network, as a :class:`TaskNetwork` has it, else their numbers.
+        Names of the tasks; None: the attribute `names` of the network, else their numbers.
     task_weights : Tensor or ndarray of shape (n_tasks,), or None, default=None
         The weights s_t; None: ones.
     balancer : object of :mod:`polytask.deep.balancing` or None, default=None
         Weights of the tasks, which multiply s_t; a ``StatefulBalancer`` goes on from its state.
-        None: the plain sum.
     penalties : Penalties, mapping of str to Penalty, or None, default=None
         Penalties of layers of the network, by name as in :class:`Penalties`.
     seed : int, default=0
         Of torch's own generators, which are put back afterwards.
-    identity : mapping or None, default=None
-        What a checkpoint must agree about to be gone on from.
-    identity_defaults : mapping or None, default=None
-        What entries of `identity` were in a checkpoint that lacks them, because it was written
-        before they came into being.
+    identity, identity_defaults : mapping or None, default=None
+        What a checkpoint must agree about to be gone on from, and what entries of that were in
+        one that lacks them, because it was written before they came into being.
     engine : Engine or None, default=None
         Several processes or mixed precision; each process gives its own share of every batch
         as `batches`. None: this process alone.

@@ -101,6 +101,7 @@ class Training:
         for name in ("verbose", "compile"):
             one_of(getattr(self, name), name, owner, (True, False))
         one_of(self.balance_at, "balance_at", owner, LEVELS)
+        object.__setattr__(self, "record", recordings_of(self.record, owner))
 
 
 # Steps in an epoch to aim for, and the rows in a batch that this may lead to.
@@ -185,7 +186,7 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
         checkpoint_every=model.checkpoint_every,
         verbose=model.verbose,
         balance_at=model.balance_at,
-        record=recordings_of(model.record, owner),
+        record=model.record,
         compile=model.compile,
         final_phase=model.final_phase,
         owner=owner,
