@@ -88,7 +88,7 @@ class Adapting:
 
 DETAILS = """New tasks are learned from their rows and from what the tasks of the model have in \
 common; the tasks of the model are predicted as before. Without --target the new tasks are \
-predicted from what is common alone.
+predicted from what the tasks have in common alone.
 """
 
 EPILOG = """[bold]Examples[/bold]

@@ -60,8 +60,8 @@ def _model_help() -> str:
     names = ", ".join(map(repr, Translator().words("model_is")))
     return (
         f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
-        f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
-        f"also with hyphens, such as learned-prior: {names}."
+        f"{FIXED}: --penalty as it is written, with its strengths. Or a model of polytask "
+        f"compare, also with hyphens, such as learned-prior: {names}."
     )
 
 

@@ -91,7 +91,7 @@ def _root(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of a bug; may stand anywhere."),
+        typer.Option("--debug", help="Show the traceback where polytask has a bug."),
     ] = False,
 ) -> None:
     if version:
