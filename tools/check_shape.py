@@ -27,7 +27,6 @@ KNOWN = {
     "bayes": 3,
     "datafits": 5,
     "linear": 3,
-    "task_relations": 1,
     "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
