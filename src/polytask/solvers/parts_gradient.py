@@ -144,8 +144,8 @@ def _refusal(penalty: Penalty) -> str:
         return ""
     if len(parts) == 1 and nonsmooth:
         return (
-            f"{parts[0]!r} can be added to smooth penalties only, not to {nonsmooth[0]!r}. Make it "
-            "a member of the parts, or leave it."
+            f"{parts[0]!r} can be added to smooth penalties only, not to {nonsmooth[0]!r}. Make "
+            "it a member of the parts, or leave it."
         )
     if len(parts) > 1:
         return (
