@@ -268,25 +268,27 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
         raise IncompatibleError("The loss has no curvature: degrees of freedom are not known.")
     objective = Objective(datafit, penalty)
     local = with_moments(datafit, W)
-    data, bent = data_hessian(local, W), local.evaluate(W)
-    bent = bent if objective.smooth is None else with_smooth(bent, objective.smooth, W)
+    data, at = data_hessian(local, W), local.evaluate(W)
+    at = at if objective.smooth is None else with_smooth(at, objective.smooth, W)
     if objective.nonsmooth is None:
         free = np.arange(W.size)
         hessians = partial(_hessians, local, objective.smooth, W, free)
-        about = bent.preconditioner(0.0)
-        return _Inner(bent.hessian, data, free, W.shape, hessians, about).by_column(effort)
+        about = at.preconditioner(0.0)
+        return _Inner(at.hessian, data, free, W.shape, hessians, about).by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
     point = W - step * objective.evaluate(W, None).gradient
-    fixed = _fixed_at_zero(objective.nonsmooth, point, step)
+    free = np.arange(W.size)
+    if isinstance(objective.nonsmooth, RowSeparable):
+        # Rows that are zero stay so whatever others do a little.
+        used = objective.nonsmooth.prox(point, step).any(axis=1, keepdims=True)
+        free = np.flatnonzero(np.broadcast_to(used, W.shape))
     derivative = _derivative(objective.nonsmooth, point, step)
 
     def system(V: Array) -> Array:
-        return np.asarray(V - derivative(V - step * bent.hessian(V)))
+        return np.asarray(V - derivative(V - step * at.hessian(V)))
 
     def right(V: Array) -> Array:
         return np.asarray(derivative(step * data(V)))
-
-    free = np.flatnonzero(~fixed.ravel())
 
     def matrices() -> tuple[Array, Array]:
         whole, own = _hessians(local, objective.smooth, W, free)
@@ -303,14 +305,6 @@ def _curvature(objective: Objective, datafit: Datafit) -> float:
     smooth = objective.smooth.curvature() if isinstance(objective.smooth, Smooth) else 0.0
     bound = datafit.known_lipschitz(np.ones(datafit.shape[0])) + smooth
     return bound if bound > 0.0 else 1.0
-
-
-def _fixed_at_zero(nonsmooth: Proximable | None, point: Array, step: float) -> NDArray[np.bool_]:
-    """Say which coefficients stay at zero whatever others do a little."""
-    if not isinstance(nonsmooth, RowSeparable):
-        return np.zeros(point.shape, dtype=bool)
-    used = np.asarray(nonsmooth.prox(point, step)).any(axis=1, keepdims=True)
-    return np.broadcast_to(used == 0, point.shape)
 
 
 def _derivative(nonsmooth: Proximable | None, point: Array, step: float) -> LinearMap:
