@@ -231,15 +231,11 @@ class Recorder:
         sums = torch.stack([counts, whole, found, found**2])
         self._sums[k][:, rows[:, None], columns[None, :]] += sums
 
-    def relations(
-        self, tasks: tuple[Hashable, ...], engine: Engine | None = None
-    ) -> tuple[TaskRelation, ...]:
+    def relations(self, tasks: tuple[Hashable, ...], engine: Engine) -> tuple[TaskRelation, ...]:
         """Return the means over the steps, those of all processes."""
         found = []
         for one, sums in zip(self._recordings, self._sums, strict=True):
-            whole = sums
-            if engine is not None and engine.world > 1:
-                whole = engine.total(sums.to(engine.device)).cpu()
+            whole = sums if engine.world == 1 else engine.total(sums.to(engine.device)).cpu()
             if one.symmetric:
                 whole = whole + whole.transpose(1, 2)
                 whole.diagonal(dim1=1, dim2=2).mul_(0.5)
@@ -273,9 +269,7 @@ class Record:
     held_out: list[Tensor] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def history(
-        self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine | None = None
-    ) -> History:
+    def history(self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine) -> History:
         """Return what happened, in all processes, as arrays."""
         return History(
             tasks=tasks,
