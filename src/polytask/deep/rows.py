@@ -28,6 +28,7 @@ from polytask.exceptions import DataError
 # How many cells, and batches, are gathered at once: few calls, and what they give is still in the
 # processor's cache when the batch is used.
 _CELLS_AT_ONCE, _PARTS_AT_ONCE = 2**18, 64
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -286,9 +287,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a tensor, or anything else
     if not isinstance(value, torch.Tensor):
         return value
     return value.item() if value.ndim == 0 else value.detach().cpu().numpy()
-
-
-Array = NDArray[Any]
 
 
 class CachedRows:

@@ -164,7 +164,8 @@ class PenaltyTerm:
         if part is None or self.matrix.frozen:
             return self
         self.matrix.require_free()
-        if in_metric(part) or not adapts(optimizers, self.matrix):
+        # An optimiser whose metric is not known is refused by the first of these.
+        if not adapts(optimizers, self.matrix) or in_metric(part):
             return self
         return PenaltyTerm(self.name, self.matrix, SmoothProxSplit(self.split.smooth, None))
 

@@ -79,7 +79,10 @@ class History:
 
     @property
     def objective(self) -> Floats:
-        """The data term of training by epoch, measured while weights changed."""
+        """The sum of s_t times the mean loss of task t by epoch, while weights changed.
+
+        Without penalties; ``solution_.objective`` has both.
+        """
         return np.asarray(np.nansum(self.weights * self.training, axis=1))
 
     @property
