@@ -25,10 +25,8 @@ LEAST_HELPER = 5
 KNOWN = {
     "baselines": 7,
     "bayes": 3,
-    "data": 20,
     "datafits": 5,
     "linear": 3,
-    "task_relations": 1,
     "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")

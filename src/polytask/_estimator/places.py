@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from polytask.data import Form, TaskData
-from polytask.data.cell_errors import CellError
+from polytask.data.missing import CellError
 from polytask.exceptions import DataError
 from polytask.messages import LazyMessage
 

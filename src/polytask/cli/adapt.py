@@ -8,11 +8,17 @@ from dataclasses import MISSING, asdict, dataclass
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import argument, option
-from polytask.cli.columns import as_column, known_labels, require
+from polytask.cli.columns import (
+    AUTO,
+    CLASSES,
+    TargetTypeOverride,
+    as_column,
+    known_labels,
+    require,
+)
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import AUTO, CLASSES, TargetTypeOverride
 from polytask.exceptions import ParameterError
 from polytask.messages import LazyMessage
 

@@ -19,10 +19,10 @@ from polytask.cli.console import (
     say_pair,
     say_whole,
 )
+from polytask.cli.files import Tables
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
 from polytask.cli.models import Learning, known_models, known_name
 from polytask.cli.options import ExplicitOptions, Running, Vary
-from polytask.cli.tables import Tables
 from polytask.comparison.options import Options
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, Translator

@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._options import argument, option
 from polytask.cli.columns import (
+    AUTO,
     NO_SPLITTING,
     ColumnOptions,
+    TargetTypeOverride,
     likely_tasks,
     looks_like_identifier,
     matching,
@@ -25,9 +27,8 @@ from polytask.cli.console import (
     say_whole,
     spoken_warnings,
 )
-from polytask.cli.files import Source, TextFormat, require_file
+from polytask.cli.files import Source, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
-from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:

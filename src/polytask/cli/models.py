@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask._options import option
-from polytask.cli.columns import Splitting
+from polytask.cli.columns import AUTO, Splitting, TargetTypeOverride
 from polytask.cli.console import note
 from polytask.cli.options import Running
-from polytask.cli.tables import AUTO, TargetTypeOverride
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage, Translator
 

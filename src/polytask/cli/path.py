@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from polytask._options import option
 from polytask.cli.console import note, say, say_pair, say_table
-from polytask.cli.files import writable
+from polytask.cli.files import Tables, writable
 from polytask.cli.models import Learning
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import Tables
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -81,8 +80,7 @@ def path(
     ],
 ) -> None:
     """Read, search, draw, write figure and table, and say what was chosen."""
-    from polytask.cli.baselines import scores_beside
-    from polytask.cli.describe import say_data, scored
+    from polytask.cli.describe import say_data, scored, scores_beside
     from polytask.cli.training_data import read_training
     from polytask.selection import regularization_path
 

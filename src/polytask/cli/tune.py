@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.console import digits, say, say_pair, say_table
-from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
+from polytask.cli.files import MODEL_SUFFIX, Tables, cleanup_on_error, writable
 from polytask.cli.models import FIXED, Learning, known_name
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import Tables
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
@@ -205,8 +204,7 @@ def tune(
 ) -> None:
     """Read, search, write model and trials, and say what was found."""
     from polytask import save
-    from polytask.cli.baselines import scores_beside
-    from polytask.cli.describe import say_data, say_model, say_next
+    from polytask.cli.describe import say_data, say_model, say_next, scores_beside
     from polytask.cli.training_data import read_training
     from polytask.data.readers import write_table
     from polytask.selection import tune as tuned

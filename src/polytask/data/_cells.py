@@ -14,7 +14,7 @@ import narwhals as nw
 import numpy as np
 import numpy.typing as npt
 
-from polytask.data.cell_errors import CellError
+from polytask.data.missing import CellError
 from polytask.exceptions import DataError
 
 Series = nw.Series[Any]

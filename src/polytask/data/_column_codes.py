@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, ClassVar, Protocol
+from typing import Any, ClassVar, NoReturn, Protocol
 
 import numpy as np
 import numpy.typing as npt
 
+from polytask.data import text_hints as hints
 from polytask.data._cells import (
     Kind,
     Levels,
@@ -18,49 +19,30 @@ from polytask.data._cells import (
     Series,
     as_levels,
     as_numbers,
+    date_refusal,
     kind_of,
     missing_cells,
 )
-from polytask.data._encoding_report import FarCells, UnknownLevels
-from polytask.data.cell_errors import CellError
+from polytask.data._encoding_report import (
+    ColumnReport,
+    FarCells,
+    TransformReport,
+    UnknownLevels,
+)
+from polytask.data.dates import looks_like_dates
+from polytask.data.missing import CellError
 from polytask.data.text_hints import MISSING_MARKERS
 from polytask.exceptions import DataError
+from polytask.messages import LazyMessage
 
 N_EXAMPLES = 5
+NEARLY_ALL = 0.9
 
 # How many times the range of the training column a cell may lie outside of it, unremarked.
 _FAR = 5
 
 
-@dataclass(frozen=True)
-class Met:
-    """What a column held when it was encoded: missing cells, new levels, far numbers if any."""
-
-    missing: Mask
-    expected: bool
-    levels: Levels | None = None
-    new: Mask | None = None
-    outside: FarCells | None = None
-
-    def unknown(self, counted: Mask | None) -> UnknownLevels | None:
-        """Return the new levels among the counted rows, None if there are none."""
-        if self.levels is None or self.new is None or not self.new.any():
-            return None
-        known = np.append(self.new, False)
-        rows = known[self.levels.codes]
-        rows = rows if counted is None else rows & counted
-        if not rows.any():
-            return None
-        labels = np.array(self.levels.labels, dtype=object)
-        found = labels[self.levels.codes[rows]]
-        examples = tuple(sorted(set(found.tolist()))[:N_EXAMPLES])
-        return UnknownLevels(int(rows.sum()), examples, rows, found)
-
-    def far(self, counted: Mask | None) -> FarCells | None:
-        """Return the far numbers among the counted rows, None if there are none."""
-        if self.outside is None or counted is None:
-            return self.outside
-        return self.outside.among(counted)
+Weight = npt.NDArray[np.float64] | None
 
 
 class ColumnCode(Protocol):
@@ -82,8 +64,11 @@ class ColumnCode(Protocol):
         """Return the labels of the features."""
         ...
 
-    def encode(self, series: Series, out: npt.NDArray[Any]) -> Met:
-        """Write the features into `out`, zeros of shape (n, number of features)."""
+    def encode(
+        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+    ) -> None:
+        """Write the features into `out`, and what was met in the counted rows into a report."""
+        # Shapes: out (n, number of features), zeros.
         ...
 
     def to_state(self) -> dict[str, Any]:
@@ -91,24 +76,23 @@ class ColumnCode(Protocol):
         ...
 
 
+Learned = tuple[ColumnCode | None, ColumnReport]
+
+
 def weighted_median(values: Reals, weight: npt.NDArray[np.float64] | None) -> float:
     """Return the median; with weights, where half of the weight lies on either side."""
     if weight is None:
         middle = (len(values) - 1) // 2, len(values) // 2
         low, high = np.partition(values, middle)[list(middle)]
-        return _between(float(low), float(high))
+        return float(low) if low == high else float(low) / 2 + float(high) / 2
     order = np.argsort(values, kind="stable")
     reached = np.cumsum(weight[order])
     # The order of the rows moves the sums in their last digits; it must not move the median.
     slack = 1e-12 * reached[-1]
     low = values[order[np.searchsorted(reached, reached[-1] / 2 - slack)]]
     high = values[order[np.searchsorted(reached, reached[-1] / 2 + slack, side="right")]]
-    return _between(float(low), float(high))
-
-
-def _between(low: float, high: float) -> float:
     # Halves first: the sum of two large numbers may overflow.
-    return low if low == high else low / 2 + high / 2
+    return float(low) if low == high else float(low) / 2 + float(high) / 2
 
 
 def free_label(word: str, taken: Sequence[str]) -> str:
@@ -140,12 +124,37 @@ class NumericCode:
         """Return the column's name, and that of its flag."""
         return (self.name, f"{self.name}=missing") if self.flag else (self.name,)
 
-    def encode(self, series: Series, out: npt.NDArray[Any]) -> Met:
+    @classmethod
+    def learn(cls, series: Series, name: str, weight: Weight, kind: Kind) -> Learned:
+        """Return how a column of numbers is encoded, and what was found in it."""
+        values = as_numbers(series)
+        cls(name, 0.0, flag=False).check(values)
+        missing = np.isnan(values)
+        counts = _counts(weight, len(values))
+        used = ~missing & counts
+        if not used.any():
+            return nothing(name)
+        n_missing = int((missing & counts).sum())
+        seen = values if used.all() else values[used]
+        fill = weighted_median(seen, None if weight is None else weight[used])
+        low, high = float(seen.min()), float(seen.max())
+        code = cls(name, fill, n_missing > 0, kind is Kind.BOOLEAN, (low, high))
+        constant = low == high and not n_missing
+        return code, ColumnReport(
+            name, kind.value, code.features(), n_missing, fill, constant=constant
+        )
+
+    def encode(
+        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+    ) -> None:
         """Write the numbers, and the flag if there is one."""
         kind = kind_of(series, self.name)
         if kind.is_numeric:
             values = as_numbers(series)
-        elif kind is Kind.EMPTY or _only_markers(series):
+        # A reader cannot know that a column of nothing but "NA" would have been numbers.
+        elif kind is Kind.EMPTY or {label.strip() for label in as_levels(series).labels} <= set(
+            MISSING_MARKERS
+        ):
             values = np.full(len(series), np.nan)
         else:
             raise self._refusal(series)
@@ -154,17 +163,20 @@ class NumericCode:
         out[:, 0] = np.where(missing, self.fill, values) if missing.any() else values
         if self.flag:
             out[:, 1] = missing
-        return Met(missing, self.flag, outside=self._far(values))
-
-    def _far(self, values: Reals) -> FarCells | None:
-        """Return the numbers far outside those of training; a constant column has no scale."""
+        report.add_missing(self.name, missing, counted, self.flag)
+        # A constant column has no scale.
         if self.seen is None or self.seen[0] == self.seen[1]:
-            return None
+            return
         low, high = self.seen
         # Of numbers near the largest there are the reach is infinite, and nothing is far.
         reach = _FAR * (high - low)
         rows = (values < low - reach) | (values > high + reach)
-        return FarCells.of(values, rows, self.seen) if rows.any() else None
+        rows = rows if counted is None else rows & counted
+        if rows.any():
+            far = values[rows]
+            by = np.maximum(far / 2 - high / 2, low / 2 - far / 2)
+            farthest = float(far[np.argmax(by)])
+            report.far[self.name] = FarCells(len(far), farthest, self.seen, rows, far)
 
     def check(self, values: Reals) -> None:
         """Refuse what is not finite, and for true/false what is neither 0 nor 1."""
@@ -211,11 +223,6 @@ class NumericCode:
         return cls(state["name"], state["fill"], state["flag"], state["boolean"], range_)
 
 
-def _only_markers(series: Series) -> bool:
-    # A reader cannot know that a column of nothing but "NA" would have been numbers.
-    return {label.strip() for label in as_levels(series).labels} <= set(MISSING_MARKERS)
-
-
 def _is_number(label: str) -> bool:
     try:
         float(label)
@@ -253,7 +260,46 @@ class CategoryCode:
         parts = (*self.levels, *(free_label(word, known) for word in extra))
         return tuple(f"{self.name}={part}" for part in parts)
 
-    def encode(self, series: Series, out: npt.NDArray[Any]) -> Met:
+    @classmethod
+    def learn(
+        cls, series: Series, name: str, weight: Weight, kind: Kind, max_levels: int
+    ) -> Learned:
+        """Return how a column of labels is encoded, and what was found in it."""
+        cells = as_levels(series)
+        counts = _counts(weight, len(cells.codes))
+        used = (cells.codes >= 0) & counts
+        if not used.any():
+            return nothing(name)
+        if looks_like_dates(cells.labels):
+            row = int(np.flatnonzero(cells.codes >= 0)[0])
+            raise date_refusal(name, series[row], row)
+        shares = _shares(cells, weight, used)
+        present = [label for label, part in zip(cells.labels, shares, strict=True) if part > 0]
+        # Categories were declared by the user: what their labels look like is no surprise.
+        numeric = hints.numeric_hint(name, present) if kind is Kind.TEXT else None
+        clues = [line for line in (numeric, hints.spelling_hint(name, present)) if line]
+        if len(present) > max(max_levels, NEARLY_ALL * used.sum()):
+            _refuse_identifiers(name, present, int(used.sum()), clues, cells)
+        # Labels are sorted, so a stable sort by share breaks ties by label.
+        order = np.argsort(-shares, kind="stable")[: len(present)]
+        cut = len(present) if len(present) <= max_levels else max_levels - 1
+        kept, joined = (
+            tuple(cells.labels[i] for i in np.sort(part)) for part in (order[:cut], order[cut:])
+        )
+        if joined:
+            fields = {"column": name, "levels": len(present), "n": len(joined)}
+            clues.append(LazyMessage("met.joined", fields | {"most": max_levels}))
+        n_missing = int((counts & ~used).sum())
+        code = cls(name, kept, joined, n_missing > 0)
+        constant = len(present) == 1 and not n_missing
+        features, told = code.features(), tuple(clues)
+        return code, ColumnReport(
+            name, kind.value, features, n_missing, None, kept, joined, constant, told
+        )
+
+    def encode(
+        self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport
+    ) -> None:
         """Write the indicators."""
         kind = kind_of(series, self.name)
         cells = Levels(np.full(len(series), -1), ()) if kind is Kind.EMPTY else as_levels(series)
@@ -267,8 +313,14 @@ class CategoryCode:
         position = place[cells.codes]
         rows = np.flatnonzero(position >= 0)
         out[rows, position[rows]] = 1
-        new = np.array([label not in places for label in cells.labels], dtype=bool)
-        return Met(cells.codes < 0, self.missing, cells, new)
+        report.add_missing(self.name, cells.codes < 0, counted, self.missing)
+        new = np.array([label not in places for label in cells.labels] + [False], dtype=bool)
+        strange = new[cells.codes] if counted is None else new[cells.codes] & counted
+        if strange.any():
+            found = np.array(cells.labels, dtype=object)[cells.codes[strange]]
+            examples = tuple(sorted(set(found.tolist()))[:N_EXAMPLES])
+            count = int(strange.sum())
+            report.unknown[self.name] = UnknownLevels(count, examples, strange, found)
 
     def _spelled(self, cells: Levels) -> Levels:
         # A file that holds "true" and "maybe" is text, one that holds "true" only is boolean;
@@ -299,3 +351,43 @@ class CategoryCode:
         """Rebuild from :meth:`to_state`."""
         levels, joined = tuple(state["levels"]), tuple(state["joined"])
         return cls(state["name"], levels, joined, state["missing"])
+
+
+def nothing(name: str) -> Learned:
+    """Return that a column is left out."""
+    empty = LazyMessage("met.empty", {"column": name})
+    return None, ColumnReport(name, Kind.EMPTY.value, messages=(empty,))
+
+
+def _counts(weight: Weight, n_rows: int) -> Mask:
+    return np.ones(n_rows, dtype=bool) if weight is None else weight > 0
+
+
+def _shares(cells: Levels, weight: Weight, used: Mask) -> npt.NDArray[np.float64]:
+    part = None if weight is None else weight[used]
+    total = np.bincount(cells.codes[used], part, minlength=len(cells.labels))
+    # Rounded, so that the order of the rows in a sum of weights cannot decide between levels.
+    shares: npt.NDArray[np.float64] = np.asarray(total / total.sum(), dtype=np.float64)
+    return np.where(shares > 0, np.maximum(np.round(shares, 12), 1e-12), 0.0)
+
+
+def _refuse_identifiers(
+    name: str, levels: list[str], n_rows: int, clues: list[LazyMessage], cells: Levels
+) -> NoReturn:
+    """Refuse a column of which hardly any value is seen twice."""
+    odd = hints.odd_ones(levels)
+    if odd and clues:
+        # The first cell that is no number, in a column that is numbers otherwise.
+        codes = [cells.labels.index(levels[k]) for k in odd]
+        row = int(np.flatnonzero(np.isin(cells.codes, codes))[0])
+        word = cells.labels[cells.codes[row]]
+        sentence = f"{' '.join(map(str, clues))} The first such cell, {word!r}, is in "
+        raise CellError(sentence, row, ", counting from 0.")
+    advice = " ".join(map(str, clues)) or (
+        f"It looks like an identifier or free text: leave it out (--drop {name}, or "
+        f"drop=[{name!r}]), or raise max_levels to {len(levels)} to encode every value."
+    )
+    raise DataError(
+        f"Column {name!r} has {len(levels):,} different values in {n_rows:,} rows, so hardly "
+        f"any value is seen twice. {advice}"
+    )

@@ -7,14 +7,15 @@ import csv
 import io
 from collections import Counter
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
+from pyarrow import csv as arrow
 
 from polytask._checks import sentence
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import LazyMessage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs", "|": "vertical bars"}
 SPOKEN = {"comma": ",", "semicolon": ";", "tab": "\t", "\\t": "\t", "pipe": "|"}
@@ -51,7 +52,9 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         text = _decode_as(data, source, "utf-16").text
         return Decoded(text, "utf-16", (LazyMessage("read.utf16", {"file": source}),))
     if b"\0" in data:
-        raise DataError(f"{source} is not a text file: it holds zero bytes.{_zipped(data)}")
+        book = " It looks like a workbook: give it the suffix .xlsx."
+        advice = book if data.startswith(b"PK") else ""
+        raise DataError(f"{source} is not a text file: it holds zero bytes.{advice}")
     try:
         text = data.decode("utf-8")
     except UnicodeDecodeError as error:
@@ -60,10 +63,6 @@ def decode(data: bytes, source: str, encoding: str | None) -> Decoded:
         note = LazyMessage("read.byte_order_mark", {"file": source})
         return Decoded(text[1:], "utf-8-sig", (note,))
     return Decoded(text, "utf-8")
-
-
-def _zipped(data: bytes) -> str:
-    return " It looks like a workbook: give it the suffix .xlsx." if data.startswith(b"PK") else ""
 
 
 def _decode_as(data: bytes, source: str, encoding: str) -> Decoded:
@@ -88,22 +87,18 @@ def _decode_chinese(data: bytes, source: str, error: UnicodeDecodeError) -> Deco
         text = data.decode("gb18030")
     except UnicodeDecodeError:
         text = ""
-    if not _is_common_chinese(text):
+    # Nearly any bytes decode as GB18030. Western European text then gives rare characters,
+    # whose first byte is an accented small letter (0xE0 and above); common Chinese characters
+    # and punctuation start with a byte from 0xA1 to 0xD7.
+    wide = [char.encode("gb18030") for char in text if ord(char) > 127]
+    common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
+    if not common > len(wide) / 2:
         raise DataError(
             f"{source} is neither UTF-8 nor GB18030 text (see line {line}): name its encoding "
             "with encoding=, such as 'cp1252' for Western European files."
         )
     note = LazyMessage("read.gb18030", {"file": source})
     return Decoded(text, "gb18030", (note,))
-
-
-def _is_common_chinese(text: str) -> bool:
-    # Nearly any bytes decode as GB18030. Western European text then gives rare characters,
-    # whose first byte is an accented small letter (0xE0 and above); common Chinese characters
-    # and punctuation start with a byte from 0xA1 to 0xD7.
-    wide = [char.encode("gb18030") for char in text if ord(char) > 127]
-    common = sum(len(c) == 2 and 0xA1 <= c[0] <= 0xD7 and c[1] >= 0xA1 for c in wide)
-    return common > len(wide) / 2
 
 
 def separator_of(text: str, source: str, suffix: str, sep: str | None, decimal: str | None) -> str:
@@ -162,7 +157,6 @@ def parse(
         marks = {"found": separator, "usual": default}
         words = {name: LazyMessage(f"separator.{SEPARATORS[m]}").node for name, m in marks.items()}
         notes.append(LazyMessage("read.separator", {"file": source, **words}))
-    _refuse_repeated(names, source)
     table = _split(text, source, separator, len(names))
     if not table.num_rows:
         raise DataError(f"{source} has a header but no rows.")
@@ -170,20 +164,19 @@ def parse(
     return RawTable(source, columns, decoded.encoding, separator, notes)
 
 
-def raw_table(
-    source: str, names: list[str], rows: list[list[str]], notes: list[LazyMessage]
-) -> RawTable:
+def raw_table(source: str, names: list[str], rows: list[list[str]], notes: Notes) -> RawTable:
     """Return rows of words, all as long as the names, as named columns of text."""
-    import pyarrow as pa
-
     notes = [*notes, *_name_notes(names, source)]
-    _refuse_repeated(names, source)
     cells = [pa.chunked_array([list(column)], pa.string()) for column in zip(*rows, strict=True)]
     table = pa.table(dict(zip(map(str, range(len(names))), cells, strict=True)))
     return RawTable(source, _named(names, table, source, notes), None, None, notes)
 
 
 def _name_notes(names: list[str], source: str) -> Notes:
+    """Refuse names that occur twice, and say what is odd about others."""
+    for name, count in Counter(names).items():
+        if count > 1 and name.strip():
+            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
     notes = [
         LazyMessage("read.spaces", {"file": source, "column": repr(name)})
         for name in names
@@ -194,16 +187,7 @@ def _name_notes(names: list[str], source: str) -> Notes:
     return notes
 
 
-def _refuse_repeated(names: list[str], source: str) -> None:
-    for name, count in Counter(names).items():
-        if count > 1 and name.strip():
-            raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
-
-
 def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import csv as arrow
-
     data = text.encode() + b"\n"
     bad: list[Any] = []
 
@@ -230,7 +214,14 @@ def _split(text: str, source: str, separator: str, width: int) -> pa.Table:
         )
     except pa.ArrowInvalid as error:
         raise _ragged(bad, source, str(error), separator) from None
-    _refuse_open_quote(text, source, table)
+    last = table.column(table.num_columns - 1)[-1].as_py() if table.num_rows else ""
+    # An open quote swallows the rest of the file into the last cell without complaint.
+    if text.count('"') % 2 and ("\n" in last or "\r" in last):
+        start = last.splitlines()[0][:60]
+        raise DataError(
+            f"{source}: a quote is opened but never closed, in the last row that could be read "
+            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
+        )
     return table
 
 
@@ -248,22 +239,7 @@ def _ragged(bad: list[Any], source: str, message: str, separator: str) -> DataEr
     )
 
 
-def _refuse_open_quote(text: str, source: str, table: pa.Table) -> None:
-    # An open quote swallows the rest of the file into the last cell without complaint.
-    if not table.num_rows or text.count('"') % 2 == 0:
-        return
-    last = table.column(table.num_columns - 1)[-1].as_py()
-    if "\n" in last or "\r" in last:
-        start = last.splitlines()[0][:60]
-        raise DataError(
-            f"{source}: a quote is opened but never closed, in the last row that could be read "
-            f"(row {table.num_rows + 1}, the header is row 1): {start!r}."
-        )
-
-
-def _named(
-    names: list[str], table: pa.Table, source: str, notes: list[LazyMessage]
-) -> dict[str, Any]:
+def _named(names: list[str], table: pa.Table, source: str, notes: Notes) -> dict[str, Any]:
     columns: dict[str, Any] = {}
     for j, (name, column) in enumerate(zip(names, table.columns, strict=True)):
         if name.strip():
@@ -286,9 +262,6 @@ def _named(
 
 def _idle(column: Any, first: bool) -> str:  # noqa: ANN401 - a column of pyarrow
     """Say why a column without a name is of no use, or nothing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     if pc.all(pc.equal(pc.utf8_trim_whitespace(column), "")).as_py():
         return "empty"
     counting = (map(str, range(start, start + len(column))) for start in (0, 1))

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
 from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.compute as pc
 
 from polytask._checks import one_of
 from polytask.data._csv_text import RawTable
@@ -20,9 +23,6 @@ from polytask.data.text_hints import (
 )
 from polytask.data.written_numbers import read_words
 from polytask.messages import LazyMessage
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 # In a column of text only these mean "missing": "NA" is Namibia, "None" and "?" may be answers.
 TEXT_MARKERS = ("NaN", "nan", "NULL", "null", "<NA>", "#N/A")
@@ -57,49 +57,26 @@ class Meaning:
     """How the words of a column are read."""
 
     pattern: str
-    convert: Callable[[Column], Column]
+    kind: Any  # a type of pyarrow
 
-    def read(self, words: Column) -> Column | None:
+    def read(self, words: Column, decimal: str) -> Column | None:
         """Return the values, null where words are null; None if some cannot be read this way."""
-        import pyarrow as pa
-
         if not (self._fits(words.slice(0, SAMPLE)) and self._fits(words)):
             return None
+        if pa.types.is_boolean(self.kind):
+            return pc.equal(pc.utf8_lower(words), "true")
+        if pc.any(pc.starts_with(words, "+")).as_py():
+            words = pc.replace_substring_regex(words, r"^[+]", "")
+        if decimal == ",":
+            words = pc.replace_substring(words, ",", ".")
         try:
-            return self.convert(words)
+            return pc.cast(words, self.kind)
         except pa.ArrowInvalid:  # such as 31 February
             return None
 
     def _fits(self, words: Column) -> bool:
-        import pyarrow.compute as pc
-
         fits: bool = pc.all(pc.match_substring_regex(words, self.pattern), min_count=0).as_py()
         return fits
-
-
-def _to(kind: str) -> Callable[[Column], Column]:
-    def convert(words: Column) -> Column:
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
-        types = {"int": pa.int64(), "float": pa.float64(), "date": pa.timestamp("us")}
-        if pc.any(pc.starts_with(words, "+")).as_py():
-            words = pc.replace_substring_regex(words, r"^[+]", "")
-        return pc.cast(words, types[kind])
-
-    return convert
-
-
-def _decimal_comma(words: Column) -> Column:
-    import pyarrow.compute as pc
-
-    return _to("float")(pc.replace_substring(words, ",", "."))
-
-
-def _truth(words: Column) -> Column:
-    import pyarrow.compute as pc
-
-    return pc.equal(pc.utf8_lower(words), "true")
 
 
 @dataclass(frozen=True)
@@ -112,9 +89,6 @@ class Words:
 
     def among(self, markers: Iterable[str]) -> Column:
         """Tell for each of `trimmed` whether it is blank or one of the markers."""
-        import pyarrow as pa
-        import pyarrow.compute as pc
-
         return pc.is_in(self.trimmed, pa.array(["", *markers]))
 
     def spread(self, values: Column) -> Column:
@@ -123,8 +97,6 @@ class Words:
 
     def count(self, marked: Column) -> dict[str, int]:
         """Return how many cells hold each marked word."""
-        import pyarrow.compute as pc
-
         if not pc.any(marked).as_py():
             return {}
         found = pc.value_counts(self.spread(_where(marked, self.trimmed)).drop_null())
@@ -133,9 +105,6 @@ class Words:
 
 def words_of(columns: Sequence[Column]) -> Words:
     """Collect the words of a column; where they repeat, each is looked at once."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     cells = pa.chunked_array([chunk for column in columns for chunk in column.chunks], pa.string())
     head = cells.slice(0, SAMPLE)
     if len(pc.unique(head)) > MANY_DISTINCT * len(head):
@@ -147,29 +116,13 @@ def words_of(columns: Sequence[Column]) -> Words:
 
 def _where(kept: Column, words: Column) -> Column:
     """Return the words that are kept, null for the others."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     return pc.if_else(kept, words, pa.scalar(None, pa.string()))
-
-
-def _meanings(decimal: str, has_missing: bool) -> tuple[Meaning, ...]:
-    fractions = FLOAT.replace("[.]", "[,]") if decimal == "," else FLOAT
-    return (
-        Meaning(BOOLEAN, _truth),
-        # Integers with missing cells become floats in a data frame.
-        Meaning(SHORT_INTEGER if has_missing else INTEGER, _to("int")),
-        Meaning(fractions, _decimal_comma if decimal == "," else _to("float")),
-        Meaning(DATE, _to("date")),
-    )
 
 
 def read_column(
     name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], Notes]:
     """Read a column of one file or several; all its words but `missing` decide what it means."""
-    import pyarrow.compute as pc
-
     words = words_of(columns)
     marked = words.among((*MISSING_MARKERS, *missing))
     met = words.count(marked)
@@ -177,17 +130,26 @@ def read_column(
     blank = known.null_count == len(known)
     split = partial(_split, columns=columns)
     if blank and not any(met):
-        return split(words.spread(_to("float")(known))), ()
-    for meaning in () if blank else _meanings(decimal, bool(met)):
-        values = meaning.read(known)
+        return split(words.spread(pc.cast(known, pa.float64()))), ()
+    meanings = (
+        Meaning(BOOLEAN, pa.bool_()),
+        # Integers with missing cells become floats in a data frame.
+        Meaning(SHORT_INTEGER if met else INTEGER, pa.int64()),
+        Meaning(FLOAT.replace("[.]", "[,]") if decimal == "," else FLOAT, pa.float64()),
+        Meaning(DATE, pa.timestamp("us")),
+    )
+    for meaning in () if blank else meanings:
+        values = meaning.read(known, decimal)
         if values is not None:
-            notes = (*_dated(name, meaning), *_unclear(name, meaning, known), *_lost(name, met))
-            return split(words.spread(values)), notes
+            dates = (LazyMessage("read.dates", {"column": name}),)
+            dated = dates if meaning.pattern == DATE else ()
+            unclear = _unclear(name, known) if meaning.pattern == FLOAT else ()
+            return split(words.spread(values)), (*dated, *unclear, *_lost(name, met))
     united = None if blank else _with_unit(name, known, decimal)
     if united is not None:
         return split(words.spread(united[0])), (united[1], *_lost(name, met))
-    cells = words.cells
     gaps = (*TEXT_MARKERS, *missing)
+    cells = words.cells
     if met:
         cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
     notes = _text_notes(name, pc.unique(known).drop_null())
@@ -203,16 +165,8 @@ def _split(column: Column, columns: Sequence[Column]) -> list[Column]:
     return [column.slice(start, len(part)) for start, part in zip(starts, columns, strict=False)]
 
 
-def _dated(name: str, meaning: Meaning) -> Notes:
-    return (LazyMessage("read.dates", {"column": name}),) if meaning.pattern == DATE else ()
-
-
-def _unclear(name: str, meaning: Meaning, words: Column) -> Notes:
+def _unclear(name: str, words: Column) -> Notes:
     """Say where full stops may stand between thousands: all before three digits, or absent."""
-    import pyarrow.compute as pc
-
-    if meaning.pattern != FLOAT:
-        return ()
     for part in (words.slice(0, SAMPLE), words):
         if not pc.all(pc.match_substring_regex(part, THOUSANDS), min_count=0).as_py():
             return ()
@@ -242,8 +196,6 @@ def _kept(name: str, met: dict[str, int]) -> Notes:
 
 
 def _text_notes(name: str, words: Column) -> Notes:
-    import pyarrow.compute as pc
-
     if len(words) and pc.all(pc.match_substring_regex(words, DIGITS)).as_py():
         zeros = words.filter(pc.match_substring_regex(words, LEADING_ZEROS))
         if len(zeros):
@@ -257,9 +209,6 @@ def _text_notes(name: str, words: Column) -> Notes:
 
 def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, Notes]:
     """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     example, commas = "", FLOAT.replace("[.]", "[,]")
     for raw in raws:
         for column in raw.columns.values() if raw.separator == ";" else ():
@@ -277,9 +226,6 @@ def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, Notes]:
 
 def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, LazyMessage] | None:
     """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     words = pc.unique(known).drop_null().to_pylist()
     mark = "," if decimal == "," else None
     for part in (words[:100], words):
@@ -299,8 +245,6 @@ def type_columns(
     raws: Sequence[RawTable], decimal: str | None, missing: tuple[str, ...] = ()
 ) -> tuple[list[pa.Table], Notes]:
     """Read the columns of text tables; a column of several tables means the same in all."""
-    import pyarrow as pa
-
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
     mark, said = _decimal_of(raws) if decimal is None else (decimal, ())

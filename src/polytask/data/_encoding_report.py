@@ -157,25 +157,6 @@ class FarCells:
     rows: npt.NDArray[np.bool_]
     values: npt.NDArray[np.float64]
 
-    @classmethod
-    def of(
-        cls,
-        values: npt.NDArray[np.float64],
-        rows: npt.NDArray[np.bool_],
-        seen: tuple[float, float],
-    ) -> FarCells:
-        """Return the cells of the rows that a mask marks, one or more."""
-        far = values[rows]
-        by = np.maximum(far / 2 - seen[1] / 2, seen[0] / 2 - far / 2)
-        return cls(len(far), float(far[np.argmax(by)]), seen, rows, far)
-
-    def among(self, counted: npt.NDArray[np.bool_]) -> FarCells | None:
-        """Return those of the counted rows, None if there are none."""
-        values = np.full(len(self.rows), np.nan)
-        values[self.rows] = self.values
-        rows = self.rows & counted
-        return FarCells.of(values, rows, self.seen) if rows.any() else None
-
 
 @dataclass(frozen=True, eq=False)
 class TransformReport:
@@ -223,3 +204,17 @@ class TransformReport:
     def warnings(self) -> tuple[str, ...]:
         """The messages in English."""
         return tuple(map(str, self.messages))
+
+    def add_missing(
+        self,
+        name: str,
+        missing: npt.NDArray[np.bool_],
+        counted: npt.NDArray[np.bool_] | None,
+        expected: bool,
+    ) -> None:
+        """Count the missing cells of a column among the counted rows."""
+        count = int((missing if counted is None else missing & counted).sum())
+        if count:
+            self.missing[name] = count
+            if not expected:
+                self.imputed[name] = count

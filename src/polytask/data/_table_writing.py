@@ -5,17 +5,17 @@ from __future__ import annotations
 import gzip
 import os
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import Any, BinaryIO
 
 import narwhals as nw
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pyarrow import ipc
 
 from polytask.exceptions import DataError
 from polytask.io.atomic import write_whole
 
-if TYPE_CHECKING:
-    import pyarrow as pa
-
-Writer = Callable[["pa.Table", BinaryIO], None]
+Writer = Callable[[pa.Table, BinaryIO], None]
 
 
 def write_table(frame: object, path: str | os.PathLike[str]) -> None:
@@ -62,8 +62,6 @@ def _compressed(write: Writer, table: pa.Table, file: BinaryIO, zipped: bool) ->
 
 
 def _table(frame: object, path: str | os.PathLike[str]) -> pa.Table:
-    import pyarrow as pa
-
     try:
         view: nw.DataFrame[Any] = nw.from_native(frame, eager_only=True)
         table = view.to_arrow()
@@ -87,14 +85,10 @@ def _text(separator: str) -> Writer:
 
 
 def _parquet(table: pa.Table, file: BinaryIO) -> None:
-    import pyarrow.parquet as pq
-
     pq.write_table(table, file)
 
 
 def _arrow(table: pa.Table, file: BinaryIO) -> None:
-    from pyarrow import ipc
-
     with ipc.new_file(file, table.schema) as writer:
         writer.write_table(table)
 

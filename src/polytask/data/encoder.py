@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -13,18 +14,10 @@ import numpy.typing as npt
 from sklearn.base import BaseEstimator
 from sklearn.exceptions import NotFittedError
 
-from polytask._checks import nearest, sentence
+from polytask._checks import is_whole, nearest, sentence
 from polytask._registry import saveable
-from polytask.data._cells import Mask
-from polytask.data._column_codes import CategoryCode, ColumnCode, Met, NumericCode
-from polytask.data._column_learning import ColumnLearner, Learned
-from polytask.data._encoder_input import (
-    at_least_two,
-    column_weights,
-    names_of,
-    open_table,
-    presence,
-)
+from polytask.data._cells import Kind, Mask, kind_of
+from polytask.data._column_codes import CategoryCode, ColumnCode, NumericCode, nothing
 from polytask.data._encoding_report import (
     ColumnReport,
     EncodingReport,
@@ -46,6 +39,7 @@ __all__ = [
 ]
 
 Floats = npt.NDArray[Any]
+Frame = nw.DataFrame[Any]
 
 _CODES: dict[str, type[NumericCode] | type[CategoryCode]] = {
     code.tag: code for code in (NumericCode, CategoryCode)
@@ -158,19 +152,35 @@ class TableEncoder(BaseEstimator):
         DataWarning
             With the sentences of ``report_.warnings``, if there are any.
         """
-        frame = open_table(table)
-        names = names_of(frame)
+        frame = _open_table(table)
+        names = _names_of(frame)
         if not len(frame):
             raise DataError("The table has no rows; TableEncoder needs at least one.")
         left_out = self._left_out(names)
-        weights = column_weights(sample_weight, present, len(frame), len(names))
-        learner = ColumnLearner(at_least_two(self.max_levels))
-        learned = [
-            learner.learn(frame[:, j], name, weights[j])
-            for j, name in enumerate(names)
-            if name not in left_out
-        ]
-        self._keep(names, len(frame), learned)
+        weights = _column_weights(sample_weight, present, len(frame), len(names))
+        most = self.max_levels
+        if not is_whole(most) or most < 2:
+            allowed = "an integer >= 2"
+            raise ParameterError(sentence("max_levels", "TableEncoder", allowed, repr(most)))
+        codes, reports = [], []
+        for j, name in enumerate(names):
+            if name in left_out:
+                continue
+            kind = kind_of(frame[:, j], name)
+            if kind is Kind.EMPTY:
+                code, report = nothing(name)
+            elif kind.is_numeric:
+                code, report = NumericCode.learn(frame[:, j], name, weights[j], kind)
+            else:
+                code, report = CategoryCode.learn(frame[:, j], name, weights[j], kind, int(most))
+            reports.append(report)
+            codes += [code] if code is not None else []
+        if not codes:
+            raise DataError(
+                "No column of the table can be used: each was dropped or is missing in every row."
+            )
+        self.report_ = EncodingReport(len(frame), tuple(reports))
+        self._set_codes(names, tuple(codes))
         if self.report_.messages:
             warnings.warn(DataWarning(one_paragraph(self.report_.messages)), stacklevel=2)
         return self
@@ -187,15 +197,6 @@ class TableEncoder(BaseEstimator):
                 f"{nearest(name, names)}"
             )
         return dropped
-
-    def _keep(self, names: tuple[str, ...], n_rows: int, learned: list[Learned]) -> None:
-        codes = tuple(code for code, _ in learned if code is not None)
-        if not codes:
-            raise DataError(
-                "No column of the table can be used: each was dropped or is missing in every row."
-            )
-        self.report_ = EncodingReport(n_rows, tuple(report for _, report in learned))
-        self._set_codes(names, codes)
 
     def _set_codes(self, names: tuple[str, ...], codes: tuple[ColumnCode, ...]) -> None:
         self._codes = codes
@@ -259,24 +260,23 @@ class TableEncoder(BaseEstimator):
             If columns are missing or hold something else than in training.
         """
         codes = self._fitted()
-        frame = open_table(table)
-        place = {name: j for j, name in enumerate(names_of(frame))}
+        frame = _open_table(table)
+        place = {name: j for j, name in enumerate(_names_of(frame))}
         self._check_names(codes, place)
-        exists = presence(present, len(frame), len(place))
+        exists = _presence(present, len(frame), len(place))
         real = [frame[:, place[code.name]].dtype == nw.Float32 for code in codes if code.is_real]
         width = sum(len(code.features()) for code in codes)
         X = np.zeros((len(frame), width), np.float32 if real and all(real) else np.float64)
-        met: dict[str, tuple[Met, Mask | None]] = {}
-        start = 0
+        report, start = TransformReport(len(frame)), 0
         for code in codes:
             j = place[code.name]
             block = X[:, start : start + len(code.features())]
             counted = None if exists is None else exists[:, j]
-            met[code.name] = code.encode(frame[:, j], block), counted
+            code.encode(frame[:, j], block, counted, report)
             if counted is not None:
                 block[~counted] = 0
             start += block.shape[1]
-        return Encoded(X, _report(len(frame), met))
+        return Encoded(X, report)
 
     def transform_report(self, table: object) -> TransformReport:
         """Return what :meth:`encode` meets: missing cells, new levels and far numbers."""
@@ -365,19 +365,60 @@ class TableEncoder(BaseEstimator):
         return encoder
 
 
-def _report(n_rows: int, met: dict[str, tuple[Met, Mask | None]]) -> TransformReport:
-    report = TransformReport(n_rows)
-    for name, (found, counted) in met.items():
-        cells = found.missing if counted is None else found.missing & counted
-        missing = int(cells.sum())
-        if missing:
-            report.missing[name] = missing
-            if not found.expected:
-                report.imputed[name] = missing
-        unknown = found.unknown(counted)
-        if unknown is not None:
-            report.unknown[name] = unknown
-        far = found.far(counted)
-        if far is not None:
-            report.far[name] = far
-    return report
+def _open_table(table: object) -> Frame:
+    """Return the narwhals view of a data frame in memory."""
+    try:
+        return nw.from_native(table, eager_only=True)
+    except nw.exceptions.DuplicateError:
+        columns: Any = getattr(table, "column_names", getattr(table, "columns", ()))
+        raise _twice([str(name) for name in columns]) from None
+    except TypeError:
+        lazy = " Collect it first." if hasattr(table, "collect") else ""
+        raise DataError(
+            "TableEncoder encodes data frames (pandas, polars or pyarrow, in memory); "
+            f"got {type(table).__name__}.{lazy}"
+        ) from None
+
+
+def _names_of(frame: Frame) -> tuple[str, ...]:
+    """Return the column names as text; refuse names that occur twice."""
+    names = tuple(map(str, frame.columns))
+    if len(set(names)) < len(names):
+        raise _twice(names)
+    return names
+
+
+def _twice(names: Sequence[str]) -> DataError:
+    name, count = Counter(names).most_common(1)[0]
+    return DataError(f"The table has {count} columns named {name!r}; names must be unique.")
+
+
+def _column_weights(
+    sample_weight: npt.ArrayLike | None, present: npt.ArrayLike | None, n: int, d: int
+) -> list[npt.NDArray[np.float64] | None]:
+    """Return the weights of the rows for each column; None means that all weigh the same."""
+    exists = _presence(present, n, d)
+    if sample_weight is None:
+        return [None] * d if exists is None else [exists[:, j].astype(float) for j in range(d)]
+    weight = np.asarray(sample_weight, dtype=np.float64)
+    if weight.shape != (n,):
+        raise DataError(f"sample_weight must have shape ({n},); got {weight.shape}.")
+    bad = np.flatnonzero(~(np.isfinite(weight) & (weight >= 0)))
+    if len(bad):
+        raise DataError(
+            "sample_weight must hold finite numbers >= 0; "
+            f"got {weight[bad[0]]} in row {bad[0]}, counting from 0."
+        )
+    if not weight.any():
+        raise DataError("sample_weight must be positive in at least one row; all are 0.")
+    return [weight] * d if exists is None else [weight * exists[:, j] for j in range(d)]
+
+
+def _presence(present: npt.ArrayLike | None, n: int, d: int) -> Mask | None:
+    """Return the mask of the cells that exist, of shape (n, d), None if all do."""
+    if present is None:
+        return None
+    mask = np.asarray(present, dtype=bool)
+    if mask.shape != (n, d):
+        raise DataError(f"present must have shape ({n}, {d}); got {mask.shape}.")
+    return mask

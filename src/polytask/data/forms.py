@@ -68,8 +68,9 @@ def targets_fields(X: object, Y: object, sample_weight: object) -> Fields:
     """Check one design with one column of outcomes per task; nothing is reordered."""
     if isinstance(Y, str):
         Y = [Y]
-    if tables.is_table(X) and _are_names(Y):
-        names = list(Y)  # type: ignore[call-overload]
+    listed = list(Y) if isinstance(Y, list | tuple) else []
+    names = [name for name in listed if isinstance(name, str)]
+    if tables.is_table(X) and names and len(names) == len(listed):
         X, Y = tables.drop_columns(X, names), tables.select(X, names)
     checked = designs.inspect(X, _OWNER)
     n = designs.shape_of(checked.X)[0]
@@ -143,7 +144,3 @@ def _take_position(X: object, y: object, task: object) -> tuple[object, object, 
         raise DataError(sentence("task", _OWNER, "the position of a column of an array", got))
     position = int(task) % d
     return designs.without_column(array, position), y, array[:, position]
-
-
-def _are_names(Y: object) -> bool:
-    return isinstance(Y, list | tuple) and len(Y) > 0 and all(isinstance(n, str) for n in Y)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Iterable
+from collections.abc import Callable, Collection, Hashable, Iterable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -10,6 +10,18 @@ from numpy.typing import NDArray
 from polytask.exceptions import DataError
 
 SHOWN = 5
+
+
+class CellError(DataError):
+    """A cell that cannot be used; whoever ordered the rows can say which one was given."""
+
+    def __init__(self, *parts: str | int) -> None:
+        self.parts = parts
+        super().__init__(self.told(lambda row: f"row {row}"))
+
+    def told(self, place: Callable[[int], str]) -> str:
+        """Return the sentence, each row named by a function."""
+        return "".join(part if isinstance(part, str) else place(part) for part in self.parts)
 
 
 def is_missing(value: Hashable) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import decimal
 import math
 import numbers
+import sys
 from collections.abc import Sequence
 from typing import Any
 
@@ -25,6 +26,7 @@ from polytask.data.missing import (
 from polytask.exceptions import DataError
 
 Values = NDArray[Any]
+_LARGEST = sys.float_info.max
 
 
 def check_target(y: object, n: int, parameter: str = "y", owner: str = "TaskData") -> Values:
@@ -48,7 +50,8 @@ def check_targets(
     """Check one column of outcomes per task, with gaps. Shapes: Y (n, T), values (n, T)."""
     names: tuple[str | int, ...] = ()
     if tables.is_table(Y):
-        names = tuple(_plain_name(name) for name in tables.column_names(Y))
+        columns = tables.column_names(Y)
+        names = tuple(name if isinstance(name, int) else str(name) for name in columns)
     values = outcome_values(Y, "Y", owner)
     if not tables.is_table(Y) and values.ndim == 2:
         names = tuple(range(values.shape[1]))
@@ -117,7 +120,12 @@ def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
     """Refuse infinities, by row."""
     if values.dtype.kind not in "fO":
         return
-    infinite = np.isinf(values) if values.dtype.kind == "f" else _infinite_objects(values)
+    if values.dtype.kind == "f":
+        infinite = np.isinf(values)
+    else:
+        entries = values.ravel().tolist()
+        endless = distinct_values(v for v in entries if isinstance(v, float) and math.isinf(v))
+        infinite = member_mask(entries, endless).reshape(values.shape)
     if infinite.any():
         where = rows_text(np.asarray(infinite.reshape(len(values), -1).any(axis=1)))
         got = (
@@ -125,12 +133,6 @@ def refuse_infinite(values: Values, parameter: str, owner: str) -> None:
             f"{values.dtype!r}"
         )
         raise DataError(sentence(parameter, owner, "finite", got))
-
-
-def _infinite_objects(values: Values) -> NDArray[np.bool_]:
-    entries = values.ravel().tolist()
-    endless = distinct_values(v for v in entries if isinstance(v, float) and math.isinf(v))
-    return member_mask(entries, endless).reshape(values.shape)
 
 
 def outcome_values(y: object, parameter: str = "y", owner: str = "TaskData") -> Values:
@@ -169,24 +171,14 @@ def infer(values: Values) -> Values:
     if all(issubclass(kind, numbers.Real | decimal.Decimal) for kind in kinds):
         whole = all(issubclass(kind, numbers.Integral) for kind in kinds) and not missing.any()
         numeric = np.where(missing, np.nan, values) if missing.any() else values
-        return _integers(values) if whole else numeric.astype(np.float64)
+        try:
+            return values.astype(np.int64) if whole else numeric.astype(np.float64)
+        except OverflowError:  # the largest of numbers become infinite, which is refused
+            finite = [float(v) if abs(v) <= _LARGEST else math.inf for v in values.flat]
+            return np.array(finite).reshape(values.shape)
     if complex in kinds:
         return values.astype(np.complex128)
     return _with_gaps(values, missing)
-
-
-def _integers(values: Values) -> Values:
-    try:
-        return values.astype(np.int64)
-    except OverflowError:  # the largest of numbers become infinite, which is refused
-        return np.array([_as_float(value) for value in values.ravel()]).reshape(values.shape)
-
-
-def _as_float(value: int) -> float:
-    try:
-        return float(value)
-    except OverflowError:
-        return math.inf
 
 
 def _with_gaps(values: Values, missing: NDArray[np.bool_]) -> Values:
@@ -220,7 +212,3 @@ def _columns_of(columns: Sequence[Values]) -> Values:
             return column[:, np.newaxis]  # refused by the caller, by dtype
         objects[:, position] = [None if is_missing(v) else v for v in column.tolist()]
     return objects
-
-
-def _plain_name(name: object) -> str | int:
-    return name if isinstance(name, int) else str(name)

@@ -9,10 +9,15 @@ import io
 import os
 import zlib
 from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+from pyarrow import ipc
 
 from polytask._checks import nearest, nearest_file
 from polytask.data._csv_text import RawTable, decode, parse
@@ -24,7 +29,6 @@ from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     import pandas as pd
-    import pyarrow as pa
 
 __all__ = ["ReadResult", "TablesResult", "read_table", "read_tables", "write_table"]
 
@@ -147,7 +151,10 @@ def read_table(
     absent = tuple(word.strip() for word in missing_values)
     if suffix not in TEXT_SUFFIXES + EXCEL_SUFFIXES:
         table, notes = _read_binary(source, suffix)
-        table, said = _with_gaps(_select(table, columns, source), absent)
+        if columns is not None:
+            _check_columns(columns, table.column_names, source)
+            table = table.select(list(columns))
+        table, said = _with_gaps(table, absent)
         return ReadResult(_frame(table), (*notes, *said))
     raw = _read_words(source, suffix, Style(sep, decimal, encoding, sheet))
     if columns is not None:
@@ -212,25 +219,19 @@ def _matches(pattern: str) -> dict[str, str]:
     found = [pattern] if os.path.isfile(pattern) else glob.glob(pattern, recursive=True)
     files = sorted(file for file in found if os.path.isfile(file))
     if not files:
-        raise DataError(f"No file matches {pattern}.{_pattern_advice(pattern)}")
-    stems = {file: _stem(file) for file in files}
+        inside = os.path.join(pattern, "*.csv")
+        advice = f" It is a folder: name the files in it, such as {inside}."
+        raise DataError(f"No file matches {pattern}.{advice if os.path.isdir(pattern) else ''}")
+    names = {file: Path(file).name for file in files}
+    stems = {
+        file: os.path.splitext(name[:-3] if name.lower().endswith(".gz") else name)[0]
+        for file, name in names.items()
+    }
     stem, count = Counter(stems.values()).most_common(1)[0]
     if count > 1:
         twins = " and ".join(file for file in files if stems[file] == stem)
         raise DataError(f"{twins} would both be the task {stem!r}: rename one of them.")
     return {stems[file]: file for file in sorted(files, key=lambda file: stems[file])}
-
-
-def _pattern_advice(pattern: str) -> str:
-    if os.path.isdir(pattern):
-        return f" It is a folder: name the files in it, such as {os.path.join(pattern, '*.csv')}."
-    return ""
-
-
-def _stem(file: str) -> str:
-    name = Path(file).name
-    name = name[:-3] if name.lower().endswith(".gz") else name
-    return os.path.splitext(name)[0]
 
 
 def _suffix(source: str) -> str:
@@ -285,16 +286,16 @@ def _read_words(source: str, suffix: str, style: Style) -> RawTable:
 
 
 def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
-    import pyarrow as pa
-
     data = _bytes(source)
     if not data:
         raise DataError(f"{source} is empty.")
-    kind, read = ("Parquet", _parquet) if suffix in PARQUET_SUFFIXES else ("Arrow", _arrow)
+    is_parquet = suffix in PARQUET_SUFFIXES
     try:
-        table = read(data)
+        table = pq.ParquetFile(io.BytesIO(data)).read() if is_parquet else _arrow(data)
     except (pa.ArrowException, OSError, ValueError):
-        raise DataError(f"{source} is not a readable {kind} file.") from None
+        raise DataError(
+            f"{source} is not a readable {'Parquet' if is_parquet else 'Arrow'} file."
+        ) from None
     name, count = Counter(table.column_names or [""]).most_common(1)[0]
     if count > 1:
         raise DataError(f"{source} has {count} columns named {name!r}; names must be unique.")
@@ -306,13 +307,8 @@ def _read_binary(source: str, suffix: str) -> tuple[pa.Table, Messages]:
     return table, notes
 
 
-def _with_gaps(
-    table: pa.Table, missing: tuple[str, ...]
-) -> tuple[pa.Table, tuple[LazyMessage, ...]]:
+def _with_gaps(table: pa.Table, missing: tuple[str, ...]) -> tuple[pa.Table, Messages]:
     """Return a table whose cells that hold one of the words are missing."""
-    import pyarrow as pa
-    import pyarrow.compute as pc
-
     notes = []
     numbers = []
     for word in missing:
@@ -335,21 +331,11 @@ def _with_gaps(
     return table, tuple(notes)
 
 
-def _parquet(data: bytes) -> pa.Table:
-    import pyarrow.parquet as pq
-
-    return pq.ParquetFile(io.BytesIO(data)).read()
-
-
 def _arrow(data: bytes) -> pa.Table:
-    import pyarrow as pa
-    from pyarrow import ipc
-
-    readers: tuple[Callable[[Any], Any], ...] = (ipc.open_file, ipc.open_stream)
     try:
-        return readers[0](pa.BufferReader(data)).read_all()
+        return ipc.open_file(pa.BufferReader(data)).read_all()
     except pa.ArrowInvalid:
-        return readers[1](pa.BufferReader(data)).read_all()
+        return ipc.open_stream(pa.BufferReader(data)).read_all()
 
 
 def _check_columns(columns: Sequence[str], names: list[str], source: str) -> None:
@@ -358,16 +344,7 @@ def _check_columns(columns: Sequence[str], names: list[str], source: str) -> Non
             raise DataError(f"{source} has no column {name!r}.{nearest(name, names)}")
 
 
-def _select(table: pa.Table, columns: Sequence[str] | None, source: str) -> pa.Table:
-    if columns is None:
-        return table
-    _check_columns(columns, table.column_names, source)
-    return table.select(list(columns))
-
-
 def _frame(table: pa.Table) -> pd.DataFrame:
-    import pyarrow as pa
-
     # Without the writer's metadata an index of pandas is a column like any other.
     frame: pd.DataFrame = table.to_pandas(ignore_metadata=True, date_as_object=False)
     for name, column in zip(table.column_names, table.columns, strict=True):

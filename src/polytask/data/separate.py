@@ -145,7 +145,9 @@ def _stack(checked: Sequence[Checked], as_given: NDArray[np.intp]) -> _Stacked:
         got = f"{widths} columns; data frames are aligned by the names of their columns"
         raise DataError(sentence("the arrays", "the tasks", "of one number of columns", got))
     if kinds == {"sparse matrix"}:
-        return _Stacked(_stack_sparse(checked))
+        sparse = [designs.arrange(part) for part in checked]
+        whole = sparse[0] if len(sparse) == 1 else sp.csr_array(sp.vstack(sparse, format="csr"))
+        return _Stacked(whole)
     return _Stacked(_stack_arrays(checked, widths[0]))
 
 
@@ -153,11 +155,6 @@ def _kind(X: Design) -> str:
     if tables.is_table(X):
         return "data frame"
     return "sparse matrix" if sp.issparse(X) else "array"
-
-
-def _stack_sparse(checked: Sequence[Checked]) -> Design:
-    parts = [designs.arrange(part) for part in checked]
-    return parts[0] if len(parts) == 1 else sp.csr_array(sp.vstack(parts, format="csr"))
 
 
 def _stack_arrays(checked: Sequence[Checked], width: int) -> Design:

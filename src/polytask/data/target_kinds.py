@@ -137,8 +137,13 @@ def _written(
         # Text beside values of a numeric type does not belong there, whatever it says.
         odd = odd or list(text)
         raise DataError(_but_for(values, odd, words, mostly=mostly, asked=wanted != "auto"))
-    if wanted == "auto" and not markers and _are_classes(column, labels, text):
-        return None
+    if wanted == "auto" and not markers:
+        # Two words, or few whole numbers, are classes.
+        values_of = {number.value for number in column.numbers.values()}
+        whole = all(word.strip().isdecimal() for word in labels)
+        few = whole and len(labels) > 1 and not _too_many(len(labels), text.total())
+        if len(values_of) == 2 if len(labels) == 2 else few:
+            return None
     _refuse_unclear(values, column, words)
     read = np.full(len(values), np.nan)
     for row in np.flatnonzero(~missing_mask(values)):
@@ -151,14 +156,6 @@ def _written(
     written = LazyMessage("cli.reason.written", {"how": how.node})
     reason = found.reason if found.is_class else written
     return TargetReading(found.is_class, reason, found.n_values, read, how, missing)
-
-
-def _are_classes(column: WrittenColumn, labels: list[str], text: Counter[str]) -> bool:
-    """Say whether words that are numbers are classes: two of them, or few whole numbers."""
-    if len(labels) == 2:
-        return len({number.value for number in column.numbers.values()}) == 2
-    whole = all(word.strip().isdecimal() for word in labels)
-    return whole and len(labels) > 1 and not _too_many(len(labels), text.total())
 
 
 def _but_for(

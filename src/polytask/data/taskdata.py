@@ -232,7 +232,9 @@ class TaskData:
             codes = self.row_tasks()[chosen]
             chosen = chosen[task_order(codes, self.n_tasks)[1]]
             offsets = offsets_of(codes, self.n_tasks)
-        run = _as_slice(chosen)
+        run: NDArray[np.intp] | slice = chosen
+        if len(chosen) and bool((np.diff(chosen) == 1).all()):
+            run = slice(int(chosen[0]), int(chosen[-1]) + 1)  # it needs no copy
         return dataclasses.replace(
             self,
             X=designs.take_rows(self.X, run),
@@ -317,10 +319,3 @@ class TaskData:
                 sentence("index", "TaskData.rows", allowed, f"{given.min()} to {given.max()}")
             )
         return given.astype(np.intp, copy=False)
-
-
-def _as_slice(rows: NDArray[np.intp]) -> NDArray[np.intp] | slice:
-    """Return consecutive rows as a slice, which needs no copy."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows) and bool((np.diff(rows) == 1).all()):
-        return slice(int(rows[0]), int(rows[-1]) + 1)
-    return rows

@@ -120,17 +120,14 @@ class WrittenColumn:
         if any(n.brackets for n in numbers):
             ways.append(LazyMessage("written.brackets"))
         # The example shows as much as one word can.
-        word = max(self.numbers, key=lambda w: (len(_marks(w)), self.numbers[w].brackets))
+        marks = {w: {sign for sign in w.strip() if not sign.isdigit()} for w in self.numbers}
+        word = max(self.numbers, key=lambda w: (len(marks[w]), self.numbers[w].brackets))
         example = {"word": repr(word.strip()), "value": f"{self.numbers[word].value:.15g}"}
         if not ways:
             return LazyMessage("written.text", example)
         return LazyMessage(
             "written.with", example | {"ways": with_and([way.node for way in ways])}
         )
-
-
-def _marks(word: str) -> set[str]:
-    return {letter for letter in word.strip() if not letter.isdigit()}
 
 
 def read_words(counts: Mapping[str, int], decimal: str | None) -> WrittenColumn:
@@ -145,7 +142,7 @@ def read_words(counts: Mapping[str, int], decimal: str | None) -> WrittenColumn:
     }
     mark = "," if cells[","] > cells["."] else "."
     both = [word for word in point if word in comma and point[word].value != comma[word].value]
-    plain = all(_is_plain(number, word) for word, number in point.items())
+    plain = not any(n.sign or n.group or n.brackets or "," in word for word, n in point.items())
     open_cells = sum(counts[word] for word in both)
     # Digits with a full stop and nothing else are numbers in every program.
     settled = (plain and mark == ".") or cells[mark] > SETTLING * open_cells or not both
@@ -155,7 +152,3 @@ def read_words(counts: Mapping[str, int], decimal: str | None) -> WrittenColumn:
 def _numbers(words: Mapping[str, int], mark: str) -> dict[str, WrittenNumber]:
     parsed = {word: parse_number(word, mark) for word in words}
     return {word: number for word, number in parsed.items() if number is not None}
-
-
-def _is_plain(number: WrittenNumber, word: str) -> bool:
-    return not (number.sign or number.group or number.brackets or "," in word)

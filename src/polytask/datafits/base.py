@@ -19,12 +19,14 @@ Preconditioner = Callable[[float], LinearMap]
 Derived = TypeVar("Derived")
 
 _REMEMBERED = 64
-# Matrices with a shift above this share of their trace are inverted safely.
+# Matrices with a shift above this share of their trace are inverted safely ...
 _STIFF = 1e-6
+# ... and above this many times it they are as good as their diagonals.
+_SLIGHT = 10.0
 # Numbers that are worked on at a time.
 _CHUNK = 2**18
 # Matrices of at most so many entries in all are decomposed where a second shift is asked for.
-_DECOMPOSED = 1 << 22
+_DECOMPOSED = 1 << 25
 _IN_CACHE = 2**15
 # Products of squares of features must stay finite.
 _LARGEST = 1e75
@@ -51,6 +53,8 @@ class Evaluation:
         ``shift -> (V -> approximately (H + shift I)^-1 V)``, positive definite for shift > 0.
     predictions : list of ndarray or None, default=None
         What every block of samples predicts at W and the intercepts.
+    is_inverted : bool, default=False
+        Whether the preconditioner is the inverse itself, up to rounding.
     """
 
     value: float
@@ -60,6 +64,7 @@ class Evaluation:
     hessian: LinearMap
     preconditioner: Preconditioner
     predictions: list[Array] | None = None
+    is_inverted: bool = False
 
 
 class Datafit(ABC):
@@ -232,7 +237,9 @@ def block_preconditioner(
     trace = trace if means is None else trace + np.einsum("ki,ki->k", means, means)
     top = float(np.max(weight * trace, initial=0.0))
 
-    inverted: set[float] = set()
+    asked: set[float] = set()
+    own = np.diagonal(matrices, axis1=1, axis2=2) + (0.0 if means is None else means**2)
+    diagonal = (weight[:, None] * own).T
 
     @cache
     def spectral() -> Callable[[float], LinearMap]:
@@ -240,10 +247,12 @@ def block_preconditioner(
 
     def prepare(shift: float) -> LinearMap:
         # What serves every shift costs as much as a few inverses, and twice their memory.
-        again = matrices.size <= _DECOMPOSED and bool(inverted - {shift})
+        again = matrices.size <= _DECOMPOSED and bool(asked - {shift})
         if len(matrices) == 1 or shift <= _STIFF * top or again:
             return spectral()(shift)
-        inverted.add(shift)
+        asked.add(shift)
+        if shift > _SLIGHT * top:
+            return lambda V: V / (diagonal + shift)
         inverse = _shifted_inverses(matrices, weight, means, shift)
         return lambda V: times_each(inverse, V)
 

@@ -170,6 +170,11 @@ class Intercepts(ABC):
         """Whether each task's features are centred by its own intercept."""
 
     @property
+    def couples(self) -> bool:
+        """Whether the intercept of a column depends on other columns."""
+        return False
+
+    @property
     @abstractmethod
     def held(self) -> float:
         """Curvature that holds each column's own intercept: 0 if free, inf if it has none."""
@@ -229,6 +234,11 @@ class TiedIntercepts(Intercepts):
     def centres(self) -> bool:
         """Whether every group has one member."""
         return int(self.groups.max(initial=-1)) + 1 == self.groups.size
+
+    @property
+    def couples(self) -> bool:
+        """Whether a group has several members."""
+        return not self.centres
 
     @property
     def held(self) -> float:
@@ -307,6 +317,11 @@ class PulledIntercepts(Intercepts):
     def centres(self) -> bool:
         """Whether every group has one member, which nothing pulls."""
         return int(self.groups.max(initial=-1)) + 1 == self.groups.size
+
+    @property
+    def couples(self) -> bool:
+        """Whether a group has several members."""
+        return not self.centres
 
     @property
     def held(self) -> float:

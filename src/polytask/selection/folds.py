@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import cached_property, partial
 from typing import Any
 
@@ -64,6 +64,7 @@ class MomentFold:
     like: TaskData
     outcomes: Outcomes
     make_rows: Callable[[], RowFold]
+    _last: dict[str, Problem] = field(default_factory=dict, repr=False)
 
     @cached_property
     def rows(self) -> RowFold:
@@ -72,9 +73,14 @@ class MomentFold:
 
     def problem(self, settings: Settings, owner: str) -> Problem:
         """Return the problem of the training rows."""
-        rows = partial(self._term, owner)
-        term = MomentTerm(self.train, self.like, rows, all_roots(self.outcomes))
-        return build_problem(self.like, self.outcomes, settings, owner, term)
+        # Solvers keep with a problem what every penalty under its settings needs.
+        name = repr(settings)
+        if name not in self._last:
+            rows = partial(self._term, owner)
+            term = MomentTerm(self.train, self.like, rows, all_roots(self.outcomes))
+            self._last.clear()
+            self._last[name] = build_problem(self.like, self.outcomes, settings, owner, term)
+        return self._last[name]
 
     def _term(self, owner: str) -> RowTerm:
         data, outcomes = self.rows.train, self.rows.train_outcomes

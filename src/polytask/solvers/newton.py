@@ -61,6 +61,8 @@ class _Newton(ProximalMethod):
     def __init__(self, objective: Objective, tol: float) -> None:
         ridge: object = objective.nonsmooth
         self.ridge = ridge if isinstance(ridge, Quadratic) else None
+        # Where nothing couples the tasks their inverses give the first step.
+        self.direct = objective.smooth is None
         # One accurate step is the answer to a quadratic.
         self.forcing = _FIRST_FORCING
         if objective.datafit.is_quadratic:
@@ -82,7 +84,13 @@ class _Newton(ProximalMethod):
             return hessian(V) if ridge is None else hessian(V) + ridge.apply(V)
 
         precondition = now.at.preconditioner(shift)
-        step, products = conjugate_gradients(product, -gradient, precondition, self.forcing, left)
+        if self.direct and now.at.is_inverted:
+            # What the inverse leaves is rounding, for a step of conjugate gradients at most.
+            self.direct, step, products = False, precondition(-gradient), 1
+        else:
+            step, products = conjugate_gradients(
+                product, -gradient, precondition, self.forcing, left
+            )
         self.forcing = max(_SHARPER * self.forcing, _EXACT)
         found = self.line_search(now, step, float(np.sum(gradient * step)))
         return Round(None if found is None else self.judged(*found), max(products, 1))

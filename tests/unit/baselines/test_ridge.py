@@ -133,3 +133,15 @@ def test_strengths_are_positive(alphas):
 @parametrize_with_checks([TunedRidge()])
 def test_scikit_learn_accepts_it(estimator, check):
     check(estimator)
+
+
+def test_of_many_rows_some_are_left_out_of_the_fit_of_all() -> None:
+    rng, n = np.random.default_rng(5), 20_500
+    head, tail = rng.standard_normal((n, 2)), np.eye(60)[rng.integers(0, 60, n)]
+    X, y = np.column_stack([head, tail]), head[:, 0] + rng.standard_normal(n)
+    rows = ridge_rows(split_columns(X, 300), y, np.ones(n), intercept=True)
+    alphas = np.array([1.0, 1e4])
+    found = rows.left_out(alphas)
+    whole = ridge_rows(X, y, np.ones(n), intercept=True).left_out(alphas)
+    assert not np.allclose(found, whole, rtol=1e-9)
+    np.testing.assert_allclose(found, whole * (20_000 / n), rtol=0.01)

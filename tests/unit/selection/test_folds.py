@@ -15,8 +15,10 @@ from polytask import (
     MultiTaskRegressor,
     MultiTaskRegressorCV,
 )
+from polytask._estimator import regression
 from polytask.data import LeaveTasksOut, TaskData, TimeOrdered, WithinTasks
 from polytask.exceptions import DataError
+from polytask.linear.problem import Settings
 from polytask.metrics import r2
 from polytask.penalties import L2, L21, toward_mean
 from polytask.selection import folds as module
@@ -308,3 +310,14 @@ def test_values_that_are_too_large_are_refused() -> None:
     Y[7, 1] = -1e150
     with pytest.raises(ValueError, match="y of MultiTaskRegressorCV must be of size up to"):
         MultiTaskRegressorCV(L21(), alphas=3).fit(X, Y)
+
+
+def test_folds_keep_the_problem_of_their_last_settings() -> None:
+    data = TaskData.from_long(
+        np.random.default_rng(0).standard_normal((60, 2)), np.arange(60.0), np.arange(60) % 3
+    )
+    outcomes = regression(data, "squared", "a test")
+    fold = module.make_folds(data, data, outcomes, 3, 0, "a test").parts[0]
+    first = fold.problem(Settings(), "a test")
+    assert fold.problem(Settings(), "a test") is first
+    assert fold.problem(Settings(task_weight="equal"), "a test") is not first

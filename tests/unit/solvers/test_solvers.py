@@ -27,6 +27,7 @@ from polytask.penalties import (
     MCP,
     Columns,
     GroupNorm,
+    Split,
     TraceNorm,
     decompose,
     robust,
@@ -206,10 +207,9 @@ def test_a_smooth_part_that_is_not_quadratic_has_no_gap():
             return 1.0
 
     objective = Objective(statistics(), L21(0.1) + toward_mean(0.5))
-    at = objective.zero
-    assert objective.gap(np.zeros((8, 4)), at) is not None
-    objective.smooth = Bowl()
-    assert not objective._has_gap()
+    assert objective.gap(np.zeros((8, 4)), objective.zero) is not None
+    bowl = Objective(statistics(), L21(0.1), Split(smooth=Bowl(), proximable=L21(0.1)))
+    assert bowl.gap(np.zeros((8, 4)), bowl.zero) is None
 
 
 def test_newton_refuses_norms_and_all_but_splitting_refuse_sums_of_norms():

@@ -37,7 +37,8 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     models : "default", "deep", or sequence, default="default"
         As in :class:`AutoMultiTaskRegressor`; every candidate needs ``predict_proba``.
     cv : int, splitter, or list of (train, test), default=5
-        The folds; an integer splits the rows within every task, by class.
+        The folds; an integer splits the rows within every task, by class, and of its folds only
+        so many are fitted, two at least, as hold out 100,000 rows.
     time_budget : float or None, default=None
         Seconds for all of it. What takes least is tried first, and time is kept for fitting
         on all rows what would have weight; a candidate that is not expected to end before

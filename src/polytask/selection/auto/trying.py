@@ -37,10 +37,18 @@ Array = NDArray[np.float64]
 Record = dict[str, Any]
 
 
+# Held-out rows that tell candidates apart: further folds of a number of them are not fitted.
+_ENOUGH_ROWS = 100_000
+_FEWEST_FOLDS = 2
+
+
 def make_splits(raw: TaskData, cv: object, unseen: bool, owner: str) -> list[Split]:
-    """Return training and held-out rows of every fold."""
+    """Return training and held-out rows of every fold that is fitted."""
     splits = [pair if unseen else _servable(raw, *pair) for pair in given_splits(cv, raw, owner)]
     splits = [pair for pair in splits if all(_labelled(raw, rows) for rows in pair)]
+    if is_whole(cv):
+        held = np.cumsum([len(test) for _, test in splits])
+        splits = splits[: max(_FEWEST_FOLDS, int(np.searchsorted(held, _ENOUGH_ROWS)) + 1)]
     if not splits:
         raise DataError(
             "No fold holds out a row of a task that it also trains on: give larger tasks, or "

@@ -28,7 +28,7 @@ from polytask import (
 )
 from polytask._workers import Workers
 from polytask.baselines import Pooled
-from polytask.data import GroupedRows, TaskData
+from polytask.data import GroupedRows, TaskData, WithinTasks
 from polytask.exceptions import (
     ConvergenceWarning,
     DataError,
@@ -42,7 +42,7 @@ from polytask.penalties import L21
 from polytask.selection.auto import clock, fitting, trying
 from polytask.selection.auto.explaining import explain
 from polytask.selection.auto.fitting import AutoRow, Combination
-from polytask.selection.auto.trying import units_of
+from polytask.selection.auto.trying import make_splits, units_of
 from polytask.selection.candidates import MODELS
 from polytask.selection.held import held_out
 
@@ -664,3 +664,12 @@ def test_adapt_says_which_model_to_take():
     model.members_ = {"pooled": Pooled(Ridge()).fit(X, y, task=task)}
     with pytest.raises(IncompatibleError, match="adapt a MultiTaskModelCV, fitted on"):
         adapt(model, X[:5], y[:5], task=["new"] * 5)
+
+
+def test_folds_of_many_rows_are_as_many_as_tell_candidates_apart() -> None:
+    def folds_of(n: int, cv: object) -> int:
+        data = TaskData.from_long(np.zeros((n, 1)), np.zeros(n), np.arange(n) % 2)
+        return len(make_splits(data, cv, False, "Auto"))
+
+    assert [folds_of(n, 5) for n in (1_000, 130_000, 300_000)] == [5, 4, 2]
+    assert folds_of(130_000, WithinTasks(5)) == 5
