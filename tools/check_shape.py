@@ -25,7 +25,6 @@ LEAST_HELPER = 5
 KNOWN = {
     "bayes": 3,
     "linear": 3,
-    "task_relations": 1,
     "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")

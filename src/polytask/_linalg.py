@@ -203,9 +203,15 @@ def spectral_norm(W: Array) -> float:
     return top * float(np.sqrt(max(_largest_eigenvalue(_short_gram(scaled)), 0.0)))
 
 
+# Up to this size all eigenvalues take less time than the call for the largest one.
+_SMALL = 50
+
+
 def _largest_eigenvalue(matrix: Array) -> float:
     """Return the largest eigenvalue of a symmetric NumPy matrix."""
     last = len(matrix) - 1
+    if last < _SMALL:
+        return float(np.linalg.eigvalsh(matrix)[-1])
     try:
         values = scipy.linalg.eigvalsh(matrix, subset_by_index=[last, last], check_finite=False)
     except np.linalg.LinAlgError:

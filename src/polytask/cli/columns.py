@@ -6,7 +6,8 @@ import fnmatch
 import re
 from collections.abc import Hashable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, Literal
 
 from polytask._checks import nearest
 from polytask._options import option
@@ -15,6 +16,8 @@ from polytask.exceptions import DataError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
     from numpy.typing import NDArray
+
+    from polytask.losses import Loss
 
 
 FEWEST, MOST = 2, 10_000
@@ -165,6 +168,82 @@ class ColumnOptions:
         others = (*self.target, *self.targets, *self.drop, *self.ids)
         patterns = (word.strip() for text in others for word in (text, *text.split(",")))
         return not any(fnmatch.fnmatch(name, pattern) for pattern in patterns)
+
+
+AUTO, CLASSES = "auto", "classes"
+
+
+@dataclass(frozen=True)
+class TargetTypeOverride:
+    """What the targets are to be: by a loss, "auto" or "classes", and the option that says so."""
+
+    loss: str
+    option: str
+    for_classes: str = "--loss multinomial"
+
+    @classmethod
+    def of_loss(cls, loss: str) -> TargetTypeOverride:
+        """Return what the option ``--loss`` says."""
+        return cls(loss, f"--loss {loss}")
+
+    @cached_property
+    def known(self) -> Loss | None:
+        """The loss itself; None for "auto" and "classes"."""
+        from polytask.losses import LOSSES
+        from polytask.losses.parse import parse
+
+        if self.loss in (AUTO, CLASSES):
+            return None
+        found = parse(self.loss, LOSSES)
+        if found is None:
+            known = (AUTO, *LOSSES)
+            raise ParameterError(
+                f"--loss must be one of {', '.join(known)}; got {self.loss!r}."
+                f"{nearest(self.loss, known)}"
+            )
+        return found
+
+    @property
+    def wanted(self) -> Literal["auto", "numbers", "classes"]:
+        """What the targets are to be."""
+        if self.loss == AUTO:
+            return "auto"
+        return "classes" if self.known is None or self.known.is_classifier else "numbers"
+
+
+@dataclass(frozen=True)
+class Copied:
+    """What is known of the columns of the table, and copied from them."""
+
+    PANEL = "Columns"
+
+    ids: tuple[str, ...] = option(
+        "A column that identifies rows, copied into the predictions.",
+        "--id",
+        metavar="COL",
+        default=(),
+    )
+    keep: tuple[str, ...] = option(
+        "Further columns to copy into the predictions: a,b,c or patterns.",
+        metavar="COLS",
+        default=(),
+    )
+    task: str | None = option(
+        "The column that names the task, for a model that was fitted on one file per task; other "
+        "models know their column.",
+        metavar="COL",
+    )
+    unseen_tasks: Literal["error", "shared"] | None = option(
+        "Rows of tasks that were not in training: error refuses them, shared predicts them from "
+        "what all tasks have in common (default: as the model was fitted).",
+        metavar="error|shared",
+    )
+    interval: float | None = option(
+        "Also write the columns lower and upper, between which a new target lies with this "
+        "probability, such as 0.9. The learned prior for numbers has such intervals.",
+        metavar="LEVEL",
+        panel="Output and running",
+    )
 
 
 @dataclass(frozen=True)

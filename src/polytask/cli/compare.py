@@ -19,10 +19,10 @@ from polytask.cli.console import (
     say_pair,
     say_whole,
 )
+from polytask.cli.files import Tables
 from polytask.cli.folder import MODEL, REPORTS, Command, Folder, writer
 from polytask.cli.models import Learning, known_models, known_name
 from polytask.cli.options import ExplicitOptions, Running, Vary
-from polytask.cli.tables import Tables
 from polytask.comparison.options import Options
 from polytask.exceptions import DataError, ParameterError, PolytaskError
 from polytask.messages import LazyMessage, Translator
@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
 which model to use. The folder gets a report, tables, the recommended model, and a lock file with \
-which polytask rerun repeats the comparison. Tables have the three forms of polytask fit.
+which polytask rerun repeats the comparison. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]

@@ -1,4 +1,4 @@
-"""Files that come in and go out."""
+"""Files that come in and go out, and the tables that are read from them."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from polytask._checks import nearest_file
 from polytask._options import argument, option
+from polytask.cli.columns import ColumnOptions, Splitting
 from polytask.cli.console import FILE_ROWS, note
 from polytask.cli.options import spoken_words
 from polytask.exceptions import DataError, ParameterError, PolytaskError, TimeBudgetError
@@ -36,8 +37,8 @@ class TextFormat:
         metavar="CHAR",
     )
     decimal: str | None = option(
-        "Decimal mark, . or , (default: found: a comma where semicolons separate the columns and "
-        "numbers have commas; in targets from the numbers).",
+        "Decimal mark, . or , (default: a comma where semicolons separate the columns and numbers "
+        "have commas, else a full stop; in targets what fits the numbers).",
         metavar="CHAR",
     )
     encoding: str | None = option(
@@ -136,6 +137,40 @@ class Source:
             of_feature = message.key == "read.dates" or message.key.startswith("hint.")
             if not of_feature or is_feature(message.fields["column"]):
                 note(message)
+
+
+@dataclass(frozen=True)
+class Tables:
+    """The rows to learn from, as the user asked for them."""
+
+    columns: ColumnOptions
+    splitting: Splitting
+    source: Source
+
+    def check(self, command: str) -> None:
+        """Refuse what needs no data to be refused."""
+        self.source.check(command)
+        if not (self.columns.target or self.columns.targets):
+            raise ParameterError(
+                f"polytask {command} needs a target: --target COL, several of them, or --targets "
+                f"'y_*'. polytask inspect {self.source.name} shows the columns."
+            )
+        self.splitting.check()
+
+    def check_unseen(self, unseen: bool) -> None:
+        """Refuse to hold out whole tasks where that has no meaning."""
+        ways = {"--group": self.splitting.group, "--time": self.splitting.time, "--unseen": unseen}
+        chosen = [flag for flag, value in ways.items() if value]
+        if len(chosen) > 1:
+            raise ParameterError(
+                "Rows are held out in one way: choose one of --group, --time and --unseen; got "
+                f"{' and '.join(chosen)}."
+            )
+        if unseen and self.columns.task is None and self.source.file_per_task is None:
+            raise ParameterError(
+                "--unseen holds out all rows of a task: name the column of the tasks with --task. "
+                "Where each target is a task, every row belongs to all of them."
+            )
 
 
 def writable(

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Annotated
 
 from polytask.cli.console import say
-from polytask.cli.files import MODEL_SUFFIX, writable
+from polytask.cli.files import MODEL_SUFFIX, Tables, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import Tables
 
 DETAILS = """The table has one of three forms: one row per observation (--task and one --target), \
 one column per task (several --target), or one file per task (--file-per-task).
@@ -33,8 +32,7 @@ def fit(
 ) -> None:
     """Read, fit, write the model and say what was done."""
     from polytask import save
-    from polytask.cli.baselines import scores_beside
-    from polytask.cli.describe import say_data, say_model, say_next
+    from polytask.cli.describe import say_data, say_model, say_next, scores_beside
     from polytask.cli.training_data import read_training
 
     speech = running.speech

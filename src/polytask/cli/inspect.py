@@ -9,8 +9,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._options import argument, option
 from polytask.cli.columns import (
+    AUTO,
     NO_SPLITTING,
     ColumnOptions,
+    TargetTypeOverride,
     likely_tasks,
     looks_like_identifier,
     matching,
@@ -25,9 +27,8 @@ from polytask.cli.console import (
     say_whole,
     spoken_warnings,
 )
-from polytask.cli.files import Source, TextFormat, require_file
+from polytask.cli.files import Source, Tables, TextFormat, require_file
 from polytask.cli.options import Running, Vary, command_line, spoken_flags
-from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.exceptions import DataError, ParameterError
 
 if TYPE_CHECKING:
@@ -360,7 +361,9 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
     say()
     if tasks is not None:
         fields = tasks | {"column": repr(tasks["column"]), "median": f"{tasks['median']:,.0f}"}
-        say(speech("cli.inspect.tasks", fields))
+        counts = {"single": tasks["of_one_row"], "unlabelled": tasks["missing"]}
+        more = (speech(f"cli.inspect.{key}", {"n": n}) for key, n in counts.items() if n)
+        say(f"{speech('cli.inspect.tasks', fields)}{''.join(more)}")
     elif facts["likely_tasks"]:
         likely = ", ".join(f"{name} ({count:,})" for name, count in facts["likely_tasks"])
         say(speech("cli.inspect.likely", {"names": likely}))

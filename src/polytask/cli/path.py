@@ -9,10 +9,9 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from polytask._options import option
 from polytask.cli.console import note, say, say_pair, say_table
-from polytask.cli.files import writable
+from polytask.cli.files import Tables, writable
 from polytask.cli.models import Learning
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import Tables
 from polytask.exceptions import ParameterError
 
 if TYPE_CHECKING:
@@ -49,7 +48,7 @@ class Drawing:
 
 DETAILS = """Writes a figure, held-out error above the coefficients, and a table with the same \
 numbers. Two strengths are marked: the one of the smallest error, and the strongest within one \
-standard error of it. Tables have the three forms of polytask fit.
+standard error of it. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -81,8 +80,7 @@ def path(
     ],
 ) -> None:
     """Read, search, draw, write figure and table, and say what was chosen."""
-    from polytask.cli.baselines import scores_beside
-    from polytask.cli.describe import say_data, scored
+    from polytask.cli.describe import say_data, scored, scores_beside
     from polytask.cli.training_data import read_training
     from polytask.selection import regularization_path
 

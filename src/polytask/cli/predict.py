@@ -6,8 +6,8 @@ from dataclasses import MISSING, dataclass
 from typing import Annotated
 
 from polytask._options import argument, option
+from polytask.cli.columns import Copied
 from polytask.cli.console import note, say
-from polytask.cli.copied import Copied
 from polytask.cli.files import Source, require_file, writable
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import DataError

@@ -19,7 +19,7 @@ from polytask.exceptions import DataError, IncompatibleError, ParameterError
 if TYPE_CHECKING:
     import pandas as pd
 
-    from polytask.cli.copied import Copied
+    from polytask.cli.columns import Copied
     from polytask.data.encoder import TransformReport
 
 

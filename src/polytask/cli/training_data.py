@@ -13,8 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.cli.columns import (
+    AUTO,
     ColumnOptions,
     Roles,
+    TargetTypeOverride,
     groups_of,
     likely_tasks,
     require,
@@ -22,9 +24,8 @@ from polytask.cli.columns import (
     times_of,
 )
 from polytask.cli.console import FILE_ROWS, RepairableError, in_options, note
-from polytask.cli.files import Source
+from polytask.cli.files import Source, Tables
 from polytask.cli.options import flag_words
-from polytask.cli.tables import AUTO, Tables, TargetTypeOverride
 from polytask.data.target_kinds import TargetWords, read_target
 from polytask.data.text_hints import counted_words, missing_option
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError

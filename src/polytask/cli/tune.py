@@ -11,10 +11,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 from polytask._checks import nearest
 from polytask._options import option
 from polytask.cli.console import digits, say, say_pair, say_table
-from polytask.cli.files import MODEL_SUFFIX, cleanup_on_error, writable
+from polytask.cli.files import MODEL_SUFFIX, Tables, cleanup_on_error, writable
 from polytask.cli.models import FIXED, Learning, known_name
 from polytask.cli.options import Running, Vary
-from polytask.cli.tables import Tables
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 if TYPE_CHECKING:
@@ -138,9 +137,10 @@ class Search:
 
     trials: int = option("How many trials in all.", default=50, least=1, metavar="N")
     ranges: tuple[str, ...] = option(
-        "A number to search, such as p0.alpha=0.001..100: alpha of the first term of a sum; on a "
-        "log scale if HIGH is ten times LOW or more (default: every strength of the penalty; for "
-        "a network, its most important parameters). Repeat it for more parameters.",
+        "A number to search, such as alpha=0.001..100, or p0.alpha for the first term of a sum. "
+        "It is searched on a log scale if HIGH is ten times LOW or more (default: every strength "
+        "of the penalty; for a network, its most important parameters). Repeat it for more "
+        "parameters.",
         "--range",
         metavar="NAME=LOW..HIGH",
         default=(),
@@ -165,7 +165,7 @@ class Search:
 
 DETAILS = """For several parameters at once; for the strength of one penalty polytask fit is \
 faster. Needs Optuna: pip install 'polytask\\[search]'. An interrupted search continues with the \
-same command. Tables have the three forms of polytask fit.
+same command. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -205,8 +205,7 @@ def tune(
 ) -> None:
     """Read, search, write model and trials, and say what was found."""
     from polytask import save
-    from polytask.cli.baselines import scores_beside
-    from polytask.cli.describe import say_data, say_model, say_next
+    from polytask.cli.describe import say_data, say_model, say_next, scores_beside
     from polytask.cli.training_data import read_training
     from polytask.data.readers import write_table
     from polytask.selection import tune as tuned

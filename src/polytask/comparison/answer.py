@@ -52,6 +52,7 @@ from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, 
 from polytask.comparison.work import Record, is_relative, whole_key
 from polytask.data import Form
 from polytask.exceptions import DataError
+from polytask.io.records import read_record
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
 
@@ -59,24 +60,7 @@ from polytask.selection.entries import Entry
 def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPath | None:
     """Return the path of a model as it was searched on all rows; None if it has none."""
     found = records.get(whole_key(name), {}).get("path")
-    if found is None:
-        return None
-    return StrengthPath(
-        model=str(name),
-        penalty=found["penalty"],
-        measure=found["measure"],
-        alphas=tuple(found["alphas"]),
-        scores=tuple(found["scores"]),
-        standard_errors=tuple(found["standard_errors"]),
-        features=tuple(found["features"]),
-        ranks=tuple(found["ranks"]),
-        names=tuple(found["names"]),
-        sizes=tuple(tuple(line) for line in found["sizes"]),
-        n_features=found["n_features"],
-        best=found["best"],
-        one_se=found["one_se"],
-        chosen=found["chosen"],
-    )
+    return None if found is None else read_record(found, StrengthPath)
 
 
 def importance_of(
@@ -372,18 +356,8 @@ def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
 
 def shared_features(records: Mapping[str, Record], name: str | None) -> Coefficients | None:
     """Return the coefficients of a model as it was fitted to all rows."""
-    record = records.get(whole_key(name), {})
-    found = record.get("coefficients")
-    if found is None:
-        return None
-    return Coefficients(
-        model=str(name),
-        features=tuple(found["features"]),
-        columns=tuple(found["columns"]),
-        values=tuple(tuple(row) for row in found["values"]),
-        n_features=found["n_features"],
-        n_columns=found["n_columns"],
-    )
+    found = records.get(whole_key(name), {}).get("coefficients")
+    return None if found is None else read_record(found, Coefficients)
 
 
 def _tasks(

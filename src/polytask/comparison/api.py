@@ -87,8 +87,8 @@ def make_lock(study: Study, encoded: TaskData, options: Options, metric: str) ->
             "metric": metric,
             "splits": scheme_of(options),
             # What finished fits hold: 2 since every row is held out once, 3 since the losses of
-            # inner splits are kept.
-            "plan": 3,
+            # inner splits are kept, 4 since models of all rows are described by records.
+            "plan": 4,
             "groups": _digest(options.groups),
             "time": _digest(options.time),
         },
@@ -360,23 +360,10 @@ def _result(
     found = answer.recommended if answer.recommended in shared else answer.sharing
     board, _ = make_boards(plan, records, metric)
     shown = preferred(board, searched(records, plan.entries), found)
+    said = {name: value for name, value in vars(answer).items() if name != "sharing"}
     return Comparison(
-        verdict=answer.verdict,
-        gain=answer.gain,
-        gain_90=answer.gain_90,
-        perfect=answer.perfect,
-        margin=answer.margin,
-        times_more=answer.times_more,
-        plain=answer.plain,
-        pooling_gain=answer.pooling_gain,
-        recommended=answer.recommended,
-        trees_gain=answer.trees_gain,
-        networks_gain=answer.networks_gain,
-        networks_sharing=answer.networks_sharing,
+        **said,
         setup=_setup(plan, records, metric),
-        models=answer.models,
-        tasks=answer.tasks,
-        two_by_two=answer.two_by_two,
         dominance=_dominance(data.tasks, shares),
         coefficients=shared_features(records, found),
         diagnostics=tuple(f"{row.name}: {row.note}" for row in answer.models if row.note),

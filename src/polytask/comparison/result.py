@@ -2,20 +2,17 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any
 
 from polytask import charts
 from polytask.comparison import document as documents
 from polytask.comparison import frames
 from polytask.comparison.records import Findings, Interval
 from polytask.exceptions import DataError, ParameterError
-from polytask.io import records
 from polytask.messages import Translator
-from polytask.reporting import Document, notebook, terminal, write_html
+from polytask.reporting import Document, Report
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -24,7 +21,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Comparison(Findings):
+class Comparison(Findings, Report):
     """The answer of :func:`polytask.compare`.
 
     Attributes
@@ -124,58 +121,9 @@ class Comparison(Findings):
         """Return the leaderboard, best model first."""
         return frames.leaderboard(self)
 
-    def summary(self, lang: str = "en") -> str:
-        """Return what to do, by how much it is better, how sure that is, and what comes next.
-
-        Parameters
-        ----------
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        str
-            One line for each sentence.
-        """
-        return terminal(self.document(lang))
-
     def document(self, lang: str = "en") -> Document:
-        """Return the whole report as a plain document, which the renderers of reports take.
-
-        Parameters
-        ----------
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        Document
-        """
+        """See :meth:`polytask.reporting.Report.document`."""
         return documents.document(self, lang)
-
-    def to_html(self, path: str | os.PathLike[str], lang: str = "en") -> Path:
-        """Write the report as one web page that needs no other file and no network.
-
-        Parameters
-        ----------
-        path : path-like
-            The file, which ends in ``.html``; what is there is replaced.
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        Path
-            The file.
-
-        Raises
-        ------
-        ParameterError
-            If the name does not end in ``.html``.
-        DataError
-            If it cannot be written.
-        """
-        return write_html(self, path, lang)
 
     def plot(self, ax: Axes | None = None, kind: str = "tasks") -> Axes:
         """Draw a picture of the result.
@@ -231,21 +179,6 @@ class Comparison(Findings):
             )
         return self._refit(name or self.recommended)
 
-    def to_json(self) -> str:
-        """Return the comparison as JSON text; data and models are no part of it."""
-        return records.to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Rebuild a comparison from :meth:`to_json`; it can do all but refit its model.
-
-        Raises
-        ------
-        DataError
-            If the text is no comparison, or of a newer version.
-        """
-        return records.from_json(text, cls)
-
     def __repr__(self) -> str:
         """Return the verdict in a line: all fields would be a number for every task and more."""
         sizes = f"{len(self.models)} models, {len(self.tasks)} tasks"
@@ -253,11 +186,3 @@ class Comparison(Findings):
             f"Comparison(verdict={self.verdict!r}, recommended={self.recommended!r}, "
             f"gain={self.gain!r}, {sizes})"
         )
-
-    def __str__(self) -> str:
-        """Return :meth:`summary`."""
-        return self.summary()
-
-    def _repr_html_(self) -> str:
-        """Return what comes first and the leaderboard, for notebooks."""
-        return notebook(self.document())

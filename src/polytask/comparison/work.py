@@ -8,7 +8,7 @@ import tempfile
 import time
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -21,10 +21,12 @@ from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
 from polytask._progress import Progress
 from polytask._workers import Workers
-from polytask.comparison.records import Coefficients
+from polytask.comparison.records import Coefficients, StrengthPath
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.io import Store, save
+from polytask.io.records import record_node
+from polytask.messages import spoken
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
@@ -64,7 +66,7 @@ class Refit:
         return self._fitted[name]
 
 
-def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: ANN401
+def coefficients(data: TaskData, model: Any, name: str) -> Coefficients | None:  # noqa: ANN401
     """Return the largest coefficients of a fitted model, on features of unit deviation."""
     if not hasattr(model, "coef_"):
         return None
@@ -82,6 +84,7 @@ def coefficients(data: TaskData, model: Any) -> Coefficients | None:  # noqa: AN
         values=tuple(tuple(float(values[c, j]) for c in columns) for j in rows),
         n_features=values.shape[1],
         n_columns=values.shape[0],
+        model=name,
     )
 
 
@@ -105,38 +108,41 @@ _MOST = 2e7
 _NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 
 
-def described(data: TaskData, model: Any) -> dict[str, Any]:  # noqa: ANN401 - fitted
+def described(data: TaskData, model: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - fitted
     """Return JSON values about a fitted model."""
     searched = hasattr(model, "alpha_scores_")
     small = searched and model.coef_.size * len(model.alphas_) <= _MOST
     path = fitted_path(model, data, exact=False) if small else None
     shares = search_shares(model) if searched else []
+    shown = coefficients(data, model, name)
     return {
-        "path": None if path is None else _path(path),
+        "coefficients": None if shown is None else record_node(shown),
+        "path": None if path is None else record_node(_path(path, name)),
         "kept": _kept(model, path) if hasattr(model, "coef_") else None,
         "mattered": [list(row) for row in shares] or None,
     }
 
 
-def _path(path: RegularizationPath) -> dict[str, Any]:
+def _path(path: RegularizationPath, name: str) -> StrengthPath:
     reach = path.sizes.max(axis=0)
     top = np.argsort(-reach, kind="stable")[:_LINES]
     top = top[reach[top] > 0]
-    return {
-        "penalty": _short(path.penalty),
-        "measure": path.measure.name,
-        "alphas": path.alphas.tolist(),
-        "scores": path.score.tolist(),
-        "standard_errors": path.standard_error.tolist(),
-        "features": path.kept.tolist(),
-        "ranks": path.ranks.tolist(),
-        "names": [path.features[j] for j in top],
-        "sizes": path.sizes[:, top].T.tolist(),
-        "n_features": len(path.features),
-        "best": path.best,
-        "one_se": path.one_se,
-        "chosen": path.chosen,
-    }
+    return StrengthPath(
+        model=name,
+        penalty=_short(path.penalty),
+        measure=path.measure.name,
+        alphas=path.alphas.tolist(),
+        scores=path.score.tolist(),
+        standard_errors=path.standard_error.tolist(),
+        features=path.kept.tolist(),
+        ranks=path.ranks.tolist(),
+        names=tuple(path.features[j] for j in top),
+        sizes=path.sizes[:, top].T.tolist(),
+        n_features=len(path.features),
+        best=path.best,
+        one_se=path.one_se,
+        chosen=path.chosen,
+    )
 
 
 def _kept(model: Any, path: RegularizationPath | None) -> dict[str, Any]:  # noqa: ANN401
@@ -194,14 +200,20 @@ class Unit:
     @property
     def label(self) -> str:
         """What progress shows."""
-        where = [] if self.variant == ALL_ROWS else [f"split {self.split + 1}"]
-        return ", ".join([self.model, *([self.variant] if self.variant else []), *where])
+        say, whole = spoken(), self.variant == ALL_ROWS
+        name = say.listed([self.model] if whole else filter(None, (self.model, self.variant)))
+        key = "unit.all_rows" if whole else "unit.split"
+        return say(key, {"name": name, "split": self.split + 1})
 
 
 def run_unit(study: Study, unit: Unit) -> Record:
     """Fit and score one model in one split."""
     try:
-        return _run(study, unit) if len(unit.test) else _described(study, unit)
+        if len(unit.test):
+            return _run(study, unit)
+        # Nothing is held out of all rows: what the model makes of them is kept.
+        model, _, _ = _fitted(study, unit, unit.train)
+        return described(study.part(unit.train), model, unit.model)
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
         return {"failed": f"{type(error).__name__}: {error}"}
@@ -230,17 +242,6 @@ def _run(study: Study, unit: Unit) -> Record:
         **_scores(unit, parts),
         **_losses(METRICS[unit.metric], parts),
     } | kept
-
-
-def _described(study: Study, unit: Unit) -> Record:
-    """Say what a model makes of its rows: coefficients, path, zeros."""
-    data = study.part(unit.train)
-    model, _, _ = _fitted(study, unit, unit.train)
-    found = coefficients(data, model)
-    return {
-        "coefficients": None if found is None else asdict(found),
-        **described(data, model),
-    }
 
 
 def _fitted(study: Study, unit: Unit, rows: Rows) -> tuple[Any, float, list[str]]:

@@ -81,6 +81,18 @@ def from_json(text: str, kind: type[R]) -> R:
     return rebuilt
 
 
+def record_node(record: object) -> dict[str, Any]:
+    """Return a record as JSON values."""
+    node: dict[str, Any] = _codec_of(type(record)).write(record)
+    return node
+
+
+def read_record(node: Mapping[str, Any], kind: type[R]) -> R:
+    """Rebuild a record from :func:`record_node`."""
+    rebuilt: R = _codec_of(kind).read(node)
+    return rebuilt
+
+
 @dataclasses.dataclass(frozen=True)
 class _Codec:
     """How values of one type become JSON, and come back."""

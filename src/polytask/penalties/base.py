@@ -496,6 +496,11 @@ class Conjugate(Proximable):
     def feasible_scale(self, Z: Array) -> float:
         """Return the largest c >= 0 with a finite conjugate at c Z; inf if there is no limit."""
 
+    def scaled_conjugate(self, Z: Array) -> tuple[float, float]:
+        """Return the largest c <= 1 with a finite conjugate at c Z, and the conjugate there."""
+        c = min(1.0, self.feasible_scale(Z))
+        return c, self.conjugate(c * Z)
+
     def conjugate_by_row(self, Z: Array) -> Array:
         """Return the conjugate at each row of Z, of a sum over rows; of shape (n_rows,)."""
         return like(np.array([self.conjugate(Z[j : j + 1, :]) for j in range(Z.shape[0])]), Z)

@@ -329,6 +329,13 @@ class NormTerm(Single, NullStrength, Conjugate, Mergeable):
         return weight / size if size > 0 and self.radius is None else float("inf")
 
     @final
+    def scaled_conjugate(self, Z: Array) -> tuple[float, float]:
+        """Return the largest c <= 1 with a finite conjugate at c Z, and the conjugate there."""
+        # Without a radius it is 0 where it is finite, which needs no second dual norm.
+        bounded = self.radius is not None
+        return super().scaled_conjugate(Z) if bounded else (min(1.0, self.feasible_scale(Z)), 0.0)
+
+    @final
     def null_strength(self, gradient: Array) -> float:
         """Return the dual norm of the gradient."""
         return self.dual_norm(gradient)

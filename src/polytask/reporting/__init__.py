@@ -16,7 +16,7 @@ from polytask.reporting.document import (
 )
 from polytask.reporting.html import notebook, page
 from polytask.reporting.text import markdown, terminal, terminal_table
-from polytask.reporting.write import write_html, write_report
+from polytask.reporting.write import Report, write_report
 
 __all__ = [
     "Block",
@@ -28,6 +28,7 @@ __all__ = [
     "Facts",
     "Figure",
     "Paragraph",
+    "Report",
     "Section",
     "Table",
     "markdown",
@@ -36,6 +37,5 @@ __all__ = [
     "page",
     "terminal",
     "terminal_table",
-    "write_html",
     "write_report",
 ]

@@ -3,32 +3,103 @@
 from __future__ import annotations
 
 import os
+from abc import ABC, abstractmethod
 from pathlib import Path
-from typing import Protocol
+from typing import Self
 
 from polytask.exceptions import DataError, ParameterError
+from polytask.io import records
 from polytask.io.atomic import write_whole
 from polytask.messages import Translator
 from polytask.reporting.document import Document
-from polytask.reporting.html import page
-from polytask.reporting.text import markdown
+from polytask.reporting.html import notebook, page
+from polytask.reporting.text import markdown, terminal
 
 _SUFFIXES = (".html", ".md", ".json")
 
 
-class Reportable(Protocol):
-    """A result that can be reported."""
+class Report(ABC):
+    """A result that can be reported: what it does follows from its document and its fields."""
 
+    @abstractmethod
     def document(self, lang: str = "en") -> Document:
-        """Return the result as a plain document."""
-        ...
+        """Return the whole report as a plain document, which the renderers of reports take.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Document
+        """
+
+    def summary(self, lang: str = "en") -> str:
+        """Return what comes first in the report, one line for each sentence.
+
+        Parameters
+        ----------
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        str
+        """
+        return terminal(self.document(lang))
+
+    def to_html(self, path: str | os.PathLike[str], lang: str = "en") -> Path:
+        """Write the report as one web page that needs no other file and no network.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, which ends in ``.html``; what is there is replaced.
+        lang : {"en", "zh"}, default="en"
+            English or Chinese.
+
+        Returns
+        -------
+        Path
+            The file.
+
+        Raises
+        ------
+        ParameterError
+            If the name does not end in ``.html``.
+        DataError
+            If it cannot be written.
+        """
+        if Path(path).suffix.lower() != ".html":
+            raise ParameterError(f"path of to_html must end in '.html'; got {os.fspath(path)!r}.")
+        return write_report(self, path, lang)
 
     def to_json(self) -> str:
-        """Return all numbers as JSON text."""
-        ...
+        """Return all fields as JSON text; data and models are no part of it."""
+        return records.to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> Self:
+        """Rebuild a result from :meth:`to_json`; it can do all but refit a model.
+
+        Raises
+        ------
+        DataError
+            If the text is something else, or of a newer version.
+        """
+        return records.from_json(text, cls)
+
+    def __str__(self) -> str:
+        """Return :meth:`summary`."""
+        return self.summary()
+
+    def _repr_html_(self) -> str:
+        """Return what comes first and the table, for notebooks."""
+        return notebook(self.document())
 
 
-def write_report(result: Reportable, path: str | os.PathLike[str], lang: str = "en") -> Path:
+def write_report(result: Report, path: str | os.PathLike[str], lang: str = "en") -> Path:
     """Write what was found, for people or for programs.
 
     Parameters
@@ -77,14 +148,7 @@ def write_report(result: Reportable, path: str | os.PathLike[str], lang: str = "
     return target
 
 
-def write_html(result: Reportable, path: str | os.PathLike[str], lang: str) -> Path:
-    """Write a result as a web page, under a name that says so."""
-    if Path(path).suffix.lower() != ".html":
-        raise ParameterError(f"path of to_html must end in '.html'; got {os.fspath(path)!r}.")
-    return write_report(result, path, lang)
-
-
-def _write(result: Reportable, path: Path, lang: str) -> None:
+def _write(result: Report, path: Path, lang: str) -> None:
     """Write one form of a report."""
     suffix = path.suffix.lower()
     if suffix == ".json":

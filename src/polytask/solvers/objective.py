@@ -224,8 +224,8 @@ class Objective(Minimand):
         gradient, slack = self._orthogonal(W, at.gradient)
         if rows is not None:
             nonsmooth, W, gradient = nonsmooth.of_rows(rows), W[rows], gradient[rows]
-        c = min(1.0, nonsmooth.feasible_scale(-gradient))
-        dual = -at.conjugate(c) - nonsmooth.conjugate(-c * gradient)
+        c, conjugate = nonsmooth.scaled_conjugate(-gradient)
+        dual = -at.conjugate(c) - conjugate
         gap = at.value + float(nonsmooth.value(W)) - dual + slack
         return float("inf") if np.isnan(gap) else max(float(gap), 0.0)
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Protocol
 
 import numpy as np
@@ -24,12 +24,17 @@ from polytask.task_relations.map import (
     pairs_of,
     similarities_of,
 )
-from polytask.task_relations.records import LEVEL, FeatureEffect, RelatednessSummary, Shares
+from polytask.task_relations.records import (
+    LEVEL,
+    UNKNOWN,
+    FeatureEffect,
+    RelatednessSummary,
+    Shares,
+)
 from polytask.task_relations.result import Relatedness
 from polytask.task_relations.slopes import Slopes, slopes_of
 from polytask.task_relations.statistics import (
     Estimates,
-    Shared,
     correlations,
     estimates_of,
     in_common,
@@ -41,7 +46,6 @@ Array = NDArray[np.float64]
 
 # Random choices of signs, in a comparison as here: the same data have the same p-value.
 _CHOICES = 999
-_NOTHING = Shared(float("nan"), float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True, eq=False)
@@ -52,12 +56,8 @@ class Judged:
     informative: NDArray[np.bool_]
     p_value: float
     parts: dict[str, float]
-    shared: Shared
-
-    @property
-    def shares(self) -> Shares:
-        """Common, clustered, own."""
-        return Shares(self.shared.common, self.shared.clustered, self.shared.own)
+    shares: Shares
+    effective_tasks: float
 
 
 def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judged:
@@ -68,10 +68,10 @@ def judged(data: TaskData, outcomes: Outcomes, n_flips: int, seed: int) -> Judge
     informative = every.informative
     slopes = every.of(informative)
     if len(slopes.tasks) < 2:
-        return Judged(slopes, informative, float("nan"), {}, _NOTHING)
+        return Judged(slopes, informative, float("nan"), {}, UNKNOWN, float("nan"))
     p_value, parts = sign_flip_test(slopes, n_flips, seed + 1)
-    shared = shared_of(slopes, seed + 2, common_units=data.form is not Form.TARGETS)
-    return Judged(slopes, informative, p_value, parts, shared)
+    shares = shared_of(slopes, seed + 2, common_units=data.form is not Form.TARGETS)
+    return Judged(slopes, informative, p_value, parts, *shares)
 
 
 def binary_at_most(outcomes: Outcomes) -> bool:
@@ -87,7 +87,7 @@ def summary_of_data(data: TaskData, outcomes: Outcomes, seed: int) -> Relatednes
     if np.isnan(found.p_value):
         return None
     return RelatednessSummary(
-        len(found.slopes.tasks), found.p_value, found.shares, found.shared.effective
+        len(found.slopes.tasks), found.p_value, found.shares, found.effective_tasks
     )
 
 
@@ -144,16 +144,6 @@ class Learned:
     W: Array
     units: str
 
-    @property
-    def n_informative(self) -> int:
-        """Tasks with a coefficient other than 0."""
-        return int((self.W != 0).any(axis=(1, 2)).sum())
-
-
-def is_model(value: object) -> bool:
-    """Say whether a value is an estimator rather than data."""
-    return hasattr(value, "predict") and hasattr(value, "get_params")
-
 
 def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
     """Read the coefficients of a fitted model."""
@@ -168,11 +158,9 @@ def learned(model: Any) -> Learned:  # noqa: ANN401 - any estimator
     units = "given" if scale is None else "standardised"
     coef = coef if scale is None else coef * np.asarray(scale, dtype=float)
     tasks = tuple(np.asarray(model.tasks_).tolist())
-    card = getattr(model, "data_card_", None)
-    rows = np.zeros(len(tasks)) if card is None else np.asarray(card.rows_per_task)
     W = _by_class(coef, model.columns_, tasks)
     names = tuple(str(name) for name in model.coef_feature_names_)
-    return Learned(tasks, rows.astype(np.intp), names, W, units)
+    return Learned(tasks, _rows_of(model, tasks), names, W, units)
 
 
 def _by_class(coef: Array, columns: Any, tasks: tuple[Hashable, ...]) -> Array:  # noqa: ANN401
@@ -202,8 +190,7 @@ def shares_of_model(found: Learned, chart: Map) -> tuple[Shares, float]:
     n = len(flat)
     total = float((flat**2).sum())
     if n < 2 or total <= 0.0:
-        nothing = float("nan")
-        return Shares(nothing, nothing, nothing), nothing
+        return UNKNOWN, float("nan")
     mean = flat.mean(axis=0)
     common = n * float(mean @ mean) / total
     clustered = 0.0
@@ -244,11 +231,6 @@ def features_of_model(model: Any, found: Learned) -> tuple[FeatureEffect, ...]: 
     return features_of(found.features, shown, common.sum(axis=0), squares.sum(axis=0) / n)
 
 
-Positions = NDArray[np.intp]
-
-# Sources of a result that come from training.
-
-
 class Recorded(Protocol):
     """A measure of pairs of tasks."""
 
@@ -281,18 +263,11 @@ def recorded(model: Any) -> Recorded | None:  # noqa: ANN401 - any estimator
     return first
 
 
-def rows_of(model: Any, tasks: tuple[Hashable, ...]) -> Positions:  # noqa: ANN401
+def _rows_of(model: Any, tasks: tuple[Hashable, ...]) -> NDArray[np.intp]:  # noqa: ANN401
     """Return the rows of each task in training, 0 where the model does not say."""
     card = getattr(model, "data_card_", None)
     known = {} if card is None else dict(zip(card.tasks, card.rows_per_task, strict=True))
     return np.array([known.get(task, 0) for task in tasks], dtype=np.intp)
-
-
-def map_of_training(found: Recorded, rows: Positions) -> Map:
-    """Order the tasks that were seen by how alike they were."""
-    places = np.flatnonzero(found.seen)
-    places = places[mapped_places(rows[places])]
-    return map_of(found.similarity[np.ix_(places, places)], places, grouped=True)
 
 
 OWNER = "relatedness"
@@ -398,8 +373,11 @@ def relatedness(
     True
     """
     _check(n_permutations, random_state)
-    if is_model(data_or_model):
-        _refuse_data(y=y, task=task, sample_weight=sample_weight, task_column=task_column)
+    if hasattr(data_or_model, "predict") and hasattr(data_or_model, "get_params"):
+        given = {"y": y, "task": task, "sample_weight": sample_weight, "task_column": task_column}
+        for name, value in given.items():
+            if value is not None:
+                raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))
         network = recorded(data_or_model)
         if network is not None:
             return _of_training(data_or_model, network, int(random_state))
@@ -412,27 +390,39 @@ def relatedness(
             "target per class, or fit a classifier and give it to relatedness."
         )
     found = judged(data, outcomes, int(n_permutations), int(random_state))
-    chart = map_of_data(found)
-    most, least = pairs_of(data.tasks, chart)
-    return Relatedness(
+    mapped = _mapped(data.tasks, data.task_rows(), map_of_data(found), int(random_state))
+    return replace(
+        mapped,
         source="data",
         n_informative=len(found.slopes.tasks),
         n_features=len(found.slopes.features),
-        units="standardised",
         p_value=found.p_value,
         p_values=found.parts,
         n_permutations=int(n_permutations),
         shares=found.shares,
-        effective_tasks=found.shared.effective,
+        effective_tasks=found.effective_tasks,
         level_share=found.slopes.level_share,
-        tasks=similarities_of(data.tasks, data.task_rows(), chart),
+        features=features_of_data(found),
+    )
+
+
+def _mapped(
+    tasks: tuple[Hashable, ...], rows: NDArray[np.intp], chart: Map, seed: int
+) -> Relatedness:
+    """Return the tasks on their map; what else is known of them is to be filled in."""
+    most, least = pairs_of(tasks, chart)
+    return Relatedness(
+        source="",
+        n_informative=0,
+        n_features=0,
+        units="standardised",
+        tasks=similarities_of(tasks, rows, chart),
         order=tuple(chart.order.tolist()),
         similarity=tuple(map(tuple, chart.similarity.tolist())),
         tree=chart.tree,
         most_alike=most,
         least_alike=least,
-        features=features_of_data(found),
-        seed=int(random_state),
+        seed=seed,
     )
 
 
@@ -440,53 +430,30 @@ def _of_model(model: Any, seed: int) -> Relatedness:  # noqa: ANN401 - any estim
     found = learned(model)
     chart = map_of_model(found)
     shares, effective = shares_of_model(found, chart)
-    most, least = pairs_of(found.tasks, chart)
-    return Relatedness(
+    return replace(
+        _mapped(found.tasks, found.rows, chart, seed),
         source="model",
-        n_informative=found.n_informative,
+        n_informative=int((found.W != 0).any(axis=(1, 2)).sum()),
         n_features=len(found.features),
         units=found.units,
-        p_value=float("nan"),
-        p_values={},
-        n_permutations=0,
         shares=shares,
         effective_tasks=effective,
-        level_share=float("nan"),
-        tasks=similarities_of(found.tasks, found.rows, chart),
-        order=tuple(chart.order.tolist()),
-        similarity=tuple(map(tuple, chart.similarity.tolist())),
-        tree=chart.tree,
-        most_alike=most,
-        least_alike=least,
         features=features_of_model(model, found),
-        seed=seed,
     )
 
 
 def _of_training(model: Any, found: Recorded, seed: int) -> Relatedness:  # noqa: ANN401
-    rows = rows_of(model, found.tasks)
-    chart = map_of_training(found, rows)
-    most, least = pairs_of(found.tasks, chart)
-    unknown = float("nan")
-    return Relatedness(
+    rows = _rows_of(model, found.tasks)
+    # The tasks that were seen, by how alike they were.
+    places = np.flatnonzero(found.seen)
+    places = places[mapped_places(rows[places])]
+    chart = map_of(found.similarity[np.ix_(places, places)], places, grouped=True)
+    return replace(
+        _mapped(found.tasks, rows, chart, seed),
         source=found.measure,
         n_informative=int(np.count_nonzero(found.seen)),
         n_features=len(model.coef_feature_names_),
         units="given",
-        p_value=unknown,
-        p_values={},
-        n_permutations=0,
-        shares=Shares(unknown, unknown, unknown),
-        effective_tasks=unknown,
-        level_share=unknown,
-        tasks=similarities_of(found.tasks, rows, chart),
-        order=tuple(chart.order.tolist()),
-        similarity=tuple(map(tuple, chart.similarity.tolist())),
-        tree=chart.tree,
-        most_alike=most,
-        least_alike=least,
-        features=(),
-        seed=seed,
     )
 
 
@@ -499,9 +466,3 @@ def _check(n_permutations: object, random_state: object) -> None:
         if not number or int(value) < least:  # type: ignore[call-overload]
             allowed = f"an integer >= {least}"
             raise ParameterError(sentence(name, OWNER, allowed, repr(value)))
-
-
-def _refuse_data(**given: object) -> None:
-    for name, value in given.items():
-        if value is not None:
-            raise DataError(sentence(name, OWNER, "None beside a fitted model", "a value"))

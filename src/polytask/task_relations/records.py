@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -35,6 +35,9 @@ class Shares:
     common: float
     clustered: float
     own: float
+
+
+UNKNOWN = Shares(float("nan"), float("nan"), float("nan"))
 
 
 @dataclass(frozen=True)
@@ -86,20 +89,20 @@ class RelatednessFindings:
     n_informative: int
     n_features: int
     units: str
-    p_value: float
-    p_values: dict[str, float]
-    n_permutations: int
-    shares: Shares
-    effective_tasks: float
-    level_share: float
     tasks: tuple[TaskSimilarity, ...]
     order: tuple[int, ...]
     similarity: tuple[tuple[float, ...], ...]
     tree: tuple[tuple[int, int, float, int], ...]
     most_alike: tuple[Pair, ...]
     least_alike: tuple[Pair, ...]
-    features: tuple[FeatureEffect, ...]
     seed: int
+    features: tuple[FeatureEffect, ...] = ()
+    p_value: float = float("nan")
+    p_values: dict[str, float] = field(default_factory=dict)
+    n_permutations: int = 0
+    shares: Shares = UNKNOWN
+    effective_tasks: float = float("nan")
+    level_share: float = float("nan")
 
     @property
     def key_figures(self) -> RelatednessSummary:

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from pathlib import Path
-from typing import TYPE_CHECKING, Self
+from typing import TYPE_CHECKING
 
 from polytask import charts
-from polytask.io import records
 from polytask.messages import Translator
-from polytask.reporting import Document, notebook, terminal, write_html
+from polytask.reporting import Document, Report
 from polytask.task_relations import document as documents
 from polytask.task_relations import sentences
 from polytask.task_relations.records import RelatednessFindings
@@ -22,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True, repr=False)
-class Relatedness(RelatednessFindings):
+class Relatedness(RelatednessFindings, Report):
     """The answer of :func:`polytask.relatedness`.
 
     Attributes
@@ -82,58 +79,9 @@ class Relatedness(RelatednessFindings):
         """Return one row per task: rows, closeness, nearest, similarity, group."""
         return documents.task_frame(self)
 
-    def summary(self, lang: str = "en") -> str:
-        """Return what was found, in sentences.
-
-        Parameters
-        ----------
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        str
-            One line for each.
-        """
-        return terminal(self.document(lang))
-
     def document(self, lang: str = "en") -> Document:
-        """Return the whole report as a plain document, which the renderers of reports take.
-
-        Parameters
-        ----------
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        Document
-        """
+        """See :meth:`polytask.reporting.Report.document`."""
         return documents.document(self, lang)
-
-    def to_html(self, path: str | os.PathLike[str], lang: str = "en") -> Path:
-        """Write the report as one web page that needs no other file and no network.
-
-        Parameters
-        ----------
-        path : path-like
-            The file, which ends in ``.html``; what is there is replaced.
-        lang : {"en", "zh"}, default="en"
-            English or Chinese.
-
-        Returns
-        -------
-        Path
-            The file.
-
-        Raises
-        ------
-        ParameterError
-            If the name does not end in ``.html``.
-        DataError
-            If it cannot be written.
-        """
-        return write_html(self, path, lang)
 
     def plot(self, ax: Axes | None = None) -> Axes:
         """Draw the map of the tasks with its tree above it.
@@ -157,32 +105,9 @@ class Relatedness(RelatednessFindings):
         figure.draw(ax)
         return ax
 
-    def to_json(self) -> str:
-        """Return everything as JSON text."""
-        return records.to_json(self)
-
-    @classmethod
-    def from_json(cls, text: str) -> Self:
-        """Rebuild from :meth:`to_json`.
-
-        Raises
-        ------
-        DataError
-            If the text is something else, or of a newer version.
-        """
-        return records.from_json(text, cls)
-
     def __repr__(self) -> str:
         """Return the answer in a line: all fields would be a number for every pair of tasks."""
         return (
             f"Relatedness(source={self.source!r}, p_value={self.p_value:.3g}, "
             f"effective_tasks={self.effective_tasks:.3g}, {len(self.tasks)} tasks)"
         )
-
-    def __str__(self) -> str:
-        """Return :meth:`summary`."""
-        return self.summary()
-
-    def _repr_html_(self) -> str:
-        """Return what comes first and the tasks, for notebooks."""
-        return notebook(self.document())

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.task_relations.map import groups_of, merges_of
+from polytask.task_relations.records import UNKNOWN, Shares
 from polytask.task_relations.slopes import Slopes
 
 Array = NDArray[np.float64]
@@ -188,16 +189,6 @@ class Moments:
 
 
 @dataclass(frozen=True, eq=False)
-class Shared:
-    """What tasks share."""
-
-    common: float
-    clustered: float
-    own: float
-    effective: float
-
-
-@dataclass(frozen=True, eq=False)
 class _Metric:
     """Products of predictions: of coefficients, of what shrinkage leaves, and of noise."""
 
@@ -212,8 +203,8 @@ class _Metric:
         return np.asarray(B @ self.slopes.spread @ (B if A is None else A).T)
 
 
-def shared_of(slopes: Slopes, seed: int, *, common_units: bool) -> Shared:
-    """Split the variance of the tasks' coefficients."""
+def shared_of(slopes: Slopes, seed: int, *, common_units: bool) -> tuple[Shares, float]:
+    """Split the variance of the tasks' coefficients, and count effective tasks."""
     rng = np.random.default_rng(seed)
     estimates = estimates_of(slopes)
     if common_units:
@@ -294,10 +285,10 @@ def correlations(products: Array) -> Array:
     return np.asarray(found)
 
 
-def _shares(seen: Moments, chance: Moments, n_tasks: int) -> Shared:
+def _shares(seen: Moments, chance: Moments, n_tasks: int) -> tuple[Shares, float]:
     size = abs(seen.total) + abs(seen.common)
     if not seen.total > _LEAST * size or size <= 0:
-        return Shared(float("nan"), float("nan"), float("nan"), float("nan"))
+        return UNKNOWN, float("nan")
     common = float(np.clip(seen.common / seen.total, 0.0, 1.0))
     # Groups are alike by chance too, the more the fewer the features.
     luck = float(np.clip(chance.grouped / seen.total, 0.0, 1.0))
@@ -310,4 +301,4 @@ def _shares(seen: Moments, chance: Moments, n_tasks: int) -> Shared:
         alike = float(np.clip((seen.square / seen.total**2 - usual) / (1.0 - usual), 0.0, 1.0))
     alike = max(alike, common)
     effective = n_tasks / (1.0 + (n_tasks - 1) * alike)
-    return Shared(common, clustered, rest - clustered, effective)
+    return Shares(common, clustered, rest - clustered), effective
