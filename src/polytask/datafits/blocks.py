@@ -341,17 +341,15 @@ def newton_solver(parts: Parts, intercepts: Intercepts, extra: Array) -> LinearM
     if all(curvature.ndim == 1 for _, curvature in parts):
         diagonal = own_curvature(parts, extra.size) + extra
         return lambda right: intercepts.solve(diagonal, right)
-    added = extra if extra.any() else None
-    matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h, added)]
+    matrices: Parts = []
+    added = bool(extra.any())
+    for columns, h in parts:
+        if h.ndim == 2:
+            matrices.append((columns, h + np.diag(extra[columns]) if added else h))
+        else:
+            total = h + extra[columns]
+            matrices += [(columns[k : k + 1], total[k : k + 1, None]) for k in range(len(columns))]
     return intercepts.block_solver(matrices)
-
-
-def _as_blocks(columns: Index, curvature: Array, extra: Array | None) -> Parts:
-    """Turn a diagonal into blocks of one column; leave a block as it is, but for the extra."""
-    if curvature.ndim == 2:
-        return [(columns, curvature if extra is None else curvature + np.diag(extra[columns]))]
-    total = curvature if extra is None else curvature + extra[columns]
-    return [(columns[k : k + 1], total[k : k + 1, None]) for k in range(len(columns))]
 
 
 _STEPS = 200
