@@ -46,7 +46,8 @@ class BayesianMultiTaskRegressor(RegressorMixin):
     ``e ~ N(0, sigma^2 / v)``, v the weight of the row. Omega and sigma^2 maximise the marginal
     likelihood, mu is the generalised least squares estimate, so there is nothing to tune:
     similar tasks give a small Omega and are pooled, unlike ones a large Omega and are left
-    alone. This is the linear mixed model; tasks are its groups.
+    alone. This is the linear mixed model; tasks are its groups. Counts, amounts and tasks of
+    several kinds have :class:`BayesianMultiTaskModel`.
 
     Parameters
     ----------
