@@ -30,12 +30,8 @@ from polytask.comparison.boards import (
 from polytask.comparison.options import OWNER
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
-    Coefficients,
     Interval,
     ModelRow,
-    ParameterImportance,
-    SparsitySummary,
-    StrengthPath,
     TaskGain,
     TwoByTwo,
 )
@@ -49,35 +45,11 @@ from polytask.comparison.statistics import (
     mutual_covariance,
 )
 from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, task_rows, verdict
-from polytask.comparison.work import Record, is_relative, whole_key
+from polytask.comparison.work import Record, is_relative
 from polytask.data import Form
 from polytask.exceptions import DataError
-from polytask.io.records import read_record
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
-
-
-def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPath | None:
-    """Return the path of a model as it was searched on all rows; None if it has none."""
-    found = records.get(whole_key(name), {}).get("path")
-    return None if found is None else read_record(found, StrengthPath)
-
-
-def importance_of(
-    records: Mapping[str, Record], name: str | None
-) -> tuple[ParameterImportance, ...]:
-    """Return how far each hyper-parameter of a searched model decided, largest first."""
-    found = records.get(whole_key(name), {}).get("mattered") or []
-    return tuple(ParameterImportance(*row) for row in found)
-
-
-def sparsity_of(
-    records: Mapping[str, Record], rows: Sequence[ModelRow]
-) -> tuple[SparsitySummary, ...]:
-    """Return what is left of the coefficients of every linear sharing model, best first."""
-    found = [(row.name, records.get(whole_key(row.name), {}).get("kept"))
-             for row in rows if row.kind == "shared"]  # fmt: skip
-    return tuple(SparsitySummary(name, **kept) for name, kept in found if kept is not None)
 
 
 def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:
@@ -90,12 +62,6 @@ def preferred(board: Board, names: Sequence[str], first: str | None) -> str | No
         return float(np.mean(scores)) if scores else float("-inf")
 
     return max(names, key=inner, default=None)
-
-
-def searched(records: Mapping[str, Record], entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the names of the sharing models whose path is known."""
-    shared = [entry.name for entry in entries if entry.kind == "shared"]
-    return tuple(name for name in shared if records.get(whole_key(name), {}).get("path"))
 
 
 # The models whose four scores make the table of shrinkage and sharing; the fourth is the
@@ -352,12 +318,6 @@ def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
     able = (e.name for e in plain
             if judge.gain(judge.always(e.name), chosen.plain).mean > -margin)  # fmt: skip
     return next(able, most_frequent(chosen.plain))
-
-
-def shared_features(records: Mapping[str, Record], name: str | None) -> Coefficients | None:
-    """Return the coefficients of a model as it was fitted to all rows."""
-    found = records.get(whole_key(name), {}).get("coefficients")
-    return None if found is None else read_record(found, Coefficients)
 
 
 def _tasks(
