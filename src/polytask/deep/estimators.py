@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import inspect
 import os
-import re
 from abc import abstractmethod
 from collections.abc import Mapping, Sequence
 from dataclasses import KW_ONLY, dataclass
-from typing import Any, TypeVar
+from typing import Any
 
 from numpy.typing import NDArray
 from sklearn.utils.validation import check_is_fitted
@@ -31,6 +29,7 @@ from polytask._estimator.classes import (
     keep_classes,
     probabilities,
 )
+from polytask._estimator.documentation import documented
 from polytask._estimator.layout import make_layout
 from polytask._estimator.nested import strengths
 from polytask._estimator.ranges import Between
@@ -57,7 +56,6 @@ _FACTOR = 100.0
 
 Labels = NDArray[Any]
 Space = dict[str, Between | Sequence[Any]]
-T = TypeVar("T", bound="DeepEstimator")
 
 
 @dataclass(eq=False, repr=False)
@@ -325,26 +323,8 @@ def _sharing_space(sharing: Sharing | None, trunk: Any) -> Space:  # noqa: ANN40
     return {"sharing": [Hard(), MMoE(_EXPERTS)]} if experts else {}
 
 
-def _documented(cls: type[T]) -> type[T]:
-    """Write the sections that all deep estimators have in common into the docstring of one."""
-    if cls.__doc__ is None or DeepEstimator.__doc__ is None:  # as under python -OO
-        return cls
-    heading = r"\n\n(\w+)\n-+\n"
-    intro, *own = re.split(heading, inspect.cleandoc(cls.__doc__))
-    _, *shared = re.split(heading, inspect.cleandoc(DeepEstimator.__doc__))
-    sections = dict(zip(shared[::2], shared[1::2], strict=True))
-    for title, text in zip(own[::2], own[1::2], strict=True):
-        sections[title] = f"{sections[title]}\n{text}" if title in sections else text
-    entries = re.split(r"\n(?=\S)", sections["Parameters"])
-    told = {entry.partition(" :")[0]: entry for entry in entries}
-    sections["Parameters"] = "\n".join(told[name] for name in inspect.signature(cls).parameters)
-    whole = [f"{title}\n{'-' * len(title)}\n{text}" for title, text in sections.items()]
-    cls.__doc__ = "\n\n".join([intro, *whole])
-    return cls
-
-
 @saveable("deep.regressor")
-@_documented
+@documented(DeepEstimator)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DeepMultiTaskRegressor(DeepEstimator, RegressorMixin):
     """Regression of many tasks with one network.
@@ -382,7 +362,7 @@ class DeepMultiTaskRegressor(DeepEstimator, RegressorMixin):
 
 
 @saveable("deep.classifier")
-@_documented
+@documented(DeepEstimator)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DeepMultiTaskClassifier(DeepEstimator, DecisionMixin, ClassifierMixin):
     """Classification of many tasks with one network.
@@ -426,7 +406,7 @@ class DeepMultiTaskClassifier(DeepEstimator, DecisionMixin, ClassifierMixin):
 
 
 @saveable("deep.model")
-@_documented
+@documented(DeepEstimator)
 @dataclass(eq=False, repr=False, kw_only=True)
 class DeepMultiTaskModel(DeepEstimator, ProbabilityMixin):
     """One network for tasks with a loss each.

@@ -2,38 +2,29 @@
 
 from __future__ import annotations
 
+from abc import ABC
+from dataclasses import KW_ONLY, dataclass
 from typing import Any
 
+from polytask._estimator.documentation import documented
 from polytask._registry import saveable
 from polytask.data import TaskData
-from polytask.linear.base import LinearClasses, LinearMixed, LinearNumbers
+from polytask.linear.base import LinearClasses, LinearEstimator, LinearMixed, LinearNumbers
 from polytask.linear.fitting import check_solver_settings, fit_penalised
 from polytask.penalties import Penalty
 from polytask.solvers import Solver
 
 
-@saveable("linear.regressor")
-class MultiTaskRegressor(LinearNumbers):
-    """Linear regression of many tasks with a penalty that ties them together.
-
-    Minimises over coefficients W and intercepts b ::
-
-        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2) + penalty(W)
+@dataclass(eq=False, repr=False)
+class PenalisedEstimator(LinearEstimator, ABC):
+    """Base of the linear estimators with a given penalty; its sections are part of their docs.
 
     Parameters
     ----------
     penalty : Penalty or None, default=None
         What the tasks share; None means ``L21(fraction=0.1)``, the same features for all
-        tasks at a tenth of the strength at which every coefficient vanishes.
-    loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
-            default="squared"
-        The loss of every row; "huber" where some targets may be wrong; "poisson" for counts
-        and rates >= 0 and "gamma" for amounts > 0, whose mean is ``exp(x . w_t + b_t)``:
-        ``predict`` then gives means, ``score`` the share of deviance explained, and targets
-        are not scaled. "quantile", the median, or ``Quantile(0.9)``, as text "quantile(0.9)":
-        what nine in ten stay below, scored by the share of that loss explained. "square_root":
-        the root of a task's mean square, for tasks with unlike noise and for strengths that need
-        no noise level.
+        tasks at a tenth of the strength at which every coefficient vanishes. Penalties that
+        compare tasks act on the same class across tasks.
     solver : "auto" or Solver, default="auto"
         "auto" chooses by loss and penalty.
     task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
@@ -50,9 +41,6 @@ class MultiTaskRegressor(LinearNumbers):
     standardize : bool, default=False
         Subtract one mean and divide by one standard deviation per feature, over all rows;
         the penalty then acts on the scaled coefficients. ``coef_`` is in original units.
-    scale_targets : {"task", "common", "auto", None}, default=None
-        Scale the targets of each task, or of all tasks in common; "auto": "task" for a
-        target matrix, "common" for rows with a task label.
     transfer_from : estimator or None, default=None
         A fitted linear estimator of polytask. The penalty then acts on what differs from its
         coefficients: from its own for tasks that it knows, from their mean for others.
@@ -79,13 +67,13 @@ class MultiTaskRegressor(LinearNumbers):
     Attributes
     ----------
     coef_ : ndarray of shape (n_columns, n_features)
-        Coefficients in original units, one row per task.
+        Coefficients in original units, one row per task, or per task and class.
     intercept_ : ndarray of shape (n_columns,)
         Intercepts in original units.
     tasks_ : ndarray of shape (n_tasks,)
         The tasks.
     columns_ : tuple of (task, class)
-        The owner of each row of ``coef_``; the class is None.
+        The owner of each row of ``coef_``; the class is None for numbers and for two classes.
     solution_ : Solution
         Objective, duality gap or residual, status, iterations and seconds. Its ``W`` is of
         the scaled features and targets.
@@ -96,12 +84,63 @@ class MultiTaskRegressor(LinearNumbers):
     coef_parts_ : tuple of ndarray of shape (n_columns, n_features)
         For a penalty of parts: what ``coef_`` is the sum of, in its units, in the order of the
         members.
-    noise_ : ndarray of shape (n_tasks,)
-        For loss="square_root": the root mean square that is left of every task, in the units of
-        its targets.
     outlier_tasks_ : ndarray of shape (n_outliers,)
         For parts with an ``OutlierTasks``: the tasks whose coefficients in that part are not
         all zero.
+    """
+
+    penalty: Penalty | None = None
+    _: KW_ONLY
+    loss: Any = "auto"  # name, Loss or mapping, shown by get_params as given
+    solver: str | Solver = "auto"
+    task_weight: Any = "size"
+    intercept: str | None = "auto"
+    intercept_strength: float = 1.0
+    standardize: bool = False
+    transfer_from: Any = None  # a fitted estimator
+    task_column: str | int | None = None
+    unseen_tasks: str = "error"
+    tol: float = 1e-6
+    max_iter: int = 10000
+    warm_start: bool = False
+    n_jobs: int | None = None
+    date_features: bool = False
+
+    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
+        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
+        self._keep(data, *fit_penalised(self, data))
+
+
+@saveable("linear.regressor")
+@documented(PenalisedEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class MultiTaskRegressor(PenalisedEstimator, LinearNumbers):
+    """Linear regression of many tasks with a penalty that ties them together.
+
+    Minimises over coefficients W and intercepts b ::
+
+        sum_t s_t * (mean over the rows of t of 1/2 (y - x . w_t - b_t)^2) + penalty(W)
+
+    Parameters
+    ----------
+    loss : {"squared", "huber", "poisson", "gamma", "quantile", "square_root"} or Loss, \
+            default="squared"
+        The loss of every row; "huber" where some targets may be wrong; "poisson" for counts
+        and rates >= 0 and "gamma" for amounts > 0, whose mean is ``exp(x . w_t + b_t)``:
+        ``predict`` then gives means, ``score`` the share of deviance explained, and targets
+        are not scaled. "quantile", the median, or ``Quantile(0.9)``, as text "quantile(0.9)":
+        what nine in ten stay below, scored by the share of that loss explained. "square_root":
+        the root of a task's mean square, for tasks with unlike noise and for strengths that need
+        no noise level.
+    scale_targets : {"task", "common", "auto", None}, default=None
+        Scale the targets of each task, or of all tasks in common; "auto": "task" for a
+        target matrix, "common" for rows with a task label.
+
+    Attributes
+    ----------
+    noise_ : ndarray of shape (n_tasks,)
+        For loss="square_root": the root mean square that is left of every task, in the units of
+        its targets.
 
     Examples
     --------
@@ -115,50 +154,14 @@ class MultiTaskRegressor(LinearNumbers):
     (3, 5)
     """
 
-    def __init__(
-        self,
-        penalty: Penalty | None = None,
-        *,
-        loss: Any = "squared",  # noqa: ANN401 - str or Loss, shown by get_params as given
-        solver: str | Solver = "auto",
-        task_weight: Any = "size",  # noqa: ANN401
-        intercept: str | None = "auto",
-        intercept_strength: float = 1.0,
-        standardize: bool = False,
-        scale_targets: str | None = None,
-        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
-        task_column: str | int | None = None,
-        unseen_tasks: str = "error",
-        tol: float = 1e-6,
-        max_iter: int = 10000,
-        warm_start: bool = False,
-        n_jobs: int | None = None,
-        date_features: bool = False,
-    ) -> None:
-        self.penalty = penalty
-        self.loss = loss
-        self.solver = solver
-        self.task_weight = task_weight
-        self.intercept = intercept
-        self.intercept_strength = intercept_strength
-        self.standardize = standardize
-        self.scale_targets = scale_targets
-        self.transfer_from = transfer_from
-        self.task_column = task_column
-        self.date_features = date_features
-        self.unseen_tasks = unseen_tasks
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
-
-    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
-        self._keep(data, *fit_penalised(self, data))
+    loss: Any = "squared"
+    scale_targets: str | None = None
 
 
 @saveable("linear.classifier")
-class MultiTaskClassifier(LinearClasses):
+@documented(PenalisedEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class MultiTaskClassifier(PenalisedEstimator, LinearClasses):
     """Logistic or multinomial regression of many tasks with a penalty that ties them.
 
     Two classes at most over all tasks (per target in a target matrix): logistic loss, one
@@ -167,59 +170,20 @@ class MultiTaskClassifier(LinearClasses):
 
     Parameters
     ----------
-    penalty : Penalty or None, default=None
-        What the tasks share; None means ``L21(fraction=0.1)``. Penalties that compare
-        tasks act on the same class across tasks.
     loss : {"auto", "logistic", "multinomial", "squared_hinge"} or Loss, default="auto"
         The loss of every row.
-    solver : "auto" or Solver, default="auto"
-        "auto" chooses by loss and penalty.
-    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
-        As in :class:`MultiTaskRegressor`.
     intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         As in :class:`MultiTaskRegressor`, within each class; "auto" pulls in every form,
         which keeps a task of one class finite.
-    intercept_strength : float, default=1.0
-        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
-    standardize : bool, default=False
-        As in :class:`MultiTaskRegressor`.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights; "balanced" within each task.
-    transfer_from : estimator or None, default=None
-        As in :class:`MultiTaskRegressor`.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels.
-    unseen_tasks : {"error", "shared"}, default="error"
-        What to do with unknown tasks in ``predict``.
-    tol : float, default=1e-6
-        As in :class:`MultiTaskRegressor`.
-    max_iter : int, default=10000
-        Iterations after which the solver stops with a warning.
-    warm_start : bool, default=False
-        Start from the last solution.
-    n_jobs : int or None, default=None
-        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
-    date_features : bool, default=False
-        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
-    coef_ : ndarray of shape (n_columns, n_features)
-        Coefficients, one row per task, or per task and class.
-    intercept_ : ndarray of shape (n_columns,)
-        Intercepts.
-    tasks_ : ndarray of shape (n_tasks,)
-        The tasks.
-    columns_ : tuple of (task, class)
-        The owner of each row of ``coef_``.
     classes_ : ndarray of shape (n_classes,), or list of ndarray
         The sorted union of the classes; for a target matrix a list with one array each.
     task_classes_ : dict of task to ndarray
         The classes of each task.
-    solution_ : Solution
-        Objective, duality gap or residual, status, iterations and seconds.
-    coef_parts_, outlier_tasks_
-        As in :class:`MultiTaskRegressor`, for a penalty of parts.
 
     Examples
     --------
@@ -232,50 +196,13 @@ class MultiTaskClassifier(LinearClasses):
     ['ill', 'well']
     """
 
-    def __init__(
-        self,
-        penalty: Penalty | None = None,
-        *,
-        loss: Any = "auto",  # noqa: ANN401 - str or Loss, shown by get_params as given
-        solver: str | Solver = "auto",
-        task_weight: Any = "size",  # noqa: ANN401
-        intercept: str | None = "auto",
-        intercept_strength: float = 1.0,
-        standardize: bool = False,
-        class_weight: Any = None,  # noqa: ANN401
-        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
-        task_column: str | int | None = None,
-        unseen_tasks: str = "error",
-        tol: float = 1e-6,
-        max_iter: int = 10000,
-        warm_start: bool = False,
-        n_jobs: int | None = None,
-        date_features: bool = False,
-    ) -> None:
-        self.penalty = penalty
-        self.loss = loss
-        self.solver = solver
-        self.task_weight = task_weight
-        self.intercept = intercept
-        self.intercept_strength = intercept_strength
-        self.standardize = standardize
-        self.class_weight = class_weight
-        self.transfer_from = transfer_from
-        self.task_column = task_column
-        self.date_features = date_features
-        self.unseen_tasks = unseen_tasks
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
-
-    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
-        self._keep(data, *fit_penalised(self, data))
+    class_weight: Any = None
 
 
 @saveable("linear.model")
-class MultiTaskModel(LinearMixed):
+@documented(PenalisedEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
+class MultiTaskModel(PenalisedEstimator, LinearMixed):
     """Linear models of tasks with a loss each, tied by one penalty.
 
     A click (two classes), a purchase amount (a number) and a rating (several classes) of one
@@ -283,50 +210,26 @@ class MultiTaskModel(LinearMixed):
 
     Parameters
     ----------
-    penalty : Penalty or None, default=None
-        What the tasks share; None means ``L21(fraction=0.1)``.
     loss : "auto", str, Loss, or mapping of task to these, default="auto"
         The loss of each task. "auto": text, booleans and numbers with two distinct values
         are classes, all other numbers are numbers.
-    solver : "auto" or Solver, default="auto"
-        "auto" chooses by loss and penalty.
-    task_weight : {"size", "equal"}, mapping or array of shape (n_tasks,), default="size"
-        As in :class:`MultiTaskRegressor`.
     intercept : {"auto", "task", "toward_mean", "shared", None}, default="auto"
         "auto": pulled, at the mean of the features, among the classification tasks of one
         loss and class, and among rows with a task label where all tasks have one loss; "task"
         for the others.
-    intercept_strength : float, default=1.0
-        Strength of the pull of "toward_mean", divided by the mean number of rows per task.
-    standardize : bool, default=False
-        As in :class:`MultiTaskRegressor`.
     scale_targets : {"task", "common", "auto", None}, default=None
         As in :class:`MultiTaskRegressor`, for the tasks of numbers.
     class_weight : "balanced", mapping of class to weight, or None, default=None
         Multiplies the sample weights of the classification tasks.
-    transfer_from : estimator or None, default=None
-        As in :class:`MultiTaskRegressor`.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels.
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``; "shared" needs one loss for all tasks.
-    tol : float, default=1e-6
-        As in :class:`MultiTaskRegressor`.
-    max_iter : int, default=10000
-        Iterations after which the solver stops with a warning.
-    warm_start : bool, default=False
-        Start from the last solution.
-    n_jobs : int or None, default=None
-        Threads of BLAS while fitting; None: all there are for sums over rows, one for iterations.
-    date_features : bool, default=False
-        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
-    coef_, intercept_, tasks_, columns_, solution_, coef_parts_, outlier_tasks_
-        As in :class:`MultiTaskRegressor`.
     classes_, task_classes_
         As in :class:`MultiTaskClassifier`, where there are classification tasks.
+    noise_
+        As in :class:`MultiTaskRegressor`.
 
     Examples
     --------
@@ -340,45 +243,5 @@ class MultiTaskModel(LinearMixed):
     (80, 2)
     """
 
-    def __init__(
-        self,
-        penalty: Penalty | None = None,
-        *,
-        loss: Any = "auto",  # noqa: ANN401 - str, Loss or mapping
-        solver: str | Solver = "auto",
-        task_weight: Any = "size",  # noqa: ANN401
-        intercept: str | None = "auto",
-        intercept_strength: float = 1.0,
-        standardize: bool = False,
-        scale_targets: str | None = None,
-        class_weight: Any = None,  # noqa: ANN401
-        transfer_from: Any = None,  # noqa: ANN401 - a fitted estimator
-        task_column: str | int | None = None,
-        unseen_tasks: str = "error",
-        tol: float = 1e-6,
-        max_iter: int = 10000,
-        warm_start: bool = False,
-        n_jobs: int | None = None,
-        date_features: bool = False,
-    ) -> None:
-        self.penalty = penalty
-        self.loss = loss
-        self.solver = solver
-        self.task_weight = task_weight
-        self.intercept = intercept
-        self.intercept_strength = intercept_strength
-        self.standardize = standardize
-        self.scale_targets = scale_targets
-        self.class_weight = class_weight
-        self.transfer_from = transfer_from
-        self.task_column = task_column
-        self.date_features = date_features
-        self.unseen_tasks = unseen_tasks
-        self.tol = tol
-        self.max_iter = max_iter
-        self.warm_start = warm_start
-        self.n_jobs = n_jobs
-
-    def _fit_data(self, data: TaskData, raw: TaskData) -> None:
-        check_solver_settings(self.solver, self.tol, self.max_iter, type(self).__name__)
-        self._keep(data, *fit_penalised(self, data))
+    scale_targets: str | None = None
+    class_weight: Any = None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import KW_ONLY, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -63,25 +63,145 @@ _BY_CRITERION = (
 )
 
 
+@dataclass(eq=False, repr=False)
 class SearchEstimator(LinearEstimator, ABC):
-    """Base of the linear estimators that choose penalty and strength."""
+    """Base of the linear estimators that choose penalty and strength; its docs are theirs too.
 
-    penalty: Any
-    criterion: str | None
-    alphas: Any
-    cv: Any
-    rule: str
-    scoring: Any
-    solver: str | Solver
-    task_weight: Any
-    intercept: Any
-    intercept_strength: float | None
-    scale_targets: str | None = None
-    class_weight: Any = None
-    tol: float
-    max_iter: int
-    n_jobs: int | None
-    random_state: int | None
+    Parameters
+    ----------
+    penalty : Penalty, list of Penalty or None, default=None
+        What the tasks may share; each penalty is tried on its own grid of strengths and its
+        own strength does not matter. None: near the tasks' mean (``toward_mean + L2``), the
+        same features (``L21``), a common subspace (``TraceNorm``).
+    criterion : {None, "aic", "aicc", "bic", "ebic", "gcv", "evidence"}, default=None
+        None: cross-validation. Else no row is held out: every strength is fitted to all rows
+        once, and what is chosen has the smallest criterion. "aic" and "gcv" predict well, "bic"
+        and more so "ebic" find which features matter where a few do; "aicc" is "aic" for few
+        rows. "evidence" is -2 log of the marginal likelihood of the normal prior that a
+        quadratic penalty is, for the squared loss alone; None as the penalty is then
+        ``toward_mean + L2`` and ``L2``. `cv`, `rule` and `scoring` are not used with a
+        criterion, and penalties are convex, with one prox if not smooth.
+    alphas : int or array, default=50
+        Number of strengths per penalty, or the strengths. A number means a grid from the
+        strength at which every coefficient vanishes down to a thousandth of it; for penalties
+        without such a strength from 1e4 to 1e-4 times the mean curvature of the data.
+    cv : int, splitter, or list of (train, test), default=5
+        An integer splits the rows within every task, by class for classes.
+    rule : {"min", "one_se", "pareto"}, default="min"
+        The best mean score; the strongest of the same penalty within one standard error of it;
+        or, over all penalties, the knee of the front between few coefficients and a good score:
+        past it a coefficient buys less than the average one.
+    scoring : {"r2", "accuracy"}, callable or None, default=None
+        What is optimised. None: the held-out loss on scaled targets, every label counting the
+        same. A name: the mean over tasks of that of each task alone, "r2" around the mean of
+        its held-out rows. A callable takes (y, prediction) of one task, greater is better;
+        tasks are averaged.
+    solver : "auto" or Solver, default="auto"
+        "auto" chooses by loss and penalty.
+    task_weight : {"size", "equal"}, mapping, array or None, default=None
+        Weights of the tasks; None searches "size" and "equal".
+    intercept : {"auto", "task", "toward_mean", "shared", None} or list, default="auto"
+        As in :class:`MultiTaskRegressor`; of a list, such as ``["task", "shared"]``, all are
+        tried.
+    intercept_strength : float or None, default=None
+        Strength of "toward_mean"; None searches .1, 1, 10 and 100,
+        then between.
+    standardize : bool, default=True
+        As in :class:`MultiTaskRegressor`, learned inside the training part of every fold.
+    transfer_from : estimator or None, default=None
+        As in :class:`MultiTaskRegressor`.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``.
+    tol : float, default=1e-6
+        Tolerance of the final fit; the paths on the folds use a hundred times as much, and
+        200 iterations per strength at most.
+    max_iter : int, default=10000
+        Iterations of the final fit.
+    n_jobs : int or None, default=None
+        Folds fitted side by side: in threads where their moments are all that is needed, as
+        for the squared loss with many rows, else in processes.
+    random_state : int or None, default=0
+        Seed of the splits of an integer `cv`.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
+
+    Attributes
+    ----------
+    alpha_ : float
+        The chosen strength.
+    best_penalty_ : Penalty
+        The chosen penalty with its strength.
+    alphas_ : ndarray
+        The strengths tried of the chosen penalty, strongest first.
+    scores_ : ndarray of shape (n_candidates, n_folds)
+        The score of every candidate; greater is better.
+    alpha_scores_ : ndarray of shape (n_alphas, n_folds)
+        Those of the strengths of ``alphas_``.
+    candidates_ : tuple of (Penalty, task weight, intercept strength)
+        What the rows of ``scores_`` are.
+    best_score_ : float
+        Mean over the folds of what is optimised, of the chosen candidate.
+    held_out_score_, held_out_error_ : float
+        What :meth:`score` is, of the held-out rows of all folds predicted by the chosen
+        candidate, each fold against its own training mean; and its standard error over the
+        folds, NaN with one. The best of many candidates looks better than it is. Classifiers
+        lack them: their score is the accuracy, which no search of the loss computes.
+    sizes_ : ndarray of shape (n_candidates,)
+        Coefficients other than zero, the mean over the folds.
+    criterion_, criteria_, alpha_criteria_ : ndarray, dict of str to ndarray
+        With a criterion: its value for every candidate, smaller is better; degrees of freedom
+        ("df"), log-likelihood and every criterion, as :meth:`criteria_frame`; and these of the
+        strengths in ``alphas_``. There are no ``scores_``, ``alpha_scores_``, ``best_score_``
+        and ``held_out_score_`` then.
+    best_criterion_ : float
+        That of the chosen one.
+    noise_variance_ : ndarray of shape (n_tasks,)
+        With a criterion: the variance (dispersion) of the noise of each task, in the units of
+        its target squared; 1 where the loss has no free one.
+    task_weight_, intercept_mode_, intercept_strength_
+        The chosen ones.
+
+    Raises
+    ------
+    IncompatibleError
+        With a criterion, if the loss is no likelihood (it is for squared, logistic, multinomial,
+        Poisson and gamma), or the degrees of freedom of a penalty are not known.
+
+    Notes
+    -----
+    Task weights, kinds of intercepts and their strengths are searched in turn with the
+    penalties: all penalties on their whole grids under the first setting; the best penalty
+    under all settings, and the other penalties under the best setting, with the strengths
+    around the best of each; at last the whole grid of the winner.
+    Where every strength needs all rows, as for classes, a number of strengths of 20 or more is
+    searched from coarse to fine: every fourth strength, down to where the scores of held-out
+    rows fall, then those around the best one.
+    :func:`polytask.selection.variants` makes penalties of several proportions to try.
+    """
+
+    penalty: Any = None  # penalty, list or None
+    _: KW_ONLY
+    criterion: str | None = None
+    alphas: Any = 50  # number or strengths
+    cv: Any = 5  # number, splitter or pairs
+    rule: str = "min"
+    scoring: Any = None  # name or callable
+    loss: Any = "auto"  # name, loss or mapping
+    solver: str | Solver = "auto"
+    task_weight: Any = None
+    intercept: Any = "auto"  # a kind, or a list of kinds
+    intercept_strength: float | None = None
+    standardize: bool = True
+    transfer_from: Any = None  # a fitted estimator
+    task_column: str | int | None = None
+    unseen_tasks: str = "error"
+    tol: float = 1e-6
+    max_iter: int = 10000
+    n_jobs: int | None = None
+    random_state: int | None = 0
+    date_features: bool = False
 
     def _choices(self) -> dict[str, Any]:
         first = {

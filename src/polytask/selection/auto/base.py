@@ -76,12 +76,12 @@ class AutoEstimator(MultiTaskEstimator):
         if len(kinds) > 1:
             raise DataError(
                 f"y of {type(self).__name__} has numbers ({kinds[False]!r}) and labels "
-                f"({kinds[True]!r}): it combines models of one kind. MultiTaskModelCV takes both, "
-                "and so does compare; or give the targets of one kind."
+                f"({kinds[True]!r}): it combines models of one kind. AutoMultiTaskModel takes "
+                "both, and so does compare; or give the targets of one kind."
             )
 
-    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
-        """Learn and keep the combination."""
+    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes, losses: Any) -> None:  # noqa: ANN401
+        """Learn and keep the combination, of models with these losses."""
         owner = type(self).__name__
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -98,7 +98,7 @@ class AutoEstimator(MultiTaskEstimator):
             verbose=self.verbose,
         )
         refuse_huge(data, outcomes, owner)
-        found = combine(data, raw, outcomes, self._problem, settings, owner)
+        found = combine(data, raw, (outcomes, self._problem, losses), settings, owner)
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
         self.score_, self.pull_ = found.score, found.pull

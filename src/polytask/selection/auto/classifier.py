@@ -133,7 +133,7 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
         known = list(outcomes.classes) if targets else [outcomes.union] * data.n_tasks
         self.classes_ = known if targets else outcomes.union
         self.task_classes_ = dict(zip(data.tasks, known, strict=True))
-        self._combine(data, raw, outcomes)
+        self._combine(data, raw, outcomes, "auto")
         shares = Study(raw, outcomes).constants(np.arange(raw.n_rows))
         self.class_prior_ = shares if targets else shares[0]
         self.calibrations_ = {

@@ -8,11 +8,15 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._checks import one_of
 from polytask._estimator import regression
 from polytask._estimator.classes import RegressorMixin
+from polytask._estimator.outcomes import loss_object
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.selection.auto.base import AutoEstimator
+from polytask.selection.auto.scored import CombinedTasks
+from polytask.selection.losses import name_of
 from polytask.selection.members import numbers_of
 
 
@@ -33,6 +37,9 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         ``(name, estimator)``; "default" in a sequence stands for all that suit the data but
         networks, "deep" for networks, which need PyTorch; "deep" alone is both. An estimator of
         scikit-learn is tried per task and pooled with the task as a category.
+    loss : {"squared", "poisson", "gamma"} or Loss, default="squared"
+        What candidates minimise and are judged by: the squared error, or the deviance of counts
+        and rates ("poisson") or of amounts above zero ("gamma").
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, and of its folds only so many
         are fitted, two at least, as hold out 100,000 rows. A splitter that keeps groups together
@@ -86,9 +93,8 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
 
     Notes
     -----
-    The loss is the squared one. For counts, or amounts above zero,
-    ``MultiTaskRegressorCV(loss="poisson")`` or ``"gamma"`` searches the strength under their own
-    loss; for numbers and classes at once there is :class:`MultiTaskModelCV`.
+    For quantiles and with outliers ``MultiTaskRegressorCV`` searches the strength under those
+    losses; for numbers and classes at once there is :class:`AutoMultiTaskModel`.
 
     References
     ----------
@@ -113,6 +119,7 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         self,
         models: Any = "default",  # noqa: ANN401 - names and estimators
         *,
+        loss: Any = "squared",  # noqa: ANN401 - str or Loss
         cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
         time_budget: float | None = None,
         journal: str | os.PathLike[str] | None = None,
@@ -124,6 +131,7 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
         date_features: bool = False,
     ) -> None:
         self.models = models
+        self.loss = loss
         self.cv = cv
         self.time_budget = time_budget
         self.journal = journal
@@ -136,8 +144,17 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self._refuse_mixed(data)
-        outcomes = regression(data, "squared", type(self).__name__)
-        self._combine(data, raw, outcomes)
+        owner, loss = type(self).__name__, name_of(self.loss)
+        one_of(loss, "loss", owner, ("squared", "poisson", "gamma"))
+        self._combine(data, raw, regression(data, loss, owner), loss)
+
+    def _by_loss(self) -> CombinedTasks:
+        n = len(self._schema.index.labels)
+        loss = loss_object(self.loss, type(self).__name__)
+        return CombinedTasks(self, (loss,) * n, (None,) * n, None)
+
+    def _numbers(self, X: Any, task: int) -> NDArray[np.float64]:  # noqa: ANN401
+        return np.asarray(self._predict_task(X, task))
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
         return self._predict_rows(X, np.full(X.shape[0], task))
