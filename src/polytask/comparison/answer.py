@@ -16,7 +16,6 @@ from polytask.comparison.boards import (
     HeldLabels,
     InnerLabels,
     Names,
-    TaskTable,
     choose_all,
     held_labels,
     inner_labels,
@@ -39,6 +38,7 @@ from polytask.comparison.statistics import (
     NOTHING,
     Estimate,
     Floats,
+    GroupMeans,
     clustered_mean,
     corrected_mean,
     mean_of_tasks,
@@ -180,14 +180,14 @@ class Judge:
         values = [board.inner(split, name) for split, name in pairs if name is not None]
         return float(np.mean(values)) if values else float("-inf")
 
-    def by_tasks(self, first: Names, second: Names) -> TaskTable:
+    def by_tasks(self, first: Names, second: Names) -> GroupMeans:
         """Return the gains of the first models over the second ones by task."""
         n_tasks, share = self.plan.study.data.n_tasks, self.plan.test_share
         if self.labels is None:
             return task_table_of_scores(self.board, first, second, self.metric, n_tasks, share)
         gains = self._gains(first, second, self.labels)
         if gains is None:
-            return TaskTable(*np.full((3, n_tasks), np.nan))
+            return GroupMeans(*np.full((3, n_tasks), np.nan))
         return task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
 
     def scores(self, names: Names) -> Interval:
@@ -327,7 +327,7 @@ def _tasks(
         return ()
     study = judge.plan.study
     if any(name is not None for name in chosen.separate):
-        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).raw)
+        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).mean)
     else:
         # No model of a task alone was compared: it may not be able to predict.
         pooling = np.full(study.data.n_tasks, np.inf)
