@@ -26,8 +26,6 @@ KNOWN = {
     "baselines": 7,
     "bayes": 3,
     "datafits": 5,
-    "linear": 3,
-    "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}

@@ -15,8 +15,8 @@ from polytask.bayes import Prior
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.posterior import in_space, posterior_within
 from polytask.data import Form, TaskData
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks
-from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks
+from polytask.linear.bayes_tasks import BayesTasks
 from polytask.transfer._normal_rows import NormalRows
 from polytask.transfer._pulled import Rows, level_factor
 from polytask.transfer._rows import Given, NewTask
