@@ -92,6 +92,11 @@ class Study:
         }
         return self.data.form is not Form.TARGETS and len(kinds) == 1
 
+    @cached_property
+    def several_kinds(self) -> bool:
+        """Whether some tasks are numbers and some are classes."""
+        return len({classes is None for classes in self.outcomes.classes}) > 1
+
     def labels(self, part: Part) -> Array:
         """Return the held-out labels of a task, as in :attr:`codes`."""
         targets = self.data.form is Form.TARGETS

@@ -57,8 +57,6 @@ class AutoEstimator(MultiTaskEstimator):
         same result.
     task_column : str, int or None, default=None
         The column of X that holds the task labels.
-    unseen_tasks : {"error", "shared"}, default="error"
-        What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
     n_jobs : int or None, default=None
         Folds fitted at the same time, as in joblib.
     random_state : int, default=0
@@ -100,7 +98,6 @@ class AutoEstimator(MultiTaskEstimator):
     time_budget: float | None = None
     journal: str | os.PathLike[str] | None = None
     task_column: str | int | None = None
-    unseen_tasks: str = "error"
     n_jobs: int | None = None
     random_state: Any = 0
     verbose: bool = False
@@ -135,12 +132,12 @@ class AutoEstimator(MultiTaskEstimator):
         if len(kinds) > 1:
             raise DataError(
                 f"y of {type(self).__name__} has numbers ({kinds[False]!r}) and labels "
-                f"({kinds[True]!r}): it combines models of one kind. MultiTaskModelCV takes both, "
-                "and so does compare; or give the targets of one kind."
+                f"({kinds[True]!r}): it combines models of one kind. AutoMultiTaskModel takes "
+                "both, and so does compare; or give the targets of one kind."
             )
 
-    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
-        """Learn and keep the combination."""
+    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes, losses: Any) -> None:  # noqa: ANN401
+        """Learn and keep the combination, of models with these losses."""
         owner = type(self).__name__
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -157,7 +154,7 @@ class AutoEstimator(MultiTaskEstimator):
             verbose=self.verbose,
         )
         refuse_huge(data, outcomes, owner)
-        found = combine(data, raw, outcomes, self._problem, settings, owner)
+        found = combine(data, raw, (outcomes, self._problem, losses), settings, owner)
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
         self.score_, self.pull_ = found.score, found.pull

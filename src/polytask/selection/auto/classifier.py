@@ -41,6 +41,8 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     cv : int, splitter, or list of (train, test), default=5
         The folds; an integer splits the rows within every task, by class. Else as in
         :class:`AutoMultiTaskRegressor`.
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
 
     Attributes
     ----------
@@ -74,6 +76,8 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
 
     _problem = "classification"
 
+    unseen_tasks: str = "error"
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self._refuse_mixed(data)
         outcomes = classification(data, "auto", type(self).__name__)
@@ -82,7 +86,7 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
         classes: Any = known if targets else outcomes.union
         self.classes_ = classes
         self.task_classes_ = dict(zip(data.tasks, known, strict=True))
-        self._combine(data, raw, outcomes)
+        self._combine(data, raw, outcomes, "auto")
         shares = Study(raw, outcomes).constants(np.arange(raw.n_rows))
         prior: Any = shares if targets else shares[0]
         self.class_prior_ = prior

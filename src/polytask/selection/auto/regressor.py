@@ -8,12 +8,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from polytask._checks import one_of
 from polytask._estimator import regression
 from polytask._estimator.classes import RegressorMixin
 from polytask._estimator.documentation import documented
+from polytask._estimator.outcomes import loss_object
 from polytask._registry import saveable
 from polytask.data import TaskData
 from polytask.selection.auto.base import AutoEstimator
+from polytask.selection.auto.scored import CombinedTasks
+from polytask.selection.losses import name_of
 from polytask.selection.members import numbers_of
 
 
@@ -29,11 +33,18 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
     combination, or one whose weights differ from task to task as far as the tasks' own rows
     say so. Learning tasks together is thus used where it helps, and nowhere else.
 
+    Parameters
+    ----------
+    loss : {"squared", "poisson", "gamma"} or Loss, default="squared"
+        What candidates minimise and are judged by: the squared error, or the deviance of counts
+        and rates ("poisson") or of amounts above zero ("gamma").
+    unseen_tasks : {"error", "shared"}, default="error"
+        What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
+
     Notes
     -----
-    The loss is the squared one. For counts, or amounts above zero,
-    ``MultiTaskRegressorCV(loss="poisson")`` or ``"gamma"`` searches the strength under their own
-    loss; for numbers and classes at once there is :class:`MultiTaskModelCV`.
+    For quantiles and with outliers ``MultiTaskRegressorCV`` searches the strength under those
+    losses; for numbers and classes at once there is :class:`AutoMultiTaskModel`.
 
     References
     ----------
@@ -54,10 +65,22 @@ class AutoMultiTaskRegressor(AutoEstimator, RegressorMixin):
 
     _problem = "regression"
 
+    loss: Any = "squared"  # str or Loss
+    unseen_tasks: str = "error"
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self._refuse_mixed(data)
-        outcomes = regression(data, "squared", type(self).__name__)
-        self._combine(data, raw, outcomes)
+        owner, loss = type(self).__name__, name_of(self.loss)
+        one_of(loss, "loss", owner, ("squared", "poisson", "gamma"))
+        self._combine(data, raw, regression(data, loss, owner), loss)
+
+    def _by_loss(self) -> CombinedTasks:
+        n = len(self._schema.index.labels)
+        loss = loss_object(self.loss, type(self).__name__)
+        return CombinedTasks(self, (loss,) * n, (None,) * n, None)
+
+    def _numbers(self, X: Any, task: int) -> NDArray[np.float64]:  # noqa: ANN401
+        return np.asarray(self._predict_task(X, task))
 
     def _predict_task(self, X: Any, task: int) -> NDArray[Any]:  # noqa: ANN401 - dense or sparse
         return self._predict_rows(X, np.full(X.shape[0], task))
