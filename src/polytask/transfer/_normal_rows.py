@@ -34,7 +34,8 @@ class NormalRows:
     def _triangle(self) -> tuple[Array, Array]:
         """The same after a rotation that leaves no more rows than columns that are not zero."""
         both = np.column_stack(self._scaled)
-        both = np.linalg.qr(both, mode="r") if len(both) > both.shape[1] else both
+        if len(both) > both.shape[1]:
+            both = np.asarray(np.linalg.qr(both, mode="r"))
         return both[:, :-1], both[:, -1]
 
     @property
