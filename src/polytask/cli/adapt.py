@@ -19,7 +19,7 @@ from polytask.cli.columns import (
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary
-from polytask.exceptions import ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Adapting:
 
 DETAILS = """New tasks are learned from their rows and from what the tasks of the model have in \
 common; the tasks of the model are predicted as before. Without --target the new tasks are \
-predicted from what is common alone.
+predicted from what the tasks have in common alone.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -126,6 +126,11 @@ def adapt(
     adapting.check()
     require_file(adapting.model, "the model that polytask fit has written")
     model = load(adapting.model)
+    if hasattr(model, "members_"):
+        raise IncompatibleError(
+            f"{adapting.model} combines models, and polytask adapt extends a single one: fit one "
+            "to the same table, such as polytask fit --model learned-prior, and adapt that."
+        )
     X, y, task, weight = _rows(model, new, adapting)
     before = None if old is None else _old_rows(model, old, adapting)
     method = None

@@ -97,9 +97,9 @@ class Automatic:
         )
 
 
-DETAILS = """Separate models, pooled models, models that share and trees are fitted on the same \
-folds, and weighted by how well they predict rows that they have not seen. Tables have the three \
-forms of polytask fit.
+DETAILS = """Models per task, models for all tasks, models that learn the tasks together, and \
+trees are fitted on the same folds, and combined with the weights that predict held-out rows \
+best. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]

@@ -26,6 +26,7 @@ from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
 from polytask.io import Store, save
 from polytask.io.records import record_node
+from polytask.messages import spoken
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
@@ -199,8 +200,10 @@ class Unit:
     @property
     def label(self) -> str:
         """What progress shows."""
-        where = [] if self.variant == ALL_ROWS else [f"split {self.split + 1}"]
-        return ", ".join([self.model, *([self.variant] if self.variant else []), *where])
+        say, whole = spoken(), self.variant == ALL_ROWS
+        name = say.listed([self.model] if whole else filter(None, (self.model, self.variant)))
+        key = "unit.all_rows" if whole else "unit.split"
+        return say(key, {"name": name, "split": self.split + 1})
 
 
 def run_unit(study: Study, unit: Unit) -> Record:

@@ -293,7 +293,10 @@ class TiedIntercepts(Intercepts):
 
     def project(self, b: Array) -> Array:
         """Average within each group."""
-        return _group_means(b, self.groups)
+        if not b.size:
+            return b
+        means = np.bincount(self.groups, b) / np.bincount(self.groups)
+        return np.asarray(means[self.groups])
 
 
 @dataclass(frozen=True, eq=False)
@@ -479,9 +482,3 @@ class AnchoredIntercepts(Intercepts):
     def project(self, b: Array) -> Array:
         """Return b: nothing is tied."""
         return b
-
-
-def _group_means(b: Array, groups: Groups) -> Array:
-    if not b.size:
-        return b
-    return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])
