@@ -132,8 +132,8 @@ _DEPTHS = ((100, 20), (25, 10), (0, 5))
 _PATIENCE = 4
 _ROUNDING = 1e-15
 _FEWEST_STEPS = 3
-# Sweeps before anything else.
-_AT_FIRST = 5
+# Sweeps before anything else, with a look after each number of them.
+_AT_FIRST = (2, 3)
 # Sweeps between two steps of Newton's method.
 _BETWEEN = 5
 
@@ -195,13 +195,16 @@ class Inner:
 
     def _began(self, goal: Goal) -> bool:
         """Sweep a few times at one go; say if that was enough, as along a path it often is."""
-        if self.conjugate is None or goal.sweeps < _AT_FIRST:
+        if self.conjugate is None or goal.sweeps < sum(_AT_FIRST):
             return False
-        before = self.engine.state()
-        moved = self.engine.sweep(_AT_FIRST)
-        self.sweeps += _AT_FIRST
-        self._advance(before)
-        return self._solved(moved, goal)
+        for times in _AT_FIRST:
+            before = self.engine.state()
+            moved = self.engine.sweep(times)
+            self.sweeps += times
+            self._advance(before)
+            if self._solved(moved, goal):
+                return True
+        return False
 
     def _some_sweeps(self, allowed: int) -> float:
         engine, moved = self.engine, 0.0
@@ -247,10 +250,9 @@ class Inner:
     def _gap(self, penalty: Conjugate) -> float:
         """Duality gap of the problem on these rows alone."""
         W, slope, value = self.engine.W, self.engine.smooth_slope(), self.value
-        c = min(1.0, penalty.feasible_scale(slope))
+        c, conjugate = penalty.scaled_conjugate(slope)
         along = float(np.vdot(slope, W))
-        data = (1.0 - c) ** 2 * value - c * along
-        return data + self._penalty + penalty.conjugate(c * slope)
+        return (1.0 - c) ** 2 * value - c * along + self._penalty + conjugate
 
     def _moved(self, back: list[Array], states: Iterable[list[Array]]) -> float:
         """Go to the first of some states that is lower, or back; return by how much."""
