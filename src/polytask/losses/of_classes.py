@@ -209,8 +209,8 @@ class SquaredHinge(Loss):
         """Return s u + u^2 / 4 elementwise, inf where s u > 0."""
         turned = (2 * as_eta(y, u) - 1) * u
         inside = turned <= domain_tolerance(u)
-        held = clip(turned, None, 0.0)
-        return infinite_outside(inside, held * (1 + 0.25 * held))
+        clamped = clip(turned, None, 0.0)
+        return infinite_outside(inside, clamped * (1 + 0.25 * clamped))
 
     def n_outputs(self, n_classes: int) -> int:
         """Return 1: the column of the positive class."""

@@ -338,7 +338,7 @@ class L21(ShrinkageNorm):
 
     label = "L21"
     mixture = (0.0, 1.0, 0.0)
-    beside_entries = SharedLengths()
+    division_with_l1 = SharedLengths()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)
