@@ -24,8 +24,6 @@ LEAST_HELPER = 5
 # Faults of helpers and imports by package, for those that have some; it only shrinks.
 KNOWN = {
     "bayes": 3,
-    "linear": 3,
-    "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}

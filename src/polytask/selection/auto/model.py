@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask._estimator.classes import ProbabilityMixin, keep_classes, probabilities
+from polytask._estimator.documentation import documented
 from polytask._estimator.problem import read_outcomes
 from polytask._estimator.query import Query
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.exceptions import DataError
-from polytask.losses import Loss
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.scored import CombinedTasks
 from polytask.selection.members import numbers_of, probabilities_of
@@ -23,6 +23,8 @@ Array = NDArray[np.float64]
 
 
 @saveable("selection.auto_model")
+@documented(AutoEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
     """Numbers, counts and classes side by side by the best combination of candidates.
 
@@ -40,29 +42,9 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
         The loss of each task: "squared", "poisson", "gamma", "logistic" or "multinomial". "auto":
         text, booleans and numbers with two distinct values are classes, all other numbers are
         numbers.
-    cv : int, splitter, or list of (train, test), default=5
-        The folds; an integer splits the rows within every task.
-    time_budget : float or None, default=None
-        Seconds for all of it, as in :class:`AutoMultiTaskRegressor`.
-    journal : path or None, default=None
-        A file that keeps finished fits. A choice that was killed goes on from it, with the
-        same result.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels.
-    n_jobs : int or None, default=None
-        Folds fitted at the same time, as in joblib.
-    random_state : int, default=0
-        Seed of the candidates that draw at random.
-    verbose : bool, default=False
-        Show progress on stderr.
-    date_features : bool, default=False
-        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
-    members_, shared_weights_, task_weights_, score_, pull_, stopped_, unfitted_, tasks_,
-    n_features_in_
-        As in :class:`AutoMultiTaskRegressor`.
     classes_, task_classes_
         As in :class:`MultiTaskClassifier`, where there are classification tasks.
     losses_ : tuple of Loss
@@ -84,32 +66,7 @@ class AutoMultiTaskModel(AutoEstimator, ProbabilityMixin):
     # Tasks of several kinds have no prediction in common.
     unseen_tasks = "error"
 
-    losses_: tuple[Loss, ...]
-
-    def __init__(
-        self,
-        models: Any = "default",  # noqa: ANN401 - names and estimators
-        *,
-        loss: Any = "auto",  # noqa: ANN401 - str or mapping
-        cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
-        time_budget: float | None = None,
-        journal: str | os.PathLike[str] | None = None,
-        task_column: str | int | None = None,
-        n_jobs: int | None = None,
-        random_state: int = 0,
-        verbose: bool = False,
-        date_features: bool = False,
-    ) -> None:
-        self.models = models
-        self.loss = loss
-        self.cv = cv
-        self.time_budget = time_budget
-        self.journal = journal
-        self.task_column = task_column
-        self.date_features = date_features
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    loss: Any = "auto"  # str or mapping
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         owner = type(self).__name__
