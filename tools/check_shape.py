@@ -23,11 +23,7 @@ MAX_BODY = 60
 LEAST_HELPER = 5
 # Faults of helpers and imports by package, for those that have some; it only shrinks.
 KNOWN = {
-    "baselines": 7,
     "bayes": 3,
-    "datafits": 5,
-    "linear": 3,
-    "transfer": 5,
 }
 FOLDERS = ("src", "tests", "tools", "docs", "examples", "benchmarks", "changelog", ".ci")
 SUFFIXES = {".py", ".md", ".rst", ".toml", ".txt", ".cfg", ".yml", ".yaml", ".json", ".ipynb", ""}

@@ -41,7 +41,11 @@ if TYPE_CHECKING:
         MultiTaskRegressorCV,
         MultiTaskRegressorIC,
     )
-    from polytask.selection.auto import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+    from polytask.selection.auto import (
+        AutoMultiTaskClassifier,
+        AutoMultiTaskModel,
+        AutoMultiTaskRegressor,
+    )
     from polytask.task_relations import Relatedness, relatedness
     from polytask.transfer import Adaptation, adapt
 
@@ -50,6 +54,7 @@ __version__ = "0.1.0.dev0"
 _HOMES = {
     "Adaptation": "transfer",
     "AutoMultiTaskClassifier": "selection.auto",
+    "AutoMultiTaskModel": "selection.auto",
     "AutoMultiTaskRegressor": "selection.auto",
     "BayesianMultiTaskClassifier": "linear",
     "BayesianMultiTaskModel": "linear",
@@ -80,6 +85,7 @@ _HOMES = {
 __all__ = [
     "Adaptation",
     "AutoMultiTaskClassifier",
+    "AutoMultiTaskModel",
     "AutoMultiTaskRegressor",
     "BayesianMultiTaskClassifier",
     "BayesianMultiTaskModel",

@@ -68,6 +68,15 @@ def unit_interval(value: object, parameter: str, owner: str) -> float:
     return checked
 
 
+def below_one(value: object, parameter: str, owner: str) -> float:
+    """Return `value` as a float if it lies in [0, 1), or raise."""
+    allowed = "a number in [0, 1)"
+    checked = number(value, parameter, owner, allowed)
+    if not 0 <= checked < 1:
+        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    return checked
+
+
 def positive_integer(value: object, parameter: str, owner: str) -> int:
     """Return `value` as an int if it is an integer >= 1, or raise."""
     if not is_whole(value) or int(value) < 1:

@@ -186,7 +186,8 @@ class _Pieces:
     def _print(self, text: str) -> None:
         self._printed = self._clock()
         with contextlib.suppress(*_UNWRITABLE):
-            print(f"{self._task.description}: {text}", file=self._stream, flush=True)
+            what = {"what": self._task.description, "text": text}
+            print(self._say("progress.line", what), file=self._stream, flush=True)
 
 
 @dataclass

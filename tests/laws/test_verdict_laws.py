@@ -7,11 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from polytask.comparison.boards import TaskTable
 from polytask.comparison.records import Interval
 from polytask.comparison.statistics import (
     NOTHING,
     Estimate,
+    GroupMeans,
     clustered_mean,
     corrected_mean,
     group_means,
@@ -31,7 +31,7 @@ def _case(seed):
     n_tasks = int(rng.integers(1, 8))
     rows = rng.integers(4, 400, n_tasks)
     raw = rng.normal(0.1, 1, n_tasks) + rng.normal(size=n_tasks) / np.sqrt(rows)
-    table = TaskTable(raw, rng.chisquare(5, n_tasks) / rows, rows - 1.0)
+    table = GroupMeans(raw, rng.chisquare(5, n_tasks) / rows, rows - 1.0)
     if n_tasks > 1:
         table.variance[-1], table.freedom[-1] = np.nan, 0.0
     mean = float(raw.mean())
@@ -176,7 +176,7 @@ def test_intervals_hold_the_mean_as_often_as_they_say(draw):
 def test_gains_have_the_unit_of_the_metric(seed, factor):
     table, overall, rows = _case(seed)
     found = task_gains(table, overall, rows)
-    larger = TaskTable(factor * table.raw, factor**2 * table.variance, table.freedom)
+    larger = GroupMeans(factor * table.mean, factor**2 * table.variance, table.freedom)
     scaled = task_gains(larger, _times(overall, factor), rows)
     for ours, theirs in zip(found, scaled, strict=True):
         assert theirs == pytest.approx(factor * np.asarray(ours), rel=1e-6)
@@ -186,7 +186,7 @@ def test_gains_have_the_unit_of_the_metric(seed, factor):
 def test_gains_and_losses_are_treated_alike(seed):
     table, overall, rows = _case(seed)
     found = task_gains(table, overall, rows)
-    turned = TaskTable(-table.raw, table.variance, table.freedom)
+    turned = GroupMeans(-table.mean, table.variance, table.freedom)
     mirrored = task_gains(turned, _times(overall, -1), rows)
     assert mirrored.gain == pytest.approx(-found.gain)
     assert mirrored.low == pytest.approx(-found.high)
@@ -197,7 +197,7 @@ def test_the_order_of_the_tasks_does_not_matter(seed):
     table, overall, rows = _case(seed)
     order = np.random.default_rng(seed).permutation(len(rows))
     found = task_gains(table, overall, rows)
-    other = TaskTable(table.raw[order], table.variance[order], table.freedom[order])
+    other = GroupMeans(table.mean[order], table.variance[order], table.freedom[order])
     moved = task_gains(other, overall, rows[order])
     for ours, theirs in zip(found[:6], moved[:6], strict=True):
         assert theirs == pytest.approx(ours[order], rel=1e-6)
@@ -235,7 +235,7 @@ def test_fully_shrunk_tasks_have_the_error_of_the_mean(seed, common):
 @given(seeds)
 def test_much_data_is_not_shrunk(seed):
     raw = np.random.default_rng(seed).normal(size=6)
-    table = TaskTable(raw, np.full(6, 1e-14), np.full(6, 1e9))
+    table = GroupMeans(raw, np.full(6, 1e-14), np.full(6, 1e9))
     mean = float(raw.mean())
     overall = Interval(mean, mean - 1e-7, mean + 1e-7)
     found = task_gains(table, overall, np.full(6, 10**9))
@@ -383,7 +383,7 @@ class _Collection:
         overall = clustered_mean(gains.ravel(), np.ones(gains.size), row).interval()
         return (
             overall,
-            task_gains(TaskTable(*found), overall, rows),
+            task_gains(GroupMeans(*found), overall, rows),
             fitted / gains[:, 0].size / self.null,
         )
 

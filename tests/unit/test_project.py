@@ -46,6 +46,7 @@ PUBLIC = {
         "compare",
         "Relatedness",
         "relatedness",
+        "AutoMultiTaskModel",
         "AutoMultiTaskRegressor",
         "AutoMultiTaskClassifier",
         "Adaptation",

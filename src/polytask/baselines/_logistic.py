@@ -412,7 +412,10 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
             codes = np.searchsorted(classes, labels[test])
             decisions = self._decisions(rows[train], path, labels[train], weight[train], X[test])
             for k, decision in enumerate(decisions):
-                logs = _log_probabilities(decision)
+                if decision.ndim == 2:
+                    logs = log_softmax(decision, axis=1)
+                else:
+                    logs = np.column_stack([log_expit(-decision), log_expit(decision)])
                 losses[k] -= weight[test] @ logs[np.arange(len(test)), codes]
         return _STRENGTHS[int(losses.argmin())]
 
@@ -535,9 +538,3 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 def _decision(model: Any, X: Any) -> Array:  # noqa: ANN401 - any linear classifier
     values = np.asarray(X @ model.coef_.T) + model.intercept_
     return np.asarray(values[:, 0] if values.shape[1] == 1 else values)
-
-
-def _log_probabilities(values: Array) -> Array:
-    if values.ndim == 2:
-        return np.asarray(log_softmax(values, axis=1))
-    return np.column_stack([log_expit(-values), log_expit(values)])

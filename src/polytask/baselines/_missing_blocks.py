@@ -189,14 +189,14 @@ def _missing_together(X: Array, features: Features, owner: str) -> dict[str, tup
             f"Missing values of X of {owner} make {patterns} different patterns in {len(X)} "
             "rows: these are no blocks. Give feature_groups, or impute single values first."
         )
-    return {_range_name(group, features): group for group in columns}
-
-
-def _range_name(columns: Sequence[Hashable], features: Features) -> str:
-    """Return the first and the last of some columns, which no other group has."""
     plain = features.sources == tuple(range(len(features.names)))
-    labels = [features.names[int(str(c))] if plain else str(c) for c in (columns[0], columns[-1])]
-    return labels[0] if len(columns) == 1 else f"{labels[0]}..{labels[1]}"
+    groups = {}
+    for group in columns:
+        # No other group has its first and last column.
+        ends = dict.fromkeys((group[0], group[-1]))
+        labels = [features.names[int(str(c))] if plain else str(c) for c in ends]
+        groups["..".join(labels)] = group
+    return groups
 
 
 def _given(groups: object, owner: str) -> dict[str, tuple[Hashable, ...]]:
@@ -363,7 +363,10 @@ class MissingBlocks(Baseline):
         else:
             if data.form is Form.TARGETS:
                 data, have = self._rows_of_targets(data, have, outcomes)
-                _set_automatic(inner, is_regressor(inner))
+                params = inner.get_params(deep=False) if is_regressor(inner) else {}
+                asked = {name for name in _OF_TARGETS if isinstance(params.get(name), str)}
+                chosen = {name: _OF_TARGETS[name] for name in asked if params[name] == "auto"}
+                inner.set_params(**chosen)
             data, self._patterns = split_by_pattern(data, have, self._blocks)
             _repeat_for_patterns(inner, self._schema.index.labels, self._patterns, data.tasks)
         self.estimator_ = inner.fit(data)
@@ -514,14 +517,6 @@ class MissingBlocks(Baseline):
         tags.input_tags.allow_nan = True
         tags.input_tags.sparse = False
         return tags
-
-
-def _set_automatic(estimator: Any, numbers: bool) -> None:  # noqa: ANN401
-    """Settle what "auto" means for a target matrix."""
-    params = estimator.get_params(deep=False)
-    for name, value in _OF_TARGETS.items():
-        if numbers and isinstance(params.get(name), str) and params[name] == "auto":
-            estimator.set_params(**{name: value})
 
 
 def _repeat_for_patterns(

@@ -302,7 +302,8 @@ def task_category(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         copy = clone(estimator).set_params(categorical_features=mask)
         sentence = f"The task is a category of {type(estimator).__name__}."
         codes = np.append(np.arange(rows.n_tasks, dtype=float), np.nan)[:, None]
-        return _with_columns(copy, rows, codes, sentence)
+        effect = TaskColumns(codes, sentence)
+        return Prepared(effect, copy, effect.apply(rows.X, rows.tasks), rows.y)
     values, crossed = mean_targets(rows, not is_classifier(estimator))
     sentence = (
         f"The task is given as the mean target of its rows, cross-fitted: {rows.n_tasks} tasks "
@@ -365,11 +366,6 @@ def _with_indicators(estimator: Any, rows: Rows, length: float, sentence: str) -
     return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
 
 
-def _with_columns(estimator: Any, rows: Rows, values: Floats, sentence: str) -> Prepared:  # noqa: ANN401
-    effect = TaskColumns(values, sentence)
-    return Prepared(effect, estimator, effect.apply(rows.X, rows.tasks), rows.y)
-
-
 def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an estimator
     copy = clone(estimator)
     params = copy.get_params()
@@ -378,7 +374,9 @@ def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         # Beside one column per task it would be determined by the penalty alone.
         copy.set_params(**{f"{prefix}fit_intercept": False})
     inner = copy.estimator if prefix else copy
-    if isinstance(inner, _NEWTON) and inner.solver == "lbfgs" and _fits_newton(rows, inner):
+    classes = len(np.unique(rows.y)) if isinstance(inner, LogisticRegression) else 1
+    size = (rows.X.shape[1] + rows.n_tasks) * (1 if classes <= 2 else classes)
+    if isinstance(inner, _NEWTON) and inner.solver == "lbfgs" and size <= _NEWTON_COLUMNS:
         # Same optimum, and unlike lbfgs not slowed down by columns of unequal length.
         copy.set_params(**{f"{prefix}solver": "newton-cholesky"})
     sentence = (
@@ -386,12 +384,6 @@ def _long_columns(estimator: Any, rows: Rows) -> Prepared:  # noqa: ANN401 - an 
         f"({1 / _LONG**2:g} of that on the longest feature)."
     )
     return _with_indicators(copy, rows, _LONG * _longest(rows), sentence)
-
-
-def _fits_newton(rows: Rows, estimator: Any) -> bool:  # noqa: ANN401 - an estimator
-    classes = len(np.unique(rows.y)) if isinstance(estimator, LogisticRegression) else 1
-    per_class = 1 if classes <= 2 else classes
-    return bool((rows.X.shape[1] + rows.n_tasks) * per_class <= _NEWTON_COLUMNS)
 
 
 def _longest(rows: Rows) -> float:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -108,14 +109,18 @@ class SingleTask(Baseline):
         parts = rows_by_task(data, outcomes)
         if data.form is Form.TARGETS:
             _refuse_empty(parts, data, type(self).__name__)
-        self._columns = _own_columns(data)
+        self._columns: list[NDArray[np.intp]] | None = None
+        if data.present is not None and not data.present.all():
+            self._columns = [np.flatnonzero(has) for has in data.present]
+            cut = zip(parts, self._columns, strict=True)
+            parts = [replace(rows, X=rows.X[:, columns]) for rows, columns in cut]
         owner, classes = type(self).__name__, is_classifier(self.estimator)
         given = [(t, rows) for t, rows in enumerate(parts) if rows.n_rows]
         labels = [data.tasks[t] for t, _ in given]
         fit = delayed(_fit_task)
         own = for_every_task(self.estimator, data)
         jobs = [
-            fit(own[t], _only(rows, self._columns, t), classes, owner, label)
+            fit(own[t], rows, classes, owner, label)
             for label, (t, rows) in zip(labels, given, strict=True)
         ]
         fitted = [without_folds(e, self.estimator) for e in Parallel(n_jobs=self.n_jobs)(jobs)]
@@ -195,19 +200,6 @@ def _fit_task(estimator: Any, rows: Rows, classes: bool, owner: str, label: obje
     if classes and np.all(rows.y == rows.y[0]):
         return DummyClassifier(strategy="most_frequent").fit(rows.X, rows.y)
     return fit_copy(estimator, rows, owner, f"to task {label!r}")
-
-
-def _own_columns(data: TaskData) -> list[NDArray[np.intp]] | None:
-    """Return the features that each task has, None if all have all."""
-    if data.present is None or data.present.all():
-        return None
-    return [np.flatnonzero(has) for has in data.present]
-
-
-def _only(rows: Rows, columns: list[NDArray[np.intp]] | None, task: int) -> Rows:
-    if columns is None:
-        return rows
-    return Rows(rows.X[:, columns[task]], rows.y, rows.weight, rows.tasks, rows.n_tasks)
 
 
 def _refuse_empty(parts: list[Rows], data: TaskData, owner: str) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Hashable
-from dataclasses import MISSING, asdict, dataclass
+from dataclasses import MISSING, asdict, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 from polytask._options import argument, option
@@ -19,7 +19,7 @@ from polytask.cli.columns import (
 from polytask.cli.console import note, say, say_json
 from polytask.cli.files import MODEL_SUFFIX, Source, TextFormat, require_file, writable
 from polytask.cli.options import Running, Vary
-from polytask.exceptions import ParameterError
+from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -94,7 +94,7 @@ class Adapting:
 
 DETAILS = """New tasks are learned from their rows and from what the tasks of the model have in \
 common; the tasks of the model are predicted as before. Without --target the new tasks are \
-predicted from what is common alone.
+predicted from what the tasks have in common alone.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -126,6 +126,11 @@ def adapt(
     adapting.check()
     require_file(adapting.model, "the model that polytask fit has written")
     model = load(adapting.model)
+    if hasattr(model, "members_"):
+        raise IncompatibleError(
+            f"{adapting.model} combines models, and polytask adapt extends a single one: fit one "
+            "to the same table, such as polytask fit --model learned-prior, and adapt that."
+        )
     X, y, task, weight = _rows(model, new, adapting)
     before = None if old is None else _old_rows(model, old, adapting)
     method = None
@@ -178,8 +183,12 @@ def _rows(model: Any, source: Source, asked: Adapting) -> tuple[Any, Any, Any, A
             "rows belong to with --task."
         )
     labels = known_labels(table[column], model.tasks_)
-    X = _features(model, table, source.name, column, labels)
-    return X, y, None if column == model.task_column else _objects(labels), weight
+    X = needed_columns(table, model, source.name)
+    if column != model.task_column:
+        return X, y, _objects(labels), weight
+    X = X.drop(columns=[column])
+    X[column] = as_column(labels)
+    return X, y, None, weight
 
 
 def _labelled(
@@ -208,40 +217,15 @@ def _labelled(
     return labelled_rows(table, name, source.name, asked.drop_missing_target)
 
 
-def _features(
-    model: Any,  # noqa: ANN401
-    table: pd.DataFrame,
-    source: str,
-    column: str,
-    labels: list[Hashable],
-) -> pd.DataFrame:
-    from polytask.cli.predicted import needed_columns
-
-    X = needed_columns(table, model, source)
-    if column == model.task_column:
-        X = X.drop(columns=[column])
-        X[column] = as_column(labels)
-    return X
-
-
 def _old_rows(model: Any, old: Source, asked: Adapting) -> Any:  # noqa: ANN401
     """Return the rows that the model was fitted on, as `polytask.adapt` takes them."""
-    from polytask.cli.predicted import task_column_of
-
-    table = old.table()
-    name = asked.target
-    if name is None:
+    if asked.target is None:
         raise ParameterError(
             "--source needs --target, the column of its targets; new rows without that column "
             "count as rows without targets."
         )
-    require(name, list(table.columns), old.name)
-    table = _labelled(model, table, name, old, asked)
-    column = task_column_of(model, asked.task, table, old.name)
-    labels = known_labels(table[str(column)], model.tasks_)
-    X = _features(model, table, old.name, str(column), labels)
-    y = _values(table, name)
-    return (X, y) if column == model.task_column else (X, y, _objects(labels))
+    X, y, task, _ = _rows(model, old, replace(asked, domain=None, weight=None))
+    return (X, y) if task is None else (X, y, task)
 
 
 def _values(table: pd.DataFrame, name: str) -> Any:  # noqa: ANN401 - an array

@@ -37,6 +37,11 @@ class Automatic:
         "Whether the targets are classes or numbers (default: decided by their values).",
         "--classes/--numbers",
     )
+    loss: Literal["squared", "poisson", "gamma"] | None = option(
+        "What numbers are judged by: squared (the default), poisson (counts and rates) or gamma "
+        "(positive amounts).",
+        metavar="squared|poisson|gamma",
+    )
     folds: int = option(
         "Folds of the cross-validation that weighs the models.",
         default=FOLDS,
@@ -53,37 +58,48 @@ class Automatic:
     @property
     def override(self) -> TargetTypeOverride:
         """What the targets are to be."""
+        if self.loss is not None:
+            if self.classes:
+                raise IncompatibleError(
+                    f"--loss {self.loss} is for numbers, and --classes says that the targets are "
+                    "classes: drop one of the two."
+                )
+            return TargetTypeOverride.of_loss(self.loss)
         loss = AUTO if self.classes is None else CLASSES if self.classes else "squared"
         flag = "--classes" if self.classes else "--numbers"
         return TargetTypeOverride(loss, flag, for_classes="--classes")
 
     def estimator(self, training: Training, running: Running, journal: Path) -> Any:  # noqa: ANN401
         """Return what is fitted."""
-        from polytask import AutoMultiTaskClassifier, AutoMultiTaskRegressor
+        import polytask
 
+        kinds = {"regression": "Regressor", "classification": "Classifier", "mixed": "Model"}
+        own: dict[str, Any] = {"unseen_tasks": self.unseen_tasks}
         if training.problem == "mixed":
-            raise IncompatibleError(
-                "polytask auto is for targets of one kind, numbers or classes; these are of both. "
-                "Learn them one kind at a time, or with polytask fit."
-            )
-        numbers = training.problem == "regression"
-        made: Any = AutoMultiTaskRegressor if numbers else AutoMultiTaskClassifier
-        return made(
+            if self.unseen_tasks == "shared":
+                raise IncompatibleError(
+                    "--unseen-tasks shared is for targets of one kind; these are numbers and "
+                    "classes, which have no prediction in common: drop it."
+                )
+            own = {"loss": training.losses(AUTO)}
+        elif training.problem == "regression":
+            own["loss"] = self.loss or "squared"
+        return getattr(polytask, f"AutoMultiTask{kinds[training.problem]}")(
             list(self.models) or "default",
+            **own,
             cv=training.folds(self.folds, running.seed),
             time_budget=running.seconds,
             journal=journal,
             task_column=training.task_column,
-            unseen_tasks=self.unseen_tasks,
             n_jobs=running.processes,
             random_state=running.seed,
             verbose=not running.quiet,
         )
 
 
-DETAILS = """Separate models, pooled models, models that share and trees are fitted on the same \
-folds, and weighted by how well they predict rows that they have not seen. Tables have the three \
-forms of polytask fit.
+DETAILS = """Models per task, models for all tasks, models that learn the tasks together, and \
+trees are fitted on the same folds, and combined with the weights that predict held-out rows \
+best. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]
@@ -139,6 +155,8 @@ def auto(
 
 
 def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - an automatic estimator
+    from sklearn.base import is_classifier
+
     from polytask.cli.describe import score_name
 
     say()
@@ -151,8 +169,8 @@ def _say_choice(estimator: Any, speech: Translator) -> None:  # noqa: ANN401 - a
         if not math.isnan(row.score)
     ]
     # The candidates are compared by their losses, also where the score is the accuracy.
-    classes = hasattr(estimator, "classes_")
-    score = speech("cli.score.log_loss_share") if classes else score_name(estimator, speech)
+    of_classes = is_classifier(estimator)
+    score = speech("cli.score.log_loss_share") if of_classes else score_name(estimator, speech)
     header = (speech("column.model"), score, speech("cli.auto.weight"), speech("cli.auto.seconds"))
     say_table(speech("cli.auto.title"), header, rows, (1, 2, 3))
     for row in board.itertuples():

@@ -240,7 +240,8 @@ class Copied:
     )
     interval: float | None = option(
         "Also write the columns lower and upper, between which a new target lies with this "
-        "probability, such as 0.9. The learned prior for numbers has such intervals.",
+        "probability, such as 0.9. The learned prior of numbers, counts and amounts has such "
+        "intervals.",
         metavar="LEVEL",
         panel="Output and running",
     )

@@ -33,7 +33,7 @@ if TYPE_CHECKING:
 
 DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
 which model to use. The folder gets a report, tables, the recommended model, and a lock file with \
-which polytask rerun repeats the comparison. Tables have the three forms of polytask fit.
+which polytask rerun repeats the comparison. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]

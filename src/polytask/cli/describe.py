@@ -272,7 +272,8 @@ def scores_beside(
     """Return the scores of baselines on the folds of a search, or on as many folds."""
     from sklearn.base import clone
 
-    loss, folds, seed = training.losses(learning.loss), learning.n_folds, running.seed
+    loss, seed = training.losses(learning.loss), running.seed
+    folds = training.folds(learning.n_folds, seed)
     models = baseline_models(training, loss, seed)
     # A network takes as long again on every fold.
     if not hasattr(estimator, "scores_") and not hasattr(estimator, "trunk"):
@@ -280,8 +281,9 @@ def scores_beside(
         column = {"task_column": None} if "task_column" in own.get_params(deep=False) else {}
         models["own"] = own.set_params(**column)
     with running.waiting("cli.scoring"):
-        found = held_out_scores(models, training, loss, training.folds(folds, seed), seed)
-    return Scores(found, found.pop("own", None), folds)
+        found = held_out_scores(models, training, loss, folds, seed)
+    count = folds if isinstance(folds, int) else folds.n_splits
+    return Scores(found, found.pop("own", None), count)
 
 
 def baseline_models(training: Training, loss: Any, seed: int) -> dict[str, Any]:  # noqa: ANN401

@@ -37,8 +37,8 @@ class TextFormat:
         metavar="CHAR",
     )
     decimal: str | None = option(
-        "Decimal mark, . or , (default: found: a comma where semicolons separate the columns and "
-        "numbers have commas; in targets from the numbers).",
+        "Decimal mark, . or , (default: a comma where semicolons separate the columns and numbers "
+        "have commas, else a full stop; in targets what fits the numbers).",
         metavar="CHAR",
     )
     encoding: str | None = option(

@@ -361,7 +361,10 @@ def _say_table(facts: Facts, kinds: list[TargetKind], speech: Translator) -> Non
     say()
     if tasks is not None:
         fields = tasks | {"column": repr(tasks["column"]), "median": f"{tasks['median']:,.0f}"}
-        say(speech("cli.inspect.tasks", fields))
+        counts = {"single": tasks["of_one_row"], "unlabelled": tasks["missing"]}
+        more = (speech(f"cli.inspect.{key}", {"n": n}) for key, n in counts.items() if n)
+        equal = ".equal" if tasks["smallest"] == tasks["largest"] else ""
+        say(f"{speech(f'cli.inspect.tasks{equal}', fields)}{''.join(more)}")
     elif facts["likely_tasks"]:
         likely = ", ".join(f"{name} ({count:,})" for name, count in facts["likely_tasks"])
         say(speech("cli.inspect.likely", {"names": likely}))

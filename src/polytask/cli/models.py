@@ -59,8 +59,8 @@ def _model_help() -> str:
     names = ", ".join(map(repr, Translator().words("model_is")))
     return (
         f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
-        f"{FIXED}: --penalty with the strengths that it states. Or a model of polytask compare, "
-        f"also with hyphens, such as learned-prior: {names}."
+        f"{FIXED}: --penalty as it is written, with its strengths. Or a model of polytask "
+        f"compare, also with hyphens, such as learned-prior: {names}."
     )
 
 
@@ -113,6 +113,12 @@ class Learning:
             note(LazyMessage("cli.note.renamed", names))
         return _RENAMED[self.model]
 
+    @property
+    def _is_network(self) -> bool:
+        from polytask.selection.candidates import DEEP, MODELS
+
+        return self.name in MODELS and MODELS[self.name].family == DEEP
+
     def check_search(self, splitting: Splitting, rule: str | None = None) -> None:
         """Refuse what only folds can answer where a criterion replaces them."""
         given = {
@@ -127,10 +133,10 @@ class Learning:
                     f"--criterion {self.criterion} holds no rows out, so that --{name} {value} "
                     "has no meaning: drop one of the two."
                 )
-            if name in ("group", "time") and value is not None and self.model != SEARCH:
+            if name in ("group", "time") and value is not None and self._is_network:
                 raise IncompatibleError(
-                    f"--{name} says which rows --model {SEARCH} holds out, and goes with no "
-                    f"other model; got --model {self.model!r}."
+                    f"polytask fit does not score a network by --{name}: drop --{name}, or score "
+                    f"it with polytask compare --models {self.name!r} --{name} {value}."
                 )
 
     def estimator(self, training: Training, running: Running) -> Any:  # noqa: ANN401

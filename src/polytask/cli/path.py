@@ -48,7 +48,7 @@ class Drawing:
 
 DETAILS = """Writes a figure, held-out error above the coefficients, and a table with the same \
 numbers. Two strengths are marked: the one of the smallest error, and the strongest within one \
-standard error of it. Tables have the three forms of polytask fit.
+standard error of it. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]

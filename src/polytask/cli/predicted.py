@@ -141,10 +141,12 @@ def _interval(model: Any, rows: Rows, level: float) -> Columns:  # noqa: ANN401
 
 def require_intervals(model: Any) -> None:  # noqa: ANN401 - any estimator
     """Refuse a model without prediction intervals, naming what has them."""
+    from sklearn.base import is_classifier
+
     if hasattr(model, "predict_interval"):
         return
     kind = type(model).__name__
-    if hasattr(model, "predict_proba"):
+    if is_classifier(model):
         raise IncompatibleError(
             f"--interval is for numbers, and {kind} predicts classes: drop it; the columns P(...) "
             "hold the probability of each class."

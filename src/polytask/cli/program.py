@@ -14,7 +14,8 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 import polytask
-from polytask.cli.console import status_of, use_utf8
+from polytask._checks import nearest
+from polytask.cli.console import UsageError, status_of, use_utf8
 from polytask.cli.options import command
 
 _FIRST, _LEARN, _USE = "First steps", "Learn a model", "Use a model"
@@ -52,6 +53,13 @@ class Commands(TyperGroup):
         details, epilog = getattr(module, "DETAILS", ""), getattr(module, "EPILOG", "")
         return command(cmd_name, getattr(module, cmd_name), summary, details, epilog)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
+        """Return the command that is asked for, or name the nearest."""
+        if args and args[0] not in COMMANDS:
+            hint = nearest(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
+            raise UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+        return super().resolve_command(ctx, args)
+
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
         """List the commands by their summaries."""
         self.listing = True
@@ -83,7 +91,7 @@ def _root(
     ] = False,
     debug: Annotated[
         bool,
-        typer.Option("--debug", help="Show the traceback of a bug; may stand anywhere."),
+        typer.Option("--debug", help="Show the traceback where polytask has a bug."),
     ] = False,
 ) -> None:
     if version:

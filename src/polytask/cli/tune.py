@@ -137,9 +137,10 @@ class Search:
 
     trials: int = option("How many trials in all.", default=50, least=1, metavar="N")
     ranges: tuple[str, ...] = option(
-        "A number to search, such as p0.alpha=0.001..100: alpha of the first term of a sum; on a "
-        "log scale if HIGH is ten times LOW or more (default: every strength of the penalty; for "
-        "a network, its most important parameters). Repeat it for more parameters.",
+        "A number to search, such as alpha=0.001..100, or p0.alpha for the first term of a sum. "
+        "It is searched on a log scale if HIGH is ten times LOW or more (default: every strength "
+        "of the penalty; for a network, its most important parameters). Repeat it for more "
+        "parameters.",
         "--range",
         metavar="NAME=LOW..HIGH",
         default=(),
@@ -164,7 +165,7 @@ class Search:
 
 DETAILS = """For several parameters at once; for the strength of one penalty polytask fit is \
 faster. Needs Optuna: pip install 'polytask\\[search]'. An interrupted search continues with the \
-same command. Tables have the three forms of polytask fit.
+same command. The table has one of the three forms of polytask fit.
 """
 
 EPILOG = """[bold]Examples[/bold]

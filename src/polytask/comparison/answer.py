@@ -16,7 +16,6 @@ from polytask.comparison.boards import (
     HeldLabels,
     InnerLabels,
     Names,
-    TaskTable,
     choose_all,
     held_labels,
     inner_labels,
@@ -30,12 +29,8 @@ from polytask.comparison.boards import (
 from polytask.comparison.options import OWNER
 from polytask.comparison.plan import Plan
 from polytask.comparison.records import (
-    Coefficients,
     Interval,
     ModelRow,
-    ParameterImportance,
-    SparsitySummary,
-    StrengthPath,
     TaskGain,
     TwoByTwo,
 )
@@ -43,41 +38,18 @@ from polytask.comparison.statistics import (
     NOTHING,
     Estimate,
     Floats,
+    GroupMeans,
     clustered_mean,
     corrected_mean,
     mean_of_tasks,
     mutual_covariance,
 )
 from polytask.comparison.verdict import all_perfect, margin_of, rows_to_decide, task_rows, verdict
-from polytask.comparison.work import Record, is_relative, whole_key
+from polytask.comparison.work import Record, is_relative
 from polytask.data import Form
 from polytask.exceptions import DataError
-from polytask.io.records import read_record
 from polytask.metrics import METRICS
 from polytask.selection.entries import Entry
-
-
-def strength_path(records: Mapping[str, Record], name: str | None) -> StrengthPath | None:
-    """Return the path of a model as it was searched on all rows; None if it has none."""
-    found = records.get(whole_key(name), {}).get("path")
-    return None if found is None else read_record(found, StrengthPath)
-
-
-def importance_of(
-    records: Mapping[str, Record], name: str | None
-) -> tuple[ParameterImportance, ...]:
-    """Return how far each hyper-parameter of a searched model decided, largest first."""
-    found = records.get(whole_key(name), {}).get("mattered") or []
-    return tuple(ParameterImportance(*row) for row in found)
-
-
-def sparsity_of(
-    records: Mapping[str, Record], rows: Sequence[ModelRow]
-) -> tuple[SparsitySummary, ...]:
-    """Return what is left of the coefficients of every linear sharing model, best first."""
-    found = [(row.name, records.get(whole_key(row.name), {}).get("kept"))
-             for row in rows if row.kind == "shared"]  # fmt: skip
-    return tuple(SparsitySummary(name, **kept) for name, kept in found if kept is not None)
 
 
 def preferred(board: Board, names: Sequence[str], first: str | None) -> str | None:
@@ -90,12 +62,6 @@ def preferred(board: Board, names: Sequence[str], first: str | None) -> str | No
         return float(np.mean(scores)) if scores else float("-inf")
 
     return max(names, key=inner, default=None)
-
-
-def searched(records: Mapping[str, Record], entries: Sequence[Entry]) -> tuple[str, ...]:
-    """Return the names of the sharing models whose path is known."""
-    shared = [entry.name for entry in entries if entry.kind == "shared"]
-    return tuple(name for name in shared if records.get(whole_key(name), {}).get("path"))
 
 
 # The models whose four scores make the table of shrinkage and sharing; the fourth is the
@@ -214,14 +180,14 @@ class Judge:
         values = [board.inner(split, name) for split, name in pairs if name is not None]
         return float(np.mean(values)) if values else float("-inf")
 
-    def by_tasks(self, first: Names, second: Names) -> TaskTable:
+    def by_tasks(self, first: Names, second: Names) -> GroupMeans:
         """Return the gains of the first models over the second ones by task."""
         n_tasks, share = self.plan.study.data.n_tasks, self.plan.test_share
         if self.labels is None:
             return task_table_of_scores(self.board, first, second, self.metric, n_tasks, share)
         gains = self._gains(first, second, self.labels)
         if gains is None:
-            return TaskTable(*np.full((3, n_tasks), np.nan))
+            return GroupMeans(*np.full((3, n_tasks), np.nan))
         return task_table(self.labels, gains, n_tasks, self.plan.scheme == "unseen")
 
     def scores(self, names: Names) -> Interval:
@@ -354,12 +320,6 @@ def _simplest(judge: Judge, chosen: Chosen, margin: float) -> str | None:
     return next(able, most_frequent(chosen.plain))
 
 
-def shared_features(records: Mapping[str, Record], name: str | None) -> Coefficients | None:
-    """Return the coefficients of a model as it was fitted to all rows."""
-    found = records.get(whole_key(name), {}).get("coefficients")
-    return None if found is None else read_record(found, Coefficients)
-
-
 def _tasks(
     judge: Judge, chosen: Chosen, gain: Estimate, margin: float, said: str
 ) -> tuple[TaskGain, ...]:
@@ -367,7 +327,7 @@ def _tasks(
         return ()
     study = judge.plan.study
     if any(name is not None for name in chosen.separate):
-        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).raw)
+        pooling = np.nan_to_num(judge.by_tasks(chosen.pooled, chosen.separate).mean)
     else:
         # No model of a task alone was compared: it may not be able to predict.
         pooling = np.full(study.data.n_tasks, np.inf)

@@ -26,16 +26,12 @@ from polytask._estimator.scaling import refuse_huge_values
 from polytask._estimator.training import encode_training, is_task_mapping
 from polytask._options import with_options
 from polytask._progress import progress
+from polytask._workers import Workers
 from polytask.comparison.answer import (
     Answer,
-    importance_of,
     make_answer,
     make_boards,
     preferred,
-    searched,
-    shared_features,
-    sparsity_of,
-    strength_path,
 )
 from polytask.comparison.extras import (
     ablated_terms,
@@ -54,9 +50,17 @@ from polytask.comparison.plan import (
     say_plan,
     scheme_of,
 )
-from polytask.comparison.records import Setup
+from polytask.comparison.records import Description, Setup
 from polytask.comparison.result import Comparison
-from polytask.comparison.work import ALL_ROWS, Record, Refit, Unit, is_relative, run_units
+from polytask.comparison.work import (
+    ALL_ROWS,
+    Record,
+    Refit,
+    Unit,
+    description_of,
+    is_relative,
+    run_one,
+)
 from polytask.data import TaskData
 from polytask.exceptions import DataError, DataWarning, PolytaskError
 from polytask.io import open_store
@@ -227,7 +231,7 @@ def compare(X: Any, y: Any = None, options: Options = USUAL) -> Comparison:  # n
     lock["date"] = datetime.date.today().isoformat()
     lock["target"] = target if isinstance(target, str) else ""
     work = _Work(plan, lock, started)
-    related = _related(study, options.random_state, work.deadline())
+    related = _related(study, options.random_state, work.end())
     # Models of all rows come last: where there is no time for them, the verdict stands.
     records, stopped, before = work.done((*plan.units, *plan.wholes))
     with _useless_if_refused(options.journal):
@@ -287,7 +291,7 @@ class _Work:
     lock: dict[str, Any]
     started: float
 
-    def deadline(self, share: float = 1.0) -> float | None:
+    def end(self, share: float = 1.0) -> float | None:
         """Return when a share of the time budget is over."""
         budget = self.plan.options.time_budget
         return None if budget is None else self.started + share * float(budget)
@@ -295,26 +299,40 @@ class _Work:
     def done(
         self, units: Sequence[Unit], earlier: float = 0.0
     ) -> tuple[Mapping[str, Record], str, float]:
-        """Do what is not done yet; see :func:`run_units` for what is returned."""
-        options = self.plan.options
+        """Do what is not done yet; return all records, why it stopped, seconds of earlier runs."""
+        options, records = self.plan.options, dict[str, Record]()
         with ExitStack() as stack:
             header = partial(journal_header, self.lock, self.plan)
             store = stack.enter_context(open_store(options.journal, header, owner=OWNER))
             costs = self._costs([unit for unit in units if unit.key not in store])
             total, count = sum(costs.get(u.key, 1.0) for u in units), len(units)
             bar = stack.enter_context(progress(count, "Comparing", options.verbose, cost=total))
-            return run_units(
-                self.plan.study,
-                units,
-                store,
-                n_jobs=options.n_jobs,
-                deadline=self.deadline(),
-                end=self.deadline(_OVERTIME),
-                watcher=bar,
-                costs=costs,
-                started=self.started,
-                earlier=earlier,
-            )
+            for unit in units:
+                if (record := store.get(unit.key)) is not None:
+                    records[unit.key] = record
+                    bar.skip(unit.label, costs.get(unit.key, 1.0))
+            before = max([earlier, *(record["clock"] for record in records.values())])
+            missing = [k for k, unit in enumerate(units) if unit.key not in records]
+            shared = self.plan.study, units
+            workers = stack.enter_context(Workers(run_one, shared, options.n_jobs))
+            try:
+                for k, record in workers.results(self._in_time(missing), self.end(_OVERTIME)):
+                    unit, passed = units[k], before + clock.monotonic() - self.started
+                    store.put(unit.key, record | {"clock": passed})
+                    # As it is read back, so that a resumed run has the same bits.
+                    records[unit.key] = store.get(unit.key)
+                    bar.advance(unit.label, costs.get(unit.key, 1.0))
+            except KeyboardInterrupt:
+                return records, "interrupt", before
+        return records, "" if len(records) == len(units) else "time", before
+
+    def _in_time(self, missing: Sequence[int]) -> Iterator[int]:
+        """Yield what is to be done, while there is time; the first always."""
+        end = self.end()
+        for k in missing:
+            if k != missing[0] and end is not None and clock.monotonic() > end:
+                return
+            yield k
 
     def _costs(self, units: Sequence[Unit]) -> dict[str, float]:
         """Say what is to be done; return the estimated seconds of each piece by its key."""
@@ -324,7 +342,7 @@ class _Work:
         if extra := sum(unit.variant not in ("", ALL_ROWS) for unit in units):
             say_extras(extra)
             return {}
-        of_models = costs_of(plan, n_jobs, self.deadline(_OVERTIME))
+        of_models = costs_of(plan, n_jobs, self.end(_OVERTIME))
         fits = 1 + len(plan.units[0].inner)
         costs = {
             unit.key: of_models.get(unit.model, math.inf) / (fits if unit.variant else 1)
@@ -359,21 +377,27 @@ def _result(
     shared = {entry.name for entry in plan.running if entry.kind == "shared"}
     found = answer.recommended if answer.recommended in shared else answer.sharing
     board, _ = make_boards(plan, records, metric)
-    shown = preferred(board, searched(records, plan.entries), found)
+    known = {entry.name: description_of(records, entry.name) for entry in plan.entries}
+    paths = [e.name for e in plan.entries if e.kind == "shared" and known[e.name].path]
+    shown = known.get(preferred(board, paths, found) or "", Description())
     said = {name: value for name, value in vars(answer).items() if name != "sharing"}
     return Comparison(
         **said,
         setup=_setup(plan, records, metric),
         dominance=_dominance(data.tasks, shares),
-        coefficients=shared_features(records, found),
+        coefficients=known[found].coefficients if found else None,
         diagnostics=tuple(f"{row.name}: {row.note}" for row in answer.models if row.note),
         complete=not stopped,
         seconds=seconds,
         lock=lock,
         stopped=stopped,
-        path=strength_path(records, shown),
-        sparsity=sparsity_of(records, answer.models),
-        parameter_importance=importance_of(records, shown),
+        path=shown.path,
+        sparsity=tuple(
+            kept
+            for row in answer.models
+            if row.kind == "shared" and (kept := known[row.name].sparsity) is not None
+        ),
+        parameter_importance=shown.importance,
     )
 
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from polytask.comparison.plan import Plan
+from polytask.comparison.records import ModelRow
 from polytask.comparison.statistics import Codes, Floats, GroupMeans, group_means
 from polytask.comparison.work import Record
 from polytask.selection.entries import Entry
@@ -76,17 +77,7 @@ class Chosen:
     deep_plain: tuple[str | None, ...]
 
 
-class _Made(Protocol):
-    """What says what a model does with the tasks, and what it is made of."""
-
-    @property
-    def kind(self) -> str: ...
-
-    @property
-    def family(self) -> str: ...
-
-
-def ruling_family(models: Iterable[_Made]) -> str:
+def ruling_family(models: Iterable[Entry | ModelRow]) -> str:
     """Return the family that the verdict is about."""
     seen = {(model.family, model.kind != "shared") for model in models}
     whole = [family for family in _RULING if {(family, True), (family, False)} <= seen]
@@ -232,26 +223,16 @@ def inner_losses_of(
     return out
 
 
-@dataclass(frozen=True, eq=False)
-class TaskTable:
-    """Gains of every task, arrays of shape (T,); NaN where a task was not held out."""
-
-    raw: Floats
-    variance: Floats
-    freedom: Floats
-
-
-def task_table(labels: HeldLabels, gains: Floats, n_tasks: int, whole_tasks: bool) -> TaskTable:
-    """Return gains by task from those of labels."""
+def task_table(labels: HeldLabels, gains: Floats, n_tasks: int, whole_tasks: bool) -> GroupMeans:
+    """Return gains by task from those of labels, NaN where a task was not held out."""
     # Where whole tasks are independent of each other, the rows of one stand for themselves.
     clusters = labels.rows if whole_tasks else labels.clusters
-    found: GroupMeans = group_means(gains, labels.weights, clusters, labels.tasks, n_tasks)
-    return TaskTable(*found)
+    return group_means(gains, labels.weights, clusters, labels.tasks, n_tasks)
 
 
 def task_table_of_scores(
     board: Board, first: Names, second: Names, metric: str, n_tasks: int, share: float
-) -> TaskTable:
+) -> GroupMeans:
     """Return gains by task of a metric that is no mean over rows, from the scores of splits."""
     values = np.full((len(board.splits), n_tasks), np.nan)
     for j, (split, *names) in enumerate(zip(board.splits, first, second, strict=True)):
@@ -268,4 +249,4 @@ def task_table_of_scores(
     freedom = np.maximum(count - 1.0, 0.0)
     # As for the overall gain, see corrected_mean.
     variance = (1 / np.maximum(count, 1) + share) * squares / np.maximum(freedom, 1.0)
-    return TaskTable(mean, np.where(freedom > 0, variance, np.nan), freedom)
+    return GroupMeans(mean, np.where(freedom > 0, variance, np.nan), freedom)

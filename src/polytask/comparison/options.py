@@ -77,7 +77,7 @@ class Options:
     unseen : bool, default=False
         Hold out whole tasks: how well is a new task served?
     quick : bool, default=False
-        Few models instead of all: one per task, pooled ones, one that shares.
+        Few models instead of all: separate, pooled, and one that learns the tasks together.
     time_budget : float or None, default=None
         Seconds after which no new fit is started; one that has begun is ended when a quarter
         more is over. What is finished is judged.
@@ -126,7 +126,8 @@ class Options:
         default=False,
     )
     quick: bool = option(
-        "Few models instead of all: one per task, pooled ones, one that shares.", default=False
+        "Few models instead of all: separate, pooled, and one that learns the tasks together.",
+        default=False,
     )
     time_budget: float | None = None
     n_jobs: int | None = None

@@ -118,16 +118,23 @@ def count_of(options: Options) -> int:
     return int(options.cv)
 
 
-def _outer_splitter(scheme: str, options: Options, data: TaskData) -> Splitter:
-    """Return what holds every row out once, in fewer folds where the data have no more."""
-    count, seed = count_of(options), options.random_state
+def _splitter(
+    scheme: str, options: Options, count: int, seed: int, times: tuple[Any, ...]
+) -> Splitter:
+    """Return what holds rows out; `times` are the further arguments of :class:`TimeOrdered`."""
     makers: dict[str, Callable[[], Splitter]] = {
         "within": lambda: WithinTasks(count, random_state=seed),
         "grouped": lambda: GroupedRows(options.groups, n_splits=count, random_state=seed),
-        "time": lambda: TimeOrdered(options.time, count, min_train_times=_PAST),
+        "time": lambda: TimeOrdered(options.time, *times),
         "unseen": lambda: LeaveTasksOut(n_splits=count, random_state=seed),
     }
-    splitter = makers[scheme]()
+    return makers[scheme]()
+
+
+def _outer_splitter(scheme: str, options: Options, data: TaskData) -> Splitter:
+    """Return what holds every row out once, in fewer folds where the data have no more."""
+    count = count_of(options)
+    splitter: Any = _splitter(scheme, options, count, options.random_state, (count, None, _PAST))
     if scheme in _LEAST:
         what, least = _LEAST[scheme]
         units = splitter.units(data) if scheme == "grouped" else np.arange(data.n_tasks)
@@ -175,14 +182,9 @@ def inner_splits(data: TaskData, train: Rows, options: Options, number: int) -> 
     """Split the training rows of an outer split in the same way, as rows of `data`."""
     scheme, seed = scheme_of(options), options.random_state + 1 + number
     count = 1 if len(train) > _INNER_ROWS else _INNER
-    makers: dict[str, Callable[[], Splitter]] = {
-        "within": lambda: WithinTasks(_FOLDS, random_state=seed),
-        "grouped": lambda: GroupedRows(options.groups, n_splits=_FOLDS, random_state=seed),
-        "time": lambda: TimeOrdered(options.time, count, _RECENT[count], _INNER_PAST),
-        "unseen": lambda: LeaveTasksOut(n_splits=_FOLDS, random_state=seed),
-    }
-    part = seen_tasks_only(data.rows(train))
-    splitter = makers["within" if scheme == "given" else scheme]()
+    part, times = seen_tasks_only(data.rows(train)), (count, _RECENT[count], _INNER_PAST)
+    way = "within" if scheme == "given" else scheme
+    splitter = _splitter(way, options, _FOLDS, seed, times)
     least = 1 if scheme == "time" else 2
     pairs = as_splits(_fewer(splitter, part, least), part)[:count]
     found = [(train[a], train[b]) for a, b in pairs]

@@ -158,6 +158,16 @@ class Coefficients:
 
 
 @dataclass(frozen=True)
+class Description:
+    """What a model of all rows shows."""
+
+    coefficients: Coefficients | None = None
+    path: StrengthPath | None = None
+    sparsity: SparsitySummary | None = None
+    importance: tuple[ParameterImportance, ...] = ()
+
+
+@dataclass(frozen=True)
 class Setup:
     """What was compared, on what, and how."""
 

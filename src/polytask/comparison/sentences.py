@@ -149,7 +149,8 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
         "difference": say.number(better, places, signed=True),
         "units": _in_units(row, best, setup, say),
     }
-    said = say("benefit", fields)
+    same = round(better, places) == 0
+    said = say("benefit.same" if same else "benefit", fields)
     if lead >= 0 or round(lead, places) == 0:
         return said
     settled = result.verdict == "no practical difference" or (

@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from polytask.comparison.boards import TaskTable
 from polytask.comparison.records import Interval, TaskGain
 from polytask.comparison.statistics import (
     Estimate,
+    GroupMeans,
     moderate,
     normal_error,
     normal_quantile,
@@ -190,7 +190,7 @@ class TaskGains(NamedTuple):
 
 
 def task_gains(
-    table: TaskTable, overall: Interval, rows: NDArray[Any] | None = None, level: float = 0.95
+    table: GroupMeans, overall: Interval, rows: NDArray[Any] | None = None, level: float = 0.95
 ) -> TaskGains:
     """Shrink the gains of single tasks to their common mean, with honest intervals."""
     # Shapes: rows (T,).
@@ -210,7 +210,7 @@ def task_gains(
     #
     # The interval is honest on average over tasks, which is what "52 tasks gain" needs; not for a
     # task picked because it is unlike all others.
-    raw, n_tasks = table.raw, len(table.raw)
+    raw, n_tasks = table.mean, len(table.mean)
     size = np.ones(n_tasks) if rows is None else np.maximum(rows, 1).astype(np.float64)
     common = normal_error(overall, level)
     low, high, error = (np.full(n_tasks, np.nan) for _ in range(3))
@@ -242,7 +242,7 @@ Array = NDArray[np.float64]
 def task_rows(
     tasks: Sequence[Hashable],
     rows: NDArray[np.intp],
-    gains: TaskTable,
+    gains: GroupMeans,
     pooling: Array,
     overall: Interval,
     margin: float,

@@ -7,7 +7,7 @@ import re
 import tempfile
 import time
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,13 +19,18 @@ from threadpoolctl import threadpool_limits
 
 from polytask._estimator.training import cell_mask, encode
 from polytask._linalg import is_sparse
-from polytask._progress import Progress
-from polytask._workers import Workers
-from polytask.comparison.records import Coefficients, StrengthPath
+from polytask.comparison.records import (
+    Coefficients,
+    Description,
+    ParameterImportance,
+    SparsitySummary,
+    StrengthPath,
+)
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning, PolytaskError
-from polytask.io import Store, save
-from polytask.io.records import record_node
+from polytask.io import save
+from polytask.io.records import read_record, record_node
+from polytask.messages import spoken
 from polytask.metrics import METRICS, HeldOut, Metric
 from polytask.metrics.summaries import Explained
 from polytask.selection.entries import with_fewer_folds, without_splitters
@@ -107,19 +112,17 @@ _MOST = 2e7
 _NUMBER = re.compile(r"\d+\.\d+(?:e[+-]?\d+)?")
 
 
-def described(data: TaskData, model: Any, name: str) -> dict[str, Any]:  # noqa: ANN401 - fitted
-    """Return JSON values about a fitted model."""
+def described(data: TaskData, model: Any, name: str) -> Description:  # noqa: ANN401 - fitted
+    """Say what a fitted model shows."""
     searched = hasattr(model, "alpha_scores_")
     small = searched and model.coef_.size * len(model.alphas_) <= _MOST
     path = fitted_path(model, data, exact=False) if small else None
-    shares = search_shares(model) if searched else []
-    shown = coefficients(data, model, name)
-    return {
-        "coefficients": None if shown is None else record_node(shown),
-        "path": None if path is None else record_node(_path(path, name)),
-        "kept": _kept(model, path) if hasattr(model, "coef_") else None,
-        "mattered": [list(row) for row in shares] or None,
-    }
+    return Description(
+        coefficients(data, model, name),
+        None if path is None else _path(path, name),
+        _sparsity(model, path, name) if hasattr(model, "coef_") else None,
+        tuple(ParameterImportance(*row) for row in search_shares(model)) if searched else (),
+    )
 
 
 def _path(path: RegularizationPath, name: str) -> StrengthPath:
@@ -144,17 +147,18 @@ def _path(path: RegularizationPath, name: str) -> StrengthPath:
     )
 
 
-def _kept(model: Any, path: RegularizationPath | None) -> dict[str, Any]:  # noqa: ANN401
+def _sparsity(model: Any, path: RegularizationPath | None, name: str) -> SparsitySummary:  # noqa: ANN401
     left = model.coef_ != 0
     possible = min(int(left.any(axis=0).sum()), int(left.any(axis=1).sum()))
     rank = possible if path is None else int(path.ranks[path.chosen])
     penalty = getattr(model, "best_penalty_", None)
-    return {
-        "penalty": "" if penalty is None else _short(penalty),
-        "features": float(left.any(axis=0).mean()),
-        "coefficients": float(left.mean()),
-        "rank": rank if rank < possible else None,
-    }
+    return SparsitySummary(
+        model=name,
+        penalty="" if penalty is None else _short(penalty),
+        features=float(left.any(axis=0).mean()),
+        coefficients=float(left.mean()),
+        rank=rank if rank < possible else None,
+    )
 
 
 def _short(penalty: object) -> str:
@@ -171,9 +175,10 @@ ALL_ROWS = "all rows"
 """The variant of a unit that describes a model of all rows, and scores nothing."""
 
 
-def whole_key(name: str | None) -> str:
-    """Return the key of the record that describes a model of all rows."""
-    return f"0/{name}/{ALL_ROWS}"
+def description_of(records: Mapping[str, Record], name: str | None) -> Description:
+    """Return what the record of a model of all rows holds; nothing if there is none."""
+    found = records.get(f"0/{name}/{ALL_ROWS}")
+    return read_record(found, Description) if found and "path" in found else Description()
 
 
 @dataclass(frozen=True, eq=False)
@@ -199,8 +204,10 @@ class Unit:
     @property
     def label(self) -> str:
         """What progress shows."""
-        where = [] if self.variant == ALL_ROWS else [f"split {self.split + 1}"]
-        return ", ".join([self.model, *([self.variant] if self.variant else []), *where])
+        say, whole = spoken(), self.variant == ALL_ROWS
+        name = say.listed([self.model] if whole else filter(None, (self.model, self.variant)))
+        key = "unit.all_rows" if whole else "unit.split"
+        return say(key, {"name": name, "split": self.split + 1})
 
 
 def run_unit(study: Study, unit: Unit) -> Record:
@@ -210,7 +217,7 @@ def run_unit(study: Study, unit: Unit) -> Record:
             return _run(study, unit)
         # Nothing is held out of all rows: what the model makes of them is kept.
         model, _, _ = _fitted(study, unit, unit.train)
-        return described(study.part(unit.train), model, unit.model)
+        return record_node(described(study.part(unit.train), model, unit.model))
     except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
         # A model that cannot be fitted is a row with a note, not the end of the comparison.
         return {"failed": f"{type(error).__name__}: {error}"}
@@ -386,49 +393,8 @@ def _timeless(model: Any) -> Any:  # noqa: ANN401 - a fitted estimator
     return plain
 
 
-def run_units(
-    study: Study,
-    units: Sequence[Unit],
-    store: Store,
-    *,
-    n_jobs: int | None,
-    deadline: float | None,
-    end: float | None,
-    watcher: Progress,
-    costs: Mapping[str, float],
-    started: float,
-    earlier: float = 0.0,
-) -> tuple[Mapping[str, Record], str, float]:
-    """Run what is not in the store yet."""
-    records: dict[str, Record] = {}
-    for unit in units:
-        record = store.get(unit.key)
-        if record is not None:
-            records[unit.key] = record
-            watcher.skip(unit.label, costs.get(unit.key, 1.0))
-    before = max([earlier, *(record["clock"] for record in records.values())])
-    missing = [k for k, unit in enumerate(units) if unit.key not in records]
-
-    def in_time() -> Iterator[int]:
-        for k in missing:
-            if k != missing[0] and deadline is not None and time.monotonic() > deadline:
-                return
-            yield k
-
-    with Workers(_limited, (study, units), n_jobs) as workers:
-        try:
-            for k, record in workers.results(in_time(), end):
-                unit = units[k]
-                store.put(unit.key, record | {"clock": before + time.monotonic() - started})
-                # As it is read back, so that a resumed run has the same bits.
-                records[unit.key] = store.get(unit.key)
-                watcher.advance(unit.label, costs.get(unit.key, 1.0))
-        except KeyboardInterrupt:
-            return records, "interrupt", before
-    return records, "" if len(records) == len(units) else "time", before
-
-
-def _limited(shared: tuple[Study, Sequence[Unit]], place: int) -> Record:
+def run_one(shared: tuple[Study, Sequence[Unit]], place: int) -> Record:
+    """Do one of the pieces of work, in a worker."""
     study, units = shared
     # Two threads of linear algebra on small matrices cost more than one, ten times more where
     # the machine is busy; and sums come out the same on every machine.

@@ -153,6 +153,8 @@ def _day_first(cells: NDArray[Any], parameter: str, owner: str) -> bool:
     words = dict.fromkeys(cell for cell in cells.tolist() if isinstance(cell, str))
     seen = [found for found in map(_matched, words) if found is not None]
     open_ones = [f for f in seen if f.groupdict().get("first") and f["mark"] != "."]
+    # 01/01/2024 is the same either way.
+    open_ones = [f for f in open_ones if int(f["first"]) != int(f["other"])]
     if not open_ones:
         return True
     day = [f for f in open_ones if int(f["first"]) > 12]

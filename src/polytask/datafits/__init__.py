@@ -1,6 +1,6 @@
 """Losses on data: value, gradient, curvature and conjugate as functions of W."""
 
-from polytask.datafits.base import Datafit, Evaluation, quadratic_conjugate
+from polytask.datafits.base import Datafit, Evaluation
 from polytask.datafits.blocks import Block, ClassesBlock, ScalarBlock
 from polytask.datafits.designs import Features, Shared, Stacked, StackedClasses
 from polytask.datafits.intercepts import (
@@ -30,6 +30,7 @@ from polytask.datafits.statistics import (
     all_but_one,
     in_units,
     joined,
+    quadratic_conjugate,
 )
 
 __all__ = [

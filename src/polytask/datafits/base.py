@@ -190,31 +190,6 @@ def too_large() -> DataError:
     )
 
 
-def quadratic_conjugate(value: float, slope: float) -> Callable[[float], float]:
-    """Conjugate along the gradient of a sum of squares.
-
-    For ``q(W) = 1/2 ||B W - z||^2`` with gradient g, ``q*(c g) <= c (<g, W> - 2 q) + c^2 q``,
-    with equality on the range of B; it needs no more than the value and `slope` = <g, W>.
-
-    Parameters
-    ----------
-    value : float
-        ``q(W)``.
-    slope : float
-        ``<g, W>``.
-
-    Returns
-    -------
-    callable
-        ``c -> q*(c g)``.
-    """
-
-    def conjugate(c: float) -> float:
-        return c * (slope - 2.0 * value) + c * c * value
-
-    return conjugate
-
-
 def diagonal_preconditioner(diagonal: Array) -> Preconditioner:
     """Precondition by a diagonal bound of the Hessian."""
     # Shapes: diagonal (n_features, n_columns).

@@ -341,16 +341,15 @@ def newton_solver(parts: Parts, intercepts: Intercepts, extra: Array) -> LinearM
     if all(curvature.ndim == 1 for _, curvature in parts):
         diagonal = own_curvature(parts, extra.size) + extra
         return lambda right: intercepts.solve(diagonal, right)
-    matrices = [piece for columns, h in parts for piece in _as_blocks(columns, h, extra[columns])]
+    matrices: Parts = []
+    added = bool(extra.any())
+    for columns, h in parts:
+        if h.ndim == 2:
+            matrices.append((columns, h + np.diag(extra[columns]) if added else h))
+        else:
+            total = h + extra[columns]
+            matrices += [(columns[k : k + 1], total[k : k + 1, None]) for k in range(len(columns))]
     return intercepts.block_solver(matrices)
-
-
-def _as_blocks(columns: Index, curvature: Array, extra: Array) -> Parts:
-    """Turn a diagonal into blocks of one column; leave a block as it is."""
-    if curvature.ndim == 2:
-        return [(columns, curvature + np.diag(extra))]
-    total = curvature + extra
-    return [(columns[k : k + 1], total[k : k + 1, None]) for k in range(len(columns))]
 
 
 _STEPS = 200

@@ -236,14 +236,6 @@ def _is_sparse(matrix: Matrix) -> bool:
     return bool(sp.issparse(matrix))
 
 
-def _used(V: Array) -> Index | None:
-    """Return the rows of V that are not zero if they are few, else None."""
-    if V.ndim != 2 or len(V) < _MANY:
-        return None
-    used = rows_in_use(V)
-    return used if _FEW * len(used) < len(V) else None
-
-
 @dataclass(frozen=True, eq=False)
 class Features:
     """Rows of a feature matrix with an optional offset.
@@ -267,8 +259,8 @@ class Features:
     def times(self, V: Array) -> Array:
         """Return (matrix - offset) @ V in float64; rows of V that are zero cost little."""
         matrix, offset = self.matrix, self.offset
-        used = _used(V)
-        if used is not None:
+        used = rows_in_use(V) if V.ndim == 2 and len(V) >= _MANY else None
+        if used is not None and _FEW * len(used) < len(V):
             sparse = _is_sparse(matrix)
             matrix, V = self.turned[used].T if sparse else matrix[:, used], V[used]
             offset = None if offset is None else offset[used]

@@ -48,16 +48,22 @@ def clean_eigh(matrices: Array) -> tuple[Array, Array]:
 
 def shortest(matrices: Array, right: Array) -> Array:
     """Solve positive semi-definite systems, the shortest solution of each if singular."""
+    return shortest_solver(matrices)(right)
+
+
+def shortest_solver(matrices: Array) -> Callable[[Array], Array]:
+    """Return what solves positive semi-definite systems, which may be empty, for right sides."""
+    if not matrices.shape[-1]:
+        return lambda right: right
     values, vectors = clean_eigh(matrices)
     inverse = np.divide(1.0, values, out=np.zeros_like(values), where=values > 0)
     turned = np.swapaxes(vectors, -1, -2)
-    inner = inverse[..., None] * (turned @ right[..., None])
-    return np.asarray((vectors @ inner)[..., 0])
 
+    def solve(right: Array) -> Array:
+        inner = inverse[..., None] * (turned @ right[..., None])
+        return np.asarray((vectors @ inner)[..., 0])
 
-def least_squares(matrix: Array, right: Array) -> Array:
-    """Solve one positive semi-definite system, which may be empty."""
-    return shortest(matrix, right) if len(matrix) else right
+    return solve
 
 
 # What stands for the sum of all counts where each is zero, per unit of weight: their best
@@ -275,7 +281,7 @@ class TiedIntercepts(Intercepts):
 
         def solve(right: Array) -> Array:
             needed: Array = np.bincount(self.groups, right, minlength=size).astype(float)
-            return np.asarray(least_squares(total, needed)[self.groups])
+            return np.asarray(shortest(total, needed)[self.groups])
 
         return solve
 
@@ -293,7 +299,10 @@ class TiedIntercepts(Intercepts):
 
     def project(self, b: Array) -> Array:
         """Average within each group."""
-        return _group_means(b, self.groups)
+        if not b.size:
+            return b
+        means = np.bincount(self.groups, b) / np.bincount(self.groups)
+        return np.asarray(means[self.groups])
 
 
 @dataclass(frozen=True, eq=False)
@@ -373,13 +382,15 @@ class PulledIntercepts(Intercepts):
             pulled = (vectors * (self.strength * inverse)[:, None, :]) @ turned
             factors.append((columns, inverse, vectors, turned, pulled))
 
+        means_of = shortest_solver(middle)
+
         def solve(right: Array) -> Array:
             own = np.zeros_like(right)
             for columns, inverse, vectors, turned, _ in factors:
                 inner = inverse[:, :, None] * (turned @ right[columns][:, :, None])
                 own[columns] = (vectors @ inner)[:, :, 0]
             sums: Array = np.bincount(self.groups, own, minlength=size).astype(float)
-            means = least_squares(middle, sums)
+            means = means_of(sums)
             for columns, *_, pulled in factors:
                 own[columns] += (pulled @ means[self.groups[columns]][:, :, None])[:, :, 0]
             return own
@@ -479,9 +490,3 @@ class AnchoredIntercepts(Intercepts):
     def project(self, b: Array) -> Array:
         """Return b: nothing is tied."""
         return b
-
-
-def _group_means(b: Array, groups: Groups) -> Array:
-    if not b.size:
-        return b
-    return np.asarray((np.bincount(groups, b) / np.bincount(groups))[groups])

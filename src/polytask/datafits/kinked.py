@@ -148,16 +148,21 @@ class FreeFeatures:
         plain = datafit.forward(W)
         b = best_levels(datafit.rows, plain, datafit.intercepts)
         at = datafit.evaluation(W, plain, b, near)
+        signed = [(1.0, at)]
         if datafit.rest is not None and rest is not None:
-            at = _exchanged(at, datafit.rest.evaluate(W), rest)
-        gradient = at.gradient.copy()
+            # Theirs takes the place of the dual point of the other losses.
+            signed += [(-1.0, datafit.rest.evaluate(W)), (1.0, rest)]
+        gradient = np.sum([sign * part.gradient for sign, part in signed], axis=0)
         lack = float(np.linalg.norm(gradient[self.index] - goal))
         if lack > _FITTED * float(np.linalg.norm(datafit.origin.gradient)):
             return None
         slack = lack * float(np.linalg.norm(W[self.index]))
         gradient[self.index] = goal
-        whole = at.conjugate
-        return replace(at, gradient=gradient, conjugate=lambda c: whole(c) + slack)
+
+        def conjugate(c: float) -> float:
+            return sum(sign * part.conjugate(c) for sign, part in signed) + slack
+
+        return replace(at, gradient=gradient, conjugate=conjugate)
 
     def orthogonal(self, u: Array, goal: Array) -> Array | None:
         """Return derivatives near u whose sums with the free features are given.
@@ -208,15 +213,6 @@ class FreeFeatures:
         gradient = self.datafit.adjoint(u)
         gradient[self.index] = 0.0
         return gradient
-
-
-def _exchanged(at: Evaluation, old: Evaluation, new: Evaluation) -> Evaluation:
-    """Return an evaluation with the dual point of another one in place of a part of it."""
-
-    def conjugate(c: float) -> float:
-        return at.conjugate(c) - old.conjugate(c) + new.conjugate(c)
-
-    return replace(at, gradient=at.gradient - old.gradient + new.gradient, conjugate=conjugate)
 
 
 def _program(system: _System, rows: Rows) -> Array | None:

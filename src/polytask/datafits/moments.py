@@ -39,6 +39,10 @@ class Sums:
     y_mean: Array
 
 
+_Centre = tuple[Array | None, Array | None]
+_NO_CENTRE: _Centre = (None, None)
+
+
 def weighted_sums(features: Features, Y: Array, share: Array, rows: Index | None = None) -> Sums:
     """Return the moments of some rows."""
     # Shapes: Y (n_rows, n_columns), share (n_chosen,), rows (n_chosen,).
@@ -47,22 +51,15 @@ def weighted_sums(features: Features, Y: Array, share: Array, rows: Index | None
         found = _sparse_sums(chosen, Y if rows is None else Y[rows], share)
         if found is not None:
             return found
-    found, lost = _dense_sums(features, Y, share, rows, _first_centre(features, Y, rows))
+    few, centre = slice(0, _LOOKED_AT) if rows is None else rows[:_LOOKED_AT], _NO_CENTRE
+    if len(Y[few]):
+        # What to subtract from features and from targets, as the first rows tell.
+        centre = _near(_dense(features, few)), _near(Y[few])
+    found, lost = _dense_sums(features, Y, share, rows, centre)
     if lost:
         # About their means nothing is lost to features that were far from them.
         found, _ = _dense_sums(features, Y, share, rows, (found.x_mean, found.y_mean))
     return found
-
-
-_Centre = tuple[Array | None, Array | None]
-
-
-def _first_centre(features: Features, Y: Array, rows: Index | None) -> _Centre:
-    """Return what to subtract from features and from targets, as the first rows tell."""
-    few = slice(0, _LOOKED_AT) if rows is None else rows[:_LOOKED_AT]
-    if not len(Y[few]):
-        return None, None
-    return _near(_dense(features, few)), _near(Y[few])
 
 
 def _near(values: Array) -> Array | None:

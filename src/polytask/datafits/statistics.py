@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from itertools import accumulate
@@ -18,7 +18,6 @@ from polytask.datafits.base import (
     block_preconditioner,
     diagonal_preconditioner,
     moments_times,
-    quadratic_conjugate,
     times_each,
 )
 from polytask.datafits.intercepts import Intercepts, LevelArrays
@@ -179,8 +178,33 @@ def in_units(s: TaskStatistics, units: Units, scale: Array) -> TaskStatistics:
     )
 
 
+def quadratic_conjugate(value: float, slope: float) -> Callable[[float], float]:
+    """Conjugate along the gradient of a sum of squares.
+
+    For ``q(W) = 1/2 ||B W - z||^2`` with gradient g, ``q*(c g) <= c (<g, W> - 2 q) + c^2 q``,
+    with equality on the range of B; it needs no more than the value and `slope` = <g, W>.
+
+    Parameters
+    ----------
+    value : float
+        ``q(W)``.
+    slope : float
+        ``<g, W>``.
+
+    Returns
+    -------
+    callable
+        ``c -> q*(c g)``.
+    """
+
+    def conjugate(c: float) -> float:
+        return c * (slope - 2.0 * value) + c * c * value
+
+    return conjugate
+
+
+# Matrices of tasks are decomposed while that takes no more products than this.
 _EXACT_COST = 3e8
-# A second moment below this share of the squared mean is rounding.
 
 
 @dataclass(frozen=True, eq=False)
@@ -232,21 +256,18 @@ class SquaredStatistics(Datafit):
         """Evaluate at `W`; the intercepts need no `start`."""
         if self._kept and np.array_equal(self._kept[0][0], W):
             return self._kept[0][1]
-        s = self.statistics
-        curved = moments_times(s.second, W)
-        misfit = self._misfit(W)
+        s, misfit = self.statistics, self._misfit(W)
+        residual = moments_times(s.second, W) - s.cross
         b = self.level_solver(s.scale * misfit - self._push)
-        left = s.scale * (misfit - b)
-        residual = curved - s.cross
-        value = self._value(W, residual, misfit, b)
+        value = self.intercepts.penalty(b) + self._misses(W, residual, misfit - b)
         gradient = s.scale * residual
-        if left.any():
-            gradient -= s.x_mean * left
+        if self.mean_share.any():
+            gradient -= s.x_mean * (s.scale * (misfit - b))
         found = Evaluation(
             value=value,
             gradient=gradient,
             intercept=b,
-            conjugate=quadratic_conjugate(value, float(np.sum(gradient * W))),
+            conjugate=quadratic_conjugate(value, float(np.vdot(gradient, W))),
             hessian=self._hessian,
             preconditioner=self._prepare,
             is_inverted=self._is_inverted,
@@ -262,7 +283,7 @@ class SquaredStatistics(Datafit):
     def value_at(self, W: Array, b: Array) -> float:
         """Value at `W` with the intercepts `b`."""
         residual = moments_times(self.statistics.second, W) - self.statistics.cross
-        return self._value(W, residual, self._misfit(W), b)
+        return self.intercepts.penalty(b) + self._misses(W, residual, self._misfit(W) - b)
 
     @cached_property
     def level_solver(self) -> LinearMap:
@@ -287,12 +308,11 @@ class SquaredStatistics(Datafit):
         """The same for compiled loops."""
         return self.intercepts.arrays(self.statistics.scale)
 
-    def _value(self, W: Array, residual: Array, misfit: Array, b: Array) -> float:
-        """Return the value, `residual` being second moments times W less the cross moments."""
+    def _misses(self, W: Array, residual: Array, left: Array) -> float:
+        """Return the loss, `residual` being second moments times W less the cross moments."""
         s = self.statistics
         about_mean = s.spread + np.einsum("ij,ij->j", residual - s.cross, W)
-        squares = np.maximum(about_mean, 0.0) + (misfit - b) ** 2
-        return 0.5 * float(s.scale @ squares) + self.intercepts.penalty(b)
+        return 0.5 * float(s.scale @ (np.maximum(about_mean, 0.0) + left**2))
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
@@ -363,6 +383,8 @@ class SquaredStatistics(Datafit):
 
     def _hessian(self, V: Array) -> Array:
         s = self.statistics
+        if not self.mean_share.any():
+            return np.asarray(s.scale * times_each(s.second, V))
         misfit = -np.einsum("ij,ij->j", s.x_mean, V)
         left = s.scale * (misfit - self.level_solver(s.scale * misfit))
         return np.asarray(s.scale * times_each(s.second, V) - s.x_mean * left)

@@ -206,12 +206,7 @@ def _trained(
         tasks=data.tasks,
         task_weights=place.numbers(prepared.task_weights),
         balancer=model.balancer,
-        penalties=Penalties(
-            network,
-            penalties,
-            columns=columns,
-            feature_names=names,
-        ),
+        penalties=Penalties(network, penalties, columns=columns, feature_names=names),
         seed=seed,
         identity=identity,
         identity_defaults=defaults,

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor, nn
 
-from polytask._checks import nearest, nonnegative, number, sentence
+from polytask._checks import below_one, nearest, nonnegative, sentence
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
 
 Inputs = Mapping[str, Tensor | None]
@@ -81,9 +81,7 @@ class Modalities(nn.Module):
             got = f"{list(encoders)} and {list(widths)}"
             allowed = "given for the same inputs, at least one"
             raise ParameterError(sentence("encoders and widths", "Modalities", allowed, got))
-        allowed = "a number in [0, 1)"
-        if not 0 <= number(hide, "hide", "Modalities", allowed) < 1:
-            raise ParameterError(sentence("hide", "Modalities", allowed, repr(hide)))
+        self.hide = below_one(hide, "hide", "Modalities")
         self.alignment = nonnegative(alignment, "alignment", "Modalities")
         if self.alignment > 0 and len(set(widths.values())) > 1:
             raise IncompatibleError(
@@ -94,7 +92,6 @@ class Modalities(nn.Module):
         self.encoders = nn.ModuleList(list(encoders.values()))
         self.stand_ins = nn.ParameterList([torch.zeros(widths[name]) for name in self.names])
         self.fusion = nn.Identity() if fusion is None else fusion
-        self.hide = hide
         self.extra_loss: Tensor | None = None
 
     def input_layers(self) -> list[nn.Module]:

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from sklearn.base import BaseEstimator
 from torch import Tensor, nn
 
-from polytask._checks import number, one_of, positive_integer, sentence
+from polytask._checks import below_one, one_of, positive_integer, sentence
 from polytask._registry import saveable
 from polytask.data import TableEncoder
 from polytask.deep.balancing import LinearHeads, OwnRows, Route, Shared
@@ -215,9 +215,7 @@ class MLP(BaseEstimator):
     def _check(self) -> None:
         one_of(self.activation, "activation", "MLP", ACTIVATIONS)
         one_of(self.norm, "norm", "MLP", (*NORMS, None))
-        allowed = "a number in [0, 1)"
-        if not 0 <= number(self.dropout, "dropout", "MLP", allowed) < 1:
-            raise ParameterError(sentence("dropout", "MLP", allowed, repr(self.dropout)))
+        below_one(self.dropout, "dropout", "MLP")
         if self.embedding is not None:
             positive_integer(self.embedding, "embedding", "MLP")
         widths: object = self.widths

@@ -29,6 +29,8 @@ from polytask.exceptions import DataError
 from polytask.losses import Loss
 
 Array = NDArray[Any]
+# Rows that go through the network at a time.
+_CHUNK = 4096
 
 
 @saveable("deep.added_task")
@@ -68,11 +70,6 @@ class AddedTask:
         return own
 
 
-Labels = NDArray[Any]
-# Rows that go through the network at a time.
-_CHUNK = 4096
-
-
 @saveable("deep.tasks")
 @dataclass(frozen=True, eq=False)
 class DeepTasks:
@@ -87,10 +84,10 @@ class DeepTasks:
     feature_scale: NDArray[np.float64]
     target_mean: NDArray[np.float64]
     target_scale: NDArray[np.float64]
-    classes: tuple[Labels | None, ...]
+    classes: tuple[Array | None, ...]
     labels: tuple[Hashable | None, ...]
     counts: NDArray[np.float64]
-    union: Labels | None
+    union: Array | None
     present: NDArray[np.bool_] | None
     device: str
     added: tuple[AddedTask, ...] = ()
@@ -145,7 +142,7 @@ class DeepTasks:
             refuse_unlike(self.plan.losses, self.classes)
         return self.losses[max(task, 0)]
 
-    def classes_of(self, task: int) -> Labels | None:
+    def classes_of(self, task: int) -> Array | None:
         """Return the classes of a task; one without rows, or unseen, has the union."""
         if self.union is not None and self._borrows(task):
             return self.union
@@ -160,7 +157,7 @@ class DeepTasks:
         eta = self.features(X, task).astype(np.float64) @ coef.T + intercept
         return eta.astype(X.dtype, copy=False)
 
-    def labels_of(self, X: Any, task: int) -> Labels:  # noqa: ANN401 - rows of a query
+    def labels_of(self, X: Any, task: int) -> Array:  # noqa: ANN401 - rows of a query
         """Return numbers or class labels, shape (n_rows,)."""
         return labels_from(self.eta(X, task), self.classes_of(task), self.loss_of(task))
 

@@ -28,6 +28,7 @@ from polytask.exceptions import DataError
 # How many cells, and batches, are gathered at once: few calls, and what they give is still in the
 # processor's cache when the batch is used.
 _CELLS_AT_ONCE, _PARTS_AT_ONCE = 2**18, 64
+Array = NDArray[Any]
 
 
 @dataclass(frozen=True)
@@ -261,24 +262,21 @@ def dataset_arrays(
     X: Dataset[Any] | DataLoader[Any], owner: str, *, labelled: bool
 ) -> tuple[NDArray[Any], NDArray[Any] | None, list[Any] | None]:
     """Return features, targets and tasks of a dataset; without labels items may be x alone."""
-    items = [item if isinstance(item, list | tuple) else (item,) for item in _items(X, owner)]
+    dataset: Any = X.dataset if isinstance(X, DataLoader) else X
+    read = (
+        dataset
+        if isinstance(dataset, IterableDataset)
+        else (dataset[i] for i in range(len(dataset)))
+    )
+    items = [item if isinstance(item, list | tuple) else (item,) for item in read]
+    if not items:
+        raise DataError(sentence("X", owner, "a dataset with items", "none"))
     sizes = {len(item) for item in items}
     if labelled and sizes not in ({2}, {3}):
         raise DataError(sentence("The items of X", owner, _ITEMS, f"{sorted(sizes)} parts"))
     tasks = [_plain(item[2]) for item in items] if sizes == {3} else None
     targets = _stacked([item[1] for item in items]) if labelled else None
     return _stacked([item[0] for item in items]), targets, tasks
-
-
-def _items(X: Dataset[Any] | DataLoader[Any], owner: str) -> list[Any]:
-    dataset: Any = X.dataset if isinstance(X, DataLoader) else X
-    if isinstance(dataset, IterableDataset):
-        items = list(dataset)
-    else:
-        items = [dataset[i] for i in range(len(dataset))]
-    if not items:
-        raise DataError(sentence("X", owner, "a dataset with items", "none"))
-    return items
 
 
 def _stacked(values: list[Any]) -> NDArray[Any]:
@@ -289,9 +287,6 @@ def _plain(value: Any) -> Any:  # noqa: ANN401 - a tensor, or anything else
     if not isinstance(value, torch.Tensor):
         return value
     return value.item() if value.ndim == 0 else value.detach().cpu().numpy()
-
-
-Array = NDArray[Any]
 
 
 class CachedRows:

@@ -72,7 +72,7 @@ def _settings(value: Any) -> tuple[dict[Any, Any], dict[Any, Any]] | None:  # no
             if field.default_factory is not dataclasses.MISSING:
                 defaults[field.name] = field.default_factory()
         return {f.name: getattr(value, f.name, None) for f in fields}, defaults
-    if isinstance(value, type) or not _has(value, "get_params"):
+    if not _has(value, "get_params"):
         return None
     known = inspect.signature(type(value)).parameters.values()
     return value.get_params(deep=False), {found.name: found.default for found in known}

@@ -17,10 +17,10 @@ from polytask.linear._bayes_laplace_fit import (
     fit_laplace,
     given_priors,
 )
-from polytask.linear._bayes_laplace_tasks import check_classes, updated_state
 from polytask.linear._bayes_shared import BayesSettings
-from polytask.linear._given_lines import with_lines_of
+from polytask.linear.bayes_laplace_tasks import check_classes, updated_state
 from polytask.linear.fitting import blas_threads
+from polytask.linear.given_lines import with_lines_of
 
 
 @saveable("linear.bayes_classifier")

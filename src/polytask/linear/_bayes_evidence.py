@@ -21,7 +21,7 @@ from polytask.bayes.prior import Model, NoVariation, Prior, Scalar
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_rows import PriorRows, ScaledRows
-from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear.bayes_tasks import BayesTasks
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]

@@ -38,8 +38,8 @@ from polytask.linear._bayes_rows import (
     refuse_large,
 )
 from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
-from polytask.linear._bayes_tasks import BayesTasks
-from polytask.linear._heavy_weights import refuse_heavy, weights_within_reach
+from polytask.linear.bayes_tasks import BayesTasks
+from polytask.linear.heavy_weights import refuse_heavy, weights_within_reach
 
 Array = NDArray[np.float64]
 
@@ -72,7 +72,12 @@ def fit_bayes(
     weight = label_weights(data, outcomes, None, owner)
     refuse_heavy(weight, owner)
     if isinstance(given, BayesTasks):
-        features, targets = given.features, _same_targets(given, data, correlated)
+        features, targets = given.features, given.targets
+        # The covariance of the noise belongs to the same tasks, each with its own scaling; else
+        # that of the model that the prior comes from is for all tasks alike.
+        if not correlated or given.n_tasks != data.n_tasks:
+            alike = [np.full(data.n_tasks, value) for value in given.units(-1)]
+            targets = TargetScaling(*alike)
     else:
         features = feature_scaling(data, weight, settings.standardize, centre=True)
         targets = _target_scaling(data, outcomes, weight, settings.scale_targets)
@@ -238,15 +243,6 @@ def _target_scaling(
     if choice is None:
         return unscaled_targets(data.n_tasks)
     return TARGET_SCALES[choice](outcomes.y, weight, data, centre=True)
-
-
-def _same_targets(given: BayesTasks, data: TaskData, correlated: bool) -> TargetScaling:
-    """Return the scaling of the model that a prior comes from, for all tasks alike."""
-    # The covariance of the noise belongs to the same tasks, each with its own scaling.
-    if correlated and given.n_tasks == data.n_tasks:
-        return given.targets
-    mean, scale = given.units(-1)
-    return TargetScaling(np.full(data.n_tasks, mean), np.full(data.n_tasks, scale))
 
 
 def _check_width(prior: Prior, data: TaskData, owner: str) -> None:

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.special
 from numpy.typing import NDArray
 
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.losses import Gamma, Loss, Squared
 
 Array = NDArray[np.float64]

@@ -17,8 +17,8 @@ from polytask._estimator.weights import label_weights, sum_by_task
 from polytask.data import TaskData
 from polytask.exceptions import ConvergenceWarning
 from polytask.linear._bayes_laplace_fit import LaplaceFit, LinkedUnits
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
 from polytask.linear._export import coefficient_table
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskFrame, plain_task, tasks_of
 from polytask.linear.fitting import blas_threads
 from polytask.messages import LazyMessage
 

@@ -37,10 +37,10 @@ from polytask.bayes.posterior import (
 from polytask.bayes.prior import Prior, Structure
 from polytask.data import Form, TaskData
 from polytask.exceptions import IncompatibleError, ParameterError
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks, TaskUnits
 from polytask.linear._bayes_rows import with_ones
 from polytask.linear._bayes_shared import BayesSettings, Ended, is_wide, varying_columns
-from polytask.linear._heavy_weights import weights_within_reach
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks, TaskUnits
+from polytask.linear.heavy_weights import weights_within_reach
 from polytask.losses import Logistic, LogLink, Multinomial
 
 Array = NDArray[np.float64]
@@ -180,21 +180,16 @@ def against_the_rest(labels: LabelRows, outcomes: Outcomes) -> list[Labelled]:
     if not _several(outcomes):
         return [labels.against_rest(np.ones(len(outcomes.classes), dtype=np.intp))]
     assert outcomes.union is not None
-    return [
-        labels.against_rest(
-            np.array([_code_of(label, classes) for classes in outcomes.classes], dtype=np.intp)
-        )
-        for label in outcomes.union.tolist()
-    ]
+    known = [[] if classes is None else classes.tolist() for classes in outcomes.classes]
+    problems = []
+    for label in outcomes.union.tolist():
+        codes = [own.index(label) if len(own) > 1 and label in own else -1 for own in known]
+        problems.append(labels.against_rest(np.array(codes, dtype=np.intp)))
+    return problems
 
 
 def _several(outcomes: Outcomes) -> bool:
     return isinstance(outcomes.losses[0], Multinomial)
-
-
-def _code_of(label: Any, classes: NDArray[Any] | None) -> int:  # noqa: ANN401 - a class
-    known = [] if classes is None else classes.tolist()
-    return known.index(label) if len(known) > 1 and label in known else -1
 
 
 def _under_given(

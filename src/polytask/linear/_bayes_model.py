@@ -18,8 +18,8 @@ from polytask.exceptions import IncompatibleError, ParameterError
 from polytask.linear._bayes_intervals import quantiles
 from polytask.linear._bayes_laplace import LaplaceEstimator
 from polytask.linear._bayes_laplace_fit import LaplaceFit, LinkedUnits, fit_laplace
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks
 from polytask.linear._bayes_shared import BayesSettings
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.losses import Gamma, Logistic, Loss, Multinomial, Poisson, Squared
 
 Array = NDArray[np.float64]

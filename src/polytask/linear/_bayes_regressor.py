@@ -23,10 +23,10 @@ from polytask.exceptions import ConvergenceWarning, ParameterError
 from polytask.linear._bayes_evidence import evidence_of
 from polytask.linear._bayes_fit import BayesFit, fit_bayes, given_prior
 from polytask.linear._bayes_shared import BayesSettings
-from polytask.linear._bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear._export import coefficient_table, plain_model
-from polytask.linear._given_lines import GivenLine, deviations, with_lines_of
+from polytask.linear.bayes_tasks import BayesTasks, updated, updated_linear
 from polytask.linear.fitting import blas_threads
+from polytask.linear.given_lines import GivenLine, deviations, with_lines_of
 from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
@@ -46,7 +46,8 @@ class BayesianMultiTaskRegressor(RegressorMixin):
     ``e ~ N(0, sigma^2 / v)``, v the weight of the row. Omega and sigma^2 maximise the marginal
     likelihood, mu is the generalised least squares estimate, so there is nothing to tune:
     similar tasks give a small Omega and are pooled, unlike ones a large Omega and are left
-    alone. This is the linear mixed model; tasks are its groups.
+    alone. This is the linear mixed model; tasks are its groups. Counts, amounts and tasks of
+    several kinds have :class:`BayesianMultiTaskModel`.
 
     Parameters
     ----------

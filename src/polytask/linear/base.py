@@ -33,7 +33,7 @@ from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear.fitting import keep_parts, original_parts
 from polytask.linear.prediction import LinearTasks
-from polytask.linear.problem import Problem, Settings, keep_noise
+from polytask.linear.problem import Problem, Settings, keep_noise, tasks_of
 from polytask.linear.pull import Pull, pull_of
 from polytask.linear.source import source_of
 from polytask.solvers import Solution
@@ -91,16 +91,7 @@ class LinearEstimator(MultiTaskEstimator):
         keep_parts(self, parts, problem.layout)
         keep_noise(self, problem, solution)
         self._pull = pull_of(data, problem, solution)
-        self._linear = LinearTasks(
-            coef=self.coef_,
-            intercept=self.intercept_,
-            slices=problem.layout.slices,
-            losses=outcomes.losses,
-            classes=outcomes.classes,
-            labels=columns.classes,
-            counts=problem.counts,
-            union=outcomes.union,
-        )
+        self._linear = tasks_of(problem, outcomes, self.coef_, self.intercept_)
 
     def _largest_cell(self, data: TaskData) -> float:
         pull: Pull | None = getattr(self, "_pull", None)

@@ -33,6 +33,7 @@ from polytask.linear.datafit import (
     term_of,
     without_gaps,
 )
+from polytask.linear.prediction import LinearTasks
 from polytask.linear.source import Source
 from polytask.penalties import Penalty
 from polytask.penalties.base import FeatureSpace
@@ -225,3 +226,19 @@ def held_out(
             )
 
     return value
+
+
+def tasks_of(
+    problem: Problem, outcomes: Outcomes, coef: NDArray[Any], intercept: NDArray[Any]
+) -> LinearTasks:
+    """Return what predicts the tasks of a problem with coefficients in original units."""
+    return LinearTasks(
+        coef=coef,
+        intercept=intercept,
+        slices=problem.layout.slices,
+        losses=outcomes.losses,
+        classes=outcomes.classes,
+        labels=problem.layout.columns.classes,
+        counts=problem.counts,
+        union=outcomes.union,
+    )

@@ -142,6 +142,11 @@ class Multinomial(Loss):
     def curvature(self, y: Array, eta: Array) -> Array:
         """Return diag(p) - p p' for the class probabilities p, (..., K, K)."""
         p = _softmax(eta)
+        if isinstance(p, np.ndarray):
+            # The same numbers, sooner.
+            found = p[..., None] * -p[..., None, :]
+            np.einsum("...kk->...k", found)[...] = p * (1.0 - p)
+            return found
         return p[..., None] * (identity(p.shape[-1], p) - p[..., None, :])
 
     def conjugate(self, y: Array, u: Array) -> Array:
@@ -209,8 +214,8 @@ class SquaredHinge(Loss):
         """Return s u + u^2 / 4 elementwise, inf where s u > 0."""
         turned = (2 * as_eta(y, u) - 1) * u
         inside = turned <= domain_tolerance(u)
-        held = clip(turned, None, 0.0)
-        return infinite_outside(inside, held * (1 + 0.25 * held))
+        clamped = clip(turned, None, 0.0)
+        return infinite_outside(inside, clamped * (1 + 0.25 * clamped))
 
     def n_outputs(self, n_classes: int) -> int:
         """Return 1: the column of the positive class."""

@@ -118,8 +118,8 @@ class Huber(Loss):
         """Return u y + u^2 / 2 elementwise, inf where |u| > delta."""
         xp = namespace(u)
         inside = xp.abs(u) <= self.delta * (1.0 + domain_tolerance(u))
-        held = clip(u, -self.delta, self.delta)
-        return infinite_outside(inside, held * (as_eta(y, u) + 0.5 * held))
+        clamped = clip(u, -self.delta, self.delta)
+        return infinite_outside(inside, clamped * (as_eta(y, u) + 0.5 * clamped))
 
     def n_outputs(self, n_classes: int) -> int:
         """Return 1."""

@@ -470,13 +470,17 @@ class Term(
         excess = xp.abs(way) - sparse * share
         least = rounding(way) * largest(way)
         gains = (excess > least) & ~xp.isinf(weight)[:, None]
-        wall = xp.where(way > 0, xp.zeros_like(way) + high, xp.zeros_like(way) - low)
-        bend = ridge * share
-        far = xp.where(bend > 0, excess / xp.where(bend > 0, bend, xp.ones_like(bend)), wall)
-        best = xp.where(far < wall, far, wall)
+        limit = xp.where(way > 0, xp.zeros_like(way) + high, xp.zeros_like(way) - low)
+        curvature = ridge * share
+        far = xp.where(
+            curvature > 0,
+            excess / xp.where(curvature > 0, curvature, xp.ones_like(curvature)),
+            limit,
+        )
+        best = xp.where(far < limit, far, limit)
         # Without a limit and a ridge an entry gains nothing: `conjugate` has seen to it.
         best = xp.where(gains & ~xp.isinf(best), best, xp.zeros_like(way))
-        return float(xp.sum(best * excess - 0.5 * bend * best * best))
+        return float(xp.sum(best * excess - 0.5 * curvature * best * best))
 
     def feasible_scale(self, Z: Array) -> float:
         """Return the largest c with a finite conjugate at c Z; 0 beside unpenalised rows."""
@@ -579,8 +583,8 @@ def _on_host(index: Array | slice) -> Any:  # noqa: ANN401
 def _admitted(Z: Array, low: Array, high: Array, sign: float = 1.0) -> Array:
     """Return Z with 0 where a bound of 0 does not let it go its way."""
     xp, way = namespace(Z), sign * Z
-    held = ((way > 0) & (high == 0)) | ((way < 0) & (low == 0))
-    return xp.where(held, xp.zeros_like(Z), Z)
+    blocked = ((way > 0) & (high == 0)) | ((way < 0) & (low == 0))
+    return xp.where(blocked, xp.zeros_like(Z), Z)
 
 
 def _is_beyond(penalty: Any, bounds: tuple[Bound, Bound]) -> bool:  # noqa: ANN401

@@ -167,7 +167,7 @@ class Valued(metaclass=Capability):
         return None
 
     # How it shares rows with an L1 beside it in closed form, if it is a norm that does.
-    beside_entries: Any = None
+    division_with_l1: Any = None
 
     @property
     def selects_tasks(self) -> bool:
@@ -434,7 +434,7 @@ class RowLimits:
         return RowLimits(*(np.ascontiguousarray(part) for part in (weight, *bounds)))
 
 
-ALIKE = RowLimits(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
+NO_LIMITS = RowLimits(np.zeros(0), np.zeros((0, 0)), np.zeros((0, 0)))
 
 
 @dataclass(frozen=True, eq=False)
@@ -454,7 +454,7 @@ class RowKernel:
 
     prox: Any
     parameters: np.ndarray
-    limits: RowLimits = ALIKE
+    limits: RowLimits = NO_LIMITS
 
     def of_rows(self, index: Array | slice) -> RowKernel:
         """Return the kernel of some rows."""

@@ -185,10 +185,10 @@ def _takes_bounds(penalty: Penalty) -> bool:
 
 def _bounded_sum(penalty: Sum, bounds: tuple[Bound, Bound]) -> Penalty:
     """Give the bounds to the first member with a kink, or to a ridge."""
-    kinked = [m for m in penalty.members if not isinstance(m, Smooth)]
-    able = [m for m in kinked or penalty.members if _takes_bounds(m)]
-    if kinked and not able:
-        return _bounded(kinked[0], bounds)  # which says why it cannot
+    nonsmooth = [m for m in penalty.members if not isinstance(m, Smooth)]
+    able = [m for m in nonsmooth or penalty.members if _takes_bounds(m)]
+    if nonsmooth and not able:
+        return _bounded(nonsmooth[0], bounds)  # which says why it cannot
     if not able:
         return add((*penalty.members, _bounded(L2(0.0), bounds)))
     return add(_bounded(m, bounds) if m is able[0] else m for m in penalty.members)

@@ -46,7 +46,7 @@ class Split:
     others: tuple[Proximable | Composed, ...] = ()
 
 
-class Prepared(ABC):
+class SplitPenalty(ABC):
     """A function that solvers take for a penalty and that knows its parts."""
 
     @abstractmethod
@@ -205,7 +205,7 @@ def decompose(penalty: Penalty) -> Split:
     ParameterError
         If a fraction is not resolved.
     """
-    if isinstance(penalty, Prepared):
+    if isinstance(penalty, SplitPenalty):
         return penalty.split()
     return _compiled(penalty, "_decomposed", _decomposed)
 
@@ -252,7 +252,7 @@ def separate(penalty: Penalty) -> Split:
     # Like :func:`decompose`, but terms that do not combine exactly stay apart. Parts that are
     # separable over rows come first, so that `proximable` is the one that makes rows zero;
     # L2 terms go with it.
-    if isinstance(penalty, Prepared):
+    if isinstance(penalty, SplitPenalty):
         return penalty.split()
     return _compiled(penalty, "_separated", _separated)
 

@@ -269,12 +269,12 @@ class _Owners:
         """Return the owners of columns."""
         groups = columns.task_groups()
         width = max((len(group) for group in groups), default=1)
-        held = np.full((len(groups), width), columns.n_columns, dtype=np.intp)
+        members = np.full((len(groups), width), columns.n_columns, dtype=np.intp)
         owner = np.zeros(columns.n_columns, dtype=np.intp)
         for task, group in enumerate(groups):
-            held[task, : len(group)] = group
+            members[task, : len(group)] = group
             owner[group] = task
-        return cls(held.ravel(), owner, width)
+        return cls(members.ravel(), owner, width)
 
 
 @final
@@ -333,8 +333,8 @@ class OutlierTasks(RelativeTerm, NormTerm):
         if owners is not None:
             # The last entry, 0, is what the gaps of narrower tasks refer to.
             padded = xp.concat([squares, xp.zeros_like(squares[:1])])
-            held = xp.take(padded, index_like(owners.columns, W), axis=0)
-            squares = xp.sum(xp.reshape(held, (-1, owners.width)), axis=1)
+            members = xp.take(padded, index_like(owners.columns, W), axis=0)
+            squares = xp.sum(xp.reshape(members, (-1, owners.width)), axis=1)
         return xp.sqrt(squares)
 
     def norm(self, W: Array) -> float:

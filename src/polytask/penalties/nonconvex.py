@@ -223,9 +223,9 @@ class MCP(ConcaveRows):
     def nearby(self, sizes: Array, amount: Array | float) -> list[Array]:
         """Return the best norms below and above gamma * alpha."""
         xp, alpha, gamma = namespace(sizes), self.slope, self.gamma
-        edge, bend = alpha * gamma, _constant(1.0, sizes) - amount / gamma
-        convex = bend > 0
-        inner = (sizes - amount * alpha) / xp.where(convex, bend, xp.ones_like(bend))
+        edge, curvature = alpha * gamma, _constant(1.0, sizes) - amount / gamma
+        convex = curvature > 0
+        inner = (sizes - amount * alpha) / xp.where(convex, curvature, xp.ones_like(curvature))
         inner = xp.where(convex, clip(inner, 0.0, edge), _constant(edge, sizes))
         return [inner, clip(sizes, edge, None)]
 
@@ -278,8 +278,8 @@ class SCAD(ConcaveRows):
         """Return phi of the norms, without the factor."""
         alpha, edge = self.slope, self.slope * self.gamma
         cut = clip(sizes, alpha, edge)
-        bent = (cut - alpha) * (edge - 0.5 * (cut + alpha)) / (self.gamma - 1.0)
-        return alpha * clip(sizes, None, alpha) + bent
+        middle = (cut - alpha) * (edge - 0.5 * (cut + alpha)) / (self.gamma - 1.0)
+        return alpha * clip(sizes, None, alpha) + middle
 
     def slopes(self, sizes: Array) -> Array:
         """Return the derivative of phi at the norms over alpha."""
@@ -291,10 +291,10 @@ class SCAD(ConcaveRows):
     def nearby(self, sizes: Array, amount: Array | float) -> list[Array]:
         """Return the best norms up to alpha, up to gamma * alpha and above."""
         xp, alpha, gamma = namespace(sizes), self.slope, self.gamma
-        edge, bend = alpha * gamma, _constant(gamma - 1.0, sizes) - amount
-        convex = bend > 0
+        edge, curvature = alpha * gamma, _constant(gamma - 1.0, sizes) - amount
+        convex = curvature > 0
         inner = (gamma - 1.0) * sizes - amount * edge
-        inner = inner / xp.where(convex, bend, xp.ones_like(bend))
+        inner = inner / xp.where(convex, curvature, xp.ones_like(curvature))
         inner = xp.where(convex, clip(inner, alpha, edge), _constant(edge, sizes))
         return [clip(sizes - amount * alpha, 0.0, alpha), inner, clip(sizes, edge, None)]
 

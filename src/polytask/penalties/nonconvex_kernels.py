@@ -35,10 +35,14 @@ def mcp_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
     alpha, gamma, amount = parameters[0], parameters[1], step * parameters[2]
     size, edge = _length(row), parameters[0] * parameters[1]
     best, lowest = 0.0, 0.5 * size * size
-    bend = 1.0 - amount / gamma
+    curvature = 1.0 - amount / gamma
     for k in range(2):
         if k == 0:
-            new = _between((size - amount * alpha) / bend, 0.0, edge) if bend > 0.0 else edge
+            new = (
+                _between((size - amount * alpha) / curvature, 0.0, edge)
+                if curvature > 0.0
+                else edge
+            )
         else:
             new = max(size, edge)
         cut = min(new, edge)
@@ -55,12 +59,12 @@ def scad_row(row: Any, step: float, parameters: Any) -> None:  # noqa: ANN401
     alpha, gamma, amount = parameters[0], parameters[1], step * parameters[2]
     size, edge = _length(row), parameters[0] * parameters[1]
     best, lowest = 0.0, 0.5 * size * size
-    bend = gamma - 1.0 - amount
+    curvature = gamma - 1.0 - amount
     for k in range(3):
         if k == 0:
             new = _between(size - amount * alpha, 0.0, alpha)
         elif k == 1:
-            new = ((gamma - 1.0) * size - amount * edge) / bend if bend > 0.0 else edge
+            new = ((gamma - 1.0) * size - amount * edge) / curvature if curvature > 0.0 else edge
             new = _between(new, alpha, edge)
         else:
             new = max(size, edge)

@@ -90,14 +90,14 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         object.__setattr__(self, "members", _flat(self.members))
 
     @cached_property
-    def _closed(self) -> _BesideEntries | _BesideRidge | None:
+    def _closed(self) -> _NormWithL1 | _PenaltyWithRidge | None:
         """The division in closed form; None where W is divided step by step."""
         if len(self.members) != 2:
             return None
         for first, second in (self.members, self.members[::-1]):
             absolute = second.is_norm and second.shares == (1.0, 0.0, 0.0)
-            if absolute and first.is_norm and first.beside_entries:
-                return _BesideEntries(first, second, first.beside_entries)
+            if absolute and first.is_norm and first.division_with_l1:
+                return _NormWithL1(first, second, first.division_with_l1)
         centred = all(member.null_point is None for member in self.members)
         if not centred or not all(isinstance(member, Conjugate) for member in self.members):
             return None
@@ -105,16 +105,16 @@ class Parts(Joined, CompiledRows, Conjugate, NullStrength):
         if second is None:
             return None
         first = self.members[1] if second is self.members[0] else self.members[0]
-        return _BesideRidge(first, second)
+        return _PenaltyWithRidge(first, second)
 
     @cached_property
     def capabilities(self) -> frozenset[type]:
         """Those of a division in closed form, or a null strength if all members have one."""
         able = [capabilities_of(member) for member in self.members]
         match self._closed:
-            case _BesideEntries():
+            case _NormWithL1():
                 return frozenset({Proximable, RowSeparable, CompiledRows, Conjugate, NullStrength})
-            case _BesideRidge():
+            case _PenaltyWithRidge():
                 return frozenset.intersection(*able) & {Proximable, RowSeparable, Conjugate}
         return frozenset.intersection(*able) & {NullStrength}
 
@@ -259,7 +259,7 @@ def _factor(member: Any, gradient: Array) -> float:  # noqa: ANN401 - a Penalty 
 
 
 @dataclass(frozen=True)
-class _BesideEntries:
+class _NormWithL1:
     """A norm of rows beside L1: the division of a row has a closed form."""
 
     first: Any
@@ -286,7 +286,7 @@ class _BesideEntries:
 
 
 @dataclass(frozen=True)
-class _BesideRidge:
+class _PenaltyWithRidge:
     """A penalty p beside an L2: the division of W is a prox of p."""
 
     first: Any

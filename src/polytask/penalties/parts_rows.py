@@ -73,8 +73,8 @@ class _Division:
         self.whole = min(costs)
         self.rest = costs.index(self.whole)
         self.first = alone[self.rest]
-        bend = max((s.smooth.curvature() for s in self.splits if s.smooth), default=0.0)
-        longest = 1.0 / bend if bend > 0 else np.inf
+        curvature = max((s.smooth.curvature() for s in self.splits if s.smooth), default=0.0)
+        longest = 1.0 / curvature if curvature > 0 else np.inf
         size = inner(left, left)
         self.step = min(_STEP * size / self.whole if 0 < self.whole < np.inf else 1.0, longest)
         self.begin = self.points + left / len(members)

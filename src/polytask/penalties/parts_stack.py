@@ -24,7 +24,7 @@ from polytask.penalties.base import (
     RowSeparable,
     capabilities_of,
 )
-from polytask.penalties.decomposition import Prepared, Split, decompose
+from polytask.penalties.decomposition import Split, SplitPenalty, decompose
 from polytask.penalties.parts import Parts
 
 
@@ -114,7 +114,7 @@ class Blocks(Quadratic, RowSeparable, Conjugate):
 
 
 @final
-class Stack(NullStrength, Prepared):
+class Stack(NullStrength, SplitPenalty):
     """The penalty of a stack of parts, as solvers ask for it."""
 
     def __init__(self, parts: Parts, height: int) -> None:
@@ -122,8 +122,10 @@ class Stack(NullStrength, Prepared):
         self.height = height
         splits = [_split(member) for member in parts.members]
         smooth = [split.smooth for split in splits]
-        bent = Blocks(smooth, height) if any(term is not None for term in smooth) else None
-        self._found = Split(bent, Blocks([split.proximable for split in splits], height))
+        smooth_blocks = (
+            Blocks(smooth, height) if any(term is not None for term in smooth) else None
+        )
+        self._found = Split(smooth_blocks, Blocks([split.proximable for split in splits], height))
 
     @property
     def capabilities(self) -> frozenset[type]:

@@ -67,7 +67,7 @@ class L1Inf(RelativeTerm, RowNorm, Unbound):
 
     label = "L1Inf"
     ignores_signs = True
-    beside_entries = SharedMaxima()
+    division_with_l1 = SharedMaxima()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numba import cfunc, njit, types
 
-from polytask.penalties.base import ALIKE, RowLimits
+from polytask.penalties.base import NO_LIMITS, RowLimits
 
 # Sums may be reordered, so that they fill vector registers.
 _OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": {"reassoc", "contract", "nsz"}}
@@ -157,7 +157,7 @@ def apply_rows(
     step: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
-    limits: RowLimits = ALIKE,
+    limits: RowLimits = NO_LIMITS,
 ) -> None:
     """Replace every row of a float64 array by its prox."""
     # Shapes: rows (n_rows, n_columns), step (n_rows,).

@@ -216,7 +216,7 @@ class L2(AbsoluteTerm, SquaredShrinkage, Unbound, Quadratic):
     alpha: float | None = field(default=None, metadata=ALPHA)
     radius: float | None = field(default=None, kw_only=True, metadata=RADIUS)
 
-    @property
+    @cached_property
     def capabilities(self) -> frozenset[type] | None:
         """All, or with a radius a prox and a conjugate."""
         return None if self.radius is None else frozenset({Proximable, Conjugate})
@@ -338,7 +338,7 @@ class L21(ShrinkageNorm):
 
     label = "L21"
     mixture = (0.0, 1.0, 0.0)
-    beside_entries = SharedLengths()
+    division_with_l1 = SharedLengths()
 
     alpha: float | None = field(default=None, metadata=ALPHA)
     fraction: float | None = field(default=None, kw_only=True, metadata=FRACTION)

@@ -157,8 +157,8 @@ def _threshold(sizes: Array, bound: Any, wanted: Any) -> Array:  # noqa: ANN401 
     beyond = xp.cumulative_sum(signs * ends, axis=1) - slopes * ends > wanted
     # Where the sum is level, rounding must not let it fall again.
     before = xp.cumulative_sum(xp.astype(beyond, signs.dtype), axis=1) == 0
-    held = xp.where(before, signs, xp.zeros_like(signs))
-    count, total = xp.sum(held, axis=1), xp.sum(held * ends, axis=1)
+    kept = xp.where(before, signs, xp.zeros_like(signs))
+    count, total = xp.sum(kept, axis=1), xp.sum(kept * ends, axis=1)
     left = total - (wanted if isinstance(wanted, float) else wanted[:, 0])
     last = xp.min(xp.where(before, ends, ends[:, :1]), axis=1)
     root = xp.where(count > 0, left / xp.where(count > 0, count, xp.ones_like(count)), last)

@@ -121,8 +121,8 @@ def water_level(values: Array, low: float, free: int) -> float:
     level = xp.sort(xp.concat(ends))
     # All levels at once: 2 n^2 numbers, where W itself has at least n^2.
     spread = xp.broadcast_to(values[None, :], (level.shape[0], n))
-    held = clip(spread, low * level[:, None], high * level[:, None])
-    excess = xp.sum(held, axis=1) - (free + low * n) * level
+    clipped = clip(spread, low * level[:, None], high * level[:, None])
+    excess = xp.sum(clipped, axis=1) - (free + low * n) * level
     left = int(xp.sum(xp.astype(excess >= 0, xp.int64))) - 1
     left = min(max(left, 0), level.shape[0] - 2)
     above, below = float(excess[left]), float(excess[left + 1])

@@ -187,8 +187,8 @@ class Summed(Joined):
     @property
     def unpenalised(self) -> np.ndarray:
         """The rows that no member with a kink at zero acts on."""
-        kinked = [member for member in self.members if not isinstance(member, Smooth)]
-        found = [set(member.unpenalised.tolist()) for member in kinked]
+        nonsmooth = [member for member in self.members if not isinstance(member, Smooth)]
+        found = [set(member.unpenalised.tolist()) for member in nonsmooth]
         return np.array(sorted(set.intersection(*found)), dtype=np.intp) if found else NO_ROWS
 
     def value(self, W: Array) -> float:

@@ -282,7 +282,7 @@ class NormTerm(Single, NullStrength, Conjugate, Mergeable):
         """Whether no radius bounds the norm."""
         return self.radius is None
 
-    @property
+    @cached_property
     def capabilities(self) -> frozenset[type] | None:
         """All, or beside a radius a prox, a conjugate, and a null strength unless alpha is 0."""
         if self.radius is None:

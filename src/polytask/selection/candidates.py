@@ -20,7 +20,7 @@ from polytask.selection.learners import (
     unpenalised_alone,
     unpenalised_together,
 )
-from polytask.selection.losses import is_unusual, of_means
+from polytask.selection.losses import has_learned_prior, is_unusual, of_means
 
 # The pull of every coefficient to zero, relative to the pull to the tasks' mean: a trace
 # only (the mean is as good as free), and a share that matters when features are many.
@@ -109,13 +109,14 @@ def _searched(penalties: Callable[[], Any]) -> Callable[[Facts], Any]:
 
 
 def _learned(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
-    from polytask.linear import BayesianMultiTaskClassifier, BayesianMultiTaskRegressor
+    from polytask import linear
 
-    classes: dict[str, Any] = {
-        "regression": BayesianMultiTaskRegressor,
-        "classification": BayesianMultiTaskClassifier,
-    }
-    return classes[facts.problem](unseen_tasks="shared" if facts.unseen else "error")
+    unseen = "shared" if facts.unseen else "error"
+    if facts.problem == "mixed" or is_unusual(facts.losses):
+        return linear.BayesianMultiTaskModel(loss=facts.losses, unseen_tasks=unseen)
+    numbers = facts.problem == "regression"
+    made = linear.BayesianMultiTaskRegressor if numbers else linear.BayesianMultiTaskClassifier
+    return made(unseen_tasks=unseen)
 
 
 def _alone(facts: Facts) -> Any:  # noqa: ANN401 - an estimator
@@ -151,9 +152,7 @@ def _needs_one_kind(facts: Facts) -> LazyMessage | None:
 
 
 def _needs_few_features(facts: Facts) -> LazyMessage | None:
-    if facts.problem == "mixed":
-        return LazyMessage("left_out.learned_kinds")
-    if is_unusual(facts.losses):
+    if not has_learned_prior(facts.losses):
         return LazyMessage("left_out.learned_loss")
     if facts.n_features > _MOST_LEARNED:
         sizes = {"most": _MOST_LEARNED, "features": facts.n_features}
@@ -188,8 +187,8 @@ def _needs_gaps(facts: Facts) -> LazyMessage | None:
 def _needs_learnable(facts: Facts) -> LazyMessage | None:
     """Say why no learned prior can correct a base; it is given few columns where X is wide."""
     if facts.problem == "mixed":
-        return LazyMessage("left_out.learned_kinds")
-    return LazyMessage("left_out.learned_loss") if is_unusual(facts.losses) else None
+        return LazyMessage("left_out.corrected_kinds")
+    return LazyMessage("left_out.corrected_loss") if is_unusual(facts.losses) else None
 
 
 def _needs_dense_learnable(facts: Facts) -> LazyMessage | None:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from polytask._estimator.outputs import one_by_one
 from polytask._estimator.scoring import Scoring, labelled_rows
 from polytask.data import Form
-from polytask.linear.prediction import LinearTasks
-from polytask.linear.problem import Problem
+from polytask.linear.problem import Problem, tasks_of
 from polytask.metrics.summaries import rounding, weighted_sum
 from polytask.selection.folds import Fold, MomentFold, RowFold
 from polytask.selection.judging import Path, PathFitter
@@ -72,17 +71,7 @@ def _of_moments(
 def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) -> Array:
     """Return the losses of the rows, of the training constant, and what is rounding."""
     outcomes, data = fold.test_outcomes, fold.test
-    coef, intercept = problem.original_units(W, b)
-    linear = LinearTasks(
-        coef=coef,
-        intercept=intercept,
-        slices=problem.layout.slices,
-        losses=outcomes.losses,
-        classes=outcomes.classes,
-        labels=problem.layout.columns.classes,
-        counts=problem.counts,
-        union=outcomes.union,
-    )
+    linear = tasks_of(problem, outcomes, *problem.original_units(W, b))
     targets = data.form is Form.TARGETS
     scoring = Scoring(one_by_one(linear.labels_of), linear, data.n_tasks, targets, owner)
     baseline = scoring.baseline(labelled_rows(fold.train))

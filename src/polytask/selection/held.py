@@ -92,6 +92,11 @@ class Study:
         }
         return self.data.form is not Form.TARGETS and len(kinds) == 1
 
+    @cached_property
+    def several_kinds(self) -> bool:
+        """Whether some tasks are numbers and some are classes."""
+        return len({classes is None for classes in self.outcomes.classes}) > 1
+
     def labels(self, part: Part) -> Array:
         """Return the held-out labels of a task, as in :attr:`codes`."""
         targets = self.data.form is Form.TARGETS
@@ -106,7 +111,15 @@ class Study:
         """Return for every task what the best constant of some rows predicts."""
         # A number, or the share of each class. Tasks of one quantity share it: the constant knows
         # nothing about the task.
-        return _constants(self, train)
+        data, tasks = self.data, range(self.data.n_tasks)
+        weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+        y, weight = self.codes[train], weight[train]
+        if data.form is Form.TARGETS:
+            return [_constant(self, t, y[:, t], weight) for t in tasks]
+        if self.one_quantity:
+            return [_constant(self, 0, y, weight)] * data.n_tasks
+        owners = data.row_tasks()[train]
+        return [_constant(self, t, y[owners == t], weight[owners == t]) for t in tasks]
 
 
 def digest_of(splits: Sequence[tuple[Rows, Rows]]) -> str:
@@ -138,54 +151,46 @@ def held_out(study: Study, model: Any, train: Rows, test: Rows) -> list[tuple[in
     rows = study.part(test)
     predicted = np.asarray(model.predict(rows))
     probabilities = _probabilities(study, model, rows)
-    constants = study.constants(train)
-    return [
-        (part.task, _one(study, part, predicted, probabilities, constants[part.task]))
-        for part in parts_of(study, test)
-    ]
+    constants, targets = study.constants(train), study.data.form is Form.TARGETS
+    found = []
+    for part in parts_of(study, test):
+        classes = study.classes(part.task)
+        values = predicted[(part.places, part.task) if targets else part.places]
+        chances = None
+        if classes is not None and probabilities is not None:
+            chances = probabilities(part.task, part.places, classes)
+        values = values.astype(float) if classes is None else _codes(values, classes)
+        held = _held(study, part, values, chances, constants[part.task])
+        found.append((part.task, held))
+    return found
 
 
 def constant_parts(study: Study) -> list[tuple[int, HeldOut]]:
     """Return all labels as if they were held out, predicted by their best constant."""
     everything = np.arange(study.data.n_rows)
-    constants = study.constants(everything)
-    parts = parts_of(study, everything)
-    return [(part.task, _as_constant(study, part, constants[part.task])) for part in parts]
+    constants, found = study.constants(everything), []
+    for part in parts_of(study, everything):
+        constant, n = constants[part.task], len(part.rows)
+        numbers = study.classes(part.task) is None
+        values = np.full(n, constant if numbers else int(np.argmax(constant)))
+        chances = None if numbers else np.tile(constant, (n, 1))
+        found.append((part.task, _held(study, part, values, chances, constant)))
+    return found
 
 
-def _as_constant(study: Study, part: Part, constant: Any) -> HeldOut:  # noqa: ANN401
-    classes = study.classes(part.task)
-    n = len(part.rows)
-    weight = study.data.sample_weight
-    return HeldOut(
-        y=study.labels(part),
-        prediction=np.full(n, constant if classes is None else int(np.argmax(constant))),
-        probabilities=None if classes is None else np.tile(constant, (n, 1)),
-        classes=classes,
-        weight=None if weight is None else weight[part.rows],
-        baseline=constant,
-        loss=study.loss(part.task),
-    )
-
-
-def _one(
+def _held(
     study: Study,
     part: Part,
-    predicted: NDArray[Any],
-    probabilities: Any,  # noqa: ANN401 - see _probabilities
+    values: NDArray[Any],
+    chances: Array | None,
     constant: Any,  # noqa: ANN401 - a number or probabilities
 ) -> HeldOut:
-    targets = study.data.form is Form.TARGETS
-    classes = study.classes(part.task)
-    values = predicted[(part.places, part.task) if targets else part.places]
     weight = study.data.sample_weight
     return HeldOut(
         y=study.labels(part),
-        prediction=values.astype(float) if classes is None else _codes(values, classes),
-        probabilities=None
-        if classes is None or probabilities is None
-        else probabilities(part.task, part.places, classes),
-        classes=classes,
+        prediction=values,
+        probabilities=chances,
+        classes=study.classes(part.task),
         weight=None if weight is None else weight[part.rows],
         baseline=constant,
         loss=study.loss(part.task),
@@ -217,20 +222,6 @@ def _probabilities(study: Study, model: Any, rows: TaskData) -> Any:  # noqa: AN
         return out
 
     return take
-
-
-def _constants(study: Study, train: Rows) -> list[Any]:
-    """Return for every task what the best constant of the training rows predicts."""
-    # Tasks of one quantity share it: the constant knows nothing about the task.
-    data, tasks = study.data, range(study.data.n_tasks)
-    weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
-    y, weight = study.codes[train], weight[train]
-    if data.form is Form.TARGETS:
-        return [_constant(study, t, y[:, t], weight) for t in tasks]
-    if study.one_quantity:
-        return [_constant(study, 0, y, weight)] * data.n_tasks
-    owners = data.row_tasks()[train]
-    return [_constant(study, t, y[owners == t], weight[owners == t]) for t in tasks]
 
 
 def _constant(study: Study, task: int, y: Array, weight: Array) -> Any:  # noqa: ANN401

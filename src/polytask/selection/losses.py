@@ -24,6 +24,13 @@ def is_unusual(loss: object) -> bool:
     return name_of(loss) not in _USUAL
 
 
+def has_learned_prior(loss: object) -> bool:
+    """Say whether a prior of coefficients can be learned for a loss, or for all of several."""
+    if isinstance(loss, Mapping):
+        return all(map(has_learned_prior, loss.values()))
+    return name_of(loss) in _USUAL or of_means(loss)
+
+
 def of_means(loss: object) -> bool:
     """Say whether a loss has a logarithmic link, for which scikit-learn has models."""
     if isinstance(loss, Mapping) or not is_unusual(loss):

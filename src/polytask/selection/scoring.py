@@ -15,8 +15,7 @@ from polytask.data import Form
 from polytask.datafits import TaskStatistics
 from polytask.datafits.base import moments_times
 from polytask.linear.datafit import Moments
-from polytask.linear.prediction import LinearTasks
-from polytask.linear.problem import Problem, held_out
+from polytask.linear.problem import Problem, held_out, tasks_of
 from polytask.metrics import r2
 from polytask.selection.folds import Fold, MomentFold, RowFold
 
@@ -175,17 +174,7 @@ def _averaged(
     rows = [fold.test.X[part.rows] for part in parts]
 
     def score(W: Array, intercept: Array) -> float:
-        coef, b = problem.original_units(W, intercept)
-        linear = LinearTasks(
-            coef=coef,
-            intercept=b,
-            slices=problem.layout.slices,
-            losses=outcomes.losses,
-            classes=outcomes.classes,
-            labels=problem.layout.columns.classes,
-            counts=problem.counts,
-            union=outcomes.union,
-        )
+        linear = tasks_of(problem, outcomes, *problem.original_units(W, intercept))
         scores = [
             float(metric(p.y, linear.labels_of(X, p.task), *([p.weight] if weighted else [])))
             for p, X in zip(parts, rows, strict=True)

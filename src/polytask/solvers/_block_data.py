@@ -231,7 +231,7 @@ class SampleData(SharedData):
         """Weighted target means."""
         return np.asarray(self.share @ self.y)
 
-    def lean(self, W: Array, index: Index) -> Array:
+    def mean_residual(self, W: Array, index: Index) -> Array:
         """Return the pull on the misfit of the means, shape (1, n_columns) or (1, 0)."""
         if not self.pull.size:
             return np.zeros((1, 0))
@@ -348,7 +348,7 @@ _BLOCK = 48
 
 
 @dataclass(frozen=True, eq=False)
-class Beside:
+class QuadraticTerms:
     """Quadratic terms beside the data and the penalty of rows."""
 
     # Shapes: coupling (n_columns, n_columns).
@@ -357,7 +357,7 @@ class Beside:
     coupling: Array
 
     @cached_property
-    def reach(self) -> float:
+    def spectral_bound(self) -> float:
         """Largest eigenvalue of the coupling."""
         return float(np.linalg.eigvalsh(self.coupling)[-1]) if self.coupling.size else 0.0
 
@@ -376,15 +376,15 @@ class Rows:
     mean: Array
     scale: Array
     pull: Array
-    beside: Beside
+    quadratic: QuadraticTerms
     kernel: RowKernel
 
     @property
     def arguments(self) -> tuple[Any, ...]:
         """What the compiled sweeps take last."""
         common = self.curvature, self.scale, self.mean, self.pull
-        beside, kernel = self.beside, self.kernel
-        further = beside.ridge, beside.coupling, beside.reach
+        quadratic, kernel = self.quadratic, self.kernel
+        further = quadratic.ridge, quadratic.coupling, quadratic.spectral_bound
         return *common, *further, kernel.limits.arrays, kernel.parameters, kernel.prox
 
 
@@ -411,11 +411,11 @@ class Engine(ABC):
 
     def smooth_slope(self) -> Array:
         """Return minus the gradient of the data term and of the coupling, of the shape of W."""
-        return np.asarray(self.slope() - self.rows.beside.gradient(self.W))
+        return np.asarray(self.slope() - self.rows.quadratic.gradient(self.W))
 
     def smooth_change(self, before: list[Array]) -> float:
         """Return by how much the data term and the coupling have grown."""
-        pushed = self.rows.beside.gradient(before[0] + self.W)
+        pushed = self.rows.quadratic.gradient(before[0] + self.W)
         coupled = 0.5 * float(np.sum(pushed * (self.W - before[0])))
         return self.change(before) + coupled
 
@@ -466,7 +466,7 @@ class DenseEngine(Engine):
     ) -> None:
         self.columns, self.rows = columns, rows
         self.W = W
-        self.parts = [data.targets - columns.T @ W, data.lean(W, index)]
+        self.parts = [data.targets - columns.T @ W, data.mean_residual(W, index)]
 
     @cached_property
     def _grams(self) -> Array:
@@ -497,10 +497,10 @@ class DenseEngine(Engine):
 
     def slope(self) -> Array:
         """Return minus the gradient."""
-        residual, lean = self.parts
+        residual, mean_residual = self.parts
         slope = self.rows.scale * (self.columns @ residual)
-        if lean.size:
-            slope += np.multiply.outer(self.rows.mean, lean[0])
+        if mean_residual.size:
+            slope += np.multiply.outer(self.rows.mean, mean_residual[0])
         return np.asarray(slope)
 
 
@@ -520,7 +520,7 @@ class SparseEngine(Engine):
         self.W = W
         residual = np.ascontiguousarray(data.targets - self.stored.T @ W)
         shift, level = self.centre @ W, data.root @ residual
-        self.parts = [residual, shift[None, :], level[None, :], data.lean(W, index)]
+        self.parts = [residual, shift[None, :], level[None, :], data.mean_residual(W, index)]
         starts = self.stored.indptr.astype(np.int32, copy=False)
         positions = self.stored.indices.astype(np.int32, copy=False)
         self.entries = starts, positions, self.stored.data
@@ -534,25 +534,28 @@ class SparseEngine(Engine):
 
     def change(self, before: list[Array]) -> float:
         """Return by how much the data term has grown."""
-        (old, old_shift, old_level, old_lean), (now, shift, level, lean) = before[1:], self.parts
+        (old, old_shift, old_level, old_mean_residual), (now, shift, level, mean_residual) = (
+            before[1:],
+            self.parts,
+        )
         squares = ((now - old) * (now + old)).sum(axis=0)
         # |A + r s'|^2 with |r| = 1, column by column.
         squares += 2 * (level * shift - old_level * old_shift)[0]
         squares += ((shift - old_shift) * (shift + old_shift))[0]
         pulled = 0.0
-        if lean.size:
+        if mean_residual.size:
             misfit = self.rows.mean @ (before[0] - self.W)
-            pulled = float(misfit @ (lean + old_lean)[0])
+            pulled = float(misfit @ (mean_residual + old_mean_residual)[0])
         return 0.5 * (float(squares @ self.rows.scale) + pulled)
 
     def slope(self) -> Array:
         """Return minus the gradient."""
-        residual, shift, level, lean = self.parts
+        residual, shift, level, mean_residual = self.parts
         slope = self.stored @ residual + np.multiply.outer(self.first, shift[0])
         slope -= np.multiply.outer(self.centre, level[0] + shift[0])
         slope *= self.rows.scale
-        if lean.size:
-            slope += np.multiply.outer(self.rows.mean, lean[0])
+        if mean_residual.size:
+            slope += np.multiply.outer(self.rows.mean, mean_residual[0])
         return np.asarray(slope)
 
 

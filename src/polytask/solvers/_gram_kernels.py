@@ -16,13 +16,13 @@ def sweep_gram(
     second: Array,
     mean: Array,
     scale: Array,
-    held: Array,
+    mean_weight: Array,
     curvature: Array,
     strengths: Array,
     lower: Array,
     upper: Array,
     coupling: Array,
-    reach: Array,
+    spectral_bound: Array,
     W: Array,
     norms: Array,
     misfit: Array,
@@ -37,11 +37,22 @@ def sweep_gram(
         k, m = (j if strengths.shape[0] > 1 else 0), (j if lower.shape[0] > 1 else 0)
         entry, group, ridge = strengths[k, 0], strengths[k, 1], strengths[k, 2]
         low, high = (lower[m], upper[m]) if lower.shape[0] > 0 else (none, none)
-        w, bend = W[j], curvature[j]
+        w, row_curvature = W[j], curvature[j]
         for t in range(n_tasks):
-            v[t] = u[t, j] + (bend[t] - ridge) * w[t]
+            v[t] = u[t, j] + (row_curvature[t] - ridge) * w[t]
         norm = coupled_row(
-            v, w, bend, entry, group, low, high, coupling, reach, norms[j], new, work
+            v,
+            w,
+            row_curvature,
+            entry,
+            group,
+            low,
+            high,
+            coupling,
+            spectral_bound,
+            norms[j],
+            new,
+            work,
         )
         if norm == 0.0 and norms[j] == 0.0:
             continue
@@ -50,14 +61,14 @@ def sweep_gram(
             change = new[t] - w[t]
             if change == 0.0:
                 continue
-            moved += ((bend[t] + reach[t]) * change) ** 2
+            moved += ((row_curvature[t] + spectral_bound[t]) * change) ** 2
             w[t] = new[t]
             misfit[t] -= change * mean[t, j]
             row, slopes, pull = second[t, j], u[t], change * scale[t]
             for k in range(d):
                 slopes[k] -= pull * row[k]
-            if held[t] > 0.0:
-                about, pull = mean[t], change * held[t] * mean[t, j]
+            if mean_weight[t] > 0.0:
+                about, pull = mean[t], change * mean_weight[t] * mean[t, j]
                 for k in range(d):
                     slopes[k] -= pull * about[k]
         norms[j] = norm
@@ -109,13 +120,13 @@ def sweep_gram_often(
     second: Array,
     mean: Array,
     scale: Array,
-    held: Array,
+    mean_weight: Array,
     curvature: Array,
     strengths: Array,
     lower: Array,
     upper: Array,
     coupling: Array,
-    reach: Array,
+    spectral_bound: Array,
     W: Array,
     norms: Array,
     misfit: Array,
@@ -129,8 +140,8 @@ def sweep_gram_often(
     for k in range(times):
         before[:] = misfit
         violation = sweep_gram(
-            active, second, mean, scale, held, curvature, strengths, lower, upper, coupling,
-            reach, W, norms, misfit, u,
+            active, second, mean, scale, mean_weight, curvature, strengths, lower, upper, coupling,
+            spectral_bound, W, norms, misfit, u,
         )  # fmt: skip
         for t in range(before.size):
             b[t] += follow[t] * (misfit[t] - before[t])

@@ -41,14 +41,14 @@ def sweep_block(
     pull: Any,  # noqa: ANN401
     ridge: float,
     coupling: Any,  # noqa: ANN401
-    reach: float,
+    spectral_bound: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
     """Minimise over each row of a block in turn."""
     # Shapes: gram (m, m), slope (m, n_columns), W (m, n_columns), moved (m, n_columns), curvature
-    # (m,), scale (n_columns,), mean, pull (m,), coupling, reach (n_columns, n_columns).
+    # (m,), scale (n_columns,), mean, pull (m,), coupling, spectral_bound (n_columns, n_columns).
     m, columns = W.shape
     row = np.empty(columns)
     # What rows before have changed, and by how much that lowers the pull.
@@ -67,13 +67,21 @@ def sweep_block(
             row[t] -= mean[j] * drawn[t]
         if coupling.size > 0:
             square = coupled_move(
-                row, W, j, curvature[j], ridge, coupling, reach, limits, (parameters, prox)
+                row,
+                W,
+                j,
+                curvature[j],
+                ridge,
+                coupling,
+                spectral_bound,
+                limits,
+                (parameters, prox),
             )
         else:
             square = move(row, W, j, curvature[j], ridge, alike, limits, (parameters, prox))
         if square == 0.0:
             continue
-        total += (curvature[j] + reach) * square
+        total += (curvature[j] + spectral_bound) * square
         moved[j] = row
         if pull.shape[0] > 0:
             drawn += pulled(pull, row, mean[j])
@@ -137,7 +145,7 @@ def sweep_gram(
     pull: Any,  # noqa: ANN401
     ridge: float,
     coupling: Any,  # noqa: ANN401
-    reach: float,
+    spectral_bound: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
@@ -165,7 +173,7 @@ def sweep_gram(
                 pull,
                 ridge,
                 coupling,
-                reach,
+                spectral_bound,
                 part_of(limits, start, stop),
                 parameters,
                 prox,

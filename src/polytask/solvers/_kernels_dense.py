@@ -28,7 +28,7 @@ def sweep_dense(
     features: Any,  # noqa: ANN401 - arrays of numba
     grams: Any,  # noqa: ANN401
     residual: Any,  # noqa: ANN401
-    lean: Any,  # noqa: ANN401
+    mean_residual: Any,  # noqa: ANN401
     W: Any,  # noqa: ANN401
     curvature: Any,  # noqa: ANN401
     scale: Any,  # noqa: ANN401
@@ -36,13 +36,13 @@ def sweep_dense(
     pull: Any,  # noqa: ANN401
     ridge: float,
     coupling: Any,  # noqa: ANN401
-    reach: float,
+    spectral_bound: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
     """Sweep over all rows, block by block, with the residuals of a dense design."""
-    # Shapes: features (s, n), grams (n_blocks, m, m), residual (n, n_columns), lean (1,
+    # Shapes: features (s, n), grams (n_blocks, m, m), residual (n, n_columns), mean_residual (1,
     # n_columns).
     s, columns = W.shape
     size = grams.shape[1]
@@ -58,7 +58,7 @@ def sweep_dense(
             for t in range(columns):
                 slope[j, t] *= scale[t]
                 if pull.shape[0] > 0:
-                    slope[j, t] += mean[start + j] * lean[0, t]
+                    slope[j, t] += mean[start + j] * mean_residual[0, t]
         moved = np.empty((m, columns))
         gained = sweep_block(
             grams[b, :m, :m].copy(),
@@ -71,7 +71,7 @@ def sweep_dense(
             pull,
             ridge,
             coupling,
-            reach,
+            spectral_bound,
             part_of(limits, start, stop),
             parameters,
             prox,
@@ -82,5 +82,5 @@ def sweep_dense(
         np.dot(part.T, moved, product)
         residual -= product
         if pull.shape[0] > 0:
-            lean -= np.dot(np.dot(mean[start:stop].reshape(1, m), moved), pull)
+            mean_residual -= np.dot(np.dot(mean[start:stop].reshape(1, m), moved), pull)
     return total

@@ -12,7 +12,7 @@ from polytask.penalties.row_kernels import ROW_PROX, limited_prox, part_of_compi
 MATRIX = types.float64[:, ::1]
 VECTOR = types.float64[::1]
 PROX = types.FunctionType(ROW_PROX)
-# What a sweep takes beside data and penalty: pull, ridge, coupling and reach.
+# What a sweep takes beside data and penalty: pull, ridge, coupling and spectral_bound.
 BESIDE = (MATRIX, types.float64, MATRIX, types.float64)
 # Steps for a row whose entries are coupled, and the share of the first one, squared, to end at.
 _INNER_STEPS = 20
@@ -59,20 +59,20 @@ def coupled_move(
     curvature: float,
     ridge: float,
     coupling: Any,  # noqa: ANN401
-    reach: float,
+    spectral_bound: float,
     limits: Any,  # noqa: ANN401
     kernel: Any,  # noqa: ANN401
 ) -> float:
     """Do as `move` beside a coupling of largest eigenvalue `reach`, by a few proximal steps."""
     # They cost nothing that grows with the data.
-    step = 1.0 / (curvature + reach)
+    step = 1.0 / (curvature + spectral_bound)
     shrink = 1.0 / (1.0 + step * ridge)
     aim, now, first = row.copy(), W[j].copy(), 0.0
     for t in range(row.size):
         aim[t] += curvature * now[t]
     for _ in range(_INNER_STEPS):
         for t in range(row.size):
-            pushed = aim[t] + reach * now[t]
+            pushed = aim[t] + spectral_bound * now[t]
             for s in range(row.size):
                 pushed -= coupling[t, s] * now[s]
             row[t] = step * shrink * pushed

@@ -62,7 +62,7 @@ def sweep_sparse(
     residual: Any,  # noqa: ANN401
     shift: Any,  # noqa: ANN401
     level: Any,  # noqa: ANN401
-    lean: Any,  # noqa: ANN401
+    mean_residual: Any,  # noqa: ANN401
     W: Any,  # noqa: ANN401
     curvature: Any,  # noqa: ANN401
     scale: Any,  # noqa: ANN401
@@ -70,13 +70,13 @@ def sweep_sparse(
     pull: Any,  # noqa: ANN401
     ridge: float,
     coupling: Any,  # noqa: ANN401
-    reach: float,
+    spectral_bound: float,
     limits: Any,  # noqa: ANN401
     parameters: Any,  # noqa: ANN401
     prox: Any,  # noqa: ANN401
 ) -> float:
     """Minimise over each row in turn, with the residuals of a sparse design."""
-    # Shapes: first, centre (s,), lean (1, n_columns).
+    # Shapes: first, centre (s,), mean_residual (1, n_columns).
     s, columns = W.shape
     row = np.empty(columns)
     alike = limits[0].size == 0 and limits[1].size == 0
@@ -90,19 +90,27 @@ def sweep_sparse(
         _gather(row, stored, residual)
         row *= scale
         if pull.shape[0] > 0:
-            row += mean[j] * lean[0]
+            row += mean[j] * mean_residual[0]
         if coupling.size > 0:
             square = coupled_move(
-                row, W, j, curvature[j], ridge, coupling, reach, limits, (parameters, prox)
+                row,
+                W,
+                j,
+                curvature[j],
+                ridge,
+                coupling,
+                spectral_bound,
+                limits,
+                (parameters, prox),
             )
         else:
             square = move(row, W, j, curvature[j], ridge, alike, limits, (parameters, prox))
         if square == 0.0:
             continue
-        total += (curvature[j] + reach) * square
+        total += (curvature[j] + spectral_bound) * square
         shift[0] += centre[j] * row
         level[0] -= first[j] * row
         _scatter(row, stored, residual)
         if pull.shape[0] > 0:
-            lean[0] -= pulled(pull, row, mean[j])
+            mean_residual[0] -= pulled(pull, row, mean[j])
     return total

@@ -73,8 +73,8 @@ class RowsEngine:
         """Allocate nothing but the bookkeeping: features are gathered as they are needed."""
         d, columns = self.datafit.shape
         self.offsets = np.ascontiguousarray(self.design.offsets, dtype=np.intp)
-        self.held = float(self.datafit.intercepts.held)
-        self.reach = self.terms.reach(columns)
+        self.pull = float(self.datafit.intercepts.held)
+        self.spectral_bound = self.terms.spectral_bound(columns)
         self.place = np.full(d, -1, dtype=np.intp)
         self.owners = np.zeros(0, dtype=np.intp)
         self.X = np.zeros((0, int(self.offsets[-1])), dtype=self.dtype)
@@ -124,7 +124,7 @@ class RowsEngine:
 
     def _fill(self, features: Index, rows: Array) -> None:
         self.design.features.gather(features, rows, kernels.gather)
-        if self.held == 0.0:
+        if self.pull == 0.0:
             # A free intercept makes up for any shift of a feature within a task.
             kernels.centre(rows, self.offsets, self.block.weight)
         if self.plain:
@@ -133,7 +133,7 @@ class RowsEngine:
     @cached_property
     def plain(self) -> bool:
         """Whether scaled rows make every curvature 1 and every mean 0."""
-        return self.datafit.is_quadratic and self.held in (0.0, np.inf)
+        return self.datafit.is_quadratic and self.pull in (0.0, np.inf)
 
     @cached_property
     def root(self) -> Array:
@@ -144,7 +144,7 @@ class RowsEngine:
         h = self.reference
         total = self.design.collect(h)
         kernels.moments(
-            self.X[part], self.offsets, h, total, self.held, self.mean[part], self.curvature[part]
+            self.X[part], self.offsets, h, total, self.pull, self.mean[part], self.curvature[part]
         )
         self.curvature[part] += self.terms.of(self.owners[part], 2)[:, None]
 
@@ -184,7 +184,7 @@ class RowsEngine:
                 self.terms.strengths,
                 *self.terms.limits.arrays[1:],
                 self.terms.coupling,
-                self.reach,
+                self.spectral_bound,
                 self.W,
                 self.norms,
                 self.b,
@@ -268,10 +268,10 @@ class GramEngine:
         s = self.datafit.statistics
         self.second = np.ascontiguousarray(s.second)
         self.mean = np.ascontiguousarray(s.x_mean.T)
-        self.held = np.ascontiguousarray(s.scale * self.datafit.mean_share)
+        self.mean_weight = np.ascontiguousarray(s.scale * self.datafit.mean_share)
         ridge = self.terms.strengths[:, 2:]
         self.curvature = np.ascontiguousarray(self.datafit.diagonal + ridge)
-        self.reach = self.terms.reach(self.datafit.shape[1])
+        self.spectral_bound = self.terms.spectral_bound(self.datafit.shape[1])
         # How far a task's own intercept follows its misfit.
         self.follow = 1.0 - self.datafit.mean_share
 
@@ -296,12 +296,12 @@ class GramEngine:
             self.second,
             self.mean,
             self.datafit.statistics.scale,
-            self.held,
+            self.mean_weight,
             self.curvature,
             self.terms.strengths,
             *self.terms.limits.arrays[1:],
             self.terms.coupling,
-            self.reach,
+            self.spectral_bound,
             self.W,
             self.norms,
             self.misfit,

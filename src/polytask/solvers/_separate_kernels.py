@@ -116,32 +116,32 @@ def coupled_row(
     lower: Array,
     upper: Array,
     coupling: Array,
-    reach: Array,
+    spectral_bound: Array,
     old: float,
     out: Array,
     work: Array,
 ) -> float:
     """Write the best row to `out` and return its norm; `w` is the present one."""
-    # As `best_row`, with ``w' coupling w / 2`` besides. `reach` is a diagonal no smaller than the
-    # coupling: proximal steps in the metric h + reach, a few of them, which cost nothing that
-    # grows with the rows of the data. `work` is (4, n_tasks).
+    # As `best_row`, with ``w' coupling w / 2`` besides. `spectral_bound` is a diagonal no smaller
+    # than the coupling: proximal steps in the metric h + spectral_bound, a few of them, which cost
+    # nothing that grows with the rows of the data. `work` is (4, n_tasks).
     if coupling.size == 0:
         return float(best_row(v, h, entry, group, lower, upper, old, out))
-    pushed, bend, new, before = work[0], work[1], work[2], work[3]
+    pushed, row_curvature, new, before = work[0], work[1], work[2], work[3]
     for t in range(v.size):
-        bend[t], out[t] = h[t] + reach[t], w[t]
+        row_curvature[t], out[t] = h[t] + spectral_bound[t], w[t]
     norm, first = old, 0.0
     for _ in range(_INNER_STEPS):
         for t in range(v.size):
             total = 0.0
             for s in range(v.size):
                 total += coupling[t, s] * out[s]
-            pushed[t] = v[t] - total + reach[t] * out[t]
+            pushed[t] = v[t] - total + spectral_bound[t] * out[t]
             before[t] = out[t]
-        norm = best_row(pushed, bend, entry, group, lower, upper, norm, new)
+        norm = best_row(pushed, row_curvature, entry, group, lower, upper, norm, new)
         moved = 0.0
         for t in range(v.size):
-            moved += (bend[t] * (new[t] - before[t])) ** 2
+            moved += (row_curvature[t] * (new[t] - before[t])) ** 2
             out[t] = new[t]
         first = max(first, moved)
         if moved <= _INNER_SHARE * first:
@@ -162,7 +162,7 @@ def sweep_rows(
     lower: Array,
     upper: Array,
     coupling: Array,
-    reach: Array,
+    spectral_bound: Array,
     W: Array,
     norms: Array,
     b: Array,
@@ -179,15 +179,26 @@ def sweep_rows(
         k, m = (j if strengths.shape[0] > 1 else 0), (j if lower.shape[0] > 1 else 0)
         entry, group, ridge = strengths[k, 0], strengths[k, 1], strengths[k, 2]
         low, high = (lower[m], upper[m]) if lower.shape[0] > 0 else (none, none)
-        w, bend = W[p], curvature[p]
+        w, row_curvature = W[p], curvature[p]
         for t in range(n_tasks):
             x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
             dot = 0.0
             for i in range(x.size):
                 dot += x[i] * slopes[i]
-            v[t] = dot + (bend[t] - ridge) * w[t]
+            v[t] = dot + (row_curvature[t] - ridge) * w[t]
         norm = coupled_row(
-            v, w, bend, entry, group, low, high, coupling, reach, norms[p], new, work
+            v,
+            w,
+            row_curvature,
+            entry,
+            group,
+            low,
+            high,
+            coupling,
+            spectral_bound,
+            norms[p],
+            new,
+            work,
         )
         if norm == 0.0 and norms[p] == 0.0:
             continue
@@ -196,17 +207,17 @@ def sweep_rows(
             change = new[t] - w[t]
             if change == 0.0:
                 continue
-            moved += ((bend[t] + reach[t]) * change) ** 2
+            moved += ((row_curvature[t] + spectral_bound[t]) * change) ** 2
             w[t] = new[t]
             x, slopes = X[p, offsets[t] : offsets[t + 1]], u[offsets[t] : offsets[t + 1]]
             if plain:
                 for i in range(x.size):
                     slopes[i] -= change * x[i]
                 continue
-            centre, bends = mean[p, t], h[offsets[t] : offsets[t + 1]]
+            centre, curvatures = mean[p, t], h[offsets[t] : offsets[t + 1]]
             b[t] -= change * centre
             for i in range(x.size):
-                slopes[i] -= change * bends[i] * (x[i] - centre)
+                slopes[i] -= change * curvatures[i] * (x[i] - centre)
         norms[p] = norm
         worst = max(worst, moved)
     return float(np.sqrt(worst))
@@ -246,29 +257,29 @@ def moments(
     offsets: Index,
     h: Array,
     total: Array,
-    held: float,
+    pull: float,
     mean: Array,
     curvature: Array,
 ) -> None:
     """Fill `mean` and `curvature`, see `sweep_rows`; `total` is the sum of h over each task."""
-    # An intercept that is held by a curvature takes total / (total + held) of the mean away.
+    # An intercept that a curvature pulls takes total / (total + pull) of the mean away.
     for p in range(X.shape[0]):
         for t in range(offsets.size - 1):
-            x, bends = X[p, offsets[t] : offsets[t + 1]], h[offsets[t] : offsets[t + 1]]
+            x, curvatures = X[p, offsets[t] : offsets[t + 1]], h[offsets[t] : offsets[t + 1]]
             first, plain = 0.0, 0.0
             for i in range(x.size):
-                first += bends[i] * x[i]
-                plain += bends[i] * x[i] * x[i]
+                first += curvatures[i] * x[i]
+                plain += curvatures[i] * x[i] * x[i]
             mean[p, t], curvature[p, t] = 0.0, 0.0
             if not total[t] > 0.0:
                 continue
             average, share = first / total[t], 1.0
-            if held > 0.0:
-                share = total[t] / (total[t] + held)
+            if pull > 0.0:
+                share = total[t] / (total[t] + pull)
             mean[p, t] = share * average
             # About the mean first: the difference of large squares would be rounding.
             about = 0.0
             for i in range(x.size):
-                about += bends[i] * (x[i] - average) ** 2
+                about += curvatures[i] * (x[i] - average) ** 2
             whole = about + (1.0 - share) * total[t] * average**2
             curvature[p, t] = whole if whole > 1e-13 * plain else 0.0

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask.datafits.base import Array
 from polytask.penalties import CompiledRows, Penalty, Quadratic, Smooth, Sum
 from polytask.penalties.adapted import Term
-from polytask.penalties.base import ALIKE, RowLimits
+from polytask.penalties.base import NO_LIMITS, RowLimits
 from polytask.penalties.decomposition import Ridged, Split
 
 # Share of the largest entry that is rounding in another.
@@ -47,7 +47,7 @@ class LimitedTerms:
 
     terms: RowTerms
     ridge: float = 0.0
-    limits: RowLimits = ALIKE
+    limits: RowLimits = NO_LIMITS
     coupling: Array = field(default_factory=lambda: np.zeros((0, 0)))
 
     @property
@@ -57,7 +57,7 @@ class LimitedTerms:
         some = weight[(weight > 0) & (weight < np.inf)]
         return self.terms.strength * float(some.min(initial=1.0) if some.size else 1.0)
 
-    def reach(self, n_columns: int) -> Array:
+    def spectral_bound(self, n_columns: int) -> Array:
         """Return a diagonal that is no smaller than the coupling, shape (n_columns,)."""
         if not self.coupling.size:
             return np.zeros(n_columns)
@@ -124,8 +124,8 @@ class LimitedTerms:
         _, lower, upper = self.limits.arrays
         if not lower.size:
             return gradient
-        held = ((gradient > 0) & (lower == 0)) | ((gradient < 0) & (upper == 0))
-        return np.where(held, 0.0, gradient)
+        blocked = ((gradient > 0) & (lower == 0)) | ((gradient < 0) & (upper == 0))
+        return np.where(blocked, 0.0, gradient)
 
 
 def coupling_of(smooth: Smooth | None, n_columns: int) -> Array | None:
@@ -158,13 +158,13 @@ def limited_terms(penalty: Any) -> LimitedTerms | None:  # noqa: ANN401 - the pa
     terms = plain_terms(penalty)
     if terms is None:
         return None
-    return LimitedTerms(terms, 0.0, penalty.limits if isinstance(penalty, Term) else ALIKE)
+    return LimitedTerms(terms, 0.0, penalty.limits if isinstance(penalty, Term) else NO_LIMITS)
 
 
 def row_terms(penalty: Any) -> RowTerms | None:  # noqa: ANN401
     """Return the strengths of a penalty whose rows are alike, None for one of another kind."""
     found = limited_terms(penalty)
-    if found is None or found.limits is not ALIKE:
+    if found is None or found.limits is not NO_LIMITS:
         return None
     return replace(found.terms, ridge=found.terms.ridge + found.ridge)
 

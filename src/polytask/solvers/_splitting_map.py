@@ -143,15 +143,15 @@ class SmoothSide(Side):
 
 # Power iterations for the size of each task's rows, and by how much they may fall short.
 _MOST_POWERS = 60
-_SETTLED = 1e-3
+_CONVERGED = 1e-3
 _ROWS_SHORTFALL = 1.05
 # Coefficients are expected to move predictions by so many times the spread of the targets.
-_REACH = 2.0
+_SPREADS = 2.0
 # A step of this share of what the sizes of the variables suggest was fastest.
 _SHARE = 0.4
 
 
-class KinkedSide(Side):
+class NonsmoothSide(Side):
     """A datafit some of whose losses have kinks."""
 
     # Their dual variables u are the derivatives of the losses, each within its bounds. The
@@ -190,7 +190,7 @@ class KinkedSide(Side):
             slope = self.adjoint(self.forward(W / length, b / length))
             W, b, last = slope.W, slope.b, found
             found = np.sqrt(np.sum(W * W, axis=0) + b * b)
-            if np.all(np.abs(found - last) <= _SETTLED * found):
+            if np.all(np.abs(found - last) <= _CONVERGED * found):
                 break
         return _ROWS_SHORTFALL * found
 
@@ -236,7 +236,7 @@ class KinkedSide(Side):
         dual = float(np.sqrt(self.rows.weight @ (u * u)))
         if primal > 0 and dual > 0:
             return _SHARE * primal / (dual * float(np.sqrt(self.largest)))
-        return _REACH * _SHARE * (self.datafit.spread or 1.0) / self.largest
+        return _SPREADS * _SHARE * (self.datafit.spread or 1.0) / self.largest
 
     def evaluate(self, W: Array, b: Array, u: Array) -> Evaluation:
         """Evaluate at W with the gradient of a feasible dual point near u."""
@@ -290,17 +290,17 @@ class Steps:
     def __init__(
         self,
         side: Side,
-        curved: Smooth | None,
+        smooth: Smooth | None,
         first: Proximable | None,
         others: tuple[Proximable | Composed, ...],
         shape: tuple[int, int],
     ) -> None:
         self.side = side
-        self.curved = curved
+        self.smooth = smooth
         self.first = first
         self.others = others
         self.zero = np.zeros(shape)
-        self.curvature = side.curvature + (0.0 if curved is None else curved.curvature())
+        self.curvature = side.curvature + (0.0 if smooth is None else smooth.curvature())
         self.use(side.balanced_step(self.zero, *side.start(None, None)) or np.inf)
 
     def use(self, step: float) -> None:
@@ -345,7 +345,7 @@ class Steps:
         W = z if self.first is None else np.asarray(self.first.prox(z, s))
         b = side.best_intercepts(zb, s)
         slope = side.slope(W, b)
-        gradient = slope.W if self.curved is None else slope.W + self.curved.gradient(W)
+        gradient = slope.W if self.smooth is None else slope.W + self.smooth.gradient(W)
         middle = 2 * W - z - s * (gradient + self.pulled(duals) + pull)
         middle_b = 2 * b - zb - s * (slope.b + pull_b)
         found = [
@@ -397,7 +397,7 @@ _FAR = 100.0
 # Where so many steps have not shortened by more than this, the states move along a face on which
 # no combination gets further than they are: plain steps, first few, lead to its end.
 _LOOK, _LEAST = 50, 0.95
-_REST, _MOST_REST = 20, 80
+_PAUSE, _LONGEST_PAUSE = 20, 80
 _SAME = 1e-3
 
 
@@ -409,7 +409,7 @@ class Extrapolated:
         self.memory = Anderson(_MEMORY)
         self.shortest = self.mark = np.inf
         self.count = self.plain = 0
-        self.rest, self.reach = _REST, 1.0
+        self.pause, self.stride = _PAUSE, 1.0
 
     def next(self, now: Step) -> Step:
         """Return the next step."""
@@ -430,15 +430,15 @@ class Extrapolated:
 
     def _ahead(self, now: Step) -> Step:
         """Go on in the direction of a step as far as steps stay the same."""
-        if self.reach >= 1:
+        if self.stride >= 1:
             pairs = zip(now.plain, now.state, strict=True)
-            far = [there + self.reach * (there - here) for there, here in pairs]
+            far = [there + self.stride * (there - here) for there, here in pairs]
             new = self.steps.step_from(far)
             # On a curved path the same would lead away from the solution along a tangent.
             if float(np.linalg.norm(new.move - now.move)) <= _SAME * now.length:
-                self.reach *= 2
+                self.stride *= 2
                 return new
-        self.reach = self.reach / 4 if self.reach >= 1 else 2 * self.reach
+        self.stride = self.stride / 4 if self.stride >= 1 else 2 * self.stride
         return self.steps.step_from(now.plain)
 
     def forget(self) -> None:
@@ -446,7 +446,7 @@ class Extrapolated:
         self.memory.clear()
         self.shortest = self.mark = np.inf
         self.count = self.plain = 0
-        self.rest, self.reach = _REST, 1.0
+        self.pause, self.stride = _PAUSE, 1.0
 
     def _look(self, now: Step) -> None:
         """Rest from combining where it has led nowhere, the longer the more often."""
@@ -455,8 +455,8 @@ class Extrapolated:
             return
         if now.length > _LEAST * self.mark:
             self.memory.clear()
-            self.plain = self.rest
-            self.rest = min(2 * self.rest, _MOST_REST)
+            self.plain = self.pause
+            self.pause = min(2 * self.pause, _LONGEST_PAUSE)
         else:
-            self.rest = _REST
+            self.pause = _PAUSE
         self.mark = now.length

@@ -32,7 +32,7 @@ _SHIFT = 1e-12
 _LENGTHS = (1.0, 0.5, 0.2, 0.04)
 
 
-class Leaps:
+class NewtonSteps:
     """When Newton's method is worth its price, and the points that it proposes."""
 
     def __init__(self, engine: Engine, terms: RowTerms | None, early: bool) -> None:
@@ -87,9 +87,9 @@ class _Form(ABC):
         """Return the inverse of factor * inner products + diag(diagonal)."""
 
     @abstractmethod
-    def state(self, W: Array, change: Array, lean: Array) -> list[Array]:
+    def state(self, W: Array, change: Array, mean_residual: Array) -> list[Array]:
         """Return the state of the engine at W, after a change of the support."""
-        # `lean` is what the change adds to the pull on the misfit of the means.
+        # `mean_residual` is what the change adds to the pull on the misfit of the means.
 
 
 class _GramForm(_Form):
@@ -108,11 +108,14 @@ class _GramForm(_Form):
         """Return the inverse from a Cholesky factorisation."""
         return _inverse(factor * self.own, diagonal)
 
-    def state(self, W: Array, change: Array, lean: Array) -> list[Array]:
+    def state(self, W: Array, change: Array, mean_residual: Array) -> list[Array]:
         """Return W and minus the gradient."""
         rows = self.engine.rows
         slope = self.engine.slope() - (self.gram @ change) * rows.scale
-        return [W, slope + np.multiply.outer(rows.mean, lean) if lean.size else slope]
+        return [
+            W,
+            slope + np.multiply.outer(rows.mean, mean_residual) if mean_residual.size else slope,
+        ]
 
 
 class _DenseForm(_Form):
@@ -139,10 +142,14 @@ class _DenseForm(_Form):
         np.einsum("ii->i", found)[...] += shrink
         return found
 
-    def state(self, W: Array, change: Array, lean: Array) -> list[Array]:
+    def state(self, W: Array, change: Array, mean_residual: Array) -> list[Array]:
         """Return W, the residuals and the pull."""
         residual, old = self.engine.parts
-        return [W, residual - self.columns.T @ change, old + lean if lean.size else old]
+        return [
+            W,
+            residual - self.columns.T @ change,
+            old + mean_residual if mean_residual.size else old,
+        ]
 
 
 def _inverse(matrix: Array, diagonal: Array) -> Array:
@@ -168,7 +175,7 @@ class _Support:
         self.W = engine.W[self.index]
         self.mean = engine.rows.mean[self.index]
         norms = np.sqrt(np.einsum("ij,ij->i", self.W, self.W))[:, None]
-        self.unit, self.bend = self.W / norms, terms.group / norms
+        self.unit, self.norm_curvature = self.W / norms, terms.group / norms
         self.form = _form(engine, self.index)
         # On the kink of an entry at zero there is no curvature: it stays there.
         self.free = (self.W != 0.0) | (terms.entry == 0.0)
@@ -181,7 +188,7 @@ class _Support:
     def _hessian(self, V: Array) -> Array:
         along = np.einsum("ij,ij->i", self.unit, V)[:, None]
         product = self.form.times(V) * self.engine.rows.scale
-        product += self.bend * (V - self.unit * along) + self.terms.ridge * V
+        product += self.norm_curvature * (V - self.unit * along) + self.terms.ridge * V
         pulled = self._pull(V)
         if pulled.size:
             product += np.multiply.outer(self.mean, pulled)
@@ -210,16 +217,16 @@ class _Support:
 
     def _inverse(self) -> LinearMap:
         """Return the inverse of the Hessian for columns of equal weight and whole rows."""
-        # The Hessian is P - U D U', with P a matrix for all columns, D = diag(bend) and U the
-        # directions of the rows: its inverse is that of P and, with the formula of Sherman,
+        # The Hessian is P - U D U', with P a matrix for all columns, D = diag(norm_curvature) and
+        # U the directions of the rows: its inverse is that of P and, with the formula of Sherman,
         # Morrison and Woodbury, that of 1 / D less the entrywise product of P^-1 and U U'.
-        bend, unit = self.bend[:, 0], self.unit
+        norm_curvature, unit = self.norm_curvature[:, 0], self.unit
         scale = float(self.engine.rows.scale.mean())
-        inner = self.form.inverse(scale, bend + self.terms.ridge)
+        inner = self.form.inverse(scale, norm_curvature + self.terms.ridge)
         if self.terms.group == 0.0:
             return lambda V: np.asarray(inner @ V)
         left = inner * -(unit @ unit.T)
-        np.einsum("ii->i", left)[...] += (1.0 + _SHIFT) / bend
+        np.einsum("ii->i", left)[...] += (1.0 + _SHIFT) / norm_curvature
         factor = cho_factor(left, lower=True, overwrite_a=True, check_finite=False)
 
         def solve(V: Array) -> Array:

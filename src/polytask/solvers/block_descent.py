@@ -22,11 +22,11 @@ from polytask.penalties import (
 )
 from polytask.penalties.decomposition import Ridged
 from polytask.solvers._block_data import (
-    Beside,
     Engine,
     GramEngine,
     Index,
     MomentData,
+    QuadraticTerms,
     Rows,
     SharedData,
     residual_engine,
@@ -34,7 +34,7 @@ from polytask.solvers._block_data import (
     shared_data,
 )
 from polytask.solvers._separate_terms import coupling_of, row_terms
-from polytask.solvers._support_newton import Leaps
+from polytask.solvers._support_newton import NewtonSteps
 from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver, Status
 from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
@@ -102,12 +102,12 @@ class Pool:
         self.columns = new if old is None else self.data.joined(old, new)
 
     def engine(
-        self, index: Index, W: Array, slope: Array, beside: Beside, kernel: RowKernel
+        self, index: Index, W: Array, slope: Array, quadratic: QuadraticTerms, kernel: RowKernel
     ) -> Engine:
         """Return the engine of a working set. Shapes: W, slope (n_rows, n_columns)."""
         data = self.data
         own = data.curvature[index], data.mean[index]
-        rows = Rows(*own, data.scale, data.pull, beside, kernel.of_rows(index))
+        rows = Rows(*own, data.scale, data.pull, quadratic, kernel.of_rows(index))
         if isinstance(data, MomentData):
             return GramEngine(data.gram(index, index), rows, W, slope)
         self._prepare(index)
@@ -132,8 +132,8 @@ _DEPTHS = ((100, 20), (25, 10), (0, 5))
 _PATIENCE = 4
 _ROUNDING = 1e-15
 _FEWEST_STEPS = 3
-# Sweeps before anything else.
-_AT_FIRST = 5
+# Sweeps before anything else, with a look after each number of them.
+_AT_FIRST = (2, 3)
 # Sweeps between two steps of Newton's method.
 _BETWEEN = 5
 
@@ -153,29 +153,29 @@ class Inner:
     def __init__(
         self,
         engine: Engine,
-        rough: Any,  # noqa: ANN401 - proximable, with or without a conjugate
+        nonsmooth: Any,  # noqa: ANN401 - proximable, with or without a conjugate
         certifiable: bool,
         value: float,
         rounding: float,
         slow: bool,
     ) -> None:
         self.engine = engine
-        self.rough = rough
+        self.nonsmooth = nonsmooth
         self.conjugate: Conjugate | None = None
-        if certifiable and isinstance(rough, Conjugate):
-            self.conjugate = rough
+        if certifiable and isinstance(nonsmooth, Conjugate):
+            self.conjugate = nonsmooth
         self.value = value
         self.rounding = rounding
         self.sweeps = 0
         self._window = Anderson(_DEPTHS[0][1])
-        coupled = engine.rows.beside.coupling.size > 0
-        self._leaps = Leaps(engine, None if coupled else row_terms(rough), slow)
-        self._penalty = float(rough.value(engine.W))
+        coupled = engine.rows.quadratic.coupling.size > 0
+        self._newton = NewtonSteps(engine, None if coupled else row_terms(nonsmooth), slow)
+        self._penalty = float(nonsmooth.value(engine.W))
 
     @property
     def slow(self) -> bool:
         """Whether sweeps alone would have been slow."""
-        return self._leaps.successes > 0
+        return self._newton.successes > 0
 
     def run(self, goal: Goal) -> None:
         """Sweep until the goal is reached or nothing moves any more."""
@@ -195,19 +195,22 @@ class Inner:
 
     def _began(self, goal: Goal) -> bool:
         """Sweep a few times at one go; say if that was enough, as along a path it often is."""
-        if self.conjugate is None or goal.sweeps < _AT_FIRST:
+        if self.conjugate is None or goal.sweeps < sum(_AT_FIRST):
             return False
-        before = self.engine.state()
-        moved = self.engine.sweep(_AT_FIRST)
-        self.sweeps += _AT_FIRST
-        self._advance(before)
-        return self._solved(moved, goal)
+        for times in _AT_FIRST:
+            before = self.engine.state()
+            moved = self.engine.sweep(times)
+            self.sweeps += times
+            self._advance(before)
+            if self._solved(moved, goal):
+                return True
+        return False
 
     def _some_sweeps(self, allowed: int) -> float:
         engine, moved = self.engine, 0.0
         self._window.clear()
         depth = next(depth for sweeps, depth in _DEPTHS if self.sweeps >= sweeps)
-        depth = _BETWEEN if self._leaps.working else depth
+        depth = _BETWEEN if self._newton.working else depth
         for _ in range(min(depth, allowed)):
             last = engine.W.copy()
             moved = engine.sweep()
@@ -220,10 +223,10 @@ class Inner:
     def _onward(self, gained: float) -> float:
         """Go further than sweeps do, where that is lower; return by how much."""
         back = self.engine.state()
-        if self._leaps.due(self.sweeps):
+        if self._newton.due(self.sweeps):
             # A step of Newton's method.
-            leapt = self._moved(back, self._leaps.points())
-            self._leaps.learn(self.sweeps, leapt > gained)
+            leapt = self._moved(back, self._newton.points())
+            self._newton.learn(self.sweeps, leapt > gained)
             return leapt
         jump = self._window.combined() if self._window.count >= _FEWEST_STEPS else None
         return 0.0 if jump is None else self._moved(back, [jump])
@@ -231,7 +234,7 @@ class Inner:
     def _advance(self, before: list[Array]) -> float:
         """Bring the values up to date; return by how much the objective fell."""
         change = self.engine.smooth_change(before)
-        penalty = float(self.rough.value(self.engine.W))
+        penalty = float(self.nonsmooth.value(self.engine.W))
         gained = self._penalty - penalty - change
         self.value += change
         self._penalty = penalty
@@ -247,10 +250,9 @@ class Inner:
     def _gap(self, penalty: Conjugate) -> float:
         """Duality gap of the problem on these rows alone."""
         W, slope, value = self.engine.W, self.engine.smooth_slope(), self.value
-        c = min(1.0, penalty.feasible_scale(slope))
+        c, conjugate = penalty.scaled_conjugate(slope)
         along = float(np.vdot(slope, W))
-        data = (1.0 - c) ** 2 * value - c * along
-        return data + self._penalty + penalty.conjugate(c * slope)
+        return (1.0 - c) ** 2 * value - c * along + self._penalty + conjugate
 
     def _moved(self, back: list[Array], states: Iterable[list[Array]]) -> float:
         """Go to the first of some states that is lower, or back; return by how much."""
@@ -374,12 +376,14 @@ class _Blocks(WorkingSets):
             raise IncompatibleError("BlockDescent has no prox of one row.")
         penalty, ridge = found
         self.data = data
-        self.beside = Beside(ridge, coupling)
+        self.quadratic = QuadraticTerms(ridge, coupling)
         self.kernel = penalty.row_kernel()
         self.memory = datafit.derived(_Memory)
         self.ahead = 1.0
         stiff = data.curvature > 0
-        super().__init__(objective, np.where(stiff, data.curvature + self.beside.reach, 0.0))
+        super().__init__(
+            objective, np.where(stiff, data.curvature + self.quadratic.spectral_bound, 0.0)
+        )
 
     def violation(self, iterate: Iterate, factor: float = 1.0) -> Array:
         """Return how far rows would move if their gradients were `factor` times larger."""
@@ -387,7 +391,7 @@ class _Blocks(WorkingSets):
 
         W, gradient, kernel = np.ascontiguousarray(iterate.W), iterate.at.gradient, self.kernel
         out = np.empty(len(gradient))
-        settings = self.beside.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
+        settings = self.quadratic.ridge, kernel.limits.arrays, kernel.parameters, kernel.prox
         prox_violation(W, gradient, self.curvature, factor, *settings, out)
         return out
 
@@ -427,8 +431,8 @@ class _Blocks(WorkingSets):
     ) -> tuple[Iterate, int]:
         """Minimise over some rows, the others staying at zero."""
         W = now.W[working]
-        slope = np.ascontiguousarray(self.beside.gradient(W) - now.at.gradient[working])
-        engine = self.memory.pool.engine(working, W, slope, self.beside, self.kernel)
+        slope = np.ascontiguousarray(self.quadratic.gradient(W) - now.at.gradient[working])
+        engine = self.memory.pool.engine(working, W, slope, self.quadratic, self.kernel)
         # The dual point of these rows alone is not orthogonal to what the penalty leaves alone.
         objective = self.objective
         certifiable = objective.certifiable and objective.free is None

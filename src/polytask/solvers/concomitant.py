@@ -94,21 +94,21 @@ class ExactTasks:
     def tighten(self, sigma: Array) -> bool:
         """Let noise levels fall farther; say whether that is of any use."""
         # Shapes: sigma (n_columns,).
-        if self._share <= _LAST or not self._held(sigma).any():
+        if self._share <= _LAST or not self._at_least(sigma).any():
             return False
         self._share *= _SHRINK
         return True
 
-    def _held(self, sigma: Array) -> NDArray[np.bool_]:
+    def _at_least(self, sigma: Array) -> NDArray[np.bool_]:
         return np.asarray(self._alike & (sigma <= self._least))
 
-    def levels(self, sigma: Array) -> Array:
+    def noise_levels(self, sigma: Array) -> Array:
         """Return noise levels no smaller than they may be. Shapes: sigma (n_columns,)."""
         return np.where(self._alike, np.maximum(sigma, self._least), sigma)
 
     def at_rest(self, W: Array) -> NDArray[np.bool_]:
         """Return the columns that a kink holds. Shapes: W (n_features, n_columns)."""
-        return self._held(self.datafit.sigma_at(W))
+        return self._at_least(self.datafit.sigma_at(W))
 
 
 # Compiled solvers are worth their start on large data, or if so many squared losses follow each
@@ -182,16 +182,16 @@ class _Alternation(ProximalMethod):
     def __init__(self, objective: Objective, tol: float) -> None:
         if not isinstance(objective.datafit, Rooted):
             raise IncompatibleError("Concomitant needs the square-root loss.")
-        self.rooted = objective.datafit
+        self.square_root = objective.datafit
         self.tol = tol
         self.fine = _FORCING
         super().__init__(objective, objective.row_curvature())
-        self.exact = ExactTasks(self.rooted, objective.null)
-        self.path = NoisePath(self.rooted.squares.blur, self.rooted.owned)
+        self.exact = ExactTasks(self.square_root, objective.null)
+        self.path = NoisePath(self.square_root.squares.blur, self.square_root.owned)
 
-    def at_levels(self, W: Array, sigma: Array) -> Iterate:
+    def at_noise_levels(self, W: Array, sigma: Array) -> Iterate:
         """Return a point with its certificate, by the dual point of these noise levels."""
-        dual = self.rooted.evaluate_dual(W, sigma)
+        dual = self.square_root.evaluate_dual(W, sigma)
         smooth = self.objective.smooth
         dual = dual if smooth is None else with_smooth(dual, smooth, W)
         resting = self.exact.at_rest(W)
@@ -223,18 +223,20 @@ class _Alternation(ProximalMethod):
         memory = () if start is None else start.memory
         known = len(memory) == 1 and memory[0].shape == W.shape[1:] and np.all(memory[0] > 0)
         self.last = start
-        found = self.at_levels(W, self.exact.levels(memory[0]) if known else self._levels(W))
+        found = self.at_noise_levels(
+            W, self.exact.noise_levels(memory[0]) if known else self._noise_levels(W)
+        )
         self.lowest, self.nearest = found, found.relative
-        self.sigma = self._levels(found.W)
+        self.sigma = self._noise_levels(found.W)
         return found
 
-    def _levels(self, W: Array) -> Array:
-        return self.exact.levels(self.rooted.sigma_at(W))
+    def _noise_levels(self, W: Array) -> Array:
+        return self.exact.noise_levels(self.square_root.sigma_at(W))
 
     def advance(self, now: Iterate, tol: float, left: int) -> Round:
         """Minimise a squared loss, and find the next noise levels."""
         solution = self._squared(left)
-        found = self.at_levels(solution.W, self.sigma)
+        found = self.at_noise_levels(solution.W, self.sigma)
         self.nearest = min(self.nearest, found.relative)
         # The accuracy of the squared losses allows the objective to rise by so much.
         allowed = _RISE * found.relative * self.objective.reference
@@ -242,7 +244,7 @@ class _Alternation(ProximalMethod):
             # Extrapolated too far, or solved too coarsely: a plain step cannot rise.
             self.fine *= 1.0 if self.path.memory.count else _FINER
             self.path.forget()
-            self.sigma = self._levels(self.lowest.W)
+            self.sigma = self._noise_levels(self.lowest.W)
         else:
             self.lowest = found if found.value < self.lowest.value else self.lowest
             self.sigma = self.path.next(self.sigma, self._refined(found))
@@ -250,8 +252,8 @@ class _Alternation(ProximalMethod):
 
     def _refined(self, now: Iterate) -> Array:
         """Return the noise levels left; solve finer where the gap is not made of them."""
-        seen = self._levels(now.W)
-        moved = float(self.rooted.squares.total @ np.abs(seen - self.sigma))
+        seen = self._noise_levels(now.W)
+        moved = float(self.square_root.squares.total @ np.abs(seen - self.sigma))
         if moved >= 0.5 * now.relative * self.objective.reference:
             return seen
         if not self.exact.tighten(seen):
@@ -259,12 +261,12 @@ class _Alternation(ProximalMethod):
             return seen
         # Exact fits come nearer to that.
         self.path.forget()
-        return self._levels(now.W)
+        return self._noise_levels(now.W)
 
     def _squared(self, left: int) -> Solution:
         """Minimise the squared loss for the noise levels, from where the last one ended."""
-        squared, objective = self.rooted.weighted(self.sigma), self.objective
-        weight = (self.rooted.squares.total / self.sigma)[self.rooted.owned]
+        squared, objective = self.square_root.weighted(self.sigma), self.objective
+        weight = (self.square_root.squares.total / self.sigma)[self.square_root.owned]
         # Where the weights of tasks differ by much, steps in common are short.
         uneven = bool(weight.max(initial=0.0) > _UNEVEN * weight.min(initial=np.inf))
         solver, reason = _chosen(squared, objective.penalty, uneven)
@@ -282,7 +284,7 @@ class _Alternation(ProximalMethod):
     def answer(self, best: Iterate, status: Status, n_iter: int) -> Solution:
         """Return the solution, which remembers its noise levels."""
         sigma = best.extra[0]
-        nothing_left = sigma < _EXACT * self.rooted.sigma_at(self.objective.null)
-        if status is not Status.CONVERGED and nothing_left[self.rooted.owned].any():
+        nothing_left = sigma < _EXACT * self.square_root.sigma_at(self.objective.null)
+        if status is not Status.CONVERGED and nothing_left[self.square_root.owned].any():
             status = Status.FITTED_EXACTLY
         return replace(super().answer(best, status, n_iter), memory=(sigma,))

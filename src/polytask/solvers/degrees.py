@@ -41,14 +41,14 @@ def intercept_degrees(datafit: Datafit, W: Array) -> Array:
     # Shapes: W (n_features, n_columns), result (n_columns,).
     # With the curvature C of the losses in the intercepts and that of their pull K they are the
     # trace of ``(C + K)^-1 C``: one for a free intercept, one for those that are tied together.
-    levels = _levels(with_moments(datafit, W), W)
+    response = _intercept_response(with_moments(datafit, W), W)
     found = np.zeros(W.shape[1])
-    for owned, curvature in levels.curvature:
+    for owned, curvature in response.curvature:
         whole = np.diag(curvature) if curvature.ndim == 1 else curvature
         for k, column in enumerate(owned):
             right = np.zeros(W.shape[1])
             right[owned] = whole[:, k]
-            found[column] = levels.solve(right)[column]
+            found[column] = response.solve(right)[column]
     return found
 
 
@@ -83,7 +83,7 @@ def _moments(block: ScalarBlock, weight: Array) -> TaskStatistics:
 
 
 @dataclass(frozen=True, eq=False)
-class _Levels:
+class _InterceptResponse:
     """How intercepts answer to coefficients: curvatures in both, at one W."""
 
     curvature: list[tuple[Index, Array]]
@@ -92,10 +92,10 @@ class _Levels:
     mixed_adjoint: LinearMap
 
 
-def _levels(datafit: Datafit, W: Array) -> _Levels:
+def _intercept_response(datafit: Datafit, W: Array) -> _InterceptResponse:
     if isinstance(datafit, SquaredStatistics):
         s = datafit.statistics
-        return _Levels(
+        return _InterceptResponse(
             [(np.arange(len(s.scale)), s.scale)],
             datafit.level_solver,
             lambda V: s.scale * np.einsum("ij,ij->j", s.x_mean, V),
@@ -106,19 +106,19 @@ def _levels(datafit: Datafit, W: Array) -> _Levels:
     raise IncompatibleError("The data term does not tell how its intercepts are curved.")
 
 
-def _of_samples(datafit: Samples, W: Array) -> _Levels:
+def _of_samples(datafit: Samples, W: Array) -> _InterceptResponse:
     stack = Stack(datafit.blocks, *datafit.shape)
     eta = datafit.evaluate(W).predictions or []
-    bends = [block.bend(e) for block, e in zip(datafit.blocks, eta, strict=True)]
+    curvatures = [block.bend(e) for block, e in zip(datafit.blocks, eta, strict=True)]
 
     def bent(changes: list[Array]) -> list[Array]:
-        return [bend(change) for bend, change in zip(bends, changes, strict=True)]
+        return [bend(change) for bend, change in zip(curvatures, changes, strict=True)]
 
     def mixed_adjoint(u: Array) -> Array:
         spread = [np.broadcast_to(b.design.spread(u), b.shape) for b in datafit.blocks]
         return stack.adjoint(bent(spread))
 
-    return _Levels(
+    return _InterceptResponse(
         stack.intercept_curvature(eta),
         stack.intercept_solver(eta, datafit.intercepts),
         lambda V: stack.collect(bent(stack.forward(V))),
@@ -131,11 +131,11 @@ def data_hessian(datafit: Datafit, W: Array) -> LinearMap:
     whole = datafit.evaluate(W).hessian
     if not isinstance(datafit, SquaredStatistics | Samples) or not _is_pulled(datafit.intercepts):
         return whole
-    levels, pull = _levels(datafit, W), _pull(datafit.intercepts, W.shape[1])
+    response, pull = _intercept_response(datafit, W), _pull(datafit.intercepts, W.shape[1])
 
     def product(V: Array) -> Array:
-        pulled = levels.solve(pull(levels.solve(levels.mixed(V))))
-        return np.asarray(whole(V) - levels.mixed_adjoint(pulled))
+        pulled = response.solve(pull(response.solve(response.mixed(V))))
+        return np.asarray(whole(V) - response.mixed_adjoint(pulled))
 
     return product
 
@@ -152,7 +152,7 @@ def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Ar
         if not isinstance(datafit, Samples) or not _is_pulled(datafit.intercepts):
             return found, found
         return found, matrix_of(data_hessian(datafit, W), free, W.shape)
-    levels, s = _levels(datafit, W), datafit.statistics
+    response, s = _intercept_response(datafit, W), datafit.statistics
     row, column = np.divmod(free, W.shape[1])
     own = np.zeros((free.size, free.size))
     for k in np.unique(column):
@@ -161,20 +161,20 @@ def hessian_matrices(datafit: Datafit, W: Array, free: Index) -> tuple[Array, Ar
         own[np.ix_(places, places)] = s.scale[k] * second[np.ix_(row[places], row[places])]
     mean = s.x_mean[row, column]
 
-    def with_levels(answer: LinearMap) -> Array:
+    def with_intercepts(answer: LinearMap) -> Array:
         between = np.column_stack([answer(unit) for unit in np.eye(len(s.scale))])
         between = between[np.ix_(column, column)]
         return np.asarray(own + mean[:, None] * between * mean)
 
     def left(m: Array) -> Array:
-        return np.asarray(s.scale * (m - levels.solve(s.scale * m)))
+        return np.asarray(s.scale * (m - response.solve(s.scale * m)))
 
-    whole = with_levels(left)
+    whole = with_intercepts(left)
     if not _is_pulled(datafit.intercepts):
         return whole, whole
     pull = _pull(datafit.intercepts, len(s.scale))
-    return whole, with_levels(
-        lambda m: left(m) - s.scale * levels.solve(pull(levels.solve(s.scale * m)))
+    return whole, with_intercepts(
+        lambda m: left(m) - s.scale * response.solve(pull(response.solve(s.scale * m)))
     )
 
 
@@ -268,25 +268,27 @@ def column_degrees(datafit: Datafit, penalty: Penalty, W: Array, effort: Effort)
         raise IncompatibleError("The loss has no curvature: degrees of freedom are not known.")
     objective = Objective(datafit, penalty)
     local = with_moments(datafit, W)
-    data, bent = data_hessian(local, W), local.evaluate(W)
-    bent = bent if objective.smooth is None else with_smooth(bent, objective.smooth, W)
+    data, at = data_hessian(local, W), local.evaluate(W)
+    at = at if objective.smooth is None else with_smooth(at, objective.smooth, W)
     if objective.nonsmooth is None:
         free = np.arange(W.size)
         hessians = partial(_hessians, local, objective.smooth, W, free)
-        about = bent.preconditioner(0.0)
-        return _Inner(bent.hessian, data, free, W.shape, hessians, about).by_column(effort)
+        about = at.preconditioner(0.0)
+        return _Inner(at.hessian, data, free, W.shape, hessians, about).by_column(effort)
     step = 1.0 / _curvature(objective, datafit)
     point = W - step * objective.evaluate(W, None).gradient
-    held = _held(objective.nonsmooth, point, step)
+    free = np.arange(W.size)
+    if isinstance(objective.nonsmooth, RowSeparable):
+        # Rows that are zero stay so whatever others do a little.
+        used = objective.nonsmooth.prox(point, step).any(axis=1, keepdims=True)
+        free = np.flatnonzero(np.broadcast_to(used, W.shape))
     derivative = _derivative(objective.nonsmooth, point, step)
 
     def system(V: Array) -> Array:
-        return np.asarray(V - derivative(V - step * bent.hessian(V)))
+        return np.asarray(V - derivative(V - step * at.hessian(V)))
 
     def right(V: Array) -> Array:
         return np.asarray(derivative(step * data(V)))
-
-    free = np.flatnonzero(~held.ravel())
 
     def matrices() -> tuple[Array, Array]:
         whole, own = _hessians(local, objective.smooth, W, free)
@@ -305,17 +307,9 @@ def _curvature(objective: Objective, datafit: Datafit) -> float:
     return bound if bound > 0.0 else 1.0
 
 
-def _held(rough: Proximable | None, point: Array, step: float) -> NDArray[np.bool_]:
-    """Say which coefficients stay at zero whatever others do a little."""
-    if not isinstance(rough, RowSeparable):
-        return np.zeros(point.shape, dtype=bool)
-    used = np.asarray(rough.prox(point, step)).any(axis=1, keepdims=True)
-    return np.broadcast_to(used == 0, point.shape)
-
-
-def _derivative(rough: Proximable | None, point: Array, step: float) -> LinearMap:
+def _derivative(nonsmooth: Proximable | None, point: Array, step: float) -> LinearMap:
     """Return the derivative of the prox at a point, by central differences."""
-    if rough is None:
+    if nonsmooth is None:
         return lambda V: V
     size = _STEP * max(float(np.abs(point).max(initial=0.0)), np.finfo(float).tiny)
 
@@ -324,28 +318,28 @@ def _derivative(rough: Proximable | None, point: Array, step: float) -> LinearMa
         if largest == 0.0:
             return np.zeros_like(V)
         h = size / largest
-        ahead, behind = rough.prox(point + h * V, step), rough.prox(point - h * V, step)
+        ahead, behind = nonsmooth.prox(point + h * V, step), nonsmooth.prox(point - h * V, step)
         return np.asarray((ahead - behind) / (2.0 * h))
 
     return apply
 
 
 def _hessians(
-    datafit: Datafit, curved: Smooth | None, W: Array, free: Index
+    datafit: Datafit, smooth: Smooth | None, W: Array, free: Index
 ) -> tuple[Array, Array]:
     """Return the matrices of the Hessian of the smooth part and of that of the data in it."""
     whole, data = hessian_matrices(datafit, W, free)
-    if curved is None:
+    if smooth is None:
         return whole, data
-    return whole + matrix_of(hessian_of(curved), free, W.shape), data
+    return whole + matrix_of(hessian_of(smooth), free, W.shape), data
 
 
 def _derivative_times(
-    rough: Proximable | None, derivative: LinearMap, free: Index, shape: tuple[int, int]
+    nonsmooth: Proximable | None, derivative: LinearMap, free: Index, shape: tuple[int, int]
 ) -> LinearMap:
     """Return what multiplies matrices of n_free rows by the derivative of a prox."""
     # That of rows by themselves is made of a block for each row, and all rows are moved at once.
-    if not isinstance(rough, RowSeparable):
+    if not isinstance(nonsmooth, RowSeparable):
         matrix = matrix_of(derivative, free, shape)
         return lambda A: matrix @ A
     columns = shape[1]
@@ -397,8 +391,8 @@ class _Inner:
         total, done = np.zeros(self.free.size), 0
         while done < effort.probes[1]:
             # The variance of a probe is at most twice the trace: no eigenvalue is above one.
-            settled = effort.spread**2 * float(total.sum()) >= 2.0
-            if done >= effort.probes[0] and settled:
+            enough = effort.spread**2 * float(total.sum()) >= 2.0
+            if done >= effort.probes[0] and enough:
                 break
             v = rng.choice([-1.0, 1.0], size=self.free.size)
             total += v * self._solved(self._on_free(self.right, v), effort)

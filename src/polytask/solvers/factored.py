@@ -35,7 +35,7 @@ class _FactorDatafit(WrappedDatafit):
     """What both factors share: a data term of W, where W is linear in the factor."""
 
     datafit: Datafit
-    held: Array
+    fixed: Array
 
     @abstractmethod
     def product(self, factor: Array) -> Array:
@@ -90,19 +90,19 @@ class CodesDatafit(_FactorDatafit):
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of S."""
-        return self.held.shape[1], self.datafit.shape[1]
+        return self.fixed.shape[1], self.datafit.shape[1]
 
     def product(self, factor: Array) -> Array:
         """Return L S."""
-        return np.asarray(self.held @ factor)
+        return np.asarray(self.fixed @ factor)
 
     def pulled_back(self, G: Array) -> Array:
         """Return L' G."""
-        return np.asarray(self.held.T @ G)
+        return np.asarray(self.fixed.T @ G)
 
     def _diagonal(self, hessian: LinearMap) -> Array:
         ones = np.ones((1, self.shape[1]))
-        rows = [column @ hessian(column[:, None] * ones) for column in self.held.T]
+        rows = [column @ hessian(column[:, None] * ones) for column in self.fixed.T]
         return np.asarray(np.maximum(np.array(rows), 0.0))
 
     def feature_scale(self) -> Array:
@@ -116,22 +116,22 @@ class SharedDatafit(_FactorDatafit):
     @property
     def shape(self) -> tuple[int, int]:
         """Shape of L."""
-        return self.datafit.shape[0], self.held.shape[0]
+        return self.datafit.shape[0], self.fixed.shape[0]
 
     def product(self, factor: Array) -> Array:
         """Return L S."""
-        return np.asarray(factor @ self.held)
+        return np.asarray(factor @ self.fixed)
 
     def pulled_back(self, G: Array) -> Array:
         """Return G S'."""
-        return np.asarray(G @ self.held.T)
+        return np.asarray(G @ self.fixed.T)
 
     def _diagonal(self, hessian: LinearMap) -> Array:
-        return np.outer(self.datafit.feature_scale() ** 2, (self.held**2).sum(axis=1))
+        return np.outer(self.datafit.feature_scale() ** 2, (self.fixed**2).sum(axis=1))
 
     def feature_scale(self) -> Array:
         """Square root of the largest diagonal curvature of each feature."""
-        widest = float((self.held**2).sum(axis=1).max(initial=0.0))
+        widest = float((self.fixed**2).sum(axis=1).max(initial=0.0))
         return np.asarray(self.datafit.feature_scale() * np.sqrt(widest))
 
 

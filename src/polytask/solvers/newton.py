@@ -36,9 +36,9 @@ class Newton(SplitSolver):
 
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
-        smooth, rough = split.smooth, split.proximable
+        smooth, nonsmooth = split.smooth, split.proximable
         is_quadratic = smooth is None or isinstance(smooth, Quadratic)
-        if is_quadratic and (rough is None or isinstance(rough, Quadratic)):
+        if is_quadratic and (nonsmooth is None or isinstance(nonsmooth, Quadratic)):
             return ""
         return (
             f"Newton needs a quadratic penalty; {penalty!r} is not. "

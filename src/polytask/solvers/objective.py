@@ -285,7 +285,7 @@ def with_smooth(
     data: Evaluation, smooth: Smooth, W: Array, hessian: LinearMap | None = None
 ) -> Evaluation:
     """Add a smooth penalty; its conjugate and Hessian are those of a quadratic."""
-    curved = hessian_of(smooth) if hessian is None else hessian
+    product = hessian_of(smooth) if hessian is None else hessian
     value = float(smooth.value(W))
     gradient = smooth.gradient(W)
     slope = float(np.sum(gradient * W))
@@ -298,6 +298,6 @@ def with_smooth(
         gradient=data.gradient + gradient,
         intercept=data.intercept,
         conjugate=conjugate,
-        hessian=lambda V: data.hessian(V) + curved(V),
+        hessian=lambda V: data.hessian(V) + product(V),
         preconditioner=lambda shift: data.preconditioner(shift + smooth.curvature()),
     )

@@ -139,13 +139,13 @@ def holds_parts(penalty: Penalty) -> bool:
 def _refusal(penalty: Penalty) -> str:
     """Return why a penalty is not one of parts, or an empty string."""
     parts, others = _members(penalty)
-    rough = [term for term in others if not isinstance(term, Smooth)]
-    if len(parts) == 1 and not isinstance(parts[0], Proximable) and not rough:
+    nonsmooth = [term for term in others if not isinstance(term, Smooth)]
+    if len(parts) == 1 and not isinstance(parts[0], Proximable) and not nonsmooth:
         return ""
-    if len(parts) == 1 and rough:
+    if len(parts) == 1 and nonsmooth:
         return (
-            f"{parts[0]!r} can be added to smooth penalties only, not to {rough[0]!r}. Make it a "
-            "member of the parts, or leave it."
+            f"{parts[0]!r} can be added to smooth penalties only, not to {nonsmooth[0]!r}. Make "
+            "it a member of the parts, or leave it."
         )
     if len(parts) > 1:
         return (

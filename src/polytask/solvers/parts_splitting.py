@@ -12,7 +12,7 @@ from polytask.datafits import Datafit, SquaredStatistics
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Conjugate, Penalty, Split
-from polytask.penalties.decomposition import Prepared
+from polytask.penalties.decomposition import SplitPenalty
 from polytask.solvers._conjugate_gradients import conjugate_gradients
 from polytask.solvers.anderson import Anderson
 from polytask.solvers.base import Solution, Solver
@@ -44,7 +44,7 @@ class PartsSplitting(SplitSolver):
 
     def refusal(self, datafit: Datafit, penalty: Penalty, split: Split) -> str:
         """Return why the pair is impossible, or an empty string."""
-        whole = isinstance(penalty, Prepared) and isinstance(split.proximable, Conjugate)
+        whole = isinstance(penalty, SplitPenalty) and isinstance(split.proximable, Conjugate)
         if whole and split.smooth is None and _decomposable(datafit):
             return ""
         return (

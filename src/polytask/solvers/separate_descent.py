@@ -142,7 +142,7 @@ class _Rows(ProximalMethod):
         split, columns = Split(objective.smooth, objective.nonsmooth), datafit.shape[1]
         self.terms = terms_of(split, columns) or LimitedTerms(RowTerms(0.0, 0.0))
         curvature = datafit.feature_scale() ** 2 + float(
-            self.terms.reach(columns).max(initial=0.0)
+            self.terms.spectral_bound(columns).max(initial=0.0)
         )
         # A feature without curvature is constant: its gradient is rounding.
         super().__init__(objective, np.where(curvature > 0, curvature, 1.0))

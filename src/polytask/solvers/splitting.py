@@ -17,7 +17,7 @@ from polytask.penalties.decomposition import Ridged, separate
 from polytask.solvers._free_rows import FreeRows, Index
 from polytask.solvers._splitting_map import (
     Extrapolated,
-    KinkedSide,
+    NonsmoothSide,
     Point,
     Side,
     SmoothSide,
@@ -65,9 +65,9 @@ class SplitObjective(Minimand):
         """Evaluate at a point, with the gradient of a dual point that a gap can be made of."""
         at = None
         if self.free is not None:
-            curved, index = self.split.smooth, self.free.index
+            smooth, index = self.split.smooth, self.free.index
             none = np.zeros((len(index), self.datafit.shape[1]))
-            goal = none if curved is None else -curved.gradient(point.W)[index]
+            goal = none if smooth is None else -smooth.gradient(point.W)[index]
             at = self.free.evaluate(point.W, point.u, goal, self._fitted_rest(point.W))
         return self.side.evaluate(point.W, point.b, point.u) if at is None else at
 
@@ -99,8 +99,8 @@ class SplitObjective(Minimand):
         # gap smallest.
         if not self.certifiable or point.first is None:
             return None
-        curved = self.split.smooth
-        gradient = at.gradient if curved is None else at.gradient + curved.gradient(W)
+        smooth = self.split.smooth
+        gradient = at.gradient if smooth is None else at.gradient + smooth.gradient(W)
         lack = -gradient - point.first - self.steps.pulled(point.duals)
         terms = [self.first, *self.others]
         duals = [point.first, *point.duals]
@@ -128,15 +128,15 @@ class SplitObjective(Minimand):
             rest = [scale for i, scale in enumerate(scales) if i != k]
             c = min(1.0, term.feasible_scale(whole), *rest)
             parts = [t.conjugate(c * (whole if i == k else d)) for i, (t, d) in enumerate(known)]
-            yield -at.conjugate(c) - self._curved_conjugate(W, c) - sum(parts) - maps(c)
+            yield -at.conjugate(c) - self._smooth_conjugate(W, c) - sum(parts) - maps(c)
 
-    def _curved_conjugate(self, W: Array, c: float) -> float:
+    def _smooth_conjugate(self, W: Array, c: float) -> float:
         """Return the conjugate of the smooth part of the penalty at c times its gradient."""
-        curved = self.split.smooth
-        if curved is None:
+        smooth = self.split.smooth
+        if smooth is None:
             return 0.0
-        value = float(curved.value(W))
-        return c * (float(np.sum(curved.gradient(W) * W)) - 2.0 * value) + c * c * value
+        value = float(smooth.value(W))
+        return c * (float(np.sum(smooth.gradient(W) * W)) - 2.0 * value) + c * c * value
 
     def exact_differences(self, point: Point) -> Array | None:
         """Return W with differences made zero where a composed term says they are, or None."""
@@ -222,7 +222,7 @@ class Splitting(Solver):
         with np.errstate(over="ignore", invalid="ignore"):
             side: Side = SmoothSide(datafit)
             if isinstance(datafit, KinkedSamples):
-                side = KinkedSide(datafit)
+                side = NonsmoothSide(datafit)
             objective = SplitObjective(datafit, penalty, side)
             if objective.is_trivial:
                 return objective.trivial_solution()

@@ -14,8 +14,8 @@ from polytask._estimator.base import MultiTaskEstimator, label_array
 from polytask._estimator.card import DataCard, added_checksum, checksum
 from polytask._estimator.scoring import Baseline, Labelled
 from polytask.data import Form, LabelIndex
-from polytask.linear._given_lines import GivenLine
 from polytask.linear.base import LinearEstimator
+from polytask.linear.given_lines import GivenLine
 from polytask.linear.prediction import LinearTasks
 from polytask.transfer._pulled import Line
 from polytask.transfer._rows import Given, NewTask, linear_model

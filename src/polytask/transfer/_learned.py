@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from polytask._checks import sentence
 from polytask.data import TaskData
 from polytask.exceptions import DataError
-from polytask.linear._heavy_weights import refuse_heavy
+from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.transfer._candidates import alone, choose, held_out, refuse_known_tasks
 from polytask.transfer._extend import Learned, Spread, replaced, with_card

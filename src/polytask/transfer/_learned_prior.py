@@ -15,8 +15,8 @@ from polytask.bayes import Prior
 from polytask.bayes.laplace_rows import Labelled
 from polytask.bayes.posterior import in_space, posterior_within
 from polytask.data import Form, TaskData
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks
-from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks
+from polytask.linear.bayes_tasks import BayesTasks
 from polytask.transfer._normal_rows import NormalRows
 from polytask.transfer._pulled import Rows, level_factor
 from polytask.transfer._rows import Given, NewTask
@@ -135,11 +135,11 @@ def wide(prior: Prior, width: Width) -> Prior:
     return dataclasses.replace(prior, covariance=covariance)
 
 
-def _normal_rows(known: BayesTasks, rows: Rows, width: Width = AS_LEARNED) -> NormalRows:
+def _normal_rows(known: BayesTasks, rows: Rows) -> NormalRows:
     """Return what the prior says about rows before any was seen, in scaled units."""
     mean, scale = known.units(-1)
     Z = _scaled(known, rows.X)
-    prior = wide(known.prior.opened(Z), width)
+    prior = known.prior.opened(Z)
     Z = prior.coordinates(Z)
     noise = float(np.mean(np.asarray(prior.noise, dtype=float)))
     misfit = (rows.y - mean) / scale - Z @ prior.mean
@@ -151,9 +151,11 @@ def _normal_evidence(known: BayesTasks, tasks: list[Rows]) -> LogEvidence:
     # In coordinates that hold the rows, to find them once only.
     Z = _scaled(known, np.concatenate([_dense(rows.X) for rows in tasks]))
     opened = dataclasses.replace(known, prior=known.prior.opened(Z))
+    parts = [_normal_rows(opened, rows) for rows in tasks]
 
     def evidence(width: Width) -> float:
-        return sum(_normal_rows(opened, rows, width).log_density for rows in tasks)
+        spread = wide(opened.prior, width).spread
+        return sum(part.log_density_under(spread) for part in parts)
 
     return evidence
 

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from polytask._estimator.scaling import FeatureScaling
 from polytask.bayes import Prior
 from polytask.bayes.posterior import in_space, posterior_within
-from polytask.linear._bayes_laplace_tasks import LaplaceTasks
+from polytask.linear.bayes_laplace_tasks import LaplaceTasks
 from polytask.transfer._learned_prior import Width, class_rows, wide
 from polytask.transfer._pulled import FACTORS, Rows, factor_shares
 

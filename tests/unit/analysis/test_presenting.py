@@ -53,20 +53,21 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert lines[:5] == [
         "Verdict: Learn the tasks together",
         "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
-        "Against the best model per task, “separate”: R2 0.412 instead of 0.301 (+0.111); root "
-        "mean squared error 9.888 instead of 9.999, in units of the target.",
-        "Against the best model for all tasks as one, “pooled + intercepts”: R2 0.412 instead of "
-        "0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of the target.",
-        "How sure (the best model with and without sharing is chosen inside every fold): "
-        "learning the tasks together is better than the better of separate and pooled "
-        "models: R2 +0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
+        "Against the best separate model (one per task), “separate”: R2 0.412 instead of 0.301 "
+        "(+0.111); root mean squared error 9.888 instead of 9.999, in units of the target.",
+        "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
+        "instead of 0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of "
+        "the target.",
+        "How sure? With the models chosen on the training rows of each fold: "
+        "learning the tasks together is better than the best separate or pooled model: R2 "
+        "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
         "chance alone hardly explains the gain.",
     ]
     chinese = examples.share().summary("zh").split("\n")
     assert chinese[:3] == [
         "结论：各任务应一起学习",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
-        "与每个任务一个模型中最好的（“separate”）相比：R2 为 0.412，后者为 0.301（+0.111）；"
+        "与最好的分开模型（每个任务一个）（“separate”）相比：R2 为 0.412，后者为 0.301（+0.111）；"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]
 
@@ -96,7 +97,7 @@ def test_what_comes_next_is_python_or_the_command_that_predicts():
 
 
 NAN_INTERVAL = Interval(NAN, NAN, NAN)
-SURE = "How sure (the best model with and without sharing is chosen inside every fold): "
+SURE = "How sure? With the models chosen on the training rows of each fold: "
 
 
 def sure_of(base=examples.share, lang: str = "en", **fields) -> str:
@@ -119,11 +120,11 @@ def test_sharing_that_loses_is_told_from_sharing_that_adds_nothing():
         "0.050 to 0.110)."
     )
     assert loses.startswith(f"{better} ")
-    worse = "Learning the tasks together is worse than the better of separate and pooled models"
+    worse = "Learning the tasks together is worse than the best separate or pooled model"
     assert f"{worse}: R2 -0.040" in loses
     enough = sure_of(examples.separate, gain=examples.interval(0.001, 0.005))
     assert better in enough
-    assert "together adds nothing that matters to the better of separate and pooled" in enough
+    assert "together adds nothing that matters to the best separate or pooled model" in enough
     # A loss that is known but too small to matter is none to speak of.
     tiny = sure_of(examples.separate, gain=examples.interval(-0.003, 0.001))
     assert "adds nothing that matters" in tiny
@@ -139,7 +140,7 @@ def test_one_kind_of_plain_models_is_not_called_better_than_another():
 
 def test_a_difference_within_the_margin_is_called_so():
     assert sure_of(examples.no_difference) == (
-        "learning the tasks together and the better of separate and pooled models "
+        "learning the tasks together and the best separate or pooled model "
         "differ by less than the margin of 0.01, below which a difference does not matter: R2 "
         "+0.0021 (95% interval -0.0031 to 0.0073)."
     )
@@ -152,7 +153,8 @@ def test_what_would_decide_is_asked_for_in_rows_tasks_or_time():
         return sure_of(examples.inconclusive, setup=setup, times_more=3.0)
 
     assert sure_of(examples.inconclusive) == (
-        "not sure. Learning the tasks together against the better of separate and pooled models: "
+        "these data do not decide. Learning the tasks together against the best separate or "
+        "pooled model: "
         "R2 +0.004 (95% interval -0.012 to 0.020). The interval leaves open whether there is a "
         "gain that matters. If the difference stays as it is, about 2,800 more rows would decide."
     )
@@ -202,7 +204,7 @@ def test_an_interval_wider_than_the_scale_of_a_score_is_not_printed():
 
 def test_a_loss_whose_better_rival_is_open_says_both():
     text = sure_of(examples.inconclusive, gain=Interval(-0.04, -0.05, -0.03), pooling_gain=OPEN)
-    assert "is worse than the better of separate and pooled models" in text
+    assert "is worse than the best separate or pooled model" in text
     assert text.endswith("Whether separate or pooled models are better is open.")
 
 
@@ -210,7 +212,7 @@ def test_an_error_is_said_to_fall():
     assert sure_of(examples.pool) == (
         "one model for all tasks is better than one model per task: root mean squared error +52.1 "
         "(95% interval 42.7 to 61.5), where plus means a smaller error. Whether learning the "
-        "tasks together is still better than the better of separate and pooled models is open: "
+        "tasks together is still better than the best separate or pooled model is open: "
         "root mean squared error +1.2 (95% interval -6.3 to 8.7), where plus means a smaller "
         "error."
     )
@@ -251,14 +253,14 @@ def test_what_was_left_out_and_what_other_commands_answer_is_said():
     assert "Left out: “pooled boosting, category” (histogram boosting takes no sparse X)." in text
     assert "Not compared, since they were not asked for: “separate”" in text
     assert "fit trains one kind of model" in text
-    assert "fit 训练一种模型，未指定时自行搜索" in said("zh")
+    assert "fit 只训练一种模型" in said("zh")
 
 
 @pytest.mark.parametrize(
     ("groups", "sentence"),
     [
-        (["gain"], "Task by task: 1 gains, none loses, none is undecided."),
-        (["gain", "lose", "unclear"], "Task by task: 1 gains, 1 loses, 1 is undecided."),
+        (["gain"], "By task: 1 gains, none loses, none is undecided."),
+        (["gain", "lose", "unclear"], "By task: 1 gains, 1 loses, 1 is undecided."),
         (["lose", "lose", "unclear", "unclear"], "none gains, 2 lose, 2 are undecided."),
     ],
 )
@@ -298,8 +300,8 @@ def test_every_action_has_a_sentence_with_some_names():
     kinds = ("share", "separate", "pool", "collect", "any")
     tasks = [task(f"{kind} {j}", "gain", kind, 40) for kind in kinds for j in range(7)]
     text = said(tasks=tuple(tasks))
-    for start in ("7 tasks are exceptions, better off with models of their own: ",
-                  "7 tasks are exceptions, better off with the one model for all: ",
+    for start in ("7 tasks are exceptions and are better off with models of their own: ",
+                  "7 tasks are exceptions and are better off with one model for all tasks: ",
                   "Collect about 40 more rows for each of 7 tasks: "):  # fmt: skip
         assert start in text
     assert "pool 0, pool 1, pool 2, pool 3, pool 4 and 2 more." in text
@@ -332,7 +334,7 @@ def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
 def test_what_is_not_finished_is_said():
     assert "Not finished: 2 of 5 splits are in" in examples.incomplete().summary()
     assert "The verdict, from 5 splits, stands." in said(complete=False)
-    assert "A quick comparison has few models" in examples.inconclusive().summary()
+    assert "A quick comparison tries few models" in examples.inconclusive().summary()
     assert "(quick)" not in said()
     assert examples.nothing().summary().startswith("Verdict: No verdict yet\nNo finished split")
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from polytask.comparison.boards import TaskTable
 from polytask.comparison.records import Interval
 from polytask.comparison.statistics import (
+    GroupMeans,
     clustered_mean,
     moderate,
     normal_error,
@@ -25,14 +25,14 @@ def _example(n_tasks=6, n=40, seed=0, spread=0.3, noise=0.2):
     rng = np.random.default_rng(seed)
     true = rng.normal(0.1, spread, n_tasks)
     rows = true[:, None] + rng.normal(0, noise * np.sqrt(n), (n_tasks, n))
-    table = TaskTable(rows.mean(axis=1), rows.var(axis=1, ddof=1) / n, np.full(n_tasks, n - 1.0))
+    table = GroupMeans(rows.mean(axis=1), rows.var(axis=1, ddof=1) / n, np.full(n_tasks, n - 1.0))
     overall = clustered_mean(rows.ravel(), np.ones(rows.size), np.arange(rows.size))
     return table, overall.interval()
 
 
 def _without_variance(table):
-    nothing = np.full(len(table.raw), NAN)
-    return TaskTable(table.raw, nothing, np.zeros(len(table.raw)))
+    nothing = np.full(len(table.mean), NAN)
+    return GroupMeans(table.mean, nothing, np.zeros(len(table.mean)))
 
 
 class TestModerate:
@@ -181,13 +181,13 @@ class TestTaskGains:
         table, overall = _example(20, noise=0.5)
         found = task_gains(table, overall)
         assert found.gain.std() < found.raw.std()
-        assert found.raw == pytest.approx(table.raw)
+        assert found.raw == pytest.approx(table.mean)
 
     def test_a_task_never_held_out_is_unknown_and_disturbs_nobody(self):
         table, overall = _example()
         rows = np.arange(20, 26)
         without = task_gains(
-            TaskTable(*(field[1:] for field in _fields(table))), overall, rows[1:]
+            GroupMeans(*(field[1:] for field in _fields(table))), overall, rows[1:]
         )
         for field in _fields(table):
             field[0] = NAN
@@ -212,12 +212,12 @@ class TestTaskGains:
     def test_without_any_variance_nothing_is_told(self):
         table, overall = _example()
         found = task_gains(_without_variance(table), overall)
-        assert found.gain == pytest.approx(table.raw)
+        assert found.gain == pytest.approx(table.mean)
         assert np.isnan(found.low).all()
 
     def test_equal_models_have_gains_of_zero(self):
         nothing = Interval(0.0, 0.0, 0.0)
-        table = TaskTable(np.zeros(4), np.zeros(4), np.full(4, 9.0))
+        table = GroupMeans(np.zeros(4), np.zeros(4), np.full(4, 9.0))
         found = task_gains(table, nothing, np.full(4, 30))
         assert not found.gain.any()
         assert not found.low.any()
@@ -233,14 +233,14 @@ class TestTaskGains:
 
 
 def _fields(table):
-    return table.raw, table.variance, table.freedom
+    return table.mean, table.variance, table.freedom
 
 
 class TestTaskRows:
     """What is said of a task rests on its own rows, and on what the verdict is."""
 
     def rows(self, table, overall, undecided=True, pooling=-1.0, margin=0.01):
-        n = len(table.raw)
+        n = len(table.mean)
         return task_rows(
             range(n), np.full(n, 40), table, np.full(n, pooling), overall, margin, undecided
         )
@@ -258,7 +258,7 @@ class TestTaskRows:
         # Tasks alike: the mean of all is known, that of one alone hardly.
         table, overall = _example(30, 60, seed=seed, spread=0.01, noise=0.05)
         gains = task_gains(table, overall, np.full(30, 40))
-        own = np.abs(table.raw) > 1.959963985 * gains.error
+        own = np.abs(table.mean) > 1.959963985 * gains.error
         found = self.rows(table, overall, undecided=False)
         actions = {(task.group, bool(own[task.task]), task.action) for task in found}
         assert ("gain", False, "any") in actions

@@ -141,6 +141,10 @@ REFUSED = {
         ("m.polytask", "new.csv", "--target", "y", "--task", "x"),
         "The model reads the tasks from column 'g'",
     ),
+    "combination": (
+        ("auto.polytask", "new.csv", "--target", "y"),
+        "auto.polytask combines models, and polytask adapt extends a single one: fit one to the",
+    ),
     "text for numbers": (("m.polytask", "text.csv", "--target", "y"), "must hold numbers"),
 }
 
@@ -154,6 +158,9 @@ def test_what_cannot_be_used_is_refused_in_one_sentence(run, files, case):
     if case == "other model":
         words = ("--task", "g", "--target", "y", "--model", "single")
         assert run("fit", "old.csv", *words, "--out", "single.polytask").status == 0
+    if case == "combination":
+        words = ("--task", "g", "--target", "y", "--models", "pooled", "--jobs", "1")
+        assert run("auto", "old.csv", *words, "--out", "auto.polytask").status == 0
     arguments, said = REFUSED[case]
     done = run("adapt", *arguments, "--out", "out.polytask")
     assert done.status == 2, done.out + done.err

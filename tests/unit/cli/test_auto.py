@@ -143,11 +143,41 @@ def test_a_folder_that_takes_no_file_is_named(run, exams, monkeypatch):
     assert "Choosing" not in done.err
 
 
-def test_mixed_targets_are_refused(run, exams):
+def test_targets_of_several_kinds(run, exams):
     words = ("auto", "exams.csv", "--target", "score", "--target", "passed", "--drop", "school")
-    done = run(*words, "--out", "m.polytask")
-    assert done.status == 2
-    assert "one kind" in done.err
+    models = ("--models", "separate", "--models", "learned-prior", "--out", "m.polytask")
+    refused = run(*words, "--unseen-tasks", "shared", *models)
+    assert refused.status == 2
+    assert "no prediction in common" in refused.err
+    done = run(*words, *models)
+    assert done.status == 0, done.err
+    model = load("m.polytask")
+    assert [loss.name for loss in model.losses_] == ["squared", "logistic"]
+    assert run("predict", "m.polytask", "exams.csv", "--out", "p.csv").status == 0
+    found = pd.read_csv("p.csv")
+    assert set(found["passed"]) == {"yes", "no"}
+    assert np.corrcoef(found["score"], exams["score"])[0, 1] > 0.5
+
+
+def test_counts(run, exams):
+    counts = exams.assign(visits=np.random.default_rng(1).poisson(np.exp(0.3 * exams["score"])))
+    counts.to_csv("visits.csv", index=False)
+    words = (
+        "auto", "visits.csv", "--task", "school", "--target", "visits", "--features", "x",
+        "--features", "z", *FEW, "--models", "learned-prior", "--out", "m.polytask",
+    )  # fmt: skip
+    done = run(*words, "--loss", "poisson")
+    assert done.status == 0, done.err
+    assert "deviance" in done.out
+    model = load("m.polytask")
+    assert model.loss == "poisson"
+    assert np.all(model.predict(counts) > 0)
+    again = (*words, "--force", "--loss", "poisson")
+    assert "drop one of the two" in run(*again, "--classes").err
+    counts.assign(visits=counts["visits"] - 1).to_csv("visits.csv", index=False)
+    refused = run(*again)
+    assert refused.status == 2
+    assert "a number >= 0 for loss='poisson'" in refused.err
 
 
 class LittleTime(Workers):

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from polytask import _progress
 from polytask.cli import main
 from polytask.cli.program import COMMANDS as COMMAND_NAMES
 from polytask.selection.candidates import MODELS
@@ -117,7 +118,9 @@ def printed(light, tmp_path_factory):
     new.loc[2, " height "] = ""
     new.to_csv(folder / "new.csv", sep=";", index=False)
     table.assign(shop="s7").head(30).to_csv(folder / "other.csv", sep=";", index=False)
-    with contextlib.chdir(folder):
+    with pytest.MonkeyPatch.context() as patch, contextlib.chdir(folder):
+        # Progress is said at every step, as on a slow machine.
+        patch.setattr(_progress, "_PAUSE", 0.0)
         for name, words in COMMANDS.items():
             out, err = io.StringIO(), io.StringIO()
             with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):

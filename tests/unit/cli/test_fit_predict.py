@@ -265,7 +265,7 @@ def test_weights_and_missing_targets(run, plain):
     assert refused.status == 2
     assert "missing in 2 rows (6, 8), counting the header as row 1" in refused.err
     done = _fit(run, *arguments, "--drop-missing-target")
-    assert "2 rows (6, 8) without target 'y' left out" in done.err
+    assert "2 rows (6, 8) without target 'y' is are left out" in done.err
     model = load("m.polytask")
     assert model.data_card_.n_rows == 58
     assert list(model.feature_names_in_) == ["g", "x", "z"]
@@ -357,6 +357,32 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     assert done.status == 0, done.err
     found = pd.read_csv("p.csv")["prediction"]
     assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
+
+
+@pytest.mark.parametrize(("way", "folds"), [(("--time", "day"), 4), (("--group", "day"), 3)])
+def test_every_model_is_scored_on_the_rows_that_are_asked_for(run, plain, way, folds):
+    plain["day"] = np.tile(np.arange(40), 3)
+    plain["y"] += 0.2 * plain["day"]
+    plain.to_csv("a.csv", index=False)
+    words = ("fit", "a.csv", "--task", "g", "--target", "y", "--model", "learned-prior", "--drop")
+    words = (*words, "day", "--folds", "3")
+    plainly, asked = run(*words, "--out", "m.polytask"), run(*words, *way, "--out", "n.polytask")
+    assert asked.status == 0, asked.err
+    (there,), (here,) = (
+        [line for line in done.out.splitlines() if line.startswith("Held out")]
+        for done in (plainly, asked)
+    )
+    assert here.endswith(f"in {folds} folds")
+    assert here.split(",")[0] != there.split(",")[0]
+
+
+def test_a_network_says_what_scores_it_by_time(run, plain):
+    pytest.importorskip("torch")
+    plain.to_csv("a.csv", index=False)
+    words = ("--task", "g", "--target", "y", "--model", "network, shared trunk", "--time", "x")
+    done = run("fit", "a.csv", *words, "--out", "m.polytask")
+    assert done.status == 2
+    assert "polytask compare --models 'network, shared trunk' --time x." in done.err
 
 
 def test_a_word_for_missing_has_a_short_name(run, folder):

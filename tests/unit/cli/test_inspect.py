@@ -30,10 +30,16 @@ def test_tasks_and_targets(run, pupils):
     pupils.loc[0, "学校"] = "新学校"
     pupils.to_csv("p.csv", index=False)
     done = run("inspect", "p.csv", "--task", "学校", "--target", "分数", "--target", "及格")
-    assert "Tasks by '学校': 5" in done.out
-    assert "1 of one row" in done.out
+    assert "Tasks by '学校': 5, with 1 to " in done.out
+    assert "). 1 of them has one row only.\n" in done.out
     assert "Target '分数' holds numbers: regression." in done.out
     assert "Target '及格' holds text (否, 是): classification." in done.out
+
+
+def test_tasks_without_faults_are_told_without_them(run, plain):
+    plain.to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "g")
+    assert "Tasks by 'g': 3, with 40 rows each.\n" in done.out
 
 
 def test_the_next_command_works_as_printed(run, plain):

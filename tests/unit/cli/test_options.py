@@ -120,18 +120,3 @@ def test_no_score_without_baselines(run, plain, score):
     done = run("fit", "a.csv", *words)
     (line,) = [line for line in done.out.splitlines() if line.startswith("Baselines")]
     assert score in line
-
-
-def test_every_command_speaks_chinese(run, plain):
-    plain.to_csv("a.csv", index=False)
-    words = ("--task", "g", "--target", "y")
-    fitted = ("fit", "a.csv", *words, "--model", "multitask", "--out", "m.polytask")
-    for command_words, said in (
-        (fitted, "留出数据"),
-        (("predict", "m.polytask", "a.csv", "--out", "p.csv"), "已将 120 行写入 p.csv"),
-        (("inspect", "a.csv", *words), "按 'g' 划分的任务：3 个"),
-        (("inspect", "m.polytask"), "训练用 120 行"),
-    ):
-        done = run(*command_words, "--lang", "zh")
-        assert done.status == 0, done.err
-        assert said in done.out

@@ -50,7 +50,8 @@ def test_runner_of_typer_sees_the_examples():
 def test_unknown_command(run):
     done = run("fti")
     assert done.status == 2
-    assert done.err.startswith("Error: No such command 'fti'")
+    assert done.err.startswith("Error: There is no command 'fti'. Did you mean 'fit'?")
+    assert "The commands are inspect, compare, " in run("learn").err
 
 
 def test_configuration_file_gives_way_to_the_command_line(run, plain):

@@ -119,7 +119,7 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--penalty", "L3"), "penalty must be made of"),
         (("a.csv", *FIT, "--model", "separate", "--penalty", "L1"), "takes no --penalty"),
         (("a.csv", *FIT, "--model", "learned prior", "--loss", "huber"), "choose another"),
-        (("a.csv", *FIT, "--model", "learned prior", "--loss", "poisson"), "choose another"),
+        (("a.csv", *FIT, "--model", "learned prior", "--loss", "quantile"), "choose another"),
         (("a.csv", *FIT, "--target", "x"), "one --target; got 2"),
         (("a.csv", *FIT, "--features", "x,y"), "Column 'y' cannot be a feature"),
         (("a.csv", *FIT, "--features", "q*"), "no column that matches 'q*'"),

@@ -37,7 +37,7 @@ def test_words_that_repeat_are_read_wherever_they_stand():
     assert values == [known[word] for word in words]
     counts = {marker: sum(word.strip() == marker for word in words) for marker in ("?", "NA")}
     cells = f"'?' ({counts['?']:,} cells); 'NA' ({counts['NA']:,} cells)"
-    assert notes == (f"Column 'x': {cells} read as missing.",)
+    assert notes == (f"In column 'x' these cells are read as missing: {cells}.",)
 
 
 def test_words_that_are_all_different_are_read_the_same_way():
@@ -46,7 +46,7 @@ def test_words_that_are_all_different_are_read_the_same_way():
     words[-3:] = [" +1.5", "NA", "\t"]
     values, notes = read([words[:7], words[7:]])
     assert values == [*numbers[:-3], 1.5, None, None]
-    assert notes == ("Column 'x': 'NA' (1 cell) read as missing.",)
+    assert notes == ("In column 'x' these cells are read as missing: 'NA' (1 cell).",)
 
 
 @pytest.mark.parametrize("many", [True, False])
@@ -55,7 +55,7 @@ def test_one_word_at_the_end_makes_a_column_text(last, many):
     words = [str(k if many else k % 7) for k in range(ROWS)] + [" NULL ", last]
     values, notes = read(words)
     assert values == [*words[:-2], None, last]
-    assert notes[0] == "Column 'x': 'NULL' (1 cell) read as missing."
+    assert notes[0] == "In column 'x' these cells are read as missing: 'NULL' (1 cell)."
 
 
 def test_a_word_counts_once_in_a_hint_however_it_is_spaced():
@@ -79,7 +79,7 @@ def test_a_column_of_several_files_has_one_meaning_and_keeps_its_rows():
     assert tuple(map(str, notes)) == (
         "In the text column 'y' these cells are values, not missing: 'NA' (1 cell). If they mean "
         "that the value is missing, add --missing-values NA (missing_values=['NA']).",
-        "Column 'z': '?' (1 cell) read as missing.",
+        "In column 'z' these cells are read as missing: '?' (1 cell).",
     )
 
 

@@ -164,5 +164,13 @@ def test_time_may_be_written_in_any_of_these_ways():
     *_, (train, test) = TimeOrdered(words, 1).split(data)
     assert set(data.order[test]) <= {1, 2}
     assert 3 in data.order[train]
+    # 1 January is written in the same way by everybody.
+    assert_array_equal(
+        read_dates(["01/01/2022", "02/02/2022"]), read_dates(["1 Jan 2022", "2 Feb 2022"])
+    )
+    with pytest.raises(
+        DataError, match=r"two ways: '01/02/2022' in 1 row \(1\) is 1 February or 2"
+    ):
+        read_dates(["01/01/2022", "01/02/2022"])
     with pytest.raises(DataError, match=r"time of TimeOrdered has dates .* two ways"):
         next(TimeOrdered(["01/02/2022", "03/04/2022", "05/06/2022", "01/01/2022"], 1).split(data))

@@ -117,13 +117,13 @@ def test_missing_markers(read):
     assert str(result.table["smoker"].dtype) == "boolean"
     assert result.table["smoker"].isna().tolist() == [True, False, True, False, False]
     assert result.notes == (
-        "Column 'age': '?' (1 cell), 'NA' (1 cell) read as missing.",
+        "In column 'age' these cells are read as missing: '?' (1 cell), 'NA' (1 cell).",
         "In the text column 'town' these cells are values, not missing: '?' (1 cell), 'NA' (1 "
         "cell), 'None' (1 cell). If they mean that the value is missing, add --missing-values '?' "
         "--missing-values NA --missing-values None (missing_values=['?', 'NA', 'None']).",
-        "Column 'town': 'NULL' (1 cell) read as missing.",
-        "Column 'smoker': 'null' (1 cell) read as missing.",
-        "Column 'note': 'NaN' (1 cell) read as missing.",
+        "In column 'town' these cells are read as missing: 'NULL' (1 cell).",
+        "In column 'smoker' these cells are read as missing: 'null' (1 cell).",
+        "In column 'note' these cells are read as missing: 'NaN' (1 cell).",
     )
 
 

@@ -123,7 +123,7 @@ def test_a_damaged_piece_is_repeated_and_the_others_are_read(written):
     content = written.read_bytes()
     assert content.count(b"$array") == 1
     written.write_bytes(content.replace(b"$array", b"$Array"))
-    with pytest.warns(DataWarning, match=f"1 of the finished pieces in {written} were damaged"):
+    with pytest.warns(DataWarning, match=f"1 of the finished pieces in {written} was damaged"):
         journal = _open(written)
     with journal:
         assert journal.get("1") == PIECES["1"]

@@ -151,7 +151,7 @@ def test_a_task_without_rows_borrows_its_intercept(mode, weights):
     X, y = problem("squared")
     weight = (TASK != 1).astype(float)
     model = MultiTaskRegressor(L21(0.01), intercept=mode, tol=1e-12)
-    with pytest.warns(UserWarning, match=r"1 task\(s\) have no row of positive weight \(1\)"):
+    with pytest.warns(UserWarning, match=r"1 task has no row of positive weight \(1\)"):
         model.fit(X, y + 10, TASK, weight)
     middle = X[TASK != 1].mean(axis=0) if mode == "auto" else np.zeros(X.shape[1])
     level = model.intercept_ + model.coef_ @ middle

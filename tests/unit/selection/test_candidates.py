@@ -75,7 +75,10 @@ def test_what_cannot_be_tried_says_why():
     assert not MODELS["separate"].unfit(mixed)
     assert not MODELS["near the mean"].unfit(mixed)
     assert "100 rows" in str(MODELS["boosting per task"].unfit(FACTS))
-    assert "one kind" in str(MODELS["learned prior"].unfit(mixed))
+    assert not MODELS["learned prior"].unfit(mixed)
+    assert "one kind" in str(MODELS["pooled, corrected"].unfit(mixed))
+    outliers = dataclasses.replace(FACTS, losses={"a": "poisson", "b": "huber"})
+    assert "poisson and gamma" in str(MODELS["learned prior"].unfit(outliers))
     many = dataclasses.replace(FACTS, n_features=5000)
     assert "5,000" in str(MODELS["learned prior"].unfit(many))
 

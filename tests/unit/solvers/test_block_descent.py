@@ -336,6 +336,16 @@ def test_too_few_sweeps():
     assert found.certificate.relative > 1e-12
 
 
+def test_two_sweeps_do_along_a_path_of_independent_features():
+    datafit = statistics(*design(5000, 20, 4))
+    start = BlockDescent().solve(datafit, resolved(datafit, L21(fraction=0.5)), tol=1e-4)
+    found = BlockDescent().solve(
+        datafit, resolved(datafit, L21(fraction=0.4)), tol=1e-4, start=start
+    )
+    assert found.status is Status.CONVERGED
+    assert found.n_iter == 2
+
+
 @row_prox
 def largest_prox(row, step, parameters):
     """Take off the projection onto a ball of the sum of absolute values, by bisection."""

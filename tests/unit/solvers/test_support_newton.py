@@ -33,10 +33,10 @@ def coupled(n, d, T, seed=0):
 @pytest.fixture
 def leaps(monkeypatch):
     """Try Newton's method at once; count how often it was worth it."""
-    seen, learn = [], _support_newton.Leaps.learn
+    seen, learn = [], _support_newton.NewtonSteps.learn
     monkeypatch.setattr(_support_newton, "_FIRST", 10)
     monkeypatch.setattr(
-        _support_newton.Leaps,
+        _support_newton.NewtonSteps,
         "learn",
         lambda self, sweeps, better: seen.append(better) or learn(self, sweeps, better),
     )
@@ -120,7 +120,7 @@ def test_few_sweeps_are_enough_where_they_used_to_be_too_many(n):
 
 def test_an_attempt_that_fails_leaves_everything_as_it_was(leaps, monkeypatch):
     monkeypatch.setattr(_support_newton._Support, "step", lambda self: 100.0 * (1.0 + self.W))
-    monkeypatch.setattr(inner.Leaps, "due", lambda self, sweeps: sweeps % 10 == 0)
+    monkeypatch.setattr(inner.NewtonSteps, "due", lambda self, sweeps: sweeps % 10 == 0)
     datafit = samples(*coupled(60, 20, 3), "none")
     agrees(datafit, L21(fraction=0.05), 1e-7)
     assert leaps

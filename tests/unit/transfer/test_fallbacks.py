@@ -17,7 +17,7 @@ from polytask import (
     load,
     save,
 )
-from polytask.linear._given_lines import GivenLine, line_given
+from polytask.linear.given_lines import GivenLine, line_given
 from polytask.losses import Logistic, Squared
 from polytask.penalties import toward_mean
 from polytask.transfer._candidates import alone

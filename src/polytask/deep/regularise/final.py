@@ -23,7 +23,6 @@ from polytask.solvers import Status
 _UP, _DOWN = 2.0, 0.9
 _STEEPEST = 1e30
 
-
 _TOLD = {Status.MAX_ITER: "warn.last_step", Status.STALLED: "warn.no_step"}
 
 

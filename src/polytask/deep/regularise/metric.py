@@ -31,7 +31,7 @@ from polytask.penalties import (
 from polytask.penalties.groups import GroupNormSum
 from polytask.penalties.rows import sparse_and_group
 
-_ROUNDS = 20_000
+_ROUNDS, _NEWTON_STEPS = 20_000, 60
 # In units of rounding.
 _UNITS = 8.0
 # The certificate is looked at every so many rounds: it costs as much as a round.
@@ -93,9 +93,6 @@ class ByDual(Proximable):
         primal = 0.5 * inner(Z - W, Z - W) + step * part.value(Z)
         dual = 0.5 * (inner(W, W) - inner(plain, plain)) - step * part.dual_value(U)
         return Z, primal - dual
-
-
-_ROUNDS_metric = 60
 
 
 @dataclass(frozen=True, eq=False)
@@ -237,7 +234,7 @@ def shrunk_groups(W: Tensor, scale: Tensor, amount: Tensor, owner: Tensor | None
     length = torch.zeros_like(amount)
     # With an amount of 0 nothing is to be solved, and at length 0 nothing could be divided.
     held = torch.where(kept & (amount > 0), amount, torch.ones_like(amount))
-    for _ in range(_ROUNDS_metric):
+    for _ in range(_NEWTON_STEPS):
         bottom = scale * spread(length) + spread(held)
         share = pull / bottom
         square = summed(share * share)

@@ -9,10 +9,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from polytask._checks import number, positive, sentence
+from polytask._checks import below_one, positive, sentence
 from polytask._linalg import Array, counting, namespace
 from polytask._registry import State, saveable
-from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.exceptions import DataError, IncompatibleError
 from polytask.losses import Logistic, Loss, Multinomial
 
 
@@ -70,9 +70,7 @@ class SmoothedLabels(Loss):
         if not isinstance(self.loss, Logistic | Multinomial):
             allowed = "Logistic() or Multinomial(), whose labels can be smoothed"
             raise IncompatibleError(sentence("loss", "SmoothedLabels", allowed, repr(self.loss)))
-        allowed = "a number in [0, 1)"
-        if not 0 <= number(self.amount, "amount", "SmoothedLabels", allowed) < 1:
-            raise ParameterError(sentence("amount", "SmoothedLabels", allowed, repr(self.amount)))
+        below_one(self.amount, "amount", "SmoothedLabels")
 
     @property
     def curvature_bound(self) -> float:

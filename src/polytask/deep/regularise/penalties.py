@@ -164,7 +164,8 @@ class PenaltyTerm:
         if part is None or self.matrix.frozen:
             return self
         self.matrix.require_free()
-        if in_metric(part) or not adapts(optimizers, self.matrix):
+        # An optimiser whose metric is not known is refused by the first of these.
+        if not adapts(optimizers, self.matrix) or in_metric(part):
             return self
         return PenaltyTerm(self.name, self.matrix, SmoothProxSplit(self.split.smooth, None))
 
@@ -389,21 +390,6 @@ class Penalties:
         return {name: square**0.5 for name, square in squares.items()}
 
 
-def _pair_terms(pairs: Iterable[tuple[nn.Module | nn.Parameter, Penalty]]) -> list[PenaltyTerm]:
-    """Return the terms of modules and parameters given with their penalties."""
-    terms = []
-    for number, (target, penalty) in enumerate(pairs):
-        name = f"pair {number}"
-        if isinstance(target, nn.Module):
-            matrices = [matrix for _, matrix in weights_of(target)]
-        else:
-            layout = layout_of(nn.Module(), "", target)
-            matrices = [Matrix(name, ((target, layout),))]
-        terms += [term(name, matrix, penalty) for matrix in matrices]
-    _refuse_shared(terms)
-    return terms
-
-
 def proximal_step(
     penalties: Penalties | Iterable[tuple[nn.Module | nn.Parameter, Penalty]],
     *optimizers: object,
@@ -459,7 +445,18 @@ def proximal_step(
     >>> int(layer.weight.count_nonzero())
     0
     """
-    terms = penalties.terms if isinstance(penalties, Penalties) else _pair_terms(penalties)
+    if isinstance(penalties, Penalties):
+        penalties.proximal_step(*optimizers)
+        return
+    terms = []
+    for number, (target, penalty) in enumerate(penalties):
+        name = f"pair {number}"
+        if isinstance(target, nn.Module):
+            matrices = [matrix for _, matrix in weights_of(target)]
+        else:
+            matrices = [Matrix(name, ((target, layout_of(nn.Module(), "", target)),))]
+        terms += [term(name, matrix, penalty) for matrix in matrices]
+    _refuse_shared(terms)
     for found in terms:
         found.proximal_step(*optimizers)
 

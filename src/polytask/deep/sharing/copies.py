@@ -231,14 +231,6 @@ def allows_stacking(trunk: nn.Module) -> bool:
     return type(trunk) is nn.Sequential and all(map(is_stackable, layers_of(trunk)))
 
 
-def stack_layers(trunks: Sequence[nn.Module]) -> list[StackedLayer]:
-    """Return the layers of trunks of one shape as stacked layers."""
-    stacked = []
-    for layers in zip(*map(layers_of, trunks), strict=True):
-        stacked.append(_STACKED.get(type(layers[0]), Elementwise)(layers))
-    return stacked
-
-
 def stages_of(trunk: nn.Module) -> list[nn.Module]:
     """Return the stages of a trunk."""
     stages: list[list[nn.Module]] = [[]]
@@ -301,17 +293,6 @@ def _not_a_table(x: object) -> IncompatibleError:
     return IncompatibleError(sentence("The input", "this trunk", allowed, got))
 
 
-def _one_by_one(x: Inputs, copy: Tensor, run: Callable[[int, Inputs], Tensor]) -> Tensor:
-    """Return what one copy makes of each row, one copy after the other."""
-    places, parts = [], []
-    for number in torch.unique(copy).tolist():
-        rows = (copy == number).nonzero()[:, 0]
-        places.append(rows)
-        parts.append(run(number, take(x, rows)))
-    whole = torch.cat(parts)
-    return torch.empty_like(whole).index_copy(0, torch.cat(places), whole)
-
-
 @final
 class LoopedCopies(Copies):
     """Copies one after the other, for any trunk."""
@@ -338,8 +319,14 @@ class LoopedCopies(Copies):
         return torch.stack([self._run(*pair) for pair in zip(self.copies, x, strict=True)])
 
     def of_rows(self, x: Inputs, copy: Tensor) -> Tensor:
-        """Return what one copy makes of each row."""
-        return _one_by_one(x, copy, lambda number, rows: self._run(self.copies[number], rows))
+        """Return what one copy makes of each row, one copy after the other."""
+        places, parts = [], []
+        for number in torch.unique(copy).tolist():
+            rows = (copy == number).nonzero()[:, 0]
+            places.append(rows)
+            parts.append(self._run(self.copies[number], take(x, rows)))
+        whole = torch.cat(parts)
+        return torch.empty_like(whole).index_copy(0, torch.cat(places), whole)
 
     def matrices(self) -> Iterator[tuple[str, Matrix]]:
         """Yield every parameter of the trunk, a copy in each column."""
@@ -372,7 +359,9 @@ class StackedCopies(Copies):
     def __init__(self, trunks: Sequence[nn.Module]) -> None:
         super().__init__()
         self.n_copies = len(trunks)
-        self.layers = nn.ModuleList(stack_layers(trunks))
+        places = zip(*map(layers_of, trunks), strict=True)
+        stacked = [_STACKED.get(type(same[0]), Elementwise)(same) for same in places]
+        self.layers = nn.ModuleList(stacked)
         self._mixes_rows = any(isinstance(layer, StackedBatchNorm) for layer in self.layers)
 
     def forward(self, x: Inputs) -> Tensor:

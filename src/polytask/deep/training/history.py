@@ -79,7 +79,10 @@ class History:
 
     @property
     def objective(self) -> Floats:
-        """The data term of training by epoch, measured while weights changed."""
+        """The sum of s_t times the mean loss of task t by epoch, while weights changed.
+
+        Without penalties; ``solution_.objective`` has both.
+        """
         return np.asarray(np.nansum(self.weights * self.training, axis=1))
 
     @property
@@ -231,15 +234,11 @@ class Recorder:
         sums = torch.stack([counts, whole, found, found**2])
         self._sums[k][:, rows[:, None], columns[None, :]] += sums
 
-    def relations(
-        self, tasks: tuple[Hashable, ...], engine: Engine | None = None
-    ) -> tuple[TaskRelation, ...]:
+    def relations(self, tasks: tuple[Hashable, ...], engine: Engine) -> tuple[TaskRelation, ...]:
         """Return the means over the steps, those of all processes."""
         found = []
         for one, sums in zip(self._recordings, self._sums, strict=True):
-            whole = sums
-            if engine is not None and engine.world > 1:
-                whole = engine.total(sums.to(engine.device)).cpu()
+            whole = sums if engine.world == 1 else engine.total(sums.to(engine.device)).cpu()
             if one.symmetric:
                 whole = whole + whole.transpose(1, 2)
                 whole.diagonal(dim1=1, dim2=2).mul_(0.5)
@@ -273,9 +272,7 @@ class Record:
     held_out: list[Tensor] = field(default_factory=list)
     seconds: list[float] = field(default_factory=list)
 
-    def history(
-        self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine | None = None
-    ) -> History:
+    def history(self, tasks: tuple[Hashable, ...], weights: Tensor, engine: Engine) -> History:
         """Return what happened, in all processes, as arrays."""
         return History(
             tasks=tasks,

@@ -15,6 +15,7 @@ from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from polytask._checks import (
+    below_one,
     nearest,
     nonnegative,
     number,
@@ -160,11 +161,7 @@ def settings_of(model: Any) -> Settings:  # noqa: ANN401 - a deep estimator, whi
         raise ParameterError(sentence("penalties", owner, allowed, repr(model.penalties)))
     one_of(model.mixup_across_tasks, "mixup_across_tasks", owner, (True, False))
     mixup = nonnegative(model.mixup, "mixup", owner)
-    allowed = "a number in [0, 1)"
-    given = getattr(model, "label_smoothing", 0.0)
-    smoothing = number(given, "label_smoothing", owner, allowed)
-    if not 0 <= smoothing < 1:
-        raise ParameterError(sentence("label_smoothing", owner, allowed, repr(given)))
+    smoothing = below_one(getattr(model, "label_smoothing", 0.0), "label_smoothing", owner)
     validation = _validation(model.validation, owner)
     rate = positive(model.learning_rate, "learning_rate", owner)
     default = functools.partial(FUSED, lr=rate, weight_decay=0.0)

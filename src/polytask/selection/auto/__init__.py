@@ -2,6 +2,12 @@
 
 from polytask.selection.auto.base import AutoEstimator
 from polytask.selection.auto.classifier import AutoMultiTaskClassifier
+from polytask.selection.auto.model import AutoMultiTaskModel
 from polytask.selection.auto.regressor import AutoMultiTaskRegressor
 
-__all__ = ["AutoEstimator", "AutoMultiTaskClassifier", "AutoMultiTaskRegressor"]
+__all__ = [
+    "AutoEstimator",
+    "AutoMultiTaskClassifier",
+    "AutoMultiTaskModel",
+    "AutoMultiTaskRegressor",
+]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Hashable, Iterator
+from dataclasses import KW_ONLY, dataclass
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import numpy as np
@@ -19,7 +20,7 @@ from polytask.data.missing import is_missing
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import Translator
 from polytask.selection.auto.explaining import explain
-from polytask.selection.auto.fitting import AutoRow, Combination, Settings, combine
+from polytask.selection.auto.fitting import Combination, Settings, combine
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,24 +29,79 @@ Array = NDArray[np.float64]
 Tasks = NDArray[np.intp]
 
 
+@dataclass(eq=False, repr=False)
 class AutoEstimator(MultiTaskEstimator):
-    """Base of the automatic estimators: a leaf class reads targets and mixes predictions."""
+    """Base of the automatic estimators: a leaf class reads targets and mixes predictions.
+
+    Parameters
+    ----------
+    models : "default", "deep", or sequence, default="default"
+        Names of ``polytask.selection.candidates.MODELS``, estimators, or pairs
+        ``(name, estimator)``; "default" in a sequence stands for all that suit the data but
+        networks, "deep" for networks, which need PyTorch; "deep" alone is both. An estimator of
+        scikit-learn is tried per task and pooled with the task as a category.
+    cv : int, splitter, or list of (train, test), default=5
+        The folds; an integer splits the rows within every task, and of its folds only so many
+        are fitted, two at least, as hold out 100,000 rows. A splitter that keeps groups together
+        or time in order is used inside the candidates too, and a combination is preferred as far
+        as groups, tasks or folds bear it out rather than rows. No row may be held out twice.
+    time_budget : float or None, default=None
+        Seconds for all of it. What takes least is tried first, and time is kept for fitting
+        on all rows what would have weight; a candidate that is not expected to end before
+        that is left out. A fit that outlasts it is ended, so that all of it takes a quarter
+        more at most. If a chosen model could not be fitted on all rows in time, the best of
+        those that were is used and ``unfitted_`` names the others. If no model was finished,
+        ``fit`` raises ``TimeBudgetError``; with a journal the next call gets further.
+    journal : path or None, default=None
+        A file that keeps finished fits. A choice that was killed goes on from it, with the
+        same result.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels.
+    n_jobs : int or None, default=None
+        Folds fitted at the same time, as in joblib.
+    random_state : int, default=0
+        Seed of the candidates that draw at random.
+    verbose : bool, default=False
+        Show progress on stderr.
+    date_features : bool, default=False
+        Whether columns of dates become features: year, month, week, weekday and elapsed days.
+
+    Attributes
+    ----------
+    members_ : dict of str to estimator
+        The models that have weight, fitted on all rows.
+    shared_weights_ : ndarray of shape (n_members,)
+        Their weights for an average or an unseen task.
+    task_weights_ : ndarray of shape (n_tasks, n_members)
+        Their weights for every task, at least 0 with sum 1.
+    score_ : float
+        What the way of combining explains on folds that had no part in its weights.
+    pull_ : float
+        Average rows that the rows of a task were weighed against; infinite if all tasks have
+        the same weights.
+    stopped_ : bool
+        Whether there was not time for all candidates.
+    unfitted_ : tuple of str
+        Models that were chosen but could not be fitted on all rows in time, so that others are
+        used in their place.
+    tasks_ : ndarray of shape (n_tasks,)
+        The tasks.
+    n_features_in_ : int
+        Columns of X as given.
+    """
 
     _problem: ClassVar[str]
 
-    models: Any
-    cv: Any
-    time_budget: float | None
-    journal: str | os.PathLike[str] | None
-    n_jobs: int | None
-    random_state: Any
-    verbose: bool
-
-    members_: dict[str, MultiTaskEstimator]
-    shared_weights_: Array
-    task_weights_: Array
-    unfitted_: tuple[str, ...] = ()
-    _rows: tuple[AutoRow, ...]
+    models: Any = "default"  # names and estimators
+    _: KW_ONLY
+    cv: Any = 5  # as in scikit-learn
+    time_budget: float | None = None
+    journal: str | os.PathLike[str] | None = None
+    task_column: str | int | None = None
+    n_jobs: int | None = None
+    random_state: Any = 0
+    verbose: bool = False
+    date_features: bool = False
 
     def fit(
         self,
@@ -76,12 +132,12 @@ class AutoEstimator(MultiTaskEstimator):
         if len(kinds) > 1:
             raise DataError(
                 f"y of {type(self).__name__} has numbers ({kinds[False]!r}) and labels "
-                f"({kinds[True]!r}): it combines models of one kind. MultiTaskModelCV takes both, "
-                "and so does compare; or give the targets of one kind."
+                f"({kinds[True]!r}): it combines models of one kind. AutoMultiTaskModel takes "
+                "both, and so does compare; or give the targets of one kind."
             )
 
-    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes) -> None:
-        """Learn and keep the combination."""
+    def _combine(self, data: TaskData, raw: TaskData, outcomes: Outcomes, losses: Any) -> None:  # noqa: ANN401
+        """Learn and keep the combination, of models with these losses."""
         owner = type(self).__name__
         seed = self.random_state
         if isinstance(seed, bool) or not isinstance(seed, int | np.integer) or seed < 0:
@@ -98,7 +154,7 @@ class AutoEstimator(MultiTaskEstimator):
             verbose=self.verbose,
         )
         refuse_huge(data, outcomes, owner)
-        found = combine(data, raw, outcomes, self._problem, settings, owner)
+        found = combine(data, raw, (outcomes, self._problem, losses), settings, owner)
         self.members_ = found.members
         self.shared_weights_, self.task_weights_ = found.shared, found.by_task
         self.score_, self.pull_ = found.score, found.pull
@@ -185,7 +241,7 @@ class AutoEstimator(MultiTaskEstimator):
             score=self.score_,
             pull=self.pull_,
             stopped=self.stopped_,
-            unfitted=self.unfitted_,
+            unfitted=getattr(self, "unfitted_", ()),  # earlier versions had none
         )
         speech = Translator(lang)
         return speech.joined(explain(found, speech))

@@ -11,8 +11,16 @@ from numpy.typing import NDArray
 
 from polytask.data import Form
 from polytask.data.splits import Split
+from polytask.losses import LogLink
 from polytask.selection.auto.calibration import seen_first, stacked
-from polytask.selection.auto.mixing import HeldRows, LogMix, MixLoss, SquaredMix
+from polytask.selection.auto.mixing import (
+    DevianceMix,
+    HeldRows,
+    KindsMix,
+    LogMix,
+    MixLoss,
+    SquaredMix,
+)
 from polytask.selection.held import Study, parts_of
 
 Array = NDArray[np.float64]
@@ -62,8 +70,12 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
     # Shapes: unit_of (n_rows,).
     # Targets count alike, whatever their unit and however many labels they have; rows of tasks
     # of one quantity count alike.
-    classes = study.outcomes.union is not None
-    loss: MixLoss = LogMix() if classes else SquaredMix()
+    losses: list[MixLoss] = []
+    for task, classes in enumerate(study.outcomes.classes):
+        loss = study.loss(task)
+        of_numbers = DevianceMix(loss) if isinstance(loss, LogLink) else SquaredMix()
+        losses.append(of_numbers if classes is None else LogMix())
+    kinds = tuple(dict.fromkeys(losses))
     pieces: list[tuple[NDArray[Any], ...]] = []
     tables: list[Array] = []
     for fold, (train, test) in enumerate(splits):
@@ -73,19 +85,24 @@ def make_bench(study: Study, splits: Sequence[Split], unit_of: NDArray[np.intp] 
             weight = study.data.sample_weight
             own = np.ones(n) if weight is None else weight[part.rows]
             known = np.tile(constants[part.task], (n, 1))
-            if classes:
+            has_classes = study.outcomes.classes[part.task] is not None
+            if has_classes:
                 known = seen_first(known, labels.astype(int))
+                known = known[:, :1] if study.several_kinds else known
             elif np.isnan(known).any():
                 # A target that the fold does not train on: no candidate can know it there.
                 own, known = np.zeros(n), labels[:, None]
-            truth = np.ones(n) if classes else labels
+            truth = np.ones(n) if has_classes else labels
             owner, when = np.full(n, part.task), np.full(n, fold)
             unit = when if unit_of is None else unit_of[part.rows]
-            pieces.append((truth, own, owner, when, unit))
+            kind = np.full(n, kinds.index(losses[part.task]))
+            pieces.append((truth, own, owner, when, unit, kind))
             tables.append(known)
-    y, weight, task, fold_of, units = map(np.concatenate, zip(*pieces, strict=True))
-    bench = Bench(y, weight, task, fold_of, units, stacked(tables), study.data.n_tasks, loss)
-    return bench if study.data.form is not Form.TARGETS else _alike(bench)
+    y, weight, task_of, fold_of, units, kind = map(np.concatenate, zip(*pieces, strict=True))
+    mix = kinds[0] if len(kinds) == 1 else KindsMix(kinds, kind)
+    bench = Bench(y, weight, task_of, fold_of, units, stacked(tables), study.data.n_tasks, mix)
+    alike = study.data.form is not Form.TARGETS and len(kinds) == 1
+    return bench if alike else _alike(bench)
 
 
 def _alike(bench: Bench) -> Bench:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 
 from polytask._estimator import Query, classification
 from polytask._estimator.classes import ClassifierMixin, joint_probabilities
+from polytask._estimator.documentation import documented
 from polytask._registry import saveable
 from polytask.data import Form, TaskData
 from polytask.selection.auto.base import AutoEstimator
-from polytask.selection.auto.calibration import Calibration
 from polytask.selection.held import Study
 from polytask.selection.members import probabilities_of
 
@@ -22,6 +22,8 @@ Tasks = NDArray[np.intp]
 
 
 @saveable("selection.auto_classifier")
+@documented(AutoEstimator)
+@dataclass(eq=False, repr=False, kw_only=True)
 class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     """Classification of many tasks by the best combination of candidates.
 
@@ -37,36 +39,13 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
     models : "default", "deep", or sequence, default="default"
         As in :class:`AutoMultiTaskRegressor`; every candidate needs ``predict_proba``.
     cv : int, splitter, or list of (train, test), default=5
-        The folds; an integer splits the rows within every task, by class, and of its folds only
-        so many are fitted, two at least, as hold out 100,000 rows.
-    time_budget : float or None, default=None
-        Seconds for all of it. What takes least is tried first, and time is kept for fitting
-        on all rows what would have weight; a candidate that is not expected to end before
-        that is left out. A fit that outlasts it is ended, so that all of it takes a quarter
-        more at most. If a chosen model could not be fitted on all rows in time, the best of
-        those that were is used and ``unfitted_`` names the others. If no model was finished,
-        ``fit`` raises ``TimeBudgetError``; with a journal the next call gets further.
-    journal : path or None, default=None
-        A file that keeps finished fits. A choice that was killed goes on from it, with the
-        same result.
-    task_column : str, int or None, default=None
-        The column of X that holds the task labels.
+        The folds; an integer splits the rows within every task, by class. Else as in
+        :class:`AutoMultiTaskRegressor`.
     unseen_tasks : {"error", "shared"}, default="error"
         What to do with unknown tasks in ``predict``; "shared" leaves out models per task.
-    n_jobs : int or None, default=None
-        Folds fitted at the same time, as in joblib.
-    random_state : int, default=0
-        Seed of the candidates that draw at random.
-    verbose : bool, default=False
-        Show progress on stderr.
-    date_features : bool, default=False
-        Whether columns of dates become features: year, month, week, weekday and elapsed days.
 
     Attributes
     ----------
-    members_, shared_weights_, task_weights_, score_, pull_, stopped_, unfitted_, tasks_,
-    n_features_in_
-        As in :class:`AutoMultiTaskRegressor`.
     calibrations_ : dict of str to Calibration
         How the probabilities of every member are scaled: ``boldness`` above 1 makes them
         bolder, below 1 more careful; 1 with a ``base`` of 0 leaves them as they are.
@@ -97,45 +76,20 @@ class AutoMultiTaskClassifier(AutoEstimator, ClassifierMixin):
 
     _problem = "classification"
 
-    classes_: Any  # an array, or a list with one per target
-    class_prior_: Any  # likewise
-    calibrations_: dict[str, Calibration]
-
-    def __init__(
-        self,
-        models: Any = "default",  # noqa: ANN401 - names and estimators
-        *,
-        cv: Any = 5,  # noqa: ANN401 - as in scikit-learn
-        time_budget: float | None = None,
-        journal: str | os.PathLike[str] | None = None,
-        task_column: str | int | None = None,
-        unseen_tasks: str = "error",
-        n_jobs: int | None = None,
-        random_state: int = 0,
-        verbose: bool = False,
-        date_features: bool = False,
-    ) -> None:
-        self.models = models
-        self.cv = cv
-        self.time_budget = time_budget
-        self.journal = journal
-        self.task_column = task_column
-        self.date_features = date_features
-        self.unseen_tasks = unseen_tasks
-        self.n_jobs = n_jobs
-        self.random_state = random_state
-        self.verbose = verbose
+    unseen_tasks: str = "error"
 
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         self._refuse_mixed(data)
         outcomes = classification(data, "auto", type(self).__name__)
         targets = data.form is Form.TARGETS
         known = list(outcomes.classes) if targets else [outcomes.union] * data.n_tasks
-        self.classes_ = known if targets else outcomes.union
+        classes: Any = known if targets else outcomes.union
+        self.classes_ = classes
         self.task_classes_ = dict(zip(data.tasks, known, strict=True))
-        self._combine(data, raw, outcomes)
+        self._combine(data, raw, outcomes, "auto")
         shares = Study(raw, outcomes).constants(np.arange(raw.n_rows))
-        self.class_prior_ = shares if targets else shares[0]
+        prior: Any = shares if targets else shares[0]
+        self.class_prior_ = prior
         self.calibrations_ = {
             row.name: row.calibration for row in self._rows if row.name in self.members_
         }

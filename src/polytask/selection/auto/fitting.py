@@ -83,12 +83,12 @@ class Combination:
     unfitted: tuple[str, ...] = ()
 
 
-def facts_of(data: TaskData, problem: str, settings: Settings) -> Facts:
+def facts_of(data: TaskData, problem: str, losses: Any, settings: Settings) -> Facts:  # noqa: ANN401
     """Gather what decides about the candidates."""
     keeps = isinstance(settings.cv, Splitter)
     return Facts(
         problem=problem,
-        losses={"regression": "squared", "classification": "auto"}[problem],
+        losses=losses,
         n_rows=data.n_rows,
         n_features=data.n_features,
         n_tasks=data.n_tasks,
@@ -105,17 +105,17 @@ def facts_of(data: TaskData, problem: str, settings: Settings) -> Facts:
 def combine(
     data: TaskData,
     raw: TaskData,
-    outcomes: Outcomes,
-    problem: str,
+    targets: tuple[Outcomes, str, Any],
     settings: Settings,
     owner: str,
 ) -> Combination:
     """Try the candidates, choose how to combine them, and fit those that have weight."""
+    outcomes, problem, losses = targets
     budget = settings.time_budget
     if budget is not None:
         budget = nonnegative(budget, "time_budget", owner)
     study = Study(raw, outcomes)
-    facts = facts_of(data, problem, settings)
+    facts = facts_of(data, problem, losses, settings)
     groups = {DEFAULT: auto_models(), DEEP: deep_models()}
     entries = make_entries(settings.models, facts, groups, owner)
     splits = make_splits(raw, settings.cv, settings.unseen, owner)

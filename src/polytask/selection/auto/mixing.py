@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import itertools
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy.optimize import Bounds, LinearConstraint, minimize
+
+from polytask.losses import LogLink
 
 Array = NDArray[np.float64]
 Index = NDArray[np.intp]
@@ -27,6 +29,7 @@ LEAST_PROBABILITY = 1e-6
 # the folds than they are, for what models say of one fold they have learned from the others.
 PULLS = (1000.0, 300.0, 100.0, 30.0)
 _RIDGE = 1e-9
+_TINY = float(np.finfo(float).tiny)
 
 
 class MixLoss(ABC):
@@ -46,7 +49,12 @@ class MixLoss(ABC):
         # `mixed` is what the weights predict. Twice the loss and the sum of squares have the
         # same first and second derivatives there.
 
+    def rows(self, which: NDArray[np.bool_]) -> MixLoss:
+        """Return the loss of some of the rows."""
+        return self
 
+
+@dataclass(frozen=True)
 class SquaredMix(MixLoss):
     """Squared error of combined numbers, halved."""
 
@@ -64,6 +72,7 @@ class SquaredMix(MixLoss):
         return Z, y
 
 
+@dataclass(frozen=True)
 class LogMix(MixLoss):
     """Log loss of combined probabilities; Z holds those of the class that was seen."""
 
@@ -79,6 +88,70 @@ class LogMix(MixLoss):
         """Return rows over the combined probability, with targets of 2."""
         scaled = Z / np.maximum(mixed, LEAST_PROBABILITY)[:, None]
         return scaled, np.full(len(Z), 2.0)
+
+
+@dataclass(frozen=True)
+class DevianceMix(MixLoss):
+    """Half the deviance of combined means, of counts or amounts."""
+
+    loss: LogLink
+
+    def losses(self, mixed: Array, y: Array) -> Array:
+        """Return the loss of every row."""
+        with np.errstate(over="ignore"):
+            return np.asarray(self.loss.value(y, np.log(_positive(mixed, y))))
+
+    def slopes(self, mixed: Array, y: Array) -> Array:
+        """Return its derivative."""
+        mean = _positive(mixed, y)
+        return np.asarray(self.loss.gradient(y, np.log(mean)) / mean)
+
+    def squares(self, Z: Array, y: Array, mixed: Array) -> tuple[Array, Array]:
+        """Return rows and targets over the standard deviations; second derivatives expected."""
+        mean = _positive(mixed, y)
+        root = np.sqrt(self.loss.curvature(mean, np.log(mean))) / mean
+        return Z * root[:, None], root * mean - self.slopes(mixed, y) / root
+
+
+def _positive(mixed: Array, y: Array) -> Array:
+    """Return combined means, none of them next to zero beside what was seen."""
+    return np.maximum(mixed, np.maximum(LEAST_PROBABILITY * y, _TINY))
+
+
+@dataclass(frozen=True, eq=False)
+class KindsMix(MixLoss):
+    """Rows of several kinds, each with a loss of its own. Shapes: kind (N,)."""
+
+    kinds: tuple[MixLoss, ...]
+    kind: Index
+
+    def losses(self, mixed: Array, y: Array) -> Array:
+        """Return the loss of every row."""
+        found = np.zeros(len(y))
+        for loss, own in self._parts():
+            found[own] = loss.losses(mixed[own], y[own])
+        return found
+
+    def slopes(self, mixed: Array, y: Array) -> Array:
+        """Return its derivative."""
+        found = np.zeros(len(y))
+        for loss, own in self._parts():
+            found[own] = loss.slopes(mixed[own], y[own])
+        return found
+
+    def squares(self, Z: Array, y: Array, mixed: Array) -> tuple[Array, Array]:
+        """Return rows and targets as the losses have them."""
+        rows, targets = np.zeros(Z.shape), np.zeros(len(y))
+        for loss, own in self._parts():
+            rows[own], targets[own] = loss.squares(Z[own], y[own], mixed[own])
+        return rows, targets
+
+    def rows(self, which: NDArray[np.bool_]) -> KindsMix:
+        """Return the loss of some of the rows."""
+        return replace(self, kind=self.kind[which])
+
+    def _parts(self) -> Iterator[tuple[MixLoss, NDArray[np.bool_]]]:
+        return ((loss, self.kind == k) for k, loss in enumerate(self.kinds))
 
 
 @dataclass(frozen=True, eq=False)
@@ -106,6 +179,7 @@ class HeldRows:
             task=self.task[which],
             fold=self.fold[which],
             unit=self.unit[which],
+            loss=self.loss.rows(which),
         )
 
     def mean_loss(self, mixed: Array) -> float:

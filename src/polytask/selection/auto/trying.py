@@ -239,6 +239,8 @@ def _fold(
         except (PolytaskError, ValueError, ArithmeticError, np.linalg.LinAlgError) as error:
             return {"failed": f"{type(error).__name__}: {error}"}
         values = [_values(held) for _, held in parts]
+        if study.several_kinds:
+            values = [own if own.ndim == 1 else own[:, 0] for own in values]
     if not all(np.isfinite(own).all() for own in values):
         return {"failed": "its predictions are not finite"}
     seconds, clock = time.process_time() - started, time.monotonic() - begun

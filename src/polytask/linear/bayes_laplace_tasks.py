@@ -24,8 +24,8 @@ from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.exceptions import DataError
 from polytask.linear._bayes_rows import with_ones
 from polytask.linear._export import plain_model
-from polytask.linear._given_lines import GivenLine, line_given
-from polytask.linear._heavy_weights import refuse_heavy
+from polytask.linear.given_lines import GivenLine, line_given
+from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Logistic, LogLink, Loss, Multinomial
 

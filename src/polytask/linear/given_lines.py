@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask._registry import saveable
-from polytask.linear._bayes_tasks import BayesTasks
+from polytask.linear.bayes_tasks import BayesTasks
 from polytask.linear.prediction import LinearTasks
 
 Array = NDArray[np.float64]

@@ -38,7 +38,7 @@ from polytask.bayes.posterior import (
 from polytask.bayes.prior import Prior
 from polytask.data import Form, LabelIndex, TaskData, tables
 from polytask.linear._bayes_rows import PriorRows, ScaledRows, dense, with_rows
-from polytask.linear._heavy_weights import refuse_heavy
+from polytask.linear.heavy_weights import refuse_heavy
 from polytask.linear.prediction import LinearTasks
 from polytask.losses import Squared
 
@@ -184,7 +184,8 @@ def updated(
     refuse_huge(query.data, y, schema.owner)
     weight = label_weights(raw, y, None, schema.owner)
     refuse_heavy(weight, schema.owner)
-    scaled = np.nan_to_num(_scaled_targets(wide, raw, y.y, numbers))
+    own = slice(None) if raw.form is Form.TARGETS else numbers[raw.row_tasks()]
+    scaled = np.nan_to_num((y.y - wide.target_mean[own]) / wide.target_scale[own])
     np.add.at(wide.counts, numbers, sum_by_task(weight, raw))
     joint = wide.joint
     if joint is not None:
@@ -277,13 +278,6 @@ def _widened(tasks: BayesTasks, present: Mask | None, n_tasks: int) -> BayesTask
         counts=np.append(tasks.counts, np.zeros(more)),
         present=present,
     )
-
-
-def _scaled_targets(tasks: BayesTasks, raw: TaskData, y: Array, numbers: Index) -> Array:
-    if raw.form is Form.TARGETS:
-        return (y - tasks.target_mean) / tasks.target_scale
-    own = numbers[raw.row_tasks()]
-    return (y - tasks.target_mean[own]) / tasks.target_scale[own]
 
 
 def _opened(tasks: BayesTasks, raw: TaskData, query: Query, numbers: Index) -> BayesTasks:
