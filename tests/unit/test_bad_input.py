@@ -292,7 +292,7 @@ def test_parameters_of_a_wrong_kind(kind, which):
 @pytest.mark.parametrize("alpha", [-1, np.nan, np.inf, "1", None])
 def test_a_strength_of_a_wrong_kind(alpha):
     if alpha is None:
-        assert L21(None).get_params() == {"alpha": None, "fraction": None}
+        assert L21(None).get_params() == {"alpha": None, "fraction": None, "radius": None}
         return
     with pytest.raises(ParameterError, match="alpha of L21 must be a finite number >= 0; got"):
         L21(alpha)

@@ -65,9 +65,9 @@ def test_setting_a_penalty_of_one_does_not_reach_another():
     penalty = L21(0.1)
     first, second = MultiTaskRegressor(penalty), MultiTaskRegressor(penalty)
     first.set_params(penalty__fraction=0.3)
-    assert first.penalty.get_params() == {"alpha": None, "fraction": 0.3}
+    assert first.penalty.get_params() == {"alpha": None, "fraction": 0.3, "radius": None}
     assert second.penalty is penalty
-    assert penalty.get_params() == {"alpha": 0.1, "fraction": None}
+    assert penalty.get_params() == {"alpha": 0.1, "fraction": None, "radius": None}
 
 
 @pytest.mark.parametrize("estimator", ESTIMATORS, ids=str)
