@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -124,7 +123,14 @@ class _Choice(Generic[Learned]):
         promise = np.sum(
             [promised_gains(*own, trials.tasks) for own in trials.tests(base)], axis=0
         )
-        for candidates, gain in zip(_correlated_structures(self.q), promise, strict=True):
+        largest = min(_LARGEST_RANK, self.q - 1) if self.q > 3 else 0
+        # Each row from small to large.
+        rows: list[tuple[Structure, ...]] = [
+            tuple(LowRank(rank) for rank in range(1, largest + 1)),
+            (Full(),),
+            (Full(shrinkage=float(self.q)),),
+        ]
+        for candidates, gain in zip(rows, promise, strict=True):
             last, start = plain.score, base
             for structure in candidates:
                 hopeless = start is base and gain < trials.price(structure) - plain.price
@@ -160,14 +166,6 @@ def promised_gains(
     whole = 0.25 * float(np.sum(z**2))
     direction = 0.25 * float(np.max(np.abs(np.linalg.eigvalsh(z)))) ** 2
     return direction, whole, whole / (1.0 + 2.0 * q / max(tasks, 1))
-
-
-def _correlated_structures(q: int) -> Iterator[tuple[Structure, ...]]:
-    """Yield structures of correlated coefficients, each row of them from small to large."""
-    largest = min(_LARGEST_RANK, q - 1)
-    yield tuple(LowRank(rank) for rank in range(1, largest + 1)) if q > 3 else ()
-    yield (Full(),)
-    yield (Full(shrinkage=float(q)),)
 
 
 def is_informed(structure: Structure, q: int, tasks: float, rows: float) -> bool:

@@ -82,7 +82,9 @@ def evidence(mode: Mode, beliefs: Beliefs, *, independent: bool = False) -> Evid
     if beliefs.precision is None:
         return Evidence(value, gradient, None, second, weights, dispersions)
     value += 0.5 * float(np.log(beliefs.precision).sum())
-    by_precision = _precision_gradient(mode, beliefs.precision, shift)
+    assert mode.inverse_root is not None
+    mean, variance = mode.point.mean, np.sum(mode.inverse_root**2, axis=0)
+    by_precision = 0.5 * (1 / beliefs.precision - mean**2 - variance) - shift * mean
     return Evidence(value, gradient, by_precision, second, weights, dispersions)
 
 
@@ -121,13 +123,6 @@ def _mean_shift(mode: Mode, pulls: list[Array]) -> Array:
     for posterior, pull in zip(mode.posteriors, pulls, strict=True):
         total += posterior.reduced(pull).sum(axis=0)
     return np.asarray(mode.inverse_root.T @ (mode.inverse_root @ total))
-
-
-def _precision_gradient(mode: Mode, precision: Array, shift: Array) -> Array:
-    assert mode.inverse_root is not None
-    variance = np.sum(mode.inverse_root**2, axis=0)
-    mean = mode.point.mean
-    return np.asarray(0.5 / precision - 0.5 * mean**2 - 0.5 * variance - shift * mean)
 
 
 # Standard deviation of a mean that is left to the data: finite, so that separable rows have a

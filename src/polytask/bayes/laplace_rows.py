@@ -264,15 +264,20 @@ def row_blocks(source: Labelled) -> list[RowBlock]:
     counts, p = source.counts, source.width
     order = np.argsort(counts, kind="stable")
     order = order[counts[order] > 0]
+    sizes = counts[order]
     keep = int(counts.sum()) * p <= _KEPT_ENTRIES
     thin = is_sparse(source.Z) and is_thin(source.Z)
     blocks: list[RowBlock] = []
     start = 0
     while start < len(order):
-        end = _end_of_block(counts[order], start, p)
-        if thin and counts[order[start]] >= p:
+        if thin and sizes[start] >= p:
             # Padded with others it would be dense.
             end = start + 1
+        else:
+            longest = int(_PADDING * sizes[start]) + _FEW
+            end = int(np.searchsorted(sizes, longest, side="right"))
+            entries = np.minimum(sizes[start:end], p) * p * np.arange(1, end - start + 1)
+            end = start + max(1, int(np.searchsorted(entries, _BLOCK_ENTRIES, side="right")))
         tasks = np.sort(order[start:end])
         alone = len(tasks) == 1 and is_sparse(source.Z) and source.width > _FEW
         blocks.append(
@@ -280,14 +285,6 @@ def row_blocks(source: Labelled) -> list[RowBlock]:
         )
         start = end
     return blocks
-
-
-def _end_of_block(sizes: Index, start: int, p: int) -> int:
-    """Return where a block must end that begins at `start`; `sizes` ascend."""
-    longest = int(_PADDING * sizes[start]) + _FEW
-    end = int(np.searchsorted(sizes, longest, side="right"))
-    widths = np.minimum(sizes[start:end], p) * p * np.arange(1, end - start + 1)
-    return start + max(1, int(np.searchsorted(widths, _BLOCK_ENTRIES, side="right")))
 
 
 @dataclass(frozen=True, eq=False)
