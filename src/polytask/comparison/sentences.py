@@ -377,9 +377,24 @@ def warnings(result: Findings, say: Translator) -> list[str]:
     found = [_dominance(result, say), _incomplete(result, say)]
     if _below_the_mean(result):
         found.insert(0, say("warn.nothing"))
+    else:
+        found.insert(0, _weak(result, say))
     if result.setup.quick:
         found.append(say("warn.quick"))
     return [sentence for sentence in found if sentence]
+
+
+def _weak(result: Findings, say: Translator) -> str:
+    """Say that the recommended model is not shown to predict anything, where that is so."""
+    row = recommended(result)
+    if row is None or result.setup.metric != "d2" or not row.score.low <= 0 < row.score.mean:
+        return ""
+    fields = {
+        "model": say.quoted(row.name),
+        "metric": metric_word(result.setup, say),
+        "value": interval_words(row.score, result.setup, say, signed=False),
+    }
+    return say("warn.weak", fields)
 
 
 def closing(result: Findings, say: Translator) -> list[str]:

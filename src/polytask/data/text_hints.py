@@ -21,6 +21,7 @@ MANY_NUMBERS = 10
 
 NUMBER = re.compile(r"[+-]?(?:(?:0|[1-9]\d*)(?:\.\d*)?|\.\d+)(?:[eE][+-]?\d+)?")
 DECIMAL_COMMA = re.compile(r"[+-]?(?:\d+|\d{1,3}(?:[. ]\d{3})+),\d+")
+SHORT_DATE = re.compile(r"\d{1,2}([./-])\d{1,2}\1\d{2}(?: .*)?")
 THOUSANDS = re.compile(r"[+-]?[1-9]\d{0,2}(?:,\d{3})+(?:\.\d*)?")
 
 
@@ -38,7 +39,9 @@ def odd_ones(labels: Sequence[str]) -> list[int]:
 
 
 def numeric_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
-    """Return a sentence if the text is nearly all numbers, else None."""
+    """Return a sentence if the text is nearly all numbers, or dates that are not read."""
+    if share(SHORT_DATE, labels) >= MOSTLY:
+        return LazyMessage("hint.short_dates", {"column": name, "example": repr(labels[0])})
     commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]
     plain = [x for x in labels if NUMBER.fullmatch(x.strip())]
     if commas and share(THOUSANDS, commas) == 1 and _most(commas + plain, labels):

@@ -72,6 +72,22 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     ]
 
 
+def test_a_score_that_may_be_chance_is_said_to_be_uncertain():
+    result = examples.share()
+    words = "It is not certain that"
+    assert words not in result.summary()
+    best, *others = result.models
+    assert best.name == result.recommended
+    weak = dataclasses.replace(best, score=Interval(0.03, -0.24, 0.31))
+    text = dataclasses.replace(result, models=(weak, *others)).summary()
+    assert (
+        f"{words} “{best.name}” predicts the held-out rows better than the training mean does: "
+        "R2 0.03 (-0.24 to 0.31)." in text
+    )
+    level = dataclasses.replace(best, score=Interval(-0.03, -0.24, 0.31))
+    assert words not in dataclasses.replace(result, models=(level,)).summary()
+
+
 def test_errors_of_classes_are_told_of_100_rows():
     result = examples.share()
     rows = [

@@ -376,6 +376,12 @@ def test_scikit_learn_can_copy_and_chain_it():
             "quantity (--missing-values n.a.).",
         ),
         (
+            ["31.01.24", "01.02.24"],
+            "Column 'x' is read as text, but its values look like dates with a year of two digits "
+            "(such as '01.02.24'): write the year with four digits, as in 2024-01-31, so that "
+            "they are read as dates.",
+        ),
+        (
             ["Red", "red ", "blue"],
             "Levels 'Red' and 'red ' of column 'x' differ in case or spaces only.",
         ),
