@@ -261,8 +261,10 @@ class SquaredStatistics(Datafit):
         b = self.level_solver(s.scale * misfit - self._push)
         value = self.intercepts.penalty(b) + self._misses(W, residual, misfit - b)
         gradient = s.scale * residual
-        if self.mean_share.any():
-            gradient -= s.x_mean * (s.scale * (misfit - b))
+        left = s.scale * (misfit - b)
+        # Also where only rounding is left: the square-root loss divides by next to nothing.
+        if left.any():
+            gradient -= s.x_mean * left
         found = Evaluation(
             value=value,
             gradient=gradient,

@@ -20,6 +20,7 @@ from polytask.transfer._learned_prior import (
     Width,
     has_learned_prior,
     left_out,
+    prior_variances,
     widened,
     width_of,
     with_lines_before,
@@ -39,6 +40,8 @@ _ONE_CLASS = (
     "The new rows are all of one class: a model of them alone is right about each that is left "
     "out, whatever other rows are like."
 )
+# Of coefficients of scaled features: less changes no prediction that anyone could see.
+_NO_VARIANCE = 1e-6
 # Student's t has no variance with less than two degrees of freedom.
 _LEAST_FREEDOM = 3.0
 
@@ -52,7 +55,9 @@ def learned_tasks(model: Any, given: Given) -> Any:  # noqa: ANN401 - an estimat
         before = [entry.rows.losses(_typical(model).eta(entry.rows.X)) for entry in given.tasks]
         trial = Trial({"adapted": after, "source": np.concatenate(before)}, given.weight)
     strengths = tuple(1.0 if len(entry.rows.y) else np.inf for entry in given.tasks)
-    adapted.adaptation_ = replace(report_of(given, trial, None), strengths=strengths)
+    fixed = all(variances.max(initial=0.0) <= _NO_VARIANCE for variances in prior_variances(model))
+    report = report_of(given, trial, None)
+    adapted.adaptation_ = replace(report, strengths=strengths, fixed=fixed)
     return adapted
 
 

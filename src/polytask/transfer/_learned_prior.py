@@ -89,12 +89,17 @@ def width_of(model: Any, tasks: list[Rows]) -> Width:  # noqa: ANN401
         return AS_LEARNED
     evidence = _EVIDENCE[type(model._tasks)](model._tasks, tasks)
     level = level_factor(lambda factor: evidence((1.0, factor)))
-    priors = [model.prior_] if isinstance(model.prior_, Prior) else model.prior_
-    if not any(bool(np.any(np.diagonal(prior.covariance)[1:] > 0)) for prior in priors):
+    if not any(bool(np.any(variances[1:] > 0)) for variances in prior_variances(model)):
         return 1.0, level
     found = {width: evidence((width, level)) for width in (1.0, *_WIDTHS)}
     best = max(found, key=lambda width: found[width])
     return (best if found[best] > found[1.0] + _CLEAR else 1.0), level
+
+
+def prior_variances(model: Any) -> list[Array]:  # noqa: ANN401
+    """Return how much coefficients differ between tasks, the intercept first, for each prior."""
+    priors = [model.prior_] if isinstance(model.prior_, Prior) else model.prior_
+    return [np.diagonal(prior.covariance) for prior in priors]
 
 
 def has_learned_prior(model: Any) -> bool:  # noqa: ANN401

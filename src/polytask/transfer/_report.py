@@ -59,6 +59,8 @@ class Adaptation:
     steps : tuple of int
         Steps that the layers of a network have learned for each task, 0 where they are as they
         were; empty unless a method that changes layers was asked for.
+    fixed : bool
+        Whether the rows could change nothing, because a learned prior says that tasks are alike.
     """
 
     domain: str | None
@@ -72,6 +74,7 @@ class Adaptation:
     effective_rows: float | None = None
     untried: Mapping[str, str] = field(default_factory=dict)
     steps: tuple[int, ...] = ()
+    fixed: bool = False
 
     def summary(self, lang: str = "en") -> str:
         """Say in a few sentences what was done.
@@ -131,6 +134,8 @@ class Adaptation:
     def _use(self, say: Translator) -> str:
         if not sum(self.rows) and self.domain is None:
             return say("adapt.use.shared")
+        if self.fixed:
+            return say("adapt.use.fixed")
         return say(f"adapt.use.{self._why() if self.chosen == 'adapted' else self.chosen}")
 
     def _why(self) -> str:

@@ -307,7 +307,7 @@ def test_time_is_collected_where_rows_come_in_time():
     # 50 rows of a task and 100 more: twice as long as the 24 weeks.
     tasks = (task("a", "unclear", "collect", 100),)
     assert "Collect about 50 more weeks of data for 1 task: a." in said(tasks=tasks, setup=setup)
-    assert "1 个任务宜各再收集约 50 周的数据" in said("zh", tasks=tasks, setup=setup)
+    assert "1 个任务：建议每个任务再收集约 50 周的数据" in said("zh", tasks=tasks, setup=setup)
     numbered = dataclasses.replace(setup, time_gap=0.0)
     assert "Collect about 50 more points in time" in said(tasks=tasks, setup=numbered)
 

@@ -195,7 +195,7 @@ def test_comparisons_have_the_same_loss():
     names = ["separate, unpenalised", "pooled + intercepts, unpenalised", "boosting pooled"]
     result = compare(X, y, task=task, loss="quantile(0.8)", models=[*names, "learned prior"], cv=2)
     held = {row.name: row for row in result.models}
-    assert "squared and the logistic" in held["learned prior"].note
+    assert "a learned prior is for the losses squared" in held["learned prior"].note
     assert all(held[name].score.mean > 0.05 for name in names)
 
 

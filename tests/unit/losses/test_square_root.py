@@ -327,7 +327,7 @@ def test_comparisons_have_the_same_loss_and_judge_by_squares():
         for loss in ("square_root", "squared")
     )
     one, other = ({row.name: row for row in r.models} for r in (rooted, squared))
-    assert "squared and the logistic" in one["learned prior"].note
+    assert "a learned prior is for the losses squared" in one["learned prior"].note
     # The loss of boosting is the squared one, which is what both are judged by.
     assert one[names[1]].score.mean == pytest.approx(other[names[1]].score.mean)
     # Hardly penalised and task by task, both losses have the same answer.

@@ -384,3 +384,23 @@ def test_a_learned_prior_of_a_table_takes_a_task_without_rows(column, classes):
         given = more.predict(table.head(3).assign(g="new"))
         shared = more.predict(table.head(3).assign(g="nobody"))
     np.testing.assert_allclose(np.asarray(given, float), np.asarray(shared, float))
+
+
+@pytest.mark.parametrize("classes", [False, True])
+def test_rows_that_a_prior_of_equal_tasks_cannot_use_are_said_to_change_nothing(classes):
+    rng, kind = np.random.default_rng(0), BayesianMultiTaskRegressor
+    X, task = rng.standard_normal((240, 3)), np.repeat(list("abcdef"), 40)
+    y = X @ [1.0, 0.5, -1.0] + rng.standard_normal(240)
+    if classes:
+        kind, y = BayesianMultiTaskClassifier, y > 0
+    equal = kind().fit(X, y, task=task)
+    more = adapt(equal, X[:20], y[:20][::-1], task="new")
+    assert more.adaptation_.fixed
+    assert "the rows change nothing" in more.adaptation_.summary()
+    given, shared = (m.predict(X, task=["new"] * 240) for m in (more, equal))
+    np.testing.assert_allclose(np.asarray(given, float), np.asarray(shared, float), atol=1e-3)
+    X, y, task = rows()
+    y = y > 4.0 if classes else y
+    usual = adapt(kind().fit(X, y, task=task), X[:20], y[:20], task="new")
+    assert not usual.adaptation_.fixed
+    assert "change nothing" not in usual.adaptation_.summary()
