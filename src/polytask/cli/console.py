@@ -185,6 +185,8 @@ def spoken_warnings() -> Iterator[None]:
 
 
 DONE, BUG, REFUSED, INTERRUPTED = 0, 1, 2, 130
+# What a shell shows of a program whose output nobody reads any more.
+UNREAD = 141
 
 # typer shows the base of its usage errors through this class only.
 UsageError = typer.BadParameter.__bases__[0]
@@ -229,6 +231,9 @@ def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: boo
     try:
         with spoken_warnings():
             status = run()
+    except (BrokenPipeError, SystemExit):
+        # The reader of a pipe, such as head, has closed it: rich ends the program then.
+        return UNREAD
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Interrupted as stopped:

@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     -------
     int
         The exit status: 0; 2 if the input or an option cannot be used; 1 for a bug; 130 if
-        interrupted.
+        interrupted; 141 if what it prints goes into a pipe that was closed.
     """
     use_utf8()
     # The collection of all modules at exit takes a second and frees what ends anyway.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 import warnings
 from pathlib import Path
 
@@ -156,3 +158,15 @@ def test_nothing_is_written_if_writing_fails(run, plain, monkeypatch):
     monkeypatch.setattr(predicted, "prediction_table", _raise(KeyboardInterrupt()))
     assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 130
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.csv", "m.polytask"]
+
+
+def test_a_reader_who_stops_reading_is_no_bug(tmp_path):
+    table = tmp_path / "rows.csv"
+    table.write_text("shop,a,y\n" + "".join(f"s{i % 3},{i},{i * i % 7}\n" for i in range(30)))
+    code = "import sys; from polytask.cli import main; sys.exit(main())"
+    command = [sys.executable, "-c", code, "inspect", str(table), "--task", "shop"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        process.stdout.close()
+        said = process.stderr.read()
+    assert process.returncode == 141
+    assert not said
