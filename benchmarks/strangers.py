@@ -232,17 +232,20 @@ def told_r2(got: Got) -> str:
     return "" if found else "no line says against what mean R2 is"
 
 
-def bounded_r2(got: Got) -> str:
-    """No model has a score that only a division by nearly nothing explains."""
-    for model in got.report()["models"]:
-        for metric in ("r2", "r2_within"):
-            # Levels of firms make up 92% of the variation: a model that knows none of them is
-            # twelve times as far off within a firm as its mean, and -11 to -15 is true. So is
-            # -16 of a ridge regression per firm, which learns from two to five rows.
-            least = -20 if model["name"] in ("pooled", "boosting pooled", "separate") else -5
-            if (value := model["metrics"].get(metric)) is not None and value < least:
-                return f"{metric} of {model['name']} is {value:.3g}"
-    return ""
+def one_denominator(got: Got) -> str:
+    """R2 within tasks divides the same squares by the same variation as the score of a model."""
+    # Both are ratios of sums over all held-out rows, so that one minus the first is the same
+    # multiple of one minus the second for all models; a mean of ratios of few rows is not.
+    ratios = {
+        model["name"]: (1 - model["metrics"]["r2_within"]) / (1 - model["score"]["mean"])
+        for model in got.report()["models"]
+        if model["metrics"].get("r2_within") is not None
+    }
+    if not ratios:
+        return "no model has an R2 within tasks"
+    middle = sorted(ratios.values())[len(ratios) // 2]
+    odd = [name for name, value in ratios.items() if abs(value / middle - 1) > 1e-6]
+    return f"R2 within tasks of {', '.join(odd)} has another denominator" if odd else ""
 
 
 def one_sentence(got: Got) -> str:
@@ -444,7 +447,7 @@ ADVICE: tuple[Case, ...] = (
            "fit {t} --task firm --target wage --out out.polytask", "R2", checks=(told_r2,)),
     honest("wages of small firms: compare", 7, tables.wages,
            "compare {t} --task firm --target wage --jobs 1 --out out", "R2",
-           checks=(told_r2, bounded_r2)),
+           checks=(told_r2, one_denominator)),
     honest("predict after compare", 8, tables.schools,
            "predict out/model/model.polytask {t} --out new.csv", before=QUICK),
     honest("predict classes after compare", 8, make(tables.classes, "low", "high"),
