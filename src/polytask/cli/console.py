@@ -124,7 +124,7 @@ def note(text: str | LazyMessage) -> None:
     """Print what deserves a look, on standard error."""
     language = spoken()
     told = text.text(language) if isinstance(text, LazyMessage) else text
-    speak(language("cli.note", {"text": told}))
+    speak(language("cli.note", {"text": in_options(told)}))
 
 
 def say_json(content: object) -> None:
@@ -201,7 +201,13 @@ SPOKEN = {
         "Write the year first"
     ),
     r"encoding=, such as": "--encoding, such as",
-    r"decimal=',' \(--decimal ,\)": "--decimal ,",
+    # What Python and the command line call differently is named in both ways.
+    r"\(on the command line (with )?": r"(\1",
+    r"（命令行用 ?": "（",
+    r"\b[a-z_]+=\S+? ?\((--[^()]+)\)": r"\1",
+    r"\b[a-z_]+=\S+?（(--[^（）]+)）": r"\1 ",
+    r"(--[a-z-]+[^()（）]*?) ?[(（][a-z_]+=[^()（）]*[)）]": r"\1",
+    r"groups=(?:, on the command line |，命令行用 )(--group)": r"\1",
     r", or drop=\[[^]]*\]": "",
     r", or raise max_levels to [\d,]+ to encode every value": "",
     r"pass task=, or set task_column before fit": "name its column with --task",

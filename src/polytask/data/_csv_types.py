@@ -21,7 +21,7 @@ from polytask.data.text_hints import (
     missing_option,
     numeric_hint,
 )
-from polytask.data.written_numbers import read_words
+from polytask.data.written_numbers import WrittenColumn, read_words
 from polytask.messages import LazyMessage
 
 # In a column of text only these mean "missing": "NA" is Namibia, "None" and "?" may be answers.
@@ -80,6 +80,15 @@ class Meaning:
 
 
 @dataclass(frozen=True)
+class DecimalMark:
+    """The decimal mark of a file: whether the user gave it, and whether its numbers show it."""
+
+    mark: str
+    given: bool = False
+    shown: bool = False
+
+
+@dataclass(frozen=True)
 class Words:
     """The words of a column in all files that have it."""
 
@@ -120,7 +129,7 @@ def _where(kept: Column, words: Column) -> Column:
 
 
 def read_column(
-    name: str, columns: Sequence[Column], decimal: str, missing: tuple[str, ...] = ()
+    name: str, columns: Sequence[Column], decimal: DecimalMark, missing: tuple[str, ...] = ()
 ) -> tuple[list[Column], Notes]:
     """Read a column of one file or several; all its words but `missing` decide what it means."""
     words = words_of(columns)
@@ -135,24 +144,24 @@ def read_column(
         Meaning(BOOLEAN, pa.bool_()),
         # Integers with missing cells become floats in a data frame.
         Meaning(SHORT_INTEGER if met else INTEGER, pa.int64()),
-        Meaning(FLOAT.replace("[.]", "[,]") if decimal == "," else FLOAT, pa.float64()),
+        Meaning(FLOAT.replace("[.]", "[,]") if decimal.mark == "," else FLOAT, pa.float64()),
         Meaning(DATE, pa.timestamp("us")),
     )
     for meaning in () if blank else meanings:
-        values = meaning.read(known, decimal)
+        values = meaning.read(known, decimal.mark)
         if values is not None:
             dates = (LazyMessage("read.dates", {"column": name}),)
             dated = dates if meaning.pattern == DATE else ()
             unclear = _unclear(name, known) if meaning.pattern == FLOAT else ()
             return split(words.spread(values)), (*dated, *unclear, *_lost(name, met))
-    united = None if blank else _with_unit(name, known, decimal)
-    if united is not None:
-        return split(words.spread(united[0])), (united[1], *_lost(name, met))
+    written = None if blank else _written(name, known, decimal)
+    if written is not None:
+        return split(words.spread(written[0])), (written[1], *_lost(name, met))
     gaps = (*TEXT_MARKERS, *missing)
     cells = words.cells
     if met:
         cells = _where(pc.invert(words.spread(words.among(gaps))), cells)
-    notes = _text_notes(name, pc.unique(known).drop_null())
+    notes = _text_notes(name, pc.unique(known).drop_null(), decimal)
     lost = _lost(name, {word: n for word, n in met.items() if word in gaps})
     if notes:
         return split(cells), (*lost, *notes)
@@ -195,7 +204,7 @@ def _kept(name: str, met: dict[str, int]) -> Notes:
     return (LazyMessage("read.kept", fields),) if cells else ()
 
 
-def _text_notes(name: str, words: Column) -> Notes:
+def _text_notes(name: str, words: Column, decimal: DecimalMark) -> Notes:
     if len(words) and pc.all(pc.match_substring_regex(words, DIGITS)).as_py():
         zeros = words.filter(pc.match_substring_regex(words, LEADING_ZEROS))
         if len(zeros):
@@ -203,42 +212,60 @@ def _text_notes(name: str, words: Column) -> Notes:
             return (LazyMessage("read.leading_zeros", {"column": name, "word": word}),)
         word = repr(max(words.to_pylist(), key=len))
         return (LazyMessage("read.many_digits", {"column": name, "word": word}),)
-    hint = numeric_hint(name, words.slice(0, SAMPLE).to_pylist())
+    known = decimal.mark if decimal.given or decimal.shown else None
+    hint = numeric_hint(name, words.slice(0, SAMPLE).to_pylist(), known)
     return () if hint is None else (hint,)
 
 
-def _decimal_of(raws: Sequence[RawTable]) -> tuple[str, Notes]:
-    """Return the decimal mark: a comma if semicolons separate columns and numbers have commas."""
+def _decimal_of(raws: Sequence[RawTable]) -> tuple[DecimalMark, Notes]:
+    """Find the decimal mark: a comma if semicolons separate columns and numbers have commas."""
     example, commas = "", FLOAT.replace("[.]", "[,]")
+    shown = False
     for raw in raws:
-        for column in raw.columns.values() if raw.separator == ";" else ():
+        for column in raw.columns.values():
             words = pc.utf8_trim_whitespace(column.slice(0, SAMPLE))
             words = words.filter(pc.invert(pc.is_in(words, pa.array(["", *MISSING_MARKERS]))))
-            if pc.all(pc.match_substring_regex(words, commas)).as_py():
+            fits = [pc.all(pc.match_substring_regex(words, p)).as_py() for p in (FLOAT, commas)]
+            if fits == [True, False]:
+                if pc.all(pc.match_substring_regex(words, THOUSANDS)).as_py():
+                    continue
+                if raw.separator == ";":
+                    return DecimalMark(".", shown=True), ()  # numbers with full stops
+                shown = True
+            elif fits == [False, True] and raw.separator == ";":
                 found = words.filter(pc.match_substring_regex(words, DECIMALS))
                 example = example or (found[0].as_py() if len(found) else "")
-            elif pc.all(pc.match_substring_regex(words, FLOAT)).as_py():
-                return ".", ()  # numbers with full stops
     if not example:
-        return ".", ()
-    return ",", (LazyMessage("read.decimal_commas", {"example": repr(example)}),)
+        return DecimalMark(".", shown=shown), ()
+    mark = DecimalMark(",", shown=True)
+    return mark, (LazyMessage("read.decimal_commas", {"example": repr(example)}),)
 
 
-def _with_unit(name: str, known: Column, decimal: str) -> tuple[Column, LazyMessage] | None:
-    """Read words that are numbers with one unit; None if they are not. Shapes: known (n,)."""
+def _written(name: str, known: Column, decimal: DecimalMark) -> tuple[Column, LazyMessage] | None:
+    """Read words that are numbers with one unit, or with marks between thousands, else None."""
     words = pc.unique(known).drop_null().to_pylist()
-    mark = "," if decimal == "," else None
-    for part in (words[:100], words):
-        found = read_words(Counter(part), mark)
-        if not part or found.unsettled or len(found.numbers) < len(part):
-            return None
-    units = {number.sign for number in found.numbers.values() if number.sign}
-    plain = [number for number in found.numbers.values() if not number.sign and number.value]
-    if len(units) != 1 or plain:
+    marks = [decimal.mark] * (decimal.given or decimal.shown) + [None] * (not decimal.given)
+    found = next(filter(None, (_all_numbers(words, mark) for mark in marks)), None)
+    if found is None:
+        return None
+    numbers = found.numbers.values()
+    units = {number.sign for number in numbers if number.sign}
+    plain = [number for number in numbers if not number.sign and number.value]
+    grouped = any(number.group or number.brackets for number in numbers)
+    if not (len(units) == 1 and not plain) and (units or not grouped):
         return None
     read = {word: number.value for word, number in found.numbers.items()}
     values = pa.array([read.get(word) for word in known.to_pylist()], pa.float64())
     return values, LazyMessage("read.written", {"column": name, "how": found.how().node})
+
+
+def _all_numbers(words: Sequence[str], mark: str | None) -> WrittenColumn | None:
+    found = None
+    for part in (words[:100], words):
+        found = read_words(Counter(part), mark)
+        if not part or found.unsettled or len(found.numbers) < len(part):
+            return None
+    return found
 
 
 def type_columns(
@@ -247,7 +274,7 @@ def type_columns(
     """Read the columns of text tables; a column of several tables means the same in all."""
     if decimal is not None:
         one_of(decimal, "decimal", "read_table", (".", ","))
-    mark, said = _decimal_of(raws) if decimal is None else (decimal, ())
+    mark, said = _decimal_of(raws) if decimal is None else (DecimalMark(decimal, given=True), ())
     holders: dict[str, list[int]] = {}
     for k, raw in enumerate(raws):
         for name in raw.columns:

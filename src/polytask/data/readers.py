@@ -113,7 +113,9 @@ def read_table(
     answers. What was decided is said in the notes.
 
     A column of numbers that all have the same unit, such as "€ 8.47", "340 g" or "$1.20M", is
-    read as numbers too. Commas between thousands, or several units, make a column text.
+    read as numbers too, and so is one with marks between thousands, such as "2,927". Where
+    neither `decimal` nor a number of the file tells whether a comma stands between thousands, the
+    column is text, and a note says how to read it. Several units make a column text.
 
     Parameters
     ----------

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from shlex import quote
 from typing import Any
 
-from polytask.data.written_numbers import read_words
+from polytask.data.written_numbers import parse_number, read_words
 from polytask.messages import LazyMessage, with_and
 
 MOSTLY = 0.9
@@ -38,18 +38,22 @@ def odd_ones(labels: Sequence[str]) -> list[int]:
     return odd if 2 * len(odd) < len(labels) else []
 
 
-def numeric_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
+def numeric_hint(
+    name: str, labels: Sequence[str], decimal: str | None = None
+) -> LazyMessage | None:
     """Return a sentence if the text is nearly all numbers, or dates that are not read."""
     if share(SHORT_DATE, labels) >= MOSTLY:
         return LazyMessage("hint.short_dates", {"column": name, "example": repr(labels[0])})
     commas = [x for x in labels if DECIMAL_COMMA.fullmatch(x.strip())]
     plain = [x for x in labels if NUMBER.fullmatch(x.strip())]
-    if commas and share(THOUSANDS, commas) == 1 and _most(commas + plain, labels):
-        return LazyMessage("hint.commas", {"column": name, "example": repr(commas[0])})
-    # One comma among full stops is a slip.
-    if len(commas) > sum("." in x for x in plain) and _most(commas + plain, labels):
-        return LazyMessage("hint.decimal_commas", {"column": name, "example": repr(commas[0])})
-    written = _written_hint(name, labels)
+    if decimal != "," and commas and _most(commas + plain, labels):
+        if decimal is None and share(THOUSANDS, commas) == 1:
+            return _two_ways(name, commas[0].strip())
+        # One comma among full stops is a slip.
+        if len(commas) > sum("." in x for x in plain):
+            fields = {"column": name, "example": repr(commas[0])}
+            return LazyMessage("hint.decimal_commas", fields)
+    written = _written_hint(name, labels, decimal)
     if written is not None:
         return written
     if len(plain) > MANY_NUMBERS and _most(plain, labels):
@@ -57,14 +61,25 @@ def numeric_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
     return None
 
 
-def _written_hint(name: str, labels: Sequence[str]) -> LazyMessage | None:
+def _two_ways(name: str, word: str) -> LazyMessage:
+    """Say how a number is read with either decimal mark."""
+    fields: dict[str, Any] = {"column": name, "example": repr(word)}
+    for key, mark in (("thousands", "."), ("decimals", ",")):
+        number = parse_number(word, mark)
+        fields[key] = "?" if number is None else f"{number.value:.15g}"
+    return LazyMessage("hint.commas", fields)
+
+
+def _written_hint(name: str, labels: Sequence[str], decimal: str | None) -> LazyMessage | None:
     """Return a sentence if nearly all labels are numbers with signs, else None."""
     for part in (labels[:100], labels):
-        found = read_words(Counter(part), None)
+        found = read_words(Counter(part), decimal)
         if not _most([label for label in part if label in found.numbers], part):
             return None
     if not any(n.sign or n.group or n.brackets for n in found.numbers.values()):
         return None
+    if len(found.signs()) == 1 and len(found.numbers) < len(labels):
+        return _plain_hint(name, list(found.numbers), labels)
     return LazyMessage("hint.written", {"column": name, "how": found.how().node})
 
 

@@ -394,7 +394,7 @@ def test_a_word_for_missing_has_a_short_name(run, folder):
     words = ("fit", "s.csv", "--task", "shop", "--target", "sales", "--model", "pooled")
     done = run(*words, "--out", "m.polytask")
     assert "Column 'x' holds -999 in 14 of 120 rows, far from all its other values" in done.err
-    assert "(on the command line --missing-values=-999)." in done.err
+    assert "read the file with --missing-values=-999." in done.err
     done = run(*words, "--out", "m.polytask", "--force", "--na=-999")
     assert done.status == 0, done.err
     assert "holds -999" not in done.err

@@ -148,14 +148,23 @@ def test_a_file_per_task(run, folder, price):
 
 
 def test_the_decimal_mark_settles_what_can_be_read_in_two_ways(run, price):
-    price.assign(y=[f"€{v:,.0f}" for v in 10 * price.y]).to_csv("a.csv", index=False)
+    whole = price.assign(
+        **price[["x", "z"]].round().astype(int), y=[f"€{v:,.0f}" for v in 10 * price.y]
+    )
+    whole.to_csv("a.csv", index=False)
     refused = run("fit", "a.csv", *FIT)
     assert refused.status == 2
     assert "that can be read in two ways" in refused.err
     assert "Say which one is meant: --decimal . (" in refused.err
     done = run("fit", "a.csv", *FIT, "--decimal", ".")
     assert done.status == 0
-    assert "'y' holds numbers written with '€' and ',' between thousands" in done.out
+    told = "'y' is read as numbers, written with '€' and ',' between thousands"
+    assert told in done.err
+    # So do decimal marks in another column.
+    price.assign(y=whole.y).to_csv("a.csv", index=False)
+    done = run("fit", "a.csv", *FIT, "--force")
+    assert done.status == 0
+    assert told in done.err
 
 
 def test_many_classes_must_be_asked_for(run, price):

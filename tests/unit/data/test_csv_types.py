@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -96,3 +98,44 @@ def test_many_columns_are_read_as_each_alone_and_in_order():
 
 def test_no_files_have_no_columns():
     assert type_columns([], ".") == ([], ())
+
+
+THOUSANDS = ["3,246", "2,632", "812"]
+
+
+@pytest.mark.parametrize(
+    ("columns", "decimal", "separator", "values"),
+    [
+        # Another column shows that full stops are the decimal mark of the file.
+        ({"x": THOUSANDS, "t": ["7.4", "7.3", "6"]}, None, ",", [3246, 2632, 812]),
+        ({"x": THOUSANDS}, ".", ",", [3246, 2632, 812]),
+        ({"x": ["3,246.5", "2,632", "812"]}, None, ",", [3246.5, 2632, 812]),
+        ({"x": ["1 234", "12 345", "7"]}, None, ",", [1234, 12345, 7]),
+        ({"x": ["3.731,66", "2.004,10", "812"]}, ",", ";", [3731.66, 2004.1, 812]),
+        ({"x": ["3.731,66", "2.004,10", "812"]}, None, ";", [3731.66, 2004.1, 812]),
+        ({"x": ["3.731", "2.004", "812"], "t": ["7,4", "7,3", "6"]}, None, ";", [3731, 2004, 812]),
+    ],
+)
+def test_marks_between_thousands_are_read_where_the_file_tells(
+    columns, decimal, separator, values
+):
+    text = dataclasses.replace(raw(**columns), separator=separator)
+    (table,), notes = type_columns([text], decimal)
+    assert table["x"].to_pylist() == values
+    assert any("Column 'x' is read as numbers, written with" in str(note) for note in notes)
+
+
+def test_a_comma_that_may_stand_between_thousands_is_asked_about_with_both_readings():
+    (table,), notes = type_columns([raw(x=THOUSANDS, t=["1.234", "7", "6"])], None)
+    assert table["x"].to_pylist() == THOUSANDS
+    assert str(notes[0]) == (
+        "Column 'x' is read as text, because '3,246' can be read in two ways: say decimal='.' "
+        "(--decimal .) if it is 3246, or decimal=',' (--decimal ,) if it is 3.246."
+    )
+
+
+def test_no_hint_repeats_the_decimal_mark_that_was_given():
+    words = ["3.731,66", "2.004,10", "812", *(f"{k},5" for k in range(20)), "closed"]
+    _, notes = type_columns([raw(x=words)], ",")
+    assert "--missing-values closed" in str(notes[-1])
+    assert "--decimal" not in str(notes[-1])

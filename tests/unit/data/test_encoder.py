@@ -362,8 +362,8 @@ def test_scikit_learn_can_copy_and_chain_it():
         ),
         (
             ["1,500", "2,250", "3,000"],
-            "Column 'x' looks numeric, with commas between thousands or as decimal commas (such "
-            "as '1,500'): remove the commas, or read it with decimal=',' (--decimal ,).",
+            "Column 'x' is read as text, because '1,500' can be read in two ways: say decimal='.' "
+            "(--decimal .) if it is 1500, or decimal=',' (--decimal ,) if it is 1.5.",
         ),
         (
             [str(i) for i in range(12)],
