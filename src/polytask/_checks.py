@@ -7,10 +7,11 @@ import math
 import numbers
 import os
 import re
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TypeGuard
 
 from polytask.exceptions import ParameterError
+from polytask.messages import LazyMessage
 
 # Digits, whatever the script is.
 _DIGITS = re.compile(r"\d+")
@@ -18,69 +19,81 @@ _DIGITS = re.compile(r"\d+")
 _ALIKE = 0.6
 
 
-def sentence(parameter: str, owner: str, allowed: str, got: object, where: str = "") -> str:
+# What a number must be, as often as it is asked for.
+FINITE, NONNEGATIVE, POSITIVE, SHARE, IN_UNIT, BELOW_ONE, FROM_ONE, SEED = (
+    LazyMessage(f"allowed.{name}")
+    for name in (
+        *("finite", "nonnegative", "positive", "share", "in_unit", "below_one", "from_one"),
+        "seed",
+    )
+)
+
+
+def sentence(
+    parameter: LazyMessage | str,
+    owner: LazyMessage | str,
+    allowed: LazyMessage | str,
+    got: object,
+    where: LazyMessage | str = "",
+) -> LazyMessage:
     """Say which parameter, of whom, what is allowed, what came, and where."""
-    place = f" ({where})" if where else ""
-    return f"{parameter} of {owner} must be {allowed}; got {got}{place}."
+    came = got if isinstance(got, LazyMessage) else str(got)
+    fields = {"parameter": parameter, "owner": owner, "allowed": allowed, "got": came}
+    if where:
+        return LazyMessage("refusal.parameter.at", fields | {"where": where})
+    return LazyMessage("refusal.parameter", fields)
 
 
-def number(value: object, parameter: str, owner: str, allowed: str = "a finite number") -> float:
+def number(
+    value: object, parameter: str, owner: str, allowed: LazyMessage | str = FINITE
+) -> float:
     """Return `value` as a float, or raise :class:`ParameterError`."""
-    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
-    if not real or not math.isfinite(float(value)):  # type: ignore[arg-type]
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return float(value)  # type: ignore[arg-type]
+    return _within(value, parameter, owner, allowed, lambda _: True)
 
 
 def nonnegative(value: object, parameter: str, owner: str) -> float:
     """Return `value` as a float if it is a finite number >= 0, or raise."""
-    allowed = "a finite number >= 0"
-    checked = number(value, parameter, owner, allowed)
-    if checked < 0:
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return checked
+    return _within(value, parameter, owner, NONNEGATIVE, lambda x: x >= 0)
 
 
 def positive(value: object, parameter: str, owner: str) -> float:
     """Return `value` as a float if it is a finite number > 0, or raise."""
-    allowed = "a finite number > 0"
-    checked = number(value, parameter, owner, allowed)
-    if checked <= 0:
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return checked
+    return _within(value, parameter, owner, POSITIVE, lambda x: x > 0)
 
 
 def fraction(value: object, parameter: str, owner: str) -> float:
     """Return `value` as a float if it lies in (0, 1], or raise."""
-    allowed = "a number in (0, 1]"
-    checked = number(value, parameter, owner, allowed)
-    if not 0 < checked <= 1:
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return checked
+    return _within(value, parameter, owner, SHARE, lambda x: 0 < x <= 1)
 
 
 def unit_interval(value: object, parameter: str, owner: str) -> float:
     """Return `value` as a float if it lies in [0, 1], or raise."""
-    allowed = "a number in [0, 1]"
-    checked = number(value, parameter, owner, allowed)
-    if not 0 <= checked <= 1:
-        raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return checked
+    return _within(value, parameter, owner, IN_UNIT, lambda x: 0 <= x <= 1)
 
 
 def below_one(value: object, parameter: str, owner: str) -> float:
     """Return `value` as a float if it lies in [0, 1), or raise."""
-    allowed = "a number in [0, 1)"
-    checked = number(value, parameter, owner, allowed)
-    if not 0 <= checked < 1:
+    return _within(value, parameter, owner, BELOW_ONE, lambda x: 0 <= x < 1)
+
+
+def _within(
+    value: object,
+    parameter: str,
+    owner: str,
+    allowed: LazyMessage | str,
+    holds: Callable[[float], bool],
+) -> float:
+    real = isinstance(value, numbers.Real) and not isinstance(value, bool)
+    found = float(value) if real else math.nan  # type: ignore[arg-type]
+    if not math.isfinite(found) or not holds(found):
         raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
-    return checked
+    return found
 
 
 def positive_integer(value: object, parameter: str, owner: str) -> int:
     """Return `value` as an int if it is an integer >= 1, or raise."""
     if not is_whole(value) or int(value) < 1:
-        raise ParameterError(sentence(parameter, owner, "an integer >= 1", repr(value)))
+        raise ParameterError(sentence(parameter, owner, FROM_ONE, repr(value)))
     return int(value)
 
 
@@ -96,18 +109,26 @@ def one_of(value: object, parameter: str, owner: str, options: Iterable[object])
     plain = getattr(value, "ndim", 0) == 0
     if any(value is option or (plain and bool(value == option)) for option in options):
         return
-    allowed = "one of " + ", ".join(repr(option) for option in options)
-    raise ParameterError(sentence(parameter, owner, allowed, repr(value)))
+    raise ParameterError(sentence(parameter, owner, listed(options), repr(value)))
 
 
-def nearest(name: object, candidates: Iterable[object]) -> str:
+def listed(options: Iterable[object]) -> LazyMessage:
+    """Return what is allowed where it is one of some values."""
+    return LazyMessage("allowed.one_of", {"options": [repr(option) for option in options]})
+
+
+def nearest(name: object, candidates: Iterable[object]) -> LazyMessage | str:
     """Suggest the closest of `candidates` to `name`, as words, or nothing."""
     by_text = {str(candidate): candidate for candidate in candidates}
     close = _closest(str(name), by_text)
-    return f" Did you mean {by_text[close]!r}?" if close is not None else ""
+    return "" if close is None else _suggested(by_text[close])
 
 
-def nearest_file(path: str) -> str:
+def _suggested(name: object) -> LazyMessage:
+    return LazyMessage("hint.nearest", {"name": repr(name)})
+
+
+def nearest_file(path: str) -> LazyMessage | str:
     """Suggest a file beside the missing `path`: closest by name, or the only one of its kind."""
     # Suffixes do not count: most files have the same, which would make any two names alike.
     folder, name = os.path.split(path)
@@ -116,10 +137,10 @@ def nearest_file(path: str) -> str:
     files = [file for file in there if os.path.isfile(os.path.join(folder, file))]
     alike = {os.path.splitext(file)[0]: file for file in files if file.endswith(suffix)}
     if suffix and len(alike) == 1 and not _is_sibling(stem, next(iter(alike))):
-        return f" Did you mean {next(iter(alike.values()))!r}?"
+        return _suggested(next(iter(alike.values())))
     stems = {os.path.splitext(file)[0]: file for file in files} | alike
     close = _closest(stem, stems)
-    return f" Did you mean {stems[close]!r}?" if close is not None else ""
+    return "" if close is None else _suggested(stems[close])
 
 
 def _closest(name: str, candidates: Iterable[str]) -> str | None:

@@ -21,13 +21,13 @@ from polytask._checks import nearest, nearest_file
     ],
 )
 def test_only_what_may_be_meant_is_suggested(name, known, meant):
-    assert nearest(name, known) == ("" if meant is None else f" Did you mean {meant!r}?")
+    assert str(nearest(name, known)) == ("" if meant is None else f" Did you mean {meant!r}?")
 
 
 def test_a_folder_is_no_file_that_may_be_meant(tmp_path):
     (tmp_path / "scores").mkdir()
-    assert nearest_file(str(tmp_path / "score")) == ""
-    assert nearest_file(str(tmp_path / "score.csv")) == ""
+    assert str(nearest_file(str(tmp_path / "score"))) == ""
+    assert str(nearest_file(str(tmp_path / "score.csv"))) == ""
     (tmp_path / "sales_2021.csv").touch()
-    assert nearest_file(str(tmp_path / "sales_2022.csv")) == ""
-    assert nearest_file(str(tmp_path / "sale_2021.csv")) == " Did you mean 'sales_2021.csv'?"
+    assert str(nearest_file(str(tmp_path / "sales_2022.csv"))) == ""
+    assert str(nearest_file(str(tmp_path / "sale_2021.csv"))) == " Did you mean 'sales_2021.csv'?"

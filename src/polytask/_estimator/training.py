@@ -199,5 +199,5 @@ def check_names(given: tuple[str, ...], known: tuple[str, ...], owner: str) -> N
     if absent:
         raise DataError(
             f"X of {owner} lacks {len(absent)} column(s) seen in fit: {_shown(list(absent))}."
-            + nearest(absent[0], [name for name in given if name not in set(known)])
+            f"{nearest(absent[0], [name for name in given if name not in set(known)])}"
         )

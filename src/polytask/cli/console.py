@@ -12,8 +12,6 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-import typer
-
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
 from polytask.messages import LANGUAGES, LazyMessage, Translator, speak_in, spoken
@@ -122,9 +120,12 @@ def speak(text: str) -> None:
 
 def note(text: str | LazyMessage) -> None:
     """Print what deserves a look, on standard error."""
-    language = spoken()
-    told = text.text(language) if isinstance(text, LazyMessage) else text
-    speak(language("cli.note", {"text": in_options(told)}))
+    speak(spoken()("cli.note", {"text": in_options(text)}))
+
+
+def refuse(text: str | LazyMessage) -> None:
+    """Print why something cannot be done, on standard error."""
+    speak(spoken()("cli.error", {"text": in_options(text)}))
 
 
 def say_json(content: object) -> None:
@@ -160,10 +161,10 @@ def digits(value: float) -> str:
     return f"{value:.4f}" if abs(value) < _READABLE else f"{value:.4g}"
 
 
-def message_of(warning: Warning | str) -> str | LazyMessage:
-    """Return what a warning says, in every language if it can."""
-    told = warning.args[:1] if isinstance(warning, Warning) else ()
-    return told[0] if told and isinstance(told[0], LazyMessage) else str(warning)
+def message_of(told: Exception | str) -> str | LazyMessage:
+    """Return what a warning or an error says, in every language if it can."""
+    first = told.args[0] if isinstance(told, Exception) and told.args else None
+    return first if isinstance(first, LazyMessage) else str(told)
 
 
 @contextmanager
@@ -187,9 +188,6 @@ def spoken_warnings() -> Iterator[None]:
 DONE, BUG, REFUSED, INTERRUPTED = 0, 1, 2, 130
 # What a shell shows of a program whose output nobody reads any more.
 UNREAD = 141
-
-# typer shows the base of its usage errors through this class only.
-UsageError = typer.BadParameter.__bases__[0]
 
 # How the options of Python are called on the command line.
 SPOKEN = {
@@ -230,10 +228,12 @@ class Interrupted(Exception):  # noqa: N818 - it is no error
     """Ctrl-C stopped a command that has something to say about what it leaves behind."""
 
 
-def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: bool) -> int:
+def status_of(
+    run: Callable[[], object], arguments: Sequence[str], *, lang: str, debug: bool
+) -> int:
     """Run a command; say what went wrong in one sentence, and the command that mends it."""
     FILE_ROWS.header = FILE_ROWS.kept = None
-    speak_in("en")
+    speak_in(lang)
     try:
         with spoken_warnings():
             status = run()
@@ -248,7 +248,7 @@ def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: boo
     except Exception as error:
         status = _failed(error, debug)
         if isinstance(error, RepairableError) and error.words:
-            speak("If the reasons hold, this command answers all of them:")
+            speak(spoken()("cli.repair"))
             # Never broken, so that it can be copied.
             print(f"  {command_line(*arguments, *error.words)}", file=sys.stderr)
         return status
@@ -258,41 +258,42 @@ def status_of(run: Callable[[], object], arguments: Sequence[str], *, debug: boo
 
 
 # Parameters of these functions have options of the same name.
-_PARAMETER = re.compile(r"\b([a-z_]+) of (?:read_tables?|adapt|compare)\b(?= must| needs)")
+_FUNCTIONS = frozenset({"read_table", "read_tables", "adapt", "compare"})
 
 
-def in_options(text: str) -> str:
-    """Return a sentence of the library in the words of the command line."""
+def in_options(told: str | LazyMessage) -> str:
+    """Return what the library says in the words of the command line."""
+    if isinstance(told, LazyMessage):
+        told = _of_option(told).text(spoken())
     for python, flag in SPOKEN.items():
-        text = re.sub(python, flag, text)
-    return _PARAMETER.sub(lambda found: f"--{found[1].replace('_', '-')}", text)
+        told = re.sub(python, flag, told)
+    return told
+
+
+def _of_option(told: LazyMessage) -> LazyMessage:
+    """Return the refusal of an argument as that of its option."""
+    fields = told.fields
+    if told.key.startswith("refusal.parameter") and fields["owner"] in _FUNCTIONS:
+        flag = f"--{fields['parameter'].replace('_', '-')}"
+        return LazyMessage(told.key.replace("parameter", "option"), fields | {"parameter": flag})
+    return told
 
 
 def _failed(error: Exception, debug: bool) -> int:
     """Say in one sentence why the input cannot be used, or that there is a bug."""
     if isinstance(error, PolytaskError):
-        speak(f"Error: {in_options(str(error))}")
-    elif isinstance(error, UsageError):
-        message = str(getattr(error, "format_message", error.__str__)()).replace("\n\t", " ")
-        context = getattr(error, "ctx", None)
-        where = f" See {context.command_path} --help." if context is not None else ""
-        extra = "extra argument" in message
-        if extra:
-            where = f" A pattern such as 'data/*.csv' must stand in quotes.{where}"
-        stop = "" if message.endswith((".", "?", "!", ")")) and not extra else "."
-        speak(f"Error: {message}{stop}{where}")
+        refuse(message_of(error))
     elif isinstance(error, MemoryError):
-        speak("Error: There is not enough memory for these data.")
+        refuse(LazyMessage("cli.error.memory"))
     elif isinstance(error, OSError):
-        what = f"{error.filename}: " if error.filename else ""
-        speak(f"Error: {what}{error.strerror or error}.")
+        reason = str(error.strerror or error)
+        file = {"file": str(error.filename)} if error.filename else {}
+        key = f"cli.error.system{'.file' if file else ''}"
+        refuse(LazyMessage(key, {"reason": reason} | file))
     else:
         if debug:
             speak("".join(traceback.format_exception(error)).rstrip())
-        what = "the lines above" if debug else "what the same command shows with --debug"
-        speak(
-            f"This is a bug in polytask ({type(error).__name__}: {error}). Please report it to "
-            f"its developers, with {what} and the version that polytask --version prints."
-        )
+        fields = {"kind": type(error).__name__, "text": str(error)}
+        speak(LazyMessage(f"cli.bug{'.shown' if debug else ''}", fields).text(spoken()))
         return BUG
     return REFUSED

@@ -21,6 +21,7 @@ import typer
 from polytask._checks import nearest
 from polytask._options import OptionText, option
 from polytask._progress import waiting
+from polytask.cli.usage import Command
 from polytask.exceptions import DataError, ParameterError
 from polytask.messages import Translator, speak_in
 
@@ -124,9 +125,10 @@ def command(
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode="rich",
-        context_settings={"help_option_names": ["-h", "--help"]},
+        context_settings={"help_option_names": ["-h", "--help"], "allow_extra_args": True},
     )
-    app.command(name, help=f"{summary}\n\n{details}".rstrip(), epilog=epilog)(flattened(function))
+    described = f"{summary}\n\n{details}".rstrip()
+    app.command(name, cls=Command, help=described, epilog=epilog)(flattened(function))
     made = typer.main.get_command(app)
     made.short_help = summary
     return made
@@ -227,7 +229,7 @@ def use_config(context: typer.Context, path: str | None) -> str | None:
             )
         several = bool(getattr(found, "multiple", False))
         defaults[str(found.name)] = _toml_value(value, key, path, several)
-    context.default_map = defaults
+    context.default_map = {**(context.default_map or {}), **defaults}
     return path
 
 

@@ -8,15 +8,17 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import polytask
 from polytask._checks import nearest
-from polytask.cli.console import UsageError, status_of, use_utf8
+from polytask.cli.console import status_of, use_utf8
 from polytask.cli.options import command
+from polytask.cli.usage import Speaking, asked_language, refused
+from polytask.messages import LazyMessage
 
 _FIRST, _LEARN, _USE = "First steps", "Learn a model", "Use a model"
 # Name, panel and what the command does, in the order of --help.
@@ -33,7 +35,7 @@ COMMANDS = {
 }
 
 
-class Commands(TyperGroup):
+class Commands(Speaking, TyperGroup):
     """The commands by name; only ``--help`` does without importing them."""
 
     listing = False
@@ -56,8 +58,10 @@ class Commands(TyperGroup):
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Return the command that is asked for, or name the nearest."""
         if args and args[0] not in COMMANDS:
-            hint = nearest(args[0], COMMANDS) or f" The commands are {', '.join(COMMANDS)}."
-            raise UsageError(f"There is no command {args[0]!r}.{hint}", ctx)
+            known = LazyMessage("usage.commands", {"names": list(COMMANDS)})
+            hint = nearest(args[0], COMMANDS) or known
+            fields = {"name": repr(args[0]), "hint": hint}
+            raise refused(LazyMessage("usage.no_command", fields), ctx)
         return super().resolve_command(ctx, args)
 
     def format_help(self, ctx: Any, formatter: Any) -> None:  # noqa: ANN401
@@ -93,7 +97,13 @@ def _root(
         bool,
         typer.Option("--debug", help="Show the traceback where polytask has a bug."),
     ] = False,
+    lang: Annotated[
+        Literal["en", "zh"] | None,
+        typer.Option(metavar="en|zh", help="Language: English or Chinese."),
+    ] = None,
 ) -> None:
+    if lang is not None:
+        context.default_map = {name: {"lang": lang} for name in COMMANDS}
     if version:
         typer.echo(f"polytask {polytask.__version__}")
         raise typer.Exit
@@ -126,5 +136,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     return status_of(
         lambda: program.main(args=arguments, prog_name="polytask", standalone_mode=False),
         arguments,
+        lang=asked_language(arguments),
         debug=debug,
     )

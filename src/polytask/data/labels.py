@@ -137,7 +137,7 @@ class LabelIndex:
         mask: NDArray[np.bool_],
         parameter: str,
         owner: str,
-    ) -> str:
+    ) -> LazyMessage:
         shown = ", ".join(repr(label) for label in strangers[:SHOWN])
         more = ", ..." if len(strangers) > SHOWN else ""
         noun = "label" if len(strangers) == 1 else "labels"
@@ -151,7 +151,7 @@ class LabelIndex:
             "every task in training."
         )
 
-    def _hint(self, strangers: Sequence[Hashable]) -> str:
+    def _hint(self, strangers: Sequence[Hashable]) -> LazyMessage | str:
         known = {_normal(label): label for label in reversed(self.labels)}
         near = [
             f"{_typed(label)}: the model knows {_typed(known[_normal(label)])}"

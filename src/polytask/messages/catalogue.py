@@ -130,11 +130,14 @@ def _catalogue(lang: str) -> GNUTranslations:
 class Translator:
     """Says things in one language."""
 
-    def __init__(self, lang: str = "en", mark: Callable[[str], str] = str) -> None:
+    def __init__(
+        self, lang: str = "en", mark: Callable[[str], str] = str, *, options: bool = False
+    ) -> None:
         if lang not in LANGUAGES:
-            allowed = " or ".join(repr(name) for name in LANGUAGES)
-            raise ParameterError(f"lang must be {allowed}; got {lang!r}.")
+            raise ParameterError(LazyMessage("refusal.lang", {"got": repr(lang)}))
         self.lang = lang
+        # Whether options of the command line are named, where others read of arguments.
+        self.options = options
         self._mark = mark
 
     def __call__(self, key: str, fields: Mapping[str, str | int] = _NO_FIELDS) -> str:
@@ -147,6 +150,8 @@ class Translator:
 
     def _template(self, key: str, number: Any = None) -> str | None:  # noqa: ANN401
         found = _catalogue(self.lang)
+        if self.options and (text := found.gettext(f"{key}.cli")) != f"{key}.cli":
+            return text
         counted = isinstance(number, int)
         special = f"{key}.{_SPECIAL.get(number, '')}" if counted else key
         if special != key and (text := found.gettext(special)) != special:
@@ -212,17 +217,18 @@ class Translator:
         return text
 
 
-_SPOKEN: ContextVar[str] = ContextVar("spoken", default="en")
+_SPOKEN: ContextVar[str | None] = ContextVar("spoken", default=None)
 
 
 def speak_in(lang: str) -> None:
-    """Choose the language of what is printed while this program runs."""
+    """Choose the language of what the command line prints, which names its options."""
     _SPOKEN.set(lang)
 
 
 def spoken() -> Translator:
     """Return the language of what is printed while a program runs; English unless chosen."""
-    return Translator(_SPOKEN.get())
+    lang = _SPOKEN.get()
+    return Translator(lang or "en", options=lang is not None)
 
 
 # Fields of messages that hold names of users.
@@ -231,7 +237,10 @@ _NAMES = frozenset({"name", "column", "task"})
 
 @dataclass(frozen=True)
 class LazyMessage:
-    """A key of the catalogue with its fields: numbers, names, or the :attr:`node` of another."""
+    """A key of the catalogue with its fields: numbers, names, other messages or their nodes.
+
+    The only argument of an exception of polytask, whose text is then the English sentence.
+    """
 
     key: str
     fields: dict[str, Any] = field(default_factory=dict)
@@ -239,7 +248,11 @@ class LazyMessage:
     @property
     def node(self) -> dict[str, Any]:
         """What stands for it within the fields of another message."""
-        return {"key": self.key, "fields": self.fields}
+        fields = {
+            name: value.node if isinstance(value, LazyMessage) else value
+            for name, value in self.fields.items()
+        }
+        return {"key": self.key, "fields": fields}
 
     def text(self, say: Translator) -> str:
         """Return the sentence in the language of a translator."""
@@ -251,8 +264,14 @@ class LazyMessage:
         """Return the sentence in English."""
         return self.text(Translator())
 
+    def __add__(self, other: LazyMessage | str) -> LazyMessage:
+        """Return the message that says both, one right after the other."""
+        return LazyMessage("list.added", {"before": self, "after": other}) if other else self
+
 
 def _said(value: Any, say: Translator) -> Any:  # noqa: ANN401 - a field of a message
+    if isinstance(value, LazyMessage):
+        return value.text(say)
     if isinstance(value, list):
         return say.listed(_said(item, say) for item in value)
     return LazyMessage(**value).text(say) if isinstance(value, Mapping) else value

@@ -178,7 +178,7 @@ def _made(name: str, args: tuple[Any, ...], named: dict[str, Any], text: str) ->
     if name not in _MAKERS:
         known = ", ".join(_MAKERS)
         raise ParameterError(
-            f"penalty must be made of {known}; got {name!r} in {text!r}." + nearest(name, _MAKERS)
+            f"penalty must be made of {known}; got {name!r} in {text!r}.{nearest(name, _MAKERS)}"
         )
     wrong = _misfit(_MAKERS[name], args, named)
     if wrong:

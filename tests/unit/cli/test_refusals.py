@@ -126,8 +126,8 @@ def test_file_that_is_no_table(run, folder, content, words):
         (("a.csv", *FIT, "--drop", "zz"), "Did you mean 'z'?"),
         (("a.csv", *FIT, "--weight", "y"), "is given as --target and as --weight"),
         (("a.csv", *FIT, "--weight", "x"), "Weight 'x' of a.csv must be a finite number"),
-        (("a.csv", *FIT, "--folds", "1"), "'--folds'"),
-        (("a.csv", *FIT, "--tsak", "g"), "No such option: --tsak"),
+        (("a.csv", *FIT, "--folds", "1"), "--folds must be an integer >= 2; got "),
+        (("a.csv", *FIT, "--tsak", "g"), "There is no option --tsak. Did you mean '--task'?"),
         (("a.csv", "b.csv", *FIT), "must stand in quotes"),
         (("a.csv", *FIT, "--out", "none/m.polytask"), "there is no folder"),
         (("a.csv", *FIT, "--out", "a.csv", "--force"), "a file that is read"),
@@ -204,7 +204,7 @@ def test_damaged_model(run, model, content, words):
         (("m.polytask", "--out", "p.csv"), "needs DATA"),
         (("m.polytask", "a.csv", "--out", "p.csv", "--task", "x"), "from column 'g'"),
         (("m.polytask", "a.csv", "--out", "p.csv", "--keep", "w"), "no column 'w'"),
-        (("m.polytask", "a.csv", "--out", "p.csv", "--unseen-tasks", "guess"), "is not one of"),
+        (("m.polytask", "a.csv", "--out", "p.csv", "--unseen-tasks", "guess"), "got 'guess'"),
     ],
 )
 def test_options_of_predict(run, model, arguments, words):

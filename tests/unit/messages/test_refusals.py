@@ -1,0 +1,80 @@
+"""Errors carry their message: English for Python, the language of --lang on the command line."""
+
+from __future__ import annotations
+
+import pickle
+
+import pytest
+
+from polytask._checks import listed, nearest, positive, sentence
+from polytask.cli import main
+from polytask.exceptions import DataError, ParameterError
+from polytask.messages import LazyMessage, Translator
+
+ZH = Translator("zh")
+
+
+def test_error_is_its_english_sentence_and_knows_the_others():
+    with pytest.raises(
+        ParameterError, match=r"^alpha of L1 must be a finite number > 0; got -1"
+    ) as e:
+        positive(-1, "alpha", "L1")
+    (message,) = e.value.args
+    assert message.text(ZH) == "L1 的 alpha 必须是一个 > 0 的有限数；得到的是 -1。"
+
+
+def test_error_passes_between_processes():
+    error = DataError(
+        sentence("a", "b", listed([1, "x"]), "None", LazyMessage("place.row", {"row": "3"}))
+    )
+    again = pickle.loads(pickle.dumps(error))
+    assert type(again) is DataError
+    assert again.args == error.args
+    assert str(again) == "a of b must be one of 1, 'x'; got None (row 3)."
+
+
+def test_messages_are_added_in_each_language():
+    both = LazyMessage("usage.no_value", {"option": "--x"}) + nearest("scool", ["school"])
+    assert str(both) == "--x takes no value. Did you mean 'school'?"
+    assert both.text(ZH) == "--x 不带值。是否指 'school'？"
+    assert both + "" is both
+    assert LazyMessage(**both.node).text(ZH) == both.text(ZH)
+
+
+@pytest.mark.parametrize(
+    ("words", "english", "chinese"),
+    [
+        (
+            ("compare", "a.csv", "--jobs", "0"),
+            "--jobs must be an integer >= 1; got '0'.",
+            "--jobs 必须是一个 >= 1 的整数；得到的是 '0'。",
+        ),
+        (
+            ("fit", "a.csv", "--quite"),
+            "There is no option --quite. Did you mean '--quiet'?",
+            "没有选项 --quite。是否指 '--quiet'？",
+        ),
+        (("tune", "a.csv", "--prune=1"), "--prune takes no value.", "--prune 不带值。"),
+        (("adapt",), "MODEL is missing.", "缺少 MODEL。"),
+        (
+            ("fot",),
+            "There is no command 'fot'. Did you mean 'fit'?",
+            "没有命令 'fot'。是否指 'fit'？",
+        ),
+        (
+            ("path", "a.csv", "b.csv"),
+            "b.csv: there is no place for further arguments.",
+            "b.csv：多余的参数。",
+        ),
+    ],
+)
+def test_usage_errors_speak_the_language(capsys, words, english, chinese):
+    assert main(list(words)) == 2
+    assert capsys.readouterr().err.startswith(f"Error: {english}")
+    assert main(["--lang", "zh", *words]) == 2
+    assert capsys.readouterr().err.startswith(f"错误：{chinese}")
+
+
+def test_value_that_lacks_is_said_in_the_language_named_before(capsys):
+    assert main(["fit", "a.csv", "--lang=zh", "--out"]) == 2
+    assert capsys.readouterr().err == "错误：--out 需要一个值。请看 polytask fit --help。\n"
