@@ -3,27 +3,26 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
 import scipy.optimize
 from numpy.typing import ArrayLike, NDArray
 from scipy.special import expit, log_expit, log_softmax, softmax
-from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.base import ClassifierMixin
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
-from sklearn.utils import Tags
 from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._checks import is_whole
-from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._linalg import is_sparse
-from polytask._registry import State, saveable
-from polytask.baselines._ridge import Disjoint, Split, split_columns, without_repeats
+from polytask._registry import saveable
+from polytask.baselines._columns import Split, split_columns, without_repeats
+from polytask.baselines._tuned import Folds, Tuned
+from polytask.datafits import Features
 from polytask.exceptions import ConvergenceWarning
 from polytask.messages import LazyMessage
 
@@ -49,107 +48,63 @@ class PathPoint:
 
 
 def logistic_path(
-    X: Array,
-    y: Array,
-    weight: Array,
-    strengths: Sequence[float],
-    *,
-    intercept: bool,
-    tail: Disjoint | None = None,
+    rows: Split, y: Array, weight: Array, strengths: Sequence[float], *, intercept: bool
 ) -> Iterator[PathPoint]:
     """Yield the minimum for inverse strengths C, each found from the one before."""
-    # Shapes: X (n, d), y (n,), weight (n,).
+    # Shapes: y (n,), weight (n,).
     # Minimises C sum_i s_i log(1 + exp(-y_i f_i)) + |w|^2 / 2 with f = X w + b by Newton steps.
     # The minimum lies in the space of the rows, so that X is turned to no more columns than it has
     # rows. Columns of which no row has two have a diagonal block in Newton's matrix, so that
     # thousands of them cost little more than the rows.
-    basis = None
+    X, basis = np.asarray(rows.head, dtype=float), None
     if X.shape[0] < X.shape[1]:
         basis, corner = scipy.linalg.qr(X.T, mode="economic")
         X = np.ascontiguousarray(corner.T)
     width = X.shape[1]
-    Z: Array = np.column_stack([X, np.ones(len(X))]) if intercept else X
-    design = _Rows(Z) if tail is None else _RowsAndTail(Z, tail)
+    design = Split(np.column_stack([X, np.ones(len(X))]) if intercept else X, rows.tail)
     penalty = np.ones(design.width)
-    penalty[width : Z.shape[1]] = 0.0
+    penalty[width : width + intercept] = 0.0
     w = np.zeros(design.width)
     for C in strengths:
         w, steps, converged = _minimised(design, y, C * weight, penalty, w)
         coef = w[:width] if basis is None else basis @ w[:width]
         level = float(w[width]) if intercept else 0.0
-        yield PathPoint(np.concatenate([coef, w[Z.shape[1] :]]), level, steps, converged)
+        yield PathPoint(np.concatenate([coef, w[width + intercept :]]), level, steps, converged)
 
 
-@dataclass(frozen=True, eq=False)
-class _Rows:
-    """Dense columns."""
-
-    Z: Array
-
-    @property
-    def width(self) -> int:
-        return int(self.Z.shape[1])
-
-    def times(self, w: Array) -> Array:
-        return np.asarray(self.Z @ w)
-
-    def adjoint(self, r: Array) -> Array:
-        return np.asarray(self.Z.T @ r)
-
-    def solve(self, curvature: Array, penalty: Array, target: Array) -> Array:
-        """Return the solution of (Z' diag(curvature) Z + diag(penalty)) x = target."""
-        H = (self.Z.T * curvature) @ self.Z
-        H[np.diag_indices_from(H)] += penalty + _RIDGE * max(float(np.trace(H)), 1.0)
+def _newton_step(design: Split, curvature: Array, penalty: Array, target: Array) -> Array:
+    """Return the solution of (X' diag(curvature) X + diag(penalty)) x = target."""
+    Z, tail = design.head, design.tail
+    k = Z.shape[1]
+    H = (Z.T * curvature) @ Z
+    block = np.zeros(0) if tail is None else tail.adjoint(curvature * tail.values)
+    ridge = _RIDGE * max(float(np.trace(H) + block.sum()), 1.0)
+    H[np.diag_indices_from(H)] += penalty[:k] + ridge
+    if tail is None:
         return np.asarray(scipy.linalg.solve(H, target, assume_a="pos", check_finite=False))
-
-
-@dataclass(frozen=True, eq=False)
-class _RowsAndTail:
-    """Dense columns, and behind them columns of which no row has two."""
-
-    Z: Array
-    tail: Disjoint
-
-    @property
-    def width(self) -> int:
-        return int(self.Z.shape[1]) + self.tail.width
-
-    def times(self, w: Array) -> Array:
-        k = self.Z.shape[1]
-        return np.asarray(self.Z @ w[:k] + self.tail.times(w[k:]))
-
-    def adjoint(self, r: Array) -> Array:
-        return np.concatenate([self.Z.T @ r, self.tail.adjoint(r)])
-
-    def solve(self, curvature: Array, penalty: Array, target: Array) -> Array:
-        """Solve by the complement of the diagonal block of the tail."""
-        k = self.Z.shape[1]
-        H = (self.Z.T * curvature) @ self.Z
-        block = self.tail.adjoint(curvature * self.tail.values)
-        ridge = _RIDGE * max(float(np.trace(H) + block.sum()), 1.0)
-        block = block + penalty[k:] + ridge
-        H[np.diag_indices_from(H)] += penalty[:k] + ridge
-        cross = self.tail.matrix().T @ (curvature[:, None] * self.Z)
-        shares = cross / block[:, None]
-        H -= cross.T @ shares
-        rest = target[:k] - shares.T @ target[k:]
-        head = scipy.linalg.solve(H, rest, assume_a="pos", check_finite=False)
-        return np.concatenate([head, target[k:] / block - shares @ head])
+    # By the complement of the diagonal block of the tail.
+    block = block + penalty[k:] + ridge
+    cross = tail.matrix().T @ (curvature[:, None] * Z)
+    shares = cross / block[:, None]
+    H -= cross.T @ shares
+    rest = target[:k] - shares.T @ target[k:]
+    head = scipy.linalg.solve(H, rest, assume_a="pos", check_finite=False)
+    return np.concatenate([head, target[k:] / block - shares @ head])
 
 
 def _minimised(
-    design: _Rows | _RowsAndTail, y: Array, weight: Array, penalty: Array, w: Array
+    design: Split, y: Array, weight: Array, penalty: Array, w: Array
 ) -> tuple[Array, int, bool]:
     goal = _ACCURACY * float(np.max(np.abs(design.adjoint(0.5 * weight)), initial=0.0))
-    f = design.times(w)
+    f = design @ w
     value = _value(f, y, weight, penalty, w)
     for taken in range(_STEPS):
         share = expit(-y * f)
         gradient = penalty * w - design.adjoint(weight * y * share)
         if np.max(np.abs(gradient)) <= goal:
             return w, taken, True
-        step = design.solve(weight * share * (1.0 - share), penalty, -gradient)
-        moved = design.times(step)
+        step = _newton_step(design, weight * share * (1.0 - share), penalty, -gradient)
+        moved = design @ step
         for _ in range(_HALVINGS):
             trial = _value(f + moved, y, weight, penalty, w + step)
             if trial <= value + _ROUNDING * abs(value):
@@ -171,66 +126,15 @@ _HISTORY = 20
 _LONG = 100.0
 
 
-class Design(Protocol):
-    """Rows as the path needs them."""
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return the numbers of rows and columns."""
-        ...
-
-    def times(self, w: Array) -> Array:
-        """Return the product with coefficients, shape (n,)."""
-        ...
-
-    def adjoint(self, r: Array) -> Array:
-        """Return the product of the transpose with one number per row, shape (d,)."""
-        ...
-
-    def squares(self, weight: Array) -> Array:
-        """Return the weighted sums of squares of the columns, shape (d,)."""
-        ...
-
-
-@dataclass(frozen=True, eq=False)
-class Plain:
-    """Rows of an array or sparse matrix."""
-
-    X: Any
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return the shape of the matrix."""
-        n, d = self.X.shape
-        return int(n), int(d)
-
-    def __getitem__(self, rows: NDArray[Any]) -> Plain:
-        """Return some of the rows."""
-        return Plain(self.X[rows])
-
-    def times(self, w: Array) -> Array:
-        """Return the product with coefficients, shape (n,)."""
-        return np.asarray(self.X @ w)
-
-    def adjoint(self, r: Array) -> Array:
-        """Return the product of the transpose with one number per row, shape (d,)."""
-        return np.asarray(self.X.T @ r)
-
-    def squares(self, weight: Array) -> Array:
-        """Return the weighted sums of squares of the columns, shape (d,)."""
-        squared = self.X.multiply(self.X) if is_sparse(self.X) else np.square(self.X)
-        return np.asarray(squared.T @ weight, dtype=float)
-
-
-def unequal(design: Design) -> bool:
+def unequal(X: Features) -> bool:
     """Say whether some columns are far longer than most that are not zero."""
-    squares = design.squares(np.ones(design.shape[0]))
-    held = squares[squares > 0]
-    return bool(held.size) and bool(held.max() > _LONG**2 * np.median(held))
+    squares = X.squares_adjoint(np.ones(X.matrix.shape[0]))
+    some = squares[squares > 0]
+    return bool(some.size) and bool(some.max() > _LONG**2 * np.median(some))
 
 
 def scaled_path(
-    X: Design,
+    X: Features,
     y: Array,
     weight: Array,
     strengths: Sequence[float],
@@ -244,11 +148,11 @@ def scaled_path(
     # As :func:`polytask.baselines._logistic.logistic_path`, by L-BFGS in coefficients that are
     # scaled to a curvature of one: columns of very unequal length, such as intercepts of tasks
     # beside features, do not slow it down.
-    squares = X.squares(weight)
-    w = np.zeros(X.shape[1] + intercept)
+    squares, width = X.squares_adjoint(weight), X.n_features
+    w = np.zeros(width + intercept)
     for C in strengths:
         bend = 0.25 * C * np.append(squares, np.full(int(intercept), weight.sum()))
-        bend[: X.shape[1]] += 1.0
+        bend[:width] += 1.0
         problem = _Scaled(X, y, C * weight, np.sqrt(np.where(bend > 0, bend, 1.0)))
         goal = accuracy * float(np.abs(problem(np.zeros(len(w)))[1]).max(initial=0.0))
         found = scipy.optimize.minimize(
@@ -262,29 +166,26 @@ def scaled_path(
         level = float(w[-1]) if intercept else 0.0
         # Where the line search ends in rounding the gradient may miss the goal by little.
         converged = float(np.abs(found.jac).max(initial=0.0)) <= 10.0 * goal
-        yield PathPoint(w[: X.shape[1]].copy(), level, int(found.nit), converged)
+        yield PathPoint(w[:width].copy(), level, int(found.nit), converged)
 
 
 @dataclass(frozen=True, eq=False)
 class _Scaled:
     """Value and gradient in scaled coefficients, the intercept last if there is one."""
 
-    X: Design
+    X: Features
     y: Array
     weight: Array
     scale: Array
 
     def __call__(self, u: Array) -> tuple[float, Array]:
-        w, d = u / self.scale, self.X.shape[1]
+        w, d = u / self.scale, self.X.n_features
         margin = self.y * (self.X.times(w[:d]) + w[d:].sum())
         slope = -self.weight * self.y * expit(-margin)
         value = self.weight @ np.logaddexp(0.0, -margin) + 0.5 * w[:d] @ w[:d]
         gradient = np.append(self.X.adjoint(slope) + w[:d], np.full(len(w) - d, slope.sum()))
         return float(value), gradient / self.scale
 
-
-# From rows, labels, row weights, strengths and whether they are searched to the minima.
-Path = Callable[[Any, NDArray[Any], Array, Sequence[float], bool], Iterator[PathPoint]]
 
 # Strengths in units of scikit-learn's C, strongest first: each starts from the one before.
 _STRENGTHS = tuple(float(c) for c in np.logspace(-4, 3, 10))
@@ -302,7 +203,7 @@ _FEW = 200
 
 
 @saveable("baseline.tuned_logistic")
-class TunedLogistic(ClassifierMixin, BaseEstimator):
+class TunedLogistic(ClassifierMixin, Tuned):
     """L2-penalised logistic regression, its strength cross-validated by log loss.
 
     Unlike ``LogisticRegressionCV`` it accepts classes with fewer rows than folds: the rarest
@@ -361,16 +262,15 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         -------
         self
         """
-        X, labels = validate_data(self, X, y, accept_sparse="csr", dtype=(np.float64, np.float32))
+        X, labels, weight = self._read(X, y, sample_weight, numeric=False)
         check_classification_targets(labels)
-        weight = _check_sample_weight(sample_weight, X)
         self.classes_ = np.unique(labels)
-        rows, path = self._own(X) if len(self.classes_) == 2 else (X, None)
-        self.C_ = self._search(X, rows, path, labels, weight)
-        if path is not None:
+        rows = self._prepared(X) if len(self.classes_) == 2 else X
+        self.C_ = self._search(X, rows, labels, weight)
+        if isinstance(rows, Split | Features):
             # The strengths before it on the path, for a start.
             until = [C for C in _STRENGTHS if C < self.C_] + [self.C_]
-            *_, last = path(rows, labels, weight, until, False)
+            *_, last = self._path(rows, labels, weight, until, _CHOSEN)
             self.coef_, self.intercept_ = last.coef[None], np.array([last.intercept])
             self.n_iter_ = last.steps
             if not last.converged:
@@ -384,33 +284,30 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         self.n_iter_ = int(np.max(model.n_iter_))
         return self
 
-    def _own(self, X: Any) -> tuple[Any, Path | None]:  # noqa: ANN401 - dense or sparse
-        """Return the rows and the solver of two classes, None for that of scikit-learn."""
+    def _prepared(self, X: Any) -> Any:  # noqa: ANN401 - dense or sparse; the same, Split, Features
+        """Return the rows of two classes as the solver needs them, X itself for scikit-learn's."""
         split = split_columns(X, _NEWTON_COLUMNS)
-        if split is not None:
-            return split, self._newton
-        if X.shape[1] <= _NEWTON_COLUMNS:
-            return X, None
+        if split is not None or X.shape[1] <= _NEWTON_COLUMNS:
+            return X if split is None else split
         bare = None if is_sparse(X) or len(X) <= 2 * _FEW else without_repeats(X)
-        design = bare or Plain(X)
-        return (design, self._scaled) if bare or unequal(design) else (X, None)
+        design = bare or Features(X.astype(float, copy=False))
+        return design if bare or unequal(design) else X
 
     def _search(
         self,
         X: Any,  # noqa: ANN401 - dense or sparse
-        rows: Any,  # noqa: ANN401 - X, Split or Design
-        path: Path | None,
+        rows: Any,  # noqa: ANN401 - X, Split or Features
         labels: NDArray[Any],
         weight: Array,
     ) -> float:
-        classes = self.classes_
         losses = np.zeros(len(_STRENGTHS))
         folds = self._folds(labels)
         if not folds:
             return _FALLBACK
         for train, test in folds:
-            codes = np.searchsorted(classes, labels[test])
-            decisions = self._decisions(rows[train], path, labels[train], weight[train], X[test])
+            codes = np.searchsorted(self.classes_, labels[test])
+            part = rows.rows(train) if isinstance(rows, Features) else rows[train]
+            decisions = self._decisions(part, labels[train], weight[train], X[test])
             for k, decision in enumerate(decisions):
                 if decision.ndim == 2:
                     logs = log_softmax(decision, axis=1)
@@ -421,65 +318,42 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def _decisions(
         self,
-        rows: Any,  # noqa: ANN401 - X, Split or Design
-        path: Path | None,
+        rows: Any,  # noqa: ANN401 - X, Split or Features
         labels: NDArray[Any],
         weight: Array,
-        held: Any,  # noqa: ANN401 - dense or sparse
+        new: Any,  # noqa: ANN401 - dense or sparse
     ) -> Iterator[Array]:
         """Yield the linear predictors of held-out rows for every strength."""
-        few = path is None and len(self.classes_) == 2 and not is_sparse(rows)
-        if few and min(rows.shape) <= _FEW:
-            path = self._newton
-        if path is not None:
-            for point in path(rows, labels, weight, _STRENGTHS, True):
-                yield held @ point.coef + point.intercept
+        if isinstance(rows, np.ndarray) and len(self.classes_) == 2 and min(rows.shape) <= _FEW:
+            rows = Split(rows)
+        if isinstance(rows, Split | Features):
+            for point in self._path(rows, labels, weight, _STRENGTHS, _SEARCHED):
+                yield new @ point.coef + point.intercept
             return
         model = self._learner(rows.shape[1], len(self.classes_))
         for C in _STRENGTHS:
             model.set_params(C=C).fit(rows, labels, sample_weight=weight)
-            yield _decision(model, held)
+            yield _decision(np.asarray(new @ model.coef_.T + model.intercept_))
 
-    def _newton(
+    def _path(
         self,
-        rows: Any,  # noqa: ANN401 - dense, or Split
+        rows: Split | Features,
         labels: NDArray[Any],
         weight: Array,
         strengths: Sequence[float],
-        _searched: bool,  # Newton's last step is exact: a rougher one saves nothing
+        accuracy: float,
     ) -> Iterator[PathPoint]:
-        head, tail = (rows.head, rows.tail) if isinstance(rows, Split) else (rows, None)
-        return logistic_path(
-            np.asarray(head, dtype=float),
-            self._signs(labels),
-            np.asarray(weight, dtype=float),
-            strengths,
-            intercept=self.fit_intercept,
-            tail=tail,
-        )
-
-    def _scaled(
-        self,
-        rows: Design,
-        labels: NDArray[Any],
-        weight: Array,
-        strengths: Sequence[float],
-        searched: bool,
-    ) -> Iterator[PathPoint]:
+        y = np.where(labels == self.classes_[1], 1.0, -1.0)
+        weight, intercept = np.asarray(weight, dtype=float), self.fit_intercept
+        if isinstance(rows, Split):
+            # Newton's last step is exact: a rougher one saves nothing.
+            return logistic_path(rows, y, weight, strengths, intercept=intercept)
+        most = self.max_iter
         return scaled_path(
-            rows,
-            self._signs(labels),
-            np.asarray(weight, dtype=float),
-            strengths,
-            intercept=self.fit_intercept,
-            max_iter=self.max_iter,
-            accuracy=_SEARCHED if searched else _CHOSEN,
+            rows, y, weight, strengths, intercept=intercept, max_iter=most, accuracy=accuracy
         )
 
-    def _signs(self, labels: NDArray[Any]) -> Array:
-        return np.where(labels == self.classes_[1], 1.0, -1.0)
-
-    def _folds(self, labels: NDArray[Any]) -> list[tuple[Any, Any]]:
+    def _folds(self, labels: NDArray[Any]) -> Folds:
         cv: Any = _FOLDS if self.cv is None else self.cv
         classes, counts = np.unique(labels, return_counts=True)
         if not is_whole(cv):
@@ -502,10 +376,7 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
 
     def decision_function(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the linear predictor, shape (n,) for two classes, else (n, n_classes)."""
-        check_is_fitted(self)
-        dtypes = (np.float64, np.float32)
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtypes, reset=False)
-        return _decision(self, X)
+        return _decision(self._linear(X))
 
     def predict_proba(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
         """Return class probabilities, shape (n, n_classes)."""
@@ -519,22 +390,6 @@ class TunedLogistic(ClassifierMixin, BaseEstimator):
         best = self.predict_proba(X).argmax(axis=1)
         return np.asarray(self.classes_[best])
 
-    def to_state(self) -> State:
-        """Return parameters and fitted attributes, for :func:`polytask.save`."""
-        return estimator_state(self)
 
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the estimator from :meth:`to_state`."""
-        return from_estimator_state(cls, state)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that X may be sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
-
-
-def _decision(model: Any, X: Any) -> Array:  # noqa: ANN401 - any linear classifier
-    values = np.asarray(X @ model.coef_.T) + model.intercept_
-    return np.asarray(values[:, 0] if values.shape[1] == 1 else values)
+def _decision(values: Array) -> Array:
+    return values[:, 0] if values.shape[1] == 1 else values

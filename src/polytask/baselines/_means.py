@@ -7,15 +7,13 @@ from typing import Any, Self
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.linear_model import GammaRegressor, PoissonRegressor
-from sklearn.model_selection import KFold
 from sklearn.utils import Tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
 from polytask._checks import is_whole, one_of
-from polytask._estimator.state import estimator_state, from_estimator_state
-from polytask._registry import State, saveable
+from polytask._registry import saveable
+from polytask.baselines._tuned import Tuned, folds_of
 from polytask.losses import LOSSES
 
 Array = NDArray[np.float64]
@@ -36,7 +34,7 @@ _LEARNERS: dict[str, Any] = {"poisson": PoissonRegressor, "gamma": GammaRegresso
 
 
 @saveable("baseline.tuned_means")
-class TunedMeans(RegressorMixin, BaseEstimator):
+class TunedMeans(RegressorMixin, Tuned):
     """L2-penalised Poisson or gamma regression, its strength cross-validated by deviance.
 
     Rows that hold zeros only, for which scikit-learn has no answer, get a constant: half a
@@ -101,9 +99,7 @@ class TunedMeans(RegressorMixin, BaseEstimator):
         self
         """
         one_of(self.loss, "loss", type(self).__name__, tuple(_LEARNERS))
-        dtypes = (np.float64, np.float32)
-        X, y = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, y_numeric=True)
-        weight = _check_sample_weight(sample_weight, X)
+        X, y, weight = self._read(X, y, sample_weight, numeric=True)
         y = np.asarray(y, dtype=np.float64)
         searched = _STRENGTHS if self.strengths is None else tuple(self.strengths)
         alphas = tuple(_curvature(self.loss, y, weight) * s for s in searched)
@@ -114,10 +110,10 @@ class TunedMeans(RegressorMixin, BaseEstimator):
 
     def _search(self, X: Any, y: Array, weight: Array, alphas: tuple[float, ...]) -> float:  # noqa: ANN401
         loss, lost = LOSSES[self.loss](), np.zeros(len(alphas))
-        folds = self._folds(len(y))
-        if not folds:
+        cv: Any = _FOLDS if self.cv is None else self.cv
+        if is_whole(cv) and min(int(cv), len(y)) < 2:
             return _FALLBACK * _curvature(self.loss, y, weight)
-        for train, test in folds:
+        for train, test in folds_of(cv, len(y)):
             model = self._learner(X.shape[1])
             for k, alpha in enumerate(alphas):
                 coef, intercept, _ = self._fitted(model, X[train], y[train], weight[train], alpha)
@@ -125,16 +121,6 @@ class TunedMeans(RegressorMixin, BaseEstimator):
                     values = loss.value(y[test], X[test] @ coef + intercept)
                     lost[k] += float(weight[test] @ values)
         return alphas[int(np.argmin(lost))]
-
-    def _folds(self, n_rows: int) -> list[tuple[Any, Any]]:
-        cv: Any = _FOLDS if self.cv is None else self.cv
-        if not is_whole(cv):
-            return list(cv)
-        count = min(int(cv), n_rows)
-        if count < 2:
-            return []
-        # Rows may come task by task, and a fold must not be a task.
-        return list(KFold(count, shuffle=True, random_state=0).split(np.zeros(n_rows)))
 
     def _learner(self, width: int) -> Any:  # noqa: ANN401 - untyped package
         return _LEARNERS[self.loss](
@@ -162,24 +148,11 @@ class TunedMeans(RegressorMixin, BaseEstimator):
 
     def predict(self, X: Any) -> Array:  # noqa: ANN401 - dense or sparse
         """Return the mean of each row, shape (n,)."""
-        check_is_fitted(self)
-        dtypes = (np.float64, np.float32)
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtypes, reset=False)
-        return np.asarray(np.exp(X @ self.coef_ + self.intercept_))
-
-    def to_state(self) -> State:
-        """Return parameters and fitted attributes, for :func:`polytask.save`."""
-        return estimator_state(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the estimator from :meth:`to_state`."""
-        return from_estimator_state(cls, state)
+        return np.asarray(np.exp(self._linear(X)))
 
     def __sklearn_tags__(self) -> Tags:
         """Say that X may be sparse, and that y is positive."""
         tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
         tags.target_tags.positive_only = True
         return tags
 

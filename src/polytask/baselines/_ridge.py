@@ -10,186 +10,18 @@ from typing import Any, Self
 
 import numpy as np
 import scipy.linalg
-import scipy.sparse as sp
 from numpy.typing import ArrayLike, NDArray
-from sklearn.base import BaseEstimator, RegressorMixin
+from sklearn.base import RegressorMixin
 from sklearn.linear_model import Ridge, RidgeCV
-from sklearn.model_selection import KFold
-from sklearn.utils import Tags
-from sklearn.utils.validation import _check_sample_weight, check_is_fitted, validate_data
 
-from polytask._checks import is_whole, sentence
-from polytask._estimator.state import estimator_state, from_estimator_state
+from polytask._checks import sentence
 from polytask._linalg import is_sparse
-from polytask._registry import State, saveable
+from polytask._registry import saveable
+from polytask.baselines._columns import Disjoint, Split, split_columns
+from polytask.baselines._tuned import Tuned, folds_of
 from polytask.exceptions import ParameterError
 
 Array = NDArray[np.float64]
-Places = NDArray[np.intp]
-
-# Columns of which no row has two, from so many on worth a diagonal block of their own.
-_MANY = 50
-
-
-@dataclass(frozen=True, eq=False)
-class Disjoint:
-    """Columns of which every row has one at most. Shapes: codes (n,), values (n,)."""
-
-    codes: Places
-    values: Array
-    width: int
-
-    def __getitem__(self, rows: NDArray[Any]) -> Disjoint:
-        """Return some of the rows."""
-        return Disjoint(self.codes[rows], self.values[rows], self.width)
-
-    def times(self, w: Array) -> Array:
-        """Return the product with coefficients, shape (n,)."""
-        return self.values * w[self.codes]
-
-    def adjoint(self, r: Array) -> Array:
-        """Return the product of the transpose with one number per row, shape (width,)."""
-        return np.asarray(np.bincount(self.codes, self.values * r, self.width), dtype=float)
-
-    def matrix(self) -> sp.csr_array:
-        """Return the columns as a sparse matrix."""
-        n = len(self.codes)
-        parts = (self.values, self.codes, np.arange(n + 1))
-        return sp.csr_array(parts, shape=(n, self.width))
-
-
-@dataclass(frozen=True, eq=False)
-class Split:
-    """A design in two parts. Shapes: head (n, d)."""
-
-    head: Array
-    tail: Disjoint
-
-    def __getitem__(self, rows: NDArray[Any]) -> Split:
-        """Return some of the rows."""
-        return Split(self.head[rows], self.tail[rows])
-
-    def times(self, w: Array) -> Array:
-        """Return the product with coefficients, shape (n,)."""
-        d = self.head.shape[1]
-        return np.asarray(self.head @ w[:d] + self.tail.times(w[d:]))
-
-
-def split_columns(X: Any, most: int) -> Split | None:  # noqa: ANN401 - dense or sparse
-    """Split a design if that pays. Shapes: X (n, d)."""
-    # The last columns alone say no to most designs.
-    if X.shape[1] < _MANY or split_tail(X[:, -_MANY:])[1].width < _MANY:
-        return None
-    head, tail = split_tail(X)
-    if head.shape[1] > most:
-        return None
-    return Split(head.toarray() if is_sparse(head) else head, tail)
-
-
-def split_tail(X: Any) -> tuple[Any, Disjoint]:  # noqa: ANN401 - dense or sparse
-    """Return the columns before, and the most columns at the end of which no row has two."""
-    # Shapes: X (n, d), head (n, d - width).
-    last, entries, second = (_ends_stored if is_sparse(X) else _ends)(X)
-    start = int(second.max(initial=-1)) + 1
-    held = last >= start
-    codes, values = np.where(held, last - start, 0), np.where(held, entries, 0.0)
-    return X[:, :start], Disjoint(codes, values, X.shape[1] - start)
-
-
-def _ends(X: Array) -> tuple[Places, Array, Places]:
-    """Return the last column that is not 0 in each row, its entry, and the one before; or -1."""
-    rows = np.arange(len(X))
-    if not X.shape[1]:
-        return np.full(len(X), -1), np.zeros(len(X)), np.full(len(X), -1)
-    flags = X != 0
-    last = _last(flags)
-    entries = np.asarray(X[rows, last], dtype=float)
-    flags[rows, last] = False
-    return last, entries, _last(flags)
-
-
-def _last(flags: NDArray[np.bool_]) -> Places:
-    width = flags.shape[1]
-    found = width - 1 - flags[:, ::-1].argmax(axis=1)
-    return np.where(flags[np.arange(len(flags)), found], found, -1)
-
-
-def _ends_stored(X: Any) -> tuple[Places, Array, Places]:  # noqa: ANN401 - a sparse matrix
-    stored = sp.csr_array(X, copy=True)
-    stored.eliminate_zeros()
-    stored.sort_indices()
-    counts = np.diff(stored.indptr)
-    ends = stored.indptr[1:]
-    last, second = np.full(len(counts), -1), np.full(len(counts), -1)
-    entries = np.zeros(len(counts))
-    some, two = counts > 0, counts > 1
-    last[some], entries[some] = stored.indices[ends[some] - 1], stored.data[ends[some] - 1]
-    second[two] = stored.indices[ends[two] - 2]
-    return last, entries, second
-
-
-# Above it products with a dense matrix are about as fast.
-_DENSEST = 0.1
-# Rows that tell the number of a column; odd, so that their median is one of its entries.
-_LOOKED_AT = 501
-
-
-@dataclass(frozen=True, eq=False)
-class Repeated:
-    """A dense matrix as a sparse one and a row that is added to all of its rows."""
-
-    # Shapes: rest (n, d), offsets (d,).
-
-    rest: sp.csr_array
-    offsets: Array
-
-    @cached_property
-    def _turned(self) -> sp.csc_array:
-        # Made once: a transpose takes as long as a product of a few thousand rows.
-        return self.rest.T
-
-    @property
-    def shape(self) -> tuple[int, int]:
-        """Return the shape of the dense matrix."""
-        n, d = self.rest.shape
-        return int(n), int(d)
-
-    def __getitem__(self, rows: NDArray[Any]) -> Repeated:
-        """Return some of the rows."""
-        return Repeated(self.rest[rows], self.offsets)
-
-    def times(self, w: Array) -> Array:
-        """Return the product with coefficients, shape (n,)."""
-        return np.asarray(self.rest @ w + self.offsets @ w)
-
-    def adjoint(self, r: Array) -> Array:
-        """Return the product of the transpose with one number per row, shape (d,)."""
-        return np.asarray(self._turned @ r + self.offsets * r.sum())
-
-    def squares(self, weight: Array) -> Array:
-        """Return the weighted sums of squares of the columns, shape (d,)."""
-        rest, offsets = self.rest, self.offsets
-        crossed = 2.0 * offsets * (rest.T @ weight)
-        return np.asarray(rest.multiply(rest).T @ weight + crossed + offsets**2 * weight.sum())
-
-
-def without_repeats(X: Array) -> Repeated | None:
-    """Split a matrix into the number that each column mostly repeats, and the rest."""
-    # Shapes: X (n, d).
-    some = X[:: max(len(X) // _LOOKED_AT, 1)][:_LOOKED_AT]
-    offsets = np.median(some[: len(some) - (len(some) + 1) % 2], axis=0).astype(X.dtype)
-    # Most matrices are told apart by a few rows.
-    if np.mean(some != offsets) > 2 * _DENSEST:
-        return None
-    differs = offsets != X
-    counts = np.count_nonzero(differs, axis=1)
-    if counts.sum() > _DENSEST * X.size:
-        return None
-    row, column = np.nonzero(differs)
-    starts = np.concatenate([[0], np.cumsum(counts)])
-    parts = (X[row, column] - offsets[column], column, starts)
-    return Repeated(sp.csr_array(parts, shape=X.shape), offsets)
-
 
 # Of the largest singular value: directions below it are rounding errors.
 _TINY = 1e-12
@@ -206,9 +38,10 @@ class RidgeRows(ABC):
     def fit(self, alpha: float) -> tuple[Array, float]:
         """Return coefficients and intercept."""
 
-    @abstractmethod
     def predictions(self, new: Any, alphas: Array) -> Array:  # noqa: ANN401 - rows of this kind
         """Return predictions of new rows, shape (n_new, n_alphas)."""
+        fits = [self.fit(float(alpha)) for alpha in alphas]
+        return np.column_stack([new @ coef + level for coef, level in fits])
 
     @abstractmethod
     def left_out(self, alphas: Array) -> Array:
@@ -218,8 +51,8 @@ class RidgeRows(ABC):
 def ridge_rows(X: Any, y: Array, weight: Array, *, intercept: bool) -> RidgeRows:  # noqa: ANN401
     """Prepare rows. Shapes: y, weight (n,)."""
     y, weight = np.asarray(y, dtype=float), np.asarray(weight, dtype=float)
-    if isinstance(X, Split):
-        return TailedRidge.of(X, y, weight, intercept=intercept)
+    if isinstance(X, Split) and X.tail is not None:
+        return TailedRidge.of(X.head, X.tail, y, weight, intercept=intercept)
     if is_sparse(X):
         return SparseRidge(X, y, weight, intercept)
     return DenseRidge.of(X, y, weight, intercept=intercept)
@@ -239,11 +72,6 @@ class SparseRidge(RidgeRows):
         model = Ridge(alpha, fit_intercept=self.intercept, tol=_SPARSE_ACCURACY)
         model.fit(self.X, self.y, sample_weight=self.weight)
         return np.asarray(model.coef_), float(model.intercept_)
-
-    def predictions(self, new: Any, alphas: Array) -> Array:  # noqa: ANN401
-        """Return predictions of new rows, shape (n_new, n_alphas)."""
-        fits = [self.fit(float(alpha)) for alpha in alphas]
-        return np.column_stack([new @ coef + level for coef, level in fits])
 
     def left_out(self, alphas: Array) -> Array:
         """Return the weighted squared errors of rows that are left out, one sum per strength."""
@@ -314,24 +142,21 @@ class TailedRidge(RidgeRows):
     penalised: Array
 
     @classmethod
-    def of(cls, X: Split, y: Array, weight: Array, *, intercept: bool) -> TailedRidge:
+    def of(
+        cls, X: Array, tail: Disjoint, y: Array, weight: Array, *, intercept: bool
+    ) -> TailedRidge:
         """Put the intercept beside the dense columns."""
-        head = np.asarray(X.head, dtype=float)
+        head = np.asarray(X, dtype=float)
         Z = np.column_stack([head, np.ones(len(y))]) if intercept else head
         penalised = np.ones(Z.shape[1])
         penalised[head.shape[1] :] = 0.0
-        return cls(Z, X.tail, y, weight, penalised)
+        return cls(Z, tail, y, weight, penalised)
 
     def fit(self, alpha: float) -> tuple[Array, float]:
         """Return the coefficients, those of the tail behind the others, and the intercept."""
         head, tail = self._reduced(alpha).solve()
         width = int(self.penalised.sum())
         return np.concatenate([head[:width], tail]), float(head[width:].sum())
-
-    def predictions(self, new: Split, alphas: Array) -> Array:
-        """Return predictions of new rows, shape (n_new, n_alphas)."""
-        fits = [self.fit(float(alpha)) for alpha in alphas]
-        return np.column_stack([new.times(coef) + level for coef, level in fits])
 
     def left_out(self, alphas: Array) -> Array:
         """Return the weighted squared errors of rows that are left out, one sum per strength."""
@@ -424,7 +249,7 @@ _HEAD_COLUMNS = 300
 
 
 @saveable("baseline.tuned_ridge")
-class TunedRidge(RegressorMixin, BaseEstimator):
+class TunedRidge(RegressorMixin, Tuned):
     """L2-penalised linear regression, its strength cross-validated by squared error.
 
     ``RidgeCV`` leaves one row out, or fits every strength on every fold anew; this class
@@ -485,9 +310,7 @@ class TunedRidge(RegressorMixin, BaseEstimator):
         ParameterError
             If a strength is not positive.
         """
-        dtypes = (np.float64, np.float32)
-        X, targets = validate_data(self, X, y, accept_sparse="csr", dtype=dtypes, y_numeric=True)
-        weight = _check_sample_weight(sample_weight, X)
+        X, targets, weight = self._read(X, y, sample_weight, numeric=True)
         alphas = np.asarray(self.alphas, dtype=np.float64)
         if alphas.ndim != 1 or not len(alphas) or not (alphas > 0).all():
             allowed = "a sequence of positive numbers"
@@ -512,37 +335,12 @@ class TunedRidge(RegressorMixin, BaseEstimator):
     def _errors(self, rows: Any, y: Array, weight: Array, alphas: Array) -> Array:  # noqa: ANN401
         """Return the weighted sum of squared held-out errors, shape (n_alphas,)."""
         total = np.zeros(len(alphas))
-        for train, test in self._folds(len(y)):
+        for train, test in folds_of(self.cv, len(y)):
             part = self._prepared(rows[train], y[train], weight[train])
             predicted = part.predictions(rows[test], alphas)
             total += weight[test] @ (y[test][:, None] - predicted) ** 2
         return total
 
-    def _folds(self, n: int) -> list[tuple[Any, Any]]:
-        cv: Any = self.cv
-        if not is_whole(cv):
-            return list(cv)
-        # Rows may come in an order that means something, and a fold must not be a part of it.
-        return list(KFold(min(int(cv), n), shuffle=True, random_state=0).split(np.zeros(n)))
-
     def predict(self, X: Any) -> Array:  # noqa: ANN401 - array-like
         """Return predictions, shape (n,)."""
-        check_is_fitted(self)
-        dtypes = (np.float64, np.float32)
-        X = validate_data(self, X, accept_sparse="csr", dtype=dtypes, reset=False)
-        return np.asarray(X @ self.coef_ + self.intercept_)
-
-    def to_state(self) -> State:
-        """Return parameters and fitted attributes, for :func:`polytask.save`."""
-        return estimator_state(self)
-
-    @classmethod
-    def from_state(cls, state: State) -> Self:
-        """Rebuild the estimator from :meth:`to_state`."""
-        return from_estimator_state(cls, state)
-
-    def __sklearn_tags__(self) -> Tags:
-        """Say that X may be sparse."""
-        tags = super().__sklearn_tags__()
-        tags.input_tags.sparse = True
-        return tags
+        return self._linear(X)

@@ -138,5 +138,5 @@ def test_long_columns_beside_many_do_not_slow_it_down(kind, fit_intercept, monke
     with pytest.warns(ConvergenceWarning, match="did not converge in 3 iterations at C="):
         TunedLogistic(fit_intercept=fit_intercept, max_iter=3).fit(kind(X), y, weight)
     # Plain columns of one length are left to scikit-learn.
-    plain = TunedLogistic(fit_intercept=fit_intercept)._own(kind(X[:, :60]))
-    assert plain[1] is None
+    plain = kind(X[:, :60])
+    assert TunedLogistic(fit_intercept=fit_intercept)._prepared(plain) is plain

@@ -9,8 +9,8 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 
 from polytask.baselines import TunedLogistic, _logistic
-from polytask.baselines._logistic import Plain
-from polytask.baselines._ridge import Repeated, without_repeats
+from polytask.baselines._columns import without_repeats
+from polytask.datafits import Features
 
 
 def marks(n: int = 700, d: int = 40, share: float = 0.04) -> np.ndarray:
@@ -25,18 +25,17 @@ def test_it_is_the_same_matrix(dtype):
     X = marks().astype(dtype)
     found = without_repeats(X)
     assert found is not None
-    assert found.rest.dtype == dtype
-    assert found.rest.nnz < 0.06 * X.size
-    assert_allclose(found.rest.toarray() + found.offsets, X, rtol=1e-5)
+    assert found.matrix.nnz < 0.06 * X.size
+    assert_allclose(found.matrix.toarray() - found.offset, X, rtol=1e-5)
     rng = np.random.default_rng(1)
     rows = rng.permutation(700)[:300]
-    part, plain = found[rows], Plain(X[rows])
-    assert part.shape == plain.shape == (300, 40)
+    part, plain = found.rows(rows), Features(X[rows].astype(float))
+    assert part.matrix.shape == plain.matrix.shape == (300, 40)
     w, r = rng.standard_normal(40), rng.uniform(size=300)
     rtol = 1e-9 if dtype is np.float64 else 1e-4
     assert_allclose(part.times(w), plain.times(w), rtol=rtol, atol=rtol)
     assert_allclose(part.adjoint(r), plain.adjoint(r), rtol=rtol, atol=rtol)
-    assert_allclose(part.squares(r), plain.squares(r), rtol=rtol, atol=rtol)
+    assert_allclose(part.squares_adjoint(r), plain.squares_adjoint(r), rtol=rtol, atol=rtol)
 
 
 @pytest.mark.parametrize(
@@ -63,7 +62,7 @@ def test_it_ends_in_the_minimum_of_scikit_learn(fit_intercept, monkeypatch):
     monkeypatch.setattr(_logistic, "_NEWTON_COLUMNS", 20)
     model = TunedLogistic(fit_intercept=fit_intercept)
     model.fit(X, y, weight)
-    assert isinstance(model._own(X)[0], Repeated)
+    assert isinstance(model._prepared(X), Features)
     assert model.C_ == exact.C_
     other = LogisticRegression(C=model.C_, fit_intercept=fit_intercept, tol=1e-10, max_iter=10_000)
     other.fit(X, y, weight)
@@ -78,4 +77,5 @@ def test_three_classes_and_few_rows_are_fitted_as_they_are(monkeypatch):
     assert TunedLogistic(cv=2).fit(X, y).coef_.shape == (3, 40)
     model = TunedLogistic()
     model.classes_ = np.array([0, 1])
-    assert model._own(X[:300])[1] is None
+    few = X[:300]
+    assert model._prepared(few) is few

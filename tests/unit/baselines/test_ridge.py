@@ -10,7 +10,8 @@ from sklearn.model_selection import GridSearchCV
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from polytask.baselines import TunedRidge
-from polytask.baselines._ridge import ridge_rows, split_columns
+from polytask.baselines._columns import split_columns
+from polytask.baselines._ridge import ridge_rows
 from polytask.exceptions import ParameterError
 
 ALPHAS = (0.01, 1.0, 30.0, 1e3)
