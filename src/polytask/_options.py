@@ -8,7 +8,10 @@ from dataclasses import dataclass, field
 from functools import wraps
 from typing import Any, ParamSpec, Protocol, TypeVar
 
-Help = str | Callable[[], str]
+from polytask.messages import LazyMessage
+
+# A key of the catalogue, or what makes a message when it is asked for.
+Help = str | Callable[[], LazyMessage]
 P = ParamSpec("P")
 R_co = TypeVar("R_co", covariant=True)
 T = TypeVar("T")

@@ -38,36 +38,24 @@ METHODS = {
 class Adapting:
     """What the user said about the new rows."""
 
-    PANEL = "Adapting"
+    PANEL = "help.panel.adapting"
 
-    model: str = argument(
-        "A model that polytask fit or tune has written.", "MODEL", default=MISSING
-    )
-    data: str | None = argument("The table of new rows.", "DATA")
-    target: str | None = option(
-        "The column to predict; leave it out if the new rows have no target.", metavar="COL"
-    )
+    model: str = argument("help.adapt.model", "MODEL", default=MISSING)
+    data: str | None = argument("help.adapt.data", "DATA")
+    target: str | None = option("help.adapt.target", metavar="COL")
     task: str | None = option(
-        "The column that names the task, for a model that was fitted on one file per task; other "
-        "models know their column.",
+        "help.predict.task",
         metavar="COL",
     )
-    weight: str | None = option("The column of row weights.", metavar="COL")
-    drop_missing_target: bool = option(
-        "Leave out rows without a target, which are refused otherwise.", default=False
-    )
+    weight: str | None = option("help.weight", metavar="COL")
+    drop_missing_target: bool = option("help.drop_missing_target", default=False)
     domain: Literal["shift", "new"] | None = option(
-        "What may differ from training. shift: the distribution of the features only; new: also "
-        "how the target depends on them. The model that predicts the new rows best is kept.",
+        "help.domain",
         metavar="shift|new",
     )
-    source: str | None = option(
-        "The table that the model was fitted on; --domain shift needs it.", metavar="DATA"
-    )
+    source: str | None = option("help.source", metavar="DATA")
     method: Literal["head", "unfreeze", "near-source", "adapters"] | None = option(
-        "What a network learns for a new task. head: an output layer (the default); unfreeze: "
-        "also its last two hidden layers; near-source: all layers, held near their weights; "
-        "adapters: low-rank additions to the layers.",
+        "help.method",
         metavar="head|unfreeze|near-source|adapters",
     )
 
@@ -92,13 +80,7 @@ class Adapting:
                 raise ParameterError(f"{flag} needs --target: without targets nothing is learned.")
 
 
-DETAILS = """New tasks are learned from their rows and from what the tasks of the model have in \
-common; the tasks of the model are predicted as before. Without --target the new tasks are \
-predicted from what the tasks have in common alone.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask adapt exams.polytask new.csv --target score --out more.polytask
 
   polytask adapt m.polytask new.csv --domain shift --source old.csv --target score --out b.polytask

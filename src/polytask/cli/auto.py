@@ -30,27 +30,25 @@ _JOURNAL = ".journal"
 class Automatic:
     """What the user said about learning."""
 
-    PANEL = "Learning"
+    PANEL = "help.panel.learning"
 
     models: tuple[str, ...] = option(models_help, metavar="NAME", default=())
     classes: bool | None = option(
-        "Whether the targets are classes or numbers (default: decided by their values).",
+        "help.classes",
         "--classes/--numbers",
     )
     loss: Literal["squared", "poisson", "gamma"] | None = option(
-        "What numbers are judged by: squared (the default), poisson (counts and rates) or gamma "
-        "(positive amounts).",
+        "help.auto.loss",
         metavar="squared|poisson|gamma",
     )
     folds: int = option(
-        "Folds of the cross-validation that weighs the models.",
+        "help.auto.folds",
         default=FOLDS,
         least=2,
         metavar="N",
     )
     unseen_tasks: Literal["error", "shared"] = option(
-        "What predict does with tasks that were not in training: error refuses them, shared "
-        "predicts them from what all tasks have in common.",
+        "help.unseen_tasks",
         default="error",
         metavar="error|shared",
     )
@@ -97,13 +95,7 @@ class Automatic:
         )
 
 
-DETAILS = """Models per task, models for all tasks, models that learn the tasks together, and \
-trees are fitted on the same folds, and combined with the weights that predict held-out rows \
-best. The table has one of the three forms of polytask fit.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask auto exams.csv --task school --target score --time-budget 10m --out exams.polytask
 
   polytask auto visits.csv --task ward --target ill --group patient --out visits.polytask

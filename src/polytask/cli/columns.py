@@ -96,14 +96,14 @@ _MAY_NAME_ROWS = {(flag, "--id") for flag in ("--task", "--group", "--time")}
 class Splitting:
     """How rows are held out: within tasks unless said otherwise."""
 
-    PANEL = "Rows held out"
+    PANEL = "help.panel.held_out"
 
     time: str | None = option(
-        "Train on the past and test on what comes next, by this column of numbers or dates.",
+        "help.time",
         metavar="COL",
     )
     group: str | None = option(
-        "Rows with the same value in this column (a patient, a day) are held out together.",
+        "help.group",
         metavar="COL",
     )
 
@@ -122,44 +122,39 @@ NO_SPLITTING = Splitting()
 class ColumnOptions:
     """What the user said about the columns."""
 
-    PANEL = "Columns"
+    PANEL = "help.panel.columns"
 
-    task: str | None = option("The column that names the task of each row.", metavar="COL")
+    task: str | None = option("help.task", metavar="COL")
     target: tuple[str, ...] = option(
-        "The column to predict. Several of them, without --task: each target is a task.",
+        "help.target",
         metavar="COL",
         default=(),
     )
     targets: tuple[str, ...] = option(
-        "Several targets by a pattern, such as 'y_*', or as a list a,b,c.",
+        "help.targets",
         metavar="PATTERN",
         default=(),
     )
     features: tuple[str, ...] = option(
-        "The columns to learn from: a,b,c or patterns (default: all other columns).",
+        "help.features",
         metavar="COLS",
         default=(),
     )
     date_features: bool = option(
-        "Learn from columns of dates too: year, month, week, weekday and elapsed days.",
+        "help.date_features",
         default=False,
     )
-    drop: tuple[str, ...] = option(
-        "Columns to leave out: a,b,c or patterns.", metavar="COLS", default=()
-    )
+    drop: tuple[str, ...] = option("help.drop", metavar="COLS", default=())
     ids: tuple[str, ...] = option(
-        "A column that identifies rows: not learned from, but copied into predictions.",
+        "help.ids",
         "--id",
         metavar="COL",
         default=(),
     )
-    weight: str | None = option("The column of row weights.", metavar="COL")
-    drop_missing_target: bool = option(
-        "Leave out rows without a target, which are refused otherwise.", default=False
-    )
+    weight: str | None = option("help.weight", metavar="COL")
+    drop_missing_target: bool = option("help.drop_missing_target", default=False)
     allow_leak: bool = option(
-        "Learn from a column that is the target times a factor plus a constant, which is refused "
-        "otherwise.",
+        "help.allow_leak",
         default=False,
     )
 
@@ -215,35 +210,31 @@ class TargetTypeOverride:
 class Copied:
     """What is known of the columns of the table, and copied from them."""
 
-    PANEL = "Columns"
+    PANEL = "help.panel.columns"
 
     ids: tuple[str, ...] = option(
-        "A column that identifies rows, copied into the predictions.",
+        "help.predict.ids",
         "--id",
         metavar="COL",
         default=(),
     )
     keep: tuple[str, ...] = option(
-        "Further columns to copy into the predictions: a,b,c or patterns.",
+        "help.keep",
         metavar="COLS",
         default=(),
     )
     task: str | None = option(
-        "The column that names the task, for a model that was fitted on one file per task; other "
-        "models know their column.",
+        "help.predict.task",
         metavar="COL",
     )
     unseen_tasks: Literal["error", "shared"] | None = option(
-        "Rows of tasks that were not in training: error refuses them, shared predicts them from "
-        "what all tasks have in common (default: as the model was fitted).",
+        "help.predict.unseen_tasks",
         metavar="error|shared",
     )
     interval: float | None = option(
-        "Also write the columns lower and upper, between which a new target lies with this "
-        "probability, such as 0.9. The learned prior of numbers, counts and amounts has such "
-        "intervals.",
+        "help.interval",
         metavar="LEVEL",
-        panel="Output and running",
+        panel="help.panel.running",
     )
 
 

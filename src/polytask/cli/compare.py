@@ -31,13 +31,7 @@ if TYPE_CHECKING:
     from polytask.cli.training_data import Training
     from polytask.comparison import Comparison
 
-DETAILS = """Every row is held out once. The output says whether sharing helps, by how much, and \
-which model to use. The folder gets a report, tables, the recommended model, and a lock file with \
-which polytask rerun repeats the comparison. The table has one of the three forms of polytask fit.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask compare exams.csv --task school --target score --out exams --quick
 
   polytask compare visits.csv --task ward --target ill --group patient --out visits
@@ -60,8 +54,8 @@ def compare(
         Vary(
             ("json",),
             {
-                "out": option("The folder to write.", metavar="DIR"),
-                "force": option("Replace another comparison in that folder.", default=False),
+                "out": option("help.compare.out", metavar="DIR"),
+                "force": option("help.compare.force", default=False),
             },
         ),
     ],

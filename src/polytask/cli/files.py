@@ -29,24 +29,22 @@ IsFeature = Callable[[str], bool]
 class TextFormat:
     """How text files are written, as arguments of `read_table`; None is found out."""
 
-    PANEL = "Reading files"
+    PANEL = "help.panel.reading"
 
     sep: str | None = option(
-        "Separator of the columns: a character, or comma, semicolon, tab or pipe (default: found "
-        "from the first rows).",
+        "help.sep",
         metavar="CHAR",
     )
     decimal: str | None = option(
-        "Decimal mark, . or , (default: a comma where semicolons separate the columns and numbers "
-        "have commas, else a full stop; in targets what fits the numbers).",
+        "help.decimal",
         metavar="CHAR",
     )
     encoding: str | None = option(
-        "Encoding (default: UTF-8, else UTF-16 if the file has its mark, else GB18030).",
+        "help.encoding",
         metavar="NAME",
     )
     missing_values: tuple[str, ...] = option(
-        "A word that means 'missing' in every column, such as 'n/a?' or -999. Repeat it for more.",
+        "help.missing_values",
         "--missing-values",
         "--na",
         metavar="WORD",
@@ -58,19 +56,15 @@ class TextFormat:
         return asdict(self)
 
 
-_DATA = "The table: .csv, .tsv, .txt (also .gz), .xlsx, .xls, .parquet, .arrow or .feather."
-
-
 @dataclass(frozen=True)
 class Source:
     """Where the rows come from: one table, or one file per task."""
 
     PANEL = TextFormat.PANEL
 
-    data: str | None = argument(_DATA, "DATA")
+    data: str | None = argument("help.data", "DATA")
     file_per_task: str | None = option(
-        "Instead of DATA: one file per task, such as 'folder/*.csv' (in quotes). Each task is "
-        "named like its file.",
+        "help.file_per_task",
         metavar="PATTERN",
     )
     text: TextFormat = TextFormat()

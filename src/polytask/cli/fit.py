@@ -9,14 +9,7 @@ from polytask.cli.files import MODEL_SUFFIX, Tables, writable
 from polytask.cli.models import FIXED, SEARCH, Learning
 from polytask.cli.options import Running, Vary
 
-DETAILS = """The table has one of three forms: one row per observation (--task and one --target), \
-one column per task (several --target), or one file per task (--file-per-task).
-
-polytask compare says whether the tasks should share a model; polytask auto combines models.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask fit exams.csv --task school --target score --out exams.polytask
 
   polytask fit plant.csv --targets 'y_*' --id batch --out plant.polytask

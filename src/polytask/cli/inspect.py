@@ -49,17 +49,16 @@ SHOWN = 20
 class Inspected:
     """The file to look at."""
 
-    PANEL = "Columns"
+    PANEL = "help.panel.columns"
 
-    path: str = argument("A table, or a saved model.", "DATA|MODEL", default=MISSING)
+    path: str = argument("help.path_or_model", "DATA|MODEL", default=MISSING)
     related: bool = option(
-        "Test whether the tasks are related, and show how much they share and which are alike.",
+        "help.related",
         default=False,
     )
 
 
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask inspect exams.csv --task school --target score
 
   polytask inspect exams.csv --task school --target score --related --out related.html
@@ -77,7 +76,7 @@ def inspect(
             ("resume", "time_budget", "jobs", "seed", "config"),
             {
                 "out": option(
-                    "With --related: write a report, .html, .md, .json, or a folder for all.",
+                    "help.inspect.out",
                     metavar="REPORT",
                 )
             },

@@ -30,64 +30,48 @@ _RENAMED = {
 }
 
 
-# What losses are for, where their names do not tell. Help imports no losses: that takes long.
-LOSSES_OF_NUMBERS = {
-    "squared": "",
-    "huber": "with outliers",
-    "poisson": "counts and rates",
-    "gamma": "positive amounts",
-    "quantile": "the median; quantile(0.9): what 90% stay below",
-    "square_root": "tasks with different noise",
-}
-LOSSES_OF_CLASSES = {"logistic": "", "multinomial": "", "squared_hinge": ""}
+# Help imports no losses: that takes long.
+LOSSES_OF_NUMBERS = ("squared", "huber", "poisson", "gamma", "quantile", "square_root")
+LOSSES_OF_CLASSES = ("logistic", "multinomial", "squared_hinge")
 CRITERIA = ("aic", "aicc", "bic", "ebic", "gcv", "evidence")
 
 
-def _loss_help() -> str:
+def _loss_help() -> LazyMessage:
     numbers, classes = (
-        ", ".join(f"{name} ({what})" if what else name for name, what in table.items())
-        for table in (LOSSES_OF_NUMBERS, LOSSES_OF_CLASSES)
+        [LazyMessage(f"loss_is.{name}") for name in names]
+        for names in (LOSSES_OF_NUMBERS, LOSSES_OF_CLASSES)
     )
-    return (
-        f"What is minimised. For numbers: {numbers}; for classes: {classes}. auto: text, "
-        "true/false and numbers with exactly two distinct values are classes, other numbers are "
-        "numbers."
-    )
+    return LazyMessage("help.loss", {"numbers": numbers, "classes": classes})
 
 
-def _model_help() -> str:
-    names = ", ".join(map(repr, Translator().words("model_is")))
-    return (
-        f"{SEARCH}: the best of the usual penalties, or of --penalty, with its best strength. "
-        f"{FIXED}: --penalty as it is written, with its strengths. Or a model of polytask "
-        f"compare, also with hyphens, such as learned-prior: {names}."
-    )
+def _model_help() -> LazyMessage:
+    names = [*map(repr, Translator().words("model_is"))]
+    return LazyMessage("help.model", {"search": SEARCH, "fixed": FIXED, "names": names})
+
+
+def _criterion_help() -> LazyMessage:
+    return LazyMessage("help.criterion", {"names": list(CRITERIA)})
 
 
 @dataclass(frozen=True)
 class Learning:
     """What the user said about learning."""
 
-    PANEL = "Learning"
+    PANEL = "help.panel.learning"
 
     model: str = option(_model_help, default=SEARCH, metavar="NAME")
     penalty: str | None = option(
-        "What the tasks share, such as L21 (the same features), TraceNorm (a common subspace) or "
-        "'toward_mean + L2(0.1)' (similar coefficients).",
+        "help.penalty",
         metavar="TEXT",
     )
     loss: str = option(_loss_help, default=AUTO, metavar="NAME")
     criterion: str | None = option(
-        f"Search by a criterion instead of folds: {', '.join(CRITERIA)}. To predict, gcv or aicc; "
-        "to find the few features that matter, bic or ebic.",
+        _criterion_help,
         metavar="NAME",
     )
-    folds: int | None = option(
-        "Folds of the cross-validation.", least=2, metavar="N", shown=str(FOLDS)
-    )
+    folds: int | None = option("help.folds", least=2, metavar="N", shown=str(FOLDS))
     unseen_tasks: Literal["error", "shared"] | None = option(
-        "What predict does with tasks that were not in training: error refuses them (the "
-        "default), shared predicts them from what all tasks have in common.",
+        "help.unseen_tasks",
         metavar="error|shared",
     )
 

@@ -23,7 +23,7 @@ from polytask._options import OptionText, option
 from polytask._progress import waiting
 from polytask.cli.usage import Command
 from polytask.exceptions import DataError, ParameterError
-from polytask.messages import Translator, speak_in
+from polytask.messages import LazyMessage, Translator, speak_in, spoken
 
 
 @dataclass(frozen=True)
@@ -57,13 +57,13 @@ def _parameters(kind: Any, vary: Vary) -> Iterator[inspect.Parameter]:  # noqa: 
 
 
 def _for_typer(text: OptionText, name: str, hint: object, panel: str) -> Any:  # noqa: ANN401
-    said = text.help if isinstance(text.help, str) else text.help()
+    said = (LazyMessage(text.help) if isinstance(text.help, str) else text.help()).text(spoken())
     if text.is_argument:
         return typer.Argument(metavar=text.metavar, help=said, show_default=False)
     flags = text.flags or ((f"--{name.replace('_', '-')}",) if hint is bool else ())
     callback = use_config if name == "config" else None
     return typer.Option(
-        *flags, metavar=text.metavar, help=said, rich_help_panel=text.panel or panel,
+        *flags, metavar=text.metavar, help=said, rich_help_panel=spoken()(text.panel or panel),
         min=text.least, show_default=text.shown, callback=callback, is_eager=callback is not None,
     )  # fmt: skip
 
@@ -99,7 +99,8 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
             groups[name] = itemgetter(name)
 
     def call(**values: Any) -> Any:  # noqa: ANN401
-        speak_in(values.get("lang") or "en")
+        if values.get("lang"):
+            speak_in(values["lang"])
         return function(**{name: made(values) for name, made in groups.items()})
 
     parameters.sort(key=lambda each: _rank(each.annotation))
@@ -109,29 +110,32 @@ def flattened(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 # Panels of --help in this order; those of single commands stand in the place of the gap.
-_PANELS = ("Columns", "Rows held out", "", "Output and running", "Reading files")
+_PANELS = ("columns", "held_out", "", "running", "reading")
 
 
 def _rank(hint: Any) -> int:  # noqa: ANN401 - an Annotated type, or a context
     texts = get_args(hint)[1:] if get_origin(hint) is Annotated else ()
     panel = getattr(texts[0], "rich_help_panel", None) if texts else None
-    return -1 if panel is None else _PANELS.index(panel if panel in _PANELS else "")
+    panels = [name and spoken()(f"help.panel.{name}") for name in _PANELS]
+    return -1 if panel is None else panels.index(panel if panel in panels else "")
 
 
-def command(
-    name: str, function: Callable[..., Any], summary: str, details: str = "", epilog: str = ""
-) -> Any:  # noqa: ANN401 - a command of typer
+def command(name: str, function: Callable[..., Any], examples: str) -> Any:  # noqa: ANN401
     """Return the command of a function whose parameters are groups of options."""
+    say = spoken()
+    texts = (say(key) for key in (f"help.{name}.details", f"help.{name}.exit") if say.has(key))
     app = typer.Typer(
         add_completion=False,
         rich_markup_mode="rich",
         context_settings={"help_option_names": ["-h", "--help"], "allow_extra_args": True},
     )
-    described = f"{summary}\n\n{details}".rstrip()
-    app.command(name, cls=Command, help=described, epilog=epilog)(flattened(function))
-    made = typer.main.get_command(app)
-    made.short_help = summary
-    return made
+    described = "\n\n".join((say(f"help.{name}"), *texts))
+    epilog = f"[bold]{say('help.examples')}[/bold]\n\n{examples}"
+    options = say("help.options")
+    app.command(name, cls=Command, help=described, epilog=epilog, options_metavar=options)(
+        flattened(function)
+    )
+    return typer.main.get_command(app)
 
 
 def _given(group: Any) -> Iterator[tuple[str, Any]]:  # noqa: ANN401 - a dataclass of options
@@ -271,34 +275,26 @@ def seconds(text: str) -> float:
 class Running:
     """Where the result goes, and how the command runs."""
 
-    PANEL = "Output and running"
+    PANEL = "help.panel.running"
 
-    out: str | None = option("The model file to write.", metavar="MODEL")
-    force: bool = option("Replace the file that --out names.", default=False)
-    json: bool = option("Print JSON, for programs.", default=False)
+    out: str | None = option("help.out", metavar="MODEL")
+    force: bool = option("help.force", default=False)
+    json: bool = option("help.json", default=False)
     resume: bool = option(
-        "Continue from the finished fits of an interrupted run of the same command.",
+        "help.resume",
         "--resume/--no-resume",
         default=True,
     )
     time_budget: str | None = option(
-        "How long it may take, such as 600 (seconds), 90s, 10m or 1h30m; the same command "
-        "continues from what was finished.",
+        "help.time_budget",
         metavar="TIME",
     )
-    jobs: int | None = option(
-        "How many processes to use at most (default: one per processor).", metavar="N", least=1
-    )
-    seed: int = option("Seed of everything that is random.", default=0, metavar="N", least=0)
-    lang: Literal["en", "zh"] = option(
-        "Language of the results: English or Chinese.", default="en", metavar="en|zh"
-    )
-    quiet: bool = option(
-        "Print no progress on standard error; notes and errors are printed.", default=False
-    )
+    jobs: int | None = option("help.jobs", metavar="N", least=1)
+    seed: int = option("help.seed", default=0, metavar="N", least=0)
+    lang: Literal["en", "zh"] = option("help.lang", default="en", metavar="en|zh")
+    quiet: bool = option("help.quiet", default=False)
     config: str | None = option(
-        'Read options from a TOML file with lines such as: task = "school". Options on the '
-        "command line take precedence.",
+        "help.config",
         metavar="FILE.toml",
     )
 

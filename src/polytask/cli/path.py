@@ -28,31 +28,22 @@ _SHOWN = 10
 class Drawing:
     """What the user said about the path."""
 
-    PANEL = "Path"
+    PANEL = "help.panel.path"
 
     rule: Literal["min", "one_se", "pareto"] | None = option(
-        "Which strength to choose. min: the smallest error; one_se: the strongest penalty within "
-        "one standard error of it; pareto: the best trade-off between few coefficients and a "
-        "small error.",
+        "help.rule",
         metavar="min|one_se|pareto",
         shown="min",
     )
-    strengths: int = option("How many strengths to try.", default=50, least=2, metavar="N")
+    strengths: int = option("help.strengths", default=50, least=2, metavar="N")
     lines: Literal["features", "entries"] = option(
-        "One line per feature (the size of its coefficients over all tasks), or one line per "
-        "coefficient.",
+        "help.lines",
         default="features",
         metavar="features|entries",
     )
 
 
-DETAILS = """Writes a figure, held-out error above the coefficients, and a table with the same \
-numbers. Two strengths are marked: the one of the smallest error, and the strongest within one \
-standard error of it. The table has one of the three forms of polytask fit.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask path exams.csv --task school --target score --out exams.png
 
   polytask path plant.csv --targets 'y_*' --penalty L21 --lines entries --rule one_se --out p.svg
@@ -71,10 +62,10 @@ def path(
             ("json", "resume", "time_budget"),
             {
                 "out": option(
-                    "The figure to write, .png or .svg; the table has the same name with .csv.",
+                    "help.path.out",
                     metavar="FIGURE",
                 ),
-                "force": option("Replace the files that --out names.", default=False),
+                "force": option("help.path.force", default=False),
             },
         ),
     ],

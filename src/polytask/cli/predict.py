@@ -29,21 +29,12 @@ TABLE_SUFFIXES = (
 class Saved:
     """The saved model."""
 
-    PANEL = "Arguments"
+    PANEL = "help.panel.arguments"
 
-    model: str = argument(
-        "A model that polytask fit, auto, tune or compare has written.", "MODEL", default=MISSING
-    )
+    model: str = argument("help.predict.model", "MODEL", default=MISSING)
 
 
-DETAILS = """Writes one row per row of the table, in the same order: the columns of --id and \
---keep, the task, the prediction (one column per target where each target is a task), the ends of \
---interval, the probability of each class, and in the column note what deserves a look: an unseen \
-task, a new level, missing cells (polytask_note where the table has a column note).
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask predict exams.polytask new.csv --out predictions.csv
 
   polytask predict exams.polytask new.csv --id pupil --unseen-tasks shared --out predictions.csv
@@ -60,7 +51,7 @@ def predict(
             ("json", "resume", "time_budget", "jobs", "seed"),
             {
                 "out": option(
-                    "The table to write: .csv, .tsv (also .gz), .parquet or .arrow.",
+                    "help.predict.out",
                     metavar="FILE",
                 )
             },

@@ -8,30 +8,31 @@ import importlib
 import os
 import sys
 from collections.abc import Sequence
-from typing import Annotated, Any, Literal
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import typer
 from typer.core import TyperCommand, TyperGroup
 
 import polytask
 from polytask._checks import nearest
+from polytask._options import option
 from polytask.cli.console import status_of, use_utf8
-from polytask.cli.options import command
+from polytask.cli.options import command, flattened
 from polytask.cli.usage import Speaking, asked_language, refused
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, spoken
 
-_FIRST, _LEARN, _USE = "First steps", "Learn a model", "Use a model"
-# Name, panel and what the command does, in the order of --help.
+# The panel of each command, in the order of --help.
 COMMANDS = {
-    "inspect": (_FIRST, "Show what a table or a saved model contains."),
-    "compare": (_FIRST, "Find out whether the tasks should share one model, and how."),
-    "fit": (_LEARN, "Fit one kind of model and save it."),
-    "auto": (_LEARN, "Fit the combination of models that predicts best, and save it."),
-    "tune": (_LEARN, "Search several parameters of one model with Optuna, and save the best."),
-    "path": (_LEARN, "Plot error and coefficients against the strength of a penalty."),
-    "predict": (_USE, "Predict the rows of a table with a saved model."),
-    "adapt": (_USE, "Extend a saved model to new tasks or to a new domain."),
-    "rerun": (_USE, "Repeat a comparison and check that every number is the same."),
+    "inspect": "first",
+    "compare": "first",
+    "fit": "learn",
+    "auto": "learn",
+    "tune": "learn",
+    "path": "learn",
+    "predict": "use",
+    "adapt": "use",
+    "rerun": "use",
 }
 
 
@@ -48,12 +49,12 @@ class Commands(Speaking, TyperGroup):
         """Return one command."""
         if cmd_name not in COMMANDS:
             return None
-        panel, summary = COMMANDS[cmd_name]
         if self.listing:
-            return TyperCommand(cmd_name, help=summary, rich_help_panel=panel)
+            say = spoken()
+            panel = say(f"help.panel.{COMMANDS[cmd_name]}")
+            return TyperCommand(cmd_name, help=say(f"help.{cmd_name}"), rich_help_panel=panel)
         module = importlib.import_module(f"polytask.cli.{cmd_name}")
-        details, epilog = getattr(module, "DETAILS", ""), getattr(module, "EPILOG", "")
-        return command(cmd_name, getattr(module, cmd_name), summary, details, epilog)
+        return command(cmd_name, getattr(module, cmd_name), module.EXAMPLES)
 
     def resolve_command(self, ctx: Any, args: list[str]) -> Any:  # noqa: ANN401
         """Return the command that is asked for, or name the nearest."""
@@ -73,42 +74,50 @@ class Commands(Speaking, TyperGroup):
             self.listing = False
 
 
-app = typer.Typer(
-    name="polytask",
-    cls=Commands,
-    help="Learn many related prediction problems (tasks) together.",
-    epilog="[bold]Examples[/bold]\n\n"
-    "  polytask inspect exams.csv\n\n"
-    "  polytask compare exams.csv --task school --target score --out exams --quick\n\n"
-    "Exit status: 0 success, 2 an input or option cannot be used, 1 a bug in polytask.",
-    context_settings={"help_option_names": ["-h", "--help"]},
-    rich_markup_mode="rich",
-    add_completion=False,
-)
+@dataclass(frozen=True)
+class Root:
+    """What may be said before the name of a command."""
+
+    PANEL = "help.panel.options"
+
+    version: bool = option("help.version", default=False)
+    debug: bool = option("help.debug", default=False)
+    lang: Literal["en", "zh"] | None = option("help.lang", metavar="en|zh")
 
 
-@app.callback(invoke_without_command=True)
-def _root(
-    context: typer.Context,
-    version: Annotated[
-        bool, typer.Option("--version", help="Print the version and exit.")
-    ] = False,
-    debug: Annotated[
-        bool,
-        typer.Option("--debug", help="Show the traceback where polytask has a bug."),
-    ] = False,
-    lang: Annotated[
-        Literal["en", "zh"] | None,
-        typer.Option(metavar="en|zh", help="Language: English or Chinese."),
-    ] = None,
-) -> None:
-    if lang is not None:
-        context.default_map = {name: {"lang": lang} for name in COMMANDS}
-    if version:
+def _root(context: typer.Context, root: Root) -> None:
+    if root.lang is not None:
+        context.default_map = {name: {"lang": root.lang} for name in COMMANDS}
+    if root.version:
         typer.echo(f"polytask {polytask.__version__}")
         raise typer.Exit
     if context.invoked_subcommand is None:
         typer.echo(context.get_help())
+
+
+_EXAMPLES = """\
+  polytask inspect exams.csv
+
+  polytask compare exams.csv --task school --target score --out exams --quick
+"""
+
+
+def app() -> typer.Typer:
+    """Return the program in the language that is spoken."""
+    say = spoken()
+    made = typer.Typer(
+        name="polytask",
+        cls=Commands,
+        help=say("help"),
+        epilog=f"[bold]{say('help.examples')}[/bold]\n\n{_EXAMPLES}\n{say('help.exit')}",
+        context_settings={"help_option_names": ["-h", "--help"]},
+        options_metavar=say("help.options"),
+        subcommand_metavar=say("help.command"),
+        rich_markup_mode="rich",
+        add_completion=False,
+    )
+    made.callback(invoke_without_command=True)(flattened(_root))
+    return made
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -132,9 +141,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = list(sys.argv[1:] if argv is None else argv)
     debug = "--debug" in arguments or os.environ.get("POLYTASK_DEBUG", "") not in ("", "0")
     arguments = [word for word in arguments if word != "--debug"]
-    program = typer.main.get_command(app)
     return status_of(
-        lambda: program.main(args=arguments, prog_name="polytask", standalone_mode=False),
+        lambda: typer.main.get_command(app()).main(arguments, "polytask", standalone_mode=False),
         arguments,
         lang=asked_language(arguments),
         debug=debug,

@@ -56,22 +56,15 @@ DIFFERENT = 3
 class Comparison:
     """The comparison to repeat."""
 
-    PANEL = "Arguments"
+    PANEL = "help.panel.arguments"
 
-    lock: str = argument(f"The {LOCK} in the folder of a comparison.", "LOCK", default=MISSING)
+    lock: str = argument("help.lock", "LOCK", default=MISSING)
 
 
-DETAILS = f"""{LOCK} holds options, checksums of the data, seed and versions. Seconds and bytes \
-are not compared.
-"""
-
-EPILOG = f"""[bold]Examples[/bold]
-
+EXAMPLES = f"""\
   polytask rerun exams/{LOCK}
 
   polytask rerun exams/{LOCK} --out again --jobs 2
-
-Exit status: 0 every number is the same, 3 one is not, 2 it cannot be repeated (other data).
 """
 
 
@@ -81,11 +74,7 @@ def rerun(
         Running,
         Vary(
             ("force", "json", "resume", "time_budget", "seed", "config"),
-            {
-                "out": option(
-                    "The new folder to write (default: the old name with -rerun).", metavar="DIR"
-                )
-            },
+            {"out": option("help.rerun.out", metavar="DIR")},
         ),
     ],
 ) -> int:

@@ -15,6 +15,7 @@ from polytask.cli.files import MODEL_SUFFIX, Tables, cleanup_on_error, writable
 from polytask.cli.models import FIXED, Learning, known_name
 from polytask.cli.options import Running, Vary
 from polytask.exceptions import DataError, IncompatibleError, ParameterError
+from polytask.messages import LazyMessage
 
 if TYPE_CHECKING:
     from polytask.messages import Translator
@@ -129,47 +130,41 @@ _SHOWN = 5
 _USUAL_PENALTY, _NETWORK = "toward_mean + L2", "deep"
 
 
+def _penalty_help() -> LazyMessage:
+    return LazyMessage("help.tune.penalty", {"penalty": _USUAL_PENALTY})
+
+
 @dataclass(frozen=True)
 class Search:
     """What the user said about the search."""
 
-    PANEL = "Search"
+    PANEL = "help.panel.search"
 
-    trials: int = option("How many trials in all.", default=50, least=1, metavar="N")
+    trials: int = option("help.trials", default=50, least=1, metavar="N")
     ranges: tuple[str, ...] = option(
-        "A number to search, such as alpha=0.001..100, or p0.alpha for the first term of a sum. "
-        "It is searched on a log scale if HIGH is ten times LOW or more (default: every strength "
-        "of the penalty; for a network, its most important parameters). Repeat it for more "
-        "parameters.",
+        "help.ranges",
         "--range",
         metavar="NAME=LOW..HIGH",
         default=(),
     )
     choices: tuple[str, ...] = option(
-        "Values to choose from, such as task_weight=size,equal.",
+        "help.choices",
         "--choice",
         metavar="NAME=A,B",
         default=(),
     )
     prune: bool = option(
-        "Stop a trial after a fold in which it is worse than the median of the trials before.",
+        "help.prune",
         "--prune/--no-prune",
         default=True,
     )
     storage: str | None = option(
-        "Keep the trials in this file, so that a later call with more --trials adds to them "
-        "(default: beside the model until the search ends).",
+        "help.storage",
         metavar="FILE",
     )
 
 
-DETAILS = """For several parameters at once; for the strength of one penalty polytask fit is \
-faster. Needs Optuna: pip install 'polytask\\[search]'. An interrupted search continues with the \
-same command. The table has one of the three forms of polytask fit.
-"""
-
-EPILOG = """[bold]Examples[/bold]
-
+EXAMPLES = """\
   polytask tune exams.csv --task school --target score --time-budget 10m --out exams.polytask
 
   polytask tune plant.csv --targets 'y_*' --penalty SparseGroup --range l1_ratio=0.05..0.95 \
@@ -187,14 +182,12 @@ def tune(
             ("criterion",),
             {
                 "model": option(
-                    f"{FIXED}: a linear model with one penalty; {_NETWORK}: a network, which "
-                    "needs polytask\\[deep].",
+                    "help.tune.model",
                     default=FIXED,
                     metavar=f"{FIXED}|{_NETWORK}",
                 ),
                 "penalty": option(
-                    "What the tasks share, such as SparseGroup or dirty (default: "
-                    f"{_USUAL_PENALTY}; networks have none).",
+                    _penalty_help,
                     metavar="TEXT",
                 ),
             },

@@ -70,6 +70,18 @@ def _value_message(flag: str, parameter: Any, error: Any, context: Any) -> LazyM
     return LazyMessage("usage.value", fields)
 
 
+def folding_highlighter() -> Any:  # noqa: ANN401 - of typer
+    """Return what marks options in help, and lets lines of Chinese, which has no spaces, break."""
+    from typer.rich_utils import OptionHighlighter
+
+    class Folding(OptionHighlighter):
+        def highlight(self, text: Any) -> None:  # noqa: ANN401
+            text.overflow = "fold"
+            super().highlight(text)
+
+    return Folding()
+
+
 class Speaking:
     """What a command of typer says by itself, in the language of --lang."""
 
@@ -98,6 +110,7 @@ class Speaking:
         rich_utils.REQUIRED_LONG_STRING = say("help.required")
         rich_utils.ARGUMENTS_PANEL_TITLE = say("help.panel.arguments")
         rich_utils.OPTIONS_PANEL_TITLE = say("help.panel.options")
+        rich_utils.highlighter = folding_highlighter()
         self.get_help_option(ctx).help = say("help.help")
         super().format_help(ctx, formatter)  # type: ignore[misc]
 

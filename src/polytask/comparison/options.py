@@ -10,26 +10,18 @@ from typing import Any, ClassVar
 from polytask._checks import nonnegative, sentence
 from polytask._options import option
 from polytask.exceptions import ParameterError
-from polytask.messages import Translator
+from polytask.messages import LazyMessage, Translator
 
 OWNER = "compare"
 
 
-def models_help() -> str:
+def models_help() -> LazyMessage:
     """Return the help of options that name models."""
-    names = ", ".join(map(repr, Translator().words("model_is")))
-    return (
-        "A model to try; repeat it for several (default: all that suit the data, without "
-        f"networks). 'deep' adds the networks, which need polytask\\[deep]. The models, also with "
-        f"hyphens, such as learned-prior: {names}."
-    )
+    return LazyMessage("help.models", {"names": [*map(repr, Translator().words("model_is"))]})
 
 
-def _metric_help() -> str:
-    return (
-        f"The metric that decides: {', '.join(Translator().words('short'))} (default: d2, the "
-        "explained share of the loss; for numbers with the squared loss R2)."
-    )
+def _metric_help() -> LazyMessage:
+    return LazyMessage("help.metric", {"names": list(Translator().words("short"))})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -104,29 +96,24 @@ class Options:
         unless the feature is known before the target.
     """
 
-    PANEL: ClassVar[str] = "Comparing"
+    PANEL: ClassVar[str] = "help.panel.comparing"
 
     task: Any = None
     sample_weight: Any = None
     task_column: str | int | None = None
     loss: Any = "auto"
     models: Any = option(models_help, default="default", kind=tuple[str, ...], metavar="NAME")
-    cv: Any = option(
-        "How many folds (default: 5).", name="splits", kind=int | None, least=1, metavar="N"
-    )
+    cv: Any = option("help.splits", name="splits", kind=int | None, least=1, metavar="N")
     metric: str | None = option(_metric_help, metavar="NAME")
-    margin: float | None = option(
-        "A difference in the metric that is too small to matter, 0 or more (default: a tenth of "
-        "the score of the best model without sharing, between 0.001 and 0.01)."
-    )
+    margin: float | None = option("help.margin")
     groups: Any = None
     time: Any = None
     unseen: bool = option(
-        "Hold out whole tasks, to see how well tasks are predicted that were not in training.",
+        "help.unseen",
         default=False,
     )
     quick: bool = option(
-        "Few models instead of all: separate, pooled, and one that learns the tasks together.",
+        "help.quick",
         default=False,
     )
     time_budget: float | None = None
@@ -135,13 +122,12 @@ class Options:
     journal: str | os.PathLike[str] | None = None
     verbose: bool = False
     learning_curve: Any = option(
-        "Fit the chosen models on 1/8, 1/4 and 1/2 of the rows as well, to see how the gain of "
-        "sharing depends on the rows per task.",
+        "help.learning_curve",
         kind=bool,
         default=False,
     )
     ablation: bool = option(
-        "Search the chosen penalty without each of its terms as well, to see what each adds.",
+        "help.ablation",
         default=False,
     )
     allow_leak: bool = False

@@ -146,3 +146,39 @@ def test_every_line_is_chinese(printed, name):
     status, out, err = printed[name]
     assert status == 0, err
     assert {line: words for line in [*out, *err] if (words := english(line))} == {}
+
+
+# What options, losses, metrics and parameters are called, and what stands for a value.
+OPTION_NAMES = {
+    *("bool", "str", "float", "error", "shared", "gcv", "aicc", "bic", "ebic", "aic", "evidence"),
+    *("comma", "semicolon", "tab", "pipe", "auto", "squared", "poisson", "gamma", "huber", "min"),
+    *("pareto", "quantile", "logistic", "multinomial", "head", "unfreeze", "near", "source"),
+    *("adapters", "shift", "new", "features", "entries", "lower", "upper", "note", "learned"),
+    *("prior", "search", "multitask", "deep", "dirty", "HIGH", "LOW", "DATA", "TOML", "Optuna"),
+    *("mse", "rmse", "mae", "deviance", "accuracy", "auc", "CHAR", "COL", "COLS", "DIR", "FIGURE"),
+    *("FILE", "LEVEL", "LOCK", "MODEL", "NAME", "PATTERN", "REPORT", "TEXT", "TIME", "WORD"),
+    *("majority", "pinball", "logloss", "log", "loss", "GB", "task", "school", "zh", "en", "or"),
+    *("min", "resume", "prune", "exams", "score", "no", "json", "JSON", "csv", "svg"),
+    *("feather", "arrow", "calibration", "brier", "install", "pip"),
+}
+
+
+@pytest.mark.parametrize("name", ["", *COMMAND_NAMES])
+def test_help_is_chinese(monkeypatch, capsys, name):
+    # So that no line is broken within a name.
+    monkeypatch.setenv("COLUMNS", "2000")
+    assert main([*filter(None, [name]), "--help", "--lang", "zh"]) == 0
+    lines = capsys.readouterr().out.splitlines()
+    lines = [line for line in lines if not line.strip().startswith("polytask ")]
+    assert any("用法：" in line for line in lines)
+    assert {word for line in lines for word in english(line)} <= OPTION_NAMES
+
+
+def test_help_is_english_again(capsys):
+    assert main(["fit", "--help", "--lang", "zh"]) == 0
+    assert main(["fit", "--help"]) == 0
+    printed = capsys.readouterr().out
+    assert "默认" in printed
+    _, _, english_help = printed.partition("Usage: polytask fit [OPTIONS]")
+    assert "[default: auto]" in english_help
+    assert not re.search(r"[\u4e00-\u9fff]", english_help)

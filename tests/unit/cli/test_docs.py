@@ -13,7 +13,7 @@ PAGE = Path(__file__).parents[3] / "docs" / "cli.md"
 
 
 def _flags() -> set[str]:
-    group = get_command(app)
+    group = get_command(app())
     commands = [group, *(group.get_command(None, name) for name in group.list_commands(None))]
     options = [option for command in commands for option in command.params]
     return {flag for option in options for flag in (*option.opts, *option.secondary_opts)}

@@ -14,7 +14,7 @@ import polytask
 from polytask import DataWarning
 from polytask.cli import predicted, training_data
 from polytask.cli import program as _main
-from polytask.cli.fit import EPILOG
+from polytask.cli.fit import EXAMPLES
 
 QUICK = ("--model", "multitask")
 
@@ -33,7 +33,7 @@ def test_help(run, arguments):
 def test_every_option_has_a_help_text():
     from typer.main import get_command
 
-    group = get_command(_main.app)
+    group = get_command(_main.app())
     for name in group.list_commands(None):
         command = group.get_command(None, name)
         assert command.help
@@ -42,9 +42,9 @@ def test_every_option_has_a_help_text():
 
 
 def test_runner_of_typer_sees_the_examples():
-    done = CliRunner().invoke(_main.app, ["fit", "--help"])
+    done = CliRunner().invoke(_main.app(), ["fit", "--help"])
     assert done.exit_code == 0
-    for line in EPILOG.splitlines():
+    for line in EXAMPLES.splitlines():
         if line.startswith("  polytask"):
             assert line.strip() in done.output
 
