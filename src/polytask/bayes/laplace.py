@@ -463,7 +463,7 @@ class Problem:
         labelled = self.labelled
         alike = isinstance(model.structure, NoVariation | Scalar)
         every = len(model.varying) == labelled.width
-        if not (alike and every and len(labelled.y) < labelled.width):
+        if not (alike and every and 0 < len(labelled.y) < labelled.width):
             return self.weights(model)
         if self._kernel is None:
             self._kernel = KernelEngine(labelled, self.copies)

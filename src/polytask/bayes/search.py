@@ -101,6 +101,8 @@ class Likelihood(ABC, Generic[At]):
         """Return the units in which parameters are searched: one standard error or so."""
         curvature = self.structure.curvature(at.weights)
         units = np.ones(len(at.params))
+        if not curvature.any():
+            return units  # no labels: what is searched is the prior of the parameters alone
         least = _LEAST_CURVATURE * max(self.active, 1)
         units[: len(curvature)] = np.sqrt(max(self.active, 1) / np.maximum(curvature, least))
         return units

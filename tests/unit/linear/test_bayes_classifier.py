@@ -441,3 +441,14 @@ def test_coefficients_as_a_table_and_the_card():
     assert card.content["chosen"]["structure_"] == "Scalar()"
     assert card.content["result"]["status"] == model.solution_.message
     assert model.fit(TaskData.from_long(X, y, task)).solution_.objective > 0
+
+
+def test_a_class_that_no_task_has_beside_another_is_no_error():
+    # Nothing is learned about it: the task that has it has no other class.
+    X = np.random.default_rng(0).standard_normal((5, 5))
+    task, y = np.array(["a", "a", "b", "b", "c"]), np.array([0, 1, 0, 1, 2])
+    model = BayesianMultiTaskClassifier().fit(X, y, task=task)
+    assert model.classes_.tolist() == [0, 1, 2]
+    assert model.predict(X[4:], task=["c"]).tolist() == [2]
+    assert np.isfinite(model.log_marginal_likelihood_)
+    assert_allclose(model.predict_proba(X, task).sum(axis=1), 1.0)
