@@ -48,6 +48,7 @@ HOMES: Mapping[str, str] = {
     "selection.shared_base": "polytask.selection.shared_base",
     "solver.": "polytask.solvers",
     "split.": "polytask.data",
+    "statistics.": "polytask.statistics",
     "transfer.": "polytask.transfer",
 }
 

@@ -1,6 +1,6 @@
 """The shared scikit-learn face of all estimators."""
 
-from polytask._estimator.base import MultiTaskEstimator
+from polytask._estimator.base import MultiTaskEstimator, given_columns
 from polytask._estimator.outcomes import (
     Outcomes,
     classification,
@@ -16,6 +16,7 @@ __all__ = [
     "Outcomes",
     "Query",
     "classification",
+    "given_columns",
     "mixed",
     "refuse_forbidden",
     "regression",

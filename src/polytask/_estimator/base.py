@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Hashable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -24,13 +25,15 @@ from polytask._estimator.reading import Reading, WithoutGaps
 from polytask._estimator.scoring import Baseline, LossTasks, Scoring, labelled_rows
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
+    Collected,
     as_table,
     check_task_column,
+    refused_statistics,
     warn_of_key,
 )
 from polytask._registry import State
-from polytask.data import Form, LabelIndex, TaskData, tables
-from polytask.exceptions import DataWarning, ParameterError
+from polytask.data import Form, LabelIndex, TableEncoder, TaskData, tables
+from polytask.exceptions import DataError, DataWarning, ParameterError
 from polytask.messages import LazyMessage
 from polytask.metrics.evaluation import Evaluation
 from polytask.metrics.scores import TaskScores
@@ -81,8 +84,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
 
         Parameters
         ----------
-        X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
-            The features. In the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
+        X : array, sparse matrix or table of shape (n, d), TaskData, mapping or TaskStatistics
+            The features. In the separate form ``{task: (X_t, y_t)}`` with ``y=None``. Linear
+            models of the squared loss take :class:`polytask.statistics.TaskStatistics` too.
         y : array of shape (n,) or (n, T), or None
             The targets: one per row with a task label per row, or one column per task with
             NaN where a label is missing.
@@ -104,6 +108,66 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         owner = type(self).__name__
         one_of(self.unseen_tasks, "unseen_tasks", owner, ("error", "shared"))
         check_task_column(self.task_column, owner)
+        collected = isinstance(X, Collected)
+        if collected:
+            read = self._read_collected(X, y, task, sample_weight)
+        else:
+            read = self._read_rows(X, y, task, sample_weight)
+        data, raw = read.data, read.raw
+        self.tasks_ = label_array(data.tasks)
+        self.n_features_in_ = read.width
+        if read.names is not None:
+            self.feature_names_in_ = np.array(read.names, dtype=object)
+        elif hasattr(self, "feature_names_in_"):
+            del self.feature_names_in_
+        self.encoder_ = read.encoder
+        features = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
+        self.coef_feature_names_ = np.array(features, dtype=object)
+        self._schema = InputSchema(
+            owner=owner,
+            index=LabelIndex(data.tasks),
+            form=raw.form,
+            n_features=read.width,
+            names=read.names,
+            task_column=read.column,
+            encoder=read.encoder,
+            present=raw.present,
+            dates=read.dates,
+        )
+        self._fit_data(data, raw)
+        # Classes are scored by their accuracy, which needs nothing to compare with.
+        if not is_classifier(self):
+            self._baseline = self._scoring().baseline(labelled_rows(raw))
+        self.data_card_ = describe_data(data)
+        if collected:
+            rows = {"n_rows": X.n_rows, "rows_per_task": X.rows_per_task}
+            self.data_card_ = replace(self.data_card_, **rows)
+        else:
+            # What is refused says so itself.
+            warn_of_far_cells(data, self._largest_cell(data))
+        return self
+
+    def _fits_moments(self) -> bool:
+        """Say whether means and products of the rows are all that these parameters need."""
+        return False
+
+    def _read_collected(self, X: Collected, *held: object) -> Given:
+        """Return the rows that stand for statistics."""
+        owner = type(self).__name__
+        if any(value is not None for value in held):
+            allowed = "None when X is statistics, which hold them"
+            raise DataError(sentence("y, task and sample_weight", owner, allowed, "a value"))
+        if not self._fits_moments():
+            raise refused_statistics(owner)
+        if self.task_column not in (None, X.task_column):
+            allowed = f"None or {X.task_column!r}, as in the statistics"
+            raise ParameterError(sentence("task_column", owner, allowed, repr(self.task_column)))
+        data = X.to_task_data()
+        return Given(data, data, X.encoder, X.n_columns, X.names, X.task_column, {})
+
+    def _read_rows(self, X: Any, y: Any, task: Any, sample_weight: Any) -> Given:  # noqa: ANN401
+        """Read and encode rows."""
+        owner = type(self).__name__
         X = as_table(X, self.task_column)
         column = tables.name_at(X, self.task_column)
         given, dates = X, dict[str, bool]()
@@ -118,36 +182,9 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         if task is None and column is None:
             warn_of_key(raw, owner)
         data, encoder = self._reading.encoded(raw)
-        self.tasks_ = label_array(data.tasks)
         dates = dates or dates_of_features(raw.feature_names)
-        width, names = _given_columns(given, raw, column, dates)
-        self.n_features_in_ = width
-        if names is not None:
-            self.feature_names_in_ = np.array(names, dtype=object)
-        elif hasattr(self, "feature_names_in_"):
-            del self.feature_names_in_
-        self.encoder_ = encoder
-        features = data.feature_names or tuple(f"x{j}" for j in range(data.n_features))
-        self.coef_feature_names_ = np.array(features, dtype=object)
-        self._schema = InputSchema(
-            owner=owner,
-            index=LabelIndex(data.tasks),
-            form=raw.form,
-            n_features=width,
-            names=names,
-            task_column=column,
-            encoder=encoder,
-            present=raw.present,
-            dates=dates,
-        )
-        self._fit_data(data, raw)
-        # Classes are scored by their accuracy, which needs nothing to compare with.
-        if not is_classifier(self):
-            self._baseline = self._scoring().baseline(labelled_rows(raw))
-        # What is refused says so itself.
-        warn_of_far_cells(data, self._largest_cell(data))
-        self.data_card_ = describe_data(data)
-        return self
+        width, names = given_columns(given, raw, column, dates)
+        return Given(data, raw, encoder, width, names, column, dates)
 
     def predict(self, X: Any, task: Any = None) -> Any:  # noqa: ANN401 - kind of X decides
         """Predict.
@@ -369,7 +406,20 @@ def label_array(labels: tuple[Hashable, ...]) -> Labels:
     return out
 
 
-def _given_columns(
+@dataclass(frozen=True, eq=False)
+class Given:
+    """What `fit` was given: rows before and after encoding, and what `predict` will be given."""
+
+    data: TaskData
+    raw: TaskData
+    encoder: TableEncoder | None
+    width: int
+    names: tuple[str, ...] | None
+    column: str | int | None
+    dates: Mapping[str, bool]
+
+
+def given_columns(
     X: Any,  # noqa: ANN401
     raw: TaskData,
     task_column: str | int | None,

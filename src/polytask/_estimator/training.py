@@ -6,7 +6,7 @@ import dataclasses
 import numbers
 import warnings
 from collections.abc import Hashable, Mapping
-from typing import Any, TypeGuard
+from typing import Any, Protocol, TypeGuard, runtime_checkable
 
 import numpy as np
 import scipy.sparse as sp
@@ -15,17 +15,54 @@ from numpy.typing import NDArray
 from polytask._checks import nearest, sentence
 from polytask._estimator.places import rows_as_given
 from polytask.data import Form, TableEncoder, TaskData, tables
-from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import LazyMessage
 
 TaskColumn = str | int | None
+
+
+@runtime_checkable
+class Collected(Protocol):
+    """Statistics of rows, which are fitted in place of the rows."""
+
+    encoder: TableEncoder | None
+    names: tuple[str, ...] | None
+    n_columns: int
+    task_column: TaskColumn
+
+    @property
+    def n_rows(self) -> int:
+        """How many rows were collected."""
+        ...
+
+    @property
+    def rows_per_task(self) -> tuple[int, ...]:
+        """How many of each task."""
+        ...
+
+    def to_task_data(self) -> TaskData:
+        """Return rows that have the same statistics."""
+        ...
+
+
 _CELLS = (str, numbers.Real, np.bool_, type(None))
+
+
+def refused_statistics(owner: str) -> IncompatibleError:
+    """Return what to raise where rows are needed and statistics came."""
+    return IncompatibleError(
+        f"X of {owner} must be rows; got statistics, which hold means and products only. They are "
+        "for MultiTaskRegressor, MultiTaskRegressorCV, MultiTaskRegressorIC (with the squared "
+        "loss) and BayesianMultiTaskRegressor."
+    )
 
 
 def training_data(
     X: object, y: object, task: object, sample_weight: object, task_column: TaskColumn, owner: str
 ) -> TaskData:
     """Read the three data forms. Shapes: y (n,), task (n,), sample_weight (n,)."""
+    if isinstance(X, Collected):
+        raise refused_statistics(owner)
     if isinstance(X, TaskData):
         _refuse_extra(owner, "a TaskData", y=y, task=task, sample_weight=sample_weight)
         data = X

@@ -43,7 +43,8 @@ def as_splits(
     ----------
     cv : int, Splitter, iterable of pairs, or splitter of scikit-learn
         An int means :class:`WithinTasks` with that many folds. Pairs, and the splitters
-        of scikit-learn, count rows as the input had them.
+        of scikit-learn, count rows as the input had them. For statistics an int means the folds
+        that they were collected with.
     data : TaskData
         The data.
     parameter, owner : str, default="cv" and "the search"
@@ -62,6 +63,8 @@ def as_splits(
         If a side of a split is empty, or a row is on both.
     """
     told = parameter, owner
+    if data.fold is not None:
+        return _tagged(data.fold, cv, told)
     if is_whole(cv):
         cv = WithinTasks(int(cv))
     if isinstance(cv, Splitter):
@@ -112,6 +115,20 @@ def train_test_split_tasks(
     sides = [np.sort(data.order[side]) for side in next(splitter.split(data))]
     parts = [_take(values, side) for values in (X, y, task) for side in sides]
     return parts[0], parts[1], parts[2], parts[3], parts[4], parts[5]
+
+
+def _tagged(fold: NDArray[np.intp], cv: object, told: tuple[str, str]) -> list[Split]:
+    """Return the folds that statistics were collected with."""
+    if not is_whole(cv):
+        allowed = "a number when X is statistics, which hold their own folds"
+        raise ParameterError(sentence(*told, allowed, repr(cv)))
+    tags = np.unique(fold)
+    if len(tags) < 2:
+        raise DataError(
+            f"{told[1]} holds out folds, and these statistics have one only: collect them with "
+            "fold=, a label for every row."
+        )
+    return [(np.flatnonzero(fold != tag), np.flatnonzero(fold == tag)) for tag in tags]
 
 
 def _foreign(cv: Any, data: TaskData) -> Iterator[Split]:  # noqa: ANN401 - of scikit-learn

@@ -58,6 +58,8 @@ class TaskData:
         Which columns a task has; None if every task has every column.
     n_input : int or None
         How many rows the input had, where some of weight zero were left out; else None.
+    fold : ndarray of shape (n,), integers, or None
+        The fold of every row, where rows stand for statistics that were collected with folds.
     """
 
     X: Design
@@ -70,6 +72,7 @@ class TaskData:
     feature_names: tuple[str, ...] | None = None
     present: NDArray[np.bool_] | None = None
     n_input: int | None = None
+    fold: NDArray[np.intp] | None = None
 
     @classmethod
     def from_long(
@@ -242,6 +245,7 @@ class TaskData:
             offsets=offsets,
             sample_weight=None if self.sample_weight is None else self.sample_weight[run],
             order=self.order[run],
+            fold=None if self.fold is None else self.fold[run],
         )
 
     def with_X(
@@ -298,6 +302,7 @@ class TaskData:
             sample_weight=None if self.sample_weight is None else self.sample_weight[rows],
             form=Form.LONG,
             order=self.order[rows],
+            fold=None if self.fold is None else self.fold[rows],
         )
 
     def _offsets(self) -> NDArray[np.intp]:

@@ -8,7 +8,7 @@ import json
 import os
 import platform
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import scipy
@@ -35,6 +35,7 @@ _BEGIN = (
 ).encode()  # fmt: skip
 _SUM = slice(8 + len(_BEGIN), 8 + len(_BEGIN) + len(_BLANK))
 
+T = TypeVar("T")
 Document = dict[str, Any]
 Tensors = dict[str, NDArray[Any]]
 
@@ -165,18 +166,7 @@ def load(path: str | os.PathLike[str], *, trunk: object = None) -> Any:  # noqa:
     --------
     save : The reverse.
     """
-    document, tensors = unpack(_read(path), os.fspath(path))
-    try:
-        decoder = Decoder(tensors, trunk)
-        model = decoder.decode(document["model"])
-    except DataError as error:
-        raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
-    except ImportError as error:
-        raise IncompatibleError(f"Cannot load {os.fspath(path)}: {error}") from error
-    except _WRONG as error:
-        raise DataError(
-            f"Cannot load {os.fspath(path)}: its content is not that of a model ({error})."
-        ) from error
+    model, decoder = _loaded(path, trunk)
     if not _is_model(model):
         kind = type(model).__name__
         raise DataError(f"Cannot load {os.fspath(path)}: it holds a {kind}, not a model.")
@@ -185,6 +175,40 @@ def load(path: str | os.PathLike[str], *, trunk: object = None) -> Any:  # noqa:
             f"trunk must be None for {os.fspath(path)}: its model holds no module of the user's."
         )
     return model
+
+
+def _loaded(path: str | os.PathLike[str], trunk: object = None) -> tuple[Any, Decoder]:
+    """Return the object of a file and what has decoded it."""
+    document, tensors = unpack(_read(path), os.fspath(path))
+    decoder = Decoder(tensors, trunk)
+    try:
+        return decoder.decode(document["model"]), decoder
+    except DataError as error:
+        raise DataError(f"Cannot load {os.fspath(path)}: {error}") from error
+    except ImportError as error:
+        raise IncompatibleError(f"Cannot load {os.fspath(path)}: {error}") from error
+    except _WRONG as error:
+        raise DataError(
+            f"Cannot load {os.fspath(path)}: its content is not that of a model ({error})."
+        ) from error
+
+
+def load_object(path: str | os.PathLike[str], kind: type[T]) -> T:
+    """Load an object of one class that :func:`save_object` has written."""
+    found, _ = _loaded(path)
+    if not isinstance(found, kind):
+        held = type(found).__name__
+        raise DataError(f"Cannot load {os.fspath(path)}: it holds a {held}, not {kind.__name__}.")
+    return found
+
+
+def save_object(value: object, path: str | os.PathLike[str]) -> None:
+    """Save an object whose class is marked with ``saveable``, whole or not at all."""
+    owner = type(value).__name__
+    encoder = Encoder(owner)
+    node = encoder.encode(value, "its content")
+    content = {"versions": versions(), "class": owner, "model": node}
+    write_whole(path, pack(content, encoder.tensors))
 
 
 def _read(path: str | os.PathLike[str]) -> bytes:

@@ -179,6 +179,9 @@ default="auto"
         self.max_iter = max_iter
         self.n_jobs = n_jobs
 
+    def _fits_moments(self) -> bool:
+        return True
+
     def _fit_data(self, data: TaskData, raw: TaskData) -> None:
         # Tasks whose coefficients were given by adapt, not learned; further rows end that.
         self._given_lines: tuple[GivenLine, ...] = ()

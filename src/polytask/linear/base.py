@@ -29,6 +29,7 @@ from polytask._estimator.classes import (
     probabilities,
 )
 from polytask._estimator.export import own_features, stand_alone, task_position
+from polytask._estimator.outcomes import loss_object
 from polytask.data import TaskData
 from polytask.linear._export import coefficient_table, plain_model
 from polytask.linear.fitting import keep_parts, original_parts
@@ -36,6 +37,7 @@ from polytask.linear.prediction import LinearTasks
 from polytask.linear.problem import Problem, Settings, keep_noise, tasks_of
 from polytask.linear.pull import Pull, pull_of
 from polytask.linear.source import source_of
+from polytask.losses import Squared
 from polytask.solvers import Solution
 
 if TYPE_CHECKING:
@@ -167,6 +169,12 @@ class LinearNumbers(LinearEstimator, RegressorMixin, ABC):
 
     def _outcomes(self, data: TaskData) -> Outcomes:
         return regression(data, self.loss, type(self).__name__)
+
+    def _fits_moments(self) -> bool:
+        loss = loss_object(self.loss, type(self).__name__)
+        # A score of the user's own looks at rows.
+        own = callable(getattr(self, "scoring", None))
+        return (isinstance(loss, Squared) or loss.takes_root) and not own
 
 
 class LinearClasses(LinearEstimator, DecisionMixin, ClassifierMixin, ABC):

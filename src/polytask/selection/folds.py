@@ -112,7 +112,7 @@ def make_folds(
     owner: str,
 ) -> Folds:
     """Split raw data and encode every training part by itself."""
-    if is_whole(cv):
+    if is_whole(cv) and raw.fold is None:
         classes = all(c is not None for c in outcomes.classes)
         cv = WithinTasks(int(cv), stratify=True if classes else None, random_state=random_state)
     splits = [(_sorted(a), _sorted(b)) for a, b in given_splits(cv, raw, owner)]

@@ -1,0 +1,468 @@
+"""What the rows of all tasks say about the squared loss, as one object of a fixed size."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Self
+
+import numpy as np
+import scipy.sparse as sp
+from numpy.typing import ArrayLike, NDArray
+
+from polytask._checks import sentence
+from polytask._estimator import given_columns, regression
+from polytask._estimator.training import as_table, encode, encode_training, training_data
+from polytask._registry import State, saveable
+from polytask.data import Form, TableEncoder, TaskData, tables
+from polytask.data.labels import factorize, in_order
+from polytask.datafits import Features, Stacked, collect_stacked
+from polytask.exceptions import DataError, IncompatibleError
+from polytask.io.model_file import load_object, save_object
+from polytask.statistics.cells import Array, Cell, Key, cell_of
+
+# More numbers than these (2.4 GB) are refused.
+_MOST = 3e8
+_OWNER = "collect"
+
+
+@saveable("statistics.task_statistics")
+@dataclass(frozen=True, eq=False, repr=False)
+class TaskStatistics:
+    """Sums over the rows of every task: all that estimators of the squared loss need of them.
+
+    Made by :func:`collect`. Statistics of different rows are added with ``a + b`` (``sum`` works),
+    and ``a - b`` takes rows away again. ``fit`` of :class:`polytask.MultiTaskRegressor`, of its
+    searches ``MultiTaskRegressorCV`` and ``MultiTaskRegressorIC`` and of
+    :class:`polytask.BayesianMultiTaskRegressor` takes statistics in place of X and y, with the
+    same answer. Their size does not depend on the number of rows.
+
+    Attributes
+    ----------
+    tasks : tuple of length T
+        The task labels.
+    folds : tuple
+        The labels of the folds, ``(None,)`` where rows have none.
+    form : Form
+        The form in which the rows came.
+    n_features : int
+        Number of features, d, after encoding.
+    feature_names : tuple of str, or None
+        Their names, for tables.
+    encoder : TableEncoder or None
+        How the columns of a table became features.
+    task_column : str, int or None
+        The column that holds the task labels, in rows to predict too.
+
+    Notes
+    -----
+    A task (or a set of targets that are observed together) has, in every fold, its number of
+    rows, their weight, the means of features and targets, and their products about these
+    means: (d + 1)^2 numbers, or (d + T)^2 for T targets of one design. Rows cannot be read from
+    them where a task has many more rows than d in each fold; with fewer they nearly can.
+
+    References
+    ----------
+    T. Chan, G. Golub and R. LeVeque, "Algorithms for computing the sample variance: analysis
+    and recommendations", The American Statistician 37 (1983), equations 1.5a and 1.5b.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from polytask import MultiTaskRegressor
+    >>> from polytask.penalties import L21
+    >>> from polytask.statistics import collect
+    >>> rng = np.random.default_rng(0)
+    >>> X, task = rng.normal(size=(60, 2)), np.repeat(["a", "b"], 30)
+    >>> y = X @ [1.0, 2.0]
+    >>> early, late = (
+    ...     collect(X[part], y[part], task[part]) for part in (slice(40), slice(40, 60))
+    ... )
+    >>> model = MultiTaskRegressor(L21(0.1)).fit(early + late)
+    >>> bool(np.allclose(model.coef_, MultiTaskRegressor(L21(0.1)).fit(X, y, task).coef_))
+    True
+    """
+
+    tasks: tuple[Hashable, ...]
+    folds: tuple[Hashable, ...]
+    cells: tuple[Cell, ...]
+    form: Form
+    n_features: int
+    n_columns: int
+    feature_names: tuple[str, ...] | None = None
+    names: tuple[str, ...] | None = None
+    encoder: TableEncoder | None = None
+    task_column: str | int | None = None
+    present: NDArray[np.bool_] | None = None
+
+    def __repr__(self) -> str:
+        """Return one short line."""
+        folds = "" if self.folds == (None,) else f", {len(self.folds)} folds"
+        return (
+            f"TaskStatistics({self.form.value}: {self.n_rows} rows, {self.n_features} features, "
+            f"{len(self.tasks)} tasks{folds})"
+        )
+
+    @property
+    def n_rows(self) -> int:
+        """The number of rows that were collected."""
+        return sum(cell.n_rows for cell in self.cells)
+
+    @property
+    def rows_per_task(self) -> tuple[int, ...]:
+        """The number of labelled rows of every task."""
+        counts = np.zeros(len(self.tasks), dtype=int)
+        for cell in self.cells:
+            counts[list(cell.tasks)] += cell.n_rows
+        return tuple(counts.tolist())
+
+    def __add__(self, other: object) -> Self:
+        """Return the statistics of these rows and of others together."""
+        if not isinstance(other, TaskStatistics):
+            return NotImplemented
+        self._refuse_unlike(other)
+        tasks = self.tasks
+        if other.tasks != tasks:
+            tasks = in_order(dict.fromkeys((*self.tasks, *other.tasks)))
+        folds = in_order(dict.fromkeys((*self.folds, *other.folds)))
+        cells: dict[Key, Cell] = {}
+        for part in (self, other):
+            for cell in part._placed(tasks, folds):
+                held = cells.get(cell.key)
+                cells[cell.key] = cell if held is None else held.joined(cell)
+        present = _present(tasks, (self, other))
+        return replace(self, tasks=tasks, folds=folds, cells=_sorted(cells), present=present)
+
+    def __radd__(self, other: object) -> Self:
+        """Let ``sum`` begin with 0."""
+        return self if other == 0 else NotImplemented
+
+    def __sub__(self, other: object) -> Self:
+        """Return the statistics without some of the rows. They must be part of these."""
+        if not isinstance(other, TaskStatistics):
+            return NotImplemented
+        self._refuse_unlike(other)
+        strange = [task for task in other.tasks if task not in self.tasks]
+        strange += [fold for fold in other.folds if fold not in self.folds]
+        if strange:
+            raise DataError(
+                f"The statistics to be taken away have {strange[0]!r}, which these lack: only "
+                "what is part of them can be."
+            )
+        cells: dict[Key, Cell] = {cell.key: cell for cell in self.cells}
+        for cell in other._placed(self.tasks, self.folds):
+            held = cells.pop(cell.key, None)
+            if held is None:
+                raise DataError(
+                    "The statistics to be taken away have rows of a task and fold (or of targets "
+                    "observed together) of which these have none: only what is part of them can "
+                    "be."
+                )
+            left = held.less(cell)
+            if left is not None:
+                cells[cell.key] = left
+        return replace(self, cells=_sorted(cells))
+
+    def _placed(self, tasks: tuple[Hashable, ...], folds: tuple[Hashable, ...]) -> list[Cell]:
+        """Return the cells, numbered by other lists of tasks and folds."""
+        if (tasks, folds) == (self.tasks, self.folds):
+            return list(self.cells)
+        task = {label: t for t, label in enumerate(tasks)}
+        fold = {label: k for k, label in enumerate(folds)}
+        return [
+            replace(
+                cell,
+                tasks=tuple(task[self.tasks[t]] for t in cell.tasks),
+                fold=fold[self.folds[cell.fold]],
+            )
+            for cell in self.cells
+        ]
+
+    def _refuse_unlike(self, other: TaskStatistics) -> None:
+        """Refuse statistics whose columns mean something else."""
+        for name, said in _MUST_AGREE.items():
+            mine, theirs = said(self), said(other)
+            if mine != theirs:
+                raise IncompatibleError(
+                    f"Statistics can only be joined where their {name} are the same; got "
+                    f"{mine!r} and {theirs!r}."
+                )
+        if self.form is Form.TARGETS and self.tasks != other.tasks:
+            raise IncompatibleError(
+                f"Statistics of targets can only be joined where the targets are the same; got "
+                f"{self.tasks!r} and {other.tasks!r}."
+            )
+
+    def to_task_data(self) -> TaskData:
+        """Return the fewest rows that have these statistics, with weights and folds.
+
+        Returns
+        -------
+        TaskData
+            Made up: at most d + 2 rows per task and fold (d + T + 1 for T targets of one design).
+            What the squared loss of any coefficients is on them, it is on the collected rows.
+        """
+        d, width = self.n_features, len(self.tasks)
+        parts = [cell.rows() for cell in self.cells]
+        sizes = [len(part) for part in parts]
+        first = np.repeat([cell.tasks[0] for cell in self.cells], sizes)
+        weight = np.repeat([c.weight / n for c, n in zip(self.cells, sizes, strict=True)], sizes)
+        fold = np.repeat([cell.fold for cell in self.cells], sizes)
+        X = np.concatenate([part[:, :d] for part in parts])
+        y = np.full((len(X), width), np.nan)
+        for cell, part, end in zip(self.cells, parts, np.cumsum(sizes), strict=True):
+            y[end - len(part) : end, list(cell.tasks)] = part[:, d:]
+        offsets = None
+        if self.form is not Form.TARGETS:
+            y = y[np.arange(len(y)), first]
+            counts = np.bincount(first, minlength=width)
+            offsets = np.concatenate([[0], np.cumsum(counts)]).astype(np.intp)
+        return TaskData(
+            X=X,
+            y=y,
+            tasks=self.tasks,
+            offsets=offsets,
+            sample_weight=weight,
+            form=self.form,
+            order=np.arange(len(X), dtype=np.intp),
+            feature_names=self.feature_names,
+            present=self.present,
+            fold=fold.astype(np.intp),
+        )
+
+    def save(self, path: str | os.PathLike[str]) -> None:
+        """Save to one file, whole or not at all.
+
+        Parameters
+        ----------
+        path : path-like
+            The file, such as ``site.stats``; one that exists is replaced.
+        """
+        save_object(self, path)
+
+    @classmethod
+    def load(cls, path: str | os.PathLike[str]) -> TaskStatistics:
+        """Load what :meth:`save` has written; this never runs code from the file.
+
+        Parameters
+        ----------
+        path : path-like
+            The file.
+
+        Returns
+        -------
+        TaskStatistics
+
+        Raises
+        ------
+        DataError
+            If there is no such file, or it is damaged or holds something else.
+        """
+        return load_object(path, cls)
+
+    def to_state(self) -> State:
+        """Return the fields, the cells as one array for each number of targets."""
+        by_size: dict[int, list[Cell]] = {}
+        for cell in self.cells:
+            by_size.setdefault(len(cell.tasks), []).append(cell)
+        names = ("tasks", "fold", "n_rows", "weight", "mean", "second")
+        groups = [
+            {name: np.array([getattr(cell, name) for cell in cells]) for name in names}
+            for cells in by_size.values()
+        ]
+        fields = {name: getattr(self, name) for name in _PLAIN}
+        return fields | {"form": self.form.value, "cells": groups}
+
+    @classmethod
+    def from_state(cls, state: State) -> Self:
+        """Rebuild the statistics from :meth:`to_state`."""
+        cells: dict[Key, Cell] = {}
+        for group in state["cells"]:
+            columns = zip(*group.values(), strict=True)
+            for tasks, fold, n_rows, weight, mean, second in columns:
+                numbers = int(fold), int(n_rows), float(weight)
+                cell = Cell(tuple(tasks.tolist()), *numbers, mean, second)
+                cells[cell.key] = cell
+        return cls(**state | {"form": Form(state["form"]), "cells": _sorted(cells)})
+
+
+_PLAIN = (
+    "tasks",
+    "folds",
+    "n_features",
+    "n_columns",
+    "feature_names",
+    "names",
+    "encoder",
+    "task_column",
+    "present",
+)
+# What must be the same where statistics are joined, and how it is said.
+_MUST_AGREE: Mapping[str, Callable[[TaskStatistics], object]] = {
+    "forms": lambda s: s.form.value,
+    "numbers of features": lambda s: s.n_features,
+    "names of features": lambda s: s.feature_names,
+    "task columns": lambda s: s.task_column,
+    "encoders": lambda s: None if s.encoder is None else s.encoder.to_state()["codes"],
+}
+
+
+def _sorted(cells: Mapping[Key, Cell]) -> tuple[Cell, ...]:
+    return tuple(sorted(cells.values(), key=lambda cell: cell.key))
+
+
+def _present(
+    tasks: tuple[Hashable, ...], parts: Iterable[TaskStatistics]
+) -> NDArray[np.bool_] | None:
+    """Return which columns the tasks of several statistics have."""
+    given = {
+        label: part.present[t] for part in parts if part.present is not None
+        for t, label in enumerate(part.tasks)
+    }  # fmt: skip
+    if not given:
+        return None
+    width = len(next(iter(given.values())))
+    return np.stack([given.get(label, np.ones(width, dtype=bool)) for label in tasks])
+
+
+def collect(
+    X: Any,  # noqa: ANN401
+    y: Any = None,  # noqa: ANN401
+    task: Any = None,  # noqa: ANN401
+    *,
+    sample_weight: Any = None,  # noqa: ANN401
+    fold: ArrayLike | None = None,
+    task_column: str | int | None = None,
+    encoder: TableEncoder | None = None,
+) -> TaskStatistics:
+    """Collect the statistics of some rows.
+
+    Parameters
+    ----------
+    X : array, sparse matrix or table of shape (n, d), TaskData, or mapping
+        The features. In the separate form ``{task: (X_t, y_t)}`` with ``y=None``.
+    y : array of shape (n,) or (n, T), or None
+        The targets, numbers: one per row with a task label per row, or one column per task with
+        NaN where a label is missing.
+    task : array of shape (n,) or None, default=None
+        The task of each row.
+    sample_weight : array of shape (n,), mapping or None, default=None
+        Row weights; weight 2 is the row twice.
+    fold : array of shape (n,) or None, default=None
+        A label for each row; rows of one label are held out together by the searches that
+        cross-validate. None: one fold, for fits without a search or with ``criterion=``. In the
+        separate form rows count as the tasks of the mapping below each other.
+    task_column : str, int or None, default=None
+        The column of X that holds the task labels, in place of `task`.
+    encoder : TableEncoder or None, default=None
+        How columns of a table become features, where several parts of a table must agree: fitted
+        on any of them, or on a sample. None learns it from X.
+
+    Returns
+    -------
+    TaskStatistics
+
+    Raises
+    ------
+    DataError
+        If the data cannot be used; the message names row, column or task.
+    """
+    X = as_table(X, task_column)
+    column = tables.name_at(X, task_column)
+    raw = training_data(X, y, task, sample_weight, column, _OWNER)
+    if encoder is None:
+        data, encoder = encode_training(raw)
+    elif tables.is_table(raw.X):
+        data = encode(raw, encoder)
+    else:
+        raise DataError(sentence("encoder", _OWNER, "None where X is no table", "an encoder"))
+    n_columns, names = given_columns(X, raw, column, {})
+    targets = regression(data, "squared", _OWNER).y
+    folds, codes = _folds(fold, raw)
+    _refuse_large(data, targets, len(folds))
+    weight = np.ones(data.n_rows) if data.sample_weight is None else data.sample_weight
+    made = _shared_cells if data.form is Form.TARGETS else _stacked_cells
+    cells = {cell.key: cell for cell in made(data, targets, weight, codes)}
+    return TaskStatistics(
+        tasks=data.tasks,
+        folds=folds,
+        cells=_sorted(cells),
+        form=data.form,
+        n_features=data.n_features,
+        n_columns=n_columns,
+        feature_names=data.feature_names,
+        names=names,
+        encoder=encoder,
+        task_column=column,
+        present=data.present,
+    )
+
+
+def _folds(fold: object, raw: TaskData) -> tuple[tuple[Hashable, ...], NDArray[np.intp]]:
+    """Return the labels of folds, and the number of the fold of every row of the data."""
+    if fold is None:
+        return (None,), np.zeros(raw.n_rows, dtype=np.intp)
+    folds, codes = factorize(fold, "fold", _OWNER)
+    given = raw.n_rows if raw.n_input is None else raw.n_input
+    if len(codes) != given:
+        raise DataError(sentence("fold", _OWNER, f"as long as X ({given} rows)", str(len(codes))))
+    return folds, codes[raw.order]
+
+
+def _refuse_large(data: TaskData, targets: Array, n_folds: int) -> None:
+    d = data.n_features
+    if data.form is Form.TARGETS:
+        seen = np.unique(~np.isnan(targets), axis=0).sum(axis=1)
+        entries = float(n_folds * np.sum((d + seen) ** 2.0))
+    else:
+        entries = float(n_folds * data.n_tasks * (d + 1) ** 2)
+    if entries > _MOST:
+        raise DataError(
+            f"Statistics of {d} features, {data.n_tasks} tasks and {n_folds} folds would hold "
+            f"{entries:.2g} numbers, more than {_MOST:.2g}: fit the rows themselves, or collect "
+            "fewer features, folds or tasks."
+        )
+
+
+def _stacked_cells(
+    data: TaskData, y: Array, weight: Array, fold: NDArray[np.intp]
+) -> Iterable[Cell]:
+    """Yield the moments of tasks that have rows of their own."""
+    task = data.row_tasks()
+    order = np.lexsort((fold, task))
+    sorted_keys = np.stack([task[order], fold[order]])
+    starts = np.flatnonzero(np.any(np.diff(sorted_keys, axis=1, prepend=-1) != 0, axis=0))
+    ends = np.append(starts[1:], len(order)).astype(np.intp)
+    offsets = np.concatenate([starts[:1], ends]).astype(np.intp)
+    columns = np.arange(len(starts))
+    design = Stacked(Features(data.X).rows(order), offsets, columns)
+    found = collect_stacked(design, y[order], weight[order], np.ones(len(starts)))
+    totals = design.collect(weight[order])
+    for k, (first, end) in enumerate(zip(starts, ends, strict=True)):
+        cross = found.cross[:, k : k + 1]
+        yield Cell(
+            tasks=(int(sorted_keys[0, first]),),
+            fold=int(sorted_keys[1, first]),
+            n_rows=int(end - first),
+            weight=float(totals[k]),
+            mean=np.append(found.x_mean[:, k], found.y_mean[k]),
+            second=np.block([[found.second[k], cross], [cross.T, found.spread[k]]]),
+        )
+
+
+def _shared_cells(
+    data: TaskData, Y: Array, weight: Array, fold: NDArray[np.intp]
+) -> Iterable[Cell]:
+    """Yield the moments of rows that hold labels of the same targets."""
+    patterns, which = np.unique(~np.isnan(Y), axis=0, return_inverse=True)
+    for k, seen in enumerate(patterns):
+        tasks = np.flatnonzero(seen)
+        if not len(tasks):
+            continue
+        for f in np.unique(fold[which == k]):
+            rows = np.flatnonzero((which == k) & (fold == f))
+            X: Any = Features(data.X).rows(rows).matrix
+            stack: Any = sp.hstack if sp.issparse(X) else np.hstack
+            values = stack([X, Y[np.ix_(rows, tasks)]])
+            yield cell_of(tuple(tasks.tolist()), int(f), values, weight[rows])
