@@ -71,6 +71,10 @@ class ColumnCode(Protocol):
         # Shapes: out (n, number of features), zeros.
         ...
 
+    def together(self, other: Any) -> ColumnCode | None:  # noqa: ANN401 - of the same class
+        """Return what encodes the rows of both alike; None where their features differ."""
+        ...
+
     def to_state(self) -> dict[str, Any]:
         """Return JSON values."""
         ...
@@ -177,6 +181,18 @@ class NumericCode:
             by = np.maximum(far / 2 - high / 2, low / 2 - far / 2)
             farthest = float(far[np.argmax(by)])
             report.far[self.name] = FarCells(len(far), farthest, self.seen, rows, far)
+
+    def together(self, other: NumericCode) -> NumericCode | None:
+        """Return the code of both, None where missing cells were filled differently."""
+        alike = self.fill == other.fill or not (self.flag and other.flag)
+        if self.boolean != other.boolean or not alike:
+            return None
+        # Where no cell was missing the number is for rows to predict only.
+        middle = self.fill / 2 + other.fill / 2
+        fill = self.fill if self.flag else other.fill if other.flag else middle
+        ranges = [code.seen for code in (self, other) if code.seen is not None]
+        seen = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
+        return NumericCode(self.name, fill, self.flag or other.flag, self.boolean, seen)
 
     def check(self, values: Reals) -> None:
         """Refuse what is not finite, and for true/false what is neither 0 nor 1."""
@@ -296,6 +312,16 @@ class CategoryCode:
         return code, ColumnReport(
             name, kind.value, features, n_missing, None, kept, joined, constant, told
         )
+
+    def together(self, other: CategoryCode) -> CategoryCode | None:
+        """Return the code of the levels of both, None where rare ones were put together."""
+        missing = self.missing or other.missing
+        if self.joined != other.joined:
+            return None
+        levels = tuple(sorted({*self.levels, *other.levels}))
+        if self.joined and levels != self.levels:
+            return None
+        return CategoryCode(self.name, levels, self.joined, missing)
 
     def encode(
         self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport

@@ -5,7 +5,7 @@ from __future__ import annotations
 import warnings
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import narwhals as nw
@@ -25,7 +25,7 @@ from polytask.data._encoding_report import (
     TransformReport,
     UnknownLevels,
 )
-from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.exceptions import DataError, DataWarning, IncompatibleError, ParameterError
 from polytask.messages import one_paragraph
 
 __all__ = [
@@ -286,6 +286,46 @@ class TableEncoder(BaseEstimator):
         """Return, per column, the cells whose level was not in training."""
         return self.encode(table).report.unknown
 
+    def together(self, other: TableEncoder) -> TableEncoder:
+        """Return what encodes rows as this encoder and another do, with the features of both.
+
+        Parameters
+        ----------
+        other : TableEncoder
+            Fitted on other rows of the same columns.
+
+        Returns
+        -------
+        TableEncoder
+            Features that only one of the two has are 0 in the rows of the other.
+
+        Raises
+        ------
+        IncompatibleError
+            If a column has another kind, or missing cells that were filled by another number, or
+            rare levels that were put together differently; it names the column.
+        """
+        mine = {code.name: code for code in self._fitted()}
+        theirs = {code.name: code for code in other._fitted()}
+        lacking = [name for name in (*mine, *theirs) if name not in mine or name not in theirs]
+        codes = []
+        for name in lacking or mine:
+            pair = mine.get(name), theirs.get(name)
+            same = type(pair[0]) is type(pair[1])
+            code = None if pair[0] is None or not same else pair[0].together(pair[1])
+            if code is None:
+                raise IncompatibleError(
+                    f"Column {name!r} was encoded differently in two parts of the table: "
+                    f"{_told(pair[0])} and {_told(pair[1])}. Give all parts one encoder, fitted "
+                    "on a sample of all rows: encoder=TableEncoder().fit(sample)."
+                )
+            codes.append(code)
+        found = TableEncoder(self.max_levels, self.drop)
+        found._set_codes(tuple(map(str, self.feature_names_in_)), tuple(codes))
+        counted = self.report_.n_rows + other.report_.n_rows
+        found.report_ = EncodingReport(counted, _reports(self.report_, other.report_, codes))
+        return found
+
     def get_feature_names_out(self, input_features: object = None) -> npt.NDArray[np.object_]:
         """Return the labels of the features.
 
@@ -363,6 +403,40 @@ class TableEncoder(BaseEstimator):
             columns = tuple(ColumnReport.from_state(column) for column in state["report"])
             encoder.report_ = EncodingReport(state["n_rows"], columns)
         return encoder
+
+
+def _reports(
+    one: EncodingReport, other: EncodingReport, codes: Sequence[ColumnCode]
+) -> tuple[ColumnReport, ...]:
+    """Return what is to be said of the columns of two tables together."""
+    made = {code.name: code for code in codes}
+    theirs = {column.name: column for column in other.columns}
+    found = []
+    for column in one.columns:
+        code, missing = made.get(column.name), column.missing + theirs[column.name].missing
+        report, values = column, set[Any]()
+        if isinstance(code, NumericCode):
+            report, values = replace(column, fill=code.fill), {*(code.seen or ())}
+        elif isinstance(code, CategoryCode):
+            report, values = replace(column, levels=code.levels), {*code.levels}
+        features = () if code is None else code.features()
+        constant = len(values) == 1 and not missing
+        found.append(replace(report, features=features, missing=missing, constant=constant))
+    return tuple(found)
+
+
+def _told(code: ColumnCode | None) -> str:
+    """Say how a column was encoded."""
+    match code:
+        case None:
+            return "left out"
+        case NumericCode(flag=True):
+            return f"as a number, missing cells as {code.fill:g}"
+        case NumericCode(boolean=True):
+            return "as true or false"
+        case NumericCode():
+            return "as a number"
+    return f"as {len(code.features())} indicators of categories"
 
 
 def _open_table(table: object) -> Frame:

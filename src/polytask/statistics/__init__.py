@@ -1,4 +1,4 @@
-"""Sufficient statistics of tasks as an object: collect, merge, subtract, save, and fit from them."""
+"""Sufficient statistics of tasks as an object: collected, added, subtracted, saved, fitted."""
 
 from polytask.statistics.task_statistics import TaskStatistics, collect
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -77,6 +77,15 @@ class Cell:
         second[:, ~kept] = 0.0
         mean = self.mean - (other.weight / weight) * (other.mean - self.mean)
         return Cell(self.tasks, self.fold, rows, weight, mean, second)
+
+    def spread_to(self, columns: NDArray[np.intp], n_features: int) -> Cell:
+        """Return the moments where the features are some of many, the others of which are 0."""
+        targets = np.arange(n_features, n_features + len(self.tasks))
+        place = np.concatenate([columns, targets])
+        mean = np.zeros(n_features + len(self.tasks))
+        second = np.zeros((len(mean), len(mean)))
+        mean[place], second[np.ix_(place, place)] = self.mean, self.second
+        return replace(self, mean=mean, second=second)
 
     def rows(self) -> Array:
         """Return rows that have, with equal weights, exactly these moments; as few as they can."""

@@ -122,6 +122,11 @@ class TaskStatistics:
         if not isinstance(other, TaskStatistics):
             return NotImplemented
         self._refuse_unlike(other)
+        if self.encoder is not None and other.encoder is not None:
+            encoder = self.encoder.together(other.encoder)
+            if encoder.to_state()["codes"] != self.encoder.to_state()["codes"]:
+                return self._encoded(encoder) + other._encoded(encoder)
+            other = other._encoded(self.encoder)
         tasks = self.tasks
         if other.tasks != tasks:
             tasks = in_order(dict.fromkeys((*self.tasks, *other.tasks)))
@@ -143,6 +148,8 @@ class TaskStatistics:
         if not isinstance(other, TaskStatistics):
             return NotImplemented
         self._refuse_unlike(other)
+        if self.encoder is not None and other.encoder is not None:
+            other = other._encoded(self.encoder)
         strange = [task for task in other.tasks if task not in self.tasks]
         strange += [fold for fold in other.folds if fold not in self.folds]
         if strange:
@@ -178,6 +185,34 @@ class TaskStatistics:
             )
             for cell in self.cells
         ]
+
+    def _encoded(self, encoder: TableEncoder) -> Self:
+        """Return the same with the features of an encoder that has these; others are 0."""
+        names = tuple(map(str, encoder.get_feature_names_out()))
+        if names == self.feature_names:
+            return replace(self, encoder=encoder)
+        place = {name: j for j, name in enumerate(names)}
+        lacking = [name for name in self.feature_names or () if name not in place]
+        if lacking:
+            raise IncompatibleError(
+                f"The statistics to be taken away have the feature {lacking[0]!r}, which these "
+                "lack: only what is part of them can be."
+            )
+        columns = np.array([place[name] for name in self.feature_names or ()], dtype=np.intp)
+        cells = tuple(cell.spread_to(columns, len(names)) for cell in self.cells)
+        present = self.present
+        if present is not None:
+            sources = encoder.source_columns()
+            known = dict(zip(self._sources(), present.T, strict=True))
+            present = np.stack([known[source] for source in sources.tolist()], axis=1)
+        return replace(
+            self, encoder=encoder, feature_names=names, n_features=len(names), cells=cells,
+            present=present,
+        )  # fmt: skip
+
+    def _sources(self) -> list[int]:
+        """Return the column of the table that every feature comes from."""
+        return [] if self.encoder is None else self.encoder.source_columns().tolist()
 
     def _refuse_unlike(self, other: TaskStatistics) -> None:
         """Refuse statistics whose columns mean something else."""
@@ -301,10 +336,8 @@ _PLAIN = (
 # What must be the same where statistics are joined, and how it is said.
 _MUST_AGREE: Mapping[str, Callable[[TaskStatistics], object]] = {
     "forms": lambda s: s.form.value,
-    "numbers of features": lambda s: s.n_features,
-    "names of features": lambda s: s.feature_names,
+    "columns": lambda s: s.n_columns if s.names is None else sorted(s.names),
     "task columns": lambda s: s.task_column,
-    "encoders": lambda s: None if s.encoder is None else s.encoder.to_state()["codes"],
 }
 
 

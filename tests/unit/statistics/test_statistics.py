@@ -171,6 +171,30 @@ def test_a_table_brings_its_encoder_and_its_task_column() -> None:
     assert_allclose(model.predict(turned), expected.predict(table), rtol=1e-7)
 
 
+def test_levels_and_gaps_of_one_part_are_zero_in_the_others() -> None:
+    r = rows()
+    table = pd.DataFrame(r["X"], columns=list("pqrs"))
+    table["colour"] = np.array(["red", "blue", "green"])[np.repeat([0, 1, 2], [60, 60, 120])]
+    table.loc[60:200:7, "p"] = np.nan
+    table.loc[:20, "colour"] = None
+    parts = slice(0, 60), slice(60, 240)
+    # The whole table would fill what is missing with the median of other rows.
+    table["p"] = table["p"].fillna(0.0)
+    table["age"] = 1.0
+    table.loc[70, "age"] = np.nan
+    joined = sum(collect(table[part], r["y"][part], r["task"][part]) for part in parts)
+    model = MultiTaskRegressor(L21(0.1), tol=1e-12).fit(joined)
+    expected = MultiTaskRegressor(L21(0.1), tol=1e-12).fit(table, r["y"], r["task"])
+    assert_array_equal(model.coef_feature_names_, expected.coef_feature_names_)
+    assert_alike(model, expected)
+    assert_allclose(model.predict(table, r["task"]), expected.predict(table, r["task"]), rtol=1e-7)
+    (first, report) = joined.encoder.report_.columns[0], joined.encoder.report_
+    assert (first.name, report.n_rows) == ("p", 240)
+    assert report.constant == ()
+    left = joined - collect(table[parts[0]], r["y"][parts[0]], r["task"][parts[0]])
+    assert left.n_rows == 180
+
+
 def test_statistics_survive_a_file(tmp_path) -> None:
     data, weight = given("gaps")
     statistics = collect(*data, **weight, fold=rows()["fold"])
@@ -248,16 +272,28 @@ def test_what_cannot_be_held_out_is_refused() -> None:
 def test_what_cannot_be_joined_is_refused() -> None:
     r = rows()
     one = collect(r["X"], r["y"], r["task"])
-    with pytest.raises(IncompatibleError, match="numbers of features are the same"):
+    with pytest.raises(IncompatibleError, match="columns are the same; got 4 and 2"):
         one + collect(r["X"][:, :2], r["y"], r["task"])
     with pytest.raises(IncompatibleError, match="forms are the same"):
         one + collect(r["X"], r["Y"])
     with pytest.raises(IncompatibleError, match="where the targets are the same"):
         collect(r["X"], r["Y"]) + collect(r["X"], r["Y"][:, :2])
-    table = pd.DataFrame({"colour": np.array(["red", "blue"])[r["fold"] % 2]})
-    other = pd.DataFrame({"colour": np.array(["red", "green"])[r["fold"] % 2]})
-    with pytest.raises(IncompatibleError, match="are the same"):
-        collect(table, r["y"], r["task"]) + collect(other, r["y"], r["task"])
+    table = pd.DataFrame({"size": [1.0, np.nan, 3.0], "age": 1.0})
+    other = pd.DataFrame({"size": [5.0, np.nan, 5.0], "age": 2.0})
+    one = collect(table, [1.0, 2.0, 3.0])
+    sentence = (
+        "Column 'size' was encoded differently .* missing cells as 2 and .* missing cells as 5"
+    )
+    with pytest.raises(IncompatibleError, match=sentence):
+        one + collect(other, [1.0, 2.0, 3.0])
+    with pytest.raises(IncompatibleError, match=r"Column 'size' .* as a number, .* indicators"):
+        one + collect(pd.DataFrame({"size": list("aba"), "age": 2.0}), [1.0, 2.0, 3.0])
+    with pytest.raises(IncompatibleError, match="columns are the same"):
+        one + collect(table[["size"]], [1.0, 2.0, 3.0])
+    with pytest.raises(IncompatibleError, match="the feature 'colour=red', which these lack"):
+        collect(pd.DataFrame({"colour": list("aba")}), [1.0, 2.0, 3.0]) - collect(
+            pd.DataFrame({"colour": ["a", "red", "a"]}), [1.0, 2.0, 3.0]
+        )
 
 
 def test_what_is_no_part_cannot_be_taken_away() -> None:
