@@ -10,6 +10,9 @@ class PolytaskError(Exception):
 class DataError(PolytaskError, ValueError):
     """The data, or a file, cannot be used as given."""
 
+    # Options with which a command can use them all the same.
+    answer: tuple[str, ...] = ()
+
 
 class ParameterError(PolytaskError, ValueError):
     """A parameter has a value outside its allowed set."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import re
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Collection, Hashable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
@@ -254,8 +254,9 @@ def roles_of(
     columns: Sequence[str],
     source: str,
     splitting: Splitting = NO_SPLITTING,
+    dated: Collection[str] = (),
 ) -> Roles:
-    """Find out what each column of a table is."""
+    """Find out what each column of a table is; `dated` are those to make date features of."""
     single = [name for name in (options.task, options.weight) if name is not None]
     held = [name for name in (splitting.group, splitting.time) if name is not None]
     for name in (*single, *held, *options.target):
@@ -268,7 +269,7 @@ def roles_of(
     drop = set(matching(options.drop, columns, source))
     named = matching(options.features, columns, source, refused=taken)
     # What rows are held out by may be learned from too, but only if it is asked for.
-    others = (name for name in columns if name not in held)
+    others = (name for name in columns if name not in held or name in dated)
     features = tuple(name for name in named or others if name not in taken | drop)
     if not features:
         raise DataError(

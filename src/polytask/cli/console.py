@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import sys
 import traceback
 import warnings
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -216,14 +218,6 @@ SPOKEN = {
 }
 
 
-class RepairableError(DataError):
-    """Data that cannot be used as they are, but with some options more."""
-
-    def __init__(self, text: str, words: Sequence[str]) -> None:
-        super().__init__(text)
-        self.words = tuple(words)
-
-
 class Interrupted(Exception):  # noqa: N818 - it is no error
     """Ctrl-C stopped a command that has something to say about what it leaves behind."""
 
@@ -237,8 +231,11 @@ def status_of(
     try:
         with spoken_warnings():
             status = run()
-    except (BrokenPipeError, SystemExit):
-        # The reader of a pipe, such as head, has closed it: rich ends the program then.
+            sys.stdout.flush()
+    except SystemExit as ended:
+        # rich ends the program where nobody reads what it prints.
+        if not isinstance(ended.__context__, BrokenPipeError):
+            raise
         return UNREAD
     except KeyboardInterrupt:
         status = INTERRUPTED
@@ -246,15 +243,28 @@ def status_of(
         speak(str(stopped))
         return INTERRUPTED
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _is_unread():
+            return UNREAD
         status = _failed(error, debug)
-        if isinstance(error, RepairableError) and error.words:
+        if isinstance(error, DataError) and error.answer:
             speak(spoken()("cli.repair"))
             # Never broken, so that it can be copied.
-            print(f"  {command_line(*arguments, *error.words)}", file=sys.stderr)
+            print(f"  {command_line(*arguments, *error.answer)}", file=sys.stderr)
         return status
     if status == INTERRUPTED:
         speak(spoken()("cli.interrupted"))
     return status if isinstance(status, int) else DONE
+
+
+def _is_unread() -> bool:
+    """Tell whether the reader of standard output, such as head, has closed it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python would try again at its end, and complain.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
 
 
 # Parameters of these functions have options of the same name.
@@ -285,6 +295,8 @@ def _failed(error: Exception, debug: bool) -> int:
         refuse(message_of(error))
     elif isinstance(error, MemoryError):
         refuse(LazyMessage("cli.error.memory"))
+    elif isinstance(error, BrokenPipeError | BrokenExecutor):
+        refuse(LazyMessage("cli.error.worker"))
     elif isinstance(error, OSError):
         reason = str(error.strerror or error)
         file = {"file": str(error.filename)} if error.filename else {}

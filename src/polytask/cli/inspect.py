@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import os
 from collections import defaultdict
+from collections.abc import Sequence
 from dataclasses import MISSING, dataclass, replace
 from typing import TYPE_CHECKING, Annotated, Any
 
 from polytask._options import argument, option
 from polytask.cli.columns import (
     AUTO,
+    MOST,
     NO_SPLITTING,
     ColumnOptions,
     TargetTypeOverride,
@@ -105,13 +107,16 @@ def inspect(
         except DataError:
             # What is wrong with a target is said below what the table holds.
             if not running.json:
-                _say_table(*table_facts(table, source, columns.task, (), speech), speech)
+                facts, kinds = table_facts(table, source, columns.task, (), speech)
+                _say_table(facts, kinds, speech)
+                chosen = matching(targets, list(table.columns), source.name)
+                _say_next(facts, source, columns, chosen, speech)
             raise
         if running.json:
             say_json(facts)
             return
         _say_table(facts, kinds, speech)
-        _say_next(facts, source, columns, speech)
+        _say_next(facts, source, columns, [each["name"] for each in facts["targets"]], speech)
         return
     facts = model_facts(source.name, speech)
     say_json(facts) if running.json else _say_model(facts, speech)
@@ -183,7 +188,7 @@ def table_facts(
         require(task, names, path)
     chosen = matching(targets, names, path)
     twins, dates = _twins(table), date_columns(table)
-    likely = () if task is not None else likely_tasks(table.drop(columns=list(chosen)))
+    likely = () if task is not None else likely_tasks(table.drop(columns=[*chosen, *dates]))
     reading, override = TargetOptions(source.text.decimal), TargetTypeOverride.of_loss(AUTO)
     found = [target_of(table[name], name, path, override, reading) for name in chosen]
     tasks = None
@@ -229,6 +234,7 @@ def _column(
     speech: Translator,
 ) -> Facts:
     from polytask._estimator.far_cells import decisive_message
+    from polytask.data.text_hints import spelling_hint
     from polytask.messages import LazyMessage
 
     distinct = int(column.nunique())
@@ -249,6 +255,10 @@ def _column(
         remarks += [FILE_ROWS.counted(far.text(speech))] if far else []
     if kind == "dates":
         remarks.append(speech("cli.remark.dates"))
+    if kind == "text" and distinct <= MOST:
+        twins = spelling_hint(name, sorted(map(str, column.dropna().unique())))
+        if twins:
+            remarks.append(LazyMessage("cli.remark.spelling", twins.fields).text(speech))
     return {
         "name": name, "kind": kind, "missing": missing, "distinct": distinct,
         "example": _example(column, kind, speech), "remarks": remarks,
@@ -304,11 +314,18 @@ def _twins(table: pd.DataFrame) -> dict[str, str]:
     return twins
 
 
-def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Translator) -> None:
+def _say_next(
+    facts: Facts,
+    source: Source,
+    columns: ColumnOptions,
+    targets: Sequence[str],
+    speech: Translator,
+) -> None:
     """Print the command to go on with; columns that cannot be learned from are left out."""
+    from polytask.cli.training_data import mended
+
     likely = facts["likely_tasks"]
     task = columns.task or (likely[0][0] if likely else "COL")
-    targets = [each["name"] for each in facts["targets"]]
     words = ["--task", task] if columns.task or len(targets) < 2 else []
     dates = speech("cli.remark.dates")
     refused = {speech("cli.remark.identifier"), dates}
@@ -321,13 +338,15 @@ def _say_next(facts: Facts, source: Source, columns: ColumnOptions, speech: Tran
     words += ["--time", time] if time else []
     dropped = [name for name in unfit if name not in (task, time, *targets)]
     words += ["--drop", ",".join(dropped)] if dropped else []
-    if "--task" in words and any(each["missing"] for each in facts["targets"]):
-        words.append("--drop-missing-target")
+    words = [*source.words(), *words]
+    if "COL" not in words:
+        # What compare refuses is answered here.
+        words = mended(words)
     say()
     if time:
         say(speech("cli.inspect.by_time", {"name": time}))
     say(speech("cli.inspect.next"))
-    line = command_line("compare", *source.words(), *words, "--out", "comparison", "--quick")
+    line = command_line("compare", *words, "--out", "comparison", "--quick")
     say_whole(f"  {line}")
 
 

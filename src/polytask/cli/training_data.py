@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stderr
 from dataclasses import dataclass, field, replace
+from io import StringIO
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
@@ -16,20 +18,22 @@ from polytask.cli.columns import (
     AUTO,
     ColumnOptions,
     Roles,
+    Splitting,
     TargetTypeOverride,
     groups_of,
     likely_tasks,
+    matching,
     require,
     roles_of,
     times_of,
 )
-from polytask.cli.console import FILE_ROWS, RepairableError, in_options, note
+from polytask.cli.console import FILE_ROWS, in_options, note
 from polytask.cli.files import Source, Tables
-from polytask.cli.options import flag_words
+from polytask.cli.options import command, flag_words
 from polytask.data.target_kinds import TargetWords, read_target
-from polytask.data.text_hints import counted_words, missing_option
+from polytask.data.text_hints import counted_words, missing_option, odd_ones
 from polytask.exceptions import DataError, DataWarning, ParameterError, PolytaskError
-from polytask.messages import LazyMessage
+from polytask.messages import LazyMessage, speak_in, spoken
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -250,12 +254,61 @@ def read_training(tables: Tables, override: TargetTypeOverride) -> Training:
         training = _separate(tables, override)
     else:
         table = source.table(columns.is_feature)
-        roles = roles_of(columns, list(table.columns), source.name, tables.splitting)
+        dated = _dates_held_by(tables, [table])
+        roles = roles_of(columns, list(table.columns), source.name, tables.splitting, dated)
         _check_form(roles, table, source.name)
         read = _targets if roles.task is None else _long
         training = read(table, roles, tables, override)
     _check_leaks(training, tables)
     return training
+
+
+# More rounds than there are ways in which a table is refused.
+_ROUNDS = 10
+
+
+def mended(words: Sequence[str]) -> list[str]:
+    """Return the words of a command, with the options that its data ask for."""
+    language, words = spoken(), list(words)
+    rows = FILE_ROWS.header, FILE_ROWS.kept
+    parse = command("compare", _tables_of, "")
+    for _ in range(_ROUNDS):
+        try:
+            with redirect_stderr(StringIO()), warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                tables = parse.main(args=words, standalone_mode=False)
+                read_training(tables, TargetTypeOverride.of_loss(AUTO))
+        except PolytaskError as error:
+            more = error.answer if isinstance(error, DataError) else ()
+            words += more
+            if not more:
+                break
+        else:
+            break
+    speak_in(language.lang)
+    FILE_ROWS.header, FILE_ROWS.kept = rows
+    return words
+
+
+def _tables_of(columns: ColumnOptions, splitting: Splitting, source: Source) -> Tables:
+    return Tables(columns, splitting, source)
+
+
+def _dates_held_by(tables: Tables, parts: Sequence[pd.DataFrame]) -> tuple[str, ...]:
+    """Return the columns of dates that rows are held out by and that are learned from too."""
+    from polytask.data.dates import date_columns
+
+    columns, splitting = tables.columns, tables.splitting
+    held = [name for name in (splitting.group, splitting.time) if name is not None]
+    if not columns.date_features or columns.features:
+        return ()
+    held = [name for name in held if all(name in part.columns for part in parts)]
+    found = tuple(name for name in held if date_columns(parts[0][[name]]))
+    left_out = matching((*columns.drop, *columns.ids), list(parts[0].columns), tables.source.name)
+    for name in found:
+        if name not in (columns.task, *left_out):
+            note(LazyMessage("cli.note.time_features", {"name": name}))
+    return found
 
 
 def _check_leaks(training: Training, tables: Tables) -> None:
@@ -271,14 +324,19 @@ def _check_leaks(training: Training, tables: Tables) -> None:
     except PolytaskError:
         # Refused where it is learned from, in words of what learns.
         return
-    found = data_warnings(
-        data,
-        tables.source.name,
-        allow_leak=tables.columns.allow_leak,
-        option=True,
-        target=training.kinds[0].name if len(training.kinds) == 1 else "",
-        grouped=training.group is not None,
-    )
+    try:
+        found = data_warnings(
+            data,
+            tables.source.name,
+            allow_leak=tables.columns.allow_leak,
+            option=True,
+            target=training.kinds[0].name if len(training.kinds) == 1 else "",
+            grouped=training.group is not None,
+        )
+    except DataError as error:
+        named = re.search("--drop '([^']+)'", str(error))
+        error.answer = tuple(flag_words("--drop", "", named[1])) if named else ()
+        raise
     for message in found:
         warnings.warn(DataWarning(message), stacklevel=2)
 
@@ -332,8 +390,12 @@ class _Refusals:
             warnings.simplefilter("ignore")
             for name in features.select_dtypes(exclude=["number", "bool"]).columns:
                 if name not in dates:
-                    with self.answered_by("--drop", name):
-                        TableEncoder().fit(features[[name]])
+                    met = _words_among_numbers(features[name])
+                    with self.answered_by("--drop", name, met=met):
+                        fitted = TableEncoder().fit(features[[name]])
+                        if met and fitted.report_.columns[0].joined:
+                            # Nearly all numbers would be one level.
+                            raise DataError(fitted.report_.messages[0])
                 elif not columns.date_features:
                     with self.answered_by("--date-features"):
                         TableEncoder().fit(features[[name]])
@@ -341,19 +403,37 @@ class _Refusals:
     def refuse(self, source: str) -> None:
         """Raise the one refusal, or all of them with the options that answer them."""
         if len(self.found) == 1:
-            raise self.found[0][0]
+            error, error.answer = self.found[0]
+            raise error
         if self.found:
             sentences = "".join(f"\n  {error}" for error, _ in self.found)
             answers = dict.fromkeys(words for _, words in self.found)
-            raise RepairableError(
-                f"{len(self.found)} reasons why {source} cannot be used:{sentences}",
-                [word for words in answers for word in words] if all(answers) else (),
+            several = DataError(
+                f"{len(self.found)} reasons why {source} cannot be used:{sentences}"
             )
+            if all(answers):
+                several.answer = tuple(word for words in answers for word in words)
+            raise several
+
+
+def _words_among_numbers(column: pd.Series[Any]) -> list[str]:
+    """Return the few words of a column that is numbers otherwise."""
+    words = column.dropna()
+    if not all(isinstance(word, str) for word in words):
+        return []
+    distinct = words.unique().tolist()
+    odd = odd_ones(distinct)
+    return [distinct[k] for k in odd] if len(odd) <= MOST_WORDS else []
+
+
+# Names of columns whose values to come are others than those of today.
+_TIMES = re.compile(r"date|day|week|month|quarter|year|日期|日|周|月份?|季度|年份?", re.IGNORECASE)
 
 
 def _long(
     table: pd.DataFrame, roles: Roles, tables: Tables, override: TargetTypeOverride
 ) -> Training:
+    from polytask.data.dates import date_columns
     from polytask.data.missing import rows_text
     from polytask.data.tables import get_column
 
@@ -366,6 +446,8 @@ def _long(
             "0: every row needs a task."
         )
     tasks = table[task].unique().tolist()
+    if date_columns(table[[task]]) or _TIMES.fullmatch(task):
+        note(LazyMessage("cli.note.time_task", {"name": task}))
     reading = TargetOptions(tables.source.text.decimal, columns.drop_missing_target)
     refusals = _Refusals()
     with refusals.answered_by("--drop-missing-target", met=reading.met):
@@ -441,7 +523,8 @@ def _separate(tables: Tables, override: TargetTypeOverride) -> Training:
     target = columns.target[0]
     kind, parts = _target_of_files(source, target, override, columns.drop_missing_target)
     union = list(dict.fromkeys(column for part in parts.values() for column in part.columns))
-    roles = roles_of(columns, union, source.name, split)
+    dated = _dates_held_by(tables, list(parts.values()))
+    roles = roles_of(columns, union, source.name, split, dated)
     for role in (roles.weight, split.group, split.time):
         for name, part in parts.items():
             if role is not None:

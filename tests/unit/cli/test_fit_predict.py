@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -19,6 +20,8 @@ from polytask import MultiTaskClassifier, MultiTaskModel, MultiTaskRegressor, Si
 from polytask.cli.describe import score_name
 from polytask.data.readers import read_table, write_table
 from polytask.messages import Translator
+
+FIT = ("--task", "g", "--target", "y", "--out", "m.polytask")
 
 QUICK = ("--model", "multitask")
 
@@ -357,6 +360,38 @@ def test_dates_become_features_where_they_are_asked_for(run, folder):
     assert done.status == 0, done.err
     found = pd.read_csv("p.csv")["prediction"]
     assert np.corrcoef(found, table["sales"])[0, 1] > 0.95
+
+
+def test_dates_that_rows_are_held_out_by_are_learned_from_if_asked_for(run, plain):
+    """The command that the first refusal proposes holds later rows out as well with --time."""
+    plain["day"] = pd.date_range("2024-01-01", periods=120).strftime("%d/%m/%Y")
+    plain.to_csv("a.csv", index=False)
+    words = ("fit", "a.csv", *FIT, "--model", "pooled", "--force")
+    refused = run(*words)
+    assert refused.err.endswith(f"  polytask {' '.join(words)} --date-features\n")
+    done = run(*words, "--date-features", "--time", "day")
+    assert done.status == 0
+    assert "its year, month, week, weekday and elapsed days are learned from too" in done.err
+    names = json.loads(run("inspect", "m.polytask", "--json").out)["features"]
+    assert {"day=month", "day=days"} < set(names)
+    assert run("predict", "m.polytask", "a.csv", "--out", "p.csv").status == 0
+    # By numbers there is nothing to make.
+    plain.assign(day=range(120)).to_csv("a.csv", index=False)
+    done = run(*words, "--date-features", "--time", "day")
+    assert "learned from too" not in done.err
+    assert not any(
+        "day" in n for n in json.loads(run("inspect", "m.polytask", "--json").out)["features"]
+    )
+
+
+def test_a_time_as_the_task_is_warned_of(run, plain):
+    plain["g"] = np.repeat(["2024-W01", "2024-W02", "2024-W03"], 40)
+    plain.to_csv("a.csv", index=False)
+    done = run("fit", "a.csv", *FIT, "--model", "pooled")
+    assert "a model refuses rows of later values, unless predict is called with" in done.err
+    plain.rename(columns={"g": "week"}).assign(week=np.repeat([1, 2, 3], 40)).to_csv("b.csv")
+    words = ("b.csv", "--task", "week", "--target", "y", "--drop", "", "--out", "w.polytask")
+    assert "Column 'week' looks like a time" in run("fit", *words, "--model", "pooled").err
 
 
 @pytest.mark.parametrize(("way", "folds"), [(("--time", "day"), 4), (("--group", "day"), 3)])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from pathlib import Path
 
 import numpy as np
@@ -179,3 +180,35 @@ def test_options_of_related_are_refused_without_it(run):
     done = run("inspect", "t.csv", "--related")
     assert done.status == 2
     assert "needs a target" in done.err
+
+
+def test_the_next_command_answers_what_compare_refuses(run, plain):
+    """Words for missing, free text, a copy of the target: the printed command works at once."""
+    rng = np.random.default_rng(0)
+    plain["rooms"] = rng.integers(1, 500, 120).astype(str)
+    plain["cents"] = 100 * plain.y
+    plain["note"] = [f"text {k} {rng.integers(10**9)}" for k in range(120)]
+    plain["y"] = plain.y.astype(str)
+    plain.loc[7, "rooms"], plain.loc[5, "y"] = "closed", "n/a?"
+    plain.to_csv("a.csv", index=False)
+    done = run("inspect", "a.csv", "--task", "g", "--target", "y")
+    assert done.status == 2
+    assert "'n/a?' in row 7, counting the header as row 1" in done.err
+    words = shlex.split(done.out.splitlines()[-1])
+    assert words[:3] == ["polytask", "compare", "a.csv"]
+    assert {"n/a?", "closed", "--drop-missing-target", "cents", "note"} < set(words)
+    assert run("fit", *words[2:-3], "--model", "pooled", "--out", "m.polytask").status == 0
+
+
+def test_spellings_of_one_label_are_remarked_on(run, plain):
+    plain.loc[::3, "g"] += " "
+    plain.to_csv("a.csv", index=False)
+    said = "g: 'a' and 'a ' differ in case or spaces only, and count as different values"
+    assert said in run("inspect", "a.csv").out
+
+
+def test_dates_are_not_proposed_as_tasks(run, plain):
+    plain["when"] = [f"{k % 28 + 1:02d}/01/2024" for k in range(120)]
+    plain.to_csv("a.csv", index=False)
+    told = run("inspect", "a.csv").out
+    assert "with their distinct values: g (3).\n" in told

@@ -5,6 +5,7 @@ from __future__ import annotations
 import subprocess
 import sys
 import warnings
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 
 import pytest
@@ -160,13 +161,32 @@ def test_nothing_is_written_if_writing_fails(run, plain, monkeypatch):
     assert sorted(path.name for path in Path.cwd().iterdir()) == ["a.csv", "m.polytask"]
 
 
-def test_a_reader_who_stops_reading_is_no_bug(tmp_path):
+@pytest.mark.parametrize("more", [(), ("--json",)])
+def test_a_reader_who_stops_reading_is_no_bug(tmp_path, more):
     table = tmp_path / "rows.csv"
     table.write_text("shop,a,y\n" + "".join(f"s{i % 3},{i},{i * i % 7}\n" for i in range(30)))
     code = "import sys; from polytask.cli import main; sys.exit(main())"
-    command = [sys.executable, "-c", code, "inspect", str(table), "--task", "shop"]
+    command = [sys.executable, "-c", code, "inspect", str(table), "--task", "shop", *more]
     with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
         process.stdout.close()
         said = process.stderr.read()
     assert process.returncode == 141
     assert not said
+
+
+@pytest.mark.parametrize("error", [BrokenPipeError(32, "Broken pipe"), BrokenProcessPool("")])
+def test_a_process_that_died_ends_in_a_sentence(run, plain, monkeypatch, error):
+    """Only the pipe of standard output may be closed without a word."""
+    assert _fit(run, plain).status == 0
+    monkeypatch.setattr(predicted, "prediction_table", _raise(error))
+    done = run("predict", "m.polytask", "a.csv", "--out", "p.csv")
+    assert done.status == 2
+    assert done.err.startswith("Error: A process that took part in the work ended unexpectedly")
+
+
+def test_an_exit_that_no_pipe_asked_for_keeps_its_status(run, plain, monkeypatch):
+    assert _fit(run, plain).status == 0
+    monkeypatch.setattr(predicted, "prediction_table", _raise(SystemExit(7)))
+    with pytest.raises(SystemExit) as ended:
+        run("predict", "m.polytask", "a.csv", "--out", "p.csv")
+    assert ended.value.code == 7
