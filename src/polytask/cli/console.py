@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import select
 import sys
 import traceback
 import warnings
@@ -12,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import BrokenExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TextIO
 
 from polytask.cli.options import command_line
 from polytask.exceptions import ConvergenceWarning, DataError, DataWarning, PolytaskError
@@ -43,7 +44,14 @@ def _console(error: bool = False) -> Console:
     from rich.console import Console
 
     # Made anew each time, because the streams may have been replaced since.
-    return Console(file=sys.stderr if error else sys.stdout, highlight=False, emoji=False)
+    made = Console(file=sys.stderr if error else sys.stdout, highlight=False, emoji=False)
+    made.on_broken_pipe = _raise_again  # type: ignore[method-assign]
+    return made
+
+
+def _raise_again() -> None:
+    # rich would end the program here, whichever pipe is broken.
+    raise  # noqa: PLE0704
 
 
 def terminal_width() -> int | None:
@@ -228,22 +236,23 @@ def status_of(
     """Run a command; say what went wrong in one sentence, and the command that mends it."""
     FILE_ROWS.header = FILE_ROWS.kept = None
     speak_in(lang)
+    output = sys.stdout
     try:
         with spoken_warnings():
             status = run()
             sys.stdout.flush()
     except SystemExit as ended:
-        # rich ends the program where nobody reads what it prints.
+        # So click ends the program where a pipe is broken.
         if not isinstance(ended.__context__, BrokenPipeError):
             raise
-        return UNREAD
+        return UNREAD if _is_unread(output) else _failed(ended.__context__, debug)
     except KeyboardInterrupt:
         status = INTERRUPTED
     except Interrupted as stopped:
         speak(str(stopped))
         return INTERRUPTED
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _is_unread():
+        if isinstance(error, BrokenPipeError) and _is_unread(output):
             return UNREAD
         status = _failed(error, debug)
         if isinstance(error, DataError) and error.answer:
@@ -256,15 +265,21 @@ def status_of(
     return status if isinstance(status, int) else DONE
 
 
-def _is_unread() -> bool:
+def _is_unread(output: TextIO) -> bool:
     """Tell whether the reader of standard output, such as head, has closed it."""
     try:
-        sys.stdout.flush()
+        output.flush()
+        poll = select.poll()
+        poll.register(output.fileno(), 0)
+        broken = any(event & select.POLLERR for _, event in poll.poll(0))
     except BrokenPipeError:
+        broken = True
+    except (OSError, AttributeError):  # no file, or Windows
+        broken = False
+    if broken:
         # Python would try again at its end, and complain.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        os.dup2(os.open(os.devnull, os.O_WRONLY), output.fileno())
+    return broken
 
 
 # Parameters of these functions have options of the same name.

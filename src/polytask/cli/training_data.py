@@ -403,8 +403,9 @@ class _Refusals:
     def refuse(self, source: str) -> None:
         """Raise the one refusal, or all of them with the options that answer them."""
         if len(self.found) == 1:
-            error, error.answer = self.found[0]
-            raise error
+            only, answer = self.found[0]
+            only.answer = answer
+            raise only
         if self.found:
             sentences = "".join(f"\n  {error}" for error, _ in self.found)
             answers = dict.fromkeys(words for _, words in self.found)

@@ -32,6 +32,8 @@ def test_a_copy_of_the_target_is_refused(run, leaking, command):
         "Error: a.csv has the target among its features: column 'usd' equals the target 'y' up "
         "to a factor and a constant, in all rows. Scores would say nothing about new rows. Leave "
         "it out with --drop 'usd', or say --allow-leak if it is known before the target.\n"
+        f"For example:\n  polytask {command} a.csv {' '.join(ONE)} --out {outputs(command)} "
+        "--drop usd\n"
     )
     assert not Path("out").exists()
 

@@ -17,6 +17,11 @@ def _refused(run, *arguments):
     done = run(*arguments)
     assert done.status == 2, done
     lines = [line for line in done.err.splitlines() if not line.startswith("Note: ")]
+    # Where options answer it, the command with them follows.
+    if lines[1:2] == ["For example:"]:
+        assert len(lines) == 3
+        assert lines.pop().startswith(f"  polytask {arguments[0]} ")
+        lines.pop()
     assert len(lines) == 1, done.err
     assert lines[0].startswith("Error: ")
     assert "Traceback" not in done.err
