@@ -24,7 +24,7 @@ PACKAGE = Path(polytask.__file__).parent
 # These lists are a promise to users: taking a name away needs a new major version. A part (a loss,
 # a penalty) may be added without touching them; a name of the top level may not.
 PUBLIC = {
-    "polytask.statistics": {"TaskStatistics", "collect"},
+    "polytask.statistics": {"TaskStatistics", "collect", "collect_parts"},
     "polytask": {
         "__version__",
         "TaskData",

@@ -71,8 +71,13 @@ class ColumnCode(Protocol):
         # Shapes: out (n, number of features), zeros.
         ...
 
-    def together(self, other: Any) -> ColumnCode | None:  # noqa: ANN401 - of the same class
-        """Return what encodes the rows of both alike; None where their features differ."""
+    def together(
+        self,
+        other: Any,  # noqa: ANN401 - of the same class
+        share: float | None,
+    ) -> ColumnCode | None:
+        """Return what encodes the rows of both; None where rows are encoded that differ."""
+        # `share` is that of the other's rows, None where rows have been encoded already.
         ...
 
     def to_state(self) -> dict[str, Any]:
@@ -182,14 +187,19 @@ class NumericCode:
             farthest = float(far[np.argmax(by)])
             report.far[self.name] = FarCells(len(far), farthest, self.seen, rows, far)
 
-    def together(self, other: NumericCode) -> NumericCode | None:
+    def together(self, other: NumericCode, share: float | None) -> NumericCode | None:
         """Return the code of both, None where missing cells were filled differently."""
-        alike = self.fill == other.fill or not (self.flag and other.flag)
-        if self.boolean != other.boolean or not alike:
+        fixed = share is None and (self.flag or other.flag)
+        if self.boolean != other.boolean or (
+            fixed and self.flag == other.flag and self.fill != other.fill
+        ):
             return None
-        # Where no cell was missing the number is for rows to predict only.
-        middle = self.fill / 2 + other.fill / 2
-        fill = self.fill if self.flag else other.fill if other.flag else middle
+        if fixed or self.fill == other.fill:
+            fill = self.fill if self.flag else other.fill
+        else:
+            # Where no cell was missing the number is for rows to predict only.
+            part = 0.5 if share is None else share
+            fill = (1 - part) * self.fill + part * other.fill
         ranges = [code.seen for code in (self, other) if code.seen is not None]
         seen = (min(low for low, _ in ranges), max(high for _, high in ranges)) if ranges else None
         return NumericCode(self.name, fill, self.flag or other.flag, self.boolean, seen)
@@ -313,15 +323,12 @@ class CategoryCode:
             name, kind.value, features, n_missing, None, kept, joined, constant, told
         )
 
-    def together(self, other: CategoryCode) -> CategoryCode | None:
+    def together(self, other: CategoryCode, share: float | None) -> CategoryCode | None:
         """Return the code of the levels of both, None where rare ones were put together."""
-        missing = self.missing or other.missing
-        if self.joined != other.joined:
-            return None
         levels = tuple(sorted({*self.levels, *other.levels}))
-        if self.joined and levels != self.levels:
+        if self.joined != other.joined or (self.joined and levels != self.levels):
             return None
-        return CategoryCode(self.name, levels, self.joined, missing)
+        return CategoryCode(self.name, levels, self.joined, self.missing or other.missing)
 
     def encode(
         self, series: Series, out: npt.NDArray[Any], counted: Mask | None, report: TransformReport

@@ -286,13 +286,16 @@ class TableEncoder(BaseEstimator):
         """Return, per column, the cells whose level was not in training."""
         return self.encode(table).report.unknown
 
-    def together(self, other: TableEncoder) -> TableEncoder:
+    def together(self, other: TableEncoder, *, exact: bool = True) -> TableEncoder:
         """Return what encodes rows as this encoder and another do, with the features of both.
 
         Parameters
         ----------
         other : TableEncoder
             Fitted on other rows of the same columns.
+        exact : bool, default=True
+            Whether rows that both have encoded must stay as they are. Before rows are encoded
+            missing numbers may be filled by the mean of what both would fill in.
 
         Returns
         -------
@@ -308,11 +311,12 @@ class TableEncoder(BaseEstimator):
         mine = {code.name: code for code in self._fitted()}
         theirs = {code.name: code for code in other._fitted()}
         lacking = [name for name in (*mine, *theirs) if name not in mine or name not in theirs]
-        codes = []
+        codes, counted = [], self.report_.n_rows + other.report_.n_rows
+        share = None if exact else other.report_.n_rows / counted
         for name in lacking or mine:
             pair = mine.get(name), theirs.get(name)
             same = type(pair[0]) is type(pair[1])
-            code = None if pair[0] is None or not same else pair[0].together(pair[1])
+            code = None if pair[0] is None or not same else pair[0].together(pair[1], share)
             if code is None:
                 raise IncompatibleError(
                     f"Column {name!r} was encoded differently in two parts of the table: "
@@ -322,7 +326,6 @@ class TableEncoder(BaseEstimator):
             codes.append(code)
         found = TableEncoder(self.max_levels, self.drop)
         found._set_codes(tuple(map(str, self.feature_names_in_)), tuple(codes))
-        counted = self.report_.n_rows + other.report_.n_rows
         found.report_ = EncodingReport(counted, _reports(self.report_, other.report_, codes))
         return found
 

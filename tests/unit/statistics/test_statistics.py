@@ -30,7 +30,7 @@ from polytask import (
 )
 from polytask.data import TableEncoder, TaskData
 from polytask.penalties import L2, L21, TraceNorm, toward_mean
-from polytask.statistics import TaskStatistics, collect
+from polytask.statistics import TaskStatistics, collect, collect_parts
 
 ESTIMATORS: dict[str, Callable[[], Any]] = {
     "rows": lambda: MultiTaskRegressor(L21(0.1), tol=1e-12),
@@ -357,6 +357,86 @@ def test_statistics_beyond_the_limit_are_refused_before_they_are_made() -> None:
     X = sp.csr_array((3, 40_000))
     with pytest.raises(DataError, match="more than 3e\\+08"):
         collect(X, [1.0, 2.0, 3.0], [0, 0, 1])
+
+
+def mixed_table() -> pd.DataFrame:
+    r = rows()
+    table = pd.DataFrame(r["X"], columns=list("pqrs"))
+    table["colour"] = np.array(["red", "blue", "green"])[np.repeat([0, 1, 2], [60, 60, 120])]
+    table.loc[60:200:7, "p"] = np.nan
+    return table.assign(
+        site=r["task"], y=r["y"], weight=r["weight"], fold=r["fold"], id=range(240)
+    )
+
+
+@pytest.mark.parametrize("source", ["file", "folder", "function"])
+def test_a_table_in_parts_is_the_table(source: str, tmp_path) -> None:
+    table = mixed_table()
+    given: Any = tmp_path / "table.parquet"
+    match source:
+        case "file":
+            table.to_parquet(given)
+        case "folder":
+            given = tmp_path
+            table[:100].to_parquet(tmp_path / "a.parquet")
+            table[100:].to_parquet(tmp_path / "b.parquet")
+        case _:
+            given = lambda: (table[a : a + 70] for a in range(0, 240, 70))  # noqa: E731
+    roles = {"task_column": "site", "sample_weight": "weight", "fold": "fold", "drop": ["id"]}
+    found = collect_parts(given, "y", part_rows=70, **roles)
+    X = table.drop(columns=["y", "weight", "fold", "id"])
+    # What is missing is filled by the mean of the medians of the parts.
+    encoder = found.encoder
+    medians = [part["p"].median() for _, part in table.groupby(np.arange(240) // 70)]
+    if source == "folder":
+        assert abs(encoder._codes[0].fill - table["p"].median()) < 0.5
+    else:
+        expected = np.average(medians, weights=[70, 70, 70, 30])
+        assert encoder._codes[0].fill == pytest.approx(expected)
+    whole = collect(X, table["y"], task_column="site", sample_weight=table["weight"],
+                    fold=table["fold"], encoder=encoder)  # fmt: skip
+    assert repr(found) == repr(whole)
+    model, same = (ESTIMATORS["rows"]().fit(s) for s in (found, whole))
+    assert_alike(model, same)
+    assert_array_equal(model.feature_names_in_, same.feature_names_in_)
+    with_own = collect_parts(given, "y", part_rows=50, encoder=encoder, **roles)
+    assert_alike(ESTIMATORS["rows"]().fit(with_own), same)
+
+
+def test_targets_in_parts_are_the_targets(tmp_path) -> None:
+    r = rows()
+    table = pd.DataFrame(r["X"], columns=list("pqrs"))
+    names = ["u", "v", "w"]
+    table[names] = with_gaps(r["Y"])
+    table.to_feather(tmp_path / "table.feather")
+    found = collect_parts(tmp_path / "table.feather", names, part_rows=100)
+    model = ESTIMATORS["rows"]().fit(found)
+    assert_alike(model, ESTIMATORS["rows"]().fit(table[list("pqrs")], table[names]))
+    assert model.tasks_.tolist() == names
+
+
+def test_sources_that_cannot_be_read_in_parts_are_refused(tmp_path) -> None:
+    table = mixed_table()
+    table.to_parquet(tmp_path / "table.parquet")
+    with pytest.raises(DataError, match="no column 'price'"):
+        collect_parts(tmp_path / "table.parquet", "price")
+    with pytest.raises(DataError, match=r"no column 'sit'. Did you mean 'site'\?"):
+        collect_parts(tmp_path / "table.parquet", "y", task_column="sit")
+    with pytest.raises(DataError, match="There is no file or folder"):
+        collect_parts(tmp_path / "none.parquet", "y")
+    (tmp_path / "table.csv").write_text("a,b\n1,2\n")
+    with pytest.raises(DataError, match=r"cannot be read as Parquet, Arrow or Feather .*chunksize"):
+        collect_parts(tmp_path / "table.csv", "b")
+    whole = (tmp_path / "table.parquet").read_bytes()
+    (tmp_path / "cut.parquet").write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r"cut.parquet' cannot be read"):
+        collect_parts(tmp_path / "cut.parquet", "y")
+    with pytest.raises(ParameterError, match="source of collect_parts must be a path"):
+        collect_parts(table, "y")
+    with pytest.raises(DataError, match="has no rows"):
+        collect_parts(lambda: [], "y")
+    with pytest.raises(DataError, match=r"Column 'word' has 240 different values, more than 30"):
+        collect_parts(lambda: [table.assign(word=[f"w{k}" for k in range(240)])], "y")
 
 
 def test_words_are_no_targets() -> None:

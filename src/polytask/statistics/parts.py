@@ -1,0 +1,157 @@
+"""Statistics of a table that is read in parts, because it does not fit into memory."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import reduce
+from pathlib import Path
+from typing import Any
+
+from polytask._checks import nearest, sentence
+from polytask.data import TableEncoder, tables
+from polytask.exceptions import DataError, DataWarning, ParameterError
+from polytask.statistics.task_statistics import TaskStatistics, collect
+
+_OWNER = "collect_parts"
+# Rows of a file that are in memory at a time, unless said otherwise.
+_ROWS = 200_000
+# Categories are counted over all parts before it is known whether they are too many.
+_ANY = 10**9
+_MOST_LEVELS = 30
+
+
+def collect_parts(
+    source: str | os.PathLike[str] | Callable[[], Iterable[Any]],
+    target: str | Sequence[str],
+    *,
+    task_column: str | None = None,
+    sample_weight: str | None = None,
+    fold: str | None = None,
+    drop: Sequence[str] = (),
+    encoder: TableEncoder | None = None,
+    part_rows: int = _ROWS,
+) -> TaskStatistics:
+    """Collect the statistics of a table in parts, so that only a part is in memory.
+
+    The table is read twice: first to learn how its columns become features, then for the
+    statistics. With an `encoder` it is read once.
+
+    Parameters
+    ----------
+    source : path-like or callable
+        A Parquet, Arrow or Feather file, a folder of such files, or a function without parameters
+        that returns the parts: tables of pandas, polars or pyarrow with the same columns.
+    target : str, or list of str
+        The column of targets; several columns are the targets of one design, and tasks then.
+    task_column, sample_weight, fold : str or None, default=None
+        The columns that hold task labels, row weights, and labels of folds.
+    drop : sequence of str, default=()
+        Columns to leave out.
+    encoder : TableEncoder or None, default=None
+        How columns become features. None learns it: as :class:`polytask.data.TableEncoder` does,
+        but missing numbers are filled by the mean of the medians of the parts, and every level of
+        a category has a feature; more than 30 are refused.
+    part_rows : int, default=200000
+        Rows of a file that are read at a time.
+
+    Returns
+    -------
+    TaskStatistics
+
+    Raises
+    ------
+    DataError
+        If there is no such file or column, or as :func:`collect`.
+    """
+    roles = [target] if isinstance(target, str) else list(target)
+    given = [name for name in (task_column, sample_weight, fold) if name is not None]
+    parts = source if callable(source) else _file_parts(source, part_rows)
+
+    def features(table: Any) -> Any:  # noqa: ANN401 - any table
+        known = [str(name) for name in tables.column_names(table)]
+        for name in (*roles, *given, *drop):
+            if name not in known:
+                raise DataError(
+                    f"The table of {_OWNER} has no column {name!r}.{nearest(name, known)}"
+                )
+        return tables.drop_columns(table, [*roles, *set(given) - {task_column}, *drop])
+
+    if encoder is None:
+        encoder = _encoder_of(
+            tables.drop_columns(features(table), [task_column] if task_column else [])
+            for table in parts()
+        )
+
+    def collected(table: Any) -> TaskStatistics:  # noqa: ANN401 - any table
+        columns = {name: tables.get_column(table, name) for name in (*roles, *given)}
+        y = columns[roles[0]] if isinstance(target, str) else tables.select(table, roles)
+        weight = None if sample_weight is None else columns[sample_weight]
+        tags = None if fold is None else columns[fold]
+        return collect(
+            features(table), y, task_column=task_column, sample_weight=weight, fold=tags,
+            encoder=encoder,
+        )  # fmt: skip
+
+    found = reduce(lambda a, b: b if a is None else a + b, map(collected, parts()), None)
+    if found is None:
+        raise DataError(f"The source of {_OWNER} has no rows.")
+    return found
+
+
+def _encoder_of(parts: Iterable[Any]) -> TableEncoder:
+    """Return what encodes all parts alike."""
+    found: TableEncoder | None = None
+    with warnings.catch_warnings():
+        # What deserves a look in one part need not do so in all.
+        warnings.simplefilter("ignore", DataWarning)
+        for table in parts:
+            own = TableEncoder(max_levels=_ANY).fit(table)
+            found = own if found is None else found.together(own, exact=False)
+    if found is None:
+        raise DataError(f"The source of {_OWNER} has no rows.")
+    for column in found.report_.columns:
+        if len(column.levels) > _MOST_LEVELS:
+            raise DataError(
+                f"Column {column.name!r} has {len(column.levels):,} different values, more than "
+                f"{_MOST_LEVELS}: leave it out (drop=[{column.name!r}]), or give an encoder that "
+                "was fitted on a sample and puts the rare values together."
+            )
+    return found
+
+
+def _file_parts(source: object, part_rows: int) -> Callable[[], Iterator[Any]]:
+    """Return what yields the rows of a file or folder, so many at a time."""
+    if not isinstance(source, str | os.PathLike):
+        allowed = "a path, or a function that returns tables"
+        raise ParameterError(sentence("source", _OWNER, allowed, repr(source)))
+    path = Path(source)
+    if not path.exists():
+        raise DataError(f"There is no file or folder {os.fspath(source)!r}.")
+    import pyarrow as pa
+    from pyarrow import dataset
+
+    kind = "parquet" if path.is_dir() or path.suffix in (".parquet", ".pq") else "ipc"
+    try:
+        opened = dataset.dataset(path, format=kind)
+    except (pa.ArrowInvalid, OSError) as error:
+        raise _unreadable(source, error) from error
+
+    def read() -> Iterator[Any]:
+        try:
+            for batch in opened.to_batches(batch_size=part_rows):
+                if batch.num_rows:
+                    yield pa.Table.from_batches([batch])
+        except (pa.ArrowInvalid, OSError) as error:
+            raise _unreadable(source, error) from error
+
+    return read
+
+
+def _unreadable(source: object, error: Exception) -> DataError:
+    first = str(error).partition("\n")[0]
+    return DataError(
+        f"{str(source)!r} cannot be read as Parquet, Arrow or Feather ({first}). Text files are "
+        "read in parts by a function, such as lambda: pandas.read_csv(file, chunksize=100_000)."
+    )
