@@ -20,6 +20,7 @@ from polytask.cli.files import Source
 from polytask.cli.options import ExplicitOptions, Running
 from polytask.comparison.options import MAY_CHANGE
 from polytask.exceptions import DataError, ParameterError, PolytaskError
+from polytask.messages import Translator
 
 if TYPE_CHECKING:
     from polytask.comparison import Comparison
@@ -111,8 +112,13 @@ def writer(
         with running.waiting("cli.compare.writing"):
             for name in REPORTS:
                 write_report(result, folder / name, lang=running.lang)
-        write_table(result.to_frame(), str(folder / SCORES))
-        write_table(result.task_gains, str(folder / TASKS))
+        # The words of the report, in the language of programs.
+        say = Translator("en")
+        tables = {SCORES: (result.to_frame(), {"kind": "kind"})}
+        tables[TASKS] = (result.task_gains, {"group": "group", "action": "verb"})
+        for name, (table, words) in tables.items():
+            said = {c: [say.word(group, x) for x in table[c]] for c, group in words.items()}
+            write_table(table.assign(**said), str(folder / name))
         if with_model and result.recommended:
             kept.extend(_keep_model(result, folder, running))
         write_json(folder / LOCK, result.lock)

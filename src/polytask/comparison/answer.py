@@ -290,6 +290,7 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
     others = {chosen.trees: trees, chosen.deep: networks}
     better = [names for names, found in others.items() if found is not None and found.above]
     best = max(better, key=judge.inner, default=ruled)
+    recommended = most_frequent(best) or most_frequent(chosen.shared) or ""
     return Answer(
         verdict=said,
         perfect=perfect,
@@ -302,9 +303,9 @@ def make_answer(plan: Plan, records: Mapping[str, Record], metric: str) -> Answe
         networks_gain=networks,
         networks_sharing=judge.over(chosen.deep_shared, chosen.deep_plain) if both else None,
         plain=plain,
-        recommended=most_frequent(best) or most_frequent(chosen.shared) or "",
+        recommended=recommended,
         sharing=most_frequent(chosen.shared),
-        models=_leaderboard(Judge(plan, shown, metric), chosen),
+        models=_leaderboard(Judge(plan, shown, metric), chosen, recommended),
         tasks=_tasks(judge, chosen, gain, margin, said),
         two_by_two=_two_by_two(judge, chosen) if ruling == "linear" else None,
     )
@@ -361,9 +362,18 @@ def _two_by_two(judge: Judge, chosen: Chosen) -> TwoByTwo | None:
     return None if missing else cells
 
 
-def _leaderboard(judge: Judge, chosen: Chosen) -> tuple[ModelRow, ...]:
+def _leaderboard(judge: Judge, chosen: Chosen, recommended: str) -> tuple[ModelRow, ...]:
     picks = [*chosen.shared, *chosen.plain]
     rows = [_row(judge, entry, picks.count(entry.name)) for entry in judge.plan.entries]
+    scored = [row.name for row in rows if np.isfinite(row.score.mean)]
+    if recommended in scored:
+        best = judge.always(recommended)
+        rows = [
+            replace(row, behind=judge.gain(best, judge.always(row.name)).interval())
+            if row.name in scored and row.name != recommended
+            else row
+            for row in rows
+        ]
 
     def rank(row: ModelRow) -> float:
         mean = judge.board.sign * row.score.mean

@@ -146,7 +146,7 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
         "metric": metric_word(setup, say),
         "score": say.number(row.score.mean, places),
         "other_score": say.number(best.score.mean, places),
-        "difference": say.number(better, places, signed=True),
+        "difference": _difference(best, better, places, setup, say),
         "units": _in_units(row, best, setup, say),
     }
     same = round(better, places) == 0
@@ -163,6 +163,15 @@ def _against(row: ModelRow, best: ModelRow, result: Findings, say: Translator) -
             say("benefit.small" if small else "benefit.luck", {"margin": f"{result.margin:.3g}"}),
         ]
     )
+
+
+def _difference(best: ModelRow, better: float, places: int, setup: Setup, say: Translator) -> str:
+    """Return a difference of two scores, with the interval that pairs them row by row."""
+    if best.behind is None or not math.isfinite(best.behind.low):
+        return say.number(better, places, signed=True)
+    mean, low, high = best.behind
+    found = best.behind if setup.greater_is_better else Interval(-mean, -high, -low)
+    return interval_words(found, setup, say, level=True)
 
 
 def _in_units(row: ModelRow, best: ModelRow, setup: Setup, say: Translator) -> str:
@@ -348,7 +357,7 @@ def _action(kind: str, tasks: list[TaskGain], setup: Setup, say: Translator) -> 
     if wanted:
         share, rows = (median(values) for values in zip(*wanted, strict=True))
         fields["more"] = more_data(share, rows, setup, say)
-    names = say.listed(say.name(task.task) for task in tasks[:_NAMED])
+    names = say.listed(say.task(task.task) for task in tasks[:_NAMED])
     rest = len(tasks) - _NAMED
     names = say("list.more", {"names": names, "n": rest}) if rest > 0 else names
     return say("action.named", {"action": say(f"action.{kind}", fields), "names": names})
@@ -438,7 +447,7 @@ def _dominance(result: Findings, say: Translator) -> str:
         return ""
     task, share = result.dominance[largest]
     percent = say("number.percent", {"value": f"{100 * share:.0f}"})
-    return say("warn.dominance", {"task": say.name(task), "share": percent})
+    return say("warn.dominance", {"task": say.task(task), "share": percent})
 
 
 def _incomplete(result: Findings, say: Translator) -> str:

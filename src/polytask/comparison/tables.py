@@ -100,7 +100,7 @@ def terminal_scores(result: Findings, say: Translator) -> Table:
             show(row.score),
             *(_short(row.metrics.get(name, math.nan), say) for name in names),
             Cell(f"{row.picked:,}" if row.picked else "", row.picked),
-            Cell(say("card.time", {"value": plain_number(row.fit_seconds)}), row.fit_seconds),
+            _short(row.fit_seconds, say),
         )
         for row in scored
     )

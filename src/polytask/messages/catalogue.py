@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import io
 import math
+import re
 import unicodedata
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -167,6 +168,10 @@ class Translator:
     def quoted(self, value: object) -> str:
         """Return a name in quotation marks, where it would read as words of the sentence."""
         return self("quoted", {"name": self.name(value)})
+
+    def task(self, label: object) -> str:
+        """Return the label of a task, in quotation marks where its ends would not be seen."""
+        return self.quoted(label) if re.search(r"[\s,;]", str(label)) else self.name(label)
 
     def has(self, key: str) -> bool:
         """Return whether there is a sentence of this key."""

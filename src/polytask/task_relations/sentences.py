@@ -125,7 +125,7 @@ def groups(result: RelatednessFindings, say: Translator) -> str:
 
 def names(tasks: Sequence[Hashable], say: Translator) -> str:
     """Return the first names of tasks, and how many more there are."""
-    listed = say.listed(say.name(task) for task in tasks[:_NAMED])
+    listed = say.listed(say.task(task) for task in tasks[:_NAMED])
     return _more(listed, len(tasks) - _NAMED, say)
 
 
@@ -142,7 +142,7 @@ def pairs(result: RelatednessFindings, say: Translator) -> list[str]:
     for key, listed in found.items():
         shown = []
         for one in listed[:_PAIRS]:
-            names = {"first": say.name(one.first), "second": say.name(one.second)}
+            names = {"first": say.task(one.first), "second": say.task(one.second)}
             shown.append(say("related.pair", names | {"value": f"{one.similarity:.2f}"}))
         said += [say(key, {"pairs": say.listed(shown)})] if shown else []
     return said

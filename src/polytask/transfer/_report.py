@@ -95,7 +95,7 @@ class Adaptation:
         return say.joined([part(say) for part in parts])
 
     def _what(self, say: Translator) -> str:
-        names = say.listed(say.name(task) for task in self.tasks[:_NAMED])
+        names = say.listed(say.task(task) for task in self.tasks[:_NAMED])
         more = len(self.tasks) - _NAMED
         if more > 0:
             names = say("list.more", {"names": names, "n": more})

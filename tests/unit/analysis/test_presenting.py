@@ -51,13 +51,13 @@ def test_a_comparison_is_a_line_where_it_is_shown_and_sentences_where_it_is_prin
 def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     lines = examples.share().summary().split("\n")
     assert lines[:5] == [
-        "Verdict: Learn the tasks together",
+        "Verdict: Learn the tasks together, with one model per task",
         "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
-        "Against the best separate model (one per task), “separate”: R2 0.412 instead of 0.301 "
-        "(+0.111); root mean squared error 9.888 instead of 9.999, in units of the target.",
+        "Against the best separate model (one per task), “separate”: R2 0.412 instead of 0.301, "
+        "a difference of +0.111 (95% interval 0.092 to 0.130); root mean squared error 9.888 instead of 9.999, in units of the target.",
         "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
-        "instead of 0.381 (+0.031); root mean squared error 9.888 instead of 9.919, in units of "
-        "the target.",
+        "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean squared error "
+        "9.888 instead of 9.919, in units of the target.",
         "How sure? With the models chosen on the training rows of each fold: "
         "learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
@@ -65,9 +65,9 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     ]
     chinese = examples.share().summary("zh").split("\n")
     assert chinese[:3] == [
-        "结论：各任务应一起学习",
+        "结论：各任务应一起学习，每个任务一个模型",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
-        "与最好的分开模型（每个任务一个）（“separate”）相比：R2 为 0.412，后者为 0.301（+0.111）；"
+        "与最好的分开模型（每个任务一个）“separate”相比：R2 为 0.412，后者为 0.301，相差 +0.111（95% 区间 0.092 至 0.130）；"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]
 
@@ -320,11 +320,11 @@ def test_every_action_has_a_sentence_with_some_names():
                   "7 tasks are exceptions and are better off with one model for all tasks: ",
                   "Collect about 40 more rows for each of 7 tasks: "):  # fmt: skip
         assert start in text
-    assert "pool 0, pool 1, pool 2, pool 3, pool 4 and 2 more." in text
+    assert "“pool 0”, “pool 1”, “pool 2”, “pool 3”, “pool 4” and 2 more." in text
     # What the verdict says for all is no exception.
     assert "share 0" not in text
     pooled = said(tasks=tuple(tasks), verdict="pool")
-    assert "7 tasks are exceptions and gain from learning with the others: share 0" in pooled
+    assert "7 tasks are exceptions and gain from learning with the others: “share 0”" in pooled
     assert "pool 0" not in pooled
     # What holds for all tasks is said once, by the verdict.
     assert "any 0" not in text
@@ -343,7 +343,7 @@ def test_shrinkage_that_explains_everything_is_named():
 )  # fmt: skip
 def test_one_task_above_half_is_a_warning_with_advice(shares, warned):
     text = said(dominance=tuple((f"task {j}", share) for j, share in enumerate(shares)))
-    assert ("One task dominates: task 0 makes up" in text) is warned
+    assert ("One task dominates: “task 0” makes up" in text) is warned
     assert ('task_weight="equal" or scale_targets="task"' in text) is warned
 
 

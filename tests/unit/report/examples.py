@@ -89,6 +89,7 @@ def models(count: int = len(_MODELS), n_splits: int = 5) -> tuple[ModelRow, ...]
                 predict_seconds=float(10 ** (-3 * rng.random() - 1)),
                 nonzero=None if family == "trees" else int(rng.integers(27, 4000)),
                 file_bytes=int(10 ** (3 + 4 * rng.random())),
+                behind=interval(_MODELS[0][3] - mean, half) if place else None,
                 note="ended at max_iter=10000 before its tolerance" if place == 4 else "",
             )
         )
