@@ -310,4 +310,4 @@ def test_progress_speaks_the_language_that_was_chosen(monkeypatch, capsys):
             told.advance("ridge")
     finally:
         speak_in("en")
-    assert capsys.readouterr().err == "比较：0/1\n比较：1/1，用时不到 1 秒完成\n"
+    assert capsys.readouterr().err == "比较的步骤：0/1\n比较的步骤：1/1，用时不到 1 秒完成\n"

@@ -54,10 +54,11 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
         "Verdict: Learn the tasks together, with one model per task",
         "Use “near the mean, shrunk intercepts”: one model per task, all learned together.",
         "Against the best separate model (one per task), “separate”: R2 0.412 instead of 0.301, "
-        "a difference of +0.111 (95% interval 0.092 to 0.130); root mean squared error 9.888 instead of 9.999, in units of the target.",
+        "a difference of +0.111 (95% interval 0.092 to 0.130); root mean squared error 9.888 "
+        "instead of 9.999, in units of the target.",
         "Against the best pooled model (one for all tasks), “pooled + intercepts”: R2 0.412 "
-        "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean squared error "
-        "9.888 instead of 9.919, in units of the target.",
+        "instead of 0.381, a difference of +0.031 (95% interval 0.015 to 0.047); root mean "
+        "squared error 9.888 instead of 9.919, in units of the target.",
         "How sure? With the models chosen on the training rows of each fold: "
         "learning the tasks together is better than the best separate or pooled model: R2 "
         "+0.031 (95% interval 0.012 to 0.050). The whole interval is above 0, so "
@@ -67,7 +68,8 @@ def test_a_summary_leads_with_what_to_do_by_how_much_and_how_sure():
     assert chinese[:3] == [
         "结论：各任务应一起学习，每个任务一个模型",
         "请使用“near the mean, shrunk intercepts”：每个任务一个模型，全部一起学习。",
-        "与最好的分开模型（每个任务一个）“separate”相比：R2 为 0.412，后者为 0.301，相差 +0.111（95% 区间 0.092 至 0.130）；"
+        "与最好的分开模型（每个任务一个）“separate”相比：R2 为 0.412，后者为 0.301，"
+        "相差 +0.111（95% 区间 0.092 至 0.130）；"
         "均方根误差为 9.888，后者为 9.999（以目标的单位计）。",
     ]
 

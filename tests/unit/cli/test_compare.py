@@ -28,6 +28,7 @@ from unit.cli._comparing import (
 import polytask
 from polytask.comparison import work as _run
 from polytask.data.readers import read_table
+from polytask.messages import Translator
 
 pytestmark = pytest.mark.usefixtures("light")
 
@@ -66,8 +67,13 @@ def test_tables_are_those_of_python(finished):
     for name in ("model", "score", "low", "high", "picked"):
         assert scores[name].tolist() == expected[name].tolist()
     tasks = read_table(folder / "out" / "tasks.csv").table
-    for name in ("task", "rows", "gain", "low", "high", "action"):
+    for name in ("task", "rows", "gain", "low", "high"):
         assert tasks[name].tolist() == result.task_gains[name].tolist()
+    # Words are those of the report.
+    say, gains = Translator(), result.task_gains
+    assert tasks["group"].tolist() == [say.word("group", x) for x in gains["group"]]
+    assert tasks["action"].tolist() == [say.word("verb", x) for x in gains["action"]]
+    assert set(scores["kind"]) <= {"separate", "pooled", "sharing"}
 
 
 def test_report_in_three_forms_and_json_can_be_read_back(finished):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 
 import matplotlib as mpl
@@ -179,3 +180,7 @@ def test_json_of_a_comparison_keeps_it_and_older_files_can_be_read():
     older = re.sub(r',\s*"relatedness": null', "", examples.share().to_json())
     assert "relatedness" not in older
     assert Comparison.from_json(older).relatedness is None
+    content = json.loads(one.to_json())
+    for row in content["models"]:
+        del row["behind"]
+    assert Comparison.from_json(json.dumps(content)).models[1].behind is None
