@@ -277,6 +277,10 @@ class SquaredStatistics(Datafit):
         self._kept[:] = [(W.copy(), found)]
         return found
 
+    def best_intercept(self, W: Array) -> Array:
+        """Return the intercepts that are best at `W`."""
+        return self.level_solver(self.statistics.scale * self._misfit(W) - self._push)
+
     @cached_property
     def _kept(self) -> list[tuple[Array, Evaluation]]:
         """The last evaluation: along a path every strength begins where the one before ended."""

@@ -14,7 +14,7 @@ from threadpoolctl import threadpool_limits
 
 from polytask._progress import add_fits
 from polytask.exceptions import DataError
-from polytask.linear.fitting import chosen_solver, solve
+from polytask.linear.fitting import chosen_solver, iterating, solve
 from polytask.linear.problem import Problem, Settings
 from polytask.penalties import Columns, Penalty
 from polytask.selection.folds import Fold, Folds
@@ -149,11 +149,12 @@ def _score_path(path: Path, fold: Fold, place: str, scoring: Scoring, fitter: Pa
     score = scorer_of(scoring, fold, problem, fitter.owner)
     found: list[tuple[float, int]] = []
     best, worse = -np.inf, 0
-    for _, last in fitter.fits(problem, path):
-        found.append((score(last.W, last.intercept), int(np.count_nonzero(last.W))))
-        # A score that is undefined is not worse.
-        worse = worse + 1 if found[-1][0] < best else 0
-        best = max(best, found[-1][0])
-        if path.patience is not None and worse >= path.patience:
-            break
+    with iterating():
+        for _, last in fitter.fits(problem, path):
+            found.append((score(last.W, last.intercept), int(np.count_nonzero(last.W))))
+            # A score that is undefined is not worse.
+            worse = worse + 1 if found[-1][0] < best else 0
+            best = max(best, found[-1][0])
+            if path.patience is not None and worse >= path.patience:
+                break
     return np.array(found, dtype=float)

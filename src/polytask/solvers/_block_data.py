@@ -102,14 +102,14 @@ class MomentData(SharedData):
     @property
     def entries(self) -> float:
         """Size of the matrix."""
-        return float(self._second.size)
+        return float(self.second.size)
 
-    @property
+    @cached_property
     def scale(self) -> Array:  # type: ignore[override]
         """Weight of each column."""
-        return self.datafit.statistics.scale
+        return np.ascontiguousarray(self.datafit.statistics.scale)
 
-    @property
+    @cached_property
     def mean(self) -> Array:  # type: ignore[override]
         """Feature means."""
         return np.ascontiguousarray(self.datafit.statistics.x_mean[:, 0])
@@ -119,14 +119,15 @@ class MomentData(SharedData):
         """See the class."""
         return _pull(self.datafit.intercepts, self.scale)
 
-    @property
-    def _second(self) -> Array:
-        return np.asarray(self.datafit.statistics.second[0])
+    @cached_property
+    def second(self) -> Array:
+        """The moments."""
+        return np.ascontiguousarray(self.datafit.statistics.second[0])
 
     @cached_property
     def own(self) -> Array:
         """The diagonal of the Gram matrix."""
-        return np.where(self.datafit.feature_scale() > 0, np.diagonal(self._second), 0.0)
+        return np.where(self.datafit.feature_scale() > 0, np.diagonal(self.second), 0.0)
 
     def columns(self, index: Index) -> Any:  # noqa: ANN401
         """Return the index: the products of features are known."""
@@ -135,7 +136,7 @@ class MomentData(SharedData):
     def gram(self, some: Any, others: Any) -> Array:  # noqa: ANN401
         """Return a part of the matrix."""
         # Twice as fast as both at once.
-        return np.asarray(self._second.take(some, axis=0).take(others, axis=1))
+        return np.asarray(self.second.take(some, axis=0).take(others, axis=1))
 
     def joined(self, some: Any, others: Any) -> Any:  # noqa: ANN401
         """Return both indices."""

@@ -152,4 +152,7 @@ def part_of(limits: Any, start: int, stop: int) -> Any:  # noqa: ANN401
 @part_of_compiled
 def any_entry(row: Any) -> bool:  # noqa: ANN401
     """Say whether an array has an entry that is not zero."""
-    return bool(np.any(row != 0.0))
+    for value in row.flat:  # noqa: SIM110 - numba knows no generators
+        if value != 0.0:
+            return True
+    return False

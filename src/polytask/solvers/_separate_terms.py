@@ -10,10 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from polytask.datafits.base import Array
+from polytask.exceptions import IncompatibleError
 from polytask.penalties import CompiledRows, Penalty, Quadratic, Smooth, Sum
 from polytask.penalties.adapted import Term
 from polytask.penalties.base import NO_LIMITS, RowLimits
-from polytask.penalties.decomposition import Ridged, Split
+from polytask.penalties.decomposition import Ridged, Split, decompose
 
 # Share of the largest entry that is rounding in another.
 _ROUNDING = 1e-14
@@ -26,6 +27,11 @@ class RowTerms:
     entry: float
     group: float
     ridge: float = 0.0
+
+    @cached_property
+    def array(self) -> Array:
+        """The three numbers."""
+        return np.array([self.entry, self.group, self.ridge])
 
     @property
     def strength(self) -> float:
@@ -159,6 +165,20 @@ def limited_terms(penalty: Any) -> LimitedTerms | None:  # noqa: ANN401 - the pa
     if terms is None:
         return None
     return LimitedTerms(terms, 0.0, penalty.limits if isinstance(penalty, Term) else NO_LIMITS)
+
+
+def whole_terms(penalty: Penalty) -> RowTerms | None:
+    """Return the strengths of a whole penalty whose rows are alike, None for another kind."""
+    kept: dict[str, Any] = vars(penalty)
+    if "_whole_terms" not in kept:
+        try:
+            split = decompose(penalty)
+        except IncompatibleError:
+            split = Split(None, None)
+        own = split.smooth is None and penalty.null_point is None
+        kept["_whole_terms"] = row_terms(split.proximable) if own else None
+    found: RowTerms | None = kept["_whole_terms"]
+    return found
 
 
 def row_terms(penalty: Any) -> RowTerms | None:  # noqa: ANN401

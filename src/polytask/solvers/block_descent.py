@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
@@ -20,6 +21,7 @@ from polytask.penalties import (
     RowKernel,
     Split,
 )
+from polytask.penalties.base import NO_LIMITS
 from polytask.penalties.decomposition import Ridged
 from polytask.solvers._block_data import (
     Engine,
@@ -33,13 +35,13 @@ from polytask.solvers._block_data import (
     selected,
     shared_data,
 )
-from polytask.solvers._separate_terms import coupling_of, row_terms
+from polytask.solvers._separate_terms import coupling_of, row_terms, whole_terms
 from polytask.solvers._support_newton import NewtonSteps
 from polytask.solvers.anderson import Anderson
-from polytask.solvers.base import Solution, Solver, Status
+from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.driver import Iterate, ProximalMethod, SplitSolver
 from polytask.solvers.gradient import AcceleratedGradient
-from polytask.solvers.objective import Objective
+from polytask.solvers.objective import NOTHING, Objective, ended, first_violation, null_strength_at
 from polytask.solvers.working_sets import WorkingSets
 
 # Numbers in a Gram matrix (200 MB) ...
@@ -269,6 +271,8 @@ class Inner:
 
 # How far ahead along a path rows are admitted, at most.
 _FARTHEST = 2.0
+# Slopes that sweeps have kept up to date are exact enough for this tolerance.
+_LEAST_TOLERANCE = 1e-9
 # The compiled sweeps multiply by matrices between tasks for every row.
 _MOST_PULLED = 300
 
@@ -328,6 +332,82 @@ class BlockDescent(SplitSolver):
         """Return a method that moves all rows at once."""
         return AcceleratedGradient()
 
+    def followed(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        tol: float,
+        max_iter: int,
+        start: Solution | None,
+    ) -> Solution | None:
+        """Go on along a path on moments in compiled code; None where it does not apply."""
+        data = datafit.derived(shared_data)
+        if not isinstance(data, MomentData) or tol < _LEAST_TOLERANCE:
+            return None
+        memory = datafit.derived(_Memory)
+        # The first of a path, or the only one, is not worth the start of more compiled code.
+        if memory.slow or (start is None and memory.strength is None):
+            return None
+        path = datafit.derived(_Path)
+        return path.followed(penalty, tol, max_iter, start) if path.possible else None
+
+
+class _Path:
+    """Where a path on one matrix of moments has come to, and what all its strengths share."""
+
+    def __init__(self, datafit: Datafit) -> None:
+        self.datafit, self.memory = datafit, datafit.derived(_Memory)
+        data: Any = self.memory.pool.data
+        origin = datafit.origin
+        self.value, nothing = origin.value, np.zeros(datafit.shape)
+        self.possible = (
+            self.value > NOTHING * datafit.magnitude
+            and bool(data.curvature.any())
+            and not (data.pull.size and len(data.scale) > _MOST_PULLED)
+        )
+        self.nothing, pushed = nothing, np.ascontiguousarray(-origin.gradient)
+        # W and minus the gradient there, now and one strength before.
+        self.state = nothing.copy(), pushed.copy(), nothing.copy(), pushed.copy()
+        self.given, self.best_intercept = (data.second, pushed), data.datafit.best_intercept
+        self.further = data.curvature, data.scale, data.mean, data.pull, NO_LIMITS.arrays
+        # Of the last two strengths.
+        self.strengths = 0.0, 0.0
+
+    def followed(
+        self, penalty: Penalty, tol: float, max_iter: int, start: Solution | None
+    ) -> Solution | None:
+        """Go on from a start; None for penalties of another kind."""
+        from polytask.penalties.row_kernels import shrink_row
+        from polytask.solvers._kernels_path import follow
+
+        began, now, terms = time.perf_counter(), penalty.strength, whole_terms(penalty)
+        if terms is None or not now:
+            return None
+        before, last = self.strengths
+        onward = (last - now) / (before - last) if before > last > now else 0.0
+        aim, settings = tol * self.value, (self.value, min(onward, 1.0), self.memory.ahead(now))
+        first = self.nothing if start is None else np.ascontiguousarray(start.W)
+        gap, data, size, length, longest, sweeps = follow(
+            *self.given, first, *self.state, *self.further, shrink_row, terms.array, *settings,
+            aim, max_iter,
+        )  # fmt: skip
+        self.strengths, self.memory.strength = (last, now), now
+        if not gap < np.inf:
+            return None
+        W = self.state[0].copy()
+        residual = length / first_violation(longest, self.value)
+        found = Solution(
+            W=W,
+            intercept=self.best_intercept(W),
+            objective=data + size,
+            certificate=Certificate(max(gap, 0.0), residual, self.value),
+            status=Status.CONVERGED if gap <= aim else Status.STALLED,
+            n_iter=int(sweeps),
+            seconds=0.0,
+            null_strength=null_strength_at(self.datafit, penalty, W),
+        )
+        return ended(found, penalty, began)
+
 
 def _compiled(penalty: Proximable | None) -> tuple[CompiledRows, float] | None:
     """Return the compiled penalty and the ridge beside it, None if there is none."""
@@ -350,6 +430,13 @@ class _Memory:
         self.strength: float | None = None
         self.slow = False
         self.last: tuple[Array, Index, Evaluation] | None = None
+
+    def ahead(self, now: float | None) -> float:
+        """Return by how much gradients may grow on the way to a weaker penalty."""
+        before = self.strength
+        if not before or not now or before <= now:
+            return 1.0
+        return _FARTHEST if before >= 1.5 * now else min(_FARTHEST, now / (2 * now - before))
 
     def recall(self, W: Array) -> Evaluation | None:
         """Return the evaluation that was kept, if it is that at W."""
@@ -408,10 +495,7 @@ class _Blocks(WorkingSets):
         W = self.objective.first(start)
         # Nothing can move a row without curvature.
         W[~(self.data.curvature > 0)] = 0.0
-        before, now = self.memory.strength, self.objective.penalty.strength
-        if before and now and before > now:
-            far = before >= 1.5 * now
-            self.ahead = _FARTHEST if far else min(_FARTHEST, now / (2 * now - before))
+        self.ahead = self.memory.ahead(self.objective.penalty.strength)
         last = self.memory.recall(W) if self.objective.smooth is None else None
         return self.fitted(W, start.intercept) if last is None else self.judged(W, last)
 

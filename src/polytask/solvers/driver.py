@@ -31,7 +31,7 @@ from polytask.datafits.base import Array, rows_in_use
 from polytask.exceptions import IncompatibleError
 from polytask.penalties import Penalty, RowSeparable, Split, decompose
 from polytask.solvers.base import Certificate, Solution, Solver, Status, refuse_kinks
-from polytask.solvers.objective import Minimand, Objective
+from polytask.solvers.objective import Minimand, Objective, first_violation
 
 Index = NDArray[np.intp]
 
@@ -153,7 +153,8 @@ class ProximalMethod(Method):
         """Judge by proximal steps of 1 / curvature. Shapes: curvature (n_features,)."""
         self.curvature = curvature
         null = Iterate(self, self.objective.null, self.objective.zero)
-        self.first = self.objective.first_residual(float(np.linalg.norm(null.violation)))
+        length = float(np.linalg.norm(null.violation))
+        self.first = first_violation(length, self.objective.reference)
 
     def begin(self, start: Solution | None) -> Iterate:
         """Begin at a start, or at the null model."""
@@ -243,6 +244,17 @@ class SplitSolver(Solver):
         """Return what goes on where the method stalled."""
         return None
 
+    def followed(
+        self,
+        datafit: Datafit,
+        penalty: Penalty,
+        tol: float,
+        max_iter: int,
+        start: Solution | None,
+    ) -> Solution | None:
+        """Go from a start that is near at one go; None where this cannot be done."""
+        return None
+
     def accepts(self, datafit: Datafit, penalty: Penalty) -> str:
         """Return why the pair is impossible, or an empty string."""
         return self._split(datafit, penalty)[1]
@@ -267,6 +279,10 @@ class SplitSolver(Solver):
         start: Solution | None = None,
     ) -> Solution:
         """Minimise; see :meth:`Solver.solve`."""
+        near = self.followed(datafit, penalty, tol, max_iter, start)
+        if near is not None and near.status.ok:
+            return near
+        start = near or start
         split, refusal = self._split(datafit, penalty)
         if split is None or refusal:
             raise IncompatibleError(refusal)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from abc import ABC, abstractmethod
+from dataclasses import replace
 
 import numpy as np
 
@@ -71,36 +72,38 @@ class Minimand(ABC):
         # The gradient is then rounding, and so is any fraction of the null strength.
         return self.penalty.null_point is None and not self.datafit.feature_scale().any()
 
-    def null_strength(self, W: Array) -> float | None:
-        """Return where coefficients appear, None unless all that are penalised are zero."""
-        penalty = self.penalty
-        if np.delete(W, self.free_rows, axis=0).any() or not isinstance(penalty, NullStrength):
-            return None
-        if penalty.null_point is not None or not penalty.strength or self.is_flat():
-            return None
-        return float(penalty.null_strength(null_gradient(self.datafit, penalty)))
-
     def finish(
         self, W: Array, at: Evaluation, certificate: Certificate, status: Status, n_iter: int
     ) -> Solution:
         """Return the solution; an answer of zeros tells where coefficients appear."""
-        null = None if status is Status.UNBOUNDED else self.null_strength(W)
-        strength = self.penalty.strength
-        # Closer to its null strength than the tolerance tells, the answer is zero for the
-        # tolerance, not for the penalty.
-        if status.ok and null is not None and strength is not None and strength >= null:
-            status = Status.PENALISED_ZERO if W.any() else Status.ALL_ZERO
-        return Solution(
-            W=W,
-            # What the datafit remembers does not belong to the caller.
-            intercept=at.intercept.copy(),
-            objective=self.value(W, at),
-            certificate=certificate,
-            status=status,
-            n_iter=n_iter,
-            seconds=time.perf_counter() - self.started,
-            null_strength=null,
-        )
+        null, value = None, self.value(W, at)
+        if status is not Status.UNBOUNDED and not self.is_flat():
+            null = null_strength_at(self.datafit, self.penalty, W, self.free_rows)
+        # What the datafit remembers does not belong to the caller.
+        found = Solution(W, at.intercept.copy(), value, certificate, status, n_iter, 0.0, null)
+        return ended(found, self.penalty, self.started)
+
+
+def null_strength_at(
+    datafit: Datafit, penalty: Penalty, W: Array, free_rows: Index = NO_ROWS
+) -> float | None:
+    """Return where coefficients appear, None unless all that are penalised are zero."""
+    held = np.delete(W, free_rows, axis=0) if free_rows.size else W
+    if held.any() or not isinstance(penalty, NullStrength):
+        return None
+    if penalty.null_point is not None or not penalty.strength:
+        return None
+    return float(penalty.null_strength(null_gradient(datafit, penalty)))
+
+
+def ended(found: Solution, penalty: Penalty, started: float) -> Solution:
+    """Return a solution that says whether it is zero, and how long it took."""
+    null, status, strength = found.null_strength, found.status, penalty.strength
+    # Closer to its null strength than the tolerance tells, the answer is zero for the tolerance,
+    # not for the penalty.
+    if status.ok and null is not None and strength is not None and strength >= null:
+        status = Status.PENALISED_ZERO if found.W.any() else Status.ALL_ZERO
+    return replace(found, status=status, seconds=time.perf_counter() - started)
 
 
 class Objective(Minimand):
@@ -210,11 +213,6 @@ class Objective(Minimand):
         bound += extra / float(np.min(scale, initial=1.0) ** 2)
         return max(bound, float(np.finfo(float).tiny)) * scale**2
 
-    def first_residual(self, residual: float) -> float:
-        """Return the residual of the null model, no smaller than what rounding can tell from 0."""
-        # In a metric in which the curvature is 1.
-        return max(residual, _FAINT * float(np.sqrt(2.0 * self.reference)))
-
     def gap(self, W: Array, at: Evaluation, rows: Index | None = None) -> float | None:
         """Duality gap of W, from its evaluation alone, which only some rows may matter to."""
         # The dual point is minus the gradient, scaled into the domain of the conjugate.
@@ -279,6 +277,12 @@ class Objective(Minimand):
             return super().finish(W, self.zero, unknown, Status.UNBOUNDED, 0)
         certificate = Certificate(0.0 if self.certifiable else None, 0.0, self.reference)
         return self.finish(W, self.zero, certificate, Status.CONVERGED, 0)
+
+
+def first_violation(length: float, reference: float) -> float:
+    """Return the violation of the null model, no smaller than what rounding can tell from 0."""
+    # In a metric in which the curvature is 1.
+    return max(length, _FAINT * float(np.sqrt(2.0 * reference)))
 
 
 def with_smooth(

@@ -11,12 +11,12 @@ from polytask._registry import saveable
 from polytask.datafits import Datafit
 from polytask.datafits.base import Array
 from polytask.exceptions import IncompatibleError
-from polytask.penalties import Nonconvex, NullStrength, Penalty, Sum
+from polytask.penalties import Nonconvex, Penalty, Sum
 from polytask.penalties.sums import add
-from polytask.solvers._free_rows import null_gradient
 from polytask.solvers.base import Certificate, Solution, Solver, Status
 from polytask.solvers.candidates import CONVEX, first_of
 from polytask.solvers.concomitant import Concomitant
+from polytask.solvers.objective import ended, null_strength_at
 from polytask.solvers.splitting import Splitting
 
 # What solves a stage, in order of preference.
@@ -179,27 +179,18 @@ class _Run:
         # Stages that leave rows alone have a reference of their own.
         zero = float(self.penalty.value(np.zeros(self.datafit.shape)))
         reference = self.datafit.origin.value + zero
-        null = self._null_strength(at)
-        strength = self.penalty.strength
-        none_left = null is not None and strength is not None and strength >= null
-        if status is Status.STATIONARY and none_left:
-            status = Status.PENALISED_ZERO if at.W.any() else Status.ALL_ZERO
-        return replace(
+        null, unpenalised = None, self.penalty.unpenalised
+        if at.null_strength is not None:
+            # Rows that the last stage leaves alone may be penalised all the same.
+            null = null_strength_at(self.datafit, self.penalty, at.W, unpenalised)
+        certificate = Certificate(None, certificate.relative, reference)
+        found = replace(
             at,
             objective=value,
-            certificate=Certificate(None, certificate.relative, reference),
+            certificate=certificate,
             status=status,
             n_iter=self.n_iter,
-            seconds=time.perf_counter() - self.started,
             null_strength=null,
             stages=stages,
         )
-
-    def _null_strength(self, at: Solution) -> float | None:
-        penalty = self.penalty
-        if at.null_strength is None or not isinstance(penalty, NullStrength):
-            return None
-        # Rows that the last stage leaves alone may be penalised all the same.
-        if np.delete(at.W, penalty.unpenalised, axis=0).any():
-            return None
-        return float(penalty.null_strength(null_gradient(self.datafit, penalty)))
+        return ended(found, self.penalty, self.started)

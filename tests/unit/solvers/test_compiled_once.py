@@ -31,11 +31,12 @@ model = polytask.MultiTaskRegressor(solver=SeparateDescent()).fit(X, X[:, 0], ta
 assert model.solution_.status.ok
 
 from polytask.penalties import row_kernels
-from polytask.solvers import _gram_kernels, _kernels, _kernels_dense, _kernels_sparse
+from polytask.solvers import _gram_kernels, _kernels, _kernels_dense, _kernels_path
+from polytask.solvers import _kernels_sparse
 
-modules = (_gram_kernels, _kernels, _kernels_dense, _kernels_sparse)
+modules = (_gram_kernels, _kernels, _kernels_dense, _kernels_path, _kernels_sparse)
 names = {"sweep_block", "sweep_gram", "prox_violation", "sweep_dense", "sweep_sparse"}
-names |= {"sweep_gram_often"}
+names |= {"sweep_gram_often", "follow"}
 made = {name: vars(m)[name] for m in modules for name in names & vars(m).keys()}
 found = {name: [sum(f.stats.cache_hits.values()), len(f.signatures)] for name, f in made.items()}
 found["shrink_row"] = [row_kernels.shrink_row.cache_hits, 1]
@@ -60,6 +61,6 @@ def test_a_second_process_compiles_nothing(tmp_path):
     second = run()
     assert files
     assert written() == files
-    assert len(first) == 7
+    assert len(first) == 8
     assert all(hits == 0 for hits, _ in first.values())
     assert all(hits == signatures == 1 for hits, signatures in second.values())
