@@ -22,7 +22,7 @@ from polytask._estimator.far_cells import warn_of_far_cells
 from polytask._estimator.nested import changed, is_immutable
 from polytask._estimator.query import InputSchema, Query, named_columns, refuse_arrays
 from polytask._estimator.reading import Reading, WithoutGaps
-from polytask._estimator.scoring import Baseline, LossTasks, Scoring, labelled_rows
+from polytask._estimator.scoring import Baseline, LossTasks, Scoring
 from polytask._estimator.state import estimator_state, from_estimator_state
 from polytask._estimator.training import (
     Collected,
@@ -137,7 +137,7 @@ class MultiTaskEstimator(BaseEstimator, ABC):
         self._fit_data(data, raw)
         # Classes are scored by their accuracy, which needs nothing to compare with.
         if not is_classifier(self):
-            self._baseline = self._scoring().baseline(labelled_rows(raw))
+            self._baseline = self._scoring().baseline_of(raw)
         self.data_card_ = describe_data(data)
         if collected:
             rows = {"n_rows": X.n_rows, "rows_per_task": X.rows_per_task}

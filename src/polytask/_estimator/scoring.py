@@ -171,6 +171,19 @@ class Scoring:
         found = [_constant(unit, own, self.owner) for unit, own in groups]
         return Baseline(tuple(c for c, _ in found), tuple(weight for _, weight in found))
 
+    def baseline_of(self, data: TaskData) -> Baseline:
+        """Learn what a constant predicts, on the rows of some data."""
+        y, weight = np.asarray(data.y), data.sample_weight
+        units = {_unit(self.known, t) for t in range(self.n_tasks)}
+        means = not any(is_class or isinstance(loss, PiecewiseLinear) for is_class, loss in units)
+        if not (data.form is Form.TARGETS and means and y.dtype.kind == "f" and surely_finite(y)):
+            return self.baseline(labelled_rows(data))
+        # One product reads the targets once, where a sum of each column would read them T times.
+        weight = np.ones(len(y)) if weight is None else weight
+        total = float(weight.sum())
+        constants = (weight @ y / total) if total > 0 else np.full(self.n_tasks, np.nan)
+        return Baseline(tuple(constants.tolist()), (total,) * self.n_tasks)
+
     def explained(self, data: TaskData, query: Query, baseline: Baseline | None) -> Evaluation:
         """Return the share of the loss of a constant that is explained: "d2" of the metrics."""
         parts = labelled_rows(data, query.codes)

@@ -57,6 +57,9 @@ class Deck:
     def _shuffled(self, rng: np.random.Generator) -> NDArray[np.intp]:
         """Return the eligible rows by group and stratum, both in random order within."""
         rows = np.flatnonzero(self.eligible)
+        if not self.strata.any() and not self.groups.any():
+            rng.random(1)
+            return rows[np.argsort(rng.random(len(rows)), kind="stable")]
         rank = rng.random(int(self.strata.max()) + 1)[self.strata[rows]]
         return rows[np.lexsort((rng.random(len(rows)), rank, self.groups[rows]))]
 

@@ -51,6 +51,8 @@ class LinearEstimator(MultiTaskEstimator):
     """Base of the linear estimators: a leaf class has parameters and fits."""
 
     loss: Any
+    standardize: bool
+    transfer_from: Any
 
     @abstractmethod
     def _outcomes(self, data: TaskData) -> Outcomes:
@@ -58,19 +60,16 @@ class LinearEstimator(MultiTaskEstimator):
 
     def _settings(self) -> Settings:
         """Return the choices about the data term."""
-        owner, given = type(self).__name__, self._choices()
-        source = source_of(given["transfer_from"], owner)
-        known = {
-            field.name: given[field.name] for field in fields(Settings) if field.name in given
-        }
-        settings = Settings(**known, source=source)
+        owner = type(self).__name__
+        # `get_params` would read the signature again, which takes as long as a step of a fit.
+        settings = Settings(**self._choices(), source=source_of(self.transfer_from, owner))
         settings.check(owner)
         return settings
 
     def _choices(self) -> dict[str, Any]:
-        """Return the parameters, by name, that say what is fitted."""
-        given: dict[str, Any] = self.get_params(deep=False)
-        return given
+        """Return the parameters, by name, that are settings of the data term."""
+        names = (field.name for field in fields(Settings))
+        return {name: getattr(self, name) for name in names if hasattr(self, name)}
 
     def _keep(
         self, data: TaskData, outcomes: Outcomes, problem: Problem, solution: Solution
@@ -85,7 +84,7 @@ class LinearEstimator(MultiTaskEstimator):
         self.intercept_ = intercept.astype(precision)
         self.columns_ = tuple(zip(columns.tasks, columns.classes, strict=True))
         # The units in which features are alike; known only where they were scaled.
-        self.feature_scale_ = problem.features.scale if self._settings().standardize else None
+        self.feature_scale_ = problem.features.scale if self.standardize else None
         self.task_weight_sums_ = problem.counts
         self.solution_ = solution
         self.n_iter_ = max(solution.n_iter, 1)

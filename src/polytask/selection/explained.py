@@ -74,7 +74,7 @@ def _of_rows(fold: RowFold, problem: Problem, W: Array, b: Array, owner: str) ->
     linear = tasks_of(problem, outcomes, *problem.original_units(W, b))
     targets = data.form is Form.TARGETS
     scoring = Scoring(one_by_one(linear.labels_of), linear, data.n_tasks, targets, owner)
-    baseline = scoring.baseline(labelled_rows(fold.train))
+    baseline = scoring.baseline_of(fold.train)
     sums = np.zeros((3, data.n_tasks))
     for part in labelled_rows(data):
         held = scoring.held_out(part, data.X, baseline)
